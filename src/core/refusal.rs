@@ -1,0 +1,416 @@
+//! Why a card was refused: one closed, ordered list that the command line, conditions, events, metrics
+//! and documentation share.
+
+use super::limits::MESSAGE_CHARS;
+use super::text::is_unsafe_for_display;
+use std::fmt;
+
+/// A refusal: a stable reason and one sentence with what was checked and what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    reason: Reason,
+    message: String,
+}
+
+impl Refusal {
+    /// A refusal for `reason`; `message` says what was checked and found.
+    ///
+    /// The message is bounded and stripped of characters that could forge output, whatever it was built
+    /// from; quote untrusted text with [`super::text::Quoted`] all the same, so that its ends are visible.
+    pub fn new(reason: Reason, message: impl AsRef<str>) -> Self {
+        let mut bounded = String::with_capacity(message.as_ref().len().min(MESSAGE_CHARS));
+        for (index, c) in message.as_ref().chars().enumerate() {
+            if index == MESSAGE_CHARS {
+                bounded.push('…');
+                break;
+            }
+            bounded.push(if is_unsafe_for_display(c) { '\u{fffd}' } else { c });
+        }
+        Self { reason, message: bounded }
+    }
+
+    /// The stable reason.
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// What was checked and found, for people; safe to print.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The more specific of two refusals: the one that came further on the way to a verdict.
+    #[must_use]
+    pub fn or_more_specific(self, other: Self) -> Self {
+        if other.reason > self.reason { other } else { self }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason.code(), self.message)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// Declares the list once: variant, rules, title, attack, fix.
+macro_rules! reasons {
+    ($($(#[$stage:meta])* $name:ident [$($rule:literal),*] $title:literal; $attack:literal; $fix:literal;)+) => {
+        /// Every reason for a refusal, ordered from the start of the pipeline to its end: a later reason is
+        /// more specific, because everything before it had passed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $(#[doc = $title] $name,)+
+        }
+
+        impl Reason {
+            /// All reasons, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The stable code, as it stands in status, events, metrics and JSON.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)+ }
+            }
+
+            /// What is wrong, in one line.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+
+            /// What an attacker would gain if this were accepted.
+            pub const fn attack(self) -> &'static str {
+                match self { $(Self::$name => $attack,)+ }
+            }
+
+            /// What to do about it.
+            pub const fn fix(self) -> &'static str {
+                match self { $(Self::$name => $fix,)+ }
+            }
+
+            /// The numbered rules of `docs/rules.md` that this reason enforces.
+            pub const fn rules(self) -> &'static [u8] {
+                match self { $(Self::$name => &[$($rule),*],)+ }
+            }
+
+            /// The reason with this code, if there is one; case matters.
+            pub fn from_code(code: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.code() == code)
+            }
+        }
+    };
+}
+
+reasons! {
+    // The configuration that every check stands on.
+    BundleMalformed [5, 43] "The trust bundle is not a readable SPIFFE bundle";
+        "An anchor taken from a document that two parsers read differently.";
+        "Export the bundle again, for example with `spire-server bundle show -format spiffe`.";
+    BundleRollback [45] "The trust bundle is older than one already accepted";
+        "A replayed bundle brings back an authority that was revoked.";
+        "Publish the current bundle; if the sequence was reset on purpose, tell the operator to accept it.";
+    BundleStale [45] "The trust bundle has not been refreshed for too long";
+        "Freezing the bundle hides a revocation.";
+        "Restore the bundle source; the last good bundle counts only for its limit.";
+    BundleEmpty [44] "The trust bundle holds no usable X.509 authority";
+        "Falling back to a cached copy would ignore that the domain revoked its keys.";
+        "If the domain was not revoked on purpose, publish at least one valid CA certificate in its bundle.";
+    TrustDomainUnknown [42] "No bundle is configured for the trust domain";
+        "Anchors of one domain vouching for the names of another.";
+        "Configure a bundle for exactly this trust domain.";
+
+    // Fetching the card.
+    FetchFailed [2] "The card could not be fetched";
+        "Treating an unreachable agent as the last card it served.";
+        "Check that the agent serves /.well-known/agent-card.json at this address.";
+    FetchTimeout [2] "The agent did not answer in time";
+        "A slow agent holding up the verification of all others.";
+        "Find out why the agent is slow; the limits cover connecting and the whole answer.";
+    FetchRedirected [2] "The agent answered with a redirect";
+        "A redirect makes the verifier read a card, or an internal address, of the sender's choice.";
+        "Serve the card at its well-known address, or give the final address.";
+    FetchStatus [2] "The agent answered with an error status";
+        "Reading an error page as a card.";
+        "Make the agent answer 200 at its well-known address.";
+    FetchEncoding [2] "The answer is compressed or of another content type";
+        "Decompression bombs, and documents of another kind read as cards.";
+        "Serve the card as application/json, without content encoding.";
+    BodyTooLarge [1] "The document is larger than the limit";
+        "Exhausting memory, or hiding content behind the point where another reader truncates.";
+        "Make the card smaller; the limit is never met by truncating.";
+
+    // Strict JSON.
+    JsonEncoding [3] "The document is not UTF-8 without a byte order mark";
+        "Two readers that repair broken text differently.";
+        "Encode the document as UTF-8 without a byte order mark.";
+    JsonSyntax [3] "The document is not JSON";
+        "A lenient reader accepting what a strict one refuses.";
+        "Correct the syntax at the place named; only RFC 8259 JSON is read.";
+    JsonTrailing [3] "Something follows the JSON value";
+        "A second document smuggled behind the signed one.";
+        "Send exactly one JSON value.";
+    JsonDepth [4] "The document is nested too deeply";
+        "Exhausting the stack of this or of another reader.";
+        "Flatten the value, most often the `params` of an extension.";
+    JsonNodes [4] "The document has too many values";
+        "Exhausting memory and time with a small body.";
+        "Make the card smaller.";
+    JsonMembers [4] "An object has too many members";
+        "Exhausting time with sorting and duplicate search.";
+        "Split the object.";
+    JsonKeyLength [4] "A member name is too long";
+        "Exhausting memory and time.";
+        "Use shorter names.";
+    JsonStringLength [4] "A string or number is too long";
+        "Exhausting memory and time.";
+        "Shorten the value.";
+    JsonDuplicateMember [5] "A member name occurs twice in one object";
+        "One reader keeps the first value and another the last, so that what was verified is not what is used.";
+        "Remove the second member.";
+    JsonSurrogate [7] "A string contains half of a surrogate pair";
+        "Readers replace or keep it differently: two texts, one signature.";
+        "Write the character as a whole pair or as UTF-8.";
+    JsonNul [7] "A string contains the character NUL";
+        "Text cut short where a C string ends.";
+        "Remove the character.";
+    JsonNumber [8] "A number cannot be kept exactly";
+        "The value that one reader sees is not the value that was signed.";
+        "Use integers within ±(2^53−1), or a string; `--numbers binary64` reads numbers as the SDKs do.";
+
+    // The card as a document.
+    CardNotObject [3] "The document is not a JSON object";
+        "Another kind of document read as a card.";
+        "Send an A2A AgentCard.";
+    CardMemberAlias [6] "A member is another spelling of a known one";
+        "Readers that ignore case, or accept snake_case, take the value from the wrong member.";
+        "Use the spelling of the A2A specification, once.";
+    CardUnsafeText [10] "An address or identifier contains control, bidirectional or invisible characters";
+        "A name that looks like another one.";
+        "Remove the characters.";
+    CardUnsigned [11, 55] "The card has no signature";
+        "Stripping the signature from a card.";
+        "Sign the card, for example with `countersign sign`.";
+    SignaturesMalformed [11] "The member `signatures` is not a list of JWS signatures";
+        "Nested or oversized lists that other readers skip.";
+        "Use one to four objects with `protected`, `signature` and, if needed, `header`.";
+
+    // The JWS header.
+    Base64Malformed [12] "A base64url text is not in its only strict form";
+        "Different texts that decode to the same bytes evade caches and deny lists.";
+        "Use base64url without padding, white space or spare bits.";
+    HeaderTooLarge [12, 28] "A signature header is larger than the limit";
+        "Exhausting memory and time.";
+        "Send fewer certificates and parameters.";
+    HeaderMalformed [12] "The protected header is not a JSON object";
+        "A header that two readers see differently.";
+        "Create the signature again with a JWS library.";
+    HeaderCritical [20] "The header uses `crit`";
+        "An extension that changes the meaning of the signature and that we do not understand.";
+        "Sign without `crit`.";
+    HeaderUnencodedPayload [21] "The header uses `b64`";
+        "The payload read in another encoding than it was signed in.";
+        "Sign without `b64`.";
+    HeaderUnprotected [22] "The unprotected header carries parameters that belong to the protected one";
+        "Replacing the algorithm or the key of a signature without breaking it.";
+        "Move the parameters into the protected header.";
+    HeaderType [23] "The header names another type of document";
+        "A token made for another protocol presented as a card signature.";
+        "Sign with `typ` absent, `JOSE`, `JOSE+JSON` or `JWT`.";
+    AlgorithmMissing [13] "The protected header names no algorithm";
+        "Choosing the algorithm for the sender.";
+        "Sign with `alg` in the protected header.";
+    AlgorithmNotAllowed [13] "The algorithm is not on the allow-list";
+        "No signature at all (`none`), or a public key used as a shared secret (`HS256`).";
+        "Sign with ES256, ES384, RS256 or PS256, or allow the algorithm for this trust domain.";
+    KeyIdMalformed [25] "The key ID is absent or not a short printable string";
+        "Injecting paths or log lines through `kid`.";
+        "Sign with a `kid` of 1 to 256 printable characters.";
+    KeyInHeader [26] "The header brings its own key";
+        "The signer choosing the key that verifies the signature.";
+        "Sign with an `x5c` chain that ends in the trust bundle.";
+    ThumbprintMismatch [26] "The certificate thumbprint in the header is not the leaf's";
+        "Two readers picking two keys from one header.";
+        "Sign again, or leave `x5t#S256` out.";
+    KeySourceMissing [27] "The signature names no key that can be trusted";
+        "Falling back to a key found elsewhere.";
+        "Sign with an `x5c` chain, or pin the key for this trust domain.";
+    KeySourceAmbiguous [27] "The signature names two keys";
+        "Two readers verifying with two keys.";
+        "Use either an `x5c` chain or a pinned key.";
+
+    // The certificate chain.
+    ChainEncoding [29] "The chain is not a list of standard base64 certificates";
+        "Two readers decoding two chains.";
+        "Put one to five base64 (not base64url) DER certificates into `x5c`, leaf first.";
+    ChainTooLarge [29] "The chain has too many or too large certificates";
+        "Exhausting the certificate parser.";
+        "Send the leaf and its intermediates only.";
+    CertificateMalformed [30] "A certificate is not strict X.509 version 3";
+        "Content that one parser sees and another does not.";
+        "Issue the certificate again with a conforming CA.";
+    CertificateCriticalExtension [30] "A certificate has a critical extension that is not understood";
+        "Ignoring a restriction that the CA set.";
+        "Issue the certificate without it.";
+    ChainOrder [31] "A certificate was not issued by the next one in the chain";
+        "Searching for a path that the sender did not present.";
+        "Order the chain leaf first, each certificate followed by its issuer.";
+    ChainExtraCertificate [31] "The chain contains a certificate that does not belong to it";
+        "Unrelated or repeated certificates, or a foreign root, riding along.";
+        "Send the leaf and its intermediates only.";
+    LeafIsCa [33] "The signing certificate is a CA";
+        "A certificate authority signing cards as if it were a workload.";
+        "Sign with the workload's own SVID.";
+    LeafKeyUsage [33] "The signing certificate may not make digital signatures";
+        "A certificate for another purpose signing cards.";
+        "Sign with an X509-SVID; its key usage is critical and contains digitalSignature alone.";
+    LeafExtendedKeyUsage [34] "The signing certificate is for a special purpose";
+        "A special-purpose certificate of the same CA signing cards.";
+        "Sign with an X509-SVID; if it has an extended key usage, serverAuth and clientAuth are in it.";
+    LeafSan [35] "The signing certificate does not carry exactly one URI name";
+        "Two identities in one certificate, each read by somebody.";
+        "Sign with an X509-SVID.";
+    SpiffeIdMalformed [35, 41] "The name is not a valid SPIFFE ID of a workload";
+        "Look-alike identities and prefix tricks.";
+        "Register the workload under a SPIFFE ID in its exact, lower-case form with a path.";
+    IssuerNotCa [36] "An issuing certificate is not a CA";
+        "A workload's certificate issuing others.";
+        "Send the CA certificates that issued the leaf.";
+    IssuerKeyUsage [36] "An issuing certificate may not sign certificates";
+        "A certificate for another purpose issuing SVIDs.";
+        "Use a CA certificate with keyCertSign.";
+    IssuerPathLength [36] "The chain is longer than an issuer allows";
+        "A subordinate creating more subordinates than it was given.";
+        "Send the chain that the CA issued, or raise its path length.";
+    IssuerSpiffeId [36] "An issuing certificate carries another SPIFFE ID than its trust domain's";
+        "A workload or a foreign domain acting as CA.";
+        "Use a CA whose SPIFFE ID, if it has one, is the trust domain alone.";
+    NameConstraints [37] "A CA carries name constraints, which are not enforced here";
+        "A constrained CA issuing names outside its constraint.";
+        "Use a CA without name constraints.";
+    ChainAlgorithm [15, 39] "A certificate uses a weak or unsupported algorithm or key";
+        "Forged certificates by collision, or keys that cost the verifier.";
+        "Issue with RSA of 2048 to 4096 bits, P-256 or P-384, and SHA-2.";
+    TrustDomainMismatch [42] "The signer belongs to another trust domain";
+        "A neighbouring or federated domain naming our workloads.";
+        "Verify with the trust domain that issued the SVID.";
+    AnchorUnknown [42] "The chain does not end in the bundle of its trust domain";
+        "Any CA at all vouching for the workload.";
+        "Check that the bundle is current and that the SVID was issued by this trust domain.";
+    ChainSignature [31, 42] "A signature within the chain does not verify";
+        "A forged certificate.";
+        "Sign with an SVID issued by this trust domain.";
+    CertificateNotYetValid [38] "A certificate is not valid yet";
+        "Keys used before their time.";
+        "Check the clocks of signer and verifier.";
+    CertificateExpired [38] "A certificate has expired";
+        "An SVID key stolen long ago signing today.";
+        "Sign the card again with a current SVID; `countersign sign` in a sidecar does so at half life.";
+    AnchorNotValid [38] "The authority in the bundle is expired or not valid yet";
+        "Retired roots that still lie in the bundle.";
+        "Rotate to a current authority.";
+    SvidLifetime [38] "The SVID lives longer than the policy allows";
+        "A stolen key that stays useful for months.";
+        "Issue shorter SVIDs, or raise the limit with `--max-svid-lifetime`.";
+    Denied [58] "The identity, key or card is on the deny-list";
+        "A compromised key inside its lifetime.";
+        "Issue a new identity and key, or remove the entry.";
+
+    // The signature.
+    AlgorithmKeyMismatch [14] "The algorithm does not belong to the signer's key";
+        "Confusing keys of one kind with signatures of another.";
+        "Sign with the algorithm of the SVID's key: ES256 for P-256, ES384 for P-384, RS256 or PS256 for RSA.";
+    KeyIdMismatch [25] "The key ID is not the leaf's fingerprint";
+        "A log that names another key than the one used.";
+        "Sign again; the 16-digit form of `kid` is the start of the leaf's SHA-256.";
+    SignatureTimes [56] "The signature's own times do not allow its use now";
+        "A card that lives longer than its signer meant.";
+        "Sign the card again.";
+    WorkBudget [40, 49] "Verifying the card would cost more than its budget";
+        "Many expensive signatures occupying the verifier.";
+        "Use fewer signatures, P-256 keys and shorter chains.";
+    SignatureMalformed [17, 19] "The signature does not have the only form its algorithm allows";
+        "A second encoding of the same signature.";
+        "Sign with raw r‖s (64 bytes for ES256), not DER.";
+    SignatureInvalid [9, 16, 32, 49] "The signature does not verify over any allowed canonical form of the card";
+        "A card changed after it was signed.";
+        "Sign the card as it is served; if it was signed by an older SDK, allow its profile for this trust domain.";
+    PayloadNotCard [24] "What was signed is not an AgentCard";
+        "A token made with the same key presented as a card.";
+        "Sign an AgentCard: an object with `name` and at least one of `supportedInterfaces`, `url`, `capabilities`, `skills`.";
+    SignerPolicy [54] "Not enough signatures satisfy the policy";
+        "One stolen key where several signers were asked for.";
+        "Collect the signatures that the policy asks for.";
+    UncoveredSecurityMember [47, 48] "The signature does not cover a member that decides about security";
+        "Injecting an endpoint or removing an authentication requirement.";
+        "Sign the card in the form it is served in (`countersign sign`), or inspect with `--coverage report`.";
+
+    // The binding to the workload.
+    IdentityMismatch [50] "The signer is not the workload that serves the card";
+        "One workload signing, and receiving the trust of, another one's card.";
+        "Sign with the SVID of the workload's own service account.";
+    SourceNotOwned [52] "The card's source does not belong to the workload";
+        "A planted ConfigMap speaking for somebody else's agent.";
+        "Let the workload own the object that carries its card.";
+    PeerIdentityMismatch [53] "The server that delivered the card is not its signer";
+        "Relaying another workload's card over one's own connection.";
+        "Serve the card from the workload that signed it.";
+    OriginNotOwned [51] "The card was fetched from an address that is not the workload's";
+        "A card accepted from wherever it was found.";
+        "Fetch from the workload's Service.";
+    EndpointMalformed [51] "An endpoint is not a plain absolute http(s) URL";
+        "User names, IP literals and odd encodings that lead elsewhere than they look.";
+        "Use absolute URLs with a DNS name.";
+    EndpointNotOwned [51] "An endpoint does not belong to the workload";
+        "A valid card that sends its callers to an attacker.";
+        "List only the workload's own Service names and declared ingress hosts.";
+    EndpointNotEncrypted [51] "An endpoint outside the cluster does not use https";
+        "Callers sending tokens in the clear.";
+        "Use https for every host outside the cluster.";
+    ReplayOlderCard [55] "The card was signed with an older SVID than one already accepted";
+        "Replaying an old card to bring back an endpoint or to undo a change.";
+        "Sign again with the current SVID, or let the operator forget the workload's history.";
+    ReplayWeaker [55] "The card is protected less than the one accepted before";
+        "Downgrading to the loosest canonical form.";
+        "Sign with the profile used before, or let the operator forget the workload's history.";
+    WitnessMissing [57] "The SVID has expired and nobody saw this card while it was valid";
+        "Calling every expired card fine.";
+        "Sign the card again; `witnessed` accepts only cards verified before their leaf expired.";
+    WitnessTooOld [57] "The card was last provably fresh too long ago";
+        "A card that is never signed again.";
+        "Sign the card again.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_found_again() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_code(reason.code()), Some(*reason));
+        }
+        assert_eq!(Reason::from_code("signatureinvalid"), None);
+    }
+
+    #[test]
+    fn a_message_is_bounded_and_cannot_break_lines() {
+        let refusal = Refusal::new(Reason::JsonSyntax, format!("found\n{}", "x".repeat(10_000)));
+        assert!(refusal.message().chars().count() <= MESSAGE_CHARS + 1);
+        assert!(!refusal.to_string().contains('\n'));
+    }
+
+    #[test]
+    fn the_more_specific_refusal_wins_from_either_side() {
+        let early = Refusal::new(Reason::Base64Malformed, "a");
+        let late = Refusal::new(Reason::SignatureInvalid, "b");
+        assert_eq!(early.clone().or_more_specific(late.clone()), late);
+        assert_eq!(late.clone().or_more_specific(early), late);
+    }
+}
