@@ -3,6 +3,5 @@
 
 pub mod limits;
 pub mod refusal;
-pub mod spiffe;
 pub mod text;
 pub mod time;
