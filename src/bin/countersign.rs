@@ -1,1 +1,2 @@
-fn main(){}
+//! The command line; everything is in the library.
+fn main() {}

@@ -107,7 +107,10 @@ impl Budget {
         self.left = self.left.checked_sub(cost).ok_or_else(|| {
             Refusal::new(
                 Reason::WorkBudget,
-                format!("the next signature check costs {cost} units and {} of the card's budget are left", self.left),
+                format!(
+                    "the next signature check costs {cost} units and {} of the card's budget are left",
+                    self.left
+                ),
             )
         })?;
         Ok(())

@@ -20,11 +20,13 @@ impl Timestamp {
         self.0
     }
 
+    #[must_use]
     /// This point plus a span; saturates at the end of time instead of wrapping.
     pub fn plus(self, span: Seconds) -> Self {
         Self(self.0.saturating_add(i64::from(span.0)))
     }
 
+    #[must_use]
     /// This point minus a span; saturates.
     pub fn minus(self, span: Seconds) -> Self {
         Self(self.0.saturating_sub(i64::from(span.0)))

@@ -1,0 +1,252 @@
+//! How the JSON writers of the signing implementations spell strings, numbers and member order.
+//! RFC 8785 is the rule; the Go and Python forms exist because released signers use them.
+
+use super::{Value, compare_utf16};
+use std::cmp::Ordering;
+
+/// One way to write JSON without white space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dialect {
+    /// RFC 8785: ECMAScript strings and numbers, members by UTF-16 code units.
+    Jcs,
+    /// Go `encoding/json`: `<`, `>`, `&` and U+2028/9 escaped, negative zero kept, members by UTF-8 bytes.
+    Go,
+    /// Python `json.dumps(sort_keys=True)` over protobuf values: ASCII only, every number a float.
+    PythonFloats,
+    /// Python `json.dumps(sort_keys=True)` over parsed JSON: ASCII only, integers stay integers.
+    PythonNumbers,
+}
+
+/// The RFC 8785 form of any value.
+pub fn canonical_bytes(value: Value<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    Dialect::Jcs.write_value(value, &mut out);
+    out
+}
+
+impl Dialect {
+    /// Writes a whole value, unchanged but for its spelling.
+    pub fn write_value(self, value: Value<'_>, out: &mut Vec<u8>) {
+        if let Some(object) = value.as_object() {
+            out.push(b'{');
+            self.for_each_member(object, |name, value, index| {
+                if index > 0 {
+                    out.push(b',');
+                }
+                self.write_string(name, out);
+                out.push(b':');
+                self.write_value(value, out);
+            });
+            out.push(b'}');
+        } else if let Some(array) = value.as_array() {
+            out.push(b'[');
+            for (index, item) in array.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                self.write_value(item, out);
+            }
+            out.push(b']');
+        } else {
+            self.write_scalar(value, out);
+        }
+    }
+
+    /// Writes null, a boolean, a number or a string; nothing for arrays and objects.
+    pub fn write_scalar(self, value: Value<'_>, out: &mut Vec<u8>) {
+        if let Some(text) = value.as_str() {
+            self.write_string(text, out);
+        } else if let Some(literal) = value.as_number_literal() {
+            self.write_number(literal, out);
+        } else if let Some(flag) = value.as_bool() {
+            out.extend_from_slice(if flag { b"true" } else { b"false" });
+        } else if value.as_array().is_none() && value.as_object().is_none() {
+            out.extend_from_slice(b"null");
+        }
+    }
+
+    /// Visits the members in the order in which this dialect writes them.
+    pub fn for_each_member<'d>(
+        self,
+        object: super::Object<'d>,
+        mut visit: impl FnMut(&'d str, Value<'d>, usize),
+    ) {
+        let in_order = match self {
+            Self::Jcs => true,
+            // Byte order differs from UTF-16 order only if some name holds U+E000 or above.
+            _ => !object.iter().any(|(name, _)| name.bytes().any(|byte| byte >= 0xee)),
+        };
+        if in_order {
+            object.iter().enumerate().for_each(|(index, (name, value))| visit(name, value, index));
+        } else {
+            let mut members: Vec<_> = object.iter().collect();
+            members.sort_unstable_by(|a, b| self.compare(a.0, b.0));
+            members.into_iter().enumerate().for_each(|(index, (name, value))| visit(name, value, index));
+        }
+    }
+
+    /// The order of two member names.
+    pub fn compare(self, a: &str, b: &str) -> Ordering {
+        match self {
+            Self::Jcs => compare_utf16(a, b),
+            // Python sorts by code points, which is the order of UTF-8 bytes.
+            Self::Go | Self::PythonFloats | Self::PythonNumbers => a.cmp(b),
+        }
+    }
+
+    /// Writes a string with its quotes.
+    pub fn write_string(self, text: &str, out: &mut Vec<u8>) {
+        out.push(b'"');
+        let mut rest = text;
+        while let Some(plain) = rest.bytes().position(|byte| self.may_escape(byte)) {
+            let (before, from) = rest.split_at_checked(plain).unwrap_or((rest, ""));
+            out.extend_from_slice(before.as_bytes());
+            let mut chars = from.chars();
+            match chars.next() {
+                Some(c) => self.write_char(c, out),
+                None => break,
+            }
+            rest = chars.as_str();
+        }
+        out.extend_from_slice(rest.as_bytes());
+        out.push(b'"');
+    }
+
+    /// True for bytes that start a character which may need an escape.
+    fn may_escape(self, byte: u8) -> bool {
+        match self {
+            Self::Jcs => byte < 0x20 || byte == b'"' || byte == b'\\',
+            Self::Go => byte < 0x20 || matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2),
+            Self::PythonFloats | Self::PythonNumbers => {
+                !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\'
+            }
+        }
+    }
+
+    fn write_char(self, c: char, out: &mut Vec<u8>) {
+        let short: &[u8] = match c {
+            '"' => b"\\\"",
+            '\\' => b"\\\\",
+            '\u{8}' => b"\\b",
+            '\u{c}' => b"\\f",
+            '\n' => b"\\n",
+            '\r' => b"\\r",
+            '\t' => b"\\t",
+            _ => b"",
+        };
+        if !short.is_empty() {
+            out.extend_from_slice(short);
+            return;
+        }
+        let escaped = match self {
+            Self::Jcs => c < '\u{20}',
+            Self::Go => c < '\u{20}' || matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}'),
+            Self::PythonFloats | Self::PythonNumbers => !(' '..='~').contains(&c),
+        };
+        if escaped {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+            }
+        } else {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+
+    /// Writes a number from its literal, which the reader has already found to be finite.
+    pub fn write_number(self, literal: &str, out: &mut Vec<u8>) {
+        let integer = literal.bytes().all(|byte| byte.is_ascii_digit());
+        if integer && literal.len() <= 15 && self != Self::PythonFloats {
+            out.extend_from_slice(literal.as_bytes());
+            return;
+        }
+        let value: f64 = literal.parse().unwrap_or(0.0);
+        match self {
+            Self::Go if value == 0.0 && value.is_sign_negative() => out.extend_from_slice(b"-0"),
+            Self::Jcs | Self::Go => {
+                out.extend_from_slice(ryu_js::Buffer::new().format_finite(value).as_bytes());
+            }
+            Self::PythonNumbers if !literal.contains(['.', 'e', 'E']) => {
+                // Python integers have no limit and no negative zero.
+                out.extend_from_slice(if literal == "-0" { b"0" } else { literal.as_bytes() });
+            }
+            Self::PythonFloats | Self::PythonNumbers => write_python_float(value, out),
+        }
+    }
+}
+
+/// Python's `repr` of a float: shortest digits, an exponent below 1e-4 and from 1e16.
+fn write_python_float(value: f64, out: &mut Vec<u8>) {
+    let scientific = format!("{value:e}");
+    let (significand, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        let plain = format!("{value}");
+        out.extend_from_slice(plain.as_bytes());
+        if !plain.contains('.') {
+            out.extend_from_slice(b".0");
+        }
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        out.extend_from_slice(format!("{significand}e{sign}{:02}", exponent.unsigned_abs()).as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(dialect: Dialect, literal: &str) -> String {
+        let mut out = Vec::new();
+        dialect.write_number(literal, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn string(dialect: Dialect, text: &str) -> String {
+        let mut out = Vec::new();
+        dialect.write_string(text, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_spelled_as_each_implementation_spells_them() {
+        for (literal, jcs, go, floats, numbers) in [
+            ("1", "1", "1", "1.0", "1"),
+            ("1.0", "1", "1", "1.0", "1.0"),
+            ("-0", "0", "-0", "-0.0", "0"),
+            ("-0.0", "0", "-0", "-0.0", "-0.0"),
+            ("1e21", "1e+21", "1e+21", "1e+21", "1e+21"),
+            ("1e16", "10000000000000000", "10000000000000000", "1e+16", "1e+16"),
+            ("1E15", "1000000000000000", "1000000000000000", "1000000000000000.0", "1000000000000000.0"),
+            ("0.0001", "0.0001", "0.0001", "0.0001", "0.0001"),
+            ("0.00001", "0.00001", "0.00001", "1e-05", "1e-05"),
+            ("1e-7", "1e-7", "1e-7", "1e-07", "1e-07"),
+            (
+                "123456789012345678",
+                "123456789012345680",
+                "123456789012345680",
+                "1.2345678901234568e+17",
+                "123456789012345678",
+            ),
+            ("1.5e300", "1.5e+300", "1.5e+300", "1.5e+300", "1.5e+300"),
+        ] {
+            assert_eq!(number(Dialect::Jcs, literal), jcs, "{literal}");
+            assert_eq!(number(Dialect::Go, literal), go, "{literal}");
+            assert_eq!(number(Dialect::PythonFloats, literal), floats, "{literal}");
+            assert_eq!(number(Dialect::PythonNumbers, literal), numbers, "{literal}");
+        }
+    }
+
+    #[test]
+    fn strings_are_escaped_as_each_implementation_escapes_them() {
+        let text = "a\"\\\u{8}\u{c}\n\r\t\u{1}\u{7f}é<>&\u{2028}\u{20ac}😀";
+        assert_eq!(string(Dialect::Jcs, text), "\"a\\\"\\\\\\b\\f\\n\\r\\t\\u0001\u{7f}é<>&\u{2028}€😀\"");
+        assert_eq!(
+            string(Dialect::Go, text),
+            "\"a\\\"\\\\\\b\\f\\n\\r\\t\\u0001\u{7f}é\\u003c\\u003e\\u0026\\u2028€😀\""
+        );
+        assert_eq!(
+            string(Dialect::PythonFloats, text),
+            "\"a\\\"\\\\\\b\\f\\n\\r\\t\\u0001\\u007f\\u00e9<>&\\u2028\\u20ac\\ud83d\\ude00\""
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! Read access to the values of a document.
+//! Handles are two words, `Copy`, and never fail: a wrong kind is `None`.
+
+use super::{Document, Member, Node, compare_utf16, slice};
+
+/// One value of a document.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'d> {
+    document: &'d Document,
+    id: u32,
+}
+
+/// The kinds of JSON values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool,
+    /// A number.
+    Number,
+    /// A string.
+    String,
+    /// An array.
+    Array,
+    /// An object.
+    Object,
+}
+
+impl Kind {
+    /// The name of the kind, with its article, for messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Number => "a number",
+            Self::String => "a string",
+            Self::Array => "an array",
+            Self::Object => "an object",
+        }
+    }
+}
+
+/// The elements of an array, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Array<'d> {
+    document: &'d Document,
+    items: &'d [u32],
+}
+
+/// The members of an object, sorted by UTF-16 code units; names are unique.
+#[derive(Clone, Copy, Debug)]
+pub struct Object<'d> {
+    document: &'d Document,
+    members: &'d [Member],
+}
+
+impl<'d> Value<'d> {
+    pub(super) const fn new(document: &'d Document, id: u32) -> Self {
+        Self { document, id }
+    }
+
+    /// The kind of this value.
+    pub fn kind(self) -> Kind {
+        match self.document.node(self.id) {
+            Node::Null => Kind::Null,
+            Node::Bool(_) => Kind::Bool,
+            Node::Number(_) => Kind::Number,
+            Node::String(_) => Kind::String,
+            Node::Array { .. } => Kind::Array,
+            Node::Object { .. } => Kind::Object,
+        }
+    }
+
+    /// The unescaped text of a string.
+    pub fn as_str(self) -> Option<&'d str> {
+        match self.document.node(self.id) {
+            Node::String(text) => Some(self.document.resolve(text)),
+            _ => None,
+        }
+    }
+
+    /// A boolean.
+    pub fn as_bool(self) -> Option<bool> {
+        match self.document.node(self.id) {
+            Node::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The literal of a number as it was written.
+    pub fn as_number_literal(self) -> Option<&'d str> {
+        match self.document.node(self.id) {
+            Node::Number(text) => Some(self.document.resolve(text)),
+            _ => None,
+        }
+    }
+
+    /// A number as the nearest IEEE 754 double.
+    pub fn as_f64(self) -> Option<f64> {
+        self.as_number_literal()?.parse().ok()
+    }
+
+    /// A number that is written as an integer from 0 to 2^53−1.
+    pub fn as_u53(self) -> Option<u64> {
+        self.as_number_literal()?.parse().ok().filter(|n| *n < 1 << 53)
+    }
+
+    /// The elements of an array.
+    pub fn as_array(self) -> Option<Array<'d>> {
+        match self.document.node(self.id) {
+            Node::Array { first, len } => {
+                Some(Array { document: self.document, items: slice(&self.document.items, first, len) })
+            }
+            _ => None,
+        }
+    }
+
+    /// The members of an object.
+    pub fn as_object(self) -> Option<Object<'d>> {
+        match self.document.node(self.id) {
+            Node::Object { first, len } => {
+                Some(Object { document: self.document, members: slice(&self.document.members, first, len) })
+            }
+            _ => None,
+        }
+    }
+
+    /// True for null, the empty string, the empty array and the empty object.
+    pub fn is_empty(self) -> bool {
+        match self.document.node(self.id) {
+            Node::Null => true,
+            Node::String(text) => text.len == 0,
+            Node::Array { len, .. } | Node::Object { len, .. } => len == 0,
+            Node::Bool(_) | Node::Number(_) => false,
+        }
+    }
+}
+
+impl<'d> Array<'d> {
+    /// The number of elements.
+    pub const fn len(self) -> usize {
+        self.items.len()
+    }
+
+    /// True for the empty array.
+    pub const fn is_empty(self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The elements, in order.
+    pub fn iter(self) -> impl ExactSizeIterator<Item = Value<'d>> {
+        self.items.iter().map(move |id| Value::new(self.document, *id))
+    }
+}
+
+impl<'d> Object<'d> {
+    /// The number of members.
+    pub const fn len(self) -> usize {
+        self.members.len()
+    }
+
+    /// True for the empty object.
+    pub const fn is_empty(self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The value of the member with exactly this name.
+    pub fn get(self, name: &str) -> Option<Value<'d>> {
+        let found = self
+            .members
+            .binary_search_by(|member| compare_utf16(self.document.resolve(member.name), name))
+            .ok()?;
+        self.members.get(found).map(|member| Value::new(self.document, member.value))
+    }
+
+    /// Names and values, sorted by UTF-16 code units of the names.
+    pub fn iter(self) -> impl ExactSizeIterator<Item = (&'d str, Value<'d>)> + Clone {
+        self.members
+            .iter()
+            .map(move |member| (self.document.resolve(member.name), Value::new(self.document, member.value)))
+    }
+}
