@@ -188,6 +188,9 @@ reasons! {
     CardNotObject [3] "The document is not a JSON object";
         "Another kind of document read as a card.";
         "Send an A2A AgentCard.";
+    CardMemberType [24] "A member has another JSON type than the card's schema gives it";
+        "A value that one reader converts and another one refuses.";
+        "Use the types of the A2A specification.";
     CardMemberAlias [6] "A member is another spelling of a known one";
         "Readers that ignore case, or accept snake_case, take the value from the wrong member.";
         "Use the spelling of the A2A specification, once.";

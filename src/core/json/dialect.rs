@@ -159,6 +159,8 @@ impl Dialect {
             out.extend_from_slice(literal.as_bytes());
             return;
         }
+        // Python reads the token `-0` as an integer, which has no negative zero.
+        let literal = if literal == "-0" && self != Self::Go { "0" } else { literal };
         let value: f64 = literal.parse().unwrap_or(0.0);
         match self {
             Self::Go if value == 0.0 && value.is_sign_negative() => out.extend_from_slice(b"-0"),
@@ -166,8 +168,7 @@ impl Dialect {
                 out.extend_from_slice(ryu_js::Buffer::new().format_finite(value).as_bytes());
             }
             Self::PythonNumbers if !literal.contains(['.', 'e', 'E']) => {
-                // Python integers have no limit and no negative zero.
-                out.extend_from_slice(if literal == "-0" { b"0" } else { literal.as_bytes() });
+                out.extend_from_slice(literal.as_bytes()); // Python integers have no limit
             }
             Self::PythonFloats | Self::PythonNumbers => write_python_float(value, out),
         }
@@ -212,7 +213,7 @@ mod tests {
         for (literal, jcs, go, floats, numbers) in [
             ("1", "1", "1", "1.0", "1"),
             ("1.0", "1", "1", "1.0", "1.0"),
-            ("-0", "0", "-0", "-0.0", "0"),
+            ("-0", "0", "-0", "0.0", "0"),
             ("-0.0", "0", "-0", "-0.0", "-0.0"),
             ("1e21", "1e+21", "1e+21", "1e+21", "1e+21"),
             ("1e16", "10000000000000000", "10000000000000000", "1e+16", "1e+16"),

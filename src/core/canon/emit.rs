@@ -1,0 +1,373 @@
+//! The one emitter behind all profiles: projects onto a schema, drops what the form drops, writes the rest.
+//! In recording mode it also notes what was received but not written.
+
+use super::schema::{Field, Message, Presence, Shape};
+use super::uncovered::{Uncovered, push_token};
+use super::{kagenti, v1, v03};
+use crate::core::json::{Dialect, Object, Value};
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::text::Quoted;
+
+/// A canonical form as flags.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    pub(super) projection: Projection,
+    pub(super) strip: Strip,
+    pub(super) dialect: Dialect,
+}
+
+/// Which members are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Projection {
+    Everything,
+    V1,
+    V03,
+    Kagenti,
+}
+
+/// Which empty values (null, "", [] and {}) leave no trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strip {
+    Nothing,
+    Empties,
+    /// As `Empties`, but a list directly inside a list is kept as it is.
+    EmptiesOutsideNestedLists,
+}
+
+pub(super) struct Emitter<'o> {
+    form: Form,
+    out: &'o mut Vec<u8>,
+    record: Option<Record>,
+}
+
+#[derive(Default)]
+struct Record {
+    pointer: String,
+    found: Vec<Uncovered>,
+}
+
+impl<'o> Emitter<'o> {
+    pub(super) const fn new(form: Form, out: &'o mut Vec<u8>) -> Self {
+        Self { form, out, record: None }
+    }
+
+    pub(super) fn recording(form: Form, out: &'o mut Vec<u8>) -> Self {
+        Self { form, out, record: Some(Record::default()) }
+    }
+
+    pub(super) fn into_uncovered(self) -> Vec<Uncovered> {
+        self.record.map(|record| record.found).unwrap_or_default()
+    }
+
+    /// Writes the card. Only its top-level `signatures` is left out (rule 11).
+    pub(super) fn card(&mut self, root: Value<'_>) -> Result<(), Refusal> {
+        let card = self.expect(root.as_object(), root, "an object")?;
+        let message = match self.form.projection {
+            Projection::Everything => {
+                self.everything(card);
+                return Ok(());
+            }
+            Projection::V1 => &v1::CARD,
+            Projection::V03 => &v03::CARD,
+            Projection::Kagenti => &kagenti::CARD,
+        };
+        let start = self.out.len();
+        if !self.members(card, message, Some("signatures"))? {
+            // A card of nothing but empties: the signers write an empty object.
+            self.out.truncate(start);
+            self.out.extend_from_slice(b"{}");
+        }
+        Ok(())
+    }
+
+    fn everything(&mut self, card: Object<'_>) {
+        let mut separator = b'{';
+        for (name, value) in card.iter().filter(|(name, _)| *name != "signatures") {
+            self.out.push(separator);
+            separator = b',';
+            self.form.dialect.write_string(name, self.out);
+            self.out.push(b':');
+            self.form.dialect.write_value(value, self.out);
+        }
+        if separator == b'{' {
+            self.out.push(b'{');
+        }
+        self.out.push(b'}');
+    }
+
+    const fn strips(&self) -> bool {
+        !matches!(self.form.strip, Strip::Nothing)
+    }
+
+    /// Writes an object of known members but `without`. Returns whether anything inside it was written.
+    fn members(
+        &mut self,
+        object: Object<'_>,
+        message: &'static Message,
+        without: Option<&str>,
+    ) -> Result<bool, Refusal> {
+        self.out.push(b'{');
+        let mut any = false;
+        for (name, value) in object.iter().filter(|(name, _)| Some(*name) != without) {
+            let start = self.out.len();
+            if any {
+                self.out.push(b',');
+            }
+            self.form.dialect.write_string(name, self.out);
+            self.out.push(b':');
+            let written = self.within(name, |emitter| {
+                if let Some(field) = message.field(name) {
+                    return emitter.field(value, field);
+                }
+                emitter.note(value, value.is_empty() && is_legacy(name));
+                Ok(false)
+            })?;
+            if written {
+                any = true;
+            } else {
+                self.out.truncate(start);
+            }
+        }
+        self.out.push(b'}');
+        Ok(any)
+    }
+
+    fn field(&mut self, value: Value<'_>, field: &Field) -> Result<bool, Refusal> {
+        let default = match (value.kind(), field.presence) {
+            // In ProtoJSON and in the models of the other signers, null is the same as absent.
+            (crate::core::json::Kind::Null, _) => true,
+            (_, Presence::Plain) => is_plain_default(value, field.shape),
+            (_, Presence::DefaultText(text)) => value.as_str() == Some(text),
+            (_, Presence::Required | Presence::Tracked) => false,
+        };
+        if default {
+            return Ok(false);
+        }
+        let before = self.noted();
+        let written = self.shaped(value, field.shape)?;
+        if !written {
+            self.forget(before);
+            self.note(value, is_plain_default(value, field.shape));
+        }
+        Ok(written)
+    }
+
+    /// Writes a value of a known shape. Returns false, with nothing kept by the caller, if it is stripped.
+    fn shaped(&mut self, value: Value<'_>, shape: Shape) -> Result<bool, Refusal> {
+        match shape {
+            Shape::Text => {
+                let text = self.expect(value.as_str(), value, "a string")?;
+                self.form.dialect.write_string(text, self.out);
+                Ok(!(self.strips() && text.is_empty()))
+            }
+            Shape::Flag => {
+                self.expect(value.as_bool(), value, "a boolean")?;
+                self.form.dialect.write_scalar(value, self.out);
+                Ok(true)
+            }
+            Shape::List(item) => self.list(value, *item),
+            Shape::Map(item) => self.map(value, *item),
+            Shape::Object(message) => {
+                let object = self.expect(value.as_object(), value, "an object")?;
+                Ok(self.members(object, message, None)? || !self.strips())
+            }
+            Shape::Typed(kinds) => {
+                let object = self.expect(value.as_object(), value, "an object")?;
+                // The signed form has no `type`, so it must follow from a member that the form does have.
+                let named = object.get("type").and_then(Value::as_str);
+                let kind = kinds.iter().find(|kind| {
+                    named.is_none_or(|name| kind.name == name)
+                        && (kind.mark.is_empty() || object.get(kind.mark).is_some())
+                });
+                let kind = self.expect(kind, value, "an object of a known `type` with its members")?;
+                self.members(object, kind.message, None)
+            }
+            Shape::Free => self.free(value, false),
+        }
+    }
+
+    fn list(&mut self, value: Value<'_>, item: Shape) -> Result<bool, Refusal> {
+        let array = self.expect(value.as_array(), value, "an array")?;
+        self.out.push(b'[');
+        let mut any = false;
+        for (index, element) in array.iter().enumerate() {
+            any |= self.element(element, index, any, |emitter| emitter.shaped(element, item))?;
+        }
+        self.out.push(b']');
+        Ok(any || !self.strips())
+    }
+
+    /// Writes one element with its separator, or notes that it was left out.
+    fn element(
+        &mut self,
+        value: Value<'_>,
+        index: usize,
+        separate: bool,
+        write: impl FnOnce(&mut Self) -> Result<bool, Refusal>,
+    ) -> Result<bool, Refusal> {
+        let start = self.out.len();
+        if separate {
+            self.out.push(b',');
+        }
+        let token = if self.record.is_some() { index.to_string() } else { String::new() };
+        let written = self.within(&token, |emitter| {
+            let before = emitter.noted();
+            let written = write(emitter)?;
+            if !written {
+                emitter.forget(before);
+                emitter.note(value, false);
+            }
+            Ok(written)
+        })?;
+        if !written {
+            self.out.truncate(start);
+        }
+        Ok(written)
+    }
+
+    fn map(&mut self, value: Value<'_>, item: Shape) -> Result<bool, Refusal> {
+        let object = self.expect(value.as_object(), value, "an object")?;
+        self.object_of(object, |emitter, value| emitter.shaped(value, item))
+    }
+
+    /// Writes an object whose names are free, in the dialect's order.
+    fn object_of(
+        &mut self,
+        object: Object<'_>,
+        mut write: impl FnMut(&mut Self, Value<'_>) -> Result<bool, Refusal>,
+    ) -> Result<bool, Refusal> {
+        self.out.push(b'{');
+        let mut any = false;
+        let mut failed = None;
+        self.form.dialect.for_each_member(object, |name, value, _| {
+            if failed.is_some() {
+                return;
+            }
+            let start = self.out.len();
+            if any {
+                self.out.push(b',');
+            }
+            self.form.dialect.write_string(name, self.out);
+            self.out.push(b':');
+            let written = self.within(name, |emitter| {
+                let before = emitter.noted();
+                let written = write(emitter, value)?;
+                if !written {
+                    emitter.forget(before);
+                    emitter.note(value, false);
+                }
+                Ok(written)
+            });
+            match written {
+                Ok(true) => any = true,
+                Ok(false) => self.out.truncate(start),
+                Err(refusal) => failed = Some(refusal),
+            }
+        });
+        if let Some(refusal) = failed {
+            return Err(refusal);
+        }
+        self.out.push(b'}');
+        Ok(any || !self.strips())
+    }
+
+    /// Writes free-form JSON, stripped as the form says.
+    fn free(&mut self, value: Value<'_>, in_list: bool) -> Result<bool, Refusal> {
+        let keep_whole = match self.form.strip {
+            Strip::Nothing => true,
+            Strip::Empties => false,
+            Strip::EmptiesOutsideNestedLists => in_list && value.as_array().is_some(),
+        };
+        if keep_whole {
+            self.form.dialect.write_value(value, self.out);
+            return Ok(true);
+        }
+        if let Some(object) = value.as_object() {
+            return self.object_of(object, |emitter, value| emitter.free(value, false));
+        }
+        if let Some(array) = value.as_array() {
+            self.out.push(b'[');
+            let mut any = false;
+            for (index, element) in array.iter().enumerate() {
+                any |= self.element(element, index, any, |emitter| emitter.free(element, true))?;
+            }
+            self.out.push(b']');
+            return Ok(any);
+        }
+        self.form.dialect.write_scalar(value, self.out);
+        Ok(!value.is_empty())
+    }
+
+    fn expect<T>(&self, found: Option<T>, value: Value<'_>, expected: &str) -> Result<T, Refusal> {
+        found.ok_or_else(|| {
+            let place = self.record.as_ref().map(|record| format!(" at {}", Quoted(&record.pointer)));
+            Refusal::new(
+                Reason::CardMemberType,
+                format!(
+                    "the schema asks for {expected} where the card has {}{}",
+                    value.kind().name(),
+                    place.unwrap_or_default()
+                ),
+            )
+        })
+    }
+
+    fn within<T>(
+        &mut self,
+        token: &str,
+        work: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let length = self.record.as_mut().map(|record| {
+            let length = record.pointer.len();
+            push_token(&mut record.pointer, token);
+            length
+        });
+        let result = work(self);
+        if let (Some(record), Some(length)) = (self.record.as_mut(), length) {
+            record.pointer.truncate(length);
+        }
+        result
+    }
+
+    fn note(&mut self, value: Value<'_>, lossless: bool) {
+        if let Some(record) = self.record.as_mut().filter(|_| !lossless) {
+            record.found.push(Uncovered::new(record.pointer.clone(), holds_nothing(value)));
+        }
+    }
+
+    fn noted(&self) -> usize {
+        self.record.as_ref().map_or(0, |record| record.found.len())
+    }
+
+    /// Drops what was noted inside a value that is itself left out: the outermost place is reported.
+    fn forget(&mut self, before: usize) {
+        if let Some(record) = self.record.as_mut() {
+            record.found.truncate(before);
+        }
+    }
+}
+
+/// True if leaving the value out loses nothing: it is the default of its declared type.
+fn is_plain_default(value: Value<'_>, shape: Shape) -> bool {
+    match shape {
+        Shape::Flag => value.as_bool() == Some(false),
+        Shape::Text | Shape::List(_) | Shape::Map(_) => value.is_empty(),
+        // An empty sub-message is present, which can mean something (`mtlsSecurityScheme: {}`).
+        Shape::Object(_) | Shape::Typed(_) | Shape::Free => false,
+    }
+}
+
+/// True for members of other versions of the card, whose emptiness equals their absence.
+fn is_legacy(name: &str) -> bool {
+    v03::CARD.field(name).or(v1::CARD.field(name)).is_some()
+}
+
+fn holds_nothing(value: Value<'_>) -> bool {
+    if let Some(object) = value.as_object() {
+        object.iter().all(|(_, value)| holds_nothing(value))
+    } else if let Some(array) = value.as_array() {
+        array.iter().all(holds_nothing)
+    } else {
+        value.is_empty()
+    }
+}

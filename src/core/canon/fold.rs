@@ -1,0 +1,325 @@
+//! Rewrites the 0.3 members of a card into their 1.0 shape, as a2a-python ≥ 1.0 does before it signs.
+//! Members that are dropped on the way are reported, so that nothing is lost silently.
+
+use super::uncovered::{Uncovered, push_token};
+use crate::core::json::{Dialect, Document, JsonLimits, Numbers, Object, Value};
+use crate::core::limits;
+use crate::core::refusal::{Reason, Refusal};
+
+/// What folding dropped, and where the folded members came from.
+#[derive(Debug, Default)]
+pub(super) struct Folded {
+    /// Members that the folded document does not contain.
+    pub(super) members: Vec<Uncovered>,
+    /// Pairs of pointers: in the folded document, in the received one.
+    pub(super) renamed: Vec<(String, String)>,
+}
+
+const CONNECTION: [&str; 4] = ["url", "preferredTransport", "protocolVersion", "additionalInterfaces"];
+
+pub(super) fn fold(card: &Document) -> Result<(Document, Folded), Refusal> {
+    let root = card.root().as_object().ok_or_else(|| wrong("the card is not an object"))?;
+    let mut writer = Writer { out: Vec::with_capacity(card.text().len()), folded: Folded::default() };
+    writer.card(root)?;
+    let limits = JsonLimits {
+        bytes: limits::BODY_BYTES_MAX,
+        // Folding nests security requirements one level deeper and adds a few values per legacy member.
+        depth: limits::JSON_DEPTH.saturating_add(2),
+        nodes: limits::JSON_NODES.saturating_mul(2),
+        ..JsonLimits::CARD
+    };
+    Ok((Document::parse(writer.out, &limits, Numbers::Binary64)?, writer.folded))
+}
+
+fn wrong(message: &str) -> Refusal {
+    Refusal::new(Reason::CardMemberType, message)
+}
+
+struct Writer {
+    out: Vec<u8>,
+    folded: Folded,
+}
+
+impl Writer {
+    fn card(&mut self, root: Object<'_>) -> Result<(), Refusal> {
+        let interfaces = self.interfaces(root)?;
+        let mut object = ObjectWriter::open(&mut self.out);
+        for (name, value) in root.iter() {
+            match name {
+                "signatures"
+                | "security"
+                | "securityRequirements"
+                | "supportsAuthenticatedExtendedCard"
+                | "capabilities"
+                | "skills"
+                | "securitySchemes" => {}
+                name if CONNECTION.contains(&name) => {}
+                name => object.value(name, value),
+            }
+        }
+        if let Some(interfaces) = interfaces {
+            object.raw("supportedInterfaces", &interfaces);
+        }
+        if let Some(capabilities) = capabilities(root, &mut self.folded)? {
+            object.raw("capabilities", &capabilities);
+        }
+        if let Some(schemes) = root.get("securitySchemes") {
+            object.raw("securitySchemes", &self.folded.security_schemes(schemes)?);
+        }
+        if let Some(requirements) = requirements(root, "", &mut self.folded)? {
+            object.raw("securityRequirements", &requirements);
+        }
+        if let Some(skills) = root.get("skills") {
+            object.raw("skills", &self.folded.skills(skills)?);
+        }
+        object.close();
+        Ok(())
+    }
+
+    /// The folded `supportedInterfaces`, unless the card has its own, which then wins.
+    fn interfaces(&mut self, root: Object<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        let url = root.get("url").filter(|url| !url.is_empty());
+        let folds = root.get("supportedInterfaces").is_none() && url.is_some();
+        if !folds {
+            for name in CONNECTION {
+                self.folded.drop_member("", name, root);
+            }
+            return Ok(None);
+        }
+        let version = root.get("protocolVersion");
+        let mut out = b"[".to_vec();
+        interface(
+            &mut out,
+            url,
+            root.get("preferredTransport").map_or(Some("JSONRPC"), Value::as_str),
+            version,
+        );
+        let more = root.get("additionalInterfaces").filter(|list| !list.is_empty());
+        if let Some(more) = more {
+            let list = more.as_array().ok_or_else(|| wrong("`additionalInterfaces` is not an array"))?;
+            for entry in list.iter() {
+                let entry =
+                    entry.as_object().ok_or_else(|| wrong("an additional interface is not an object"))?;
+                out.push(b',');
+                interface(
+                    &mut out,
+                    entry.get("url"),
+                    entry.get("transport").and_then(Value::as_str),
+                    version,
+                );
+            }
+        }
+        out.push(b']');
+        self.folded.rename("/supportedInterfaces/0", "/url");
+        self.folded.rename("/supportedInterfaces", "/additionalInterfaces");
+        Ok(Some(out))
+    }
+}
+
+fn interface(out: &mut Vec<u8>, url: Option<Value<'_>>, transport: Option<&str>, version: Option<Value<'_>>) {
+    let mut object = ObjectWriter::open(out);
+    if let Some(transport) = transport {
+        object.text("protocolBinding", transport);
+    }
+    match version {
+        Some(version) => object.value("protocolVersion", version),
+        None => object.text("protocolVersion", "0.3.0"),
+    }
+    if let Some(url) = url {
+        object.value("url", url);
+    }
+    object.close();
+}
+
+/// `supportsAuthenticatedExtendedCard` moves into the capabilities, unless they have their own answer.
+fn capabilities(root: Object<'_>, folded: &mut Folded) -> Result<Option<Vec<u8>>, Refusal> {
+    let extended = match root.get("supportsAuthenticatedExtendedCard") {
+        None => false,
+        Some(flag) if flag.is_empty() => false,
+        Some(flag) => {
+            flag.as_bool().ok_or_else(|| wrong("`supportsAuthenticatedExtendedCard` is not a boolean"))?
+        }
+    };
+    let own = root.get("capabilities").filter(|value| !value.is_empty());
+    if own.is_none() && !extended {
+        return Ok(root.get("capabilities").map(|_| b"{}".to_vec()));
+    }
+    let mut out = Vec::new();
+    let mut object = ObjectWriter::open(&mut out);
+    let mut answered = false;
+    if let Some(own) = own {
+        let own = own.as_object().ok_or_else(|| wrong("`capabilities` is not an object"))?;
+        answered = own.get("extendedAgentCard").is_some();
+        own.iter().for_each(|(name, value)| object.value(name, value));
+    }
+    if extended && answered {
+        folded.drop_member("", "supportsAuthenticatedExtendedCard", root);
+    } else if extended {
+        object.raw("extendedAgentCard", b"true");
+    }
+    object.close();
+    Ok(Some(out))
+}
+
+/// `security` becomes `securityRequirements`, unless the object has its own.
+fn requirements(object: Object<'_>, pointer: &str, folded: &mut Folded) -> Result<Option<Vec<u8>>, Refusal> {
+    let legacy = object.get("security").filter(|value| value.kind() != crate::core::json::Kind::Null);
+    if let Some(own) = object.get("securityRequirements") {
+        folded.drop_member(pointer, "security", object);
+        let mut out = Vec::new();
+        Dialect::Jcs.write_value(own, &mut out);
+        return Ok(Some(out));
+    }
+    let Some(legacy) = legacy else { return Ok(None) };
+    let list = legacy.as_array().ok_or_else(|| wrong("`security` is not an array"))?;
+    let mut out = b"[".to_vec();
+    for (index, entry) in list.iter().enumerate() {
+        let entry = entry.as_object().ok_or_else(|| wrong("a security requirement is not an object"))?;
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"schemes\":");
+        let mut schemes = ObjectWriter::open(&mut out);
+        for (name, scopes) in entry.iter() {
+            let mut list = Vec::new();
+            ObjectWriter::open(&mut list).value("list", scopes);
+            list.push(b'}');
+            schemes.raw(name, &list);
+        }
+        schemes.close();
+        out.push(b'}');
+    }
+    out.push(b']');
+    folded.rename(&format!("{pointer}/securityRequirements"), &format!("{pointer}/security"));
+    Ok(Some(out))
+}
+
+impl Folded {
+    /// OpenAPI-style schemes with a `type` become the oneof of 1.0; others stay as they are.
+    fn security_schemes(&mut self, schemes: Value<'_>) -> Result<Vec<u8>, Refusal> {
+        let mut out = Vec::new();
+        let Some(schemes) = schemes.as_object() else {
+            Dialect::Jcs.write_value(schemes, &mut out);
+            return Ok(out);
+        };
+        let mut object = ObjectWriter::open(&mut out);
+        for (name, scheme) in schemes.iter() {
+            let members = scheme.as_object().ok_or_else(|| wrong("a security scheme is not an object"))?;
+            let Some(kind) = members.get("type").and_then(Value::as_str) else {
+                object.value(name, scheme);
+                continue;
+            };
+            let wrapper = match kind {
+                "apiKey" => Some("apiKeySecurityScheme"),
+                "http" => Some("httpAuthSecurityScheme"),
+                "oauth2" => Some("oauth2SecurityScheme"),
+                "openIdConnect" => Some("openIdConnectSecurityScheme"),
+                "mutualTLS" => Some("mtlsSecurityScheme"),
+                _ => None,
+            };
+            let mut inner = Vec::new();
+            let mut scheme = ObjectWriter::open(&mut inner);
+            for (member, value) in members.iter().filter(|(member, _)| *member != "type") {
+                scheme.value(if kind == "apiKey" && member == "in" { "location" } else { member }, value);
+            }
+            scheme.close();
+            let mut outer = Vec::new();
+            match wrapper {
+                Some(wrapper) => {
+                    let mut oneof = ObjectWriter::open(&mut outer);
+                    oneof.raw(wrapper, &inner);
+                    oneof.close();
+                }
+                None => {
+                    let mut pointer = "/securitySchemes".to_owned();
+                    push_token(&mut pointer, name);
+                    self.drop_member(&pointer, "type", members);
+                    outer = inner;
+                }
+            }
+            object.raw(name, &outer);
+        }
+        object.close();
+        Ok(out)
+    }
+
+    fn skills(&mut self, skills: Value<'_>) -> Result<Vec<u8>, Refusal> {
+        let mut out = Vec::new();
+        let Some(list) = skills.as_array() else {
+            Dialect::Jcs.write_value(skills, &mut out);
+            return Ok(out);
+        };
+        out.push(b'[');
+        for (index, skill) in list.iter().enumerate() {
+            let skill = skill.as_object().ok_or_else(|| wrong("a skill is not an object"))?;
+            if index > 0 {
+                out.push(b',');
+            }
+            let requirements = requirements(skill, &format!("/skills/{index}"), self)?;
+            let mut object = ObjectWriter::open(&mut out);
+            for (name, value) in skill.iter().filter(|(name, _)| !name.starts_with("security")) {
+                object.value(name, value);
+            }
+            if let Some(requirements) = requirements {
+                object.raw("securityRequirements", &requirements);
+            }
+            object.close();
+        }
+        out.push(b']');
+        Ok(out)
+    }
+
+    fn rename(&mut self, folded: &str, received: &str) {
+        self.renamed.push((folded.to_owned(), received.to_owned()));
+    }
+
+    /// Reports a member that does not survive folding, unless it is empty or false.
+    fn drop_member(&mut self, pointer: &str, name: &str, object: Object<'_>) {
+        if object.get(name).is_some_and(|value| !value.is_empty() && value.as_bool() != Some(false)) {
+            let mut pointer = pointer.to_owned();
+            push_token(&mut pointer, name);
+            self.members.push(Uncovered::new(pointer, false));
+        }
+    }
+}
+
+/// Writes the members of one object in the order of the calls; the reader sorts them again.
+struct ObjectWriter<'o> {
+    out: &'o mut Vec<u8>,
+    separator: u8,
+}
+
+impl<'o> ObjectWriter<'o> {
+    fn open(out: &'o mut Vec<u8>) -> Self {
+        Self { out, separator: b'{' }
+    }
+
+    fn name(&mut self, name: &str) {
+        self.out.push(self.separator);
+        self.separator = b',';
+        Dialect::Jcs.write_string(name, self.out);
+        self.out.push(b':');
+    }
+
+    fn value(&mut self, name: &str, value: Value<'_>) {
+        self.name(name);
+        Dialect::Jcs.write_value(value, self.out);
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.name(name);
+        Dialect::Jcs.write_string(text, self.out);
+    }
+
+    fn raw(&mut self, name: &str, json: &[u8]) {
+        self.name(name);
+        self.out.extend_from_slice(json);
+    }
+
+    fn close(self) {
+        if self.separator == b'{' {
+            self.out.push(b'{');
+        }
+        self.out.push(b'}');
+    }
+}

@@ -1,0 +1,62 @@
+//! Canonical forms of a card: the exact bytes that each kind of signer signs.
+//! Profiles are flags on one emitter over the received document, tried in a fixed order (rule 49).
+
+mod alias;
+mod emit;
+mod fold;
+mod kagenti;
+mod profile;
+mod schema;
+mod uncovered;
+mod v03;
+mod v1;
+
+pub(super) use alias::refuse_aliases;
+pub use profile::{Profile, ProfileSet};
+pub use uncovered::Uncovered;
+
+use super::json::{Document, Value};
+use super::refusal::Refusal;
+use emit::Emitter;
+
+/// Writes the bytes that a signature under `profile` covers, replacing what is in `out`.
+///
+/// Fails with `CardMemberType` if a member does not have the JSON type that the profile's schema gives it.
+pub fn canonicalize_into(card: &Document, profile: Profile, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    out.clear();
+    with_source(card, profile, |root, _| Emitter::new(profile.form(), out).card(root))
+}
+
+/// The bytes that a signature under `profile` covers.
+pub fn canonicalize(card: &Document, profile: Profile) -> Result<Vec<u8>, Refusal> {
+    let mut out = Vec::with_capacity(card.text().len());
+    canonicalize_into(card, profile, &mut out)?;
+    Ok(out)
+}
+
+/// The received members that a signature under `profile` does not cover (rule 47).
+pub fn uncovered(card: &Document, profile: Profile) -> Result<Vec<Uncovered>, Refusal> {
+    let mut scratch = Vec::new();
+    with_source(card, profile, |root, mut found| {
+        let folded = std::mem::take(&mut found.renamed);
+        let mut emitter = Emitter::recording(profile.form(), &mut scratch);
+        emitter.card(root)?;
+        found.members.extend(emitter.into_uncovered().into_iter().map(|member| member.renamed(&folded)));
+        found.members.sort_unstable();
+        Ok(found.members)
+    })
+}
+
+/// Calls `use_it` with the document that the profile reads: the received one, or its 0.3 members folded.
+fn with_source<T>(
+    card: &Document,
+    profile: Profile,
+    use_it: impl FnOnce(Value<'_>, fold::Folded) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    if profile.folds() {
+        let (document, folded) = fold::fold(card)?;
+        use_it(document.root(), folded)
+    } else {
+        use_it(card.root(), fold::Folded::default())
+    }
+}

@@ -1,0 +1,150 @@
+//! The seven canonical forms and the sets in which a trust domain allows them.
+//! Their order is the order in which they are tried, strongest coverage first.
+
+use super::emit::{Form, Projection, Strip};
+use crate::core::json::Dialect;
+use std::fmt;
+
+/// One way to turn a card into the bytes that are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Profile {
+    /// A2A 1.0 §8.4.1: the 1.0 members with their presence rules, RFC 8785.
+    Spec841,
+    /// The whole document but its top-level `signatures`, RFC 8785.
+    JcsRaw,
+    /// The 1.0 members, defaults and all empties removed, RFC 8785: a2a-python ≥ 1.1.4, a2a-js ≥ 1.0.1.
+    ProtoCleanJcs,
+    /// The members that kagenti knows, empties removed, Go's JSON.
+    KagentiGo,
+    /// As `ProtoCleanJcs` with 0.3 members folded, Python's JSON: a2a-python 1.0.0–1.1.3.
+    PyLegacy,
+    /// The 0.3 members, schema defaults and empties removed, Python's JSON: a2a-python 0.3.21–0.3.26.
+    Py03,
+    /// As `ProtoCleanJcs` with 0.3 members folded: a2a-python ≥ 1.1.4 given a 0.3-shaped card.
+    ProtoFoldedJcs,
+}
+
+impl Profile {
+    /// All profiles, in the order in which they are tried.
+    pub const ALL: [Self; 7] = [
+        Self::Spec841,
+        Self::JcsRaw,
+        Self::ProtoCleanJcs,
+        Self::KagentiGo,
+        Self::PyLegacy,
+        Self::Py03,
+        Self::ProtoFoldedJcs,
+    ];
+
+    /// The name used in flags, status and JSON.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Spec841 => "spec841",
+            Self::JcsRaw => "jcs-raw",
+            Self::ProtoCleanJcs => "proto-clean-jcs",
+            Self::KagentiGo => "kagenti-go",
+            Self::PyLegacy => "py-legacy",
+            Self::Py03 => "py-0.3",
+            Self::ProtoFoldedJcs => "proto-folded-jcs",
+        }
+    }
+
+    /// The profile with this name.
+    pub fn from_id(id: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.id() == id)
+    }
+
+    /// One line for people.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Spec841 => "A2A 1.0 §8.4.1: presence rules, RFC 8785",
+            Self::JcsRaw => "the whole document without `signatures`, RFC 8785",
+            Self::ProtoCleanJcs => {
+                "1.0 members without empties, RFC 8785 (a2a-python ≥ 1.1.4, a2a-js ≥ 1.0.1)"
+            }
+            Self::KagentiGo => "kagenti's members without empties, Go JSON",
+            Self::PyLegacy => {
+                "1.0 members, 0.3 ones folded, without empties, Python JSON (a2a-python 1.0.0–1.1.3)"
+            }
+            Self::Py03 => "0.3 members without defaults and empties, Python JSON (a2a-python 0.3.21–0.3.26)",
+            Self::ProtoFoldedJcs => {
+                "1.0 members, 0.3 ones folded, without empties, RFC 8785 (a2a-python ≥ 1.1.4)"
+            }
+        }
+    }
+
+    /// True if the form leaves no trace of empty members, so that their absence is not authenticated
+    /// (rule 48).
+    pub const fn strips(self) -> bool {
+        !matches!(self, Self::Spec841 | Self::JcsRaw)
+    }
+
+    pub(super) const fn folds(self) -> bool {
+        matches!(self, Self::PyLegacy | Self::ProtoFoldedJcs)
+    }
+
+    pub(super) const fn form(self) -> Form {
+        let (projection, strip, dialect) = match self {
+            Self::Spec841 => (Projection::V1, Strip::Nothing, Dialect::Jcs),
+            Self::JcsRaw => (Projection::Everything, Strip::Nothing, Dialect::Jcs),
+            Self::ProtoCleanJcs | Self::ProtoFoldedJcs => (Projection::V1, Strip::Empties, Dialect::Jcs),
+            Self::KagentiGo => (Projection::Kagenti, Strip::EmptiesOutsideNestedLists, Dialect::Go),
+            Self::PyLegacy => (Projection::V1, Strip::Empties, Dialect::PythonFloats),
+            Self::Py03 => (Projection::V03, Strip::Empties, Dialect::PythonNumbers),
+        };
+        Form { projection, strip, dialect }
+    }
+
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Spec841 => 1,
+            Self::JcsRaw => 1 << 1,
+            Self::ProtoCleanJcs => 1 << 2,
+            Self::KagentiGo => 1 << 3,
+            Self::PyLegacy => 1 << 4,
+            Self::Py03 => 1 << 5,
+            Self::ProtoFoldedJcs => 1 << 6,
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// The profiles that a trust domain allows; always tried in the order of [`Profile::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProfileSet(u8);
+
+impl ProfileSet {
+    /// No profile at all: refuses every card.
+    pub const NONE: Self = Self(0);
+    /// The first four: current SDKs, raw signers and kagenti.
+    pub const DEFAULT: Self = Self(0b1111);
+    /// All seven.
+    pub const ALL: Self = Self(0b111_1111);
+
+    /// This set and one more profile.
+    #[must_use]
+    pub const fn with(self, profile: Profile) -> Self {
+        Self(self.0 | profile.bit())
+    }
+
+    /// True if the profile is allowed.
+    pub const fn contains(self, profile: Profile) -> bool {
+        self.0 & profile.bit() != 0
+    }
+
+    /// The allowed profiles, in the order in which they are tried.
+    pub fn iter(self) -> impl Iterator<Item = Profile> {
+        Profile::ALL.into_iter().filter(move |profile| self.contains(*profile))
+    }
+}
+
+impl Default for ProfileSet {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

@@ -1,0 +1,133 @@
+//! What the profiles know about the shape of a card: members, presence and types.
+//! The tables are data; `emit` interprets them.
+
+use std::cmp::Ordering;
+
+/// The known members of one kind of object, sorted by name.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) fields: &'static [Field],
+}
+
+/// One known member.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) presence: Presence,
+    pub(super) shape: Shape,
+}
+
+/// When a member that is present in the received document is part of the canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// REQUIRED by the specification: stays even when empty.
+    Required,
+    /// Presence is tracked: stays when present, whatever its value.
+    Tracked,
+    /// Its default value is the same as its absence.
+    Plain,
+    /// As `Plain`, with this text as the default value.
+    DefaultText(&'static str),
+}
+
+/// The JSON type of a member.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shape {
+    Text,
+    Flag,
+    List(&'static Shape),
+    Map(&'static Shape),
+    Object(&'static Message),
+    /// An object whose kind is named by its member `type`, or follows from the member that only it has.
+    Typed(&'static [Kind]),
+    /// Free-form JSON.
+    Free,
+}
+
+/// One alternative of [`Shape::Typed`].
+#[derive(Debug)]
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    /// The member that only this kind has; empty if it has none.
+    pub(super) mark: &'static str,
+    pub(super) message: &'static Message,
+}
+
+pub(super) const TEXT: Shape = Shape::Text;
+pub(super) const FLAG: Shape = Shape::Flag;
+pub(super) const TEXTS: Shape = Shape::List(&Shape::Text);
+pub(super) const TEXT_MAP: Shape = Shape::Map(&Shape::Text);
+
+pub(super) const fn required(name: &'static str, shape: Shape) -> Field {
+    Field { name, presence: Presence::Required, shape }
+}
+
+pub(super) const fn tracked(name: &'static str, shape: Shape) -> Field {
+    Field { name, presence: Presence::Tracked, shape }
+}
+
+pub(super) const fn plain(name: &'static str, shape: Shape) -> Field {
+    Field { name, presence: Presence::Plain, shape }
+}
+
+pub(super) const fn default_text(name: &'static str, value: &'static str) -> Field {
+    Field { name, presence: Presence::DefaultText(value), shape: TEXT }
+}
+
+impl Message {
+    /// The known member with exactly this name.
+    pub(super) fn field(&self, name: &str) -> Option<&'static Field> {
+        let found = self.fields.binary_search_by(|field| field.name.cmp(name)).ok()?;
+        self.fields.get(found)
+    }
+
+    /// The known member of which `name` is another spelling, as readers that ignore case (with the two
+    /// non-ASCII letters that fold into ASCII) or accept `snake_case` would match it.
+    pub(super) fn aliased_by(&self, name: &str) -> Option<&'static str> {
+        self.fields
+            .iter()
+            .map(|field| field.name)
+            .find(|known| fold(known).cmp(fold(name)) == Ordering::Equal)
+    }
+}
+
+fn fold(name: &str) -> impl Iterator<Item = char> + '_ {
+    name.chars().filter(|c| *c != '_').map(|c| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{kagenti, v1, v03};
+    use super::*;
+
+    fn check(message: &'static Message) {
+        assert!(message.fields.is_sorted_by(|a, b| a.name < b.name), "{:?}", message.fields);
+        message.fields.iter().for_each(|field| visit(&field.shape));
+    }
+
+    fn visit(shape: &'static Shape) {
+        match shape {
+            Shape::List(inner) | Shape::Map(inner) => visit(inner),
+            Shape::Object(message) => check(message),
+            Shape::Typed(kinds) => kinds.iter().for_each(|kind| check(kind.message)),
+            Shape::Text | Shape::Flag | Shape::Free => {}
+        }
+    }
+
+    #[test]
+    fn every_table_is_sorted_so_that_lookup_finds_every_member() {
+        [&v1::CARD, &v03::CARD, &kagenti::CARD].into_iter().for_each(check);
+    }
+
+    #[test]
+    fn rule_06_spellings_that_lenient_readers_match_are_found() {
+        for alias in ["URL", "Url", "u_rl", "\u{17f}kills", "S\u{212a}ills", "preferred_transport"] {
+            assert!(v03::CARD.aliased_by(alias).is_some(), "{alias}");
+        }
+        assert_eq!(v03::CARD.aliased_by("urls"), None);
+    }
+}
