@@ -11,6 +11,8 @@ use crate::core::spiffe::TrustDomain;
 use crate::core::text::Quoted;
 use crate::core::time::Seconds;
 use crate::core::x509::{Anchor, PemProblem, parse_pem_certificates};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Reads the bundle of `trust_domain`; the format is told by the first character.
@@ -183,8 +185,12 @@ impl Reader<'_> {
     }
 
     fn finish(mut self, sequence: Option<u64>, refresh_hint: Option<Seconds>) -> Result<Bundle, Refusal> {
-        self.anchors.sort_by_key(|anchor| anchor.sha256());
-        self.anchors.dedup_by_key(|anchor| anchor.sha256());
+        let mut seen = BTreeSet::new();
+        self.anchors.retain(|anchor| seen.insert(anchor.sha256()));
+        // A chain that names no key is tried against equally named authorities in this order, and the newest
+        // usually signs. Publishers append, so the later entry counts as newer where the dates agree.
+        self.anchors.reverse();
+        self.anchors.sort_by_key(|anchor| Reverse(anchor.not_before()));
         if self.anchors.is_empty() {
             let mut message = format!("the bundle of {} holds no usable X.509 authority", self.trust_domain);
             for entry in &self.skipped {
@@ -194,7 +200,7 @@ impl Reader<'_> {
         }
         Ok(Bundle {
             trust_domain: self.trust_domain.clone(),
-            fingerprint: fingerprint(&self.anchors),
+            fingerprint: fingerprint(&seen),
             anchors: self.anchors,
             sequence,
             refresh_hint,
