@@ -102,7 +102,7 @@ mod tests {
         let leaf = root.issue(&Leaf::default()).chain.remove(0);
         let no_sign = Ca { key_usages: vec![KeyUsagePurpose::CrlSign], ..Ca::default() };
         let foreign = Ca { spiffe_ids: vec!["spiffe://other.org"], ..Ca::default() };
-        let not_ca = Ca { is_ca: IsCa::ExplicitNoCa, ..Ca::default() };
+        let not_ca = Ca { authority: IsCa::ExplicitNoCa, ..Ca::default() };
         let ed25519 = Ca { key: Key::Ed25519, ..Ca::default() };
         let rsa = Authority::root(&Ca { key: Key::Rsa2048, ..Ca::default() });
         let x509 = |ca: &Ca| key(Some("x509-svid"), "EC", &[Authority::root(ca).der()]);

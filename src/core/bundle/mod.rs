@@ -58,8 +58,20 @@ impl Bundle {
     }
 
     /// A digest of the set of authorities alone: it does not change with JWT keys, order, format or sequence.
-    pub const fn fingerprint(anchors: &BTreeSet<Digest>) -> Digest {
+    pub const fn fingerprint(&self) -> Digest {
+        self.fingerprint
+    }
+
+    /// What was not used, in document order.
+    pub fn skipped(&self) -> &[SkippedEntry] {
+        &self.skipped
+    }
+}
+
+fn fingerprint(anchors: &BTreeSet<Digest>) -> Digest {
     let mut hasher = Sha256::new();
-    anchors.iter().for_each(|anchor| hasher.update(anchor.as_bytes()));
+    for anchor in anchors {
+        hasher.update(anchor.as_bytes());
+    }
     hasher.finish()
 }

@@ -24,13 +24,9 @@ pub fn parse_bundle(trust_domain: &TrustDomain, bytes: Vec<u8>) -> Result<Bundle
         return Err(malformed(format!("the bundle has {} bytes, the limit is {BUNDLE_BYTES}", bytes.len())));
     }
     let mut reader = Reader { trust_domain, anchors: Vec::new(), skipped: Vec::new() };
-    let (sequence, refresh_hint) = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => reader.read_json(bytes)?,
-        _ => {
-            reader.read_pem(&bytes)?;
-            (None, None)
-        }
-    };
+    let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    let (sequence, refresh_hint) =
+        if is_json { reader.read_json(bytes)? } else { reader.read_pem(&bytes)? };
     reader.finish(sequence, refresh_hint)
 }
 
@@ -44,7 +40,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read_pem(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    fn read_pem(&mut self, bytes: &[u8]) -> Result<Numbering, Refusal> {
         let text =
             std::str::from_utf8(bytes).map_err(|_| malformed("the bundle is neither JSON nor PEM text"))?;
         let certificates = parse_pem_certificates(text, BUNDLE_ANCHORS).map_err(|problem| match problem {
@@ -57,7 +53,7 @@ impl Reader<'_> {
         for (index, der) in certificates.iter().enumerate() {
             self.add(format!("certificate {index}"), der, None)?;
         }
-        Ok(())
+        Ok((None, None))
     }
 
     fn read_json(&mut self, bytes: Vec<u8>) -> Result<Numbering, Refusal> {
@@ -194,7 +190,9 @@ impl Reader<'_> {
         if self.anchors.is_empty() {
             let mut message = format!("the bundle of {} holds no usable X.509 authority", self.trust_domain);
             for entry in &self.skipped {
-                message.push_str(&format!("; {}: {}", entry.place, entry.why));
+                for part in ["; ", &entry.place, ": ", &entry.why] {
+                    message.push_str(part);
+                }
             }
             return Err(Refusal::new(Reason::BundleEmpty, message));
         }
