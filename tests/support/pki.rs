@@ -70,7 +70,7 @@ pub(crate) struct Ca {
     pub(crate) spiffe_ids: Vec<&'static str>,
     pub(crate) not_before: u64,
     pub(crate) not_after: u64,
-    pub(crate) is_ca: IsCa,
+    pub(crate) authority: IsCa,
     pub(crate) key_usages: Vec<KeyUsagePurpose>,
     pub(crate) authority_key_id: bool,
     pub(crate) extensions: Vec<CustomExtension>,
@@ -86,7 +86,7 @@ impl Default for Ca {
             spiffe_ids: vec!["spiffe://example.org"],
             not_before: NOW - 3600,
             not_after: NOW + 86_400,
-            is_ca: IsCa::Ca(BasicConstraints::Unconstrained),
+            authority: IsCa::Ca(BasicConstraints::Unconstrained),
             key_usages: vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign],
             authority_key_id: true,
             extensions: Vec::new(),
@@ -103,7 +103,7 @@ impl Ca {
 
     /// CA:TRUE by a hand-made extension, because `rcgen` always adds a subject key identifier to its own.
     pub(crate) fn without_key_id(mut self) -> Self {
-        self.is_ca = IsCa::NoCa;
+        self.authority = IsCa::NoCa;
         self.extensions.push(extension(OID_BASIC_CONSTRAINTS, &[0x30, 3, 1, 1, 0xff], true));
         self
     }
@@ -111,7 +111,7 @@ impl Ca {
     fn params(&self) -> CertificateParams {
         let mut params = params(self.subject, self.not_before, self.not_after, self.serial);
         params.subject_alt_names = uris(&self.spiffe_ids);
-        params.is_ca = self.is_ca.clone();
+        params.is_ca = self.authority;
         params.key_usages.clone_from(&self.key_usages);
         params.use_authority_key_identifier_extension = self.authority_key_id;
         params.custom_extensions.clone_from(&self.extensions);
@@ -133,7 +133,7 @@ pub(crate) struct Leaf {
     pub(crate) key: Key,
     pub(crate) not_before: u64,
     pub(crate) not_after: u64,
-    pub(crate) is_ca: IsCa,
+    pub(crate) authority: IsCa,
     pub(crate) key_usages: Vec<KeyUsagePurpose>,
     pub(crate) extended_key_usages: Vec<ExtendedKeyUsagePurpose>,
     pub(crate) authority_key_id: bool,
@@ -151,7 +151,7 @@ impl Default for Leaf {
             key: Key::P256,
             not_before: NOW - 10,
             not_after: NOW + 3590,
-            is_ca: IsCa::ExplicitNoCa,
+            authority: IsCa::ExplicitNoCa,
             key_usages: vec![KeyUsagePurpose::DigitalSignature],
             extended_key_usages: vec![
                 ExtendedKeyUsagePurpose::ServerAuth,
@@ -204,7 +204,7 @@ impl Authority {
         let mut params = params(leaf.subject, leaf.not_before, leaf.not_after, 1);
         params.subject_alt_names = uris(&leaf.uris);
         params.subject_alt_names.extend(leaf.other_names.iter().cloned());
-        params.is_ca = leaf.is_ca.clone();
+        params.is_ca = leaf.authority;
         params.key_usages.clone_from(&leaf.key_usages);
         params.extended_key_usages.clone_from(&leaf.extended_key_usages);
         params.use_authority_key_identifier_extension = leaf.authority_key_id;
@@ -310,7 +310,7 @@ impl Svid {
         }
     }
 
-    /// The SubjectPublicKeyInfo of the leaf's key.
+    /// The `SubjectPublicKeyInfo` of the leaf's key.
     pub(crate) fn spki(&self) -> Vec<u8> {
         self.key.subject_public_key_info()
     }
@@ -368,8 +368,10 @@ fn params(subject: &str, not_before: u64, not_after: u64, serial: u64) -> Certif
     name.push(DnType::OrganizationName, subject);
     params.distinguished_name = name;
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + Duration::from_secs(not_before);
-    params.not_after = epoch + Duration::from_secs(not_after);
+    let at =
+        |unix| epoch.checked_add(Duration::from_secs(unix).try_into().expect("a duration")).expect("a date");
+    params.not_before = at(not_before);
+    params.not_after = at(not_after);
     params.serial_number = Some(serial.into());
     params
 }
