@@ -6,6 +6,8 @@
     reason = "a test reads its own files and stops at the first one that is not there"
 )]
 
+pub(crate) mod jwk;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
