@@ -2,6 +2,7 @@
 //! Verification work is bounded by these numbers, never by what the sender chose.
 
 use super::refusal::{Reason, Refusal};
+use super::time::Seconds;
 
 /// Largest card body read, in bytes. Real cards are 1–16 KiB; 128 KiB ones exist.
 pub const BODY_BYTES: usize = 256 * 1024;
@@ -37,6 +38,8 @@ pub const KEY_ID_CHARS: usize = 256;
 pub const CHAIN_CERTIFICATES: usize = 5;
 /// Largest certificate, in DER bytes (rule 29).
 pub const CERTIFICATE_BYTES: usize = 8 * 1024;
+/// Most extensions of one certificate: an SVID has 6; bounds the search for duplicates (rule 30).
+pub const CERTIFICATE_EXTENSIONS: usize = 32;
 /// Largest chain, in DER bytes (rule 29).
 pub const CHAIN_BYTES: usize = 16 * 1024;
 /// Smallest and largest RSA modulus, in bits: below is weak, above costs the verifier (rule 15).
@@ -53,6 +56,16 @@ pub const BUNDLE_BYTES: usize = 1024 * 1024;
 pub const BUNDLE_ANCHORS: usize = 256;
 /// Most trust domains of one bundle map.
 pub const BUNDLE_DOMAINS: usize = 256;
+/// How often a bundle is refreshed when it brings no hint: the default of SPIRE's bundle endpoint.
+pub const BUNDLE_REFRESH_DEFAULT: Seconds = Seconds::new(300);
+/// Shortest refresh interval: a hint of zero must not become a busy loop (rule 45).
+pub const BUNDLE_REFRESH_MIN: Seconds = Seconds::new(60);
+/// Longest refresh interval: a revocation must not wait for days (rule 45).
+pub const BUNDLE_REFRESH_MAX: Seconds = Seconds::new(3600);
+/// Missed refreshes that deserve a warning (rule 45).
+pub const BUNDLE_MISSED_REFRESHES: u32 = 3;
+/// How long the last good bundle counts without a refresh, unless configured otherwise (rule 45).
+pub const BUNDLE_STALE_AFTER: Seconds = Seconds::new(86_400);
 /// Nesting, values, members and string length of a bundle document.
 pub const BUNDLE_JSON_NODES: usize = 20_000;
 

@@ -1,0 +1,44 @@
+//! The bundles of all configured trust domains, each apart from the others (rule 42).
+
+use super::Bundle;
+use crate::core::limits::BUNDLE_DOMAINS;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::spiffe::TrustDomain;
+use std::collections::BTreeMap;
+
+/// One bundle per trust domain. There is no way to ask for the anchors of all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BundleSet(BTreeMap<TrustDomain, Bundle>);
+
+impl BundleSet {
+    /// No bundle yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a bundle in the place of its trust domain and returns the one that was there.
+    pub fn insert(&mut self, bundle: Bundle) -> Result<Option<Bundle>, Refusal> {
+        if self.0.len() >= BUNDLE_DOMAINS && !self.0.contains_key(bundle.trust_domain()) {
+            let message = format!("there are already bundles for {BUNDLE_DOMAINS} trust domains");
+            return Err(Refusal::new(Reason::BundleMalformed, message));
+        }
+        Ok(self.0.insert(bundle.trust_domain().clone(), bundle))
+    }
+
+    /// Takes the bundle of a domain away: its cards are refused from then on.
+    pub fn remove(&mut self, trust_domain: &TrustDomain) -> Option<Bundle> {
+        self.0.remove(trust_domain)
+    }
+
+    /// The bundle of exactly this trust domain.
+    pub fn get(&self, trust_domain: &TrustDomain) -> Result<&Bundle, Refusal> {
+        self.0.get(trust_domain).ok_or_else(|| {
+            Refusal::new(Reason::TrustDomainUnknown, format!("no bundle is configured for {trust_domain}"))
+        })
+    }
+
+    /// The bundles in the order of their trust domains.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Bundle> {
+        self.0.values()
+    }
+}

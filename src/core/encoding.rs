@@ -1,0 +1,135 @@
+//! Base64 in its only strict forms, and SHA-256 digests.
+//! A text that two decoders could read differently is refused, because caches and deny-lists compare texts.
+
+use super::refusal::{Reason, Refusal};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use std::fmt;
+
+/// Decodes base64url without padding, white space or spare bits (rule 12; RFC 7515 §2).
+pub fn decode_base64url(text: &str) -> Result<Vec<u8>, Refusal> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|error| malformed("base64url without padding", error))
+}
+
+/// Appends the base64url form of `bytes`, without padding.
+pub fn encode_base64url_into(bytes: &[u8], text: &mut String) {
+    URL_SAFE_NO_PAD.encode_string(bytes, text);
+}
+
+/// Decodes standard base64 with canonical padding, no white space and no spare bits (rule 29; RFC 7515 §4.1.6).
+pub fn decode_base64_standard(text: &str) -> Result<Vec<u8>, Refusal> {
+    STANDARD.decode(text).map_err(|error| malformed("padded standard base64", error))
+}
+
+fn malformed(form: &str, error: base64::DecodeError) -> Refusal {
+    Refusal::new(Reason::Base64Malformed, format!("a text is not {form}: {error}"))
+}
+
+/// A SHA-256 digest; prints as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// A digest computed earlier, for example one read back from storage.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{self}")
+    }
+}
+
+/// SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> Digest {
+    let mut hasher = Sha256::new();
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+/// SHA-256 over several pieces, without joining them first.
+pub struct Sha256(ring::digest::Context);
+
+impl Sha256 {
+    /// The digest of nothing yet.
+    pub fn new() -> Self {
+        Self(ring::digest::Context::new(&ring::digest::SHA256))
+    }
+
+    /// Adds `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of everything added.
+    pub fn finish(self) -> Digest {
+        let mut digest = [0; 32];
+        for (to, from) in digest.iter_mut().zip(self.0.finish().as_ref()) {
+            *to = *from;
+        }
+        Digest(digest)
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn base64url_has_exactly_one_text_per_value() {
+        assert_eq!(decode_base64url("-_8").unwrap(), [0xfb, 0xff]);
+        for text in ["-_8=", "-_9", "+/8", "-_8\n", " -_8", "-_\n8", "-", "-_8==", "é"] {
+            let refusal = decode_base64url(text).expect_err(text);
+            assert_eq!(refusal.reason(), Reason::Base64Malformed, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn standard_base64_needs_its_padding_and_alphabet() {
+        assert_eq!(decode_base64_standard("+/8=").unwrap(), [0xfb, 0xff]);
+        for text in ["+/8", "+/9=", "-_8=", "+/8=\n", "+/ 8=", "+/8==", "+/8=+/8="] {
+            assert!(decode_base64_standard(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_digest_prints_the_published_value_of_abc() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(b"abc").to_string(), expected);
+        let mut pieces = Sha256::new();
+        pieces.update(b"a");
+        pieces.update(b"bc");
+        assert_eq!(pieces.finish().to_string(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn what_decodes_encodes_to_the_same_text(text in "[A-Za-z0-9_-]{0,24}") {
+            if let Ok(bytes) = decode_base64url(&text) {
+                let mut again = String::new();
+                encode_base64url_into(&bytes, &mut again);
+                prop_assert_eq!(again, text);
+            }
+        }
+    }
+}

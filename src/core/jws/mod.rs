@@ -1,0 +1,10 @@
+//! JSON Web Signatures (RFC 7515) as cards use them: algorithms, keys, and the one signature check.
+//! Everything here works on decoded bytes; which key may sign for whom is decided elsewhere.
+
+pub mod algorithm;
+pub mod key;
+pub mod signature;
+
+pub use algorithm::{Algorithm, AlgorithmSet};
+pub use key::{KeyKind, PublicKey};
+pub use signature::verify_signature;

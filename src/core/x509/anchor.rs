@@ -1,0 +1,94 @@
+//! An authority of a trust bundle: read once when the bundle is read, then only compared (rule 43).
+
+use super::certificate::{Certificate, Validity};
+use super::path::check_issuer_role;
+use crate::core::encoding::{Digest, sha256};
+use crate::core::jws::PublicKey;
+use crate::core::refusal::Refusal;
+use crate::core::spiffe::TrustDomain;
+use crate::core::time::Timestamp;
+use std::fmt;
+
+/// A CA certificate that a trust domain publishes as one of its authorities.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Anchor {
+    der: Box<[u8]>,
+    sha256: Digest,
+    subject: Box<[u8]>,
+    subject_key_id: Option<Box<[u8]>>,
+    key: PublicKey,
+    validity: Validity,
+    path_length: Option<u32>,
+    has_name_constraints: bool,
+}
+
+impl Anchor {
+    /// Reads an authority of `trust_domain`: a CA with keyCertSign and a supported key, whose SPIFFE ID, if it
+    /// has one, is the trust domain alone. An expired one is read, but validates nothing.
+    pub fn parse(der: &[u8], trust_domain: &TrustDomain) -> Result<Self, Refusal> {
+        let certificate = Certificate::parse(der)?;
+        check_issuer_role(&certificate, trust_domain)?;
+        Ok(Self {
+            der: der.into(),
+            sha256: sha256(der),
+            subject: certificate.subject.into(),
+            subject_key_id: certificate.subject_key_id.map(Into::into),
+            key: PublicKey::from_spki(certificate.spki)?,
+            validity: certificate.validity,
+            path_length: certificate.path_length,
+            has_name_constraints: certificate.has_name_constraints,
+        })
+    }
+
+    /// The certificate.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// SHA-256 of the certificate.
+    pub const fn sha256(&self) -> Digest {
+        self.sha256
+    }
+
+    /// The authority's key.
+    pub const fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// The subject key identifier, when the certificate has one.
+    pub fn subject_key_id(&self) -> Option<&[u8]> {
+        self.subject_key_id.as_deref()
+    }
+
+    /// First second of validity.
+    pub const fn not_before(&self) -> Timestamp {
+        self.validity.not_before
+    }
+
+    /// Last second of validity.
+    pub const fn not_after(&self) -> Timestamp {
+        self.validity.not_after
+    }
+
+    pub(crate) fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+
+    pub(crate) const fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    pub(crate) const fn path_length(&self) -> Option<u32> {
+        self.path_length
+    }
+
+    pub(crate) const fn has_name_constraints(&self) -> bool {
+        self.has_name_constraints
+    }
+}
+
+impl fmt::Debug for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Anchor({}, {}, until {})", self.sha256, self.key.kind(), self.not_after())
+    }
+}

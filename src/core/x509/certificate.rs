@@ -1,0 +1,229 @@
+//! One certificate, read strictly into the facts that the rules need (rule 30).
+//! Two parsers must agree that it is well-formed: webpki for canonical DER, x509-parser for the fields.
+
+use crate::core::der;
+use crate::core::limits::{CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS};
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::time::Timestamp;
+use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::{X509Certificate, X509CertificateParser};
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
+use x509_parser::nom::Parser as _;
+use x509_parser::oid_registry as oid;
+
+/// The key usages that decide about a role, and whether the extension is critical.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyUsage {
+    pub(crate) critical: bool,
+    pub(crate) digital_signature: bool,
+    pub(crate) signs_certificates: bool,
+    pub(crate) signs_revocations: bool,
+}
+
+/// The facts of one certificate, borrowed from its DER.
+#[derive(Debug)]
+pub(crate) struct Certificate<'a> {
+    pub(crate) der: &'a [u8],
+    /// The signed part, byte for byte.
+    pub(crate) signed: &'a [u8],
+    /// Contents of the signature's AlgorithmIdentifier, the same inside and outside.
+    pub(crate) signature_algorithm: &'a [u8],
+    pub(crate) signature: &'a [u8],
+    pub(crate) issuer: &'a [u8],
+    pub(crate) subject: &'a [u8],
+    pub(crate) spki: &'a [u8],
+    pub(crate) validity: Validity,
+    pub(crate) is_ca: bool,
+    pub(crate) path_length: Option<u32>,
+    pub(crate) key_usage: Option<KeyUsage>,
+    /// Whether the extended key usage, if present, has both serverAuth and clientAuth.
+    pub(crate) extended_for_svid: Option<bool>,
+    /// How many URI names there are, and the first.
+    pub(crate) uri_count: usize,
+    pub(crate) first_uri: Option<&'a str>,
+    pub(crate) subject_key_id: Option<&'a [u8]>,
+    pub(crate) authority_key_id: Option<&'a [u8]>,
+    pub(crate) has_name_constraints: bool,
+}
+
+/// First and last second of validity, both included (RFC 5280 §4.1.2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
+}
+
+impl<'a> Certificate<'a> {
+    /// Reads exactly one certificate of version 3.
+    pub(crate) fn parse(der: &'a [u8]) -> Result<Self, Refusal> {
+        if der.len() > CERTIFICATE_BYTES {
+            let message = format!("it has {} bytes, the limit is {CERTIFICATE_BYTES}", der.len());
+            return Err(Refusal::new(Reason::ChainTooLarge, message));
+        }
+        check_canonical(der)?;
+        let (rest, parsed) = X509CertificateParser::new()
+            .parse(der)
+            .map_err(|error| malformed(format!("it does not parse: {error}")))?;
+        if !rest.is_empty() {
+            return Err(malformed(format!("{} bytes follow it", rest.len())));
+        }
+        let mut certificate = Self::from_parts(der, &parsed)?;
+        certificate.read_extensions(parsed.extensions())?;
+        Ok(certificate)
+    }
+
+    fn from_parts(der: &'a [u8], parsed: &X509Certificate<'a>) -> Result<Self, Refusal> {
+        // x509-parser does not keep the bytes of the outer AlgorithmIdentifier, which the choice of the
+        // verification algorithm compares.
+        let broken =
+            || malformed("its outer structure is not tbsCertificate, signatureAlgorithm, signatureValue");
+        let contents = der::read_only(der, der::SEQUENCE).ok_or_else(broken)?;
+        let signed = der::read(contents, der::SEQUENCE).ok_or_else(broken)?;
+        let algorithm = der::read(signed.rest, der::SEQUENCE).ok_or_else(broken)?;
+        let signature =
+            der::read_only(algorithm.rest, der::BIT_STRING).and_then(der::whole_bytes).ok_or_else(broken)?;
+        let tbs = &parsed.tbs_certificate;
+        let validity = Validity {
+            not_before: Timestamp::from_unix(tbs.validity.not_before.timestamp()),
+            not_after: Timestamp::from_unix(tbs.validity.not_after.timestamp()),
+        };
+        if validity.not_before > validity.not_after {
+            return Err(malformed("its validity ends before it begins"));
+        }
+        Ok(Self {
+            der,
+            signed: signed.whole,
+            signature_algorithm: algorithm.contents,
+            signature,
+            issuer: tbs.issuer.as_raw(),
+            subject: tbs.subject.as_raw(),
+            spki: tbs.subject_pki.raw,
+            validity,
+            is_ca: false,
+            path_length: None,
+            key_usage: None,
+            extended_for_svid: None,
+            uri_count: 0,
+            first_uri: None,
+            subject_key_id: None,
+            authority_key_id: None,
+            has_name_constraints: false,
+        })
+    }
+
+    fn read_extensions(&mut self, extensions: &[X509Extension<'a>]) -> Result<(), Refusal> {
+        if extensions.len() > CERTIFICATE_EXTENSIONS {
+            let message =
+                format!("it has {} extensions, the limit is {CERTIFICATE_EXTENSIONS}", extensions.len());
+            return Err(malformed(message));
+        }
+        for (index, extension) in extensions.iter().enumerate() {
+            if extensions.iter().take(index).any(|earlier| earlier.oid == extension.oid) {
+                return Err(malformed(format!("it has the extension {} twice", extension.oid)));
+            }
+            self.read_extension(extension)?;
+        }
+        Ok(())
+    }
+
+    fn read_extension(&mut self, extension: &X509Extension<'a>) -> Result<(), Refusal> {
+        use ParsedExtension as P;
+        match extension.parsed_extension() {
+            P::BasicConstraints(constraints) => {
+                self.is_ca = constraints.ca;
+                self.path_length = constraints.path_len_constraint;
+            }
+            P::KeyUsage(usage) => {
+                self.key_usage = Some(KeyUsage {
+                    critical: extension.critical,
+                    digital_signature: usage.digital_signature(),
+                    signs_certificates: usage.key_cert_sign(),
+                    signs_revocations: usage.crl_sign(),
+                });
+            }
+            P::ExtendedKeyUsage(usage) => {
+                self.extended_for_svid = Some(usage.server_auth && usage.client_auth)
+            }
+            P::SubjectAlternativeName(names) => {
+                for name in &names.general_names {
+                    match name {
+                        GeneralName::URI(uri) => {
+                            self.uri_count = self.uri_count.saturating_add(1);
+                            self.first_uri = self.first_uri.or(Some(uri));
+                        }
+                        GeneralName::Invalid(..) => {
+                            return Err(malformed("a subject alternative name is not valid"));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            P::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0),
+            P::AuthorityKeyIdentifier(id) => {
+                self.authority_key_id = id.key_identifier.as_ref().map(|key_id| key_id.0);
+            }
+            P::NameConstraints(_) => self.has_name_constraints = true,
+            P::ParseError { .. } => {
+                return Err(malformed(format!("its extension {} does not parse", extension.oid)));
+            }
+            _ => {
+                return if extension.critical {
+                    Err(critical(format!("its critical extension {} is not understood", extension.oid)))
+                } else {
+                    Ok(())
+                };
+            }
+        }
+        // x509-parser reads the first element of a value and forgets what follows it.
+        let tag = if extension.oid == oid::OID_X509_EXT_KEY_USAGE {
+            der::BIT_STRING
+        } else if extension.oid == oid::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER {
+            der::OCTET_STRING
+        } else {
+            der::SEQUENCE
+        };
+        match der::read_only(extension.value, tag) {
+            Some(_) => Ok(()),
+            None => Err(malformed(format!("its extension {} is not one DER element", extension.oid))),
+        }
+    }
+
+    /// True when the certificate names itself as its issuer. Only the signature could prove it, but no genuine
+    /// intermediate looks like this: its authority key is another one than its own.
+    pub(crate) fn claims_to_be_self_signed(&self) -> bool {
+        self.issuer == self.subject
+            && (self.authority_key_id.is_none() || self.authority_key_id == self.subject_key_id)
+    }
+
+    /// True when `subject` and `subject_key_id` are those of the issuer that this certificate names: the same
+    /// name byte for byte, and the same key identifier when both sides have one (RFC 5280 §4.2.1.1).
+    pub(crate) fn names_as_issuer(&self, subject: &[u8], subject_key_id: Option<&[u8]>) -> bool {
+        let same_key = match (self.authority_key_id, subject_key_id) {
+            (Some(wanted), Some(found)) => wanted == found,
+            _ => true,
+        };
+        same_key && self.issuer == subject
+    }
+}
+
+/// Refuses what is not canonical DER, not version 3, or signed under two algorithm names.
+fn check_canonical(der: &[u8]) -> Result<(), Refusal> {
+    match webpki::EndEntityCert::try_from(&CertificateDer::from(der)) {
+        Ok(_) => Ok(()),
+        Err(webpki::Error::UnsupportedCriticalExtension) => {
+            Err(critical("it has a critical extension that is not understood".to_owned()))
+        }
+        Err(webpki::Error::SignatureAlgorithmMismatch) => {
+            Err(malformed("its signature algorithm is not the same inside and outside of the signed part"))
+        }
+        Err(error) => Err(malformed(format!("it is not a version 3 certificate in strict DER ({error})"))),
+    }
+}
+
+fn malformed(message: impl AsRef<str>) -> Refusal {
+    Refusal::new(Reason::CertificateMalformed, message)
+}
+
+fn critical(message: String) -> Refusal {
+    Refusal::new(Reason::CertificateCriticalExtension, message)
+}

@@ -1,0 +1,240 @@
+//! From a list of certificates to a proof: structure, roles, domain, anchor, signatures, then time (rules 29–42).
+//! The order of the checks is the order of the reasons, so that a refusal tells how far a chain came.
+
+use super::anchor::Anchor;
+use super::certificate::Certificate;
+use super::leaf::verify_leaf_role;
+use super::link::{is_signed_by, is_supported};
+use super::path::{allows_issuers_below, check_issuer_role, check_order};
+use super::proof::{ChainPolicy, Issuer, Moments, Proof, VerifiedChain};
+use crate::core::bundle::Bundle;
+use crate::core::encoding::sha256;
+use crate::core::jws::PublicKey;
+use crate::core::jws::key::{KeyKind, KeyView};
+use crate::core::limits::{Budget, CHAIN_BYTES, CHAIN_CERTIFICATES};
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::spiffe::TrustDomain;
+use std::sync::Arc;
+
+/// Verifies that `chain`, DER and leaf first, is an X509-SVID of `trust_domain` issued under `bundle`, and that
+/// everything in it is valid at the given moments. Spends the cost of each signature from `budget` first.
+pub fn verify_chain(
+    chain: &[Vec<u8>],
+    trust_domain: &TrustDomain,
+    bundle: &Bundle,
+    policy: &ChainPolicy,
+    at: Moments,
+    budget: &mut Budget,
+) -> Result<VerifiedChain, Refusal> {
+    VerifiedChain::judge(Arc::new(prove_chain(chain, trust_domain, bundle, budget)?), policy, at)
+}
+
+/// Proves everything about a chain that does not depend on time.
+pub(crate) fn prove_chain(
+    chain: &[Vec<u8>],
+    trust_domain: &TrustDomain,
+    bundle: &Bundle,
+    budget: &mut Budget,
+) -> Result<Proof, Refusal> {
+    if bundle.trust_domain() != trust_domain {
+        let message = format!("the bundle belongs to {}, the card to {trust_domain}", bundle.trust_domain());
+        return Err(Refusal::new(Reason::TrustDomainUnknown, message));
+    }
+    check_size(chain)?;
+    let (root, chain) = split_root(chain, bundle);
+    let Some((leaf, issuers)) = chain.split_first() else {
+        return Err(Refusal::new(Reason::ChainEncoding, "the chain is empty"));
+    };
+    let leaf = Certificate::parse(leaf).map_err(|refusal| at_position(0, &refusal))?;
+    let issuers = parse_issuers(issuers)?;
+
+    check_order(&leaf, &issuers, root, bundle.anchors())?;
+    let spiffe_id = verify_leaf_role(&leaf)?;
+    check_issuers(&issuers, spiffe_id.trust_domain())?;
+    let keys = read_keys(&leaf, &issuers)?;
+    if spiffe_id.trust_domain() != trust_domain {
+        let message =
+            format!("the leaf's trust domain is {}, expected {trust_domain}", spiffe_id.trust_domain());
+        return Err(Refusal::new(Reason::TrustDomainMismatch, message));
+    }
+    let anchors = verify_signatures(&leaf, &issuers, &keys.issuers, root, bundle, budget)?;
+    Ok(Proof {
+        spiffe_id,
+        leaf_sha256: sha256(leaf.der),
+        leaf_key: keys.leaf,
+        leaf_validity: leaf.validity,
+        subject_key_id: leaf.subject_key_id.map(Into::into),
+        issuers: issuers
+            .iter()
+            .map(|issuer| Issuer { validity: issuer.validity, key_id: issuer.subject_key_id.map(Into::into) })
+            .collect(),
+        anchors,
+    })
+}
+
+fn check_size(chain: &[Vec<u8>]) -> Result<(), Refusal> {
+    if chain.len() > CHAIN_CERTIFICATES {
+        let message =
+            format!("the chain has {} certificates, the limit is {CHAIN_CERTIFICATES}", chain.len());
+        return Err(Refusal::new(Reason::ChainTooLarge, message));
+    }
+    let bytes = chain.iter().fold(0_usize, |sum, certificate| sum.saturating_add(certificate.len()));
+    if bytes > CHAIN_BYTES {
+        let message = format!("the chain has {bytes} bytes, the limit is {CHAIN_BYTES}");
+        return Err(Refusal::new(Reason::ChainTooLarge, message));
+    }
+    Ok(())
+}
+
+/// Takes off a trailing root that is byte for byte an anchor (rule 31).
+fn split_root<'b, 'c>(chain: &'c [Vec<u8>], bundle: &'b Bundle) -> (Option<&'b Anchor>, &'c [Vec<u8>]) {
+    match chain.split_last() {
+        Some((last, rest)) if !rest.is_empty() => {
+            match bundle.anchors().iter().find(|anchor| anchor.der() == last.as_slice()) {
+                Some(anchor) => (Some(anchor), rest),
+                None => (None, chain),
+            }
+        }
+        _ => (None, chain),
+    }
+}
+
+fn parse_issuers(issuers: &[Vec<u8>]) -> Result<Vec<Certificate<'_>>, Refusal> {
+    let mut parsed = Vec::with_capacity(issuers.len());
+    for (index, der) in issuers.iter().enumerate() {
+        parsed
+            .push(Certificate::parse(der).map_err(|refusal| at_position(index.saturating_add(1), &refusal))?);
+    }
+    Ok(parsed)
+}
+
+fn check_issuers(issuers: &[Certificate<'_>], trust_domain: &TrustDomain) -> Result<(), Refusal> {
+    for (below, issuer) in issuers.iter().enumerate() {
+        let position = below.saturating_add(1);
+        check_issuer_role(issuer, trust_domain).map_err(|refusal| at_position(position, &refusal))?;
+        if !allows_issuers_below(issuer.path_length, below) {
+            let message = format!("certificate {position} allows fewer than the {below} issuers below it");
+            return Err(Refusal::new(Reason::IssuerPathLength, message));
+        }
+        if issuer.has_name_constraints {
+            let message = format!("certificate {position} of the chain has name constraints");
+            return Err(Refusal::new(Reason::NameConstraints, message));
+        }
+    }
+    Ok(())
+}
+
+struct Keys<'a> {
+    leaf: PublicKey,
+    issuers: Vec<KeyView<'a>>,
+}
+
+/// Reads all keys and checks them and the signature algorithms (rules 15 and 39).
+fn read_keys<'a>(leaf: &Certificate<'_>, issuers: &[Certificate<'a>]) -> Result<Keys<'a>, Refusal> {
+    let refuse = |position: usize, problem: &str| {
+        Refusal::new(Reason::ChainAlgorithm, format!("certificate {position} of the chain {problem}"))
+    };
+    let key = PublicKey::from_spki(leaf.spki).map_err(|refusal| at_position(0, &refusal))?;
+    if key.kind() == KeyKind::Ed25519 {
+        return Err(refuse(0, "has an Ed25519 key"));
+    }
+    let mut views = Vec::with_capacity(issuers.len());
+    for (index, issuer) in issuers.iter().enumerate() {
+        let position = index.saturating_add(1);
+        let view = KeyView::parse(issuer.spki)
+            .map_err(|problem| refuse(position, &format!("has a key that {problem}")))?;
+        if view.kind == KeyKind::Ed25519 {
+            return Err(refuse(position, "has an Ed25519 key"));
+        }
+        views.push(view);
+    }
+    for (position, certificate) in std::iter::once(leaf).chain(issuers).enumerate() {
+        if !is_supported(certificate.signature_algorithm) {
+            return Err(refuse(position, "is signed with something other than RSA or ECDSA with SHA-2"));
+        }
+    }
+    Ok(Keys { leaf: key, issuers: views })
+}
+
+/// Finds the anchor that signed the top of the chain, checks the chain down from there, and returns every
+/// anchor with that same key.
+///
+/// From the top, because then each key was vouched for before the sender can make us use it.
+fn verify_signatures(
+    leaf: &Certificate<'_>,
+    issuers: &[Certificate<'_>],
+    keys: &[KeyView<'_>],
+    root: Option<&Anchor>,
+    bundle: &Bundle,
+    budget: &mut Budget,
+) -> Result<Vec<Arc<Anchor>>, Refusal> {
+    let top = issuers.last().unwrap_or(leaf);
+    let candidates = select_anchors(top, issuers.len(), root, bundle)?;
+    let mut tried = candidates.iter();
+    let signer = loop {
+        match tried.next() {
+            None => {
+                let message = "the last certificate of the chain was not signed by the authority it names";
+                return Err(Refusal::new(Reason::ChainSignature, message));
+            }
+            Some(candidate) if is_signed_by(top, candidate.key().view(), budget)? => break candidate,
+            Some(_) => {}
+        }
+    };
+    for (position, key) in keys.iter().enumerate().rev() {
+        let child = position.checked_sub(1).and_then(|below| issuers.get(below)).unwrap_or(leaf);
+        if !is_signed_by(child, *key, budget)? {
+            let message = format!("certificate {position} of the chain was not signed by the one after it");
+            return Err(Refusal::new(Reason::ChainSignature, message));
+        }
+    }
+    Ok(candidates
+        .iter()
+        .filter(|other| other.key() == signer.key())
+        .map(|anchor| Arc::clone(anchor))
+        .collect())
+}
+
+/// The anchors that `top` can have been issued by: of its issuer's name, with its authority key identifier if
+/// any anchor has it (rule 40). An authority re-issued with the same key stands here twice.
+fn select_anchors<'b>(
+    top: &Certificate<'_>,
+    issuers: usize,
+    root: Option<&Anchor>,
+    bundle: &'b Bundle,
+) -> Result<Vec<&'b Arc<Anchor>>, Refusal> {
+    let mut candidates: Vec<_> = bundle
+        .anchors()
+        .iter()
+        .filter(|anchor| root.is_none_or(|root| root.key() == anchor.key()))
+        .filter(|anchor| top.names_as_issuer(anchor.subject(), anchor.subject_key_id()))
+        .collect();
+    if top.authority_key_id.is_some() {
+        let exact = |anchor: &&Arc<Anchor>| anchor.subject_key_id() == top.authority_key_id;
+        if candidates.iter().any(exact) {
+            candidates.retain(exact);
+        }
+    }
+    if candidates.is_empty() {
+        let message =
+            format!("no authority of {} issued the last certificate of the chain", bundle.trust_domain());
+        return Err(Refusal::new(Reason::AnchorUnknown, message));
+    }
+    candidates.retain(|anchor| allows_issuers_below(anchor.path_length(), issuers));
+    if candidates.is_empty() {
+        let message = format!("the authority allows fewer than the {issuers} issuers below it");
+        return Err(Refusal::new(Reason::IssuerPathLength, message));
+    }
+    candidates.retain(|anchor| !anchor.has_name_constraints());
+    if candidates.is_empty() {
+        return Err(Refusal::new(
+            Reason::NameConstraints,
+            "the authority in the bundle has name constraints",
+        ));
+    }
+    Ok(candidates)
+}
+
+fn at_position(position: usize, refusal: &Refusal) -> Refusal {
+    Refusal::new(refusal.reason(), format!("certificate {position} of the chain: {}", refusal.message()))
+}

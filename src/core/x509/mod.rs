@@ -1,0 +1,21 @@
+//! X.509 chains of signers: strict reading, the rules for each role, and the proof that a chain is genuine.
+//! A proof says nothing about time; validity is judged again each time it is used.
+
+mod anchor;
+mod certificate;
+mod chain;
+mod leaf;
+mod link;
+mod memo;
+mod path;
+mod pem;
+mod proof;
+mod x5c;
+
+pub use anchor::Anchor;
+pub use chain::verify_chain;
+pub use memo::ChainMemo;
+pub use pem::parse_pem_chain;
+pub(crate) use pem::{Problem as PemProblem, parse_pem_certificates};
+pub use proof::{ChainPolicy, Moments, VerifiedChain};
+pub use x5c::decode_x5c;

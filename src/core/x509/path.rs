@@ -1,0 +1,96 @@
+//! The shape of a chain and the role of its issuers (rules 31, 36 and 37).
+//! The order is the sender's and is only checked: nothing is searched, sorted or skipped.
+
+use super::anchor::Anchor;
+use super::certificate::Certificate;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::spiffe::{SpiffeId, TrustDomain};
+use crate::core::text::Quoted;
+use std::sync::Arc;
+
+/// Checks that each certificate names the next one as its issuer, and that none is repeated or a root.
+///
+/// `certificates` is leaf first, without a trailing root that the bundle contains.
+pub(crate) fn check_order(
+    leaf: &Certificate<'_>,
+    issuers: &[Certificate<'_>],
+    root: Option<&Anchor>,
+    anchors: &[Arc<Anchor>],
+) -> Result<(), Refusal> {
+    let mut child = leaf;
+    for (index, issuer) in issuers.iter().enumerate() {
+        check_link(child, issuer.subject, issuer.subject_key_id, anchors, index)?;
+        child = issuer;
+    }
+    if let Some(root) = root {
+        check_link(child, root.subject(), root.subject_key_id(), anchors, issuers.len())?;
+    }
+    for (index, issuer) in issuers.iter().enumerate() {
+        let position = index.saturating_add(1);
+        let repeated =
+            issuer.der == leaf.der || issuers.iter().take(index).any(|other| other.der == issuer.der);
+        if repeated {
+            return Err(extra(format!("certificate {position} of the chain is a repetition")));
+        }
+        if issuer.claims_to_be_self_signed() {
+            return Err(extra(format!(
+                "certificate {position} of the chain is a root that the bundle does not contain"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_link(
+    child: &Certificate<'_>,
+    subject: &[u8],
+    subject_key_id: Option<&[u8]>,
+    anchors: &[Arc<Anchor>],
+    index: usize,
+) -> Result<(), Refusal> {
+    if child.names_as_issuer(subject, subject_key_id) {
+        return Ok(());
+    }
+    let next = index.saturating_add(1);
+    // The chain was already complete, so what follows does not belong to it.
+    if anchors.iter().any(|anchor| child.names_as_issuer(anchor.subject(), anchor.subject_key_id())) {
+        let message =
+            format!("certificate {index} is issued by the bundle, but certificate {next} follows it");
+        return Err(extra(message));
+    }
+    let message = format!("certificate {index} names another issuer than certificate {next}");
+    Err(Refusal::new(Reason::ChainOrder, message))
+}
+
+fn extra(message: String) -> Refusal {
+    Refusal::new(Reason::ChainExtraCertificate, message)
+}
+
+/// Checks that a certificate may issue others in `trust_domain` (rule 36; X509-SVID §3.2 and §4).
+pub(crate) fn check_issuer_role(issuer: &Certificate<'_>, trust_domain: &TrustDomain) -> Result<(), Refusal> {
+    if !issuer.is_ca {
+        return Err(Refusal::new(Reason::IssuerNotCa, "it does not have CA=true"));
+    }
+    if !issuer.key_usage.is_some_and(|usage| usage.signs_certificates) {
+        return Err(Refusal::new(Reason::IssuerKeyUsage, "its key usage lacks keyCertSign"));
+    }
+    if issuer.uri_count > 1 {
+        let message = format!("it carries {} URI names", issuer.uri_count);
+        return Err(Refusal::new(Reason::IssuerSpiffeId, message));
+    }
+    let Some(uri) = issuer.first_uri else { return Ok(()) };
+    let is_domain = SpiffeId::parse(uri).is_ok_and(|id| !id.has_path() && id.trust_domain() == trust_domain);
+    if is_domain {
+        return Ok(());
+    }
+    let message = format!("its SPIFFE ID is {}, not spiffe://{trust_domain}", Quoted(uri));
+    Err(Refusal::new(Reason::IssuerSpiffeId, message))
+}
+
+/// Checks a path length constraint against the number of CA certificates below its holder.
+///
+/// Self-issued certificates count, unlike in RFC 5280 §6.1.4: SPIRE servers share one name, so that the
+/// exception would lift the limit altogether.
+pub(crate) fn allows_issuers_below(path_length: Option<u32>, below: usize) -> bool {
+    path_length.and_then(|limit| usize::try_from(limit).ok()).is_none_or(|limit| below <= limit)
+}

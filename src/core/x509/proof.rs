@@ -1,0 +1,186 @@
+//! What was proven about a chain, and the judgement of time over it (rule 38).
+//! A proof can be kept; a [`VerifiedChain`] is a proof that was judged at one moment.
+
+use super::anchor::Anchor;
+use super::certificate::Validity;
+use crate::core::encoding::Digest;
+use crate::core::jws::PublicKey;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::spiffe::SpiffeId;
+use crate::core::time::{Seconds, Timestamp};
+use std::sync::Arc;
+
+/// What an operator may set about chains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChainPolicy {
+    /// Longest lifetime of a leaf, from its first to its last second of validity; none for no limit.
+    pub max_svid_lifetime: Option<Seconds>,
+    /// How far clocks may differ. SPIRE dates certificates back by 10 seconds.
+    pub skew: Seconds,
+}
+
+impl Default for ChainPolicy {
+    /// 24 hours and 60 seconds.
+    fn default() -> Self {
+        Self { max_svid_lifetime: Some(Seconds::new(86_400)), skew: Seconds::new(60) }
+    }
+}
+
+/// The moments at which a chain must be valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Moments {
+    /// The present: the anchor must be valid.
+    pub now: Timestamp,
+    /// When the card was seen first: leaf, intermediates and anchor must be valid.
+    pub leaf_at: Timestamp,
+}
+
+impl Moments {
+    /// Everything must be valid now.
+    pub const fn live(now: Timestamp) -> Self {
+        Self { now, leaf_at: now }
+    }
+}
+
+/// An intermediate of a proven chain.
+#[derive(Clone, Debug)]
+pub(crate) struct Issuer {
+    pub(crate) validity: Validity,
+    pub(crate) key_id: Option<Box<[u8]>>,
+}
+
+/// Everything about a genuine chain that does not depend on time.
+#[derive(Clone, Debug)]
+pub(crate) struct Proof {
+    pub(crate) spiffe_id: SpiffeId,
+    pub(crate) leaf_sha256: Digest,
+    pub(crate) leaf_key: PublicKey,
+    pub(crate) leaf_validity: Validity,
+    pub(crate) subject_key_id: Option<Box<[u8]>>,
+    pub(crate) issuers: Vec<Issuer>,
+    /// The authority that signed the top of the chain, once per certificate it has in the bundle.
+    pub(crate) anchors: Vec<Arc<Anchor>>,
+}
+
+/// A chain that is genuine and valid: the proof that a card's key belongs to a SPIFFE ID.
+#[derive(Clone, Debug)]
+pub struct VerifiedChain {
+    proof: Arc<Proof>,
+    anchor: Arc<Anchor>,
+    valid_until: Timestamp,
+}
+
+impl VerifiedChain {
+    /// Judges the times of a proven chain.
+    pub(crate) fn judge(proof: Arc<Proof>, policy: &ChainPolicy, at: Moments) -> Result<Self, Refusal> {
+        let leaf = proof.leaf_validity;
+        let mut valid_until = leaf.not_after;
+        for (position, validity) in
+            std::iter::once(leaf).chain(proof.issuers.iter().map(|issuer| issuer.validity)).enumerate()
+        {
+            check_validity(position, validity, policy.skew, at.leaf_at)?;
+            valid_until = valid_until.min(validity.not_after);
+        }
+        let anchor = select_valid_anchor(&proof.anchors, policy.skew, at)?;
+        valid_until = valid_until.min(anchor.not_after());
+        if let Some(limit) = policy.max_svid_lifetime {
+            // The skew is for the seconds by which an issuer dates a certificate back.
+            if leaf.not_after > leaf.not_before.plus(limit).plus(policy.skew) {
+                let lifetime = leaf.not_after.since(leaf.not_before);
+                let message = format!("the leaf lives for {lifetime} seconds, the limit is {}", limit.get());
+                return Err(Refusal::new(Reason::SvidLifetime, message));
+            }
+        }
+        Ok(Self { anchor, valid_until, proof })
+    }
+
+    /// The identity of the signer; it has a path and is in the expected trust domain.
+    pub fn spiffe_id(&self) -> &SpiffeId {
+        &self.proof.spiffe_id
+    }
+
+    /// The key of exactly the leaf that was verified (rule 32).
+    pub fn leaf_key(&self) -> &PublicKey {
+        &self.proof.leaf_key
+    }
+
+    /// SHA-256 of the leaf certificate.
+    pub fn leaf_sha256(&self) -> Digest {
+        self.proof.leaf_sha256
+    }
+
+    /// SHA-256 of the leaf's SubjectPublicKeyInfo.
+    pub fn spki_sha256(&self) -> Digest {
+        self.proof.leaf_key.spki_sha256()
+    }
+
+    /// First second of the leaf's validity.
+    pub fn not_before(&self) -> Timestamp {
+        self.proof.leaf_validity.not_before
+    }
+
+    /// Last second of the leaf's validity.
+    pub fn not_after(&self) -> Timestamp {
+        self.proof.leaf_validity.not_after
+    }
+
+    /// Last second at which leaf, intermediates and anchor are all valid.
+    pub fn valid_until(&self) -> Timestamp {
+        self.valid_until
+    }
+
+    /// From the leaf's first second of validity to its last; saturates at 136 years.
+    pub fn lifetime(&self) -> Seconds {
+        Seconds::new(u32::try_from(self.not_after().since(self.not_before())).unwrap_or(u32::MAX))
+    }
+
+    /// The leaf's subject key identifier, when it has one.
+    pub fn subject_key_id(&self) -> Option<&[u8]> {
+        self.proof.subject_key_id.as_deref()
+    }
+
+    /// The subject key identifiers of the intermediates and the anchor, those that have one.
+    pub fn issuer_key_ids(&self) -> impl Iterator<Item = &[u8]> {
+        let intermediates = self.proof.issuers.iter().filter_map(|issuer| issuer.key_id.as_deref());
+        intermediates.chain(self.anchor.subject_key_id())
+    }
+
+    /// SHA-256 of the anchor's certificate.
+    pub fn anchor_sha256(&self) -> Digest {
+        self.anchor.sha256()
+    }
+}
+
+fn check_validity(position: usize, validity: Validity, skew: Seconds, at: Timestamp) -> Result<(), Refusal> {
+    if at.plus(skew) < validity.not_before {
+        let message = format!("certificate {position} is valid from {}, judged at {at}", validity.not_before);
+        return Err(Refusal::new(Reason::CertificateNotYetValid, message));
+    }
+    if at.minus(skew) > validity.not_after {
+        let message =
+            format!("certificate {position} was valid until {}, judged at {at}", validity.not_after);
+        return Err(Refusal::new(Reason::CertificateExpired, message));
+    }
+    Ok(())
+}
+
+/// The anchor that is valid at both moments, the longest-lived if there are several.
+fn select_valid_anchor(anchors: &[Arc<Anchor>], skew: Seconds, at: Moments) -> Result<Arc<Anchor>, Refusal> {
+    let covers = |anchor: &&Arc<Anchor>| {
+        [at.now, at.leaf_at]
+            .into_iter()
+            .all(|moment| check_validity(0, anchor.validity(), skew, moment).is_ok())
+    };
+    let valid = anchors.iter().filter(covers).max_by_key(|anchor| anchor.not_after());
+    valid.map(Arc::clone).ok_or_else(|| {
+        let mut message = format!("the authority is not valid at {}", at.now);
+        for anchor in anchors {
+            message.push_str(&format!(
+                "; it is valid from {} to {}",
+                anchor.not_before(),
+                anchor.not_after()
+            ));
+        }
+        Refusal::new(Reason::AnchorNotValid, message)
+    })
+}
