@@ -16,6 +16,11 @@ pub fn encode_base64url_into(bytes: &[u8], text: &mut String) {
     URL_SAFE_NO_PAD.encode_string(bytes, text);
 }
 
+/// Appends the standard base64 form of `bytes`, padded.
+pub fn encode_base64_standard_into(bytes: &[u8], text: &mut String) {
+    STANDARD.encode_string(bytes, text);
+}
+
 /// Decodes standard base64 with canonical padding, no white space and no spare bits (rule 29; RFC 7515 §4.1.6).
 pub fn decode_base64_standard(text: &str) -> Result<Vec<u8>, Refusal> {
     STANDARD.decode(text).map_err(|error| malformed("padded standard base64", error))

@@ -31,6 +31,8 @@ pub const PROTECTED_DECODED_BYTES: usize = 16 * 1024;
 pub const SIGNATURE_TEXT_BYTES: usize = 1024;
 /// Most parameters of one protected or unprotected header (rule 28).
 pub const HEADER_PARAMETERS: usize = 32;
+/// Digits of the short key ID that kagenti writes: the first 64 bits of the leaf's SHA-256.
+pub const SHORT_KEY_ID_DIGITS: usize = 16;
 /// Longest `kid`, in characters (rule 25).
 pub const KEY_ID_CHARS: usize = 256;
 
@@ -78,6 +80,10 @@ pub const UNCOVERED_LISTED: usize = 64;
 
 /// Most verdicts kept by one cache, about 2 KiB each (rule 59).
 pub const CACHE_VERDICTS: usize = 4096;
+/// How much older a leaf may be than the newest accepted one: replicas renew at different times (rule 55).
+pub const REPLAY_OVERLAP_SECONDS: u32 = 5 * 60;
+/// Default longest time for which `witnessed` accepts a card after it was first verified (rule 57).
+pub const WITNESS_SECONDS: u32 = 24 * 60 * 60;
 /// How long a failed verification may be repeated from the cache, in seconds (rule 59).
 pub const CACHE_FAILURE_SECONDS: u32 = 30;
 /// Most verified chains remembered per bundle generation.

@@ -204,6 +204,14 @@ reasons! {
         "Nested or oversized lists that other readers skip.";
         "Use one to four objects with `protected`, `signature` and, if needed, `header`.";
 
+    // Signing.
+    CardNotSignable [46] "The card cannot be put into the form on which all readers agree";
+        "A signature that some readers verify over less than the signer meant.";
+        "Use 1.0 members with content only: no 0.3 members, no unknown ones, no empty ones.";
+    SigningKeyUnusable [14] "The private key cannot sign for this chain";
+        "A signature that nobody can verify.";
+        "Give the PKCS#8 key (P-256, P-384 or RSA) of the first certificate of the chain.";
+
     // The JWS header.
     Base64Malformed [12] "A base64url text is not in its only strict form";
         "Different texts that decode to the same bytes evade caches and deny lists.";

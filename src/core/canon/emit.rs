@@ -37,7 +37,16 @@ pub(super) enum Strip {
 pub(super) struct Emitter<'o> {
     form: Form,
     out: &'o mut Vec<u8>,
+    /// False once something was left out.
+    complete: bool,
     record: Option<Record>,
+}
+
+/// One step of the way to a value.
+#[derive(Clone, Copy)]
+enum Token<'t> {
+    Name(&'t str),
+    Index(usize),
 }
 
 #[derive(Default)]
@@ -48,11 +57,15 @@ struct Record {
 
 impl<'o> Emitter<'o> {
     pub(super) const fn new(form: Form, out: &'o mut Vec<u8>) -> Self {
-        Self { form, out, record: None }
+        Self { form, out, complete: true, record: None }
     }
 
     pub(super) fn recording(form: Form, out: &'o mut Vec<u8>) -> Self {
-        Self { form, out, record: Some(Record::default()) }
+        Self { form, out, complete: true, record: Some(Record::default()) }
+    }
+
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
     }
 
     pub(super) fn into_uncovered(self) -> Vec<Uncovered> {
@@ -115,7 +128,7 @@ impl<'o> Emitter<'o> {
             }
             self.form.dialect.write_string(name, self.out);
             self.out.push(b':');
-            let written = self.within(name, |emitter| {
+            let written = self.within(Token::Name(name), |emitter| {
                 if let Some(field) = message.field(name) {
                     return emitter.field(value, field);
                 }
@@ -125,7 +138,7 @@ impl<'o> Emitter<'o> {
             if written {
                 any = true;
             } else {
-                self.out.truncate(start);
+                self.leave_out(start);
             }
         }
         self.out.push(b'}');
@@ -209,8 +222,7 @@ impl<'o> Emitter<'o> {
         if separate {
             self.out.push(b',');
         }
-        let token = if self.record.is_some() { index.to_string() } else { String::new() };
-        let written = self.within(&token, |emitter| {
+        let written = self.within(Token::Index(index), |emitter| {
             let before = emitter.noted();
             let written = write(emitter)?;
             if !written {
@@ -220,7 +232,7 @@ impl<'o> Emitter<'o> {
             Ok(written)
         })?;
         if !written {
-            self.out.truncate(start);
+            self.leave_out(start);
         }
         Ok(written)
     }
@@ -249,7 +261,7 @@ impl<'o> Emitter<'o> {
             }
             self.form.dialect.write_string(name, self.out);
             self.out.push(b':');
-            let written = self.within(name, |emitter| {
+            let written = self.within(Token::Name(name), |emitter| {
                 let before = emitter.noted();
                 let written = write(emitter, value)?;
                 if !written {
@@ -260,7 +272,7 @@ impl<'o> Emitter<'o> {
             });
             match written {
                 Ok(true) => any = true,
-                Ok(false) => self.out.truncate(start),
+                Ok(false) => self.leave_out(start),
                 Err(refusal) => failed = Some(refusal),
             }
         });
@@ -314,12 +326,15 @@ impl<'o> Emitter<'o> {
 
     fn within<T>(
         &mut self,
-        token: &str,
+        token: Token<'_>,
         work: impl FnOnce(&mut Self) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let length = self.record.as_mut().map(|record| {
             let length = record.pointer.len();
-            push_token(&mut record.pointer, token);
+            match token {
+                Token::Name(name) => push_token(&mut record.pointer, name),
+                Token::Index(index) => push_token(&mut record.pointer, &index.to_string()),
+            }
             length
         });
         let result = work(self);
@@ -327,6 +342,11 @@ impl<'o> Emitter<'o> {
             record.pointer.truncate(length);
         }
         result
+    }
+
+    fn leave_out(&mut self, start: usize) {
+        self.out.truncate(start);
+        self.complete = false;
     }
 
     fn note(&mut self, value: Value<'_>, lossless: bool) {

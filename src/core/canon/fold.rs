@@ -3,7 +3,6 @@
 
 use super::uncovered::{Uncovered, push_token};
 use crate::core::json::{Dialect, Document, JsonLimits, Numbers, Object, Value};
-use crate::core::limits;
 use crate::core::refusal::{Reason, Refusal};
 
 /// What folding dropped, and where the folded members came from.
@@ -21,14 +20,7 @@ pub(super) fn fold(card: &Document) -> Result<(Document, Folded), Refusal> {
     let root = card.root().as_object().ok_or_else(|| wrong("the card is not an object"))?;
     let mut writer = Writer { out: Vec::with_capacity(card.text().len()), folded: Folded::default() };
     writer.card(root)?;
-    let limits = JsonLimits {
-        bytes: limits::BODY_BYTES_MAX,
-        // Folding nests security requirements one level deeper and adds a few values per legacy member.
-        depth: limits::JSON_DEPTH.saturating_add(2),
-        nodes: limits::JSON_NODES.saturating_mul(2),
-        ..JsonLimits::CARD
-    };
-    Ok((Document::parse(writer.out, &limits, Numbers::Binary64)?, writer.folded))
+    Ok((Document::parse(writer.out, &JsonLimits::DERIVED, Numbers::Binary64)?, writer.folded))
 }
 
 fn wrong(message: &str) -> Refusal {
@@ -224,18 +216,15 @@ impl Folded {
             }
             scheme.close();
             let mut outer = Vec::new();
-            match wrapper {
-                Some(wrapper) => {
-                    let mut oneof = ObjectWriter::open(&mut outer);
-                    oneof.raw(wrapper, &inner);
-                    oneof.close();
-                }
-                None => {
-                    let mut pointer = "/securitySchemes".to_owned();
-                    push_token(&mut pointer, name);
-                    self.drop_member(&pointer, "type", members);
-                    outer = inner;
-                }
+            if let Some(wrapper) = wrapper {
+                let mut oneof = ObjectWriter::open(&mut outer);
+                oneof.raw(wrapper, &inner);
+                oneof.close();
+            } else {
+                let mut pointer = "/securitySchemes".to_owned();
+                push_token(&mut pointer, name);
+                self.drop_member(&pointer, "type", members);
+                outer = inner;
             }
             object.raw(name, &outer);
         }

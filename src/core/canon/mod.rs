@@ -21,10 +21,14 @@ use emit::Emitter;
 
 /// Writes the bytes that a signature under `profile` covers, replacing what is in `out`.
 ///
-/// Fails with `CardMemberType` if a member does not have the JSON type that the profile's schema gives it.
-pub fn canonicalize_into(card: &Document, profile: Profile, out: &mut Vec<u8>) -> Result<(), Refusal> {
+/// Returns true if nothing of the card was left out but its `signatures`. Fails with `CardMemberType` if a member does not have the JSON type that the profile's schema gives it.
+pub fn canonicalize_into(card: &Document, profile: Profile, out: &mut Vec<u8>) -> Result<bool, Refusal> {
     out.clear();
-    with_source(card, profile, |root, _| Emitter::new(profile.form(), out).card(root))
+    with_source(card, profile, |root, _| {
+        let mut emitter = Emitter::new(profile.form(), out);
+        emitter.card(root)?;
+        Ok(emitter.is_complete() && !profile.folds())
+    })
 }
 
 /// The bytes that a signature under `profile` covers.

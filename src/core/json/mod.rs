@@ -41,6 +41,16 @@ impl JsonLimits {
         string_bytes: limits::JSON_STRING_BYTES,
     };
 
+    /// For a form that was made from a card: some writers escape every non-ASCII character, and folding 0.3
+    /// members nests security requirements deeper and repeats versions.
+    pub const DERIVED: Self = Self {
+        bytes: limits::BODY_BYTES_MAX,
+        depth: 2 + limits::JSON_DEPTH,
+        nodes: 2 * limits::JSON_NODES,
+        string_bytes: limits::BODY_BYTES_MAX,
+        ..Self::CARD
+    };
+
     /// For a decoded JWS header (rules 12 and 28).
     pub const HEADER: Self = Self {
         bytes: limits::PROTECTED_DECODED_BYTES,

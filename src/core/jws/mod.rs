@@ -2,9 +2,11 @@
 //! Everything here works on decoded bytes; which key may sign for whom is decided elsewhere.
 
 pub mod algorithm;
+pub mod header;
 pub mod key;
 pub mod signature;
 
 pub use algorithm::{Algorithm, AlgorithmSet};
+pub use header::{Header, parse_header};
 pub use key::{KeyKind, PublicKey};
 pub use signature::verify_signature;

@@ -4,6 +4,7 @@
 mod anchor;
 mod certificate;
 mod chain;
+mod facts;
 mod leaf;
 mod link;
 mod memo;
@@ -14,6 +15,7 @@ mod x5c;
 
 pub use anchor::Anchor;
 pub use chain::verify_chain;
+pub use facts::{LeafFacts, leaf_facts};
 pub use memo::ChainMemo;
 pub use pem::parse_pem_chain;
 pub(crate) use pem::{Problem as PemProblem, parse_pem_certificates};

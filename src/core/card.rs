@@ -1,0 +1,172 @@
+//! The card as received: strict JSON whose shape is safe to look at, signatures not judged yet.
+//! Rules 1–11; nothing here says that the card is genuine.
+
+use super::canon::refuse_aliases;
+use super::encoding::{Digest, sha256};
+use super::json::{Document, JsonLimits, Numbers, Object, Value};
+use super::limits::{PROTECTED_BYTES, SIGNATURE_TEXT_BYTES, SIGNATURES};
+use super::refusal::{Reason, Refusal};
+use super::text::{Quoted, is_unsafe_for_display};
+
+/// A received AgentCard: bytes first, typed view second.
+#[derive(Clone, Debug)]
+pub struct Card {
+    document: Document,
+    digest: Digest,
+}
+
+/// One entry of `signatures`, by shape only.
+#[derive(Clone, Copy, Debug)]
+pub struct RawSignature<'c> {
+    /// The protected header in base64url, verbatim: it is part of what was signed.
+    pub protected: &'c str,
+    /// The signature in base64url.
+    pub signature: &'c str,
+    /// The unprotected header, which influences nothing (rule 22).
+    pub header: Option<Object<'c>>,
+}
+
+impl Card {
+    /// Reads a card from exactly the bytes that were received.
+    pub fn parse(bytes: Vec<u8>, numbers: Numbers) -> Result<Self, Refusal> {
+        let digest = sha256(&bytes);
+        let document = Document::parse(bytes, &JsonLimits::CARD, numbers)?;
+        let card = Self { document, digest };
+        let root = card.root()?;
+        refuse_aliases(root)?;
+        refuse_unsafe_text(card.document.root(), Place::Other)?;
+        refuse_odd_signatures(root)?;
+        Ok(card)
+    }
+
+    /// The received document.
+    pub const fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// SHA-256 of the received bytes.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The entries of `signatures`; none if the card is unsigned.
+    pub fn signatures(&self) -> impl Iterator<Item = RawSignature<'_>> {
+        let list = self.document.root().as_object().and_then(|root| root.get("signatures"));
+        list.and_then(Value::as_array).into_iter().flat_map(super::json::Array::iter).filter_map(|entry| {
+            let entry = entry.as_object()?;
+            Some(RawSignature {
+                protected: entry.get("protected")?.as_str()?,
+                signature: entry.get("signature")?.as_str()?,
+                header: entry.get("header").and_then(Value::as_object),
+            })
+        })
+    }
+
+    /// Names that could mislead a reader although they are allowed, as JSON member names (rule 10).
+    pub fn misleading_names(&self) -> Vec<&'static str> {
+        let root = self.document.root().as_object();
+        ["name", "description", "version"]
+            .into_iter()
+            .filter(|member| {
+                root.and_then(|root| root.get(member))
+                    .and_then(Value::as_str)
+                    .is_some_and(|text| text.chars().any(is_unsafe_for_display))
+            })
+            .collect()
+    }
+
+    fn root(&self) -> Result<Object<'_>, Refusal> {
+        let root = self.document.root();
+        root.as_object().ok_or_else(|| {
+            Refusal::new(
+                Reason::CardNotObject,
+                format!("the document is {}, not an object", root.kind().name()),
+            )
+        })
+    }
+}
+
+/// Rule 11: an array of 1..4 objects whose members are exactly `protected`, `signature`, `header?`.
+fn refuse_odd_signatures(root: Object<'_>) -> Result<(), Refusal> {
+    let Some(list) = root.get("signatures") else { return Ok(()) };
+    let entries = list.as_array().ok_or_else(|| malformed("`signatures` is not an array"))?;
+    if entries.len() > SIGNATURES {
+        return Err(malformed(&format!(
+            "`signatures` has {} entries; the limit is {SIGNATURES}",
+            entries.len()
+        )));
+    }
+    for (index, entry) in entries.iter().enumerate() {
+        let entry = entry.as_object().ok_or_else(|| malformed(&format!("entry {index} is not an object")))?;
+        for (name, value) in entry.iter() {
+            let cap = match name {
+                "protected" => PROTECTED_BYTES,
+                "signature" => SIGNATURE_TEXT_BYTES,
+                "header" if value.as_object().is_some() => continue,
+                "header" => {
+                    return Err(malformed(&format!("`header` of entry {index} is not an object")));
+                }
+                other => {
+                    let found = format!("entry {index} has the unknown member {}", Quoted(other));
+                    return Err(malformed(&found));
+                }
+            };
+            let text = value
+                .as_str()
+                .ok_or_else(|| malformed(&format!("`{name}` of entry {index} is not a string")))?;
+            if text.len() > cap {
+                let found = format!("`{name}` of entry {index} has {} bytes; the limit is {cap}", text.len());
+                return Err(Refusal::new(Reason::HeaderTooLarge, found));
+            }
+        }
+        if let Some(missing) = ["protected", "signature"].into_iter().find(|name| entry.get(name).is_none()) {
+            return Err(malformed(&format!("entry {index} has no `{missing}`")));
+        }
+    }
+    Ok(())
+}
+
+fn malformed(found: &str) -> Refusal {
+    Refusal::new(Reason::SignaturesMalformed, found)
+}
+
+/// What a string or an object stands for, as far as rule 10 is concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Identifier,
+    NamedMap,
+    Other,
+}
+
+/// Rule 10: addresses, identifiers and the names of security schemes hold nothing invisible.
+fn refuse_unsafe_text(value: Value<'_>, place: Place) -> Result<(), Refusal> {
+    if let Some(text) = value.as_str() {
+        return if place == Place::Identifier { refuse_unsafe(text) } else { Ok(()) };
+    }
+    if let Some(array) = value.as_array() {
+        return array.iter().try_for_each(|item| refuse_unsafe_text(item, place));
+    }
+    let Some(object) = value.as_object() else { return Ok(()) };
+    for (name, value) in object.iter() {
+        if place == Place::NamedMap {
+            refuse_unsafe(name)?;
+        }
+        let inside = match name {
+            "params" | "signatures" => continue,
+            "securitySchemes" | "schemes" | "security" | "scopes" => Place::NamedMap,
+            "id" | "tenant" | "url" => Place::Identifier,
+            name if name.ends_with("Url") => Place::Identifier,
+            _ => Place::Other,
+        };
+        refuse_unsafe_text(value, inside)?;
+    }
+    Ok(())
+}
+
+fn refuse_unsafe(text: &str) -> Result<(), Refusal> {
+    let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    if plain || !text.chars().any(is_unsafe_for_display) {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::CardUnsafeText, format!("{} contains invisible characters", Quoted(text))))
+}

@@ -1,0 +1,192 @@
+//! The JWS headers of one signature (rules 12, 13, 20–28).
+//! Only the protected header decides anything, and only by what stands here.
+
+use super::algorithm::{Algorithm, AlgorithmSet};
+use crate::core::encoding::{Digest, decode_base64url};
+use crate::core::json::{Document, JsonLimits, Kind, Numbers, Object, Value};
+use crate::core::limits::{HEADER_PARAMETERS, KEY_ID_CHARS, PROTECTED_DECODED_BYTES};
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::text::Quoted;
+use crate::core::time::Timestamp;
+use crate::core::x509::decode_x5c;
+
+/// What a verifier needs from the headers of one signature.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// The algorithm, on the allow-list.
+    pub algorithm: Algorithm,
+    /// The key ID; absent only where the policy tolerates it.
+    pub key_id: Option<String>,
+    /// The DER certificates of `x5c`, leaf first.
+    pub chain: Option<Vec<Vec<u8>>>,
+    /// `x5t#S256`, to be compared with the leaf.
+    pub thumbprint: Option<Digest>,
+    /// `iat`: when the signature says it was made.
+    pub issued_at: Option<Timestamp>,
+    /// `exp`: when the signature says it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Parameters that must not stand in the unprotected header, because readers would act on them (rule 22).
+const PROTECTED_ONLY: [&str; 11] =
+    ["alg", "kid", "typ", "x5c", "jku", "jwk", "x5u", "x5t", "x5t#S256", "iat", "exp"];
+
+/// Reads and judges the headers of one signature.
+pub fn parse_header(
+    protected: &str,
+    unprotected: Option<Object<'_>>,
+    allowed: AlgorithmSet,
+    require_key_id: bool,
+) -> Result<Header, Refusal> {
+    let bytes = decode_base64url(protected)?;
+    if bytes.len() > PROTECTED_DECODED_BYTES {
+        let found =
+            format!("the protected header has {} bytes; the limit is {PROTECTED_DECODED_BYTES}", bytes.len());
+        return Err(Refusal::new(Reason::HeaderTooLarge, found));
+    }
+    let document = Document::parse(bytes, &JsonLimits::HEADER, Numbers::Strict)?;
+    let header = document.root().as_object().ok_or_else(|| {
+        let found = format!("the protected header is {}", document.root().kind().name());
+        Refusal::new(Reason::HeaderMalformed, found)
+    })?;
+    refuse_extensions(header)?;
+    if let Some(unprotected) = unprotected {
+        refuse_extensions(unprotected)?;
+        refuse_shadowing(header, unprotected)?;
+    }
+    refuse_foreign_type(header)?;
+    let algorithm = algorithm(header, allowed)?;
+    refuse_own_key(header)?;
+    Ok(Header {
+        algorithm,
+        key_id: key_id(header, require_key_id)?,
+        chain: chain(header)?,
+        thumbprint: thumbprint(header)?,
+        issued_at: time(header, "iat")?,
+        expires_at: time(header, "exp")?,
+    })
+}
+
+/// Rules 20, 21 and 28: no `crit`, no `b64`, in either header; not too many parameters.
+fn refuse_extensions(header: Object<'_>) -> Result<(), Refusal> {
+    if header.len() > HEADER_PARAMETERS {
+        let found = format!("a header has {} parameters; the limit is {HEADER_PARAMETERS}", header.len());
+        return Err(Refusal::new(Reason::HeaderTooLarge, found));
+    }
+    if header.get("crit").is_some() {
+        return Err(Refusal::new(
+            Reason::HeaderCritical,
+            "a header contains `crit`; no extension is understood",
+        ));
+    }
+    if header.get("b64").is_some() {
+        return Err(Refusal::new(Reason::HeaderUnencodedPayload, "a header contains `b64`"));
+    }
+    Ok(())
+}
+
+/// Rule 22: RFC 7515 §7.2.1 wants disjoint names, and some names belong to the protected header alone.
+fn refuse_shadowing(header: Object<'_>, unprotected: Object<'_>) -> Result<(), Refusal> {
+    let shadow = unprotected
+        .iter()
+        .map(|(name, _)| name)
+        .find(|name| PROTECTED_ONLY.contains(name) || header.get(name).is_some());
+    match shadow {
+        Some(name) => Err(Refusal::new(
+            Reason::HeaderUnprotected,
+            format!("the unprotected header contains {}", Quoted(name)),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Rule 23; `JWT` is what `PyJWT` writes unless it is told otherwise.
+fn refuse_foreign_type(header: Object<'_>) -> Result<(), Refusal> {
+    let Some(value) = header.get("typ") else { return Ok(()) };
+    match value.as_str() {
+        Some("JOSE" | "JOSE+JSON" | "JWT") => Ok(()),
+        found => Err(Refusal::new(
+            Reason::HeaderType,
+            format!(
+                "`typ` is {}",
+                found.map_or_else(|| value.kind().name().to_owned(), |t| Quoted(t).to_string())
+            ),
+        )),
+    }
+}
+
+fn algorithm(header: Object<'_>, allowed: AlgorithmSet) -> Result<Algorithm, Refusal> {
+    let name = header.get("alg").and_then(Value::as_str).ok_or_else(|| {
+        Refusal::new(Reason::AlgorithmMissing, "the protected header has no `alg` that is a string")
+    })?;
+    let algorithm = Algorithm::parse(name)?;
+    if !allowed.contains(algorithm) {
+        let names: Vec<_> = allowed.iter().map(Algorithm::name).collect();
+        let found = format!("`alg` is {algorithm}; allowed are {}", names.join(", "));
+        return Err(Refusal::new(Reason::AlgorithmNotAllowed, found));
+    }
+    Ok(algorithm)
+}
+
+/// Rule 26: a key or an address of a key in the header is refused or ignored, never followed.
+fn refuse_own_key(header: Object<'_>) -> Result<(), Refusal> {
+    if header.get("jwk").is_some() {
+        return Err(Refusal::new(Reason::KeyInHeader, "the protected header contains `jwk`"));
+    }
+    for name in ["jku", "x5u"] {
+        let odd = header.get(name).filter(|value| !matches!(value.kind(), Kind::String | Kind::Null));
+        if let Some(value) = odd {
+            let found = format!("`{name}` is {}", value.kind().name());
+            return Err(Refusal::new(Reason::KeyInHeader, found));
+        }
+    }
+    Ok(())
+}
+
+/// Rule 25. A key ID is compared and shown, never opened, so it may not look like something to open.
+fn key_id(header: Object<'_>, required: bool) -> Result<Option<String>, Refusal> {
+    let Some(value) = header.get("kid") else {
+        let missing = Refusal::new(Reason::KeyIdMalformed, "the protected header has no `kid`");
+        return if required { Err(missing) } else { Ok(None) };
+    };
+    let text = value
+        .as_str()
+        .ok_or_else(|| Refusal::new(Reason::KeyIdMalformed, format!("`kid` is {}", value.kind().name())))?;
+    let well_formed = (1..=KEY_ID_CHARS).contains(&text.len())
+        && text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && !matches!(byte, b'/' | b'\\' | b'?'));
+    if !well_formed {
+        let found = format!(
+            "`kid` is {}: not 1 to {KEY_ID_CHARS} printable ASCII characters without / \\ ?",
+            Quoted(text)
+        );
+        return Err(Refusal::new(Reason::KeyIdMalformed, found));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+fn chain(header: Object<'_>) -> Result<Option<Vec<Vec<u8>>>, Refusal> {
+    let Some(value) = header.get("x5c") else { return Ok(None) };
+    let list = value
+        .as_array()
+        .ok_or_else(|| Refusal::new(Reason::ChainEncoding, format!("`x5c` is {}", value.kind().name())))?;
+    decode_x5c(list).map(Some)
+}
+
+fn thumbprint(header: Object<'_>) -> Result<Option<Digest>, Refusal> {
+    let Some(value) = header.get("x5t#S256") else { return Ok(None) };
+    let digest = value.as_str().map(decode_base64url).transpose()?;
+    let digest: Option<[u8; 32]> = digest.and_then(|bytes| bytes.try_into().ok());
+    let digest = digest.ok_or_else(|| {
+        Refusal::new(Reason::ThumbprintMismatch, "`x5t#S256` is not the base64url of 32 bytes")
+    })?;
+    Ok(Some(Digest::from_bytes(digest)))
+}
+
+fn time(header: Object<'_>, name: &str) -> Result<Option<Timestamp>, Refusal> {
+    let Some(value) = header.get(name) else { return Ok(None) };
+    let seconds = value.as_u53().and_then(|seconds| i64::try_from(seconds).ok());
+    let seconds = seconds.ok_or_else(|| {
+        Refusal::new(Reason::SignatureTimes, format!("`{name}` is not a whole number of seconds since 1970"))
+    })?;
+    Ok(Some(Timestamp::from_unix(seconds)))
+}

@@ -1,0 +1,275 @@
+//! One signature on its way: header, key source, identity, times; then the check over each canonical form.
+//! Nothing is checked with a key that has not been vouched for (rules 12–45, 56, 58).
+
+use super::Against;
+use super::outcome::SignatureOutcome;
+use crate::core::canon::Profile;
+use crate::core::card::{Card, RawSignature};
+use crate::core::encoding::{Digest, decode_base64url};
+use crate::core::jws::{Header, PublicKey, parse_header, verify_signature};
+use crate::core::limits::{Budget, SHORT_KEY_ID_DIGITS};
+use crate::core::policy::{DenyList, Freshness, PinnedKey};
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::spiffe::SpiffeId;
+use crate::core::text::Quoted;
+use crate::core::time::{Seconds, Timestamp};
+use crate::core::x509::{ChainMemo, Moments, VerifiedChain};
+
+pub(super) struct Candidate<'c> {
+    index: usize,
+    raw: RawSignature<'c>,
+    header: Option<Header>,
+    key: Option<Key>,
+    signature: Vec<u8>,
+    state: State,
+}
+
+enum State {
+    Open,
+    Verified(Profile),
+    Refused(Refusal),
+}
+
+/// The one key source of a signature (rule 27).
+pub(super) enum Key {
+    Chain(VerifiedChain),
+    Pinned(PinnedKey),
+}
+
+impl Key {
+    pub(super) fn public_key(&self) -> &PublicKey {
+        match self {
+            Self::Chain(chain) => chain.leaf_key(),
+            Self::Pinned(pinned) => &pinned.key,
+        }
+    }
+
+    pub(super) fn spiffe_id(&self) -> &SpiffeId {
+        match self {
+            Self::Chain(chain) => chain.spiffe_id(),
+            Self::Pinned(pinned) => &pinned.spiffe_id,
+        }
+    }
+
+    pub(super) const fn chain(&self) -> Option<&VerifiedChain> {
+        match self {
+            Self::Chain(chain) => Some(chain),
+            Self::Pinned(_) => None,
+        }
+    }
+}
+
+impl<'c> Candidate<'c> {
+    /// Judges everything about a signature that does not depend on the canonical form.
+    pub(super) fn open(
+        index: usize,
+        raw: RawSignature<'c>,
+        card: &Card,
+        against: Against<'_>,
+        memo: &mut ChainMemo,
+        budget: &mut Budget,
+    ) -> Self {
+        let mut candidate =
+            Self { index, raw, header: None, key: None, signature: Vec::new(), state: State::Open };
+        if let Err(refusal) = candidate.try_open(card.digest(), against, memo, budget) {
+            candidate.state = State::Refused(refusal);
+        }
+        candidate
+    }
+
+    fn try_open(
+        &mut self,
+        card: Digest,
+        against: Against<'_>,
+        memo: &mut ChainMemo,
+        budget: &mut Budget,
+    ) -> Result<(), Refusal> {
+        let policy = against.policy;
+        let mut header =
+            parse_header(self.raw.protected, self.raw.header, policy.algorithms, policy.require_key_id)?;
+        self.signature = decode_base64url(self.raw.signature)?;
+        let chain = header.chain.take();
+        let header = self.header.insert(header);
+        let pinned = header.key_id.as_ref().and_then(|key_id| policy.pinned_keys.get(key_id));
+        let key = self.key.insert(match (chain, pinned) {
+            (Some(_), Some(_)) => {
+                let found = "the signature brings an x5c chain and its `kid` names a pinned key";
+                return Err(Refusal::new(Reason::KeySourceAmbiguous, found));
+            }
+            (None, None) => {
+                let found = "the protected header has no `x5c`, and its `kid` names no pinned key";
+                return Err(Refusal::new(Reason::KeySourceMissing, found));
+            }
+            (None, Some(pinned)) => Key::Pinned(pinned.clone()),
+            (Some(chain), None) => Key::Chain(verify_fresh_chain(&chain, card, against, memo, budget)?),
+        });
+        refuse_denied(key, &policy.deny)?;
+        if let Some(chain) = key.chain() {
+            refuse_other_leaf(header, chain.leaf_sha256())?;
+        }
+        if !header.algorithm.fits(key.public_key().kind()) {
+            let found =
+                format!("`alg` is {}, the signer's key is {:?}", header.algorithm, key.public_key().kind());
+            return Err(Refusal::new(Reason::AlgorithmKeyMismatch, found));
+        }
+        refuse_times(header, key.chain(), policy.chain.skew, against.now)
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    pub(super) const fn protected(&self) -> &'c str {
+        self.raw.protected
+    }
+
+    /// Checks the signature over one form. `SignatureInvalid` leaves it open for the next form.
+    pub(super) fn check(&mut self, input: &[u8], profile: Profile, budget: &mut Budget) {
+        let (Some(header), Some(key)) = (&self.header, &self.key) else { return };
+        let checked = budget
+            .spend(header.algorithm.cost(key.public_key()))
+            .and_then(|()| verify_signature(header.algorithm, key.public_key(), input, &self.signature));
+        match checked {
+            Ok(()) => self.state = State::Verified(profile),
+            Err(refusal) if refusal.reason() == Reason::SignatureInvalid => {}
+            Err(refusal) => self.state = State::Refused(refusal),
+        }
+    }
+
+    /// The profile under which the signature verified, with its key and header.
+    pub(super) fn verified(&self) -> Option<(Profile, &Key, &Header)> {
+        match self.state {
+            State::Verified(profile) => Some((profile, self.key.as_ref()?, self.header.as_ref()?)),
+            State::Open | State::Refused(_) => None,
+        }
+    }
+
+    /// The outcome; `unproven` is the refusal for a signature that verified over no form.
+    pub(super) fn outcome(
+        &self,
+        unproven: impl FnOnce() -> Refusal,
+        expected: Option<&SpiffeId>,
+    ) -> SignatureOutcome {
+        let spiffe_id = self.key.as_ref().map(Key::spiffe_id);
+        let result = match &self.state {
+            State::Open => Err(unproven()),
+            State::Refused(refusal) => Err(refusal.clone()),
+            State::Verified(profile) => match (spiffe_id, expected) {
+                (Some(found), Some(expected)) if found != expected => Err(identity_mismatch(found, expected)),
+                _ => Ok(*profile),
+            },
+        };
+        SignatureOutcome {
+            index: self.index,
+            key_id: self.header.as_ref().and_then(|header| header.key_id.clone()),
+            algorithm: self.header.as_ref().map(|header| header.algorithm),
+            spiffe_id: spiffe_id.cloned(),
+            result,
+        }
+    }
+}
+
+pub(in crate::core) fn identity_mismatch(found: &SpiffeId, expected: &SpiffeId) -> Refusal {
+    let message = format!("the card is signed by {found}; the workload is {expected}");
+    Refusal::new(Reason::IdentityMismatch, message)
+}
+
+/// Verifies the chain now, or, under `witnessed`, at the moment when exactly this card was first verified.
+fn verify_fresh_chain(
+    chain: &[Vec<u8>],
+    card: Digest,
+    against: Against<'_>,
+    memo: &mut ChainMemo,
+    budget: &mut Budget,
+) -> Result<VerifiedChain, Refusal> {
+    let Against { bundle, policy, history, now, .. } = against;
+    let mut at = |leaf_at| {
+        let moments = Moments { now, leaf_at };
+        memo.verify_chain(chain, &policy.trust_domain, bundle, &policy.chain, moments, budget)
+    };
+    let expired = match (at(now), policy.freshness) {
+        (Err(refusal), Freshness::Witnessed { max_age })
+            if refusal.reason() == Reason::CertificateExpired =>
+        {
+            (refusal, max_age)
+        }
+        (verified, _) => return verified,
+    };
+    let (refusal, max_age) = expired;
+    let Some(witness) = history.and_then(|history| history.witness(card)) else {
+        let found = format!("{}; this card was not verified before that", refusal.message());
+        return Err(Refusal::new(Reason::WitnessMissing, found));
+    };
+    if now.since(witness) > i64::from(max_age.get()) || witness > now.plus(policy.chain.skew) {
+        let found =
+            format!("the card was first verified at {witness}; the limit is {} seconds", max_age.get());
+        return Err(Refusal::new(Reason::WitnessTooOld, found));
+    }
+    at(witness)
+}
+
+/// Rule 58.
+fn refuse_denied(key: &Key, deny: &DenyList) -> Result<(), Refusal> {
+    let denied = |what: &str| Err(Refusal::new(Reason::Denied, format!("{what} is on the deny-list")));
+    if deny.spiffe_ids.contains(key.spiffe_id()) {
+        return denied(key.spiffe_id().as_str());
+    }
+    let spki = key.public_key().spki_sha256();
+    if deny.public_keys.contains(&spki) {
+        return denied(&format!("the public key {spki}"));
+    }
+    let Some(chain) = key.chain() else { return Ok(()) };
+    let mut identifiers = chain.subject_key_id().into_iter().chain(chain.issuer_key_ids());
+    match identifiers.find(|identifier| deny.key_identifiers.contains(*identifier)) {
+        Some(_) => denied("a key identifier of the chain"),
+        None => Ok(()),
+    }
+}
+
+/// Rules 25 and 26: a `kid` in kagenti's form and an `x5t#S256` must name the leaf that is used.
+fn refuse_other_leaf(header: &Header, leaf: Digest) -> Result<(), Refusal> {
+    if header.thumbprint.is_some_and(|thumbprint| thumbprint != leaf) {
+        let found = format!("`x5t#S256` does not name the leaf, whose SHA-256 is {leaf}");
+        return Err(Refusal::new(Reason::ThumbprintMismatch, found));
+    }
+    let short = header.key_id.as_ref().filter(|key_id| {
+        key_id.len() == SHORT_KEY_ID_DIGITS && key_id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    });
+    match short {
+        Some(key_id) if !leaf.to_string().starts_with(key_id.as_str()) => {
+            let found = format!("`kid` is {}, the leaf's SHA-256 is {leaf}", Quoted(key_id));
+            Err(Refusal::new(Reason::KeyIdMismatch, found))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Rule 56: `iat` and `exp` are enforced when present, and `iat` lies within the leaf's life.
+fn refuse_times(
+    header: &Header,
+    chain: Option<&VerifiedChain>,
+    skew: Seconds,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let refuse = |found: String| Err(Refusal::new(Reason::SignatureTimes, found));
+    if let Some(issued_at) = header.issued_at {
+        if issued_at > now.plus(skew) {
+            return refuse(format!("`iat` is {issued_at}, now is {now}"));
+        }
+        if let Some(chain) = chain {
+            if issued_at.plus(skew) < chain.not_before() || issued_at > chain.not_after().plus(skew) {
+                let (from, to) = (chain.not_before(), chain.not_after());
+                return refuse(format!("`iat` is {issued_at}, outside the leaf's life from {from} to {to}"));
+            }
+        }
+    }
+    if let Some(expires_at) = header.expires_at {
+        if expires_at.plus(skew) < now {
+            return refuse(format!("`exp` is {expires_at}, now is {now}"));
+        }
+        if header.issued_at.is_some_and(|issued_at| issued_at >= expires_at) {
+            return refuse(format!("`exp` is {expires_at}, not after `iat`"));
+        }
+    }
+    Ok(())
+}

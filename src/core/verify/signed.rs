@@ -1,0 +1,273 @@
+//! The proof that a card is signed: made from the outcomes of all signatures, in one place.
+
+use super::coverage::{Covered, judge_coverage};
+use super::outcome::{Rejection, SignatureOutcome};
+use super::payload::parse_payload;
+use super::signature::{Candidate, Key};
+use super::{Against, Forms};
+use crate::core::canon::{Profile, Uncovered};
+use crate::core::card::Card;
+use crate::core::encoding::Digest;
+use crate::core::json::Document;
+use crate::core::jws::{Algorithm, Header};
+use crate::core::policy::SignerRule;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::spiffe::SpiffeId;
+use crate::core::time::Timestamp;
+use std::collections::BTreeSet;
+
+/// A card with the proof of who signed it: made only by [`super::verify_card`].
+///
+/// Its content is re-parsed from the signed bytes (rule 46); members that were received but not signed are
+/// not in it, only listed.
+#[derive(Debug)]
+pub struct SignedCard {
+    document: Document,
+    digest: Digest,
+    signer: Signer,
+    coverage: CoverageLevel,
+    uncovered: Vec<Uncovered>,
+    unlisted: usize,
+    signatures: Vec<SignatureOutcome>,
+}
+
+/// How much of the received card the signature protects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CoverageLevel {
+    /// Everything that was received, and the absence of everything that was not.
+    Full,
+    /// Some received members are not signed, or stripping leaves absences unauthenticated (rule 48).
+    Partial,
+}
+
+impl CoverageLevel {
+    /// `full` or `partial`.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Signer {
+    spiffe_id: SpiffeId,
+    profile: Profile,
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    valid_until: Timestamp,
+    leaf: Digest,
+}
+
+impl SignedCard {
+    /// The card as it was signed.
+    pub const fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// SHA-256 of the received bytes.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Who signed it.
+    pub const fn spiffe_id(&self) -> &SpiffeId {
+        &self.signer.spiffe_id
+    }
+
+    /// The canonical form that the signature covers.
+    pub const fn profile(&self) -> Profile {
+        self.signer.profile
+    }
+
+    /// The algorithm of the signature.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.signer.algorithm
+    }
+
+    /// The key ID of the signature.
+    pub fn key_id(&self) -> Option<&str> {
+        self.signer.key_id.as_deref()
+    }
+
+    /// Start of the leaf's validity; the oldest time for a pinned key.
+    pub const fn not_before(&self) -> Timestamp {
+        self.signer.not_before
+    }
+
+    /// End of the leaf's validity or of the signature, whichever is first.
+    pub const fn not_after(&self) -> Timestamp {
+        self.signer.not_after
+    }
+
+    /// Until when this proof may be repeated from a cache: no certificate of the chain, its anchor included,
+    /// and no signature ends earlier.
+    pub const fn valid_until(&self) -> Timestamp {
+        self.signer.valid_until
+    }
+
+    /// SHA-256 of the leaf certificate, or of the pinned key's SubjectPublicKeyInfo.
+    pub const fn leaf(&self) -> Digest {
+        self.signer.leaf
+    }
+
+    /// How much of the received card is protected.
+    pub const fn coverage(&self) -> CoverageLevel {
+        self.coverage
+    }
+
+    /// Received members that are not signed, sorted, at most [`crate::core::limits::UNCOVERED_LISTED`].
+    pub fn uncovered(&self) -> &[Uncovered] {
+        &self.uncovered
+    }
+
+    /// How many uncovered members are not listed.
+    pub const fn unlisted(&self) -> usize {
+        self.unlisted
+    }
+
+    /// The outcome of every signature on the card.
+    pub fn signatures(&self) -> &[SignatureOutcome] {
+        &self.signatures
+    }
+}
+
+/// Turns the outcomes into a proof or a reasoned rejection.
+pub(super) fn conclude(
+    card: &Card,
+    against: Against<'_>,
+    candidates: Vec<Candidate<'_>>,
+    mut forms: Forms,
+) -> Result<SignedCard, Box<Rejection>> {
+    let outcomes: Vec<_> = candidates
+        .iter()
+        .map(|candidate| candidate.outcome(|| unproven(&forms.profiles()), against.expected))
+        .collect();
+    let mut refusals = std::mem::take(&mut forms.inapplicable);
+    refusals.extend(outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err().cloned()));
+
+    let mut good: Vec<_> = candidates
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| outcome.result.is_ok())
+        .filter_map(|(candidate, _)| candidate.verified())
+        .collect();
+    // Strongest coverage first; the sort is stable, so equals stay in the order of the card.
+    good.sort_by_key(|(profile, ..)| *profile);
+    if let Err(refusal) = satisfy(&against.policy.signers, &candidates) {
+        refusals.push(refusal);
+        good.clear();
+    }
+    for (profile, key, header) in good {
+        match prove(card, against, &mut forms, profile, key, header) {
+            Ok(mut proven) => {
+                proven.signatures = outcomes;
+                return Ok(proven);
+            }
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    Err(Rejection::most_specific(refusals, outcomes)
+        .unwrap_or_else(|| Rejection::of(Refusal::new(Reason::CardUnsigned, "the card has no signature"))))
+}
+
+fn prove(
+    card: &Card,
+    against: Against<'_>,
+    forms: &mut Forms,
+    profile: Profile,
+    key: &Key,
+    header: &Header,
+) -> Result<SignedCard, Refusal> {
+    if forms.current.is_none_or(|(current, _)| current != profile) {
+        forms.write(card, profile)?;
+    }
+    let covered = judge_coverage(card, forms, against.policy.coverage)?;
+    let coverage = if covered.full { CoverageLevel::Full } else { CoverageLevel::Partial };
+    let (uncovered, unlisted) = Covered::listed(covered);
+    Ok(SignedCard {
+        document: parse_payload(std::mem::take(&mut forms.canonical))?,
+        digest: card.digest(),
+        signer: Signer::new(profile, key, header, against),
+        coverage,
+        uncovered,
+        unlisted,
+        signatures: Vec::new(),
+    })
+}
+
+impl Signer {
+    fn new(profile: Profile, key: &Key, header: &Header, against: Against<'_>) -> Self {
+        let end_of_time = Timestamp::from_unix(i64::MAX);
+        let (not_before, not_after, valid_until, leaf) = match key {
+            Key::Chain(chain) => {
+                (chain.not_before(), chain.not_after(), chain.valid_until(), chain.leaf_sha256())
+            }
+            Key::Pinned(pinned) => {
+                (Timestamp::from_unix(i64::MIN), end_of_time, end_of_time, pinned.key.spki_sha256())
+            }
+        };
+        let expires_at = header.expires_at.unwrap_or(end_of_time);
+        Self {
+            spiffe_id: key.spiffe_id().clone(),
+            profile,
+            algorithm: header.algorithm,
+            key_id: header.key_id.clone(),
+            not_before,
+            not_after: not_after.min(expires_at),
+            // A witnessed card outlives its leaf; what may be repeated without judging again does not.
+            valid_until: valid_until.min(expires_at).max(against.now),
+            leaf,
+        }
+    }
+}
+
+/// Rule 54: the options beyond "any one good signature".
+fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>]) -> Result<(), Refusal> {
+    let refuse = |found: String| Err(Refusal::new(Reason::SignerPolicy, found));
+    let verified = || candidates.iter().filter_map(Candidate::verified);
+    let signers: BTreeSet<&SpiffeId> = verified().map(|(_, key, _)| key.spiffe_id()).collect();
+    match rule {
+        SignerRule::AnyOf => Ok(()),
+        SignerRule::AllOf => match candidates.len().saturating_sub(verified().count()) {
+            0 => Ok(()),
+            bad => refuse(format!(
+                "{bad} of {} signatures are not good; the policy asks for all",
+                candidates.len()
+            )),
+        },
+        SignerRule::Threshold(wanted) if signers.len() < *wanted => {
+            refuse(format!("{} identities signed; the policy asks for {wanted}", signers.len()))
+        }
+        SignerRule::Threshold(_) => Ok(()),
+        SignerRule::Named(wanted) => match wanted.iter().find(|id| !signers.contains(id)) {
+            Some(missing) => refuse(format!("{missing} has not signed")),
+            None => Ok(()),
+        },
+    }
+}
+
+fn unproven(tried: &[Profile]) -> Refusal {
+    let found = match tried {
+        [] => "no profile is allowed, or none has a form for this card".to_owned(),
+        tried => {
+            let names: Vec<_> = tried.iter().map(|profile| profile.id()).collect();
+            format!("the signature does not verify over {}", names.join(", "))
+        }
+    };
+    Refusal::new(Reason::SignatureInvalid, found)
+}
+
+impl Forms {
+    /// The profiles that had a form for this card, in the order in which they were tried.
+    fn profiles(&self) -> Vec<Profile> {
+        let mut profiles: Vec<_> = self.tried.iter().map(|(profile, _)| *profile).collect();
+        if let Some((last, _)) = self.current.filter(|(last, _)| !profiles.contains(last)) {
+            profiles.push(last);
+        }
+        profiles
+    }
+}
