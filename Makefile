@@ -1,0 +1,104 @@
+# One entry for people and for continuous integration: `make help` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+# Tools that tests need are pinned here, built once, and kept outside the source tree (scripts/cache-dir).
+export CARGO_FUZZ_VERSION := 0.13.2
+CARGO_DENY_VERSION := 0.20.2
+
+# Two cores are enough, and leave a laptop usable; override to use more.
+export CARGO_BUILD_JOBS ?= 2
+export RUST_TEST_THREADS ?= 2
+export CARGO_TERM_COLOR ?= auto
+
+# How long each fuzz target runs, in seconds.
+FUZZ_SECONDS ?= 60
+FUZZ_SMOKE_SECONDS ?= 5
+
+# `none` leaves out the SDKs, for machines without Python or Node.
+INTEROP ?=
+export INTEROP
+
+CARGO_DENY = "$$(scripts/cargo-tool cargo-deny $(CARGO_DENY_VERSION))/cargo-deny"
+
+.PHONY: help
+help: ## Lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Builds the release binary: target/release/countersign
+	cargo build --release --locked
+
+.PHONY: demo
+demo: ## Shows a card being signed, verified, attacked and turned into a NetworkPolicy
+	cargo run --release --locked -- demo
+
+.PHONY: test
+test: lint unit vectors deny interop fuzz-smoke ## Everything that continuous integration checks
+
+.PHONY: lint
+lint: ## Formatting, and clippy for each set of features
+	@scripts/step 'formatting' cargo fmt --check
+	@scripts/step 'clippy, core alone' cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	@scripts/step 'clippy, planner' cargo clippy --locked --all-targets --no-default-features --features plan -- -D warnings
+	@scripts/step 'clippy, everything' cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: unit
+unit: ## Tests of the source, documentation and generated files; needs no network once built
+	@scripts/step 'tests, core alone' cargo test --locked --no-default-features --lib --tests
+	@scripts/step 'tests, everything' cargo test --locked --all-features --lib --bins --tests
+	@scripts/step 'tests in documentation' cargo test --locked --all-features --doc
+	@RUSTDOCFLAGS='-D warnings' scripts/step 'API documentation' cargo doc --locked --all-features --no-deps
+	@scripts/step 'generated files are current' scripts/check-generated
+
+.PHONY: vectors
+vectors: ## Public test vectors from the folder VECTORS_DIR, if it is set
+ifneq ($(VECTORS_DIR),)
+	@VECTORS_DIR='$(VECTORS_DIR)' scripts/step 'public vectors' cargo test --locked --all-features --test vectors
+endif
+
+.PHONY: deny
+deny: ## Banned crates, licences and sources (deny.toml)
+	@scripts/step 'dependency policy' $(CARGO_DENY) --locked check --hide-inclusion-graph bans licenses sources
+
+.PHONY: advisories
+advisories: ## Known vulnerabilities and yanked releases; needs the RustSec database
+	@scripts/step 'advisories' $(CARGO_DENY) --locked check advisories
+
+.PHONY: interop
+interop: ## The A2A SDKs sign for us and verify what we sign (INTEROP=none leaves it out)
+	@scripts/step 'interop with the SDKs' scripts/interop
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## Each fuzz target on its corpus for FUZZ_SMOKE_SECONDS (5)
+	@scripts/step 'fuzz targets, briefly' scripts/fuzz $(FUZZ_SMOKE_SECONDS)
+
+.PHONY: fuzz
+fuzz: ## Each fuzz target for FUZZ_SECONDS (60), keeping what it finds for the next run
+	@scripts/step 'fuzz targets' scripts/fuzz $(FUZZ_SECONDS) keep
+
+.PHONY: bench
+bench: ## Wall-clock benchmarks
+	cargo bench --locked $(patsubst benches/%.rs,--bench %,$(filter-out benches/instructions.rs,$(wildcard benches/*.rs)))
+
+.PHONY: bench-instructions
+bench-instructions: ## Benchmarks in instructions, under valgrind
+	scripts/bench-instructions
+
+.PHONY: docs
+docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions and manual pages again
+	COUNTERSIGN_UPDATE=1 cargo test --locked --no-default-features --test rules_are_covered document
+	rm -rf docs/completions docs/man
+	scripts/generate docs
+
+.PHONY: golden
+golden: ## Writes the expected output files of the tests again; review the difference before committing
+	COUNTERSIGN_UPDATE=1 cargo test --locked --all-features golden
+
+.PHONY: clean-cache
+clean-cache: ## Removes the tools, SDKs and corpora kept outside the source tree
+	rm -rf "$$(scripts/cache-dir)"
