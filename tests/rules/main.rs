@@ -1,5 +1,6 @@
 //! An attack for every numbered rule of `docs/rules.md`, each beside the honest case that it was made from.
 #![cfg(test)]
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test is a failed test")]
 
 #[path = "../support/cards.rs"]
 mod cards;
@@ -7,5 +8,9 @@ mod cards;
 mod pki;
 
 mod binding;
+mod bundles;
+mod chains;
 mod headers;
 mod intake;
+mod keys;
+mod signer;

@@ -310,6 +310,11 @@ impl Svid {
         }
     }
 
+    /// The private key as PKCS#8.
+    pub(crate) fn pkcs8(&self) -> Vec<u8> {
+        self.key.serialize_der()
+    }
+
     /// The `SubjectPublicKeyInfo` of the leaf's key.
     pub(crate) fn spki(&self) -> Vec<u8> {
         self.key.subject_public_key_info()
