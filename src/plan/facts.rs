@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     fn workload(selector: LabelSelector) -> Result<WorkloadFacts, FactError> {
-        WorkloadFacts::new(Namespace::parse("team").unwrap(), "Deployment", "agent", selector)
+        WorkloadFacts::new(Namespace::parse("team")?, "Deployment", "agent", selector)
     }
 
     fn expression(key: &str, operator: &str, values: &[&str]) -> LabelSelector {
