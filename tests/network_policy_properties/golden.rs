@@ -1,9 +1,9 @@
 //! The exact objects of one verified and one refused agent, as a user would see them.
 //! A change here changes what is applied to clusters: read the difference before taking it over.
 
-use super::Reason;
-use super::plan::{Cidr, ClusterFacts, Destination, Egress, JudgedCard, PodGroup};
-use super::world::{Agent, cluster_facts, group, namespace, refused, verified};
+use crate::world::{Agent, cluster_facts, group, namespace, refused, verified};
+use countersign::core::refusal::Reason;
+use countersign::plan::{Cidr, ClusterFacts, Destination, Egress, JudgedCard, PodGroup};
 use serde_json::Value;
 use std::fmt::Write;
 
