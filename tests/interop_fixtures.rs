@@ -1,7 +1,11 @@
 //! The verdicts on cards that other implementations signed, on attack documents and on odd chains.
 //! Expected verdicts stand below `tests/interop_fixtures/`; the fixtures are described in `tests/fixtures/README.md`.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at a fixture that cannot be read")]
+
 mod support;
+#[path = "support/tables.rs"]
+mod tables;
 
 use countersign::core::bundle::{Bundle, parse_bundle};
 use countersign::core::canon::{Profile, ProfileSet};
@@ -15,7 +19,8 @@ use countersign::core::verify::{Against, SignedCard, verify_card};
 use countersign::core::x509::{ChainMemo, ChainPolicy, Moments, parse_pem_chain, verify_chain};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use support::{Disagreements, in_tests, read, read_json, read_toml};
+use support::{Disagreements, in_tests, read, read_json};
+use tables::read_toml;
 
 /// 2026-11-21T00:00:00Z, the moment for which the fixtures were made.
 const NOW: i64 = 1_795_219_200;
@@ -36,7 +41,7 @@ struct Tampered {
 }
 
 #[derive(Deserialize)]
-struct Chain {
+struct OddChain {
     chain: String,
     bundle: String,
     expected: String,
@@ -58,6 +63,10 @@ fn trust_domain() -> TrustDomain {
     TrustDomain::parse("example.org").unwrap()
 }
 
+fn signer() -> SpiffeId {
+    SpiffeId::parse(SIGNER).unwrap()
+}
+
 fn bundle(path: &str) -> Bundle {
     parse_bundle(&trust_domain(), read(&in_tests(&format!("fixtures/{path}")))).unwrap()
 }
@@ -75,9 +84,9 @@ fn permissive(profiles: ProfileSet) -> Policy {
 }
 
 fn verify(path: &str, bundle: &Bundle, policy: &Policy) -> Result<SignedCard, &'static str> {
+    let expected = signer();
     let card = Card::parse(read(&in_tests(&format!("fixtures/{path}"))), policy.numbers)
         .map_err(|refusal| refusal.reason().code())?;
-    let expected = SpiffeId::parse(SIGNER).unwrap();
     let against =
         Against { bundle, policy, expected: Some(&expected), history: None, now: Timestamp::from_unix(NOW) };
     verify_card(&card, against, &mut ChainMemo::new()).map_err(|rejection| rejection.refusal.reason().code())
@@ -182,7 +191,7 @@ fn every_attack_document_is_refused_for_its_reason_and_the_controls_are_not() {
 
 #[test]
 fn every_odd_chain_is_judged_as_its_manifest_says() {
-    let chains: Vec<Chain> = read_json(&in_tests("fixtures/chains/manifest.json"));
+    let chains: Vec<OddChain> = read_json(&in_tests("fixtures/chains/manifest.json"));
     let now = Timestamp::from_unix(NOW);
     let mut found = Disagreements::default();
     for case in chains {

@@ -1,7 +1,7 @@
 //! Our own binary, called as a user calls it.
 
 use super::keys::{SPIFFE_ID, TRUST_DOMAIN};
-use super::{ALIAS_CARD, Work};
+use super::{ALIAS_CARD, Work, card_file};
 use crate::support::{Disagreements, read_json};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) fn countersign_signs(card: &str) -> bool {
 /// Writes a copy of a signed document with another name in it: every canonical form covers the name.
 pub(crate) fn tamper(document: &Path, copy: &Path) {
     let mut card: Value = read_json(document);
-    card["name"] = Value::String("Somebody Else".to_owned());
+    *card.pointer_mut("/name").unwrap() = Value::String("Somebody Else".to_owned());
     std::fs::write(copy, card.to_string()).unwrap();
 }
 
@@ -49,7 +49,7 @@ impl<'w> Countersign<'w> {
     }
 
     /// The exact bytes, or the reason code.
-    pub(crate) fn canonicalize(&self, card: &Path, profile: &str) -> Result<String, String> {
+    pub(crate) fn canonicalize(card: &Path, profile: &str) -> Result<String, String> {
         let output = run(Command::new(BINARY).arg("canonicalize").arg(card).args([
             "--profile",
             profile,
@@ -57,7 +57,7 @@ impl<'w> Countersign<'w> {
             "binary64",
         ]));
         if output.status.success() {
-            return Ok(String::from_utf8(output.stdout).unwrap());
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         let code =
@@ -67,7 +67,7 @@ impl<'w> Countersign<'w> {
 
     /// Signs a card and leaves it, and a changed copy, for the SDKs to verify.
     pub(crate) fn sign(&self, card: &str, found: &mut Disagreements) {
-        let output = run(Command::new(BINARY).arg("sign").arg(self.work.card(card)).args([
+        let output = run(Command::new(BINARY).arg("sign").arg(card_file(card)).args([
             Path::new("--key"),
             &self.work.file("leaf.key"),
             Path::new("--chain"),

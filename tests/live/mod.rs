@@ -43,6 +43,11 @@ pub(crate) const CARDS: [&str; 17] = [
 /// The name of the card whose member `NAME` is another spelling of `name`.
 pub(crate) const ALIAS_CARD: &str = "43-kag-case-key";
 
+/// The file of a card.
+pub(crate) fn card_file(card: &str) -> PathBuf {
+    in_tests("fixtures/cards").join(format!("{card}.json"))
+}
+
 /// A signed document: `<signer>~<card>.json`, and `~tampered` if it was changed afterwards.
 pub(crate) struct Document {
     pub(crate) signer: String,
@@ -82,10 +87,6 @@ impl Work {
         self.dir.join(name)
     }
 
-    pub(crate) fn card(&self, card: &str) -> PathBuf {
-        in_tests("fixtures/cards").join(format!("{card}.json"))
-    }
-
     /// The document as the signer's server serves it.
     pub(crate) fn served(&self, signer: &str, card: &str) -> PathBuf {
         self.dir.join("signed").join(format!("{signer}~{card}.json"))
@@ -108,7 +109,7 @@ impl Work {
     }
 
     /// Runs a script that prints one line per card: name, outcome, why.
-    fn run(&self, command: &mut Command) -> BTreeMap<String, Outcome> {
+    fn run(command: &mut Command) -> BTreeMap<String, Outcome> {
         let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = String::from_utf8(output.stdout).unwrap();
         assert!(
