@@ -133,7 +133,7 @@ impl Work {
             _ => {}
         }
         command.args([self.file("leaf.key"), self.file("header.json"), out.clone()]);
-        command.args(CARDS.map(|card| card_file(card)));
+        command.args(CARDS.map(card_file));
         let outcomes = Self::run(&mut command);
         assert_eq!(outcomes.len(), CARDS.len(), "{}: one line per card", signer.name());
         for (card, outcome) in &outcomes {
