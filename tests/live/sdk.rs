@@ -45,7 +45,7 @@ impl Sdk {
     /// old and new SDKs agree.
     pub(crate) fn must_accept(self, work: &Work, document: &Document) -> bool {
         match document.signer.as_str() {
-            "countersign" => match self {
+            "countersign" | "countersign-kagenti" => match self {
                 Self::Py130 | Self::Js130 => true,
                 Self::Py110 => {
                     work.canonical("py-1.1.0", &document.card) == work.canonical("py-1.3.0", &document.card)
