@@ -3,18 +3,23 @@
 //! below `tests/interop_canonical/`, and an entry that is not needed any more fails too.
 
 mod support;
+#[path = "support/tables.rs"]
+mod tables;
 
 use countersign::core::canon::{Profile, canonicalize};
 use countersign::core::json::{Document, JsonLimits, Numbers};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use support::{Disagreements, in_tests, read, read_json, read_toml};
+use support::{Disagreements, in_tests, read, read_json};
+use tables::read_toml;
 
 /// Implementation → card → the bytes it signs; `None` where it refuses the card.
 type Bytes = BTreeMap<String, BTreeMap<String, Option<String>>>;
 
-/// Which profile must reproduce which implementation, on cards of which names.
-const REPRODUCES: [(&str, Profile, fn(&str) -> bool); 10] = [
+/// An implementation, the profile that must reproduce it, and on cards of which names.
+type Reproduces = (&'static str, Profile, fn(&str) -> bool);
+
+const REPRODUCES: [Reproduces; 10] = [
     ("py0.3.26", Profile::Py03, any),
     ("py1.1.0", Profile::PyLegacy, any),
     ("py1.3.0", Profile::ProtoFoldedJcs, any),

@@ -1,17 +1,22 @@
 //! Public test vectors: where they come from and what is checked is told in `tests/vectors/README.md`.
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test lists the files of a folder")]
 
+#[path = "support/jwk.rs"]
+mod jwk;
 mod support;
+#[path = "support/tables.rs"]
+mod tables;
 
 use countersign::core::bundle::parse_bundle;
 use countersign::core::json::{Document, JsonLimits, Numbers, canonical_bytes};
 use countersign::core::spiffe::TrustDomain;
+use jwk::{Code, verify_compact, verify_parts};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use support::jwk::{Code, verify_compact, verify_parts};
-use support::{Disagreements, in_tests, read, read_json, read_toml};
+use support::{Disagreements, in_tests, read, read_json};
+use tables::read_toml;
 
 /// What a vector says about a case.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,7 +99,7 @@ impl Suite {
         });
         match listed {
             Some(_) if agrees => {
-                self.found.note(format_args!("{case}: agrees with its vector, so its exception must go"))
+                self.found.note(format_args!("{case}: agrees with its vector, so its exception must go"));
             }
             Some(code) => self.found.check(case, &code.as_str(), &found),
             None => self.found.check(
@@ -184,7 +189,7 @@ fn rfc_8785_examples_come_out_byte_for_byte() {
 }
 
 fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[derive(Deserialize)]

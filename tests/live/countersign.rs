@@ -1,21 +1,28 @@
 //! Our own binary, called as a user calls it.
 
 use super::keys::{SPIFFE_ID, TRUST_DOMAIN};
-use super::{ALIAS_CARD, Work};
+use super::{Work, card_file};
 use crate::support::{Disagreements, read_json};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-/// We sign the cards in the shape of 1.0.
-pub(crate) fn countersign_signs(card: &str) -> bool {
-    card.starts_with(['0', '1', '2']) && card != ALIAS_CARD
-}
+/// Cards in the shape of 1.0 that we do not sign, because stripping readers would not see all of them.
+const NOT_SIGNED: [&str; 5] = [
+    "11-v1-req-empty",
+    "15-v1-unknown-field",
+    "19-v1-params-empties",
+    "21-v1-secreq-empty-scopes",
+    "23-v1-compat-served",
+];
+
+/// What we sign ourselves: with one signature, and with a second one for kagenti.
+const OURSELVES: [(&str, &[&str]); 2] = [("countersign", &[]), ("countersign-kagenti", &["--also-kagenti"])];
 
 /// Writes a copy of a signed document with another name in it: every canonical form covers the name.
 pub(crate) fn tamper(document: &Path, copy: &Path) {
     let mut card: Value = read_json(document);
-    card["name"] = Value::String("Somebody Else".to_owned());
+    *card.pointer_mut("/name").unwrap() = Value::String("Somebody Else".to_owned());
     std::fs::write(copy, card.to_string()).unwrap();
 }
 
@@ -49,7 +56,7 @@ impl<'w> Countersign<'w> {
     }
 
     /// The exact bytes, or the reason code.
-    pub(crate) fn canonicalize(&self, card: &Path, profile: &str) -> Result<String, String> {
+    pub(crate) fn canonicalize(card: &Path, profile: &str) -> Result<String, String> {
         let output = run(Command::new(BINARY).arg("canonicalize").arg(card).args([
             "--profile",
             profile,
@@ -57,7 +64,7 @@ impl<'w> Countersign<'w> {
             "binary64",
         ]));
         if output.status.success() {
-            return Ok(String::from_utf8(output.stdout).unwrap());
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         let code =
@@ -65,33 +72,56 @@ impl<'w> Countersign<'w> {
         Err(code.map_or(message, |reason| reason.code().to_owned()))
     }
 
-    /// Signs a card and leaves it, and a changed copy, for the SDKs to verify.
+    /// Signs a card and leaves it, and a changed copy, for the SDKs to verify; or refuses it.
     pub(crate) fn sign(&self, card: &str, found: &mut Disagreements) {
-        let output = run(Command::new(BINARY).arg("sign").arg(self.work.card(card)).args([
-            Path::new("--key"),
-            &self.work.file("leaf.key"),
-            Path::new("--chain"),
-            &self.work.file("chain.pem"),
-        ]));
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        found.check(format_args!("countersign: signs {card}: {error}"), &Some(0), &output.status.code());
-        if !output.status.success() {
-            return;
+        for (signer, flags) in OURSELVES {
+            let output = run(Command::new(BINARY)
+                .arg("sign")
+                .arg(card_file(card))
+                .args([Path::new("--key"), &self.work.file("leaf.key")])
+                .args([Path::new("--chain"), &self.work.file("chain.pem")])
+                .args(flags));
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            let refused = !card.starts_with(['0', '1', '2']) || NOT_SIGNED.contains(&card);
+            let expected = if refused { "CardNotSignable" } else { "" };
+            let what = format!("{signer}: signs {card} {error}");
+            found.check(&what, &refused, &!output.status.success());
+            found.check(&what, &true, &error.contains(expected));
+            if !output.status.success() {
+                continue;
+            }
+            let served = self.work.served(signer, card);
+            std::fs::write(&served, output.stdout).unwrap();
+            let tampered = served.with_file_name(format!("{signer}~{card}~tampered.json"));
+            tamper(&served, &tampered);
+            self.check_own(signer, card, &served, &tampered, found);
         }
-        let served = self.work.served("countersign", card);
-        std::fs::write(&served, output.stdout).unwrap();
-        let tampered: PathBuf = served.with_file_name(format!("countersign~{card}~tampered.json"));
-        tamper(&served, &tampered);
-        let outcome = self.verify(&served, &[]);
+    }
+
+    /// Our own signature covers everything, so it holds under the defaults, and the three forms coincide.
+    fn check_own(&self, signer: &str, card: &str, served: &Path, tampered: &Path, found: &mut Disagreements) {
+        let what = format!("countersign: {card} signed by {signer}");
+        let verdict = self.verdict(served, &[]);
+        let text = |name: &str| verdict.get(name).and_then(Value::as_str).map(str::to_owned);
+        found.check(&what, &Some("verified".to_owned()), &text("verdict"));
+        found.check(&what, &Some("full".to_owned()), &text("coverage"));
+        let kagenti = if signer == "countersign" { "SignatureInvalid" } else { "verified kagenti-go" };
+        for (profile, expected) in [
+            ("spec841", "verified spec841"),
+            ("jcs-raw", "verified jcs-raw"),
+            ("proto-clean-jcs", "verified proto-clean-jcs"),
+            ("kagenti-go", kagenti),
+        ] {
+            found.check(
+                format_args!("{what} as {profile}"),
+                &expected.to_owned(),
+                &self.verify(served, &["--profile", profile]),
+            );
+        }
         found.check(
-            format_args!("countersign: {card} signed by itself: {outcome}"),
-            &true,
-            &outcome.starts_with("verified"),
-        );
-        found.check(
-            format_args!("countersign: {card} signed by itself and changed"),
+            format_args!("{what} and changed"),
             &"SignatureInvalid".to_owned(),
-            &self.verify(&tampered, &[]),
+            &self.verify(tampered, &["--all-profiles"]),
         );
     }
 

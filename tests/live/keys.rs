@@ -51,7 +51,7 @@ fn params(uri: &str, now: OffsetDateTime, lifetime: Duration) -> CertificatePara
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "SPIFFE");
     params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
-    params.not_before = now - Duration::seconds(10);
-    params.not_after = now + lifetime;
+    params.not_before = now.saturating_sub(Duration::seconds(10));
+    params.not_after = now.saturating_add(lifetime);
     params
 }

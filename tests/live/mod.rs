@@ -11,7 +11,7 @@ mod countersign;
 mod keys;
 mod sdk;
 
-pub(crate) use countersign::{Countersign, countersign_signs, tamper};
+pub(crate) use countersign::{Countersign, tamper};
 pub(crate) use sdk::{Outcome, Sdk, Signer};
 
 use crate::support::in_tests;
@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The cards of `tests/fixtures/cards`, by name. Those of other shapes have their own tests.
-pub(crate) const CARDS: [&str; 17] = [
+/// The cards of the run, by name; the first digit tells the shape (see `tests/fixtures/README.md`).
+pub(crate) const CARDS: [&str; 19] = [
     "01-v1-ascii",
     "02-v1-html",
     "03-v1-nonascii",
@@ -33,6 +33,8 @@ pub(crate) const CARDS: [&str; 17] = [
     "19-v1-params-empties",
     "21-v1-secreq-empty-scopes",
     "23-v1-compat-served",
+    "24-v1-full",
+    "25-v1-both-versions",
     "30-v03-defaults",
     "32-v03-secscheme",
     "40-kag-basic",
@@ -42,6 +44,12 @@ pub(crate) const CARDS: [&str; 17] = [
 
 /// The name of the card whose member `NAME` is another spelling of `name`.
 pub(crate) const ALIAS_CARD: &str = "43-kag-case-key";
+
+/// The file of a card: a fixture, or one that only the live run uses.
+pub(crate) fn card_file(card: &str) -> PathBuf {
+    let fixture = in_tests("fixtures/cards").join(format!("{card}.json"));
+    if fixture.exists() { fixture } else { in_tests("interop/cards").join(format!("{card}.json")) }
+}
 
 /// A signed document: `<signer>~<card>.json`, and `~tampered` if it was changed afterwards.
 pub(crate) struct Document {
@@ -82,10 +90,6 @@ impl Work {
         self.dir.join(name)
     }
 
-    pub(crate) fn card(&self, card: &str) -> PathBuf {
-        in_tests("fixtures/cards").join(format!("{card}.json"))
-    }
-
     /// The document as the signer's server serves it.
     pub(crate) fn served(&self, signer: &str, card: &str) -> PathBuf {
         self.dir.join("signed").join(format!("{signer}~{card}.json"))
@@ -108,7 +112,7 @@ impl Work {
     }
 
     /// Runs a script that prints one line per card: name, outcome, why.
-    fn run(&self, command: &mut Command) -> BTreeMap<String, Outcome> {
+    fn run(command: &mut Command) -> BTreeMap<String, Outcome> {
         let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = String::from_utf8(output.stdout).unwrap();
         assert!(

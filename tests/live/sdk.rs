@@ -1,6 +1,6 @@
 //! The SDKs: what each signs, what each verifies, and which canonical form it stands for.
 
-use super::{ALIAS_CARD, CARDS, Document, Work};
+use super::{ALIAS_CARD, CARDS, Document, Work, card_file};
 use std::process::Command;
 
 /// What an SDK did with a card.
@@ -45,7 +45,7 @@ impl Sdk {
     /// old and new SDKs agree.
     pub(crate) fn must_accept(self, work: &Work, document: &Document) -> bool {
         match document.signer.as_str() {
-            "countersign" => match self {
+            "countersign" | "countersign-kagenti" => match self {
                 Self::Py130 | Self::Js130 => true,
                 Self::Py110 => {
                     work.canonical("py-1.1.0", &document.card) == work.canonical("py-1.3.0", &document.card)
@@ -110,13 +110,9 @@ impl Signer {
         self == Self::Py0326 && card.starts_with(['0', '1', '2']) && card != "23-v1-compat-served"
     }
 
-    pub(crate) fn alias_in(self, card: &str) -> bool {
-        card == ALIAS_CARD
-    }
-
     /// Only plain JavaScript serves the card as it was given, unknown members included.
     pub(crate) fn serves_aliases(self, card: &str) -> bool {
-        self == Self::Js130 && self.alias_in(card)
+        self == Self::Js130 && card == ALIAS_CARD
     }
 }
 
@@ -137,8 +133,8 @@ impl Work {
             _ => {}
         }
         command.args([self.file("leaf.key"), self.file("header.json"), out.clone()]);
-        command.args(CARDS.map(|card| self.card(card)));
-        let outcomes = self.run(&mut command);
+        command.args(CARDS.map(card_file));
+        let outcomes = Self::run(&mut command);
         assert_eq!(outcomes.len(), CARDS.len(), "{}: one line per card", signer.name());
         for (card, outcome) in &outcomes {
             if *outcome == Outcome::Done {
@@ -158,7 +154,7 @@ impl Work {
         };
         let documents = self.documents();
         command.arg(self.file("leaf.pub")).args(documents.iter().map(|document| &document.path));
-        let mut outcomes = self.run(&mut command);
+        let mut outcomes = Self::run(&mut command);
         documents
             .into_iter()
             .map(|document| {

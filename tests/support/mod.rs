@@ -6,8 +6,6 @@
     reason = "a test reads its own files and stops at the first one that is not there"
 )]
 
-pub(crate) mod jwk;
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -24,12 +22,6 @@ pub(crate) fn read(path: &Path) -> Vec<u8> {
 /// A JSON file read into `T`.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     serde_json::from_slice(&read(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// A TOML file read into `T`.
-pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> T {
-    let text = String::from_utf8(read(path)).unwrap();
-    toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Collects disagreements, so that one run shows all of them.
