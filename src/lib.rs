@@ -30,4 +30,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "plan")]
+pub mod api;
 pub mod core;
+#[cfg(feature = "plan")]
+pub mod plan;

@@ -8,7 +8,7 @@ use std::fmt;
 
 /// Decodes base64url without padding, white space or spare bits (rule 12; RFC 7515 §2).
 pub fn decode_base64url(text: &str) -> Result<Vec<u8>, Refusal> {
-    URL_SAFE_NO_PAD.decode(text).map_err(|error| malformed("base64url without padding", error))
+    URL_SAFE_NO_PAD.decode(text).map_err(|error| malformed("base64url without padding", &error))
 }
 
 /// Appends the base64url form of `bytes`, without padding.
@@ -23,10 +23,10 @@ pub fn encode_base64_standard_into(bytes: &[u8], text: &mut String) {
 
 /// Decodes standard base64 with canonical padding, no white space and no spare bits (rule 29; RFC 7515 §4.1.6).
 pub fn decode_base64_standard(text: &str) -> Result<Vec<u8>, Refusal> {
-    STANDARD.decode(text).map_err(|error| malformed("padded standard base64", error))
+    STANDARD.decode(text).map_err(|error| malformed("padded standard base64", &error))
 }
 
-fn malformed(form: &str, error: base64::DecodeError) -> Refusal {
+fn malformed(form: &str, error: &base64::DecodeError) -> Refusal {
     Refusal::new(Reason::Base64Malformed, format!("a text is not {form}: {error}"))
 }
 

@@ -13,6 +13,7 @@ use super::encoding::{Digest, Sha256};
 use super::spiffe::TrustDomain;
 use super::time::Seconds;
 use super::x509::Anchor;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The authorities of one trust domain; never empty.
@@ -41,7 +42,7 @@ impl Bundle {
         &self.trust_domain
     }
 
-    /// The authorities, sorted by digest, each once. Expired ones are among them and validate nothing.
+    /// The authorities, newest first, each once. Expired ones are among them and validate nothing.
     pub fn anchors(&self) -> &[Arc<Anchor>] {
         &self.anchors
     }
@@ -67,8 +68,10 @@ impl Bundle {
     }
 }
 
-fn fingerprint(anchors: &[Arc<Anchor>]) -> Digest {
+fn fingerprint(anchors: &BTreeSet<Digest>) -> Digest {
     let mut hasher = Sha256::new();
-    anchors.iter().for_each(|anchor| hasher.update(anchor.sha256().as_bytes()));
+    for anchor in anchors {
+        hasher.update(anchor.as_bytes());
+    }
     hasher.finish()
 }

@@ -11,6 +11,8 @@ use crate::core::spiffe::TrustDomain;
 use crate::core::text::Quoted;
 use crate::core::time::Seconds;
 use crate::core::x509::{Anchor, PemProblem, parse_pem_certificates};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Reads the bundle of `trust_domain`; the format is told by the first character.
@@ -22,13 +24,9 @@ pub fn parse_bundle(trust_domain: &TrustDomain, bytes: Vec<u8>) -> Result<Bundle
         return Err(malformed(format!("the bundle has {} bytes, the limit is {BUNDLE_BYTES}", bytes.len())));
     }
     let mut reader = Reader { trust_domain, anchors: Vec::new(), skipped: Vec::new() };
-    let (sequence, refresh_hint) = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => reader.read_json(bytes)?,
-        _ => {
-            reader.read_pem(&bytes)?;
-            (None, None)
-        }
-    };
+    let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    let (sequence, refresh_hint) =
+        if is_json { reader.read_json(bytes)? } else { reader.read_pem(&bytes)? };
     reader.finish(sequence, refresh_hint)
 }
 
@@ -42,7 +40,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read_pem(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    fn read_pem(&mut self, bytes: &[u8]) -> Result<Numbering, Refusal> {
         let text =
             std::str::from_utf8(bytes).map_err(|_| malformed("the bundle is neither JSON nor PEM text"))?;
         let certificates = parse_pem_certificates(text, BUNDLE_ANCHORS).map_err(|problem| match problem {
@@ -55,7 +53,7 @@ impl Reader<'_> {
         for (index, der) in certificates.iter().enumerate() {
             self.add(format!("certificate {index}"), der, None)?;
         }
-        Ok(())
+        Ok((None, None))
     }
 
     fn read_json(&mut self, bytes: Vec<u8>) -> Result<Numbering, Refusal> {
@@ -183,18 +181,24 @@ impl Reader<'_> {
     }
 
     fn finish(mut self, sequence: Option<u64>, refresh_hint: Option<Seconds>) -> Result<Bundle, Refusal> {
-        self.anchors.sort_by_key(|anchor| anchor.sha256());
-        self.anchors.dedup_by_key(|anchor| anchor.sha256());
+        let mut seen = BTreeSet::new();
+        self.anchors.retain(|anchor| seen.insert(anchor.sha256()));
+        // A chain that names no key is tried against equally named authorities in this order, and the newest
+        // usually signs. Publishers append, so the later entry counts as newer where the dates agree.
+        self.anchors.reverse();
+        self.anchors.sort_by_key(|anchor| Reverse(anchor.not_before()));
         if self.anchors.is_empty() {
             let mut message = format!("the bundle of {} holds no usable X.509 authority", self.trust_domain);
             for entry in &self.skipped {
-                message.push_str(&format!("; {}: {}", entry.place, entry.why));
+                for part in ["; ", &entry.place, ": ", &entry.why] {
+                    message.push_str(part);
+                }
             }
             return Err(Refusal::new(Reason::BundleEmpty, message));
         }
         Ok(Bundle {
             trust_domain: self.trust_domain.clone(),
-            fingerprint: fingerprint(&self.anchors),
+            fingerprint: fingerprint(&seen),
             anchors: self.anchors,
             sequence,
             refresh_hint,

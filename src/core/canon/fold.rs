@@ -14,6 +14,10 @@ pub(super) struct Folded {
     pub(super) renamed: Vec<(String, String)>,
 }
 
+/// How values are copied: the only spelling from which every other one can be made, because integers stay as they
+/// are and negative zero keeps its sign.
+const COPY: Dialect = Dialect::PythonNumbers;
+
 const CONNECTION: [&str; 4] = ["url", "preferredTransport", "protocolVersion", "additionalInterfaces"];
 
 pub(super) fn fold(card: &Document) -> Result<(Document, Folded), Refusal> {
@@ -159,7 +163,7 @@ fn requirements(object: Object<'_>, pointer: &str, folded: &mut Folded) -> Resul
     if let Some(own) = object.get("securityRequirements") {
         folded.drop_member(pointer, "security", object);
         let mut out = Vec::new();
-        Dialect::Jcs.write_value(own, &mut out);
+        COPY.write_value(own, &mut out);
         return Ok(Some(out));
     }
     let Some(legacy) = legacy else { return Ok(None) };
@@ -191,7 +195,7 @@ impl Folded {
     fn security_schemes(&mut self, schemes: Value<'_>) -> Result<Vec<u8>, Refusal> {
         let mut out = Vec::new();
         let Some(schemes) = schemes.as_object() else {
-            Dialect::Jcs.write_value(schemes, &mut out);
+            COPY.write_value(schemes, &mut out);
             return Ok(out);
         };
         let mut object = ObjectWriter::open(&mut out);
@@ -235,7 +239,7 @@ impl Folded {
     fn skills(&mut self, skills: Value<'_>) -> Result<Vec<u8>, Refusal> {
         let mut out = Vec::new();
         let Some(list) = skills.as_array() else {
-            Dialect::Jcs.write_value(skills, &mut out);
+            COPY.write_value(skills, &mut out);
             return Ok(out);
         };
         out.push(b'[');
@@ -292,7 +296,7 @@ impl<'o> ObjectWriter<'o> {
 
     fn value(&mut self, name: &str, value: Value<'_>) {
         self.name(name);
-        Dialect::Jcs.write_value(value, self.out);
+        COPY.write_value(value, self.out);
     }
 
     fn text(&mut self, name: &str, text: &str) {

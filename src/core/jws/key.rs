@@ -1,4 +1,4 @@
-//! Public keys from their SubjectPublicKeyInfo, in the only encoding each kind has (rules 15 and 39).
+//! Public keys from their `SubjectPublicKeyInfo`, in the only encoding each kind has (rules 15 and 39).
 //! Elliptic-curve keys are matched byte for byte: named curve, uncompressed point, nothing optional.
 
 use crate::core::der;
@@ -7,7 +7,7 @@ use crate::core::limits::{RSA_BITS, cost};
 use crate::core::refusal::{Reason, Refusal};
 use std::fmt;
 
-/// AlgorithmIdentifier contents of P-256, P-384, RSA and Ed25519 keys (RFC 5480 §2.1, RFC 3279 §2.3.1, RFC 8410 §3).
+/// `AlgorithmIdentifier` contents of P-256, P-384, RSA and Ed25519 keys (RFC 5480 §2.1, RFC 3279 §2.3.1, RFC 8410 §3).
 const P256_ID: &[u8] =
     &[0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 const P384_ID: &[u8] = &[0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x06, 5, 0x2b, 0x81, 4, 0, 0x22];
@@ -42,7 +42,7 @@ impl KeyKind {
         }
     }
 
-    /// The contents of the AlgorithmIdentifier of such a key.
+    /// The contents of the `AlgorithmIdentifier` of such a key.
     pub(crate) const fn algorithm_id(self) -> &'static [u8] {
         match self {
             Self::P256 => P256_ID,
@@ -64,7 +64,7 @@ impl fmt::Display for KeyKind {
     }
 }
 
-/// A borrowed look into a SubjectPublicKeyInfo.
+/// A borrowed look into a `SubjectPublicKeyInfo`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyView<'a> {
     pub(crate) kind: KeyKind,
@@ -73,7 +73,7 @@ pub(crate) struct KeyView<'a> {
 }
 
 impl<'a> KeyView<'a> {
-    /// Reads a whole SubjectPublicKeyInfo; the error completes the sentence "the key …".
+    /// Reads a whole `SubjectPublicKeyInfo`; the error completes the sentence "the key …".
     pub(crate) fn parse(spki: &'a [u8]) -> Result<Self, String> {
         const BROKEN: &str = "is not a SubjectPublicKeyInfo in DER";
         let contents = der::read_only(spki, der::SEQUENCE).ok_or(BROKEN)?;
@@ -125,7 +125,7 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a DER SubjectPublicKeyInfo.
+    /// Reads a DER `SubjectPublicKeyInfo`.
     pub fn from_spki(spki: &[u8]) -> Result<Self, Refusal> {
         let view = KeyView::parse(spki)
             .map_err(|problem| Refusal::new(Reason::ChainAlgorithm, format!("the key {problem}")))?;
@@ -137,12 +137,12 @@ impl PublicKey {
         self.kind
     }
 
-    /// The DER SubjectPublicKeyInfo.
+    /// The DER `SubjectPublicKeyInfo`.
     pub fn spki(&self) -> &[u8] {
         &self.spki
     }
 
-    /// SHA-256 of the DER SubjectPublicKeyInfo, the name of a key on deny-lists.
+    /// SHA-256 of the DER `SubjectPublicKeyInfo`, the name of a key on deny-lists.
     pub fn spki_sha256(&self) -> Digest {
         sha256(&self.spki)
     }
@@ -186,7 +186,7 @@ mod tests {
     /// A modulus of `bits` bits with its sign byte where one is needed.
     fn modulus(bits: usize) -> Vec<u8> {
         let mut bytes = vec![0xff; bits.div_ceil(8)];
-        bytes[0] = 0xff >> (bytes.len() * 8 - bits);
+        bytes[0] = 0xff >> bytes.len().strict_mul(8).strict_sub(bits);
         if bytes[0] >= 0x80 {
             bytes.insert(0, 0);
         }

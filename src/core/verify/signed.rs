@@ -157,9 +157,9 @@ pub(super) fn conclude(
         .collect();
     // Strongest coverage first; the sort is stable, so equals stay in the order of the card.
     good.sort_by_key(|(profile, ..)| *profile);
-    if let Err(refusal) = satisfy(&against.policy.signers, &candidates) {
-        refusals.push(refusal);
-        good.clear();
+    if let (false, Err(refusal)) = (good.is_empty(), satisfy(&against.policy.signers, &candidates)) {
+        // The workload has signed; what is missing is what others were asked for.
+        return Err(Box::new(Rejection { refusal, others: refusals, signatures: outcomes }));
     }
     for (profile, key, header) in good {
         match prove(card, against, &mut forms, profile, key, header) {

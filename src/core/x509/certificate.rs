@@ -13,6 +13,7 @@ use x509_parser::oid_registry as oid;
 
 /// The key usages that decide about a role, and whether the extension is critical.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each bool is one bit of the extension")]
 pub(crate) struct KeyUsage {
     pub(crate) critical: bool,
     pub(crate) digital_signature: bool,
@@ -26,7 +27,7 @@ pub(crate) struct Certificate<'a> {
     pub(crate) der: &'a [u8],
     /// The signed part, byte for byte.
     pub(crate) signed: &'a [u8],
-    /// Contents of the signature's AlgorithmIdentifier, the same inside and outside.
+    /// Contents of the signature's `AlgorithmIdentifier`, the same inside and outside.
     pub(crate) signature_algorithm: &'a [u8],
     pub(crate) signature: &'a [u8],
     pub(crate) issuer: &'a [u8],
@@ -142,7 +143,7 @@ impl<'a> Certificate<'a> {
                 });
             }
             P::ExtendedKeyUsage(usage) => {
-                self.extended_for_svid = Some(usage.server_auth && usage.client_auth)
+                self.extended_for_svid = Some(usage.server_auth && usage.client_auth);
             }
             P::SubjectAlternativeName(names) => {
                 for name in &names.general_names {

@@ -10,7 +10,7 @@ use crate::core::refusal::Refusal;
 use rustls_pki_types::SignatureVerificationAlgorithm;
 use webpki::ring as algorithms;
 
-/// RSA, P-256 and P-384 with SHA-2. Matched on the exact bytes of both AlgorithmIdentifiers.
+/// RSA, P-256 and P-384 with SHA-2. Matched on the exact bytes of both `AlgorithmIdentifiers`.
 static SUPPORTED: [&dyn SignatureVerificationAlgorithm; 10] = [
     algorithms::ECDSA_P256_SHA256,
     algorithms::RSA_PKCS1_2048_8192_SHA256,

@@ -91,7 +91,7 @@ impl VerifiedChain {
                 return Err(Refusal::new(Reason::SvidLifetime, message));
             }
         }
-        Ok(Self { anchor, valid_until, proof })
+        Ok(Self { proof, anchor, valid_until })
     }
 
     /// The identity of the signer; it has a path and is in the expected trust domain.
@@ -109,7 +109,7 @@ impl VerifiedChain {
         self.proof.leaf_sha256
     }
 
-    /// SHA-256 of the leaf's SubjectPublicKeyInfo.
+    /// SHA-256 of the leaf's `SubjectPublicKeyInfo`.
     pub fn spki_sha256(&self) -> Digest {
         self.proof.leaf_key.spki_sha256()
     }
@@ -173,14 +173,9 @@ fn select_valid_anchor(anchors: &[Arc<Anchor>], skew: Seconds, at: Moments) -> R
     };
     let valid = anchors.iter().filter(covers).max_by_key(|anchor| anchor.not_after());
     valid.map(Arc::clone).ok_or_else(|| {
-        let mut message = format!("the authority is not valid at {}", at.now);
-        for anchor in anchors {
-            message.push_str(&format!(
-                "; it is valid from {} to {}",
-                anchor.not_before(),
-                anchor.not_after()
-            ));
-        }
+        let span = |anchor: &Arc<Anchor>| format!("from {} to {}", anchor.not_before(), anchor.not_after());
+        let spans: Vec<_> = anchors.iter().map(span).collect();
+        let message = format!("the authority is valid {}, judged at {}", spans.join(" and "), at.now);
         Refusal::new(Reason::AnchorNotValid, message)
     })
 }

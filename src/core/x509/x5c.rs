@@ -44,9 +44,9 @@ mod tests {
     use crate::core::json::{Document, JsonLimits, Numbers};
 
     fn decode(json: &str) -> Result<Vec<Vec<u8>>, Reason> {
-        let document =
-            Document::parse(json.as_bytes().to_vec(), &JsonLimits::BUNDLE, Numbers::Strict).unwrap();
-        decode_x5c(document.root().as_array().unwrap()).map_err(|refusal| refusal.reason())
+        Document::parse(json.as_bytes().to_vec(), &JsonLimits::BUNDLE, Numbers::Strict)
+            .and_then(|document| decode_x5c(document.root().as_array().expect("an array")))
+            .map_err(|refusal| refusal.reason())
     }
 
     #[test]

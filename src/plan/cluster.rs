@@ -1,0 +1,310 @@
+//! What is true for every agent of the cluster: the servers it needs, and who may call it.
+//! Callers come from configuration, never from the workload.
+
+use super::address::{Cidr, server_address};
+use super::error::FactError;
+use super::facts::Namespace;
+use super::syntax::{is_label_key, is_label_value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+/// Pods of one namespace. The namespace is given by name: other labels of a namespace belong to its owner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodGroup {
+    namespace: Namespace,
+    labels: BTreeMap<String, String>,
+}
+
+impl PodGroup {
+    /// Every Pod of a namespace.
+    pub fn whole_namespace(namespace: Namespace) -> Self {
+        Self { namespace, labels: BTreeMap::new() }
+    }
+
+    /// The Pods of a namespace that carry all of these labels; no labels are refused.
+    pub fn labelled(namespace: Namespace, labels: BTreeMap<String, String>) -> Result<Self, FactError> {
+        if labels.is_empty() {
+            return Err(FactError::EmptySelector("a group of Pods"));
+        }
+        for (key, value) in &labels {
+            if !is_label_key(key) {
+                return Err(FactError::malformed("a label key", key));
+            }
+            if !is_label_value(value) {
+                return Err(FactError::malformed("a label value", value));
+            }
+        }
+        Ok(Self { namespace, labels })
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub(super) fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+}
+
+/// Where the API server answers: every address with its own ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiServer(BTreeMap<IpAddr, BTreeSet<NonZeroU16>>);
+
+impl ApiServer {
+    /// Reads the addresses and ports as the EndpointSlices of the Service `default/kubernetes` give them.
+    ///
+    /// None at all, an address without ports and an address that no API server can have are refused; the
+    /// caller keeps the last good facts.
+    pub fn parse<'a>(endpoints: impl IntoIterator<Item = (&'a str, &'a [u16])>) -> Result<Self, FactError> {
+        const WHAT: &str = "an API server endpoint";
+        let mut all: BTreeMap<IpAddr, BTreeSet<NonZeroU16>> = BTreeMap::new();
+        for (text, ports) in endpoints {
+            let address = text.parse().map_err(|_| FactError::address(WHAT, text))?;
+            let address = server_address(WHAT, address)?;
+            all.entry(address).or_default().extend(read_ports("the ports of the API server", ports)?);
+        }
+        if all.is_empty() {
+            return Err(FactError::Empty("the list of API server endpoints"));
+        }
+        Ok(Self(all))
+    }
+
+    pub(super) fn endpoints(&self) -> &BTreeMap<IpAddr, BTreeSet<NonZeroU16>> {
+        &self.0
+    }
+}
+
+/// Where names are resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    pods: PodGroup,
+    addresses: BTreeSet<IpAddr>,
+    ports: BTreeSet<NonZeroU16>,
+}
+
+impl Dns {
+    /// The DNS Pods, found on port 53 and on `target_ports`: most network plugins judge a packet by the port
+    /// of the Pod, and some DNS Pods listen on 5353 or 8053 behind a Service on 53.
+    pub fn new(pods: PodGroup, target_ports: &[u16]) -> Result<Self, FactError> {
+        if pods.labels().is_empty() {
+            return Err(FactError::EmptySelector("the DNS Pods"));
+        }
+        let mut ports = BTreeSet::from([DNS_PORT]);
+        if !target_ports.is_empty() {
+            ports.extend(read_ports("the ports of DNS", target_ports)?);
+        }
+        Ok(Self { pods, addresses: BTreeSet::new(), ports })
+    }
+
+    /// Adds a resolver outside the Pod network, such as a node-local cache; it is reached on the same ports.
+    pub fn with_address(mut self, address: IpAddr) -> Result<Self, FactError> {
+        let cache =
+            matches!(address, IpAddr::V4(v4) if v4.is_link_local() && !METADATA.contains(&v4.octets()));
+        if !cache {
+            server_address("a DNS address", address)?;
+        }
+        self.addresses.insert(address);
+        Ok(self)
+    }
+
+    pub(super) fn pods(&self) -> &PodGroup {
+        &self.pods
+    }
+
+    pub(super) fn addresses(&self) -> &BTreeSet<IpAddr> {
+        &self.addresses
+    }
+
+    pub(super) fn ports(&self) -> &BTreeSet<NonZeroU16> {
+        &self.ports
+    }
+}
+
+const DNS_PORT: NonZeroU16 = NonZeroU16::MIN.saturating_add(52);
+/// Link-local addresses where clouds hand out credentials: instance metadata, container and Pod credentials.
+const METADATA: &[[u8; 4]] = &[[169, 254, 169, 254], [169, 254, 170, 2], [169, 254, 170, 23]];
+
+/// Where a verified agent may go besides verified agents, DNS and the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Egress {
+    /// Only to these ranges.
+    Listed(BTreeSet<Destination>),
+    /// Anywhere, as other operators allow. A verified agent then also reaches Pods that no policy protects.
+    Anywhere,
+}
+
+/// A range outside the Pod network, such as the servers of a model provider.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Destination {
+    range: Cidr,
+    except: BTreeSet<Cidr>,
+    ports: BTreeSet<NonZeroU16>,
+}
+
+impl Destination {
+    /// TCP to `ports` of `range` without the parts in `except`, which lie strictly inside it.
+    ///
+    /// A range that covers the Pod network may, by the network plugin, cover Pods as well: except it.
+    pub fn new(
+        range: Cidr,
+        except: impl IntoIterator<Item = Cidr>,
+        ports: &[u16],
+    ) -> Result<Self, FactError> {
+        let except: BTreeSet<_> = except.into_iter().collect();
+        if let Some(outside) = except.iter().find(|part| !range.strictly_contains(part)) {
+            return Err(FactError::address("an exception of a destination", outside));
+        }
+        Ok(Self { range, except, ports: read_ports("the ports of a destination", ports)? })
+    }
+
+    pub(super) fn range(&self) -> Cidr {
+        self.range
+    }
+
+    pub(super) fn except(&self) -> &BTreeSet<Cidr> {
+        &self.except
+    }
+
+    pub(super) fn ports(&self) -> &BTreeSet<NonZeroU16> {
+        &self.ports
+    }
+}
+
+/// The facts and the configuration that are the same for every workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterFacts {
+    operator: PodGroup,
+    api_server: ApiServer,
+    dns: Dns,
+    callers: BTreeSet<PodGroup>,
+    agent_namespaces: BTreeSet<Namespace>,
+    egress: Egress,
+}
+
+impl ClusterFacts {
+    /// The facts that nothing works without; `operator` needs labels, because the other Pods of its namespace
+    /// have no business with agents.
+    pub fn new(operator: PodGroup, api_server: ApiServer, dns: Dns) -> Result<Self, FactError> {
+        if operator.labels().is_empty() {
+            return Err(FactError::EmptySelector("the operator's Pods"));
+        }
+        let egress = Egress::Listed(BTreeSet::new());
+        Ok(Self {
+            operator,
+            api_server,
+            dns,
+            callers: BTreeSet::new(),
+            agent_namespaces: BTreeSet::new(),
+            egress,
+        })
+    }
+
+    /// Lets a gateway, or a whole namespace such as the one of the cluster defaults, call verified agents.
+    #[must_use]
+    pub fn with_caller(mut self, caller: PodGroup) -> Self {
+        self.callers.insert(caller);
+        self
+    }
+
+    /// Lets verified agents of this namespace and verified agents of all namespaces reach each other. Without
+    /// it agents meet in their own namespace only.
+    #[must_use]
+    pub fn with_agent_namespace(mut self, namespace: Namespace) -> Self {
+        self.agent_namespaces.insert(namespace);
+        self
+    }
+
+    /// Sets where verified agents may go; nowhere else, unless this is called.
+    #[must_use]
+    pub fn with_egress(mut self, egress: Egress) -> Self {
+        self.egress = egress;
+        self
+    }
+
+    pub(super) fn operator(&self) -> &PodGroup {
+        &self.operator
+    }
+
+    pub(super) fn api_server(&self) -> &ApiServer {
+        &self.api_server
+    }
+
+    pub(super) fn dns(&self) -> &Dns {
+        &self.dns
+    }
+
+    pub(super) fn callers(&self) -> &BTreeSet<PodGroup> {
+        &self.callers
+    }
+
+    pub(super) fn agent_namespaces(&self) -> &BTreeSet<Namespace> {
+        &self.agent_namespaces
+    }
+
+    pub(super) fn egress(&self) -> &Egress {
+        &self.egress
+    }
+}
+
+/// Ports as a set; none at all would mean every port, and 0 none.
+fn read_ports(what: &'static str, ports: &[u16]) -> Result<BTreeSet<NonZeroU16>, FactError> {
+    if ports.is_empty() {
+        return Err(FactError::Empty(what));
+    }
+    ports
+        .iter()
+        .map(|port| NonZeroU16::new(*port).ok_or_else(|| FactError::malformed(what, &port.to_string())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespace(name: &str) -> Namespace {
+        Namespace::parse(name).unwrap()
+    }
+
+    #[test]
+    fn one_bad_api_server_endpoint_refuses_all() {
+        for (address, ports) in
+            [("10.0.0.300", &[443][..]), ("127.0.0.1", &[443]), ("10.0.0.2", &[]), ("10.0.0.2", &[0])]
+        {
+            assert!(
+                ApiServer::parse([("10.0.0.1", &[443][..]), (address, ports)]).is_err(),
+                "{address} {ports:?}"
+            );
+        }
+        assert_eq!(ApiServer::parse([]), Err(FactError::Empty("the list of API server endpoints")));
+    }
+
+    #[test]
+    fn the_operator_and_dns_are_groups_of_pods_and_not_whole_namespaces() {
+        let whole = PodGroup::whole_namespace(namespace("kube-system"));
+        assert!(Dns::new(whole.clone(), &[]).is_err());
+        let labels = BTreeMap::from([("k8s-app".to_owned(), "kube-dns".to_owned())]);
+        let dns = Dns::new(PodGroup::labelled(namespace("kube-system"), labels).unwrap(), &[]).unwrap();
+        let api_server = ApiServer::parse([("10.0.0.1", &[6443][..])]).unwrap();
+        assert!(ClusterFacts::new(whole, api_server, dns).is_err());
+        assert!(PodGroup::labelled(namespace("a"), BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn dns_may_be_link_local_but_never_the_metadata_service() {
+        let labels = BTreeMap::from([("k8s-app".to_owned(), "kube-dns".to_owned())]);
+        let dns = Dns::new(PodGroup::labelled(namespace("kube-system"), labels).unwrap(), &[5353]).unwrap();
+        assert_eq!(dns.ports().iter().map(|port| port.get()).collect::<Vec<_>>(), [53, 5353]);
+        assert!(dns.clone().with_address("169.254.20.10".parse().unwrap()).is_ok());
+        assert!(dns.clone().with_address("169.254.169.254".parse().unwrap()).is_err());
+        assert!(dns.with_address("127.0.0.53".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn an_exception_lies_inside_its_range() {
+        let cidr = |text| Cidr::parse(text).unwrap();
+        assert!(Destination::new(cidr("0.0.0.0/0"), [cidr("10.0.0.0/8")], &[443]).is_ok());
+        assert!(Destination::new(cidr("10.0.0.0/8"), [cidr("11.0.0.0/16")], &[443]).is_err());
+        assert!(Destination::new(cidr("0.0.0.0/0"), [], &[]).is_err());
+    }
+}

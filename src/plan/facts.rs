@@ -1,0 +1,263 @@
+//! What the caller observed about one workload and the AgentCards that point at it.
+//! Facts are checked when they are made, so that planning itself cannot fail halfway.
+
+use super::error::FactError;
+use super::names::Identity;
+use super::syntax::{is_dns_label, is_dns_subdomain, is_kind, is_label_key, is_label_value, is_uid};
+use crate::api::keys::{PEER_MARK_LABEL, WORKLOAD_LABEL};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use std::collections::BTreeMap;
+
+/// The name of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// Reads a namespace name; anything but a DNS-1123 label is refused.
+    pub fn parse(name: &str) -> Result<Self, FactError> {
+        if is_dns_label(name) {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(FactError::malformed("the namespace", name))
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An enrolled workload: where it is, and which Pods are its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadFacts {
+    identity: Identity,
+    selector: LabelSelector,
+    host_network: bool,
+}
+
+impl WorkloadFacts {
+    /// A workload with the selector that its own controller uses.
+    ///
+    /// `selector` is `spec.selector` of a Deployment, `StatefulSet`, `DaemonSet`, `ReplicaSet` or Job, never the
+    /// labels of the current template: the template changes in a rollout while old Pods still run. A kind
+    /// without a selector passes the one label by which its controller identifies its Pods.
+    pub fn new(
+        namespace: Namespace,
+        kind: &str,
+        name: &str,
+        selector: LabelSelector,
+    ) -> Result<Self, FactError> {
+        if !is_kind(kind) {
+            return Err(FactError::malformed("the workload's kind", kind));
+        }
+        if !is_dns_subdomain(name) {
+            return Err(FactError::malformed("the workload's name", name));
+        }
+        let identity = Identity::new(namespace, kind.to_owned(), name.to_owned());
+        Ok(Self { identity, selector: check_selector(selector)?, host_network: false })
+    }
+
+    /// The UID of the workload object. With it, a workload that is deleted and created again under the same
+    /// name needs new marks on its Pods.
+    pub fn with_uid(mut self, uid: &str) -> Result<Self, FactError> {
+        if !is_uid(uid) {
+            return Err(FactError::malformed("the workload's UID", uid));
+        }
+        self.identity = self.identity.with_uid(uid.to_owned());
+        Ok(self)
+    }
+
+    /// Says whether the workload's Pods use the network of their node, where no NetworkPolicy reaches them.
+    #[must_use]
+    pub fn with_host_network(mut self, host_network: bool) -> Self {
+        self.host_network = host_network;
+        self
+    }
+
+    /// The namespace of the workload and of its policies.
+    pub fn namespace(&self) -> &Namespace {
+        self.identity.namespace()
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(super) fn selector(&self) -> &LabelSelector {
+        &self.selector
+    }
+
+    pub(super) fn host_network(&self) -> bool {
+        self.host_network
+    }
+}
+
+/// An AgentCard object that points at the workload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CardRef {
+    name: String,
+    uid: Option<String>,
+}
+
+impl CardRef {
+    /// An AgentCard by name; `uid` is known once the object is stored, and only then can it own a policy.
+    pub fn new(name: &str, uid: Option<&str>) -> Result<Self, FactError> {
+        if !is_dns_subdomain(name) {
+            return Err(FactError::malformed("the AgentCard's name", name));
+        }
+        if let Some(uid) = uid
+            && !is_uid(uid)
+        {
+            return Err(FactError::malformed("the AgentCard's UID", uid));
+        }
+        Ok(Self { name: name.to_owned(), uid: uid.map(str::to_owned) })
+    }
+
+    /// The name of the AgentCard.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The UID of the AgentCard, if it is stored.
+    pub fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
+    }
+}
+
+/// Accepts a selector that selects something, that the API server would accept, and that does not depend on
+/// our own labels: a selector with `DoesNotExist` on the mark would let a Pod leave its policies by being marked.
+fn check_selector(selector: LabelSelector) -> Result<LabelSelector, FactError> {
+    let labels = selector.match_labels.unwrap_or_default();
+    let mut expressions = selector.match_expressions.unwrap_or_default();
+    if labels.is_empty() && expressions.is_empty() {
+        return Err(FactError::EmptySelector("the workload"));
+    }
+    for (key, value) in &labels {
+        check_key(key)?;
+        if !is_label_value(value) {
+            return Err(FactError::malformed("a value of the workload's selector", value));
+        }
+    }
+    for expression in &expressions {
+        check_key(&expression.key)?;
+        check_expression(expression)?;
+    }
+    // The API server keeps the order that it was given; a canonical one keeps the plan the same.
+    for expression in &mut expressions {
+        if let Some(values) = &mut expression.values {
+            values.sort();
+            values.dedup();
+        }
+        if expression.values.as_ref().is_some_and(Vec::is_empty) {
+            expression.values = None;
+        }
+    }
+    expressions.sort_by(|a, b| (&a.key, &a.operator, &a.values).cmp(&(&b.key, &b.operator, &b.values)));
+    expressions.dedup();
+    Ok(LabelSelector {
+        match_labels: (!labels.is_empty()).then_some(labels),
+        match_expressions: (!expressions.is_empty()).then_some(expressions),
+    })
+}
+
+fn check_key(key: &str) -> Result<(), FactError> {
+    if !is_label_key(key) {
+        return Err(FactError::malformed("a key of the workload's selector", key));
+    }
+    if key == PEER_MARK_LABEL || key == WORKLOAD_LABEL {
+        return Err(FactError::ReservedLabel(key.to_owned()));
+    }
+    Ok(())
+}
+
+fn check_expression(expression: &LabelSelectorRequirement) -> Result<(), FactError> {
+    let values = expression.values.as_deref().unwrap_or_default();
+    let fits = match expression.operator.as_str() {
+        "In" | "NotIn" => !values.is_empty(),
+        "Exists" | "DoesNotExist" => values.is_empty(),
+        _ => false,
+    };
+    if !fits {
+        return Err(FactError::malformed("an operator of the workload's selector", &expression.operator));
+    }
+    match values.iter().find(|value| !is_label_value(value)) {
+        Some(value) => Err(FactError::malformed("a value of the workload's selector", value)),
+        None => Ok(()),
+    }
+}
+
+/// A selector by labels alone.
+pub(super) fn selector_of(labels: impl IntoIterator<Item = (String, String)>) -> LabelSelector {
+    let labels: BTreeMap<_, _> = labels.into_iter().collect();
+    LabelSelector { match_labels: Some(labels), match_expressions: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workload(selector: LabelSelector) -> Result<WorkloadFacts, FactError> {
+        WorkloadFacts::new(Namespace::parse("team").unwrap(), "Deployment", "agent", selector)
+    }
+
+    fn expression(key: &str, operator: &str, values: &[&str]) -> LabelSelector {
+        let values = Some(values.iter().map(ToString::to_string).collect());
+        LabelSelector {
+            match_expressions: Some(vec![LabelSelectorRequirement {
+                key: key.to_owned(),
+                operator: operator.to_owned(),
+                values,
+            }]),
+            match_labels: None,
+        }
+    }
+
+    #[test]
+    fn an_empty_selector_is_refused_because_it_means_the_whole_namespace() {
+        assert_eq!(workload(LabelSelector::default()), Err(FactError::EmptySelector("the workload")));
+        assert_eq!(workload(selector_of([])), Err(FactError::EmptySelector("the workload")));
+    }
+
+    #[test]
+    fn a_selector_may_not_depend_on_labels_that_the_operator_changes() {
+        for operator in ["Exists", "DoesNotExist"] {
+            assert_eq!(
+                workload(expression(PEER_MARK_LABEL, operator, &[])),
+                Err(FactError::ReservedLabel(PEER_MARK_LABEL.to_owned()))
+            );
+        }
+    }
+
+    #[test]
+    fn a_selector_that_the_api_server_would_reject_is_refused() {
+        for bad in [
+            expression("app", "In", &[]),
+            expression("app", "Exists", &["x"]),
+            expression("app", "in", &["x"]),
+            expression("app", "In", &["-"]),
+            expression("a b", "Exists", &[]),
+            selector_of([("app".to_owned(), "x y".to_owned())]),
+        ] {
+            assert!(matches!(workload(bad), Err(FactError::Malformed { .. })));
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_selector_does_not_matter() {
+        let one = workload(expression("app", "In", &["a", "b"])).unwrap();
+        let other = workload(expression("app", "In", &["b", "a", "a"])).unwrap();
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn names_that_kubernetes_would_not_accept_are_refused() {
+        assert!(Namespace::parse("a.b").is_err());
+        assert!(CardRef::new("Card", None).is_err());
+        assert!(CardRef::new("card", Some("")).is_err());
+        let selector = selector_of([("app".to_owned(), "x".to_owned())]);
+        let namespace = Namespace::parse("team").unwrap();
+        assert!(WorkloadFacts::new(namespace.clone(), "deployment", "a", selector.clone()).is_err());
+        assert!(WorkloadFacts::new(namespace, "Deployment", "a/b", selector).is_err());
+    }
+}

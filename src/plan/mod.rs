@@ -1,0 +1,62 @@
+//! From a verdict to Kubernetes objects. Pure: the same facts give the same objects, byte for byte.
+//! Everything observed is an argument, and no object that opens a way can be planned without a proof.
+
+mod address;
+mod cluster;
+mod decision;
+mod error;
+mod facts;
+mod names;
+mod network_policy;
+mod peer_mark;
+mod syntax;
+
+pub use address::Cidr;
+pub use cluster::{ApiServer, ClusterFacts, Destination, Dns, Egress, PodGroup};
+pub use decision::JudgedCard;
+pub use error::FactError;
+pub use facts::{CardRef, Namespace, WorkloadFacts};
+pub use peer_mark::{PodFacts, plan_peer_mark};
+
+use decision::Decision;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+
+/// Whether a plan may stop traffic. It changes what is planned and never what was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Plan the policies.
+    Enforce,
+    /// Plan none: the verdict is only shown, and nothing is cut off.
+    Audit,
+}
+
+/// Plans the NetworkPolicies of one enrolled workload, in the order in which to apply them: what isolates comes
+/// before what allows.
+///
+/// It cannot fail and never returns fewer objects for a refusal: facts that cannot be planned with were
+/// refused when they were read. `cards` are all AgentCards that point at the workload; none, or one refused
+/// one, plans the restrictive form, and their order does not matter.
+pub fn plan_network_policies(
+    cards: &[JudgedCard],
+    workload: &WorkloadFacts,
+    cluster: &ClusterFacts,
+    mode: Mode,
+) -> Vec<NetworkPolicy> {
+    match mode {
+        Mode::Audit => Vec::new(),
+        Mode::Enforce => vec![
+            network_policy::plan_baseline(workload),
+            network_policy::plan_minimum(workload, cluster),
+            network_policy::plan_verdict(
+                workload,
+                cluster,
+                Decision::of(workload, cards),
+                decision::owner(cards),
+            ),
+        ],
+    }
+}
+
+#[cfg(test)]
+#[path = "../../tests/planner/mod.rs"]
+mod tests;

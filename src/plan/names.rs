@@ -1,0 +1,222 @@
+//! Names and label values of planned objects: at most 63 bytes, readable, and never shared by two workloads.
+//! A name that is too long is cut and gets a hash; the two forms can never be equal.
+
+use super::facts::Namespace;
+use super::syntax::LABEL_BYTES;
+use ring::digest::{Digest, SHA256, digest};
+use std::fmt::Write;
+
+/// Hexadecimal digits of a hash in a name: 112 bits, out of reach for whoever wants a second workload of
+/// the same name.
+const HASH_DIGITS: usize = 28;
+/// Bytes of the readable part of a hashed object name: what the longest suffix leaves of 63.
+const PREFIX_BYTES: usize = 15;
+/// The kind whose policies carry the name that other operators use for every kind.
+const PLAIN_KIND: &str = "Deployment";
+
+/// Which of a workload's policies an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Role {
+    /// Isolates the workload's Pods and allows nothing.
+    Baseline,
+    /// Isolates the workload's Pods and allows what an agent needs to be judged.
+    Minimum,
+    /// Follows the verdict.
+    Verdict,
+}
+
+impl Role {
+    /// The value of the role label.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Minimum => "minimum",
+            Self::Verdict => "verdict",
+        }
+    }
+
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Baseline => "signature-baseline",
+            Self::Minimum => "signature-minimum",
+            Self::Verdict => "signature-policy",
+        }
+    }
+}
+
+/// Which workload this is; everything that names it is derived from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    namespace: Namespace,
+    kind: String,
+    name: String,
+    uid: Option<String>,
+}
+
+impl Identity {
+    pub(super) fn new(namespace: Namespace, kind: String, name: String) -> Self {
+        Self { namespace, kind, name, uid: None }
+    }
+
+    pub(super) fn with_uid(mut self, uid: String) -> Self {
+        self.uid = Some(uid);
+        self
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The name of the policy with this role.
+    ///
+    /// A Deployment keeps `<name>-signature-policy`, which users look for. All other kinds, and names that do
+    /// not fit, end in a hash of kind and name: a Deployment and a `StatefulSet` of one name must not share an
+    /// object. A plain name ends in a word and a hashed one in hexadecimal digits, so no choice of a
+    /// workload's name makes them meet.
+    pub(super) fn object_name(&self, role: Role) -> String {
+        let plain = format!("{}-{}", self.name, role.suffix());
+        if self.kind == PLAIN_KIND && plain.len() <= LABEL_BYTES {
+            return plain;
+        }
+        let hash = hash(&["object", &self.kind, &self.name]);
+        format!("{}-{}-{hash}", prefix(&self.name, PREFIX_BYTES), role.suffix())
+    }
+
+    /// The label value that names the workload on its policies.
+    pub(super) fn workload_label(&self) -> String {
+        hash(&["workload", self.namespace.as_str(), &self.kind, &self.name])
+    }
+
+    /// The value of the mark on Pods of this workload.
+    pub(super) fn peer_mark(&self) -> String {
+        let uid = self.uid.as_deref().unwrap_or_default();
+        hash(&["peer", self.namespace.as_str(), &self.kind, &self.name, uid])
+    }
+}
+
+/// An object's name as a label value: itself, or cut with a hash behind `_`, which no object name contains.
+pub(super) fn label_value(name: &str) -> String {
+    if name.len() <= LABEL_BYTES {
+        return name.to_owned();
+    }
+    let room = LABEL_BYTES.saturating_sub(HASH_DIGITS).saturating_sub(1);
+    format!("{}_{}", prefix(name, room), hash(&["label", name]))
+}
+
+/// The first `bytes` of an ASCII name, ending in a letter or digit.
+fn prefix(name: &str, bytes: usize) -> &str {
+    let end = name.len().min(bytes);
+    name.get(..end).unwrap_or_default().trim_end_matches(['-', '.'])
+}
+
+/// A hash over parts whose lengths are hashed too, so that no two lists of parts read the same.
+fn hash(parts: &[&str]) -> String {
+    let mut text = String::new();
+    for part in parts {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{}:{part}", part.len());
+    }
+    hex(&digest(&SHA256, text.as_bytes()))
+}
+
+fn hex(digest: &Digest) -> String {
+    let mut text = String::with_capacity(HASH_DIGITS);
+    for byte in digest.as_ref().iter().take(HASH_DIGITS.div_ceil(2)) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::syntax::{is_dns_subdomain, is_label_value};
+    use proptest::prelude::*;
+
+    const ROLES: [Role; 3] = [Role::Baseline, Role::Minimum, Role::Verdict];
+
+    fn identity(kind: &str, name: &str) -> Identity {
+        Identity::new(Namespace::parse("team").unwrap(), kind.to_owned(), name.to_owned())
+    }
+
+    #[test]
+    fn a_deployment_keeps_the_name_that_users_look_for_while_it_fits() {
+        assert_eq!(identity("Deployment", "weather").object_name(Role::Verdict), "weather-signature-policy");
+        let longest = "a".repeat(46);
+        assert_eq!(
+            identity("Deployment", &longest).object_name(Role::Verdict),
+            format!("{longest}-signature-policy")
+        );
+        let name = identity("Deployment", &"a".repeat(47)).object_name(Role::Verdict);
+        assert!(name.starts_with("aaaaaaaaaaaaaaa-signature-policy-"), "{name}");
+        assert!(name.len() <= LABEL_BYTES);
+    }
+
+    #[test]
+    fn two_kinds_of_one_name_share_no_object() {
+        for role in ROLES {
+            assert_ne!(
+                identity("Deployment", "weather").object_name(role),
+                identity("StatefulSet", "weather").object_name(role)
+            );
+        }
+    }
+
+    #[test]
+    fn no_deployment_can_be_named_into_another_workloads_object() {
+        let victim = identity("StatefulSet", "weather").object_name(Role::Verdict);
+        for role in ROLES {
+            let stem = victim.strip_suffix(&format!("-{}", role.suffix())).unwrap_or(&victim);
+            assert_ne!(identity("Deployment", stem).object_name(role), victim);
+        }
+    }
+
+    #[test]
+    fn a_long_card_name_is_a_valid_label_that_no_short_name_can_equal() {
+        let value = label_value(&format!("{}.{}", "a".repeat(33), "b".repeat(100)));
+        assert!(is_label_value(&value), "{value}");
+        assert!(value.len() <= LABEL_BYTES);
+        assert!(!is_dns_subdomain(&value));
+        assert_eq!(label_value("weather-deployment-card"), "weather-deployment-card");
+    }
+
+    #[test]
+    fn a_workload_created_again_has_another_mark_and_the_same_objects() {
+        let first = identity("Deployment", "weather").with_uid("1".to_owned());
+        let second = identity("Deployment", "weather").with_uid("2".to_owned());
+        assert_ne!(first.peer_mark(), second.peer_mark());
+        assert_eq!(first.object_name(Role::Verdict), second.object_name(Role::Verdict));
+        assert_eq!(first.workload_label(), second.workload_label());
+    }
+
+    #[test]
+    fn the_parts_of_a_hash_cannot_be_shifted_into_each_other() {
+        assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
+        assert_ne!(hash(&["a", ""]), hash(&["", "a"]));
+        assert_ne!(hash(&["1:a"]), hash(&["", "a"]));
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_is_valid_and_its_own(
+            kinds in proptest::collection::vec("Deployment|StatefulSet|[A-Z][A-Za-z]{0,20}", 2),
+            names in proptest::collection::vec("[a-z0-9]([-a-z0-9.]{0,80}[a-z0-9])?", 2),
+        ) {
+            prop_assume!(names.iter().all(|name| is_dns_subdomain(name)));
+            prop_assume!((&kinds[0], &names[0]) != (&kinds[1], &names[1]));
+            let mut seen = std::collections::BTreeSet::new();
+            for (kind, name) in kinds.iter().zip(&names) {
+                let identity = identity(kind, name);
+                for role in ROLES {
+                    let object = identity.object_name(role);
+                    prop_assert!(object.len() <= LABEL_BYTES);
+                    prop_assert!(is_dns_subdomain(&object), "{}", object);
+                    prop_assert!(seen.insert(object));
+                }
+                prop_assert!(is_label_value(&identity.workload_label()));
+                prop_assert!(is_label_value(&identity.peer_mark()));
+                prop_assert!(is_label_value(&label_value(name)));
+            }
+        }
+    }
+}

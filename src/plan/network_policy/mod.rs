@@ -1,0 +1,68 @@
+//! The NetworkPolicies of one workload: two that isolate it whatever the verdict, and one that follows it.
+//! NetworkPolicies only add up, so isolation that two objects give survives the loss of either.
+
+mod baseline;
+mod minimum;
+mod rules;
+mod verdict;
+
+pub(super) use baseline::plan_baseline;
+pub(super) use minimum::plan_minimum;
+pub(super) use verdict::plan_verdict;
+
+use super::facts::WorkloadFacts;
+use super::names::Role;
+use crate::api::keys::{
+    MANAGED_BY, MANAGED_BY_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE, POLICY_TYPE_LABEL, REASON_ANNOTATION,
+    WORKLOAD_LABEL,
+};
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use std::collections::BTreeMap;
+
+/// The code on policies that exist because the workload is enrolled, whatever the verdict.
+const ENROLLED: &str = "Enrolled";
+
+/// What a policy allows; everything else is denied in both directions.
+#[derive(Default)]
+struct Rules {
+    ingress: Vec<NetworkPolicyIngressRule>,
+    egress: Vec<NetworkPolicyEgressRule>,
+}
+
+/// A policy that isolates `pods` in both directions but for `rules`.
+///
+/// Both policy types and both lists are always written: left out, Kubernetes would derive the types from the
+/// rules and leave egress open.
+fn policy(
+    workload: &WorkloadFacts,
+    role: Role,
+    pods: LabelSelector,
+    rules: Rules,
+    code: &str,
+) -> NetworkPolicy {
+    let identity = workload.identity();
+    let labels = [
+        (MANAGED_BY_LABEL, MANAGED_BY.to_owned()),
+        (POLICY_TYPE_LABEL, POLICY_TYPE.to_owned()),
+        (POLICY_ROLE_LABEL, role.label().to_owned()),
+        (WORKLOAD_LABEL, identity.workload_label()),
+    ];
+    NetworkPolicy {
+        metadata: ObjectMeta {
+            name: Some(identity.object_name(role)),
+            namespace: Some(identity.namespace().as_str().to_owned()),
+            labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            annotations: Some(BTreeMap::from([(REASON_ANNOTATION.to_owned(), code.to_owned())])),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(pods),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            ingress: Some(rules.ingress),
+            egress: Some(rules.egress),
+        }),
+    }
+}

@@ -1,0 +1,63 @@
+//! The policy that follows the verdict: the way between verified agents, or the restrictive form.
+//! One object for both, so that a change of the verdict is one atomic write and never a gap.
+
+use super::minimum::minimum_rules;
+use super::{Rules, policy, rules};
+use crate::api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND, AGENT_CARD_LABEL};
+use crate::plan::cluster::{ClusterFacts, Egress};
+use crate::plan::decision::Decision;
+use crate::plan::facts::{CardRef, WorkloadFacts};
+use crate::plan::names::{Role, label_value};
+use crate::plan::peer_mark::marked_as;
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyEgressRule};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+/// The policy that follows the decision; `card` owns it, so that it goes when the last word about the
+/// workload goes, and the baseline stays.
+pub(in crate::plan) fn plan_verdict(
+    workload: &WorkloadFacts,
+    cluster: &ClusterFacts,
+    decision: Decision,
+    card: Option<&CardRef>,
+) -> NetworkPolicy {
+    let (pods, rules) = if decision.is_verified() {
+        (marked_as(workload), verified_rules(cluster))
+    } else {
+        (workload.selector().clone(), minimum_rules(cluster))
+    };
+    let mut planned = policy(workload, Role::Verdict, pods, rules, decision.code());
+    if let Some(card) = card {
+        let labels = planned.metadata.labels.get_or_insert_default();
+        labels.insert(AGENT_CARD_LABEL.to_owned(), label_value(card.name()));
+        planned.metadata.owner_references = card.uid().map(|uid| vec![controller(card.name(), uid)]);
+    }
+    planned
+}
+
+/// The minimum, plus other verified agents and the configured callers and destinations.
+fn verified_rules(cluster: &ClusterFacts) -> Rules {
+    let Rules { ingress: _, mut egress } = minimum_rules(cluster);
+    let agents = rules::verified_agents(cluster.agent_namespaces());
+    let mut callers = vec![rules::group(cluster.operator())];
+    callers.extend(cluster.callers().iter().map(rules::group));
+    callers.extend(agents.iter().cloned());
+    match cluster.egress() {
+        Egress::Anywhere => egress = vec![NetworkPolicyEgressRule::default()],
+        Egress::Listed(destinations) => {
+            egress.push(rules::egress(agents));
+            egress.extend(destinations.iter().map(rules::to_destination));
+        }
+    }
+    Rules { ingress: vec![rules::ingress(callers)], egress }
+}
+
+fn controller(name: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: AGENT_CARD_API_VERSION.to_owned(),
+        kind: AGENT_CARD_KIND.to_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}

@@ -1,0 +1,183 @@
+//! A small cluster: workloads with verdicts, their Pods, Pods of strangers, and an operator that marks.
+//! Admission is modelled as the guard promises it: no Pod is created with a mark, and nobody else changes one.
+
+use super::keys::PEER_MARK_LABEL;
+use super::netpol::{Cluster, End, Labels, Pod, selects};
+use super::plan::{
+    ApiServer, CardRef, ClusterFacts, Dns, JudgedCard, Mode, Namespace, PodFacts, PodGroup, WorkloadFacts,
+    plan_network_policies, plan_peer_mark,
+};
+use super::{Reason, Refusal};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+pub(crate) const OPERATOR_NAMESPACE: &str = "countersign-system";
+/// Every end is tried on the ports of DNS, of the API server, of a web server and of none of them.
+pub(crate) const PORTS: [(&str, u16); 7] =
+    [("UDP", 53), ("TCP", 53), ("TCP", 443), ("TCP", 6443), ("TCP", 8080), ("UDP", 8080), ("TCP", 1)];
+
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+pub(crate) fn by_labels(pairs: &[(&str, &str)]) -> LabelSelector {
+    LabelSelector { match_labels: Some(labels(pairs)), match_expressions: None }
+}
+
+pub(crate) fn namespace(name: &str) -> Namespace {
+    Namespace::parse(name).unwrap()
+}
+
+pub(crate) fn group(name: &str, pairs: &[(&str, &str)]) -> PodGroup {
+    PodGroup::labelled(namespace(name), labels(pairs)).unwrap()
+}
+
+pub(crate) fn verified(card: &str) -> JudgedCard {
+    JudgedCard::verified(CardRef::new(card, Some("3f0c6f0e-0000-4000-8000-000000000001")).unwrap())
+}
+
+pub(crate) fn refused(card: &str, reason: Reason) -> JudgedCard {
+    let card = CardRef::new(card, Some("3f0c6f0e-0000-4000-8000-000000000001")).unwrap();
+    JudgedCard::refused(card, &Refusal::new(reason, "refused"))
+}
+
+pub(crate) fn cluster_facts(api_server: &[(&str, &[u16])]) -> ClusterFacts {
+    let operator = group(OPERATOR_NAMESPACE, &[("app", "countersign")]);
+    let dns = Dns::new(group("kube-system", &[("k8s-app", "kube-dns")]), &[]).unwrap();
+    ClusterFacts::new(operator, ApiServer::parse(api_server.iter().copied()).unwrap(), dns).unwrap()
+}
+
+/// A workload of the world; `verdict` is `None` where nobody enrolled it.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    pub(crate) facts: WorkloadFacts,
+    pub(crate) selector: LabelSelector,
+    pub(crate) cards: Option<Vec<JudgedCard>>,
+}
+
+impl Agent {
+    pub(crate) fn new(place: &str, kind: &str, name: &str, app: &[(&str, &str)]) -> Self {
+        let selector = by_labels(app);
+        let facts = WorkloadFacts::new(namespace(place), kind, name, selector.clone()).unwrap();
+        let facts = facts.with_uid("3f0c6f0e-0000-4000-8000-000000000002").unwrap();
+        Self { facts, selector, cards: None }
+    }
+
+    pub(crate) fn enrolled(mut self, cards: Vec<JudgedCard>) -> Self {
+        self.cards = Some(cards);
+        self
+    }
+
+    pub(crate) fn is_verified(&self) -> bool {
+        let cards = self.cards.as_deref().unwrap_or_default();
+        let own = PodFacts { controlled_by_workload: true, matches_selector: true, host_network: false };
+        plan_peer_mark(cards, &self.facts, own).is_some()
+    }
+
+    pub(crate) fn policies(&self, cluster: &ClusterFacts) -> Vec<NetworkPolicy> {
+        match &self.cards {
+            Some(cards) => plan_network_policies(cards, &self.facts, cluster, Mode::Enforce),
+            None => Vec::new(),
+        }
+    }
+}
+
+/// A Pod and the agent whose workload controls it, by index; strangers have none.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    pub(crate) pod: Pod,
+    pub(crate) of: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) pods: Vec<Running>,
+    pub(crate) cluster: Cluster,
+    pub(crate) facts: ClusterFacts,
+    next: u8,
+}
+
+impl World {
+    pub(crate) fn new(facts: ClusterFacts, agents: Vec<Agent>) -> Self {
+        let mut cluster = Cluster::default();
+        for name in ["a", "b", "kube-system", OPERATOR_NAMESPACE] {
+            cluster.namespaces.insert(name.to_owned(), labels(&[("kubernetes.io/metadata.name", name)]));
+        }
+        cluster.policies = agents.iter().flat_map(|agent| agent.policies(&facts)).collect();
+        let mut world = Self { agents, pods: Vec::new(), cluster, facts, next: 1 };
+        world.run("kube-system", labels(&[("k8s-app", "kube-dns")]), None);
+        world.run(OPERATOR_NAMESPACE, labels(&[("app", "countersign")]), None);
+        world
+    }
+
+    /// Starts a Pod and lets the operator see it; returns its place. What the guard refuses does not start.
+    pub(crate) fn run(&mut self, place: &str, labels: Labels, of: Option<usize>) -> usize {
+        assert!(!labels.contains_key(PEER_MARK_LABEL), "the guard lets no Pod start with a mark");
+        let address = std::net::IpAddr::from([10, 244, 0, self.next]);
+        self.next += 1;
+        let mut pod =
+            Pod { namespace: place.to_owned(), labels, address, host_network: false, ports: Vec::new() };
+        self.mark(&mut pod, of);
+        self.pods.push(Running { pod, of });
+        self.pods.len() - 1
+    }
+
+    /// A Pod of an agent: the labels that its selector asks for, over whatever else the template carries.
+    pub(crate) fn run_agent(&mut self, of: usize, extra: Labels) -> usize {
+        let agent = &self.agents[of];
+        let mut all = extra;
+        all.extend(agent.selector.match_labels.clone().unwrap_or_default());
+        let place = agent.facts.namespace().as_str().to_owned();
+        self.run(&place, all, Some(of))
+    }
+
+    fn mark(&self, pod: &mut Pod, of: Option<usize>) {
+        let Some(agent) = of.map(|of| &self.agents[of]) else { return };
+        let facts = PodFacts {
+            controlled_by_workload: true,
+            matches_selector: selects(&agent.selector, &pod.labels),
+            host_network: pod.host_network,
+        };
+        if let Some(cards) = &agent.cards
+            && let Some(mark) = plan_peer_mark(cards, &agent.facts, facts)
+        {
+            pod.labels.insert(PEER_MARK_LABEL.to_owned(), mark);
+        }
+    }
+
+    pub(crate) fn pod(&self, index: usize) -> &Pod {
+        &self.pods[index].pod
+    }
+
+    pub(crate) fn reaches(&self, from: usize, to: usize) -> bool {
+        let (from, to) = (End::Pod(self.pod(from)), End::Pod(self.pod(to)));
+        PORTS.iter().any(|(protocol, port)| self.cluster.allows(from, to, protocol, *port))
+    }
+
+    /// Reaches it, and is reached by it.
+    pub(crate) fn meets(&self, one: usize, other: usize) -> [bool; 2] {
+        [self.reaches(one, other), self.reaches(other, one)]
+    }
+
+    pub(crate) fn reaches_address(&self, from: usize, address: &str, protocol: &str, port: u16) -> bool {
+        let to = End::Outside(address.parse().unwrap());
+        self.cluster.allows(End::Pod(self.pod(from)), to, protocol, port)
+    }
+
+    /// Every allowed connection between Pods, and between Pods and these addresses, on the tried ports.
+    pub(crate) fn connections(&self, cluster: &Cluster, outside: &[&str]) -> Vec<bool> {
+        let mut ends: Vec<End<'_>> = self.pods.iter().map(|running| End::Pod(&running.pod)).collect();
+        ends.extend(outside.iter().map(|address| End::Outside(address.parse().unwrap())));
+        let mut all = Vec::new();
+        for from in &ends {
+            for to in &ends {
+                if let (End::Outside(_), End::Outside(_)) = (from, to) {
+                    continue;
+                }
+                all.extend(PORTS.iter().map(|(protocol, port)| cluster.allows(*from, *to, protocol, *port)));
+            }
+        }
+        all
+    }
+}
