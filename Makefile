@@ -92,8 +92,8 @@ bench-instructions: ## Benchmarks in instructions, under valgrind
 .PHONY: docs
 docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions and manual pages again
 	COUNTERSIGN_UPDATE=1 cargo test --locked --no-default-features --test rules_are_covered document
-	rm -rf docs/completions docs/man
-	scripts/generate docs
+	rm -rf completions man
+	scripts/generate .
 
 .PHONY: golden
 golden: ## Writes the expected output files of the tests again; review the difference before committing
