@@ -35,3 +35,5 @@ pub mod api;
 pub mod core;
 #[cfg(feature = "plan")]
 pub mod plan;
+#[cfg(feature = "cli")]
+pub mod io;
