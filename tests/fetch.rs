@@ -76,7 +76,7 @@ fn answer(headers: &str, body: &str) -> String {
 const JSON: &str = "content-type: application/json\r\n";
 
 #[tokio::test]
-async fn a_card_is_returned_byte_for_byte_with_its_address() {
+async fn rule_02_a_card_is_returned_byte_for_byte_with_its_address() {
     let server =
         Server::start(|_, mut stream| Box::pin(async move { send(&mut stream, answer(JSON, CARD)).await }))
             .await;
@@ -87,7 +87,7 @@ async fn a_card_is_returned_byte_for_byte_with_its_address() {
 }
 
 #[tokio::test]
-async fn the_request_asks_for_plain_json_and_carries_no_credentials() {
+async fn rule_02_the_request_asks_for_plain_json_and_carries_no_credentials() {
     let server = Server::start(|request, mut stream| {
         Box::pin(async move {
             let lower = request.to_lowercase();
@@ -102,7 +102,7 @@ async fn the_request_asks_for_plain_json_and_carries_no_credentials() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_refused_and_its_target_is_never_asked() {
+async fn rule_02_a_redirect_is_refused_and_its_target_is_never_asked() {
     static TARGET: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     let target =
         Server::start(|_, mut stream| Box::pin(async move { send(&mut stream, answer(JSON, CARD)).await }))
@@ -125,7 +125,7 @@ async fn a_redirect_is_refused_and_its_target_is_never_asked() {
 }
 
 #[tokio::test]
-async fn headers_that_trickle_in_are_cut_off_at_the_total_time() {
+async fn rule_02_headers_that_trickle_in_are_cut_off_at_the_total_time() {
     let server = Server::start(|_, mut stream| {
         Box::pin(async move {
             send(&mut stream, "HTTP/1.1 200 OK\r\n").await;
@@ -140,7 +140,7 @@ async fn headers_that_trickle_in_are_cut_off_at_the_total_time() {
 }
 
 #[tokio::test]
-async fn a_body_that_trickles_in_is_cut_off_at_the_total_time() {
+async fn rule_02_a_body_that_trickles_in_is_cut_off_at_the_total_time() {
     let server = Server::start(|_, mut stream| {
         Box::pin(async move {
             send(&mut stream, format!("HTTP/1.1 200 OK\r\n{JSON}content-length: 1000\r\n\r\n")).await;
@@ -155,7 +155,7 @@ async fn a_body_that_trickles_in_is_cut_off_at_the_total_time() {
 }
 
 #[tokio::test]
-async fn the_time_covers_both_well_known_addresses_together() {
+async fn rule_02_the_time_covers_both_well_known_addresses_together() {
     let server = Server::start(|_, mut stream| {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -169,7 +169,7 @@ async fn the_time_covers_both_well_known_addresses_together() {
 }
 
 #[tokio::test]
-async fn a_body_without_a_length_is_refused_at_the_cap_and_not_cut_off() {
+async fn rule_01_a_body_without_a_length_is_refused_at_the_cap_and_not_cut_off() {
     let server = Server::start(|_, mut stream| {
         Box::pin(async move {
             send(&mut stream, format!("HTTP/1.1 200 OK\r\n{JSON}connection: close\r\n\r\n{CARD}")).await;
@@ -181,7 +181,7 @@ async fn a_body_without_a_length_is_refused_at_the_cap_and_not_cut_off() {
 }
 
 #[tokio::test]
-async fn a_chunked_body_is_refused_at_the_cap() {
+async fn rule_01_a_chunked_body_is_refused_at_the_cap() {
     let server = Server::start(|_, mut stream| {
         Box::pin(async move {
             let head = format!("HTTP/1.1 200 OK\r\n{JSON}transfer-encoding: chunked\r\n\r\n");
@@ -197,7 +197,7 @@ async fn a_chunked_body_is_refused_at_the_cap() {
 }
 
 #[tokio::test]
-async fn a_promised_length_over_the_cap_is_refused_before_the_body_comes() {
+async fn rule_01_a_promised_length_over_the_cap_is_refused_before_the_body_comes() {
     let server = Server::start(|_, mut stream| {
         Box::pin(async move {
             let head = format!("HTTP/1.1 200 OK\r\n{JSON}content-length: 5000000000\r\n\r\n");
@@ -210,7 +210,7 @@ async fn a_promised_length_over_the_cap_is_refused_before_the_body_comes() {
 }
 
 #[tokio::test]
-async fn a_body_shorter_than_promised_is_not_a_card() {
+async fn rule_02_a_body_shorter_than_promised_is_not_a_card() {
     let server = Server::start(|_, mut stream| {
         Box::pin(async move {
             send(&mut stream, format!("HTTP/1.1 200 OK\r\n{JSON}content-length: 500\r\n\r\n{CARD}")).await;
@@ -221,7 +221,7 @@ async fn a_body_shorter_than_promised_is_not_a_card() {
 }
 
 #[tokio::test]
-async fn compressed_answers_and_other_content_types_are_refused() {
+async fn rule_02_compressed_answers_and_other_content_types_are_refused() {
     let server = Server::start(|request, mut stream| {
         Box::pin(async move {
             let headers = match request.split(' ').nth(1).unwrap() {
@@ -249,7 +249,7 @@ async fn compressed_answers_and_other_content_types_are_refused() {
 }
 
 #[tokio::test]
-async fn only_a_404_at_a_bare_origin_leads_to_the_older_address() {
+async fn rule_02_only_a_404_at_a_bare_origin_leads_to_the_older_address() {
     let server = Server::start(|request, mut stream| {
         Box::pin(async move {
             let text = match request.split(' ').nth(1).unwrap() {
@@ -267,7 +267,7 @@ async fn only_a_404_at_a_bare_origin_leads_to_the_older_address() {
 }
 
 #[tokio::test]
-async fn other_statuses_are_refused_without_asking_again() {
+async fn rule_02_other_statuses_are_refused_without_asking_again() {
     let server = Server::start(|request, mut stream| {
         Box::pin(async move {
             let status = request.split('/').nth(1).unwrap().split(' ').next().unwrap().to_owned();
@@ -287,7 +287,7 @@ async fn other_statuses_are_refused_without_asking_again() {
 }
 
 #[tokio::test]
-async fn too_many_header_lines_are_refused() {
+async fn rule_02_too_many_header_lines_are_refused() {
     let server = Server::start(|_, mut stream| {
         Box::pin(async move {
             let many: String = (0..500).map(|index| format!("x-{index}: y\r\n")).collect();
@@ -299,7 +299,7 @@ async fn too_many_header_lines_are_refused() {
 }
 
 #[tokio::test]
-async fn nobody_listening_and_plain_text_behind_https_are_failures() {
+async fn rule_02_nobody_listening_and_plain_text_behind_https_are_failures() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert_eq!(fetch(&format!("http://{closed}/")).await, Err(Reason::FetchFailed));
     let server =
@@ -311,7 +311,7 @@ async fn nobody_listening_and_plain_text_behind_https_are_failures() {
 
 /// The variables must be set before the process starts, so this test runs itself again as a child.
 #[tokio::test]
-async fn proxy_variables_in_the_environment_are_not_used() {
+async fn rule_02_proxy_variables_in_the_environment_are_not_used() {
     const CHILD: &str = "COUNTERSIGN_FETCH_THROUGH";
     if let Some((_, url)) = std::env::vars().find(|(name, _)| name == CHILD) {
         assert_eq!(fetch(&url).await.unwrap().body, CARD.as_bytes());
@@ -323,7 +323,7 @@ async fn proxy_variables_in_the_environment_are_not_used() {
     let (through, url) = (proxy.url(""), server.url("/card"));
     let child = tokio::task::spawn_blocking(move || {
         std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "proxy_variables_in_the_environment_are_not_used"])
+            .args(["--exact", "rule_02_proxy_variables_in_the_environment_are_not_used"])
             .env(CHILD, url)
             .envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"].map(|name| (name, through.clone())))
             .env_remove("NO_PROXY")

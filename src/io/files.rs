@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_the_limit_is_read_and_one_byte_more_is_refused() {
+    fn rule_01_exactly_the_limit_is_read_and_one_byte_more_is_refused() {
         let path = directory("limit").join("card.json");
         fs::write(&path, "12345").unwrap();
         assert_eq!(read_file(&path, 5).unwrap(), b"12345");
@@ -190,7 +190,7 @@ mod tests {
         let path = here.join("out.json");
         write_file(&path, b"first").unwrap();
         write_file(&path, b"second").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(read_file(&path, 99).unwrap(), b"second");
         assert_eq!(names(&here), ["out.json"]);
     }
 
@@ -214,7 +214,7 @@ mod tests {
         let _ = fs::remove_file(here.join("link"));
         symlink(&path, here.join("link")).unwrap();
         write_file(&here.join("link"), b"new").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(read_file(&path, 99).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(fs::symlink_metadata(here.join("link")).unwrap().is_symlink());
     }
