@@ -3,7 +3,7 @@
 use super::args::{NumbersArg, parse_profile};
 use super::exit::{Done, Unusable};
 use crate::core::canon::{Profile, canonicalize};
-use crate::core::json::{Document, JsonLimits};
+use crate::core::card::Card;
 use crate::core::limits::BODY_BYTES;
 use crate::io::files::read_file;
 use std::path::PathBuf;
@@ -26,8 +26,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let bytes = read_file(&args.card, BODY_BYTES)?;
-    let canonical = Document::parse(bytes, &JsonLimits::CARD, args.numbers.into())
-        .and_then(|document| canonicalize(&document, args.profile));
+    let canonical =
+        Card::parse(bytes, args.numbers.into()).and_then(|card| canonicalize(card.document(), args.profile));
     Ok(match canonical {
         Ok(bytes) => Done::data(bytes),
         Err(refusal) => Done::refusal(&refusal),

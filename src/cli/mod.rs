@@ -5,9 +5,15 @@ mod args;
 mod canonicalize;
 mod complete;
 mod exit;
+mod memory;
 mod page;
+mod policy;
+mod received;
 mod report;
+mod sarif;
+mod sign;
 mod usage;
+mod verify;
 mod verify_svid;
 
 use clap::{Parser, Subcommand};
@@ -35,8 +41,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Verify(Box<verify::Args>),
     VerifySvid(verify_svid::Args),
     Canonicalize(canonicalize::Args),
+    Sign(sign::Args),
     #[command(hide = true)]
     Completions(complete::CompletionsArgs),
     #[command(hide = true)]
@@ -50,8 +58,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage::report(&error),
     };
     let outcome = match &cli.command {
+        Command::Verify(args) => verify::run(args),
         Command::VerifySvid(args) => verify_svid::run(args),
         Command::Canonicalize(args) => canonicalize::run(args),
+        Command::Sign(args) => sign::run(args),
         Command::Completions(args) => Ok(complete::completions(args)),
         Command::Man(args) => complete::man(args),
     };

@@ -3,8 +3,10 @@
 
 use super::exit::Unusable;
 use super::page::{BAD, GOOD, Page, STRONG, styled};
+use crate::core::jws::Algorithm;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
+use crate::core::verify::SignatureOutcome;
 use serde::Serialize;
 
 /// Whether something was verified.
@@ -52,6 +54,9 @@ pub(super) struct Report {
     pub(super) not_after: Option<String>,
     pub(super) coverage: Option<CoverageWord>,
     pub(super) uncovered: Vec<String>,
+    /// How many more are not listed; for people only.
+    #[serde(skip)]
+    pub(super) unlisted: usize,
     pub(super) signatures: Vec<SignatureReport>,
 }
 
@@ -85,6 +90,7 @@ impl Report {
             not_after: None,
             coverage: None,
             uncovered: Vec::new(),
+            unlisted: 0,
             signatures: Vec::new(),
         }
     }
@@ -98,6 +104,11 @@ impl Report {
             fix: Some(refusal.reason().fix()),
             ..Self::verified()
         }
+    }
+
+    /// True if something was refused.
+    pub(super) fn is_refused(&self) -> bool {
+        self.verdict == Outcome::Refused
     }
 
     /// One JSON object on lines of its own.
@@ -145,10 +156,30 @@ impl Report {
                 "partial: members that were left out before signing are not authenticated".to_owned()
             }
             CoverageWord::Partial => {
-                let pointers: Vec<String> = self.uncovered.iter().map(|at| Quoted(at).to_string()).collect();
+                let mut pointers: Vec<String> =
+                    self.uncovered.iter().map(|at| Quoted(at).to_string()).collect();
+                if self.unlisted > 0 {
+                    pointers.push(format!("and {} more", self.unlisted));
+                }
                 format!("partial: not covered are {}", pointers.join(", "))
             }
         })
+    }
+}
+
+impl From<&SignatureOutcome> for SignatureReport {
+    fn from(found: &SignatureOutcome) -> Self {
+        let refusal = found.result.as_ref().err();
+        Self {
+            index: found.index,
+            key_id: found.key_id.clone(),
+            algorithm: found.algorithm.map(Algorithm::name),
+            outcome: if refusal.is_some() { Outcome::Refused } else { Outcome::Verified },
+            reason: refusal.map(|refusal| refusal.reason().code()),
+            message: refusal.map(|refusal| refusal.message().to_owned()),
+            spiffe_id: found.spiffe_id.as_ref().map(ToString::to_string),
+            profile: found.result.as_ref().ok().map(|profile| profile.id()),
+        }
     }
 }
 
