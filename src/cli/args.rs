@@ -70,6 +70,11 @@ pub(super) struct Authority {
 }
 
 impl AuthorityArgs {
+    /// The same flags where a command reads them as optional.
+    pub(super) fn new(bundles: Vec<BundleArg>, trust_domain: TrustDomain) -> Self {
+        Self { bundles, trust_domain }
+    }
+
     /// Reads every bundle, also those of other domains: a bad one is an error even if this card does not
     /// need it.
     pub(super) fn read(&self) -> Result<Authority, Unusable> {
@@ -143,7 +148,7 @@ impl TimeArgs {
     }
 }
 
-fn parse_bundle_arg(text: &str) -> Result<BundleArg, String> {
+pub(super) fn parse_bundle_arg(text: &str) -> Result<BundleArg, String> {
     // What stands before `=` is a trust domain if it can be one; a file of such a name is given as `./a=b`.
     if let Some((domain, file)) = text.split_once('=')
         && let Ok(trust_domain) = TrustDomain::parse(domain)

@@ -5,6 +5,7 @@ mod args;
 mod canonicalize;
 mod complete;
 mod exit;
+mod explain;
 mod memory;
 mod page;
 mod policy;
@@ -45,6 +46,7 @@ enum Command {
     VerifySvid(verify_svid::Args),
     Canonicalize(canonicalize::Args),
     Sign(sign::Args),
+    Explain(Box<explain::Args>),
     #[command(hide = true)]
     Completions(complete::CompletionsArgs),
     #[command(hide = true)]
@@ -62,6 +64,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::VerifySvid(args) => verify_svid::run(args),
         Command::Canonicalize(args) => canonicalize::run(args),
         Command::Sign(args) => sign::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Completions(args) => Ok(complete::completions(args)),
         Command::Man(args) => complete::man(args),
     };

@@ -20,6 +20,11 @@ pub(super) fn styled(style: Style, text: impl fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// A number and what is counted.
+pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// A text that grows line by line.
 #[derive(Debug, Default)]
 pub(super) struct Page(String);

@@ -1,10 +1,14 @@
 //! The flags that say what is accepted, and the policy they come to.
 
 use super::args::{NumbersArg, TimeArgs, parse_profile, parse_seconds, parse_spiffe_id};
+use super::exit::Unusable;
+use super::memory::Memory;
 use crate::core::canon::{Profile, ProfileSet};
+use crate::core::history::History;
 use crate::core::policy::{Coverage, Freshness, Policy};
 use crate::core::spiffe::{SpiffeId, TrustDomain};
 use crate::core::time::Seconds;
+use std::path::PathBuf;
 
 /// What to do about security members that no signature covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -50,6 +54,11 @@ pub(super) struct PolicyArgs {
     /// With `witnessed`: the longest time since the card was first verified.
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_seconds)]
     max_age: Seconds,
+    /// File that remembers the accepted card of each workload, for --freshness witnessed and against replays.
+    /// `verify` makes it when it does not exist, and writes it only when a card was verified and something
+    /// changed; `explain` only reads it.
+    #[arg(long, value_name = "FILE", requires = "expect_id")]
+    memory: Option<PathBuf>,
 }
 
 impl PolicyArgs {
@@ -68,6 +77,14 @@ impl PolicyArgs {
         };
         policy.chain = self.time.chain_policy();
         policy
+    }
+
+    /// The memory, and what it holds about the expected workload.
+    pub(super) fn memory(&self) -> Result<(Option<Memory>, Option<History>), Unusable> {
+        let (Some(path), Some(id)) = (&self.memory, &self.expect_id) else { return Ok((None, None)) };
+        let memory = Memory::read(path)?;
+        let history = memory.history(id)?;
+        Ok((Some(memory), history))
     }
 
     fn profile_set(&self) -> ProfileSet {

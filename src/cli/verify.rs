@@ -2,7 +2,6 @@
 
 use super::args::AuthorityArgs;
 use super::exit::{Done, Unusable};
-use super::memory::Memory;
 use super::policy::PolicyArgs;
 use super::received::{Received, receive, shown};
 use super::report::{CoverageWord, Report};
@@ -16,7 +15,6 @@ use crate::core::spiffe::SpiffeId;
 use crate::core::time::Timestamp;
 use crate::core::verify::{Against, CoverageLevel, Rejection, SignedCard, verify_card};
 use crate::core::x509::ChainMemo;
-use std::path::PathBuf;
 
 /// How a verdict is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -43,10 +41,6 @@ pub(super) struct Args {
     authority: AuthorityArgs,
     #[command(flatten)]
     policy: PolicyArgs,
-    /// File that remembers the accepted card of each workload, for --freshness witnessed and against replays;
-    /// it is made when it does not exist, and written only when a card was verified and something changed.
-    #[arg(long, value_name = "FILE", requires = "expect_id")]
-    memory: Option<PathBuf>,
     /// How the verdict is written.
     #[arg(short, long, value_enum, default_value_t = VerifyOutput::Text)]
     output: VerifyOutput,
@@ -55,12 +49,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let authority = args.authority.read()?;
     let bundle = authority.bundle()?;
-    let memory = args.memory.as_deref().map(Memory::read).transpose()?;
     let expected = args.policy.expect_id.as_ref();
-    let history = match (&memory, expected) {
-        (Some(memory), Some(id)) => memory.history(id)?,
-        _ => None,
-    };
+    let (memory, history) = args.policy.memory()?;
     let judge = Judge {
         bundle,
         policy: args.policy.policy(authority.trust_domain().clone()),
