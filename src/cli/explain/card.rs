@@ -136,7 +136,7 @@ fn describe_header(header: &Header) -> Vec<String> {
     let mut found = vec![format!("alg {}, kid {key_id}", header.algorithm.name())];
     match &header.chain {
         Some(chain) => {
-            found.push(format!("x5c with {}", counted(chain.len(), "certificate", "certificates")))
+            found.push(format!("x5c with {}", counted(chain.len(), "certificate", "certificates")));
         }
         None => found.push("no x5c".to_owned()),
     }
