@@ -65,16 +65,32 @@ fn cards_signed_by_each_side_verify_on_the_other() {
 }
 
 /// The SDK's bytes for the card it was given, or for the one it serves where it does not sign what it was given.
-fn compare_canonical_bytes(work: &Work, countersign: &Countersign, signer: Signer, card: &str, found: &mut Disagreements) {
-    let source = if signer.canonical_of_served() { work.served(signer.name(), card) } else { work.card(card) };
+fn compare_canonical_bytes(
+    work: &Work,
+    countersign: &Countersign,
+    signer: Signer,
+    card: &str,
+    found: &mut Disagreements,
+) {
+    let source =
+        if signer.canonical_of_served() { work.served(signer.name(), card) } else { work.card(card) };
     let what = format!("{}: canonical bytes of {card} as {}", signer.name(), signer.canonical_profile());
-    match (signer.alias_in(card) && !signer.canonical_of_served(), countersign.canonicalize(&source, signer.canonical_profile())) {
+    match (
+        signer.alias_in(card) && !signer.canonical_of_served(),
+        countersign.canonicalize(&source, signer.canonical_profile()),
+    ) {
         (true, ours) => found.check(what, &Err("CardMemberAlias".to_owned()), &ours),
         (false, ours) => found.check(what, &Ok(work.canonical(signer.name(), card)), &ours),
     }
 }
 
-fn verify_served(countersign: &Countersign, signer: Signer, card: &str, served: &std::path::Path, found: &mut Disagreements) {
+fn verify_served(
+    countersign: &Countersign,
+    signer: Signer,
+    card: &str,
+    served: &std::path::Path,
+    found: &mut Disagreements,
+) {
     let tampered = served.with_file_name(format!("{}~{card}~tampered.json", signer.name()));
     live::tamper(served, &tampered);
     let profile = signer.served_profile();
@@ -85,7 +101,11 @@ fn verify_served(countersign: &Countersign, signer: Signer, card: &str, served: 
     };
     let what = format!("countersign: {card} signed by {}", signer.name());
     found.check(&what, &genuine, &countersign.verify(served, &["--profile", profile]));
-    found.check(format_args!("{what} and changed"), &changed, &countersign.verify(&tampered, &["--profile", profile]));
+    found.check(
+        format_args!("{what} and changed"),
+        &changed,
+        &countersign.verify(&tampered, &["--profile", profile]),
+    );
 }
 
 /// Signer × verifier: accepted of genuine documents.
@@ -105,15 +125,20 @@ impl Table {
     fn text(&self) -> String {
         let verifiers = ["countersign", "defaults", "py-1.3.0", "py-1.1.0", "py-0.3.26", "js-1.3.0"];
         let signers = ["countersign", "py-1.3.0", "py-1.1.0", "py-0.3.26", "js-1.3.0", "js-1.3.0-typed"];
-        let mut lines = vec![format!("{:<16}{}", "signer \\ verifier", verifiers.map(|v| format!("{v:>12}")).concat())];
+        let mut lines =
+            vec![format!("{:<16}{}", "signer \\ verifier", verifiers.map(|v| format!("{v:>12}")).concat())];
         for signer in signers {
-            let cells = verifiers.map(|verifier| match self.0.get(&(signer.to_owned(), verifier.to_owned())) {
-                Some((accepted, all)) => format!("{:>12}", format!("{accepted}/{all}")),
-                None => format!("{:>12}", "-"),
-            });
+            let cells =
+                verifiers.map(|verifier| match self.0.get(&(signer.to_owned(), verifier.to_owned())) {
+                    Some((accepted, all)) => format!("{:>12}", format!("{accepted}/{all}")),
+                    None => format!("{:>12}", "-"),
+                });
             lines.push(format!("{signer:<17}{}", cells.concat()));
         }
-        lines.push("countersign: all profiles, binary64 numbers, coverage reported; defaults: strict everything".to_owned());
+        lines.push(
+            "countersign: all profiles, binary64 numbers, coverage reported; defaults: strict everything"
+                .to_owned(),
+        );
         lines.join("\n")
     }
 }

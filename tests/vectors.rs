@@ -57,7 +57,11 @@ impl Suite {
         let mut found = Disagreements::default();
         let mut exceptions = BTreeMap::new();
         for exception in listed.exception.into_iter().filter(|exception| exception.suite == name) {
-            found.check(format_args!("{:?} has a reason", exception.cases), &true, &(exception.why.len() > 10));
+            found.check(
+                format_args!("{:?} has a reason", exception.cases),
+                &true,
+                &(exception.why.len() > 10),
+            );
             for case in exception.cases {
                 let twice = exceptions.insert(case.clone(), (exception.found.clone(), false));
                 found.check(format_args!("{case} is listed once"), &true, &twice.is_none());
@@ -89,19 +93,32 @@ impl Suite {
             code.clone()
         });
         match listed {
-            Some(_) if agrees => self.found.note(format_args!("{case}: agrees with its vector, so its exception must go")),
+            Some(_) if agrees => {
+                self.found.note(format_args!("{case}: agrees with its vector, so its exception must go"))
+            }
             Some(code) => self.found.check(case, &code.as_str(), &found),
-            None => self.found.check(format_args!("{case} is {found}, which the vector does not say"), &true, &agrees),
+            None => self.found.check(
+                format_args!("{case} is {found}, which the vector does not say"),
+                &true,
+                &agrees,
+            ),
         }
     }
 
     fn finish(mut self) {
         for (case, (code, met)) in &self.exceptions {
             if !met {
-                self.found.note(format_args!("{case}: the exception {code:?} is for a case that does not exist"));
+                self.found
+                    .note(format_args!("{case}: the exception {code:?} is for a case that does not exist"));
             }
         }
-        println!("{}: {} cases, {} exceptions, {} out of scope", self.name, self.cases, self.exceptions.len(), self.out_of_scope);
+        println!(
+            "{}: {} cases, {} exceptions, {} out of scope",
+            self.name,
+            self.cases,
+            self.exceptions.len(),
+            self.out_of_scope
+        );
         assert!(self.cases > 0, "{}: no cases in {}", self.name, self.dir.display());
         self.found.finish(self.name);
     }
@@ -147,10 +164,21 @@ fn rfc_8785_examples_come_out_byte_for_byte() {
         let expected = read(&suite.dir.join(format!("output/{name}.json")));
         let hex = String::from_utf8(read(&suite.dir.join(format!("outhex/{name}.txt")))).unwrap();
         let found = parse(read(&file), Numbers::Binary64).map(|document| canonical_bytes(document.root()));
-        let again = found.clone().and_then(|bytes| parse(bytes, Numbers::Binary64)).map(|d| canonical_bytes(d.root()));
-        suite.found.check(format_args!("{name}: as hexadecimal"), &to_hex(&expected), &hex.split_whitespace().collect());
+        let again = found
+            .clone()
+            .and_then(|bytes| parse(bytes, Numbers::Binary64))
+            .map(|d| canonical_bytes(d.root()));
+        suite.found.check(
+            format_args!("{name}: as hexadecimal"),
+            &to_hex(&expected),
+            &hex.split_whitespace().collect(),
+        );
         suite.found.check(format_args!("{name}: canonical form of the canonical form"), &found, &again);
-        suite.case(&name, Says::Accepted, if found.as_ref() == Ok(&expected) { Ok(()) } else { Err("OtherBytes") });
+        suite.case(
+            &name,
+            Says::Accepted,
+            if found.as_ref() == Ok(&expected) { Ok(()) } else { Err("OtherBytes") },
+        );
     }
     suite.finish();
 }
@@ -209,7 +237,9 @@ fn run_wycheproof(name: &'static str, file: &str) {
             };
             // Any of several keys may verify; a card's signature names exactly one.
             let found = match test.jws.as_str() {
-                Some(jws) => keys.iter().map(|key| verify_compact(jws, key)).reduce(Result::or).unwrap_or(Err("NoKey")),
+                Some(jws) => {
+                    keys.iter().map(|key| verify_compact(jws, key)).reduce(Result::or).unwrap_or(Err("NoKey"))
+                }
                 None => Err("NotCompact"),
             };
             suite.case(&format!("{} {} {}", test.tc_id, group.comment, test.comment), says, found);
@@ -235,7 +265,8 @@ fn jose_cookbook_signatures_are_judged_as_the_rfcs_say() {
     for folder in ["jws", "rfc7797", "curve25519"] {
         for file in suite.files(folder, "json") {
             let vector: Value = read_json(&file);
-            let one_or_many = |value: &Value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+            let one_or_many =
+                |value: &Value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
             let input = &vector["input"];
             let keys = one_or_many(&input["key"]);
             for (index, signing) in one_or_many(&vector["signing"]).iter().enumerate() {
@@ -257,13 +288,14 @@ fn spiffe_bundles_give_anchors_only_where_they_are_sound() {
     for file in suite.files("", "json") {
         let name = stem(&file);
         let says = match name.as_str() {
-            "spiffebundle" | "spiffebundle2" | "spiffebundle_match_client_spiffe" | "spiffe_test" => Says::Accepted,
+            "spiffebundle" | "spiffebundle2" | "spiffebundle_match_client_spiffe" | "spiffe_test" => {
+                Says::Accepted
+            }
             _ => Says::Refused,
         };
         for domain in trust_domains(&file) {
-            let found = TrustDomain::parse(&domain)
-                .and_then(|domain| parse_bundle(&domain, read(&file)))
-                .map(drop);
+            let found =
+                TrustDomain::parse(&domain).and_then(|domain| parse_bundle(&domain, read(&file))).map(drop);
             suite.case(&format!("{name} {domain}"), says, found.map_err(|refusal| refusal.reason().code()));
         }
     }

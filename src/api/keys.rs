@@ -1,7 +1,7 @@
 //! Names that are part of the API of the `agent.kagenti.dev` group.
 //! Existing manifests and dashboards use them, so a value here never changes.
 
-/// The API group of AgentCard and AgentRuntime.
+/// The API group of AgentCard and `AgentRuntime`.
 pub const GROUP: &str = "agent.kagenti.dev";
 /// The API version that `AgentCard` is served under.
 pub const AGENT_CARD_API_VERSION: &str = "agent.kagenti.dev/v1alpha1";

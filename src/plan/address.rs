@@ -63,7 +63,7 @@ pub(super) fn server_address(what: &'static str, address: IpAddr) -> Result<IpAd
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    if special || narrow { Err(FactError::address(what, address)) } else { Ok(address) }
+    if special || narrow { Err(FactError::address(what, &address.to_string())) } else { Ok(address) }
 }
 
 fn is_mapped(address: IpAddr) -> bool {

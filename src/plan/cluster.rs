@@ -52,7 +52,7 @@ impl PodGroup {
 pub struct ApiServer(BTreeMap<IpAddr, BTreeSet<NonZeroU16>>);
 
 impl ApiServer {
-    /// Reads the addresses and ports as the EndpointSlices of the Service `default/kubernetes` give them.
+    /// Reads the addresses and ports as the `EndpointSlice`s of the Service `default/kubernetes` give them.
     ///
     /// None at all, an address without ports and an address that no API server can have are refused; the
     /// caller keeps the last good facts.
@@ -153,7 +153,7 @@ impl Destination {
     ) -> Result<Self, FactError> {
         let except: BTreeSet<_> = except.into_iter().collect();
         if let Some(outside) = except.iter().find(|part| !range.strictly_contains(part)) {
-            return Err(FactError::address("an exception of a destination", outside));
+            return Err(FactError::address("an exception of a destination", &outside.to_string()));
         }
         Ok(Self { range, except, ports: read_ports("the ports of a destination", ports)? })
     }

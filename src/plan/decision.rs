@@ -1,54 +1,63 @@
 //! What a plan stands on: the verdicts over all AgentCards of a workload, as one decision.
-//! Nothing outside the crate can make a verified one without a verdict.
+//! A verified one is made from a verdict for this very workload and from nothing else.
 
-use super::facts::{CardRef, WorkloadFacts};
-use crate::core::refusal::{Reason, Refusal};
+use super::facts::{CardRef, EnrolledWorkload};
+use crate::core::refusal::Reason;
+use crate::core::spiffe::SpiffeId;
+use crate::core::verdict::Verdict;
 
 /// An AgentCard and what was found about it.
 ///
-/// Only a verdict makes a card count as verified; there is no constructor to claim it:
+/// Only a verdict makes one; a card cannot be claimed to be verified:
 /// ```compile_fail,E0451
 /// use countersign::plan::{CardRef, JudgedCard};
-/// let card = CardRef::new("weather-card", None).unwrap();
-/// JudgedCard { card, refused: None };
+/// # fn claim(card: CardRef, signer: countersign::core::spiffe::SpiffeId) -> JudgedCard {
+/// JudgedCard { card, outcome: Ok(signer) }
+/// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgedCard {
     card: CardRef,
-    refused: Option<Reason>,
+    outcome: Result<SpiffeId, Reason>,
 }
 
 impl JudgedCard {
-    /// A card that was refused.
-    pub fn refused(card: CardRef, refusal: &Refusal) -> Self {
-        Self { card, refused: Some(refusal.reason()) }
+    /// A card with its verdict.
+    pub fn new(card: CardRef, verdict: &Verdict) -> Self {
+        let outcome = match verdict.outcome() {
+            Ok(bound) => Ok(bound.signed().spiffe_id().clone()),
+            Err(refusal) => Err(refusal.reason()),
+        };
+        Self { card, outcome }
     }
 
-    /// A card that tests call verified.
-    #[cfg(test)]
-    pub(crate) fn verified(card: CardRef) -> Self {
-        Self { card, refused: None }
+    /// Why this card does not speak for the workload, if it does not.
+    fn refusal_for(&self, workload: &EnrolledWorkload) -> Option<Reason> {
+        match &self.outcome {
+            Ok(signer) => (signer != workload.spiffe_id()).then_some(Reason::IdentityMismatch),
+            Err(reason) => Some(*reason),
+        }
     }
 }
 
 /// Why the planned rules are what they are; its code stands on the planned object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Every card of the workload is verified.
+    /// Every card of the workload is verified for it.
     Verified,
     /// A card was refused; of several, the reason that came furthest.
     Refused(Reason),
     /// No AgentCard points at the workload.
     NoCard,
-    /// The Pods use the node's network, where no policy holds them, so none may vouch for them.
+    /// The Pods use the node's network, where no policy holds them, so no verdict may open a way to them.
     HostNetwork,
 }
 
 impl Decision {
     /// Decides for a workload. Two cards that disagree refuse: whoever may create an AgentCard could
     /// otherwise outvote the refusal of another one.
-    pub(super) fn of(workload: &WorkloadFacts, cards: &[JudgedCard]) -> Self {
-        if let Some(reason) = cards.iter().filter_map(|judged| judged.refused).max() {
+    pub(super) fn of(workload: &EnrolledWorkload, cards: &[JudgedCard]) -> Self {
+        if let Some(reason) = cards.iter().filter_map(|judged| judged.refusal_for(workload)).max() {
             Self::Refused(reason)
         } else if cards.is_empty() {
             Self::NoCard

@@ -39,7 +39,7 @@ impl FactError {
         Self::Malformed { what, found: found.to_owned() }
     }
 
-    pub(super) fn address(what: &'static str, found: impl ToString) -> Self {
-        Self::Address { what, found: found.to_string() }
+    pub(super) fn address(what: &'static str, found: &str) -> Self {
+        Self::Address { what, found: found.to_owned() }
     }
 }

@@ -5,6 +5,7 @@ use super::error::FactError;
 use super::names::Identity;
 use super::syntax::{is_dns_label, is_dns_subdomain, is_kind, is_label_key, is_label_value, is_uid};
 use crate::api::keys::{PEER_MARK_LABEL, WORKLOAD_LABEL};
+use crate::core::spiffe::SpiffeId;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use std::collections::BTreeMap;
 
@@ -28,24 +29,28 @@ impl Namespace {
     }
 }
 
-/// An enrolled workload: where it is, and which Pods are its own.
+/// An enrolled workload: where it is, who it is, and which Pods are its own.
 #[derive(Clone, Debug, PartialEq)]
-pub struct WorkloadFacts {
+pub struct EnrolledWorkload {
     identity: Identity,
+    spiffe_id: SpiffeId,
     selector: LabelSelector,
     host_network: bool,
 }
 
-impl WorkloadFacts {
+impl EnrolledWorkload {
     /// A workload with the selector that its own controller uses.
     ///
     /// `selector` is `spec.selector` of a Deployment, `StatefulSet`, `DaemonSet`, `ReplicaSet` or Job, never the
     /// labels of the current template: the template changes in a rollout while old Pods still run. A kind
-    /// without a selector passes the one label by which its controller identifies its Pods.
+    /// without a selector passes the one label by which its controller identifies its Pods. `spiffe_id` is the
+    /// identity that its namespace and service account call for: a card verified for another one counts for
+    /// nothing here.
     pub fn new(
         namespace: Namespace,
         kind: &str,
         name: &str,
+        spiffe_id: SpiffeId,
         selector: LabelSelector,
     ) -> Result<Self, FactError> {
         if !is_kind(kind) {
@@ -55,7 +60,7 @@ impl WorkloadFacts {
             return Err(FactError::malformed("the workload's name", name));
         }
         let identity = Identity::new(namespace, kind.to_owned(), name.to_owned());
-        Ok(Self { identity, selector: check_selector(selector)?, host_network: false })
+        Ok(Self { identity, spiffe_id, selector: check_selector(selector)?, host_network: false })
     }
 
     /// The UID of the workload object. With it, a workload that is deleted and created again under the same
@@ -82,6 +87,10 @@ impl WorkloadFacts {
 
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    pub(super) fn spiffe_id(&self) -> &SpiffeId {
+        &self.spiffe_id
     }
 
     pub(super) fn selector(&self) -> &LabelSelector {
@@ -197,8 +206,12 @@ pub(super) fn selector_of(labels: impl IntoIterator<Item = (String, String)>) ->
 mod tests {
     use super::*;
 
-    fn workload(selector: LabelSelector) -> Result<WorkloadFacts, FactError> {
-        WorkloadFacts::new(Namespace::parse("team").unwrap(), "Deployment", "agent", selector)
+    fn id() -> SpiffeId {
+        SpiffeId::parse("spiffe://example.org/ns/team/sa/agent").unwrap()
+    }
+
+    fn workload(selector: LabelSelector) -> Result<EnrolledWorkload, FactError> {
+        EnrolledWorkload::new(Namespace::parse("team")?, "Deployment", "agent", id(), selector)
     }
 
     fn expression(key: &str, operator: &str, values: &[&str]) -> LabelSelector {
@@ -257,7 +270,7 @@ mod tests {
         assert!(CardRef::new("card", Some("")).is_err());
         let selector = selector_of([("app".to_owned(), "x".to_owned())]);
         let namespace = Namespace::parse("team").unwrap();
-        assert!(WorkloadFacts::new(namespace.clone(), "deployment", "a", selector.clone()).is_err());
-        assert!(WorkloadFacts::new(namespace, "Deployment", "a/b", selector).is_err());
+        assert!(EnrolledWorkload::new(namespace.clone(), "deployment", "a", id(), selector.clone()).is_err());
+        assert!(EnrolledWorkload::new(namespace, "Deployment", "a/b", id(), selector).is_err());
     }
 }

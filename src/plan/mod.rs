@@ -15,7 +15,7 @@ pub use address::Cidr;
 pub use cluster::{ApiServer, ClusterFacts, Destination, Dns, Egress, PodGroup};
 pub use decision::JudgedCard;
 pub use error::FactError;
-pub use facts::{CardRef, Namespace, WorkloadFacts};
+pub use facts::{CardRef, EnrolledWorkload, Namespace};
 pub use peer_mark::{PodFacts, plan_peer_mark};
 
 use decision::Decision;
@@ -38,7 +38,7 @@ pub enum Mode {
 /// one, plans the restrictive form, and their order does not matter.
 pub fn plan_network_policies(
     cards: &[JudgedCard],
-    workload: &WorkloadFacts,
+    workload: &EnrolledWorkload,
     cluster: &ClusterFacts,
     mode: Mode,
 ) -> Vec<NetworkPolicy> {
@@ -56,7 +56,3 @@ pub fn plan_network_policies(
         ],
     }
 }
-
-#[cfg(test)]
-#[path = "../../tests/planner/mod.rs"]
-mod tests;

@@ -2,7 +2,7 @@
 //! It is put on running Pods by the operator alone, so neither a Pod's author nor its template can claim it.
 
 use super::decision::{Decision, JudgedCard};
-use super::facts::{WorkloadFacts, selector_of};
+use super::facts::{EnrolledWorkload, selector_of};
 use crate::api::keys::PEER_MARK_LABEL;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -23,7 +23,7 @@ pub struct PodFacts {
 /// A Pod is marked only while all cards of its workload are verified and the Pod provably belongs to it: the
 /// labels of a verified agent, copied onto another Pod, earn nothing. The mark follows the verdict in every
 /// mode, so that auditing one namespace does not cut it off from the agents of another one.
-pub fn plan_peer_mark(cards: &[JudgedCard], workload: &WorkloadFacts, pod: PodFacts) -> Option<String> {
+pub fn plan_peer_mark(cards: &[JudgedCard], workload: &EnrolledWorkload, pod: PodFacts) -> Option<String> {
     let belongs = pod.controlled_by_workload && pod.matches_selector && !pod.host_network;
     (belongs && Decision::of(workload, cards).is_verified()).then(|| workload.identity().peer_mark())
 }
@@ -31,6 +31,6 @@ pub fn plan_peer_mark(cards: &[JudgedCard], workload: &WorkloadFacts, pod: PodFa
 /// Selects the marked Pods of this workload and nothing else.
 ///
 /// The mark alone: labels that its author may change would let a marked Pod step out of the policy.
-pub(super) fn marked_as(workload: &WorkloadFacts) -> LabelSelector {
+pub(super) fn marked_as(workload: &EnrolledWorkload) -> LabelSelector {
     selector_of([(PEER_MARK_LABEL.to_owned(), workload.identity().peer_mark())])
 }

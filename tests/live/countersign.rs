@@ -60,16 +60,19 @@ impl<'w> Countersign<'w> {
             return Ok(String::from_utf8(output.stdout).unwrap());
         }
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        let code = countersign::core::refusal::Reason::ALL.iter().find(|reason| message.contains(reason.code()));
+        let code =
+            countersign::core::refusal::Reason::ALL.iter().find(|reason| message.contains(reason.code()));
         Err(code.map_or(message, |reason| reason.code().to_owned()))
     }
 
     /// Signs a card and leaves it, and a changed copy, for the SDKs to verify.
     pub(crate) fn sign(&self, card: &str, found: &mut Disagreements) {
-        let output = run(Command::new(BINARY)
-            .arg("sign")
-            .arg(self.work.card(card))
-            .args([Path::new("--key"), &self.work.file("leaf.key"), Path::new("--chain"), &self.work.file("chain.pem")]));
+        let output = run(Command::new(BINARY).arg("sign").arg(self.work.card(card)).args([
+            Path::new("--key"),
+            &self.work.file("leaf.key"),
+            Path::new("--chain"),
+            &self.work.file("chain.pem"),
+        ]));
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         found.check(format_args!("countersign: signs {card}: {error}"), &Some(0), &output.status.code());
         if !output.status.success() {
@@ -80,8 +83,16 @@ impl<'w> Countersign<'w> {
         let tampered: PathBuf = served.with_file_name(format!("countersign~{card}~tampered.json"));
         tamper(&served, &tampered);
         let outcome = self.verify(&served, &[]);
-        found.check(format_args!("countersign: {card} signed by itself: {outcome}"), &true, &outcome.starts_with("verified"));
-        found.check(format_args!("countersign: {card} signed by itself and changed"), &"SignatureInvalid".to_owned(), &self.verify(&tampered, &[]));
+        found.check(
+            format_args!("countersign: {card} signed by itself: {outcome}"),
+            &true,
+            &outcome.starts_with("verified"),
+        );
+        found.check(
+            format_args!("countersign: {card} signed by itself and changed"),
+            &"SignatureInvalid".to_owned(),
+            &self.verify(&tampered, &[]),
+        );
     }
 
     fn verdict(&self, document: &Path, flags: &[&str]) -> Value {

@@ -111,7 +111,11 @@ impl Work {
     fn run(&self, command: &mut Command) -> BTreeMap<String, Outcome> {
         let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{command:?}\n{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{command:?}\n{stdout}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         stdout
             .lines()
             .map(|line| {

@@ -163,7 +163,9 @@ impl Work {
             .into_iter()
             .map(|document| {
                 let stem = document.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-                let outcome = outcomes.remove(stem).unwrap_or_else(|| panic!("{}: nothing about {stem}", verifier.name()));
+                let outcome = outcomes
+                    .remove(stem)
+                    .unwrap_or_else(|| panic!("{}: nothing about {stem}", verifier.name()));
                 (document, outcome)
             })
             .collect()

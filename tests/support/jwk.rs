@@ -12,7 +12,8 @@ pub(crate) type Code = &'static str;
 /// Verifies `protected.payload.signature` with a JSON Web Key.
 pub(crate) fn verify_compact(jws: &str, key: &Value) -> Result<(), Code> {
     let mut parts = jws.split('.');
-    let (Some(protected), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    let (Some(protected), Some(payload), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err("NotCompact");
     };
@@ -23,7 +24,8 @@ pub(crate) fn verify_compact(jws: &str, key: &Value) -> Result<(), Code> {
 pub(crate) fn verify_parts(protected: &str, payload: &str, signature: &str, key: &Value) -> Result<(), Code> {
     let algorithms = Algorithm::ALL.into_iter().fold(AlgorithmSet::default(), AlgorithmSet::with);
     // The vectors' headers have no `x5c`, and not all a `kid`; everything else is judged as in a card's signature.
-    let header = parse_header(protected, None, algorithms, false).map_err(|refusal| refusal.reason().code())?;
+    let header =
+        parse_header(protected, None, algorithms, false).map_err(|refusal| refusal.reason().code())?;
     let algorithm = header.algorithm;
     decode(payload)?;
     let signature = decode(signature)?;

@@ -3,12 +3,12 @@
 
 use super::{ENROLLED, Rules, policy, rules};
 use crate::plan::cluster::ClusterFacts;
-use crate::plan::facts::WorkloadFacts;
+use crate::plan::facts::EnrolledWorkload;
 use crate::plan::names::Role;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 /// The minimum of the workload; like the baseline it has no owner.
-pub(in crate::plan) fn plan_minimum(workload: &WorkloadFacts, cluster: &ClusterFacts) -> NetworkPolicy {
+pub(in crate::plan) fn plan_minimum(workload: &EnrolledWorkload, cluster: &ClusterFacts) -> NetworkPolicy {
     policy(workload, Role::Minimum, workload.selector().clone(), minimum_rules(cluster), ENROLLED)
 }
 

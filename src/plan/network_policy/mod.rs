@@ -10,7 +10,7 @@ pub(super) use baseline::plan_baseline;
 pub(super) use minimum::plan_minimum;
 pub(super) use verdict::plan_verdict;
 
-use super::facts::WorkloadFacts;
+use super::facts::EnrolledWorkload;
 use super::names::Role;
 use crate::api::keys::{
     MANAGED_BY, MANAGED_BY_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE, POLICY_TYPE_LABEL, REASON_ANNOTATION,
@@ -37,7 +37,7 @@ struct Rules {
 /// Both policy types and both lists are always written: left out, Kubernetes would derive the types from the
 /// rules and leave egress open.
 fn policy(
-    workload: &WorkloadFacts,
+    workload: &EnrolledWorkload,
     role: Role,
     pods: LabelSelector,
     rules: Rules,

@@ -1,16 +1,22 @@
 //! A small cluster: workloads with verdicts, their Pods, Pods of strangers, and an operator that marks.
 //! Admission is modelled as the guard promises it: no Pod is created with a mark, and nobody else changes one.
 
-use super::keys::PEER_MARK_LABEL;
-use super::netpol::{Cluster, End, Labels, Pod, selects};
-use super::plan::{
-    ApiServer, CardRef, ClusterFacts, Dns, JudgedCard, Mode, Namespace, PodFacts, PodGroup, WorkloadFacts,
+use crate::cards;
+use crate::netpol::{Cluster, End, Labels, Pod, selects};
+use crate::pki::WORKLOAD;
+use countersign::api::keys::PEER_MARK_LABEL;
+use countersign::core::refusal::{Reason, Refusal};
+use countersign::core::spiffe::SpiffeId;
+use countersign::core::verdict::Verdict;
+use countersign::plan::{
+    ApiServer, CardRef, ClusterFacts, Dns, EnrolledWorkload, JudgedCard, Mode, Namespace, PodFacts, PodGroup,
     plan_network_policies, plan_peer_mark,
 };
-use super::{Reason, Refusal};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use std::sync::LazyLock;
 
+const CARD_UID: &str = "3f0c6f0e-0000-4000-8000-000000000001";
 pub(crate) const OPERATOR_NAMESPACE: &str = "countersign-system";
 /// Every end is tried on the ports of DNS, of the API server, of a web server and of none of them.
 pub(crate) const PORTS: [(&str, u16); 7] =
@@ -33,12 +39,17 @@ pub(crate) fn group(name: &str, pairs: &[(&str, &str)]) -> PodGroup {
 }
 
 pub(crate) fn verified(card: &str) -> JudgedCard {
-    JudgedCard::verified(CardRef::new(card, Some("3f0c6f0e-0000-4000-8000-000000000001")).unwrap())
+    static VERDICT: LazyLock<Verdict> = LazyLock::new(|| {
+        let world = cards::World::new();
+        Verdict::of(world.bind(&world.signed(&cards::card()), &cards::facts()))
+    });
+    assert!(VERDICT.is_verified());
+    JudgedCard::new(CardRef::new(card, Some(CARD_UID)).unwrap(), &VERDICT)
 }
 
 pub(crate) fn refused(card: &str, reason: Reason) -> JudgedCard {
-    let card = CardRef::new(card, Some("3f0c6f0e-0000-4000-8000-000000000001")).unwrap();
-    JudgedCard::refused(card, &Refusal::new(reason, "refused"))
+    let verdict = Verdict::refused(Refusal::new(reason, "refused"));
+    JudgedCard::new(CardRef::new(card, Some(CARD_UID)).unwrap(), &verdict)
 }
 
 pub(crate) fn cluster_facts(api_server: &[(&str, &[u16])]) -> ClusterFacts {
@@ -50,7 +61,7 @@ pub(crate) fn cluster_facts(api_server: &[(&str, &[u16])]) -> ClusterFacts {
 /// A workload of the world; `verdict` is `None` where nobody enrolled it.
 #[derive(Clone, Debug)]
 pub(crate) struct Agent {
-    pub(crate) facts: WorkloadFacts,
+    pub(crate) facts: EnrolledWorkload,
     pub(crate) selector: LabelSelector,
     pub(crate) cards: Option<Vec<JudgedCard>>,
 }
@@ -58,7 +69,8 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) fn new(place: &str, kind: &str, name: &str, app: &[(&str, &str)]) -> Self {
         let selector = by_labels(app);
-        let facts = WorkloadFacts::new(namespace(place), kind, name, selector.clone()).unwrap();
+        let id = SpiffeId::parse(WORKLOAD).unwrap();
+        let facts = EnrolledWorkload::new(namespace(place), kind, name, id, selector.clone()).unwrap();
         let facts = facts.with_uid("3f0c6f0e-0000-4000-8000-000000000002").unwrap();
         Self { facts, selector, cards: None }
     }

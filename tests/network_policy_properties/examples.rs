@@ -1,15 +1,18 @@
 //! Single situations by name: faults seen in other operators, and attacks on the mark.
 //! Each one is set up by hand and judged by the reader of policies alone.
 
-use super::Reason;
-use super::Refusal;
-use super::keys::{AGENT_CARD_LABEL, PEER_MARK_LABEL, REASON_ANNOTATION, SIGNATURE_VERIFIED_LABEL};
-use super::netpol::{End, Labels};
-use super::plan::{
-    CardRef, Cidr, Destination, Egress, JudgedCard, Mode, PodFacts, PodGroup, plan_network_policies,
-    plan_peer_mark,
+use crate::netpol::{End, Labels};
+use crate::world::{Agent, World, by_labels, cluster_facts, group, labels, namespace, refused, verified};
+use countersign::api::keys::{
+    AGENT_CARD_LABEL, PEER_MARK_LABEL, REASON_ANNOTATION, SIGNATURE_VERIFIED_LABEL,
 };
-use super::world::{Agent, World, cluster_facts, group, labels, namespace, refused, verified};
+use countersign::core::refusal::{Reason, Refusal};
+use countersign::core::spiffe::SpiffeId;
+use countersign::core::verdict::Verdict;
+use countersign::plan::{
+    CardRef, Cidr, Destination, Egress, EnrolledWorkload, JudgedCard, Mode, PodFacts, PodGroup,
+    plan_network_policies, plan_peer_mark,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 const API: &[(&str, &[u16])] = &[("172.18.0.2", &[6443])];
@@ -30,7 +33,7 @@ fn names(policies: &[NetworkPolicy]) -> Vec<&str> {
 fn item_19_the_same_verdict_plans_the_same_objects_whatever_its_message_says() {
     let judged = |message: &str| {
         let card = CardRef::new("card", None).unwrap();
-        vec![JudgedCard::refused(card, &Refusal::new(Reason::FetchTimeout, message))]
+        vec![JudgedCard::new(card, &Verdict::refused(Refusal::new(Reason::FetchTimeout, message)))]
     };
     let plan = |message| weather().enrolled(judged(message)).policies(&cluster_facts(API));
     assert_eq!(plan("after 5.01 s"), plan("after 5.02 s"));
@@ -154,7 +157,7 @@ fn item_23_only_the_operators_own_pods_may_come_in() {
     let mut world =
         World::new(cluster_facts(API), vec![weather().enrolled(vec![refused("card", Reason::CardUnsigned)])]);
     let agent = world.run_agent(0, Labels::new());
-    let neighbour = world.run(super::world::OPERATOR_NAMESPACE, labels(&[("app", "other")]), None);
+    let neighbour = world.run(crate::world::OPERATOR_NAMESPACE, labels(&[("app", "other")]), None);
     assert!(world.reaches(1, agent));
     assert!(!world.reaches(neighbour, agent));
 }
@@ -185,6 +188,17 @@ fn item_23_two_cards_of_one_workload_do_not_fight() {
     assert_eq!(planned, plan(vec![bad, good]));
     let reason = &planned[2].metadata.annotations.as_ref().unwrap()[REASON_ANNOTATION];
     assert_eq!(reason, "IdentityMismatch");
+}
+
+#[test]
+fn a_verdict_over_another_workloads_card_opens_nothing() {
+    let id = SpiffeId::parse("spiffe://example.org/ns/a/sa/other").unwrap();
+    let selector = by_labels(&[("app", "weather")]);
+    let other = EnrolledWorkload::new(namespace("a"), "Deployment", "weather", id, selector).unwrap();
+    let planned = plan_network_policies(&[verified("card")], &other, &cluster_facts(API), Mode::Enforce);
+    assert_eq!(planned[2].metadata.annotations.as_ref().unwrap()[REASON_ANNOTATION], "IdentityMismatch");
+    let own = PodFacts { controlled_by_workload: true, matches_selector: true, host_network: false };
+    assert_eq!(plan_peer_mark(&[verified("card")], &other, own), None);
 }
 
 #[test]

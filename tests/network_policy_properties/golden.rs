@@ -1,10 +1,11 @@
 //! The exact objects of one verified and one refused agent, as a user would see them.
 //! A change here changes what is applied to clusters: read the difference before taking it over.
 
-use super::Reason;
-use super::plan::{Cidr, ClusterFacts, Destination, Egress, JudgedCard, PodGroup};
-use super::world::{Agent, cluster_facts, group, namespace, refused, verified};
+use crate::world::{Agent, cluster_facts, group, namespace, refused, verified};
+use countersign::core::refusal::Reason;
+use countersign::plan::{Cidr, ClusterFacts, Destination, Egress, JudgedCard, PodGroup};
 use serde_json::Value;
+use std::fmt::Write;
 
 fn facts() -> ClusterFacts {
     let cidr = |text| Cidr::parse(text).unwrap();
@@ -33,7 +34,7 @@ fn check(path: &str, golden: &str, card: JudgedCard) {
     let mut difference = String::new();
     for (sign, text, other) in [("-", golden, actual.as_str()), ("+", actual.as_str(), golden)] {
         for line in text.lines().filter(|line| !other.lines().any(|l| l == *line)) {
-            difference.push_str(&format!("{sign} {line}\n"));
+            writeln!(difference, "{sign} {line}").unwrap();
         }
     }
     panic!("tests/golden/{path} differs; `make golden` takes the new form over\n{difference}");

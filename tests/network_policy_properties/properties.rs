@@ -1,10 +1,10 @@
 //! What holds for every cluster: any workloads, verdicts, overlapping selectors and hostile labels.
 //! The operator's marks are the only thing that the world does not let strangers choose.
 
-use super::Reason;
-use super::netpol::{End, Labels};
-use super::plan::ApiServer;
-use super::world::{Agent, PORTS, World, cluster_facts, namespace, refused, verified};
+use crate::netpol::{End, Labels};
+use crate::world::{Agent, PORTS, World, cluster_facts, namespace, refused, verified};
+use countersign::core::refusal::Reason;
+use countersign::plan::ApiServer;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
