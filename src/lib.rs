@@ -32,6 +32,10 @@
 
 #[cfg(feature = "plan")]
 pub mod api;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod core;
+#[cfg(feature = "cli")]
+pub mod io;
 #[cfg(feature = "plan")]
 pub mod plan;

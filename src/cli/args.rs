@@ -1,0 +1,227 @@
+//! Arguments that several commands share, and how their values are read.
+//! A value that cannot be read is an error of its flag; nothing falls back to a default in silence.
+
+use super::exit::Unusable;
+use crate::core::bundle::{Bundle, BundleSet, parse_bundle};
+use crate::core::canon::Profile;
+use crate::core::json::Numbers;
+use crate::core::limits::BUNDLE_BYTES;
+use crate::core::spiffe::{SpiffeId, TrustDomain};
+use crate::core::text::Quoted;
+use crate::core::time::{Seconds, Timestamp};
+use crate::io::{clock, files};
+use std::path::PathBuf;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// How a result is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Output {
+    /// For people.
+    Text,
+    /// For scripts: stable names and codes.
+    Json,
+}
+
+/// How numbers in a card are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum NumbersArg {
+    /// Refuse numbers that cannot be kept exactly.
+    Strict,
+    /// Read every number as an IEEE 754 double, as the A2A SDKs do.
+    Binary64,
+}
+
+impl From<NumbersArg> for Numbers {
+    fn from(arg: NumbersArg) -> Self {
+        match arg {
+            NumbersArg::Strict => Self::Strict,
+            NumbersArg::Binary64 => Self::Binary64,
+        }
+    }
+}
+
+/// A bundle file and the trust domain that it is for, if the flag names one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BundleArg {
+    trust_domain: Option<TrustDomain>,
+    file: PathBuf,
+}
+
+/// Whom to trust.
+#[derive(Debug, clap::Args)]
+pub(super) struct AuthorityArgs {
+    /// Trust bundle of the trust domain: SPIFFE JSON, JWKS, PEM or a bundle map; `TD=FILE` for another
+    /// domain. May be repeated.
+    #[arg(long = "bundle", value_name = "[TD=]FILE", required = true, value_parser = parse_bundle_arg)]
+    bundles: Vec<BundleArg>,
+    /// Trust domain that the signer must belong to, for example `example.org`.
+    #[arg(long, value_name = "TD", value_parser = parse_trust_domain)]
+    trust_domain: TrustDomain,
+}
+
+/// The bundles that were read, and what in them was not used.
+#[derive(Debug)]
+pub(super) struct Authority {
+    bundles: BundleSet,
+    trust_domain: TrustDomain,
+    /// One line for every part of a bundle that was not used.
+    pub(super) warnings: Vec<String>,
+}
+
+impl AuthorityArgs {
+    /// The same flags where a command reads them as optional.
+    pub(super) fn new(bundles: Vec<BundleArg>, trust_domain: TrustDomain) -> Self {
+        Self { bundles, trust_domain }
+    }
+
+    /// Reads every bundle, also those of other domains: a bad one is an error even if this card does not
+    /// need it.
+    pub(super) fn read(&self) -> Result<Authority, Unusable> {
+        let (mut bundles, mut warnings) = (BundleSet::new(), Vec::new());
+        for arg in &self.bundles {
+            let domain = arg.trust_domain.as_ref().unwrap_or(&self.trust_domain);
+            let bytes = files::read_file(&arg.file, BUNDLE_BYTES)?;
+            let file = arg.file.to_string_lossy();
+            let bundle = parse_bundle(domain, bytes).map_err(|refusal| {
+                Unusable::new(format!("bundle {}: {refusal}; {}", Quoted(&file), refusal.reason().fix()))
+            })?;
+            warnings.extend(bundle.skipped().iter().map(|entry| {
+                format!("warning: bundle {}: {} was not used: {}", Quoted(&file), entry.place, entry.why)
+            }));
+            let replaced = bundles.insert(bundle).map_err(Unusable::new)?;
+            if replaced.is_some() {
+                return Err(Unusable::new(format!(
+                    "two bundles are given for the trust domain {domain}; give one, because anchors of two \
+                     documents are never pooled"
+                )));
+            }
+        }
+        if bundles.get(&self.trust_domain).is_err() {
+            return Err(Unusable::new(format!(
+                "no bundle is given for the trust domain {}; add --bundle FILE",
+                self.trust_domain
+            )));
+        }
+        Ok(Authority { bundles, trust_domain: self.trust_domain.clone(), warnings })
+    }
+}
+
+impl Authority {
+    /// The trust domain that the signer must belong to.
+    pub(super) fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// Its bundle.
+    pub(super) fn bundle(&self) -> Result<&Bundle, Unusable> {
+        self.bundles.get(&self.trust_domain).map_err(Unusable::new)
+    }
+}
+
+/// When, and how old certificates may get.
+#[derive(Debug, clap::Args)]
+pub(super) struct TimeArgs {
+    /// Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent.
+    #[arg(long, value_name = "RFC3339", value_parser = parse_moment)]
+    at: Option<Timestamp>,
+    /// Longest lifetime of an SVID; 0 for any.
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_seconds)]
+    max_svid_lifetime: Seconds,
+    /// How far clocks may differ.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_seconds)]
+    skew: Seconds,
+}
+
+impl TimeArgs {
+    /// The moment to judge at.
+    pub(super) fn at(&self) -> Timestamp {
+        self.at.unwrap_or_else(clock::now)
+    }
+
+    /// The chain policy that the flags ask for.
+    pub(super) fn chain_policy(&self) -> crate::core::x509::ChainPolicy {
+        crate::core::x509::ChainPolicy {
+            max_svid_lifetime: (!self.max_svid_lifetime.is_zero()).then_some(self.max_svid_lifetime),
+            skew: self.skew,
+        }
+    }
+}
+
+pub(super) fn parse_bundle_arg(text: &str) -> Result<BundleArg, String> {
+    // What stands before `=` is a trust domain if it can be one; a file of such a name is given as `./a=b`.
+    if let Some((domain, file)) = text.split_once('=')
+        && let Ok(trust_domain) = TrustDomain::parse(domain)
+    {
+        return match file {
+            "" => Err("name a file after `=`".to_owned()),
+            file => Ok(BundleArg { trust_domain: Some(trust_domain), file: file.into() }),
+        };
+    }
+    Ok(BundleArg { trust_domain: None, file: text.into() })
+}
+
+pub(super) fn parse_trust_domain(text: &str) -> Result<TrustDomain, String> {
+    TrustDomain::parse(text).map_err(|refusal| refusal.message().to_owned())
+}
+
+pub(super) fn parse_spiffe_id(text: &str) -> Result<SpiffeId, String> {
+    SpiffeId::parse(text).map_err(|refusal| refusal.message().to_owned())
+}
+
+pub(super) fn parse_profile(text: &str) -> Result<Profile, String> {
+    Profile::from_id(text).ok_or_else(|| {
+        let known: Vec<&str> = Profile::ALL.iter().map(|profile| profile.id()).collect();
+        format!("the profiles are {}", known.join(", "))
+    })
+}
+
+/// A span in whole seconds, such as `90s`, `15m`, `1h 30m`, or `0`.
+pub(super) fn parse_seconds(text: &str) -> Result<Seconds, String> {
+    if text == "0" {
+        return Ok(Seconds::new(0));
+    }
+    let span = humantime::parse_duration(text).map_err(|_| "write a duration such as 90s, 15m or 24h")?;
+    if span.subsec_nanos() != 0 {
+        return Err("durations are counted in whole seconds".to_owned());
+    }
+    u32::try_from(span.as_secs())
+        .map(Seconds::new)
+        .map_err(|_| "the duration is longer than 136 years".to_owned())
+}
+
+fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map(|moment| Timestamp::from_unix(moment.unix_timestamp()))
+        .map_err(|_| "write a moment as in 2026-11-21T10:00:00Z".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_flag_names_a_domain_only_before_its_first_equals_sign() {
+        let domain = |text| parse_bundle_arg(text).unwrap().trust_domain.map(|domain| domain.to_string());
+        assert_eq!(domain("b.json"), None);
+        assert_eq!(domain("example.org=b.json"), Some("example.org".to_owned()));
+        assert_eq!(domain("./a=b.json"), None);
+        assert!(parse_bundle_arg("example.org=").is_err());
+    }
+
+    #[test]
+    fn durations_are_whole_seconds_and_zero_needs_no_unit() {
+        assert_eq!(parse_seconds("0").unwrap().get(), 0);
+        assert_eq!(parse_seconds("1h 30m").unwrap().get(), 5400);
+        for bad in ["", "5", "-1s", "1500ms", "200years"] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_moment_may_carry_an_offset_and_never_lacks_one() {
+        assert_eq!(parse_moment("1970-01-01T01:00:00+01:00").unwrap().as_unix(), 0);
+        assert!(parse_moment("1970-01-01T01:00:00").is_err());
+        assert!(parse_moment("1970-01-01").is_err());
+    }
+}

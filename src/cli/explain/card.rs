@@ -1,0 +1,213 @@
+//! One card through the pipeline, step by step, and in the end the verdict of the verifier itself.
+//! The steps show its parts; the verdict is never put together from them.
+
+use super::step::Trace;
+use crate::cli::args::AuthorityArgs;
+use crate::cli::exit::Unusable;
+use crate::cli::page::counted;
+use crate::cli::policy::PolicyArgs;
+use crate::cli::received::{receive, shown};
+use crate::cli::verify::Judge;
+use crate::core::canon::canonicalize;
+use crate::core::card::{Card, RawSignature};
+use crate::core::encoding::{Digest, sha256};
+use crate::core::json::Value;
+use crate::core::jws::{Header, parse_header};
+use crate::core::limits::Budget;
+use crate::core::text::Quoted;
+use crate::core::verify::{Rejection, SignedCard};
+use crate::core::x509::{Moments, VerifiedChain, verify_chain};
+
+/// An explanation and its verdict.
+pub(super) struct Explained {
+    pub(super) trace: Trace,
+    pub(super) refused: bool,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Explains the card that `subject` names.
+pub(super) fn explain(
+    subject: &str,
+    authority: &AuthorityArgs,
+    policy: &PolicyArgs,
+) -> Result<Explained, Unusable> {
+    let authority = authority.read()?;
+    let judge = Judge {
+        bundle: authority.bundle()?,
+        policy: policy.policy(authority.trust_domain().clone()),
+        expected: policy.expect_id.as_ref(),
+        history: policy.memory()?.1,
+        now: policy.time.at(),
+    };
+    let mut trace = Trace::new(&shown(subject));
+    let mut refused = true;
+    match receive(subject)? {
+        Err(refusal) => trace.refused("receive the card", &refusal),
+        Ok(received) => {
+            let size = received.bytes.len();
+            let from = Quoted(&received.source).to_string();
+            trace.noted(
+                "receive the card",
+                vec![format!("{size} bytes from {from}"), format!("SHA-256 {}", received.digest)],
+            );
+            explain_authority(&judge, &mut trace);
+            refused = explain_document(&judge, received.bytes, &mut trace);
+        }
+    }
+    Ok(Explained { trace, refused, warnings: authority.warnings })
+}
+
+fn explain_authority(judge: &Judge<'_>, trace: &mut Trace) {
+    let bundle = judge.bundle;
+    let sequence = bundle.sequence().map_or_else(String::new, |number| format!(", sequence {number}"));
+    trace.noted(
+        "read the trust bundle",
+        vec![
+            format!(
+                "{} of {}{sequence}",
+                counted(bundle.anchors().len(), "authority", "authorities"),
+                bundle.trust_domain()
+            ),
+            format!("judged as of {}", judge.now),
+        ],
+    );
+}
+
+/// True if the card is refused.
+fn explain_document(judge: &Judge<'_>, bytes: Vec<u8>, trace: &mut Trace) -> bool {
+    const READ: &str = "read the card as strict JSON";
+    let card = match Card::parse(bytes.clone(), judge.policy.numbers) {
+        Ok(card) => card,
+        Err(refusal) => {
+            trace.refused(READ, &refusal);
+            return true;
+        }
+    };
+    let mut found = Vec::new();
+    let root = card.document().root().as_object();
+    for member in ["name", "version"] {
+        if let Some(text) = root.and_then(|root| root.get(member)).and_then(Value::as_str) {
+            found.push(format!("{member} {}", Quoted(text)));
+        }
+    }
+    let misleading = card.misleading_names();
+    if !misleading.is_empty() {
+        found.push(format!("invisible characters in {}", misleading.join(", ")));
+    }
+    found.push(counted(card.signatures().count(), "signature", "signatures"));
+    trace.accepted(READ, found);
+    for (index, raw) in card.signatures().enumerate() {
+        explain_signature(judge, index, raw, trace);
+    }
+    explain_forms(judge, &card, trace);
+    match judge.verify(bytes) {
+        Ok(signed) => {
+            conclude(&signed, trace);
+            false
+        }
+        Err(rejection) => {
+            conclude_refused(&rejection, trace);
+            true
+        }
+    }
+}
+
+fn explain_signature(judge: &Judge<'_>, index: usize, raw: RawSignature<'_>, trace: &mut Trace) {
+    let policy = &judge.policy;
+    let step = format!("signature {index}: read its header");
+    let header = match parse_header(raw.protected, raw.header, policy.algorithms, policy.require_key_id) {
+        Ok(header) => header,
+        Err(refusal) => return trace.refused(&step, &refusal),
+    };
+    trace.accepted(&step, describe_header(&header));
+    let Some(chain) = &header.chain else { return };
+    let step = format!("signature {index}: verify its certificate chain");
+    let mut budget = Budget::new(policy.budget);
+    let moments = Moments::live(judge.now);
+    let domain = &policy.trust_domain;
+    match verify_chain(chain, domain, judge.bundle, &policy.chain, moments, &mut budget) {
+        Err(refusal) => trace.refused(&step, &refusal),
+        Ok(chain) => trace.accepted(&step, describe_chain(&chain)),
+    }
+}
+
+fn describe_header(header: &Header) -> Vec<String> {
+    let key_id = header.key_id.as_ref().map_or_else(|| "none".to_owned(), |id| Quoted(id).to_string());
+    let mut found = vec![format!("alg {}, kid {key_id}", header.algorithm.name())];
+    match &header.chain {
+        Some(chain) => {
+            found.push(format!("x5c with {}", counted(chain.len(), "certificate", "certificates")));
+        }
+        None => found.push("no x5c".to_owned()),
+    }
+    for (name, time) in [("iat", header.issued_at), ("exp", header.expires_at)] {
+        found.extend(time.map(|time| format!("{name} {time}")));
+    }
+    found
+}
+
+fn describe_chain(chain: &VerifiedChain) -> Vec<String> {
+    vec![
+        chain.spiffe_id().to_string(),
+        format!("{} key, leaf SHA-256 {}", chain.leaf_key().kind(), chain.leaf_sha256()),
+        format!("valid from {} to {}", chain.not_before(), chain.not_after()),
+        format!("ends in the authority {}", chain.anchor_sha256()),
+    ]
+}
+
+/// The bytes that signatures may cover, each form once.
+fn explain_forms(judge: &Judge<'_>, card: &Card, trace: &mut Trace) {
+    let mut seen: Vec<(Digest, &str)> = Vec::new();
+    let found = judge
+        .policy
+        .profiles
+        .iter()
+        .map(|profile| match canonicalize(card.document(), profile) {
+            Err(refusal) => format!("{profile}: no such form, because {}", refusal.message()),
+            Ok(bytes) => {
+                let digest = sha256(&bytes);
+                if let Some((_, first)) = seen.iter().find(|(other, _)| *other == digest) {
+                    return format!("{profile}: the same bytes as {first}");
+                }
+                seen.push((digest, profile.id()));
+                format!("{profile}: {} bytes, SHA-256 {digest}", bytes.len())
+            }
+        })
+        .collect();
+    trace.noted("write the canonical forms", found);
+}
+
+fn conclude(signed: &SignedCard, trace: &mut Trace) {
+    for outcome in signed.signatures() {
+        explain_outcome(outcome, trace);
+    }
+    let mut found = vec![signed.coverage().id().to_owned()];
+    found.extend(signed.uncovered().iter().map(|member| {
+        let weight = if member.decides_security() { "decides about security" } else { "does not decide" };
+        format!("not covered: {} ({weight})", Quoted(member.pointer()))
+    }));
+    if signed.unlisted() > 0 {
+        found.push(format!("and {} more", signed.unlisted()));
+    }
+    trace.accepted("judge what the signature covers", found);
+    trace.accepted("verdict", vec![format!("signed by {} over {}", signed.spiffe_id(), signed.profile())]);
+}
+
+fn conclude_refused(rejection: &Rejection, trace: &mut Trace) {
+    for outcome in &rejection.signatures {
+        explain_outcome(outcome, trace);
+    }
+    let also: Vec<String> = rejection.others.iter().map(ToString::to_string).collect();
+    if !also.is_empty() {
+        trace.noted("other refusals on the way", also);
+    }
+    trace.refused("verdict", &rejection.refusal);
+}
+
+fn explain_outcome(outcome: &crate::core::verify::SignatureOutcome, trace: &mut Trace) {
+    let step = format!("signature {}: check it over the forms", outcome.index);
+    match &outcome.result {
+        Ok(profile) => trace.accepted(&step, vec![format!("verifies over {profile}")]),
+        Err(refusal) => trace.refused(&step, refusal),
+    }
+}

@@ -1,0 +1,101 @@
+//! The steps of an explanation as plain values, written as text or JSON.
+
+use crate::cli::args::Output;
+use crate::cli::exit::Unusable;
+use crate::cli::page::{BAD, GOOD, Page, STRONG, styled};
+use crate::core::refusal::Refusal;
+use crate::core::text::Quoted;
+use serde::Serialize;
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Decision {
+    Accepted,
+    Refused,
+    /// A fact that decides nothing by itself.
+    Noted,
+}
+
+/// One step: what was checked, what was found, what was decided.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Step {
+    checked: String,
+    found: Vec<String>,
+    decided: Decision,
+    reason: Option<&'static str>,
+    fix: Option<&'static str>,
+}
+
+/// All steps of one card.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Trace {
+    card: String,
+    steps: Vec<Step>,
+}
+
+impl Trace {
+    pub(super) fn new(card: &str) -> Self {
+        Self { card: card.to_owned(), steps: Vec::new() }
+    }
+
+    /// A check that passed.
+    pub(super) fn accepted(&mut self, checked: &str, found: Vec<String>) {
+        self.push(checked, found, Decision::Accepted);
+    }
+
+    /// A fact.
+    pub(super) fn noted(&mut self, checked: &str, found: Vec<String>) {
+        self.push(checked, found, Decision::Noted);
+    }
+
+    /// A check that failed.
+    pub(super) fn refused(&mut self, checked: &str, refusal: &Refusal) {
+        self.steps.push(Step {
+            checked: checked.to_owned(),
+            found: vec![refusal.message().to_owned()],
+            decided: Decision::Refused,
+            reason: Some(refusal.reason().code()),
+            fix: Some(refusal.reason().fix()),
+        });
+    }
+
+    fn push(&mut self, checked: &str, found: Vec<String>, decided: Decision) {
+        self.steps.push(Step { checked: checked.to_owned(), found, decided, reason: None, fix: None });
+    }
+
+    /// The explanation for standard output.
+    pub(in crate::cli) fn write(&self, output: Output) -> Result<Vec<u8>, Unusable> {
+        match output {
+            Output::Text => Ok(self.to_text()),
+            Output::Json => {
+                let mut text = serde_json::to_vec_pretty(self).map_err(Unusable::new)?;
+                text.push(b'\n');
+                Ok(text)
+            }
+        }
+    }
+
+    fn to_text(&self) -> Vec<u8> {
+        let mut page = Page::new();
+        page.line(styled(STRONG, Quoted(&self.card)));
+        for (index, step) in self.steps.iter().enumerate() {
+            let number = index.saturating_add(1);
+            let decided = match (step.decided, step.reason) {
+                (Decision::Accepted, _) => styled(GOOD, "accepted"),
+                (Decision::Refused, reason) => {
+                    format!("{} {}", styled(BAD, "refused"), reason.unwrap_or_default())
+                }
+                (Decision::Noted, _) => String::new(),
+            };
+            page.line(format!("{number:>2}. {}  {decided}", step.checked).trim_end());
+            for found in &step.found {
+                page.paragraph(6, found);
+            }
+            if let Some(fix) = step.fix {
+                page.paragraph(6, &format!("fix: {fix}"));
+            }
+        }
+        page.into_bytes()
+    }
+}

@@ -1,0 +1,96 @@
+//! The command line `countersign`: arguments in, one document on standard output and an exit code out.
+//! 0 is verified or done, 1 refused, 2 unusable input with one line on standard error that says what to do.
+
+mod args;
+mod canonicalize;
+mod complete;
+mod exit;
+mod explain;
+mod memory;
+mod page;
+mod policy;
+mod received;
+mod report;
+mod sarif;
+mod sign;
+mod usage;
+mod verify;
+mod verify_svid;
+
+use clap::{Parser, Subcommand};
+use exit::{Done, Unusable};
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// The whole command line; also what completions and manual pages are made from.
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersign",
+    version,
+    about = "Verify A2A AgentCard signatures over SPIFFE trust bundles",
+    long_about = "Verifies who signed an A2A AgentCard over a SPIFFE trust bundle, binds the signer to the workload \
+                  that serves the card, and plans the NetworkPolicies that let only verified agents speak.",
+    after_help = "Exit codes: 0 verified or done, 1 refused, 2 unusable input.",
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Verify(Box<verify::Args>),
+    VerifySvid(verify_svid::Args),
+    Canonicalize(canonicalize::Args),
+    Sign(sign::Args),
+    Explain(Box<explain::Args>),
+    #[command(hide = true)]
+    Completions(complete::CompletionsArgs),
+    #[command(hide = true)]
+    Man(complete::ManArgs),
+}
+
+/// Runs the command line and prints what came out of it.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage::report(&error),
+    };
+    let outcome = match &cli.command {
+        Command::Verify(args) => verify::run(args),
+        Command::VerifySvid(args) => verify_svid::run(args),
+        Command::Canonicalize(args) => canonicalize::run(args),
+        Command::Sign(args) => sign::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Completions(args) => Ok(complete::completions(args)),
+        Command::Man(args) => complete::man(args),
+    };
+    match outcome.and_then(|done| print(&done).map(|()| done.code())) {
+        Ok(code) => code,
+        Err(unusable) => unusable.report(),
+    }
+}
+
+/// Warnings first, then the document in one piece: colours only where a terminal shows them.
+fn print(done: &Done) -> Result<(), Unusable> {
+    let mut stderr = anstream::stderr().lock();
+    for note in &done.notes {
+        // Where standard error cannot be written there is nobody to tell.
+        let _ = writeln!(stderr, "{note}");
+    }
+    let mut stdout = anstream::stdout().lock();
+    let written = if done.raw {
+        std::io::stdout().lock().write_all(&done.output)
+    } else {
+        stdout.write_all(&done.output).and_then(|()| stdout.flush())
+    };
+    match written {
+        Ok(()) => Ok(()),
+        // The reader has seen enough, as in `countersign … | head`; the verdict still decides the exit code.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Unusable::new(format!("cannot write to standard output: {error}"))),
+    }
+}

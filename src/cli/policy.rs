@@ -1,0 +1,99 @@
+//! The flags that say what is accepted, and the policy they come to.
+
+use super::args::{NumbersArg, TimeArgs, parse_profile, parse_seconds, parse_spiffe_id};
+use super::exit::Unusable;
+use super::memory::Memory;
+use crate::core::canon::{Profile, ProfileSet};
+use crate::core::history::History;
+use crate::core::policy::{Coverage, Freshness, Policy};
+use crate::core::spiffe::{SpiffeId, TrustDomain};
+use crate::core::time::Seconds;
+use std::path::PathBuf;
+
+/// What to do about security members that no signature covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum CoverageArg {
+    /// Refuse the card.
+    Strict,
+    /// Accept the signed part and list the rest.
+    Report,
+}
+
+/// When a card is fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FreshnessArg {
+    /// Its leaf certificate is valid now.
+    Live,
+    /// Its leaf is valid now, or the memory knows exactly this card from when it was.
+    Witnessed,
+}
+
+/// What is accepted.
+#[derive(Debug, clap::Args)]
+pub(super) struct PolicyArgs {
+    /// SPIFFE ID of the workload that must have signed.
+    #[arg(long, value_name = "SPIFFE_ID", value_parser = parse_spiffe_id)]
+    pub(super) expect_id: Option<SpiffeId>,
+    #[command(flatten)]
+    pub(super) time: TimeArgs,
+    /// What to do about members that decide about security and are not signed.
+    #[arg(long, value_enum, default_value_t = CoverageArg::Strict)]
+    coverage: CoverageArg,
+    /// Canonical forms to try instead of the first four; may be repeated or separated by commas.
+    #[arg(long = "profile", value_name = "NAME", value_delimiter = ',', value_parser = parse_profile)]
+    profiles: Vec<Profile>,
+    /// Try all canonical forms, those of old SDKs too.
+    #[arg(long, conflicts_with = "profiles")]
+    all_profiles: bool,
+    /// How numbers are read.
+    #[arg(long, value_enum, default_value_t = NumbersArg::Strict)]
+    numbers: NumbersArg,
+    /// When a card is fresh.
+    #[arg(long, value_enum, default_value_t = FreshnessArg::Live)]
+    freshness: FreshnessArg,
+    /// With `witnessed`: the longest time since the card was first verified.
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_seconds)]
+    max_age: Seconds,
+    /// File that remembers the accepted card of each workload, for --freshness witnessed and against replays.
+    /// `verify` makes it when it does not exist, and writes it only when a card was verified and something
+    /// changed; `explain` only reads it.
+    #[arg(long, value_name = "FILE", requires = "expect_id")]
+    memory: Option<PathBuf>,
+}
+
+impl PolicyArgs {
+    /// The policy for a trust domain.
+    pub(super) fn policy(&self, trust_domain: TrustDomain) -> Policy {
+        let mut policy = Policy::new(trust_domain);
+        policy.profiles = self.profile_set();
+        policy.numbers = self.numbers.into();
+        policy.coverage = match self.coverage {
+            CoverageArg::Strict => Coverage::Strict,
+            CoverageArg::Report => Coverage::Report,
+        };
+        policy.freshness = match self.freshness {
+            FreshnessArg::Live => Freshness::Live,
+            FreshnessArg::Witnessed => Freshness::Witnessed { max_age: self.max_age },
+        };
+        policy.chain = self.time.chain_policy();
+        policy
+    }
+
+    /// The memory, and what it holds about the expected workload.
+    pub(super) fn memory(&self) -> Result<(Option<Memory>, Option<History>), Unusable> {
+        let (Some(path), Some(id)) = (&self.memory, &self.expect_id) else { return Ok((None, None)) };
+        let memory = Memory::read(path)?;
+        let history = memory.history(id)?;
+        Ok((Some(memory), history))
+    }
+
+    fn profile_set(&self) -> ProfileSet {
+        if self.all_profiles {
+            ProfileSet::ALL
+        } else if self.profiles.is_empty() {
+            ProfileSet::DEFAULT
+        } else {
+            self.profiles.iter().fold(ProfileSet::NONE, |set, profile| set.with(*profile))
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The result of a verification as scripts and people read it.
+//! The JSON members are a contract: always all of them, in this order, null or empty where there is nothing.
+
+use super::exit::Unusable;
+use super::page::{BAD, GOOD, Page, STRONG, styled};
+use crate::core::jws::Algorithm;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::text::Quoted;
+use crate::core::verify::SignatureOutcome;
+use serde::Serialize;
+
+/// Whether something was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Outcome {
+    Verified,
+    Refused,
+}
+
+impl Outcome {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Refused => "refused",
+        }
+    }
+
+    fn shown(self) -> String {
+        styled(if self == Self::Verified { GOOD } else { BAD }, self.word())
+    }
+}
+
+/// How much of the received card the signature covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum CoverageWord {
+    Full,
+    Partial,
+}
+
+/// One result.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    pub(super) verdict: Outcome,
+    pub(super) reason: Option<&'static str>,
+    pub(super) message: Option<String>,
+    pub(super) fix: Option<&'static str>,
+    pub(super) spiffe_id: Option<String>,
+    pub(super) profile: Option<&'static str>,
+    pub(super) algorithm: Option<&'static str>,
+    pub(super) key_id: Option<String>,
+    pub(super) digest: Option<String>,
+    pub(super) not_after: Option<String>,
+    pub(super) coverage: Option<CoverageWord>,
+    pub(super) uncovered: Vec<String>,
+    /// How many more are not listed; for people only.
+    #[serde(skip)]
+    pub(super) unlisted: usize,
+    pub(super) signatures: Vec<SignatureReport>,
+}
+
+/// What became of one entry of `signatures`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SignatureReport {
+    pub(super) index: usize,
+    pub(super) key_id: Option<String>,
+    pub(super) algorithm: Option<&'static str>,
+    pub(super) outcome: Outcome,
+    pub(super) reason: Option<&'static str>,
+    pub(super) message: Option<String>,
+    pub(super) spiffe_id: Option<String>,
+    pub(super) profile: Option<&'static str>,
+}
+
+impl Report {
+    /// A verified result of which nothing else is known yet.
+    pub(super) const fn verified() -> Self {
+        Self {
+            verdict: Outcome::Verified,
+            reason: None,
+            message: None,
+            fix: None,
+            spiffe_id: None,
+            profile: None,
+            algorithm: None,
+            key_id: None,
+            digest: None,
+            not_after: None,
+            coverage: None,
+            uncovered: Vec::new(),
+            unlisted: 0,
+            signatures: Vec::new(),
+        }
+    }
+
+    /// A refused result.
+    pub(super) fn refused(refusal: &Refusal) -> Self {
+        Self {
+            verdict: Outcome::Refused,
+            reason: Some(refusal.reason().code()),
+            message: Some(refusal.message().to_owned()),
+            fix: Some(refusal.reason().fix()),
+            ..Self::verified()
+        }
+    }
+
+    /// True if something was refused.
+    pub(super) fn is_refused(&self) -> bool {
+        self.verdict == Outcome::Refused
+    }
+
+    /// One JSON object on lines of its own.
+    pub(super) fn to_json(&self) -> Result<Vec<u8>, Unusable> {
+        let mut json = serde_json::to_vec_pretty(self).map_err(Unusable::new)?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// For people; `source` names what was verified.
+    pub(super) fn to_text(&self, source: &str) -> Vec<u8> {
+        let mut page = Page::new();
+        page.line(format_args!("{}  {}", self.verdict.shown(), Quoted(source)));
+        let fields = [
+            ("reason", self.reason.map(|code| format!("{code}: {}", title(code)))),
+            ("found", self.message.clone()),
+            ("fix", self.fix.map(str::to_owned)),
+            ("rules", self.reason.and_then(rules)),
+            ("signer", self.spiffe_id.clone()),
+            ("profile", self.profile.map(str::to_owned)),
+            ("algorithm", self.algorithm.map(str::to_owned)),
+            ("key ID", self.key_id.as_ref().map(|id| Quoted(id).to_string())),
+            ("digest", self.digest.clone()),
+            ("not after", self.not_after.clone()),
+            ("coverage", self.coverage_text()),
+        ];
+        for (label, value) in fields {
+            if let Some(value) = value {
+                page.field(label, &value);
+            }
+        }
+        if !self.signatures.is_empty() {
+            page.line(styled(STRONG, "  signatures"));
+        }
+        for signature in &self.signatures {
+            page.paragraph(4, &signature.text());
+        }
+        page.into_bytes()
+    }
+
+    fn coverage_text(&self) -> Option<String> {
+        self.coverage.map(|coverage| match coverage {
+            CoverageWord::Full => "full".to_owned(),
+            CoverageWord::Partial if self.uncovered.is_empty() => {
+                "partial: members that were left out before signing are not authenticated".to_owned()
+            }
+            CoverageWord::Partial => {
+                let mut pointers: Vec<String> =
+                    self.uncovered.iter().map(|at| Quoted(at).to_string()).collect();
+                if self.unlisted > 0 {
+                    pointers.push(format!("and {} more", self.unlisted));
+                }
+                format!("partial: not covered are {}", pointers.join(", "))
+            }
+        })
+    }
+}
+
+impl From<&SignatureOutcome> for SignatureReport {
+    fn from(found: &SignatureOutcome) -> Self {
+        let refusal = found.result.as_ref().err();
+        Self {
+            index: found.index,
+            key_id: found.key_id.clone(),
+            algorithm: found.algorithm.map(Algorithm::name),
+            outcome: if refusal.is_some() { Outcome::Refused } else { Outcome::Verified },
+            reason: refusal.map(|refusal| refusal.reason().code()),
+            message: refusal.map(|refusal| refusal.message().to_owned()),
+            spiffe_id: found.spiffe_id.as_ref().map(ToString::to_string),
+            profile: found.result.as_ref().ok().map(|profile| profile.id()),
+        }
+    }
+}
+
+impl SignatureReport {
+    fn text(&self) -> String {
+        let mut words = vec![format!("[{}] {}", self.index, self.outcome.word())];
+        words.extend(self.algorithm.map(str::to_owned));
+        words.extend(self.spiffe_id.clone());
+        words.extend(self.profile.map(|profile| format!("({profile})")));
+        if let (Some(reason), Some(message)) = (self.reason, &self.message) {
+            words.push(format!("{reason}: {message}"));
+        }
+        words.join(" ")
+    }
+}
+
+fn title(code: &str) -> &'static str {
+    Reason::from_code(code).map_or("", Reason::title)
+}
+
+fn rules(code: &str) -> Option<String> {
+    let rules: Vec<String> = Reason::from_code(code)?.rules().iter().map(u8::to_string).collect();
+    Some(format!("{} of docs/rules.md; see also `countersign explain {code}`", rules.join(", ")))
+}

@@ -1,0 +1,64 @@
+//! What clap has to say, in the form of the other errors: one line that says what to do, exit code 2.
+
+use super::exit::Unusable;
+use clap::error::ErrorKind;
+use std::process::ExitCode;
+
+/// Prints help and version as they are, and anything else as one line.
+pub(super) fn report(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nobody reads it if it cannot be written.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(2)
+        }
+        _ => Unusable::new(one_line(&error.render().to_string())).report(),
+    }
+}
+
+/// The message and its tips; the usage block and the pointer to the help become one hint at the end.
+fn one_line(rendered: &str) -> String {
+    let message: Vec<&str> = rendered.split("\n\n").take_while(|part| !part.starts_with("Usage:")).collect();
+    let words: Vec<&str> = message.iter().flat_map(|part| part.split_whitespace()).collect();
+    let text = words.join(" ");
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let text = text.split(" For more information,").next().unwrap_or(text);
+    let usage = rendered.split("Usage: ").nth(1).unwrap_or("countersign");
+    let command: Vec<&str> = usage
+        .split_whitespace()
+        .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-'))
+        .collect();
+    let command = if command.is_empty() { "countersign".to_owned() } else { command.join(" ") };
+    format!("{text}; see `{command} --help`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    fn said(arguments: &[&str]) -> String {
+        let arguments = ["countersign"].iter().chain(arguments);
+        one_line(&crate::cli::Cli::try_parse_from(arguments).unwrap_err().render().to_string())
+    }
+
+    #[test]
+    fn an_unknown_flag_is_one_line_that_names_it_and_the_help() {
+        let line = said(&["canonicalize", "card.json", "--bogus"]);
+        assert!(!line.contains('\n'));
+        assert!(
+            line.contains("'--bogus'") && line.ends_with("see `countersign canonicalize --help`"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn missing_arguments_are_listed() {
+        let line = said(&["canonicalize", "card.json"]);
+        assert!(line.contains("--profile"), "{line}");
+    }
+}

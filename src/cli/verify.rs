@@ -1,0 +1,155 @@
+//! `countersign verify`: a card and a bundle in, a reasoned verdict out.
+
+use super::args::AuthorityArgs;
+use super::exit::{Done, Unusable};
+use super::policy::PolicyArgs;
+use super::received::{Received, receive, shown};
+use super::report::{CoverageWord, Report};
+use super::sarif;
+use crate::core::bundle::Bundle;
+use crate::core::card::Card;
+use crate::core::history::History;
+use crate::core::policy::Policy;
+use crate::core::refusal::Refusal;
+use crate::core::spiffe::SpiffeId;
+use crate::core::time::Timestamp;
+use crate::core::verify::{Against, CoverageLevel, Rejection, SignedCard, verify_card};
+use crate::core::x509::ChainMemo;
+
+/// How a verdict is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum VerifyOutput {
+    /// For people.
+    Text,
+    /// For scripts: stable names and codes.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+}
+
+/// Verify who signed a card.
+///
+/// A refusal names its reason, what was found and what to do; `countersign explain` tells more. No cluster is
+/// needed. Without --expect-id any workload of the trust domain may have signed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The card: a file, `-` for standard input, or an http(s) URL. A URL without a path means the agent's
+    /// well-known address.
+    #[arg(value_name = "CARD|URL")]
+    card: String,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+    #[command(flatten)]
+    policy: PolicyArgs,
+    /// How the verdict is written.
+    #[arg(short, long, value_enum, default_value_t = VerifyOutput::Text)]
+    output: VerifyOutput,
+}
+
+pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
+    let authority = args.authority.read()?;
+    let bundle = authority.bundle()?;
+    let expected = args.policy.expect_id.as_ref();
+    let (memory, history) = args.policy.memory()?;
+    let judge = Judge {
+        bundle,
+        policy: args.policy.policy(authority.trust_domain().clone()),
+        expected,
+        history,
+        now: args.policy.time.at(),
+    };
+    let (report, remembered) = match receive(&args.card)? {
+        Err(refusal) => (Report::refused(&refusal), None),
+        Ok(received) => {
+            let digest = received.digest.to_string();
+            let (report, remembered) = judge.judge(received);
+            (Report { digest: Some(digest), ..report }, remembered)
+        }
+    };
+    if let (Some(memory), Some(id), Some(history)) = (memory, expected, remembered) {
+        memory.remember(id, history)?;
+    }
+    let output = match args.output {
+        VerifyOutput::Text => report.to_text(&shown(&args.card)),
+        VerifyOutput::Json => report.to_json()?,
+        VerifyOutput::Sarif => sarif::write(&report, &args.card)?,
+    };
+    Ok(Done::text(output).with_refused(report.is_refused()).with_notes(authority.warnings))
+}
+
+/// Everything that a card is judged against.
+pub(super) struct Judge<'a> {
+    pub(super) bundle: &'a Bundle,
+    pub(super) policy: Policy,
+    pub(super) expected: Option<&'a SpiffeId>,
+    pub(super) history: Option<History>,
+    pub(super) now: Timestamp,
+}
+
+impl Judge<'_> {
+    /// The report, and what to remember if the card was verified.
+    fn judge(&self, received: Received) -> (Report, Option<History>) {
+        match self.verify(received.bytes) {
+            Ok(signed) => {
+                let history = History::after(self.history.as_ref(), &signed, self.now);
+                (Report::of_signed(&signed), Some(history))
+            }
+            Err(rejection) => (Report::of_rejection(&rejection), None),
+        }
+    }
+
+    /// Verifies the card and its place in the workload's history.
+    pub(super) fn verify(&self, bytes: Vec<u8>) -> Result<SignedCard, Box<Rejection>> {
+        let card = Card::parse(bytes, self.policy.numbers)?;
+        let signed = verify_card(&card, self.against(), &mut ChainMemo::new())?;
+        match self.history.as_ref().map_or(Ok(()), |history| history.refuse_replay(&signed)) {
+            Ok(()) => Ok(signed),
+            Err(refusal) => Err(Box::new(with_signatures(refusal, &signed))),
+        }
+    }
+
+    pub(super) fn against(&self) -> Against<'_> {
+        Against {
+            bundle: self.bundle,
+            policy: &self.policy,
+            expected: self.expected,
+            history: self.history.as_ref(),
+            now: self.now,
+        }
+    }
+}
+
+/// A refusal of a card whose signatures are good.
+pub(super) fn with_signatures(refusal: Refusal, signed: &SignedCard) -> Rejection {
+    Rejection { refusal, others: Vec::new(), signatures: signed.signatures().to_vec() }
+}
+
+impl Report {
+    /// The report of a verified card.
+    pub(super) fn of_signed(signed: &SignedCard) -> Self {
+        Self {
+            spiffe_id: Some(signed.spiffe_id().to_string()),
+            profile: Some(signed.profile().id()),
+            algorithm: Some(signed.algorithm().name()),
+            key_id: signed.key_id().map(str::to_owned),
+            digest: Some(signed.digest().to_string()),
+            not_after: Some(signed.not_after().to_string()),
+            coverage: Some(match signed.coverage() {
+                CoverageLevel::Full => CoverageWord::Full,
+                CoverageLevel::Partial => CoverageWord::Partial,
+            }),
+            uncovered: signed.uncovered().iter().map(|member| member.pointer().to_owned()).collect(),
+            unlisted: signed.unlisted(),
+            signatures: signed.signatures().iter().map(Into::into).collect(),
+            ..Self::verified()
+        }
+    }
+
+    /// The report of a refused card.
+    pub(super) fn of_rejection(rejection: &Rejection) -> Self {
+        Self {
+            signatures: rejection.signatures.iter().map(Into::into).collect(),
+            ..Self::refused(&rejection.refusal)
+        }
+    }
+}

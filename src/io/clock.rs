@@ -1,0 +1,14 @@
+//! The only place that asks the system what time it is.
+//! Everything below takes the answer as an argument, so that every time rule can be tested at its edge.
+
+use crate::core::time::Timestamp;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The system's time in whole seconds.
+///
+/// A clock before 1970 reads as 1970: every certificate is then not valid yet, and nothing is accepted.
+#[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}

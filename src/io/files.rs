@@ -1,0 +1,221 @@
+//! Reading files up to a cap, and writing them whole or not at all.
+//! An error says what to do in one line, because it is all that a person in front of a failed job sees.
+
+use crate::core::text::Quoted;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Why a file could not be read or written, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// Opening or reading failed.
+    #[error("cannot read {}: {}; check the path and its permissions", shown(.path), plain(.source))]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path names a directory.
+    #[error("cannot read {}: it is a directory; name a file in it", shown(.path))]
+    Directory {
+        /// Which directory.
+        path: PathBuf,
+    },
+    /// There is nothing in it.
+    #[error("{} is empty; nothing can be read from it", shown(.path))]
+    Empty {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// There is more in it than the cap allows; nothing is cut off.
+    #[error("{} is larger than {limit} bytes, the limit for this kind of file; make it smaller", shown(.path))]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// The cap, in bytes.
+        limit: usize,
+    },
+    /// The bytes are not text.
+    #[error("{} is not UTF-8 text; check that it is the right file", shown(.path))]
+    NotText {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Writing failed; the file is as it was before.
+    #[error("cannot write {}: {}; the file was left as it was", shown(.path), plain(.source))]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The path that means standard input.
+pub fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Reads a file, or standard input for `-`; refuses an empty one and more than `limit` bytes.
+pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::IsADirectory => FileError::Directory { path: path.to_owned() },
+        _ => FileError::Read { path: path.to_owned(), source },
+    };
+    let bytes = if is_stdin(path) {
+        read_up_to(io::stdin().lock(), limit)
+    } else {
+        File::open(path).and_then(|file| read_up_to(file, limit))
+    }
+    .map_err(failed)?;
+    match bytes {
+        None => Err(FileError::TooLarge { path: path.to_owned(), limit }),
+        Some(bytes) if bytes.is_empty() => Err(FileError::Empty { path: path.to_owned() }),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+/// As [`read_file`], for text.
+pub fn read_text(path: &Path, limit: usize) -> Result<String, FileError> {
+    String::from_utf8(read_file(path, limit)?).map_err(|_| FileError::NotText { path: path.to_owned() })
+}
+
+/// `None` if there is more than the limit: what lies behind it is never cut off silently (rule 1).
+fn read_up_to(source: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> {
+    let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    source.take(one_more).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= limit).then_some(bytes))
+}
+
+/// Writes a file whole: readers see the old content or the new one, never a part, and a failure leaves the
+/// old content. Symbolic links are followed; anything but a regular file is refused.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    replace(path, bytes).map_err(|source| FileError::Write { path: path.to_owned(), source })
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (target, permissions) = match fs::metadata(path) {
+        Ok(found) if found.is_file() => (fs::canonicalize(path)?, Some(found.permissions())),
+        Ok(_) => return Err(io::Error::other("it is not a regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), None),
+        Err(error) => return Err(error),
+    };
+    let Some(name) = target.file_name() else {
+        return Err(io::Error::other("it does not name a file"));
+    };
+    let temporary = target.with_file_name(temporary_name(name));
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+    let written = (|| {
+        file.write_all(bytes)?;
+        if let Some(permissions) = permissions {
+            file.set_permissions(permissions)?;
+        }
+        file.sync_all()?;
+        fs::rename(&temporary, &target)
+    })();
+    if written.is_err() {
+        // The error that matters is the one above; a left-over of our own name is all that can remain.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Hidden, next to the target so that the rename stays on one file system, and our own by the process ID.
+fn temporary_name(name: &OsStr) -> OsString {
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    temporary
+}
+
+/// The path for people; it may hold anything, so it is quoted and escaped.
+fn shown(path: &Path) -> String {
+    if is_stdin(path) { "standard input".to_owned() } else { Quoted(&path.to_string_lossy()).to_string() }
+}
+
+/// The system's words without the number that follows them.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let end = text.find(" (os error").unwrap_or(text.len());
+    text.get(..end).unwrap_or_default().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("countersign-files-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    fn names(path: &Path) -> Vec<OsString> {
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+
+    #[test]
+    fn rule_01_exactly_the_limit_is_read_and_one_byte_more_is_refused() {
+        let path = directory("limit").join("card.json");
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(read_file(&path, 5).unwrap(), b"12345");
+        assert!(matches!(read_file(&path, 4), Err(FileError::TooLarge { limit: 4, .. })));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_what_to_do_in_one_line() {
+        let here = directory("bad");
+        fs::write(here.join("empty"), "").unwrap();
+        fs::write(here.join("bytes"), [0xff]).unwrap();
+        for (path, says) in [
+            (here.clone(), "is a directory; name a file"),
+            (here.join("empty"), "is empty"),
+            (here.join("absent\n"), "no such file or directory; check the path"),
+        ] {
+            let message = read_file(&path, 9).unwrap_err().to_string();
+            assert!(message.contains(says), "{message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+        assert!(matches!(read_text(&here.join("bytes"), 9), Err(FileError::NotText { .. })));
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_else_is_left_in_its_directory() {
+        let here = directory("write");
+        let path = here.join("out.json");
+        write_file(&path, b"first").unwrap();
+        write_file(&path, b"second").unwrap();
+        assert_eq!(read_file(&path, 99).unwrap(), b"second");
+        assert_eq!(names(&here), ["out.json"]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_directory_as_it_was() {
+        let here = directory("failed-write");
+        fs::create_dir_all(here.join("taken")).unwrap();
+        assert!(write_file(&here.join("taken"), b"x").is_err());
+        assert!(write_file(&here.join("absent").join("out.json"), b"x").is_err());
+        assert_eq!(names(&here), ["taken"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn writing_keeps_the_permissions_and_the_links_of_what_it_replaces() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let here = directory("modes");
+        let path = here.join("real");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let _ = fs::remove_file(here.join("link"));
+        symlink(&path, here.join("link")).unwrap();
+        write_file(&here.join("link"), b"new").unwrap();
+        assert_eq!(read_file(&path, 99).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(fs::symlink_metadata(here.join("link")).unwrap().is_symlink());
+    }
+}

@@ -1,0 +1,8 @@
+//! The edges of the command line: clock, files, network, keys. Everything that can fail for reasons outside
+//! the input is here, so that the core and the planner stay pure.
+
+pub mod clock;
+pub mod fetch;
+pub mod files;
+pub mod keys;
+pub mod workload_api;
