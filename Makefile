@@ -97,6 +97,8 @@ docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions and man
 
 .PHONY: golden
 golden: ## Writes the expected output files of the tests again; review the difference before committing
+	-cargo test --locked --no-default-features --features plan --test network_policy_properties golden
+	cp target/golden/*.yaml tests/golden/
 	COUNTERSIGN_UPDATE=1 cargo test --locked --all-features golden
 
 .PHONY: clean-cache
