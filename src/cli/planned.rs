@@ -30,7 +30,7 @@ impl Planned {
     }
 
     /// Name and reason of one policy.
-    pub(super) fn summary(&self, policy: &NetworkPolicy) -> String {
+    pub(super) fn summary(policy: &NetworkPolicy) -> String {
         let name = policy.metadata.name.as_deref().unwrap_or_default();
         format!("{name:<38}{}", reason(policy))
     }
@@ -71,9 +71,12 @@ pub(super) fn reason(policy: &NetworkPolicy) -> &str {
     annotations.and_then(|all| all.get(REASON_ANNOTATION)).map_or("", String::as_str)
 }
 
+/// The API server's address in most clusters made by kubeadm: that of the Service, not of its endpoints.
+pub(super) const EXAMPLE_API_SERVER: (&str, u16) = ("10.96.0.1", 443);
+
 /// A cluster as installers usually set it up, for where no real one is at hand.
 pub(super) fn example_cluster() -> Result<ClusterFacts, FactError> {
-    cluster("countersign-system", &[("10.96.0.1".to_owned(), 443)])
+    cluster("countersign-system", &[(EXAMPLE_API_SERVER.0.to_owned(), EXAMPLE_API_SERVER.1)])
 }
 
 /// A cluster whose operator runs in `operator_namespace` and whose API server answers at `api_server`.

@@ -58,7 +58,7 @@ fn policies(outcomes: &[Outcome]) -> Result<Vec<u8>, Unusable> {
     for outcome in outcomes {
         let planned = plan(outcome, &cluster).map_err(Unusable::new)?;
         for policy in &planned.policies {
-            page.line(format_args!("  {}", planned.summary(policy)));
+            page.line(format_args!("  {}", Planned::summary(policy)));
         }
         if SHOWN.contains(&outcome.agent.name) {
             whole.extend(planned.last_yaml()?);

@@ -37,7 +37,7 @@ pub(super) fn explain(
         policy: policy.policy(authority.trust_domain().clone()),
         expected: policy.expect_id.as_ref(),
         history: policy.memory()?.1,
-        now: policy.time.at(),
+        now: policy.at(),
     };
     let mut trace = Trace::new(&shown(subject));
     let mut refused = true;
