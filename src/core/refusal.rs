@@ -205,7 +205,7 @@ reasons! {
         "Use one to four objects with `protected`, `signature` and, if needed, `header`.";
 
     // Signing.
-    CardNotSignable [] "The card cannot be put into the form on which all readers agree";
+    CardNotSignable [48] "The card cannot be put into the form on which all readers agree";
         "A signature that some readers verify over less than the signer meant.";
         "Use 1.0 members with content only: no 0.3 members, no unknown ones, no empty ones.";
     SigningKeyUnusable [14] "The private key cannot sign for this chain";

@@ -1,7 +1,7 @@
 //! Our own binary, called as a user calls it.
 
 use super::keys::{SPIFFE_ID, TRUST_DOMAIN};
-use super::{Work, card_file};
+use super::{ALIAS_CARD, Work, card_file};
 use crate::support::{Disagreements, read_json};
 use serde_json::Value;
 use std::path::Path;
@@ -47,8 +47,11 @@ impl<'w> Countersign<'w> {
         }
     }
 
-    pub(crate) fn accepts_by_default(&self, document: &Path) -> bool {
-        self.verdict(document, &[]).get("verdict").and_then(Value::as_str) == Some("verified")
+    /// `verified` or the reason code, under the defaults.
+    pub(crate) fn verdict_by_default(&self, document: &Path) -> String {
+        let verdict = self.verdict(document, &[]);
+        let text = |name: &str| verdict.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
+        if text("verdict") == "verified" { text("verdict") } else { text("reason") }
     }
 
     pub(crate) fn accepts_with_everything(&self, document: &Path) -> bool {
@@ -83,7 +86,11 @@ impl<'w> Countersign<'w> {
                 .args(flags));
             let error = String::from_utf8_lossy(&output.stderr).into_owned();
             let refused = !card.starts_with(['0', '1', '2']) || NOT_SIGNED.contains(&card);
-            let expected = if refused { "CardNotSignable" } else { "" };
+            let expected = match card {
+                ALIAS_CARD => "CardMemberAlias",
+                _ if refused => "CardNotSignable",
+                _ => "",
+            };
             let what = format!("{signer}: signs {card} {error}");
             found.check(&what, &refused, &!output.status.success());
             found.check(&what, &true, &error.contains(expected));

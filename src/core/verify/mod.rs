@@ -53,11 +53,11 @@ pub fn verify_card(
     if bundle.trust_domain() != &policy.trust_domain {
         let found =
             format!("the bundle is for {}, the policy for {}", bundle.trust_domain(), policy.trust_domain);
-        return Err(Rejection::of(Refusal::new(Reason::TrustDomainUnknown, found)));
+        return Err(Refusal::new(Reason::TrustDomainUnknown, found).into());
     }
     if policy.deny.cards.contains(&card.digest()) {
         let found = format!("the card {} is on the deny-list", card.digest());
-        return Err(Rejection::of(Refusal::new(Reason::Denied, found)));
+        return Err(Refusal::new(Reason::Denied, found).into());
     }
     let mut budget = Budget::new(policy.budget);
     let mut candidates: Vec<Candidate<'_>> = card
@@ -66,7 +66,7 @@ pub fn verify_card(
         .map(|(index, raw)| Candidate::open(index, raw, card, against, memo, &mut budget))
         .collect();
     if candidates.is_empty() {
-        return Err(Rejection::of(Refusal::new(Reason::CardUnsigned, "the card has no `signatures`")));
+        return Err(Refusal::new(Reason::CardUnsigned, "the card has no `signatures`").into());
     }
     let mut forms = Forms::new(card.document().text().len());
     for profile in policy.profiles.iter() {
@@ -75,7 +75,7 @@ pub fn verify_card(
         }
         forms.check(card, profile, &mut candidates, &mut budget);
     }
-    signed::conclude(card, against, candidates, forms)
+    signed::conclude(card, against, &candidates, forms)
 }
 
 /// The canonical forms tried so far, and the buffers they are written into.
@@ -111,10 +111,10 @@ impl Forms {
         budget: &mut Budget,
     ) {
         // The digest of the first form is only needed once there is a second one to compare with.
-        if let Some((last, _)) = self.current {
-            if self.tried.last().is_none_or(|(tried, _)| *tried != last) {
-                self.tried.push((last, sha256(&self.canonical)));
-            }
+        if let Some((last, _)) = self.current
+            && self.tried.last().is_none_or(|(tried, _)| *tried != last)
+        {
+            self.tried.push((last, sha256(&self.canonical)));
         }
         match self.write(card, profile) {
             Ok(()) => {}

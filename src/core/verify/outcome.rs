@@ -33,10 +33,6 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    pub(super) fn of(refusal: Refusal) -> Box<Self> {
-        Box::new(Self { refusal, others: Vec::new(), signatures: Vec::new() })
-    }
-
     /// Picks the most specific refusal of a list; the earlier one of equals.
     pub(super) fn most_specific(
         mut refusals: Vec<Refusal>,
@@ -59,6 +55,6 @@ impl std::error::Error for Rejection {}
 
 impl From<Refusal> for Box<Rejection> {
     fn from(refusal: Refusal) -> Self {
-        Rejection::of(refusal)
+        Self::new(Rejection { refusal, others: Vec::new(), signatures: Vec::new() })
     }
 }

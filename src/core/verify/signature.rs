@@ -256,11 +256,10 @@ fn refuse_times(
         if issued_at > now.plus(skew) {
             return refuse(format!("`iat` is {issued_at}, now is {now}"));
         }
-        if let Some(chain) = chain {
-            if issued_at.plus(skew) < chain.not_before() || issued_at > chain.not_after().plus(skew) {
-                let (from, to) = (chain.not_before(), chain.not_after());
-                return refuse(format!("`iat` is {issued_at}, outside the leaf's life from {from} to {to}"));
-            }
+        if let Some((from, to)) = chain.map(|chain| (chain.not_before(), chain.not_after()))
+            && (issued_at.plus(skew) < from || issued_at > to.plus(skew))
+        {
+            return refuse(format!("`iat` is {issued_at}, outside the leaf's life from {from} to {to}"));
         }
     }
     if let Some(expires_at) = header.expires_at {

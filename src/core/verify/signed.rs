@@ -139,7 +139,7 @@ impl SignedCard {
 pub(super) fn conclude(
     card: &Card,
     against: Against<'_>,
-    candidates: Vec<Candidate<'_>>,
+    candidates: &[Candidate<'_>],
     mut forms: Forms,
 ) -> Result<SignedCard, Box<Rejection>> {
     let outcomes: Vec<_> = candidates
@@ -157,7 +157,7 @@ pub(super) fn conclude(
         .collect();
     // Strongest coverage first; the sort is stable, so equals stay in the order of the card.
     good.sort_by_key(|(profile, ..)| *profile);
-    if let (false, Err(refusal)) = (good.is_empty(), satisfy(&against.policy.signers, &candidates)) {
+    if let (false, Err(refusal)) = (good.is_empty(), satisfy(&against.policy.signers, candidates)) {
         // The workload has signed; what is missing is what others were asked for.
         return Err(Box::new(Rejection { refusal, others: refusals, signatures: outcomes }));
     }
@@ -171,7 +171,7 @@ pub(super) fn conclude(
         }
     }
     Err(Rejection::most_specific(refusals, outcomes)
-        .unwrap_or_else(|| Rejection::of(Refusal::new(Reason::CardUnsigned, "the card has no signature"))))
+        .unwrap_or_else(|| Refusal::new(Reason::CardUnsigned, "the card has no signature").into()))
 }
 
 fn prove(
@@ -231,7 +231,6 @@ fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>]) -> Result<(), Refusa
     let verified = || candidates.iter().filter_map(Candidate::verified);
     let signers: BTreeSet<&SpiffeId> = verified().map(|(_, key, _)| key.spiffe_id()).collect();
     match rule {
-        SignerRule::AnyOf => Ok(()),
         SignerRule::AllOf => match candidates.len().saturating_sub(verified().count()) {
             0 => Ok(()),
             bad => refuse(format!(
@@ -242,7 +241,7 @@ fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>]) -> Result<(), Refusa
         SignerRule::Threshold(wanted) if signers.len() < *wanted => {
             refuse(format!("{} identities signed; the policy asks for {wanted}", signers.len()))
         }
-        SignerRule::Threshold(_) => Ok(()),
+        SignerRule::AnyOf | SignerRule::Threshold(_) => Ok(()),
         SignerRule::Named(wanted) => match wanted.iter().find(|id| !signers.contains(id)) {
             Some(missing) => refuse(format!("{missing} has not signed")),
             None => Ok(()),
