@@ -97,9 +97,9 @@ docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions and man
 
 .PHONY: golden
 golden: ## Writes the expected output files of the tests again; review the difference before committing
-	-cargo test --locked --no-default-features --features plan --test network_policy_properties golden
-	cp target/golden/*.yaml tests/golden/
-	COUNTERSIGN_UPDATE=1 cargo test --locked --all-features golden
+	rm -rf target/golden
+	cargo test --locked --all-features golden || true
+	cp target/golden/* tests/golden/
 
 .PHONY: clean-cache
 clean-cache: ## Removes the tools, SDKs and corpora kept outside the source tree

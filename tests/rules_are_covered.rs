@@ -23,15 +23,22 @@ type Names = BTreeSet<String>;
 struct Tested {
     /// Names of test functions that are named after a rule, by rule.
     by_rule: BTreeMap<u8, Names>,
+    /// Names of all test functions.
+    functions: Names,
     /// Every identifier and every word of a string literal in test code.
     words: Names,
 }
 
-/// The rule in a function name such as `rule_05_duplicate_members_are_refused`.
-fn rule_of(name: &str) -> Option<u8> {
-    let (_, after) = name.split_once("rule_")?;
-    let (digits, _) = after.split_once('_')?;
-    (digits.len() == 2).then(|| digits.parse().ok()).flatten()
+/// The rules in a function name such as `rule_05_a_member_occurs_once` or `rule_35_and_41_names_are_exact`.
+fn rules_of(name: &str) -> Vec<u8> {
+    let mut rules = Vec::new();
+    let mut rest = name.strip_prefix("rule_");
+    while let Some((digits, after)) = rest.and_then(|rest| rest.split_once('_')) {
+        let Some(rule) = (digits.len() == 2).then(|| digits.parse().ok()).flatten() else { break };
+        rules.push(rule);
+        rest = after.strip_prefix("and_");
+    }
+    rules
 }
 
 /// Adds the identifiers and literal words of `list`, without what its groups hold.
@@ -56,10 +63,12 @@ fn is_cfg_test(token: &TokenTree) -> bool {
         if group.delimiter() == Delimiter::Bracket && group.to_string().replace(' ', "") == "[cfg(test)]")
 }
 
-/// True for a `#[test]` attribute (the bracket group of it).
+/// True for `#[test]` and its kin, such as `#[tokio::test(…)]` (the bracket group of it).
 fn is_test_attribute(token: &TokenTree) -> bool {
-    matches!(token, TokenTree::Group(group)
-        if group.delimiter() == Delimiter::Bracket && group.to_string().replace(' ', "").ends_with("test]"))
+    let TokenTree::Group(group) = token else { return false };
+    let text = group.stream().to_string().replace(' ', "");
+    let path = text.split('(').next().unwrap_or_default();
+    group.delimiter() == Delimiter::Bracket && (path == "test" || path.ends_with("::test"))
 }
 
 /// Collects what the test code of `file` names. A file below `tests/` is test code as a whole, and any other
@@ -76,8 +85,11 @@ fn collect(file: &File, tested: &mut Tested) -> Result<(), String> {
             {
                 let name = name.to_string();
                 // A property-test macro takes its functions with the same attribute in front.
-                if let (true, Some(rule)) = (attributed, rule_of(&name)) {
-                    tested.by_rule.entry(rule).or_default().insert(name);
+                if attributed {
+                    for rule in rules_of(&name) {
+                        tested.by_rule.entry(rule).or_default().insert(name.clone());
+                    }
+                    tested.functions.insert(name);
                 }
                 attributed = false;
             }
@@ -244,13 +256,26 @@ mod tests {
     }
 
     #[test]
+    fn every_test_that_the_threat_table_names_exists() {
+        let tested = tested().unwrap();
+        let text = document("SECURITY.md");
+        let rows =
+            text.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split(" | ").nth(2));
+        let named: Vec<&str> = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        assert!(named.len() > 30, "the table names only {} tests", named.len());
+        let missing: Vec<_> = named.into_iter().filter(|name| !tested.functions.contains(*name)).collect();
+        assert!(missing.is_empty(), "no such tests: {missing:?}");
+    }
+
+    #[test]
     fn test_names_are_found_in_code_and_not_in_text() {
         let mut tested = Tested::default();
         let text = "// fn rule_01_a() {}\nfn rule_02_helper() {}\nconst A: &str = \"#[test] fn rule_03_a() {}\";\n\
                     #[cfg(test)] mod tests { #[test] fn rule_04_a() { assert(Reason::Denied); } #[test] fn rule_5_a() {} }\n\
+                    #[tokio::test(flavor = \"x\")] async fn rule_06_and_07_b() {} #[testing] fn rule_08_a() {}\n\
                     fn f() { Reason::FetchFailed }";
         collect(&File { path: "src/x.rs".to_owned(), text: text.to_owned() }, &mut tested).unwrap();
-        assert_eq!(tested.by_rule.keys().collect::<Vec<_>>(), [&4]);
+        assert_eq!(tested.by_rule.keys().collect::<Vec<_>>(), [&4, &6, &7]);
         assert!(tested.words.contains("Denied") && !tested.words.contains("FetchFailed"));
     }
 }

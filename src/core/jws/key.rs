@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn rsa_keys_are_bounded_in_modulus_and_exponent() {
+    fn rule_15_rsa_keys_are_bounded_in_modulus_and_exponent() {
         let e = [1, 0, 1];
         for (bits, accepted) in
             [(1024, false), (2047, false), (2048, true), (3072, true), (4096, true), (4097, false)]
