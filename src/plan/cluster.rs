@@ -126,12 +126,14 @@ const DNS_PORT: NonZeroU16 = NonZeroU16::MIN.saturating_add(52);
 const METADATA: &[[u8; 4]] = &[[169, 254, 169, 254], [169, 254, 170, 2], [169, 254, 170, 23]];
 
 /// Where a verified agent may go besides verified agents, DNS and the API server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Egress {
+    /// Anywhere, as the permissive form has always allowed: agents call models and tools outside. A verified
+    /// agent then also reaches Pods that no policy protects, but never a refused agent.
+    #[default]
+    Anywhere,
     /// Only to these ranges.
     Listed(BTreeSet<Destination>),
-    /// Anywhere, as other operators allow. A verified agent then also reaches Pods that no policy protects.
-    Anywhere,
 }
 
 /// A range outside the Pod network, such as the servers of a model provider.
@@ -189,7 +191,7 @@ impl ClusterFacts {
         if operator.labels().is_empty() {
             return Err(FactError::EmptySelector("the operator's Pods"));
         }
-        let egress = Egress::Listed(BTreeSet::new());
+        let egress = Egress::default();
         Ok(Self {
             operator,
             api_server,

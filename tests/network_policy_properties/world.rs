@@ -9,11 +9,12 @@ use countersign::core::refusal::{Reason, Refusal};
 use countersign::core::spiffe::SpiffeId;
 use countersign::core::verdict::Verdict;
 use countersign::plan::{
-    ApiServer, CardRef, ClusterFacts, Dns, EnrolledWorkload, JudgedCard, Mode, Namespace, PodFacts, PodGroup,
-    plan_network_policies, plan_peer_mark,
+    ApiServer, CardRef, ClusterFacts, Dns, Egress, EnrolledWorkload, JudgedCard, Mode, Namespace, PodFacts,
+    PodGroup, plan_network_policies, plan_peer_mark,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 const CARD_UID: &str = "3f0c6f0e-0000-4000-8000-000000000001";
@@ -52,10 +53,13 @@ pub(crate) fn refused(card: &str, reason: Reason) -> JudgedCard {
     JudgedCard::new(CardRef::new(card, Some(CARD_UID)).unwrap(), &verdict)
 }
 
+/// A cluster that keeps verified agents to each other; where a test opens it, it says so.
 pub(crate) fn cluster_facts(api_server: &[(&str, &[u16])]) -> ClusterFacts {
     let operator = group(OPERATOR_NAMESPACE, &[("app", "countersign")]);
     let dns = Dns::new(group("kube-system", &[("k8s-app", "kube-dns")]), &[]).unwrap();
-    ClusterFacts::new(operator, ApiServer::parse(api_server.iter().copied()).unwrap(), dns).unwrap()
+    let facts =
+        ClusterFacts::new(operator, ApiServer::parse(api_server.iter().copied()).unwrap(), dns).unwrap();
+    facts.with_egress(Egress::Listed(BTreeSet::new()))
 }
 
 /// A workload of the world; `verdict` is `None` where nobody enrolled it.
