@@ -57,7 +57,12 @@ impl Server {
 }
 
 fn limits() -> FetchLimits {
-    FetchLimits { connect: Duration::from_millis(500), total: Duration::from_millis(800), body: BODY_BYTES }
+    FetchLimits {
+        connect: Duration::from_millis(500),
+        total: Duration::from_millis(800),
+        body: BODY_BYTES,
+        address: None,
+    }
 }
 
 async fn fetch(url: &str) -> Result<Fetched, Reason> {
@@ -333,4 +338,15 @@ async fn rule_02_proxy_variables_in_the_environment_are_not_used() {
     let output = child.await.unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!((proxy.connections(), server.connections()), (0, 1));
+}
+
+#[tokio::test]
+async fn rule_02_a_known_address_is_used_without_asking_dns() {
+    let server =
+        Server::start(|_, mut stream| Box::pin(async move { send(&mut stream, answer(JSON, CARD)).await }))
+            .await;
+    // `.invalid` never resolves (RFC 6761), so an answer can only have come from the address.
+    let url = CardUrl::parse(&format!("http://agent.invalid:{}", server.address.port())).unwrap();
+    let limits = FetchLimits { address: Some(server.address.ip()), ..limits() };
+    assert_eq!(fetch_card(&url, limits).await.unwrap().body, CARD.as_bytes());
 }

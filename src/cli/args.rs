@@ -78,25 +78,7 @@ impl AuthorityArgs {
     /// Reads every bundle, also those of other domains: a bad one is an error even if this card does not
     /// need it.
     pub(super) fn read(&self) -> Result<Authority, Unusable> {
-        let (mut bundles, mut warnings) = (BundleSet::new(), Vec::new());
-        for arg in &self.bundles {
-            let domain = arg.trust_domain.as_ref().unwrap_or(&self.trust_domain);
-            let bytes = files::read_file(&arg.file, BUNDLE_BYTES)?;
-            let file = arg.file.to_string_lossy();
-            let bundle = parse_bundle(domain, bytes).map_err(|refusal| {
-                Unusable::new(format!("bundle {}: {refusal}; {}", Quoted(&file), refusal.reason().fix()))
-            })?;
-            warnings.extend(bundle.skipped().iter().map(|entry| {
-                format!("warning: bundle {}: {} was not used: {}", Quoted(&file), entry.place, entry.why)
-            }));
-            let replaced = bundles.insert(bundle).map_err(Unusable::new)?;
-            if replaced.is_some() {
-                return Err(Unusable::new(format!(
-                    "two bundles are given for the trust domain {domain}; give one, because anchors of two \
-                     documents are never pooled"
-                )));
-            }
-        }
+        let (bundles, warnings) = read_bundles(&self.bundles, &self.trust_domain)?;
         if bundles.get(&self.trust_domain).is_err() {
             return Err(Unusable::new(format!(
                 "no bundle is given for the trust domain {}; add --bundle FILE",
@@ -117,6 +99,34 @@ impl Authority {
     pub(super) fn bundle(&self) -> Result<&Bundle, Unusable> {
         self.bundles.get(&self.trust_domain).map_err(Unusable::new)
     }
+}
+
+/// Reads bundle files; one without a trust domain of its own is for `default`. A line for every part of a bundle
+/// that was not used comes with them.
+pub(super) fn read_bundles(
+    args: &[BundleArg],
+    default: &TrustDomain,
+) -> Result<(BundleSet, Vec<String>), Unusable> {
+    let (mut bundles, mut warnings) = (BundleSet::new(), Vec::new());
+    for arg in args {
+        let domain = arg.trust_domain.as_ref().unwrap_or(default);
+        let bytes = files::read_file(&arg.file, BUNDLE_BYTES)?;
+        let file = arg.file.to_string_lossy();
+        let bundle = parse_bundle(domain, bytes).map_err(|refusal| {
+            Unusable::new(format!("bundle {}: {refusal}; {}", Quoted(&file), refusal.reason().fix()))
+        })?;
+        warnings.extend(bundle.skipped().iter().map(|entry| {
+            format!("warning: bundle {}: {} was not used: {}", Quoted(&file), entry.place, entry.why)
+        }));
+        let replaced = bundles.insert(bundle).map_err(Unusable::new)?;
+        if replaced.is_some() {
+            return Err(Unusable::new(format!(
+                "two bundles are given for the trust domain {domain}; give one, because anchors of two \
+                 documents are never pooled"
+            )));
+        }
+    }
+    Ok((bundles, warnings))
 }
 
 /// When, and how old certificates may get.

@@ -4,10 +4,13 @@
 mod args;
 mod canonicalize;
 mod complete;
+mod demo;
 mod exit;
 mod explain;
 mod memory;
 mod page;
+mod plan;
+mod planned;
 mod policy;
 mod received;
 mod report;
@@ -47,6 +50,8 @@ enum Command {
     Canonicalize(canonicalize::Args),
     Sign(sign::Args),
     Explain(Box<explain::Args>),
+    Plan(Box<plan::Args>),
+    Demo(demo::Args),
     #[command(hide = true)]
     Completions(complete::CompletionsArgs),
     #[command(hide = true)]
@@ -65,6 +70,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Canonicalize(args) => canonicalize::run(args),
         Command::Sign(args) => sign::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Plan(args) => plan::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Completions(args) => Ok(complete::completions(args)),
         Command::Man(args) => complete::man(args),
     };

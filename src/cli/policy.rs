@@ -7,7 +7,7 @@ use crate::core::canon::{Profile, ProfileSet};
 use crate::core::history::History;
 use crate::core::policy::{Coverage, Freshness, Policy};
 use crate::core::spiffe::{SpiffeId, TrustDomain};
-use crate::core::time::Seconds;
+use crate::core::time::{Seconds, Timestamp};
 use std::path::PathBuf;
 
 /// What to do about security members that no signature covers.
@@ -28,12 +28,9 @@ enum FreshnessArg {
     Witnessed,
 }
 
-/// What is accepted.
+/// What is accepted of any card.
 #[derive(Debug, clap::Args)]
-pub(super) struct PolicyArgs {
-    /// SPIFFE ID of the workload that must have signed.
-    #[arg(long, value_name = "SPIFFE_ID", value_parser = parse_spiffe_id)]
-    pub(super) expect_id: Option<SpiffeId>,
+pub(super) struct AcceptArgs {
     #[command(flatten)]
     pub(super) time: TimeArgs,
     /// What to do about members that decide about security and are not signed.
@@ -48,6 +45,16 @@ pub(super) struct PolicyArgs {
     /// How numbers are read.
     #[arg(long, value_enum, default_value_t = NumbersArg::Strict)]
     numbers: NumbersArg,
+}
+
+/// What is accepted of one card.
+#[derive(Debug, clap::Args)]
+pub(super) struct PolicyArgs {
+    /// SPIFFE ID of the workload that must have signed.
+    #[arg(long, value_name = "SPIFFE_ID", value_parser = parse_spiffe_id)]
+    pub(super) expect_id: Option<SpiffeId>,
+    #[command(flatten)]
+    accept: AcceptArgs,
     /// When a card is fresh.
     #[arg(long, value_enum, default_value_t = FreshnessArg::Live)]
     freshness: FreshnessArg,
@@ -61,7 +68,7 @@ pub(super) struct PolicyArgs {
     memory: Option<PathBuf>,
 }
 
-impl PolicyArgs {
+impl AcceptArgs {
     /// The policy for a trust domain.
     pub(super) fn policy(&self, trust_domain: TrustDomain) -> Policy {
         let mut policy = Policy::new(trust_domain);
@@ -71,20 +78,8 @@ impl PolicyArgs {
             CoverageArg::Strict => Coverage::Strict,
             CoverageArg::Report => Coverage::Report,
         };
-        policy.freshness = match self.freshness {
-            FreshnessArg::Live => Freshness::Live,
-            FreshnessArg::Witnessed => Freshness::Witnessed { max_age: self.max_age },
-        };
         policy.chain = self.time.chain_policy();
         policy
-    }
-
-    /// The memory, and what it holds about the expected workload.
-    pub(super) fn memory(&self) -> Result<(Option<Memory>, Option<History>), Unusable> {
-        let (Some(path), Some(id)) = (&self.memory, &self.expect_id) else { return Ok((None, None)) };
-        let memory = Memory::read(path)?;
-        let history = memory.history(id)?;
-        Ok((Some(memory), history))
     }
 
     fn profile_set(&self) -> ProfileSet {
@@ -95,5 +90,30 @@ impl PolicyArgs {
         } else {
             self.profiles.iter().fold(ProfileSet::NONE, |set, profile| set.with(*profile))
         }
+    }
+}
+
+impl PolicyArgs {
+    /// The policy for a trust domain.
+    pub(super) fn policy(&self, trust_domain: TrustDomain) -> Policy {
+        let mut policy = self.accept.policy(trust_domain);
+        policy.freshness = match self.freshness {
+            FreshnessArg::Live => Freshness::Live,
+            FreshnessArg::Witnessed => Freshness::Witnessed { max_age: self.max_age },
+        };
+        policy
+    }
+
+    /// The moment to judge at.
+    pub(super) fn at(&self) -> Timestamp {
+        self.accept.time.at()
+    }
+
+    /// The memory, and what it holds about the expected workload.
+    pub(super) fn memory(&self) -> Result<(Option<Memory>, Option<History>), Unusable> {
+        let (Some(path), Some(id)) = (&self.memory, &self.expect_id) else { return Ok((None, None)) };
+        let memory = Memory::read(path)?;
+        let history = memory.history(id)?;
+        Ok((Some(memory), history))
     }
 }

@@ -20,6 +20,13 @@ pub(super) struct Received {
     pub(super) source: String,
 }
 
+impl Received {
+    /// Bytes from `source`.
+    pub(super) fn new(bytes: Vec<u8>, source: String) -> Self {
+        Self { digest: sha256(&bytes), bytes, source }
+    }
+}
+
 /// What the argument names, for people.
 pub(super) fn shown(argument: &str) -> String {
     if is_stdin(Path::new(argument)) { "standard input".to_owned() } else { argument.to_owned() }
@@ -42,8 +49,7 @@ pub(super) fn receive(argument: &str) -> Result<Result<Received, Refusal>, Unusa
             Err(error) => return Err(error.into()),
         }
     };
-    let digest = sha256(&bytes);
-    Ok(Ok(Received { bytes, digest, source }))
+    Ok(Ok(Received::new(bytes, source)))
 }
 
 /// Runs one asynchronous edge to its end on this thread.

@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         policy: args.policy.policy(authority.trust_domain().clone()),
         expected,
         history,
-        now: args.policy.time.at(),
+        now: args.policy.at(),
     };
     let (report, remembered) = match receive(&args.card)? {
         Err(refusal) => (Report::refused(&refusal), None),

@@ -10,6 +10,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,11 +30,18 @@ pub struct FetchLimits {
     pub total: Duration,
     /// Largest body, in bytes.
     pub body: usize,
+    /// Where the host is, if the caller knows; DNS is then not asked, and cannot lead elsewhere.
+    pub address: Option<IpAddr>,
 }
 
 impl Default for FetchLimits {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(3), total: Duration::from_secs(10), body: BODY_BYTES }
+        Self {
+            connect: Duration::from_secs(3),
+            total: Duration::from_secs(10),
+            body: BODY_BYTES,
+            address: None,
+        }
     }
 }
 
@@ -141,7 +149,12 @@ fn build_client(url: &CardUrl, limits: FetchLimits) -> Result<Client, Refusal> {
     } else {
         tls.with_root_certificates(RootCertStore::empty())
     };
-    Client::builder()
+    let mut builder = Client::builder();
+    if let Some(address) = limits.address {
+        // Port 0 stands for the port of the URL.
+        builder = builder.resolve(url.host(), SocketAddr::new(address, 0));
+    }
+    builder
         .tls_backend_preconfigured(tls.with_no_client_auth())
         .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())

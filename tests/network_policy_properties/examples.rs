@@ -84,6 +84,16 @@ fn item_21_a_pod_with_all_labels_of_a_verified_agent_is_only_locked_in() {
 }
 
 #[test]
+fn item_21_a_copy_of_a_verified_agent_gets_no_calls_from_gateways() {
+    let facts = cluster_facts(API).with_caller(group("b", &[("app", "gateway")]));
+    let mut world = World::new(facts, vec![weather().enrolled(vec![verified("card")])]);
+    let agent = world.run_agent(0, Labels::new());
+    let copy = world.run("a", labels(&[("app", "weather")]), None);
+    let gateway = world.run("b", labels(&[("app", "gateway")]), None);
+    assert_eq!([agent, copy].map(|to| world.reaches(gateway, to)), [true, false]);
+}
+
+#[test]
 fn item_22_old_pods_stay_selected_during_a_rollout() {
     let agents = vec![weather().enrolled(vec![verified("card")]), travel().enrolled(vec![verified("card")])];
     let mut world = World::new(cluster_facts(API), agents);

@@ -6,7 +6,7 @@ use crate::cli::args::AuthorityArgs;
 use crate::cli::exit::Unusable;
 use crate::cli::page::counted;
 use crate::cli::policy::PolicyArgs;
-use crate::cli::received::{receive, shown};
+use crate::cli::received::{Received, receive, shown};
 use crate::cli::verify::Judge;
 use crate::core::canon::canonicalize;
 use crate::core::card::{Card, RawSignature};
@@ -37,24 +37,27 @@ pub(super) fn explain(
         policy: policy.policy(authority.trust_domain().clone()),
         expected: policy.expect_id.as_ref(),
         history: policy.memory()?.1,
-        now: policy.time.at(),
+        now: policy.at(),
     };
     let mut trace = Trace::new(&shown(subject));
     let mut refused = true;
     match receive(subject)? {
         Err(refusal) => trace.refused("receive the card", &refusal),
-        Ok(received) => {
-            let size = received.bytes.len();
-            let from = Quoted(&received.source).to_string();
-            trace.noted(
-                "receive the card",
-                vec![format!("{size} bytes from {from}"), format!("SHA-256 {}", received.digest)],
-            );
-            explain_authority(&judge, &mut trace);
-            refused = explain_document(&judge, received.bytes, &mut trace);
-        }
+        Ok(received) => refused = explain_received(&judge, received, &mut trace),
     }
     Ok(Explained { trace, refused, warnings: authority.warnings })
+}
+
+/// Explains a card that was received; true if it is refused.
+pub(in crate::cli) fn explain_received(judge: &Judge<'_>, received: Received, trace: &mut Trace) -> bool {
+    let size = received.bytes.len();
+    let from = Quoted(&received.source).to_string();
+    trace.noted(
+        "receive the card",
+        vec![format!("{size} bytes from {from}"), format!("SHA-256 {}", received.digest)],
+    );
+    explain_authority(judge, trace);
+    explain_document(judge, received.bytes, trace)
 }
 
 fn explain_authority(judge: &Judge<'_>, trace: &mut Trace) {

@@ -4,6 +4,9 @@ mod card;
 mod reason;
 mod step;
 
+pub(in crate::cli) use card::explain_received;
+pub(in crate::cli) use step::Trace;
+
 use super::args::{AuthorityArgs, BundleArg, Output, parse_bundle_arg, parse_trust_domain};
 use super::exit::{Done, Unusable};
 use super::policy::PolicyArgs;

@@ -35,7 +35,7 @@ pub(in crate::cli) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn new(card: &str) -> Self {
+    pub(in crate::cli) fn new(card: &str) -> Self {
         Self { card: card.to_owned(), steps: Vec::new() }
     }
 
@@ -76,7 +76,7 @@ impl Trace {
         }
     }
 
-    fn to_text(&self) -> Vec<u8> {
+    pub(in crate::cli) fn to_text(&self) -> Vec<u8> {
         let mut page = Page::new();
         page.line(styled(STRONG, Quoted(&self.card)));
         for (index, step) in self.steps.iter().enumerate() {

@@ -1,0 +1,108 @@
+//! `countersign demo`: the whole way of six cards on this machine, with an authority that lives for seconds.
+//! The cards go over real sockets and through the same code as any other card.
+
+mod agents;
+mod authority;
+mod serve;
+mod show;
+
+use super::exit::{Done, Unusable};
+use super::received::{Received, block_on};
+use super::verify::Judge;
+use crate::core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
+use crate::core::bundle::parse_bundle;
+use crate::core::policy::Policy;
+use crate::core::refusal::Refusal;
+use crate::core::spiffe::{SpiffeId, TrustDomain};
+use crate::core::time::Timestamp;
+use crate::core::verdict::Verdict;
+use crate::io::clock;
+use crate::io::fetch::{CardUrl, FetchLimits, fetch_card};
+use agents::Agent;
+use authority::Authority;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The trust domain of the demonstration.
+const DOMAIN: &str = "example.org";
+/// The namespace that its agents seem to live in.
+const NAMESPACE: &str = "demo";
+
+/// Show the whole way: six agents on this machine, their verdicts and the policies that follow.
+///
+/// A throw-away authority issues an SVID to each agent. Two agents are honest; the others were tampered with,
+/// signed by a neighbour, signed with an expired SVID, or had an endpoint injected. Nothing leaves the machine.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+/// An agent, what it served, and what came of it.
+struct Outcome {
+    agent: Agent,
+    received: Option<Received>,
+    verdict: Verdict,
+}
+
+pub(super) fn run(_: &Args) -> Result<Done, Unusable> {
+    let now = clock::now();
+    let authority = Authority::new(now).map_err(Unusable::new)?;
+    let agents = agents::all(&authority, now).map_err(Unusable::new)?;
+    let domain = TrustDomain::parse(DOMAIN).map_err(Unusable::new)?;
+    let bundle = parse_bundle(&domain, authority.bundle()).map_err(Unusable::new)?;
+    let judge = Judge { bundle: &bundle, policy: Policy::new(domain), expected: None, history: None, now };
+    let outcomes = block_on(async {
+        let mut outcomes = Vec::new();
+        for agent in agents {
+            outcomes.push(visit(agent, &judge).await?);
+        }
+        Ok::<_, Unusable>(outcomes)
+    })??;
+    show::page(&outcomes, &judge).map(Done::text)
+}
+
+/// Serves one card, fetches it, verifies it and binds it to its workload.
+async fn visit(agent: Agent, judge: &Judge<'_>) -> Result<Outcome, Unusable> {
+    let server = serve::start(agent.body.clone())
+        .await
+        .map_err(|error| Unusable::new(format!("this machine lets no agent listen on 127.0.0.1: {error}")))?;
+    // The name of the Service in the cluster; here it stands for the loopback address.
+    let host = agent.host();
+    let url = CardUrl::parse(&format!("http://{host}:{}", server.port())).map_err(Unusable::new)?;
+    let limits = FetchLimits { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), ..FetchLimits::default() };
+    let expected_id = agent.spiffe_id().map_err(Unusable::new)?;
+    let outcome = match fetch_card(&url, limits).await {
+        Err(refusal) => Outcome { agent, received: None, verdict: Verdict::refused(refusal) },
+        Ok(fetched) => {
+            let facts = WorkloadFacts {
+                expected_id,
+                cluster_hosts: [host.clone()].into(),
+                ingress_hosts: [].into(),
+                source: Source::Http { host },
+            };
+            let received = Received::new(fetched.body, fetched.url);
+            let bound = bind(&received, judge, &facts, judge.now);
+            Outcome { agent, received: Some(received), verdict: Verdict::of(bound) }
+        }
+    };
+    Ok(outcome)
+}
+
+fn bind(
+    received: &Received,
+    judge: &Judge<'_>,
+    facts: &WorkloadFacts,
+    now: Timestamp,
+) -> Result<BoundCard, Refusal> {
+    let signed = judge.verify(received.bytes.clone()).map_err(|rejection| rejection.refusal)?;
+    bind_card(signed, facts, None, now)
+}
+
+impl Agent {
+    /// The DNS name of its Service.
+    fn host(&self) -> String {
+        agents::host(self.name)
+    }
+
+    /// The identity that its namespace and service account call for.
+    fn spiffe_id(&self) -> Result<SpiffeId, Refusal> {
+        SpiffeId::parse(&authority::spiffe_id(self.name))
+    }
+}

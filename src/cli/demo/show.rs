@@ -1,0 +1,93 @@
+//! The page of the demonstration: the table, one refusal explained, the policies.
+
+use super::{NAMESPACE, Outcome};
+use crate::cli::exit::Unusable;
+use crate::cli::explain::{Trace, explain_received};
+use crate::cli::page::{BAD, GOOD, Page, STRONG, styled};
+use crate::cli::planned::{Planned, example_cluster};
+use crate::cli::verify::Judge;
+use crate::plan::{CardRef, EnrolledWorkload, JudgedCard, Mode, Namespace, plan_network_policies};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+/// The agent whose refusal is explained.
+const EXPLAINED: &str = "shop";
+/// The agents whose policies are shown whole: one verified, one refused.
+const SHOWN: [&str; 2] = ["weather", EXPLAINED];
+
+pub(super) fn page(outcomes: &[Outcome], judge: &Judge<'_>) -> Result<Vec<u8>, Unusable> {
+    let mut page = Page::new();
+    page.paragraph(
+        0,
+        "Six agents serve their cards on this machine. Each card was fetched over HTTP, verified over the trust \
+         bundle of example.org, and bound to the workload that served it.",
+    );
+    page.gap();
+    table(outcomes, &mut page);
+    page.gap();
+    page.line(styled(STRONG, "Why the card of `shop` was refused, step by step"));
+    let mut text = page.into_bytes();
+    if let Some(received) =
+        outcomes.iter().find(|one| one.agent.name == EXPLAINED).and_then(|one| one.received.clone())
+    {
+        let mut trace = Trace::new(&received.source);
+        explain_received(judge, received, &mut trace);
+        text.extend(trace.to_text());
+    }
+    text.extend(policies(outcomes)?);
+    Ok(text)
+}
+
+fn table(outcomes: &[Outcome], page: &mut Page) {
+    page.line(styled(STRONG, format_args!("{:<9}{:<38}{:<10}WHY", "AGENT", "CARD", "VERDICT")));
+    for Outcome { agent, verdict, .. } in outcomes {
+        let (style, word, why) = match verdict.outcome() {
+            Ok(bound) => (GOOD, "verified", bound.signed().profile().id()),
+            Err(refusal) => (BAD, "refused", refusal.reason().code()),
+        };
+        let word = styled(style, format_args!("{word:<10}"));
+        page.line(format_args!("{:<9}{:<38}{word}{why}", agent.name, agent.story));
+    }
+}
+
+fn policies(outcomes: &[Outcome]) -> Result<Vec<u8>, Unusable> {
+    let mut page = Page::new();
+    page.gap();
+    page.line(styled(STRONG, "The policies that would be applied"));
+    let cluster = example_cluster().map_err(Unusable::new)?;
+    let mut whole = Vec::new();
+    for outcome in outcomes {
+        let planned = plan(outcome, &cluster).map_err(Unusable::new)?;
+        for policy in &planned.policies {
+            page.line(format_args!("  {}", Planned::summary(policy)));
+        }
+        if SHOWN.contains(&outcome.agent.name) {
+            whole.extend(planned.last_yaml()?);
+        }
+    }
+    page.gap();
+    page.line(styled(STRONG, "In full: what lets a verified agent speak, and what a refused one gets"));
+    let mut text = page.into_bytes();
+    text.extend(whole);
+    Ok(text)
+}
+
+fn plan(
+    outcome: &Outcome,
+    cluster: &crate::plan::ClusterFacts,
+) -> Result<Planned, Box<dyn std::error::Error>> {
+    let name = outcome.agent.name;
+    let labels = [("app".to_owned(), name.to_owned())].into();
+    let workload = EnrolledWorkload::new(
+        Namespace::parse(NAMESPACE)?,
+        "Deployment",
+        name,
+        outcome.agent.spiffe_id()?,
+        LabelSelector { match_labels: Some(labels), match_expressions: None },
+    )?;
+    let card = JudgedCard::new(CardRef::new(&format!("{name}-deployment-card"), None)?, &outcome.verdict);
+    Ok(Planned {
+        workload: format!("Deployment {NAMESPACE}/{name}"),
+        because: Planned::because(&outcome.verdict),
+        policies: plan_network_policies(&[card], &workload, cluster, Mode::Enforce),
+    })
+}

@@ -1,0 +1,54 @@
+//! What is true for the whole cluster and cannot be read from the manifests of agents.
+
+use crate::cli::exit::Unusable;
+use crate::cli::planned::{EXAMPLE_API_SERVER, cluster};
+use crate::plan::{ClusterFacts, Namespace, PodGroup};
+
+/// The cluster.
+#[derive(Debug, clap::Args)]
+pub(super) struct ClusterArgs {
+    /// Address of the API server, as in `kubectl get endpointslices -n default`. May be repeated.
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_endpoint)]
+    api_server: Vec<(String, u16)>,
+    /// Namespace of the operator.
+    #[arg(long, value_name = "NAME", default_value = "countersign-system")]
+    operator_namespace: String,
+    /// Namespace whose Pods may call verified agents, such as a gateway's. May be repeated.
+    #[arg(long, value_name = "NAMESPACE")]
+    allow_caller: Vec<String>,
+    /// Namespace whose verified agents may call, and be called by, verified agents of others. May be repeated.
+    #[arg(long, value_name = "NAMESPACE")]
+    agent_namespace: Vec<String>,
+}
+
+impl ClusterArgs {
+    /// The facts, and a note about what was assumed.
+    pub(super) fn facts(&self) -> Result<(ClusterFacts, Vec<String>), Unusable> {
+        let (assumed, mut notes) = ([(EXAMPLE_API_SERVER.0.to_owned(), EXAMPLE_API_SERVER.1)], Vec::new());
+        let api_server = if self.api_server.is_empty() {
+            let (address, port) = EXAMPLE_API_SERVER;
+            notes.push(format!(
+                "warning: the API server is assumed at {address}:{port}; give its addresses with --api-server"
+            ));
+            assumed.as_slice()
+        } else {
+            self.api_server.as_slice()
+        };
+        let mut facts = cluster(&self.operator_namespace, api_server).map_err(Unusable::new)?;
+        for name in &self.allow_caller {
+            let namespace = Namespace::parse(name).map_err(Unusable::new)?;
+            facts = facts.with_caller(PodGroup::whole_namespace(namespace));
+        }
+        for name in &self.agent_namespace {
+            facts = facts.with_agent_namespace(Namespace::parse(name).map_err(Unusable::new)?);
+        }
+        Ok((facts, notes))
+    }
+}
+
+/// `10.0.0.1:6443` or `[fd00::1]:6443`.
+fn parse_endpoint(text: &str) -> Result<(String, u16), String> {
+    text.parse::<std::net::SocketAddr>()
+        .map(|address| (address.ip().to_string(), address.port()))
+        .map_err(|_| "write an address and a port, as in 10.0.0.1:6443".to_owned())
+}

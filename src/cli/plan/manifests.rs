@@ -1,0 +1,189 @@
+//! The objects that a plan is made from, by kind. An object of a known kind is read whole or refused.
+
+use super::read::Document;
+use super::workloads::{Template, Workload};
+use crate::cli::exit::Unusable;
+use crate::core::text::Quoted;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Everything that was read.
+#[derive(Debug, Default)]
+pub(super) struct Manifests {
+    workloads: Vec<Workload>,
+    pub(super) services: Vec<Service>,
+    pub(super) ingresses: Vec<Ingress>,
+    pub(super) cards: Vec<AgentCard>,
+    pub(super) config_maps: Vec<ConfigMap>,
+    /// Kinds and names that were passed over.
+    pub(super) ignored: Vec<String>,
+}
+
+/// The part of an AgentCard object that a plan needs.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct AgentCard {
+    pub(super) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(super) spec: AgentCardSpec,
+}
+
+/// What the card is for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AgentCardSpec {
+    #[serde(default)]
+    target_ref: Option<TargetRef>,
+    #[serde(default)]
+    identity_binding: Option<IdentityBinding>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct TargetRef {
+    kind: String,
+    name: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct IdentityBinding {
+    #[serde(default)]
+    trust_domain: Option<String>,
+}
+
+impl AgentCard {
+    /// The trust domain that it names.
+    pub(super) fn trust_domain(&self) -> Option<&str> {
+        self.spec.identity_binding.as_ref()?.trust_domain.as_deref().filter(|name| !name.is_empty())
+    }
+
+    fn points_at(&self, workload: &Workload) -> bool {
+        let target = self.spec.target_ref.as_ref();
+        namespace(&self.metadata) == workload.namespace
+            && target.is_some_and(|target| target.kind == workload.kind && target.name == workload.name)
+    }
+}
+
+/// The namespace of an object; kubectl's default if it names none.
+pub(super) fn namespace(metadata: &ObjectMeta) -> &str {
+    metadata.namespace.as_deref().filter(|name| !name.is_empty()).unwrap_or("default")
+}
+
+/// The name of an object.
+pub(super) fn name(metadata: &ObjectMeta) -> &str {
+    metadata.name.as_deref().unwrap_or_default()
+}
+
+impl Manifests {
+    /// Puts an object where its kind belongs.
+    pub(super) fn add(&mut self, document: &Document) -> Result<(), Unusable> {
+        let text =
+            |member: &str| document.object.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (version, kind) = (text("apiVersion"), text("kind"));
+        if kind.is_empty() || version.is_empty() {
+            return Err(Unusable::new(format!(
+                "a document in {} has no `apiVersion` and `kind`; give Kubernetes manifests",
+                Quoted(&document.file)
+            )));
+        }
+        match (version.as_str(), kind.as_str()) {
+            ("apps/v1", "Deployment") => {
+                let object: Deployment = read(document)?;
+                let spec = object.spec.unwrap_or_default();
+                self.controller(&kind, object.metadata, spec.selector, spec.template.into());
+            }
+            ("apps/v1", "StatefulSet") => {
+                let object: StatefulSet = read(document)?;
+                let spec = object.spec.unwrap_or_default();
+                self.controller(&kind, object.metadata, spec.selector, spec.template.into());
+            }
+            ("apps/v1", "DaemonSet") => {
+                let object: DaemonSet = read(document)?;
+                let spec = object.spec.unwrap_or_default();
+                self.controller(&kind, object.metadata, spec.selector, spec.template.into());
+            }
+            ("v1", "Pod") => {
+                let object: Pod = read(document)?;
+                let owners = object.metadata.owner_references.as_deref().unwrap_or_default();
+                if owners.iter().any(|owner| owner.controller == Some(true)) {
+                    // It belongs to a workload, and is planned for with it.
+                    return Ok(());
+                }
+                let labels = object.metadata.labels.clone();
+                let selector = LabelSelector { match_labels: labels, match_expressions: None };
+                let template = Template::new(Some(&object.metadata), object.spec);
+                self.controller(&kind, object.metadata, selector, template);
+            }
+            ("v1", "Service") => self.services.push(read(document)?),
+            ("networking.k8s.io/v1", "Ingress") => self.ingresses.push(read(document)?),
+            ("v1", "ConfigMap") => self.config_maps.push(read(document)?),
+            (crate::api::keys::AGENT_CARD_API_VERSION, crate::api::keys::AGENT_CARD_KIND) => {
+                self.cards.push(read(document)?);
+            }
+            _ => {
+                let name =
+                    document.object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+                self.ignored.push(format!("{} {}", Quoted(&kind), Quoted(name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn controller(&mut self, kind: &str, metadata: ObjectMeta, selector: LabelSelector, template: Template) {
+        self.workloads.push(Workload::new(kind, metadata, selector, template));
+    }
+
+    /// The workloads that are enrolled: labelled as agents, or named by an AgentCard.
+    pub(super) fn agents(&self) -> impl Iterator<Item = &Workload> {
+        self.workloads.iter().filter(|workload| {
+            workload.is_labelled_agent() || self.cards.iter().any(|card| card.points_at(workload))
+        })
+    }
+
+    /// The AgentCards that point at a workload.
+    pub(super) fn cards_of<'m>(&'m self, workload: &'m Workload) -> impl Iterator<Item = &'m AgentCard> {
+        self.cards.iter().filter(|card| card.points_at(workload))
+    }
+
+    /// The ConfigMap of this name in this namespace, or in any.
+    pub(super) fn config_map(&self, in_namespace: Option<&str>, wanted: &str) -> Option<&ConfigMap> {
+        self.config_maps.iter().find(|map| {
+            name(&map.metadata) == wanted
+                && in_namespace.is_none_or(|space| namespace(&map.metadata) == space)
+        })
+    }
+
+    /// A line for every AgentCard that points at nothing that was read.
+    pub(super) fn dangling(&self) -> Vec<String> {
+        let points_nowhere =
+            |card: &&AgentCard| !self.workloads.iter().any(|workload| card.points_at(workload));
+        self.cards
+            .iter()
+            .filter(points_nowhere)
+            .map(|card| {
+                format!(
+                    "warning: AgentCard {}/{} names no workload among the manifests; nothing is planned for it",
+                    namespace(&card.metadata),
+                    name(&card.metadata)
+                )
+            })
+            .collect()
+    }
+}
+
+fn read<T: DeserializeOwned>(document: &Document) -> Result<T, Unusable> {
+    T::deserialize(&document.object).map_err(|error| {
+        let text =
+            |pointer: &str| document.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        Unusable::new(format!(
+            "{} {} in {} cannot be read: {error}; correct the manifest",
+            Quoted(text("/kind")),
+            Quoted(text("/metadata/name")),
+            Quoted(&document.file)
+        ))
+    })
+}

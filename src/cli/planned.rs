@@ -1,0 +1,98 @@
+//! Planned objects on their way out: YAML documents, each behind a comment that says why it is planned.
+
+use super::exit::Unusable;
+use crate::api::keys::REASON_ANNOTATION;
+use crate::core::verdict::Verdict;
+use crate::plan::{ApiServer, ClusterFacts, Dns, FactError, Namespace, PodGroup};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+
+/// The objects of one workload and what justifies them.
+#[derive(Debug)]
+pub(super) struct Planned {
+    /// Kind, namespace and name of the workload.
+    pub(super) workload: String,
+    /// The verdict, in words, on one line.
+    pub(super) because: String,
+    /// In the order in which to apply them.
+    pub(super) policies: Vec<NetworkPolicy>,
+}
+
+impl Planned {
+    /// A verdict in words, on one line.
+    pub(super) fn because(verdict: &Verdict) -> String {
+        match verdict.outcome() {
+            Ok(bound) => {
+                let signed = bound.signed();
+                format!("verified: signed by {} over {}", signed.spiffe_id(), signed.profile())
+            }
+            Err(refusal) => format!("refused: {refusal}"),
+        }
+    }
+
+    /// Name and reason of one policy.
+    pub(super) fn summary(policy: &NetworkPolicy) -> String {
+        let name = policy.metadata.name.as_deref().unwrap_or_default();
+        format!("{name:<38}{}", reason(policy))
+    }
+
+    /// Every policy as a YAML document.
+    pub(super) fn yaml(&self) -> Result<Vec<u8>, Unusable> {
+        self.documents(&self.policies)
+    }
+
+    /// The policy that follows the verdict, as a YAML document.
+    pub(super) fn last_yaml(&self) -> Result<Vec<u8>, Unusable> {
+        let from = self.policies.len().saturating_sub(1);
+        self.documents(self.policies.get(from..).unwrap_or_default())
+    }
+
+    fn documents(&self, policies: &[NetworkPolicy]) -> Result<Vec<u8>, Unusable> {
+        let mut text = String::new();
+        for policy in policies {
+            let yaml = serde_saphyr::to_string(policy).map_err(Unusable::new)?;
+            text.push_str("---\n");
+            for line in super::page::wrap(&format!("{} {}", self.workload, self.because), 78) {
+                text.push_str("# ");
+                text.push_str(&line);
+                text.push('\n');
+            }
+            text.push_str(yaml.trim_start_matches("---\n"));
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+        }
+        Ok(text.into_bytes())
+    }
+}
+
+/// The code on a planned object.
+pub(super) fn reason(policy: &NetworkPolicy) -> &str {
+    let annotations = policy.metadata.annotations.as_ref();
+    annotations.and_then(|all| all.get(REASON_ANNOTATION)).map_or("", String::as_str)
+}
+
+/// The API server's address in most clusters made by kubeadm: that of the Service, not of its endpoints.
+pub(super) const EXAMPLE_API_SERVER: (&str, u16) = ("10.96.0.1", 443);
+
+/// A cluster as installers usually set it up, for where no real one is at hand.
+pub(super) fn example_cluster() -> Result<ClusterFacts, FactError> {
+    cluster("countersign-system", &[(EXAMPLE_API_SERVER.0.to_owned(), EXAMPLE_API_SERVER.1)])
+}
+
+/// A cluster whose operator runs in `operator_namespace` and whose API server answers at `api_server`.
+pub(super) fn cluster(
+    operator_namespace: &str,
+    api_server: &[(String, u16)],
+) -> Result<ClusterFacts, FactError> {
+    let labelled = |namespace: &str, key: &str, value: &str| {
+        let labels = [(key.to_owned(), value.to_owned())].into();
+        PodGroup::labelled(Namespace::parse(namespace)?, labels)
+    };
+    ClusterFacts::new(
+        labelled(operator_namespace, "app.kubernetes.io/name", "countersign")?,
+        ApiServer::parse(
+            api_server.iter().map(|(address, port)| (address.as_str(), std::slice::from_ref(port))),
+        )?,
+        Dns::new(labelled("kube-system", "k8s-app", "kube-dns")?, &[])?,
+    )
+}
