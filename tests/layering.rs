@@ -141,9 +141,9 @@ fn layering_violations(file: &File) -> Result<Vec<String>, String> {
 
 /// Lines of a file without its top-level `#[cfg(test)] mod … { … }`.
 fn lines_without_tests(file: &File) -> Result<usize, String> {
-    let list: Vec<TokenTree> = tokens(file)?.into_iter().collect();
+    let all: Vec<TokenTree> = tokens(file)?.into_iter().collect();
     let mut lines = file.text.lines().count();
-    for window in list.windows(5) {
+    for window in all.windows(5) {
         let [hash, attribute, module, _, body] = window else { continue };
         let is_test = is_punct(Some(hash), '#')
             && group(Some(attribute), Delimiter::Bracket)

@@ -4,7 +4,7 @@
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Folders that hold what tools made, not what people wrote.
 const NOT_SOURCE: [&str; 7] =
@@ -43,7 +43,7 @@ pub(crate) fn text_files(folder: &str) -> io::Result<Vec<File>> {
     Ok(files)
 }
 
-fn relative(root: &Path, path: &PathBuf) -> String {
+fn relative(root: &Path, path: &Path) -> String {
     let parts = path.strip_prefix(root).unwrap_or(path).components();
     parts.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect::<Vec<_>>().join("/")
 }

@@ -1,0 +1,105 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_countersign_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_countersign_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_countersign_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_countersign_using_subcommand
+    set -l cmd (__fish_countersign_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c countersign -n "__fish_countersign_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_needs_command" -s V -l version -d 'Print version'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "verify" -d 'Verify who signed a card'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "verify-svid" -d 'Verify an X.509-SVID and its chain over a trust bundle'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "canonicalize" -d 'Print the exact bytes that a signature under one profile covers'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "sign" -d 'Sign a card with an X.509-SVID'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "explain" -d 'Explain a reason, or how a card came to its verdict'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "man" -d 'Write the manual pages into a directory'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l bundle -d 'Trust bundle of the trust domain: SPIFFE JSON, JWKS, PEM or a bundle map; `TD=FILE` for another domain. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l trust-domain -d 'Trust domain that the signer must belong to, for example `example.org`' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l expect-id -d 'SPIFFE ID of the workload that must have signed' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l skew -d 'How far clocks may differ' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l coverage -d 'What to do about members that decide about security and are not signed' -r -f -a "strict\t'Refuse the card'
+report\t'Accept the signed part and list the rest'"
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l profile -d 'Canonical forms to try instead of the first four; may be repeated or separated by commas' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l numbers -d 'How numbers are read' -r -f -a "strict\t'Refuse numbers that cannot be kept exactly'
+binary64\t'Read every number as an IEEE 754 double, as the A2A SDKs do'"
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l freshness -d 'When a card is fresh' -r -f -a "live\t'Its leaf certificate is valid now'
+witnessed\t'Its leaf is valid now, or the memory knows exactly this card from when it was'"
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l max-age -d 'With `witnessed`: the longest time since the card was first verified' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l memory -d 'File that remembers the accepted card of each workload, for --freshness witnessed and against replays. `verify` makes it when it does not exist, and writes it only when a card was verified and something changed; `explain` only reads it' -r -F
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -s o -l output -d 'How the verdict is written' -r -f -a "text\t'For people'
+json\t'For scripts: stable names and codes'
+sarif\t'SARIF 2.1.0, for code scanning'"
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l all-profiles -d 'Try all canonical forms, those of old SDKs too'
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l bundle -d 'Trust bundle of the trust domain: SPIFFE JSON, JWKS, PEM or a bundle map; `TD=FILE` for another domain. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l trust-domain -d 'Trust domain that the signer must belong to, for example `example.org`' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l skew -d 'How far clocks may differ' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l expect-id -d 'SPIFFE ID that the leaf must carry' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -s o -l output -d 'How the result is written' -r -f -a "text\t'For people'
+json\t'For scripts: stable names and codes'"
+complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand canonicalize" -l profile -d 'The canonical form' -r
+complete -c countersign -n "__fish_countersign_using_subcommand canonicalize" -l numbers -d 'How numbers are read' -r -f -a "strict\t'Refuse numbers that cannot be kept exactly'
+binary64\t'Read every number as an IEEE 754 double, as the A2A SDKs do'"
+complete -c countersign -n "__fish_countersign_using_subcommand canonicalize" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -l key -d 'Private key of the SVID: PEM, PKCS#8 or an older form, not encrypted' -r -F
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -l chain -d 'Certificates of the SVID: PEM, leaf first' -r -F
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -l workload-api -d 'Take key and chain from the SPIFFE Workload API at this socket' -r
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -l lifetime -d 'How long the signature lasts; as long as the SVID, if absent, and never longer' -r
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -s o -l output -d 'Write the signed card to this file, whole or not at all, instead of standard output' -r -F
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -l also-kagenti -d 'Add a second signature that kagenti\'s verifier accepts'
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l bundle -d 'For cards: trust bundle of the trust domain, or `TD=FILE` for another domain. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l trust-domain -d 'For cards: trust domain that the signer must belong to' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l expect-id -d 'SPIFFE ID of the workload that must have signed' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l skew -d 'How far clocks may differ' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l coverage -d 'What to do about members that decide about security and are not signed' -r -f -a "strict\t'Refuse the card'
+report\t'Accept the signed part and list the rest'"
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l profile -d 'Canonical forms to try instead of the first four; may be repeated or separated by commas' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l numbers -d 'How numbers are read' -r -f -a "strict\t'Refuse numbers that cannot be kept exactly'
+binary64\t'Read every number as an IEEE 754 double, as the A2A SDKs do'"
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l freshness -d 'When a card is fresh' -r -f -a "live\t'Its leaf certificate is valid now'
+witnessed\t'Its leaf is valid now, or the memory knows exactly this card from when it was'"
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l max-age -d 'With `witnessed`: the longest time since the card was first verified' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l memory -d 'File that remembers the accepted card of each workload, for --freshness witnessed and against replays. `verify` makes it when it does not exist, and writes it only when a card was verified and something changed; `explain` only reads it' -r -F
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -s o -l output -d 'How the explanation is written' -r -f -a "text\t'For people'
+json\t'For scripts: stable names and codes'"
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l all-profiles -d 'Try all canonical forms, those of old SDKs too'
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c countersign -n "__fish_countersign_using_subcommand man" -s h -l help -d 'Print help'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "verify" -d 'Verify who signed a card'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "verify-svid" -d 'Verify an X.509-SVID and its chain over a trust bundle'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "canonicalize" -d 'Print the exact bytes that a signature under one profile covers'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "sign" -d 'Sign a card with an X.509-SVID'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "explain" -d 'Explain a reason, or how a card came to its verdict'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "man" -d 'Write the manual pages into a directory'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

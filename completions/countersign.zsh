@@ -1,0 +1,303 @@
+#compdef countersign
+
+autoload -U is-at-least
+
+_countersign() {
+    typeset -A opt_args
+    typeset -a _arguments_options
+    local ret=1
+
+    if is-at-least 5.2; then
+        _arguments_options=(-s -S -C)
+    else
+        _arguments_options=(-s -C)
+    fi
+
+    local context curcontext="$curcontext" state line
+    _arguments "${_arguments_options[@]}" : \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'-V[Print version]' \
+'--version[Print version]' \
+":: :_countersign_commands" \
+"*::: :->countersign" \
+&& ret=0
+    case $state in
+    (countersign)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:countersign-command-$line[1]:"
+        case $line[1] in
+            (verify)
+_arguments "${_arguments_options[@]}" : \
+'*--bundle=[Trust bundle of the trust domain\: SPIFFE JSON, JWKS, PEM or a bundle map; \`TD=FILE\` for another domain. May be repeated]:[TD=]FILE:_default' \
+'--trust-domain=[Trust domain that the signer must belong to, for example \`example.org\`]:TD:_default' \
+'--expect-id=[SPIFFE ID of the workload that must have signed]:SPIFFE_ID:_default' \
+'--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
+'--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
+'--skew=[How far clocks may differ]:DURATION:_default' \
+'--coverage=[What to do about members that decide about security and are not signed]:COVERAGE:((strict\:"Refuse the card"
+report\:"Accept the signed part and list the rest"))' \
+'*--profile=[Canonical forms to try instead of the first four; may be repeated or separated by commas]:NAME:_default' \
+'--numbers=[How numbers are read]:NUMBERS:((strict\:"Refuse numbers that cannot be kept exactly"
+binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
+'--freshness=[When a card is fresh]:FRESHNESS:((live\:"Its leaf certificate is valid now"
+witnessed\:"Its leaf is valid now, or the memory knows exactly this card from when it was"))' \
+'--max-age=[With \`witnessed\`\: the longest time since the card was first verified]:DURATION:_default' \
+'--memory=[File that remembers the accepted card of each workload, for --freshness witnessed and against replays. \`verify\` makes it when it does not exist, and writes it only when a card was verified and something changed; \`explain\` only reads it]:FILE:_files' \
+'-o+[How the verdict is written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"
+sarif\:"SARIF 2.1.0, for code scanning"))' \
+'--output=[How the verdict is written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"
+sarif\:"SARIF 2.1.0, for code scanning"))' \
+'(--profile)--all-profiles[Try all canonical forms, those of old SDKs too]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':card -- The card\: a file, `-` for standard input, or an http(s) URL. A URL without a path means the agent'\''s well-known address:_default' \
+&& ret=0
+;;
+(verify-svid)
+_arguments "${_arguments_options[@]}" : \
+'*--bundle=[Trust bundle of the trust domain\: SPIFFE JSON, JWKS, PEM or a bundle map; \`TD=FILE\` for another domain. May be repeated]:[TD=]FILE:_default' \
+'--trust-domain=[Trust domain that the signer must belong to, for example \`example.org\`]:TD:_default' \
+'--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
+'--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
+'--skew=[How far clocks may differ]:DURATION:_default' \
+'--expect-id=[SPIFFE ID that the leaf must carry]:SPIFFE_ID:_default' \
+'-o+[How the result is written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'--output=[How the result is written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':chain -- PEM certificates, leaf first\: a file, or `-` for standard input:_files' \
+&& ret=0
+;;
+(canonicalize)
+_arguments "${_arguments_options[@]}" : \
+'--profile=[The canonical form]:NAME:_default' \
+'--numbers=[How numbers are read]:NUMBERS:((strict\:"Refuse numbers that cannot be kept exactly"
+binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':card -- The card\: a file, or `-` for standard input:_files' \
+&& ret=0
+;;
+(sign)
+_arguments "${_arguments_options[@]}" : \
+'--key=[Private key of the SVID\: PEM, PKCS#8 or an older form, not encrypted]:KEY.pem:_files' \
+'--chain=[Certificates of the SVID\: PEM, leaf first]:CHAIN.pem:_files' \
+'(--key --chain)--workload-api=[Take key and chain from the SPIFFE Workload API at this socket]:SOCKET:_default' \
+'--lifetime=[How long the signature lasts; as long as the SVID, if absent, and never longer]:DURATION:_default' \
+'-o+[Write the signed card to this file, whole or not at all, instead of standard output]:FILE:_files' \
+'--output=[Write the signed card to this file, whole or not at all, instead of standard output]:FILE:_files' \
+'--also-kagenti[Add a second signature that kagenti'\''s verifier accepts]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':card -- The card\: a file, or `-` for standard input:_files' \
+&& ret=0
+;;
+(explain)
+_arguments "${_arguments_options[@]}" : \
+'*--bundle=[For cards\: trust bundle of the trust domain, or \`TD=FILE\` for another domain. May be repeated]:[TD=]FILE:_default' \
+'--trust-domain=[For cards\: trust domain that the signer must belong to]:TD:_default' \
+'--expect-id=[SPIFFE ID of the workload that must have signed]:SPIFFE_ID:_default' \
+'--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
+'--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
+'--skew=[How far clocks may differ]:DURATION:_default' \
+'--coverage=[What to do about members that decide about security and are not signed]:COVERAGE:((strict\:"Refuse the card"
+report\:"Accept the signed part and list the rest"))' \
+'*--profile=[Canonical forms to try instead of the first four; may be repeated or separated by commas]:NAME:_default' \
+'--numbers=[How numbers are read]:NUMBERS:((strict\:"Refuse numbers that cannot be kept exactly"
+binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
+'--freshness=[When a card is fresh]:FRESHNESS:((live\:"Its leaf certificate is valid now"
+witnessed\:"Its leaf is valid now, or the memory knows exactly this card from when it was"))' \
+'--max-age=[With \`witnessed\`\: the longest time since the card was first verified]:DURATION:_default' \
+'--memory=[File that remembers the accepted card of each workload, for --freshness witnessed and against replays. \`verify\` makes it when it does not exist, and writes it only when a card was verified and something changed; \`explain\` only reads it]:FILE:_files' \
+'-o+[How the explanation is written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'--output=[How the explanation is written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'(--profile)--all-profiles[Try all canonical forms, those of old SDKs too]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::subjects -- Reason codes, or cards\: files, `-` for standard input, or http(s) URLs:_default' \
+&& ret=0
+;;
+(completions)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+':shell -- The shell:(bash elvish fish powershell zsh)' \
+&& ret=0
+;;
+(man)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+':directory -- An existing directory:_files' \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+":: :_countersign__subcmd__help_commands" \
+"*::: :->help" \
+&& ret=0
+
+    case $state in
+    (help)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:countersign-help-command-$line[1]:"
+        case $line[1] in
+            (verify)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(verify-svid)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(canonicalize)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(sign)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(explain)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(completions)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(man)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+        esac
+    ;;
+esac
+}
+
+(( $+functions[_countersign_commands] )) ||
+_countersign_commands() {
+    local commands; commands=(
+'verify:Verify who signed a card' \
+'verify-svid:Verify an X.509-SVID and its chain over a trust bundle' \
+'canonicalize:Print the exact bytes that a signature under one profile covers' \
+'sign:Sign a card with an X.509-SVID' \
+'explain:Explain a reason, or how a card came to its verdict' \
+'completions:Print the completion script of a shell' \
+'man:Write the manual pages into a directory' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'countersign commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__canonicalize_commands] )) ||
+_countersign__subcmd__canonicalize_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign canonicalize commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__completions_commands] )) ||
+_countersign__subcmd__completions_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign completions commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__explain_commands] )) ||
+_countersign__subcmd__explain_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign explain commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help_commands] )) ||
+_countersign__subcmd__help_commands() {
+    local commands; commands=(
+'verify:Verify who signed a card' \
+'verify-svid:Verify an X.509-SVID and its chain over a trust bundle' \
+'canonicalize:Print the exact bytes that a signature under one profile covers' \
+'sign:Sign a card with an X.509-SVID' \
+'explain:Explain a reason, or how a card came to its verdict' \
+'completions:Print the completion script of a shell' \
+'man:Write the manual pages into a directory' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'countersign help commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__canonicalize_commands] )) ||
+_countersign__subcmd__help__subcmd__canonicalize_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help canonicalize commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__completions_commands] )) ||
+_countersign__subcmd__help__subcmd__completions_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help completions commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__explain_commands] )) ||
+_countersign__subcmd__help__subcmd__explain_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help explain commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__help_commands] )) ||
+_countersign__subcmd__help__subcmd__help_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help help commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__man_commands] )) ||
+_countersign__subcmd__help__subcmd__man_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help man commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__sign_commands] )) ||
+_countersign__subcmd__help__subcmd__sign_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help sign commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__verify_commands] )) ||
+_countersign__subcmd__help__subcmd__verify_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help verify commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__verify-svid_commands] )) ||
+_countersign__subcmd__help__subcmd__verify-svid_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help verify-svid commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__man_commands] )) ||
+_countersign__subcmd__man_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign man commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__sign_commands] )) ||
+_countersign__subcmd__sign_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign sign commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__verify_commands] )) ||
+_countersign__subcmd__verify_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign verify commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__verify-svid_commands] )) ||
+_countersign__subcmd__verify-svid_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign verify-svid commands' commands "$@"
+}
+
+if [ "$funcstack[1]" = "_countersign" ]; then
+    _countersign "$@"
+else
+    compdef _countersign countersign
+fi
