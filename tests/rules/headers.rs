@@ -50,7 +50,7 @@ fn rule_12_base64url_has_one_form_only() {
     });
     world.assert_refused(Reason::Base64Malformed, &spare);
     let padded = entry_changed(&world, |made| {
-        made["protected"] = json!(format!("{}=", made["protected"].as_str().unwrap()))
+        made["protected"] = json!(format!("{}=", made["protected"].as_str().unwrap()));
     });
     world.assert_refused(Reason::Base64Malformed, &padded);
 }
