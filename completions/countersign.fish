@@ -31,6 +31,8 @@ complete -c countersign -n "__fish_countersign_needs_command" -f -a "verify-svid
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "canonicalize" -d 'Print the exact bytes that a signature under one profile covers'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "sign" -d 'Sign a card with an X.509-SVID'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "explain" -d 'Explain a reason, or how a card came to its verdict'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "plan" -d 'Print the objects that would be applied for a set of manifests'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "demo" -d 'Show the whole way: six agents on this machine, their verdicts and the policies that follow'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "man" -d 'Write the manual pages into a directory'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -93,13 +95,38 @@ complete -c countersign -n "__fish_countersign_using_subcommand explain" -s o -l
 json\t'For scripts: stable names and codes'"
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l all-profiles -d 'Try all canonical forms, those of old SDKs too'
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -s f -l filename -d 'Manifest file, directory of *.yaml, *.yml and *.json files, or `-` for standard input. May be repeated' -r -F
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l bundle -d 'Trust bundle instead of the ConfigMap in the manifests; `TD=FILE` for another trust domain. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l trust-domain -d 'Trust domain of the agents; an AgentCard may name its own' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l bundle-config-map -d 'Name of the ConfigMap that carries the trust bundle' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l skew -d 'How far clocks may differ' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l coverage -d 'What to do about members that decide about security and are not signed' -r -f -a "strict\t'Refuse the card'
+report\t'Accept the signed part and list the rest'"
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l profile -d 'Canonical forms to try instead of the first four; may be repeated or separated by commas' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l numbers -d 'How numbers are read' -r -f -a "strict\t'Refuse numbers that cannot be kept exactly'
+binary64\t'Read every number as an IEEE 754 double, as the A2A SDKs do'"
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l api-server -d 'Address of the API server, as in `kubectl get endpointslices -n default`. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l operator-namespace -d 'Namespace of the operator' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l allow-caller -d 'Namespace whose Pods may call verified agents, such as a gateway\'s. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l agent-namespace -d 'Namespace whose verified agents may call, and be called by, verified agents of others. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l mode -d 'Whether policies are planned at all' -r -f -a "enforce\t'Plan the policies'
+audit\t'Judge the cards, and plan nothing'"
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -s o -l output -d 'YAML documents for people and kubectl, or one JSON object' -r -f -a "text\t'For people'
+json\t'For scripts: stable names and codes'"
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l all-profiles -d 'Try all canonical forms, those of old SDKs too'
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countersign -n "__fish_countersign_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c countersign -n "__fish_countersign_using_subcommand man" -s h -l help -d 'Print help'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "verify" -d 'Verify who signed a card'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "verify-svid" -d 'Verify an X.509-SVID and its chain over a trust bundle'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "canonicalize" -d 'Print the exact bytes that a signature under one profile covers'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "sign" -d 'Sign a card with an X.509-SVID'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "explain" -d 'Explain a reason, or how a card came to its verdict'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "man" -d 'Write the manual pages into a directory'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "verify" -d 'Verify who signed a card'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "verify-svid" -d 'Verify an X.509-SVID and its chain over a trust bundle'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "canonicalize" -d 'Print the exact bytes that a signature under one profile covers'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "sign" -d 'Sign a card with an X.509-SVID'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "explain" -d 'Explain a reason, or how a card came to its verdict'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "plan" -d 'Print the objects that would be applied for a set of manifests'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "demo" -d 'Show the whole way: six agents on this machine, their verdicts and the policies that follow'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "man" -d 'Write the manual pages into a directory'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

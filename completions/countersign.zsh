@@ -125,6 +125,42 @@ json\:"For scripts\: stable names and codes"))' \
 '*::subjects -- Reason codes, or cards\: files, `-` for standard input, or http(s) URLs:_default' \
 && ret=0
 ;;
+(plan)
+_arguments "${_arguments_options[@]}" : \
+'*-f+[Manifest file, directory of *.yaml, *.yml and *.json files, or \`-\` for standard input. May be repeated]:FILE|DIR:_files' \
+'*--filename=[Manifest file, directory of *.yaml, *.yml and *.json files, or \`-\` for standard input. May be repeated]:FILE|DIR:_files' \
+'*--bundle=[Trust bundle instead of the ConfigMap in the manifests; \`TD=FILE\` for another trust domain. May be repeated]:[TD=]FILE:_default' \
+'--trust-domain=[Trust domain of the agents; an AgentCard may name its own]:TD:_default' \
+'--bundle-config-map=[Name of the ConfigMap that carries the trust bundle]:NAME:_default' \
+'--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
+'--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
+'--skew=[How far clocks may differ]:DURATION:_default' \
+'--coverage=[What to do about members that decide about security and are not signed]:COVERAGE:((strict\:"Refuse the card"
+report\:"Accept the signed part and list the rest"))' \
+'*--profile=[Canonical forms to try instead of the first four; may be repeated or separated by commas]:NAME:_default' \
+'--numbers=[How numbers are read]:NUMBERS:((strict\:"Refuse numbers that cannot be kept exactly"
+binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
+'*--api-server=[Address of the API server, as in \`kubectl get endpointslices -n default\`. May be repeated]:IP:PORT:_default' \
+'--operator-namespace=[Namespace of the operator]:NAME:_default' \
+'*--allow-caller=[Namespace whose Pods may call verified agents, such as a gateway'\''s. May be repeated]:NAMESPACE:_default' \
+'*--agent-namespace=[Namespace whose verified agents may call, and be called by, verified agents of others. May be repeated]:NAMESPACE:_default' \
+'--mode=[Whether policies are planned at all]:MODE:((enforce\:"Plan the policies"
+audit\:"Judge the cards, and plan nothing"))' \
+'-o+[YAML documents for people and kubectl, or one JSON object]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'--output=[YAML documents for people and kubectl, or one JSON object]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'(--profile)--all-profiles[Try all canonical forms, those of old SDKs too]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(demo)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -171,6 +207,14 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(plan)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(demo)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -200,6 +244,8 @@ _countersign_commands() {
 'canonicalize:Print the exact bytes that a signature under one profile covers' \
 'sign:Sign a card with an X.509-SVID' \
 'explain:Explain a reason, or how a card came to its verdict' \
+'plan:Print the objects that would be applied for a set of manifests' \
+'demo:Show the whole way\: six agents on this machine, their verdicts and the policies that follow' \
 'completions:Print the completion script of a shell' \
 'man:Write the manual pages into a directory' \
 'help:Print this message or the help of the given subcommand(s)' \
@@ -216,6 +262,11 @@ _countersign__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'countersign completions commands' commands "$@"
 }
+(( $+functions[_countersign__subcmd__demo_commands] )) ||
+_countersign__subcmd__demo_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign demo commands' commands "$@"
+}
 (( $+functions[_countersign__subcmd__explain_commands] )) ||
 _countersign__subcmd__explain_commands() {
     local commands; commands=()
@@ -229,6 +280,8 @@ _countersign__subcmd__help_commands() {
 'canonicalize:Print the exact bytes that a signature under one profile covers' \
 'sign:Sign a card with an X.509-SVID' \
 'explain:Explain a reason, or how a card came to its verdict' \
+'plan:Print the objects that would be applied for a set of manifests' \
+'demo:Show the whole way\: six agents on this machine, their verdicts and the policies that follow' \
 'completions:Print the completion script of a shell' \
 'man:Write the manual pages into a directory' \
 'help:Print this message or the help of the given subcommand(s)' \
@@ -245,6 +298,11 @@ _countersign__subcmd__help__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'countersign help completions commands' commands "$@"
 }
+(( $+functions[_countersign__subcmd__help__subcmd__demo_commands] )) ||
+_countersign__subcmd__help__subcmd__demo_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help demo commands' commands "$@"
+}
 (( $+functions[_countersign__subcmd__help__subcmd__explain_commands] )) ||
 _countersign__subcmd__help__subcmd__explain_commands() {
     local commands; commands=()
@@ -259,6 +317,11 @@ _countersign__subcmd__help__subcmd__help_commands() {
 _countersign__subcmd__help__subcmd__man_commands() {
     local commands; commands=()
     _describe -t commands 'countersign help man commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__plan_commands] )) ||
+_countersign__subcmd__help__subcmd__plan_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help plan commands' commands "$@"
 }
 (( $+functions[_countersign__subcmd__help__subcmd__sign_commands] )) ||
 _countersign__subcmd__help__subcmd__sign_commands() {
@@ -279,6 +342,11 @@ _countersign__subcmd__help__subcmd__verify-svid_commands() {
 _countersign__subcmd__man_commands() {
     local commands; commands=()
     _describe -t commands 'countersign man commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__plan_commands] )) ||
+_countersign__subcmd__plan_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign plan commands' commands "$@"
 }
 (( $+functions[_countersign__subcmd__sign_commands] )) ||
 _countersign__subcmd__sign_commands() {

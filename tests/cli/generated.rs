@@ -1,0 +1,42 @@
+//! Completions and manual pages that are checked in are those of the command line.
+
+use crate::run::Folder;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[expect(clippy::disallowed_methods, reason = "a test reads the files of its own source tree")]
+fn files(folder: &str) -> BTreeMap<String, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            (path.file_name().unwrap().to_string_lossy().into_owned(), text)
+        })
+        .collect()
+}
+
+#[test]
+fn completions_are_current() {
+    let folder = Folder::new("completions");
+    let mut kept = files("completions");
+    for shell in ["bash", "zsh", "fish"] {
+        let run = folder.run(&["completions", shell]);
+        assert_eq!(run.code, 0);
+        let name = format!("countersign.{shell}");
+        assert_eq!(kept.remove(&name).as_ref(), Some(&run.stdout), "{name} is out of date: run `make docs`");
+    }
+    assert!(kept.is_empty(), "{kept:?}");
+}
+
+#[test]
+fn manual_pages_are_current() {
+    let folder = Folder::new("man");
+    assert_eq!(folder.run(&["man", "."]).code, 0);
+    let made: BTreeMap<_, _> =
+        folder.files().into_iter().map(|name| (name.clone(), folder.read(&name))).collect();
+    assert!(made.len() > 7, "one page per command: {:?}", made.keys());
+    assert!(made == files("man"), "man/ is out of date: run `make docs`");
+    folder.run(&["man", "absent"]).assert_unusable("cannot write");
+}

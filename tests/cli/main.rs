@@ -1,0 +1,16 @@
+//! The built binary from outside: exit codes, both outputs, every edge that a script or a person can meet.
+#![cfg(test)]
+#![cfg(feature = "cli")]
+
+mod authority;
+mod run;
+
+mod demo;
+mod edges;
+mod explain;
+mod generated;
+mod memory;
+mod plan;
+mod sign;
+mod verify;
+mod verify_svid;

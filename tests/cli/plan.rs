@@ -1,0 +1,171 @@
+//! `countersign plan`.
+
+use crate::authority::{TRUST, world};
+use crate::run::{Folder, Run};
+use serde_json::{Value, json};
+
+const API_SERVER: [&str; 2] = ["--api-server", "10.0.0.1:6443"];
+
+fn agent(name: &str, service_account: &str) -> String {
+    let labels = json!({ "app": name, "kagenti.io/type": "agent" });
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": name, "namespace": "demo", "labels": labels },
+        "spec": {
+            "selector": { "matchLabels": { "app": name } },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": { "serviceAccountName": service_account, "containers": [{ "name": "agent", "image": "agent" }] },
+            },
+        },
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": "demo" },
+        "spec": { "selector": { "app": name }, "ports": [{ "port": 8000 }] },
+    });
+    format!("{deployment}\n---\n{service}\n")
+}
+
+fn config_map(name: &str, key: &str, text: &str) -> String {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": "demo" },
+        "data": { key: text },
+    })
+    .to_string()
+}
+
+fn plan(folder: &Folder, more: &[&str]) -> Run {
+    folder.run(&[&["plan", "-f", "manifests"][..], &TRUST, &API_SERVER, more].concat())
+}
+
+/// A folder with `manifests/` for the agent `weather` and its signed card.
+fn manifests(name: &str) -> Folder {
+    let (folder, _) = world(name);
+    std::fs::create_dir(folder.path().join("manifests")).unwrap();
+    folder.write("manifests/agent.yaml", agent("weather", "weather"));
+    let signed = folder.read("signed.json");
+    folder.write("manifests/card.json", config_map("weather-card-signed", "signed-agent-card.json", &signed));
+    folder
+}
+
+fn reasons(run: &Run) -> Vec<String> {
+    let json = run.json();
+    let objects = json["objects"].as_array().unwrap().clone();
+    objects
+        .iter()
+        .map(|object| {
+            object["metadata"]["annotations"]["agent.kagenti.dev/reason"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn a_verified_agent_gets_its_policies_behind_the_verdict() {
+    let folder = manifests("plan-verified");
+    let run = plan(&folder, &[]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
+    let verdict = "# Deployment demo/weather verified: signed by\n# spiffe://example.org/ns/demo/sa/weather over spec841\n";
+    assert_eq!(
+        run.stdout.matches(&format!("---\n{verdict}apiVersion: networking.k8s.io/v1\n")).count(),
+        3,
+        "{}",
+        run.stdout
+    );
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&run.stdout).unwrap();
+    let json = plan(&folder, &["-o", "json"]);
+    assert_eq!(Value::Array(documents), json.json()["objects"], "both outputs hold the same objects");
+    assert_eq!(reasons(&json), ["Enrolled", "Enrolled", "Verified"]);
+}
+
+#[test]
+fn a_refused_agent_is_a_result_and_gets_the_restrictive_policies() {
+    let folder = manifests("plan-refused");
+    for (manifest, reason) in [
+        (agent("weather", "other"), "IdentityMismatch"),
+        (
+            agent("weather", "weather").replace("\"kind\":\"Service\"", "\"kind\":\"Other\""),
+            "EndpointNotOwned",
+        ),
+    ] {
+        folder.write("manifests/agent.yaml", manifest);
+        let run = plan(&folder, &["-o", "json"]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert_eq!(reasons(&run), ["Enrolled", "Enrolled", reason]);
+    }
+    std::fs::remove_file(folder.path().join("manifests/card.json")).unwrap();
+    folder.write("manifests/agent.yaml", agent("weather", "weather"));
+    assert_eq!(reasons(&plan(&folder, &["-o", "json"])), ["Enrolled", "Enrolled", "FetchFailed"]);
+}
+
+#[test]
+fn an_agent_card_owns_the_policy_and_may_bring_the_trust_domain() {
+    let folder = manifests("plan-card");
+    let bundle = folder.read("bundle.pem");
+    folder.write("manifests/bundle.yaml", config_map("spire-bundle", "bundle.crt", &bundle));
+    let card = json!({
+        "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentCard",
+        "metadata": { "name": "mine", "namespace": "demo", "uid": "3f0c6f0e-0000-4000-8000-000000000001" },
+        "spec": {
+            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "weather" },
+            "identityBinding": { "trustDomain": "example.org" },
+        },
+    });
+    folder.write("manifests/agentcard.yaml", card.to_string());
+    let run = folder.run(&[&["plan", "-f", "manifests", "-o", "json"][..], &API_SERVER].concat());
+    assert_eq!(reasons(&run), ["Enrolled", "Enrolled", "Verified"], "{}", run.stderr);
+    assert_eq!(run.json()["objects"][2]["metadata"]["ownerReferences"][0]["name"], "mine");
+    folder.write("manifests/agentcard.yaml", card.to_string().replace("\"weather\"", "\"elsewhere\""));
+    let run = plan(&folder, &[]);
+    assert!(run.stderr.contains("AgentCard demo/mine names no workload"), "{}", run.stderr);
+}
+
+#[test]
+fn what_is_not_read_and_what_is_assumed_is_said() {
+    let folder = manifests("plan-notes");
+    let role =
+        json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "r" } });
+    folder.write("manifests/role.yaml", role.to_string());
+    let run = folder.run(&[&["plan", "-f", "manifests"][..], &TRUST].concat());
+    assert_eq!(run.code, 0);
+    assert!(run.stderr.contains("note: \"Role\" \"r\" is not read\n"), "{}", run.stderr);
+    assert!(run.stderr.contains("the API server is assumed at 10.96.0.1:443"), "{}", run.stderr);
+    let audit = plan(&folder, &["--mode", "audit"]);
+    assert!(
+        audit.stdout.starts_with("# Deployment demo/weather verified") && !audit.stdout.contains("kind:")
+    );
+}
+
+#[test]
+fn lists_standard_input_and_several_files_are_read_alike() {
+    let folder = manifests("plan-lists");
+    let items: Vec<Value> = serde_saphyr::from_multiple(&agent("weather", "weather")).unwrap();
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
+    let expected = plan(&folder, &[]).stdout;
+    let arguments = [&["plan", "-f", "-", "manifests/card.json"][..], &TRUST, &API_SERVER].concat();
+    let run = folder.run_fed(list.as_bytes(), &arguments);
+    assert_eq!(run.stdout, expected, "{}", run.stderr);
+}
+
+#[test]
+fn manifests_that_cannot_be_read_are_named() {
+    let folder = manifests("plan-broken");
+    let refused = |text: &str, says: &str| {
+        folder.write("manifests/broken.yaml", text);
+        plan(&folder, &[]).assert_unusable(says);
+    };
+    refused("a: [", "\"manifests/broken.yaml\" is not YAML or JSON");
+    refused("a: 1", "has no `apiVersion` and `kind`");
+    refused("apiVersion: v1\nkind: Service\nkind: Pod\n", "is not YAML or JSON");
+    refused(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: 5}\n",
+        "\"Service\" \"s\" in \"manifests/broken.yaml\"",
+    );
+    refused("", "is empty");
+    std::fs::remove_file(folder.path().join("manifests/broken.yaml")).unwrap();
+    folder.run(&["plan", "-f", "manifests"]).assert_unusable("--trust-domain");
+    folder
+        .run(&["plan", "-f", "manifests", "--trust-domain", "example.org"])
+        .assert_unusable("add --bundle FILE");
+    std::fs::remove_file(folder.path().join("manifests/agent.yaml")).unwrap();
+    plan(&folder, &[]).assert_unusable("no agent is among the manifests");
+}

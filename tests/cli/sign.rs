@@ -1,0 +1,103 @@
+//! `countersign sign` and `countersign canonicalize`.
+
+use crate::authority::{WEATHER, card, in_seconds, verify, world};
+use crate::run::Folder;
+use serde_json::{Value, json};
+
+const SVID: [&str; 4] = ["--key", "svid.key", "--chain", "svid.pem"];
+
+fn sign<'a>(card: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["sign", card][..], &SVID, more].concat()
+}
+
+#[test]
+fn what_is_signed_verifies_with_all_of_it_covered() {
+    let (folder, _) = world("round-trip");
+    let run = folder.run(&sign("card.json", &[]));
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    assert!(run.stdout.ends_with("}\n"));
+    folder.write("again.json", &run.stdout);
+    let json = folder.run(&verify("again.json", &["--expect-id", WEATHER])).assert_verified();
+    assert_eq!(json["coverage"], "full");
+    let from_stdin = folder.run_fed(run.stdout.as_bytes(), &sign("-", &[]));
+    assert_eq!(from_stdin.json()["signatures"].as_array().unwrap().len(), 1, "old signatures are replaced");
+}
+
+#[test]
+fn the_second_signature_is_for_kagenti() {
+    let (folder, _) = world("kagenti");
+    let run = folder.run(&sign("card.json", &["--also-kagenti", "-o", "two.json"]));
+    assert_eq!((run.code, run.stdout.as_str()), (0, ""));
+    let json = folder.run(&verify("two.json", &[])).assert_verified();
+    let profiles: Vec<&Value> =
+        json["signatures"].as_array().unwrap().iter().map(|one| &one["profile"]).collect();
+    assert_eq!(profiles, [&json!("spec841"), &json!("kagenti-go")]);
+}
+
+#[test]
+fn a_lifetime_ends_the_signature_before_the_svid() {
+    let (folder, _) = world("lifetime");
+    assert_eq!(folder.run(&sign("card.json", &["--lifetime", "5m", "-o", "short.json"])).code, 0);
+    folder.run(&verify("short.json", &[])).assert_verified();
+    folder.run(&verify("short.json", &["--at", &in_seconds(600)])).assert_refused("SignatureTimes");
+    folder.run(&sign("card.json", &["--lifetime", "0"])).assert_unusable("--lifetime 0");
+}
+
+/// The code is 1, nothing is on standard output, and the reason is on standard error.
+#[track_caller]
+fn assert_refuses(folder: &Folder, arguments: &[&str], reason: &str) {
+    let run = folder.run(arguments);
+    assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{}", run.stderr);
+    assert!(run.stderr.starts_with(&format!("refused: {reason}: ")), "{}", run.stderr);
+}
+
+#[test]
+fn a_card_that_cannot_be_signed_leaves_no_file_behind() {
+    let (folder, authority) = world("unsignable");
+    let mut bad = card();
+    bad["url"] = json!("https://weather.example/");
+    folder.write("bad.json", bad.to_string());
+    authority.issue(&folder, "other", WEATHER, 10);
+    let before = folder.files();
+    assert_refuses(&folder, &sign("bad.json", &["-o", "out.json"]), "CardNotSignable");
+    let mixed = ["sign", "card.json", "--key", "other.key", "--chain", "svid.pem", "-o", "out.json"];
+    assert_refuses(&folder, &mixed, "SigningKeyUnusable");
+    folder.run(&sign("card.json", &["-o", "absent/out.json"])).assert_unusable("cannot write");
+    assert_eq!(folder.files(), before);
+    let signed = folder.read("signed.json");
+    assert_refuses(&folder, &sign("bad.json", &["-o", "signed.json"]), "CardNotSignable");
+    assert_eq!(folder.read("signed.json"), signed, "the old file stays");
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_named() {
+    let (folder, _) = world("keys");
+    folder
+        .run(&["sign", "card.json", "--key", "svid.pem", "--chain", "svid.pem"])
+        .assert_unusable("no PEM private key");
+    folder.run(&["sign", "card.json", "--key", "svid.key"]).assert_unusable("--chain");
+    folder.run(&["sign", "card.json"]).assert_unusable("--key");
+    folder.run(&sign("card.json", &["--workload-api", "/run/agent.sock"])).assert_unusable("--workload-api");
+    folder.run(&["sign", "card.json", "--workload-api", "absent.sock"]).assert_unusable("check the socket");
+}
+
+#[test]
+fn canonical_bytes_are_printed_exactly_and_without_a_line_break() {
+    let folder = Folder::new("canonical");
+    folder
+        .write("card.json", "{ \"version\": \"1\", \"name\": \"\u{fc}\", \"x\": 1e2, \"signatures\": [] }\n");
+    let run = folder.run(&["canonicalize", "card.json", "--profile", "jcs-raw"]);
+    assert_eq!(
+        (run.code, run.stdout.as_str(), run.stderr.as_str()),
+        (0, "{\"name\":\"\u{fc}\",\"version\":\"1\",\"x\":100}", "")
+    );
+    let run = folder.run(&["canonicalize", "card.json", "--profile", "kagenti-go"]);
+    assert_eq!(run.stdout, "{\"name\":\"\u{fc}\",\"version\":\"1\"}");
+    let large = b"{\"x\":123456789012345678901}";
+    let strict = folder.run_fed(large, &["canonicalize", "-", "--profile", "jcs-raw"]);
+    assert_eq!((strict.code, strict.stdout.as_str()), (1, ""));
+    assert!(strict.stderr.starts_with("refused: JsonNumber: "), "{}", strict.stderr);
+    let binary64 =
+        folder.run_fed(large, &["canonicalize", "-", "--profile", "jcs-raw", "--numbers", "binary64"]);
+    assert_eq!(binary64.stdout, "{\"x\":123456789012345680000}");
+}

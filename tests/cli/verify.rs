@@ -1,0 +1,244 @@
+//! `countersign verify`.
+
+use crate::authority::{Authority, TRUST, WEATHER, in_seconds, verify, with_member, world};
+use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+/// The members of a verdict in their order.
+pub(crate) const MEMBERS: [&str; 13] = [
+    "verdict",
+    "reason",
+    "message",
+    "fix",
+    "spiffeId",
+    "profile",
+    "algorithm",
+    "keyId",
+    "digest",
+    "notAfter",
+    "coverage",
+    "uncovered",
+    "signatures",
+];
+
+/// All members of a verdict, and in their order.
+#[track_caller]
+pub(crate) fn assert_shape(stdout: &str) {
+    let json: Value = serde_json::from_str(stdout).unwrap();
+    assert_eq!(json.as_object().unwrap().len(), MEMBERS.len(), "{stdout}");
+    let places: Vec<usize> = MEMBERS
+        .iter()
+        .map(|name| stdout.find(&format!("\n  \"{name}\":")).unwrap_or_else(|| panic!("{name}")))
+        .collect();
+    assert!(places.is_sorted(), "{stdout}");
+}
+
+#[test]
+fn a_genuine_card_is_verified_with_everything_that_is_known_about_it() {
+    let (folder, _) = world("genuine");
+    let run = folder.run(&verify("signed.json", &["--expect-id", WEATHER]));
+    let json = run.assert_verified();
+    assert_shape(&run.stdout);
+    assert_eq!(json["reason"], Value::Null);
+    assert_eq!(
+        (&json["spiffeId"], &json["profile"], &json["algorithm"]),
+        (&json!(WEATHER), &json!("spec841"), &json!("ES256"))
+    );
+    assert_eq!((&json["coverage"], &json["uncovered"]), (&json!("full"), &json!([])));
+    let signature = &json["signatures"][0];
+    assert_eq!(
+        (&signature["index"], &signature["outcome"], &signature["spiffeId"], &signature["reason"]),
+        (&json!(0), &json!("verified"), &json!(WEATHER), &Value::Null)
+    );
+    assert_eq!(signature.as_object().unwrap().len(), 8);
+}
+
+#[test]
+fn a_refusal_has_the_same_members_a_reason_and_a_fix() {
+    let (folder, _) = world("tampered");
+    folder.write("signed.json", with_member(&folder, "description", json!("other")));
+    let run = folder.run(&verify("signed.json", &[]));
+    run.assert_refused("SignatureInvalid");
+    assert_shape(&run.stdout);
+    let json = run.json();
+    assert!(json["fix"].as_str().unwrap().ends_with('.'));
+    assert_eq!(json["digest"].as_str().unwrap().len(), 64);
+    assert_eq!(json["signatures"][0]["outcome"], "refused");
+}
+
+#[test]
+fn a_card_comes_from_standard_input_as_well() {
+    let (folder, _) = world("stdin");
+    let signed = folder.read("signed.json");
+    folder.run_fed(signed.as_bytes(), &verify("-", &[])).assert_verified();
+    folder.run_fed(b"", &verify("-", &[])).assert_unusable("standard input is empty");
+}
+
+#[test]
+fn the_expected_identity_and_the_moment_decide() {
+    let (folder, _) = world("expected");
+    let other = "spiffe://example.org/ns/demo/sa/other";
+    folder.run(&verify("signed.json", &["--expect-id", other])).assert_refused("IdentityMismatch");
+    let later = in_seconds(7200);
+    folder.run(&verify("signed.json", &["--at", &later])).assert_refused("CertificateExpired");
+    folder.run(&verify("signed.json", &["--max-svid-lifetime", "30m"])).assert_refused("SvidLifetime");
+    folder.run(&verify("signed.json", &["--max-svid-lifetime", "0"])).assert_verified();
+}
+
+#[test]
+fn an_injected_endpoint_is_refused_and_only_reported_on_request() {
+    let (folder, _) = world("injected");
+    folder.write("signed.json", with_member(&folder, "url", json!("https://attacker.example/")));
+    folder.run(&verify("signed.json", &[])).assert_refused("UncoveredSecurityMember");
+    let json = folder.run(&verify("signed.json", &["--coverage", "report"])).assert_verified();
+    assert_eq!((&json["coverage"], &json["uncovered"]), (&json!("partial"), &json!(["/url"])));
+}
+
+#[test]
+fn only_the_chosen_profiles_are_tried() {
+    let (folder, _) = world("profiles");
+    let with = |profiles: &[&str]| folder.run(&verify("signed.json", profiles));
+    with(&["--profile", "kagenti-go"]).assert_refused("SignatureInvalid");
+    assert_eq!(with(&["--profile", "kagenti-go,jcs-raw"]).assert_verified()["profile"], "jcs-raw");
+    assert_eq!(with(&["--all-profiles"]).assert_verified()["profile"], "spec841");
+    with(&["--all-profiles", "--profile", "jcs-raw"]).assert_unusable("--all-profiles");
+    with(&["--profile", "jcs"]).assert_unusable("the profiles are spec841, jcs-raw");
+}
+
+#[test]
+fn each_trust_domain_has_its_own_bundle() {
+    let (folder, _) = world("domains");
+    let other = Authority::new("other.org");
+    folder.write("other.pem", other.pem());
+    let both = ["--bundle", "other.org=other.pem", "--bundle", "example.org=bundle.pem", "-o", "json"];
+    let with =
+        |domain| folder.run(&[&["verify", "signed.json", "--trust-domain", domain][..], &both].concat());
+    with("example.org").assert_verified();
+    with("other.org").assert_refused("TrustDomainMismatch");
+    with("third.org").assert_unusable("no bundle is given for the trust domain third.org");
+    // An authority that names its own domain cannot be given to another one.
+    let foreign =
+        ["verify", "signed.json", "--bundle", "other.pem", "--trust-domain", "example.org", "-o", "json"];
+    folder.run(&foreign).assert_unusable("other.org");
+    folder.write("other.pem", Authority::new("example.org").pem());
+    folder.run(&foreign).assert_refused("AnchorUnknown");
+    folder
+        .run(&verify("signed.json", &["--bundle", "example.org=other.pem"]))
+        .assert_unusable("never pooled");
+}
+
+#[test]
+fn a_bundle_map_serves_many_domains() {
+    let (folder, authority) = world("map");
+    let other = Authority::new("other.org");
+    let keys = |pem: &str| {
+        let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let [x, y] = ["x", "y"].map(|_| "A".repeat(43));
+        json!({ "keys": [{ "use": "x509-svid", "kty": "EC", "crv": "P-256", "x": x, "y": y, "x5c": [body] }] })
+    };
+    let map =
+        json!({ "trust_domains": { "example.org": keys(authority.pem()), "other.org": keys(other.pem()) } });
+    folder.write("map.json", map.to_string());
+    let run = folder.run(&[
+        "verify",
+        "signed.json",
+        "--bundle",
+        "map.json",
+        "--bundle",
+        "other.org=map.json",
+        "--trust-domain",
+        "example.org",
+        "-o",
+        "json",
+    ]);
+    run.assert_verified();
+}
+
+#[test]
+fn an_unusable_bundle_entry_is_named_and_an_unusable_bundle_is_an_error() {
+    let (folder, authority) = world("bundles");
+    let leaf = folder.read("svid.pem");
+    folder.write("bundle.pem", format!("{}{leaf}", authority.pem()));
+    let run = folder.run(&verify("signed.json", &[]));
+    run.assert_verified();
+    assert!(run.stderr.starts_with("warning: bundle \"bundle.pem\": certificate "), "{}", run.stderr);
+    for (content, says) in [(leaf.as_str(), "BundleEmpty"), ("{}", "Bundle"), ("nonsense", "Bundle")] {
+        folder.write("bundle.pem", content);
+        folder.run(&verify("signed.json", &[])).assert_unusable(says);
+    }
+}
+
+#[test]
+fn a_card_over_the_limit_is_refused_and_not_cut_off() {
+    let (folder, _) = world("large");
+    folder.write("signed.json", format!("{}{}", folder.read("signed.json"), " ".repeat(256 * 1024)));
+    folder.run(&verify("signed.json", &[])).assert_refused("BodyTooLarge");
+}
+
+/// Answers one request with `answer`.
+fn serve_once(answer: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request);
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_card_is_fetched_from_its_well_known_address() {
+    let (folder, _) = world("fetched");
+    let card = folder.read("signed.json");
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
+    let url = serve_once(format!("{head} {}\r\n\r\n{card}", card.len()));
+    folder.run(&verify(&url, &[])).assert_verified();
+    let redirect =
+        "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 0\r\n\r\n".to_owned();
+    let run = folder.run(&verify(&serve_once(redirect), &[]));
+    run.assert_refused("FetchRedirected");
+    assert_shape(&run.stdout);
+    folder.run(&verify("ftp://127.0.0.1/card", &[])).assert_unusable("only http and https");
+    folder.run(&verify("http://user:secret@127.0.0.1/", &[])).assert_unusable("user name");
+}
+
+#[test]
+fn sarif_names_the_rule_and_the_file() {
+    let (folder, _) = world("sarif");
+    let sarif = [&["verify", "signed.json"][..], &TRUST, &["-o", "sarif"]].concat();
+    let run = folder.run(&sarif);
+    assert_eq!(run.code, 0);
+    assert_eq!(run.json()["runs"][0]["results"], json!([]));
+    folder.write("signed.json", with_member(&folder, "description", json!("other")));
+    let run = folder.run(&sarif);
+    assert_eq!(run.code, 1);
+    let json = run.json();
+    assert_eq!(json["version"], "2.1.0");
+    let tool = &json["runs"][0]["tool"]["driver"];
+    let result = &json["runs"][0]["results"][0];
+    assert_eq!((&tool["name"], &result["level"]), (&json!("countersign"), &json!("error")));
+    let rule = &tool["rules"][usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
+    assert_eq!((&rule["id"], &result["ruleId"]), (&json!("SignatureInvalid"), &json!("SignatureInvalid")));
+    let location = &result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
+    assert_eq!(location, "signed.json");
+    assert!(result["message"]["text"].as_str().unwrap().contains("does not verify"));
+}
+
+#[test]
+fn text_is_plain_in_a_pipe_and_fits_80_columns() {
+    let (folder, _) = world("text");
+    let text = [&["verify", "signed.json"][..], &TRUST].concat();
+    let run = folder.run(&text);
+    run.assert_plain_80_columns();
+    assert!(run.stdout.starts_with("verified  \"signed.json\"\n"), "{}", run.stdout);
+    let coloured = folder.run_with(&[("CLICOLOR_FORCE", "1"), ("TERM", "xterm")], &text);
+    assert!(coloured.stdout.contains("\u{1b}["), "{}", coloured.stdout);
+    folder.run_with(&[("NO_COLOR", "1"), ("TERM", "xterm")], &text).assert_plain_80_columns();
+    folder.write("signed.json", with_member(&folder, "description", json!("other")));
+    let run = folder.run(&text);
+    run.assert_plain_80_columns();
+    assert!(run.stdout.contains("SignatureInvalid") && run.stdout.contains("fix"), "{}", run.stdout);
+}
