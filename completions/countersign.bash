@@ -385,7 +385,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__plan)
-            opts="-f -o -h --filename --bundle --trust-domain --bundle-config-map --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --api-server --operator-namespace --allow-caller --agent-namespace --mode --output --help"
+            opts="-f -o -h --filename --bundle --trust-domain --bundle-config-map --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --api-server --operator-namespace --allow-caller --agent-namespace --egress --mode --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -449,6 +449,10 @@ _countersign() {
                     ;;
                 --agent-namespace)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --egress)
+                    COMPREPLY=($(compgen -W "anywhere agents" -- "${cur}"))
                     return 0
                     ;;
                 --mode)

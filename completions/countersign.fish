@@ -111,6 +111,8 @@ complete -c countersign -n "__fish_countersign_using_subcommand plan" -l api-ser
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l operator-namespace -d 'Namespace of the operator' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l allow-caller -d 'Namespace whose Pods may call verified agents, such as a gateway\'s. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l agent-namespace -d 'Namespace whose verified agents may call, and be called by, verified agents of others. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l egress -d 'Where verified agents may go' -r -f -a "anywhere\t'Anywhere: agents call models and tools outside'
+agents\t'Only to verified agents, DNS and the API server'"
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l mode -d 'Whether policies are planned at all' -r -f -a "enforce\t'Plan the policies'
 audit\t'Judge the cards, and plan nothing'"
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -s o -l output -d 'YAML documents for people and kubectl, or one JSON object' -r -f -a "text\t'For people'

@@ -144,6 +144,8 @@ binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
 '--operator-namespace=[Namespace of the operator]:NAME:_default' \
 '*--allow-caller=[Namespace whose Pods may call verified agents, such as a gateway'\''s. May be repeated]:NAMESPACE:_default' \
 '*--agent-namespace=[Namespace whose verified agents may call, and be called by, verified agents of others. May be repeated]:NAMESPACE:_default' \
+'--egress=[Where verified agents may go]:EGRESS:((anywhere\:"Anywhere\: agents call models and tools outside"
+agents\:"Only to verified agents, DNS and the API server"))' \
 '--mode=[Whether policies are planned at all]:MODE:((enforce\:"Plan the policies"
 audit\:"Judge the cards, and plan nothing"))' \
 '-o+[YAML documents for people and kubectl, or one JSON object]:OUTPUT:((text\:"For people"

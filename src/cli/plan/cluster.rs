@@ -2,7 +2,8 @@
 
 use crate::cli::exit::Unusable;
 use crate::cli::planned::{EXAMPLE_API_SERVER, cluster};
-use crate::plan::{ClusterFacts, Namespace, PodGroup};
+use crate::plan::{ClusterFacts, Egress, Namespace, PodGroup};
+use std::collections::BTreeSet;
 
 /// The cluster.
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,17 @@ pub(super) struct ClusterArgs {
     /// Namespace whose verified agents may call, and be called by, verified agents of others. May be repeated.
     #[arg(long, value_name = "NAMESPACE")]
     agent_namespace: Vec<String>,
+    /// Where verified agents may go.
+    #[arg(long, value_enum, default_value_t = EgressArg::Anywhere)]
+    egress: EgressArg,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum EgressArg {
+    /// Anywhere: agents call models and tools outside.
+    Anywhere,
+    /// Only to verified agents, DNS and the API server.
+    Agents,
 }
 
 impl ClusterArgs {
@@ -41,6 +53,9 @@ impl ClusterArgs {
         }
         for name in &self.agent_namespace {
             facts = facts.with_agent_namespace(Namespace::parse(name).map_err(Unusable::new)?);
+        }
+        if let EgressArg::Agents = self.egress {
+            facts = facts.with_egress(Egress::Listed(BTreeSet::new()));
         }
         Ok((facts, notes))
     }
