@@ -169,3 +169,16 @@ fn manifests_that_cannot_be_read_are_named() {
     std::fs::remove_file(folder.path().join("manifests/agent.yaml")).unwrap();
     plan(&folder, &[]).assert_unusable("no agent is among the manifests");
 }
+
+#[test]
+fn egress_is_open_unless_agents_are_to_keep_to_each_other() {
+    let folder = manifests("plan-egress");
+    let egress = |more: &[&str]| {
+        let run = plan(&folder, &[&["-o", "json"], more].concat());
+        run.json()["objects"][2]["spec"]["egress"].clone()
+    };
+    assert_eq!(egress(&[]), json!([{}]));
+    let closed = egress(&["--egress", "agents"]);
+    let to: Vec<_> = closed.as_array().unwrap().iter().filter(|rule| rule["to"].is_array()).collect();
+    assert_eq!(to.len(), closed.as_array().unwrap().len(), "{closed}");
+}
