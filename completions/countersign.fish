@@ -72,7 +72,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand canonicalize" -s
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l key -d 'Private key of the SVID: PEM, PKCS#8 or an older form, not encrypted' -r -F
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l chain -d 'Certificates of the SVID: PEM, leaf first' -r -F
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l workload-api -d 'Take key and chain from the SPIFFE Workload API at this socket' -r
-complete -c countersign -n "__fish_countersign_using_subcommand sign" -l lifetime -d 'How long the signature lasts; as long as the SVID, if absent, and never longer' -r
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -l lifetime -d 'How long the signature lasts; as long as the SVID, if absent. Past the SVID\'s end only `witnessed` verifiers accept it' -r
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -s o -l output -d 'Write the signed card to this file, whole or not at all, instead of standard output' -r -F
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l also-kagenti -d 'Add a second signature that kagenti\'s verifier accepts'
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -s h -l help -d 'Print help (see more with \'--help\')'

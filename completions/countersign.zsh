@@ -89,7 +89,7 @@ _arguments "${_arguments_options[@]}" : \
 '--key=[Private key of the SVID\: PEM, PKCS#8 or an older form, not encrypted]:KEY.pem:_files' \
 '--chain=[Certificates of the SVID\: PEM, leaf first]:CHAIN.pem:_files' \
 '(--key --chain)--workload-api=[Take key and chain from the SPIFFE Workload API at this socket]:SOCKET:_default' \
-'--lifetime=[How long the signature lasts; as long as the SVID, if absent, and never longer]:DURATION:_default' \
+'--lifetime=[How long the signature lasts; as long as the SVID, if absent. Past the SVID'\''s end only \`witnessed\` verifiers accept it]:DURATION:_default' \
 '-o+[Write the signed card to this file, whole or not at all, instead of standard output]:FILE:_files' \
 '--output=[Write the signed card to this file, whole or not at all, instead of standard output]:FILE:_files' \
 '--also-kagenti[Add a second signature that kagenti'\''s verifier accepts]' \

@@ -40,7 +40,8 @@ pub(super) struct Args {
     /// Add a second signature that kagenti's verifier accepts.
     #[arg(long)]
     also_kagenti: bool,
-    /// How long the signature lasts; as long as the SVID, if absent, and never longer.
+    /// How long the signature lasts; as long as the SVID, if absent. Past the SVID's end only `witnessed`
+    /// verifiers accept it.
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     lifetime: Option<Seconds>,
     /// Write the signed card to this file, whole or not at all, instead of standard output.

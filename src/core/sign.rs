@@ -78,7 +78,8 @@ impl SigningKey {
 pub struct SignOptions<'a> {
     /// The certificates of the key, DER, leaf first.
     pub chain: &'a [Vec<u8>],
-    /// How long the signature lasts; `None` as long as the leaf, and never longer.
+    /// How long the signature lasts; `None` as long as the leaf. Past the leaf's end it counts only where
+    /// `witnessed` freshness is allowed.
     pub lifetime: Option<Seconds>,
     /// Adds a second signature, over kagenti's projection, for its existing verifier.
     pub also_kagenti: bool,
@@ -173,7 +174,7 @@ fn protected_header(key: &SigningKey, options: SignOptions<'_>) -> Result<String
         return Err(Refusal::new(Reason::CertificateExpired, found));
     }
     let expires_at = match options.lifetime {
-        Some(lifetime) => options.now.plus(lifetime).min(facts.not_after),
+        Some(lifetime) => options.now.plus(lifetime),
         None => facts.not_after,
     };
     let mut fingerprint = sha256(leaf).to_string();

@@ -93,10 +93,10 @@ fn trust_domain_problem(name: &str) -> Option<&'static str> {
         return Some("has no trust domain");
     }
     if name.len() > TRUST_DOMAIN_BYTES {
-        return Some("has a trust domain longer than 255 bytes");
+        return Some("names a domain longer than 255 bytes");
     }
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-    (!name.bytes().all(allowed)).then_some("has a trust domain with characters other than a-z 0-9 . - _")
+    (!name.bytes().all(allowed)).then_some("names its domain with characters other than a-z 0-9 . - _")
 }
 
 fn path_problem(path: &str) -> Option<&'static str> {

@@ -40,6 +40,8 @@ fn a_lifetime_ends_the_signature_before_the_svid() {
     assert_eq!(folder.run(&sign("card.json", &["--lifetime", "5m", "-o", "short.json"])).code, 0);
     folder.run(&verify("short.json", &[])).assert_verified();
     folder.run(&verify("short.json", &["--at", &in_seconds(600)])).assert_refused("SignatureTimes");
+    assert_eq!(folder.run(&sign("card.json", &["--lifetime", "9h", "-o", "long.json"])).code, 0);
+    folder.run(&verify("long.json", &["--at", &in_seconds(8000)])).assert_refused("CertificateExpired");
     folder.run(&sign("card.json", &["--lifetime", "0"])).assert_unusable("--lifetime 0");
 }
 
