@@ -4,7 +4,7 @@
 use super::schema::{Field, Message, Presence, Shape};
 use super::uncovered::{Uncovered, push_token};
 use super::{kagenti, v1, v03};
-use crate::core::json::{Array, Dialect, Kind, Object, Value};
+use crate::core::json::{Dialect, Object, Value};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
 
@@ -148,7 +148,7 @@ impl<'o> Emitter<'o> {
     fn field(&mut self, value: Value<'_>, field: &Field) -> Result<bool, Refusal> {
         let default = match (value.kind(), field.presence) {
             // In ProtoJSON and in the models of the other signers, null is the same as absent.
-            (Kind::Null, _) => true,
+            (crate::core::json::Kind::Null, _) => true,
             (_, Presence::Plain) => is_plain_default(value, field.shape),
             (_, Presence::DefaultText(text)) => value.as_str() == Some(text),
             (_, Presence::Required | Presence::Tracked) => false,
@@ -193,10 +193,20 @@ impl<'o> Emitter<'o> {
                         && (kind.mark.is_empty() || object.get(kind.mark).is_some())
                 });
                 let kind = self.expect(kind, value, "an object of a known `type` with its members")?;
-                self.members(object, kind.message, None)
+                let start = self.out.len();
+                let written = self.members(object, kind.message, None)?;
+                let marked = !written || kind.mark.is_empty() || self.has_member_since(start, kind.mark);
+                self.expect(marked.then_some(written), value, "an object whose members tell its kind")
             }
             Shape::Free => self.free(value, false),
         }
+    }
+
+    /// True if a member of this name was written behind `start`. Quotes inside of strings are escaped, so that
+    /// only a name can look like one.
+    fn has_member_since(&self, start: usize, name: &str) -> bool {
+        let written = self.out.get(start..).unwrap_or_default();
+        memchr::memmem::find(written, format!("\"{name}\":").as_bytes()).is_some()
     }
 
     fn list(&mut self, value: Value<'_>, item: Shape) -> Result<bool, Refusal> {
@@ -367,13 +377,11 @@ impl<'o> Emitter<'o> {
     }
 }
 
-/// True if leaving the value out loses nothing: it is the default of its declared type, and of that type.
+/// True if leaving the value out loses nothing: it is the default of its declared type.
 fn is_plain_default(value: Value<'_>, shape: Shape) -> bool {
     match shape {
         Shape::Flag => value.as_bool() == Some(false),
-        Shape::Text => value.as_str() == Some(""),
-        Shape::List(_) => value.as_array().is_some_and(Array::is_empty),
-        Shape::Map(_) => value.as_object().is_some_and(Object::is_empty),
+        Shape::Text | Shape::List(_) | Shape::Map(_) => value.is_empty(),
         // An empty sub-message is present, which can mean something (`mtlsSecurityScheme: {}`).
         Shape::Object(_) | Shape::Typed(_) | Shape::Free => false,
     }
@@ -391,5 +399,27 @@ fn holds_nothing(value: Value<'_>) -> bool {
         array.iter().all(holds_nothing)
     } else {
         value.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::core::canon::{Profile, canonicalize};
+    use crate::core::json::{Document, JsonLimits, Numbers};
+
+    #[test]
+    fn a_scheme_whose_kind_the_signed_form_does_not_tell_is_refused() {
+        for scheme in [
+            r#"{"type": "apiKey", "in": "", "name": "x"}"#,
+            r#"{"type": "oauth2", "flows": {"unknown": 1}, "oauth2MetadataUrl": "x"}"#,
+        ] {
+            let card = format!(r#"{{"securitySchemes": {{"a": {scheme}}}}}"#);
+            let card = Document::parse(card.into(), &JsonLimits::CARD, Numbers::Strict).unwrap();
+            assert!(canonicalize(&card, Profile::Py03).is_err(), "{scheme}");
+        }
+        let card = br#"{"securitySchemes": {"a": {"type": "apiKey", "in": "query", "name": "in"}}}"#;
+        let card = Document::parse(card.to_vec(), &JsonLimits::CARD, Numbers::Strict).unwrap();
+        let form = canonicalize(&card, Profile::Py03).unwrap();
+        assert_eq!(form, br#"{"securitySchemes":{"a":{"in":"query","name":"in"}}}"#);
     }
 }

@@ -5,13 +5,11 @@ use super::uncovered::{Uncovered, push_token};
 use crate::core::json::{Dialect, Document, JsonLimits, Numbers, Object, Value};
 use crate::core::refusal::{Reason, Refusal};
 
-/// What folding dropped, and where the folded members came from.
+/// What folding dropped.
 #[derive(Debug, Default)]
 pub(super) struct Folded {
     /// Members that the folded document does not contain.
     pub(super) members: Vec<Uncovered>,
-    /// Pairs of pointers: in the folded document, in the received one.
-    pub(super) renamed: Vec<(String, String)>,
 }
 
 /// How values are copied: the only spelling from which every other one can be made, because integers stay as they
@@ -84,32 +82,36 @@ impl Writer {
         }
         let version = root.get("protocolVersion");
         let mut out = b"[".to_vec();
-        interface(
-            &mut out,
-            url,
-            root.get("preferredTransport").map_or(Some("JSONRPC"), Value::as_str),
-            version,
-        );
+        let preferred = match root.get("preferredTransport") {
+            None => Some("JSONRPC"),
+            Some(value) => transport(value)?,
+        };
+        interface(&mut out, url, preferred, version);
         let more = root.get("additionalInterfaces").filter(|list| !list.is_empty());
         if let Some(more) = more {
             let list = more.as_array().ok_or_else(|| wrong("`additionalInterfaces` is not an array"))?;
-            for entry in list.iter() {
+            for (index, entry) in list.iter().enumerate() {
                 let entry =
                     entry.as_object().ok_or_else(|| wrong("an additional interface is not an object"))?;
+                for (name, _) in entry.iter().filter(|(name, _)| !["url", "transport"].contains(name)) {
+                    self.folded.drop_member(&format!("/additionalInterfaces/{index}"), name, entry);
+                }
                 out.push(b',');
-                interface(
-                    &mut out,
-                    entry.get("url"),
-                    entry.get("transport").and_then(Value::as_str),
-                    version,
-                );
+                let transport = entry.get("transport").map_or(Ok(None), transport)?;
+                interface(&mut out, entry.get("url"), transport, version);
             }
         }
         out.push(b']');
-        self.folded.rename("/supportedInterfaces/0", "/url");
-        self.folded.rename("/supportedInterfaces", "/additionalInterfaces");
         Ok(Some(out))
     }
+}
+
+/// The name of a transport; null is the same as absent.
+fn transport(value: Value<'_>) -> Result<Option<&str>, Refusal> {
+    if value.kind() == crate::core::json::Kind::Null {
+        return Ok(None);
+    }
+    value.as_str().map(Some).ok_or_else(|| wrong("a transport is not a string"))
 }
 
 fn interface(out: &mut Vec<u8>, url: Option<Value<'_>>, transport: Option<&str>, version: Option<Value<'_>>) {
@@ -186,8 +188,19 @@ fn requirements(object: Object<'_>, pointer: &str, folded: &mut Folded) -> Resul
         out.push(b'}');
     }
     out.push(b']');
-    folded.rename(&format!("{pointer}/securityRequirements"), &format!("{pointer}/security"));
     Ok(Some(out))
+}
+
+/// The member of the 1.0 oneof for the `type` of a 0.3 scheme.
+pub(super) fn wrapper(kind: &str) -> Option<&'static str> {
+    match kind {
+        "apiKey" => Some("apiKeySecurityScheme"),
+        "http" => Some("httpAuthSecurityScheme"),
+        "oauth2" => Some("oauth2SecurityScheme"),
+        "openIdConnect" => Some("openIdConnectSecurityScheme"),
+        "mutualTLS" => Some("mtlsSecurityScheme"),
+        _ => None,
+    }
 }
 
 impl Folded {
@@ -205,14 +218,7 @@ impl Folded {
                 object.value(name, scheme);
                 continue;
             };
-            let wrapper = match kind {
-                "apiKey" => Some("apiKeySecurityScheme"),
-                "http" => Some("httpAuthSecurityScheme"),
-                "oauth2" => Some("oauth2SecurityScheme"),
-                "openIdConnect" => Some("openIdConnectSecurityScheme"),
-                "mutualTLS" => Some("mtlsSecurityScheme"),
-                _ => None,
-            };
+            let wrapper = wrapper(kind);
             let mut inner = Vec::new();
             let mut scheme = ObjectWriter::open(&mut inner);
             for (member, value) in members.iter().filter(|(member, _)| *member != "type") {
@@ -250,7 +256,9 @@ impl Folded {
             }
             let requirements = requirements(skill, &format!("/skills/{index}"), self)?;
             let mut object = ObjectWriter::open(&mut out);
-            for (name, value) in skill.iter().filter(|(name, _)| !name.starts_with("security")) {
+            for (name, value) in
+                skill.iter().filter(|(name, _)| !["security", "securityRequirements"].contains(name))
+            {
                 object.value(name, value);
             }
             if let Some(requirements) = requirements {
@@ -260,10 +268,6 @@ impl Folded {
         }
         out.push(b']');
         Ok(out)
-    }
-
-    fn rename(&mut self, folded: &str, received: &str) {
-        self.renamed.push((folded.to_owned(), received.to_owned()));
     }
 
     /// Reports a member that does not survive folding, unless it is empty or false.

@@ -8,6 +8,7 @@ mod kagenti;
 mod profile;
 mod schema;
 mod uncovered;
+mod unfold;
 mod v03;
 mod v1;
 
@@ -42,10 +43,13 @@ pub fn canonicalize(card: &Document, profile: Profile) -> Result<Vec<u8>, Refusa
 pub fn uncovered(card: &Document, profile: Profile) -> Result<Vec<Uncovered>, Refusal> {
     let mut scratch = Vec::new();
     with_source(card, profile, |root, mut found| {
-        let folded = std::mem::take(&mut found.renamed);
         let mut emitter = Emitter::recording(profile.form(), &mut scratch);
         emitter.card(root)?;
-        found.members.extend(emitter.into_uncovered().into_iter().map(|member| member.renamed(&folded)));
+        let received = card.root().as_object().filter(|_| profile.folds());
+        found.members.extend(emitter.into_uncovered().into_iter().map(|member| match received {
+            Some(card) => member.moved(|pointer| unfold::received_pointer(pointer, card)),
+            None => member,
+        }));
         found.members.sort_unstable();
         Ok(found.members)
     })

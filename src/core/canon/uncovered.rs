@@ -51,13 +51,9 @@ impl Uncovered {
         }
     }
 
-    /// The same with the first matching prefix replaced, to point into the document before folding.
-    pub(super) fn renamed(self, prefixes: &[(String, String)]) -> Self {
-        let renamed = prefixes.iter().find_map(|(folded, received)| {
-            let rest = self.pointer.strip_prefix(folded.as_str())?;
-            (rest.is_empty() || rest.starts_with('/')).then(|| format!("{received}{rest}"))
-        });
-        Self { pointer: renamed.unwrap_or(self.pointer), empty: self.empty }
+    /// The same at another place.
+    pub(super) fn moved(self, to: impl FnOnce(&str) -> String) -> Self {
+        Self { pointer: to(&self.pointer), empty: self.empty }
     }
 }
 
