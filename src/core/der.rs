@@ -3,6 +3,8 @@
 
 /// Tag of a SEQUENCE.
 pub(crate) const SEQUENCE: u8 = 0x30;
+/// Tag of a BOOLEAN.
+pub(crate) const BOOLEAN: u8 = 0x01;
 /// Tag of an INTEGER.
 pub(crate) const INTEGER: u8 = 0x02;
 /// Tag of an OCTET STRING.
@@ -43,6 +45,16 @@ pub(crate) fn read(input: &[u8], tag: u8) -> Option<Element<'_>> {
 pub(crate) fn read_only(input: &[u8], tag: u8) -> Option<&[u8]> {
     let element = read(input, tag)?;
     element.rest.is_empty().then_some(element.contents)
+}
+
+/// The tags of the elements that `contents` consists of, or nothing if there are bytes that are no element.
+pub(crate) fn tags(mut contents: &[u8]) -> Option<Vec<u8>> {
+    let mut found = Vec::new();
+    while let Some(tag) = contents.first() {
+        contents = read(contents, *tag)?.rest;
+        found.push(*tag);
+    }
+    Some(found)
 }
 
 /// The magnitude of a positive INTEGER in its shortest form, without the sign byte.

@@ -268,6 +268,38 @@ mod structure {
     }
 
     #[test]
+    fn rule_30_an_extension_value_holds_nothing_but_the_elements_of_its_type() {
+        const SERVER: [u8; 10] = [6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 1];
+        const CLIENT: [u8; 10] = [6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 2];
+        let purposes = |more: &[u8]| {
+            let contents = [&SERVER[..], &CLIENT, more].concat();
+            let value = [&[0x30, u8::try_from(contents.len()).unwrap()], contents.as_slice()].concat();
+            let extensions = vec![extension(&[2, 5, 29, 37], &value, false)];
+            verify_leaf(&Leaf { extended_key_usages: Vec::new(), extensions, ..Leaf::default() })
+        };
+        assert_eq!(purposes(&[]), Ok(()));
+        for more in [&[0, 0][..], &[5, 0], &[6], &[6, 9, 0x2b]] {
+            assert_eq!(purposes(more), Err(Reason::CertificateMalformed), "{more:?}");
+        }
+        for value in [&[0x30, 3, 0x80, 9, 1][..], &[0x30, 2, 5, 0], &[0x30, 4, 0x82, 0, 0xa1, 0]] {
+            let extensions = vec![extension(&[2, 5, 29, 35], value, false)];
+            let leaf = Leaf { authority_key_id: false, extensions, ..Leaf::default() };
+            assert_eq!(verify_leaf(&leaf), Err(Reason::CertificateMalformed), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn rule_30_a_truth_value_has_one_encoding() {
+        let with = |contents: &[u8]| {
+            let extensions = vec![extension(OID_BASIC_CONSTRAINTS, contents, true)];
+            let key_usages = vec![KeyUsagePurpose::KeyCertSign];
+            verify_below(&Ca { authority: IsCa::NoCa, key_usages, extensions, ..Ca::named("intermediate") })
+        };
+        assert_eq!(with(&[0x30, 3, 1, 1, 0xff]), Ok(()));
+        assert_eq!(with(&[0x30, 3, 1, 1, 0x01]), Err(Reason::CertificateMalformed));
+    }
+
+    #[test]
     fn rule_30_the_algorithm_outside_must_be_the_one_inside() {
         let root = Authority::root(&Ca::default());
         let leaf = root.issue(&Leaf::default()).chain.remove(0);

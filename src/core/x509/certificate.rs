@@ -175,17 +175,10 @@ impl<'a> Certificate<'a> {
                 };
             }
         }
-        // x509-parser reads the first element of a value and forgets what follows it.
-        let tag = if extension.oid == oid::OID_X509_EXT_KEY_USAGE {
-            der::BIT_STRING
-        } else if extension.oid == oid::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER {
-            der::OCTET_STRING
+        if is_whole(extension) {
+            Ok(())
         } else {
-            der::SEQUENCE
-        };
-        match der::read_only(extension.value, tag) {
-            Some(_) => Ok(()),
-            None => Err(malformed(format!("its extension {} is not one DER element", extension.oid))),
+            Err(malformed(format!("its extension {} is not one DER element", extension.oid)))
         }
     }
 
@@ -204,6 +197,35 @@ impl<'a> Certificate<'a> {
             _ => true,
         };
         same_key && self.issuer == subject
+    }
+}
+
+/// True when the value holds nothing but the elements that its type has, in their order. x509-parser reads as far
+/// as it understands and forgets what follows, inside of a value and behind it.
+fn is_whole(extension: &X509Extension<'_>) -> bool {
+    let value = extension.value;
+    let elements = || der::read_only(value, der::SEQUENCE).and_then(der::tags);
+    let only = |allowed: fn(&u8) -> bool| elements().is_some_and(|tags| tags.iter().all(allowed));
+    let optional = |order: &[u8]| {
+        elements().is_some_and(|tags| {
+            let places = tags.iter().map(|tag| order.iter().position(|known| known == tag));
+            tags.iter().all(|tag| order.contains(tag)) && places.is_sorted_by(|one, next| one < next)
+        })
+    };
+    match &extension.oid {
+        id if *id == oid::OID_X509_EXT_KEY_USAGE => der::read_only(value, der::BIT_STRING).is_some(),
+        id if *id == oid::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER => {
+            der::read_only(value, der::OCTET_STRING).is_some()
+        }
+        id if *id == oid::OID_X509_EXT_BASIC_CONSTRAINTS => {
+            let flag =
+                der::read_only(value, der::SEQUENCE).and_then(|inside| der::read(inside, der::BOOLEAN));
+            optional(&[der::BOOLEAN, der::INTEGER])
+                && flag.is_none_or(|flag| matches!(flag.contents, [0x00 | 0xff]))
+        }
+        id if *id == oid::OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER => optional(&[0x80, 0xa1, 0x82]),
+        id if *id == oid::OID_X509_EXT_EXTENDED_KEY_USAGE => only(|tag| *tag == 0x06),
+        _ => only(|tag| tag & 0xc0 == 0x80),
     }
 }
 
