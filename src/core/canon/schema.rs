@@ -1,8 +1,6 @@
 //! What the profiles know about the shape of a card: members, presence and types.
 //! The tables are data; `emit` interprets them.
 
-use std::cmp::Ordering;
-
 /// The known members of one kind of object, sorted by name.
 #[derive(Debug)]
 pub(super) struct Message {
@@ -81,14 +79,16 @@ impl Message {
         self.fields.get(found)
     }
 
-    /// The known member of which `name` is another spelling, as readers that ignore case (with the two
-    /// non-ASCII letters that fold into ASCII) or accept `snake_case` would match it.
+    /// The known member of which `name` is another spelling.
     pub(super) fn aliased_by(&self, name: &str) -> Option<&'static str> {
-        self.fields
-            .iter()
-            .map(|field| field.name)
-            .find(|known| fold(known).cmp(fold(name)) == Ordering::Equal)
+        self.fields.iter().map(|field| field.name).find(|known| is_spelled_like(name, known))
     }
+}
+
+/// True for names that are the same to readers that ignore case (with the two non-ASCII letters that fold into
+/// ASCII) or accept `snake_case`.
+pub(super) fn is_spelled_like(name: &str, known: &str) -> bool {
+    fold(known).eq(fold(name))
 }
 
 fn fold(name: &str) -> impl Iterator<Item = char> + '_ {

@@ -4,6 +4,7 @@
 mod dialect;
 mod order;
 mod read;
+mod scan;
 mod value;
 
 pub use dialect::{Dialect, canonical_bytes};

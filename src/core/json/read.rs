@@ -1,6 +1,7 @@
 //! The strict reader: one pass, bounded depth, everything refused that readers disagree about.
 //! Grammar of RFC 8259; I-JSON (RFC 7493) for names, surrogates and numbers.
 
+use super::scan::plain_run;
 use super::{Document, JsonLimits, Member, Node, Numbers, Text, compare_utf16};
 use crate::core::limits::{BODY_BYTES_MAX, JSON_NUMBER_BYTES};
 use crate::core::refusal::{Reason, Refusal};
@@ -243,16 +244,17 @@ impl Reader<'_> {
         let mut unescaped_from = None;
         loop {
             let rest = self.bytes.get(self.position..).unwrap_or_default();
-            let Some(plain) = memchr::memchr2(b'"', b'\\', rest) else {
-                return Err(self.refuse(Reason::JsonSyntax, "a string is not closed"));
+            let plain = plain_run(rest);
+            let closes = match rest.get(plain) {
+                Some(b'"') => true,
+                Some(b'\\') => false,
+                Some(_) => {
+                    self.advance(plain);
+                    return Err(self.syntax("control characters to be escaped"));
+                }
+                None => return Err(self.refuse(Reason::JsonSyntax, "a string is not closed")),
             };
-            let run = rest.get(..plain).unwrap_or_default();
-            if let Some(control) = run.iter().position(|byte| *byte < 0x20) {
-                self.advance(control);
-                return Err(self.syntax("control characters to be escaped"));
-            }
             let end = self.position.saturating_add(plain);
-            let closes = rest.get(plain) == Some(&b'"');
             if !closes || unescaped_from.is_some() {
                 let from = *unescaped_from.get_or_insert(self.document.decoded.len());
                 let text = self.text;
