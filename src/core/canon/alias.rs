@@ -17,7 +17,7 @@ static CARD: LazyLock<Place> = LazyLock::new(|| {
 
 /// What the schemas together know about one place in a card.
 struct Place {
-    /// The known members of an object here, sorted by name.
+    /// The known members of an object here.
     members: Vec<(&'static str, Place)>,
     /// The messages that the members come from, to look for other spellings.
     messages: Vec<&'static Message>,
@@ -57,8 +57,7 @@ impl Place {
     }
 
     fn member(&self, name: &str) -> Option<&Self> {
-        let found = self.members.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
-        self.members.get(found).map(|(_, place)| place)
+        self.members.iter().find(|(known, _)| *known == name).map(|(_, place)| place)
     }
 
     /// True if no object that stands here, or anywhere inside, is known.

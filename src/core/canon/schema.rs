@@ -75,8 +75,8 @@ pub(super) const fn default_text(name: &'static str, value: &'static str) -> Fie
 impl Message {
     /// The known member with exactly this name.
     pub(super) fn field(&self, name: &str) -> Option<&'static Field> {
-        let found = self.fields.binary_search_by(|field| field.name.cmp(name)).ok()?;
-        self.fields.get(found)
+        // Lengths differ most of the time, so this compares fewer bytes than a binary search.
+        self.fields.iter().find(|field| field.name == name)
     }
 
     /// The known member of which `name` is another spelling.

@@ -1,7 +1,7 @@
 //! How the JSON writers of the signing implementations spell strings, numbers and member order.
 //! RFC 8785 is the rule; the Go and Python forms exist because released signers use them.
 
-use super::scan::{plain_run, plain_run_for_go, plain_run_for_python};
+use super::scan::{count, plain_run, plain_run_for_go, plain_run_for_python};
 use super::{Value, compare_utf16};
 use std::cmp::Ordering;
 
@@ -93,6 +93,22 @@ impl Dialect {
             // Python sorts by code points, which is the order of UTF-8 bytes.
             Self::Go | Self::PythonFloats | Self::PythonNumbers => a.cmp(b),
         }
+    }
+
+    /// How long a document can become when it is written in this dialect, but for the spelling of its numbers.
+    pub fn longest(self, text: &str) -> usize {
+        let bytes = text.as_bytes();
+        let extra = match self {
+            Self::Jcs => 0,
+            // One byte becomes six; U+2028 and U+2029 three bytes.
+            Self::Go => count(bytes, |byte| matches!(byte, b'<' | b'>' | b'&' | 0xe2)).saturating_mul(5),
+            // Two bytes become six, four become twelve; DEL alone one.
+            Self::PythonFloats | Self::PythonNumbers => {
+                let other = count(bytes, |byte| byte >= 0x80).saturating_mul(2);
+                other.saturating_add(count(bytes, |byte| byte == 0x7f).saturating_mul(5))
+            }
+        };
+        text.len().saturating_add(extra)
     }
 
     /// Writes a string with its quotes.

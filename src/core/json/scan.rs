@@ -40,6 +40,12 @@ fn run_before(bytes: &[u8], find: impl Fn(u64) -> u64) -> usize {
     bytes.len().saturating_sub(tail.len()).saturating_add(in_tail)
 }
 
+/// How many bytes there are of a kind; in short runs, whose counts fit the lanes of a vector.
+pub(super) fn count(bytes: &[u8], kind: impl Fn(u8) -> bool) -> usize {
+    let in_run = |run: &[u8]| run.iter().fold(0_u8, |sum, byte| sum.wrapping_add(u8::from(kind(*byte))));
+    bytes.chunks(usize::from(u8::MAX)).map(|run| usize::from(in_run(run))).sum()
+}
+
 fn special(word: u64) -> u64 {
     let control = word.wrapping_sub(ONES.wrapping_mul(0x20)) & !word & HIGH;
     control | equal(word, b'"') | equal(word, b'\\')
@@ -75,6 +81,11 @@ mod tests {
                 prop_assert_eq!(run(&bytes), expected);
             }
         }
+    }
+
+    #[test]
+    fn counting_does_not_overflow_in_a_long_run() {
+        assert_eq!(count(&[b','; 1000], |byte| byte == b','), 1000);
     }
 
     #[test]

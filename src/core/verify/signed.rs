@@ -149,25 +149,22 @@ pub(super) fn conclude(
     let mut refusals = std::mem::take(&mut forms.inapplicable);
     refusals.extend(outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err().cloned()));
 
-    let mut good: Vec<_> = candidates
-        .iter()
-        .zip(&outcomes)
-        .filter(|(_, outcome)| outcome.result.is_ok())
-        .filter_map(|(candidate, _)| candidate.verified())
-        .collect();
-    // Strongest coverage first; the sort is stable, so equals stay in the order of the card.
-    good.sort_by_key(|(profile, ..)| *profile);
-    if let (false, Err(refusal)) = (good.is_empty(), satisfy(&against.policy.signers, candidates)) {
-        // The workload has signed; what is missing is what others were asked for.
-        return Err(Box::new(Rejection { refusal, others: refusals, signatures: outcomes }));
-    }
-    for (profile, key, header) in good {
-        match prove(card, against, &mut forms, profile, key, header) {
-            Ok(mut proven) => {
-                proven.signatures = outcomes;
-                return Ok(proven);
+    let satisfied = satisfy(&against.policy.signers, candidates);
+    let acceptable = satisfied.is_ok();
+    refusals.extend(satisfied.err());
+    // Strongest coverage first; equals in the order of the card.
+    for profile in Profile::ALL.into_iter().filter(|_| acceptable) {
+        for (candidate, outcome) in candidates.iter().zip(&outcomes) {
+            let verified =
+                candidate.verified().filter(|(found, ..)| *found == profile && outcome.result.is_ok());
+            let Some((profile, key, header)) = verified else { continue };
+            match prove(card, against, &mut forms, profile, key, header) {
+                Ok(mut proven) => {
+                    proven.signatures = outcomes;
+                    return Ok(proven);
+                }
+                Err(refusal) => refusals.push(refusal),
             }
-            Err(refusal) => refusals.push(refusal),
         }
     }
     Err(Rejection::most_specific(refusals, outcomes)
@@ -182,14 +179,12 @@ fn prove(
     key: &Key,
     header: &Header,
 ) -> Result<SignedCard, Refusal> {
-    if forms.current.is_none_or(|(current, _)| current != profile) {
-        forms.write(card, profile)?;
-    }
-    let covered = judge_coverage(card, forms, against.policy.coverage)?;
+    let signed = forms.take(card, profile)?;
+    let covered = judge_coverage(card, &signed, against.policy.coverage)?;
     let coverage = if covered.full { CoverageLevel::Full } else { CoverageLevel::Partial };
     let (uncovered, unlisted) = Covered::listed(covered);
     Ok(SignedCard {
-        document: parse_payload(std::mem::take(&mut forms.canonical))?,
+        document: parse_payload(signed.bytes)?,
         digest: card.digest(),
         signer: Signer::new(profile, key, header, against),
         coverage,
@@ -229,8 +224,9 @@ impl Signer {
 fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>]) -> Result<(), Refusal> {
     let refuse = |found: String| Err(Refusal::new(Reason::SignerPolicy, found));
     let verified = || candidates.iter().filter_map(Candidate::verified);
-    let signers: BTreeSet<&SpiffeId> = verified().map(|(_, key, _)| key.spiffe_id()).collect();
+    let signers = || verified().map(|(_, key, _)| key.spiffe_id()).collect::<BTreeSet<&SpiffeId>>();
     match rule {
+        SignerRule::AnyOf => Ok(()),
         SignerRule::AllOf => match candidates.len().saturating_sub(verified().count()) {
             0 => Ok(()),
             bad => refuse(format!(
@@ -238,14 +234,19 @@ fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>]) -> Result<(), Refusa
                 candidates.len()
             )),
         },
-        SignerRule::Threshold(wanted) if signers.len() < *wanted => {
-            refuse(format!("{} identities signed; the policy asks for {wanted}", signers.len()))
-        }
-        SignerRule::AnyOf | SignerRule::Threshold(_) => Ok(()),
-        SignerRule::Named(wanted) => match wanted.iter().find(|id| !signers.contains(id)) {
-            Some(missing) => refuse(format!("{missing} has not signed")),
-            None => Ok(()),
+        SignerRule::Threshold(wanted) => match signers().len() {
+            found if found < *wanted => {
+                refuse(format!("{found} identities signed; the policy asks for {wanted}"))
+            }
+            _ => Ok(()),
         },
+        SignerRule::Named(wanted) => {
+            let signers = signers();
+            match wanted.iter().find(|id| !signers.contains(id)) {
+                Some(missing) => refuse(format!("{missing} has not signed")),
+                None => Ok(()),
+            }
+        }
     }
 }
 
