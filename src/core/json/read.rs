@@ -100,12 +100,14 @@ impl Reader<'_> {
         found
     }
 
+    #[inline]
     fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
             self.advance(1);
         }
     }
 
+    #[inline]
     fn push(&mut self, node: Node) -> Result<u32, Refusal> {
         let count = self.document.nodes.len();
         if count >= self.limits.nodes {
@@ -116,6 +118,7 @@ impl Reader<'_> {
         self.offset(count)
     }
 
+    #[inline]
     fn offset(&self, value: usize) -> Result<u32, Refusal> {
         u32::try_from(value).map_err(|_| self.refuse(Reason::BodyTooLarge, "an offset exceeds 32 bits"))
     }

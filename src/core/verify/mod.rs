@@ -14,7 +14,7 @@ pub use signed::{CoverageLevel, SignedCard};
 use super::bundle::Bundle;
 use super::canon::{Profile, canonicalize_into};
 use super::card::Card;
-use super::encoding::{Digest, decode_base64url, encode_base64url_in_place, sha256};
+use super::encoding::{Digest, decode_own_base64url, encode_base64url_in_place, sha256};
 use super::history::History;
 use super::limits::Budget;
 use super::policy::Policy;
@@ -182,7 +182,7 @@ impl Forms {
                 self.current.take().is_some_and(|(_, complete)| complete)
             }
         };
-        let bytes = decode_base64url(self.encoded())?;
+        let bytes = decode_own_base64url(self.encoded())?;
         self.input = Vec::new();
         Ok(SignedForm { profile, complete, bytes })
     }

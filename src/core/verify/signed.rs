@@ -55,7 +55,8 @@ struct Signer {
     spiffe_id: SpiffeId,
     profile: Profile,
     algorithm: Algorithm,
-    key_id: Option<String>,
+    /// Which entry of `signatures` it is.
+    index: usize,
     not_before: Timestamp,
     not_after: Timestamp,
     valid_until: Timestamp,
@@ -90,7 +91,7 @@ impl SignedCard {
 
     /// The key ID of the signature.
     pub fn key_id(&self) -> Option<&str> {
-        self.signer.key_id.as_deref()
+        self.signatures.get(self.signer.index)?.key_id.as_deref()
     }
 
     /// Start of the leaf's validity; the oldest time for a pinned key.
@@ -158,7 +159,7 @@ pub(super) fn conclude(
             let verified =
                 candidate.verified().filter(|(found, ..)| *found == profile && outcome.result.is_ok());
             let Some((profile, key, header)) = verified else { continue };
-            match prove(card, against, &mut forms, profile, key, header) {
+            match prove(card, against, &mut forms, (outcome.index, profile, key, header)) {
                 Ok(mut proven) => {
                     proven.signatures = outcomes;
                     return Ok(proven);
@@ -175,9 +176,7 @@ fn prove(
     card: &Card,
     against: Against<'_>,
     forms: &mut Forms,
-    profile: Profile,
-    key: &Key,
-    header: &Header,
+    (index, profile, key, header): (usize, Profile, &Key, &Header),
 ) -> Result<SignedCard, Refusal> {
     let signed = forms.take(card, profile)?;
     let covered = judge_coverage(card, &signed, against.policy.coverage)?;
@@ -186,7 +185,7 @@ fn prove(
     Ok(SignedCard {
         document: parse_payload(signed.bytes)?,
         digest: card.digest(),
-        signer: Signer::new(profile, key, header, against),
+        signer: Signer::new(index, profile, key, header, against),
         coverage,
         uncovered,
         unlisted,
@@ -195,7 +194,7 @@ fn prove(
 }
 
 impl Signer {
-    fn new(profile: Profile, key: &Key, header: &Header, against: Against<'_>) -> Self {
+    fn new(index: usize, profile: Profile, key: &Key, header: &Header, against: Against<'_>) -> Self {
         let end_of_time = Timestamp::from_unix(i64::MAX);
         let (not_before, not_after, valid_until, leaf) = match key {
             Key::Chain(chain) => {
@@ -210,7 +209,7 @@ impl Signer {
             spiffe_id: key.spiffe_id().clone(),
             profile,
             algorithm: header.algorithm,
-            key_id: header.key_id.clone(),
+            index,
             not_before,
             not_after: not_after.min(expires_at),
             // A witnessed card outlives its leaf; what may be repeated without judging again does not.
