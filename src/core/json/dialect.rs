@@ -56,7 +56,13 @@ impl Dialect {
     /// Writes null, a boolean, a number or a string; nothing for arrays and objects.
     pub fn write_scalar(self, value: Value<'_>, out: &mut Vec<u8>) {
         if let Some(text) = value.as_str() {
-            self.write_string(text, out);
+            if self == Self::Jcs && value.is_plain_text() {
+                out.push(b'"');
+                out.extend_from_slice(text.as_bytes());
+                out.push(b'"');
+            } else {
+                self.write_string(text, out);
+            }
         } else if let Some(literal) = value.as_number_literal() {
             self.write_number(literal, out);
         } else if let Some(flag) = value.as_bool() {

@@ -225,11 +225,16 @@ impl Reader<'_> {
         let (text, decoded) = (self.text, &self.document.decoded);
         let name = |member: &Member| member.name.resolve(text, decoded);
         let open = self.open.get_mut(base..).unwrap_or_default();
-        open.sort_unstable_by(|a, b| compare_utf16(name(a), name(b)));
-        let twice = open.windows(2).find_map(|pair| match pair {
-            [a, b] if name(a) == name(b) => Some(name(a)),
-            _ => None,
-        });
+        // Members that are in order already, as in every canonical form, are neither sorted nor repeated.
+        let twice = if open.is_sorted_by(|a, b| compare_utf16(name(a), name(b)).is_lt()) {
+            None
+        } else {
+            open.sort_unstable_by(|a, b| compare_utf16(name(a), name(b)));
+            open.windows(2).find_map(|pair| match pair {
+                [a, b] if name(a) == name(b) => Some(name(a)),
+                _ => None,
+            })
+        };
         if let Some(twice) = twice {
             let found = format!("the member {} occurs twice in one object", Quoted(twice));
             return Err(self.refuse(Reason::JsonDuplicateMember, &found));

@@ -6,7 +6,12 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// The number of bytes before the first quote, backslash or control character (RFC 8259 §7).
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    run_before(bytes, special)
+    // Whole blocks first, in a form that compilers turn into vector instructions: no short circuits.
+    let (blocks, _) = bytes.as_chunks::<16>();
+    let is_special = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    let is_plain = |block: &&[u8; 16]| !block.iter().fold(false, |found, byte| found | is_special(byte));
+    let plain = blocks.iter().take_while(is_plain).count().saturating_mul(16);
+    plain.saturating_add(run_before(bytes.get(plain..).unwrap_or_default(), special))
 }
 
 /// As [`plain_run`], but it also ends before `<`, `>`, `&` and the first byte of U+2028.
