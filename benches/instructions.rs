@@ -32,8 +32,10 @@ const TOLERANCE: u64 = 3;
 const RING_ASSEMBLY: [&str; 8] =
     ["ring_core_", "ecp_nistz256", "p256_", "p384_", "elem_", "scalar_", "bn_", "limbs_"];
 
+type Make = fn() -> Case;
+
 /// Name and maker of each case.
-const CASES: [(&str, fn() -> Case); 11] = [
+const CASES: [(&str, Make); 11] = [
     ("cold-1k", || Case::cold(Root::P256, KB)),
     ("cold-3k", || Case::cold(Root::P256, 3 * KB)),
     ("cold-3k-rsa", || Case::cold(Root::Rsa2048, 3 * KB)),

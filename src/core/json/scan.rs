@@ -8,8 +8,8 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     // Whole blocks first, in a form that compilers turn into vector instructions: no short circuits.
     let (blocks, _) = bytes.as_chunks::<16>();
-    let is_special = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
-    let is_plain = |block: &&[u8; 16]| !block.iter().fold(false, |found, byte| found | is_special(byte));
+    let special_byte = |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    let is_plain = |block: &&[u8; 16]| block.iter().fold(0, |found, byte| found | special_byte(*byte)) == 0;
     let plain = blocks.iter().take_while(is_plain).count().saturating_mul(16);
     plain.saturating_add(run_before(bytes.get(plain..).unwrap_or_default(), special))
 }

@@ -150,11 +150,13 @@ pub(super) fn conclude(
     let mut refusals = std::mem::take(&mut forms.inapplicable);
     refusals.extend(outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err().cloned()));
 
-    let satisfied = satisfy(&against.policy.signers, candidates);
-    let acceptable = satisfied.is_ok();
-    refusals.extend(satisfied.err());
+    let any_good = outcomes.iter().any(|outcome| outcome.result.is_ok());
+    if let (true, Err(refusal)) = (any_good, satisfy(&against.policy.signers, candidates)) {
+        // The workload has signed; what is missing is what others were asked for.
+        return Err(Box::new(Rejection { refusal, others: refusals, signatures: outcomes }));
+    }
     // Strongest coverage first; equals in the order of the card.
-    for profile in Profile::ALL.into_iter().filter(|_| acceptable) {
+    for profile in Profile::ALL {
         for (candidate, outcome) in candidates.iter().zip(&outcomes) {
             let verified =
                 candidate.verified().filter(|(found, ..)| *found == profile && outcome.result.is_ok());
