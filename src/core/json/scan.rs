@@ -6,12 +6,19 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// The number of bytes before the first quote, backslash or control character (RFC 8259 §7).
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    // Whole blocks first, in a form that compilers turn into vector instructions: no short circuits.
-    let (blocks, _) = bytes.as_chunks::<16>();
+    // Names and most values end within two words; prose goes on in whole blocks, which compilers turn into vector
+    // instructions because nothing in them is a short circuit.
+    let (start, rest) = bytes.split_at_checked(16).unwrap_or((bytes, &[]));
+    let run = run_before(start, special);
+    if run < start.len() {
+        return run;
+    }
     let special_byte = |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
     let is_plain = |block: &&[u8; 16]| block.iter().fold(0, |found, byte| found | special_byte(*byte)) == 0;
+    let (blocks, _) = rest.as_chunks::<16>();
     let plain = blocks.iter().take_while(is_plain).count().saturating_mul(16);
-    plain.saturating_add(run_before(bytes.get(plain..).unwrap_or_default(), special))
+    let last = run_before(rest.get(plain..).unwrap_or_default(), special);
+    run.saturating_add(plain).saturating_add(last)
 }
 
 /// As [`plain_run`], but it also ends before `<`, `>`, `&` and the first byte of U+2028.

@@ -153,8 +153,10 @@ impl Forms {
         let complete = canonicalize_into(card.document(), profile, &mut self.input)?;
         self.prefix = protected.len().saturating_add(1);
         encode_base64url_in_place(&mut self.input, self.prefix);
-        let header = self.input.iter_mut().zip(protected.bytes().chain(*b"."));
-        header.for_each(|(to, from)| *to = from);
+        if let Some((header, [dot, ..])) = self.input.split_at_mut_checked(protected.len()) {
+            header.copy_from_slice(protected.as_bytes());
+            *dot = b'.';
+        }
         self.current = Some((profile, complete));
         Ok(())
     }
