@@ -82,12 +82,16 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (60), keeping what it finds for the n
 	@scripts/step 'fuzz targets' scripts/fuzz $(FUZZ_SECONDS) keep
 
 .PHONY: bench
-bench: ## Wall-clock benchmarks
-	cargo bench --locked $(patsubst benches/%.rs,--bench %,$(filter-out benches/instructions.rs,$(wildcard benches/*.rs)))
+bench: ## Verification against the signature checks it contains, and the targets
+	cargo bench --locked --no-default-features --bench verify
 
 .PHONY: bench-instructions
-bench-instructions: ## Benchmarks in instructions, under valgrind
+bench-instructions: ## Instructions per verification, against the baseline in benches/instructions.toml
 	scripts/bench-instructions
+
+.PHONY: bench-instructions-update
+bench-instructions-update: ## Writes that baseline again
+	scripts/bench-instructions --update
 
 .PHONY: docs
 docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions and manual pages again

@@ -3,8 +3,14 @@
 
 use super::refusal::{Reason, Refusal};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::Simd;
+use base64::engine::general_purpose::{NO_PAD, STANDARD, URL_SAFE_NO_PAD};
 use std::fmt;
+
+/// Vector instructions for the texts that are made here; what others sent is read by the plain engine.
+fn own_text() -> Simd {
+    Simd::url_safe(NO_PAD)
+}
 
 /// Decodes base64url without padding, white space or spare bits (rule 12; RFC 7515 §2).
 pub fn decode_base64url(text: &str) -> Result<Vec<u8>, Refusal> {
@@ -14,6 +20,30 @@ pub fn decode_base64url(text: &str) -> Result<Vec<u8>, Refusal> {
 /// Appends the base64url form of `bytes`, without padding.
 pub fn encode_base64url_into(bytes: &[u8], text: &mut String) {
     URL_SAFE_NO_PAD.encode_string(bytes, text);
+}
+
+/// Decodes what [`encode_base64url_in_place`] wrote.
+pub fn decode_own_base64url(text: &[u8]) -> Result<Vec<u8>, Refusal> {
+    own_text().decode(text).map_err(|error| malformed("base64url without padding", &error))
+}
+
+/// Replaces `bytes` by their base64url form, without padding, behind `prefix` bytes that the caller fills.
+pub fn encode_base64url_in_place(bytes: &mut Vec<u8>, prefix: usize) {
+    const CHUNK: usize = 3 * 1024;
+    const CHUNK_TEXT: usize = CHUNK / 3 * 4;
+    let length = bytes.len();
+    bytes.resize(prefix.saturating_add(length.saturating_mul(4).div_ceil(3)), 0);
+    let engine = own_text();
+    let mut text = [0; CHUNK_TEXT];
+    // From the end, where a text lands behind all bytes that are still to be read.
+    for index in (0..length.div_ceil(CHUNK)).rev() {
+        let from = index.saturating_mul(CHUNK);
+        let chunk = bytes.get(from..from.saturating_add(CHUNK).min(length)).unwrap_or_default();
+        let written = engine.encode_slice(chunk, &mut text).unwrap_or_default();
+        let to = prefix.saturating_add(index.saturating_mul(CHUNK_TEXT));
+        let place = bytes.get_mut(to..to.saturating_add(written)).unwrap_or_default();
+        place.copy_from_slice(text.get(..place.len()).unwrap_or_default());
+    }
 }
 
 /// Appends the standard base64 form of `bytes`, padded.
@@ -44,11 +74,24 @@ impl Digest {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// The 64 lower-case hexadecimal digits, in ASCII.
+    pub fn to_hex(&self) -> [u8; 64] {
+        let digit = |nibble: u8| {
+            if nibble < 10 { b'0' | nibble } else { b'a'.saturating_sub(10).saturating_add(nibble) }
+        };
+        let mut hex = [0; 64];
+        let (pairs, _) = hex.as_chunks_mut::<2>();
+        for (pair, byte) in pairs.iter_mut().zip(self.0) {
+            *pair = [digit(byte >> 4), digit(byte & 0xf)];
+        }
+        hex
+    }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(std::str::from_utf8(&self.to_hex()).unwrap_or_default())
     }
 }
 
@@ -125,6 +168,22 @@ mod tests {
         pieces.update(b"a");
         pieces.update(b"bc");
         assert_eq!(pieces.finish().to_string(), expected);
+    }
+
+    #[test]
+    fn encoding_in_place_leaves_room_and_changes_nothing_else() {
+        let all: Vec<u8> = (0..=u8::MAX).cycle().take(10_000).collect();
+        for (length, prefix) in [0, 1, 2, 3, 3071, 3072, 3073, 6143, 6144, 6145, 10_000]
+            .into_iter()
+            .zip([0, 1, 7, 5000].into_iter().cycle())
+        {
+            let mut bytes = all[..length].to_vec();
+            encode_base64url_in_place(&mut bytes, prefix);
+            let mut expected = String::new();
+            encode_base64url_into(&all[..length], &mut expected);
+            assert_eq!(&bytes[prefix..], expected.as_bytes(), "{length} {prefix}");
+            assert_eq!(decode_own_base64url(&bytes[prefix..]).unwrap(), all[..length], "{length} {prefix}");
+        }
     }
 
     proptest! {

@@ -8,6 +8,9 @@ use super::time::Seconds;
 pub const BODY_BYTES: usize = 256 * 1024;
 /// Largest body that configuration may allow, in bytes. Offsets into a document are 32-bit and stay small.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Longest canonical form, in bytes. A form grows where its writer escapes what the card does not; a real card
+/// of the largest size in any script stays below this under RFC 8785, and far below in a smaller card.
+pub const FORM_BYTES: usize = 2 * BODY_BYTES;
 /// Deepest nesting of arrays and objects. The A2A tools use up to 128; no card needs 32.
 pub const JSON_DEPTH: usize = 32;
 /// Most JSON values in one document: bounds the arena to about twice [`BODY_BYTES`].

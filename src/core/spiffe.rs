@@ -5,18 +5,19 @@ use super::limits::{SPIFFE_ID_BYTES, TRUST_DOMAIN_BYTES};
 use super::refusal::{Reason, Refusal};
 use super::text::Quoted;
 use std::fmt;
+use std::sync::Arc;
 
 const SCHEME: &str = "spiffe://";
 
 /// The name of a trust domain, for example `example.org`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TrustDomain(String);
+pub struct TrustDomain(Arc<str>);
 
 impl TrustDomain {
     /// Reads a bare name: 1 to 255 of `a`–`z`, `0`–`9`, `.`, `-`, `_`; no scheme, port or path.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         match trust_domain_problem(text) {
-            None => Ok(Self(text.to_owned())),
+            None => Ok(Self(text.into())),
             Some(problem) => Err(malformed("trust domain", text, problem)),
         }
     }
@@ -36,7 +37,7 @@ impl fmt::Display for TrustDomain {
 /// A SPIFFE ID, for example `spiffe://example.org/ns/shop/sa/cart`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpiffeId {
-    text: String,
+    text: Arc<str>,
     trust_domain: TrustDomain,
 }
 
@@ -56,7 +57,7 @@ impl SpiffeId {
         if let Some(problem) = trust_domain_problem(domain).or_else(|| path_problem(path)) {
             return Err(malformed("SPIFFE ID", text, problem));
         }
-        Ok(Self { text: text.to_owned(), trust_domain: TrustDomain(domain.to_owned()) })
+        Ok(Self { text: text.into(), trust_domain: TrustDomain(domain.into()) })
     }
 
     /// The whole ID.

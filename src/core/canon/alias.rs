@@ -1,81 +1,106 @@
 //! Refuses members that lenient readers take for known ones (rule 6).
 //! Go ignores case, generated TypeScript and protobuf readers accept `snake_case`.
 
-use super::schema::{Message, Shape};
+use super::schema::{Message, Shape, is_spelled_like};
 use super::{kagenti, v1, v03};
 use crate::core::json::{Object, Value};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+/// All three schemas as one, because a card is looked at under all of them at once.
+static CARD: LazyLock<Place> = LazyLock::new(|| {
+    let roots = [&v1::CARD, &v03::CARD, &kagenti::CARD];
+    Place::merge(&roots.map(Shape::Object))
+});
+
+/// What the schemas together know about one place in a card.
+struct Place {
+    /// The known members of an object here.
+    members: Vec<(&'static str, Place)>,
+    /// The messages that the members come from, to look for other spellings.
+    messages: Vec<&'static Message>,
+    /// What stands in a list here.
+    items: Option<Box<Place>>,
+    /// What stands under the free names of a map here.
+    values: Option<Box<Place>>,
+}
+
+impl Place {
+    fn merge(shapes: &[Shape]) -> Self {
+        let messages: Vec<&'static Message> = shapes
+            .iter()
+            .flat_map(|shape| match shape {
+                Shape::Object(message) => vec![*message],
+                Shape::Typed(kinds) => kinds.iter().map(|kind| kind.message).collect(),
+                _ => Vec::new(),
+            })
+            .collect();
+        let names: BTreeSet<_> =
+            messages.iter().flat_map(|message| message.fields).map(|field| field.name).collect();
+        let member = |name| {
+            let shapes = messages.iter().filter_map(|message| message.field(name)).map(|field| field.shape);
+            (name, Self::merge(&shapes.collect::<Vec<_>>()))
+        };
+        let inside = |pick: fn(Shape) -> Option<Shape>| {
+            let inner: Vec<_> = shapes.iter().copied().filter_map(pick).collect();
+            let place = (!inner.is_empty()).then(|| Self::merge(&inner))?;
+            (!place.is_opaque()).then(|| Box::new(place))
+        };
+        Self {
+            members: names.into_iter().map(member).collect(),
+            items: inside(|shape| if let Shape::List(item) = shape { Some(*item) } else { None }),
+            values: inside(|shape| if let Shape::Map(item) = shape { Some(*item) } else { None }),
+            messages,
+        }
+    }
+
+    fn member(&self, name: &str) -> Option<&Self> {
+        self.members.iter().find(|(known, _)| *known == name).map(|(_, place)| place)
+    }
+
+    /// True if no object that stands here, or anywhere inside, is known.
+    const fn is_opaque(&self) -> bool {
+        self.members.is_empty() && self.items.is_none() && self.values.is_none()
+    }
+}
 
 /// Checks the card and every known object in it, under all three schemas at once.
 pub(in crate::core) fn refuse_aliases(card: Object<'_>) -> Result<(), Refusal> {
-    let signatures = card.iter().map(|(name, _)| name).find(|name| {
-        *name != "signatures"
-            && name.replace('_', "").replace('\u{17f}', "s").eq_ignore_ascii_case("signatures")
-    });
-    if let Some(name) = signatures {
+    let mut names = card.iter().map(|(name, _)| name);
+    if let Some(name) = names.find(|name| *name != "signatures" && is_spelled_like(name, "signatures")) {
         return Err(alias(name, "signatures"));
     }
-    check(card, &Shapes::collect([&v1::CARD, &v03::CARD, &kagenti::CARD].into_iter().map(Shape::Object)))
+    check(card, &CARD)
 }
 
-/// The shapes that the schemas give to one place: at most one of 1.0, one of kagenti and the five typed
-/// alternatives of 0.3. A fixed array, because this runs over every object of every card.
-#[derive(Clone, Copy)]
-struct Shapes([Option<Shape>; 8]);
-
-impl Shapes {
-    fn collect(found: impl Iterator<Item = Shape>) -> Self {
-        let mut shapes = [None; 8];
-        shapes.iter_mut().zip(found).for_each(|(place, shape)| *place = Some(shape));
-        Self(shapes)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Shape> + '_ {
-        self.0.iter().flatten().copied()
-    }
-
-    fn messages(&self) -> impl Iterator<Item = &'static Message> + '_ {
-        self.iter().flat_map(|shape| {
-            let (one, kinds) = match shape {
-                Shape::Object(message) => (Some(message), [].as_slice()),
-                Shape::Typed(kinds) => (None, kinds),
-                _ => (None, [].as_slice()),
-            };
-            one.into_iter().chain(kinds.iter().map(|kind| kind.message))
-        })
-    }
-}
-
-fn check(object: Object<'_>, here: &Shapes) -> Result<(), Refusal> {
+fn check(object: Object<'_>, here: &Place) -> Result<(), Refusal> {
     for (name, value) in object.iter() {
-        let known = Shapes::collect(
-            here.messages().filter_map(|message| message.field(name)).map(|field| field.shape),
-        );
-        if known.iter().next().is_some() {
-            descend(value, &known)?;
-        } else if let Some(known) = here.messages().find_map(|message| message.aliased_by(name)) {
+        if let Some(member) = here.member(name) {
+            descend(value, member)?;
+        } else if let Some(known) = here.messages.iter().find_map(|message| message.aliased_by(name)) {
             return Err(alias(name, known));
         }
     }
     Ok(())
 }
 
-/// Follows the shapes of one value down to the known objects inside it.
-fn descend(value: Value<'_>, shapes: &Shapes) -> Result<(), Refusal> {
-    let inner =
-        |pick: fn(Shape) -> Option<&'static Shape>| Shapes::collect(shapes.iter().filter_map(pick).copied());
+/// Follows one value down to the known objects inside it.
+fn descend(value: Value<'_>, place: &Place) -> Result<(), Refusal> {
+    if place.is_opaque() {
+        return Ok(());
+    }
     if let Some(array) = value.as_array() {
-        let items = inner(|shape| if let Shape::List(item) = shape { Some(item) } else { None });
-        return array.iter().try_for_each(|item| descend(item, &items));
+        let Some(items) = &place.items else { return Ok(()) };
+        return array.iter().try_for_each(|item| descend(item, items));
     }
     if let Some(object) = value.as_object() {
-        let values = inner(|shape| if let Shape::Map(item) = shape { Some(item) } else { None });
-        if values.iter().next().is_some() {
-            object.iter().try_for_each(|(_, value)| descend(value, &values))?;
+        if let Some(values) = &place.values {
+            object.iter().try_for_each(|(_, value)| descend(value, values))?;
         }
-        if shapes.messages().next().is_some() {
-            check(object, shapes)?;
+        if !place.messages.is_empty() {
+            check(object, place)?;
         }
     }
     Ok(())

@@ -170,7 +170,7 @@ impl<'o> Emitter<'o> {
         match shape {
             Shape::Text => {
                 let text = self.expect(value.as_str(), value, "a string")?;
-                self.form.dialect.write_string(text, self.out);
+                self.form.dialect.write_scalar(value, self.out);
                 Ok(!(self.strips() && text.is_empty()))
             }
             Shape::Flag => {

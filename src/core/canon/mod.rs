@@ -17,7 +17,8 @@ pub use profile::{Profile, ProfileSet};
 pub use uncovered::Uncovered;
 
 use super::json::{Document, Value};
-use super::refusal::Refusal;
+use super::limits::FORM_BYTES;
+use super::refusal::{Reason, Refusal};
 use emit::Emitter;
 
 /// Writes the bytes that a signature under `profile` covers, replacing what is in `out`.
@@ -25,11 +26,22 @@ use emit::Emitter;
 /// Returns true if nothing of the card was left out but its `signatures`. Fails with `CardMemberType` if a member does not have the JSON type that the profile's schema gives it.
 pub fn canonicalize_into(card: &Document, profile: Profile, out: &mut Vec<u8>) -> Result<bool, Refusal> {
     out.clear();
+    refuse_swelling(card.text(), profile)?;
     with_source(card, profile, |root, _| {
         let mut emitter = Emitter::new(profile.form(), out);
         emitter.card(root)?;
         Ok(emitter.is_complete() && !profile.folds())
     })
+}
+
+/// Refuses a card whose form could become longer than [`FORM_BYTES`], before any of it is written.
+fn refuse_swelling(card: &str, profile: Profile) -> Result<(), Refusal> {
+    let longest = profile.form().dialect.longest(card);
+    if longest <= FORM_BYTES {
+        return Ok(());
+    }
+    let found = format!("the form of {profile} can have {longest} bytes; the limit is {FORM_BYTES}");
+    Err(Refusal::new(Reason::BodyTooLarge, found))
 }
 
 /// The bytes that a signature under `profile` covers.

@@ -1,6 +1,7 @@
 //! How the JSON writers of the signing implementations spell strings, numbers and member order.
 //! RFC 8785 is the rule; the Go and Python forms exist because released signers use them.
 
+use super::scan::{count, plain_run, plain_run_for_go, plain_run_for_python};
 use super::{Value, compare_utf16};
 use std::cmp::Ordering;
 
@@ -55,7 +56,13 @@ impl Dialect {
     /// Writes null, a boolean, a number or a string; nothing for arrays and objects.
     pub fn write_scalar(self, value: Value<'_>, out: &mut Vec<u8>) {
         if let Some(text) = value.as_str() {
-            self.write_string(text, out);
+            if self == Self::Jcs && value.is_plain_text() {
+                out.push(b'"');
+                out.extend_from_slice(text.as_bytes());
+                out.push(b'"');
+            } else {
+                self.write_string(text, out);
+            }
         } else if let Some(literal) = value.as_number_literal() {
             self.write_number(literal, out);
         } else if let Some(flag) = value.as_bool() {
@@ -94,32 +101,44 @@ impl Dialect {
         }
     }
 
+    /// How long a document can become when it is written in this dialect, but for the spelling of its numbers.
+    pub fn longest(self, text: &str) -> usize {
+        let bytes = text.as_bytes();
+        let extra = match self {
+            Self::Jcs => 0,
+            // One byte becomes six; U+2028 and U+2029 three bytes.
+            Self::Go => count(bytes, |byte| matches!(byte, b'<' | b'>' | b'&' | 0xe2)).saturating_mul(5),
+            // Two bytes become six, four become twelve; DEL alone one.
+            Self::PythonFloats | Self::PythonNumbers => {
+                let other = count(bytes, |byte| byte >= 0x80).saturating_mul(2);
+                other.saturating_add(count(bytes, |byte| byte == 0x7f).saturating_mul(5))
+            }
+        };
+        text.len().saturating_add(extra)
+    }
+
     /// Writes a string with its quotes.
     pub fn write_string(self, text: &str, out: &mut Vec<u8>) {
         out.push(b'"');
         let mut rest = text;
-        while let Some(plain) = rest.bytes().position(|byte| self.may_escape(byte)) {
+        loop {
+            let plain = self.plain_run(rest.as_bytes());
             let (before, from) = rest.split_at_checked(plain).unwrap_or((rest, ""));
             out.extend_from_slice(before.as_bytes());
             let mut chars = from.chars();
-            match chars.next() {
-                Some(c) => self.write_char(c, out),
-                None => break,
-            }
+            let Some(c) = chars.next() else { break };
+            self.write_char(c, out);
             rest = chars.as_str();
         }
-        out.extend_from_slice(rest.as_bytes());
         out.push(b'"');
     }
 
-    /// True for bytes that start a character which may need an escape.
-    fn may_escape(self, byte: u8) -> bool {
+    /// The number of bytes before the first that starts a character which may need an escape.
+    fn plain_run(self, bytes: &[u8]) -> usize {
         match self {
-            Self::Jcs => byte < 0x20 || byte == b'"' || byte == b'\\',
-            Self::Go => byte < 0x20 || matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2),
-            Self::PythonFloats | Self::PythonNumbers => {
-                !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\'
-            }
+            Self::Jcs => plain_run(bytes),
+            Self::Go => plain_run_for_go(bytes),
+            Self::PythonFloats | Self::PythonNumbers => plain_run_for_python(bytes),
         }
     }
 
@@ -144,9 +163,7 @@ impl Dialect {
             Self::PythonFloats | Self::PythonNumbers => !(' '..='~').contains(&c),
         };
         if escaped {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
-            }
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_unit(*unit, out));
         } else {
             out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         }
@@ -172,6 +189,15 @@ impl Dialect {
             }
             Self::PythonFloats | Self::PythonNumbers => write_python_float(value, out),
         }
+    }
+}
+
+/// `\uXXXX`, in lower case as RFC 8785, Go and Python write it.
+fn write_unit(unit: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\\u");
+    for shift in [12, 8, 4, 0] {
+        let digit = u32::from(unit >> shift & 0xf);
+        out.extend(char::from_digit(digit, 16).and_then(|digit| u8::try_from(digit).ok()));
     }
 }
 

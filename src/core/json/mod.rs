@@ -4,6 +4,7 @@
 mod dialect;
 mod order;
 mod read;
+mod scan;
 mod value;
 
 pub use dialect::{Dialect, canonical_bytes};
@@ -102,6 +103,7 @@ struct Text {
 
 impl Text {
     const DECODED: u32 = 1 << 31;
+    const NONE: Self = Self { start: 0, len: 0 };
 
     fn resolve<'t>(self, received: &'t str, decoded: &'t str) -> &'t str {
         let source = if self.start & Self::DECODED == 0 { received } else { decoded };

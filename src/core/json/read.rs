@@ -1,6 +1,7 @@
 //! The strict reader: one pass, bounded depth, everything refused that readers disagree about.
 //! Grammar of RFC 8259; I-JSON (RFC 7493) for names, surrogates and numbers.
 
+use super::scan::{count, plain_run};
 use super::{Document, JsonLimits, Member, Node, Numbers, Text, compare_utf16};
 use crate::core::limits::{BODY_BYTES_MAX, JSON_NUMBER_BYTES};
 use crate::core::refusal::{Reason, Refusal};
@@ -21,13 +22,16 @@ pub(super) fn parse(bytes: Vec<u8>, limits: &JsonLimits, numbers: Numbers) -> Re
         let place = error.utf8_error().valid_up_to();
         Refusal::new(Reason::JsonEncoding, format!("the document is not UTF-8 at byte {place}"))
     })?;
-    // Sized for a typical card (a value every 16 bytes), so that the arena is allocated once.
-    let estimate = text.len().div_ceil(16).min(limits.nodes);
+    // Counted beforehand, so that the arena is allocated once and never larger than the text can fill.
+    let elements = count(text.as_bytes(), |byte| byte == b',');
+    // The brackets differ in one bit.
+    let children = elements.saturating_add(count(text.as_bytes(), |byte| byte | 0x20 == b'{'));
+    let members = count(text.as_bytes(), |byte| byte == b':');
     let document = Document {
         decoded: String::new(),
-        nodes: Vec::with_capacity(estimate),
-        items: Vec::with_capacity(estimate.div_ceil(4)),
-        members: Vec::with_capacity(estimate),
+        nodes: Vec::with_capacity(children.saturating_add(1).min(limits.nodes)),
+        items: Vec::with_capacity(children.saturating_sub(members).min(limits.nodes)),
+        members: Vec::with_capacity(members.min(limits.nodes)),
         root: 0,
         text: String::new(),
     };
@@ -39,8 +43,7 @@ pub(super) fn parse(bytes: Vec<u8>, limits: &JsonLimits, numbers: Numbers) -> Re
         limits,
         numbers,
         document,
-        open_items: Vec::with_capacity(64),
-        open_members: Vec::with_capacity(64),
+        open: Vec::with_capacity(64),
     };
     reader.skip_space();
     let root = reader.value()?;
@@ -64,9 +67,8 @@ struct Reader<'t> {
     limits: &'t JsonLimits,
     numbers: Numbers,
     document: Document,
-    /// Children of the arrays and objects that are still open.
-    open_items: Vec<u32>,
-    open_members: Vec<Member>,
+    /// Children of the arrays and objects that are still open; elements of arrays have no name.
+    open: Vec<Member>,
 }
 
 impl Reader<'_> {
@@ -98,12 +100,14 @@ impl Reader<'_> {
         found
     }
 
+    #[inline]
     fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
             self.advance(1);
         }
     }
 
+    #[inline]
     fn push(&mut self, node: Node) -> Result<u32, Refusal> {
         let count = self.document.nodes.len();
         if count >= self.limits.nodes {
@@ -114,6 +118,7 @@ impl Reader<'_> {
         self.offset(count)
     }
 
+    #[inline]
     fn offset(&self, value: usize) -> Result<u32, Refusal> {
         u32::try_from(value).map_err(|_| self.refuse(Reason::BodyTooLarge, "an offset exceeds 32 bits"))
     }
@@ -159,13 +164,13 @@ impl Reader<'_> {
     }
 
     fn array(&mut self) -> Result<Node, Refusal> {
-        let base = self.open_items.len();
+        let base = self.open.len();
         self.skip_space();
         if !self.take(b']') {
             loop {
                 self.skip_space();
                 let item = self.value()?;
-                self.open_items.push(item);
+                self.open.push(Member { name: Text::NONE, value: item });
                 self.skip_space();
                 if self.take(b']') {
                     break;
@@ -176,14 +181,14 @@ impl Reader<'_> {
             }
         }
         let first = self.offset(self.document.items.len())?;
-        let closed = self.open_items.drain(base..);
+        let closed = self.open.drain(base..);
         let len = closed.len();
-        self.document.items.extend(closed);
+        self.document.items.extend(closed.map(|item| item.value));
         Ok(Node::Array { first, len: self.offset(len)? })
     }
 
     fn object(&mut self) -> Result<Node, Refusal> {
-        let base = self.open_members.len();
+        let base = self.open.len();
         self.skip_space();
         if !self.take(b'}') {
             loop {
@@ -198,8 +203,8 @@ impl Reader<'_> {
                 }
                 self.skip_space();
                 let value = self.value()?;
-                self.open_members.push(Member { name, value });
-                if self.open_members.len().saturating_sub(base) > self.limits.members {
+                self.open.push(Member { name, value });
+                if self.open.len().saturating_sub(base) > self.limits.members {
                     let found = format!("an object has more than {} members", self.limits.members);
                     return Err(self.refuse(Reason::JsonMembers, &found));
                 }
@@ -219,18 +224,23 @@ impl Reader<'_> {
     fn close_object(&mut self, base: usize) -> Result<Node, Refusal> {
         let (text, decoded) = (self.text, &self.document.decoded);
         let name = |member: &Member| member.name.resolve(text, decoded);
-        let open = self.open_members.get_mut(base..).unwrap_or_default();
-        open.sort_unstable_by(|a, b| compare_utf16(name(a), name(b)));
-        let twice = open.windows(2).find_map(|pair| match pair {
-            [a, b] if name(a) == name(b) => Some(name(a)),
-            _ => None,
-        });
+        let open = self.open.get_mut(base..).unwrap_or_default();
+        // Members that are in order already, as in every canonical form, are neither sorted nor repeated.
+        let twice = if open.is_sorted_by(|a, b| compare_utf16(name(a), name(b)).is_lt()) {
+            None
+        } else {
+            open.sort_unstable_by(|a, b| compare_utf16(name(a), name(b)));
+            open.windows(2).find_map(|pair| match pair {
+                [a, b] if name(a) == name(b) => Some(name(a)),
+                _ => None,
+            })
+        };
         if let Some(twice) = twice {
             let found = format!("the member {} occurs twice in one object", Quoted(twice));
             return Err(self.refuse(Reason::JsonDuplicateMember, &found));
         }
         let first = self.offset(self.document.members.len())?;
-        let closed = self.open_members.drain(base..);
+        let closed = self.open.drain(base..);
         let len = closed.len();
         self.document.members.extend(closed);
         Ok(Node::Object { first, len: self.offset(len)? })
@@ -243,16 +253,17 @@ impl Reader<'_> {
         let mut unescaped_from = None;
         loop {
             let rest = self.bytes.get(self.position..).unwrap_or_default();
-            let Some(plain) = memchr::memchr2(b'"', b'\\', rest) else {
-                return Err(self.refuse(Reason::JsonSyntax, "a string is not closed"));
+            let plain = plain_run(rest);
+            let closes = match rest.get(plain) {
+                Some(b'"') => true,
+                Some(b'\\') => false,
+                Some(_) => {
+                    self.advance(plain);
+                    return Err(self.syntax("control characters to be escaped"));
+                }
+                None => return Err(self.refuse(Reason::JsonSyntax, "a string is not closed")),
             };
-            let run = rest.get(..plain).unwrap_or_default();
-            if let Some(control) = run.iter().position(|byte| *byte < 0x20) {
-                self.advance(control);
-                return Err(self.syntax("control characters to be escaped"));
-            }
             let end = self.position.saturating_add(plain);
-            let closes = rest.get(plain) == Some(&b'"');
             if !closes || unescaped_from.is_some() {
                 let from = *unescaped_from.get_or_insert(self.document.decoded.len());
                 let text = self.text;

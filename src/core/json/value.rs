@@ -1,7 +1,7 @@
 //! Read access to the values of a document.
 //! Handles are two words, `Copy`, and never fail: a wrong kind is `None`.
 
-use super::{Document, Member, Node, compare_utf16, slice};
+use super::{Document, Member, Node, Text, compare_utf16, slice};
 
 /// One value of a document.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +78,11 @@ impl<'d> Value<'d> {
             Node::String(text) => Some(self.document.resolve(text)),
             _ => None,
         }
+    }
+
+    /// True for a string that was received without an escape, so that RFC 8785 spells it as it was received.
+    pub(super) fn is_plain_text(self) -> bool {
+        matches!(self.document.node(self.id), Node::String(text) if text.start & Text::DECODED == 0)
     }
 
     /// A boolean.

@@ -1,6 +1,6 @@
 //! What the chosen signature leaves uncovered, and whether that is acceptable (rules 47 and 48).
 
-use super::Forms;
+use super::SignedForm;
 use crate::core::canon::{Profile, Uncovered, canonicalize, uncovered};
 use crate::core::card::Card;
 use crate::core::limits::UNCOVERED_LISTED;
@@ -13,16 +13,14 @@ pub(super) struct Covered {
     pub(super) uncovered: Vec<Uncovered>,
 }
 
-/// Judges the coverage of the form that `forms` holds.
-pub(super) fn judge_coverage(card: &Card, forms: &Forms, policy: Coverage) -> Result<Covered, Refusal> {
-    let Some((profile, complete)) = forms.current else {
-        return Err(Refusal::new(Reason::SignatureInvalid, "no canonical form was written"));
-    };
+/// Judges the coverage of the form that was signed.
+pub(super) fn judge_coverage(card: &Card, signed: &SignedForm, policy: Coverage) -> Result<Covered, Refusal> {
+    let SignedForm { profile, complete, ref bytes } = *signed;
     let uncovered = if complete { Vec::new() } else { uncovered(card.document(), profile)? };
     if policy == Coverage::Strict {
         refuse_uncovered_security(&uncovered, profile)?;
     }
-    let full = uncovered.is_empty() && (!profile.strips() || equals_unstripped(card, &forms.canonical));
+    let full = uncovered.is_empty() && (!profile.strips() || equals_unstripped(card, bytes));
     Ok(Covered { full, uncovered })
 }
 

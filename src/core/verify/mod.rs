@@ -14,7 +14,7 @@ pub use signed::{CoverageLevel, SignedCard};
 use super::bundle::Bundle;
 use super::canon::{Profile, canonicalize_into};
 use super::card::Card;
-use super::encoding::{Digest, encode_base64url_into, sha256};
+use super::encoding::{Digest, decode_own_base64url, encode_base64url_in_place, sha256};
 use super::history::History;
 use super::limits::Budget;
 use super::policy::Policy;
@@ -78,25 +78,36 @@ pub fn verify_card(
     signed::conclude(card, against, &candidates, forms)
 }
 
-/// The canonical forms tried so far, and the buffers they are written into.
+/// The canonical forms tried so far, and the one buffer that each is written into.
 struct Forms {
-    /// The bytes of the form written last.
-    canonical: Vec<u8>,
+    /// The signing input: protected header, a dot, the form in base64url. The form is written here first and
+    /// encoded in place, because with it the buffer is as large as everything else that a verification needs.
+    input: Vec<u8>,
+    /// Where the form begins.
+    prefix: usize,
     /// Which form that is, and whether it leaves nothing out.
     current: Option<(Profile, bool)>,
-    /// The signing input: protected header, a dot, the form in base64url.
-    input: Vec<u8>,
+    /// Digests of the forms, in base64url.
     tried: Vec<(Profile, Digest)>,
     /// Profiles that have no form for this card.
     inapplicable: Vec<Refusal>,
 }
 
+/// A form that a signature covers.
+struct SignedForm {
+    profile: Profile,
+    /// True if it leaves nothing out but `signatures`.
+    complete: bool,
+    bytes: Vec<u8>,
+}
+
 impl Forms {
+    /// `size` is the length of the received card, which no form exceeds but by its spelling.
     fn new(size: usize) -> Self {
         Self {
-            canonical: Vec::with_capacity(size),
+            input: Vec::with_capacity(size.saturating_mul(4).div_ceil(3)),
+            prefix: 0,
             current: None,
-            input: Vec::new(),
             tried: Vec::new(),
             inapplicable: Vec::new(),
         }
@@ -110,56 +121,71 @@ impl Forms {
         candidates: &mut [Candidate<'_>],
         budget: &mut Budget,
     ) {
+        let mut open = candidates.iter_mut().filter(|candidate| candidate.is_open()).peekable();
+        let Some(first) = open.peek() else { return };
         // The digest of the first form is only needed once there is a second one to compare with.
         if let Some((last, _)) = self.current
             && self.tried.last().is_none_or(|(tried, _)| *tried != last)
         {
-            self.tried.push((last, sha256(&self.canonical)));
+            self.tried.push((last, sha256(self.encoded())));
         }
-        match self.write(card, profile) {
-            Ok(()) => {}
-            Err(refusal) => {
-                self.inapplicable.push(refusal);
-                return;
-            }
+        if let Err(refusal) = self.write(card, profile, first.protected()) {
+            self.inapplicable.push(refusal);
+            return;
         }
         if !self.tried.is_empty() {
-            let digest = sha256(&self.canonical);
+            let digest = sha256(self.encoded());
             let equal = self.tried.iter().any(|(_, tried)| *tried == digest);
             self.tried.push((profile, digest));
             if equal {
                 return;
             }
         }
-        let mut prefix = 0;
-        for candidate in candidates.iter_mut().filter(|candidate| candidate.is_open()) {
-            prefix = self.write_input(candidate.protected(), prefix);
+        for candidate in open {
+            self.replace_header(candidate.protected());
             candidate.check(&self.input, profile, budget);
         }
     }
 
-    fn write(&mut self, card: &Card, profile: Profile) -> Result<(), Refusal> {
+    /// Writes `protected . base64url(form)`.
+    fn write(&mut self, card: &Card, profile: Profile, protected: &str) -> Result<(), Refusal> {
         self.current = None;
-        let complete = canonicalize_into(card.document(), profile, &mut self.canonical)?;
+        let complete = canonicalize_into(card.document(), profile, &mut self.input)?;
+        self.prefix = protected.len().saturating_add(1);
+        encode_base64url_in_place(&mut self.input, self.prefix);
+        if let Some((header, [dot, ..])) = self.input.split_at_mut_checked(protected.len()) {
+            header.copy_from_slice(protected.as_bytes());
+            *dot = b'.';
+        }
         self.current = Some((profile, complete));
         Ok(())
     }
 
-    /// Writes `protected . base64url(canonical)`; the payload behind the first `prefix` bytes is kept.
-    fn write_input(&mut self, protected: &str, prefix: usize) -> usize {
-        if prefix == 0 {
-            // Four characters for three bytes; known beforehand, so that nothing is copied while growing.
-            let payload = self.canonical.len().saturating_mul(4).div_ceil(3);
-            let mut text = String::from_utf8(std::mem::take(&mut self.input)).unwrap_or_default();
-            text.clear();
-            text.reserve(protected.len().saturating_add(payload).saturating_add(4));
-            text.push_str(protected);
-            text.push('.');
-            encode_base64url_into(&self.canonical, &mut text);
-            self.input = text.into_bytes();
-        } else {
-            self.input.splice(..prefix, protected.bytes().chain(*b"."));
+    /// Puts another protected header before the same form.
+    fn replace_header(&mut self, protected: &str) {
+        let old = self.input.get(..self.prefix).and_then(<[u8]>::split_last);
+        if old.is_none_or(|(_, old)| old != protected.as_bytes()) {
+            self.input.splice(..self.prefix, protected.bytes().chain(*b"."));
+            self.prefix = protected.len().saturating_add(1);
         }
-        protected.len().saturating_add(1)
+    }
+
+    /// The form in base64url.
+    fn encoded(&self) -> &[u8] {
+        self.input.get(self.prefix..).unwrap_or_default()
+    }
+
+    /// The form of `profile`, decoded from the very bytes that were checked; the buffer is given up for it.
+    fn take(&mut self, card: &Card, profile: Profile) -> Result<SignedForm, Refusal> {
+        let complete = match self.current.take() {
+            Some((current, complete)) if current == profile => complete,
+            _ => {
+                self.write(card, profile, "")?;
+                self.current.take().is_some_and(|(_, complete)| complete)
+            }
+        };
+        let bytes = decode_own_base64url(self.encoded())?;
+        self.input = Vec::new();
+        Ok(SignedForm { profile, complete, bytes })
     }
 }

@@ -214,9 +214,11 @@ fn refuse_denied(key: &Key, deny: &DenyList) -> Result<(), Refusal> {
     if deny.spiffe_ids.contains(key.spiffe_id()) {
         return denied(key.spiffe_id().as_str());
     }
-    let spki = key.public_key().spki_sha256();
-    if deny.public_keys.contains(&spki) {
-        return denied(&format!("the public key {spki}"));
+    if !deny.public_keys.is_empty() {
+        let spki = key.public_key().spki_sha256();
+        if deny.public_keys.contains(&spki) {
+            return denied(&format!("the public key {spki}"));
+        }
     }
     let Some(chain) = key.chain() else { return Ok(()) };
     let mut identifiers = chain.subject_key_id().into_iter().chain(chain.issuer_key_ids());
@@ -236,7 +238,7 @@ fn refuse_other_leaf(header: &Header, leaf: Digest) -> Result<(), Refusal> {
         key_id.len() == SHORT_KEY_ID_DIGITS && key_id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     });
     match short {
-        Some(key_id) if !leaf.to_string().starts_with(key_id.as_str()) => {
+        Some(key_id) if !leaf.to_hex().starts_with(key_id.as_bytes()) => {
             let found = format!("`kid` is {}, the leaf's SHA-256 is {leaf}", Quoted(key_id));
             Err(Refusal::new(Reason::KeyIdMismatch, found))
         }

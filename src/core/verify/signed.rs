@@ -55,7 +55,8 @@ struct Signer {
     spiffe_id: SpiffeId,
     profile: Profile,
     algorithm: Algorithm,
-    key_id: Option<String>,
+    /// Which entry of `signatures` it is.
+    index: usize,
     not_before: Timestamp,
     not_after: Timestamp,
     valid_until: Timestamp,
@@ -90,7 +91,7 @@ impl SignedCard {
 
     /// The key ID of the signature.
     pub fn key_id(&self) -> Option<&str> {
-        self.signer.key_id.as_deref()
+        self.signatures.get(self.signer.index)?.key_id.as_deref()
     }
 
     /// Start of the leaf's validity; the oldest time for a pinned key.
@@ -149,25 +150,24 @@ pub(super) fn conclude(
     let mut refusals = std::mem::take(&mut forms.inapplicable);
     refusals.extend(outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err().cloned()));
 
-    let mut good: Vec<_> = candidates
-        .iter()
-        .zip(&outcomes)
-        .filter(|(_, outcome)| outcome.result.is_ok())
-        .filter_map(|(candidate, _)| candidate.verified())
-        .collect();
-    // Strongest coverage first; the sort is stable, so equals stay in the order of the card.
-    good.sort_by_key(|(profile, ..)| *profile);
-    if let (false, Err(refusal)) = (good.is_empty(), satisfy(&against.policy.signers, candidates)) {
+    let any_good = outcomes.iter().any(|outcome| outcome.result.is_ok());
+    if let (true, Err(refusal)) = (any_good, satisfy(&against.policy.signers, candidates)) {
         // The workload has signed; what is missing is what others were asked for.
         return Err(Box::new(Rejection { refusal, others: refusals, signatures: outcomes }));
     }
-    for (profile, key, header) in good {
-        match prove(card, against, &mut forms, profile, key, header) {
-            Ok(mut proven) => {
-                proven.signatures = outcomes;
-                return Ok(proven);
+    // Strongest coverage first; equals in the order of the card.
+    for profile in Profile::ALL {
+        for (candidate, outcome) in candidates.iter().zip(&outcomes) {
+            let verified =
+                candidate.verified().filter(|(found, ..)| *found == profile && outcome.result.is_ok());
+            let Some((profile, key, header)) = verified else { continue };
+            match prove(card, against, &mut forms, (outcome.index, profile, key, header)) {
+                Ok(mut proven) => {
+                    proven.signatures = outcomes;
+                    return Ok(proven);
+                }
+                Err(refusal) => refusals.push(refusal),
             }
-            Err(refusal) => refusals.push(refusal),
         }
     }
     Err(Rejection::most_specific(refusals, outcomes)
@@ -178,20 +178,16 @@ fn prove(
     card: &Card,
     against: Against<'_>,
     forms: &mut Forms,
-    profile: Profile,
-    key: &Key,
-    header: &Header,
+    (index, profile, key, header): (usize, Profile, &Key, &Header),
 ) -> Result<SignedCard, Refusal> {
-    if forms.current.is_none_or(|(current, _)| current != profile) {
-        forms.write(card, profile)?;
-    }
-    let covered = judge_coverage(card, forms, against.policy.coverage)?;
+    let signed = forms.take(card, profile)?;
+    let covered = judge_coverage(card, &signed, against.policy.coverage)?;
     let coverage = if covered.full { CoverageLevel::Full } else { CoverageLevel::Partial };
     let (uncovered, unlisted) = Covered::listed(covered);
     Ok(SignedCard {
-        document: parse_payload(std::mem::take(&mut forms.canonical))?,
+        document: parse_payload(signed.bytes)?,
         digest: card.digest(),
-        signer: Signer::new(profile, key, header, against),
+        signer: Signer::new(index, profile, key, header, against),
         coverage,
         uncovered,
         unlisted,
@@ -200,7 +196,7 @@ fn prove(
 }
 
 impl Signer {
-    fn new(profile: Profile, key: &Key, header: &Header, against: Against<'_>) -> Self {
+    fn new(index: usize, profile: Profile, key: &Key, header: &Header, against: Against<'_>) -> Self {
         let end_of_time = Timestamp::from_unix(i64::MAX);
         let (not_before, not_after, valid_until, leaf) = match key {
             Key::Chain(chain) => {
@@ -215,7 +211,7 @@ impl Signer {
             spiffe_id: key.spiffe_id().clone(),
             profile,
             algorithm: header.algorithm,
-            key_id: header.key_id.clone(),
+            index,
             not_before,
             not_after: not_after.min(expires_at),
             // A witnessed card outlives its leaf; what may be repeated without judging again does not.
@@ -229,8 +225,9 @@ impl Signer {
 fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>]) -> Result<(), Refusal> {
     let refuse = |found: String| Err(Refusal::new(Reason::SignerPolicy, found));
     let verified = || candidates.iter().filter_map(Candidate::verified);
-    let signers: BTreeSet<&SpiffeId> = verified().map(|(_, key, _)| key.spiffe_id()).collect();
+    let signers = || verified().map(|(_, key, _)| key.spiffe_id()).collect::<BTreeSet<&SpiffeId>>();
     match rule {
+        SignerRule::AnyOf => Ok(()),
         SignerRule::AllOf => match candidates.len().saturating_sub(verified().count()) {
             0 => Ok(()),
             bad => refuse(format!(
@@ -238,14 +235,19 @@ fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>]) -> Result<(), Refusa
                 candidates.len()
             )),
         },
-        SignerRule::Threshold(wanted) if signers.len() < *wanted => {
-            refuse(format!("{} identities signed; the policy asks for {wanted}", signers.len()))
-        }
-        SignerRule::AnyOf | SignerRule::Threshold(_) => Ok(()),
-        SignerRule::Named(wanted) => match wanted.iter().find(|id| !signers.contains(id)) {
-            Some(missing) => refuse(format!("{missing} has not signed")),
-            None => Ok(()),
+        SignerRule::Threshold(wanted) => match signers().len() {
+            found if found < *wanted => {
+                refuse(format!("{found} identities signed; the policy asks for {wanted}"))
+            }
+            _ => Ok(()),
         },
+        SignerRule::Named(wanted) => {
+            let signers = signers();
+            match wanted.iter().find(|id| !signers.contains(id)) {
+                Some(missing) => refuse(format!("{missing} has not signed")),
+                None => Ok(()),
+            }
+        }
     }
 }
 

@@ -188,11 +188,8 @@ fn verify_signatures(
             return Err(Refusal::new(Reason::ChainSignature, message));
         }
     }
-    Ok(candidates
-        .iter()
-        .filter(|other| other.key() == signer.key())
-        .map(|anchor| Arc::clone(anchor))
-        .collect())
+    let signer = Arc::clone(signer);
+    Ok(candidates.into_iter().filter(|other| other.key() == signer.key()).map(Arc::clone).collect())
 }
 
 /// The anchors that `top` can have been issued by: of its issuer's name, with its authority key identifier if
