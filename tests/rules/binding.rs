@@ -224,8 +224,11 @@ fn rule_54_a_bad_signature_never_hides_a_good_one() {
     let broken = json!({"protected": "!", "signature": "!"});
     let bytes = attach(&card(), &[untrusted, broken, neighbours, good]);
     let signed = world.assert_verified(&bytes);
-    let reasons: Vec<_> =
-        signed.signatures().iter().map(|s| s.result.as_ref().err().map(|r| r.reason())).collect();
+    let reasons: Vec<_> = signed
+        .signatures()
+        .iter()
+        .map(|s| s.result.as_ref().err().map(countersign::core::refusal::Refusal::reason))
+        .collect();
     assert_eq!(
         reasons,
         [Some(Reason::AnchorUnknown), Some(Reason::Base64Malformed), Some(Reason::IdentityMismatch), None,]

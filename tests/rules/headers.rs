@@ -50,7 +50,7 @@ fn rule_12_base64url_has_one_form_only() {
     });
     world.assert_refused(Reason::Base64Malformed, &spare);
     let padded = entry_changed(&world, |made| {
-        made["protected"] = json!(format!("{}=", made["protected"].as_str().unwrap()))
+        made["protected"] = json!(format!("{}=", made["protected"].as_str().unwrap()));
     });
     world.assert_refused(Reason::Base64Malformed, &padded);
 }
@@ -228,6 +228,17 @@ fn rule_24_a_token_signed_with_the_same_key_is_not_a_card() {
     ] {
         world.assert_refused(Reason::PayloadNotCard, &world.signed(&claims));
     }
+    // An empty value of another type is not the default that may be left out.
+    let mut empty = World::new();
+    empty.policy.profiles =
+        countersign::core::canon::ProfileSet::NONE.with(countersign::core::canon::Profile::ProtoCleanJcs);
+    let signature = empty.entry(&empty.header(), &jcs(&card()));
+    let odd = crate::cards::card_with("securitySchemes", json!(""));
+    let rejection = empty.verify(&attach(&odd, &[signature])).unwrap_err();
+    assert_eq!(
+        rejection.others.first().map(countersign::core::refusal::Refusal::reason),
+        Some(Reason::CardMemberType)
+    );
     let mistyped = crate::cards::card_with("skills", json!("many"));
     let signed = world.signed(&mistyped);
     // The raw form covers it as it is; the 1.0 forms have none for a member of another type.

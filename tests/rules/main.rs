@@ -1,6 +1,11 @@
 //! An attack for every numbered rule of `docs/rules.md`, each beside the honest case that it was made from.
 #![cfg(test)]
-#![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test is a failed test")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::string_slice,
+    clippy::unwrap_in_result,
+    reason = "an overflow or a panic in a test is a failed test"
+)]
 
 #[path = "../support/cards.rs"]
 mod cards;

@@ -3,6 +3,7 @@
 use crate::cards::{World, card, card_bytes, card_with};
 use crate::pki::{Key, Leaf, NOW};
 use countersign::core::canon::{Profile, ProfileSet};
+use countersign::core::policy::Freshness;
 use countersign::core::refusal::Reason;
 use countersign::core::sign::{SignOptions, SigningKey, sign_card};
 use countersign::core::time::Seconds;
@@ -80,14 +81,27 @@ fn a_second_signature_serves_the_existing_kagenti_verifier() {
 }
 
 #[test]
-fn a_signature_never_outlives_its_leaf() {
+fn a_signature_ends_with_its_leaf_or_with_its_own_lifetime_and_outlives_neither() {
     let mut world = World::new();
-    let long = sign(&world, &card(), |options| options.lifetime = Some(Seconds::new(1_000_000))).unwrap();
+    let plain = sign(&world, &card(), |_| {}).unwrap();
+    let long = sign(&world, &card(), |options| options.lifetime = Some(Seconds::new(10_000))).unwrap();
     let short = sign(&world, &card(), |options| options.lifetime = Some(Seconds::new(100))).unwrap();
+    for signed in [&plain, &long] {
+        assert_eq!(world.assert_verified(signed).not_after().as_unix(), i64::try_from(NOW + 3590).unwrap());
+    }
+    let history = *world.bind(&long, &crate::cards::facts()).unwrap().history();
     assert_eq!(world.assert_verified(&long).not_after().as_unix(), i64::try_from(NOW + 3590).unwrap());
     assert_eq!(world.assert_verified(&short).not_after().as_unix(), i64::try_from(NOW + 100).unwrap());
     world.now = NOW + 200;
     world.assert_refused(Reason::SignatureTimes, &short);
+    world.now = NOW + 4000;
+    world.assert_refused(Reason::CertificateExpired, &long);
+    // A card that was seen in time counts further where that is allowed, until its own end.
+    world.policy.freshness = Freshness::Witnessed { max_age: Seconds::new(86_400) };
+    world.history = Some(history);
+    world.assert_verified(&long);
+    world.now = NOW + 10_061;
+    world.assert_refused(Reason::SignatureTimes, &long);
     world.now = NOW + 4000;
     assert_eq!(sign(&world, &card(), |_| {}), Err(Reason::CertificateExpired));
 }

@@ -4,7 +4,7 @@
 use super::schema::{Field, Message, Presence, Shape};
 use super::uncovered::{Uncovered, push_token};
 use super::{kagenti, v1, v03};
-use crate::core::json::{Dialect, Object, Value};
+use crate::core::json::{Array, Dialect, Kind, Object, Value};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
 
@@ -148,7 +148,7 @@ impl<'o> Emitter<'o> {
     fn field(&mut self, value: Value<'_>, field: &Field) -> Result<bool, Refusal> {
         let default = match (value.kind(), field.presence) {
             // In ProtoJSON and in the models of the other signers, null is the same as absent.
-            (crate::core::json::Kind::Null, _) => true,
+            (Kind::Null, _) => true,
             (_, Presence::Plain) => is_plain_default(value, field.shape),
             (_, Presence::DefaultText(text)) => value.as_str() == Some(text),
             (_, Presence::Required | Presence::Tracked) => false,
@@ -206,7 +206,8 @@ impl<'o> Emitter<'o> {
     /// only a name can look like one.
     fn has_member_since(&self, start: usize, name: &str) -> bool {
         let written = self.out.get(start..).unwrap_or_default();
-        memchr::memmem::find(written, format!("\"{name}\":").as_bytes()).is_some()
+        let member = format!("\"{name}\":");
+        written.windows(member.len()).any(|window| window == member.as_bytes())
     }
 
     fn list(&mut self, value: Value<'_>, item: Shape) -> Result<bool, Refusal> {
@@ -377,11 +378,13 @@ impl<'o> Emitter<'o> {
     }
 }
 
-/// True if leaving the value out loses nothing: it is the default of its declared type.
+/// True if leaving the value out loses nothing: it is the default of its declared type, and of that type.
 fn is_plain_default(value: Value<'_>, shape: Shape) -> bool {
     match shape {
         Shape::Flag => value.as_bool() == Some(false),
-        Shape::Text | Shape::List(_) | Shape::Map(_) => value.is_empty(),
+        Shape::Text => value.as_str() == Some(""),
+        Shape::List(_) => value.as_array().is_some_and(Array::is_empty),
+        Shape::Map(_) => value.as_object().is_some_and(Object::is_empty),
         // An empty sub-message is present, which can mean something (`mtlsSecurityScheme: {}`).
         Shape::Object(_) | Shape::Typed(_) | Shape::Free => false,
     }
