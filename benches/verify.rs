@@ -62,8 +62,8 @@ fn main() {
     }
     let hostile = vec![
         Case::hostile("4 signatures × 4 forms", card::legacy),
-        Case::hostile("the same, 19,000 values", card::dense),
-        Case::hostile("the same, swelling in Go", card::swelling),
+        Case::hostile("4 × 4 forms, 19,000 values", card::dense),
+        Case::hostile("swelling: 3 forms, 1 refused", card::swelling),
         Case::hostile_p384(),
     ];
     sections.push(("hostile, signed by an insider".to_owned(), hostile));

@@ -80,3 +80,23 @@ fn with_source<T>(
         use_it(card.root(), fold::Folded::default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::json::{JsonLimits, Numbers};
+
+    fn reason(filler: char) -> Option<Reason> {
+        let skills =
+            vec![format!(r#"{{"description":"{}"}}"#, String::from(filler).repeat(30_000)); 8].join(",");
+        let card = format!(r#"{{"name":"a","skills":[{skills}]}}"#);
+        let card = Document::parse(card.into_bytes(), &JsonLimits::CARD, Numbers::Strict).unwrap();
+        canonicalize(&card, Profile::KagentiGo).err().map(|refusal| refusal.reason())
+    }
+
+    #[test]
+    fn a_form_that_could_swell_beyond_its_limit_is_not_written() {
+        assert_eq!(reason('a'), None);
+        assert_eq!(reason('<'), Some(Reason::BodyTooLarge));
+    }
+}

@@ -221,6 +221,7 @@ fn write_python_float(value: f64, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn number(dialect: Dialect, literal: &str) -> String {
         let mut out = Vec::new();
@@ -260,6 +261,16 @@ mod tests {
             assert_eq!(number(Dialect::Go, literal), go, "{literal}");
             assert_eq!(number(Dialect::PythonFloats, literal), floats, "{literal}");
             assert_eq!(number(Dialect::PythonNumbers, literal), numbers, "{literal}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_written_longer_than_was_foreseen(text in "[a<>&é€😀\u{2028}\u{7f}\u{1}\"\\\\]{0,40}") {
+            let received = serde_json::to_string(&text).unwrap();
+            for dialect in [Dialect::Jcs, Dialect::Go, Dialect::PythonFloats, Dialect::PythonNumbers] {
+                prop_assert!(string(dialect, &text).len() <= dialect.longest(&received), "{dialect:?}");
+            }
         }
     }
 
