@@ -47,14 +47,13 @@ pub(crate) fn read_only(input: &[u8], tag: u8) -> Option<&[u8]> {
     element.rest.is_empty().then_some(element.contents)
 }
 
-/// The tags of the elements that `contents` consists of, or nothing if there are bytes that are no element.
-pub(crate) fn tags(mut contents: &[u8]) -> Option<Vec<u8>> {
-    let mut found = Vec::new();
+/// True if `contents` consists of elements and nothing else, and `allowed` holds for the tag of each, in order.
+pub(crate) fn consists_of(mut contents: &[u8], mut allowed: impl FnMut(u8) -> bool) -> bool {
     while let Some(tag) = contents.first() {
-        contents = read(contents, *tag)?.rest;
-        found.push(*tag);
+        let Some(element) = read(contents, *tag).filter(|_| allowed(*tag)) else { return false };
+        contents = element.rest;
     }
-    Some(found)
+    true
 }
 
 /// The magnitude of a positive INTEGER in its shortest form, without the sign byte.

@@ -204,12 +204,16 @@ impl<'a> Certificate<'a> {
 /// as it understands and forgets what follows, inside of a value and behind it.
 fn is_whole(extension: &X509Extension<'_>) -> bool {
     let value = extension.value;
-    let elements = || der::read_only(value, der::SEQUENCE).and_then(der::tags);
-    let only = |allowed: fn(&u8) -> bool| elements().is_some_and(|tags| tags.iter().all(allowed));
-    let optional = |order: &[u8]| {
-        elements().is_some_and(|tags| {
-            let places = tags.iter().map(|tag| order.iter().position(|known| known == tag));
-            tags.iter().all(|tag| order.contains(tag)) && places.is_sorted_by(|one, next| one < next)
+    let only = |allowed: &mut dyn FnMut(u8) -> bool| {
+        der::read_only(value, der::SEQUENCE).is_some_and(|elements| der::consists_of(elements, allowed))
+    };
+    let optional = |mut order: &[u8]| {
+        only(&mut |tag| match order.iter().position(|known| *known == tag) {
+            Some(place) => {
+                order = order.get(place.saturating_add(1)..).unwrap_or_default();
+                true
+            }
+            None => false,
         })
     };
     match &extension.oid {
@@ -224,8 +228,8 @@ fn is_whole(extension: &X509Extension<'_>) -> bool {
                 && flag.is_none_or(|flag| matches!(flag.contents, [0x00 | 0xff]))
         }
         id if *id == oid::OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER => optional(&[0x80, 0xa1, 0x82]),
-        id if *id == oid::OID_X509_EXT_EXTENDED_KEY_USAGE => only(|tag| *tag == 0x06),
-        _ => only(|tag| tag & 0xc0 == 0x80),
+        id if *id == oid::OID_X509_EXT_EXTENDED_KEY_USAGE => only(&mut |tag| tag == 0x06),
+        _ => only(&mut |tag| tag & 0xc0 == 0x80),
     }
 }
 
