@@ -76,6 +76,8 @@ enum Change {
 #[derive(Arbitrary, Clone, Debug)]
 enum Name {
     Known(u16),
+    /// A known name and one more letter.
+    Near(u16),
     Free(String),
 }
 
@@ -143,6 +145,7 @@ impl Name {
     fn text(&self) -> String {
         match self {
             Self::Known(index) => MEMBERS[usize::from(*index) % MEMBERS.len()].0.clone(),
+            Self::Near(index) => format!("{}X", MEMBERS[usize::from(*index) % MEMBERS.len()].0),
             Self::Free(text) => text.chars().take(40).collect(),
         }
     }
