@@ -1,0 +1,3 @@
+module countersign.test/rig/spire
+
+go 1.26
