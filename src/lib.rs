@@ -22,11 +22,12 @@
 //! The layers, each using only those above it:
 //!
 //! ```text
-//! core   bytes → Card → SignedCard → BoundCard → Verdict; pure, no optional dependency
-//! api    names of the Kubernetes API that others rely on
-//! plan   Verdict → NetworkPolicies; pure
-//! io     files, HTTP, Workload API, clock
-//! cli    the command line over all of it
+//! core      bytes → Card → SignedCard → BoundCard → Verdict; pure, no optional dependency
+//! api       names and kinds of the Kubernetes API that others rely on
+//! plan      Verdict → NetworkPolicies; pure
+//! io        files, HTTP, Workload API, clock
+//! operator  the process in a cluster: flags, probes, metrics, lease, controllers
+//! cli       the command line over all of it
 //! ```
 #![forbid(unsafe_code)]
 
@@ -37,5 +38,7 @@ pub mod cli;
 pub mod core;
 #[cfg(feature = "cli")]
 pub mod io;
+#[cfg(feature = "operator")]
+pub mod operator;
 #[cfg(feature = "plan")]
 pub mod plan;

@@ -1,4 +1,8 @@
 //! The Kubernetes API this project shares with its users: groups, kinds, labels and annotations.
 //! One kind or one idea per file; nothing here talks to a cluster.
 
+#[cfg(feature = "operator")]
+pub mod agent_card;
+#[cfg(feature = "operator")]
+pub mod duration;
 pub mod keys;

@@ -1,7 +1,21 @@
-//! The command line; everything is in the library.
+//! The command line and, in the images, the operator; everything is in the library.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "operator")]
+    if let Some(arguments) = operator_arguments() {
+        return countersign::operator::main(arguments);
+    }
     countersign::cli::run(std::env::args_os())
+}
+
+/// The operator's own arguments, if it is meant: by `countersign operator …`, or by the name `manager`, under
+/// which existing Deployments start it.
+#[cfg(feature = "operator")]
+fn operator_arguments() -> Option<impl Iterator<Item = std::ffi::OsString>> {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next()?;
+    let is_manager = std::path::Path::new(&program).file_name().is_some_and(|name| name == "manager");
+    (is_manager || arguments.next().is_some_and(|command| command == "operator")).then_some(arguments)
 }

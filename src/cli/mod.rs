@@ -4,6 +4,8 @@
 mod args;
 mod canonicalize;
 mod complete;
+#[cfg(feature = "operator")]
+mod crd;
 mod demo;
 mod exit;
 mod explain;
@@ -12,6 +14,8 @@ mod page;
 mod plan;
 mod planned;
 mod policy;
+#[cfg(feature = "operator")]
+mod probe;
 mod received;
 mod report;
 mod sarif;
@@ -26,6 +30,12 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+#[cfg(not(feature = "operator"))]
+const AFTER_HELP: &str = "Exit codes: 0 verified or done, 1 refused, 2 unusable input.";
+#[cfg(feature = "operator")]
+const AFTER_HELP: &str = "Exit codes: 0 verified or done, 1 refused, 2 unusable input.\n\n\
+                          `countersign operator` runs the operator in a cluster; see `countersign operator --help`.";
+
 /// The whole command line; also what completions and manual pages are made from.
 #[derive(Debug, Parser)]
 #[command(
@@ -34,7 +44,7 @@ use std::process::ExitCode;
     about = "Verify A2A AgentCard signatures over SPIFFE trust bundles",
     long_about = "Verifies who signed an A2A AgentCard over a SPIFFE trust bundle, binds the signer to the workload \
                   that serves the card, and plans the NetworkPolicies that let only verified agents speak.",
-    after_help = "Exit codes: 0 verified or done, 1 refused, 2 unusable input.",
+    after_help = AFTER_HELP,
     arg_required_else_help = true,
     max_term_width = 100
 )]
@@ -52,6 +62,10 @@ enum Command {
     Explain(Box<explain::Args>),
     Plan(Box<plan::Args>),
     Demo(demo::Args),
+    #[cfg(feature = "operator")]
+    Crd(crd::Args),
+    #[cfg(feature = "operator")]
+    Probe(probe::Args),
     #[command(hide = true)]
     Completions(complete::CompletionsArgs),
     #[command(hide = true)]
@@ -72,6 +86,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Demo(args) => demo::run(args),
+        #[cfg(feature = "operator")]
+        Command::Crd(args) => crd::run(args),
+        #[cfg(feature = "operator")]
+        Command::Probe(args) => probe::run(args),
         Command::Completions(args) => Ok(complete::completions(args)),
         Command::Man(args) => complete::man(args),
     };

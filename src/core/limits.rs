@@ -81,6 +81,14 @@ pub const QUOTED_CHARS: usize = 120;
 /// Most uncovered members listed by name; the rest is counted.
 pub const UNCOVERED_LISTED: usize = 64;
 
+/// Longest text of a card repeated in an object's status, in characters.
+pub const STATUS_TEXT_CHARS: usize = 2_000;
+/// Longest list of a card repeated in an object's status.
+pub const STATUS_LIST_ITEMS: usize = 64;
+/// Longest contents of a card repeated in an object's status, in bytes of JSON: far below the 1.5 MiB that etcd
+/// stores, and a thousand of them still fit into memory.
+pub const STATUS_CARD_BYTES: usize = 64 * 1024;
+
 /// Most verdicts kept by one cache, about 2 KiB each (rule 59).
 pub const CACHE_VERDICTS: usize = 4096;
 /// How much older a leaf may be than the newest accepted one: replicas renew at different times (rule 55).

@@ -5,4 +5,6 @@ pub mod clock;
 pub mod fetch;
 pub mod files;
 pub mod keys;
+#[cfg(feature = "operator")]
+pub mod probe;
 pub mod workload_api;

@@ -1,0 +1,78 @@
+//! The CustomResourceDefinition of AgentCard: the generated schema, made equal to the existing one where
+//! generators differ, and what CEL can say about a manifest, with a message for its author.
+
+use super::spec::AgentCard;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
+};
+use kube::CustomResourceExt;
+
+/// The text that existing clients know; their operator says it in a webhook.
+const TARGET_REF_REQUIRED: &str = "spec.targetRef is required: specify the workload backing this agent";
+
+/// The definition to install.
+pub fn definition() -> CustomResourceDefinition {
+    let mut definition = AgentCard::crd();
+    definition.spec.names.list_kind = Some("AgentCardList".to_owned());
+    for version in &mut definition.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        if let Some(root) = schema {
+            normalize(root);
+            // The object may come without `spec`, and so may the definition's author write it.
+            root.required = None;
+            add_rules(root);
+        }
+    }
+    definition
+}
+
+/// No title, no `nullable`, and no default on what may be absent: as controller-gen writes it.
+fn normalize(schema: &mut JSONSchemaProps) {
+    schema.title = None;
+    schema.nullable = None;
+    for property in schema.properties.iter_mut().flat_map(|all| all.values_mut()) {
+        normalize(property);
+    }
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(item)) => normalize(item),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(normalize),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(members)) = &mut schema.additional_properties {
+        normalize(members);
+    }
+}
+
+fn add_rules(root: &mut JSONSchemaProps) {
+    // On creation only: a status must remain writable for objects that were stored without `spec`.
+    let created_with_spec = ValidationRule {
+        optional_old_self: Some(true),
+        ..rule("has(self.spec) || oldSelf.optMap(old, !has(old.spec)).orValue(false)", TARGET_REF_REQUIRED)
+    };
+    root.x_kubernetes_validations = Some(vec![created_with_spec]);
+    let Some(spec) = property(root, "spec") else { return };
+    spec.x_kubernetes_validations = Some(vec![rule("has(self.targetRef)", TARGET_REF_REQUIRED)]);
+    let Some(binding) = property(spec, "identityBinding") else { return };
+    let in_domain = rule(
+        "!has(self.trustDomain) || !has(self.allowedSpiffeIDs) || \
+         self.allowedSpiffeIDs.all(id, id.split('/').size() < 3 || id.split('/')[2] == self.trustDomain)",
+        "spec.identityBinding.allowedSpiffeIDs must belong to spec.identityBinding.trustDomain: \
+         change the IDs or leave trustDomain out",
+    );
+    binding.x_kubernetes_validations = Some(vec![in_domain]);
+    let Some(ids) = property(binding, "allowedSpiffeIDs") else { return };
+    if let Some(JSONSchemaPropsOrArray::Schema(id)) = &mut ids.items {
+        id.x_kubernetes_validations = Some(vec![rule(
+            r"self.matches('^spiffe://[a-z0-9._-]{1,255}(/[a-zA-Z0-9._-]+)+$') && !self.matches('/[.]{1,2}(/|$)')",
+            "must be the SPIFFE ID of a workload, for example spiffe://example.org/ns/shop/sa/cart",
+        )]);
+    }
+}
+
+fn property<'s>(schema: &'s mut JSONSchemaProps, name: &str) -> Option<&'s mut JSONSchemaProps> {
+    schema.properties.as_mut()?.get_mut(name)
+}
+
+fn rule(rule: &str, message: &str) -> ValidationRule {
+    ValidationRule { rule: rule.to_owned(), message: Some(message.to_owned()), ..ValidationRule::default() }
+}

@@ -1,0 +1,27 @@
+//! The kind AgentCard of `agent.kagenti.dev/v1alpha1`, as existing manifests and status readers know it.
+//! What this project adds is optional and named so; the schema in `crds/` is generated from these types.
+
+mod condition;
+mod convert;
+mod data;
+mod definition;
+mod memory;
+mod schema;
+mod spec;
+mod status;
+mod verdict;
+
+pub use condition::{ConditionReason, ConditionType};
+pub use convert::card_data;
+pub use data::{
+    AgentCapabilities, AgentCardData, AgentExtension, AgentProvider, AgentSkill, CardSignature,
+    CardSignatureHeader, SkillParameter,
+};
+pub use definition::definition;
+pub use memory::MemoryError;
+pub use spec::{
+    AgentCard, AgentCardSpec, BindingScope, IdentityBinding, SYNC_PERIOD_DEFAULT, SigstoreVerification,
+    TargetRef,
+};
+pub use status::{AgentCardStatus, BindingStatus, time};
+pub use verdict::{CardVerdict, Outcome};

@@ -1,0 +1,172 @@
+//! What people ask for: which workload the card is of, and whose signature counts.
+//! Existing manifests apply unchanged, so nothing here is stricter than the schema they were written for.
+
+use super::schema;
+use super::status::AgentCardStatus;
+use crate::api::duration::parse_duration;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::time::Duration;
+
+/// How often a card is fetched unless its `syncPeriod` says otherwise.
+pub const SYNC_PERIOD_DEFAULT: Duration = Duration::from_secs(30);
+
+/// AgentCardSpec defines the desired state of AgentCard.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "agent.kagenti.dev",
+    version = "v1alpha1",
+    kind = "AgentCard",
+    plural = "agentcards",
+    singular = "agentcard",
+    namespaced,
+    status = "AgentCardStatus",
+    derive = "PartialEq",
+    shortname = "agentcards",
+    shortname = "cards",
+    category = "countersign",
+    doc = "AgentCard is the card of an agent workload: what it says about itself, and whether that was verified.",
+    printcolumn(name = "Protocol", type_ = "string", json_path = ".status.protocol"),
+    printcolumn(name = "Kind", type_ = "string", json_path = ".status.targetRef.kind"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".status.targetRef.name"),
+    printcolumn(name = "Agent", type_ = "string", json_path = ".status.card.name"),
+    printcolumn(
+        name = "Verified",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Verified')].status"
+    ),
+    printcolumn(name = "Sigstore", type_ = "boolean", json_path = ".status.sigstoreBundleVerified"),
+    printcolumn(name = "Bound", type_ = "string", json_path = ".status.bindingStatus.bound"),
+    printcolumn(
+        name = "Synced",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Synced')].status"
+    ),
+    printcolumn(name = "LastSync", type_ = "date", json_path = ".status.lastSyncTime"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "AttestedAgent",
+        type_ = "string",
+        json_path = ".status.attestedAgentSpiffeId",
+        priority = 1
+    ),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.verdict.reason"),
+    printcolumn(name = "SPIFFE-ID", type_ = "string", json_path = ".status.signatureSpiffeId", priority = 1)
+)]
+#[serde(rename_all = "camelCase", remote = "Self")]
+pub struct AgentCardSpec {
+    /// How often the card is fetched, as a Go duration; what cannot be read counts as 30s.
+    #[serde(default = "default_sync_period")]
+    pub sync_period: String,
+    /// The workload that backs this agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_ref: Option<TargetRef>,
+    /// Which identities may sign this card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_binding: Option<IdentityBinding>,
+    /// Overrides of the operator's Sigstore settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sigstore_verification: Option<SigstoreVerification>,
+    /// Keeps the operator from fetching and judging this card; what it last decided stays in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+}
+
+/// The workload behind a card, in the card's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetRef {
+    /// The API version of the workload, for example apps/v1.
+    #[schemars(length(min = 1))]
+    pub api_version: String,
+    /// The kind of the workload, for example Deployment.
+    #[schemars(length(min = 1))]
+    pub kind: String,
+    /// The name of the workload.
+    #[schemars(length(min = 1))]
+    pub name: String,
+}
+
+/// Which identities may sign a card.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityBinding {
+    /// The trust domain of the signer, if it is not the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[a-zA-Z0-9]([a-zA-Z0-9\-\.]*[a-zA-Z0-9])?$"))]
+    pub trust_domain: Option<String>,
+    /// Refuses the card when the signer is not bound to the workload, instead of only recording it.
+    #[serde(default)]
+    pub strict: bool,
+    /// The SPIFFE IDs that may sign the card, besides the one that follows from the workload.
+    #[serde(default, rename = "allowedSpiffeIDs", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::spiffe_ids")]
+    pub allowed_spiffe_ids: Vec<String>,
+    /// How closely a signer is tied to the workload, if not as the operator is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<BindingScope>,
+}
+
+/// How closely a signer is tied to the workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BindingScope {
+    /// The signer has the workload's own identity, or one that the card's binding lists.
+    Workload,
+    /// Anybody in the trust domain may sign; for compatibility only.
+    TrustDomain,
+}
+
+/// Overrides of the operator's Sigstore settings for one card.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SigstoreVerification {
+    /// The name that the signing certificate must carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_identity: Option<String>,
+    /// The OIDC issuer that the signing certificate must name.
+    #[serde(default, rename = "certificateOIDCIssuer", skip_serializing_if = "Option::is_none")]
+    pub certificate_oidc_issuer: Option<String>,
+}
+
+impl AgentCardSpec {
+    /// How often the card is fetched. The error says why [`SYNC_PERIOD_DEFAULT`] applies instead.
+    pub fn sync_period(&self) -> Result<Duration, &'static str> {
+        match parse_duration(&self.sync_period)? {
+            Duration::ZERO => Err("is zero; give a duration such as 30s"),
+            period => Ok(period),
+        }
+    }
+}
+
+impl Default for AgentCardSpec {
+    fn default() -> Self {
+        Self {
+            sync_period: default_sync_period(),
+            target_ref: None,
+            identity_binding: None,
+            sigstore_verification: None,
+            paused: None,
+        }
+    }
+}
+
+fn default_sync_period() -> String {
+    "30s".to_owned()
+}
+
+/// The schema allows an object without `spec`; one such object must not end the watch of all others.
+impl<'de> Deserialize<'de> for AgentCardSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Present(#[serde(with = "AgentCardSpec")] AgentCardSpec);
+        Ok(Option::<Present>::deserialize(deserializer)?.map_or_else(Self::default, |present| present.0))
+    }
+}
+
+impl Serialize for AgentCardSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}

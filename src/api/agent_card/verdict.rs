@@ -1,0 +1,62 @@
+//! The verdict in status: the outcome with its reason, and the memory of the last accepted card.
+//! The memory is here so that a restarted operator refuses the same replays as before.
+
+use super::schema;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whether a card is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// Signed by the identity of its workload.
+    Verified,
+    /// Not verified, for the reason given.
+    Refused,
+}
+
+/// The verdict on the card, and what is remembered of the last accepted one.
+///
+/// `profile`, `algorithm`, `digest`, `firstVerified` and `leafNotBefore` are about the last *accepted* card,
+/// also while the current one is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CardVerdict {
+    /// Whether the card is verified.
+    pub outcome: Outcome,
+    /// Why the card was refused, as one word; the list is in docs/reasons.md.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What was checked and found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// The canonical form of the strongest signature accepted so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The JWS algorithm of the last accepted signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<String>,
+    /// SHA-256 of the last accepted card as received, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// When the verdict ends unless the card is signed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
+    /// How much of the card the signature covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<String>,
+    /// Members that the signature does not cover, as JSON Pointers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::pointers")]
+    pub uncovered: Vec<String>,
+    /// When exactly the last accepted card was first verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_verified: Option<Time>,
+    /// The latest `notBefore` of a certificate that signed an accepted card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf_not_before: Option<Time>,
+}

@@ -1,0 +1,52 @@
+//! From the command line to the running operator and its exit code: 0 ended as asked, 1 could not go on,
+//! 2 a flag is wrong.
+
+use super::flags::{Asked, read};
+use super::process::run;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Threads that run tasks. The work is network and short verifications; each thread costs memory arenas.
+const WORKERS: usize = 2;
+
+/// Runs the operator with the arguments after the program's name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
+    let config = match read(arguments, variable) {
+        Ok(Asked::Run(config)) => config,
+        Ok(Asked::Help(text)) => {
+            // Nobody reads it if it cannot be written.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return failed(&error, 2),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(*config));
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => return failed(&error, 1),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, 1),
+    }
+}
+
+fn failed(error: &impl std::fmt::Display, code: u8) -> ExitCode {
+    // Where standard error cannot be written there is nobody to tell; the exit code still does.
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    ExitCode::from(code)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the operator's flags have Go's syntax, so clap does not read them"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

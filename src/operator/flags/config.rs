@@ -1,0 +1,478 @@
+//! The operator's configuration: flags and environment turned into values that cannot be wrong any more.
+
+use super::syntax::{FlagError, Given, boolean};
+use super::table::{Effect, default_of};
+use super::template::IdTemplate;
+use super::values::{bind_address, collector, pod_group, word};
+use crate::api::duration::parse_duration;
+use crate::core::canon::{Profile, ProfileSet};
+use crate::core::policy::Freshness;
+use crate::core::spiffe::TrustDomain;
+use crate::core::time::Seconds;
+use crate::plan::{Mode, Namespace, PodGroup};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Who may sign a card, unless the card's `identityBinding.scope` says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindingScope {
+    /// The workload's own identity.
+    Workload,
+    /// Anybody in the trust domain.
+    TrustDomain,
+}
+
+/// The ConfigMap that holds the trust bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundleSource {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: String,
+    /// The key of the bundle in its data.
+    pub key: String,
+    /// How often it is read again, besides being watched.
+    pub refresh: Duration,
+    /// How long the last good bundle counts when it can no longer be read.
+    pub max_age: Duration,
+}
+
+/// Where and how metrics are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsServer {
+    /// The address to listen on.
+    pub address: SocketAddr,
+    /// `None` serves plain HTTP to anybody.
+    pub tls: Option<ServingCertificate>,
+}
+
+/// The certificate of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServingCertificate {
+    /// Made at start and known to nobody.
+    SelfSigned,
+    /// PEM files, read again when they change.
+    Files {
+        /// The certificate chain.
+        certificate: PathBuf,
+        /// The private key.
+        key: PathBuf,
+    },
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// Text for people.
+    Console,
+}
+
+/// The operator's configuration. Made from flags and environment only, so every value was checked.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct Config {
+    /// The trust domain of the agents, if configured.
+    pub trust_domain: Option<TrustDomain>,
+    /// The identity of a workload.
+    pub identity: IdTemplate,
+    /// Who may sign a card.
+    pub binding_scope: BindingScope,
+    /// Canonical forms that are accepted.
+    pub profiles: ProfileSet,
+    /// When a card is fresh.
+    pub freshness: Freshness,
+    /// Where the trust bundle is.
+    pub bundle: BundleSource,
+    /// Whether policies are written.
+    pub mode: Mode,
+    /// True if verified agents may go anywhere; else only to agents, DNS and the API server.
+    pub egress_anywhere: bool,
+    /// Pods that may call verified agents, besides agents.
+    pub callers: Vec<PodGroup>,
+    /// Pods that resolve names.
+    pub dns: PodGroup,
+    /// Resolvers outside the Pod network.
+    pub dns_addresses: Vec<IpAddr>,
+    /// How many cards are fetched and judged at once.
+    pub concurrency: NonZeroUsize,
+    /// How long an agent may take to serve its card.
+    pub fetch_timeout: Duration,
+    /// Fetch over SPIFFE mTLS where the Service offers it.
+    pub verified_fetch: bool,
+    /// The Workload API for that.
+    pub workload_api: String,
+    /// Work only while holding the lease.
+    pub leader_elect: bool,
+    /// The operator's own namespace.
+    pub namespace: Namespace,
+    /// The operator's own Pod, if it runs in one: its name among the replicas.
+    pub pod_name: Option<String>,
+    /// Namespaces to watch; empty means all.
+    pub watched: Vec<Namespace>,
+    /// Where probes are answered.
+    pub health: Option<SocketAddr>,
+    /// Where metrics are served.
+    pub metrics: Option<MetricsServer>,
+    /// Where traces go.
+    pub otlp_endpoint: Option<String>,
+    /// The kubeconfig file, if not the usual one.
+    pub kubeconfig: Option<PathBuf>,
+    /// Directives of the log filter.
+    pub log_filter: String,
+    /// The form of log lines.
+    pub log_format: LogFormat,
+    /// One line per flag that was given without doing what its name says.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    pub(super) fn build(given: &Given, variable: impl Fn(&str) -> Option<String>) -> Result<Self, FlagError> {
+        let flags = Flags(given);
+        // Charts set variables to the empty string when they have no value for them.
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let mut audit = flags.word("mode", &[("enforce", false), ("audit", true)])?;
+        audit |= flags.boolean("signature-audit-mode")? || !flags.boolean("enforce-network-policies")?;
+        let spire_namespace = variable("KAGENTI_SPIRE_NAMESPACE")
+            .unwrap_or_else(|| "zero-trust-workload-identity-manager".to_owned());
+        Ok(Self {
+            trust_domain: flags.trust_domain(variable("KAGENTI_SPIRE_TRUST_DOMAIN"))?,
+            identity: flags.read("spiffe-id-template", IdTemplate::parse)?,
+            binding_scope: flags.word(
+                "binding-scope",
+                &[("workload", BindingScope::Workload), ("trust-domain", BindingScope::TrustDomain)],
+            )?,
+            profiles: flags.profiles()?,
+            freshness: flags.freshness()?,
+            bundle: BundleSource {
+                namespace: flags.namespace("spire-trust-bundle-configmap-namespace", &spire_namespace)?,
+                name: flags.required("spire-trust-bundle-configmap")?,
+                key: flags.required("spire-trust-bundle-configmap-key")?,
+                refresh: flags.span("spire-trust-bundle-refresh-interval")?,
+                max_age: flags.span("trust-bundle-max-age")?,
+            },
+            mode: if audit { Mode::Audit } else { Mode::Enforce },
+            egress_anywhere: flags.word("egress", &[("anywhere", true), ("agents", false)])?,
+            callers: flags.each("caller", pod_group)?,
+            dns: flags.read("dns-selector", |text| match text.contains(':') {
+                true => pod_group(text),
+                false => Err("names a whole namespace; give NAMESPACE:key=value,…".to_owned()),
+            })?,
+            dns_addresses: flags
+                .each("dns-address", |text| text.parse().map_err(|_| "is not an IP address".to_owned()))?,
+            concurrency: flags.read("concurrency", |text| {
+                let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 1024);
+                number.ok_or_else(|| "is not a number from 1 to 1024".to_owned())
+            })?,
+            fetch_timeout: flags.span("fetch-timeout")?,
+            verified_fetch: flags.boolean("enable-verified-fetch")?,
+            workload_api: flags.required("verified-fetch-spiffe-socket")?,
+            leader_elect: flags.boolean("leader-elect")?,
+            namespace: environment_namespace(
+                "POD_NAMESPACE",
+                &variable("POD_NAMESPACE").unwrap_or_else(|| "kagenti-system".to_owned()),
+            )?,
+            pod_name: variable("POD_NAME"),
+            watched: variable("NAMESPACES2WATCH")
+                .iter()
+                .flat_map(|list| list.split(','))
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(|name| environment_namespace("NAMESPACES2WATCH", name))
+                .collect::<Result<_, _>>()?,
+            health: flags.read("health-probe-bind-address", bind_address)?,
+            metrics: flags.metrics()?,
+            otlp_endpoint: flags.read("otlp-endpoint", collector)?,
+            kubeconfig: Some(flags.text("kubeconfig")).filter(|path| !path.is_empty()).map(PathBuf::from),
+            log_filter: match variable("RUST_LOG") {
+                Some(filter) if given.last("zap-log-level").is_none() => filter,
+                _ => flags.read("zap-log-level", log_level)?.to_owned(),
+            },
+            log_format: flags
+                .word("zap-encoder", &[("json", LogFormat::Json), ("console", LogFormat::Console)])?,
+            warnings: warnings(given),
+        })
+    }
+}
+
+/// Levels of zap: a number is the verbosity of Go's logr, where 1 is debug and more is finer.
+fn log_level(text: &str) -> Result<&'static str, String> {
+    match text {
+        "debug" | "1" => Ok("debug"),
+        "info" | "0" => Ok("info"),
+        "error" | "panic" => Ok("error"),
+        _ if text.parse::<u8>().is_ok() => Ok("trace"),
+        _ => Err("is not one of debug, info, error, panic or a number".to_owned()),
+    }
+}
+
+fn warnings(given: &Given) -> Vec<String> {
+    let lines = given.flags().filter_map(|flag| match flag.effect {
+        Effect::Yes => None,
+        Effect::Deprecated(instead) => {
+            Some(format!("DEPRECATED: flag --{} is superseded by {instead}", flag.name))
+        }
+        Effect::None(why) => Some(format!("flag --{} has no effect: {why}", flag.name)),
+    });
+    lines.collect()
+}
+
+fn environment_namespace(variable: &'static str, text: &str) -> Result<Namespace, FlagError> {
+    Namespace::parse(text).map_err(|error| FlagError::Environment { variable, problem: error.to_string() })
+}
+
+/// The flags with their defaults.
+struct Flags<'g>(&'g Given);
+
+impl Flags<'_> {
+    fn text(&self, name: &'static str) -> &str {
+        self.0.last(name).unwrap_or(default_of(name))
+    }
+
+    fn read<T>(&self, name: &'static str, read: impl Fn(&str) -> Result<T, String>) -> Result<T, FlagError> {
+        let text = self.text(name);
+        read(text).map_err(|problem| FlagError::value(name, problem, text))
+    }
+
+    fn each<T>(
+        &self,
+        name: &'static str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, FlagError> {
+        let values = self.0.all(name).iter();
+        values.map(|text| read(text).map_err(|problem| FlagError::value(name, problem, text))).collect()
+    }
+
+    fn boolean(&self, name: &'static str) -> Result<bool, FlagError> {
+        self.read(name, |text| boolean(text).map_err(str::to_owned))
+    }
+
+    fn word<T: Copy>(&self, name: &'static str, words: &[(&str, T)]) -> Result<T, FlagError> {
+        self.read(name, |text| word(text, words))
+    }
+
+    fn required(&self, name: &'static str) -> Result<String, FlagError> {
+        self.read(name, |text| match text {
+            "" => Err("is empty; leave the flag out for its default".to_owned()),
+            text => Ok(text.to_owned()),
+        })
+    }
+
+    /// A span of time that is not zero.
+    fn span(&self, name: &'static str) -> Result<Duration, FlagError> {
+        self.read(name, |text| match parse_duration(text) {
+            Ok(Duration::ZERO) => Err("is zero; give a duration such as 30s".to_owned()),
+            other => other.map_err(str::to_owned),
+        })
+    }
+
+    fn namespace(&self, name: &'static str, default: &str) -> Result<Namespace, FlagError> {
+        let text = Some(self.text(name)).filter(|text| !text.is_empty()).unwrap_or(default);
+        Namespace::parse(text).map_err(|error| FlagError::value(name, error.to_string(), text))
+    }
+
+    fn trust_domain(&self, environment: Option<String>) -> Result<Option<TrustDomain>, FlagError> {
+        const NAME: &str = "spire-trust-domain";
+        let text = match self.text(NAME) {
+            "" => environment.unwrap_or_default(),
+            text => text.to_owned(),
+        };
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let problem = "is not a trust domain: 1 to 255 of a-z 0-9 . - _, for example example.org";
+        TrustDomain::parse(&text).map(Some).map_err(|_| FlagError::value(NAME, problem, &text))
+    }
+
+    fn profiles(&self) -> Result<ProfileSet, FlagError> {
+        let all = self.each("accept-profile", |text| {
+            Profile::from_id(text)
+                .ok_or_else(|| format!("is not one of {}", Profile::ALL.map(Profile::id).join(", ")))
+        })?;
+        Ok(all.into_iter().fold(ProfileSet::DEFAULT, ProfileSet::with))
+    }
+
+    fn freshness(&self) -> Result<Freshness, FlagError> {
+        const AGE: &str = "max-witness-age";
+        let age = self.span(AGE)?;
+        let seconds = u32::try_from(age.as_secs())
+            .map_err(|_| FlagError::value(AGE, "is longer than 136 years", self.text(AGE)))?;
+        let witnessed = Freshness::Witnessed { max_age: Seconds::new(seconds) };
+        self.word("freshness", &[("live", Freshness::Live), ("witnessed", witnessed)])
+    }
+
+    fn metrics(&self) -> Result<Option<MetricsServer>, FlagError> {
+        let Some(address) = self.read("metrics-bind-address", bind_address)? else { return Ok(None) };
+        let folder = PathBuf::from(self.text("metrics-cert-path"));
+        let certificate = if folder.as_os_str().is_empty() {
+            ServingCertificate::SelfSigned
+        } else {
+            ServingCertificate::Files {
+                certificate: folder.join(self.text("metrics-cert-name")),
+                key: folder.join(self.text("metrics-cert-key")),
+            }
+        };
+        let tls = self.boolean("metrics-secure")?.then_some(certificate);
+        Ok(Some(MetricsServer { address, tls }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::syntax::parse;
+    use super::*;
+
+    fn config(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config, FlagError> {
+        let given = parse(arguments.iter().map(|&argument| argument.to_owned()))?.unwrap();
+        Config::build(&given, |name| {
+            environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn without_flags_the_defaults_are_the_safe_ones() {
+        let config = config(&[], &[]).unwrap();
+        assert_eq!(config.mode, Mode::Enforce);
+        assert_eq!((config.binding_scope, config.freshness), (BindingScope::Workload, Freshness::Live));
+        assert_eq!((config.concurrency.get(), config.fetch_timeout), (16, Duration::from_secs(5)));
+        assert_eq!(config.health, Some("[::]:8081".parse().unwrap()));
+        assert_eq!((config.metrics, config.trust_domain, config.leader_elect), (None, None, false));
+        assert_eq!(
+            (config.namespace.as_str(), config.bundle.name.as_str()),
+            ("kagenti-system", "spire-bundle")
+        );
+        assert_eq!(config.bundle.namespace.as_str(), "zero-trust-workload-identity-manager");
+        assert_eq!(config.bundle.key, "bundle.spiffe");
+        assert!(config.warnings.is_empty() && config.watched.is_empty());
+    }
+
+    #[test]
+    fn the_arguments_of_the_existing_chart_start_it() {
+        let config = config(
+            &[
+                "--leader-elect",
+                "--metrics-bind-address=:8443",
+                "--health-probe-bind-address=:8081",
+                "--webhook-cert-path=/tmp/k8s-webhook-server/serving-certs",
+                "--config-path=/etc/kagenti/config.yaml",
+                "--feature-gates-path=/etc/kagenti/feature-gates/feature-gates.yaml",
+                "--enable-client-registration=true",
+                "--require-a2a-signature=true",
+                "--spire-trust-bundle-configmap=spire-bundle",
+                "--spire-trust-bundle-configmap-namespace=spire",
+                "--svid-expiry-grace-period=30m",
+                "--signature-audit-mode=false",
+                "--enforce-network-policies=true",
+            ],
+            &[
+                ("POD_NAMESPACE", "kagenti-system"),
+                ("KAGENTI_SPIRE_TRUST_DOMAIN", "example.org"),
+                ("ENABLE_WEBHOOKS", "false"),
+                ("NAMESPACES2WATCH", ""),
+            ],
+        )
+        .unwrap();
+        assert!(config.leader_elect && config.mode == Mode::Enforce);
+        assert_eq!(config.metrics.unwrap().tls, Some(ServingCertificate::SelfSigned));
+        assert_eq!(config.trust_domain.unwrap().as_str(), "example.org");
+        assert_eq!(config.bundle.namespace.as_str(), "spire");
+        assert_eq!(config.warnings.len(), 7, "{:?}", config.warnings);
+        let deprecated: Vec<_> =
+            config.warnings.iter().filter(|line| line.starts_with("DEPRECATED")).collect();
+        assert_eq!(deprecated, ["DEPRECATED: flag --signature-audit-mode is superseded by --mode=audit"]);
+    }
+
+    #[test]
+    fn each_way_to_ask_for_audit_is_understood() {
+        for argument in ["--mode=audit", "--signature-audit-mode", "--enforce-network-policies=false"] {
+            assert_eq!(config(&[argument], &[]).unwrap().mode, Mode::Audit, "{argument}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_environment() {
+        let environment =
+            [("KAGENTI_SPIRE_TRUST_DOMAIN", "a.org"), ("KAGENTI_SPIRE_NAMESPACE", "a"), ("RUST_LOG", "a=b")];
+        let from_environment = config(&[], &environment).unwrap();
+        assert_eq!(from_environment.trust_domain.unwrap().as_str(), "a.org");
+        assert_eq!(from_environment.bundle.namespace.as_str(), "a");
+        assert_eq!(from_environment.log_filter, "a=b");
+        let flags = [
+            "--spire-trust-domain=b.org",
+            "--spire-trust-bundle-configmap-namespace=b",
+            "--zap-log-level=debug",
+        ];
+        let from_flags = config(&flags, &environment).unwrap();
+        assert_eq!(from_flags.trust_domain.unwrap().as_str(), "b.org");
+        assert_eq!(from_flags.bundle.namespace.as_str(), "b");
+        assert_eq!(from_flags.log_filter, "debug");
+    }
+
+    #[test]
+    fn lists_are_read_from_repeated_flags_and_from_commas() {
+        let config = config(
+            &[
+                "--caller=gateway",
+                "--caller=ui:app=web",
+                "--dns-address=169.254.20.10",
+                "--accept-profile=py-0.3",
+            ],
+            &[("NAMESPACES2WATCH", "team1, team2,")],
+        )
+        .unwrap();
+        assert_eq!((config.callers.len(), config.dns_addresses.len()), (2, 1));
+        assert!(config.profiles.contains(Profile::Py03) && config.profiles.contains(Profile::Spec841));
+        let watched: Vec<&str> = config.watched.iter().map(Namespace::as_str).collect();
+        assert_eq!(watched, ["team1", "team2"]);
+    }
+
+    #[test]
+    fn metrics_are_plain_only_when_asked_for() {
+        let plain = config(&["--metrics-bind-address=:8080", "--metrics-secure=false"], &[]).unwrap();
+        assert_eq!(plain.metrics.unwrap().tls, None);
+        let files = config(&["--metrics-bind-address=:8443", "--metrics-cert-path=/certs"], &[]).unwrap();
+        assert_eq!(
+            files.metrics.unwrap().tls,
+            Some(ServingCertificate::Files {
+                certificate: "/certs/tls.crt".into(),
+                key: "/certs/tls.key".into()
+            })
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_one_line_with_flag_problem_and_value() {
+        for (argument, said) in [
+            ("--spire-trust-domain=Example.org", "--spire-trust-domain is not a trust domain"),
+            ("--spiffe-id-template=spiffe://x/y", "--spiffe-id-template does not start with"),
+            (
+                "--binding-scope=namespace",
+                "--binding-scope is not one of workload, trust-domain: \"namespace\"",
+            ),
+            ("--accept-profile=x", "--accept-profile is not one of spec841"),
+            ("--freshness=stale", "--freshness is not one of live, witnessed"),
+            ("--max-witness-age=0s", "--max-witness-age is zero"),
+            ("--max-witness-age=2000000h", "--max-witness-age is longer than"),
+            ("--fetch-timeout=0", "--fetch-timeout is zero"),
+            ("--concurrency=0", "--concurrency is not a number from 1"),
+            ("--concurrency=5000", "--concurrency is not a number from 1"),
+            ("--mode=off", "--mode is not one of enforce, audit"),
+            ("--egress=none", "--egress is not one of"),
+            ("--caller=A", "--caller is refused because"),
+            ("--dns-selector=kube-system", "--dns-selector names a whole namespace"),
+            ("--dns-address=dns", "--dns-address is not an IP address"),
+            ("--metrics-bind-address=8443", "--metrics-bind-address is not an address"),
+            ("--otlp-endpoint=collector:4317", "--otlp-endpoint is not an address"),
+            ("--zap-log-level=loud", "--zap-log-level is not one of"),
+            ("--spire-trust-bundle-configmap=", "--spire-trust-bundle-configmap is empty"),
+        ] {
+            let text = config(&[argument], &[]).unwrap_err().to_string();
+            assert!(text.contains(said) && !text.contains('\n'), "{argument}: {text}");
+        }
+        let text = config(&[], &[("POD_NAMESPACE", "A B")]).unwrap_err().to_string();
+        assert!(text.starts_with("the environment variable POD_NAMESPACE"), "{text}");
+    }
+}

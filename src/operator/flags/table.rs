@@ -1,0 +1,286 @@
+//! Every flag with its kind, default, effect and help text.
+//! Flags of the existing operator stay, so that its charts and manifests start this one unchanged.
+
+use std::fmt::Write;
+
+/// What values a flag takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bool,
+    Duration,
+    Number,
+    Text,
+    Repeated,
+}
+
+/// Whether a flag has an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It has.
+    Yes,
+    /// It has, and this newer way says the same.
+    Deprecated(&'static str),
+    /// It has none, for this reason.
+    None(&'static str),
+}
+
+/// One flag.
+#[derive(Debug)]
+pub(super) struct Flag {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) default: &'static str,
+    pub(super) effect: Effect,
+    pub(super) help: &'static str,
+}
+
+const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
+    Flag { name, kind, default, effect: Effect::Yes, help }
+}
+
+const fn unused(name: &'static str, kind: Kind, default: &'static str, why: &'static str) -> Flag {
+    Flag { name, kind, default, effect: Effect::None(why), help: "" }
+}
+
+const fn deprecated(
+    name: &'static str,
+    default: &'static str,
+    instead: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag { name, kind: Kind::Bool, default, effect: Effect::Deprecated(instead), help }
+}
+
+const NO_WEBHOOK: &str = "this operator has no webhook";
+const NO_KEYCLOAK: &str = "this operator does not manage Keycloak clients";
+const NO_MLFLOW: &str = "this operator does not manage MLflow and OpenTelemetry collectors";
+const NO_SIGSTORE: &str = "this operator does not verify Sigstore bundles";
+const NO_RUNTIME: &str = "this operator does not manage AgentRuntimes";
+const FIXED_LOG: &str = "the form of the log is fixed";
+
+/// All flags, in the order of the help.
+pub(super) const FLAGS: &[Flag] = &[
+    // What is trusted.
+    flag("spire-trust-domain", Kind::Text, "", "Trust domain of the agents [KAGENTI_SPIRE_TRUST_DOMAIN]"),
+    flag(
+        "spiffe-id-template",
+        Kind::Text,
+        "spiffe://{trustDomain}/ns/{namespace}/sa/{serviceAccount}",
+        "Identity that a workload must sign with",
+    ),
+    flag(
+        "binding-scope",
+        Kind::Text,
+        "workload",
+        "Who may sign a card: the workload itself, or anybody in the trust-domain (compatibility only)",
+    ),
+    flag(
+        "accept-profile",
+        Kind::Repeated,
+        "",
+        "Canonical form to accept besides the default ones; may be repeated",
+    ),
+    flag(
+        "freshness",
+        Kind::Text,
+        "live",
+        "When a card is fresh: live needs a valid certificate, witnessed also takes one seen while it was valid",
+    ),
+    flag(
+        "max-witness-age",
+        Kind::Duration,
+        "24h",
+        "How long witnessed takes a card after it was first verified",
+    ),
+    flag("spire-trust-bundle-configmap", Kind::Text, "spire-bundle", "ConfigMap with the trust bundle"),
+    flag(
+        "spire-trust-bundle-configmap-namespace",
+        Kind::Text,
+        "",
+        "Its namespace [KAGENTI_SPIRE_NAMESPACE, else zero-trust-workload-identity-manager]",
+    ),
+    flag("spire-trust-bundle-configmap-key", Kind::Text, "bundle.spiffe", "Its key"),
+    flag(
+        "spire-trust-bundle-refresh-interval",
+        Kind::Duration,
+        "5m",
+        "How often the bundle is read again, besides being watched",
+    ),
+    flag(
+        "trust-bundle-max-age",
+        Kind::Duration,
+        "24h",
+        "How long the last good bundle counts when it can no longer be read",
+    ),
+    // What is done.
+    flag("mode", Kind::Text, "enforce", "enforce writes NetworkPolicies; audit only shows verdicts"),
+    flag(
+        "egress",
+        Kind::Text,
+        "anywhere",
+        "Where verified agents may go: anywhere, or only to agents, DNS and the API server",
+    ),
+    flag(
+        "caller",
+        Kind::Repeated,
+        "",
+        "Pods that may call verified agents besides agents, as NAMESPACE or NAMESPACE:key=value,…; may be repeated",
+    ),
+    flag(
+        "dns-selector",
+        Kind::Text,
+        "kube-system:k8s-app=kube-dns",
+        "Pods that resolve names, as NAMESPACE:key=value,…",
+    ),
+    flag(
+        "dns-address",
+        Kind::Repeated,
+        "",
+        "Address of a resolver outside the Pod network, such as a node-local cache; may be repeated",
+    ),
+    flag(
+        "enforce-network-policies",
+        Kind::Bool,
+        "true",
+        "Write NetworkPolicies; =false is the same as --mode=audit",
+    ),
+    // How cards are fetched.
+    flag("concurrency", Kind::Number, "16", "How many cards are fetched and judged at once"),
+    flag("fetch-timeout", Kind::Duration, "5s", "How long an agent may take to serve its card"),
+    flag("enable-verified-fetch", Kind::Bool, "true", "Fetch over SPIFFE mTLS where the Service offers it"),
+    flag(
+        "verified-fetch-spiffe-socket",
+        Kind::Text,
+        "unix:///spiffe-workload-api/spire-agent.sock",
+        "Workload API that gives the operator its own identity",
+    ),
+    // The process.
+    flag("leader-elect", Kind::Bool, "false", "Work only while holding the lease, for more than one replica"),
+    flag(
+        "health-probe-bind-address",
+        Kind::Text,
+        ":8081",
+        "Where /healthz and /readyz are served; 0 turns them off",
+    ),
+    flag("metrics-bind-address", Kind::Text, "0", "Where /metrics is served; 0 turns it off"),
+    flag(
+        "metrics-secure",
+        Kind::Bool,
+        "true",
+        "Serve metrics over TLS to callers that the API server authorizes",
+    ),
+    flag(
+        "metrics-cert-path",
+        Kind::Text,
+        "",
+        "Directory of the metrics server's certificate; empty makes a self-signed one",
+    ),
+    flag("metrics-cert-name", Kind::Text, "tls.crt", "File name of the certificate"),
+    flag("metrics-cert-key", Kind::Text, "tls.key", "File name of its key"),
+    flag(
+        "otlp-endpoint",
+        Kind::Text,
+        "",
+        "Where traces are sent by OTLP over HTTP, for example http://collector:4318; empty sends none",
+    ),
+    flag(
+        "kubeconfig",
+        Kind::Text,
+        "",
+        "Kubeconfig file; empty uses the Pod's own service account, or the usual files outside a cluster",
+    ),
+    flag(
+        "zap-log-level",
+        Kind::Text,
+        "info",
+        "Least level of log lines: debug, info, error or a number [RUST_LOG for single modules]",
+    ),
+    flag("zap-encoder", Kind::Text, "json", "Form of log lines: json or console"),
+    // Flags of the existing operator with another way to say the same.
+    deprecated("signature-audit-mode", "false", "--mode=audit", "The same as --mode=audit"),
+    // Flags of the existing operator without an effect.
+    unused("require-a2a-signature", Kind::Bool, "false", "signatures are always required"),
+    unused(
+        "svid-expiry-grace-period",
+        Kind::Duration,
+        "30m",
+        "workloads are never restarted; sign in a sidecar with `countersign sign --watch`",
+    ),
+    unused("enable-card-discovery", Kind::Bool, "true", NO_RUNTIME),
+    unused("enable-http2", Kind::Bool, "false", "metrics are served over HTTP/1.1"),
+    unused("webhook-cert-path", Kind::Text, "", NO_WEBHOOK),
+    unused("webhook-cert-name", Kind::Text, "tls.crt", NO_WEBHOOK),
+    unused("webhook-cert-key", Kind::Text, "tls.key", NO_WEBHOOK),
+    unused("config-path", Kind::Text, "/etc/kagenti/config.yaml", NO_WEBHOOK),
+    unused("feature-gates-path", Kind::Text, "/etc/kagenti/feature-gates/feature-gates.yaml", NO_WEBHOOK),
+    unused("enable-client-registration", Kind::Bool, "true", NO_KEYCLOAK),
+    unused("enable-authbridge-config", Kind::Bool, "true", NO_KEYCLOAK),
+    unused("keycloak-admin-secret-namespace", Kind::Text, "keycloak", NO_KEYCLOAK),
+    unused("keycloak-realm", Kind::Text, "kagenti", NO_KEYCLOAK),
+    unused("client-auth-type", Kind::Text, "client-secret", NO_KEYCLOAK),
+    unused("spiffe-idp-alias", Kind::Text, "spire-spiffe", NO_KEYCLOAK),
+    unused("credential-wait-timeout", Kind::Text, "120s", NO_KEYCLOAK),
+    unused("enable-kuadrant", Kind::Bool, "false", NO_KEYCLOAK),
+    unused("enable-mlflow", Kind::Bool, "false", NO_MLFLOW),
+    unused("enable-otel-bootstrap", Kind::Bool, "false", NO_MLFLOW),
+    unused("mlflow-workspace", Kind::Text, "", NO_MLFLOW),
+    unused("mlflow-experiment-name", Kind::Text, "kagenti-traces", NO_MLFLOW),
+    unused("mlflow-ca-file", Kind::Text, "", NO_MLFLOW),
+    unused("enable-sigstore-verification", Kind::Bool, "false", NO_SIGSTORE),
+    unused("sigstore-audit-mode", Kind::Bool, "false", NO_SIGSTORE),
+    unused("sigstore-certificate-identity", Kind::Text, "", NO_SIGSTORE),
+    unused("sigstore-certificate-oidc-issuer", Kind::Text, "", NO_SIGSTORE),
+    unused("sigstore-trusted-root-configmap", Kind::Text, "", NO_SIGSTORE),
+    unused("sigstore-trusted-root-configmap-namespace", Kind::Text, "", NO_SIGSTORE),
+    unused("sigstore-trusted-root-configmap-key", Kind::Text, "trusted-root.json", NO_SIGSTORE),
+    unused("sigstore-staging", Kind::Bool, "false", NO_SIGSTORE),
+    unused("zap-devel", Kind::Bool, "false", FIXED_LOG),
+    unused("zap-stacktrace-level", Kind::Text, "error", FIXED_LOG),
+    unused("zap-time-encoding", Kind::Text, "rfc3339", FIXED_LOG),
+];
+
+/// The default of a flag; empty for a name that is not in the table.
+pub(super) fn default_of(name: &str) -> &'static str {
+    FLAGS.iter().find(|flag| flag.name == name).map_or("", |flag| flag.default)
+}
+
+/// The help text.
+pub fn help() -> String {
+    let mut text = String::from(
+        "Usage: countersign operator [--flag=value …]\n\n\
+         Verifies the AgentCards of a cluster and keeps the NetworkPolicies that follow.\n\n\
+         Environment in brackets; POD_NAMESPACE is the operator's own namespace, NAMESPACES2WATCH limits the\n\
+         namespaces that are watched (separated by commas).\n\nFlags:\n",
+    );
+    for flag in FLAGS.iter().filter(|flag| !matches!(flag.effect, Effect::None(_))) {
+        let default =
+            if flag.default.is_empty() { String::new() } else { format!(" (default {})", flag.default) };
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "  --{}\n        {}{default}", flag.name, flag.help);
+    }
+    text.push_str("\nAccepted for compatibility, without an effect:\n");
+    for flag in FLAGS {
+        if let Effect::None(why) = flag.effect {
+            let _ = writeln!(text, "  --{:<44} {why}", flag.name);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_flag_is_in_the_help_once() {
+        let names: BTreeSet<&str> = FLAGS.iter().map(|flag| flag.name).collect();
+        assert_eq!(names.len(), FLAGS.len());
+        let help = help();
+        for name in names {
+            let shown =
+                help.lines().filter(|line| line.split_whitespace().next() == Some(&format!("--{name}")));
+            assert_eq!(shown.count(), 1, "{name}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Serves `/metrics`: over TLS to callers that the API server authorizes, or plainly where that is asked for.
+
+mod authorization;
+mod tls;
+
+use super::flags::ServingCertificate;
+use super::metrics::Metrics;
+use super::shutdown::Shutdown;
+use authorization::{Denied, authorize};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use kube::Client;
+use std::io;
+use tokio::net::TcpListener;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone)]
+struct Served {
+    metrics: Metrics,
+    /// Asks whether a caller may read metrics; `None` answers everybody.
+    authority: Option<Client>,
+}
+
+/// Serves `metrics` until `shutdown`. The caller's token is shown to the API server behind `client`.
+pub async fn serve(
+    listener: TcpListener,
+    certificate: Option<ServingCertificate>,
+    metrics: Metrics,
+    client: Client,
+    shutdown: Shutdown,
+) -> io::Result<()> {
+    let secure = certificate.is_some();
+    tracing::info!(address = %listener.local_addr()?, secure, "Serving metrics server");
+    let served = Served { metrics, authority: secure.then_some(client) };
+    let router = Router::new().route("/metrics", get(answer)).with_state(served);
+    match certificate {
+        None => axum::serve(listener, router).with_graceful_shutdown(shutdown.into_requested()).await,
+        Some(certificate) => {
+            let listener = tls::listen(listener, certificate, &shutdown)?;
+            axum::serve(listener, router).with_graceful_shutdown(shutdown.into_requested()).await
+        }
+    }
+}
+
+async fn answer(State(served): State<Served>, headers: HeaderMap) -> Response {
+    if let Some(client) = served.authority
+        && let Err(denied) = authorize(client, &headers).await
+    {
+        let status = match denied {
+            Denied::Unknown => StatusCode::UNAUTHORIZED,
+            Denied::Forbidden => StatusCode::FORBIDDEN,
+            Denied::Unavailable(error) => {
+                tracing::warn!("cannot check who asks for metrics: {error}");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        return status.into_response();
+    }
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], served.metrics.text()).into_response()
+}

@@ -1,0 +1,170 @@
+//! Start and end of the process. Probes are answered before anything else exists; at the end controllers
+//! stop, then the lease is released, then the servers stop.
+
+use super::admin::{self, Check, Readiness};
+use super::error::OperatorError;
+use super::flags::Config;
+use super::metrics::Metrics;
+use super::shutdown::{self, Shutdown, Trigger};
+use super::{controllers, lease, metrics_server, telemetry};
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// How long controllers may take to stop; the existing chart gives a Pod 10 s for everything.
+const STOP_CONTROLLERS: Duration = Duration::from_secs(4);
+/// How long servers may take to finish their last answers.
+const STOP_SERVERS: Duration = Duration::from_secs(2);
+/// How often, and how long, the API server is asked whether it answers.
+const API_PROBE: Duration = Duration::from_secs(10);
+
+/// What every controller shares. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The API server.
+    pub client: Client,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where checks for `/readyz` are added.
+    pub readiness: Readiness,
+}
+
+/// Runs the operator until it is asked to end by a signal, or cannot go on.
+pub async fn run(config: Config) -> Result<(), OperatorError> {
+    let telemetry = telemetry::start(&config)?;
+    let stop = shutdown::on_signal().map_err(|error| OperatorError::setup("signals", error))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut servers = Servers::new();
+    let ended = work(config, &stop, &mut servers).await;
+    servers.stop().await;
+    match &ended {
+        Ok(()) => tracing::info!("stopped"),
+        Err(error) => tracing::error!("{error}"),
+    }
+    telemetry.end().await;
+    ended
+}
+
+async fn work(config: Config, stop: &Shutdown, servers: &mut Servers) -> Result<(), OperatorError> {
+    let readiness = Readiness::default();
+    let api = readiness.check("api");
+    if let Some(address) = config.health {
+        let listener = listen("probes", address).await?;
+        servers.running.spawn(admin::serve(listener, readiness.clone(), servers.token.clone()));
+    }
+    let client = client(&config).await?;
+    let metrics = Metrics::default();
+    if let Some(server) = config.metrics.clone() {
+        let listener = listen("metrics", server.address).await?;
+        let (metrics, client, token) = (metrics.clone(), client.clone(), servers.token.clone());
+        servers.running.spawn(metrics_server::serve(listener, server.tls, metrics, client, token));
+    }
+    let context = Context { config: Arc::new(config), client: client.clone(), metrics, readiness };
+    tokio::select! {
+        ended = lead(context, stop) => ended,
+        problem = servers.failed() => Err(problem),
+        never = probe(client, api) => match never {},
+    }
+}
+
+/// Runs the controllers, while holding the lease if that is configured.
+async fn lead(context: Context, stop: &Shutdown) -> Result<(), OperatorError> {
+    if !context.config.leader_elect {
+        context.metrics.leading(true);
+        return control(context, stop).await;
+    }
+    let identity = context.config.pod_name.clone().unwrap_or_else(|| {
+        // Outside a Pod two replicas may share a machine, and with it every name that is not random.
+        format!("countersign_{:016x}", fastrand::u64(..))
+    });
+    let metrics = context.metrics.clone();
+    let namespace = context.config.namespace.clone();
+    let client = context.client.clone();
+    let leading = |leads| metrics.leading(leads);
+    lease::hold(client, namespace.as_str(), identity, stop, leading, control(context, stop))
+        .await?
+        .unwrap_or(Ok(()))
+}
+
+/// Runs the controllers until they end, or have had enough time to.
+async fn control(context: Context, stop: &Shutdown) -> Result<(), OperatorError> {
+    tokio::select! {
+        ended = controllers::run(context, stop.clone()) => ended,
+        () = async { stop.requested().await; sleep(STOP_CONTROLLERS).await } => {
+            tracing::warn!("the controllers did not stop in time");
+            Ok(())
+        }
+    }
+}
+
+/// Keeps the check `api` true to whether the API server answers.
+async fn probe(client: Client, check: Check) -> Infallible {
+    loop {
+        match timeout(API_PROBE, client.apiserver_version()).await {
+            Ok(Ok(_)) => check.pass(),
+            Ok(Err(error)) => check.fail(format!("the API server does not answer: {error}")),
+            Err(_) => check.fail("the API server does not answer in time"),
+        }
+        sleep(API_PROBE).await;
+    }
+}
+
+async fn client(config: &Config) -> Result<Client, OperatorError> {
+    let found = match &config.kubeconfig {
+        Some(path) => match Kubeconfig::read_from(path) {
+            Ok(file) => kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await,
+            Err(error) => Err(error),
+        }
+        .map_err(|error| format!("{}: {error}", path.display())),
+        None => kube::Config::infer().await.map_err(|error| error.to_string()),
+    };
+    let mut found = found.map_err(OperatorError::Kubernetes)?;
+    found.connect_timeout = Some(Duration::from_secs(5));
+    Client::try_from(found).map_err(|error| OperatorError::Kubernetes(error.to_string()))
+}
+
+async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, OperatorError> {
+    TcpListener::bind(address).await.map_err(|error| OperatorError::Listen { what, address, error })
+}
+
+/// The servers for probes and metrics, which outlive the work.
+struct Servers {
+    running: JoinSet<std::io::Result<()>>,
+    end: Trigger,
+    token: Shutdown,
+}
+
+impl Servers {
+    fn new() -> Self {
+        let (end, token) = shutdown::channel();
+        Self { running: JoinSet::new(), end, token }
+    }
+
+    /// Returns when a server ended by itself; never, if there is none.
+    async fn failed(&mut self) -> OperatorError {
+        match self.running.join_next().await {
+            None => std::future::pending().await,
+            Some(Ok(Err(error))) => OperatorError::setup("a server", error),
+            Some(ended) => OperatorError::setup("a server", format!("it ended: {ended:?}")),
+        }
+    }
+
+    async fn stop(&mut self) {
+        self.end.request();
+        let all = async { while self.running.join_next().await.is_some() {} };
+        if timeout(STOP_SERVERS, all).await.is_err() {
+            tracing::warn!("a server did not stop in time");
+        }
+    }
+}
