@@ -45,7 +45,8 @@ lint: ## Formatting, and clippy for each set of features
 	@scripts/step 'formatting' cargo fmt --check
 	@scripts/step 'clippy, core alone' cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	@scripts/step 'clippy, planner' cargo clippy --locked --all-targets --no-default-features --features plan -- -D warnings
-	@scripts/step 'clippy, everything' cargo clippy --locked --all-targets -- -D warnings
+	@scripts/step 'clippy, command line' cargo clippy --locked --all-targets -- -D warnings
+	@scripts/step 'clippy, everything' cargo clippy --locked --all-targets --features operator -- -D warnings
 
 .PHONY: unit
 unit: ## Tests of the source, documentation and generated files; needs no network once built
@@ -94,9 +95,9 @@ bench-instructions-update: ## Writes that baseline again
 	scripts/bench-instructions --update
 
 .PHONY: docs
-docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions and manual pages again
+docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions, manual pages and CRDs again
 	COUNTERSIGN_UPDATE=1 cargo test --locked --no-default-features --test rules_are_covered document
-	rm -rf completions man
+	rm -rf completions crds man
 	scripts/generate .
 
 .PHONY: golden
