@@ -8,6 +8,26 @@ pub const AGENT_CARD_API_VERSION: &str = "agent.kagenti.dev/v1alpha1";
 /// The kind of an agent card.
 pub const AGENT_CARD_KIND: &str = "AgentCard";
 
+/// Label on workloads and their Pods: what they are.
+pub const TYPE_LABEL: &str = "kagenti.io/type";
+/// The value of [`TYPE_LABEL`] that enrols an agent.
+pub const AGENT_TYPE: &str = "agent";
+
+/// Label on a Namespace: whether verdicts stop traffic there. Whoever may label namespaces decides it.
+pub const MODE_LABEL: &str = "countersign.dev/mode";
+/// The value of [`MODE_LABEL`] that plans no policy.
+pub const MODE_AUDIT: &str = "audit";
+/// The value of [`MODE_LABEL`] that plans policies whatever the operator's own mode is.
+pub const MODE_ENFORCE: &str = "enforce";
+
+/// Label on AgentCards that were made for a workload; its value is [`MANAGED_BY`].
+pub const MANAGED_BY_APP_LABEL: &str = "app.kubernetes.io/managed-by";
+
+/// The NetworkPolicy that isolates every labelled agent of a namespace.
+pub const NAMESPACE_BASELINE: &str = "countersign-baseline";
+/// The NetworkPolicy that lets them be judged, resolve names and ask the API server.
+pub const NAMESPACE_MINIMUM: &str = "countersign-minimum";
+
 /// Label on generated objects: which kind of software owns them.
 pub const MANAGED_BY_LABEL: &str = "managed-by";
 /// The value of [`MANAGED_BY_LABEL`].

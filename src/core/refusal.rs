@@ -126,6 +126,26 @@ reasons! {
         "Anchors of one domain vouching for the names of another.";
         "Configure a bundle for exactly this trust domain.";
 
+    // Finding the workload.
+    WorkloadNotFound [] "The workload behind the card does not exist";
+        "The last verdict about a workload outliving it.";
+        "Correct spec.targetRef, or create the workload: a Deployment or StatefulSet in the card's namespace.";
+    NotAgentWorkload [] "The workload behind the card is not labelled as an agent";
+        "Any workload made an agent by whoever may write an AgentCard.";
+        "Label the workload kagenti.io/type=agent.";
+    WorkloadNotReady [] "The workload behind the card is not ready";
+        "Something else answering while the agent does not.";
+        "Find out why its Pods are not ready; the card is read as soon as they are.";
+    ProtocolMissing [] "The workload names no protocol whose cards can be read";
+        "Reading another kind of document as a card.";
+        "Label the workload protocol.kagenti.io/a2a.";
+    ServiceNotFound [] "No Service leads to the workload and to nothing else";
+        "A Service that sends the reader of a card elsewhere.";
+        "Create a Service of the workload's name that selects its Pods by labels of its template.";
+    CardPaused [] "The AgentCard is paused and nothing proves it any more";
+        "Pausing a card to keep trust that it would lose.";
+        "Remove spec.paused, so that the card is read again.";
+
     // Fetching the card.
     FetchFailed [2] "The card could not be fetched";
         "Treating an unreachable agent as the last card it served.";

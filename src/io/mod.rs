@@ -1,6 +1,8 @@
 //! The edges of the command line: clock, files, network, keys. Everything that can fail for reasons outside
 //! the input is here, so that the core and the planner stay pure.
 
+#[cfg(feature = "operator")]
+pub mod apply;
 pub mod clock;
 pub mod fetch;
 pub mod files;

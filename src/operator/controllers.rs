@@ -1,16 +1,207 @@
-//! What the operator does while it holds the lease.
+//! The controllers: watches that ask for turns, and workers that take them.
+//! A key that takes long holds up nobody but itself.
 
+use super::bundles::{Bundles, follow_config_map, follow_federation};
+use super::card::{self, rejudge_all};
+use super::context::Context;
+use super::events::Events;
+use super::key::Key;
+use super::metrics::ReconcileResult;
+use super::outcome::Next;
 use super::shutdown::Shutdown;
-use super::{Context, OperatorError};
+use super::world::{World, follow_everything};
+use super::{OperatorError, Shared};
+use super::{namespace, workload};
+use crate::core::time::Seconds;
+use futures::future::{Either, select};
+use kube::runtime::watcher;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
-/// Runs the controllers until `shutdown`, or until one of them cannot go on.
-///
-/// Called once this replica may write. Dropping the future must stop everything at once: it happens when the
-/// lease is lost.
-pub async fn run(context: Context, shutdown: Shutdown) -> Result<(), OperatorError> {
-    let caches = context.readiness.check("caches");
-    caches.pass();
-    shutdown.requested().await;
+/// The first wait after a failed write, doubled with each failure in a row.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+/// How often readiness is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often the clock is looked at: bundles age.
+const TICK: Duration = Duration::from_secs(30);
+
+/// Runs the controllers until `shutdown`. Dropping the future stops everything at once.
+pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError> {
+    let caches = shared.readiness.check("caches");
+    let bundle = shared.readiness.check("bundle");
+    let max_age = u32::try_from(shared.config.bundle.max_age.as_secs()).unwrap_or(u32::MAX);
+    let (events, write_events) = Events::new(shared.client.clone(), shared.metrics.clone());
+    let context = Arc::new(Context::new(
+        shared.config,
+        shared.client,
+        Arc::new(World::default()),
+        Arc::new(Bundles::new(Seconds::new(max_age))),
+        events,
+        shared.metrics,
+    ));
+    let ready = async {
+        loop {
+            if context.world.is_synced() {
+                caches.pass()
+            } else {
+                caches.fail("the first lists are being read")
+            }
+            match context.own_bundle() {
+                Ok(()) => bundle.pass(),
+                Err(refusal) => bundle.fail(refusal.to_string()),
+            }
+            context.count();
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = shutdown.requested() => {}
+        () = observe(Arc::clone(&context)) => {}
+        () = work(Arc::clone(&context)) => {}
+        () = write_events => {}
+        () = ready => {}
+    }
     caches.fail("stopping");
     Ok(())
+}
+
+/// Watches until dropped.
+async fn observe(context: Arc<Context>) {
+    let broken = |kind: &'static str, error: &watcher::Error| {
+        context.metrics.watch_failed(kind);
+        tracing::warn!(kind, %error, "a watch failed and is tried again");
+    };
+    let bundle = &context.config.bundle;
+    let bundles: &Bundles = &context.bundles;
+    let own = async {
+        match &context.config.trust_domain {
+            Some(domain) => {
+                let source = super::bundles::BundleSource {
+                    trust_domain: domain.clone(),
+                    namespace: bundle.namespace.as_str().to_owned(),
+                    name: bundle.name.clone(),
+                    key: bundle.key.clone(),
+                };
+                let own = follow_config_map(context.client.clone(), &source, bundles, broken);
+                // A cluster without SPIRE's controller has no such kind; that is no failure.
+                let others = follow_federation(context.client.clone(), domain, bundles, |_, _| {});
+                futures::future::join(own, others).await;
+            }
+            None => std::future::pending::<()>().await,
+        }
+    };
+    let ticks = async {
+        loop {
+            tokio::time::sleep(TICK).await;
+            context.tick();
+            for (domain, refusal) in context.bundles.problems() {
+                tracing::warn!(trust_domain = %domain, problem = %refusal, "the trust bundle cannot be refreshed");
+            }
+        }
+    };
+    let world = follow_everything(context.client.clone(), Arc::clone(&context.world), broken);
+    let all = futures::future::join3(world, own, ticks);
+    all.await;
+}
+
+/// Works until dropped.
+async fn work(context: Arc<Context>) {
+    let rejudging = async {
+        let mut changes = context.bundles.changes();
+        while changes.changed().await.is_ok() {
+            changes.mark_unchanged();
+            rejudge_all(&context);
+        }
+    };
+    let (rejudging, turns) = (pin!(rejudging), pin!(take_turns(Arc::clone(&context))));
+    match select(rejudging, turns).await {
+        Either::Left(_) | Either::Right(_) => {}
+    }
+}
+
+/// Hands out turns to workers, as many at once as configured.
+async fn take_turns(context: Arc<Context>) {
+    let slots = Arc::new(Semaphore::new(context.config.concurrency.get()));
+    let mut workers = JoinSet::new();
+    // A turn before everything is known would judge by half of the facts.
+    while !context.world.is_synced() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let key = next_key(&context).await;
+        let context = Arc::clone(&context);
+        workers.spawn(async move {
+            let started = Instant::now();
+            let result = reconcile(&context, &key).await;
+            finish(&context, &key, result, started.elapsed());
+            drop(slot);
+        });
+        while workers.try_join_next().is_some() {}
+    }
+}
+
+async fn next_key(context: &Context) -> Key {
+    loop {
+        let asked = context.world.asked.notified();
+        let due = context.world.with_queue(|queue| match queue.take(Instant::now()) {
+            Some(key) => Ok(key),
+            None => Err(queue.next_due()),
+        });
+        match due {
+            Ok(key) => return key,
+            Err(Some(due)) => {
+                let asked = pin!(asked);
+                let _ = select(asked, pin!(tokio::time::sleep_until(due.into()))).await;
+            }
+            Err(None) => asked.await,
+        }
+    }
+}
+
+async fn reconcile(context: &Context, key: &Key) -> Result<Next, kube::Error> {
+    let namespace = match key {
+        Key::Namespace(name) => name,
+        Key::Workload(key) => &key.place.0,
+        Key::Card(place) | Key::Pod(place) | Key::Orphan(place) => &place.0,
+    };
+    if !context.watches(namespace) {
+        return Ok(Next::Never);
+    }
+    match key {
+        Key::Namespace(name) => namespace::reconcile(context, name).await,
+        Key::Workload(key) => workload::reconcile(context, key).await,
+        Key::Card(place) => card::reconcile(context, place).await,
+        Key::Pod(place) => workload::clear_mark(context, place).await.map(|()| Next::Never),
+        Key::Orphan(place) => namespace::reconcile_orphan(context, place).await,
+    }
+}
+
+/// Plans the next turn: as asked, or after a wait that grows with each failure in a row.
+fn finish(context: &Context, key: &Key, result: Result<Next, kube::Error>, took: Duration) {
+    let outcome = match result {
+        Ok(Next::Never) => ReconcileResult::success,
+        Ok(Next::In(_)) => ReconcileResult::requeue_after,
+        Err(_) => ReconcileResult::error,
+    };
+    context.metrics.reconciled(key.controller(), outcome, took);
+    let wait = match result {
+        Ok(Next::Never) => None,
+        Ok(Next::In(wait)) => Some(jittered(wait)),
+        Err(error) => {
+            tracing::warn!(%key, %error, "a reconciliation failed and is tried again");
+            Some(jittered(FIRST_RETRY))
+        }
+    };
+    let next = wait.and_then(|wait| Instant::now().checked_add(wait));
+    context.world.with_queue(|queue| queue.done(key, next));
+    context.world.asked.notify_one();
+}
+
+/// Up to a tenth more or less, so that what started together does not stay together.
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(0.9 + 0.2 * fastrand::f64())
 }

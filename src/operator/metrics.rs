@@ -54,6 +54,9 @@ pub struct Metrics {
     cards: Family<Labels<1>, Gauge>,
     fetch_time: Durations,
     leader: Gauge,
+    writes: Family<Labels<1>, Counter>,
+    dropped_events: Counter,
+    failed_watches: Family<Labels<1>, Counter>,
 }
 
 impl Default for Metrics {
@@ -76,6 +79,9 @@ impl Default for Metrics {
             cards: Family::default(),
             fetch_time: Family::new_with_constructor(long),
             leader: Gauge::default(),
+            writes: Family::default(),
+            dropped_events: Counter::default(),
+            failed_watches: Family::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -130,6 +136,9 @@ impl Metrics {
             self.fetch_time.clone(),
         );
         all.register("countersign_leader", "1 while this replica holds the lease", self.leader.clone());
+        all.register("countersign_api_writes", "Writes to the API server", self.writes.clone());
+        all.register("countersign_dropped_events", "Events dropped in a burst", self.dropped_events.clone());
+        all.register("countersign_watch_failures", "Watches that failed", self.failed_watches.clone());
         all
     }
 
@@ -183,6 +192,21 @@ impl Metrics {
     /// Whether this replica holds the lease.
     pub fn leading(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+    }
+
+    /// Something was written, for example `networkpolicies`.
+    pub fn wrote(&self, resource: &'static str) {
+        self.writes.get_or_create(&[("resource", resource)]).inc();
+    }
+
+    /// An event was dropped because too many waited.
+    pub fn dropped_event(&self) {
+        self.dropped_events.inc();
+    }
+
+    /// A watch failed and is tried again.
+    pub fn watch_failed(&self, resource: &'static str) {
+        self.failed_watches.get_or_create(&[("resource", resource)]).inc();
     }
 
     /// All metrics in the OpenMetrics text format.

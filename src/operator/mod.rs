@@ -2,18 +2,28 @@
 //! `run` starts them in an order in which nothing slow can keep the process from answering.
 
 pub mod admin;
+mod bundles;
+mod card;
+mod context;
 pub mod controllers;
 mod entry;
 mod error;
+mod events;
 pub mod flags;
+mod key;
 pub mod lease;
 mod logs;
 pub mod metrics;
 mod metrics_server;
+mod namespace;
+mod outcome;
 mod process;
+mod queue;
 pub mod shutdown;
 mod telemetry;
+mod workload;
+mod world;
 
 pub use entry::main;
 pub use error::OperatorError;
-pub use process::{Context, run};
+pub use process::{Shared, run};

@@ -24,9 +24,9 @@ const STOP_SERVERS: Duration = Duration::from_secs(2);
 /// How often, and how long, the API server is asked whether it answers.
 const API_PROBE: Duration = Duration::from_secs(10);
 
-/// What every controller shares. Cheap to clone.
+/// What the process gives to its controllers. Cheap to clone.
 #[derive(Clone)]
-pub struct Context {
+pub struct Shared {
     /// The configuration.
     pub config: Arc<Config>,
     /// The API server.
@@ -70,7 +70,7 @@ async fn work(config: Config, stop: &Shutdown, servers: &mut Servers) -> Result<
         let (metrics, client, token) = (metrics.clone(), client.clone(), servers.token.clone());
         servers.running.spawn(metrics_server::serve(listener, server.tls, metrics, client, token));
     }
-    let context = Context { config: Arc::new(config), client: client.clone(), metrics, readiness };
+    let context = Shared { config: Arc::new(config), client: client.clone(), metrics, readiness };
     tokio::select! {
         ended = lead(context, stop) => ended,
         problem = servers.failed() => Err(problem),
@@ -79,7 +79,7 @@ async fn work(config: Config, stop: &Shutdown, servers: &mut Servers) -> Result<
 }
 
 /// Runs the controllers, while holding the lease if that is configured.
-async fn lead(context: Context, stop: &Shutdown) -> Result<(), OperatorError> {
+async fn lead(context: Shared, stop: &Shutdown) -> Result<(), OperatorError> {
     if !context.config.leader_elect {
         context.metrics.leading(true);
         return control(context, stop).await;
@@ -98,7 +98,7 @@ async fn lead(context: Context, stop: &Shutdown) -> Result<(), OperatorError> {
 }
 
 /// Runs the controllers until they end, or have had enough time to.
-async fn control(context: Context, stop: &Shutdown) -> Result<(), OperatorError> {
+async fn control(context: Shared, stop: &Shutdown) -> Result<(), OperatorError> {
     tokio::select! {
         ended = controllers::run(context, stop.clone()) => ended,
         () = async { stop.requested().await; sleep(STOP_CONTROLLERS).await } => {

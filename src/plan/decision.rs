@@ -31,6 +31,11 @@ impl JudgedCard {
         Self { card, outcome }
     }
 
+    /// Which card it is.
+    pub const fn card(&self) -> &CardRef {
+        &self.card
+    }
+
     /// Why this card does not speak for the workload, if it does not.
     fn refusal_for(&self, workload: &EnrolledWorkload) -> Option<Reason> {
         match &self.outcome {

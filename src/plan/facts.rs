@@ -36,6 +36,18 @@ pub struct EnrolledWorkload {
     spiffe_id: SpiffeId,
     selector: LabelSelector,
     host_network: bool,
+    isolation: Isolation,
+}
+
+/// Which objects isolate the Pods of a workload whatever the verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Two of its own, by its selector.
+    #[default]
+    Own,
+    /// The two of its namespace: the template and every running Pod of the workload carry the label by which
+    /// those select.
+    Namespace,
 }
 
 impl EnrolledWorkload {
@@ -60,7 +72,8 @@ impl EnrolledWorkload {
             return Err(FactError::malformed("the workload's name", name));
         }
         let identity = Identity::new(namespace, kind.to_owned(), name.to_owned());
-        Ok(Self { identity, spiffe_id, selector: check_selector(selector)?, host_network: false })
+        let selector = check_selector(selector)?;
+        Ok(Self { identity, spiffe_id, selector, host_network: false, isolation: Isolation::Own })
     }
 
     /// The UID of the workload object. With it, a workload that is deleted and created again under the same
@@ -77,6 +90,13 @@ impl EnrolledWorkload {
     #[must_use]
     pub fn with_host_network(mut self, host_network: bool) -> Self {
         self.host_network = host_network;
+        self
+    }
+
+    /// Says which objects isolate the workload's Pods.
+    #[must_use]
+    pub fn with_isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
         self
     }
 
@@ -99,6 +119,11 @@ impl EnrolledWorkload {
 
     pub(super) fn host_network(&self) -> bool {
         self.host_network
+    }
+
+    /// Which objects isolate its Pods.
+    pub const fn isolation(&self) -> Isolation {
+        self.isolation
     }
 }
 

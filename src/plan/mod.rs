@@ -15,7 +15,8 @@ pub use address::Cidr;
 pub use cluster::{ApiServer, ClusterFacts, Destination, Dns, Egress, PodGroup};
 pub use decision::JudgedCard;
 pub use error::FactError;
-pub use facts::{CardRef, EnrolledWorkload, Namespace};
+pub use facts::{CardRef, EnrolledWorkload, Isolation, Namespace};
+pub use names::workload_label;
 pub use peer_mark::{PodFacts, plan_peer_mark};
 
 use decision::Decision;
@@ -30,8 +31,22 @@ pub enum Mode {
     Audit,
 }
 
+/// Plans the isolation that all agents of a namespace share: apply it before anything of its workloads.
+///
+/// In audit mode there is none: nothing is cut off.
+pub fn plan_namespace_policies(
+    namespace: &Namespace,
+    cluster: &ClusterFacts,
+    mode: Mode,
+) -> Vec<NetworkPolicy> {
+    match mode {
+        Mode::Audit => Vec::new(),
+        Mode::Enforce => network_policy::plan_namespace(namespace, cluster).into(),
+    }
+}
+
 /// Plans the NetworkPolicies of one enrolled workload, in the order in which to apply them: what isolates comes
-/// before what allows.
+/// before what allows, and what the namespace shares ([`plan_namespace_policies`]) before both.
 ///
 /// It cannot fail and never returns fewer objects for a refusal: facts that cannot be planned with were
 /// refused when they were read. `cards` are all AgentCards that point at the workload; none, or one refused
@@ -42,17 +57,16 @@ pub fn plan_network_policies(
     cluster: &ClusterFacts,
     mode: Mode,
 ) -> Vec<NetworkPolicy> {
-    match mode {
-        Mode::Audit => Vec::new(),
-        Mode::Enforce => vec![
-            network_policy::plan_baseline(workload),
-            network_policy::plan_minimum(workload, cluster),
-            network_policy::plan_verdict(
-                workload,
-                cluster,
-                Decision::of(workload, cards),
-                decision::owner(cards),
-            ),
-        ],
+    if mode == Mode::Audit {
+        return Vec::new();
     }
+    let mut planned = match workload.isolation() {
+        Isolation::Own => {
+            vec![network_policy::plan_baseline(workload), network_policy::plan_minimum(workload, cluster)]
+        }
+        Isolation::Namespace => Vec::new(),
+    };
+    let decision = Decision::of(workload, cards);
+    planned.push(network_policy::plan_verdict(workload, cluster, decision, decision::owner(cards)));
+    planned
 }

@@ -84,7 +84,7 @@ impl Identity {
 
     /// The label value that names the workload on its policies.
     pub(super) fn workload_label(&self) -> String {
-        hash(&["workload", self.namespace.as_str(), &self.kind, &self.name])
+        workload_label(self.namespace.as_str(), &self.kind, &self.name)
     }
 
     /// The value of the mark on Pods of this workload.
@@ -92,6 +92,11 @@ impl Identity {
         let uid = self.uid.as_deref().unwrap_or_default();
         hash(&["peer", self.namespace.as_str(), &self.kind, &self.name, uid])
     }
+}
+
+/// The label value that names a workload on its policies, for finding the workload of a policy.
+pub fn workload_label(namespace: &str, kind: &str, name: &str) -> String {
+    hash(&["workload", namespace, kind, name])
 }
 
 /// An object's name as a label value: itself, or cut with a hash behind `_`, which no object name contains.

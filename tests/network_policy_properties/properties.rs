@@ -14,7 +14,7 @@ const API_SERVER: &[(&str, &[u16])] = &[("172.18.0.2", &[6443]), ("fd00::2", &[4
 const OUTSIDE: &[&str] = &["172.18.0.2", "172.18.0.3", "fd00::2", "fd00::3", "203.0.113.7"];
 
 /// What one workload is like; names come from its position.
-type Shape = (&'static str, &'static str, &'static str, Option<&'static str>, Enrolment);
+type Shape = (&'static str, &'static str, &'static str, Option<&'static str>, Enrolment, bool);
 
 #[derive(Clone, Copy, Debug)]
 enum Enrolment {
@@ -38,14 +38,16 @@ fn shape() -> impl Strategy<Value = Shape> {
             3 => Just(Enrolment::Verified),
             1 => Just(Enrolment::TwoMinds),
         ],
+        any::<bool>(),
     )
 }
 
-fn agent((place, kind, app, tier, enrolment): Shape, index: usize) -> Agent {
+fn agent((place, kind, app, tier, enrolment, labelled): Shape, index: usize) -> Agent {
     let mut selector = vec![("app", app)];
     selector.extend(tier.map(|tier| ("tier", tier)));
     // Two neighbours share a name and differ in kind, as a Deployment and a StatefulSet may.
     let agent = Agent::new(place, kind, &format!("agent-{}", index / 2), &selector);
+    let agent = if labelled { agent.labelled() } else { agent };
     match enrolment {
         Enrolment::Stranger => agent,
         Enrolment::NoCard => agent.enrolled(vec![]),

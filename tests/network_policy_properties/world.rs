@@ -9,8 +9,8 @@ use countersign::core::refusal::{Reason, Refusal};
 use countersign::core::spiffe::SpiffeId;
 use countersign::core::verdict::Verdict;
 use countersign::plan::{
-    ApiServer, CardRef, ClusterFacts, Dns, Egress, EnrolledWorkload, JudgedCard, Mode, Namespace, PodFacts,
-    PodGroup, plan_network_policies, plan_peer_mark,
+    ApiServer, CardRef, ClusterFacts, Dns, Egress, EnrolledWorkload, Isolation, JudgedCard, Mode, Namespace,
+    PodFacts, PodGroup, plan_namespace_policies, plan_network_policies, plan_peer_mark,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -68,6 +68,7 @@ pub(crate) struct Agent {
     pub(crate) facts: EnrolledWorkload,
     pub(crate) selector: LabelSelector,
     pub(crate) cards: Option<Vec<JudgedCard>>,
+    label: bool,
 }
 
 impl Agent {
@@ -76,11 +77,18 @@ impl Agent {
         let id = SpiffeId::parse(WORKLOAD).unwrap();
         let facts = EnrolledWorkload::new(namespace(place), kind, name, id, selector.clone()).unwrap();
         let facts = facts.with_uid("3f0c6f0e-0000-4000-8000-000000000002").unwrap();
-        Self { facts, selector, cards: None }
+        Self { facts, selector, cards: None, label: false }
     }
 
     pub(crate) fn enrolled(mut self, cards: Vec<JudgedCard>) -> Self {
         self.cards = Some(cards);
+        self
+    }
+
+    /// Isolated by its namespace: the template carries the label by which that selects.
+    pub(crate) fn labelled(mut self) -> Self {
+        self.facts = self.facts.with_isolation(Isolation::Namespace);
+        self.label = true;
         self
     }
 
@@ -120,7 +128,14 @@ impl World {
         for name in ["a", "b", "kube-system", OPERATOR_NAMESPACE] {
             cluster.namespaces.insert(name.to_owned(), labels(&[("kubernetes.io/metadata.name", name)]));
         }
-        cluster.policies = agents.iter().flat_map(|agent| agent.policies(&facts)).collect();
+        let shared: BTreeSet<_> = agents
+            .iter()
+            .filter(|agent| agent.label && agent.cards.is_some())
+            .map(|agent| agent.facts.namespace().clone())
+            .collect();
+        cluster.policies =
+            shared.iter().flat_map(|name| plan_namespace_policies(name, &facts, Mode::Enforce)).collect();
+        cluster.policies.extend(agents.iter().flat_map(|agent| agent.policies(&facts)));
         let mut world = Self { agents, pods: Vec::new(), cluster, facts, next: 1 };
         world.run("kube-system", labels(&[("k8s-app", "kube-dns")]), None);
         world.run(OPERATOR_NAMESPACE, labels(&[("app", "countersign")]), None);
@@ -144,6 +159,9 @@ impl World {
         let agent = &self.agents[of];
         let mut all = extra;
         all.extend(agent.selector.match_labels.clone().unwrap_or_default());
+        if agent.label {
+            all.extend(labels(&[("kagenti.io/type", "agent")]));
+        }
         let place = agent.facts.namespace().as_str().to_owned();
         self.run(&place, all, Some(of))
     }

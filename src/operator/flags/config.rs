@@ -95,6 +95,10 @@ pub struct Config {
     pub callers: Vec<PodGroup>,
     /// Pods that resolve names.
     pub dns: PodGroup,
+    /// Ports on which they listen, besides 53.
+    pub dns_ports: Vec<u16>,
+    /// Namespaces whose agents may meet agents of other namespaces.
+    pub agent_namespaces: Vec<Namespace>,
     /// Resolvers outside the Pod network.
     pub dns_addresses: Vec<IpAddr>,
     /// How many cards are fetched and judged at once.
@@ -161,6 +165,9 @@ impl Config {
                 true => pod_group(text),
                 false => Err("names a whole namespace; give NAMESPACE:key=value,…".to_owned()),
             })?,
+            dns_ports: flags.each("dns-port", |text| text.parse().map_err(|_| "is not a port".to_owned()))?,
+            agent_namespaces: flags
+                .each("agent-namespace", |text| Namespace::parse(text).map_err(|error| error.to_string()))?,
             dns_addresses: flags
                 .each("dns-address", |text| text.parse().map_err(|_| "is not an IP address".to_owned()))?,
             concurrency: flags.read("concurrency", |text| {

@@ -138,6 +138,13 @@ pub(super) const FLAGS: &[Flag] = &[
         "",
         "Address of a resolver outside the Pod network, such as a node-local cache; may be repeated",
     ),
+    flag("dns-port", Kind::Repeated, "", "Port on which DNS Pods listen, besides 53; may be repeated"),
+    flag(
+        "agent-namespace",
+        Kind::Repeated,
+        "",
+        "Namespace whose verified agents may call, and be called by, verified agents of others; may be repeated",
+    ),
     flag(
         "enforce-network-policies",
         Kind::Bool,

@@ -1,16 +1,18 @@
-//! The NetworkPolicies of one workload: two that isolate it whatever the verdict, and one that follows it.
-//! NetworkPolicies only add up, so isolation that two objects give survives the loss of either.
+//! NetworkPolicies: two that isolate whatever the verdict, of a namespace or of a workload, and one that follows it.
+//! They only add up, so isolation that two objects give survives the loss of either.
 
 mod baseline;
 mod minimum;
+mod namespace;
 mod rules;
 mod verdict;
 
 pub(super) use baseline::plan_baseline;
 pub(super) use minimum::plan_minimum;
+pub(super) use namespace::plan_namespace;
 pub(super) use verdict::plan_verdict;
 
-use super::facts::EnrolledWorkload;
+use super::facts::{EnrolledWorkload, Namespace};
 use super::names::Role;
 use crate::api::keys::{
     MANAGED_BY, MANAGED_BY_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE, POLICY_TYPE_LABEL, REASON_ANNOTATION,
@@ -32,10 +34,7 @@ struct Rules {
     egress: Vec<NetworkPolicyEgressRule>,
 }
 
-/// A policy that isolates `pods` in both directions but for `rules`.
-///
-/// Both policy types and both lists are always written: left out, Kubernetes would derive the types from the
-/// rules and leave egress open.
+/// A policy of a workload that isolates `pods` in both directions but for `rules`.
 fn policy(
     workload: &EnrolledWorkload,
     role: Role,
@@ -44,18 +43,30 @@ fn policy(
     code: &str,
 ) -> NetworkPolicy {
     let identity = workload.identity();
-    let labels = [
-        (MANAGED_BY_LABEL, MANAGED_BY.to_owned()),
-        (POLICY_TYPE_LABEL, POLICY_TYPE.to_owned()),
-        (POLICY_ROLE_LABEL, role.label().to_owned()),
-        (WORKLOAD_LABEL, identity.workload_label()),
-    ];
+    let mut planned = isolate(identity.object_name(role), identity.namespace(), role, pods, rules);
+    let metadata = &mut planned.metadata;
+    metadata.labels.get_or_insert_default().insert(WORKLOAD_LABEL.to_owned(), identity.workload_label());
+    metadata.annotations = Some(BTreeMap::from([(REASON_ANNOTATION.to_owned(), code.to_owned())]));
+    planned
+}
+
+/// Both policy types and both lists are always written: left out, Kubernetes would derive the types from the
+/// rules and leave egress open.
+fn isolate(
+    name: String,
+    namespace: &Namespace,
+    role: Role,
+    pods: LabelSelector,
+    rules: Rules,
+) -> NetworkPolicy {
+    let labels =
+        [(MANAGED_BY_LABEL, MANAGED_BY), (POLICY_TYPE_LABEL, POLICY_TYPE), (POLICY_ROLE_LABEL, role.label())];
     NetworkPolicy {
         metadata: ObjectMeta {
-            name: Some(identity.object_name(role)),
-            namespace: Some(identity.namespace().as_str().to_owned()),
-            labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
-            annotations: Some(BTreeMap::from([(REASON_ANNOTATION.to_owned(), code.to_owned())])),
+            name: Some(name),
+            namespace: Some(namespace.as_str().to_owned()),
+            labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
+            annotations: Some(BTreeMap::from([(REASON_ANNOTATION.to_owned(), ENROLLED.to_owned())])),
             ..ObjectMeta::default()
         },
         spec: Some(NetworkPolicySpec {

@@ -1,0 +1,151 @@
+//! The conditions of an AgentCard. A time changes only when the status of a condition does.
+//! In audit mode the verdict stands unchanged beside conditions that say what would have happened.
+
+use super::finding::{Finding, Proof, Refused};
+use super::status::Circumstances;
+use crate::api::agent_card::ConditionReason as Why;
+use crate::api::agent_card::{ConditionType, time};
+use crate::core::refusal::Reason;
+use crate::plan::Mode;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+/// What one condition says.
+type Says = (ConditionType, bool, Why, String);
+
+/// How far a card came that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// There is nothing to fetch it from.
+    Workload(Why),
+    /// It could not be fetched or read.
+    Fetch,
+    /// Its signature proves nothing.
+    Signature,
+    /// It is signed, but not for this workload.
+    Binding,
+}
+
+impl Stage {
+    fn of(refused: &Refused, has_content: bool) -> Self {
+        match refused.refusal.reason() {
+            Reason::WorkloadNotFound => Self::Workload(Why::WorkloadNotFound),
+            Reason::NotAgentWorkload => Self::Workload(Why::NotAgentWorkload),
+            Reason::WorkloadNotReady => Self::Workload(Why::WorkloadNotReady),
+            Reason::ProtocolMissing => Self::Workload(Why::NoProtocol),
+            Reason::ServiceNotFound => Self::Workload(Why::ServiceNotFound),
+            Reason::CardPaused => Self::Workload(Why::Paused),
+            Reason::IdentityMismatch
+            | Reason::SourceNotOwned
+            | Reason::PeerIdentityMismatch
+            | Reason::OriginNotOwned
+            | Reason::EndpointMalformed
+            | Reason::EndpointNotOwned
+            | Reason::EndpointNotEncrypted
+            | Reason::ReplayOlderCard
+            | Reason::ReplayWeaker => Self::Binding,
+            _ if has_content => Self::Signature,
+            _ => Self::Fetch,
+        }
+    }
+}
+
+/// The conditions that follow `before`.
+pub(crate) fn conditions(
+    before: &[Condition],
+    finding: &Finding,
+    about: Circumstances<'_>,
+) -> Vec<Condition> {
+    let said = match &finding.outcome {
+        Ok(proof) => of_proof(proof, about),
+        Err(refused) => of_refusal(refused, finding.content.is_some(), about),
+    };
+    said.into_iter().map(|says| condition(before, says, about)).collect()
+}
+
+fn of_proof(proof: &Proof, about: Circumstances<'_>) -> Vec<Says> {
+    let verified = match &proof.attested {
+        Some(peer) => (Why::MtlsVerified, format!("Agent SPIFFE ID: {peer}")),
+        None => {
+            let key_id = proof.key_id.as_deref().unwrap_or_default();
+            (Why::SignatureVerified, format!("JWS signature valid (keyID={key_id})"))
+        }
+    };
+    let bound = format!("SPIFFE ID {} is the identity of the workload", proof.spiffe_id);
+    vec![
+        (ConditionType::Synced, true, Why::SyncSucceeded, fetched(about)),
+        (
+            ConditionType::SignatureVerified,
+            true,
+            Why::SignatureValid,
+            format!("signed by {}", proof.spiffe_id),
+        ),
+        (ConditionType::Verified, true, verified.0, verified.1),
+        (ConditionType::Bound, true, Why::Bound, bound),
+        (ConditionType::Ready, true, Why::ReadyToServe, "Agent index is ready for queries".to_owned()),
+    ]
+}
+
+fn of_refusal(refused: &Refused, has_content: bool, about: Circumstances<'_>) -> Vec<Says> {
+    let stage = Stage::of(refused, has_content);
+    let message = refused.refusal.to_string();
+    let audit = about.mode == Mode::Audit;
+    let mut said = Vec::new();
+    let (synced, verified) = match stage {
+        Stage::Workload(why) => ((false, why, message.clone()), Why::NotVerified),
+        Stage::Fetch => ((false, Why::FetchFailed, message.clone()), Why::FetchFailed),
+        Stage::Signature | Stage::Binding if audit => {
+            let text = format!("{} (signature verification failed but audit mode enabled)", fetched(about));
+            ((true, Why::SyncSucceeded, text), Why::SignatureInvalid)
+        }
+        Stage::Signature => ((false, Why::SignatureInvalid, message.clone()), Why::SignatureInvalid),
+        Stage::Binding => ((true, Why::SyncSucceeded, fetched(about)), Why::NotVerified),
+    };
+    said.push((ConditionType::Synced, synced.0, synced.1, synced.2));
+    if matches!(stage, Stage::Signature | Stage::Binding) {
+        said.push(match (&refused.signer, audit) {
+            (Some(signer), _) => {
+                (ConditionType::SignatureVerified, true, Why::SignatureValid, format!("signed by {signer}"))
+            }
+            (None, true) => {
+                let text = format!("{message} (audit mode: allowed)");
+                (ConditionType::SignatureVerified, false, Why::SignatureInvalidAudit, text)
+            }
+            (None, false) => {
+                (ConditionType::SignatureVerified, false, Why::SignatureInvalid, message.clone())
+            }
+        });
+    }
+    said.push((ConditionType::Verified, false, verified, message.clone()));
+    let bound = if let Stage::Workload(_) = stage { Why::AgentNotFound } else { Why::NotBound };
+    said.push((ConditionType::Bound, false, bound, message.clone()));
+    said.push(if synced.0 && audit {
+        let text = format!("audit mode: would be refused: {message}");
+        (ConditionType::Ready, true, Why::ReadyToServe, text)
+    } else {
+        let why = if has_content { Why::VerificationFailed } else { Why::SyncFailed };
+        (ConditionType::Ready, false, why, message)
+    });
+    said
+}
+
+fn fetched(about: Circumstances<'_>) -> String {
+    format!("Successfully fetched agent card for {}", about.name)
+}
+
+fn condition(before: &[Condition], (kind, holds, why, message): Says, about: Circumstances<'_>) -> Condition {
+    let status = if holds { "True" } else { "False" };
+    let last = before.iter().find(|condition| condition.type_ == kind.as_str() && condition.status == status);
+    Condition {
+        last_transition_time: last.map_or_else(|| time(about.now), |last| last.last_transition_time.clone()),
+        message,
+        observed_generation: Some(about.generation),
+        reason: why.as_str().to_owned(),
+        status: status.to_owned(),
+        type_: kind.as_str().to_owned(),
+    }
+}
+
+/// True if `Ready` holds.
+pub(crate) fn is_ready_in(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}

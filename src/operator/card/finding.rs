@@ -1,0 +1,112 @@
+//! What was found about one card, as plain data: enough for its status, and nothing that cannot be shown.
+//! The proof itself is dropped once the planner has seen it.
+
+use crate::api::agent_card::AgentCardData;
+use crate::core::canon::Profile;
+use crate::core::encoding::Digest;
+use crate::core::history::History;
+use crate::core::jws::Algorithm;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::spiffe::SpiffeId;
+use crate::core::time::Timestamp;
+use crate::core::verify::{Rejection, SignedCard};
+
+/// How many uncovered members status lists.
+const UNCOVERED: usize = 32;
+
+/// What is worth showing of a card that was verified.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Proof {
+    /// Who signed.
+    pub(crate) spiffe_id: SpiffeId,
+    /// The key ID of the signature.
+    pub(crate) key_id: Option<String>,
+    /// The canonical form that was signed.
+    pub(crate) profile: Profile,
+    /// The algorithm of the signature.
+    pub(crate) algorithm: Algorithm,
+    /// When the signature ends.
+    pub(crate) not_after: Timestamp,
+    /// Until when this may be repeated without verifying again.
+    pub(crate) valid_until: Timestamp,
+    /// How much the signature covers.
+    pub(crate) coverage: &'static str,
+    /// What it does not cover, as JSON Pointers.
+    pub(crate) uncovered: Vec<String>,
+    /// What to remember.
+    pub(crate) history: History,
+    /// Who served the card, if the connection proved it.
+    pub(crate) attested: Option<SpiffeId>,
+}
+
+impl Proof {
+    /// What is worth showing of `signed`.
+    pub(crate) fn of(signed: &SignedCard, history: History, attested: Option<SpiffeId>) -> Self {
+        let uncovered = signed.uncovered().iter().take(UNCOVERED).map(|member| member.pointer().to_owned());
+        Self {
+            spiffe_id: signed.spiffe_id().clone(),
+            key_id: signed.key_id().map(str::to_owned),
+            profile: signed.profile(),
+            algorithm: signed.algorithm(),
+            not_after: signed.not_after(),
+            valid_until: signed.valid_until(),
+            coverage: signed.coverage().id(),
+            uncovered: uncovered.collect(),
+            history,
+            attested,
+        }
+    }
+}
+
+/// Why a card was refused, and what was found before.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Refused {
+    /// The reason.
+    pub(crate) refusal: Refusal,
+    /// Who signed, if a signature of the card is good all the same.
+    pub(crate) signer: Option<SpiffeId>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, signer: None }
+    }
+}
+
+impl From<Box<Rejection>> for Refused {
+    fn from(rejection: Box<Rejection>) -> Self {
+        let good = rejection.signatures.iter().find(|signature| signature.result.is_ok());
+        let signer = good.and_then(|signature| signature.spiffe_id.clone());
+        Self { refusal: rejection.refusal, signer }
+    }
+}
+
+/// The card as it was received.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Content {
+    /// SHA-256 of the received bytes.
+    pub(crate) digest: Digest,
+    /// What status shows of it; `None` if it is the same card as before.
+    pub(crate) data: Option<Box<AgentCardData>>,
+}
+
+/// Everything found about one card.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Finding {
+    /// The card, if one was received that could be read.
+    pub(crate) content: Option<Content>,
+    /// The outcome.
+    pub(crate) outcome: Result<Proof, Refused>,
+}
+
+impl Finding {
+    /// A refusal from before there was a card.
+    pub(crate) fn without_card(refusal: Refusal) -> Self {
+        Self { content: None, outcome: Err(refusal.into()) }
+    }
+
+    /// Why it was refused, if it was.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.outcome.as_ref().err().map(|refused| refused.refusal.reason())
+    }
+}

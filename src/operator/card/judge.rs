@@ -1,0 +1,185 @@
+//! Received bytes to a verdict, with nothing but arguments: the way of the pure core, in one place.
+//! The verdict goes to the planner as it is; what is worth showing of it is copied.
+
+use super::finding::{Content, Finding, Proof, Refused};
+use crate::api::agent_card::{AgentCardData, AgentCardSpec, BindingScope as AskedScope, card_data};
+use crate::core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
+use crate::core::bundle::Bundle;
+use crate::core::canon::{Profile, canonicalize};
+use crate::core::card::Card;
+use crate::core::encoding::{Digest, sha256};
+use crate::core::history::History;
+use crate::core::json::Numbers;
+use crate::core::policy::Policy;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::spiffe::{SpiffeId, TrustDomain};
+use crate::core::text::Quoted;
+use crate::core::time::Timestamp;
+use crate::core::verdict::Verdict;
+use crate::core::verify::{Against, verify_card};
+use crate::core::x509::ChainMemo;
+use crate::operator::flags::{BindingScope, Config};
+use std::collections::BTreeSet;
+
+/// A card as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    /// Exactly the bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// How it arrived.
+    pub(crate) source: Source,
+}
+
+/// Who is expected to sign a card, and in which domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// The domain whose authorities count.
+    pub(crate) trust_domain: TrustDomain,
+    /// The identity of the workload.
+    pub(crate) spiffe_id: SpiffeId,
+    /// Whether that identity must have signed, or anybody of the domain.
+    pub(crate) scope: BindingScope,
+}
+
+impl Expected {
+    /// Reads the configuration and what the card asks for. A card can only narrow: its author is not the one
+    /// who decides whom the cluster trusts.
+    pub(crate) fn of(
+        config: &Config,
+        spec: &AgentCardSpec,
+        namespace: &str,
+        account: &str,
+    ) -> Result<Self, Refusal> {
+        let binding = spec.identity_binding.as_ref();
+        let trust_domain = match binding.and_then(|binding| binding.trust_domain.as_deref()) {
+            Some(named) => TrustDomain::parse(named)?,
+            None => config.trust_domain.clone().ok_or_else(|| {
+                Refusal::new(Reason::TrustDomainUnknown, "the operator has no --spire-trust-domain")
+            })?,
+        };
+        let spiffe_id = config.identity.identity(&trust_domain, namespace, account)?;
+        let allowed = binding.map(|binding| binding.allowed_spiffe_ids.as_slice()).unwrap_or_default();
+        if !allowed.is_empty() && !allowed.iter().any(|id| id == spiffe_id.as_str()) {
+            let found = format!("spec.identityBinding.allowedSpiffeIDs does not contain {spiffe_id}");
+            return Err(Refusal::new(Reason::IdentityMismatch, found));
+        }
+        let narrowed = binding.and_then(|binding| binding.scope) == Some(AskedScope::Workload);
+        let scope = if narrowed { BindingScope::Workload } else { config.binding_scope };
+        Ok(Self { trust_domain, spiffe_id, scope })
+    }
+}
+
+/// What a card is judged against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'a> {
+    /// The authorities.
+    pub(crate) bundle: &'a Bundle,
+    /// The acceptance rules.
+    pub(crate) policy: &'a Policy,
+    /// Who should have signed.
+    pub(crate) expected: &'a Expected,
+    /// The names of the workload inside the cluster.
+    pub(crate) cluster_hosts: &'a BTreeSet<String>,
+    /// The hosts under which it is reached from outside.
+    pub(crate) ingress_hosts: &'a BTreeSet<String>,
+    /// What is remembered of the last accepted card.
+    pub(crate) history: Option<&'a History>,
+    /// The time.
+    pub(crate) now: Timestamp,
+}
+
+impl Terms<'_> {
+    /// A digest of everything but time and history: while it and the bytes are the same, so is the verdict,
+    /// until the proof ends.
+    pub(crate) fn fingerprint(&self, source: &Source) -> Digest {
+        let Expected { trust_domain, spiffe_id, scope } = self.expected;
+        let names = (self.cluster_hosts, self.ingress_hosts, source);
+        let bundle = self.bundle.fingerprint();
+        sha256(
+            format!("{trust_domain}|{spiffe_id}|{scope:?}|{names:?}|{bundle}|{}", self.policy.fingerprint())
+                .as_bytes(),
+        )
+    }
+}
+
+/// A verdict with what is worth showing of it.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// For the planner.
+    pub(crate) verdict: Verdict,
+    /// For people.
+    pub(crate) finding: Finding,
+    /// The identity of the workload that the verdict is about.
+    pub(crate) spiffe_id: SpiffeId,
+}
+
+/// Judges a card.
+pub(crate) fn judge(received: &Received, terms: Terms<'_>) -> Judged {
+    let digest = sha256(&received.bytes);
+    let mut content = None;
+    let outcome = verify(received, terms, &mut content);
+    let content = content.map(|data| Content { digest, data: Some(Box::new(data)) });
+    match outcome {
+        Ok((bound, proof)) => Judged {
+            spiffe_id: proof.spiffe_id.clone(),
+            verdict: Verdict::of(Ok(bound)),
+            finding: Finding { content, outcome: Ok(proof) },
+        },
+        Err(refused) => Judged {
+            spiffe_id: terms.expected.spiffe_id.clone(),
+            verdict: Verdict::refused(refused.refusal.clone()),
+            finding: Finding { content, outcome: Err(refused) },
+        },
+    }
+}
+
+fn verify(
+    received: &Received,
+    terms: Terms<'_>,
+    content: &mut Option<AgentCardData>,
+) -> Result<(BoundCard, Proof), Refused> {
+    let card = Card::parse(received.bytes.clone(), terms.policy.numbers)?;
+    *content = Some(card_data(card.document()));
+    let expected = terms.expected;
+    let own = (expected.scope == BindingScope::Workload).then_some(&expected.spiffe_id);
+    let against = Against {
+        bundle: terms.bundle,
+        policy: terms.policy,
+        expected: own,
+        history: terms.history,
+        now: terms.now,
+    };
+    let signed = verify_card(&card, against, &mut ChainMemo::new())?;
+    let signer = signed.spiffe_id().clone();
+    let facts = WorkloadFacts {
+        expected_id: own.cloned().unwrap_or_else(|| signer.clone()),
+        cluster_hosts: terms.cluster_hosts.clone(),
+        ingress_hosts: terms.ingress_hosts.clone(),
+        source: received.source.clone(),
+    };
+    let attested = match &received.source {
+        Source::Mtls { peer, .. } => Some(peer.clone()),
+        Source::File | Source::Http { .. } | Source::ConfigMap { .. } => None,
+    };
+    let bound = bind_card(signed, &facts, terms.history, terms.now)
+        .map_err(|refusal| Refused { refusal, signer: Some(signer) })?;
+    let proof = Proof::of(bound.signed(), *bound.history(), attested);
+    Ok((bound, proof))
+}
+
+/// Says that a card's memory in status cannot be read: forgetting it would accept a replay.
+pub(crate) fn broken_memory(problem: &str) -> Refusal {
+    Refusal::new(
+        Reason::ReplayOlderCard,
+        format!("the memory of the last accepted card is broken: {}", Quoted(problem)),
+    )
+}
+
+/// True if both are the same card but for signatures, in the form that was signed.
+pub(crate) fn same_but_signatures(live: &[u8], signed: &[u8], profile: Profile) -> bool {
+    let canonical = |bytes: &[u8]| {
+        let card = Card::parse(bytes.to_vec(), Numbers::Strict).ok()?;
+        canonicalize(card.document(), profile).ok()
+    };
+    canonical(live).is_some_and(|live| canonical(signed) == Some(live))
+}

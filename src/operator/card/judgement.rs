@@ -1,0 +1,108 @@
+//! The last judgement of a card, as the process remembers it: for planning, for status, and for judging again.
+//! The received bytes are kept, within a limit, so that a change of the authorities needs no agent to answer.
+
+use super::finding::{Content, Finding};
+use super::judge::{Expected, Judged, Received};
+use crate::core::encoding::{Digest, sha256};
+use crate::core::refusal::Refusal;
+use crate::core::spiffe::SpiffeId;
+use crate::core::verdict::Verdict;
+use crate::operator::key::WorkloadKey;
+use crate::plan::{CardRef, JudgedCard};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Everything besides time that a judgement stands on.
+#[derive(Clone, Debug)]
+pub(crate) struct Basis {
+    /// A digest of the terms.
+    pub(crate) terms: Digest,
+    /// The AgentCard that was judged, not one of the same name before or after it.
+    pub(crate) card_uid: String,
+    /// The names of the workload inside the cluster.
+    pub(crate) hosts: BTreeSet<String>,
+    /// The hosts under which it is reached from outside.
+    pub(crate) ingress_hosts: BTreeSet<String>,
+    /// Who should have signed.
+    pub(crate) expected: Expected,
+}
+
+/// What is remembered of a judged card.
+#[derive(Clone, Debug)]
+pub(crate) struct Judgement {
+    /// The workload, if it was found.
+    pub(crate) workload: Option<WorkloadKey>,
+    /// The identity that the verdict is about, if one was expected.
+    pub(crate) spiffe_id: Option<SpiffeId>,
+    /// For the planner.
+    pub(crate) judged: JudgedCard,
+    /// For people.
+    pub(crate) finding: Arc<Finding>,
+    received: Option<Arc<(Received, Basis)>>,
+}
+
+impl Judgement {
+    /// A refusal from before there was a card.
+    pub(crate) fn refused(reference: &CardRef, workload: Option<WorkloadKey>, refusal: Refusal) -> Self {
+        let judged = JudgedCard::new(reference.clone(), &Verdict::refused(refusal.clone()));
+        let finding = Arc::new(Finding::without_card(refusal));
+        Self { workload, spiffe_id: None, judged, finding, received: None }
+    }
+
+    /// The judgement of a received card.
+    pub(crate) fn of(
+        reference: &CardRef,
+        workload: WorkloadKey,
+        judged: Judged,
+        received: Received,
+        basis: Basis,
+    ) -> Self {
+        Self {
+            workload: Some(workload),
+            spiffe_id: Some(judged.spiffe_id),
+            judged: JudgedCard::new(reference.clone(), &judged.verdict),
+            finding: Arc::new(judged.finding),
+            received: Some(Arc::new((received, basis))),
+        }
+    }
+
+    /// This judgement for the same card once more: the content need not be written again.
+    pub(crate) fn again(&self) -> Self {
+        let content =
+            self.finding.content.as_ref().map(|content| Content { digest: content.digest, data: None });
+        let finding = Arc::new(Finding { content, outcome: self.finding.outcome.clone() });
+        Self { finding, ..self.clone() }
+    }
+
+    /// Without what only the first write of the status needs.
+    pub(crate) fn slimmed(&self) -> Self {
+        if self.finding.content.as_ref().is_some_and(|content| content.data.is_some()) {
+            self.again()
+        } else {
+            self.clone()
+        }
+    }
+
+    /// This judgement and what it stands on, if it is about exactly these bytes.
+    pub(crate) fn basis_for(&self, bytes: &[u8]) -> Option<(&Self, &Basis)> {
+        let (received, basis) = self.received.as_deref()?;
+        let digest = self.finding.content.as_ref()?.digest;
+        (received.bytes == bytes || digest == sha256(bytes)).then_some((self, basis))
+    }
+
+    /// The received card, and what its judgement stood on.
+    pub(crate) fn kept(&self) -> Option<(Received, Basis)> {
+        self.received.as_deref().cloned()
+    }
+
+    /// The received bytes.
+    pub(crate) fn body(&self) -> Option<&[u8]> {
+        self.received.as_deref().map(|(received, _)| received.bytes.as_slice())
+    }
+
+    /// Without the received bytes.
+    pub(crate) fn without_body(mut self) -> Self {
+        self.received = None;
+        self
+    }
+}

@@ -1,0 +1,264 @@
+//! Where the card of an AgentCard is to be found: its workload, its Service, and the names that belong to it.
+//! Addresses come from the API server alone; no name is ever resolved.
+
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::text::Quoted;
+use crate::operator::context::Context;
+use crate::operator::key::WorkloadKey;
+use crate::operator::world::{Card, Place, Workload};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
+use kube::Api;
+use kube::api::ListParams;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// The zone of Services.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+/// The port of a Service that names none.
+const DEFAULT_PORT: u16 = 8000;
+/// The protocol whose cards can be read.
+const A2A: &str = "a2a";
+
+/// A workload whose card can be asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Reachable {
+    /// Which workload it is.
+    pub(crate) key: WorkloadKey,
+    /// What is known of it.
+    pub(crate) workload: Workload,
+    /// The Service that leads to it.
+    pub(crate) service: Way,
+}
+
+/// A Service as a way to a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// Its virtual address.
+    pub(crate) address: IpAddr,
+    /// The port of the card.
+    pub(crate) port: u16,
+    /// The full name of the Service.
+    pub(crate) host: String,
+    /// All its names inside the cluster.
+    pub(crate) hosts: BTreeSet<String>,
+}
+
+impl Way {
+    /// The address of the card, as status shows it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}:{}", self.host, self.port)
+    }
+}
+
+/// Finds the workload of a card, ready or not.
+pub(crate) fn find_workload(
+    context: &Context,
+    place: &Place,
+    card: &Card,
+) -> Result<(WorkloadKey, Workload), Refusal> {
+    let missing = |found: String| Refusal::new(Reason::WorkloadNotFound, found);
+    let Some(target) = card.target() else {
+        return Err(missing(
+            "spec.targetRef is required: specify the workload backing this agent".to_owned(),
+        ));
+    };
+    let shown = format!("{} {} in {}", Quoted(&target.kind), Quoted(&target.name), Quoted(&place.0));
+    let Some(key) = context.world.target_of(place, card) else {
+        let found = format!("{shown} of {} is of no kind that is watched", Quoted(&target.api_version));
+        return Err(missing(found));
+    };
+    match context.world.workload(&key) {
+        Some(workload) if workload.is_leaving => Err(missing(format!("{shown} is being deleted"))),
+        Some(workload) if workload.is_agent => Ok((key, workload)),
+        Some(_) => {
+            Err(Refusal::new(Reason::NotAgentWorkload, format!("{shown} is not labelled as an agent")))
+        }
+        // Only agents are watched: one that exists without the label looks the same from here.
+        None => Err(missing(format!("there is no agent {shown}"))),
+    }
+}
+
+/// Finds the way to the card of a workload.
+pub(crate) async fn find_way(
+    context: &Context,
+    key: WorkloadKey,
+    workload: Workload,
+) -> Result<Reachable, Refusal> {
+    if !workload.is_ready {
+        let found = format!("{} {} is not ready", key.kind.as_str(), Quoted(&key.place.1));
+        return Err(Refusal::new(Reason::WorkloadNotReady, found));
+    }
+    match workload.protocol.as_deref() {
+        Some(A2A) => {}
+        Some(other) => {
+            let found = format!("unsupported protocol: {}", Quoted(other));
+            return Err(Refusal::new(Reason::ProtocolMissing, found));
+        }
+        None => {
+            let found = "Workload does not have a protocol.kagenti.io/<name> label";
+            return Err(Refusal::new(Reason::ProtocolMissing, found));
+        }
+    }
+    let (namespace, name) = &key.place;
+    let none = |found: String| Refusal::new(Reason::ServiceNotFound, found);
+    if context.world.services.get(&key.place).is_none() {
+        return Err(none(format!("there is no Service {} in {}", Quoted(name), Quoted(namespace))));
+    }
+    let api: Api<Service> = Api::namespaced(context.client.clone(), namespace);
+    let service = match api.get_opt(name).await {
+        Ok(Some(service)) => service,
+        Ok(None) => {
+            return Err(none(format!("there is no Service {} in {}", Quoted(name), Quoted(namespace))));
+        }
+        Err(error) => {
+            let found =
+                format!("the Service {} could not be read: {}", Quoted(name), Quoted(&error.to_string()));
+            return Err(Refusal::new(Reason::FetchFailed, found));
+        }
+    };
+    let service = way(&service, namespace, name, &workload).map_err(none)?;
+    Ok(Reachable { key, workload, service })
+}
+
+/// Reads a Service as a way to `workload`, or says why it is none.
+fn way(service: &Service, namespace: &str, name: &str, workload: &Workload) -> Result<Way, String> {
+    let shown = Quoted(name);
+    leads_to(service, workload)?;
+    let spec = service.spec.as_ref().ok_or_else(|| format!("the Service {shown} has no spec"))?;
+    let address = spec.cluster_ip.as_deref().and_then(|text| text.parse().ok());
+    let address = address.ok_or_else(|| format!("the Service {shown} has no cluster address (headless)"))?;
+    let port = match spec.ports.as_deref().unwrap_or_default().first() {
+        Some(port) => {
+            u16::try_from(port.port).map_err(|_| format!("the Service {shown} has no valid port"))?
+        }
+        None => DEFAULT_PORT,
+    };
+    Ok(Way { address, port, host: full_name(name, namespace), hosts: names(name, namespace) })
+}
+
+/// The names of other Services that lead to the workload, and the hosts of the Ingresses that lead to those.
+pub(crate) async fn other_hosts(
+    context: &Context,
+    key: &WorkloadKey,
+    workload: &Workload,
+) -> Result<(BTreeSet<String>, BTreeSet<String>), Refusal> {
+    let namespace = key.place.0.as_str();
+    let unread = |what: &str, error: &kube::Error| {
+        let found =
+            format!("the {what} of {} could not be read: {}", Quoted(namespace), Quoted(&error.to_string()));
+        Refusal::new(Reason::EndpointNotOwned, found)
+    };
+    let all = ListParams::default();
+    let services: Api<Service> = Api::namespaced(context.client.clone(), namespace);
+    let services = services.list(&all).await.map_err(|error| unread("Services", &error))?;
+    let own: BTreeSet<String> = services
+        .iter()
+        .filter(|service| leads_to(service, workload).is_ok())
+        .filter_map(|service| service.metadata.name.clone())
+        .collect();
+    let ingresses: Api<Ingress> = Api::namespaced(context.client.clone(), namespace);
+    let ingresses = ingresses.list(&all).await.map_err(|error| unread("Ingresses", &error))?;
+    let hosts = ingresses.iter().flat_map(|ingress| hosts_to(ingress, &own)).collect();
+    Ok((own.iter().flat_map(|name| names(name, namespace)).collect(), hosts))
+}
+
+/// Whether a Service leads to the Pods of a workload and to nobody else's, or why it does not.
+fn leads_to(service: &Service, workload: &Workload) -> Result<(), String> {
+    let shown = Quoted(service.metadata.name.as_deref().unwrap_or_default());
+    let spec = service.spec.as_ref().ok_or_else(|| format!("the Service {shown} has no spec"))?;
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return Err(format!("the Service {shown} is a name outside the cluster (ExternalName)"));
+    }
+    let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty());
+    let Some(selector) = selector else {
+        return Err(format!("the Service {shown} has no selector, so anybody may stand behind it"));
+    };
+    match selector.iter().find(|(key, value)| workload.template_labels.get(*key) != Some(value)) {
+        None => Ok(()),
+        Some((key, value)) => {
+            let pair = format!("{key}={value}");
+            Err(format!(
+                "the Service {shown} selects {}, which the workload's Pods do not have",
+                Quoted(&pair)
+            ))
+        }
+    }
+}
+
+/// The hosts under which every path leads to one of these Services.
+pub(crate) fn hosts_to(ingress: &Ingress, services: &BTreeSet<String>) -> Vec<String> {
+    let rules = ingress.spec.as_ref().and_then(|spec| spec.rules.as_deref()).unwrap_or_default();
+    let leads_here = |path: &HTTPIngressPath| {
+        path.backend.service.as_ref().is_some_and(|backend| services.contains(backend.name.as_str()))
+    };
+    rules
+        .iter()
+        .filter(|rule| {
+            rule.http.as_ref().is_some_and(|http| !http.paths.is_empty() && http.paths.iter().all(leads_here))
+        })
+        .filter_map(|rule| rule.host.as_deref().filter(|host| !host.is_empty() && !host.contains('*')))
+        .map(str::to_lowercase)
+        .collect()
+}
+
+/// The names of a Service inside the cluster, in lower case.
+pub(crate) fn names(name: &str, namespace: &str) -> BTreeSet<String> {
+    [
+        name.to_owned(),
+        format!("{name}.{namespace}"),
+        format!("{name}.{namespace}.svc"),
+        full_name(name, namespace),
+    ]
+    .into()
+}
+
+fn full_name(name: &str, namespace: &str) -> String {
+    format!("{name}.{namespace}.svc.{CLUSTER_DOMAIN}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn workload() -> Workload {
+        Workload::of_deployment(
+            serde_json::from_value(json!({
+                "metadata": { "name": "weather" },
+                "spec": {
+                    "selector": { "matchLabels": { "app": "weather" } },
+                    "template": { "metadata": { "labels": { "app": "weather", "tier": "x" } } },
+                },
+            }))
+            .unwrap(),
+        )
+        .unwrap()
+    }
+
+    fn read(spec: serde_json::Value) -> Result<Way, String> {
+        let service =
+            serde_json::from_value(json!({ "metadata": { "name": "weather" }, "spec": spec })).unwrap();
+        way(&service, "team", "weather", &workload())
+    }
+
+    #[test]
+    fn a_service_that_leads_elsewhere_is_no_way_to_the_workload() {
+        let ports = json!([{ "port": 80 }]);
+        let good = json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9", "ports": ports });
+        assert_eq!(read(good).unwrap().url(), "http://weather.team.svc.cluster.local:80");
+        for (bad, says) in [
+            (json!({ "type": "ExternalName", "externalName": "evil.example" }), "ExternalName"),
+            (json!({ "clusterIP": "10.0.0.9", "ports": ports }), "no selector"),
+            (json!({ "selector": { "app": "other" }, "clusterIP": "10.0.0.9" }), "do not have"),
+            (json!({ "selector": { "app": "weather" }, "clusterIP": "None" }), "headless"),
+            (
+                json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9", "ports": [{ "port": 0x10000 }] }),
+                "port",
+            ),
+        ] {
+            let error = read(bad).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

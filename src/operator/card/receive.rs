@@ -1,0 +1,59 @@
+//! Receives a card from where the workload serves it. An unsigned one may have its signature in a ConfigMap.
+//! Connections go to the Service's own address; no name is resolved, no redirect followed, no proxy asked.
+
+use super::judge::Received;
+use super::observe::Reachable;
+use crate::core::bind::Source;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::text::Quoted;
+use crate::io::fetch::{CardUrl, FetchLimits, fetch_card};
+use crate::operator::context::Context;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use std::time::Duration;
+
+/// Keys of the ConfigMap that carries a card, the preferred one first.
+const CARD_KEYS: [&str; 2] = ["signed-agent-card.json", "agent-card.json"];
+
+/// Fetches the card that the workload serves.
+pub(crate) async fn fetch_live(context: &Context, reachable: &Reachable) -> Result<Received, Refusal> {
+    let way = &reachable.service;
+    let url =
+        CardUrl::parse(&way.url()).map_err(|error| Refusal::new(Reason::FetchFailed, error.to_string()))?;
+    let total = context.config.fetch_timeout;
+    let limits = FetchLimits {
+        connect: total.min(Duration::from_secs(3)),
+        total,
+        address: Some(way.address),
+        ..FetchLimits::default()
+    };
+    let fetched = fetch_card(&url, limits).await?;
+    Ok(Received { bytes: fetched.body, source: Source::Http { host: way.host.clone() } })
+}
+
+/// Reads the card that a signer put beside the workload. `Ok(None)`: there is none.
+pub(crate) async fn read_delivered(
+    context: &Context,
+    reachable: &Reachable,
+) -> Result<Option<Received>, Refusal> {
+    let (namespace, workload) = &reachable.key.place;
+    let name = format!("{workload}-card-signed");
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
+    let map = match api.get_opt(&name).await {
+        Ok(Some(map)) => map,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            let found = format!("the ConfigMap {name} could not be read: {}", Quoted(&error.to_string()));
+            return Err(Refusal::new(Reason::FetchFailed, found));
+        }
+    };
+    let owners = map.metadata.owner_references.unwrap_or_default();
+    let data = map.data.unwrap_or_default();
+    let Some(text) = CARD_KEYS.iter().find_map(|key| data.get(*key)) else {
+        let found = format!("the ConfigMap {name} has none of the keys {}", CARD_KEYS.join(", "));
+        return Err(Refusal::new(Reason::FetchFailed, found));
+    };
+    let owned = owners.iter().any(|owner| owner.uid == reachable.workload.uid);
+    let source = Source::ConfigMap { expected_name: name.clone(), name, owned };
+    Ok(Some(Received { bytes: text.clone().into_bytes(), source }))
+}

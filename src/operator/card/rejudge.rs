@@ -1,0 +1,58 @@
+//! Authorities changed: every card is judged again at once, from the bytes at hand, without asking any agent.
+//! What is no longer proven is closed before anything is written about it.
+
+use super::judge::{Terms, judge};
+use super::judgement::Judgement;
+use crate::core::refusal::{Reason, Refusal};
+use crate::io::clock::now;
+use crate::operator::context::Context;
+use crate::operator::key::Key;
+use crate::operator::queue::Urgency;
+use crate::operator::world::Place;
+
+/// Judges every verified card again, and asks for turns where the outcome changed.
+///
+/// A card whose bytes are not at hand is refused until it is fetched again: that is asked for as well.
+pub(crate) fn rejudge_all(context: &Context) {
+    for (place, last) in context.judged() {
+        if last.finding.outcome.is_ok() {
+            let Some(now_refused) = rejudge(context, &place, &last) else { continue };
+            context.judge(&place, now_refused);
+            if let Some(workload) = &last.workload {
+                context.world.ask(Key::Workload(workload.clone()), Urgency::Closing);
+            }
+        }
+        context.world.ask(Key::Card(place), Urgency::Urgent);
+    }
+}
+
+/// The new judgement of a card that was verified, if it no longer is.
+fn rejudge(context: &Context, place: &Place, last: &Judgement) -> Option<Judgement> {
+    let card = context.world.cards.get(place)?;
+    let refuse = |refusal| Some(Judgement::refused(&card.reference, last.workload.clone(), refusal));
+    let Some((received, basis)) = last.kept() else {
+        return refuse(Refusal::new(
+            Reason::AnchorUnknown,
+            "the authorities changed and the card has not been fetched since",
+        ));
+    };
+    let at = now();
+    let expected = &basis.expected;
+    let bundle = match context.bundles.get(&expected.trust_domain, at) {
+        Ok(bundle) => bundle,
+        Err(refusal) => return refuse(refusal),
+    };
+    let policy = context.policy(expected.trust_domain.clone());
+    let terms = Terms {
+        bundle: &bundle,
+        policy: &policy,
+        expected,
+        cluster_hosts: &basis.hosts,
+        ingress_hosts: &basis.ingress_hosts,
+        history: None,
+        now: at,
+    };
+    let judged = judge(&received, terms);
+    let refused = judged.finding.outcome.as_ref().err()?;
+    refuse(refused.refusal.clone())
+}

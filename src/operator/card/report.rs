@@ -1,0 +1,104 @@
+//! Writes what was found about a card: its status if it differs, an event if the outcome does.
+//! Nothing that an agent sends can make the write fail: what status shows of a card is bounded.
+
+use super::conditions::is_ready_in;
+use super::judgement::Judgement;
+use super::status::{Circumstances, plan_status};
+use crate::api::agent_card::{AgentCardStatus, Outcome, TargetRef};
+use crate::io::apply::{lost_a_race, merge_patch};
+use crate::io::clock::now;
+use crate::operator::context::Context;
+use crate::operator::events::Happening;
+use crate::operator::key::{Key, WorkloadKey};
+use crate::operator::queue::Urgency;
+use crate::operator::world::{Card, Place, Workload};
+use serde_json::Value;
+
+/// Brings the status in step with a judgement.
+pub(crate) async fn write_status(
+    context: &Context,
+    place: &Place,
+    card: &Card,
+    judgement: &Judgement,
+    workload: Option<&(WorkloadKey, Workload)>,
+    target: Option<&TargetRef>,
+) -> Result<(), kube::Error> {
+    let history = card.status.verdict.as_ref().and_then(|verdict| verdict.history()).and_then(Result::ok);
+    let about = Circumstances {
+        generation: card.generation,
+        name: target.map_or(place.1.as_str(), |target| target.name.as_str()),
+        target: workload.and(target),
+        protocol: workload.and_then(|(_, workload)| workload.protocol.as_deref()),
+        mode: context.mode(&place.0),
+        has_binding: card.spec.identity_binding.is_some(),
+        history: history.as_ref(),
+        now: now(),
+    };
+    let planned = plan_status(&card.status, &judgement.finding, about);
+    let content = content(card, judgement, &planned);
+    let patch = merge_patch(&json(card.status.as_ref())?, &json(&planned)?);
+    if patch.is_none() && content.is_none() {
+        return Ok(());
+    }
+    let mut patch = patch.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    if let (Some(content), Some(patch)) = (content, patch.as_object_mut()) {
+        patch.insert("card".to_owned(), content);
+    }
+    match context.writer.patch_status(&place.0, &place.1, &card.resource_version, patch).await {
+        Ok(stored) => {
+            context.metrics.wrote("agentcards/status");
+            if let Some(stored) = Card::of(stored) {
+                context.world.cards.insert(place.clone(), stored);
+            }
+            context.judge(place, judgement.slimmed());
+            tell(context, place, card, &planned);
+            Ok(())
+        }
+        // Somebody changed the card meanwhile: look again at what it says now.
+        Err(error) if lost_a_race(&error) => {
+            context.world.ask(Key::Card(place.clone()), Urgency::Urgent);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What to write of the card itself, if it is another one than status shows.
+fn content(card: &Card, judgement: &Judgement, planned: &AgentCardStatus) -> Option<Value> {
+    let content = judgement.finding.content.as_ref()?;
+    if card.has_content && card.status.card_id == planned.card_id {
+        return None;
+    }
+    content.data.as_ref().and_then(|data| serde_json::to_value(data).ok())
+}
+
+fn json(status: &AgentCardStatus) -> Result<Value, kube::Error> {
+    serde_json::to_value(status).map_err(kube::Error::SerdeError)
+}
+
+/// One event when the outcome changes, or the reason of a refusal does.
+fn tell(context: &Context, place: &Place, card: &Card, planned: &AgentCardStatus) {
+    let outcome = |status: &AgentCardStatus| {
+        status.verdict.as_ref().map(|verdict| (verdict.outcome, verdict.reason.clone()))
+    };
+    let (before, after) = (outcome(&card.status), outcome(planned));
+    if before == after {
+        return;
+    }
+    let Some((outcome, reason)) = after else { return };
+    let note = planned.verdict.as_ref().and_then(|verdict| verdict.message.clone());
+    context.events.tell(Happening {
+        place: place.clone(),
+        uid: card.uid.clone(),
+        warning: outcome == Outcome::Refused,
+        reason: match (outcome, reason) {
+            (Outcome::Verified, _) => "SignatureEvaluated".to_owned(),
+            (Outcome::Refused, reason) => reason.unwrap_or_else(|| "SignatureFailed".to_owned()),
+        },
+        action: "VerifySignature",
+        note: note.unwrap_or_else(|| {
+            let ready = if is_ready_in(&planned.conditions) { "ready to serve" } else { "not ready" };
+            format!("the card is verified and {ready}")
+        }),
+    });
+}

@@ -1,0 +1,119 @@
+//! From a finding to the status of an AgentCard. Pure: the same finding gives the same status.
+//! Condition types and reasons are those that existing readers of the status know.
+
+use super::conditions::conditions;
+use super::finding::{Finding, Proof, Refused};
+use crate::api::agent_card::{AgentCardStatus, BindingStatus, CardVerdict, Outcome, TargetRef, time};
+use crate::core::history::History;
+use crate::core::time::Timestamp;
+use crate::plan::Mode;
+
+/// What a status stands on besides the finding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Circumstances<'a> {
+    /// The generation of the AgentCard that was looked at.
+    pub(crate) generation: i64,
+    /// The name of the workload, for messages.
+    pub(crate) name: &'a str,
+    /// The workload, if it was found.
+    pub(crate) target: Option<&'a TargetRef>,
+    /// Its protocol.
+    pub(crate) protocol: Option<&'a str>,
+    /// Whether a refusal stops traffic.
+    pub(crate) mode: Mode,
+    /// Whether the card asks for an identity binding.
+    pub(crate) has_binding: bool,
+    /// What is remembered of the last accepted card.
+    pub(crate) history: Option<&'a History>,
+    /// The time.
+    pub(crate) now: Timestamp,
+}
+
+/// Plans the status that follows `before`, without `card`.
+pub(crate) fn plan_status(
+    before: &AgentCardStatus,
+    finding: &Finding,
+    about: Circumstances<'_>,
+) -> AgentCardStatus {
+    let proof = finding.outcome.as_ref().ok();
+    let refused = finding.outcome.as_ref().err();
+    let signer = proof.map(|proof| &proof.spiffe_id).or(refused.and_then(|refused| refused.signer.as_ref()));
+    let card_id = finding.content.as_ref().map(|content| content.digest.to_string());
+    let same_card = card_id.is_none() || card_id == before.card_id;
+    let judged = finding.content.is_some();
+    let mut status = AgentCardStatus {
+        card: None,
+        conditions: conditions(&before.conditions, finding, about),
+        last_sync_time: if same_card { before.last_sync_time.clone() } else { Some(time(about.now)) },
+        protocol: about.protocol.map(str::to_owned).or_else(|| before.protocol.clone()),
+        target_ref: about.target.cloned(),
+        valid_signature: judged.then_some(signer.is_some()),
+        signature_verification_details: judged.then(|| details(&finding.outcome)),
+        signature_key_id: proof.and_then(|proof| proof.key_id.clone()),
+        signature_spiffe_id: signer.map(ToString::to_string),
+        signature_identity_match: about.has_binding.then_some(proof.is_some()),
+        card_id: card_id.or_else(|| before.card_id.clone()),
+        attested_agent_spiffe_id: proof.and_then(|proof| proof.attested.as_ref()).map(ToString::to_string),
+        expected_spiffe_id: proof.map(|proof| proof.spiffe_id.to_string()),
+        verdict: Some(verdict(proof, refused, about)),
+        observed_generation: Some(about.generation),
+        ..AgentCardStatus::default()
+    };
+    status.binding_status = Some(binding(before.binding_status.as_ref(), &finding.outcome, about.now));
+    status
+}
+
+fn verdict(proof: Option<&Proof>, refused: Option<&Refused>, about: Circumstances<'_>) -> CardVerdict {
+    let refusal = refused.map(|refused| &refused.refusal);
+    let mut verdict = CardVerdict {
+        outcome: if proof.is_some() { Outcome::Verified } else { Outcome::Refused },
+        reason: refusal.map(|refusal| refusal.reason().code().to_owned()),
+        message: refusal.map(|refusal| refusal.message().to_owned()),
+        fix: refusal.map(|refusal| refusal.reason().fix().to_owned()),
+        profile: None,
+        algorithm: None,
+        digest: None,
+        not_after: proof.map(|proof| time(proof.not_after)),
+        coverage: proof.map(|proof| proof.coverage.to_owned()),
+        uncovered: proof.map(|proof| proof.uncovered.clone()).unwrap_or_default(),
+        first_verified: None,
+        leaf_not_before: None,
+    };
+    if let Some(history) = proof.map(|proof| &proof.history).or(about.history) {
+        verdict.remember(history);
+    }
+    verdict
+}
+
+fn details(outcome: &Result<Proof, Refused>) -> String {
+    match outcome {
+        Ok(proof) => format!(
+            "JWS signature verified successfully (alg={}, kid={})",
+            proof.algorithm.name(),
+            proof.key_id.as_deref().unwrap_or_default()
+        ),
+        Err(refused) => refused.refusal.to_string(),
+    }
+}
+
+/// The binding, with a time that changes only when the rest does.
+fn binding(
+    before: Option<&BindingStatus>,
+    outcome: &Result<Proof, Refused>,
+    now: Timestamp,
+) -> BindingStatus {
+    let (reason, message) = match outcome {
+        Ok(proof) => ("Bound", format!("SPIFFE ID {} is the workload's own", proof.spiffe_id)),
+        Err(refused) => ("NotBound", refused.refusal.to_string()),
+    };
+    let mut binding = BindingStatus {
+        bound: outcome.is_ok(),
+        reason: Some(reason.to_owned()),
+        message: Some(message),
+        last_evaluation_time: before.and_then(|before| before.last_evaluation_time.clone()),
+    };
+    if before != Some(&binding) {
+        binding.last_evaluation_time = Some(time(now));
+    }
+    binding
+}

@@ -1,0 +1,161 @@
+//! Everything that reconciling needs: configuration, what was observed, the bundles, and the way to write.
+//! One value, shared; nothing in it decides.
+
+use super::bundles::Bundles;
+use super::card::Judgement;
+use super::events::Events;
+use super::flags::Config;
+use super::metrics::Metrics;
+use super::world::{Place, World};
+use crate::core::policy::Policy;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::spiffe::TrustDomain;
+use crate::io::apply::Writer;
+use crate::io::clock::now;
+use crate::plan::{ClusterFacts, Dns, Egress, FactError, Mode, Namespace, PodGroup};
+use kube::Client;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Labels of the operator's own Pods, as the chart and the existing manifests set them.
+const OWN_PODS: (&str, &str) = ("control-plane", "controller-manager");
+
+/// Received cards that are kept for judging them again when authorities change. A card that does not fit any
+/// more is refused then until it was fetched again.
+const KEPT_BYTES: usize = 16 * 1024 * 1024;
+
+/// What every reconciliation shares.
+pub(crate) struct Context {
+    /// The configuration.
+    pub(crate) config: Arc<Config>,
+    /// The way to the API server.
+    pub(crate) client: Client,
+    /// The way to change things.
+    pub(crate) writer: Writer,
+    /// What was observed.
+    pub(crate) world: Arc<World>,
+    /// The trust bundles.
+    pub(crate) bundles: Arc<Bundles>,
+    /// What happened, for people.
+    pub(crate) events: Events,
+    /// What happened, in numbers.
+    pub(crate) metrics: Metrics,
+    judgements: Mutex<BTreeMap<Place, Arc<Judgement>>>,
+}
+
+impl Context {
+    /// A context that has judged nothing yet.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        client: Client,
+        world: Arc<World>,
+        bundles: Arc<Bundles>,
+        events: Events,
+        metrics: Metrics,
+    ) -> Self {
+        let writer = Writer::new(client.clone());
+        Self { config, client, writer, world, bundles, events, metrics, judgements: Mutex::default() }
+    }
+
+    /// The acceptance rules for a trust domain.
+    pub(crate) fn policy(&self, trust_domain: TrustDomain) -> Policy {
+        let mut policy = Policy::new(trust_domain);
+        policy.profiles = self.config.profiles;
+        policy.freshness = self.config.freshness;
+        policy
+    }
+
+    /// Whether a refusal stops traffic in a namespace: its own word, else the configuration.
+    pub(crate) fn mode(&self, namespace: &str) -> Mode {
+        self.world.mode(namespace).unwrap_or(self.config.mode)
+    }
+
+    /// The facts that every plan needs; `None` until it is known where the API server answers.
+    pub(crate) fn cluster(&self) -> Option<Result<ClusterFacts, FactError>> {
+        let api_server = self.world.api_server()?;
+        Some(self.cluster_with(api_server))
+    }
+
+    fn cluster_with(&self, api_server: crate::plan::ApiServer) -> Result<ClusterFacts, FactError> {
+        let config = &self.config;
+        let (key, value) = OWN_PODS;
+        let own = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        let operator = PodGroup::labelled(config.namespace.clone(), own)?;
+        let mut dns = Dns::new(config.dns.clone(), &config.dns_ports)?;
+        for address in &config.dns_addresses {
+            dns = dns.with_address(*address)?;
+        }
+        let mut facts = ClusterFacts::new(operator, api_server, dns)?;
+        for caller in &config.callers {
+            facts = facts.with_caller(caller.clone());
+        }
+        for namespace in &config.agent_namespaces {
+            facts = facts.with_agent_namespace(namespace.clone());
+        }
+        if !config.egress_anywhere {
+            facts = facts.with_egress(Egress::Listed(BTreeSet::new()));
+        }
+        Ok(facts)
+    }
+
+    /// True if the namespace is among those to work in.
+    pub(crate) fn watches(&self, namespace: &str) -> bool {
+        let watched = &self.config.watched;
+        watched.is_empty() || watched.iter().map(Namespace::as_str).any(|name| name == namespace)
+    }
+
+    /// The last judgement of a card.
+    pub(crate) fn judgement(&self, place: &Place) -> Option<Arc<Judgement>> {
+        self.lock().get(place).cloned()
+    }
+
+    /// Keeps a judgement; returns the one before.
+    pub(crate) fn judge(&self, place: &Place, judgement: Judgement) -> Option<Arc<Judgement>> {
+        let mut judged = self.lock();
+        let others = judged.iter().filter(|(other, _)| *other != place);
+        let kept: usize = others.map(|(_, other)| other.body().map_or(0, <[u8]>::len)).sum();
+        let fits = kept.saturating_add(judgement.body().map_or(0, <[u8]>::len)) <= KEPT_BYTES;
+        let judgement = if fits { judgement } else { judgement.without_body() };
+        judged.insert(place.clone(), Arc::new(judgement))
+    }
+
+    /// Forgets a card.
+    pub(crate) fn forget(&self, place: &Place) {
+        self.lock().remove(place);
+    }
+
+    /// Every judged card.
+    pub(crate) fn judged(&self) -> Vec<(Place, Arc<Judgement>)> {
+        self.lock().iter().map(|(place, judgement)| (place.clone(), Arc::clone(judgement))).collect()
+    }
+
+    /// Whether cards of the operator's own trust domain can be judged now.
+    pub(crate) fn own_bundle(&self) -> Result<(), Refusal> {
+        let domain = self.config.trust_domain.as_ref().ok_or_else(|| {
+            Refusal::new(Reason::TrustDomainUnknown, "the operator has no --spire-trust-domain")
+        })?;
+        self.bundles.get(domain, now()).map(drop)
+    }
+
+    /// Brings the numbers of cards and the age of the bundle up to date.
+    pub(crate) fn count(&self) {
+        let judged = self.lock();
+        let verified = judged.values().filter(|judgement| judgement.finding.outcome.is_ok()).count();
+        self.metrics.cards("verified", verified);
+        self.metrics.cards("refused", judged.len().saturating_sub(verified));
+        let refreshed = self.config.trust_domain.as_ref().and_then(|domain| self.bundles.refreshed(domain));
+        if let Some(age) = refreshed.and_then(|at| u64::try_from(now().since(at)).ok()) {
+            self.metrics.bundle_age(Duration::from_secs(age));
+        }
+    }
+
+    /// Looks at the clock: bundles age.
+    pub(crate) fn tick(&self) {
+        self.bundles.confirm(now());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Place, Arc<Judgement>>> {
+        self.judgements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,117 @@
+//! What happened, for people: one event per transition, written beside the work and never before it.
+//! When too much happens at once the surplus is counted and dropped: status has it all anyway.
+
+use super::key::WorkloadKey;
+use super::metrics::Metrics;
+use super::world::{Kind, Place, Workload};
+use crate::api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::mpsc;
+
+/// The name under which events are reported, as other tools filter by it.
+const CONTROLLER: &str = "agentcard-controller";
+/// How many events may wait.
+const WAITING: usize = 2048;
+/// The longest note that the API server takes, in bytes.
+const NOTE_BYTES: usize = 1024;
+
+/// Something that happened to an AgentCard.
+#[derive(Clone, Debug)]
+pub(crate) struct Happening {
+    /// Which AgentCard.
+    pub(crate) place: Place,
+    /// Its UID.
+    pub(crate) uid: String,
+    /// Whether it is bad news.
+    pub(crate) warning: bool,
+    /// One word.
+    pub(crate) reason: String,
+    /// What was being done.
+    pub(crate) action: &'static str,
+    /// A sentence.
+    pub(crate) note: String,
+}
+
+/// The way to tell of events.
+#[derive(Clone)]
+pub(crate) struct Events {
+    sender: mpsc::Sender<(ObjectReference, Event)>,
+    metrics: Metrics,
+}
+
+impl Events {
+    /// A way, and the loop that writes what comes along it until every sender is gone.
+    pub(crate) fn new(client: Client, metrics: Metrics) -> (Self, impl Future<Output = ()> + Send) {
+        let (sender, mut receiver) = mpsc::channel::<(ObjectReference, Event)>(WAITING);
+        let counted = metrics.clone();
+        let write = async move {
+            let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: None };
+            let recorder = Recorder::new(client, reporter);
+            while let Some((about, event)) = receiver.recv().await {
+                match recorder.publish(&event, &about).await {
+                    Ok(()) => counted.wrote("events"),
+                    Err(error) => tracing::warn!(%error, reason = event.reason, "an event was not written"),
+                }
+            }
+        };
+        (Self { sender, metrics }, write)
+    }
+
+    /// Tells of something that happened to an AgentCard.
+    pub(crate) fn tell(&self, happening: Happening) {
+        let about = ObjectReference {
+            api_version: Some(AGENT_CARD_API_VERSION.to_owned()),
+            kind: Some(AGENT_CARD_KIND.to_owned()),
+            namespace: Some(happening.place.0),
+            name: Some(happening.place.1),
+            uid: Some(happening.uid),
+            ..ObjectReference::default()
+        };
+        self.send(about, happening.warning, happening.reason, happening.action, &happening.note);
+    }
+
+    /// Tells of something wrong with a workload.
+    pub(crate) fn about_workload(&self, key: &WorkloadKey, workload: &Workload, reason: &str, note: &str) {
+        let about = ObjectReference {
+            api_version: Some(Kind::API_VERSION.to_owned()),
+            kind: Some(key.kind.as_str().to_owned()),
+            namespace: Some(key.place.0.clone()),
+            name: Some(key.place.1.clone()),
+            uid: Some(workload.uid.clone()),
+            ..ObjectReference::default()
+        };
+        self.send(about, true, reason.to_owned(), "Reconcile", note);
+    }
+
+    fn send(&self, about: ObjectReference, warning: bool, reason: String, action: &str, note: &str) {
+        let type_ = if warning { EventType::Warning } else { EventType::Normal };
+        let note = Some(bounded(note));
+        let event = Event { type_, reason, note, action: action.to_owned(), secondary: None };
+        if self.sender.try_send((about, event)).is_err() {
+            self.metrics.dropped_event();
+        }
+    }
+}
+
+/// The start of a text that is not longer than a note may be.
+fn bounded(text: &str) -> String {
+    let mut end = text.len().min(NOTE_BYTES);
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_cut_between_characters() {
+        assert_eq!(bounded("short"), "short");
+        assert_eq!(bounded(&"é".repeat(600)).len(), NOTE_BYTES);
+        assert_eq!(bounded(&format!("x{}", "é".repeat(600))).len(), NOTE_BYTES - 1);
+    }
+}

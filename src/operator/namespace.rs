@@ -1,0 +1,66 @@
+//! The isolation that all agents of a namespace share, and what is left behind by workloads that went.
+//! It stands as long as there is an agent or a Pod of one, and goes after the last.
+
+use super::context::Context;
+use super::outcome::Next;
+use super::workload::{remove_policy, write_policy};
+use super::world::{Place, selector_text};
+use crate::api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
+use crate::plan::{Mode, Namespace, plan_namespace_policies};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Api;
+use kube::api::ListParams;
+use std::time::Duration;
+
+/// How soon to look again while something is missing, or Pods still end.
+const LATER: Duration = Duration::from_secs(10);
+
+/// Brings the isolation of a namespace in step.
+pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Error> {
+    if !context.world.is_synced() {
+        return Ok(Next::In(Duration::from_millis(100)));
+    }
+    let agents = context.world.workloads_in(namespace).len();
+    let pods = context.world.pods.pick(namespace, |_, _| Some(())).len();
+    let mode = context.mode(namespace);
+    if mode == Mode::Audit || (agents == 0 && pods == 0) {
+        for name in [NAMESPACE_MINIMUM, NAMESPACE_BASELINE] {
+            let place = (namespace.to_owned(), name.to_owned());
+            if context.world.policies.get(&place).is_some() {
+                remove_policy(context, &place).await?;
+            }
+        }
+        return Ok(Next::Never);
+    }
+    let (Some(Ok(cluster)), Ok(name)) = (context.cluster(), Namespace::parse(namespace)) else {
+        return Ok(Next::In(LATER));
+    };
+    for policy in plan_namespace_policies(&name, &cluster, mode) {
+        write_policy(context, &policy).await?;
+    }
+    Ok(Next::Never)
+}
+
+/// Removes a policy whose workload is gone, once no Pod is left that it selects.
+pub(crate) async fn reconcile_orphan(context: &Context, place: &Place) -> Result<Next, kube::Error> {
+    let Some(known) = context.world.policies.get(place) else { return Ok(Next::Never) };
+    let claimed = context
+        .world
+        .workloads_in(&place.0)
+        .iter()
+        .any(|(key, _)| known.workload.as_deref() == Some(key.label().as_str()));
+    if claimed || !context.world.is_synced() {
+        return Ok(Next::Never);
+    }
+    let policies: Api<NetworkPolicy> = Api::namespaced(context.client.clone(), &place.0);
+    let Some(policy) = policies.get_opt(&place.1).await? else { return Ok(Next::Never) };
+    let selector = policy.spec.and_then(|spec| spec.pod_selector).unwrap_or_default();
+    let only = ListParams::default().labels(&selector_text(&selector)).limit(1);
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &place.0);
+    if pods.list_metadata(&only).await?.items.is_empty() {
+        remove_policy(context, place).await?;
+        return Ok(Next::Never);
+    }
+    Ok(Next::In(LATER))
+}

@@ -1,0 +1,51 @@
+//! The marks on the Pods of a workload: put on while it is verified, taken away otherwise.
+//! A mark is a label on the running Pod alone, so nothing is rolled out.
+
+use crate::operator::context::Context;
+use crate::operator::key::WorkloadKey;
+use crate::operator::world::{Place, Pod, Workload, selects};
+use crate::plan::{EnrolledWorkload, JudgedCard, PodFacts, plan_peer_mark};
+
+/// Brings the marks of all Pods of the workload in step.
+pub(crate) async fn keep(
+    context: &Context,
+    key: &WorkloadKey,
+    workload: &Workload,
+    cards: &[JudgedCard],
+    enrolled: &EnrolledWorkload,
+) -> Result<(), kube::Error> {
+    let namespace = &key.place.0;
+    let own = context.world.pods.pick(namespace, |place, pod| {
+        (context.world.workload_of(namespace, pod).as_ref() == Some(key))
+            .then(|| (place.clone(), pod.clone()))
+    });
+    for (place, pod) in own {
+        let facts = PodFacts {
+            controlled_by_workload: true,
+            matches_selector: selects(&workload.selector, &pod.labels),
+            host_network: pod.host_network,
+        };
+        let wanted = plan_peer_mark(cards, enrolled, facts);
+        set(context, &place, &pod, wanted.as_deref()).await?;
+    }
+    Ok(())
+}
+
+/// Takes the mark from a Pod that no workload vouches for.
+pub(crate) async fn clear(context: &Context, place: &Place) -> Result<(), kube::Error> {
+    match context.world.pods.get(place) {
+        Some(pod) if context.world.workload_of(&place.0, &pod).is_none() => {
+            set(context, place, &pod, None).await
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn set(context: &Context, place: &Place, pod: &Pod, wanted: Option<&str>) -> Result<(), kube::Error> {
+    if pod.mark() == wanted {
+        return Ok(());
+    }
+    context.writer.mark_pod(&place.0, &place.1, &pod.uid, wanted).await?;
+    context.metrics.wrote("pods");
+    Ok(())
+}

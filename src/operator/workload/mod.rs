@@ -1,0 +1,78 @@
+//! One workload: its AgentCard, its policies and the marks of its Pods, all under one key.
+//! Isolation comes first, then what closes, then what opens.
+
+mod automatic;
+mod enrol;
+mod marks;
+mod policies;
+
+use super::context::Context;
+use super::key::{Key, WorkloadKey};
+use super::outcome::Next;
+use super::queue::Urgency;
+use std::time::Duration;
+
+pub(crate) use marks::clear as clear_mark;
+pub(crate) use policies::{remove as remove_policy, write as write_policy};
+
+/// How soon to look again while something that must come first is missing.
+const SOON: Duration = Duration::from_millis(200);
+/// How soon to look again while Pods of an unlabelled template still run, or the API server's address is unknown.
+const LATER: Duration = Duration::from_secs(10);
+
+/// Brings one workload in step.
+pub(crate) async fn reconcile(context: &Context, key: &WorkloadKey) -> Result<Next, kube::Error> {
+    let Some(workload) = context.world.workload(key).filter(|workload| workload.is_agent) else {
+        return leave(context, key);
+    };
+    if workload.is_leaving {
+        return Ok(Next::Never);
+    }
+    automatic::keep_card(context, key, &workload).await?;
+    let Some(cluster) = context.cluster() else { return Ok(Next::In(LATER)) };
+    let cluster = match cluster {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            tracing::error!(%error, "the cluster's facts cannot be planned with; no policy is changed");
+            return Ok(Next::In(LATER));
+        }
+    };
+    let (enrolled, settled) = match enrol::enrol(context, key, &workload).await? {
+        Ok(enrolled) => enrolled,
+        Err(error) => {
+            context.events.about_workload(key, &workload, "WorkloadError", &error.to_string());
+            return Ok(Next::In(LATER));
+        }
+    };
+    let cards = match policies::judged_cards(context, key) {
+        policies::Cards::Judged(cards) => cards,
+        // Nothing is known yet: what stands, stands, and new Pods have what their namespace gives them.
+        policies::Cards::NotYet => {
+            policies::isolate(context, &enrolled, &cluster).await?;
+            return Ok(Next::Never);
+        }
+    };
+    if !policies::apply(context, key, &cards, &enrolled, &cluster).await? {
+        context.world.ask(Key::Namespace(key.place.0.clone()), Urgency::Closing);
+        return Ok(Next::In(SOON));
+    }
+    marks::keep(context, key, &workload, &cards, &enrolled).await?;
+    Ok(if settled { Next::Never } else { Next::In(LATER) })
+}
+
+/// A workload that is gone, or no agent any more: its marks go now, its policies when no Pod is left.
+fn leave(context: &Context, key: &WorkloadKey) -> Result<Next, kube::Error> {
+    let namespace = &key.place.0;
+    for place in context.world.policies.pick(namespace, |place, policy| {
+        (policy.workload.as_deref() == Some(key.label().as_str())).then(|| place.clone())
+    }) {
+        context.world.ask(Key::Orphan(place), Urgency::Routine);
+    }
+    for place in context.world.pods.pick(namespace, |place, pod| {
+        (pod.mark().is_some() && context.world.workload_of(namespace, pod).is_none()).then(|| place.clone())
+    }) {
+        context.world.ask(Key::Pod(place), Urgency::Closing);
+    }
+    context.world.ask(Key::Namespace(namespace.clone()), Urgency::Routine);
+    Ok(Next::Never)
+}

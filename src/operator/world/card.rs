@@ -1,0 +1,67 @@
+//! AgentCards, without the content of the card: what was asked for, and what the status says.
+//! Our own status writes are put here as they are answered, so that their echo changes nothing.
+
+use crate::api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus, TargetRef};
+use crate::api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
+use crate::plan::CardRef;
+use std::sync::Arc;
+
+/// What is known of an AgentCard.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Card {
+    /// Its name and UID, for the planner.
+    pub(crate) reference: CardRef,
+    /// Its UID.
+    pub(crate) uid: String,
+    /// The version that a write builds on.
+    pub(crate) resource_version: String,
+    /// Changes with its spec.
+    pub(crate) generation: i64,
+    /// True if it is being deleted.
+    pub(crate) is_leaving: bool,
+    /// Its finalizers.
+    pub(crate) finalizers: Vec<String>,
+    /// True if it was made for a workload, not by somebody.
+    pub(crate) is_automatic: bool,
+    /// What was asked for.
+    pub(crate) spec: Arc<AgentCardSpec>,
+    /// What is written in status, without `card`.
+    pub(crate) status: Arc<AgentCardStatus>,
+    /// Whether status has a `card`.
+    pub(crate) has_content: bool,
+}
+
+impl Card {
+    /// Reads an AgentCard.
+    pub(crate) fn of(object: AgentCard) -> Option<Self> {
+        let metadata = object.metadata;
+        let mut status = object.status.unwrap_or_default();
+        let has_content = status.card.take().is_some();
+        let manager = metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY_APP_LABEL));
+        let uid = metadata.uid?;
+        Some(Self {
+            // The API server stores no other names and UIDs than those that this accepts.
+            reference: CardRef::new(&metadata.name?, Some(&uid)).ok()?,
+            uid,
+            resource_version: metadata.resource_version?,
+            generation: metadata.generation.unwrap_or_default(),
+            is_leaving: metadata.deletion_timestamp.is_some(),
+            finalizers: metadata.finalizers.unwrap_or_default(),
+            is_automatic: manager.is_some_and(|manager| manager == MANAGED_BY),
+            spec: Arc::new(object.spec),
+            status: Arc::new(status),
+            has_content,
+        })
+    }
+
+    /// The workload that it points at.
+    pub(crate) fn target(&self) -> Option<&TargetRef> {
+        self.spec.target_ref.as_ref()
+    }
+
+    /// True if the two differ in what somebody else decides: then the card has to be looked at again.
+    pub(crate) fn asks_otherwise_than(&self, other: &Self) -> bool {
+        let asked = |card: &Self| (card.uid.clone(), card.generation, card.is_leaving, card.spec.clone());
+        asked(self) != asked(other) || self.status != other.status || self.has_content != other.has_content
+    }
+}

@@ -1,0 +1,70 @@
+//! What is true for the whole cluster: where the API server answers, and which namespaces are only audited.
+//! Neither comes from a tenant: slices of `default/kubernetes`, and labels that administrators set.
+
+use super::store::Store;
+use crate::api::keys::{MODE_AUDIT, MODE_ENFORCE, MODE_LABEL};
+use crate::plan::{ApiServer, Mode};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use std::collections::BTreeMap;
+
+/// The mode that a namespace's labels ask for. A value that is not known asks for nothing.
+pub(crate) fn mode_of(labels: &BTreeMap<String, String>) -> Option<Mode> {
+    match labels.get(MODE_LABEL).map(String::as_str) {
+        Some(MODE_AUDIT) => Some(Mode::Audit),
+        Some(MODE_ENFORCE) => Some(Mode::Enforce),
+        _ => None,
+    }
+}
+
+/// Addresses and ports of one slice.
+pub(super) fn read_slice(slice: EndpointSlice) -> Vec<(String, Vec<u16>)> {
+    let ports: Vec<u16> = slice
+        .ports
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|port| port.port.and_then(|number| u16::try_from(number).ok()))
+        .collect();
+    slice
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| endpoint.addresses.iter().map(|address| (address.clone(), ports.clone())))
+        .collect()
+}
+
+/// The API server of all slices; `None` if there is none or one cannot be used.
+pub(crate) fn api_server(slices: &Store<Vec<(String, Vec<u16>)>>) -> Option<ApiServer> {
+    let all: Vec<(String, Vec<u16>)> = slices.pick("default", |_, slice| Some(slice.clone())).concat();
+    ApiServer::parse(all.iter().map(|(address, ports)| (address.as_str(), ports.as_slice()))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_two_words_are_modes() {
+        let of = |value: &str| mode_of(&BTreeMap::from([(MODE_LABEL.to_owned(), value.to_owned())]));
+        assert_eq!(of("audit"), Some(Mode::Audit));
+        assert_eq!(of("enforce"), Some(Mode::Enforce));
+        assert_eq!(of("Audit"), None);
+    }
+
+    #[test]
+    fn every_address_of_the_api_server_counts_and_a_bad_one_spoils_all() {
+        let slice = |address: &str| -> EndpointSlice {
+            serde_json::from_value(serde_json::json!({
+                "addressType": "IPv4", "endpoints": [{ "addresses": [address] }],
+                "ports": [{ "name": "https", "port": 6443, "protocol": "TCP" }],
+            }))
+            .unwrap()
+        };
+        let store = Store::default();
+        assert_eq!(api_server(&store), None);
+        store.insert(("default".to_owned(), "one".to_owned()), read_slice(slice("10.0.0.1")));
+        store.insert(("default".to_owned(), "two".to_owned()), read_slice(slice("10.0.0.2")));
+        let both = ApiServer::parse([("10.0.0.1", &[6443][..]), ("10.0.0.2", &[6443])]).unwrap();
+        assert_eq!(api_server(&store), Some(both));
+        store.insert(("default".to_owned(), "two".to_owned()), read_slice(slice("127.0.0.1")));
+        assert_eq!(api_server(&store), None);
+    }
+}

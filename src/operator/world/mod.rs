@@ -1,0 +1,151 @@
+//! What the operator observes of the cluster: one store per kind, cut down to what is needed, and the queue.
+//! Watches write here and ask for turns; reconciling reads here and never asks the API server for what is known.
+
+mod card;
+mod cluster;
+mod dispatch;
+mod pod;
+mod policy;
+mod store;
+mod watch;
+mod watches;
+mod workload;
+
+pub(crate) use card::Card;
+use cluster::api_server;
+pub(crate) use pod::{Pod, selector_text, selects};
+pub(crate) use policy::Policy;
+pub(crate) use store::{Place, Store};
+pub(crate) use watches::follow_everything;
+pub(crate) use workload::{Kind, Workload};
+
+use super::key::{Key, WorkloadKey};
+use super::queue::{Queue, Urgency};
+use crate::plan::{ApiServer, Mode};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Instant;
+use tokio::sync::Notify;
+
+/// Everything observed.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    /// AgentCards.
+    pub(crate) cards: Store<Card>,
+    /// Deployments that are labelled as agents.
+    pub(crate) deployments: Store<Workload>,
+    /// StatefulSets that are labelled as agents.
+    pub(crate) stateful_sets: Store<Workload>,
+    /// Pods that are labelled as agents.
+    pub(crate) pods: Store<Pod>,
+    /// `ReplicaSet`s of agents: UID of the `ReplicaSet`, and of the Deployment that controls it.
+    pub(crate) replica_sets: Store<(String, Option<String>)>,
+    /// Services of the whole cluster, by their resource version alone.
+    pub(crate) services: Store<String>,
+    /// NetworkPolicies that we manage.
+    pub(crate) policies: Store<Policy>,
+    /// Namespaces that have a mode of their own.
+    pub(crate) namespaces: Store<Mode>,
+    /// The slices that say where the API server answers: addresses and ports of each.
+    pub(crate) api_servers: Store<Vec<(String, Vec<u16>)>>,
+    last_api_server: RwLock<Option<ApiServer>>,
+    queue: Mutex<Queue<Key>>,
+    /// Told when a turn was asked for.
+    pub(crate) asked: Notify,
+}
+
+impl World {
+    /// The workloads of a kind.
+    pub(crate) fn workloads(&self, kind: Kind) -> &Store<Workload> {
+        match kind {
+            Kind::Deployment => &self.deployments,
+            Kind::StatefulSet => &self.stateful_sets,
+        }
+    }
+
+    /// What is known of a workload.
+    pub(crate) fn workload(&self, key: &WorkloadKey) -> Option<Workload> {
+        self.workloads(key.kind).get(&key.place)
+    }
+
+    /// The workloads of a namespace.
+    pub(crate) fn workloads_in(&self, namespace: &str) -> Vec<(WorkloadKey, Workload)> {
+        let of = |kind| {
+            self.workloads(kind).pick(namespace, |place, workload| {
+                Some((WorkloadKey { kind, place: place.clone() }, workload.clone()))
+            })
+        };
+        Kind::ALL.into_iter().flat_map(of).collect()
+    }
+
+    /// The AgentCards that point at a workload and are not being deleted.
+    pub(crate) fn cards_of(&self, key: &WorkloadKey) -> Vec<(Place, Card)> {
+        self.cards.pick(&key.place.0, |place, card| {
+            let points_here = !card.is_leaving && self.target_of(place, card).as_ref() == Some(key);
+            points_here.then(|| (place.clone(), card.clone()))
+        })
+    }
+
+    /// The workload that a card points at, if it is of a kind that is watched.
+    pub(crate) fn target_of(&self, place: &Place, card: &Card) -> Option<WorkloadKey> {
+        let target = card.target()?;
+        let kind = Kind::parse(&target.api_version, &target.kind)?;
+        Some(WorkloadKey { kind, place: (place.0.clone(), target.name.clone()) })
+    }
+
+    /// The workload that controls a Pod, by UID.
+    pub(crate) fn workload_of(&self, namespace: &str, pod: &Pod) -> Option<WorkloadKey> {
+        let controller = pod.controller.as_deref()?;
+        let owner =
+            self.replica_sets.pick(namespace, |_, (uid, owner)| (uid == controller).then(|| owner.clone()));
+        let owner = match owner.into_iter().next() {
+            Some(of_replica_set) => of_replica_set?,
+            None => controller.to_owned(),
+        };
+        self.workloads_in(namespace)
+            .into_iter()
+            .find(|(_, workload)| workload.uid == owner)
+            .map(|(key, _)| key)
+    }
+
+    /// Where the API server answers. While the slices cannot be used, the last usable ones count.
+    pub(crate) fn api_server(&self) -> Option<ApiServer> {
+        let mut last = self.last_api_server.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = api_server(&self.api_servers) {
+            *last = Some(found);
+        }
+        last.clone()
+    }
+
+    /// The mode of a namespace, if it has one of its own.
+    pub(crate) fn mode(&self, namespace: &str) -> Option<Mode> {
+        self.namespaces.get(&(String::new(), namespace.to_owned()))
+    }
+
+    /// True once every watch has read its first list. Services wait for nobody: without them nothing opens.
+    pub(crate) fn is_synced(&self) -> bool {
+        [
+            self.cards.is_synced(),
+            self.deployments.is_synced(),
+            self.stateful_sets.is_synced(),
+            self.pods.is_synced(),
+            self.replica_sets.is_synced(),
+            self.services.is_synced(),
+            self.policies.is_synced(),
+            self.namespaces.is_synced(),
+            self.api_servers.is_synced(),
+        ]
+        .iter()
+        .all(|synced| *synced)
+    }
+
+    /// Asks for a turn now.
+    pub(crate) fn ask(&self, key: Key, urgency: Urgency) {
+        self.with_queue(|queue| queue.add(key, Instant::now(), urgency));
+        self.asked.notify_one();
+    }
+
+    /// Does something with the queue.
+    pub(crate) fn with_queue<T>(&self, act: impl FnOnce(&mut Queue<Key>) -> T) -> T {
+        act(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,65 @@
+//! NetworkPolicies as a digest of what we write of them, so that drift is seen and equal writes are left out.
+//! Empty and absent lists are equal here, because the API server drops empty ones.
+
+use crate::api::keys::{
+    AGENT_CARD_LABEL, MANAGED_BY_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, REASON_ANNOTATION,
+    WORKLOAD_LABEL,
+};
+use crate::core::encoding::{Digest, sha256};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+
+const OUR_LABELS: [&str; 5] =
+    [MANAGED_BY_LABEL, POLICY_TYPE_LABEL, POLICY_ROLE_LABEL, WORKLOAD_LABEL, AGENT_CARD_LABEL];
+
+/// What is known of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// What we write of it.
+    pub(crate) digest: Digest,
+    /// The workload that it protects, as the label has it; none for those of a namespace.
+    pub(crate) workload: Option<String>,
+    /// The UID of the object, once it is stored.
+    pub(crate) uid: Option<String>,
+}
+
+impl Policy {
+    /// Reads a policy, planned or stored.
+    pub(crate) fn of(object: &NetworkPolicy) -> Self {
+        let metadata = &object.metadata;
+        let labels = metadata.labels.as_ref();
+        let label = |key: &str| labels.and_then(|labels| labels.get(key));
+        let ours: Vec<_> = OUR_LABELS.iter().map(|key| label(key)).collect();
+        let reason = metadata.annotations.as_ref().and_then(|all| all.get(REASON_ANNOTATION));
+        let owners: Vec<_> =
+            metadata.owner_references.iter().flatten().map(|owner| (&owner.kind, &owner.uid)).collect();
+        let spec = object.spec.clone().unwrap_or_default();
+        let (ingress, egress) = (spec.ingress.unwrap_or_default(), spec.egress.unwrap_or_default());
+        let parts = (ours, reason, owners, spec.pod_selector, spec.policy_types, ingress, egress);
+        Self {
+            // Serialising these types cannot fail; were it to, the digest would differ from every other one.
+            digest: sha256(&serde_json::to_vec(&parts).unwrap_or_default()),
+            workload: label(WORKLOAD_LABEL).cloned(),
+            uid: metadata.uid.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn digest(spec: serde_json::Value) -> Digest {
+        let object = json!({ "metadata": { "name": "x", "labels": { "team": "anything" } }, "spec": spec });
+        Policy::of(&serde_json::from_value(object).unwrap()).digest
+    }
+
+    #[test]
+    fn what_the_api_server_leaves_out_is_no_drift_and_what_it_opens_is() {
+        let types = json!(["Ingress", "Egress"]);
+        let planned = digest(json!({ "podSelector": {}, "policyTypes": types, "ingress": [], "egress": [] }));
+        assert_eq!(planned, digest(json!({ "podSelector": {}, "policyTypes": types })));
+        assert_ne!(planned, digest(json!({ "podSelector": {}, "policyTypes": types, "egress": [{}] })));
+        assert_ne!(planned, digest(json!({ "podSelector": {}, "policyTypes": ["Ingress"] })));
+    }
+}

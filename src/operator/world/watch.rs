@@ -1,0 +1,87 @@
+//! Keeps a store equal to what the API server has, and says what changed.
+//! Objects are cut down as they arrive, so that memory does not grow with what nobody asked for.
+
+use super::store::{Place, Store};
+use futures::{Stream, StreamExt};
+use kube::Resource;
+use kube::runtime::watcher::{Error, Event};
+use std::collections::BTreeSet;
+use std::pin::pin;
+
+/// What a watch found about an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<'a, V> {
+    /// Where it is.
+    pub(crate) place: &'a Place,
+    /// What was known, if it was.
+    pub(crate) before: Option<&'a V>,
+    /// What is known now, if it is still there.
+    pub(crate) after: Option<&'a V>,
+}
+
+/// Follows `events` until the stream ends.
+///
+/// `read` cuts an object down, or says that it is none of ours. `changed` is called for everything that differs
+/// from what was known, also after a list that had to be read again: nothing is reported twice, and nothing that
+/// went away while the watch was down is missed.
+pub(crate) async fn follow<K, V>(
+    events: impl Stream<Item = Result<Event<K>, Error>>,
+    store: &Store<V>,
+    read: impl Fn(K) -> Option<V>,
+    changed: impl Fn(Change<'_, V>),
+    broken: impl Fn(&Error),
+) where
+    K: Resource,
+    V: Clone + PartialEq,
+{
+    let mut events = pin!(events);
+    let mut listed: Option<BTreeSet<Place>> = None;
+    let put = |object: K| {
+        let place = place_of(&object);
+        match read(object) {
+            Some(value) => {
+                let before = store.insert(place.clone(), value.clone());
+                if before.as_ref() != Some(&value) {
+                    changed(Change { place: &place, before: before.as_ref(), after: Some(&value) });
+                }
+                Some(place)
+            }
+            None => {
+                drop_object(store, &place, &changed);
+                None
+            }
+        }
+    };
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => listed = Some(BTreeSet::new()),
+            Ok(Event::InitApply(object)) => {
+                if let (Some(place), Some(listed)) = (put(object), listed.as_mut()) {
+                    listed.insert(place);
+                }
+            }
+            Ok(Event::InitDone) => {
+                let listed = listed.take().unwrap_or_default();
+                for place in store.places().into_iter().filter(|place| !listed.contains(place)) {
+                    drop_object(store, &place, &changed);
+                }
+                store.set_synced();
+            }
+            Ok(Event::Apply(object)) => {
+                put(object);
+            }
+            Ok(Event::Delete(object)) => drop_object(store, &place_of(&object), &changed),
+            Err(error) => broken(&error),
+        }
+    }
+}
+
+fn drop_object<V: Clone>(store: &Store<V>, place: &Place, changed: &impl Fn(Change<'_, V>)) {
+    if let Some(before) = store.remove(place) {
+        changed(Change { place, before: Some(&before), after: None });
+    }
+}
+
+fn place_of(object: &impl Resource) -> Place {
+    (object.meta().namespace.clone().unwrap_or_default(), object.meta().name.clone().unwrap_or_default())
+}

@@ -1,0 +1,19 @@
+//! The isolation that all agents of a namespace share: two objects that select by the label that enrols a Pod.
+//! They stand before the next agent comes, so that its Pods are closed from their first packet.
+
+use super::minimum::minimum_rules;
+use super::{Rules, isolate};
+use crate::api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
+use crate::plan::cluster::ClusterFacts;
+use crate::plan::facts::{Namespace, selector_of};
+use crate::plan::names::Role;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+
+/// The baseline and the minimum of a namespace.
+pub(in crate::plan) fn plan_namespace(namespace: &Namespace, cluster: &ClusterFacts) -> [NetworkPolicy; 2] {
+    let agents = || selector_of([(TYPE_LABEL.to_owned(), AGENT_TYPE.to_owned())]);
+    [
+        isolate(NAMESPACE_BASELINE.to_owned(), namespace, Role::Baseline, agents(), Rules::default()),
+        isolate(NAMESPACE_MINIMUM.to_owned(), namespace, Role::Minimum, agents(), minimum_rules(cluster)),
+    ]
+}
