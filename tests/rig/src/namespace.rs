@@ -49,11 +49,11 @@ impl Namespaces {
             .spawn()
             .context("unshare (package util-linux) could not be started")?;
         let life = init.stdin.take();
-        let mut line = String::new();
+        let mut answer = String::new();
         if let Some(output) = init.stdout.take() {
-            BufReader::new(output).read_line(&mut line)?;
+            BufReader::new(output).read_line(&mut answer)?;
         }
-        let Some(pid) = line.trim().strip_prefix("ready ").and_then(|pid| pid.parse().ok()) else {
+        let Some(pid) = answer.trim().strip_prefix("ready ").and_then(|pid| pid.parse().ok()) else {
             let mut said = String::new();
             if let Some(mut errors) = init.stderr.take() {
                 errors.read_to_string(&mut said)?;

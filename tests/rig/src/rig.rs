@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a rig may take to come up, on a machine that is busy with other work.
-const UP: Duration = Duration::from_secs(120);
+const UP: Duration = Duration::from_mins(2);
 
 /// How a rig is made.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,8 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// Run a node without any NetworkPolicy enforcement.
     pub without_policy: bool,
+    /// Run a node without SPIRE.
+    pub without_spire: bool,
 }
 
 /// A running rig. Dropping it ends everything in it and removes its folder; if that happens in a panic, the
@@ -37,6 +39,7 @@ pub struct Options {
 pub struct Rig {
     folder: PathBuf,
     pki: Pki,
+    cgroup: Option<String>,
     namespaces: Namespaces,
     components: Mutex<BTreeMap<&'static str, Component>>,
     relay: Option<Relay>,
@@ -72,10 +75,10 @@ impl Rig {
         std::fs::create_dir(folder.join("logs"))?;
         let namespaces = Namespaces::create(&folder, cgroup.as_deref())?;
         let components = Mutex::new(BTreeMap::new());
-        Ok(Self { folder, pki, namespaces, components, relay: None, kubectl, ended: false })
+        Ok(Self { folder, pki, cgroup, namespaces, components, relay: None, kubectl, ended: false })
     }
 
-    fn start_control_plane(&mut self) -> Result<()> {
+    pub(crate) fn start_control_plane(&mut self) -> Result<()> {
         control_plane::issue(&self.pki, &self.folder)?;
         self.run(control_plane::etcd(&self.folder)?)?;
         self.run(control_plane::apiserver(&self.folder, &self.pki)?)?;
@@ -104,6 +107,15 @@ impl Rig {
     /// The work folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    pub(crate) fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
+    /// The name of the group of processes of pods; empty for a rig without containers.
+    pub(crate) fn cgroup(&self) -> &str {
+        self.cgroup.as_deref().unwrap_or_default()
     }
 
     /// The folder of the logs, one file for each part.
@@ -138,21 +150,21 @@ impl Rig {
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let mut command = self.client(&self.kubectl);
         command.args(arguments);
-        output(command, "")
+        output(command, b"")
     }
 
     /// Runs helm as the administrator; its output, or an error with what it said.
     pub fn helm(&self, arguments: &[&str]) -> Result<String> {
         let mut command = self.client(&parts::program("client-tools", "helm")?);
         command.args(arguments);
-        output(command, "")
+        output(command, b"")
     }
 
     /// Applies a manifest (YAML or JSON, one or many documents).
     pub fn apply(&self, manifest: &str) -> Result<String> {
         let mut command = self.client(&self.kubectl);
         command.args(["apply", "-f", "-"]);
-        output(command, manifest)
+        output(command, manifest.as_bytes())
     }
 
     fn client(&self, program: &Path) -> Command {
@@ -321,20 +333,21 @@ fn make_folder(wanted: Option<&Path>) -> Result<(PathBuf, String)> {
 }
 
 /// Runs a command with `input`; what it printed, or an error with what it complained about.
-pub(crate) fn output(mut command: Command, input: &str) -> Result<String> {
+pub(crate) fn output(mut command: Command, input: &[u8]) -> Result<String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child =
-        command.spawn().with_context(|| format!("{:?} could not be started", command.get_program()))?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("{} could not be started", command.get_program().display()))?;
     let stdin = child.stdin.take();
     let result = std::thread::scope(|scope| {
         // Writing beside reading: a program may answer before it has read everything.
-        scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
+        scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input)));
         child.wait_with_output()
     })?;
     if !result.status.success() {
         let said = String::from_utf8_lossy(&result.stderr);
         let called: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
-        bail!("{:?} {} failed: {}", command.get_program(), called.join(" "), said.trim());
+        bail!("{} {} failed: {}", command.get_program().display(), called.join(" "), said.trim());
     }
     Ok(String::from_utf8(result.stdout)?)
 }
