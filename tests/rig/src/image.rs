@@ -6,7 +6,8 @@ use ring::digest::{SHA256, digest};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use tar::{Builder, EntryType, Header};
 
 /// One file of an image.
@@ -81,6 +82,20 @@ impl Image<'_> {
         }
         Ok(layer.into_inner()?)
     }
+}
+
+/// The shared libraries and the loader that `program` needs, each by the path at which it looks for them;
+/// none for a static program.
+pub fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let output =
+        Command::new("ldd").arg(program).output().context("ldd (package libc-bin) could not be run")?;
+    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, and for the loader its path alone.
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
+        .map(PathBuf::from)
+        .collect())
 }
 
 fn add_folder(

@@ -14,7 +14,7 @@ mod rig;
 mod spire;
 mod support;
 
-pub use image::{Entry, Image};
+pub use image::{Entry, Image, libraries};
 pub use node::AGNHOST;
 pub use relay::Relay;
 pub use rig::{Options, Rig};

@@ -209,6 +209,11 @@ impl Spire<'_> {
         self.json(&["localauthority", "x509", "revoke", "-authorityID", id]).map(drop)
     }
 
+    /// The agent's program, which also fetches SVIDs (`spire-agent api fetch`, `api watch`).
+    pub fn agent_program(&self) -> Result<PathBuf> {
+        parts::program("spire", "spire-agent")
+    }
+
     /// The agent's socket as programs inside the rig see it.
     pub fn socket(&self) -> PathBuf {
         Path::new(SOCKET_FOLDER).join(SOCKET)
