@@ -4,16 +4,19 @@
 mod component;
 mod containers;
 mod control_plane;
+pub mod fault;
 mod image;
 mod namespace;
 mod node;
 mod parts;
 mod pki;
+mod policy;
 mod relay;
 mod rig;
 mod spire;
 mod support;
 
+pub use fault::{Fault, FaultProxy, Rule};
 pub use image::{Entry, Image, libraries};
 pub use node::AGNHOST;
 pub use relay::Relay;

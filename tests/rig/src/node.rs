@@ -6,6 +6,7 @@ use crate::control_plane::NODE;
 use crate::image::{Entry, Image};
 use crate::parts;
 use crate::pki::Pki;
+use crate::policy;
 use crate::rig::{Options, Rig, output};
 use crate::spire::{self, Spire};
 use anyhow::{Result, anyhow};
@@ -86,18 +87,6 @@ pub(crate) fn proxy(folder: &Path) -> Result<Launch> {
     Ok(Launch::new("kube-proxy", parts::program("kubernetes", "kube-proxy")?, arguments))
 }
 
-/// The stand-in that enforces `NetworkPolicies` on the node.
-pub(crate) fn policy(folder: &Path) -> Result<Launch> {
-    let program = parts::program("netpol", "netpol")?;
-    let arguments = vec![
-        "--kubeconfig".into(),
-        folder.join("inside.kubeconfig").display().to_string(),
-        "--node".into(),
-        NAME.into(),
-    ];
-    Ok(Launch::new("netpol", program, arguments))
-}
-
 impl Rig {
     /// The control plane, scheduler, containerd, kubelet, kube-proxy, policy enforcement and SPIRE: for tests
     /// with real pods and packets. The images [`AGNHOST`] and those given later run with
@@ -110,7 +99,7 @@ impl Rig {
     }
 
     fn start_node(&self, options: &Options) -> Result<()> {
-        let policy = if options.without_policy { None } else { Some(policy(self.folder())?) };
+        let policy = if options.without_policy { None } else { Some(policy::launch(self.folder())?) };
         self.run(scheduler(self.folder())?)?;
         self.run(containers::containerd(self.folder())?)?;
         let socket = containers::socket(self.folder()).display().to_string();
@@ -137,6 +126,7 @@ impl Rig {
         self.run(proxy(self.folder())?)?;
         if let Some(policy) = policy {
             self.run(policy)?;
+            self.wait("the policy engine", || Ok(self.policies_in_force().is_ok()))?;
         }
         self.wait("the node", || {
             let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;

@@ -182,9 +182,13 @@ impl Rig {
         self.namespaces.command(program)
     }
 
+    pub(crate) fn network(&self) -> Result<std::fs::File> {
+        Ok(self.namespaces.network()?)
+    }
+
     /// Opens a loopback port of the machine that leads to `target` inside the rig.
     pub fn relay(&self, target: SocketAddr) -> Result<Relay> {
-        Relay::open(self.namespaces.network()?, target)
+        Relay::open(self.network()?, target)
     }
 
     /// Starts a part and keeps it until the rig ends.
