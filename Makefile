@@ -23,6 +23,10 @@ FUZZ_SMOKE_SECONDS ?= 5
 INTEROP ?=
 export INTEROP
 
+# `none` leaves out what needs the rig of real parts, for machines where nobody is root or that are not Linux.
+RIG ?=
+export RIG
+
 CARGO_DENY = "$$(scripts/cargo-tool cargo-deny $(CARGO_DENY_VERSION))/cargo-deny"
 
 .PHONY: help
@@ -38,15 +42,16 @@ demo: ## Shows a card being signed, verified, attacked and turned into a Network
 	cargo run --release --locked -- demo
 
 .PHONY: test
-test: lint unit vectors deny interop fuzz-smoke ## Everything that continuous integration checks
+test: lint unit vectors deny interop fuzz-smoke rig ## Everything that continuous integration checks
 
 .PHONY: lint
 lint: ## Formatting, and clippy for each set of features
-	@scripts/step 'formatting' cargo fmt --check
+	@scripts/step 'formatting' cargo fmt --all --check
 	@scripts/step 'clippy, core alone' cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	@scripts/step 'clippy, planner' cargo clippy --locked --all-targets --no-default-features --features plan -- -D warnings
 	@scripts/step 'clippy, command line' cargo clippy --locked --all-targets -- -D warnings
 	@scripts/step 'clippy, everything' cargo clippy --locked --all-targets --features operator -- -D warnings
+	@scripts/step 'clippy, rig' cargo clippy --locked --package countersign-rig --all-targets -- -D warnings
 
 .PHONY: unit
 unit: ## Tests of the source, documentation and generated files; needs no network once built
@@ -81,6 +86,24 @@ fuzz-smoke: ## Each fuzz target on its corpus for FUZZ_SMOKE_SECONDS (5)
 .PHONY: fuzz
 fuzz: ## Each fuzz target for FUZZ_SECONDS (60), keeping what it finds for the next run
 	@scripts/step 'fuzz targets' scripts/fuzz $(FUZZ_SECONDS) keep
+
+.PHONY: rig
+rig: ## Tests of the rig of real parts, with real Kubernetes and SPIRE (RIG=none leaves it out)
+	@scripts/step 'rig of real parts' scripts/rig-test --package countersign-rig
+
+.PHONY: rig-parts
+rig-parts: ## Builds and fetches what the rig runs, once; about 20 minutes on two cores
+	@scripts/step 'parts of the rig' scripts/rig-parts
+
+.PHONY: cluster
+cluster: rig-parts ## A real Kubernetes node with SPIRE on this machine, until `make cluster-down`
+	@cargo build --quiet --locked --package countersign-rig
+	@target/debug/rig up node
+
+.PHONY: cluster-down
+cluster-down: ## Ends that node and leaves nothing of it
+	@cargo build --quiet --locked --package countersign-rig
+	@target/debug/rig down
 
 .PHONY: bench
 bench: ## Verification against the signature checks it contains, and the targets
