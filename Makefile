@@ -105,6 +105,19 @@ cluster-down: ## Ends that node and leaves nothing of it
 	@cargo build --quiet --locked --package countersign-rig
 	@target/debug/rig down
 
+.PHONY: rig-netpol
+rig-netpol: ## Tests of the stand-in that enforces NetworkPolicies; needs root, nft and ip
+	@scripts/step 'stand-in for a policy engine' go -C tests/rig/netpol test ./...
+	@scripts/step 'its rules against another evaluator' go -C tests/rig/netpol/judge test ./...
+
+.PHONY: rig-conformance-few
+rig-conformance-few: ## Five of Kubernetes' own NetworkPolicy specs on a node rig, or on KUBECONFIG
+	@scripts/step "Kubernetes' NetworkPolicy specs, five" scripts/rig-conformance few
+
+.PHONY: rig-conformance
+rig-conformance: ## All of Kubernetes' own NetworkPolicy specs; about half an hour
+	@scripts/step "Kubernetes' NetworkPolicy specs" scripts/rig-conformance all
+
 .PHONY: bench
 bench: ## Verification against the signature checks it contains, and the targets
 	cargo bench --locked --no-default-features --bench verify
