@@ -1,0 +1,130 @@
+//! Agents of a scenario: their manifests, the cards that they serve, and the one server that serves them all.
+
+use crate::authority::{Authority, Svid, bundle_json};
+use anyhow::Result;
+use countersign::core::sign::{SignOptions, SigningKey, sign_card};
+use countersign::io::clock::now;
+use countersign_rig::Rig;
+use ring::rand::SystemRandom;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+/// Agents on a control plane without nodes: every Service address leads to one server of cards.
+pub struct Agents<'r> {
+    rig: &'r Rig,
+    folder: PathBuf,
+    server: Child,
+}
+
+/// A card as JSON.
+pub type Card = Value;
+
+/// The card that an agent of this name would write.
+pub fn card_of(name: &str, namespace: &str) -> Card {
+    let url = format!("http://{name}.{namespace}.svc.cluster.local:8000/");
+    json!({
+        "name": name, "description": "An agent of the tests", "version": "1.0.0",
+        "supportedInterfaces": [{ "url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0" }],
+        "capabilities": { "streaming": true },
+        "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"],
+        "skills": [{ "id": "one", "name": "One", "description": "Does one thing", "tags": ["one"] }],
+    })
+}
+
+impl<'r> Agents<'r> {
+    /// Prepares a control plane: CRDs, namespaces, the trust bundle, and the server of cards.
+    pub fn new(rig: &'r Rig, namespaces: &[&str], authority: &Authority) -> Result<Self> {
+        rig.apply(include_str!("../../../crds/agentcards.agent.kagenti.dev.yaml"))?;
+        for namespace in ["countersign-system", "spire"].iter().chain(namespaces) {
+            let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+            rig.apply(&object.to_string())?;
+        }
+        let folder = rig.folder().join("cards");
+        std::fs::create_dir_all(&folder)?;
+        // There is no kube-proxy: every address of a Service is this machine.
+        rig.command("ip").args(["route", "add", "local", "10.96.0.0/16", "dev", "lo"]).status()?;
+        let program = std::env::current_exe()?;
+        let program = program.parent().and_then(std::path::Path::parent).map(|folder| folder.join("agent"));
+        let server = rig
+            .command(program.unwrap_or_default())
+            .arg("0.0.0.0:8000")
+            .arg(&folder)
+            .stdin(Stdio::null())
+            .spawn()?;
+        let agents = Self { rig, folder, server };
+        agents.publish(&bundle_json(&[authority], 1))?;
+        Ok(agents)
+    }
+
+    /// Publishes a trust bundle as SPIRE does.
+    pub fn publish(&self, bundle: &Value) -> Result<()> {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "spire-bundle", "namespace": "spire" },
+            "data": { "bundle.spiffe": bundle.to_string() },
+        });
+        self.rig.apply(&object.to_string()).map(drop)
+    }
+
+    /// Lets an agent serve these bytes from now on.
+    pub fn serve(&self, namespace: &str, name: &str, card: &[u8]) -> Result<()> {
+        let (next, file) = (self.folder.join("next"), self.folder.join(format!("{name}.{namespace}.json")));
+        std::fs::write(&next, card)?;
+        Ok(std::fs::rename(next, file)?)
+    }
+
+    /// Lets an agent accept connections and never answer.
+    pub fn hang(&self, namespace: &str, name: &str) -> Result<()> {
+        Ok(std::fs::create_dir(self.folder.join(format!("{name}.{namespace}.json")))?)
+    }
+
+    /// Signs a card as the SVID says.
+    pub fn sign(card: &Card, svid: &Svid) -> Vec<u8> {
+        let random = SystemRandom::new();
+        let key = SigningKey::from_pkcs8(&svid.key, &random).unwrap();
+        let options = SignOptions { chain: &svid.chain, lifetime: None, also_kagenti: false, now: now() };
+        sign_card(card.to_string().into_bytes(), &key, options, &random).unwrap()
+    }
+
+    /// A labelled Deployment without Pods, and its Service. Without Pods it is available at once.
+    pub fn manifests(namespace: &str, name: &str) -> Vec<Value> {
+        let labels = json!({
+            "app": name, "kagenti.io/type": "agent", "protocol.kagenti.io/a2a": "",
+        });
+        let template = json!({ "app": name, "kagenti.io/type": "agent" });
+        vec![
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": { "name": name, "namespace": namespace, "labels": labels },
+                "spec": {
+                    "replicas": 0, "selector": { "matchLabels": { "app": name } },
+                    "template": {
+                        "metadata": { "labels": template },
+                        "spec": {
+                            "serviceAccountName": name,
+                            "containers": [{ "name": "agent", "image": "none" }],
+                        },
+                    },
+                },
+            }),
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": namespace },
+                "spec": { "selector": { "app": name }, "ports": [{ "port": 8000 }] },
+            }),
+        ]
+    }
+
+    /// Creates agents, all in one request to kubectl.
+    pub fn create(&self, namespace: &str, names: &[&str]) -> Result<()> {
+        let items: Vec<Value> = names.iter().flat_map(|name| Self::manifests(namespace, name)).collect();
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+        self.rig.apply(&list.to_string()).map(drop)
+    }
+}
+
+impl Drop for Agents<'_> {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}

@@ -1,0 +1,125 @@
+//! The operator as a process inside the rig, with its log, and the waits that scenarios need.
+
+use anyhow::{Context, Result, bail};
+use countersign_rig::Rig;
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The trust domain of the scenarios.
+pub const TRUST_DOMAIN: &str = "rig.example";
+
+/// A running operator.
+pub struct Operator<'r> {
+    rig: &'r Rig,
+    child: Child,
+    log: PathBuf,
+    health: String,
+}
+
+impl<'r> Operator<'r> {
+    /// Starts the operator with the flags that every scenario needs, and these.
+    pub fn start(rig: &'r Rig, flags: &[&str]) -> Result<Self> {
+        Self::start_with(rig, &rig.kubeconfig_inside(), "127.0.0.1:18081", flags)
+    }
+
+    /// Starts it with another way to the API server, and another address for probes.
+    pub fn start_with(rig: &'r Rig, kubeconfig: &Path, health: &str, flags: &[&str]) -> Result<Self> {
+        let log = rig.logs().join(format!("operator-{}.log", health.replace(':', "-")));
+        let file = File::options().create(true).append(true).open(&log)?;
+        let mut command: Command = rig.command(program()?);
+        command
+            .args(["operator", "--kubeconfig"])
+            .arg(kubeconfig)
+            .args(["--spire-trust-domain", TRUST_DOMAIN])
+            .args(["--spire-trust-bundle-configmap", "spire-bundle"])
+            .args(["--spire-trust-bundle-configmap-namespace", "spire"])
+            .args(["--health-probe-bind-address", health, "--metrics-bind-address", "0"])
+            .args(flags)
+            .env("POD_NAMESPACE", "countersign-system")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file);
+        let child = command.spawn().context("starting the operator")?;
+        Ok(Self { rig, child, log, health: health.to_owned() })
+    }
+
+    /// Waits until it says that it is ready.
+    pub fn wait_ready(&self) -> Result<()> {
+        let url = format!("http://{}/readyz", self.health);
+        self.rig.wait("the operator to be ready", || {
+            Ok(self.rig.command(program()?).args(["probe", &url]).stdin(Stdio::null()).output()?.status.success())
+        })
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The operator itself: what was started is the program that enters the rig and waits for it.
+    pub fn pid(&self) -> Result<u32> {
+        let entered = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{entered}/task/{entered}/children"))?;
+        Ok(children.split_whitespace().next().map_or(Ok(entered), str::parse)?)
+    }
+
+    /// Kills it without warning.
+    pub fn kill(mut self) -> Result<()> {
+        Command::new("kill").args(["-9", &self.pid()?.to_string()]).status()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end, and waits.
+    pub fn stop(mut self) -> Result<Duration> {
+        let started = Instant::now();
+        Command::new("kill").arg(self.pid()?.to_string()).status()?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("the operator ended with {status}: {}", self.log());
+        }
+        Ok(started.elapsed())
+    }
+
+    /// Waits until `done` says so about the AgentCard, and returns it.
+    pub fn wait_card(
+        &self,
+        namespace: &str,
+        name: &str,
+        what: &str,
+        done: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let mut last = Value::Null;
+        let waited = self.rig.wait(what, || {
+            let Ok(text) = self.rig.kubectl(&["get", "agentcard", "-n", namespace, name, "-o", "json"]) else {
+                return Ok(false);
+            };
+            last = serde_json::from_str(&text)?;
+            Ok(done(&last))
+        });
+        waited.with_context(|| format!("{last:#}\n{}", self.log()))?;
+        Ok(last)
+    }
+}
+
+impl Drop for Operator<'_> {
+    fn drop(&mut self) {
+        if let (Ok(None), Ok(pid)) = (self.child.try_wait(), self.pid()) {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The binary under test, beside the one of this test.
+fn program() -> Result<PathBuf> {
+    let folder = std::env::current_exe()?.parent().and_then(Path::parent).context("a folder")?.to_owned();
+    let program = folder.join("countersign");
+    if !program.exists() {
+        bail!("{} is missing; build it with `cargo build --features operator`", program.display());
+    }
+    Ok(program)
+}
