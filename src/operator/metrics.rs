@@ -185,7 +185,7 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
-    /// All metrics in the OpenMetrics text format.
+    /// All metrics in the `OpenMetrics` text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.

@@ -26,7 +26,7 @@ struct Served {
 }
 
 /// Serves `metrics` until `shutdown`. The caller's token is shown to the API server behind `client`.
-pub async fn serve(
+pub(super) async fn serve(
     listener: TcpListener,
     certificate: Option<ServingCertificate>,
     metrics: Metrics,
