@@ -1,12 +1,12 @@
-//! `countersign crd`: the CustomResourceDefinitions of the operator, for `kubectl apply -f -`.
+//! `countersign crd`: the custom resource definitions of the operator, for `kubectl apply -f -`.
 
 use super::exit::{Done, Unusable};
 use crate::api::agent_card;
 
-/// Print the CustomResourceDefinitions that the operator works with
+/// Print the custom resource definitions that the operator works with
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Prints the CustomResourceDefinitions that the operator works with, as YAML for `kubectl apply \
+    long_about = "Prints the custom resource definitions that the operator works with, as YAML for `kubectl apply \
                   --server-side -f -`. The files in crds/ are this output."
 )]
 pub(super) struct Args {}

@@ -11,7 +11,7 @@ use std::time::Duration;
                   of the answer is shown but its status."
 )]
 pub(super) struct Args {
-    /// The address, for example http://localhost:8081/readyz.
+    /// The address, for example `http://localhost:8081/readyz`.
     url: String,
     /// How long the answer may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]

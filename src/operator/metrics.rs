@@ -209,7 +209,7 @@ impl Metrics {
         self.failed_watches.get_or_create(&[("resource", resource)]).inc();
     }
 
-    /// All metrics in the OpenMetrics text format.
+    /// All metrics in the `OpenMetrics` text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.

@@ -1,7 +1,6 @@
 //! The way to a graceful end: one token that everything long-running listens to.
 //! Controllers stop first, then the lease is released, then the servers stop.
 
-use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -34,8 +33,8 @@ impl Shutdown {
     }
 
     /// The same as a future without a borrow, for servers that ask for one.
-    pub fn into_requested(self) -> impl Future<Output = ()> + Send + 'static {
-        async move { self.requested().await }
+    pub async fn into_requested(self) {
+        self.requested().await;
     }
 
     /// True once the end was asked for.

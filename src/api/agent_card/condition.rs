@@ -83,19 +83,19 @@ reasons! {
     ServiceNotFound;
     /// Synced, Verified: the card could not be fetched.
     FetchFailed;
-    /// SignatureVerified: the signature verifies.
+    /// `SignatureVerified`: the signature verifies.
     SignatureValid;
-    /// Synced, SignatureVerified, Verified: the signature does not verify.
+    /// Synced, `SignatureVerified`, Verified: the signature does not verify.
     SignatureInvalid;
-    /// SignatureVerified: it does not verify, but audit mode lets it pass.
+    /// `SignatureVerified`: it does not verify, but audit mode lets it pass.
     SignatureInvalidAudit;
-    /// SigstoreVerified: the bundle verifies. Verified uses `SignatureVerified`.
+    /// `SigstoreVerified`: the bundle verifies. Verified uses `SignatureVerified`.
     SigstoreVerified;
-    /// Synced, SigstoreVerified: the bundle does not verify.
+    /// Synced, `SigstoreVerified`: the bundle does not verify.
     SigstoreVerificationFailed;
-    /// SigstoreVerified: it does not verify, but audit mode lets it pass.
+    /// `SigstoreVerified`: it does not verify, but audit mode lets it pass.
     SigstoreVerificationFailedAudit;
-    /// SigstoreVerified: the card has no bundle.
+    /// `SigstoreVerified`: the card has no bundle.
     SigstoreBundleNotFound;
     /// Verified: the server of the card proved its identity.
     MtlsVerified = "mTLSVerified";

@@ -264,7 +264,7 @@ mod tests {
             let stored = serde_json::to_string(&found).unwrap();
             // Go's writer escapes three characters more than this one; the members of the card itself are free.
             let longest = stored.len() + 5 * stored.matches(['<', '>', '&']).count();
-            assert!(longest <= STATUS_CARD_BYTES + 512, "{longest} bytes from {}", &hostile[..80]);
+            assert!(longest <= STATUS_CARD_BYTES + 512, "{longest} bytes from {hostile:.80}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinition of AgentCard: the generated schema, made equal to the existing one where
+//! The `CustomResourceDefinition` of AgentCard: the generated schema, made equal to the existing one where
 //! generators differ, and what CEL can say about a manifest, with a message for its author.
 
 use super::spec::AgentCard;

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// How often a card is fetched unless its `syncPeriod` says otherwise.
 pub const SYNC_PERIOD_DEFAULT: Duration = Duration::from_secs(30);
 
-/// AgentCardSpec defines the desired state of AgentCard.
+/// What is asked for about an AgentCard.
+#[expect(clippy::duplicated_attributes, reason = "each column has a type and a path of its own")]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "agent.kagenti.dev",

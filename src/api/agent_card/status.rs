@@ -11,7 +11,7 @@ use k8s_openapi::jiff;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// AgentCardStatus defines the observed state of AgentCard.
+/// What was found about an AgentCard.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentCardStatus {

@@ -73,7 +73,6 @@ pub enum LogFormat {
 
 /// The operator's configuration. Made from flags and environment only, so every value was checked.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Config {
     /// The trust domain of the agents, if configured.
     pub trust_domain: Option<TrustDomain>,
@@ -161,9 +160,12 @@ impl Config {
             mode: if audit { Mode::Audit } else { Mode::Enforce },
             egress_anywhere: flags.word("egress", &[("anywhere", true), ("agents", false)])?,
             callers: flags.each("caller", pod_group)?,
-            dns: flags.read("dns-selector", |text| match text.contains(':') {
-                true => pod_group(text),
-                false => Err("names a whole namespace; give NAMESPACE:key=value,…".to_owned()),
+            dns: flags.read("dns-selector", |text| {
+                if text.contains(':') {
+                    pod_group(text)
+                } else {
+                    Err("names a whole namespace; give NAMESPACE:key=value,…".to_owned())
+                }
             })?,
             dns_ports: flags.each("dns-port", |text| text.parse().map_err(|_| "is not a port".to_owned()))?,
             agent_namespaces: flags

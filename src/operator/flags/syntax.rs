@@ -140,8 +140,8 @@ mod tests {
         parse(arguments.iter().map(|&argument| argument.to_owned()))
     }
 
-    fn last(arguments: &[&str], name: &str) -> Option<String> {
-        given(arguments).unwrap().unwrap().last(name).map(str::to_owned)
+    fn last(arguments: &[&str], name: &str) -> String {
+        given(arguments).unwrap().unwrap().last(name).unwrap().to_owned()
     }
 
     #[test]
@@ -153,16 +153,16 @@ mod tests {
             &["-fetch-timeout", "7s"],
             &["--fetch-timeout=1s", "--fetch-timeout=7s"],
         ] {
-            assert_eq!(last(arguments, "fetch-timeout").as_deref(), Some("7s"), "{arguments:?}");
+            assert_eq!(last(arguments, "fetch-timeout"), "7s", "{arguments:?}");
         }
         for arguments in
             [&["--leader-elect"][..], &["-leader-elect=true", "-h=x"][..1], &["--leader-elect=t"]]
         {
-            let value = last(arguments, "leader-elect").unwrap();
+            let value = last(arguments, "leader-elect");
             assert_eq!(boolean(&value), Ok(true), "{arguments:?}");
         }
-        assert_eq!(last(&["--mode="], "mode").as_deref(), Some(""));
-        assert_eq!(last(&["--kubeconfig", "-x"], "kubeconfig").as_deref(), Some("-x"), "as Go reads it");
+        assert_eq!(last(&["--mode="], "mode"), "");
+        assert_eq!(last(&["--kubeconfig", "-x"], "kubeconfig"), "-x", "as Go reads it");
     }
 
     #[test]

@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_free_lease_is_taken_and_our_own_renewed() {
-        let long = Duration::from_secs(3600);
+        let long = Duration::from_hours(1);
         for unchanged in [Duration::ZERO, long] {
             assert_eq!(decide(None, "a", unchanged), Step::Take);
             assert_eq!(decide(Some(&lease("")), "a", unchanged), Step::Take);

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 #[derive(Debug, Error)]
 pub enum LeaseError {
     /// Another replica may be working already.
-    #[error("the lease {LEASE_NAME} could not be renewed for {seconds} s: {0}; the work stopped", seconds = RENEW_DEADLINE.as_secs())]
+    #[error("the lease {LEASE_NAME} could not be renewed in time: {0}; the work stopped")]
     Lost(String),
 }
 

@@ -25,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 /// Largest certificate or key file, in bytes.
 const PEM_BYTES: usize = 64 * 1024;
 /// How often files are looked at again.
-const RELOAD: Duration = Duration::from_secs(60);
+const RELOAD: Duration = Duration::from_mins(1);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Most connections between handshake and answer.
