@@ -1,0 +1,3 @@
+module countersign.test/rig/pause
+
+go 1.26
