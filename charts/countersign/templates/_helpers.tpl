@@ -85,8 +85,7 @@ user's others.
 {{- $args = append $args "--metrics-bind-address=0" -}}
 {{- end -}}
 {{- with include "countersign.trustDomain" . -}}{{- $args = append $args (printf "--spire-trust-domain=%s" .) -}}{{- end -}}
-{{- if $sv.enabled -}}
-{{- $args = append $args "--require-a2a-signature=true" -}}
+{{- if $sv.spireTrustBundle.configMapNamespace -}}
 {{- with $sv.spireTrustBundle -}}
 {{- $args = concat $args (list
   (printf "--spire-trust-bundle-configmap=%s" .configMapName)
@@ -95,15 +94,13 @@ user's others.
   (printf "--spire-trust-bundle-refresh-interval=%s" .refreshInterval)) -}}
 {{- with .maxAge -}}{{- $args = append $args (printf "--trust-bundle-max-age=%s" .) -}}{{- end -}}
 {{- end -}}
+{{- end -}}
 {{- with $sv.spiffeIdTemplate -}}{{- $args = append $args (printf "--spiffe-id-template=%s" .) -}}{{- end -}}
 {{- $args = concat $args (list (printf "--binding-scope=%s" $sv.bindingScope) (printf "--freshness=%s" $sv.freshness)) -}}
 {{- with $sv.maxWitnessAge -}}{{- $args = append $args (printf "--max-witness-age=%s" .) -}}{{- end -}}
 {{- range $sv.acceptProfiles -}}{{- $args = append $args (printf "--accept-profile=%s" .) -}}{{- end -}}
-{{- end -}}
-{{- if $sv.auditMode -}}{{- $args = append $args "--signature-audit-mode=true" -}}{{- end -}}
-{{- if or $v.enforceNetworkPolicies $sv.enforceNetworkPolicies -}}
-{{- $args = append $args "--enforce-network-policies=true" -}}
-{{- end -}}
+{{- $args = append $args (printf "--mode=%s" (ternary "audit" "enforce" $sv.auditMode)) -}}
+{{- $args = append $args (printf "--enforce-network-policies=%t" (or $v.enforceNetworkPolicies $sv.enforceNetworkPolicies)) -}}
 {{- $args = append $args (printf "--enable-verified-fetch=%t" $v.verifiedFetch.enabled) -}}
 {{- if $v.verifiedFetch.enabled -}}
 {{- $args = append $args (printf "--verified-fetch-spiffe-socket=%s" $v.verifiedFetch.spiffeEndpointSocket) -}}
