@@ -67,22 +67,33 @@ impl Cluster {
             config_map("team1", "probe-card-signed", Some("somebody"), "x"),
             config_map("spire-system", "spire-bundle", None, "x"),
         ];
-        cluster.0.wait("the default service account of team1", || {
-            Ok(cluster.0.kubectl(&["-n", "team1", "get", "serviceaccount", "default"]).is_ok())
-        }).unwrap();
+        cluster
+            .0
+            .wait("the default service account of team1", || {
+                Ok(cluster.0.kubectl(&["-n", "team1", "get", "serviceaccount", "default"]).is_ok())
+            })
+            .unwrap();
         for probe in &probes {
             cluster.0.wait("a policy", || Ok(cluster.create_dry(TENANT, probe).is_err())).unwrap();
         }
         cluster.create(TENANT, &pod("probe", &[("kagenti.io/type", "agent")]));
-        cluster.0.wait("a policy", || {
-            let dry = ["--dry-run=server", "-n", "team1", "label", "pod", "probe", "kagenti.io/type-"];
-            Ok(cluster.run(TENANT, &dry).is_err())
-        }).unwrap();
+        cluster
+            .0
+            .wait("a policy", || {
+                let dry = ["--dry-run=server", "-n", "team1", "label", "pod", "probe", "kagenti.io/type-"];
+                Ok(cluster.run(TENANT, &dry).is_err())
+            })
+            .unwrap();
         // A type error in an expression shows here and nowhere else.
-        let warnings = cluster.0.kubectl(&[
-            "get", "validatingadmissionpolicies", "-o",
-            "jsonpath={range .items[*]}{.status.typeChecking.expressionWarnings}{end}",
-        ]).unwrap();
+        let warnings = cluster
+            .0
+            .kubectl(&[
+                "get",
+                "validatingadmissionpolicies",
+                "-o",
+                "jsonpath={range .items[*]}{.status.typeChecking.expressionWarnings}{end}",
+            ])
+            .unwrap();
         assert_eq!(warnings, "");
         cluster
     }
@@ -109,7 +120,8 @@ impl Cluster {
 
     #[track_caller]
     fn allows(&self, user: &str, arguments: &[&str]) {
-        self.run(user, &[&["-n", "team1"], arguments].concat()).unwrap_or_else(|said| panic!("{user}: {said}"));
+        self.run(user, &[&["-n", "team1"], arguments].concat())
+            .unwrap_or_else(|said| panic!("{user}: {said}"));
     }
 
     #[track_caller]
@@ -126,13 +138,21 @@ impl Cluster {
 }
 
 fn pod(name: &str, labels: &[(&str, &str)]) -> Value {
-    let labels: Value = labels.iter().map(|&(key, value)| (key.to_owned(), json!(value))).collect::<serde_json::Map<_, _>>().into();
+    let labels: Value = labels
+        .iter()
+        .map(|&(key, value)| (key.to_owned(), json!(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "team1", "labels": labels},
         "spec": {"containers": [{"name": "agent", "image": "agent"}]}})
 }
 
 fn network_policy(name: &str, labels: &[(&str, &str)], port: u16) -> Value {
-    let labels: Value = labels.iter().map(|&(key, value)| (key.to_owned(), json!(value))).collect::<serde_json::Map<_, _>>().into();
+    let labels: Value = labels
+        .iter()
+        .map(|&(key, value)| (key.to_owned(), json!(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": {"name": name, "namespace": "team1", "labels": labels},
         "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": port}]}]}})
@@ -160,7 +180,11 @@ fn the_mark_is_the_operators(cluster: &Cluster) {
     let mark = "agent.kagenti.dev/verified-peer";
     let says = "the label agent.kagenti.dev/verified-peer belongs to the operator, and this";
     cluster.refuses_to_create(TENANT, &pod("forged", &[(mark, "x")]), says);
-    cluster.refuses_to_create(OPERATOR, &pod("forged", &[(mark, "")]), "this CREATE by system:serviceaccount:countersign-system");
+    cluster.refuses_to_create(
+        OPERATOR,
+        &pod("forged", &[(mark, "")]),
+        "this CREATE by system:serviceaccount:countersign-system",
+    );
     cluster.create(TENANT, &pod("marked", &[]));
     for user in [TENANT, OWNER, ADMINISTRATOR] {
         cluster.refuses(user, &["label", "pod", "marked", "agent.kagenti.dev/verified-peer=x"], says);
@@ -169,7 +193,11 @@ fn the_mark_is_the_operators(cluster: &Cluster) {
     cluster.allows(OPERATOR, &["label", "pod", "marked", "agent.kagenti.dev/verified-peer=x"]);
     cluster.refuses(TENANT, &["label", "pod", "marked", "agent.kagenti.dev/verified-peer-"], says);
     let patch = r#"{"metadata":{"labels":{"agent.kagenti.dev/verified-peer":"y"}}}"#;
-    cluster.refuses(TENANT, &["patch", "pod", "marked", "--subresource=status", "--type=merge", "-p", patch], says);
+    cluster.refuses(
+        TENANT,
+        &["patch", "pod", "marked", "--subresource=status", "--type=merge", "-p", patch],
+        says,
+    );
     cluster.allows(TENANT, &["label", "pod", "marked", "colour=red", "--overwrite"]);
     cluster.allows(OPERATOR, &["label", "pod", "marked", "agent.kagenti.dev/verified-peer-"]);
 }
@@ -178,10 +206,22 @@ fn enrolment_of_a_running_pod_stays(cluster: &Cluster) {
     let says = "the label kagenti.io/type of a running Pod keeps it isolated, and this UPDATE by system:serviceaccount:team1:mallory";
     cluster.create(TENANT, &pod("enrolled", &[("kagenti.io/type", "agent")]));
     cluster.refuses(TENANT, &["label", "pod", "enrolled", "kagenti.io/type-"], says);
-    cluster.refuses(TENANT, &["label", "pod", "enrolled", "kagenti.io/type=tool", "--overwrite"], "from \"agent\" to \"tool\"; change the label in the Pod template");
+    cluster.refuses(
+        TENANT,
+        &["label", "pod", "enrolled", "kagenti.io/type=tool", "--overwrite"],
+        "from \"agent\" to \"tool\"; change the label in the Pod template",
+    );
     let patch = r#"{"metadata":{"labels":{"kagenti.io/type":null}}}"#;
-    cluster.refuses(TENANT, &["patch", "pod", "enrolled", "--subresource=status", "--type=merge", "-p", patch], says);
-    cluster.refuses(OWNER, &["label", "pod", "enrolled", "kagenti.io/type-"], "owner-of-team1 would change it");
+    cluster.refuses(
+        TENANT,
+        &["patch", "pod", "enrolled", "--subresource=status", "--type=merge", "-p", patch],
+        says,
+    );
+    cluster.refuses(
+        OWNER,
+        &["label", "pod", "enrolled", "kagenti.io/type-"],
+        "owner-of-team1 would change it",
+    );
     cluster.allows(TENANT, &["label", "pod", "enrolled", "colour=blue"]);
     // Enrolling tightens, so it is free.
     cluster.allows(TENANT, &["label", "pod", "marked", "kagenti.io/type=agent"]);
@@ -204,16 +244,52 @@ fn policies_of_verdicts_are_the_operators(cluster: &Cluster) {
     cluster.create(OPERATOR, &network_policy("weather-signature-policy", &labels, 80));
     let open = r#"{"spec":{"ingress":[{}]}}"#;
     for user in [TENANT, OWNER, GARBAGE_COLLECTOR] {
-        cluster.refuses(user, &["patch", "networkpolicy", "weather-signature-policy", "--type=merge", "-p", open], says);
+        cluster.refuses(
+            user,
+            &["patch", "networkpolicy", "weather-signature-policy", "--type=merge", "-p", open],
+            says,
+        );
     }
-    cluster.refuses(TENANT, &["label", "networkpolicy", "weather-signature-policy", "agent.kagenti.dev/policy-role-"], says);
-    cluster.refuses(TENANT, &["delete", "networkpolicy", "weather-signature-policy"], "this DELETE is by system:serviceaccount:team1:mallory; leave them");
+    cluster.refuses(
+        TENANT,
+        &["label", "networkpolicy", "weather-signature-policy", "agent.kagenti.dev/policy-role-"],
+        says,
+    );
+    cluster.refuses(
+        TENANT,
+        &["delete", "networkpolicy", "weather-signature-policy"],
+        "this DELETE is by system:serviceaccount:team1:mallory; leave them",
+    );
     // One deletion of all of them is refused object by object.
-    cluster.refuses(TENANT, &["delete", "--raw", "/apis/networking.k8s.io/v1/namespaces/team1/networkpolicies?labelSelector=managed-by"], says);
+    cluster.refuses(
+        TENANT,
+        &[
+            "delete",
+            "--raw",
+            "/apis/networking.k8s.io/v1/namespaces/team1/networkpolicies?labelSelector=managed-by",
+        ],
+        says,
+    );
     let owners = r#"{"metadata":{"finalizers":["example.org/x"]}}"#;
-    cluster.allows(GARBAGE_COLLECTOR, &["patch", "networkpolicy", "weather-signature-policy", "--type=merge", "-p", owners]);
-    cluster.allows(OPERATOR, &["patch", "networkpolicy", "weather-signature-policy", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]);
-    cluster.allows(ADMINISTRATOR, &["patch", "networkpolicy", "weather-signature-policy", "--type=merge", "-p", open]);
+    cluster.allows(
+        GARBAGE_COLLECTOR,
+        &["patch", "networkpolicy", "weather-signature-policy", "--type=merge", "-p", owners],
+    );
+    cluster.allows(
+        OPERATOR,
+        &[
+            "patch",
+            "networkpolicy",
+            "weather-signature-policy",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":null}}"#,
+        ],
+    );
+    cluster.allows(
+        ADMINISTRATOR,
+        &["patch", "networkpolicy", "weather-signature-policy", "--type=merge", "-p", open],
+    );
     cluster.allows(GARBAGE_COLLECTOR, &["delete", "networkpolicy", "weather-signature-policy"]);
     cluster.allows(TENANT, &["delete", "networkpolicy", "own"]);
 }
@@ -228,18 +304,49 @@ fn a_signed_card_is_its_signers(cluster: &Cluster) {
         cluster.refuses(user, &patch(write), says);
         cluster.refuses(user, &["delete", "configmap", "weather-card-signed"], says);
     }
-    cluster.refuses(TENANT, &patch(r#"{"metadata":{"annotations":{"agent.kagenti.dev/signer":"mallory"}}}"#), says);
-    cluster.refuses(TENANT, &["delete", "--raw", "/api/v1/namespaces/team1/configmaps?fieldSelector=metadata.name%3Dweather-card-signed"], says);
-    cluster.refuses(WEATHER, &patch(r#"{"metadata":{"annotations":{"agent.kagenti.dev/signer":null}}}"#), "or let an administrator change the annotation");
+    cluster.refuses(
+        TENANT,
+        &patch(r#"{"metadata":{"annotations":{"agent.kagenti.dev/signer":"mallory"}}}"#),
+        says,
+    );
+    cluster.refuses(
+        TENANT,
+        &[
+            "delete",
+            "--raw",
+            "/api/v1/namespaces/team1/configmaps?fieldSelector=metadata.name%3Dweather-card-signed",
+        ],
+        says,
+    );
+    cluster.refuses(
+        WEATHER,
+        &patch(r#"{"metadata":{"annotations":{"agent.kagenti.dev/signer":null}}}"#),
+        "or let an administrator change the annotation",
+    );
     cluster.allows(WEATHER, &patch(r#"{"data":{"signed-agent-card.json":"renewed"}}"#));
-    cluster.allows(ADMINISTRATOR, &patch(r#"{"metadata":{"annotations":{"agent.kagenti.dev/signer":"weather-signer"}}}"#));
+    cluster.allows(
+        ADMINISTRATOR,
+        &patch(r#"{"metadata":{"annotations":{"agent.kagenti.dev/signer":"weather-signer"}}}"#),
+    );
     cluster.allows("system:serviceaccount:team1:weather-signer", &patch(write));
-    cluster.refuses(GARBAGE_COLLECTOR, &patch(r#"{"data":{"signed-agent-card.json":"x"}}"#), "(weather-signer)");
+    cluster.refuses(
+        GARBAGE_COLLECTOR,
+        &patch(r#"{"data":{"signed-agent-card.json":"x"}}"#),
+        "(weather-signer)",
+    );
     cluster.allows(GARBAGE_COLLECTOR, &["delete", "configmap", "weather-card-signed"]);
 
     // Nobody signs in somebody else's name, and the name of the workload is cut off once.
-    cluster.refuses_to_create(TENANT, &config_map("team1", "weather-card-signed", Some("weather"), "{}"), says);
-    cluster.refuses_to_create(TENANT, &config_map("team1", "mallory-card-signed-card-signed", Some("weather"), "{}"), "the signed card of mallory-card-signed is");
+    cluster.refuses_to_create(
+        TENANT,
+        &config_map("team1", "weather-card-signed", Some("weather"), "{}"),
+        says,
+    );
+    cluster.refuses_to_create(
+        TENANT,
+        &config_map("team1", "mallory-card-signed-card-signed", Some("weather"), "{}"),
+        "the signed card of mallory-card-signed is",
+    );
     // A signer that does not know the annotation works on, and other ConfigMaps are nobody's business.
     cluster.create(TENANT, &config_map("team1", "plain-card-signed", None, "{}"));
     cluster.allows(WEATHER, &["delete", "configmap", "plain-card-signed"]);
@@ -251,22 +358,47 @@ fn a_signed_card_is_its_signers(cluster: &Cluster) {
     cluster.0.apply(&strict).unwrap();
     let unsigned = config_map("team1", "weather-card-signed", None, "{}");
     cluster.0.wait("the strict policy", || Ok(cluster.create_dry(TENANT, &unsigned).is_err())).unwrap();
-    cluster.refuses_to_create(TENANT, &unsigned, "the signed card of weather is written by the service account of that name, and this CREATE");
+    cluster.refuses_to_create(
+        TENANT,
+        &unsigned,
+        "the signed card of weather is written by the service account of that name, and this CREATE",
+    );
     cluster.create(WEATHER, &unsigned);
-    cluster.refuses(TENANT, &["delete", "configmap", "weather-card-signed"], "the signed card of weather is written by");
+    cluster.refuses(
+        TENANT,
+        &["delete", "configmap", "weather-card-signed"],
+        "the signed card of weather is written by",
+    );
     cluster.allows(WEATHER, &["delete", "configmap", "weather-card-signed"]);
 }
 
 fn the_trust_bundle_is_spires(cluster: &Cluster) {
     let says = "the ConfigMap spire-system/spire-bundle holds the trust anchors and is written by system:serviceaccount:spire-server:spire-server, system:serviceaccount:spire-system:spire-server alone";
-    let forge = ["-n", "spire-system", "patch", "configmap", "spire-bundle", "--type=merge", "-p", r#"{"data":{"bundle.spiffe":"forged"}}"#];
+    let forge = [
+        "-n",
+        "spire-system",
+        "patch",
+        "configmap",
+        "spire-bundle",
+        "--type=merge",
+        "-p",
+        r#"{"data":{"bundle.spiffe":"forged"}}"#,
+    ];
     cluster.refuses_to_create(TENANT, &config_map("spire-system", "spire-bundle", None, "x"), says);
     cluster.create(SPIRE, &config_map("spire-system", "spire-bundle", None, "x"));
     for user in [TENANT, OPERATOR, GARBAGE_COLLECTOR] {
         cluster.refuses(user, &forge, says);
         cluster.refuses(user, &["-n", "spire-system", "delete", "configmap", "spire-bundle"], says);
     }
-    cluster.refuses(TENANT, &["delete", "--raw", "/api/v1/namespaces/spire-system/configmaps?fieldSelector=metadata.name%3Dspire-bundle"], says);
+    cluster.refuses(
+        TENANT,
+        &[
+            "delete",
+            "--raw",
+            "/api/v1/namespaces/spire-system/configmaps?fieldSelector=metadata.name%3Dspire-bundle",
+        ],
+        says,
+    );
     cluster.allows(SPIRE, &forge);
     cluster.allows(ADMINISTRATOR, &forge);
     cluster.create(TENANT, &config_map("spire-system", "other", None, "x"));

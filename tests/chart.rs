@@ -57,11 +57,15 @@ fn refused(arguments: &[&str]) -> String {
 }
 
 fn args(objects: &[Value]) -> Vec<String> {
-    let args = &find(objects, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"]["containers"][0]["args"];
+    let args = &find(objects, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"]["containers"]
+        [0]["args"];
     args.as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the golden files and sources of this repository are the subject")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the golden files and sources of this repository are the subject"
+)]
 fn read(path: &str) -> String {
     std::fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -152,7 +156,12 @@ fn the_schema_has_the_same_defaults_as_the_values() {
     }
     let values: Value = serde_saphyr::from_str(&read("charts/countersign/values.yaml")).unwrap();
     let mut seen = 0;
-    walk("", &values, &serde_json::from_str(&read("charts/countersign/values.schema.json")).unwrap(), &mut seen);
+    walk(
+        "",
+        &values,
+        &serde_json::from_str(&read("charts/countersign/values.schema.json")).unwrap(),
+        &mut seen,
+    );
     assert!(seen > 40, "only {seen} defaults were compared");
 }
 
@@ -161,16 +170,25 @@ fn what_is_missing_is_said_before_anything_is_installed() {
     let enabled = "--set=signatureVerification.enabled=true";
     let namespace = "--set=signatureVerification.spireTrustBundle.configMapNamespace=spire-system";
     let said = refused(&[enabled]);
-    assert!(said.contains("configMapNamespace is empty: set it to the namespace in which SPIRE publishes"), "{said}");
+    assert!(
+        said.contains("configMapNamespace is empty: set it to the namespace in which SPIRE publishes"),
+        "{said}"
+    );
     let said = refused(&[enabled, namespace]);
     assert!(said.contains("spireTrustDomain is empty: set it to the trust domain of this cluster"), "{said}");
     let said = refused(&["--set=enforceNetworkPolicies=true"]);
     assert!(said.contains("nothing verifies agents, so all would stay closed"), "{said}");
     let said = refused(&["--set=verifiedFetch.enabled=true"]);
-    assert!(said.contains("verifiedFetch.enabled is true and signatureVerification.spireTrustDomain is empty"), "{said}");
+    assert!(
+        said.contains("verifiedFetch.enabled is true and signatureVerification.spireTrustDomain is empty"),
+        "{said}"
+    );
     // The variable that the existing operator reads is as good as the value.
     let variable = "--set=controllerManager.container.env.KAGENTI_SPIRE_TRUST_DOMAIN=example.org";
-    assert!(args(&rendered(&[enabled, namespace, variable])).contains(&"--spire-trust-domain=example.org".to_owned()));
+    assert!(
+        args(&rendered(&[enabled, namespace, variable]))
+            .contains(&"--spire-trust-domain=example.org".to_owned())
+    );
 }
 
 #[test]
@@ -207,7 +225,9 @@ fn value_files_of_the_existing_chart_apply_and_what_has_no_effect_is_named() {
     let install = ["install", "countersign", &chart, "--namespace", NAMESPACE, "--dry-run=client"];
     let said = script("helm", &[&install[..], &[EXISTING]].concat()).unwrap();
     let notes = said.split("NOTES:").nth(1).unwrap();
-    for name in ["keycloak", "featureGates", "webhook", "sigstore", "signatureVerification.svidExpiryGracePeriod"] {
+    for name in
+        ["keycloak", "featureGates", "webhook", "sigstore", "signatureVerification.svidExpiryGracePeriod"]
+    {
         assert!(notes.lines().any(|line| line.trim() == name), "{name} is not in {notes}");
     }
     let said = script("helm", &install).unwrap();
@@ -225,7 +245,10 @@ fn the_operator_may_read_no_secret_and_has_no_wildcard() {
             let text = rule.to_string();
             assert!(!text.contains("\"*\""), "{text}");
             assert!(!text.contains("secrets"), "{text}");
-            assert!(!text.contains("escalate") && !text.contains("impersonate") && !text.contains("bind\""), "{text}");
+            assert!(
+                !text.contains("escalate") && !text.contains("impersonate") && !text.contains("bind\""),
+                "{text}"
+            );
         }
     }
     assert!(rules > 10, "only {rules} rules were checked");
@@ -260,7 +283,8 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
         for object in source {
             let name = object["metadata"]["name"].as_str().unwrap();
             let mut shown = find(&objects, object["kind"].as_str().unwrap(), name)["spec"].clone();
-            for (index, variable) in object["spec"]["variables"].as_array().into_iter().flatten().enumerate() {
+            for (index, variable) in object["spec"]["variables"].as_array().into_iter().flatten().enumerate()
+            {
                 let place = &mut shown["variables"][index];
                 assert_eq!(place["name"], variable["name"]);
                 if *place != *variable {
@@ -278,8 +302,8 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
         "enrolment.operator \"system:serviceaccount:countersign-system:controller-manager\"",
         "network-policies.operator \"system:serviceaccount:countersign-system:controller-manager\"",
         "operator-labels.operator \"system:serviceaccount:countersign-system:controller-manager\"",
-        "trust-bundle.name \"spire-bundle\"",
-        "trust-bundle.namespace \"spire-system\"",
+        "trust-bundle.bundleName \"spire-bundle\"",
+        "trust-bundle.bundleNamespace \"spire-system\"",
         "trust-bundle.writers [\"system:serviceaccount:spire-server:spire-server\",\"system:serviceaccount:spire-system:spire-server\"]",
     ];
     assert_eq!(changed, expected.map(str::to_owned).into());
@@ -308,7 +332,8 @@ fn alerts_fire_when_they_should_and_not_before() {
 #[test]
 fn the_dashboard_asks_for_metrics_that_the_operator_has() {
     let objects = rendered(&[EVERYTHING]);
-    let text = find(&objects, "ConfigMap", "countersign-dashboard")["data"]["countersign.json"].as_str().unwrap();
+    let text =
+        find(&objects, "ConfigMap", "countersign-dashboard")["data"]["countersign.json"].as_str().unwrap();
     let dashboard: Value = serde_json::from_str(text).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     assert!(panels.len() >= 6);
@@ -334,7 +359,9 @@ fn the_high_availability_values_select_the_pods_of_the_chart() {
     let spec = &deployment["template"]["spec"];
     let term = &spec["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0];
     let labels = deployment["template"]["metadata"]["labels"].as_object().unwrap();
-    for selector in [&term["podAffinityTerm"]["labelSelector"], &spec["topologySpreadConstraints"][0]["labelSelector"]] {
+    for selector in
+        [&term["podAffinityTerm"]["labelSelector"], &spec["topologySpreadConstraints"][0]["labelSelector"]]
+    {
         for (key, value) in selector["matchLabels"].as_object().unwrap() {
             assert_eq!(labels.get(key), Some(value), "{key}");
         }
@@ -346,15 +373,22 @@ fn the_high_availability_values_select_the_pods_of_the_chart() {
 fn openshift_chooses_the_user_itself() {
     let objects = rendered(&[&[OPENSHIFT], &VERIFYING[..3]].concat());
     let spec = &find(&objects, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"];
-    assert_eq!(spec["securityContext"], json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}));
-    assert!(args(&objects).contains(&"--dns-selector=openshift-dns:dns.operator.openshift.io/daemonset-dns=default".to_owned()));
+    assert_eq!(
+        spec["securityContext"],
+        json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}})
+    );
+    assert!(args(&objects).contains(
+        &"--dns-selector=openshift-dns:dns.operator.openshift.io/daemonset-dns=default".to_owned()
+    ));
 }
 
 #[test]
 fn the_socket_of_the_workload_api_comes_by_csi_or_from_the_node() {
-    let base = ["--set=verifiedFetch.enabled=true", "--set=signatureVerification.spireTrustDomain=example.org"];
+    let base =
+        ["--set=verifiedFetch.enabled=true", "--set=signatureVerification.spireTrustDomain=example.org"];
     let other = "--set=verifiedFetch.spiffeEndpointSocket=unix:///run/spire/agent/public/api.sock";
-    let objects = rendered(&[&base[..], &[other, "--set=verifiedFetch.hostPath=/run/spire/agent/public"]].concat());
+    let objects =
+        rendered(&[&base[..], &[other, "--set=verifiedFetch.hostPath=/run/spire/agent/public"]].concat());
     let spec = &find(&objects, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"];
     assert_eq!(spec["containers"][0]["volumeMounts"][0]["mountPath"], "/run/spire/agent/public");
     assert_eq!(spec["volumes"][0]["hostPath"]["path"], "/run/spire/agent/public");

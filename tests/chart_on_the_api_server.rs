@@ -44,7 +44,10 @@ fn manifest(arguments: &[&str]) -> (String, usize) {
     let rendered = template(arguments).unwrap();
     let built_in: Vec<Value> = objects(&rendered)
         .into_iter()
-        .filter(|object| !["ClusterSPIFFEID", "ServiceMonitor", "PrometheusRule"].contains(&object["kind"].as_str().unwrap()))
+        .filter(|object| {
+            !["ClusterSPIFFEID", "ServiceMonitor", "PrometheusRule"]
+                .contains(&object["kind"].as_str().unwrap())
+        })
         .collect();
     let count = built_in.len();
     (json!({"apiVersion": "v1", "kind": "List", "items": built_in}).to_string(), count)
@@ -85,13 +88,24 @@ fn every_object_is_valid(rig: &Rig) {
 
 fn what_the_cluster_lacks_is_named(rig: &Rig) {
     let trust_domain = "--set=signatureVerification.spireTrustDomain=example.org";
-    for (switch, said_of_it) in [
-        ("prometheus.enable", "does not serve monitoring.coreos.com/v1/ServiceMonitor: install what brings it, or switch"),
-        ("prometheus.rules.enable", "does not serve monitoring.coreos.com/v1/PrometheusRule"),
-        ("verifiedFetch.enabled", "this cluster has no CSI driver csi.spiffe.io, so the operator's Pod would never start"),
+    let by_hand = "--set=verifiedFetch.clusterSPIFFEID.create=false";
+    for (switch, more, said_of_it) in [
+        (
+            "prometheus.enable",
+            trust_domain,
+            "does not serve monitoring.coreos.com/v1/ServiceMonitor: install what brings it, or switch",
+        ),
+        ("prometheus.rules.enable", trust_domain, "does not serve monitoring.coreos.com/v1/PrometheusRule"),
+        ("verifiedFetch.enabled", trust_domain, "does not serve spire.spiffe.io/v1alpha1/ClusterSPIFFEID"),
+        (
+            "verifiedFetch.enabled",
+            by_hand,
+            "has no CSI driver csi.spiffe.io, so the operator's Pod would never start",
+        ),
     ] {
-        let said = helm(rig, "install", &[trust_domain, &format!("--set={switch}=true")]).unwrap_err();
-        assert!(said.contains(said_of_it) && said.contains(switch), "{said}");
+        let switch = format!("--set={switch}=true");
+        let said = helm(rig, "install", &[trust_domain, more, &switch]).unwrap_err();
+        assert!(said.contains(said_of_it), "{said}");
     }
 }
 
@@ -101,7 +115,15 @@ fn it_installs_and_upgrades(rig: &Rig) {
     let notes = helm(rig, "upgrade", &VERIFYING).unwrap();
     assert!(notes.contains("kubectl get agentcards -A"), "{notes}");
     let selected = rig
-        .kubectl(&["-n", NAMESPACE, "get", "deployment", "kagenti-controller-manager", "-o", "jsonpath={.spec.template.spec.containers[0].args}"])
+        .kubectl(&[
+            "-n",
+            NAMESPACE,
+            "get",
+            "deployment",
+            "kagenti-controller-manager",
+            "-o",
+            "jsonpath={.spec.template.spec.containers[0].args}",
+        ])
         .unwrap();
     assert!(selected.contains("--enforce-network-policies=true"), "{selected}");
     rig.wait("the definition", || {
@@ -133,7 +155,8 @@ fn its_pods_are_admitted_as_restricted(rig: &Rig) {
 
 fn its_account_may_do_what_it_needs_and_no_more(rig: &Rig) {
     let account = format!("--as=system:serviceaccount:{NAMESPACE}:controller-manager");
-    let can = |arguments: &[&str]| rig.kubectl(&[&[account.as_str(), "auth", "can-i"], arguments].concat()).is_ok();
+    let can =
+        |arguments: &[&str]| rig.kubectl(&[&[account.as_str(), "auth", "can-i"], arguments].concat()).is_ok();
     for allowed in [
         &["patch", "networkpolicies.networking.k8s.io", "-n", "team1"][..],
         &["patch", "pods", "-n", "team1"],
@@ -168,7 +191,10 @@ fn its_policies_know_its_account(rig: &Rig) {
     let mark = ["-n", "team1", "label", "--overwrite", "pod", "agent", "agent.kagenti.dev/verified-peer=x"];
     // Even the administrator: nobody else sets the mark.
     let said = rig.kubectl(&mark).unwrap_err();
-    assert!(format!("{said:#}").contains("belongs to the operator, and this UPDATE by rig:admin"), "{said:#}");
+    assert!(
+        format!("{said:#}").contains("belongs to the operator, and this UPDATE by rig:admin"),
+        "{said:#}"
+    );
     rig.kubectl(&[&[account.as_str()], &mark[..]].concat()).unwrap();
 }
 

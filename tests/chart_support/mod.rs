@@ -26,7 +26,11 @@ pub fn script(name: &str, arguments: &[&str]) -> Result<String, String> {
         .output()
         .map_err(|error| format!("scripts/{name}: {error}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stdout) + &text(&output.stderr)) }
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stdout) + &text(&output.stderr))
+    }
 }
 
 /// `helm template` of the chart with more arguments, paths relative to the repository.
