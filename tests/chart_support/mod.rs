@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The namespace that the tests install into.
-pub const NAMESPACE: &str = "countersign-system";
+pub(crate) const NAMESPACE: &str = "countersign-system";
 
 /// A path in the repository.
-pub fn repository(path: &str) -> PathBuf {
+pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// The folder of the chart.
-pub fn chart() -> String {
+pub(crate) fn chart() -> String {
     repository("charts/countersign").display().to_string()
 }
 
 /// Runs a program of `scripts/` in the repository: its output, or what it said instead.
-pub fn script(name: &str, arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn script(name: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(repository("scripts").join(name))
         .args(arguments)
         .current_dir(repository(""))
@@ -34,7 +34,7 @@ pub fn script(name: &str, arguments: &[&str]) -> Result<String, String> {
 }
 
 /// `helm template` of the chart with more arguments, paths relative to the repository.
-pub fn template(arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn template(arguments: &[&str]) -> Result<String, String> {
     let chart = chart();
     let mut all = vec!["template", "countersign", &chart, "--namespace", NAMESPACE];
     all.extend(arguments);
@@ -42,19 +42,19 @@ pub fn template(arguments: &[&str]) -> Result<String, String> {
 }
 
 /// The objects of a rendered text.
-pub fn objects(rendered: &str) -> Vec<Value> {
+pub(crate) fn objects(rendered: &str) -> Vec<Value> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(rendered).expect("helm renders YAML");
     documents.into_iter().filter(|document| !document.is_null()).collect()
 }
 
 /// The object of a kind and name among several.
-pub fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+pub(crate) fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let wanted = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
     objects.iter().find(wanted).unwrap_or_else(|| panic!("there is no {kind} {name}"))
 }
 
 /// Settings with which the operator verifies and enforces.
-pub const VERIFYING: [&str; 6] = [
+pub(crate) const VERIFYING: [&str; 6] = [
     "--set=signatureVerification.enabled=true",
     "--set=signatureVerification.enforceNetworkPolicies=true",
     "--set=signatureVerification.spireTrustDomain=example.org",
