@@ -1,5 +1,6 @@
 //! The policies of `policies/` in a real API server: what each lets through, what it refuses, and what it says.
-//! Every request comes from a user with every right over Pods, ConfigMaps and NetworkPolicies.
+//! Every request comes from a user with every right over Pods, config maps and network policies.
+#![cfg(test)]
 
 use countersign_rig::Rig;
 use serde_json::{Value, json};
@@ -229,9 +230,13 @@ fn enrolment_of_a_running_pod_stays(cluster: &Cluster) {
     cluster.allows(ADMINISTRATOR, &["label", "pod", "enrolled", "kagenti.io/type-"]);
     let binding = json!({"apiVersion": "v1", "kind": "Binding", "target": {"kind": "Node", "name": "node1"},
         "metadata": {"name": "marked", "namespace": "team1", "labels": {"kagenti.io/type": "tool"}}});
-    let path = "/api/v1/namespaces/team1/pods/marked/binding";
+    let endpoint = "/api/v1/namespaces/team1/pods/marked/binding";
     let file = cluster.file(&binding);
-    cluster.refuses(TENANT, &["create", "--raw", path, "-f", &file], "would change it from \"\" to \"tool\"");
+    cluster.refuses(
+        TENANT,
+        &["create", "--raw", endpoint, "-f", &file],
+        "would change it from \"\" to \"tool\"",
+    );
     cluster.allows(TENANT, &["delete", "pod", "enrolled", "marked", "--now", "--wait=false"]);
 }
 

@@ -1,5 +1,6 @@
 //! The Helm chart as its users meet it: what it renders, what it refuses, and what it asks of a cluster.
 //! Everything here is helm's own answer; `chart_on_the_api_server.rs` applies the result.
+#![cfg(test)]
 
 mod chart_support;
 

@@ -1,5 +1,6 @@
 //! The rendered chart in a real API server: accepted whole, installed, upgraded, and gone without a trace.
 //! No Pod runs here; that the operator's Pods are admitted under Pod Security `restricted` is asked by dry run.
+#![cfg(test)]
 
 mod chart_support;
 
@@ -8,7 +9,7 @@ use countersign_rig::Rig;
 use serde_json::{Value, json};
 
 /// The namespaces that people make before they install.
-const NAMESPACES: &str = r#"
+const NAMESPACES: &str = r"
 apiVersion: v1
 kind: List
 items:
@@ -19,7 +20,7 @@ items:
       labels: {pod-security.kubernetes.io/enforce: restricted}
   - {apiVersion: v1, kind: Namespace, metadata: {name: spire-system}}
   - {apiVersion: v1, kind: Namespace, metadata: {name: team1}}
-"#;
+";
 
 const HA: &str = "--values=charts/countersign/values-ha.yaml";
 
