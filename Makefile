@@ -140,7 +140,7 @@ docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions, manual
 golden: ## Writes the expected output files of the tests again; review the difference before committing
 	rm -rf target/golden
 	cargo test --locked --all-features golden || true
-	cp target/golden/* tests/golden/
+	cp -r target/golden/. tests/golden/
 
 .PHONY: clean-cache
 clean-cache: ## Removes the tools, SDKs and corpora kept outside the source tree

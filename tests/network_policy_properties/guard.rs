@@ -27,11 +27,18 @@ fn the_guard_covers_every_way_to_a_pods_labels_and_fails_closed() {
 #[test]
 fn the_guard_compares_the_label_that_policies_select_by() {
     let [policy, _] = guard();
-    for variable in policy["spec"]["variables"].as_array().unwrap() {
+    let compared = |variable: &&Value| variable["name"] == "before" || variable["name"] == "after";
+    let variables: Vec<&Value> =
+        policy["spec"]["variables"].as_array().unwrap().iter().filter(compared).collect();
+    assert_eq!(variables.len(), 2);
+    for variable in variables {
         let expression = variable["expression"].as_str().unwrap();
         assert_eq!(expression.matches(&format!("'{PEER_MARK_LABEL}'")).count(), 2, "{expression}");
     }
     let validation = policy["spec"]["validations"][0]["expression"].as_str().unwrap();
     assert!(validation.starts_with("variables.before == variables.after ||"));
-    assert!(validation.contains("request.operation == 'UPDATE'"));
+    assert!(
+        validation
+            .ends_with("(request.operation == 'UPDATE' && request.userInfo.username == variables.operator)")
+    );
 }

@@ -1,0 +1,137 @@
+{{- define "countersign.selectorLabels" -}}
+app.kubernetes.io/name: countersign
+app.kubernetes.io/instance: {{ .Release.Name }}
+control-plane: controller-manager
+{{- end }}
+
+{{- define "countersign.labels" -}}
+app.kubernetes.io/name: countersign
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "countersign.image" -}}
+{{- with .Values.controllerManager.container.image -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{- define "countersign.user" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ .Values.controllerManager.serviceAccountName }}
+{{- end }}
+
+{{- define "countersign.trustDomain" -}}
+{{- .Values.signatureVerification.spireTrustDomain | default (get .Values.controllerManager.container.env "KAGENTI_SPIRE_TRUST_DOMAIN") -}}
+{{- end }}
+
+{{- /* The folder of the Workload API's socket inside the container. */ -}}
+{{- define "countersign.socketFolder" -}}
+{{- dir (trimPrefix "unix://" .Values.verifiedFetch.spiffeEndpointSocket) -}}
+{{- end }}
+
+{{- /*
+Fails when a connected API server does not serve an API that a switch needs. `helm template` is not connected and
+renders everything. Takes (list . "group/version/Kind" "switch").
+*/ -}}
+{{- define "countersign.needsApi" -}}
+{{- $root := index . 0 -}}
+{{- if lookup "v1" "Namespace" "" "kube-system" -}}
+{{- if not ($root.Capabilities.APIVersions.Has (index . 1)) -}}
+{{- fail (printf "%s is on and this cluster does not serve %s: install what brings it, or switch %s off" (index . 2) (index . 1) (index . 2)) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- /* What a value file can get wrong, before anything is applied. */ -}}
+{{- define "countersign.check" -}}
+{{- with .Values.signatureVerification -}}
+{{- if .enabled -}}
+{{- if not .spireTrustBundle.configMapNamespace -}}
+{{- fail "signatureVerification.enabled is true and signatureVerification.spireTrustBundle.configMapNamespace is empty: set it to the namespace in which SPIRE publishes its bundle" -}}
+{{- end -}}
+{{- if not (include "countersign.trustDomain" $) -}}
+{{- fail "signatureVerification.enabled is true and signatureVerification.spireTrustDomain is empty: set it to the trust domain of this cluster, it is never guessed" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (not .enabled) (not $.Values.verifiedFetch.enabled) (or .enforceNetworkPolicies $.Values.enforceNetworkPolicies) -}}
+{{- fail "enforceNetworkPolicies is true and nothing verifies agents, so all would stay closed: set signatureVerification.enabled or verifiedFetch.enabled as well" -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.verifiedFetch -}}
+{{- if .enabled -}}
+{{- if not (include "countersign.trustDomain" $) -}}
+{{- fail "verifiedFetch.enabled is true and signatureVerification.spireTrustDomain is empty: set it to the trust domain of this cluster, it is never guessed" -}}
+{{- end -}}
+{{- if and (not .hostPath) (lookup "v1" "Namespace" "" "kube-system") (not (lookup "storage.k8s.io/v1" "CSIDriver" "" "csi.spiffe.io")) -}}
+{{- fail "verifiedFetch.enabled is true and this cluster has no CSI driver csi.spiffe.io, so the operator's Pod would never start: install the SPIFFE CSI driver, or set verifiedFetch.hostPath" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- /*
+The arguments of the operator as a YAML list: the chart's, each replaced by a user's argument of the same name, then the
+user's others.
+*/ -}}
+{{- define "countersign.args" -}}
+{{- $v := .Values -}}
+{{- $sv := $v.signatureVerification -}}
+{{- $args := list "--leader-elect" "--health-probe-bind-address=:8081" -}}
+{{- if $v.metrics.enable -}}
+{{- $args = concat $args (list "--metrics-bind-address=:8443" (printf "--metrics-secure=%t" $v.metrics.secure)) -}}
+{{- else -}}
+{{- $args = append $args "--metrics-bind-address=0" -}}
+{{- end -}}
+{{- with include "countersign.trustDomain" . -}}{{- $args = append $args (printf "--spire-trust-domain=%s" .) -}}{{- end -}}
+{{- if $sv.spireTrustBundle.configMapNamespace -}}
+{{- with $sv.spireTrustBundle -}}
+{{- $args = concat $args (list
+  (printf "--spire-trust-bundle-configmap=%s" .configMapName)
+  (printf "--spire-trust-bundle-configmap-namespace=%s" .configMapNamespace)
+  (printf "--spire-trust-bundle-configmap-key=%s" .configMapKey)
+  (printf "--spire-trust-bundle-refresh-interval=%s" .refreshInterval)) -}}
+{{- with .maxAge -}}{{- $args = append $args (printf "--trust-bundle-max-age=%s" .) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with $sv.spiffeIdTemplate -}}{{- $args = append $args (printf "--spiffe-id-template=%s" .) -}}{{- end -}}
+{{- $args = concat $args (list (printf "--binding-scope=%s" $sv.bindingScope) (printf "--freshness=%s" $sv.freshness)) -}}
+{{- with $sv.maxWitnessAge -}}{{- $args = append $args (printf "--max-witness-age=%s" .) -}}{{- end -}}
+{{- range $sv.acceptProfiles -}}{{- $args = append $args (printf "--accept-profile=%s" .) -}}{{- end -}}
+{{- $args = append $args (printf "--mode=%s" (ternary "audit" "enforce" $sv.auditMode)) -}}
+{{- $args = append $args (printf "--enforce-network-policies=%t" (or $v.enforceNetworkPolicies $sv.enforceNetworkPolicies)) -}}
+{{- $args = append $args (printf "--enable-verified-fetch=%t" $v.verifiedFetch.enabled) -}}
+{{- if $v.verifiedFetch.enabled -}}
+{{- $args = append $args (printf "--verified-fetch-spiffe-socket=%s" $v.verifiedFetch.spiffeEndpointSocket) -}}
+{{- end -}}
+{{- with $v.operator -}}
+{{- $args = concat $args (list (printf "--concurrency=%d" (int .concurrency)) (printf "--fetch-timeout=%s" .fetchTimeout) (printf "--egress=%s" .egress)) -}}
+{{- range .callers -}}{{- $args = append $args (printf "--caller=%s" .) -}}{{- end -}}
+{{- with .dns.selector -}}{{- $args = append $args (printf "--dns-selector=%s" .) -}}{{- end -}}
+{{- range .dns.addresses -}}{{- $args = append $args (printf "--dns-address=%s" .) -}}{{- end -}}
+{{- with .otlpEndpoint -}}{{- $args = append $args (printf "--otlp-endpoint=%s" .) -}}{{- end -}}
+{{- end -}}
+{{- $own := dict -}}
+{{- range $v.controllerManager.container.args -}}
+{{- $_ := set $own (. | trimPrefix "-" | trimPrefix "-" | splitList "=" | first) true -}}
+{{- end -}}
+{{- $result := list -}}
+{{- range $args -}}
+{{- if not (hasKey $own (trimPrefix "--" . | splitList "=" | first)) -}}{{- $result = append $result . -}}{{- end -}}
+{{- end -}}
+{{- concat $result $v.controllerManager.container.args | toYaml -}}
+{{- end }}
+
+{{- /* Names of values that are accepted and have no effect, one a line. */ -}}
+{{- define "countersign.unused" -}}
+{{- $values := .Values -}}
+{{- range list "authbridgeConfig" "certmanager" "defaults" "featureGates" "keycloak" "kuadrant" "mlflow" "otelBootstrap" "sigstore" "spiffe" "vap" "webhook" -}}
+{{- if hasKey $values . }}{{ . }}
+{{ end -}}
+{{- end -}}
+{{- range list "spireClusterName" "svidExpiryGracePeriod" -}}
+{{- if hasKey $values.signatureVerification . }}signatureVerification.{{ . }}
+{{ end -}}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,413 @@
+//! The policies of `policies/` in a real API server: what each lets through, what it refuses, and what it says.
+//! Every request comes from a user with every right over Pods, config maps and network policies.
+#![cfg(test)]
+
+use countersign_rig::Rig;
+use serde_json::{Value, json};
+
+const OPERATOR: &str = "system:serviceaccount:countersign-system:controller-manager";
+const TENANT: &str = "system:serviceaccount:team1:mallory";
+const WEATHER: &str = "system:serviceaccount:team1:weather";
+const GARBAGE_COLLECTOR: &str = "system:serviceaccount:kube-system:generic-garbage-collector";
+const SPIRE: &str = "system:serviceaccount:spire-server:spire-server";
+/// A user with every right in the whole cluster.
+const ADMINISTRATOR: &str = "administrator";
+/// A person with every right in the namespace, over everything that will ever exist.
+const OWNER: &str = "owner-of-team1";
+
+const POLICIES: [&str; 5] = [
+    include_str!("../policies/guard-operator-labels.yaml"),
+    include_str!("../policies/guard-network-policies.yaml"),
+    include_str!("../policies/guard-signed-cards.yaml"),
+    include_str!("../policies/guard-trust-bundle.yaml"),
+    include_str!("../policies/guard-enrolment.yaml"),
+];
+
+const RIGHTS: &str = r#"
+apiVersion: v1
+kind: List
+items:
+  - {apiVersion: v1, kind: Namespace, metadata: {name: team1}}
+  - {apiVersion: v1, kind: Namespace, metadata: {name: spire-system}}
+  - apiVersion: rbac.authorization.k8s.io/v1
+    kind: ClusterRole
+    metadata: {name: tenant}
+    rules:
+      - {apiGroups: ["", networking.k8s.io], resources: ["*"], verbs: ["*"]}
+  - apiVersion: rbac.authorization.k8s.io/v1
+    kind: ClusterRoleBinding
+    metadata: {name: tenants}
+    roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tenant}
+    subjects: [{kind: Group, name: "system:authenticated", apiGroup: rbac.authorization.k8s.io}]
+  - apiVersion: rbac.authorization.k8s.io/v1
+    kind: ClusterRoleBinding
+    metadata: {name: administrators}
+    roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+    subjects: [{kind: User, name: administrator, apiGroup: rbac.authorization.k8s.io}]
+  - apiVersion: rbac.authorization.k8s.io/v1
+    kind: RoleBinding
+    metadata: {name: owners, namespace: team1}
+    roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+    subjects: [{kind: User, name: owner-of-team1, apiGroup: rbac.authorization.k8s.io}]
+"#;
+
+struct Cluster(Rig);
+
+impl Cluster {
+    /// The policies are in force: they refuse what they should, which takes a moment after they were made.
+    fn guarded() -> Self {
+        let rig = Rig::control_plane().unwrap();
+        rig.apply(RIGHTS).unwrap();
+        for policy in POLICIES {
+            rig.apply(policy).unwrap();
+        }
+        let cluster = Self(rig);
+        let probes = [
+            pod("probe", &[("agent.kagenti.dev/verified-peer", "x")]),
+            network_policy("probe", &[("agent.kagenti.dev/policy-role", "minimum")], 1),
+            config_map("team1", "probe-card-signed", Some("somebody"), "x"),
+            config_map("spire-system", "spire-bundle", None, "x"),
+        ];
+        cluster
+            .0
+            .wait("the default service account of team1", || {
+                Ok(cluster.0.kubectl(&["-n", "team1", "get", "serviceaccount", "default"]).is_ok())
+            })
+            .unwrap();
+        for probe in &probes {
+            cluster.0.wait("a policy", || Ok(cluster.create_dry(TENANT, probe).is_err())).unwrap();
+        }
+        cluster.create(TENANT, &pod("probe", &[("kagenti.io/type", "agent")]));
+        cluster
+            .0
+            .wait("a policy", || {
+                let dry = ["--dry-run=server", "-n", "team1", "label", "pod", "probe", "kagenti.io/type-"];
+                Ok(cluster.run(TENANT, &dry).is_err())
+            })
+            .unwrap();
+        // A type error in an expression shows here and nowhere else.
+        let warnings = cluster
+            .0
+            .kubectl(&[
+                "get",
+                "validatingadmissionpolicies",
+                "-o",
+                "jsonpath={range .items[*]}{.status.typeChecking.expressionWarnings}{end}",
+            ])
+            .unwrap();
+        assert_eq!(warnings, "");
+        cluster
+    }
+
+    fn run(&self, user: &str, arguments: &[&str]) -> Result<String, String> {
+        let user = format!("--as={user}");
+        let all: Vec<&str> = [user.as_str()].into_iter().chain(arguments.iter().copied()).collect();
+        self.0.kubectl(&all).map_err(|error| format!("{error:#}"))
+    }
+
+    fn file(&self, object: &Value) -> String {
+        let path = self.0.folder().join("object.json");
+        std::fs::write(&path, object.to_string()).unwrap();
+        path.display().to_string()
+    }
+
+    fn create_dry(&self, user: &str, object: &Value) -> Result<String, String> {
+        self.run(user, &["create", "--dry-run=server", "-f", &self.file(object)])
+    }
+
+    fn create(&self, user: &str, object: &Value) {
+        self.run(user, &["create", "-f", &self.file(object)]).unwrap();
+    }
+
+    #[track_caller]
+    fn allows(&self, user: &str, arguments: &[&str]) {
+        self.run(user, &[&["-n", "team1"], arguments].concat())
+            .unwrap_or_else(|said| panic!("{user}: {said}"));
+    }
+
+    #[track_caller]
+    fn refuses(&self, user: &str, arguments: &[&str], message: &str) {
+        let said = self.run(user, &[&["-n", "team1"], arguments].concat()).expect_err("this must be refused");
+        assert!(said.contains(message), "{said}\n does not contain {message}");
+    }
+
+    #[track_caller]
+    fn refuses_to_create(&self, user: &str, object: &Value, message: &str) {
+        let said = self.create_dry(user, object).expect_err("this must be refused");
+        assert!(said.contains(message), "{said}\n does not contain {message}");
+    }
+}
+
+fn pod(name: &str, labels: &[(&str, &str)]) -> Value {
+    let labels: Value = labels
+        .iter()
+        .map(|&(key, value)| (key.to_owned(), json!(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "team1", "labels": labels},
+        "spec": {"containers": [{"name": "agent", "image": "agent"}]}})
+}
+
+fn network_policy(name: &str, labels: &[(&str, &str)], port: u16) -> Value {
+    let labels: Value = labels
+        .iter()
+        .map(|&(key, value)| (key.to_owned(), json!(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": "team1", "labels": labels},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": port}]}]}})
+}
+
+fn config_map(namespace: &str, name: &str, signer: Option<&str>, card: &str) -> Value {
+    let annotations = signer.map_or(json!({}), |signer| json!({"agent.kagenti.dev/signer": signer}));
+    json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "annotations": annotations}, "data": {"signed-agent-card.json": card}})
+}
+
+/// One API server for all policies, because they also must not stand in each other's way.
+#[test]
+fn tenants_cannot_forge_what_the_operator_trusts() {
+    let cluster = Cluster::guarded();
+    the_mark_is_the_operators(&cluster);
+    enrolment_of_a_running_pod_stays(&cluster);
+    policies_of_verdicts_are_the_operators(&cluster);
+    a_signed_card_is_its_signers(&cluster);
+    the_trust_bundle_is_spires(&cluster);
+    cluster.0.down().unwrap();
+}
+
+fn the_mark_is_the_operators(cluster: &Cluster) {
+    let mark = "agent.kagenti.dev/verified-peer";
+    let says = "the label agent.kagenti.dev/verified-peer belongs to the operator, and this";
+    cluster.refuses_to_create(TENANT, &pod("forged", &[(mark, "x")]), says);
+    cluster.refuses_to_create(
+        OPERATOR,
+        &pod("forged", &[(mark, "")]),
+        "this CREATE by system:serviceaccount:countersign-system",
+    );
+    cluster.create(TENANT, &pod("marked", &[]));
+    for user in [TENANT, OWNER, ADMINISTRATOR] {
+        cluster.refuses(user, &["label", "pod", "marked", "agent.kagenti.dev/verified-peer=x"], says);
+    }
+    cluster.allows(TENANT, &["label", "pod", "marked", "colour=blue"]);
+    cluster.allows(OPERATOR, &["label", "pod", "marked", "agent.kagenti.dev/verified-peer=x"]);
+    cluster.refuses(TENANT, &["label", "pod", "marked", "agent.kagenti.dev/verified-peer-"], says);
+    let patch = r#"{"metadata":{"labels":{"agent.kagenti.dev/verified-peer":"y"}}}"#;
+    cluster.refuses(
+        TENANT,
+        &["patch", "pod", "marked", "--subresource=status", "--type=merge", "-p", patch],
+        says,
+    );
+    cluster.allows(TENANT, &["label", "pod", "marked", "colour=red", "--overwrite"]);
+    cluster.allows(OPERATOR, &["label", "pod", "marked", "agent.kagenti.dev/verified-peer-"]);
+}
+
+fn enrolment_of_a_running_pod_stays(cluster: &Cluster) {
+    let says = "the label kagenti.io/type of a running Pod keeps it isolated, and this UPDATE by system:serviceaccount:team1:mallory";
+    cluster.create(TENANT, &pod("enrolled", &[("kagenti.io/type", "agent")]));
+    cluster.refuses(TENANT, &["label", "pod", "enrolled", "kagenti.io/type-"], says);
+    cluster.refuses(
+        TENANT,
+        &["label", "pod", "enrolled", "kagenti.io/type=tool", "--overwrite"],
+        "from \"agent\" to \"tool\"; change the label in the Pod template",
+    );
+    let patch = r#"{"metadata":{"labels":{"kagenti.io/type":null}}}"#;
+    cluster.refuses(
+        TENANT,
+        &["patch", "pod", "enrolled", "--subresource=status", "--type=merge", "-p", patch],
+        says,
+    );
+    cluster.refuses(
+        OWNER,
+        &["label", "pod", "enrolled", "kagenti.io/type-"],
+        "owner-of-team1 would change it",
+    );
+    cluster.allows(TENANT, &["label", "pod", "enrolled", "colour=blue"]);
+    // Enrolling tightens, so it is free.
+    cluster.allows(TENANT, &["label", "pod", "marked", "kagenti.io/type=agent"]);
+    cluster.allows(OPERATOR, &["label", "pod", "enrolled", "kagenti.io/type=tool", "--overwrite"]);
+    cluster.allows(ADMINISTRATOR, &["label", "pod", "enrolled", "kagenti.io/type-"]);
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "target": {"kind": "Node", "name": "node1"},
+        "metadata": {"name": "marked", "namespace": "team1", "labels": {"kagenti.io/type": "tool"}}});
+    let endpoint = "/api/v1/namespaces/team1/pods/marked/binding";
+    let file = cluster.file(&binding);
+    cluster.refuses(
+        TENANT,
+        &["create", "--raw", endpoint, "-f", &file],
+        "would change it from \"\" to \"tool\"",
+    );
+    cluster.allows(TENANT, &["delete", "pod", "enrolled", "marked", "--now", "--wait=false"]);
+}
+
+fn policies_of_verdicts_are_the_operators(cluster: &Cluster) {
+    let says = "belong to the operator, and this";
+    let labels = [("managed-by", "kagenti-operator"), ("agent.kagenti.dev/policy-role", "verdict")];
+    cluster.refuses_to_create(TENANT, &network_policy("weather-signature-policy", &labels, 80), says);
+    cluster.create(TENANT, &network_policy("own", &[("team", "one")], 80));
+    cluster.refuses(TENANT, &["label", "networkpolicy", "own", "agent.kagenti.dev/workload=x"], says);
+    cluster.create(OPERATOR, &network_policy("weather-signature-policy", &labels, 80));
+    let open = r#"{"spec":{"ingress":[{}]}}"#;
+    for user in [TENANT, OWNER, GARBAGE_COLLECTOR] {
+        cluster.refuses(
+            user,
+            &["patch", "networkpolicy", "weather-signature-policy", "--type=merge", "-p", open],
+            says,
+        );
+    }
+    cluster.refuses(
+        TENANT,
+        &["label", "networkpolicy", "weather-signature-policy", "agent.kagenti.dev/policy-role-"],
+        says,
+    );
+    cluster.refuses(
+        TENANT,
+        &["delete", "networkpolicy", "weather-signature-policy"],
+        "this DELETE is by system:serviceaccount:team1:mallory; leave them",
+    );
+    // One deletion of all of them is refused object by object.
+    cluster.refuses(
+        TENANT,
+        &[
+            "delete",
+            "--raw",
+            "/apis/networking.k8s.io/v1/namespaces/team1/networkpolicies?labelSelector=managed-by",
+        ],
+        says,
+    );
+    let owners = r#"{"metadata":{"finalizers":["example.org/x"]}}"#;
+    cluster.allows(
+        GARBAGE_COLLECTOR,
+        &["patch", "networkpolicy", "weather-signature-policy", "--type=merge", "-p", owners],
+    );
+    cluster.allows(
+        OPERATOR,
+        &[
+            "patch",
+            "networkpolicy",
+            "weather-signature-policy",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":null}}"#,
+        ],
+    );
+    cluster.allows(
+        ADMINISTRATOR,
+        &["patch", "networkpolicy", "weather-signature-policy", "--type=merge", "-p", open],
+    );
+    cluster.allows(GARBAGE_COLLECTOR, &["delete", "networkpolicy", "weather-signature-policy"]);
+    cluster.allows(TENANT, &["delete", "networkpolicy", "own"]);
+}
+
+fn a_signed_card_is_its_signers(cluster: &Cluster) {
+    let write = r#"{"data":{"signed-agent-card.json":"forged"}}"#;
+    let patch = ["patch", "configmap", "weather-card-signed", "--type=merge", "-p"];
+    let patch = |body| [&patch[..], &[body]].concat();
+    cluster.create(WEATHER, &config_map("team1", "weather-card-signed", Some("weather"), "{}"));
+    let says = "is written by the service account that its annotation agent.kagenti.dev/signer names (weather), and this";
+    for user in [TENANT, "system:serviceaccount:team2:weather", OWNER] {
+        cluster.refuses(user, &patch(write), says);
+        cluster.refuses(user, &["delete", "configmap", "weather-card-signed"], says);
+    }
+    cluster.refuses(
+        TENANT,
+        &patch(r#"{"metadata":{"annotations":{"agent.kagenti.dev/signer":"mallory"}}}"#),
+        says,
+    );
+    cluster.refuses(
+        TENANT,
+        &[
+            "delete",
+            "--raw",
+            "/api/v1/namespaces/team1/configmaps?fieldSelector=metadata.name%3Dweather-card-signed",
+        ],
+        says,
+    );
+    cluster.refuses(
+        WEATHER,
+        &patch(r#"{"metadata":{"annotations":{"agent.kagenti.dev/signer":null}}}"#),
+        "or let an administrator change the annotation",
+    );
+    cluster.allows(WEATHER, &patch(r#"{"data":{"signed-agent-card.json":"renewed"}}"#));
+    cluster.allows(
+        ADMINISTRATOR,
+        &patch(r#"{"metadata":{"annotations":{"agent.kagenti.dev/signer":"weather-signer"}}}"#),
+    );
+    cluster.allows("system:serviceaccount:team1:weather-signer", &patch(write));
+    cluster.refuses(
+        GARBAGE_COLLECTOR,
+        &patch(r#"{"data":{"signed-agent-card.json":"x"}}"#),
+        "(weather-signer)",
+    );
+    cluster.allows(GARBAGE_COLLECTOR, &["delete", "configmap", "weather-card-signed"]);
+
+    // Nobody signs in somebody else's name, and the name of the workload is cut off once.
+    cluster.refuses_to_create(
+        TENANT,
+        &config_map("team1", "weather-card-signed", Some("weather"), "{}"),
+        says,
+    );
+    cluster.refuses_to_create(
+        TENANT,
+        &config_map("team1", "mallory-card-signed-card-signed", Some("weather"), "{}"),
+        "the signed card of mallory-card-signed is",
+    );
+    // A signer that does not know the annotation works on, and other ConfigMaps are nobody's business.
+    cluster.create(TENANT, &config_map("team1", "plain-card-signed", None, "{}"));
+    cluster.allows(WEATHER, &["delete", "configmap", "plain-card-signed"]);
+    cluster.create(TENANT, &config_map("team1", "settings", Some("weather"), "{}"));
+
+    // The strict parameter, set as the chart sets it.
+    let strict = POLICIES[2].replace("expression: \"'allow'\"", "expression: \"'refuse'\"");
+    assert_ne!(strict, POLICIES[2]);
+    cluster.0.apply(&strict).unwrap();
+    let unsigned = config_map("team1", "weather-card-signed", None, "{}");
+    cluster.0.wait("the strict policy", || Ok(cluster.create_dry(TENANT, &unsigned).is_err())).unwrap();
+    cluster.refuses_to_create(
+        TENANT,
+        &unsigned,
+        "the signed card of weather is written by the service account of that name, and this CREATE",
+    );
+    cluster.create(WEATHER, &unsigned);
+    cluster.refuses(
+        TENANT,
+        &["delete", "configmap", "weather-card-signed"],
+        "the signed card of weather is written by",
+    );
+    cluster.allows(WEATHER, &["delete", "configmap", "weather-card-signed"]);
+}
+
+fn the_trust_bundle_is_spires(cluster: &Cluster) {
+    let says = "the ConfigMap spire-system/spire-bundle holds the trust anchors and is written by system:serviceaccount:spire-server:spire-server, system:serviceaccount:spire-system:spire-server alone";
+    let forge = [
+        "-n",
+        "spire-system",
+        "patch",
+        "configmap",
+        "spire-bundle",
+        "--type=merge",
+        "-p",
+        r#"{"data":{"bundle.spiffe":"forged"}}"#,
+    ];
+    cluster.refuses_to_create(TENANT, &config_map("spire-system", "spire-bundle", None, "x"), says);
+    cluster.create(SPIRE, &config_map("spire-system", "spire-bundle", None, "x"));
+    for user in [TENANT, OPERATOR, GARBAGE_COLLECTOR] {
+        cluster.refuses(user, &forge, says);
+        cluster.refuses(user, &["-n", "spire-system", "delete", "configmap", "spire-bundle"], says);
+    }
+    cluster.refuses(
+        TENANT,
+        &[
+            "delete",
+            "--raw",
+            "/api/v1/namespaces/spire-system/configmaps?fieldSelector=metadata.name%3Dspire-bundle",
+        ],
+        says,
+    );
+    cluster.allows(SPIRE, &forge);
+    cluster.allows(ADMINISTRATOR, &forge);
+    cluster.create(TENANT, &config_map("spire-system", "other", None, "x"));
+    cluster.create(TENANT, &config_map("team1", "spire-bundle", None, "x"));
+    // A namespace with the bundle in it still goes away.
+    cluster.0.kubectl(&["delete", "namespace", "spire-system", "--timeout=60s"]).unwrap();
+}

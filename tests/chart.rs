@@ -1,0 +1,411 @@
+//! The Helm chart as its users meet it: what it renders, what it refuses, and what it asks of a cluster.
+//! Everything here is helm's own answer; `chart_on_the_api_server.rs` applies the result.
+#![cfg(test)]
+
+mod chart_support;
+
+use chart_support::{NAMESPACE, VERIFYING, chart, find, objects, repository, script, template};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+const EVERYTHING: &str = "--values=tests/fixtures/chart/everything.yaml";
+const EXISTING: &str = "--values=tests/fixtures/chart/existing-values.yaml";
+const HA: &str = "--values=charts/countersign/values-ha.yaml";
+const OPENSHIFT: &str = "--values=charts/countersign/values-openshift.yaml";
+
+/// The flags that the operator knows and acts on.
+const FLAGS: [&str; 31] = [
+    "accept-profile",
+    "binding-scope",
+    "caller",
+    "concurrency",
+    "dns-address",
+    "dns-selector",
+    "egress",
+    "enable-verified-fetch",
+    "enforce-network-policies",
+    "fetch-timeout",
+    "freshness",
+    "health-probe-bind-address",
+    "leader-elect",
+    "max-witness-age",
+    "metrics-bind-address",
+    "metrics-cert-key",
+    "metrics-cert-name",
+    "metrics-cert-path",
+    "metrics-secure",
+    "mode",
+    "otlp-endpoint",
+    "spiffe-id-template",
+    "spire-trust-bundle-configmap",
+    "spire-trust-bundle-configmap-key",
+    "spire-trust-bundle-configmap-namespace",
+    "spire-trust-bundle-refresh-interval",
+    "spire-trust-domain",
+    "trust-bundle-max-age",
+    "verified-fetch-spiffe-socket",
+    "zap-encoder",
+    "zap-log-level",
+];
+
+fn rendered(arguments: &[&str]) -> Vec<Value> {
+    objects(&template(arguments).unwrap())
+}
+
+fn refused(arguments: &[&str]) -> String {
+    template(arguments).expect_err("helm must refuse these values")
+}
+
+fn args(objects: &[Value]) -> Vec<String> {
+    let args = &find(objects, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"]["containers"]
+        [0]["args"];
+    args.as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the golden files and sources of this repository are the subject"
+)]
+fn read(path: &str) -> String {
+    std::fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Compares with `tests/golden/chart/NAME.yaml` and leaves the new text where `make golden` takes it from.
+fn golden(name: &str, actual: &str) -> Option<String> {
+    let target = repository("target/golden/chart");
+    std::fs::create_dir_all(&target).unwrap();
+    std::fs::write(target.join(format!("{name}.yaml")), actual).unwrap();
+    let path = format!("tests/golden/chart/{name}.yaml");
+    let expected = if repository(&path).exists() { read(&path) } else { String::new() };
+    if expected == actual {
+        return None;
+    }
+    let mut difference = String::new();
+    for (sign, text, other) in [("-", expected.as_str(), actual), ("+", actual, expected.as_str())] {
+        for line in text.lines().filter(|line| !other.lines().any(|l| l == *line)) {
+            writeln!(difference, "{sign} {line}").unwrap();
+        }
+    }
+    Some(format!("{path} differs; `make golden` takes the new form over\n{difference}"))
+}
+
+#[test]
+fn helm_finds_nothing_to_complain_about() {
+    for values in [None, Some(HA), Some(OPENSHIFT), Some(EVERYTHING), Some(EXISTING)] {
+        let chart = chart();
+        let mut arguments = vec!["lint", "--strict", chart.as_str()];
+        arguments.extend(values);
+        let said = script("helm", &arguments).unwrap();
+        assert!(said.contains("0 chart(s) failed"), "{said}");
+    }
+}
+
+#[test]
+fn golden_renders_of_each_way_to_install() {
+    // The definitions and policies are files of their own; one golden file shows them with parameters.
+    let lean = ["--set=crd.enable=false", "--set=policies.enable=false"];
+    let differences = [
+        golden("default", &template(&lean).unwrap()),
+        golden("ha", &template(&[&[HA], &lean[..]].concat()).unwrap()),
+        golden("openshift", &template(&[&[OPENSHIFT], &lean[..], &VERIFYING[..4]].concat()).unwrap()),
+        golden("everything", &template(&[EVERYTHING, lean[0]]).unwrap()),
+    ];
+    // All are written before one fails, so that one `make golden` takes all over.
+    let differences: Vec<String> = differences.into_iter().flatten().collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn an_unknown_value_is_refused_by_name_at_any_depth() {
+    for (set, named) in [
+        ("featureGatez.envoyProxy=true", "'featureGatez'"),
+        ("signatureVerification.enabeld=true", "'enabeld'"),
+        ("controllerManager.container.securityContext.runAsRoot=true", "'runAsRoot'"),
+        ("defaults.proxy.prot=1", "'prot'"),
+    ] {
+        let said = refused(&["--set", set]);
+        assert!(said.contains("additional properties") && said.contains(named), "{said}");
+    }
+    let said = refused(&["--set=operator.egress=everywhere"]);
+    assert!(said.contains("/operator/egress") && said.contains("'anywhere', 'agents'"), "{said}");
+}
+
+#[test]
+fn no_object_of_the_schema_is_open_by_accident() {
+    fn walk(path: &str, schema: &Value) {
+        if schema.get("properties").is_some() {
+            assert_eq!(schema["additionalProperties"], json!(false), "{path}");
+        }
+        for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+            walk(&format!("{path}.{name}"), below);
+        }
+        if let Some(items) = schema.get("items") {
+            walk(&format!("{path}[]"), items);
+        }
+    }
+    walk("", &serde_json::from_str(&read("charts/countersign/values.schema.json")).unwrap());
+}
+
+#[test]
+fn the_schema_has_the_same_defaults_as_the_values() {
+    fn walk(path: &str, value: &Value, schema: &Value, seen: &mut usize) {
+        if let Some(default) = schema.get("default") {
+            assert_eq!(value, default, "{path}");
+            *seen += 1;
+        }
+        if let Some(properties) = schema["properties"].as_object() {
+            for (name, below) in value.as_object().into_iter().flatten() {
+                walk(&format!("{path}.{name}"), below, &properties[name], seen);
+            }
+        }
+    }
+    let values: Value = serde_saphyr::from_str(&read("charts/countersign/values.yaml")).unwrap();
+    let mut seen = 0;
+    walk(
+        "",
+        &values,
+        &serde_json::from_str(&read("charts/countersign/values.schema.json")).unwrap(),
+        &mut seen,
+    );
+    assert!(seen > 40, "only {seen} defaults were compared");
+}
+
+#[test]
+fn what_is_missing_is_said_before_anything_is_installed() {
+    let enabled = "--set=signatureVerification.enabled=true";
+    let namespace = "--set=signatureVerification.spireTrustBundle.configMapNamespace=spire-system";
+    let said = refused(&[enabled]);
+    assert!(
+        said.contains("configMapNamespace is empty: set it to the namespace in which SPIRE publishes"),
+        "{said}"
+    );
+    let said = refused(&[enabled, namespace]);
+    assert!(said.contains("spireTrustDomain is empty: set it to the trust domain of this cluster"), "{said}");
+    let said = refused(&["--set=enforceNetworkPolicies=true"]);
+    assert!(said.contains("nothing verifies agents, so all would stay closed"), "{said}");
+    let said = refused(&["--set=verifiedFetch.enabled=true"]);
+    assert!(
+        said.contains("verifiedFetch.enabled is true and signatureVerification.spireTrustDomain is empty"),
+        "{said}"
+    );
+    // The variable that the existing operator reads is as good as the value.
+    let variable = "--set=controllerManager.container.env.KAGENTI_SPIRE_TRUST_DOMAIN=example.org";
+    assert!(
+        args(&rendered(&[enabled, namespace, variable]))
+            .contains(&"--spire-trust-domain=example.org".to_owned())
+    );
+}
+
+#[test]
+fn every_argument_is_a_flag_that_the_operator_acts_on() {
+    for values in [&[][..], &[HA], &[OPENSHIFT], &[EVERYTHING], &VERIFYING, &["--set=metrics.enable=false"]] {
+        for arg in args(&rendered(values)) {
+            let name = arg.strip_prefix("--").unwrap().split('=').next().unwrap();
+            assert!(FLAGS.contains(&name), "{arg}");
+        }
+    }
+}
+
+#[test]
+fn an_argument_of_the_user_replaces_the_charts() {
+    let with = |arg| args(&rendered(&["--set", &format!("controllerManager.container.args={{{arg}}}")]));
+    for arg in ["--concurrency=32", "-concurrency=32"] {
+        let args = with(arg);
+        assert!(args.contains(&arg.to_owned()), "{args:?}");
+        assert!(!args.contains(&"--concurrency=16".to_owned()), "{args:?}");
+    }
+    assert!(with("--leader-elect=false").iter().all(|arg| arg != "--leader-elect"));
+}
+
+#[test]
+fn value_files_of_the_existing_chart_apply_and_what_has_no_effect_is_named() {
+    let deployment = rendered(&[EXISTING]);
+    let spec = &find(&deployment, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"];
+    assert_eq!(spec["containers"][0]["image"], "registry.example.org/countersign:v1");
+    assert_eq!(spec["containers"][0]["name"], "manager");
+    assert_eq!(spec["containers"][0]["command"], json!(["/manager"]));
+    assert_eq!(spec["serviceAccountName"], "controller-manager");
+
+    let chart = chart();
+    let install = ["install", "countersign", &chart, "--namespace", NAMESPACE, "--dry-run=client"];
+    let said = script("helm", &[&install[..], &[EXISTING]].concat()).unwrap();
+    let notes = said.split("NOTES:").nth(1).unwrap();
+    for name in
+        ["keycloak", "featureGates", "webhook", "sigstore", "signatureVerification.svidExpiryGracePeriod"]
+    {
+        assert!(notes.lines().any(|line| line.trim() == name), "{name} is not in {notes}");
+    }
+    let said = script("helm", &install).unwrap();
+    let notes = said.split("NOTES:").nth(1).unwrap();
+    assert!(!notes.contains("no effect"), "{notes}");
+    assert!(notes.contains("--set signatureVerification.enabled=true"), "{notes}");
+}
+
+#[test]
+fn the_operator_may_read_no_secret_and_has_no_wildcard() {
+    let mut rules = 0;
+    for object in rendered(&[EVERYTHING]) {
+        for rule in object["rules"].as_array().into_iter().flatten() {
+            rules += 1;
+            let text = rule.to_string();
+            assert!(!text.contains("\"*\""), "{text}");
+            assert!(!text.contains("secrets"), "{text}");
+            assert!(
+                !text.contains("escalate") && !text.contains("impersonate") && !text.contains("bind\""),
+                "{text}"
+            );
+        }
+    }
+    assert!(rules > 10, "only {rules} rules were checked");
+}
+
+#[test]
+fn config_maps_are_listed_only_where_they_are_named() {
+    for object in rendered(&VERIFYING) {
+        for rule in object["rules"].as_array().into_iter().flatten() {
+            if rule["resources"] == json!(["configmaps"]) && object["kind"] == "ClusterRole" {
+                assert_eq!(rule["verbs"], json!(["get"]));
+            } else if rule["resources"] == json!(["configmaps"]) {
+                assert_eq!(object["metadata"]["namespace"], "spire-system");
+                assert_eq!(rule["resourceNames"], json!(["spire-bundle"]));
+            }
+        }
+    }
+}
+
+#[test]
+fn definitions_and_policies_are_the_files_of_the_repository() {
+    let objects = rendered(&[EVERYTHING]);
+    let mut crd: Value = serde_saphyr::from_str(&read("crds/agentcards.agent.kagenti.dev.yaml")).unwrap();
+    let shown = find(&objects, "CustomResourceDefinition", "agentcards.agent.kagenti.dev");
+    assert_eq!(shown["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    assert_eq!(shown["spec"], crd["spec"].take());
+
+    let mut changed = BTreeSet::new();
+    for file in ["operator-labels", "network-policies", "signed-cards", "trust-bundle", "enrolment"] {
+        let source: Vec<Value> =
+            serde_saphyr::from_multiple(&read(&format!("policies/guard-{file}.yaml"))).unwrap();
+        for object in source {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            let mut shown = find(&objects, object["kind"].as_str().unwrap(), name)["spec"].clone();
+            for (index, variable) in object["spec"]["variables"].as_array().into_iter().flatten().enumerate()
+            {
+                let place = &mut shown["variables"][index];
+                assert_eq!(place["name"], variable["name"]);
+                if *place != *variable {
+                    let name = variable["name"].as_str().unwrap();
+                    changed.insert(format!("{file}.{name} {}", place["expression"].as_str().unwrap()));
+                    *place = variable.clone();
+                }
+            }
+            assert_eq!(shown, object["spec"], "{name}");
+        }
+    }
+    let expected = [
+        "signed-cards.unnamed \"refuse\"",
+        "signed-cards.writers [\"system:serviceaccount:ci:signer\"]",
+        "enrolment.operator \"system:serviceaccount:countersign-system:controller-manager\"",
+        "network-policies.operator \"system:serviceaccount:countersign-system:controller-manager\"",
+        "operator-labels.operator \"system:serviceaccount:countersign-system:controller-manager\"",
+        "trust-bundle.bundleName \"spire-bundle\"",
+        "trust-bundle.bundleNamespace \"spire-system\"",
+        "trust-bundle.writers [\"system:serviceaccount:spire-server:spire-server\",\"system:serviceaccount:spire-system:spire-server\"]",
+    ];
+    assert_eq!(changed, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn the_package_holds_all_that_the_folder_links_to() {
+    let folder = repository("target/chart-package");
+    std::fs::create_dir_all(&folder).unwrap();
+    let folder = folder.display().to_string();
+    script("helm", &["package", &chart(), "--destination", &folder]).unwrap();
+    let package = format!("{folder}/countersign-0.1.0.tgz");
+    let from_package =
+        script("helm", &["template", "countersign", &package, "--namespace", NAMESPACE, EVERYTHING]).unwrap();
+    assert_eq!(from_package, template(&[EVERYTHING]).unwrap());
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_not_before() {
+    script("promtool", &["test", "rules", "tests/fixtures/chart/alerts-test.yaml"]).unwrap();
+    let objects = rendered(&[EVERYTHING]);
+    let file: Value = serde_saphyr::from_str(&read("charts/countersign/files/alerts.yaml")).unwrap();
+    assert_eq!(find(&objects, "PrometheusRule", "kagenti-controller-manager")["spec"], file);
+}
+
+#[test]
+fn the_dashboard_asks_for_metrics_that_the_operator_has() {
+    let objects = rendered(&[EVERYTHING]);
+    let text =
+        find(&objects, "ConfigMap", "countersign-dashboard")["data"]["countersign.json"].as_str().unwrap();
+    let dashboard: Value = serde_json::from_str(text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.len() >= 6);
+    for target in panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap()) {
+        let expression = target["expr"].as_str().unwrap();
+        let known = [
+            "a2a_signature_verification_total",
+            "a2a_signature_verification_duration_seconds_bucket",
+            "kagenti_x5c_chain_validation_total",
+            "kagenti_x5c_trust_bundle_age_seconds",
+            "kagenti_x5c_trust_bundle_load_errors_total",
+            "controller_runtime_reconcile_total",
+        ];
+        assert!(known.iter().any(|metric| expression.contains(metric)), "{expression}");
+    }
+}
+
+#[test]
+fn the_high_availability_values_select_the_pods_of_the_chart() {
+    let objects = rendered(&[HA]);
+    let deployment = &find(&objects, "Deployment", "kagenti-controller-manager")["spec"];
+    assert_eq!(deployment["replicas"], 2);
+    let spec = &deployment["template"]["spec"];
+    let term = &spec["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0];
+    let labels = deployment["template"]["metadata"]["labels"].as_object().unwrap();
+    for selector in
+        [&term["podAffinityTerm"]["labelSelector"], &spec["topologySpreadConstraints"][0]["labelSelector"]]
+    {
+        for (key, value) in selector["matchLabels"].as_object().unwrap() {
+            assert_eq!(labels.get(key), Some(value), "{key}");
+        }
+    }
+    find(&objects, "PodDisruptionBudget", "kagenti-controller-manager");
+}
+
+#[test]
+fn openshift_chooses_the_user_itself() {
+    let objects = rendered(&[&[OPENSHIFT], &VERIFYING[..3]].concat());
+    let spec = &find(&objects, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"];
+    assert_eq!(
+        spec["securityContext"],
+        json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}})
+    );
+    assert!(args(&objects).contains(
+        &"--dns-selector=openshift-dns:dns.operator.openshift.io/daemonset-dns=default".to_owned()
+    ));
+}
+
+#[test]
+fn the_socket_of_the_workload_api_comes_by_csi_or_from_the_node() {
+    let base =
+        ["--set=verifiedFetch.enabled=true", "--set=signatureVerification.spireTrustDomain=example.org"];
+    let other = "--set=verifiedFetch.spiffeEndpointSocket=unix:///run/spire/agent/public/api.sock";
+    let objects =
+        rendered(&[&base[..], &[other, "--set=verifiedFetch.hostPath=/run/spire/agent/public"]].concat());
+    let spec = &find(&objects, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"];
+    assert_eq!(spec["containers"][0]["volumeMounts"][0]["mountPath"], "/run/spire/agent/public");
+    assert_eq!(spec["volumes"][0]["hostPath"]["path"], "/run/spire/agent/public");
+
+    let objects = rendered(&base);
+    let spec = &find(&objects, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"];
+    assert_eq!(spec["volumes"][0]["csi"], json!({"driver": "csi.spiffe.io", "readOnly": true}));
+    assert_eq!(spec["containers"][0]["volumeMounts"][0]["mountPath"], "/spiffe-workload-api");
+    let id = &find(&objects, "ClusterSPIFFEID", "kagenti-operator")["spec"];
+    assert_eq!(
+        id["spiffeIDTemplate"],
+        "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}"
+    );
+}

@@ -1,0 +1,213 @@
+//! The rendered chart in a real API server: accepted whole, installed, upgraded, and gone without a trace.
+//! No Pod runs here; that the operator's Pods are admitted under Pod Security `restricted` is asked by dry run.
+#![cfg(test)]
+
+mod chart_support;
+
+use chart_support::{NAMESPACE, VERIFYING, chart, find, objects, template};
+use countersign_rig::Rig;
+use serde_json::{Value, json};
+
+/// The namespaces that people make before they install.
+const NAMESPACES: &str = r"
+apiVersion: v1
+kind: List
+items:
+  - apiVersion: v1
+    kind: Namespace
+    metadata:
+      name: countersign-system
+      labels: {pod-security.kubernetes.io/enforce: restricted}
+  - {apiVersion: v1, kind: Namespace, metadata: {name: spire-system}}
+  - {apiVersion: v1, kind: Namespace, metadata: {name: team1}}
+";
+
+const HA: &str = "--values=charts/countersign/values-ha.yaml";
+
+fn apply_dry(rig: &Rig, name: &str, text: &str) -> String {
+    let path = rig.folder().join(name);
+    std::fs::write(&path, text).unwrap();
+    let path = path.display().to_string();
+    rig.kubectl(&["apply", "--dry-run=server", "--validate=strict", "-f", &path]).unwrap()
+}
+
+fn helm(rig: &Rig, verb: &str, more: &[&str]) -> Result<String, String> {
+    let chart = chart();
+    let mut arguments = vec![verb, "countersign"];
+    arguments.extend((verb != "uninstall").then_some(chart.as_str()));
+    arguments.extend(["--namespace", NAMESPACE]);
+    arguments.extend(more);
+    rig.helm(&arguments).map_err(|error| format!("{error:#}"))
+}
+
+/// The objects of a rendered chart whose kinds this API server serves by itself.
+fn manifest(arguments: &[&str]) -> (String, usize) {
+    let rendered = template(arguments).unwrap();
+    let built_in: Vec<Value> = objects(&rendered)
+        .into_iter()
+        .filter(|object| {
+            !["ClusterSPIFFEID", "ServiceMonitor", "PrometheusRule"]
+                .contains(&object["kind"].as_str().unwrap())
+        })
+        .collect();
+    let count = built_in.len();
+    (json!({"apiVersion": "v1", "kind": "List", "items": built_in}).to_string(), count)
+}
+
+#[test]
+fn the_api_server_takes_the_chart_installs_it_and_forgets_it() {
+    let rig = Rig::control_plane().unwrap();
+    rig.apply(NAMESPACES).unwrap();
+    rig.wait("the default service accounts", || {
+        Ok(rig.kubectl(&["-n", NAMESPACE, "get", "serviceaccount", "default"]).is_ok())
+    })
+    .unwrap();
+    every_object_is_valid(&rig);
+    what_the_cluster_lacks_is_named(&rig);
+    it_installs_and_upgrades(&rig);
+    its_pods_are_admitted_as_restricted(&rig);
+    its_account_may_do_what_it_needs_and_no_more(&rig);
+    its_policies_know_its_account(&rig);
+    it_leaves_nothing_but_the_cards(&rig);
+    rig.down().unwrap();
+}
+
+fn every_object_is_valid(rig: &Rig) {
+    let everything = "--values=tests/fixtures/chart/everything.yaml";
+    let openshift = "--values=charts/countersign/values-openshift.yaml";
+    for (name, values) in [
+        ("default.json", vec![]),
+        ("ha.json", [&[HA], &VERIFYING[..]].concat()),
+        ("openshift.json", [&[openshift], &VERIFYING[..]].concat()),
+        ("everything.json", vec![everything]),
+    ] {
+        let (text, count) = manifest(&values);
+        let said = apply_dry(rig, name, &text);
+        assert_eq!(said.matches("(server dry run)").count(), count, "{said}");
+    }
+}
+
+fn what_the_cluster_lacks_is_named(rig: &Rig) {
+    let trust_domain = "--set=signatureVerification.spireTrustDomain=example.org";
+    let by_hand = "--set=verifiedFetch.clusterSPIFFEID.create=false";
+    for (switch, more, said_of_it) in [
+        (
+            "prometheus.enable",
+            trust_domain,
+            "does not serve monitoring.coreos.com/v1/ServiceMonitor: install what brings it, or switch",
+        ),
+        ("prometheus.rules.enable", trust_domain, "does not serve monitoring.coreos.com/v1/PrometheusRule"),
+        ("verifiedFetch.enabled", trust_domain, "does not serve spire.spiffe.io/v1alpha1/ClusterSPIFFEID"),
+        (
+            "verifiedFetch.enabled",
+            by_hand,
+            "has no CSI driver csi.spiffe.io, so the operator's Pod would never start",
+        ),
+    ] {
+        let switch = format!("--set={switch}=true");
+        let said = helm(rig, "install", &[trust_domain, more, &switch]).unwrap_err();
+        assert!(said.contains(said_of_it), "{said}");
+    }
+}
+
+fn it_installs_and_upgrades(rig: &Rig) {
+    let notes = helm(rig, "install", &[]).unwrap();
+    assert!(notes.contains("Verdicts close nothing yet"), "{notes}");
+    let notes = helm(rig, "upgrade", &VERIFYING).unwrap();
+    assert!(notes.contains("kubectl get agentcards -A"), "{notes}");
+    let selected = rig
+        .kubectl(&[
+            "-n",
+            NAMESPACE,
+            "get",
+            "deployment",
+            "kagenti-controller-manager",
+            "-o",
+            "jsonpath={.spec.template.spec.containers[0].args}",
+        ])
+        .unwrap();
+    assert!(selected.contains("--enforce-network-policies=true"), "{selected}");
+    rig.wait("the definition", || {
+        Ok(rig.kubectl(&["wait", "--for=condition=Established", "crd/agentcards.agent.kagenti.dev"]).is_ok())
+    })
+    .unwrap();
+    rig.apply(r#"{"apiVersion":"agent.kagenti.dev/v1alpha1","kind":"AgentCard","metadata":{"name":"weather","namespace":"team1"},
+        "spec":{"targetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"weather"}}}"#)
+        .unwrap();
+}
+
+fn its_pods_are_admitted_as_restricted(rig: &Rig) {
+    let rendered = objects(&template(&VERIFYING).unwrap());
+    let template = &find(&rendered, "Deployment", "kagenti-controller-manager")["spec"]["template"];
+    let mut operator = json!({"apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"]});
+    operator["metadata"]["name"] = json!("operator");
+    operator["metadata"]["namespace"] = json!(NAMESPACE);
+    let test = find(&rendered, "Pod", "kagenti-controller-manager-test");
+    for (name, pod) in [("operator.json", &operator), ("test.json", test)] {
+        apply_dry(rig, name, &pod.to_string());
+    }
+    // The level does refuse something.
+    operator["spec"]["securityContext"] = json!({});
+    let path = rig.folder().join("root.json");
+    std::fs::write(&path, operator.to_string()).unwrap();
+    let said = rig.kubectl(&["create", "--dry-run=server", "-f", &path.display().to_string()]).unwrap_err();
+    assert!(format!("{said:#}").contains("violates PodSecurity \"restricted"), "{said:#}");
+}
+
+fn its_account_may_do_what_it_needs_and_no_more(rig: &Rig) {
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:controller-manager");
+    let can =
+        |arguments: &[&str]| rig.kubectl(&[&[account.as_str(), "auth", "can-i"], arguments].concat()).is_ok();
+    for allowed in [
+        &["patch", "networkpolicies.networking.k8s.io", "-n", "team1"][..],
+        &["patch", "pods", "-n", "team1"],
+        &["patch", "agentcards.agent.kagenti.dev", "--subresource=status", "-n", "team1"],
+        &["get", "configmap/weather-card-signed", "-n", "team1"],
+        &["watch", "configmap/spire-bundle", "-n", "spire-system"],
+        &["update", "leases.coordination.k8s.io/b7c4ae34.kagenti.dev", "-n", NAMESPACE],
+        &["create", "events.events.k8s.io", "-n", "team1"],
+    ] {
+        assert!(can(allowed), "it may not {allowed:?}");
+    }
+    for refused in [
+        &["get", "secrets", "-n", "team1"][..],
+        &["list", "configmaps", "-n", "team1"],
+        &["update", "configmap/spire-bundle", "-n", "spire-system"],
+        &["create", "pods", "-n", "team1"],
+        &["patch", "deployments.apps", "-n", "team1"],
+        &["update", "leases.coordination.k8s.io/other", "-n", NAMESPACE],
+        &["update", "leases.coordination.k8s.io/b7c4ae34.kagenti.dev", "-n", "team1"],
+        &["create", "clusterrolebindings.rbac.authorization.k8s.io"],
+        &["override", "guards.agent.kagenti.dev"],
+    ] {
+        assert!(!can(refused), "it may {refused:?}");
+    }
+}
+
+fn its_policies_know_its_account(rig: &Rig) {
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:controller-manager");
+    let agent = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"agent","namespace":"team1"},
+        "spec":{"containers":[{"name":"agent","image":"agent"}]}}"#;
+    rig.wait("the service account of team1", || Ok(rig.apply(agent).is_ok())).unwrap();
+    let mark = ["-n", "team1", "label", "--overwrite", "pod", "agent", "agent.kagenti.dev/verified-peer=x"];
+    // Even the administrator: nobody else sets the mark.
+    let said = rig.kubectl(&mark).unwrap_err();
+    assert!(
+        format!("{said:#}").contains("belongs to the operator, and this UPDATE by rig:admin"),
+        "{said:#}"
+    );
+    rig.kubectl(&[&[account.as_str()], &mark[..]].concat()).unwrap();
+}
+
+fn it_leaves_nothing_but_the_cards(rig: &Rig) {
+    helm(rig, "uninstall", &["--wait", "--timeout=60s"]).unwrap();
+    let left = rig
+        .kubectl(&["get", "--ignore-not-found", "-A", "-o", "name", "-l", "app.kubernetes.io/name=countersign",
+            "deployments,serviceaccounts,services,networkpolicies,poddisruptionbudgets,roles,rolebindings,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,customresourcedefinitions"])
+        .unwrap();
+    assert_eq!(left.trim(), "customresourcedefinition.apiextensions.k8s.io/agentcards.agent.kagenti.dev");
+    rig.kubectl(&["-n", "team1", "get", "agentcard", "weather"]).unwrap();
+    // Nothing holds on to a card or a namespace once the operator is gone.
+    rig.kubectl(&["delete", "namespace", "team1", NAMESPACE, "--timeout=60s"]).unwrap();
+    rig.kubectl(&["delete", "crd", "agentcards.agent.kagenti.dev", "--timeout=60s"]).unwrap();
+}
