@@ -145,3 +145,8 @@ golden: ## Writes the expected output files of the tests again; review the diffe
 .PHONY: clean-cache
 clean-cache: ## Removes the tools, SDKs and corpora kept outside the source tree
 	rm -rf "$$(scripts/cache-dir)"
+
+.PHONY: bench-cluster
+bench-cluster: rig-parts ## The operator beside a real API server: AGENTS (1000) agents, QUIET (60) seconds of quiet
+	cargo build --release --locked --features operator
+	cargo bench --locked --package countersign-cluster-tests --bench cluster -- $(or $(AGENTS),1000) $(or $(QUIET),60)

@@ -46,7 +46,7 @@ pub async fn run(config: Config) -> Result<(), OperatorError> {
         tracing::warn!("{warning}");
     }
     let mut servers = Servers::new();
-    let ended = work(config, &stop, &mut servers).await;
+    let ended = Box::pin(work(config, &stop, &mut servers)).await;
     servers.stop().await;
     match &ended {
         Ok(()) => tracing::info!("stopped"),
@@ -92,9 +92,9 @@ async fn lead(context: Shared, stop: &Shutdown) -> Result<(), OperatorError> {
     let namespace = context.config.namespace.clone();
     let client = context.client.clone();
     let leading = |leads| metrics.leading(leads);
-    lease::hold(client, namespace.as_str(), identity, stop, leading, control(context, stop))
-        .await?
-        .unwrap_or(Ok(()))
+    let held =
+        lease::hold(client, namespace.as_str(), identity, stop, leading, Box::pin(control(context, stop)));
+    Box::pin(held).await?.unwrap_or(Ok(()))
 }
 
 /// Runs the controllers until they end, or have had enough time to.

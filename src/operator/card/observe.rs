@@ -5,7 +5,7 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
 use crate::operator::context::Context;
 use crate::operator::key::WorkloadKey;
-use crate::operator::world::{Card, Place, Workload};
+use crate::operator::world::{Card, Place, Workload, World};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
 use kube::Api;
@@ -64,7 +64,7 @@ pub(crate) fn find_workload(
         ));
     };
     let shown = format!("{} {} in {}", Quoted(&target.kind), Quoted(&target.name), Quoted(&place.0));
-    let Some(key) = context.world.target_of(place, card) else {
+    let Some(key) = World::target_of(place, card) else {
         let found = format!("{shown} of {} is of no kind that is watched", Quoted(&target.api_version));
         return Err(missing(found));
     };
@@ -236,9 +236,9 @@ mod tests {
         .unwrap()
     }
 
-    fn read(spec: serde_json::Value) -> Result<Way, String> {
-        let service =
-            serde_json::from_value(json!({ "metadata": { "name": "weather" }, "spec": spec })).unwrap();
+    fn read(spec: &serde_json::Value) -> Result<Way, String> {
+        let object = json!({ "metadata": { "name": "weather" }, "spec": spec });
+        let service = serde_json::from_value(object).map_err(|error| error.to_string())?;
         way(&service, "team", "weather", &workload())
     }
 
@@ -246,7 +246,7 @@ mod tests {
     fn a_service_that_leads_elsewhere_is_no_way_to_the_workload() {
         let ports = json!([{ "port": 80 }]);
         let good = json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9", "ports": ports });
-        assert_eq!(read(good).unwrap().url(), "http://weather.team.svc.cluster.local:80");
+        assert_eq!(read(&good).unwrap().url(), "http://weather.team.svc.cluster.local:80");
         for (bad, says) in [
             (json!({ "type": "ExternalName", "externalName": "evil.example" }), "ExternalName"),
             (json!({ "clusterIP": "10.0.0.9", "ports": ports }), "no selector"),
@@ -257,7 +257,7 @@ mod tests {
                 "port",
             ),
         ] {
-            let error = read(bad).unwrap_err();
+            let error = read(&bad).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
     }
