@@ -7,6 +7,8 @@ use super::flags::Config;
 use super::metrics::Metrics;
 use super::shutdown::{self, Shutdown, Trigger};
 use super::{controllers, lease, metrics_server, telemetry};
+use axum::http::HeaderValue;
+use axum::http::header::USER_AGENT;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::convert::Infallible;
@@ -131,6 +133,8 @@ async fn client(config: &Config) -> Result<Client, OperatorError> {
     };
     let mut found = found.map_err(OperatorError::Kubernetes)?;
     found.connect_timeout = Some(Duration::from_secs(5));
+    let agent = HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION")));
+    found.headers.push((USER_AGENT, agent));
     Client::try_from(found).map_err(|error| OperatorError::Kubernetes(error.to_string()))
 }
 

@@ -66,6 +66,7 @@ impl World {
     /// A Service came, changed or went. Its card is asked for at the name of its workload.
     pub(super) fn service_changed(&self, place: &Place) {
         let (namespace, name) = place;
+        self.read_services.remove(place);
         for card in self.cards.pick(namespace, |place, card| {
             card.target().is_some_and(|target| target.name == *name).then(|| place.clone())
         }) {

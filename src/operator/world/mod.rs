@@ -23,7 +23,8 @@ use super::key::{Key, WorkloadKey};
 use super::queue::{Queue, Urgency};
 use crate::io::clock::instant;
 use crate::plan::{ApiServer, Mode};
-use std::sync::{Mutex, PoisonError, RwLock};
+use k8s_openapi::api::core::v1::Service;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::Notify;
 
 /// Everything observed.
@@ -41,6 +42,8 @@ pub(crate) struct World {
     pub(crate) replica_sets: Store<(String, Option<String>)>,
     /// Services of the whole cluster, by their resource version alone.
     pub(crate) services: Store<String>,
+    /// Services that were read, by the resource version at which they were.
+    pub(crate) read_services: Store<(String, Arc<Service>)>,
     /// NetworkPolicies that we manage.
     pub(crate) policies: Store<Policy>,
     /// Namespaces that have a mode of their own.
