@@ -244,10 +244,11 @@ async fn settle(
     let before = context.judge(place, judgement.clone());
     let old = before.as_ref().and_then(|before| before.workload.clone());
     let differs = before.as_ref().is_none_or(|before| before.judged != judgement.judged);
-    if old != judgement.workload {
+    let moved = old != judgement.workload;
+    if moved {
         ask_for(context, old.as_ref());
     }
-    if differs {
+    if differs || moved {
         ask_for(context, judgement.workload.as_ref());
     }
     report::write_status(context, place, card, &judgement, workload, target).await
