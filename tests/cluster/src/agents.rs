@@ -36,10 +36,11 @@ impl<'r> Agents<'r> {
     /// Prepares a control plane: CRDs, namespaces, the trust bundle, and the server of cards.
     pub fn new(rig: &'r Rig, namespaces: &[&str], authority: &Authority) -> Result<Self> {
         rig.apply(include_str!("../../../crds/agentcards.agent.kagenti.dev.yaml"))?;
-        for namespace in ["countersign-system", "spire"].iter().chain(namespaces) {
-            let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
-            rig.apply(&object.to_string())?;
-        }
+        let all = ["countersign-system", "spire"].iter().chain(namespaces);
+        let all: Vec<Value> = all
+            .map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))
+            .collect();
+        rig.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": all }).to_string())?;
         let folder = rig.folder().join("cards");
         std::fs::create_dir_all(&folder)?;
         // There is no kube-proxy: every address of a Service is this machine.
@@ -68,9 +69,29 @@ impl<'r> Agents<'r> {
 
     /// Lets an agent serve these bytes from now on.
     pub fn serve(&self, namespace: &str, name: &str, card: &[u8]) -> Result<()> {
-        let (next, file) = (self.folder.join("next"), self.folder.join(format!("{name}.{namespace}.json")));
+        // Scenarios that share the server serve at the same time.
+        let next = self.folder.join(format!("{name}.{namespace}.next"));
+        let file = self.folder.join(format!("{name}.{namespace}.json"));
         std::fs::write(&next, card)?;
         Ok(std::fs::rename(next, file)?)
+    }
+
+    /// Lets an agent answer with exactly these bytes, headers and all, until [`Agents::serve_properly`].
+    pub fn serve_raw(&self, namespace: &str, name: &str, answer: &[u8]) -> Result<()> {
+        let next = self.folder.join(format!("{name}.{namespace}.next-raw"));
+        let file = self.folder.join(format!("{name}.{namespace}.raw"));
+        std::fs::write(&next, answer)?;
+        Ok(std::fs::rename(next, file)?)
+    }
+
+    /// Ends [`Agents::serve_raw`].
+    pub fn serve_properly(&self, namespace: &str, name: &str) -> Result<()> {
+        Ok(std::fs::remove_file(self.folder.join(format!("{name}.{namespace}.raw")))?)
+    }
+
+    /// Lets an agent serve nothing: whoever asks is answered with 404.
+    pub fn withdraw(&self, namespace: &str, name: &str) -> Result<()> {
+        Ok(std::fs::remove_file(self.folder.join(format!("{name}.{namespace}.json")))?)
     }
 
     /// Lets an agent accept connections and never answer.
