@@ -225,7 +225,7 @@ pub fn holds(card: &Value, kind: &str) -> bool {
 pub fn outcome(card: &Value) -> &str {
     let verdict = &card["status"]["verdict"];
     match verdict["outcome"].as_str() {
-        Some("Verified") => "Verified",
+        Some("verified") => "Verified",
         Some(_) => verdict["reason"].as_str().unwrap_or("refused without a reason"),
         None => "",
     }

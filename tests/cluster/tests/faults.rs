@@ -2,7 +2,7 @@
 //! A sampler asks the API server itself, beside the proxy, what is open; the test knows what may be.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use countersign_cluster_tests::{Operator, Scene, card_of, is_open, outcome};
+use countersign_cluster_tests::{Direct, Operator, Scene, card_of, is_open, outcome};
 use countersign_rig::{Fault, FaultProxy, Rule};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -27,26 +27,27 @@ struct Sample {
 }
 
 /// One look at everything that decides who may speak; none if the API server does not answer.
-fn look(scene: &Scene) -> Option<Sample> {
+fn look(direct: &Direct) -> Option<Sample> {
     let asked = Instant::now();
-    let all = ["get", "networkpolicies,pods,agentcards", "-n", TEAM, "-o", "json", "--request-timeout=2s"];
-    let list: Value = serde_json::from_str(&scene.rig.kubectl(&all).ok()?).ok()?;
     let (mut open, mut isolation) = (BTreeSet::new(), 0);
-    for object in list["items"].as_array()? {
-        let name = object["metadata"]["name"].as_str()?;
-        let labels = &object["metadata"]["labels"];
-        match object["kind"].as_str()? {
-            "NetworkPolicy" if name.starts_with("countersign-") => isolation += 1,
-            "NetworkPolicy" if is_open(object) => {
-                open.insert(format!("{} policy", name.trim_end_matches("-signature-policy")));
-            }
-            "Pod" if labels["agent.kagenti.dev/verified-peer"].is_string() => {
-                open.insert(format!("{} mark", labels["app"].as_str()?));
-            }
-            "AgentCard" if outcome(object) == "Verified" => {
-                open.insert(format!("{name} verdict"));
-            }
-            _ => {}
+    let list = |group: &str, kind: &str| direct.get(&format!("/{group}/namespaces/{TEAM}/{kind}")).ok();
+    for policy in list("apis/networking.k8s.io/v1", "networkpolicies")?["items"].as_array()? {
+        let name = policy["metadata"]["name"].as_str()?;
+        if name.starts_with("countersign-") {
+            isolation += 1;
+        } else if is_open(policy) {
+            open.insert(format!("{} policy", name.trim_end_matches("-signature-policy")));
+        }
+    }
+    for pod in list("api/v1", "pods")?["items"].as_array()? {
+        let labels = &pod["metadata"]["labels"];
+        if labels["agent.kagenti.dev/verified-peer"].is_string() {
+            open.insert(format!("{} mark", labels["app"].as_str()?));
+        }
+    }
+    for card in list("apis/agent.kagenti.dev/v1alpha1", "agentcards")?["items"].as_array()? {
+        if outcome(card) == "Verified" {
+            open.insert(format!("{} verdict", card["metadata"]["name"].as_str()?));
         }
     }
     Some(Sample { asked, open, isolated: isolation == 2 })
@@ -217,11 +218,11 @@ fn faults() -> (Scene, FaultProxy) {
 }
 
 /// Waits until the samples say so.
-fn until(scene: &Scene, what: &str, done: impl Fn(&Sample) -> bool) -> Duration {
+fn until(scene: &Scene, direct: &Direct, what: &str, done: impl Fn(&Sample) -> bool) -> Duration {
     let started = Instant::now();
     let mut last = BTreeSet::new();
     loop {
-        if let Some(sample) = look(scene) {
+        if let Some(sample) = look(direct) {
             if done(&sample) {
                 return started.elapsed();
             }
@@ -237,7 +238,7 @@ fn open_in_every_way(sample: &Sample, agent: &str) -> bool {
 }
 
 /// One agent is good throughout, one is never good, one turns bad during the fault, and two are new.
-fn survive(scene: &Scene, proxy: &FaultProxy, number: usize, case: &Case) {
+fn survive(scene: &Scene, proxy: &FaultProxy, direct: &Direct, number: usize, case: &Case) {
     let (name, stop) = (case.name, AtomicBool::new(false));
     let (fresh, forged) = (format!("fresh-{number}"), format!("forged-{number}"));
     let bad = scene.signed(&card_of("turning", TEAM), TEAM, "other");
@@ -245,7 +246,7 @@ fn survive(scene: &Scene, proxy: &FaultProxy, number: usize, case: &Case) {
         let sampler = scope.spawn(|| {
             let mut samples = Vec::new();
             while !stop.load(Ordering::Acquire) {
-                samples.extend(look(scene));
+                samples.extend(look(direct));
                 std::thread::sleep(Duration::from_millis(100));
             }
             samples
@@ -272,7 +273,7 @@ fn survive(scene: &Scene, proxy: &FaultProxy, number: usize, case: &Case) {
                 let other = scene.signed(&card_of(&forged, TEAM), TEAM, "other");
                 scene.agent_with_pod(TEAM, &forged, &other, &json!({})).unwrap();
             }
-            until(scene, name, |sample| {
+            until(scene, direct, name, |sample| {
                 is_closed(sample, "turning")
                     && is_closed(sample, &forged)
                     && open_in_every_way(sample, &fresh)
@@ -286,7 +287,7 @@ fn survive(scene: &Scene, proxy: &FaultProxy, number: usize, case: &Case) {
         let (turned, ended) = result.unwrap_or_else(|problem| std::panic::resume_unwind(problem));
         (samples, turned, ended)
     });
-    assert!(samples.len() > 5, "{name}: only {} samples", samples.len());
+    assert!(samples.len() > 10, "{name}: only {} samples", samples.len());
     let latest = if case.writes_pass { turned + DETECTION } else { ended + RECOVERY };
     let mut closed = false;
     for sample in &samples {
@@ -316,25 +317,26 @@ fn survive(scene: &Scene, proxy: &FaultProxy, number: usize, case: &Case) {
         assert_eq!(card["status"]["card"]["name"], agent, "{name}: {card:#}");
     }
     scene.agents.serve(TEAM, "turning", &scene.honest(TEAM, "turning")).unwrap();
-    until(scene, name, |sample| open_in_every_way(sample, "turning"));
+    until(scene, direct, name, |sample| open_in_every_way(sample, "turning"));
 }
 
 #[test]
 fn no_fault_between_operator_and_api_server_opens_what_is_closed() {
     let (scene, proxy) = faults();
+    let direct = Direct::open(scene.rig).unwrap();
     scene.namespace(TEAM, &json!({})).unwrap();
     for name in ["good", "turning"] {
         scene.agent_with_pod(TEAM, name, &scene.honest(TEAM, name), &json!({})).unwrap();
     }
     let foreign = scene.signed(&card_of("never", TEAM), TEAM, "other");
     scene.agent_with_pod(TEAM, "never", &foreign, &json!({})).unwrap();
-    until(&scene, "the start", |sample| {
+    until(&scene, &direct, "the start", |sample| {
         ["good", "turning"].iter().all(|name| open_in_every_way(sample, name)) && sample.isolated
     });
     let only = std::env::var("FAULT").unwrap_or_default();
     for (number, case) in CASES.iter().enumerate().filter(|(_, case)| case.name.contains(&only)) {
         let started = Instant::now();
-        survive(&scene, &proxy, number, case);
+        survive(&scene, &proxy, &direct, number, case);
         eprintln!("{}: {:.1} s", case.name, started.elapsed().as_secs_f64());
     }
     scene.operator.stop().unwrap();
