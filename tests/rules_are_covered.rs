@@ -268,6 +268,29 @@ mod tests {
     }
 
     #[test]
+    fn every_test_that_the_table_of_weaknesses_names_exists() {
+        let tested = tested().unwrap();
+        let text = document("docs/weaknesses.md");
+        let rows: Vec<(u8, &str)> = text
+            .lines()
+            .filter_map(|line| {
+                let mut cells = line.strip_prefix("| ")?.split(" | ");
+                Some((cells.next()?.parse().ok()?, cells.nth(1)?))
+            })
+            .collect();
+        let wanted: Vec<u8> =
+            (1..=23).filter(|number| *number != 16).chain([38]).chain(41..=46).chain([49, 50]).collect();
+        assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), wanted);
+        for (number, cell) in rows {
+            let named: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+            assert!(!named.is_empty() || cell.starts_with("not here: "), "{number} names no test");
+            let missing: Vec<_> =
+                named.into_iter().filter(|name| !tested.functions.contains(*name)).collect();
+            assert!(missing.is_empty(), "{number} names tests that do not exist: {missing:?}");
+        }
+    }
+
+    #[test]
     fn test_names_are_found_in_code_and_not_in_text() {
         let mut tested = Tested::default();
         let text = "// fn rule_01_a() {}\nfn rule_02_helper() {}\nconst A: &str = \"#[test] fn rule_03_a() {}\";\n\

@@ -120,6 +120,17 @@ impl Context {
         judged.insert(place.clone(), Arc::new(judgement))
     }
 
+    /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile.
+    pub(crate) fn replace(&self, place: &Place, before: &Judgement, now: Judgement) {
+        if let Some(held) =
+            self.lock().get_mut(place).filter(|held| Arc::ptr_eq(&held.finding, &before.finding))
+        {
+            // Whether its bytes are kept was decided for all cards together.
+            let now = if held.body().is_some() { now } else { now.without_body() };
+            *held = Arc::new(now);
+        }
+    }
+
     /// Forgets a card.
     pub(crate) fn forget(&self, place: &Place) {
         self.lock().remove(place);

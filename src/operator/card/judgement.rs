@@ -66,21 +66,12 @@ impl Judgement {
         }
     }
 
-    /// This judgement for the same card once more: the content need not be written again.
-    pub(crate) fn again(&self) -> Self {
-        let content =
-            self.finding.content.as_ref().map(|content| Content { digest: content.digest, data: None });
+    /// Without what status needs of the card, once status has it; `None` if that is left out already.
+    pub(crate) fn slimmed(&self) -> Option<Self> {
+        let content = self.finding.content.as_ref().filter(|content| content.data.is_some())?;
+        let content = Some(Content { digest: content.digest, data: None });
         let finding = Arc::new(Finding { content, outcome: self.finding.outcome.clone() });
-        Self { finding, ..self.clone() }
-    }
-
-    /// Without what only the first write of the status needs.
-    pub(crate) fn slimmed(&self) -> Self {
-        if self.finding.content.as_ref().is_some_and(|content| content.data.is_some()) {
-            self.again()
-        } else {
-            self.clone()
-        }
+        Some(Self { finding, ..self.clone() })
     }
 
     /// This judgement and what it stands on, if it is about exactly these bytes.

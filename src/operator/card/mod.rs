@@ -53,9 +53,15 @@ pub(crate) async fn reconcile(context: &Context, place: &Place) -> Result<Next, 
     let found = observe::find_workload(context, place, &card);
     let workload = found.as_ref().ok().cloned();
     let target = card.target().cloned();
+    let authorities = context.bundles.changes();
     let judgement = look(context, place, &card, found).await;
     let period = period(&card, &judgement);
-    settle(context, place, &card, judgement, workload.as_ref(), target.as_ref()).await?;
+    let settled = settle(context, place, &card, judgement, workload.as_ref(), target.as_ref()).await;
+    // Whoever judged all cards again may not have seen this judgement yet.
+    if authorities.has_changed().unwrap_or(true) {
+        context.world.ask(Key::Card(place.clone()), Urgency::Urgent);
+    }
+    settled?;
     Ok(Next::In(period))
 }
 
@@ -125,7 +131,7 @@ fn repeated(
         now: at,
     };
     let same = terms.fingerprint(&received.source) == basis.terms && card.uid == basis.card_uid;
-    (same && kept.finding.outcome.as_ref().is_ok_and(|proof| at < proof.valid_until)).then(|| kept.again())
+    (same && kept.finding.outcome.as_ref().is_ok_and(|proof| at < proof.valid_until)).then(|| kept.clone())
 }
 
 /// Judges received bytes. If an endpoint is not among the names of the Service, other Services and Ingresses of

@@ -38,6 +38,7 @@ pub(crate) async fn write_status(
     let shown = content(card, judgement, &planned);
     let patch = merge_patch(&json(card.status.as_ref())?, &json(&planned)?);
     if patch.is_none() && shown.is_none() {
+        forget_content(context, place, judgement);
         return Ok(());
     }
     let mut patch = patch.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
@@ -50,7 +51,7 @@ pub(crate) async fn write_status(
             if let Some(stored) = Card::of(stored) {
                 context.world.cards.insert(place.clone(), stored);
             }
-            context.judge(place, judgement.slimmed());
+            forget_content(context, place, judgement);
             tell(context, place, card, &planned);
             Ok(())
         }
@@ -60,6 +61,13 @@ pub(crate) async fn write_status(
             Ok(())
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Status has the content of the card; until then a write that failed has to find it again.
+fn forget_content(context: &Context, place: &Place, judgement: &Judgement) {
+    if let Some(slim) = judgement.slimmed() {
+        context.replace(place, judgement, slim);
     }
 }
 

@@ -33,6 +33,9 @@ pub(crate) async fn keep(
 
 /// Takes the mark from a Pod that no workload vouches for.
 pub(crate) async fn clear(context: &Context, place: &Place) -> Result<(), kube::Error> {
+    if let Some(uid) = context.world.strays.get(place) {
+        return write(context, place, &uid, None).await;
+    }
     match context.world.pods.get(place) {
         Some(pod) if context.world.workload_of(&place.0, &pod).is_none() => {
             set(context, place, &pod, None).await
@@ -45,7 +48,11 @@ async fn set(context: &Context, place: &Place, pod: &Pod, wanted: Option<&str>) 
     if pod.mark() == wanted {
         return Ok(());
     }
-    context.writer.mark_pod(&place.0, &place.1, &pod.uid, wanted).await?;
+    write(context, place, &pod.uid, wanted).await
+}
+
+async fn write(context: &Context, place: &Place, uid: &str, mark: Option<&str>) -> Result<(), kube::Error> {
+    context.writer.mark_pod(&place.0, &place.1, uid, mark).await?;
     context.metrics.wrote("pods");
     Ok(())
 }

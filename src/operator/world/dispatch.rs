@@ -54,6 +54,13 @@ impl World {
         }
     }
 
+    /// A Pod that is no agent carries a mark, or no longer does.
+    pub(super) fn stray_changed(&self, change: Change<'_, String>) {
+        if change.after.is_some() {
+            self.ask(Key::Pod(change.place.clone()), Closing);
+        }
+    }
+
     /// A `ReplicaSet` came: its Pods may now be traced to their workload.
     pub(super) fn replica_set_changed(&self, change: &Change<'_, (String, Option<String>)>) {
         let Some((_, Some(owner))) = change.after else { return };

@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) stateful_sets: Store<Workload>,
     /// Pods that are labelled as agents.
     pub(crate) pods: Store<Pod>,
+    /// UIDs of Pods that carry a mark without being labelled as agents.
+    pub(crate) strays: Store<String>,
     /// `ReplicaSet`s of agents: UID of the `ReplicaSet`, and of the Deployment that controls it.
     pub(crate) replica_sets: Store<(String, Option<String>)>,
     /// Services of the whole cluster, by their resource version alone.

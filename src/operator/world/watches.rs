@@ -6,7 +6,7 @@ use super::pod::controller;
 use super::watch::follow;
 use super::{Card, Kind, Pod, Policy, Workload, World};
 use crate::api::agent_card::AgentCard;
-use crate::api::keys::{AGENT_TYPE, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, TYPE_LABEL};
+use crate::api::keys::{AGENT_TYPE, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL, TYPE_LABEL};
 use crate::operator::key::WorkloadKey;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
@@ -30,6 +30,7 @@ pub(crate) async fn follow_everything(
     broken: impl Fn(&'static str, &watcher::Error) + Sync,
 ) {
     let agents = config(&format!("{TYPE_LABEL}={AGENT_TYPE}"));
+    let strays = config(&format!("{PEER_MARK_LABEL},{TYPE_LABEL}!={AGENT_TYPE}"));
     let world = &world;
     let broken = &broken;
     let to = |kind: Kind| move |place: &super::Place| WorkloadKey { kind, place: place.clone() };
@@ -61,6 +62,13 @@ pub(crate) async fn follow_everything(
             &world.pods,
             Pod::of,
             |change| world.pod_changed(&change),
+            |error| broken("pods", error),
+        )),
+        Box::pin(follow(
+            watcher(Api::<PartialObjectMeta<ApiPod>>::all(client.clone()), strays).default_backoff(),
+            &world.strays,
+            |object| object.metadata.uid,
+            |change| world.stray_changed(change),
             |error| broken("pods", error),
         )),
         Box::pin(follow(

@@ -3,6 +3,7 @@
 use crate::authority::{Authority, Svid, bundle_json};
 use anyhow::Result;
 use countersign::core::sign::{SignOptions, SigningKey, sign_card};
+use countersign::core::time::Timestamp;
 use countersign::io::clock::now;
 use countersign_rig::Rig;
 use ring::rand::SystemRandom;
@@ -36,11 +37,11 @@ impl<'r> Agents<'r> {
     /// Prepares a control plane: CRDs, namespaces, the trust bundle, and the server of cards.
     pub fn new(rig: &'r Rig, namespaces: &[&str], authority: &Authority) -> Result<Self> {
         rig.apply(include_str!("../../../crds/agentcards.agent.kagenti.dev.yaml"))?;
-        for namespace in ["countersign-system", "spire"].iter().chain(namespaces) {
-            let object =
-                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
-            rig.apply(&object.to_string())?;
-        }
+        let all = ["countersign-system", "spire"].iter().chain(namespaces);
+        let all: Vec<Value> = all
+            .map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))
+            .collect();
+        rig.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": all }).to_string())?;
         let folder = rig.folder().join("cards");
         std::fs::create_dir_all(&folder)?;
         // There is no kube-proxy: every address of a Service is this machine.
@@ -69,9 +70,29 @@ impl<'r> Agents<'r> {
 
     /// Lets an agent serve these bytes from now on.
     pub fn serve(&self, namespace: &str, name: &str, card: &[u8]) -> Result<()> {
-        let (next, file) = (self.folder.join("next"), self.folder.join(format!("{name}.{namespace}.json")));
+        // Scenarios that share the server serve at the same time.
+        let next = self.folder.join(format!("{name}.{namespace}.next"));
+        let file = self.folder.join(format!("{name}.{namespace}.json"));
         std::fs::write(&next, card)?;
         Ok(std::fs::rename(next, file)?)
+    }
+
+    /// Lets an agent answer with exactly these bytes, headers and all, until [`Agents::serve_properly`].
+    pub fn serve_raw(&self, namespace: &str, name: &str, answer: &[u8]) -> Result<()> {
+        let next = self.folder.join(format!("{name}.{namespace}.next-raw"));
+        let file = self.folder.join(format!("{name}.{namespace}.raw"));
+        std::fs::write(&next, answer)?;
+        Ok(std::fs::rename(next, file)?)
+    }
+
+    /// Ends [`Agents::serve_raw`].
+    pub fn serve_properly(&self, namespace: &str, name: &str) -> Result<()> {
+        Ok(std::fs::remove_file(self.folder.join(format!("{name}.{namespace}.raw")))?)
+    }
+
+    /// Lets an agent serve nothing: whoever asks is answered with 404.
+    pub fn withdraw(&self, namespace: &str, name: &str) -> Result<()> {
+        Ok(std::fs::remove_file(self.folder.join(format!("{name}.{namespace}.json")))?)
     }
 
     /// Lets an agent accept connections and never answer.
@@ -81,9 +102,15 @@ impl<'r> Agents<'r> {
 
     /// Signs a card as the SVID says.
     pub fn sign(card: &Card, svid: &Svid) -> Vec<u8> {
+        Self::sign_at(card, svid, 0)
+    }
+
+    /// The same by a clock that is so many seconds ahead: nobody signs with a certificate that does not count.
+    pub fn sign_at(card: &Card, svid: &Svid, ahead: i64) -> Vec<u8> {
         let random = SystemRandom::new();
         let key = SigningKey::from_pkcs8(&svid.key, &random).unwrap();
-        let options = SignOptions { chain: &svid.chain, lifetime: None, also_kagenti: false, now: now() };
+        let now = Timestamp::from_unix(now().as_unix() + ahead);
+        let options = SignOptions { chain: &svid.chain, lifetime: None, also_kagenti: false, now };
         sign_card(card.to_string().into_bytes(), &key, options, &random).unwrap()
     }
 

@@ -3,11 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod agents;
+mod audit;
 mod authority;
 mod bench;
+mod direct;
 mod operator;
+mod scene;
 
 pub use agents::{Agents, Card, card_of};
+pub use audit::{Audit, Request};
 pub use authority::{Authority, Svid, bundle_json};
 pub use bench::{audit_writes, process_cpu, process_memory};
+pub use direct::Direct;
 pub use operator::{Operator, TRUST_DOMAIN};
+pub use scene::{Scene, condition, holds, is_open, list, outcome, user_card};

@@ -48,17 +48,19 @@ impl<'r> Operator<'r> {
 
     /// Waits until it says that it is ready.
     pub fn wait_ready(&self) -> Result<()> {
-        let url = format!("http://{}/readyz", self.health);
-        self.rig.wait("the operator to be ready", || {
-            Ok(self
-                .rig
-                .command(program()?)
-                .args(["probe", &url])
-                .stdin(Stdio::null())
-                .output()?
-                .status
-                .success())
-        })
+        let waited = self.rig.wait("the operator to be ready", || self.answers("/readyz"));
+        waited.with_context(|| self.log())
+    }
+
+    /// Whether it answers a probe with success.
+    pub fn answers(&self, path: &str) -> Result<bool> {
+        let url = format!("http://{}{path}", self.health);
+        Ok(self.rig.command(program()?).args(["probe", &url]).stdin(Stdio::null()).output()?.status.success())
+    }
+
+    /// Whether the process has not ended.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
     }
 
     /// Its log so far.
@@ -75,6 +77,11 @@ impl<'r> Operator<'r> {
 
     /// Kills it without warning.
     pub fn kill(mut self) -> Result<()> {
+        self.kill_now()
+    }
+
+    /// The same, for an owner that keeps it.
+    pub fn kill_now(&mut self) -> Result<()> {
         Command::new("kill").args(["-9", &self.pid()?.to_string()]).status()?;
         self.child.wait()?;
         Ok(())

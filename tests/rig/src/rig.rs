@@ -167,6 +167,11 @@ impl Rig {
         output(command, manifest.as_bytes())
     }
 
+    /// The program kubectl, for tests that keep it running.
+    pub fn kubectl_program(&self) -> &Path {
+        &self.kubectl
+    }
+
     fn client(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env("KUBECONFIG", self.kubeconfig()).env("KUBECACHEDIR", self.folder.join("cache"));

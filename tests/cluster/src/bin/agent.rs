@@ -1,5 +1,6 @@
 //! `agent ADDRESS FOLDER`: serves `FOLDER/<host>.json` as the card of every host that it is asked for.
-//! A folder of that name means that the agent accepts and never answers; no file means 404.
+//! A folder of that name means that the agent accepts and never answers; no file means 404. What is in
+//! `FOLDER/<host>.raw` goes out as it is, headers and all, so that an agent can answer as badly as it likes.
 //! Enough of HTTP/1.1 for one request per connection, so that it runs in an image without a shell.
 
 use std::io::{BufRead, BufReader, Write};
@@ -38,6 +39,9 @@ fn answer(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
     let file = folder.join(format!("{host}.json"));
     if file.is_dir() {
         std::thread::sleep(Duration::from_secs(3600));
+    }
+    if let Ok(answer) = std::fs::read(folder.join(format!("{host}.raw"))) {
+        return stream.write_all(&answer);
     }
     let (status, body) = match std::fs::read(file).or_else(|_| std::fs::read(folder.join("card.json"))) {
         Ok(body) => ("200 OK", body),

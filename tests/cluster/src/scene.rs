@@ -1,0 +1,242 @@
+//! A running scene: control plane, authority, agents and operator, and what scenarios ask of the API server.
+//! A shared scene is never dropped; its processes end with the process of the test, as every rig's do.
+
+use crate::agents::{Agents, Card, card_of};
+use crate::audit::Audit;
+use crate::authority::Authority;
+use crate::operator::{Operator, TRUST_DOMAIN};
+use anyhow::{Context, Result, bail};
+use countersign_rig::Rig;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// A control plane with agents and an operator.
+pub struct Scene {
+    /// The control plane.
+    pub rig: &'static Rig,
+    /// Who issues SVIDs.
+    pub authority: Authority,
+    /// The agents.
+    pub agents: Agents<'static>,
+    /// The operator.
+    pub operator: Operator<'static>,
+}
+
+impl Scene {
+    /// Starts everything, the operator with these flags, and waits until it is ready.
+    pub fn start(flags: &[&str]) -> Result<Self> {
+        let scene = Self::start_unready(flags)?;
+        scene.operator.wait_ready()?;
+        Ok(scene)
+    }
+
+    /// The same for an operator that will not be ready, because of what it lacks.
+    pub fn start_unready(flags: &[&str]) -> Result<Self> {
+        Self::prepare(|rig| Operator::start(rig, flags))
+    }
+
+    /// The same with an operator that is started in another way.
+    pub fn prepare(operator: impl FnOnce(&'static Rig) -> Result<Operator<'static>>) -> Result<Self> {
+        let rig: &'static Rig = Box::leak(Box::new(Rig::control_plane()?));
+        let authority = Authority::new(TRUST_DOMAIN);
+        let agents = Agents::new(rig, &[], &authority)?;
+        Ok(Self { rig, authority, agents, operator: operator(rig)? })
+    }
+
+    /// Kills the operator without warning.
+    pub fn kill(&mut self) -> Result<()> {
+        self.operator.kill_now()
+    }
+
+    /// Starts another operator after [`Scene::kill`], and waits until it is ready.
+    pub fn start_again(&mut self, flags: &[&str]) -> Result<()> {
+        self.operator = Operator::start(self.rig, flags)?;
+        self.operator.wait_ready()
+    }
+
+    /// Both.
+    pub fn restart(&mut self, flags: &[&str]) -> Result<()> {
+        self.kill()?;
+        self.start_again(flags)
+    }
+
+    /// Ends the operator in order, and everything else after it.
+    pub fn stop(self) -> Result<()> {
+        self.operator.stop()?;
+        for part in ["controller-manager", "apiserver", "etcd"] {
+            self.rig.kill_component(part)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a namespace with these labels.
+    pub fn namespace(&self, name: &str, labels: &Value) -> Result<()> {
+        let object = json!({ "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": name, "labels": labels } });
+        self.rig.apply(&object.to_string()).map(drop)
+    }
+
+    /// The card of an agent, signed by itself.
+    pub fn honest(&self, namespace: &str, name: &str) -> Vec<u8> {
+        self.signed(&card_of(name, namespace), namespace, name)
+    }
+
+    /// A card, signed by a service account.
+    pub fn signed(&self, card: &Card, namespace: &str, account: &str) -> Vec<u8> {
+        Agents::sign(card, &self.authority.issue(namespace, account, -60, 3600))
+    }
+
+    /// Creates an agent that serves `body`, with an AgentCard of its user that is looked at every second. The
+    /// AgentCard comes first, so that none is made for it.
+    pub fn agent(&self, namespace: &str, name: &str, body: &[u8]) -> Result<()> {
+        self.agents.serve(namespace, name, body)?;
+        let mut items = vec![user_card(namespace, name, name)];
+        items.extend(Agents::manifests(namespace, name));
+        self.apply_all(&items)
+    }
+
+    /// The same with a Pod that nobody runs: the Deployment is available without it. `labels` are added to those
+    /// of the template.
+    pub fn agent_with_pod(&self, namespace: &str, name: &str, body: &[u8], labels: &Value) -> Result<()> {
+        self.agents.serve(namespace, name, body)?;
+        let mut items = vec![
+            json!({ "apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": { "name": name, "namespace": namespace } }),
+            user_card(namespace, name, name),
+        ];
+        items.extend(Agents::manifests(namespace, name));
+        let spec = &mut items[2]["spec"];
+        spec["replicas"] = json!(1);
+        spec["strategy"] = json!({ "rollingUpdate": { "maxUnavailable": 1, "maxSurge": 0 } });
+        if let (Some(template), Some(labels)) =
+            (spec["template"]["metadata"]["labels"].as_object_mut(), labels.as_object())
+        {
+            template.extend(labels.clone());
+        }
+        self.apply_all(&items)
+    }
+
+    /// Applies objects, in this order.
+    pub fn apply_all(&self, items: &[Value]) -> Result<()> {
+        self.rig.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()).map(drop)
+    }
+
+    /// An object; null if there is none.
+    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Value> {
+        let found =
+            self.rig.kubectl(&["get", kind, "-n", namespace, name, "-o", "json", "--ignore-not-found"])?;
+        Ok(if found.trim().is_empty() { Value::Null } else { serde_json::from_str(&found)? })
+    }
+
+    /// All objects of a kind in a namespace.
+    pub fn list(&self, kind: &str, namespace: &str) -> Result<Vec<Value>> {
+        list(self.rig, kind, namespace)
+    }
+
+    /// Changes an object by a merge patch.
+    pub fn patch(&self, kind: &str, namespace: &str, name: &str, patch: &Value) -> Result<()> {
+        let patch = patch.to_string();
+        self.rig.kubectl(&["patch", kind, "-n", namespace, name, "--type=merge", "-p", &patch]).map(drop)
+    }
+
+    /// Waits until the AgentCard is verified and the policy of its workload open; returns the card.
+    pub fn verified(&self, namespace: &str, card: &str, workload: &str) -> Result<Value> {
+        let found = self.operator.wait_card(namespace, card, "a verified card", |card| {
+            outcome(card) == "Verified" && holds(card, "Ready")
+        })?;
+        self.policy_is(namespace, workload, "Verified")?;
+        Ok(found)
+    }
+
+    /// Waits until the AgentCard is refused for `reason` and the policy of its workload is closed for the same.
+    pub fn refused(&self, namespace: &str, card: &str, workload: &str, reason: &str) -> Result<Value> {
+        let found = self.operator.wait_card(namespace, card, "a refusal", |card| outcome(card) == reason)?;
+        for kind in ["Ready", "Verified", "Bound"] {
+            if holds(&found, kind) {
+                bail!("a card that is refused has {kind}: {found:#}");
+            }
+        }
+        self.policy_is(namespace, workload, reason)?;
+        Ok(found)
+    }
+
+    /// Waits until the policy of a Deployment says `reason`, and is open if that is `Verified` and else closed.
+    pub fn policy_is(&self, namespace: &str, workload: &str, reason: &str) -> Result<()> {
+        let name = format!("{workload}-signature-policy");
+        let mut last = Value::Null;
+        let waited = self.rig.wait("a policy", || {
+            last = self.get("networkpolicy", namespace, &name)?;
+            let said = last["metadata"]["annotations"]["agent.kagenti.dev/reason"].as_str();
+            Ok(said == Some(reason) && is_open(&last) == (reason == "Verified"))
+        });
+        waited.with_context(|| format!("{last:#}\n{}", self.operator.log()))
+    }
+
+    /// Writes of the operator from now on, but for those of its lease.
+    pub fn audit(&self) -> Result<Audit> {
+        Audit::from_now_on(self.rig)
+    }
+
+    /// Waits until the operator has written nothing for so long.
+    pub fn settle(&self, quiet: Duration) -> Result<()> {
+        let mut audit = self.audit()?;
+        let (mut seen, mut since) = (0, Instant::now());
+        self.rig.wait("the operator to have nothing to do", || {
+            let now = audit.writes()?.len();
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+            Ok(since.elapsed() > quiet)
+        })
+    }
+}
+
+/// An AgentCard as its user writes it, looked at every second.
+pub fn user_card(namespace: &str, name: &str, workload: &str) -> Value {
+    json!({
+        "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentCard",
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": {
+            "syncPeriod": "1s",
+            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": workload },
+        },
+    })
+}
+
+/// All objects of a kind in a namespace.
+pub fn list(rig: &Rig, kind: &str, namespace: &str) -> Result<Vec<Value>> {
+    let text = rig.kubectl(&["get", kind, "-n", namespace, "-o", "json"])?;
+    let list: Value = serde_json::from_str(&text)?;
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
+}
+
+/// A condition of an AgentCard; null if it has none of the type.
+pub fn condition<'c>(card: &'c Value, kind: &str) -> &'c Value {
+    let conditions = card["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    conditions.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
+}
+
+/// Whether a condition of an AgentCard is true.
+pub fn holds(card: &Value, kind: &str) -> bool {
+    condition(card, kind)["status"] == "True"
+}
+
+/// `Verified`, the reason of the refusal, or nothing if there is no verdict.
+pub fn outcome(card: &Value) -> &str {
+    let verdict = &card["status"]["verdict"];
+    match verdict["outcome"].as_str() {
+        Some("verified") => "Verified",
+        Some(_) => verdict["reason"].as_str().unwrap_or("refused without a reason"),
+        None => "",
+    }
+}
+
+/// Whether a NetworkPolicy lets in peers by their mark, or lets everything out.
+pub fn is_open(policy: &Value) -> bool {
+    let rules = |way: &str| policy["spec"][way].as_array().cloned().unwrap_or_default();
+    let everywhere = |rule: &Value| rule["to"].is_null() && rule["ports"].is_null();
+    rules("egress").iter().any(everywhere)
+        || rules("ingress")
+            .iter()
+            .any(|rule| rule["from"].is_null() || rule.to_string().contains("verified-peer"))
+}

@@ -1,0 +1,249 @@
+//! NetworkPolicies and marks: there from the first moment, the same for every name, and not to be taken away.
+
+use crate::scene;
+use countersign_cluster_tests::{Agents, Scene, card_of, is_open};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const MARK: &str = "agent.kagenti.dev/verified-peer";
+
+/// The marks of the Pods with this label.
+fn marks(scene: &Scene, team: &str, selector: &str) -> Vec<Value> {
+    let text = scene.rig.kubectl(&["get", "pods", "-n", team, "-l", selector, "-o", "json"]).unwrap();
+    let list: Value = serde_json::from_str(&text).unwrap();
+    let pods = list["items"].as_array().unwrap();
+    pods.iter().map(|pod| pod["metadata"]["labels"][MARK].clone()).collect()
+}
+
+fn wait_marks(scene: &Scene, team: &str, selector: &str, right: impl Fn(&[Value]) -> bool) {
+    let mut last = Vec::new();
+    let waited = scene.rig.wait("marks", || {
+        last = marks(scene, team, selector);
+        Ok(right(&last))
+    });
+    assert!(waited.is_ok(), "{last:?}\n{}", scene.operator.log());
+}
+
+fn bare_pod(team: &str, name: &str, labels: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "namespace": team, "labels": labels },
+        "spec": { "containers": [{ "name": "agent", "image": "none" }] },
+    })
+}
+
+#[test]
+fn a_mark_in_a_template_earns_nothing_and_a_verified_agent_gets_its_own() {
+    let (scene, team) = (scene("marks"), "marks");
+    let planted = json!({ MARK: "planted", "agent.kagenti.dev/signature-verified": "true" });
+    let tampered = scene.signed(&card_of("thief", team), team, "other");
+    scene.agent_with_pod(team, "weather", &scene.honest(team, "weather"), &json!({})).unwrap();
+    scene.agent_with_pod(team, "thief", &tampered, &planted).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    scene.refused(team, "thief", "thief", "IdentityMismatch").unwrap();
+    let own = |marks: &[Value]| marks.len() == 1 && marks[0].as_str().is_some_and(|mark| mark != "planted");
+    wait_marks(scene, team, "app=weather", own);
+    wait_marks(scene, team, "app=thief", |marks| marks == [Value::Null]);
+    // The label of the existing operator, which every author can write, opens no policy.
+    for policy in scene.list("networkpolicies", team).unwrap() {
+        assert!(!policy.to_string().contains("signature-verified"), "{policy:#}");
+    }
+    // A refusal takes the mark away.
+    scene.agents.serve(team, "weather", &tampered).unwrap();
+    scene.refused(team, "weather", "weather", "IdentityMismatch").unwrap();
+    wait_marks(scene, team, "app=weather", |marks| marks == [Value::Null]);
+}
+
+#[test]
+fn a_mark_on_a_pod_of_no_agent_is_taken_away() {
+    let (scene, team) = (scene("stray"), "stray");
+    scene.agent_with_pod(team, "weather", &scene.honest(team, "weather"), &json!({})).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    wait_marks(scene, team, "app=weather", |marks| marks.len() == 1 && marks[0].is_string());
+    let mark = marks(scene, team, "app=weather").remove(0);
+    let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": { "name": "default", "namespace": team } });
+    scene.rig.apply(&account.to_string()).unwrap();
+    // Copies of everything that the author of a Pod can write, with and without the label of an agent.
+    scene
+        .apply_all(&[
+            bare_pod(
+                team,
+                "copy",
+                &json!({ "thief": "1", "app": "x", "kagenti.io/type": "agent", MARK: mark }),
+            ),
+            bare_pod(team, "plain", &json!({ "thief": "2", MARK: mark })),
+        ])
+        .unwrap();
+    wait_marks(scene, team, "thief=1", |marks| marks == [Value::Null]);
+    wait_marks(scene, team, "thief=2", |marks| marks == [Value::Null]);
+    // A marked Pod that leaves its agent's labels leaves its mark as well.
+    let pods = scene.list("pods", team).unwrap();
+    let name =
+        pods.iter().find(|pod| pod["metadata"]["labels"]["app"] == "weather").unwrap()["metadata"]["name"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+    scene.rig.kubectl(&["label", "pod", "-n", team, &name, "left=1", "kagenti.io/type-", "app-"]).unwrap();
+    wait_marks(scene, team, "left=1", |marks| marks == [Value::Null]);
+}
+
+#[test]
+fn long_names_are_enforced_and_two_kinds_of_one_name_share_nothing() {
+    let (scene, team) = (scene("long-names"), "long-names");
+    let name = format!("a{}", "b".repeat(62));
+    scene.agents.serve(team, &name, &scene.honest(team, &name)).unwrap();
+    let mut items = Agents::manifests(team, &name);
+    let mut second = items[0].clone();
+    second["kind"] = json!("StatefulSet");
+    second["spec"]["serviceName"] = json!(name);
+    for labels in ["/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
+        second.pointer_mut(labels).unwrap()["app"] = json!("the-other-kind");
+    }
+    items.push(second);
+    scene.apply_all(&items).unwrap();
+    // The cards are made for them, and their names are longer than a label value may be.
+    let verified = |card: &Value| countersign_cluster_tests::outcome(card) == "Verified";
+    scene.operator.wait_card(team, &format!("{name}-deployment-card"), "a verified card", verified).unwrap();
+    let refused = |card: &Value| countersign_cluster_tests::outcome(card) == "WorkloadNotReady";
+    scene.operator.wait_card(team, &format!("{name}-statefulset-card"), "a refusal", refused).unwrap();
+    let verdicts = || {
+        let policies = scene.list("networkpolicies", team).unwrap();
+        let role = |policy: &Value| policy["metadata"]["name"].as_str().unwrap().contains("signature-policy");
+        policies.into_iter().filter(role).collect::<Vec<Value>>()
+    };
+    scene
+        .rig
+        .wait("one open and one closed policy", || {
+            let all = verdicts();
+            let open: Vec<&Value> = all.iter().filter(|policy| is_open(policy)).collect();
+            Ok(all.len() == 2 && open.len() == 1)
+        })
+        .unwrap();
+    let closed = verdicts().into_iter().find(|policy| !is_open(policy)).unwrap();
+    assert_eq!(closed["spec"]["podSelector"]["matchLabels"], json!({ "app": "the-other-kind" }));
+}
+
+#[test]
+fn isolation_stands_before_the_first_verdict_and_comes_back_when_it_is_deleted() {
+    let (scene, team) = (scene("isolation"), "isolation");
+    // An agent that hangs has no verdict yet, and one without a protocol will never have one.
+    scene.agents.hang(team, "slow").unwrap();
+    let mut items = Agents::manifests(team, "slow");
+    let mut mute = Agents::manifests(team, "mute");
+    mute[0]["metadata"]["labels"].as_object_mut().unwrap().remove("protocol.kagenti.io/a2a");
+    items.extend(mute);
+    scene.apply_all(&items).unwrap();
+    let names = |scene: &Scene| -> BTreeSet<String> {
+        let policies = scene.list("networkpolicies", team).unwrap();
+        policies.iter().map(|policy| policy["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let both = ["countersign-baseline", "countersign-minimum"].map(str::to_owned);
+    scene.rig.wait("isolation", || Ok(both.iter().all(|name| names(scene).contains(name)))).unwrap();
+    let refused = |card: &Value| countersign_cluster_tests::outcome(card) == "FetchTimeout";
+    let card = scene.operator.wait_card(team, "slow-deployment-card", "a refusal", refused).unwrap();
+    // Both are times of whole seconds as text, which sort as they follow each other; a fetch ends after five.
+    let first = countersign_cluster_tests::condition(&card, "Ready")["lastTransitionTime"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for name in &both {
+        let isolated = scene.get("networkpolicy", team, name).unwrap();
+        assert!(isolated["metadata"]["creationTimestamp"].as_str().unwrap() < first.as_str(), "{isolated:#}");
+    }
+    scene.policy_is(team, "slow", "FetchTimeout").unwrap();
+    for name in both.iter().map(String::as_str).chain(["slow-signature-policy"]) {
+        let before = scene.get("networkpolicy", team, name).unwrap();
+        scene.rig.kubectl(&["delete", "networkpolicy", "-n", team, name]).unwrap();
+        let restored = || Ok(scene.get("networkpolicy", team, name)?["spec"] == before["spec"]);
+        scene.rig.wait("the deleted policy", restored).unwrap();
+        // Opened by another hand, it is closed again.
+        scene
+            .patch("networkpolicy", team, name, &json!({ "spec": { "ingress": [{}], "egress": [{}] } }))
+            .unwrap();
+        scene.rig.wait("the policy as it was", restored).unwrap();
+    }
+}
+
+#[test]
+fn a_deleted_automatic_card_comes_back_and_nothing_opens_in_between() {
+    let (scene, team) = (scene("deleted"), "deleted");
+    let foreign = scene.signed(&card_of("weather", team), team, "other");
+    scene.agents.serve(team, "weather", &foreign).unwrap();
+    scene.agents.create(team, &["weather"]).unwrap();
+    let card = "weather-deployment-card";
+    let before = scene.refused(team, card, "weather", "IdentityMismatch").unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut looks = 0;
+            while !stop.load(Ordering::Acquire) {
+                let policies = scene.list("networkpolicies", team).unwrap();
+                assert!(policies.iter().all(|policy| !is_open(policy)), "{policies:#?}");
+                for name in ["countersign-baseline", "countersign-minimum"] {
+                    assert!(
+                        policies.iter().any(|policy| policy["metadata"]["name"] == name),
+                        "{policies:#?}"
+                    );
+                }
+                looks += 1;
+            }
+            looks
+        });
+        for _ in 0..3 {
+            let uid = scene.get("agentcard", team, card).unwrap()["metadata"]["uid"].clone();
+            scene.rig.kubectl(&["delete", "agentcard", "-n", team, card]).unwrap();
+            let again = scene.operator.wait_card(team, card, "the card again", |card| {
+                card["metadata"]["uid"] != uid
+                    && countersign_cluster_tests::outcome(card) == "IdentityMismatch"
+            });
+            assert_ne!(again.unwrap()["metadata"]["uid"], before["metadata"]["uid"]);
+            scene.policy_is(team, "weather", "IdentityMismatch").unwrap();
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        stop.store(true, Ordering::Release);
+        assert!(watching.join().unwrap() > 10);
+    });
+}
+
+#[test]
+fn a_rollout_changes_no_selector_and_old_pods_stay_isolated() {
+    let (scene, team) = (scene("rollout"), "rollout");
+    scene
+        .agent_with_pod(team, "weather", &scene.honest(team, "weather"), &json!({ "version": "1" }))
+        .unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    let selectors = || -> Vec<Value> {
+        let policies = scene.list("networkpolicies", team).unwrap();
+        policies.iter().map(|policy| policy["spec"]["podSelector"].clone()).collect()
+    };
+    let before = selectors();
+    let template = json!({ "spec": { "template": { "metadata": { "labels": { "version": "2" } } } } });
+    scene.patch("deployment", team, "weather", &template).unwrap();
+    wait_marks(scene, team, "version=2", |marks| marks.len() == 1 && marks[0].is_string());
+    assert_eq!(selectors(), before);
+    // A template that drops the label of agents does not take its Pods out: they are isolated by selector.
+    let without =
+        json!({ "spec": { "template": { "metadata": { "labels": { "kagenti.io/type": null } } } } });
+    scene.patch("deployment", team, "weather", &without).unwrap();
+    let own = |suffix: &str| {
+        let policy = scene.get("networkpolicy", team, &format!("weather-signature-{suffix}")).unwrap();
+        policy["spec"]["podSelector"]["matchLabels"] == json!({ "app": "weather" })
+    };
+    scene.rig.wait("isolation by selector", || Ok(own("baseline") && own("minimum"))).unwrap();
+}
+
+#[test]
+fn the_minimum_opens_dns_and_the_real_address_of_the_api_server() {
+    let (scene, team) = (scene("minimum"), "minimum");
+    scene.agent(team, "weather", b"{}").unwrap();
+    scene.refused(team, "weather", "weather", "CardUnsigned").unwrap();
+    let minimum = scene.get("networkpolicy", team, "countersign-minimum").unwrap();
+    let egress = minimum["spec"]["egress"].to_string();
+    assert!(egress.contains("10.200.0.1/32") && egress.contains("6443") && egress.contains("53"), "{egress}");
+    let ingress = minimum["spec"]["ingress"].to_string();
+    // The operator's Pods, and not its whole namespace.
+    assert!(ingress.contains("countersign-system") && ingress.contains("podSelector"), "{ingress}");
+}
