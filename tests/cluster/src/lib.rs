@@ -5,9 +5,11 @@
 mod agents;
 mod authority;
 mod bench;
+mod node;
 mod operator;
 
 pub use agents::{Agents, Card, card_of};
 pub use authority::{Authority, Svid, bundle_json};
 pub use bench::{audit_writes, process_cpu, process_memory};
+pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart, until};
 pub use operator::{Operator, TRUST_DOMAIN};
