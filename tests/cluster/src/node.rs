@@ -51,7 +51,7 @@ impl Node {
         let node = Self { rig: Rig::node(&Options::default())? };
         let (operator, agent) = (program("countersign")?, program("agent")?);
         let manager = Entry::Link("/manager", "/countersign");
-        let name = format!("{OPERATOR_IMAGE}:1");
+        let name = format!("{OPERATOR_IMAGE}:test");
         node.import(&name, &operator, vec![Entry::File(&operator, "/countersign"), manager], "/countersign")?;
         let files = vec![Entry::File(&agent, "/agent"), Entry::File(&operator, "/countersign")];
         node.import(AGENT_IMAGE, &operator, files, "/agent")?;
@@ -81,7 +81,7 @@ impl Node {
         let image = format!("controllerManager.container.image.repository={OPERATOR_IMAGE}");
         for set in [
             image.as_str(),
-            "controllerManager.container.image.tag=1",
+            "controllerManager.container.image.tag=test",
             "controllerManager.container.image.pullPolicy=Never",
             "signatureVerification.enabled=true",
             "signatureVerification.enforceNetworkPolicies=true",
