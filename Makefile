@@ -42,7 +42,7 @@ demo: ## Shows a card being signed, verified, attacked and turned into a Network
 	cargo run --release --locked -- demo
 
 .PHONY: test
-test: lint unit vectors deny interop fuzz-smoke rig ## Everything that continuous integration checks
+test: lint unit vectors deny interop fuzz-smoke rig-netpol rig cluster-tests ## Everything that continuous integration checks
 
 .PHONY: lint
 lint: ## Formatting, and clippy for each set of features
@@ -51,7 +51,8 @@ lint: ## Formatting, and clippy for each set of features
 	@scripts/step 'clippy, planner' cargo clippy --locked --all-targets --no-default-features --features plan -- -D warnings
 	@scripts/step 'clippy, command line' cargo clippy --locked --all-targets -- -D warnings
 	@scripts/step 'clippy, everything' cargo clippy --locked --all-targets --features operator -- -D warnings
-	@scripts/step 'clippy, rig' cargo clippy --locked --package countersign-rig --all-targets -- -D warnings
+	@scripts/step 'clippy, rig and scenarios' cargo clippy --locked --package countersign-rig \
+		--package countersign-cluster-tests --all-targets -- -D warnings
 
 .PHONY: unit
 unit: ## Tests of the source, documentation and generated files; needs no network once built
@@ -90,6 +91,11 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (60), keeping what it finds for the n
 .PHONY: rig
 rig: ## Tests of the rig of real parts, with real Kubernetes and SPIRE (RIG=none leaves it out)
 	@scripts/step 'rig of real parts' scripts/rig-test --package countersign-rig
+
+.PHONY: cluster-tests
+cluster-tests: ## Scenarios of the operator on real Kubernetes and SPIRE (RIG=none leaves them out)
+	@scripts/step 'operator for the scenarios' cargo build --locked --features operator
+	@scripts/step 'scenarios on real parts' scripts/rig-test --package countersign-cluster-tests
 
 .PHONY: rig-parts
 rig-parts: ## Builds and fetches what the rig runs, once; about 20 minutes on two cores
@@ -145,3 +151,8 @@ golden: ## Writes the expected output files of the tests again; review the diffe
 .PHONY: clean-cache
 clean-cache: ## Removes the tools, SDKs and corpora kept outside the source tree
 	rm -rf "$$(scripts/cache-dir)"
+
+.PHONY: bench-cluster
+bench-cluster: rig-parts ## The operator beside a real API server: AGENTS (1000) agents, QUIET (60) seconds of quiet
+	cargo build --release --locked --features operator
+	cargo bench --locked --package countersign-cluster-tests --bench cluster -- $(or $(AGENTS),1000) $(or $(QUIET),60)

@@ -3,11 +3,12 @@
 
 #[cfg(test)]
 mod tests {
+    use countersign::io::clock::instant;
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
     use std::process::{Child, Command, Output, Stdio};
     use std::thread::sleep;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     /// A process that is not left behind by a failed test.
     struct Operator(Option<Child>);
@@ -37,7 +38,7 @@ mod tests {
         /// Asks it to end, and returns what it came to.
         fn terminate(mut self) -> (Output, Duration) {
             let child = self.0.take().unwrap();
-            let started = Instant::now();
+            let started = instant();
             let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
             assert!(killed.success());
             (child.wait_with_output().unwrap(), started.elapsed())

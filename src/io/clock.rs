@@ -2,7 +2,7 @@
 //! Everything below takes the answer as an argument, so that every time rule can be tested at its edge.
 
 use crate::core::time::Timestamp;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The system's time in whole seconds.
 ///
@@ -11,4 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// A point of the clock that only goes forward, for waits and durations.
+#[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
+pub fn instant() -> Instant {
+    Instant::now()
 }

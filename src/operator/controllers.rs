@@ -13,16 +13,19 @@ use super::world::{World, follow_everything};
 use super::{OperatorError, Shared};
 use super::{namespace, workload};
 use crate::core::time::Seconds;
+use crate::io::clock::instant;
 use futures::future::{Either, select};
 use kube::runtime::watcher;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// The first wait after a failed write, doubled with each failure in a row.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
+/// The longest wait after failed writes.
+const LAST_RETRY: Duration = Duration::from_secs(30);
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often the clock is looked at: bundles age.
@@ -45,9 +48,9 @@ pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError
     let ready = async {
         loop {
             if context.world.is_synced() {
-                caches.pass()
+                caches.pass();
             } else {
-                caches.fail("the first lists are being read")
+                caches.fail("the first lists are being read");
             }
             match context.own_bundle() {
                 Ok(()) => bundle.pass(),
@@ -135,7 +138,7 @@ async fn take_turns(context: Arc<Context>) {
         let key = next_key(&context).await;
         let context = Arc::clone(&context);
         workers.spawn(async move {
-            let started = Instant::now();
+            let started = instant();
             let result = reconcile(&context, &key).await;
             finish(&context, &key, result, started.elapsed());
             drop(slot);
@@ -147,7 +150,7 @@ async fn take_turns(context: Arc<Context>) {
 async fn next_key(context: &Context) -> Key {
     loop {
         let asked = context.world.asked.notified();
-        let due = context.world.with_queue(|queue| match queue.take(Instant::now()) {
+        let due = context.world.with_queue(|queue| match queue.take(instant()) {
             Some(key) => Ok(key),
             None => Err(queue.next_due()),
         });
@@ -188,20 +191,39 @@ fn finish(context: &Context, key: &Key, result: Result<Next, kube::Error>, took:
         Err(_) => ReconcileResult::error,
     };
     context.metrics.reconciled(key.controller(), outcome, took);
+    let failures = context.world.with_queue(|queue| queue.count_failures(key, result.is_err()));
     let wait = match result {
         Ok(Next::Never) => None,
         Ok(Next::In(wait)) => Some(jittered(wait)),
         Err(error) => {
             tracing::warn!(%key, %error, "a reconciliation failed and is tried again");
-            Some(jittered(FIRST_RETRY))
+            Some(jittered(retry_after(failures)))
         }
     };
-    let next = wait.and_then(|wait| Instant::now().checked_add(wait));
+    let next = wait.and_then(|wait| instant().checked_add(wait));
     context.world.with_queue(|queue| queue.done(key, next));
     context.world.asked.notify_one();
+}
+
+/// The wait after so many failures in a row.
+fn retry_after(failures: u32) -> Duration {
+    FIRST_RETRY
+        .saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX))
+        .min(LAST_RETRY)
 }
 
 /// Up to a tenth more or less, so that what started together does not stay together.
 fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(0.9 + 0.2 * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_with_each_failure_and_stay_bounded() {
+        let waits: Vec<_> = [1, 2, 3, 8, 40].map(retry_after).map(|wait| wait.as_millis()).into();
+        assert_eq!(waits, [250, 500, 1000, 30_000, 30_000]);
+    }
 }

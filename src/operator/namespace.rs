@@ -6,7 +6,7 @@ use super::outcome::Next;
 use super::workload::{remove_policy, write_policy};
 use super::world::{Place, selector_text};
 use crate::api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
-use crate::plan::{Mode, Namespace, plan_namespace_policies};
+use crate::plan::{Mode, Namespace, plan_namespace_baseline, plan_namespace_policies};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
@@ -33,7 +33,10 @@ pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next
         }
         return Ok(Next::Never);
     }
-    let (Some(Ok(cluster)), Ok(name)) = (context.cluster(), Namespace::parse(namespace)) else {
+    let Ok(name) = Namespace::parse(namespace) else { return Ok(Next::Never) };
+    let Some(Ok(cluster)) = context.cluster() else {
+        // Without these facts agents cannot even be judged, but they can be closed.
+        write_policy(context, &plan_namespace_baseline(&name)).await?;
         return Ok(Next::In(LATER));
     };
     for policy in plan_namespace_policies(&name, &cluster, mode) {

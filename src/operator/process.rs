@@ -7,6 +7,8 @@ use super::flags::Config;
 use super::metrics::Metrics;
 use super::shutdown::{self, Shutdown, Trigger};
 use super::{controllers, lease, metrics_server, telemetry};
+use axum::http::HeaderValue;
+use axum::http::header::USER_AGENT;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::convert::Infallible;
@@ -46,7 +48,7 @@ pub async fn run(config: Config) -> Result<(), OperatorError> {
         tracing::warn!("{warning}");
     }
     let mut servers = Servers::new();
-    let ended = work(config, &stop, &mut servers).await;
+    let ended = Box::pin(work(config, &stop, &mut servers)).await;
     servers.stop().await;
     match &ended {
         Ok(()) => tracing::info!("stopped"),
@@ -92,9 +94,9 @@ async fn lead(context: Shared, stop: &Shutdown) -> Result<(), OperatorError> {
     let namespace = context.config.namespace.clone();
     let client = context.client.clone();
     let leading = |leads| metrics.leading(leads);
-    lease::hold(client, namespace.as_str(), identity, stop, leading, control(context, stop))
-        .await?
-        .unwrap_or(Ok(()))
+    let held =
+        lease::hold(client, namespace.as_str(), identity, stop, leading, Box::pin(control(context, stop)));
+    Box::pin(held).await?.unwrap_or(Ok(()))
 }
 
 /// Runs the controllers until they end, or have had enough time to.
@@ -131,6 +133,8 @@ async fn client(config: &Config) -> Result<Client, OperatorError> {
     };
     let mut found = found.map_err(OperatorError::Kubernetes)?;
     found.connect_timeout = Some(Duration::from_secs(5));
+    let agent = HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION")));
+    found.headers.push((USER_AGENT, agent));
     Client::try_from(found).map_err(|error| OperatorError::Kubernetes(error.to_string()))
 }
 

@@ -34,11 +34,18 @@ pub(crate) struct Queue<K> {
     running: HashSet<K>,
     /// What arrived for a key that is running.
     after: HashMap<K, Turn>,
+    failures: HashMap<K, u32>,
 }
 
 impl<K: Clone + Eq + Hash + Ord> Default for Queue<K> {
     fn default() -> Self {
-        Self { turns: HashMap::new(), lanes: BTreeMap::new(), running: HashSet::new(), after: HashMap::new() }
+        Self {
+            turns: HashMap::new(),
+            lanes: BTreeMap::new(),
+            running: HashSet::new(),
+            after: HashMap::new(),
+            failures: HashMap::new(),
+        }
     }
 }
 
@@ -84,6 +91,17 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         }
     }
 
+    /// Counts how often a key failed in a row; success starts from nought.
+    pub(crate) fn count_failures(&mut self, key: &K, failed: bool) -> u32 {
+        if !failed {
+            self.failures.remove(key);
+            return 0;
+        }
+        let count = self.failures.entry(key.clone()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
     /// When the next turn comes.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.lanes.values().filter_map(|lane| lane.first().map(|(due, _)| *due)).min()
@@ -103,15 +121,16 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::clock::instant;
     use std::time::Duration;
 
     fn at(start: Instant, seconds: u64) -> Instant {
-        start + Duration::from_secs(seconds)
+        start.checked_add(Duration::from_secs(seconds)).unwrap()
     }
 
     #[test]
     fn a_key_asked_for_many_times_gets_one_turn_at_the_earliest_time() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
+        let (mut queue, now) = (Queue::default(), instant());
         queue.add("a", at(now, 9), Urgency::Routine);
         queue.add("a", at(now, 2), Urgency::Routine);
         queue.add("a", at(now, 5), Urgency::Routine);
@@ -123,7 +142,7 @@ mod tests {
 
     #[test]
     fn urgent_keys_overtake_those_that_waited_longer() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
+        let (mut queue, now) = (Queue::default(), instant());
         queue.add("routine", now, Urgency::Routine);
         queue.add("ask", at(now, 1), Urgency::Urgent);
         queue.add("close", at(now, 2), Urgency::Closing);
@@ -134,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_key_never_runs_twice_at_once_and_nothing_asked_for_meanwhile_is_lost() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
+        let (mut queue, now) = (Queue::default(), instant());
         queue.add("a", now, Urgency::Routine);
         assert_eq!(queue.take(now), Some("a"));
         queue.add("a", now, Urgency::Urgent);
@@ -147,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_busy_key_does_not_keep_the_others_waiting() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
+        let (mut queue, now) = (Queue::default(), instant());
         for key in 0..50 {
             queue.add(key, now, Urgency::Routine);
         }

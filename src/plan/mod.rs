@@ -45,6 +45,11 @@ pub fn plan_namespace_policies(
     }
 }
 
+/// Plans the part of [`plan_namespace_policies`] that needs no facts of the cluster: it allows nothing at all.
+pub fn plan_namespace_baseline(namespace: &Namespace) -> NetworkPolicy {
+    network_policy::plan_namespace_baseline(namespace)
+}
+
 /// Plans the NetworkPolicies of one enrolled workload, in the order in which to apply them: what isolates comes
 /// before what allows, and what the namespace shares ([`plan_namespace_policies`]) before both.
 ///

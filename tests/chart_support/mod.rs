@@ -10,7 +10,10 @@ pub(crate) const NAMESPACE: &str = "countersign-system";
 
 /// A path in the repository.
 pub(crate) fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    // Tests of two packages use this: the root is where the charts are.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = package.ancestors().find(|folder| folder.join("charts").is_dir()).unwrap_or(package);
+    root.join(path)
 }
 
 /// The folder of the chart.

@@ -65,12 +65,11 @@ fn a_verified_agent_gets_its_policies_behind_the_verdict() {
     let run = plan(&folder, &[]);
     assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
     let verdict = "# Deployment demo/weather verified: signed by\n# spiffe://example.org/ns/demo/sa/weather over spec841\n";
-    assert_eq!(
-        run.stdout.matches(&format!("---\n{verdict}apiVersion: networking.k8s.io/v1\n")).count(),
-        3,
-        "{}",
-        run.stdout
-    );
+    let shared = "# Namespace demo isolated: every labelled agent in it, verified or not\n";
+    for (because, times) in [(shared, 2), (verdict, 1)] {
+        let comment = format!("---\n{because}apiVersion: networking.k8s.io/v1\n");
+        assert_eq!(run.stdout.matches(&comment).count(), times, "{}", run.stdout);
+    }
     let documents: Vec<Value> = serde_saphyr::from_multiple(&run.stdout).unwrap();
     let json = plan(&folder, &["-o", "json"]);
     assert_eq!(Value::Array(documents), json.json()["objects"], "both outputs hold the same objects");

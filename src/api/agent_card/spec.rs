@@ -69,7 +69,7 @@ pub struct AgentCardSpec {
     /// Overrides of the operator's Sigstore settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sigstore_verification: Option<SigstoreVerification>,
-    /// Keeps the operator from fetching and judging this card; what it last decided stays in force.
+    /// Keeps the operator from fetching this card; the last one counts as long as it can still be proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
 }
@@ -100,11 +100,11 @@ pub struct IdentityBinding {
     /// Refuses the card when the signer is not bound to the workload, instead of only recording it.
     #[serde(default)]
     pub strict: bool,
-    /// The SPIFFE IDs that may sign the card, besides the one that follows from the workload.
+    /// If given, the SPIFFE ID that follows from the workload must be among these.
     #[serde(default, rename = "allowedSpiffeIDs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::spiffe_ids")]
     pub allowed_spiffe_ids: Vec<String>,
-    /// How closely a signer is tied to the workload, if not as the operator is configured.
+    /// `workload` asks for the workload's own identity where the operator asks for less; nothing widens it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<BindingScope>,
 }
@@ -113,9 +113,9 @@ pub struct IdentityBinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BindingScope {
-    /// The signer has the workload's own identity, or one that the card's binding lists.
+    /// The signer has the workload's own identity.
     Workload,
-    /// Anybody in the trust domain may sign; for compatibility only.
+    /// Anybody in the trust domain may sign, if the operator is configured so; for compatibility only.
     TrustDomain,
 }
 

@@ -13,10 +13,11 @@ use super::exit::{Done, Unusable};
 use super::planned::Planned;
 use super::policy::AcceptArgs;
 use crate::core::spiffe::TrustDomain;
-use crate::plan::{Mode, plan_network_policies};
+use crate::plan::{ClusterFacts, Isolation, Mode, Namespace, plan_namespace_policies, plan_network_policies};
 use authority::Authorities;
 use manifests::Manifests;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Whether policies are planned at all.
@@ -75,10 +76,13 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         ModeArg::Enforce => Mode::Enforce,
         ModeArg::Audit => Mode::Audit,
     };
-    let mut all = Vec::new();
+    let (mut all, mut shared) = (Vec::new(), BTreeSet::new());
     for workload in manifests.agents() {
         let judged = cards::judge(workload, &manifests, &authorities, &args.accept)?;
         let enrolled = workload.enrolled(&judged.expected)?;
+        if enrolled.isolation() == Isolation::Namespace {
+            shared.insert(enrolled.namespace().clone());
+        }
         all.push(Planned {
             workload: workload.shown(),
             because: Planned::because(&judged.verdict),
@@ -91,23 +95,33 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
              names it",
         ));
     }
-    Ok(Done::text(write(&all, args.output)?).with_notes(notes))
+    let shared: Vec<Planned> = shared.iter().map(|namespace| isolation(namespace, &cluster, mode)).collect();
+    Ok(Done::text(write(&shared, &all, args.output)?).with_notes(notes))
 }
 
-fn write(all: &[Planned], output: Output) -> Result<Vec<u8>, Unusable> {
+/// What isolates every labelled agent of a namespace.
+fn isolation(namespace: &Namespace, cluster: &ClusterFacts, mode: Mode) -> Planned {
+    Planned {
+        workload: format!("Namespace {}", namespace.as_str()),
+        because: "isolated: every labelled agent in it, verified or not".to_owned(),
+        policies: plan_namespace_policies(namespace, cluster, mode),
+    }
+}
+
+fn write(shared: &[Planned], all: &[Planned], output: Output) -> Result<Vec<u8>, Unusable> {
     if output == Output::Json {
         let workloads: Vec<_> = all
             .iter()
             .map(|planned| json!({ "workload": planned.workload, "because": planned.because }))
             .collect();
-        let objects: Vec<_> = all.iter().flat_map(|planned| &planned.policies).collect();
+        let objects: Vec<_> = shared.iter().chain(all).flat_map(|planned| &planned.policies).collect();
         let mut text = serde_json::to_vec_pretty(&json!({ "workloads": workloads, "objects": objects }))
             .map_err(Unusable::new)?;
         text.push(b'\n');
         return Ok(text);
     }
     let mut text = Vec::new();
-    for planned in all {
+    for planned in shared.iter().filter(|planned| !planned.policies.is_empty()).chain(all) {
         if planned.policies.is_empty() {
             text.extend(format!("# {} {}\n", planned.workload, planned.because).into_bytes());
         }

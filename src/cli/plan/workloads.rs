@@ -3,7 +3,7 @@
 use super::manifests::{Manifests, name, namespace};
 use crate::cli::exit::Unusable;
 use crate::core::spiffe::{SpiffeId, TrustDomain};
-use crate::plan::{EnrolledWorkload, Namespace};
+use crate::plan::{EnrolledWorkload, Isolation, Namespace};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -95,10 +95,21 @@ impl Workload {
         let enrolled =
             EnrolledWorkload::new(namespace, &self.kind, &self.name, expected.clone(), self.selector.clone())
                 .map_err(|error| self.unusable(error))?
-                .with_host_network(self.template.host_network);
+                .with_host_network(self.template.host_network)
+                .with_isolation(self.isolation());
         match &self.uid {
             Some(uid) => enrolled.with_uid(uid).map_err(|error| self.unusable(error)),
             None => Ok(enrolled),
+        }
+    }
+
+    /// Manifests show no Pods of earlier templates, so the one that they have counts.
+    fn isolation(&self) -> Isolation {
+        let (key, value) = TYPE_LABEL;
+        if self.template.labels.get(key).is_some_and(|found| found == value) {
+            Isolation::Namespace
+        } else {
+            Isolation::Own
         }
     }
 

@@ -1,4 +1,4 @@
-//! Trust bundles of other domains, from SPIRE's ClusterFederatedTrustDomain objects.
+//! Trust bundles of other domains, from SPIRE's `ClusterFederatedTrustDomain` objects.
 //! A cluster without that kind simply federates with nobody.
 
 use super::Bundles;

@@ -124,9 +124,9 @@ mod tests {
         let mut changes = bundles.changes();
         let mut publish = |text: &str| {
             bundles.update(&domain, now, |source| source.update(Ok(text.as_bytes().to_vec()), now));
-            let changed = changes.has_changed().unwrap();
+            let announced = changes.has_changed().unwrap();
             changes.mark_unchanged();
-            changed
+            announced
         };
         assert!(publish(text));
         assert!(!publish(text));

@@ -89,8 +89,8 @@ mod tests {
     const BUNDLE: &[u8] = include_bytes!("../../../tests/fixtures/doc/bundle.json");
     const DAY: Seconds = Seconds::new(86_400);
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_unix(1_795_219_200 + seconds)
+    fn at(seconds: u32) -> Timestamp {
+        Timestamp::from_unix(1_795_219_200).plus(Seconds::new(seconds))
     }
 
     fn with_good() -> SourceState {

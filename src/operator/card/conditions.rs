@@ -63,12 +63,11 @@ pub(crate) fn conditions(
 }
 
 fn of_proof(proof: &Proof, about: Circumstances<'_>) -> Vec<Says> {
-    let verified = match &proof.attested {
-        Some(peer) => (Why::MtlsVerified, format!("Agent SPIFFE ID: {peer}")),
-        None => {
-            let key_id = proof.key_id.as_deref().unwrap_or_default();
-            (Why::SignatureVerified, format!("JWS signature valid (keyID={key_id})"))
-        }
+    let verified = if let Some(peer) = &proof.attested {
+        (Why::MtlsVerified, format!("Agent SPIFFE ID: {peer}"))
+    } else {
+        let key_id = proof.key_id.as_deref().unwrap_or_default();
+        (Why::SignatureVerified, format!("JWS signature valid (keyID={key_id})"))
     };
     let bound = format!("SPIFFE ID {} is the identity of the workload", proof.spiffe_id);
     vec![

@@ -149,8 +149,8 @@ fn verify(
         history: terms.history,
         now: terms.now,
     };
-    let signed = verify_card(&card, against, &mut ChainMemo::new())?;
-    let signer = signed.spiffe_id().clone();
+    let proven = verify_card(&card, against, &mut ChainMemo::new())?;
+    let signer = proven.spiffe_id().clone();
     let facts = WorkloadFacts {
         expected_id: own.cloned().unwrap_or_else(|| signer.clone()),
         cluster_hosts: terms.cluster_hosts.clone(),
@@ -161,7 +161,7 @@ fn verify(
         Source::Mtls { peer, .. } => Some(peer.clone()),
         Source::File | Source::Http { .. } | Source::ConfigMap { .. } => None,
     };
-    let bound = bind_card(signed, &facts, terms.history, terms.now)
+    let bound = bind_card(proven, &facts, terms.history, terms.now)
         .map_err(|refusal| Refused { refusal, signer: Some(signer) })?;
     let proof = Proof::of(bound.signed(), *bound.history(), attested);
     Ok((bound, proof))

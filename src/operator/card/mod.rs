@@ -19,10 +19,10 @@ use super::key::{Key, WorkloadKey};
 use super::outcome::Next;
 use super::queue::Urgency;
 use super::world::{Card, Place, Workload};
-use crate::api::agent_card::TargetRef;
+use crate::api::agent_card::{CardVerdict, TargetRef};
 use crate::core::history::History;
 use crate::core::refusal::{Reason, Refusal};
-use crate::io::clock::now;
+use crate::io::clock::{instant, now};
 use crate::plan::Mode;
 use judge::{Expected, Judged, Received, Terms, broken_memory, judge};
 use judgement::Basis;
@@ -33,7 +33,7 @@ use std::time::Duration;
 /// The shortest time between two fetches of one card.
 const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 /// The longest time between two fetches of one card: a verdict must not outlive its facts for long.
-const LONGEST_PERIOD: Duration = Duration::from_secs(3600);
+const LONGEST_PERIOD: Duration = Duration::from_hours(1);
 /// Finalizers of other operators, which would keep a card from going once they are gone.
 const FOREIGN_FINALIZERS: [&str; 2] =
     ["agentcard.kagenti.dev/finalizer", "agentcard.kagenti.dev/network-policy"];
@@ -170,7 +170,7 @@ async fn judge_received(
             history: history.as_ref(),
             now: at,
         };
-        let started = std::time::Instant::now();
+        let started = instant();
         let judged: Judged = judge(&received, terms);
         let audit = context.mode(&key.place.0) == Mode::Audit;
         context.metrics.verified(judged.finding.reason(), audit, started.elapsed());
@@ -215,7 +215,7 @@ async fn judge_delivered(
 
 /// What is remembered of the last accepted card.
 fn history(card: &Card) -> Result<Option<History>, Refusal> {
-    match card.status.verdict.as_ref().and_then(|verdict| verdict.history()) {
+    match card.status.verdict.as_ref().and_then(CardVerdict::history) {
         None => Ok(None),
         Some(Ok(history)) => Ok(Some(history)),
         Some(Err(problem)) => Err(broken_memory(&problem.to_string())),
@@ -245,10 +245,11 @@ async fn settle(
     let before = context.judge(place, judgement.clone());
     let old = before.as_ref().and_then(|before| before.workload.clone());
     let differs = before.as_ref().is_none_or(|before| before.judged != judgement.judged);
-    if old != judgement.workload {
+    let moved = old != judgement.workload;
+    if moved {
         ask_for(context, old.as_ref());
     }
-    if differs {
+    if differs || moved {
         ask_for(context, judgement.workload.as_ref());
     }
     report::write_status(context, place, card, &judgement, workload, target).await

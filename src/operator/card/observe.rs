@@ -5,13 +5,15 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
 use crate::operator::context::Context;
 use crate::operator::key::WorkloadKey;
-use crate::operator::world::{Card, Place, Workload};
+use crate::operator::world::{Card, Place, Workload, World};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::ListParams;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The zone of Services.
 const CLUSTER_DOMAIN: &str = "cluster.local";
@@ -64,7 +66,7 @@ pub(crate) fn find_workload(
         ));
     };
     let shown = format!("{} {} in {}", Quoted(&target.kind), Quoted(&target.name), Quoted(&place.0));
-    let Some(key) = context.world.target_of(place, card) else {
+    let Some(key) = World::target_of(place, card) else {
         let found = format!("{shown} of {} is of no kind that is watched", Quoted(&target.api_version));
         return Err(missing(found));
     };
@@ -102,11 +104,7 @@ pub(crate) async fn find_way(
     }
     let (namespace, name) = &key.place;
     let none = |found: String| Refusal::new(Reason::ServiceNotFound, found);
-    if context.world.services.get(&key.place).is_none() {
-        return Err(none(format!("there is no Service {} in {}", Quoted(name), Quoted(namespace))));
-    }
-    let api: Api<Service> = Api::namespaced(context.client.clone(), namespace);
-    let service = match api.get_opt(name).await {
+    let service = match read_service(context, &key.place).await {
         Ok(Some(service)) => service,
         Ok(None) => {
             return Err(none(format!("there is no Service {} in {}", Quoted(name), Quoted(namespace))));
@@ -135,6 +133,22 @@ fn way(service: &Service, namespace: &str, name: &str, workload: &Workload) -> R
         None => DEFAULT_PORT,
     };
     Ok(Way { address, port, host: full_name(name, namespace), hosts: names(name, namespace) })
+}
+
+/// A Service, asked for again only when the watch has seen another version of it.
+async fn read_service(context: &Context, place: &Place) -> Result<Option<Arc<Service>>, kube::Error> {
+    let Some(version) = context.world.services.get(place) else { return Ok(None) };
+    if let Some((read, service)) = context.world.read_services.get(place)
+        && read == version
+    {
+        return Ok(Some(service));
+    }
+    let api: Api<Service> = Api::namespaced(context.client.clone(), &place.0);
+    let Some(mut service) = api.get_opt(&place.1).await? else { return Ok(None) };
+    service.metadata = ObjectMeta { name: service.metadata.name, ..ObjectMeta::default() };
+    let service = Arc::new(service);
+    context.world.read_services.insert(place.clone(), (version, Arc::clone(&service)));
+    Ok(Some(service))
 }
 
 /// The names of other Services that lead to the workload, and the hosts of the Ingresses that lead to those.
@@ -236,9 +250,9 @@ mod tests {
         .unwrap()
     }
 
-    fn read(spec: serde_json::Value) -> Result<Way, String> {
-        let service =
-            serde_json::from_value(json!({ "metadata": { "name": "weather" }, "spec": spec })).unwrap();
+    fn read(spec: &serde_json::Value) -> Result<Way, String> {
+        let object = json!({ "metadata": { "name": "weather" }, "spec": spec });
+        let service = serde_json::from_value(object).map_err(|error| error.to_string())?;
         way(&service, "team", "weather", &workload())
     }
 
@@ -246,7 +260,7 @@ mod tests {
     fn a_service_that_leads_elsewhere_is_no_way_to_the_workload() {
         let ports = json!([{ "port": 80 }]);
         let good = json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9", "ports": ports });
-        assert_eq!(read(good).unwrap().url(), "http://weather.team.svc.cluster.local:80");
+        assert_eq!(read(&good).unwrap().url(), "http://weather.team.svc.cluster.local:80");
         for (bad, says) in [
             (json!({ "type": "ExternalName", "externalName": "evil.example" }), "ExternalName"),
             (json!({ "clusterIP": "10.0.0.9", "ports": ports }), "no selector"),
@@ -257,7 +271,7 @@ mod tests {
                 "port",
             ),
         ] {
-            let error = read(bad).unwrap_err();
+            let error = read(&bad).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
     }

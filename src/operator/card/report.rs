@@ -4,7 +4,7 @@
 use super::conditions::is_ready_in;
 use super::judgement::Judgement;
 use super::status::{Circumstances, plan_status};
-use crate::api::agent_card::{AgentCardStatus, Outcome, TargetRef};
+use crate::api::agent_card::{AgentCardStatus, CardVerdict, Outcome, TargetRef};
 use crate::io::apply::{lost_a_race, merge_patch};
 use crate::io::clock::now;
 use crate::operator::context::Context;
@@ -23,7 +23,7 @@ pub(crate) async fn write_status(
     workload: Option<&(WorkloadKey, Workload)>,
     target: Option<&TargetRef>,
 ) -> Result<(), kube::Error> {
-    let history = card.status.verdict.as_ref().and_then(|verdict| verdict.history()).and_then(Result::ok);
+    let history = card.status.verdict.as_ref().and_then(CardVerdict::history).and_then(Result::ok);
     let about = Circumstances {
         generation: card.generation,
         name: target.map_or(place.1.as_str(), |target| target.name.as_str()),
@@ -35,14 +35,14 @@ pub(crate) async fn write_status(
         now: now(),
     };
     let planned = plan_status(&card.status, &judgement.finding, about);
-    let content = content(card, judgement, &planned);
+    let shown = content(card, judgement, &planned);
     let patch = merge_patch(&json(card.status.as_ref())?, &json(&planned)?);
-    if patch.is_none() && content.is_none() {
+    if patch.is_none() && shown.is_none() {
         return Ok(());
     }
     let mut patch = patch.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    if let (Some(content), Some(patch)) = (content, patch.as_object_mut()) {
-        patch.insert("card".to_owned(), content);
+    if let (Some(shown), Some(patch)) = (shown, patch.as_object_mut()) {
+        patch.insert("card".to_owned(), shown);
     }
     match context.writer.patch_status(&place.0, &place.1, &card.resource_version, patch).await {
         Ok(stored) => {

@@ -23,7 +23,7 @@ const LATER: Duration = Duration::from_secs(10);
 /// Brings one workload in step.
 pub(crate) async fn reconcile(context: &Context, key: &WorkloadKey) -> Result<Next, kube::Error> {
     let Some(workload) = context.world.workload(key).filter(|workload| workload.is_agent) else {
-        return leave(context, key);
+        return Ok(leave(context, key));
     };
     if workload.is_leaving {
         return Ok(Next::Never);
@@ -61,7 +61,7 @@ pub(crate) async fn reconcile(context: &Context, key: &WorkloadKey) -> Result<Ne
 }
 
 /// A workload that is gone, or no agent any more: its marks go now, its policies when no Pod is left.
-fn leave(context: &Context, key: &WorkloadKey) -> Result<Next, kube::Error> {
+fn leave(context: &Context, key: &WorkloadKey) -> Next {
     let namespace = &key.place.0;
     for place in context.world.policies.pick(namespace, |place, policy| {
         (policy.workload.as_deref() == Some(key.label().as_str())).then(|| place.clone())
@@ -74,5 +74,5 @@ fn leave(context: &Context, key: &WorkloadKey) -> Result<Next, kube::Error> {
         context.world.ask(Key::Pod(place), Urgency::Closing);
     }
     context.world.ask(Key::Namespace(namespace.clone()), Urgency::Routine);
-    Ok(Next::Never)
+    Next::Never
 }

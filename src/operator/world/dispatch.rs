@@ -9,7 +9,7 @@ use crate::plan::Mode;
 
 impl World {
     /// An AgentCard came, changed or went.
-    pub(super) fn card_changed(&self, change: Change<'_, Card>) {
+    pub(super) fn card_changed(&self, change: &Change<'_, Card>) {
         let matters = match (change.before, change.after) {
             (Some(before), Some(after)) => before.asks_otherwise_than(after),
             _ => true,
@@ -20,7 +20,7 @@ impl World {
         self.ask(Key::Card(change.place.clone()), Urgent);
         // Which cards a workload has decides about it as much as what they say.
         let targets = [change.before, change.after]
-            .map(|card| card.and_then(|card| self.target_of(change.place, card)));
+            .map(|card| card.and_then(|card| Self::target_of(change.place, card)));
         if targets[0] != targets[1] || change.after.is_none_or(|card| card.is_leaving) {
             for target in targets.into_iter().flatten() {
                 self.ask(Key::Workload(target), Closing);
@@ -29,7 +29,7 @@ impl World {
     }
 
     /// A workload came, changed or went.
-    pub(super) fn workload_changed(&self, key: WorkloadKey, change: Change<'_, Workload>) {
+    pub(super) fn workload_changed(&self, key: WorkloadKey, change: &Change<'_, Workload>) {
         let namespace = key.place.0.clone();
         if change.before.is_none() || change.after.is_none() {
             self.ask(Key::Namespace(namespace), Closing);
@@ -41,7 +41,7 @@ impl World {
     }
 
     /// A Pod of an agent came, changed or went.
-    pub(super) fn pod_changed(&self, change: Change<'_, Pod>) {
+    pub(super) fn pod_changed(&self, change: &Change<'_, Pod>) {
         let namespace = &change.place.0;
         if change.before.is_none() || change.after.is_none() {
             self.ask(Key::Namespace(namespace.clone()), Routine);
@@ -49,16 +49,13 @@ impl World {
         let Some(pod) = change.after else { return };
         match self.workload_of(namespace, pod) {
             Some(key) => self.ask(Key::Workload(key), Urgent),
-            None => {
-                if pod.mark().is_some() {
-                    self.ask(Key::Pod(change.place.clone()), Closing);
-                }
-            }
+            None if pod.mark().is_some() => self.ask(Key::Pod(change.place.clone()), Closing),
+            None => {}
         }
     }
 
     /// A `ReplicaSet` came: its Pods may now be traced to their workload.
-    pub(super) fn replica_set_changed(&self, change: Change<'_, (String, Option<String>)>) {
+    pub(super) fn replica_set_changed(&self, change: &Change<'_, (String, Option<String>)>) {
         let Some((_, Some(owner))) = change.after else { return };
         let mut workloads = self.workloads_in(&change.place.0).into_iter();
         if let Some((key, _)) = workloads.find(|(_, workload)| workload.uid == *owner) {
@@ -69,15 +66,16 @@ impl World {
     /// A Service came, changed or went. Its card is asked for at the name of its workload.
     pub(super) fn service_changed(&self, place: &Place) {
         let (namespace, name) = place;
-        for (card, _) in self.cards.pick(namespace, |place, card| {
-            card.target().is_some_and(|target| target.name == *name).then(|| (place.clone(), ()))
+        self.read_services.remove(place);
+        for card in self.cards.pick(namespace, |place, card| {
+            card.target().is_some_and(|target| target.name == *name).then(|| place.clone())
         }) {
             self.ask(Key::Card(card), Urgent);
         }
     }
 
     /// A policy of ours came, changed or went, by our hand or by another's.
-    pub(super) fn policy_changed(&self, change: Change<'_, Policy>) {
+    pub(super) fn policy_changed(&self, change: &Change<'_, Policy>) {
         if change.before.map(|policy| policy.digest) == change.after.map(|policy| policy.digest) {
             return;
         }
@@ -93,13 +91,13 @@ impl World {
     }
 
     /// The mode of a namespace changed.
-    pub(super) fn mode_changed(&self, change: Change<'_, Mode>) {
+    pub(super) fn mode_changed(&self, change: &Change<'_, Mode>) {
         let (_, namespace) = change.place;
         self.ask(Key::Namespace(namespace.clone()), Closing);
         for (key, _) in self.workloads_in(namespace) {
             self.ask(Key::Workload(key), Closing);
         }
-        for (place, ()) in self.cards.pick(namespace, |place, _| Some((place.clone(), ()))) {
+        for place in self.cards.pick(namespace, |place, _| Some(place.clone())) {
             self.ask(Key::Card(place), Urgent);
         }
     }

@@ -21,9 +21,10 @@ pub(crate) use workload::{Kind, Workload};
 
 use super::key::{Key, WorkloadKey};
 use super::queue::{Queue, Urgency};
+use crate::io::clock::instant;
 use crate::plan::{ApiServer, Mode};
-use std::sync::{Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use k8s_openapi::api::core::v1::Service;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::Notify;
 
 /// Everything observed.
@@ -33,7 +34,7 @@ pub(crate) struct World {
     pub(crate) cards: Store<Card>,
     /// Deployments that are labelled as agents.
     pub(crate) deployments: Store<Workload>,
-    /// StatefulSets that are labelled as agents.
+    /// `StatefulSet`s that are labelled as agents.
     pub(crate) stateful_sets: Store<Workload>,
     /// Pods that are labelled as agents.
     pub(crate) pods: Store<Pod>,
@@ -41,6 +42,8 @@ pub(crate) struct World {
     pub(crate) replica_sets: Store<(String, Option<String>)>,
     /// Services of the whole cluster, by their resource version alone.
     pub(crate) services: Store<String>,
+    /// Services that were read, by the resource version at which they were.
+    pub(crate) read_services: Store<(String, Arc<Service>)>,
     /// NetworkPolicies that we manage.
     pub(crate) policies: Store<Policy>,
     /// Namespaces that have a mode of their own.
@@ -80,13 +83,13 @@ impl World {
     /// The AgentCards that point at a workload and are not being deleted.
     pub(crate) fn cards_of(&self, key: &WorkloadKey) -> Vec<(Place, Card)> {
         self.cards.pick(&key.place.0, |place, card| {
-            let points_here = !card.is_leaving && self.target_of(place, card).as_ref() == Some(key);
+            let points_here = !card.is_leaving && Self::target_of(place, card).as_ref() == Some(key);
             points_here.then(|| (place.clone(), card.clone()))
         })
     }
 
     /// The workload that a card points at, if it is of a kind that is watched.
-    pub(crate) fn target_of(&self, place: &Place, card: &Card) -> Option<WorkloadKey> {
+    pub(crate) fn target_of(place: &Place, card: &Card) -> Option<WorkloadKey> {
         let target = card.target()?;
         let kind = Kind::parse(&target.api_version, &target.kind)?;
         Some(WorkloadKey { kind, place: (place.0.clone(), target.name.clone()) })
@@ -140,7 +143,7 @@ impl World {
 
     /// Asks for a turn now.
     pub(crate) fn ask(&self, key: Key, urgency: Urgency) {
-        self.with_queue(|queue| queue.add(key, Instant::now(), urgency));
+        self.with_queue(|queue| queue.add(key, instant(), urgency));
         self.asked.notify_one();
     }
 

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn digest(spec: serde_json::Value) -> Digest {
+    fn digest(spec: &serde_json::Value) -> Digest {
         let object = json!({ "metadata": { "name": "x", "labels": { "team": "anything" } }, "spec": spec });
         Policy::of(&serde_json::from_value(object).unwrap()).digest
     }
@@ -57,9 +57,10 @@ mod tests {
     #[test]
     fn what_the_api_server_leaves_out_is_no_drift_and_what_it_opens_is() {
         let types = json!(["Ingress", "Egress"]);
-        let planned = digest(json!({ "podSelector": {}, "policyTypes": types, "ingress": [], "egress": [] }));
-        assert_eq!(planned, digest(json!({ "podSelector": {}, "policyTypes": types })));
-        assert_ne!(planned, digest(json!({ "podSelector": {}, "policyTypes": types, "egress": [{}] })));
-        assert_ne!(planned, digest(json!({ "podSelector": {}, "policyTypes": ["Ingress"] })));
+        let planned =
+            digest(&json!({ "podSelector": {}, "policyTypes": types, "ingress": [], "egress": [] }));
+        assert_eq!(planned, digest(&json!({ "podSelector": {}, "policyTypes": types })));
+        assert_ne!(planned, digest(&json!({ "podSelector": {}, "policyTypes": types, "egress": [{}] })));
+        assert_ne!(planned, digest(&json!({ "podSelector": {}, "policyTypes": ["Ingress"] })));
     }
 }

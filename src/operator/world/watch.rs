@@ -38,19 +38,15 @@ pub(crate) async fn follow<K, V>(
     let mut listed: Option<BTreeSet<Place>> = None;
     let put = |object: K| {
         let place = place_of(&object);
-        match read(object) {
-            Some(value) => {
-                let before = store.insert(place.clone(), value.clone());
-                if before.as_ref() != Some(&value) {
-                    changed(Change { place: &place, before: before.as_ref(), after: Some(&value) });
-                }
-                Some(place)
-            }
-            None => {
-                drop_object(store, &place, &changed);
-                None
-            }
+        let Some(value) = read(object) else {
+            drop_object(store, &place, &changed);
+            return None;
+        };
+        let before = store.insert(place.clone(), value.clone());
+        if before.as_ref() != Some(&value) {
+            changed(Change { place: &place, before: before.as_ref(), after: Some(&value) });
         }
+        Some(place)
     };
     while let Some(event) = events.next().await {
         match event {

@@ -1,4 +1,4 @@
-//! Deployments and StatefulSets, cut down to what identifies an agent and says whether it can answer.
+//! Deployments and `StatefulSet`s, cut down to what identifies an agent and says whether it can answer.
 //! A workload that cannot be described is kept with the reason, so that its card can say it.
 
 use crate::api::keys::{AGENT_TYPE, TYPE_LABEL};
@@ -45,6 +45,7 @@ impl Kind {
 
 /// What is known of a workload.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Workload {
     /// Its UID.
     pub(crate) uid: String,
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn deployment(labels: serde_json::Value, template: serde_json::Value) -> Workload {
+    fn deployment(labels: &serde_json::Value, template: &serde_json::Value) -> Workload {
         Workload::of_deployment(
             serde_json::from_value(json!({
                 "metadata": { "name": "weather", "uid": "u", "generation": 1, "labels": labels },
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_protocol_is_the_same_choice_every_time() {
-        let of = |labels| deployment(labels, json!({})).protocol;
+        let of = |labels| deployment(&labels, &json!({})).protocol;
         assert_eq!(
             of(json!({ "protocol.kagenti.io/mcp": "", "protocol.kagenti.io/a2a": "" })).unwrap(),
             "a2a"
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn pods_of_an_earlier_template_are_not_taken_for_labelled() {
-        let mut workload = deployment(json!({}), json!({ "kagenti.io/type": "agent" }));
+        let mut workload = deployment(&json!({}), &json!({ "kagenti.io/type": "agent" }));
         assert!(workload.labels_its_pods() && workload.always_labelled_its_pods());
         workload.generation = 2;
         assert!(!workload.always_labelled_its_pods());
@@ -184,6 +185,6 @@ mod tests {
 
     #[test]
     fn a_template_without_service_account_runs_as_the_default_one() {
-        assert_eq!(deployment(json!({}), json!({})).service_account, "default");
+        assert_eq!(deployment(&json!({}), &json!({})).service_account, "default");
     }
 }

@@ -9,7 +9,7 @@ mod verdict;
 
 pub(super) use baseline::plan_baseline;
 pub(super) use minimum::plan_minimum;
-pub(super) use namespace::plan_namespace;
+pub(super) use namespace::{plan_namespace, plan_namespace_baseline};
 pub(super) use verdict::plan_verdict;
 
 use super::facts::{EnrolledWorkload, Namespace};

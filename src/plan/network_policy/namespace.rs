@@ -8,12 +8,20 @@ use crate::plan::cluster::ClusterFacts;
 use crate::plan::facts::{Namespace, selector_of};
 use crate::plan::names::Role;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// The baseline and the minimum of a namespace.
 pub(in crate::plan) fn plan_namespace(namespace: &Namespace, cluster: &ClusterFacts) -> [NetworkPolicy; 2] {
-    let agents = || selector_of([(TYPE_LABEL.to_owned(), AGENT_TYPE.to_owned())]);
-    [
-        isolate(NAMESPACE_BASELINE.to_owned(), namespace, Role::Baseline, agents(), Rules::default()),
-        isolate(NAMESPACE_MINIMUM.to_owned(), namespace, Role::Minimum, agents(), minimum_rules(cluster)),
-    ]
+    let name = NAMESPACE_MINIMUM.to_owned();
+    let minimum = isolate(name, namespace, Role::Minimum, agents(), minimum_rules(cluster));
+    [plan_namespace_baseline(namespace), minimum]
+}
+
+/// The baseline of a namespace.
+pub(in crate::plan) fn plan_namespace_baseline(namespace: &Namespace) -> NetworkPolicy {
+    isolate(NAMESPACE_BASELINE.to_owned(), namespace, Role::Baseline, agents(), Rules::default())
+}
+
+fn agents() -> LabelSelector {
+    selector_of([(TYPE_LABEL.to_owned(), AGENT_TYPE.to_owned())])
 }

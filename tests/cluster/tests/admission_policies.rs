@@ -16,11 +16,11 @@ const ADMINISTRATOR: &str = "administrator";
 const OWNER: &str = "owner-of-team1";
 
 const POLICIES: [&str; 5] = [
-    include_str!("../policies/guard-operator-labels.yaml"),
-    include_str!("../policies/guard-network-policies.yaml"),
-    include_str!("../policies/guard-signed-cards.yaml"),
-    include_str!("../policies/guard-trust-bundle.yaml"),
-    include_str!("../policies/guard-enrolment.yaml"),
+    include_str!("../../../policies/guard-operator-labels.yaml"),
+    include_str!("../../../policies/guard-network-policies.yaml"),
+    include_str!("../../../policies/guard-signed-cards.yaml"),
+    include_str!("../../../policies/guard-trust-bundle.yaml"),
+    include_str!("../../../policies/guard-enrolment.yaml"),
 ];
 
 const RIGHTS: &str = r#"

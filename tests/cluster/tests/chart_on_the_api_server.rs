@@ -2,6 +2,7 @@
 //! No Pod runs here; that the operator's Pods are admitted under Pod Security `restricted` is asked by dry run.
 #![cfg(test)]
 
+#[path = "../../chart_support/mod.rs"]
 mod chart_support;
 
 use chart_support::{NAMESPACE, VERIFYING, chart, find, objects, template};
