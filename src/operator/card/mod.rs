@@ -285,8 +285,6 @@ fn period(card: &Card, judgement: &Judgement) -> Duration {
             let left = proof.valid_until.since(now()).max(1);
             asked.min(Duration::from_secs(u64::try_from(left).unwrap_or(1)))
         }
-        Err(_) => judgement
-            .failing
-            .map_or(asked, |since| since.elapsed().max(SHORTEST_PERIOD).min(asked)),
+        Err(_) => judgement.failing.map_or(asked, |since| since.elapsed().max(SHORTEST_PERIOD).min(asked)),
     }
 }
