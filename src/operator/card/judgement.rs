@@ -4,13 +4,15 @@
 use super::finding::{Content, Finding};
 use super::judge::{Expected, Judged, Received};
 use crate::core::encoding::{Digest, sha256};
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::SpiffeId;
 use crate::core::verdict::Verdict;
+use crate::io::clock::instant;
 use crate::operator::key::WorkloadKey;
 use crate::plan::{CardRef, JudgedCard};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Everything besides time that a judgement stands on.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub(crate) struct Judgement {
     pub(crate) judged: JudgedCard,
     /// For people.
     pub(crate) finding: Arc<Finding>,
+    /// Since when its card cannot be fetched, without a success in between.
+    pub(crate) failing: Option<Instant>,
     received: Option<Arc<(Received, Basis)>>,
 }
 
@@ -46,7 +50,7 @@ impl Judgement {
     pub(crate) fn refused(reference: &CardRef, workload: Option<WorkloadKey>, refusal: Refusal) -> Self {
         let judged = JudgedCard::new(reference.clone(), &Verdict::refused(refusal.clone()));
         let finding = Arc::new(Finding::without_card(refusal));
-        Self { workload, spiffe_id: None, judged, finding, received: None }
+        Self { workload, spiffe_id: None, judged, finding, failing: None, received: None }
     }
 
     /// The judgement of a received card.
@@ -62,8 +66,18 @@ impl Judgement {
             spiffe_id: Some(judged.spiffe_id),
             judged: JudgedCard::new(reference.clone(), &judged.verdict),
             finding: Arc::new(judged.finding),
+            failing: None,
             received: Some(Arc::new((received, basis))),
         }
+    }
+
+    /// This judgement as the one that follows `last`.
+    pub(crate) fn after(mut self, last: Option<&Self>) -> Self {
+        let fetches = [Reason::FetchFailed, Reason::FetchTimeout, Reason::FetchStatus];
+        if self.finding.reason().is_some_and(|reason| fetches.contains(&reason)) {
+            self.failing = last.and_then(|last| last.failing).or_else(|| Some(instant()));
+        }
+        self
     }
 
     /// Without what status needs of the card, once status has it; `None` if that is left out already.

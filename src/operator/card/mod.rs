@@ -55,6 +55,7 @@ pub(crate) async fn reconcile(context: &Context, place: &Place) -> Result<Next, 
     let target = card.target().cloned();
     let authorities = context.bundles.changes();
     let judgement = look(context, place, &card, found).await;
+    let judgement = judgement.after(context.judgement(place).as_deref());
     let period = period(&card, &judgement);
     let settled = settle(context, place, &card, judgement, workload.as_ref(), target.as_ref()).await;
     // Whoever judged all cards again may not have seen this judgement yet.
@@ -280,7 +281,8 @@ fn ask_for(context: &Context, workload: Option<&WorkloadKey>) {
     }
 }
 
-/// When to look again: after the card's own period, sooner after a failure to fetch, never after the proof ends.
+/// When to look again: after the card's own period, never after the proof ends. A card that could not be fetched
+/// is asked for again after as long as that has lasted: a Pod is ready before its Service leads to it.
 fn period(card: &Card, judgement: &Judgement) -> Duration {
     let asked = card.spec.sync_period().unwrap_or(crate::api::agent_card::SYNC_PERIOD_DEFAULT);
     let asked = asked.clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
@@ -289,6 +291,6 @@ fn period(card: &Card, judgement: &Judgement) -> Duration {
             let left = proof.valid_until.since(now()).max(1);
             asked.min(Duration::from_secs(u64::try_from(left).unwrap_or(1)))
         }
-        Err(_) => asked,
+        Err(_) => judgement.failing.map_or(asked, |since| since.elapsed().max(SHORTEST_PERIOD).min(asked)),
     }
 }

@@ -7,6 +7,7 @@ mod audit;
 mod authority;
 mod bench;
 mod direct;
+mod node;
 mod operator;
 mod scene;
 
@@ -15,5 +16,6 @@ pub use audit::{Audit, Request};
 pub use authority::{Authority, Svid, bundle_json};
 pub use bench::{audit_writes, process_cpu, process_memory};
 pub use direct::Direct;
+pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart, until};
 pub use operator::{Operator, TRUST_DOMAIN};
 pub use scene::{Scene, condition, holds, is_open, list, outcome, user_card};

@@ -1,0 +1,385 @@
+//! A node with SPIRE and the operator as its chart installs it, and agents that are Pods and send packets.
+//! The images hold the programs under test; nothing is pulled from anywhere.
+
+use crate::agents::{Card, card_of};
+use crate::authority::Svid;
+use anyhow::{Context, Result, bail};
+use countersign::core::x509::parse_pem_chain;
+use countersign::io::keys::parse_private_key;
+use countersign_rig::{AGNHOST, Entry, Image, Options, Rig, SOCKET, SOCKET_FOLDER, libraries};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The namespace of the operator.
+pub const SYSTEM: &str = "countersign-system";
+/// The user that the operator is to the API server.
+pub const OPERATOR_USER: &str = "system:serviceaccount:countersign-system:controller-manager";
+
+const OPERATOR_IMAGE: &str = "countersign.test/countersign";
+const AGENT_IMAGE: &str = "countersign.test/agent:1";
+
+/// What became of an attempt to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packets {
+    /// The connection was made.
+    Pass,
+    /// Nobody answered within two seconds.
+    Dropped,
+    /// It was refused: no policy does that.
+    Refused,
+}
+
+/// Who signs the card of an agent.
+#[derive(Clone, Copy, Debug)]
+pub enum Signer<'c> {
+    /// The test, with [`Node::serve`].
+    Test,
+    /// An init container of the Pod, with the SVID that the Workload API gives it.
+    InitContainer(&'c Card),
+}
+
+/// A node on which the operator runs.
+pub struct Node {
+    /// Its rig.
+    pub rig: Rig,
+}
+
+impl Node {
+    /// A node with SPIRE and the images, without the operator.
+    pub fn bare() -> Result<Self> {
+        let node = Self { rig: Rig::node(&Options::default())? };
+        let (operator, agent) = (program("countersign")?, program("agent")?);
+        let manager = Entry::Link("/manager", "/countersign");
+        let name = format!("{OPERATOR_IMAGE}:test");
+        node.import(&name, &operator, vec![Entry::File(&operator, "/countersign"), manager], "/countersign")?;
+        let files = vec![Entry::File(&agent, "/agent"), Entry::File(&operator, "/countersign")];
+        node.import(AGENT_IMAGE, &operator, files, "/agent")?;
+        Ok(node)
+    }
+
+    /// A node with the operator, installed with these settings besides the usual ones, and ready.
+    pub fn with_operator(more: &[&str]) -> Result<Self> {
+        let node = Self::bare()?;
+        node.install(&chart(), more).with_context(|| node.report())?;
+        Ok(node)
+    }
+
+    /// `name` gets these files and the libraries of `linked`.
+    fn import(&self, name: &str, linked: &Path, files: Vec<Entry>, entrypoint: &str) -> Result<()> {
+        let shared = libraries(linked)?;
+        let mut all = files;
+        all.extend(shared.iter().filter_map(|path| Some(Entry::File(path, path.to_str()?))));
+        self.rig.import_image(&Image { name, files: all, entrypoint: vec![entrypoint], user: "65532:65532" })
+    }
+
+    /// Installs or upgrades the chart in a folder or archive, and waits until the operator is ready.
+    pub fn install(&self, chart: &Path, more: &[&str]) -> Result<()> {
+        let chart = chart.display().to_string();
+        let mut arguments = vec!["upgrade", "--install", "countersign", &chart, "--namespace", SYSTEM];
+        arguments.extend(["--create-namespace", "--wait", "--timeout", "90s"]);
+        let image = format!("controllerManager.container.image.repository={OPERATOR_IMAGE}");
+        for set in [
+            image.as_str(),
+            "controllerManager.container.image.tag=test",
+            "controllerManager.container.image.pullPolicy=Never",
+            "signatureVerification.enabled=true",
+            "signatureVerification.enforceNetworkPolicies=true",
+            "signatureVerification.spireTrustDomain=rig.example",
+            "signatureVerification.spireTrustBundle.configMapNamespace=spire",
+        ] {
+            arguments.extend(["--set", set]);
+        }
+        arguments.extend(more);
+        self.rig.helm(&arguments).map(drop)
+    }
+
+    /// Makes a namespace with an unlabelled Pod `stranger` in it.
+    pub fn namespace(&self, name: &str) -> Result<()> {
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        self.rig.apply(&namespace.to_string())?;
+        // Its service account is made by a controller, and a Pod needs it.
+        until(Duration::from_secs(20), "the default service account", || {
+            Ok(self.rig.kubectl(&["get", "serviceaccount", "default", "-n", name]).is_ok())
+        })?;
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": "stranger", "namespace": name, "labels": { "app": "stranger" } },
+            "spec": { "terminationGracePeriodSeconds": 0, "containers": [probe()] },
+        });
+        self.rig.apply(&pod.to_string()).map(drop)
+    }
+
+    /// Creates an agent: service account, Service, and a labelled Deployment of one Pod with the containers
+    /// `agent`, which serves its card on port 8000, and `probe`, from which [`Node::connect`] sends.
+    pub fn create(&self, namespace: &str, name: &str, signer: Signer) -> Result<()> {
+        self.apply_all(&self.manifests(namespace, name, signer)?)
+    }
+
+    /// Applies objects in one request to kubectl.
+    pub fn apply_all(&self, items: &[Value]) -> Result<()> {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+        self.rig.apply(&list.to_string()).map(drop)
+    }
+
+    /// What [`Node::create`] applies: the Deployment first, then its Service and service account.
+    pub fn manifests(&self, namespace: &str, name: &str, signer: Signer) -> Result<Vec<Value>> {
+        let label = short(name);
+        let labels = json!({ "app": label, "kagenti.io/type": "agent", "protocol.kagenti.io/a2a": "" });
+        let mount = |name: &str, path: &str| json!({ "name": name, "mountPath": path });
+        let mut more = Vec::new();
+        let (volumes, init) = match signer {
+            Signer::Test => {
+                let folder = self.card_folder(namespace, name)?;
+                (json!([{ "name": "card", "hostPath": { "path": folder } }]), json!([]))
+            }
+            Signer::InitContainer(card) => {
+                let map = format!("{name}-unsigned");
+                more.push(json!({
+                    "apiVersion": "v1", "kind": "ConfigMap",
+                    "metadata": { "name": map, "namespace": namespace },
+                    "data": { "card.json": card.to_string() },
+                }));
+                let volumes = json!([
+                    { "name": "card", "emptyDir": {} },
+                    { "name": "unsigned", "configMap": { "name": map } },
+                    { "name": "spire", "hostPath": { "path": SOCKET_FOLDER } },
+                ]);
+                let socket = format!("/spire/{SOCKET}");
+                let sign =
+                    ["sign", "/unsigned/card.json", "--workload-api", &socket, "-o", "/card/card.json"];
+                let init = json!([{
+                    "name": "sign", "image": AGENT_IMAGE, "imagePullPolicy": "Never",
+                    "command": ["/countersign"], "args": sign,
+                    "volumeMounts": [mount("card", "/card"), mount("unsigned", "/unsigned"), mount("spire", "/spire")],
+                }]);
+                (volumes, init)
+            }
+        };
+        let mut all = vec![
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": { "name": name, "namespace": namespace, "labels": labels },
+                "spec": {
+                    "replicas": 1, "selector": { "matchLabels": { "app": label } },
+                    "strategy": { "type": "Recreate" },
+                    "template": {
+                        "metadata": { "labels": { "app": label, "kagenti.io/type": "agent" } },
+                        "spec": {
+                            "serviceAccountName": name, "terminationGracePeriodSeconds": 0, "enableServiceLinks": false,
+                            "volumes": volumes, "initContainers": init,
+                            "containers": [
+                                {
+                                    "name": "agent", "image": AGENT_IMAGE, "imagePullPolicy": "Never",
+                                    "args": ["0.0.0.0:8000", "/card"], "volumeMounts": [mount("card", "/card")],
+                                },
+                                probe(),
+                            ],
+                        },
+                    },
+                },
+            }),
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": namespace },
+                "spec": { "selector": { "app": label }, "ports": [{ "port": 8000 }] },
+            }),
+            json!({
+                "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "namespace": namespace },
+            }),
+        ];
+        all.extend(more);
+        Ok(all)
+    }
+
+    fn card_folder(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let folder = self.rig.folder().join("cards").join(namespace).join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// Lets an agent with [`Signer::Test`] serve these bytes from now on.
+    pub fn serve(&self, namespace: &str, name: &str, card: &[u8]) -> Result<()> {
+        let folder = self.card_folder(namespace, name)?;
+        let next = folder.join("next");
+        std::fs::write(&next, card)?;
+        Ok(std::fs::rename(next, folder.join("card.json"))?)
+    }
+
+    /// An agent that serves its own card, signed with an SVID of SPIRE, and so deserves trust.
+    pub fn create_honest(&self, namespace: &str, name: &str) -> Result<Vec<u8>> {
+        let signed = crate::Agents::sign(&card_of(name, namespace), &self.svid(namespace, name, "1h")?);
+        self.serve(namespace, name, &signed)?;
+        self.create(namespace, name, Signer::Test)?;
+        Ok(signed)
+    }
+
+    /// An SVID of a service account, minted by SPIRE's server.
+    pub fn svid(&self, namespace: &str, account: &str, ttl: &str) -> Result<Svid> {
+        let folder = self.rig.folder().join("svids").join(format!("{namespace}.{account}"));
+        std::fs::create_dir_all(&folder)?;
+        let id = format!("spiffe://{}/ns/{namespace}/sa/{account}", crate::TRUST_DOMAIN);
+        self.rig.spire().mint(&id, ttl, &folder)?;
+        let read = |file: &str| std::fs::read_to_string(folder.join(file));
+        let chain = parse_pem_chain(&read("svid.pem")?)?;
+        let key = parse_private_key(&read("key.pem")?)?;
+        let key = key.pkcs8().next().context("the minted key has no PKCS#8 form")?.to_vec();
+        Ok(Svid { chain, key })
+    }
+
+    /// Whether packets of `from`, such as `deploy/weather` or `pod/stranger`, reach an address.
+    pub fn connect(&self, namespace: &str, from: &str, address: &str) -> Result<Packets> {
+        let call = [
+            "exec",
+            "-n",
+            namespace,
+            from,
+            "-c",
+            "probe",
+            "--",
+            "/agnhost",
+            "connect",
+            "--timeout=2s",
+            address,
+        ];
+        match self.rig.kubectl(&call) {
+            Ok(_) => Ok(Packets::Pass),
+            Err(error) => match error.to_string() {
+                text if text.contains("TIMEOUT") => Ok(Packets::Dropped),
+                text if text.contains("REFUSED") => Ok(Packets::Refused),
+                text => bail!("the attempt to connect could not be made: {text}"),
+            },
+        }
+    }
+
+    /// The address of an agent's Service.
+    pub fn service(&self, namespace: &str, name: &str) -> Result<String> {
+        let path = "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}";
+        self.rig.kubectl(&["get", "service", "-n", namespace, name, "-o", path])
+    }
+
+    /// The address of an agent's one Pod.
+    pub fn pod(&self, namespace: &str, name: &str) -> Result<String> {
+        let label = format!("app={}", short(name));
+        let path = "jsonpath={.items[0].status.podIP}:8000";
+        self.rig.kubectl(&["get", "pods", "-n", namespace, "-l", &label, "-o", path])
+    }
+
+    /// An AgentCard; null if there is none.
+    pub fn card(&self, namespace: &str, name: &str) -> Result<Value> {
+        let call = ["get", "agentcards", "-n", namespace, "--ignore-not-found", "-o", "json", name];
+        let text = self.rig.kubectl(&call)?;
+        Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
+    /// Waits until the card that was made for a Deployment has this verdict: `None` for verified, else the
+    /// reason of the refusal. Returns the time that it took.
+    pub fn wait_verdict(
+        &self,
+        namespace: &str,
+        name: &str,
+        reason: Option<&str>,
+        within: u64,
+    ) -> Result<Duration> {
+        let card = format!("{name}-deployment-card");
+        let what = format!("the verdict {} on {namespace}/{name}", reason.unwrap_or("verified"));
+        let mut last = Value::Null;
+        let took = until(Duration::from_secs(within), &what, || {
+            last = self.card(namespace, &card)?;
+            let verdict = &last["status"]["verdict"];
+            let wanted = if reason.is_some() { "Refused" } else { "Verified" };
+            Ok(verdict["outcome"].as_str().is_some_and(|found| found.eq_ignore_ascii_case(wanted))
+                && verdict["reason"].as_str() == reason)
+        });
+        took.with_context(|| format!("{:#}\n{}", last["status"], self.report()))
+    }
+
+    /// Waits until packets fare like this; returns the time that it took.
+    pub fn wait_packets(
+        &self,
+        (namespace, from): (&str, &str),
+        address: &str,
+        wanted: Packets,
+        within: u64,
+    ) -> Result<Duration> {
+        let what = format!("{from} of {namespace} to {address}: {wanted:?}");
+        let waited = until(Duration::from_secs(within), &what, || {
+            Ok(self.connect(namespace, from, address).is_ok_and(|found| found == wanted))
+        });
+        waited.with_context(|| self.report())
+    }
+
+    /// The operator's processes as the machine numbers them, each with the name of its Pod.
+    pub fn operators(&self) -> Result<Vec<(u32, String)>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc")? {
+            let entry = entry?;
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+            if read("cmdline").starts_with("/manager\0") && self.owns(&entry.path()) {
+                let environment = read("environ");
+                let pod = environment.split('\0').find_map(|pair| pair.strip_prefix("HOSTNAME="));
+                found.push((pid, pod.unwrap_or_default().to_owned()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Other rigs of the machine have operators too; the mounts of this one's name its folder.
+    fn owns(&self, process: &Path) -> bool {
+        let folder = self.rig.folder().display().to_string();
+        std::fs::read_to_string(process.join("mountinfo")).is_ok_and(|mounts| mounts.contains(&folder))
+    }
+
+    /// What is worth reading after a failure.
+    pub fn report(&self) -> String {
+        let selector = "control-plane=controller-manager";
+        let asked: [&[&str]; 5] = [
+            &["get", "pods,agentcards,networkpolicies", "-A", "-o", "wide"],
+            &["get", "events", "-A", "--sort-by=.lastTimestamp"],
+            &["logs", "-n", SYSTEM, "-l", selector, "--tail=40", "--prefix"],
+            &["describe", "pods", "-n", SYSTEM],
+            &["get", "pods", "-A", "--show-labels"],
+        ];
+        asked.map(|call| self.rig.kubectl(call).unwrap_or_else(|error| format!("{error:#}"))).join("\n----\n")
+    }
+}
+
+/// The second container of every Pod, from which packets are sent.
+fn probe() -> Value {
+    json!({ "name": "probe", "image": AGNHOST, "imagePullPolicy": "Never", "args": ["pause"] })
+}
+
+/// The value of the label `app` for a workload: the end of a long name is what differs.
+fn short(name: &str) -> &str {
+    name.get(name.len().saturating_sub(20)..).unwrap_or(name).trim_start_matches('-')
+}
+
+/// The folder of the chart.
+pub fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/countersign")
+}
+
+/// Asks five times a second until `done`, and says how long it took.
+pub fn until(within: Duration, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<Duration> {
+    let begin = Instant::now();
+    loop {
+        if done()? {
+            return Ok(begin.elapsed());
+        }
+        if begin.elapsed() > within {
+            bail!("not within {} s: {what}", within.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// A program of this workspace, beside the one of this test.
+fn program(name: &str) -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("a folder")?;
+    let program = folder.join(name);
+    if !program.exists() {
+        bail!("{} is missing; build it with `cargo build --features operator`", program.display());
+    }
+    Ok(program)
+}

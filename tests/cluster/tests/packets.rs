@@ -1,0 +1,248 @@
+//! What verdicts do to packets between Pods: agents of several kinds on one node, with the operator as its chart
+//! installs it. One rig serves all tests of this file; each has a namespace of its own.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use countersign_cluster_tests::{Agents, Node, Packets, Signer, card_of, until};
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+static NODE: LazyLock<Node> = LazyLock::new(|| Node::with_operator(&[]).unwrap());
+
+/// A namespace with a verified agent `caller`.
+fn with_caller(namespace: &str) -> &'static Node {
+    let node = &*NODE;
+    node.namespace(namespace).unwrap();
+    node.create_honest(namespace, "caller").unwrap();
+    node.wait_verdict(namespace, "caller", None, 30).unwrap();
+    node
+}
+
+/// Asserts that these packets are dropped, now and not only later.
+fn assert_dropped(node: &Node, namespace: &str, from: &str, to: &str) {
+    let address = node.pod(namespace, to).unwrap();
+    let found = node.connect(namespace, from, &address).unwrap();
+    assert_eq!(found, Packets::Dropped, "{from} → {to} of {namespace}\n{}", node.report());
+}
+
+#[test]
+fn an_honest_agent_is_verified_within_ten_seconds_and_reached_by_agents_alone() {
+    let node = with_caller("honest");
+    let signed = Agents::sign(&card_of("weather", "honest"), &node.svid("honest", "weather", "1h").unwrap());
+    node.serve("honest", "weather", &signed).unwrap();
+    let began = Instant::now();
+    node.create("honest", "weather", Signer::Test).unwrap();
+    node.wait_verdict("honest", "weather", None, 30).unwrap();
+    let took = began.elapsed();
+    println!("from the labelled Deployment to its verdict: {took:.1?}");
+    assert!(took < Duration::from_secs(10), "{took:?}\n{}", node.report());
+
+    let address = node.service("honest", "weather").unwrap();
+    node.wait_packets(("honest", "deploy/caller"), &address, Packets::Pass, 5).unwrap();
+    let caller = node.service("honest", "caller").unwrap();
+    node.wait_packets(("honest", "deploy/weather"), &caller, Packets::Pass, 5).unwrap();
+
+    // The stranger can send packets, and not to agents.
+    node.rig
+        .kubectl(&["wait", "--for=condition=Ready", "-n", "honest", "pod/stranger", "--timeout=60s"])
+        .unwrap();
+    assert_eq!(node.connect("honest", "pod/stranger", "10.96.0.1:443").unwrap(), Packets::Pass);
+    assert_eq!(node.connect("honest", "pod/stranger", &address).unwrap(), Packets::Dropped);
+    assert_dropped(node, "honest", "pod/stranger", "weather");
+}
+
+#[test]
+fn an_agent_that_signs_its_own_card_over_the_workload_api_is_verified_and_reached() {
+    let node = with_caller("signing");
+    let id = node.rig.spire().register("signing", "weather").unwrap();
+    node.create("signing", "weather", Signer::InitContainer(&card_of("weather", "signing"))).unwrap();
+    node.wait_verdict("signing", "weather", None, 60).unwrap();
+    let card = node.card("signing", "weather-deployment-card").unwrap();
+    assert_eq!(card["status"]["signatureSpiffeId"], id.as_str());
+    let address = node.service("signing", "weather").unwrap();
+    node.wait_packets(("signing", "deploy/caller"), &address, Packets::Pass, 5).unwrap();
+}
+
+/// Cards that deserve no trust, by the name of their agent, with the reason that they get.
+fn bad_cards(node: &Node, namespace: &str) -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let svid = |account: &str, ttl: &str| node.svid(namespace, account, ttl).unwrap();
+    let honest = |name: &str| Agents::sign(&card_of(name, namespace), &svid(name, "1h"));
+    let expired = Agents::sign(&card_of("expired", namespace), &svid("expired", "2s"));
+    let tampered = String::from_utf8(honest("tampered")).unwrap().replace("Does one thing", "Does anything");
+    let mut elsewhere = card_of("elsewhere", namespace);
+    elsewhere["supportedInterfaces"][0]["url"] = json!("https://collector.example/");
+    let mut injected: Value = serde_json::from_slice(&honest("injected")).unwrap();
+    injected["url"] = json!("https://collector.example/");
+    // So that the certificate has ended before anybody looks at it.
+    std::thread::sleep(Duration::from_secs(3));
+    vec![
+        ("tampered", tampered.into_bytes(), "SignatureInvalid"),
+        ("foreign", Agents::sign(&card_of("foreign", namespace), &svid("caller", "1h")), "IdentityMismatch"),
+        ("expired", expired, "CertificateExpired"),
+        ("unsigned", card_of("unsigned", namespace).to_string().into_bytes(), "CardUnsigned"),
+        ("elsewhere", Agents::sign(&elsewhere, &svid("elsewhere", "1h")), "EndpointNotOwned"),
+        ("injected", injected.to_string().into_bytes(), "UncoveredSecurityMember"),
+    ]
+}
+
+#[test]
+fn cards_that_prove_nothing_are_refused_with_their_reason_and_packets_of_agents_do_not_arrive() {
+    let node = with_caller("refused");
+    let bad = bad_cards(node, "refused");
+    let mut objects = Vec::new();
+    for (name, card, _) in &bad {
+        node.serve("refused", name, card).unwrap();
+        objects.extend(node.manifests("refused", name, Signer::Test).unwrap());
+    }
+    node.apply_all(&objects).unwrap();
+    for (name, _, reason) in &bad {
+        node.wait_verdict("refused", name, Some(reason), 60).unwrap();
+    }
+    for (name, ..) in &bad {
+        assert_dropped(node, "refused", "deploy/caller", name);
+        // Nor may it call: it has no mark, and its own policy lets nothing out.
+        assert_dropped(node, "refused", &format!("deploy/{name}"), "caller");
+    }
+}
+
+#[test]
+fn an_agent_whose_card_turns_bad_gets_no_new_connection_within_five_seconds_of_the_fetch() {
+    let node = with_caller("turned");
+    let good = node.create_honest("turned", "weather").unwrap();
+    node.wait_verdict("turned", "weather", None, 30).unwrap();
+    let patch = r#"{"spec":{"syncPeriod":"1s"}}"#;
+    let card = "weather-deployment-card";
+    node.rig.kubectl(&["patch", "agentcard", "-n", "turned", card, "--type=merge", "-p", patch]).unwrap();
+    let address = node.pod("turned", "weather").unwrap();
+    node.wait_packets(("turned", "deploy/caller"), &address, Packets::Pass, 5).unwrap();
+
+    let tampered = String::from_utf8(good.clone()).unwrap().replace("Does one thing", "Does anything");
+    node.serve("turned", "weather", tampered.as_bytes()).unwrap();
+    let replaced = Instant::now();
+    let took = node.wait_packets(("turned", "deploy/caller"), &address, Packets::Dropped, 20).unwrap();
+    // The last attempt itself waited two seconds for an answer, and the fetch came up to 1.1 s after the card.
+    let took = took.checked_sub(Duration::from_secs(2)).unwrap();
+    println!("from the bad card to the first dropped packet: {took:.1?}");
+    assert!(took < Duration::from_millis(6_100), "{took:?}");
+    node.wait_verdict("turned", "weather", Some("SignatureInvalid"), 5).unwrap();
+    while replaced.elapsed() < Duration::from_secs(12) {
+        assert_dropped(node, "turned", "deploy/caller", "weather");
+    }
+    assert_dropped(node, "turned", "deploy/weather", "caller");
+
+    node.serve("turned", "weather", &good).unwrap();
+    node.wait_verdict("turned", "weather", None, 10).unwrap();
+    node.wait_packets(("turned", "deploy/caller"), &address, Packets::Pass, 5).unwrap();
+}
+
+#[test]
+fn a_service_that_is_turned_elsewhere_closes_the_agent() {
+    let node = with_caller("service");
+    node.create_honest("service", "weather").unwrap();
+    node.wait_verdict("service", "weather", None, 30).unwrap();
+    let address = node.pod("service", "weather").unwrap();
+    node.wait_packets(("service", "deploy/caller"), &address, Packets::Pass, 5).unwrap();
+    let patch = r#"{"spec":{"selector":{"app":"stranger"}}}"#;
+    node.rig.kubectl(&["patch", "service", "-n", "service", "weather", "-p", patch]).unwrap();
+    node.wait_verdict("service", "weather", Some("ServiceNotFound"), 10).unwrap();
+    node.wait_packets(("service", "deploy/caller"), &address, Packets::Dropped, 10).unwrap();
+}
+
+#[test]
+fn a_workload_that_is_deleted_renamed_or_selects_otherwise_stays_closed_until_it_is_verified_again() {
+    let node = with_caller("moved");
+    let policies = |of: &str| -> Vec<String> {
+        let call = ["get", "networkpolicies", "-n", "moved", "-o", "name"];
+        let text = node.rig.kubectl(&call).unwrap();
+        text.lines().filter(|name| name.contains(of)).map(str::to_owned).collect()
+    };
+    node.create_honest("moved", "before").unwrap();
+    node.wait_verdict("moved", "before", None, 30).unwrap();
+    let mark = "jsonpath={.items[*].metadata.labels.agent\\.kagenti\\.dev/verified-peer}";
+    node.rig.kubectl(&["delete", "deployment", "-n", "moved", "before"]).unwrap();
+    until(Duration::from_secs(30), "its card and its policies go", || {
+        Ok(node.card("moved", "before-deployment-card")?.is_null() && policies("before").is_empty())
+    })
+    .unwrap();
+
+    // Under another name it still serves the card of the old one, whose endpoint is not its own.
+    let old = Agents::sign(&card_of("before", "moved"), &node.svid("moved", "after", "1h").unwrap());
+    node.serve("moved", "after", &old).unwrap();
+    node.create("moved", "after", Signer::Test).unwrap();
+    // The Service of the old name is still there and selects nothing of the new one.
+    node.wait_verdict("moved", "after", Some("EndpointNotOwned"), 30).unwrap();
+    assert_dropped(node, "moved", "deploy/caller", "after");
+    let good = Agents::sign(&card_of("after", "moved"), &node.svid("moved", "after", "1h").unwrap());
+    node.serve("moved", "after", &good).unwrap();
+    node.wait_verdict("moved", "after", None, 45).unwrap();
+    let address = node.pod("moved", "after").unwrap();
+    node.wait_packets(("moved", "deploy/caller"), &address, Packets::Pass, 5).unwrap();
+
+    // A selector cannot be changed, so people delete and create. The Service follows later.
+    let mut changed = node.manifests("moved", "after", Signer::Test).unwrap().remove(0);
+    let labels = json!({ "app": "other", "kagenti.io/type": "agent" });
+    changed["spec"]["selector"]["matchLabels"]["app"] = json!("other");
+    changed["spec"]["template"]["metadata"]["labels"] = labels;
+    node.rig.kubectl(&["delete", "deployment", "-n", "moved", "after"]).unwrap();
+    node.rig.apply(&changed.to_string()).unwrap();
+    node.wait_verdict("moved", "after", Some("ServiceNotFound"), 30).unwrap();
+    let running = ["wait", "--for=condition=Ready", "pod", "-n", "moved", "-l", "app=other", "--timeout=30s"];
+    until(Duration::from_secs(30), "the new Pod", || Ok(node.rig.kubectl(&running).is_ok())).unwrap();
+    assert_eq!(node.rig.kubectl(&["get", "pods", "-n", "moved", "-l", "app=other", "-o", mark]).unwrap(), "");
+    assert_dropped(node, "moved", "deploy/caller", "other");
+    let patch = r#"{"spec":{"selector":{"app":"other"}}}"#;
+    node.rig.kubectl(&["patch", "service", "-n", "moved", "after", "-p", patch]).unwrap();
+    node.wait_verdict("moved", "after", None, 45).unwrap();
+    let address = node.pod("moved", "other").unwrap();
+    node.wait_packets(("moved", "deploy/caller"), &address, Packets::Pass, 5).unwrap();
+}
+
+#[test]
+fn of_two_cards_for_one_workload_the_refused_one_decides() {
+    let node = with_caller("twice");
+    node.create_honest("twice", "weather").unwrap();
+    node.wait_verdict("twice", "weather", None, 30).unwrap();
+    let card = |name: &str, ids: Value| {
+        json!({
+            "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentCard",
+            "metadata": { "name": name, "namespace": "twice" },
+            "spec": {
+                "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "weather" },
+                "identityBinding": { "allowedSpiffeIDs": ids },
+            },
+        })
+    };
+    let ready = |name: &str, status: &str| {
+        let wanted = format!("--for=condition=Ready={status}");
+        node.rig.kubectl(&["wait", &wanted, "-n", "twice", "agentcard", name, "--timeout=20s"])
+    };
+    let address = node.pod("twice", "weather").unwrap();
+    node.apply_all(&[card("first", json!(["spiffe://rig.example/ns/twice/sa/weather"]))]).unwrap();
+    ready("first", "True").unwrap();
+    // Somebody's own card replaces the one that was made.
+    until(Duration::from_secs(10), "the made card goes", || {
+        Ok(node.card("twice", "weather-deployment-card")?.is_null())
+    })
+    .unwrap();
+    node.wait_packets(("twice", "deploy/caller"), &address, Packets::Pass, 10).unwrap();
+    node.apply_all(&[card("second", json!(["spiffe://rig.example/ns/twice/sa/other"]))]).unwrap();
+    ready("second", "False").unwrap();
+    node.wait_packets(("twice", "deploy/caller"), &address, Packets::Dropped, 10).unwrap();
+    ready("first", "True").unwrap();
+    node.rig.kubectl(&["delete", "agentcard", "-n", "twice", "second"]).unwrap();
+    node.wait_packets(("twice", "deploy/caller"), &address, Packets::Pass, 10).unwrap();
+}
+
+#[test]
+fn an_agent_whose_name_has_63_characters_is_verified_and_reached() {
+    let node = with_caller("long");
+    let name = format!("{}-end", "a".repeat(59));
+    node.create_honest("long", &name).unwrap();
+    node.wait_verdict("long", &name, None, 30).unwrap();
+    let address = node.service("long", &name).unwrap();
+    node.wait_packets(("long", "deploy/caller"), &address, Packets::Pass, 5).unwrap();
+    let tampered = card_of(&name, "long").to_string();
+    node.serve("long", &name, tampered.as_bytes()).unwrap();
+    node.wait_verdict("long", &name, Some("CardUnsigned"), 45).unwrap();
+    node.wait_packets(("long", "deploy/caller"), &address, Packets::Dropped, 10).unwrap();
+}

@@ -1,0 +1,181 @@
+//! The operator dies, again and again, among twenty agents: it converges, and at no sampled moment is an agent that
+//! deserves no trust marked, opened or reached.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use countersign_cluster_tests::{Agents, Node, Packets, SYSTEM, Signer, card_of, chart, until};
+use serde_json::Value;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const TEAM: &str = "crash";
+const PAIRS: usize = 10;
+const LEASE: [&str; 6] = ["get", "lease", "-n", SYSTEM, "b7c4ae34.kagenti.dev", "-o"];
+
+/// Reads everything that could open a bad agent, once, and asserts that nothing does.
+fn assert_closed(node: &Node) {
+    let call = ["get", "pods,networkpolicies", "-n", TEAM, "-o", "json"];
+    let listed: Value = serde_json::from_str(&node.rig.kubectl(&call).unwrap()).unwrap();
+    let mut isolating = false;
+    for object in listed["items"].as_array().unwrap() {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        if object["kind"] == "Pod" {
+            let mark = &object["metadata"]["labels"]["agent.kagenti.dev/verified-peer"];
+            assert!(!name.starts_with("bad-") || mark.is_null(), "{name} is marked as a verified peer");
+            continue;
+        }
+        isolating |= name == "countersign-baseline" || name == "countersign-minimum";
+        if name.starts_with("bad-") {
+            // In comes the operator alone: one rule with one peer, whose namespace is the operator's.
+            let peers: Vec<&Value> = object["spec"]["ingress"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .flat_map(|rule| rule["from"].as_array().into_iter().flatten())
+                .collect();
+            let of = |peer: &Value| {
+                peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == SYSTEM
+            };
+            let rules = object["spec"]["ingress"].as_array().map_or(0, Vec::len);
+            assert!(rules == 1 && peers.len() == 1 && of(peers[0]), "{name} is open: {}", object["spec"]);
+        }
+    }
+    assert!(isolating, "the namespace has agents and nothing isolates them");
+}
+
+fn signal(operators: &[(u32, String)], name: &str) {
+    for (pid, _) in operators {
+        std::process::Command::new("kill").args([name, &pid.to_string()]).status().unwrap();
+    }
+}
+
+fn wait_operator(node: &Node, count: usize) {
+    until(Duration::from_secs(90), "the operator runs", || Ok(node.operators()?.len() == count)).unwrap();
+}
+
+fn holder(node: &Node) -> String {
+    node.rig.kubectl(&[&LEASE[..], &["jsonpath={.spec.holderIdentity}"]].concat()).unwrap_or_default()
+}
+
+#[test]
+fn an_operator_that_dies_among_twenty_agents_converges_and_never_opens_more_than_the_truth() {
+    let node = Node::with_operator(&[]).unwrap();
+    node.namespace(TEAM).unwrap();
+    node.create_honest(TEAM, "caller").unwrap();
+    node.wait_verdict(TEAM, "caller", None, 30).unwrap();
+
+    let (ended, samples, attempts) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let objects = scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                assert_closed(&node);
+                samples.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let packets = scope.spawn(|| {
+            let mut index = 0;
+            while !ended.load(Ordering::Relaxed) {
+                index = (index + 1) % PAIRS;
+                let name = format!("bad-{index}");
+                // A Pod without an address yet cannot be asked for.
+                let Ok(address) = node.pod(TEAM, &name) else { continue };
+                if address.starts_with(':') {
+                    continue;
+                }
+                if let Ok(found) = node.connect(TEAM, "deploy/caller", &address) {
+                    assert_ne!(found, Packets::Pass, "packets reach {name}");
+                    attempts.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        // Whatever goes wrong here must end the samplers too.
+        let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(&node)));
+        ended.store(true, Ordering::Relaxed);
+        objects.join().unwrap();
+        packets.join().unwrap();
+        if let Err(panic) = acted {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    let (samples, attempts) = (samples.into_inner(), attempts.into_inner());
+    println!("{samples} samples of objects, {attempts} attempts to reach agents without trust");
+    assert!(samples > 20 && attempts > 10, "{samples} samples and {attempts} attempts are too few");
+}
+
+fn act(node: &Node) {
+    let mut objects = Vec::new();
+    for index in 0..PAIRS {
+        let (good, bad) = (format!("good-{index}"), format!("bad-{index}"));
+        let signed = Agents::sign(&card_of(&good, TEAM), &node.svid(TEAM, &good, "1h").unwrap());
+        node.serve(TEAM, &good, &signed).unwrap();
+        // Signed, and by somebody else.
+        let card = Agents::sign(&card_of(&bad, TEAM), &node.svid(TEAM, &good, "1h").unwrap());
+        node.serve(TEAM, &bad, &card).unwrap();
+        for name in [&good, &bad] {
+            objects.extend(node.manifests(TEAM, name, Signer::Test).unwrap());
+        }
+    }
+    node.apply_all(&objects).unwrap();
+    // In the middle of it: some agents are judged, others are not.
+    std::thread::sleep(Duration::from_secs(4));
+    let first = node.operators().unwrap();
+    assert_eq!(first.len(), 1);
+    signal(&first, "-KILL");
+    wait_operator(node, 1);
+    std::thread::sleep(Duration::from_secs(3));
+    signal(&node.operators().unwrap(), "-KILL");
+    let began = Instant::now();
+    assert_converged(node, 120);
+    println!("one replica: converged {:.1?} after the second kill", began.elapsed());
+
+    // Two replicas; the leader hangs, and what turned bad meanwhile is closed by the other.
+    node.install(&chart(), &["--set", "controllerManager.replicas=2"]).unwrap();
+    wait_operator(node, 2);
+    let leading = || -> Vec<(u32, String)> {
+        let holder = holder(node);
+        let leads = |pod: &str| !pod.is_empty() && holder.contains(pod);
+        node.operators().unwrap().into_iter().filter(|(_, pod)| leads(pod)).collect()
+    };
+    until(Duration::from_secs(40), "a leader among the two", || Ok(leading().len() == 1)).unwrap();
+    let leader = holder(node);
+    node.serve(TEAM, "good-0", card_of("good-0", TEAM).to_string().as_bytes()).unwrap();
+    // One that stands still is worse than one that is dead: it wakes up and believes that it leads.
+    let stopped = leading();
+    signal(&stopped, "-STOP");
+    let began = Instant::now();
+    until(Duration::from_secs(60), "another leader", || {
+        Ok(!["", leader.as_str()].contains(&holder(node).as_str()))
+    })
+    .unwrap();
+    println!("another leader after {:.1?}", began.elapsed());
+    node.wait_verdict(TEAM, "good-0", Some("CardUnsigned"), 60).unwrap();
+    let address = node.pod(TEAM, "good-0").unwrap();
+    node.wait_packets((TEAM, "deploy/caller"), &address, Packets::Dropped, 10).unwrap();
+    signal(&stopped, "-CONT");
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        assert_eq!(node.connect(TEAM, "deploy/caller", &address).unwrap(), Packets::Dropped);
+        assert_ne!(holder(node), leader, "the one that stood still leads again");
+    }
+    signal(&node.operators().unwrap(), "-KILL");
+    wait_operator(node, 2);
+    assert_converged_from(node, 120, 1);
+}
+
+/// Every good agent is verified and reached, every bad one refused.
+fn assert_converged(node: &Node, within: u64) {
+    assert_converged_from(node, within, 0);
+}
+
+/// The same, without the good ones before `first`.
+fn assert_converged_from(node: &Node, within: u64, first: usize) {
+    for index in 0..PAIRS {
+        node.wait_verdict(TEAM, &format!("bad-{index}"), Some("IdentityMismatch"), within).unwrap();
+    }
+    for index in first..PAIRS {
+        node.wait_verdict(TEAM, &format!("good-{index}"), None, within).unwrap();
+    }
+    for index in first..PAIRS {
+        let address = node.pod(TEAM, &format!("good-{index}")).unwrap();
+        node.wait_packets((TEAM, "deploy/caller"), &address, Packets::Pass, 10).unwrap();
+    }
+}
