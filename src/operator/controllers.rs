@@ -103,7 +103,8 @@ async fn observe(context: Arc<Context>) {
         }
     };
     let world = follow_everything(context.client.clone(), Arc::clone(&context.world), broken);
-    let all = futures::future::join3(world, own, ticks);
+    let identity = context.identity.follow(&context.config);
+    let all = futures::future::join4(world, own, ticks, identity);
     all.await;
 }
 
