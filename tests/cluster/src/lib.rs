@@ -6,8 +6,10 @@ mod agents;
 mod authority;
 mod bench;
 mod operator;
+mod spire;
 
 pub use agents::{Agents, Card, card_of};
 pub use authority::{Authority, Svid, bundle_json};
 pub use bench::{audit_writes, process_cpu, process_memory};
-pub use operator::{Operator, TRUST_DOMAIN};
+pub use operator::{Operator, TRUST_DOMAIN, program};
+pub use spire::{Server, SpireAgents};
