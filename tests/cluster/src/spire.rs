@@ -48,7 +48,7 @@ impl<'r> SpireAgents<'r> {
     pub fn register(&self, id: &str, selectors: &[&str], ttl: u32) -> Result<()> {
         let ttl = ttl.to_string();
         let mut arguments = vec!["entry", "create", "-parentID", NODE_ID, "-spiffeID", id, "-x509SVIDTTL", &ttl];
-        arguments.extend(selectors.iter().flat_map(|selector| ["-selector", selector]));
+        arguments.extend(selectors.iter().flat_map(|&selector| ["-selector", selector]));
         self.rig.spire().server(&arguments).map(drop)
     }
 
