@@ -37,7 +37,8 @@ impl ClientSvid {
     /// Makes an SVID ready; the error is one sentence.
     pub fn new(svid: &WorkloadSvid) -> Result<Self, String> {
         let leaf = svid.chain.first().ok_or("the operator's SVID has no certificate")?;
-        let facts = leaf_facts(leaf).map_err(|refusal| format!("the operator's SVID is unusable: {refusal}"))?;
+        let facts =
+            leaf_facts(leaf).map_err(|refusal| format!("the operator's SVID is unusable: {refusal}"))?;
         let chain = svid.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(svid.key.to_vec()));
         let certified = CertifiedKey::from_der(chain, key, &ring::default_provider())
@@ -79,11 +80,8 @@ pub async fn fetch_card_from(
     own: &ClientSvid,
     peer: Peer,
 ) -> Result<Fetched, Refusal> {
-    let verifier = Arc::new(Verifier {
-        peer,
-        provider: Arc::new(ring::default_provider()),
-        refused: Mutex::default(),
-    });
+    let verifier =
+        Arc::new(Verifier { peer, provider: Arc::new(ring::default_provider()), refused: Mutex::default() });
     let tls = configure(own, &verifier).map_err(|error| {
         Refusal::new(Reason::FetchFailed, format!("TLS cannot be set up on this machine: {error}"))
     })?;
@@ -96,8 +94,8 @@ fn configure(own: &ClientSvid, verifier: &Arc<Verifier>) -> Result<ClientConfig,
     let mut tls = ClientConfig::builder_with_provider(Arc::clone(&verifier.provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(verifier) as Arc<dyn ServerCertVerifier>)
-        .with_client_cert_resolver(Arc::clone(&own.certified) as Arc<dyn rustls::client::ResolvesClientCert>);
+        .with_custom_certificate_verifier(verifier.clone())
+        .with_client_cert_resolver(own.certified.clone());
     // A resumed session would not be judged again.
     tls.resumption = Resumption::disabled();
     Ok(tls)

@@ -132,7 +132,9 @@ impl Agent<'_> {
         asked: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, WorkloadApiError> {
         match tokio::time::timeout(self.timeout, asked).await {
-            Err(_) => Err(WorkloadApiError::Timeout { socket: self.socket.to_owned(), timeout: self.timeout }),
+            Err(_) => {
+                Err(WorkloadApiError::Timeout { socket: self.socket.to_owned(), timeout: self.timeout })
+            }
             Ok(answer) => answer.map_err(|error| self.failed(&error)),
         }
     }

@@ -65,9 +65,8 @@ impl Identity {
     /// The SVID that is valid now, or why there is none. A first one is waited for, no longer than `patience`.
     pub(crate) async fn get(&self, patience: Duration) -> Result<Arc<ClientSvid>, Refusal> {
         self.wanted.notify_one();
-        let is_valid = |svid: &Option<Arc<ClientSvid>>| {
-            svid.as_ref().is_some_and(|svid| now() <= svid.not_after())
-        };
+        let is_valid =
+            |svid: &Option<Arc<ClientSvid>>| svid.as_ref().is_some_and(|svid| now() <= svid.not_after());
         let mut current = self.current.subscribe();
         let mut problem = self.problem.subscribe();
         let svid = tokio::select! {

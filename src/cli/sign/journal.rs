@@ -46,6 +46,9 @@ mod tests {
         assert_eq!(text.lines().count(), 1, "{text}");
         let read: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(read["error"], "a\u{fffd}b\u{fffd}\"");
-        assert_eq!((&read["level"], &read["msg"], &read["ts"]), (&"error".into(), &"signing failed".into(), &"now".into()));
+        assert_eq!(
+            (&read["level"], &read["msg"], &read["ts"]),
+            (&"error".into(), &"signing failed".into(), &"now".into())
+        );
     }
 }

@@ -102,15 +102,11 @@ impl Settings {
     pub(super) fn sign(&self, card: Vec<u8>, svid: &WorkloadSvid) -> Result<Signed, String> {
         let now = clock::now();
         let ends = self.ends(svid, now)?;
-        let options = SignOptions {
-            chain: &svid.chain,
-            lifetime: self.lifetime,
-            also_kagenti: self.also_kagenti,
-            now,
-        };
+        let options =
+            SignOptions { chain: &svid.chain, lifetime: self.lifetime, also_kagenti: self.also_kagenti, now };
         let key = PrivateKey::from_pkcs8(Zeroizing::clone(&svid.key));
-        let signed = sign(card, &key, options)
-            .map_err(|refusal| format!("{refusal}; {}", refusal.reason().fix()))?;
+        let signed =
+            sign(card, &key, options).map_err(|refusal| format!("{refusal}; {}", refusal.reason().fix()))?;
         publish_file(&self.output, &signed).map_err(|error| error.to_string())?;
         journal::info(
             "signed card written successfully",
@@ -158,7 +154,8 @@ mod tests {
 
     fn settings(line: &[&str], environment: &[(&str, &str)]) -> Result<Settings, Unusable> {
         let line = Line::try_parse_from([&["sign"], line].concat()).unwrap();
-        let find = |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        let find =
+            |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
         Settings::of(&line.args, find)
     }
 

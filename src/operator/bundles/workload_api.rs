@@ -98,7 +98,8 @@ mod tests {
             trust_domain: domain.to_string(),
             authorities,
         };
-        let reason = |domain: &TrustDomain| bundles.get(domain, now()).map(drop).map_err(|refusal| refusal.reason());
+        let reason =
+            |domain: &TrustDomain| bundles.get(domain, now()).map(drop).map_err(|refusal| refusal.reason());
         let mut give = |update| take_over(update, &own, &mut known, &bundles);
 
         give(Ok(vec![of(&own, vec![authority(&own)]), of(&other, vec![])]));

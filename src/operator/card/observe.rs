@@ -149,7 +149,13 @@ fn way(
         }
         None => DEFAULT_PORT,
     };
-    Ok(Way { address, port, is_tls: tls.is_some(), host: full_name(name, namespace), hosts: names(name, namespace) })
+    Ok(Way {
+        address,
+        port,
+        is_tls: tls.is_some(),
+        host: full_name(name, namespace),
+        hosts: names(name, namespace),
+    })
 }
 
 /// The names of other Services that lead to the workload, and the hosts of the Ingresses that lead to those.
@@ -262,7 +268,8 @@ mod tests {
         let spec = json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9",
             "ports": [{ "name": "http", "port": 80 }, { "name": "agent-tls", "port": 8443 }] });
         assert_eq!(read(spec.clone()).unwrap().url(), "https://weather.team.svc.cluster.local:8443");
-        let service = serde_json::from_value(json!({ "metadata": { "name": "weather" }, "spec": spec })).unwrap();
+        let service =
+            serde_json::from_value(json!({ "metadata": { "name": "weather" }, "spec": spec })).unwrap();
         let plain = way(&service, "team", "weather", &workload(), false).unwrap();
         assert_eq!(plain.url(), "http://weather.team.svc.cluster.local:80");
     }

@@ -37,7 +37,8 @@ impl<'r> Agents<'r> {
     pub fn new(rig: &'r Rig, namespaces: &[&str], authority: &Authority) -> Result<Self> {
         rig.apply(include_str!("../../../crds/agentcards.agent.kagenti.dev.yaml"))?;
         for namespace in ["countersign-system", "spire"].iter().chain(namespaces) {
-            let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+            let object =
+                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
             rig.apply(&object.to_string())?;
         }
         let folder = rig.folder().join("cards");

@@ -10,7 +10,8 @@ pub fn process_cpu(pid: u32) -> Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may contain spaces.
     let fields: Vec<&str> = stat.rsplit(')').next().context("a stat line")?.split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+    let ticks =
+        |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
     // Linux counts in hundredths of a second.
     Ok(Duration::from_millis((ticks(11) + ticks(12)) * 10))
 }

@@ -50,7 +50,14 @@ impl<'r> Operator<'r> {
     pub fn wait_ready(&self) -> Result<()> {
         let url = format!("http://{}/readyz", self.health);
         self.rig.wait("the operator to be ready", || {
-            Ok(self.rig.command(program()?).args(["probe", &url]).stdin(Stdio::null()).output()?.status.success())
+            Ok(self
+                .rig
+                .command(program()?)
+                .args(["probe", &url])
+                .stdin(Stdio::null())
+                .output()?
+                .status
+                .success())
         })
     }
 
@@ -94,7 +101,8 @@ impl<'r> Operator<'r> {
     ) -> Result<Value> {
         let mut last = Value::Null;
         let waited = self.rig.wait(what, || {
-            let Ok(text) = self.rig.kubectl(&["get", "agentcard", "-n", namespace, name, "-o", "json"]) else {
+            let Ok(text) = self.rig.kubectl(&["get", "agentcard", "-n", namespace, name, "-o", "json"])
+            else {
                 return Ok(false);
             };
             last = serde_json::from_str(&text)?;

@@ -33,7 +33,8 @@ impl<'r> SpireAgents<'r> {
     pub fn new(rig: &'r Rig, namespaces: &[&str]) -> Result<Self> {
         rig.apply(include_str!("../../../crds/agentcards.agent.kagenti.dev.yaml"))?;
         for namespace in ["countersign-system"].iter().chain(namespaces) {
-            let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+            let object =
+                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
             rig.apply(&object.to_string())?;
         }
         Ok(Self { rig })
@@ -47,7 +48,8 @@ impl<'r> SpireAgents<'r> {
     /// Registers what matches the selectors as `id`, with SVIDs that last `ttl` seconds.
     pub fn register(&self, id: &str, selectors: &[&str], ttl: u32) -> Result<()> {
         let ttl = ttl.to_string();
-        let mut arguments = vec!["entry", "create", "-parentID", NODE_ID, "-spiffeID", id, "-x509SVIDTTL", &ttl];
+        let mut arguments =
+            vec!["entry", "create", "-parentID", NODE_ID, "-spiffeID", id, "-x509SVIDTTL", &ttl];
         arguments.extend(selectors.iter().flat_map(|&selector| ["-selector", selector]));
         self.rig.spire().server(&arguments).map(drop)
     }
@@ -102,7 +104,8 @@ impl<'r> SpireAgents<'r> {
     /// Creates an agent whose Service has these ports, each of which leads to a port of the node.
     pub fn create(&self, namespace: &str, name: &str, ports: &[(&str, &Server)]) -> Result<()> {
         let mut items = Agents::manifests(namespace, name);
-        let named = |(index, (port, _)): (usize, &(&str, &Server))| json!({ "name": port, "port": 8000 + index });
+        let named =
+            |(index, (port, _)): (usize, &(&str, &Server))| json!({ "name": port, "port": 8000 + index });
         items[1]["spec"]["ports"] = ports.iter().enumerate().map(named).collect();
         let leads: Vec<Value> =
             ports.iter().map(|(port, server)| json!({ "name": port, "port": server.port })).collect();

@@ -58,13 +58,23 @@ fn a_card_is_fetched_from_exactly_its_workload_or_not_at_all() {
     assert!(message.contains("no SVID") && message.contains(socket), "{message}");
 
     // It comes up: the operator is not restarted.
-    rig.kubectl(&["patch", "agentcard", "-n", "team", "weather-deployment-card", "--type=merge", "-p", r#"{"spec":{"syncPeriod":"1s"}}"#]).unwrap();
+    rig.kubectl(&[
+        "patch",
+        "agentcard",
+        "-n",
+        "team",
+        "weather-deployment-card",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"syncPeriod":"1s"}}"#,
+    ])
+    .unwrap();
     let real = rig.spire().socket();
     assert!(rig.command("ln").arg("-s").arg(&real).arg(socket).status().unwrap().success());
     let card = operator
         .wait_card("team", "weather-deployment-card", "a verified card", |card| is(card, "Ready", "True"))
         .unwrap();
-    assert_eq!(condition(&card, "Verified")["reason"], "MtlsVerified");
+    assert_eq!(condition(&card, "Verified")["reason"], "mTLSVerified");
     assert_eq!(card["status"]["attestedAgentSpiffeId"], "spiffe://rig.example/ns/team/sa/weather");
     assert_eq!(card["status"]["signatureSpiffeId"], "spiffe://rig.example/ns/team/sa/weather");
 

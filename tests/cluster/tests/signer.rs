@@ -19,7 +19,8 @@ fn import_image(rig: &Rig, countersign: &Path) {
         [countersign, &agent].into_iter().flat_map(|program| libraries(program).unwrap()).collect();
     let mut files: Vec<Entry> = shared.iter().map(|path| Entry::File(path, path.to_str().unwrap())).collect();
     files.extend([Entry::File(countersign, "/countersign"), Entry::File(&agent, "/agent")]);
-    rig.import_image(&Image { name: IMAGE, files, entrypoint: vec!["/countersign"], user: "65532:65532" }).unwrap();
+    rig.import_image(&Image { name: IMAGE, files, entrypoint: vec!["/countersign"], user: "65532:65532" })
+        .unwrap();
 }
 
 /// An agent that serves what its sidecar signs, as docs/signing.md shows it.

@@ -45,19 +45,39 @@ fn an_honest_agent_is_verified_and_loses_trust_with_its_card_or_its_root() {
     assert_eq!(card["status"]["signatureSpiffeId"], "spiffe://rig.example/ns/team/sa/weather");
     assert_eq!(card["status"]["card"]["name"], "weather");
     assert!(is(&card, "Verified", "True") && is(&card, "Bound", "True") && is(&card, "Synced", "True"));
-    rig.wait("an opened policy", || Ok(policy_reason(&rig, "team", "weather-signature-policy") == "Verified")).unwrap();
+    rig.wait(
+        "an opened policy",
+        || Ok(policy_reason(&rig, "team", "weather-signature-policy") == "Verified"),
+    )
+    .unwrap();
     rig.kubectl(&["wait", "--for=condition=Ready", "-n", "team", "agentcard", name, "--timeout=5s"]).unwrap();
-    let names: Vec<String> = policies(&rig, "team").iter().map(|policy| policy["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+    let names: Vec<String> = policies(&rig, "team")
+        .iter()
+        .map(|policy| policy["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(names, ["countersign-baseline", "countersign-minimum", "weather-signature-policy"]);
 
     // Tampered with after signing.
-    rig.kubectl(&["patch", "agentcard", "-n", "team", name, "--type=merge", "-p", r#"{"spec":{"syncPeriod":"1s"}}"#]).unwrap();
+    rig.kubectl(&[
+        "patch",
+        "agentcard",
+        "-n",
+        "team",
+        name,
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"syncPeriod":"1s"}}"#,
+    ])
+    .unwrap();
     let tampered = String::from_utf8(good.clone()).unwrap().replace("Does one thing", "Does anything");
     agents.serve("team", "weather", tampered.as_bytes()).unwrap();
     let card = operator.wait_card("team", name, "a refusal", |card| is(card, "Ready", "False")).unwrap();
     assert_eq!(reason(&card), "SignatureInvalid");
     assert!(is(&card, "Verified", "False"));
-    rig.wait("a closed policy", || Ok(policy_reason(&rig, "team", "weather-signature-policy") == "SignatureInvalid")).unwrap();
+    rig.wait("a closed policy", || {
+        Ok(policy_reason(&rig, "team", "weather-signature-policy") == "SignatureInvalid")
+    })
+    .unwrap();
 
     // Honest again.
     agents.serve("team", "weather", &good).unwrap();
@@ -67,11 +87,15 @@ fn an_honest_agent_is_verified_and_loses_trust_with_its_card_or_its_root() {
     let next = Authority::new(TRUST_DOMAIN);
     agents.publish(&bundle_json(&[&authority, &next], 2)).unwrap();
     std::thread::sleep(std::time::Duration::from_secs(2));
-    let card = operator.wait_card("team", name, "trust in the overlap", |card| is(card, "Ready", "True")).unwrap();
+    let card =
+        operator.wait_card("team", name, "trust in the overlap", |card| is(card, "Ready", "True")).unwrap();
     assert!(is(&card, "Verified", "True"));
     agents.publish(&bundle_json(&[&next], 3)).unwrap();
     let card = operator.wait_card("team", name, "a refusal", |card| is(card, "Ready", "False")).unwrap();
     assert_eq!(reason(&card), "AnchorUnknown");
-    rig.wait("a closed policy", || Ok(policy_reason(&rig, "team", "weather-signature-policy") == "AnchorUnknown")).unwrap();
+    rig.wait("a closed policy", || {
+        Ok(policy_reason(&rig, "team", "weather-signature-policy") == "AnchorUnknown")
+    })
+    .unwrap();
     operator.stop().unwrap();
 }
