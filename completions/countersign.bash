@@ -22,6 +22,9 @@ _countersign() {
             countersign,completions)
                 cmd="countersign__subcmd__completions"
                 ;;
+            countersign,crd)
+                cmd="countersign__subcmd__crd"
+                ;;
             countersign,demo)
                 cmd="countersign__subcmd__demo"
                 ;;
@@ -36,6 +39,9 @@ _countersign() {
                 ;;
             countersign,plan)
                 cmd="countersign__subcmd__plan"
+                ;;
+            countersign,probe)
+                cmd="countersign__subcmd__probe"
                 ;;
             countersign,sign)
                 cmd="countersign__subcmd__sign"
@@ -52,6 +58,9 @@ _countersign() {
             countersign__subcmd__help,completions)
                 cmd="countersign__subcmd__help__subcmd__completions"
                 ;;
+            countersign__subcmd__help,crd)
+                cmd="countersign__subcmd__help__subcmd__crd"
+                ;;
             countersign__subcmd__help,demo)
                 cmd="countersign__subcmd__help__subcmd__demo"
                 ;;
@@ -66,6 +75,9 @@ _countersign() {
                 ;;
             countersign__subcmd__help,plan)
                 cmd="countersign__subcmd__help__subcmd__plan"
+                ;;
+            countersign__subcmd__help,probe)
+                cmd="countersign__subcmd__help__subcmd__probe"
                 ;;
             countersign__subcmd__help,sign)
                 cmd="countersign__subcmd__help__subcmd__sign"
@@ -83,7 +95,7 @@ _countersign() {
 
     case "${cmd}" in
         countersign)
-            opts="-h -V --help --version verify verify-svid canonicalize sign explain plan demo completions man help"
+            opts="-h -V --help --version verify verify-svid canonicalize sign explain plan demo crd probe completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -120,6 +132,20 @@ _countersign() {
             ;;
         countersign__subcmd__completions)
             opts="-h --help bash elvish fish powershell zsh"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countersign__subcmd__crd)
+            opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -217,7 +243,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__help)
-            opts="verify verify-svid canonicalize sign explain plan demo completions man help"
+            opts="verify verify-svid canonicalize sign explain plan demo crd probe completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -245,6 +271,20 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countersign__subcmd__help__subcmd__crd)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -315,6 +355,20 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__help__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countersign__subcmd__help__subcmd__probe)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -474,8 +528,26 @@ _countersign() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        countersign__subcmd__probe)
+            opts="-h --timeout --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         countersign__subcmd__sign)
-            opts="-o -h --key --chain --workload-api --also-kagenti --lifetime --output --help"
+            opts="-o -h --key --chain --workload-api --also-kagenti --lifetime --output --timeout --watch --init --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -502,6 +574,10 @@ _countersign() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -33,6 +33,8 @@ complete -c countersign -n "__fish_countersign_needs_command" -f -a "sign" -d 'S
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "explain" -d 'Explain a reason, or how a card came to its verdict'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "plan" -d 'Print the objects that would be applied for a set of manifests'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "demo" -d 'Show the whole way: six agents on this machine, their verdicts and the policies that follow'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "crd" -d 'Print the custom resource definitions that the operator works with'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "probe" -d 'Ask an address and succeed if it answers 200, or if a file is written'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "man" -d 'Write the manual pages into a directory'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -74,7 +76,10 @@ complete -c countersign -n "__fish_countersign_using_subcommand sign" -l chain -
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l workload-api -d 'Take key and chain from the SPIFFE Workload API at this socket' -r
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l lifetime -d 'How long the signature lasts; as long as the SVID, if absent. Past the SVID\'s end only `witnessed` verifiers accept it' -r
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -s o -l output -d 'Write the signed card to this file, whole or not at all, instead of standard output' -r -F
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -l timeout -d 'How long the Workload API may take to answer, in whole seconds [default: 30s]' -r
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l also-kagenti -d 'Add a second signature that kagenti\'s verifier accepts'
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -l watch -d 'Run as the sidecar of a Pod: sign at once, and again whenever the SVID or the card changes'
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -l init -d 'Run as the init container of a Pod: sign once, with the same environment as --watch'
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l bundle -d 'For cards: trust bundle of the trust domain, or `TD=FILE` for another domain. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l trust-domain -d 'For cards: trust domain that the signer must belong to' -r
@@ -120,15 +125,20 @@ json\t'For scripts: stable names and codes'"
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l all-profiles -d 'Try all canonical forms, those of old SDKs too'
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countersign -n "__fish_countersign_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand crd" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand probe" -l timeout -d 'How long the answer may take, in seconds' -r
+complete -c countersign -n "__fish_countersign_using_subcommand probe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countersign -n "__fish_countersign_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c countersign -n "__fish_countersign_using_subcommand man" -s h -l help -d 'Print help'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "verify" -d 'Verify who signed a card'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "verify-svid" -d 'Verify an X.509-SVID and its chain over a trust bundle'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "canonicalize" -d 'Print the exact bytes that a signature under one profile covers'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "sign" -d 'Sign a card with an X.509-SVID'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "explain" -d 'Explain a reason, or how a card came to its verdict'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "plan" -d 'Print the objects that would be applied for a set of manifests'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "demo" -d 'Show the whole way: six agents on this machine, their verdicts and the policies that follow'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "man" -d 'Write the manual pages into a directory'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "verify" -d 'Verify who signed a card'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "verify-svid" -d 'Verify an X.509-SVID and its chain over a trust bundle'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "canonicalize" -d 'Print the exact bytes that a signature under one profile covers'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "sign" -d 'Sign a card with an X.509-SVID'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "explain" -d 'Explain a reason, or how a card came to its verdict'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "plan" -d 'Print the objects that would be applied for a set of manifests'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "demo" -d 'Show the whole way: six agents on this machine, their verdicts and the policies that follow'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "crd" -d 'Print the custom resource definitions that the operator works with'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "probe" -d 'Ask an address and succeed if it answers 200, or if a file is written'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "man" -d 'Write the manual pages into a directory'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -92,10 +92,13 @@ _arguments "${_arguments_options[@]}" : \
 '--lifetime=[How long the signature lasts; as long as the SVID, if absent. Past the SVID'\''s end only \`witnessed\` verifiers accept it]:DURATION:_default' \
 '-o+[Write the signed card to this file, whole or not at all, instead of standard output]:FILE:_files' \
 '--output=[Write the signed card to this file, whole or not at all, instead of standard output]:FILE:_files' \
+'--timeout=[How long the Workload API may take to answer, in whole seconds \[default\: 30s\]]:DURATION:_default' \
 '--also-kagenti[Add a second signature that kagenti'\''s verifier accepts]' \
+'(--key --chain --init)--watch[Run as the sidecar of a Pod\: sign at once, and again whenever the SVID or the card changes]' \
+'(--key --chain)--init[Run as the init container of a Pod\: sign once, with the same environment as --watch]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
-':card -- The card\: a file, or `-` for standard input:_files' \
+'::card -- The card\: a file, or `-` for standard input:_files' \
 && ret=0
 ;;
 (explain)
@@ -163,6 +166,20 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(crd)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(probe)
+_arguments "${_arguments_options[@]}" : \
+'--timeout=[How long the answer may take, in seconds]:SECONDS:_default' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':url -- The address, for example `http\://localhost\:8081/readyz` or `file\:///card/agent-card.json`:_default' \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -217,6 +234,14 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(crd)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(probe)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -248,6 +273,8 @@ _countersign_commands() {
 'explain:Explain a reason, or how a card came to its verdict' \
 'plan:Print the objects that would be applied for a set of manifests' \
 'demo:Show the whole way\: six agents on this machine, their verdicts and the policies that follow' \
+'crd:Print the custom resource definitions that the operator works with' \
+'probe:Ask an address and succeed if it answers 200, or if a file is written' \
 'completions:Print the completion script of a shell' \
 'man:Write the manual pages into a directory' \
 'help:Print this message or the help of the given subcommand(s)' \
@@ -263,6 +290,11 @@ _countersign__subcmd__canonicalize_commands() {
 _countersign__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'countersign completions commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__crd_commands] )) ||
+_countersign__subcmd__crd_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign crd commands' commands "$@"
 }
 (( $+functions[_countersign__subcmd__demo_commands] )) ||
 _countersign__subcmd__demo_commands() {
@@ -284,6 +316,8 @@ _countersign__subcmd__help_commands() {
 'explain:Explain a reason, or how a card came to its verdict' \
 'plan:Print the objects that would be applied for a set of manifests' \
 'demo:Show the whole way\: six agents on this machine, their verdicts and the policies that follow' \
+'crd:Print the custom resource definitions that the operator works with' \
+'probe:Ask an address and succeed if it answers 200, or if a file is written' \
 'completions:Print the completion script of a shell' \
 'man:Write the manual pages into a directory' \
 'help:Print this message or the help of the given subcommand(s)' \
@@ -299,6 +333,11 @@ _countersign__subcmd__help__subcmd__canonicalize_commands() {
 _countersign__subcmd__help__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'countersign help completions commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__crd_commands] )) ||
+_countersign__subcmd__help__subcmd__crd_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help crd commands' commands "$@"
 }
 (( $+functions[_countersign__subcmd__help__subcmd__demo_commands] )) ||
 _countersign__subcmd__help__subcmd__demo_commands() {
@@ -325,6 +364,11 @@ _countersign__subcmd__help__subcmd__plan_commands() {
     local commands; commands=()
     _describe -t commands 'countersign help plan commands' commands "$@"
 }
+(( $+functions[_countersign__subcmd__help__subcmd__probe_commands] )) ||
+_countersign__subcmd__help__subcmd__probe_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help probe commands' commands "$@"
+}
 (( $+functions[_countersign__subcmd__help__subcmd__sign_commands] )) ||
 _countersign__subcmd__help__subcmd__sign_commands() {
     local commands; commands=()
@@ -349,6 +393,11 @@ _countersign__subcmd__man_commands() {
 _countersign__subcmd__plan_commands() {
     local commands; commands=()
     _describe -t commands 'countersign plan commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__probe_commands] )) ||
+_countersign__subcmd__probe_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign probe commands' commands "$@"
 }
 (( $+functions[_countersign__subcmd__sign_commands] )) ||
 _countersign__subcmd__sign_commands() {

@@ -1,17 +1,20 @@
-//! `countersign probe`: whether an address answers 200, for images that have neither shell nor curl.
+//! `countersign probe`: whether an address answers 200 or a file is there, for images that have neither shell nor
+//! curl.
 
 use super::exit::{Done, Unusable};
-use crate::io::probe::answers;
+use crate::io::probe::{answers, is_written};
+use std::path::Path;
 use std::time::Duration;
 
-/// Ask an address and succeed if it answers 200
+/// Ask an address and succeed if it answers 200, or if a file is written
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Asks an http address once and succeeds if it answers 200. Redirects are not followed, and nothing \
-                  of the answer is shown but its status."
+                  of the answer is shown but its status. A file:// address succeeds if the file is there and not empty, \
+                  for the startup probe of a signer."
 )]
 pub(super) struct Args {
-    /// The address, for example `http://localhost:8081/readyz`.
+    /// The address, for example `http://localhost:8081/readyz` or `file:///card/agent-card.json`.
     url: String,
     /// How long the answer may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
@@ -19,6 +22,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
+    if let Some(path) = args.url.strip_prefix("file://") {
+        return Ok(Done::text("").with_refused(!is_written(Path::new(path))));
+    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Unusable::new)?;
     let status =

@@ -112,7 +112,16 @@ impl CardUrl {
 
 /// Fetches a card; every failure is a refusal that says what was found.
 pub async fn fetch_card(url: &CardUrl, limits: FetchLimits) -> Result<Fetched, Refusal> {
-    let client = build_client(url, limits)?;
+    fetch_card_over(url, limits, web_tls(url)?).await
+}
+
+/// As [`fetch_card`], over TLS as the caller has configured it.
+pub async fn fetch_card_over(
+    url: &CardUrl,
+    limits: FetchLimits,
+    tls: ClientConfig,
+) -> Result<Fetched, Refusal> {
+    let client = build_client(url, limits, tls)?;
     let (first, second) = url.places();
     let both = async {
         match fetch_one(&client, &first, limits).await? {
@@ -135,27 +144,33 @@ pub async fn fetch_card(url: &CardUrl, limits: FetchLimits) -> Result<Fetched, R
     }
 }
 
-/// A client that does nothing on its own: TLS by ring and the system's roots, which plain http does not load.
-fn build_client(url: &CardUrl, limits: FetchLimits) -> Result<Client, Refusal> {
-    let failed = |error: &dyn Error| {
-        Refusal::new(Reason::FetchFailed, format!("TLS cannot be set up on this machine: {error}"))
-    };
+fn no_tls(error: &dyn Error) -> Refusal {
+    Refusal::new(Reason::FetchFailed, format!("TLS cannot be set up on this machine: {error}"))
+}
+
+/// TLS by ring and the system's roots, which plain http does not load.
+fn web_tls(url: &CardUrl) -> Result<ClientConfig, Refusal> {
     let provider: Arc<CryptoProvider> = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| no_tls(&error))?;
     let tls = if url.0.scheme() == "https" {
-        tls.with_platform_verifier().map_err(|error| failed(&error))?
+        tls.with_platform_verifier().map_err(|error| no_tls(&error))?
     } else {
         tls.with_root_certificates(RootCertStore::empty())
     };
+    Ok(tls.with_no_client_auth())
+}
+
+/// A client that does nothing on its own.
+fn build_client(url: &CardUrl, limits: FetchLimits, tls: ClientConfig) -> Result<Client, Refusal> {
     let mut builder = Client::builder();
     if let Some(address) = limits.address {
         // Port 0 stands for the port of the URL.
         builder = builder.resolve(url.host(), SocketAddr::new(address, 0));
     }
     builder
-        .tls_backend_preconfigured(tls.with_no_client_auth())
+        .tls_backend_preconfigured(tls)
         .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -170,7 +185,7 @@ fn build_client(url: &CardUrl, limits: FetchLimits) -> Result<Client, Refusal> {
         .connect_timeout(limits.connect)
         .timeout(limits.total)
         .build()
-        .map_err(|error| failed(&error))
+        .map_err(|error| no_tls(&error))
 }
 
 /// The body, or `None` for a 404.

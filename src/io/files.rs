@@ -3,7 +3,7 @@
 
 use crate::core::text::Quoted;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -95,10 +95,31 @@ fn read_up_to(source: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> {
 /// Writes a file whole: readers see the old content or the new one, never a part, and a failure leaves the
 /// old content. Symbolic links are followed; anything but a regular file is refused.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    replace(path, bytes).map_err(|source| FileError::Write { path: path.to_owned(), source })
+    replace(path, bytes, None).map_err(|source| FileError::Write { path: path.to_owned(), source })
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// As [`write_file`], for a file that others read: its folders are made, and everybody may read it.
+pub fn publish_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    replace(path, bytes, readable_by_all()).map_err(failed)
+}
+
+#[cfg(unix)]
+fn readable_by_all() -> Option<Permissions> {
+    use std::os::unix::fs::PermissionsExt;
+    Some(Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn readable_by_all() -> Option<Permissions> {
+    None
+}
+
+/// `mode`: the permissions of the new file, those of the old one if absent.
+fn replace(path: &Path, bytes: &[u8], mode: Option<Permissions>) -> io::Result<()> {
     let (target, permissions) = match fs::metadata(path) {
         Ok(found) if found.is_file() => (fs::canonicalize(path)?, Some(found.permissions())),
         Ok(_) => return Err(io::Error::other("it is not a regular file")),
@@ -109,10 +130,10 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return Err(io::Error::other("it does not name a file"));
     };
     let temporary = target.with_file_name(temporary_name(name));
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+    let mut file = create(&temporary)?;
     let written = (|| {
         file.write_all(bytes)?;
-        if let Some(permissions) = permissions {
+        if let Some(permissions) = mode.or(permissions) {
             file.set_permissions(permissions)?;
         }
         file.sync_all()?;
@@ -123,6 +144,19 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// A new file. One of our own name that is in the way was left by a process that was killed: in a container
+/// every process has the number 1.
+fn create(path: &Path) -> io::Result<File> {
+    let create = || OpenOptions::new().write(true).create_new(true).open(path);
+    match create() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            create()
+        }
+        other => other,
+    }
 }
 
 /// Hidden, next to the target so that the rename stays on one file system, and our own by the process ID.
@@ -205,12 +239,29 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    fn what_is_published_has_folders_and_is_readable_by_all_whatever_a_killed_process_left() {
+        use std::os::unix::fs::PermissionsExt;
+        let here = directory("publish");
+        let _ = fs::remove_dir_all(here.join("deep"));
+        let path = here.join("deep/er/card.json");
+        publish_file(&path, b"first").unwrap();
+        let left = path.with_file_name(temporary_name(OsStr::new("card.json")));
+        fs::write(&left, b"half a ca").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        publish_file(&path, b"second").unwrap();
+        assert_eq!(read_file(&path, 99).unwrap(), b"second");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(names(&here.join("deep/er")), ["card.json"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn writing_keeps_the_permissions_and_the_links_of_what_it_replaces() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let here = directory("modes");
         let path = here.join("real");
         fs::write(&path, "old").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let _ = fs::remove_file(here.join("link"));
         symlink(&path, here.join("link")).unwrap();
         write_file(&here.join("link"), b"new").unwrap();

@@ -4,6 +4,7 @@
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// Longest PEM file with a private key, in bytes; RSA-4096 needs 3.3 KiB, and a chain may stand beside it.
 pub const KEY_FILE_BYTES: usize = 64 * 1024;
@@ -17,18 +18,18 @@ const P384: &[u8] = &[0x30, 16, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x0
 const RSA: &[u8] = &[0x30, 13, 0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 0x05, 0];
 
 /// A private key as one or more PKCS#8 documents: an older form does not always name its curve outside the
-/// key, so the reader of the key takes the first that fits.
-pub struct PrivateKey(Vec<Vec<u8>>);
+/// key, so the reader of the key takes the first that fits. Its memory is overwritten when it is dropped.
+pub struct PrivateKey(Vec<Zeroizing<Vec<u8>>>);
 
 impl PrivateKey {
     /// A key that already is PKCS#8.
-    pub fn from_pkcs8(der: Vec<u8>) -> Self {
+    pub fn from_pkcs8(der: Zeroizing<Vec<u8>>) -> Self {
         Self(vec![der])
     }
 
     /// The PKCS#8 documents to try, in order.
     pub fn pkcs8(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().map(Vec::as_slice)
+        self.0.iter().map(|der| der.as_slice())
     }
 }
 
@@ -79,7 +80,7 @@ pub fn parse_private_key(pem: &str) -> Result<PrivateKey, KeyError> {
         PrivateKeyDer::Pkcs1(_) => vec![wrap(RSA, der)],
         _ => return Err(KeyError::None),
     };
-    Ok(PrivateKey(documents))
+    Ok(PrivateKey(documents.into_iter().map(Zeroizing::new).collect()))
 }
 
 /// `PrivateKeyInfo` of RFC 5958 around a key in its algorithm's own form.
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_key_never_shows_in_debug_output() {
-        let key = PrivateKey::from_pkcs8(vec![77, 88, 99]);
+        let key = PrivateKey::from_pkcs8(vec![77, 88, 99].into());
         assert_eq!(format!("{key:?}"), "PrivateKey(***)");
     }
 

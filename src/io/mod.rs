@@ -8,5 +8,7 @@ pub mod fetch;
 pub mod files;
 pub mod keys;
 #[cfg(feature = "operator")]
+pub mod mtls;
+#[cfg(feature = "operator")]
 pub mod probe;
 pub mod workload_api;

@@ -1,10 +1,17 @@
-//! One request to a server's own health address, over plain http: the status is the whole answer.
+//! What a probe asks: a server's own health address, over plain http, or whether a file was written yet.
+//! The status, or a yes or no, is the whole answer.
 
 use crate::core::text::Quoted;
 use reqwest::{Client, Url};
 use rustls::{ClientConfig, RootCertStore};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// True if `path` is a file with something in it.
+pub fn is_written(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0)
+}
 
 /// The HTTP status that `url` answers with. The error is one sentence.
 pub async fn answers(url: &str, within: Duration) -> Result<u16, String> {

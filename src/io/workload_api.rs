@@ -1,17 +1,27 @@
-//! One X.509-SVID with its key from the SPIFFE Workload API, for signing without key files.
-//! The socket is an argument; `SPIFFE_ENDPOINT_SOCKET` is read, if at all, by the command line.
+//! The SPIFFE Workload API: the workload's own SVID and the bundles of trust domains, once or for as long as it
+//! takes. The socket is an argument; `SPIFFE_ENDPOINT_SOCKET` is read, if at all, by the command line.
 
 use crate::core::text::Quoted;
-use spiffe::WorkloadApiClient;
+use futures::{Stream, StreamExt};
+use spiffe::{WorkloadApiClient, WorkloadApiError as ClientError, X509BundleSet, X509Svid};
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
-/// An SVID and its private key.
+/// The wait before the first new attempt, doubled with each failure in a row.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// The longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// After this long without a word the agent is asked anew: one that hangs would not say that it does.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// An SVID and its private key, whose memory is overwritten when it is dropped.
 pub struct WorkloadSvid {
     /// DER certificates, leaf first.
     pub chain: Vec<Vec<u8>>,
     /// The private key as PKCS#8 DER.
-    pub key: Vec<u8>,
+    pub key: Zeroizing<Vec<u8>>,
 }
 
 impl fmt::Debug for WorkloadSvid {
@@ -20,7 +30,25 @@ impl fmt::Debug for WorkloadSvid {
     }
 }
 
-/// Why no SVID could be had, with what to do about it.
+impl From<&X509Svid> for WorkloadSvid {
+    fn from(svid: &X509Svid) -> Self {
+        Self {
+            chain: svid.cert_chain().iter().map(|certificate| certificate.as_bytes().to_vec()).collect(),
+            key: Zeroizing::new(svid.private_key().as_bytes().to_vec()),
+        }
+    }
+}
+
+/// The X.509 authorities of one trust domain, as the agent knows them now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainBundle {
+    /// The name of the trust domain.
+    pub trust_domain: String,
+    /// DER certificates; none means that the domain took all of them back.
+    pub authorities: Vec<Vec<u8>>,
+}
+
+/// Why the agent gave nothing, with what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkloadApiError {
@@ -33,7 +61,7 @@ pub enum WorkloadApiError {
         timeout: Duration,
     },
     /// The agent refused, or the socket cannot be used.
-    #[error("the Workload API at {} gave no X.509-SVID: {}; check the socket and the registration entry of this workload", Quoted(.socket), Quoted(.cause))]
+    #[error("the Workload API at {} gave nothing: {}; check the socket and the registration entry of this workload", Quoted(.socket), Quoted(.cause))]
     Failed {
         /// The socket asked.
         socket: String,
@@ -44,17 +72,115 @@ pub enum WorkloadApiError {
 
 /// Asks the agent behind `socket`, a path or a `unix:` address, for the workload's default SVID.
 pub async fn fetch_svid(socket: &str, timeout: Duration) -> Result<WorkloadSvid, WorkloadApiError> {
-    let endpoint = if socket.contains(':') { socket.to_owned() } else { format!("unix://{socket}") };
-    let ask = async { WorkloadApiClient::connect_to(&endpoint).await?.fetch_x509_svid().await };
-    match tokio::time::timeout(timeout, ask).await {
-        Err(_) => Err(WorkloadApiError::Timeout { socket: socket.to_owned(), timeout }),
-        Ok(Err(error)) => {
-            Err(WorkloadApiError::Failed { socket: socket.to_owned(), cause: error.to_string() })
+    let agent = Agent { socket, timeout };
+    agent.within(async { agent.connect().await?.fetch_x509_svid().await }).await.map(|svid| (&svid).into())
+}
+
+/// Follows the workload's default SVID until dropped, and connects again after every failure. `tell` hears of each
+/// SVID, which may be the same as before, and of each failure; `timeout` bounds every attempt.
+pub async fn follow_svid(
+    socket: &str,
+    timeout: Duration,
+    mut tell: impl FnMut(Result<WorkloadSvid, WorkloadApiError>),
+) {
+    let open = |client: WorkloadApiClient| async move {
+        client.stream_x509_svids().await.map(|stream| -> Updates<X509Svid> { Box::pin(stream) })
+    };
+    Agent { socket, timeout }.follow(open, |update| tell(update.map(|svid| (&svid).into()))).await;
+}
+
+/// Follows the bundles of the workload's own and of federated trust domains, as [`follow_svid`] does for the SVID.
+/// What is told is complete: a domain that is no longer named is no longer federated.
+pub async fn follow_bundles(
+    socket: &str,
+    timeout: Duration,
+    mut tell: impl FnMut(Result<Vec<DomainBundle>, WorkloadApiError>),
+) {
+    let open = |client: WorkloadApiClient| async move {
+        client.stream_x509_bundles().await.map(|stream| -> Updates<X509BundleSet> { Box::pin(stream) })
+    };
+    Agent { socket, timeout }.follow(open, |update| tell(update.map(|set| domains(&set)))).await;
+}
+
+fn domains(set: &X509BundleSet) -> Vec<DomainBundle> {
+    set.iter()
+        .map(|(domain, bundle)| DomainBundle {
+            trust_domain: domain.to_string(),
+            authorities: bundle.authorities().iter().map(|one| one.as_bytes().to_vec()).collect(),
+        })
+        .collect()
+}
+
+type Updates<T> = Pin<Box<dyn Stream<Item = Result<T, ClientError>> + Send>>;
+
+/// The agent behind a socket, and how long it may take to answer.
+#[derive(Clone, Copy)]
+struct Agent<'a> {
+    socket: &'a str,
+    timeout: Duration,
+}
+
+impl Agent<'_> {
+    async fn connect(&self) -> Result<WorkloadApiClient, ClientError> {
+        let socket = self.socket;
+        let endpoint = if socket.contains(':') { socket.to_owned() } else { format!("unix://{socket}") };
+        WorkloadApiClient::connect_to(&endpoint).await
+    }
+
+    async fn within<T>(
+        &self,
+        asked: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, WorkloadApiError> {
+        match tokio::time::timeout(self.timeout, asked).await {
+            Err(_) => {
+                Err(WorkloadApiError::Timeout { socket: self.socket.to_owned(), timeout: self.timeout })
+            }
+            Ok(answer) => answer.map_err(|error| self.failed(&error)),
         }
-        Ok(Ok(svid)) => Ok(WorkloadSvid {
-            chain: svid.cert_chain().iter().map(|certificate| certificate.as_bytes().to_vec()).collect(),
-            key: svid.private_key().as_bytes().to_vec(),
-        }),
+    }
+
+    fn failed(&self, error: &ClientError) -> WorkloadApiError {
+        WorkloadApiError::Failed { socket: self.socket.to_owned(), cause: error.to_string() }
+    }
+
+    async fn follow<T, F>(
+        &self,
+        open: impl Fn(WorkloadApiClient) -> F,
+        mut tell: impl FnMut(Result<T, WorkloadApiError>),
+    ) where
+        F: Future<Output = Result<Updates<T>, ClientError>>,
+    {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let first = self.within(async {
+                let mut updates = open(self.connect().await?).await?;
+                let first = updates.next().await.unwrap_or(Err(ClientError::EmptyResponse))?;
+                Ok((first, updates))
+            });
+            match first.await {
+                Ok((first, updates)) => {
+                    wait = FIRST_WAIT;
+                    tell(Ok(first));
+                    if let Some(error) = drain(updates, |update| tell(Ok(update))).await {
+                        tell(Err(self.failed(&error)));
+                    }
+                }
+                Err(error) => tell(Err(error)),
+            }
+            tokio::time::sleep(wait).await;
+            wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+        }
+    }
+}
+
+/// Hands on updates until the stream fails, ends, or has been quiet for long.
+async fn drain<T>(mut updates: Updates<T>, mut tell: impl FnMut(T)) -> Option<ClientError> {
+    loop {
+        match tokio::time::timeout(QUIET, updates.next()).await {
+            Ok(Some(Ok(update))) => tell(update),
+            Ok(Some(Err(error))) => return Some(error),
+            Ok(None) | Err(_) => return None,
+        }
     }
 }
 
@@ -69,9 +195,26 @@ mod tests {
         assert!(message.contains("/nowhere/agent.sock") && message.contains("check"), "{message}");
     }
 
+    #[tokio::test]
+    async fn an_absent_agent_is_asked_again_and_every_failure_is_told() {
+        let (mut told, enough) = (0, tokio::sync::Notify::new());
+        let follow = follow_svid("/nowhere/agent.sock", Duration::from_secs(2), |update| {
+            assert!(update.is_err());
+            told += 1;
+            if told == 2 {
+                enough.notify_one();
+            }
+        });
+        tokio::select! {
+            () = follow => {}
+            () = enough.notified() => {}
+            () = tokio::time::sleep(Duration::from_secs(10)) => panic!("it was not asked again"),
+        }
+    }
+
     #[test]
     fn the_key_never_shows_in_debug_output() {
-        let svid = WorkloadSvid { chain: vec![vec![1, 2, 3]], key: vec![77, 88, 99] };
+        let svid = WorkloadSvid { chain: vec![vec![1, 2, 3]], key: Zeroizing::new(vec![77, 88, 99]) };
         assert_eq!(format!("{svid:?}"), "WorkloadSvid { certificates: 1, .. }");
     }
 }

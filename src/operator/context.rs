@@ -5,6 +5,7 @@ use super::bundles::Bundles;
 use super::card::Judgement;
 use super::events::Events;
 use super::flags::Config;
+use super::identity::Identity;
 use super::metrics::Metrics;
 use super::world::{Place, World};
 use crate::core::policy::Policy;
@@ -37,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) world: Arc<World>,
     /// The trust bundles.
     pub(crate) bundles: Arc<Bundles>,
+    /// The operator's own identity.
+    pub(crate) identity: Identity,
     /// What happened, for people.
     pub(crate) events: Events,
     /// What happened, in numbers.
@@ -55,7 +58,8 @@ impl Context {
         metrics: Metrics,
     ) -> Self {
         let writer = Writer::new(client.clone());
-        Self { config, client, writer, world, bundles, events, metrics, judgements: Mutex::default() }
+        let (identity, judgements) = (Identity::default(), Mutex::default());
+        Self { config, client, writer, world, bundles, identity, events, metrics, judgements }
     }
 
     /// The acceptance rules for a trust domain.

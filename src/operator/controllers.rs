@@ -1,10 +1,11 @@
 //! The controllers: watches that ask for turns, and workers that take them.
 //! A key that takes long holds up nobody but itself.
 
-use super::bundles::{Bundles, follow_config_map, follow_federation};
+use super::bundles::{Bundles, follow_config_map, follow_federation, follow_workload_api};
 use super::card::{self, rejudge_all};
 use super::context::Context;
 use super::events::Events;
+use super::flags::BundleOrigin;
 use super::key::Key;
 use super::metrics::ReconcileResult;
 use super::outcome::Next;
@@ -81,6 +82,9 @@ async fn observe(context: Arc<Context>) {
     let bundles: &Bundles = &context.bundles;
     let own = async {
         match &context.config.trust_domain {
+            Some(domain) if bundle.origin == BundleOrigin::WorkloadApi => {
+                follow_workload_api(&context.config.workload_api, domain, bundles).await;
+            }
             Some(domain) => {
                 let source = super::bundles::BundleSource {
                     trust_domain: domain.clone(),
@@ -106,7 +110,8 @@ async fn observe(context: Arc<Context>) {
         }
     };
     let world = follow_everything(context.client.clone(), Arc::clone(&context.world), broken);
-    let all = futures::future::join3(world, own, ticks);
+    let identity = context.identity.follow(&context.config);
+    let all = futures::future::join4(world, own, ticks, identity);
     all.await;
 }
 

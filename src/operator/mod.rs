@@ -10,6 +10,7 @@ mod entry;
 mod error;
 mod events;
 pub mod flags;
+mod identity;
 mod key;
 pub mod lease;
 mod logs;

@@ -4,10 +4,12 @@
 mod config_map;
 mod federation;
 mod state;
+mod workload_api;
 
 pub(crate) use config_map::{BundleSource, follow_config_map};
 pub(crate) use federation::follow_federation;
 pub(crate) use state::SourceState;
+pub(crate) use workload_api::follow_workload_api;
 
 use crate::core::bundle::Bundle;
 use crate::core::encoding::{Digest, Sha256};

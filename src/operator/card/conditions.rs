@@ -34,6 +34,8 @@ impl Stage {
             Reason::ProtocolMissing => Self::Workload(Why::NoProtocol),
             Reason::ServiceNotFound => Self::Workload(Why::ServiceNotFound),
             Reason::CardPaused => Self::Workload(Why::Paused),
+            // The server was refused before it was asked for its card.
+            Reason::PeerIdentityMismatch if !has_content => Self::Fetch,
             Reason::IdentityMismatch
             | Reason::SourceNotOwned
             | Reason::PeerIdentityMismatch

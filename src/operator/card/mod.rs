@@ -96,7 +96,7 @@ async fn look(
         Err(refusal) => return Judgement::refused(&reference, Some(key), refusal),
     };
     let hosts = reachable.service.hosts.clone();
-    let received = match receive::fetch_live(context, &reachable).await {
+    let received = match receive::fetch_live(context, &reachable, &expected).await {
         Ok(received) => received,
         Err(refusal) => return Judgement::refused(&reference, Some(key), refusal),
     };

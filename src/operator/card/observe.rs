@@ -19,6 +19,8 @@ use std::sync::Arc;
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// The port of a Service that names none.
 const DEFAULT_PORT: u16 = 8000;
+/// The port of a Service over which the card is fetched by SPIFFE mTLS.
+const TLS_PORT: &str = "agent-tls";
 /// The protocol whose cards can be read.
 const A2A: &str = "a2a";
 
@@ -40,6 +42,8 @@ pub(crate) struct Way {
     pub(crate) address: IpAddr,
     /// The port of the card.
     pub(crate) port: u16,
+    /// Whether that port speaks SPIFFE mTLS.
+    pub(crate) is_tls: bool,
     /// The full name of the Service.
     pub(crate) host: String,
     /// All its names inside the cluster.
@@ -49,7 +53,8 @@ pub(crate) struct Way {
 impl Way {
     /// The address of the card, as status shows it.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}:{}", self.host, self.port)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}:{}", self.host, self.port)
     }
 }
 
@@ -115,24 +120,40 @@ pub(crate) async fn find_way(
             return Err(Refusal::new(Reason::FetchFailed, found));
         }
     };
-    let service = way(&service, namespace, name, &workload).map_err(none)?;
+    let service = way(&service, namespace, name, &workload, context.config.verified_fetch).map_err(none)?;
     Ok(Reachable { key, workload, service })
 }
 
 /// Reads a Service as a way to `workload`, or says why it is none.
-fn way(service: &Service, namespace: &str, name: &str, workload: &Workload) -> Result<Way, String> {
+///
+/// With `verified_fetch` a port named `agent-tls` is the only way: there is none back to plain HTTP.
+fn way(
+    service: &Service,
+    namespace: &str,
+    name: &str,
+    workload: &Workload,
+    verified_fetch: bool,
+) -> Result<Way, String> {
     let shown = Quoted(name);
     leads_to(service, workload)?;
     let spec = service.spec.as_ref().ok_or_else(|| format!("the Service {shown} has no spec"))?;
     let address = spec.cluster_ip.as_deref().and_then(|text| text.parse().ok());
     let address = address.ok_or_else(|| format!("the Service {shown} has no cluster address (headless)"))?;
-    let port = match spec.ports.as_deref().unwrap_or_default().first() {
+    let ports = spec.ports.as_deref().unwrap_or_default();
+    let tls = ports.iter().find(|port| verified_fetch && port.name.as_deref() == Some(TLS_PORT));
+    let port = match tls.or(ports.first()) {
         Some(port) => {
             u16::try_from(port.port).map_err(|_| format!("the Service {shown} has no valid port"))?
         }
         None => DEFAULT_PORT,
     };
-    Ok(Way { address, port, host: full_name(name, namespace), hosts: names(name, namespace) })
+    Ok(Way {
+        address,
+        port,
+        is_tls: tls.is_some(),
+        host: full_name(name, namespace),
+        hosts: names(name, namespace),
+    })
 }
 
 /// A Service, asked for again only when the watch has seen another version of it.
@@ -253,7 +274,18 @@ mod tests {
     fn read(spec: &serde_json::Value) -> Result<Way, String> {
         let object = json!({ "metadata": { "name": "weather" }, "spec": spec });
         let service = serde_json::from_value(object).map_err(|error| error.to_string())?;
-        way(&service, "team", "weather", &workload())
+        way(&service, "team", "weather", &workload(), true)
+    }
+
+    #[test]
+    fn a_port_named_agent_tls_is_the_only_way_unless_verified_fetch_is_off() {
+        let spec = json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9",
+            "ports": [{ "name": "http", "port": 80 }, { "name": "agent-tls", "port": 8443 }] });
+        assert_eq!(read(&spec).unwrap().url(), "https://weather.team.svc.cluster.local:8443");
+        let service =
+            serde_json::from_value(json!({ "metadata": { "name": "weather" }, "spec": spec })).unwrap();
+        let plain = way(&service, "team", "weather", &workload(), false).unwrap();
+        assert_eq!(plain.url(), "http://weather.team.svc.cluster.local:80");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Receives a card from where the workload serves it. An unsigned one may have its signature in a ConfigMap.
 //! Connections go to the Service's own address; no name is resolved, no redirect followed, no proxy asked.
 
-use super::judge::Received;
+use super::judge::{Expected, Received};
 use super::observe::Reachable;
 use crate::core::bind::Source;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
+use crate::io::clock::now;
 use crate::io::fetch::{CardUrl, FetchLimits, fetch_card};
+use crate::io::mtls::{Peer, fetch_card_from};
 use crate::operator::context::Context;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -16,7 +18,11 @@ use std::time::Duration;
 const CARD_KEYS: [&str; 2] = ["signed-agent-card.json", "agent-card.json"];
 
 /// Fetches the card that the workload serves.
-pub(crate) async fn fetch_live(context: &Context, reachable: &Reachable) -> Result<Received, Refusal> {
+pub(crate) async fn fetch_live(
+    context: &Context,
+    reachable: &Reachable,
+    expected: &Expected,
+) -> Result<Received, Refusal> {
     let way = &reachable.service;
     let url =
         CardUrl::parse(&way.url()).map_err(|error| Refusal::new(Reason::FetchFailed, error.to_string()))?;
@@ -27,8 +33,21 @@ pub(crate) async fn fetch_live(context: &Context, reachable: &Reachable) -> Resu
         address: Some(way.address),
         ..FetchLimits::default()
     };
-    let fetched = fetch_card(&url, limits).await?;
-    Ok(Received { bytes: fetched.body, source: Source::Http { host: way.host.clone() } })
+    let host = way.host.clone();
+    if !way.is_tls {
+        let fetched = fetch_card(&url, limits).await?;
+        return Ok(Received { bytes: fetched.body, source: Source::Http { host } });
+    }
+    let domain = &expected.trust_domain;
+    let own = context.identity.get(total).await?;
+    let peer = Peer {
+        spiffe_id: expected.spiffe_id.clone(),
+        bundle: context.bundles.get(domain, now())?,
+        policy: context.policy(domain.clone()).chain,
+    };
+    let fetched = fetch_card_from(&url, limits, &own, peer).await?;
+    let peer = expected.spiffe_id.clone();
+    Ok(Received { bytes: fetched.body, source: Source::Mtls { host, peer } })
 }
 
 /// Reads the card that a signer put beside the workload. `Ok(None)`: there is none.

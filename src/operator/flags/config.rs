@@ -24,9 +24,20 @@ pub enum BindingScope {
     TrustDomain,
 }
 
-/// The ConfigMap that holds the trust bundle.
+/// Where trust bundles come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BundleOrigin {
+    /// The pinned ConfigMap, and ClusterFederatedTrustDomains for other domains.
+    ConfigMap,
+    /// The SPIFFE Workload API alone.
+    WorkloadApi,
+}
+
+/// The trust bundle: where it comes from, which ConfigMap holds it, and how long it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BundleSource {
+    /// Which of the sources is asked.
+    pub origin: BundleOrigin,
     /// Its namespace.
     pub namespace: Namespace,
     /// Its name.
@@ -106,7 +117,7 @@ pub struct Config {
     pub fetch_timeout: Duration,
     /// Fetch over SPIFFE mTLS where the Service offers it.
     pub verified_fetch: bool,
-    /// The Workload API for that.
+    /// The Workload API for that, and for bundles if they come from there.
     pub workload_api: String,
     /// Work only while holding the lease.
     pub leader_elect: bool,
@@ -151,6 +162,10 @@ impl Config {
             profiles: flags.profiles()?,
             freshness: flags.freshness()?,
             bundle: BundleSource {
+                origin: flags.word(
+                    "trust-bundle-source",
+                    &[("configmap", BundleOrigin::ConfigMap), ("workload-api", BundleOrigin::WorkloadApi)],
+                )?,
                 namespace: flags.namespace("spire-trust-bundle-configmap-namespace", &spire_namespace)?,
                 name: flags.required("spire-trust-bundle-configmap")?,
                 key: flags.required("spire-trust-bundle-configmap-key")?,

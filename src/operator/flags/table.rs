@@ -92,6 +92,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "24h",
         "How long witnessed takes a card after it was first verified",
     ),
+    flag(
+        "trust-bundle-source",
+        Kind::Text,
+        "configmap",
+        "Where trust bundles come from: the configmap, or the workload-api at --verified-fetch-spiffe-socket",
+    ),
     flag("spire-trust-bundle-configmap", Kind::Text, "spire-bundle", "ConfigMap with the trust bundle"),
     flag(
         "spire-trust-bundle-configmap-namespace",

@@ -10,6 +10,7 @@ mod direct;
 mod node;
 mod operator;
 mod scene;
+mod spire;
 
 pub use agents::{Agents, Card, card_of};
 pub use audit::{Audit, Request};
@@ -17,5 +18,6 @@ pub use authority::{Authority, Svid, bundle_json};
 pub use bench::{audit_writes, process_cpu, process_memory};
 pub use direct::Direct;
 pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart, until};
-pub use operator::{Operator, TRUST_DOMAIN};
+pub use operator::{Operator, TRUST_DOMAIN, program};
 pub use scene::{Scene, condition, holds, is_open, list, outcome, user_card};
+pub use spire::{Server, SpireAgents};

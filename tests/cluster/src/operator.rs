@@ -130,7 +130,7 @@ impl Drop for Operator<'_> {
 }
 
 /// The binary under test, beside the one of this test.
-fn program() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     let folder = std::env::current_exe()?.parent().and_then(Path::parent).context("a folder")?.to_owned();
     let program = folder.join("countersign");
     if !program.exists() {

@@ -1,29 +1,65 @@
 //! `agent ADDRESS FOLDER`: serves `FOLDER/<host>.json` as the card of every host that it is asked for.
 //! A folder of that name means that the agent accepts and never answers; no file means 404. What is in
 //! `FOLDER/<host>.raw` goes out as it is, headers and all, so that an agent can answer as badly as it likes.
+//! With a third argument, a folder with `svid.pem`, `key.pem` and `bundle.pem`, it serves over mutual TLS: a client
+//! must show a certificate of the bundle.
 //! Enough of HTTP/1.1 for one request per connection, so that it runs in an image without a shell.
 
-use std::io::{BufRead, BufReader, Write};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use std::io::{BufRead, BufReader, Error, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, folder] = arguments.as_slice() else {
-        return Err(std::io::Error::other("usage: agent ADDRESS FOLDER"));
+    let (address, folder, tls) = match arguments.as_slice() {
+        [address, folder] => (address, folder, None),
+        [address, folder, identity] => (address, folder, Some(Arc::new(configure(Path::new(identity))?))),
+        _ => return Err(Error::other("usage: agent ADDRESS FOLDER [IDENTITY]")),
     };
     let listener = TcpListener::bind(address)?;
     let folder = PathBuf::from(folder);
     for stream in listener.incoming() {
-        let (stream, folder) = (stream?, folder.clone());
-        std::thread::spawn(move || answer(stream, &folder));
+        let (stream, folder, tls) = (stream?, folder.clone(), tls.clone());
+        std::thread::spawn(move || serve(stream, &folder, tls));
     }
     Ok(())
 }
 
-fn answer(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
+fn serve(stream: TcpStream, folder: &Path, tls: Option<Arc<ServerConfig>>) -> std::io::Result<()> {
+    let Some(tls) = tls else { return answer(stream, folder) };
+    let mut stream = StreamOwned::new(ServerConnection::new(tls).map_err(Error::other)?, stream);
+    answer(&mut stream, folder)?;
+    stream.conn.send_close_notify();
+    stream.flush()
+}
+
+/// Mutual TLS as the files of a folder say.
+fn configure(folder: &Path) -> std::io::Result<ServerConfig> {
+    let certificates = |name| {
+        let read = CertificateDer::pem_file_iter(folder.join(name)).map_err(Error::other)?;
+        read.collect::<Result<Vec<_>, _>>().map_err(Error::other)
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates("bundle.pem")?);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).map_err(Error::other)?;
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Error::other)?
+        .with_client_cert_verifier(clients.build().map_err(Error::other)?)
+        .with_single_cert(certificates("svid.pem")?, key)
+        .map_err(Error::other)
+}
+
+fn answer(stream: impl Read + Write, folder: &Path) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
     let mut host = String::new();
     loop {
         let mut line = String::new();
@@ -47,10 +83,12 @@ fn answer(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
         Ok(body) => ("200 OK", body),
         Err(_) => ("404 Not Found", Vec::new()),
     };
+    let mut stream = reader.into_inner();
     let length = body.len();
     write!(
         stream,
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     )?;
-    stream.write_all(&body)
+    stream.write_all(&body)?;
+    stream.flush()
 }

@@ -1,4 +1,9 @@
 //! `countersign sign`: a card out with a signature that every current reader verifies.
+//! Once for people and pipelines, once as the init container of a Pod, or for ever as its sidecar.
+
+mod journal;
+mod pod;
+mod watch;
 
 use super::args::parse_seconds;
 use super::exit::{Done, Unusable};
@@ -16,7 +21,7 @@ use ring::rand::SystemRandom;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long the Workload API may take.
+/// How long the Workload API may take, unless a flag says otherwise.
 const WORKLOAD_API_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sign a card with an X.509-SVID.
@@ -26,10 +31,10 @@ const WORKLOAD_API_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The card: a file, or `-` for standard input.
-    #[arg(value_name = "CARD")]
-    card: PathBuf,
+    #[arg(value_name = "CARD", required_unless_present_any = ["watch", "init"])]
+    card: Option<PathBuf>,
     /// Private key of the SVID: PEM, PKCS#8 or an older form, not encrypted.
-    #[arg(long, value_name = "KEY.pem", requires = "chain", required_unless_present = "workload_api")]
+    #[arg(long, value_name = "KEY.pem", requires = "chain", required_unless_present_any = ["workload_api", "watch", "init"])]
     key: Option<PathBuf>,
     /// Certificates of the SVID: PEM, leaf first.
     #[arg(long, value_name = "CHAIN.pem", requires = "key")]
@@ -47,13 +52,30 @@ pub(super) struct Args {
     /// Write the signed card to this file, whole or not at all, instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// How long the Workload API may take to answer, in whole seconds [default: 30s].
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
+    timeout: Option<Seconds>,
+    /// Run as the sidecar of a Pod: sign at once, and again whenever the SVID or the card changes.
+    ///
+    /// What is not given comes from the environment: the card from UNSIGNED_CARD_PATH, the socket from
+    /// SPIFFE_ENDPOINT_SOCKET, the output from AGENT_CARD_PATH, the timeout from SIGN_TIMEOUT. Failures are logged
+    /// and tried again, and leave the last signed card in place.
+    #[arg(long, conflicts_with_all = ["key", "chain", "init"])]
+    watch: bool,
+    /// Run as the init container of a Pod: sign once, with the same environment as --watch.
+    #[arg(long, conflicts_with_all = ["key", "chain"])]
+    init: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     if args.lifetime.is_some_and(Seconds::is_zero) {
         return Err(Unusable::new("--lifetime 0 would end before it begins; leave it out for the SVID's"));
     }
-    let bytes = read_file(&args.card, BODY_BYTES)?;
+    if args.watch || args.init {
+        return pod::run(args);
+    }
+    let Some(card) = &args.card else { return Err(Unusable::new("name the card to sign")) };
+    let bytes = read_file(card, BODY_BYTES)?;
     let (key, chain) = match read_svid(args)? {
         Ok(svid) => svid,
         Err(refusal) => return Ok(Done::refusal(&refusal)),
@@ -64,13 +86,10 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         also_kagenti: args.also_kagenti,
         now: clock::now(),
     };
-    let random = SystemRandom::new();
-    let signed = signing_key(&key, &random).and_then(|key| sign_card(bytes, &key, options, &random));
-    let mut signed = match signed {
+    let signed = match sign(bytes, &key, options) {
         Ok(signed) => signed,
         Err(refusal) => return Ok(Done::refusal(&refusal)),
     };
-    signed.push(b'\n');
     match &args.output {
         None => Ok(Done::data(signed)),
         Some(path) => {
@@ -80,6 +99,15 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     }
 }
 
+/// The signed card as it is written: one line.
+fn sign(card: Vec<u8>, key: &PrivateKey, options: SignOptions<'_>) -> Result<Vec<u8>, Refusal> {
+    let random = SystemRandom::new();
+    let key = signing_key(key, &random)?;
+    let mut signed = sign_card(card, &key, options, &random)?;
+    signed.push(b'\n');
+    Ok(signed)
+}
+
 /// The first form of the key that can be read.
 fn signing_key(key: &PrivateKey, random: &SystemRandom) -> Result<SigningKey, Refusal> {
     let mut forms = key.pkcs8().map(|der| SigningKey::from_pkcs8(der, random));
@@ -87,12 +115,17 @@ fn signing_key(key: &PrivateKey, random: &SystemRandom) -> Result<SigningKey, Re
     forms.fold(first, Result::or)
 }
 
+fn seconds(span: Seconds) -> Duration {
+    Duration::from_secs(u64::from(span.get()))
+}
+
 type Svid = (PrivateKey, Vec<Vec<u8>>);
 
 fn read_svid(args: &Args) -> Result<Result<Svid, Refusal>, Unusable> {
     match (&args.workload_api, &args.key, &args.chain) {
         (Some(socket), ..) => {
-            let fetched = block_on(workload_api::fetch_svid(socket, WORKLOAD_API_TIMEOUT))?;
+            let timeout = args.timeout.map_or(WORKLOAD_API_TIMEOUT, seconds);
+            let fetched = block_on(workload_api::fetch_svid(socket, timeout))?;
             let svid = fetched.map_err(Unusable::new)?;
             Ok(Ok((PrivateKey::from_pkcs8(svid.key), svid.chain)))
         }

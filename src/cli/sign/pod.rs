@@ -1,0 +1,190 @@
+//! The signer inside a Pod: where its card, its socket and its output are, and one round of signing.
+//! The environment is that of kagenti's `agentcard-signer`, so that its manifests need only another image.
+
+use super::{WORKLOAD_API_TIMEOUT, journal, seconds, sign, watch};
+use crate::cli::args::parse_seconds;
+use crate::cli::exit::{Done, Unusable};
+use crate::cli::received::block_on;
+use crate::core::encoding::sha256;
+use crate::core::limits::BODY_BYTES;
+use crate::core::sign::SignOptions;
+use crate::core::text::Quoted;
+use crate::core::time::{Seconds, Timestamp};
+use crate::core::x509::leaf_facts;
+use crate::io::files::{publish_file, read_file};
+use crate::io::keys::PrivateKey;
+use crate::io::workload_api::{WorkloadSvid, fetch_svid};
+use crate::io::{clock, workload_api::WorkloadApiError};
+use std::path::PathBuf;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Where everything is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// The unsigned card.
+    pub(super) card: PathBuf,
+    /// The signed card.
+    pub(super) output: PathBuf,
+    /// The Workload API.
+    pub(super) socket: String,
+    /// How long it may take to answer.
+    pub(super) timeout: Duration,
+    /// How long a signature lasts; as long as the SVID, if absent.
+    pub(super) lifetime: Option<Seconds>,
+    /// Whether kagenti's verifier gets a signature of its own.
+    pub(super) also_kagenti: bool,
+}
+
+/// What was signed with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signed {
+    /// When the signature or the leaf ends, whichever is first.
+    pub(super) ends: Timestamp,
+}
+
+pub(super) fn run(args: &super::Args) -> Result<Done, Unusable> {
+    let settings = Settings::of(args, variable)?;
+    let shown = |path: &PathBuf| path.to_string_lossy().into_owned();
+    journal::info(
+        "starting agentcard signer",
+        &[("unsignedCard", shown(&settings.card)), ("signedCard", shown(&settings.output))],
+    );
+    if args.watch {
+        return block_on(watch::run(&settings))?.map(|()| Done::text(""));
+    }
+    let outcome = block_on(fetch_svid(&settings.socket, settings.timeout))?;
+    let outcome = outcome.map_err(|error: WorkloadApiError| error.to_string()).and_then(|svid| {
+        said_fetched(&svid);
+        let card = read_file(&settings.card, BODY_BYTES).map_err(|error| error.to_string())?;
+        settings.sign(card, &svid)
+    });
+    if let Err(error) = &outcome {
+        journal::error("signing failed", &[("error", error.clone())]);
+    }
+    Ok(Done::text("").with_refused(outcome.is_err()))
+}
+
+impl Settings {
+    fn of(args: &super::Args, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Unusable> {
+        // A manifest may set a variable to the empty string where it has no value for it.
+        let variable = |name: &str, or: &str| {
+            variable(name).filter(|value| !value.is_empty()).unwrap_or_else(|| or.to_owned())
+        };
+        let path = |given: &Option<PathBuf>, name: &str, or: &str| {
+            given.clone().unwrap_or_else(|| variable(name, or).into())
+        };
+        let timeout = match args.timeout {
+            Some(timeout) => seconds(timeout),
+            None => match variable("SIGN_TIMEOUT", "").as_str() {
+                "" => WORKLOAD_API_TIMEOUT,
+                text => parse_seconds(text).map(seconds).map_err(|problem| {
+                    Unusable::new(format!("SIGN_TIMEOUT is {}: {problem}", Quoted(text)))
+                })?,
+            },
+        };
+        if timeout.is_zero() {
+            return Err(Unusable::new("a timeout of 0 leaves no time to sign; give one such as 30s"));
+        }
+        Ok(Self {
+            card: path(&args.card, "UNSIGNED_CARD_PATH", "/etc/agentcard/agent.json"),
+            output: path(&args.output, "AGENT_CARD_PATH", "/app/.well-known/agent-card.json"),
+            socket: args.workload_api.clone().unwrap_or_else(|| {
+                variable("SPIFFE_ENDPOINT_SOCKET", "unix:///run/spire/sockets/agent.sock")
+            }),
+            timeout,
+            lifetime: args.lifetime,
+            also_kagenti: args.also_kagenti,
+        })
+    }
+
+    /// Signs the card and puts it where the agent serves it from. The error is one sentence.
+    pub(super) fn sign(&self, card: Vec<u8>, svid: &WorkloadSvid) -> Result<Signed, String> {
+        let now = clock::now();
+        let ends = self.ends(svid, now)?;
+        let options =
+            SignOptions { chain: &svid.chain, lifetime: self.lifetime, also_kagenti: self.also_kagenti, now };
+        let key = PrivateKey::from_pkcs8(Zeroizing::clone(&svid.key));
+        let signed =
+            sign(card, &key, options).map_err(|refusal| format!("{refusal}; {}", refusal.reason().fix()))?;
+        publish_file(&self.output, &signed).map_err(|error| error.to_string())?;
+        journal::info(
+            "signed card written successfully",
+            &[
+                ("path", self.output.to_string_lossy().into_owned()),
+                ("sha256", sha256(&signed).to_string()),
+                ("validUntil", ends.to_string()),
+            ],
+        );
+        Ok(Signed { ends })
+    }
+
+    /// When a signature that is made now ends, or its leaf does.
+    pub(super) fn ends(&self, svid: &WorkloadSvid, now: Timestamp) -> Result<Timestamp, String> {
+        let leaf = svid.chain.first().ok_or("the SVID has no certificate; check the SPIRE agent")?;
+        let leaf = leaf_facts(leaf).map_err(|refusal| refusal.to_string())?;
+        Ok(self.lifetime.map_or(leaf.not_after, |lifetime| leaf.not_after.min(now.plus(lifetime))))
+    }
+}
+
+/// Says which SVID was received: its certificate, never its key.
+pub(super) fn said_fetched(svid: &WorkloadSvid) {
+    let leaf = svid.chain.first().and_then(|leaf| leaf_facts(leaf).ok());
+    let pairs = leaf.map(|leaf| {
+        [("spiffeId", leaf.spiffe_id.as_str().to_owned()), ("notAfter", leaf.not_after.to_string())]
+    });
+    journal::info("fetched SVID", pairs.as_ref().map_or(&[], |pairs| pairs.as_slice()));
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge that reads the signer's environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: super::super::Args,
+    }
+
+    fn settings(line: &[&str], environment: &[(&str, &str)]) -> Result<Settings, Unusable> {
+        let line = Line::try_parse_from([&["sign"], line].concat()).unwrap();
+        let find =
+            |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        Settings::of(&line.args, find)
+    }
+
+    #[test]
+    fn the_environment_of_the_existing_signer_counts_where_no_flag_does() {
+        let none = settings(&["--watch"], &[("AGENT_CARD_PATH", "")]).unwrap();
+        assert_eq!(none.card, PathBuf::from("/etc/agentcard/agent.json"));
+        assert_eq!(none.output, PathBuf::from("/app/.well-known/agent-card.json"));
+        assert_eq!(none.socket, "unix:///run/spire/sockets/agent.sock");
+        assert_eq!(none.timeout, Duration::from_secs(30));
+        let environment = [
+            ("UNSIGNED_CARD_PATH", "/in.json"),
+            ("AGENT_CARD_PATH", "/out.json"),
+            ("SPIFFE_ENDPOINT_SOCKET", "unix:///s"),
+            ("SIGN_TIMEOUT", "5s"),
+        ];
+        let all = settings(&["--init"], &environment).unwrap();
+        assert_eq!((all.card, all.output), (PathBuf::from("/in.json"), PathBuf::from("/out.json")));
+        assert_eq!((all.socket.as_str(), all.timeout), ("unix:///s", Duration::from_secs(5)));
+        let flags = ["--watch", "c.json", "-o", "o.json", "--workload-api", "/x", "--timeout", "7s"];
+        let given = settings(&flags, &environment).unwrap();
+        assert_eq!((given.card, given.output), (PathBuf::from("c.json"), PathBuf::from("o.json")));
+        assert_eq!((given.socket.as_str(), given.timeout), ("/x", Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_timeout_that_cannot_be_read_is_named() {
+        for bad in ["soon", "0s"] {
+            assert!(settings(&["--watch"], &[("SIGN_TIMEOUT", bad)]).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `countersign sign --watch`: the sidecar that keeps a signed card fresh while the Pod runs, without any restart.
+//! A failure leaves the last signed card where it is; verifiers judge by its times whether it still counts.
+
+use super::journal;
+use super::pod::{Settings, Signed, said_fetched};
+use crate::cli::exit::Unusable;
+use crate::core::encoding::{Digest, sha256};
+use crate::core::limits::BODY_BYTES;
+use crate::core::time::{Seconds, Timestamp};
+use crate::io::clock;
+use crate::io::files::read_file;
+use crate::io::workload_api::{WorkloadSvid, follow_svid};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often the unsigned card and the clock are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often the same failure is logged again.
+const REPEAT: Seconds = Seconds::new(60);
+
+/// Signs until the process is asked to end.
+pub(super) async fn run(settings: &Settings) -> Result<(), Unusable> {
+    let ended = end()?;
+    let (latest, mut changed) = watch::channel::<Option<Arc<WorkloadSvid>>>(None);
+    let mut problems = Problems::default();
+    let follow = follow_svid(&settings.socket, settings.timeout, |update| match update {
+        Ok(svid) => {
+            problems = Problems::default();
+            latest.send_if_modified(|last| {
+                // An agent that is asked again gives the same SVID again.
+                let is_new = last.as_ref().is_none_or(|last| last.chain != svid.chain);
+                if is_new {
+                    said_fetched(&svid);
+                    *last = Some(Arc::new(svid));
+                }
+                is_new
+            });
+        }
+        Err(error) => problems.say(&error.to_string()),
+    });
+    let work = async {
+        let mut signer = Signer { settings, last: None, problems: Problems::default() };
+        loop {
+            let svid = changed.borrow_and_update().clone();
+            if let Some(svid) = svid {
+                signer.look(&svid);
+            }
+            tokio::select! {
+                // The sender lives as long as this loop.
+                _ = changed.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = ended => {}
+        () = follow => {}
+        () = work => {}
+    }
+    journal::info("stopping", &[]);
+    Ok(())
+}
+
+/// Resolves when the process is asked to end. The signals are caught from now on: process 1 of a container would
+/// not even end by them otherwise.
+fn end() -> Result<impl Future<Output = ()>, Unusable> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(Unusable::new)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Unusable::new)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// What the last signed card was made of, and when it is due again.
+struct Last {
+    card: Digest,
+    leaf: Digest,
+    signed: Signed,
+    renew: Timestamp,
+}
+
+struct Signer<'a> {
+    settings: &'a Settings,
+    last: Option<Last>,
+    problems: Problems,
+}
+
+impl Signer<'_> {
+    /// Signs if the card, the SVID or the time asks for it.
+    fn look(&mut self, svid: &WorkloadSvid) {
+        match self.try_look(svid, clock::now()) {
+            Ok(()) => self.problems = Problems::default(),
+            Err(problem) => self.problems.say(&problem),
+        }
+    }
+
+    fn try_look(&mut self, svid: &WorkloadSvid, now: Timestamp) -> Result<(), String> {
+        let card = read_file(&self.settings.card, BODY_BYTES).map_err(|error| error.to_string())?;
+        let leaf = sha256(svid.chain.first().map(Vec::as_slice).unwrap_or_default());
+        let digest = sha256(&card);
+        if let Some(last) = &self.last
+            && last.card == digest
+            && last.leaf == leaf
+        {
+            if now < last.renew {
+                return Ok(());
+            }
+            // The same SVID again gains nothing unless the signature would last longer.
+            if self.settings.ends(svid, now)? <= last.signed.ends {
+                return Err(format!(
+                    "the SVID has not been renewed and the signed card ends at {}; check the SPIRE agent",
+                    last.signed.ends
+                ));
+            }
+        }
+        let signed = self.settings.sign(card, svid)?;
+        let renew = half_way(now, signed.ends);
+        self.last = Some(Last { card: digest, leaf, signed, renew });
+        Ok(())
+    }
+}
+
+/// The middle between now and the end.
+fn half_way(now: Timestamp, end: Timestamp) -> Timestamp {
+    let half = end.since(now).max(0).checked_div(2).unwrap_or_default();
+    now.plus(Seconds::new(u32::try_from(half).unwrap_or(u32::MAX)))
+}
+
+/// Failures that were logged: the same one only once a minute.
+#[derive(Default)]
+struct Problems(Option<(String, Timestamp)>);
+
+impl Problems {
+    fn say(&mut self, problem: &str) {
+        let now = clock::now();
+        let said = self.0.as_ref().is_some_and(|(last, at)| last == problem && now < at.plus(REPEAT));
+        if !said {
+            journal::error("signing failed", &[("error", problem.to_owned())]);
+            self.0 = Some((problem.to_owned(), now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_due_half_way_to_its_end_and_at_once_after_it() {
+        let at = Timestamp::from_unix;
+        assert_eq!(half_way(at(100), at(160)), at(130));
+        assert_eq!(half_way(at(100), at(101)), at(100));
+        assert_eq!(half_way(at(100), at(40)), at(100));
+    }
+}

@@ -1,0 +1,119 @@
+//! Trust bundles from the SPIFFE Workload API: the operator's own domain and those it federates with.
+//! Each domain is kept apart; an agent that fails leaves what was accepted, for the same limit as any source.
+
+use super::Bundles;
+use crate::core::encoding::encode_base64_standard_into;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::spiffe::TrustDomain;
+use crate::io::clock::now;
+use crate::io::workload_api::{DomainBundle, WorkloadApiError, follow_bundles};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long the agent may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Follows the bundles until dropped. `own` is the domain whose absence is a failure and not a farewell.
+pub(crate) async fn follow_workload_api(socket: &str, own: &TrustDomain, bundles: &Bundles) {
+    let mut known = BTreeSet::from([own.clone()]);
+    follow_bundles(socket, ANSWER, |update| take_over(update, own, &mut known, bundles)).await;
+}
+
+fn take_over(
+    update: Result<Vec<DomainBundle>, WorkloadApiError>,
+    own: &TrustDomain,
+    known: &mut BTreeSet<TrustDomain>,
+    bundles: &Bundles,
+) {
+    let at = now();
+    let received = match update {
+        Ok(received) => received,
+        Err(error) => {
+            let refusal = Refusal::new(Reason::BundleMalformed, error.to_string());
+            for domain in known.iter() {
+                bundles.update(domain, at, |state| state.update(Err(refusal.clone()), at));
+            }
+            return;
+        }
+    };
+    let mut named = BTreeSet::new();
+    for bundle in received {
+        let Ok(domain) = TrustDomain::parse(&bundle.trust_domain) else {
+            tracing::warn!(trust_domain = bundle.trust_domain, "the agent names a trust domain that is none");
+            continue;
+        };
+        bundles.update(&domain, at, |state| state.update(Ok(document(&bundle.authorities)), at));
+        named.insert(domain);
+    }
+    for gone in known.difference(&named).filter(|domain| *domain != own) {
+        bundles.forget(gone, at);
+    }
+    if named.insert(own.clone()) {
+        let missing = format!("the Workload API gives no bundle of {own}; check --spire-trust-domain");
+        let refusal = Refusal::new(Reason::BundleMalformed, missing);
+        bundles.update(own, at, |state| state.update(Err(refusal), at));
+    }
+    *known = named;
+}
+
+/// The authorities as a document that bundles are read from; none is the empty bundle, which revokes.
+fn document(authorities: &[Vec<u8>]) -> Vec<u8> {
+    if authorities.is_empty() {
+        return br#"{"keys":[]}"#.to_vec();
+    }
+    let mut pem = String::new();
+    for der in authorities {
+        let mut text = String::new();
+        encode_base64_standard_into(der, &mut text);
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        for (index, letter) in text.chars().enumerate() {
+            if index > 0 && index.checked_rem(64) == Some(0) {
+                pem.push('\n');
+            }
+            pem.push(letter);
+        }
+        pem.push_str("\n-----END CERTIFICATE-----\n");
+    }
+    pem.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::bundle::parse_bundle;
+    use crate::core::time::Seconds;
+
+    fn authority(domain: &TrustDomain) -> Vec<u8> {
+        let text = include_bytes!("../../../tests/fixtures/doc/bundle.json").to_vec();
+        parse_bundle(domain, text).unwrap().anchors()[0].der().to_vec()
+    }
+
+    #[test]
+    fn domains_are_kept_apart_and_a_domain_no_longer_named_is_forgotten() {
+        let own = TrustDomain::parse("example.org").unwrap();
+        let other = TrustDomain::parse("other.example").unwrap();
+        let bundles = Bundles::new(Seconds::new(60));
+        let mut known = BTreeSet::from([own.clone()]);
+        let of = |domain: &TrustDomain, authorities: Vec<Vec<u8>>| DomainBundle {
+            trust_domain: domain.to_string(),
+            authorities,
+        };
+        let reason =
+            |domain: &TrustDomain| bundles.get(domain, now()).map(drop).map_err(|refusal| refusal.reason());
+        let mut give = |update| take_over(update, &own, &mut known, &bundles);
+
+        give(Ok(vec![of(&own, vec![authority(&own)]), of(&other, vec![])]));
+        assert_eq!((reason(&own), reason(&other)), (Ok(()), Err(Reason::BundleEmpty)));
+        give(Ok(vec![of(&own, vec![authority(&own)])]));
+        assert_eq!(reason(&other), Err(Reason::TrustDomainUnknown));
+
+        let failed = WorkloadApiError::Timeout { socket: "/x".to_owned(), timeout: ANSWER };
+        give(Err(failed));
+        assert_eq!(reason(&own), Ok(()), "the last good bundle counts for its limit");
+        assert_eq!(bundles.problems().len(), 1);
+        give(Ok(vec![of(&other, vec![])]));
+        assert_eq!((reason(&own), bundles.problems().len()), (Ok(()), 2), "its absence is no revocation");
+        give(Ok(vec![of(&own, vec![])]));
+        assert_eq!(reason(&own), Err(Reason::BundleEmpty), "an empty bundle revokes at once");
+    }
+}
