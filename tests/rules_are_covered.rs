@@ -15,6 +15,16 @@ const RULES: u8 = 60;
 /// Rules that no reason reports, because they are properties of the verifier and not of a card.
 const PROPERTIES: [u8; 4] = [18, 46, 59, 60];
 
+/// Reasons from before there is a card to judge: the cluster does not have what the card is about.
+const OF_THE_CLUSTER: [Reason; 6] = [
+    Reason::WorkloadNotFound,
+    Reason::NotAgentWorkload,
+    Reason::WorkloadNotReady,
+    Reason::ProtocolMissing,
+    Reason::ServiceNotFound,
+    Reason::CardPaused,
+];
+
 /// Codes of reasons, or names of tests.
 type Names = BTreeSet<String>;
 
@@ -170,8 +180,11 @@ fn reasons_document() -> String {
          explain CODE` prints one entry.\n\nThis file is written by `make docs` from `src/core/refusal.rs`.\n",
     );
     for reason in Reason::ALL {
-        let rules: Vec<String> =
+        let mut rules: Vec<String> =
             reason.rules().iter().map(|rule| format!("[{rule}](rules.md#rule-{rule})")).collect();
+        if rules.is_empty() {
+            rules.push("none, the cluster decides it".to_owned());
+        }
         // Writing into a string cannot fail.
         let _ = write!(
             text,
@@ -230,7 +243,8 @@ mod tests {
         let without: Vec<u8> = (1..=RULES).filter(|rule| reasons_of(*rule).is_empty()).collect();
         assert_eq!(without, PROPERTIES);
         for reason in Reason::ALL {
-            assert!(!reason.rules().is_empty(), "{reason} enforces no rule");
+            let enforces = !reason.rules().is_empty() || OF_THE_CLUSTER.contains(&reason);
+            assert!(enforces, "{reason} enforces no rule");
             assert!(
                 reason.rules().iter().all(|rule| (1..=RULES).contains(rule)),
                 "{reason} names an unknown rule"

@@ -2,6 +2,7 @@
 
 use super::exit::{Done, Unusable};
 use crate::api::agent_card;
+use serde_json::Value;
 
 /// Print the custom resource definitions that the operator works with
 #[derive(Debug, clap::Args)]
@@ -17,6 +18,24 @@ pub(super) fn run(_: &Args) -> Result<Done, Unusable> {
     if let Some(definition) = definition.as_object_mut() {
         definition.remove("status");
     }
+    write_whole_numbers(&mut definition);
     let yaml = serde_saphyr::to_string(&definition).map_err(Unusable::new)?;
     Ok(Done::text(yaml))
+}
+
+/// Bounds are floating-point numbers in the type. Written with a fraction, they differ from what tools that read
+/// and write the file make of them.
+fn write_whole_numbers(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(write_whole_numbers),
+        Value::Object(members) => members.values_mut().for_each(write_whole_numbers),
+        Value::Number(number) if number.is_f64() => {
+            if let Ok(whole) = format!("{:.0}", number.as_f64().unwrap_or_default()).parse::<i64>()
+                && number.as_f64().is_some_and(|fraction| fraction.fract() == 0.0)
+            {
+                *value = whole.into();
+            }
+        }
+        _ => {}
+    }
 }

@@ -108,6 +108,7 @@ pub fn publish_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 }
 
 #[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "not every system has such permissions")]
 fn readable_by_all() -> Option<Permissions> {
     use std::os::unix::fs::PermissionsExt;
     Some(Permissions::from_mode(0o644))

@@ -14,7 +14,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// After this long without a word the agent is asked anew: one that hangs would not say that it does.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// An SVID and its private key, whose memory is overwritten when it is dropped.
 pub struct WorkloadSvid {

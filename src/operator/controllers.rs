@@ -111,8 +111,8 @@ async fn observe(context: Arc<Context>) {
     };
     let world = follow_everything(context.client.clone(), Arc::clone(&context.world), broken);
     let identity = context.identity.follow(&context.config);
-    let all = futures::future::join4(world, own, ticks, identity);
-    all.await;
+    // The watches are many: their state is kept off the stack.
+    futures::future::join4(Box::pin(world), own, ticks, identity).await;
 }
 
 /// Works until dropped.

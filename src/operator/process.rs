@@ -84,7 +84,7 @@ async fn work(config: Config, stop: &Shutdown, servers: &mut Servers) -> Result<
 async fn lead(context: Shared, stop: &Shutdown) -> Result<(), OperatorError> {
     if !context.config.leader_elect {
         context.metrics.leading(true);
-        return control(context, stop).await;
+        return Box::pin(control(context, stop)).await;
     }
     let identity = context.config.pod_name.clone().unwrap_or_else(|| {
         // Outside a Pod two replicas may share a machine, and with it every name that is not random.

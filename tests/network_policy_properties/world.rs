@@ -92,6 +92,11 @@ impl Agent {
         self
     }
 
+    /// Enrolled, and isolated by its namespace rather than by policies of its own.
+    pub(crate) fn is_isolated_by_its_namespace(&self) -> bool {
+        self.label && self.cards.is_some()
+    }
+
     pub(crate) fn is_verified(&self) -> bool {
         let cards = self.cards.as_deref().unwrap_or_default();
         let own = PodFacts { controlled_by_workload: true, matches_selector: true, host_network: false };
@@ -130,7 +135,7 @@ impl World {
         }
         let shared: BTreeSet<_> = agents
             .iter()
-            .filter(|agent| agent.label && agent.cards.is_some())
+            .filter(|agent| agent.is_isolated_by_its_namespace())
             .map(|agent| agent.facts.namespace().clone())
             .collect();
         cluster.policies =
@@ -199,19 +204,29 @@ impl World {
         self.cluster.allows(End::Pod(self.pod(from)), to, protocol, port)
     }
 
-    /// Every allowed connection between Pods, and between Pods and these addresses, on the tried ports.
-    pub(crate) fn connections(&self, cluster: &Cluster, outside: &[&str]) -> Vec<bool> {
-        let mut ends: Vec<End<'_>> = self.pods.iter().map(|running| End::Pod(&running.pod)).collect();
-        ends.extend(outside.iter().map(|address| End::Outside(address.parse().unwrap())));
+    /// Every connection between Pods, and between Pods and these addresses, on the tried ports.
+    pub(crate) fn connections(&self, cluster: &Cluster, outside: &[&str]) -> Vec<Connection> {
+        let pods = self.pods.iter().enumerate().map(|(index, running)| (Some(index), End::Pod(&running.pod)));
+        let outside = outside.iter().map(|address| (None, End::Outside(address.parse().unwrap())));
+        let ends: Vec<(Option<usize>, End<'_>)> = pods.chain(outside).collect();
         let mut all = Vec::new();
-        for from in &ends {
-            for to in &ends {
-                if let (End::Outside(_), End::Outside(_)) = (from, to) {
+        for (from, source) in &ends {
+            for (to, target) in &ends {
+                if let (None, None) = (from, to) {
                     continue;
                 }
-                all.extend(PORTS.iter().map(|(protocol, port)| cluster.allows(*from, *to, protocol, *port)));
+                all.extend(PORTS.iter().map(|(protocol, port)| Connection {
+                    ends: [*from, *to],
+                    allowed: cluster.allows(*source, *target, protocol, *port),
+                }));
             }
         }
         all
     }
+}
+
+/// Whether one end reaches the other; Pods are ends by their place in the world.
+pub(crate) struct Connection {
+    pub(crate) ends: [Option<usize>; 2],
+    pub(crate) allowed: bool,
 }

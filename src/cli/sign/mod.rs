@@ -57,9 +57,9 @@ pub(super) struct Args {
     timeout: Option<Seconds>,
     /// Run as the sidecar of a Pod: sign at once, and again whenever the SVID or the card changes.
     ///
-    /// What is not given comes from the environment: the card from UNSIGNED_CARD_PATH, the socket from
-    /// SPIFFE_ENDPOINT_SOCKET, the output from AGENT_CARD_PATH, the timeout from SIGN_TIMEOUT. Failures are logged
-    /// and tried again, and leave the last signed card in place.
+    /// What is not given comes from the environment: the card from `UNSIGNED_CARD_PATH`, the socket from
+    /// `SPIFFE_ENDPOINT_SOCKET`, the output from `AGENT_CARD_PATH`, the timeout from `SIGN_TIMEOUT`. Failures are
+    /// logged and tried again, and leave the last signed card in place.
     #[arg(long, conflicts_with_all = ["key", "chain", "init"])]
     watch: bool,
     /// Run as the init container of a Pod: sign once, with the same environment as --watch.

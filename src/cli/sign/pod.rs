@@ -153,7 +153,8 @@ mod tests {
     }
 
     fn settings(line: &[&str], environment: &[(&str, &str)]) -> Result<Settings, Unusable> {
-        let line = Line::try_parse_from([&["sign"], line].concat()).unwrap();
+        let line = Line::try_parse_from([&["sign"], line].concat())
+            .map_err(|error| Unusable::new(error.to_string()))?;
         let find =
             |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
         Settings::of(&line.args, find)

@@ -50,7 +50,7 @@ pub(crate) async fn reconcile(context: &Context, place: &Place) -> Result<Next, 
     if card.is_leaving {
         return release(context, place, &card).await;
     }
-    let found = observe::find_workload(context, place, &card);
+    let found = observe::find_workload(context, place, &card).await;
     let workload = found.as_ref().ok().cloned();
     let target = card.target().cloned();
     let authorities = context.bundles.changes();

@@ -5,7 +5,8 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
 use crate::operator::context::Context;
 use crate::operator::key::WorkloadKey;
-use crate::operator::world::{Card, Place, Workload, World};
+use crate::operator::world::{Card, Kind, Place, Workload, World};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -59,7 +60,7 @@ impl Way {
 }
 
 /// Finds the workload of a card, ready or not.
-pub(crate) fn find_workload(
+pub(crate) async fn find_workload(
     context: &Context,
     place: &Place,
     card: &Card,
@@ -78,12 +79,27 @@ pub(crate) fn find_workload(
     match context.world.workload(&key) {
         Some(workload) if workload.is_leaving => Err(missing(format!("{shown} is being deleted"))),
         Some(workload) if workload.is_agent => Ok((key, workload)),
-        Some(_) => {
-            Err(Refusal::new(Reason::NotAgentWorkload, format!("{shown} is not labelled as an agent")))
-        }
-        // Only agents are watched: one that exists without the label looks the same from here.
-        None => Err(missing(format!("there is no agent {shown}"))),
+        // Only agents are watched: one that exists without the label looks gone from there.
+        None if !exists(context, &key).await => Err(missing(format!("there is no {shown}"))),
+        _ => Err(Refusal::new(Reason::NotAgentWorkload, format!("{shown} is not labelled as an agent"))),
     }
+}
+
+/// Whether the API server has this workload. An error is no: the card is refused either way.
+async fn exists(context: &Context, key: &WorkloadKey) -> bool {
+    let (namespace, name) = &key.place;
+    let client = context.client.clone();
+    let found = match key.kind {
+        Kind::Deployment => Api::<Deployment>::namespaced(client, namespace)
+            .get_metadata_opt(name)
+            .await
+            .map(|found| found.is_some()),
+        Kind::StatefulSet => Api::<StatefulSet>::namespaced(client, namespace)
+            .get_metadata_opt(name)
+            .await
+            .map(|found| found.is_some()),
+    };
+    found.unwrap_or(false)
 }
 
 /// Finds the way to the card of a workload.

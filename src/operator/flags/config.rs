@@ -27,7 +27,7 @@ pub enum BindingScope {
 /// Where trust bundles come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BundleOrigin {
-    /// The pinned ConfigMap, and ClusterFederatedTrustDomains for other domains.
+    /// The pinned ConfigMap, and `ClusterFederatedTrustDomain`s for other domains.
     ConfigMap,
     /// The SPIFFE Workload API alone.
     WorkloadApi,

@@ -55,7 +55,7 @@ impl World {
     }
 
     /// A Pod that is no agent carries a mark, or no longer does.
-    pub(super) fn stray_changed(&self, change: Change<'_, String>) {
+    pub(super) fn stray_changed(&self, change: &Change<'_, String>) {
         if change.after.is_some() {
             self.ask(Key::Pod(change.place.clone()), Closing);
         }

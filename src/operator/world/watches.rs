@@ -68,7 +68,7 @@ pub(crate) async fn follow_everything(
             watcher(Api::<PartialObjectMeta<ApiPod>>::all(client.clone()), strays).default_backoff(),
             &world.strays,
             |object| object.metadata.uid,
-            |change| world.stray_changed(change),
+            |change| world.stray_changed(&change),
             |error| broken("pods", error),
         )),
         Box::pin(follow(

@@ -1,6 +1,5 @@
 //! `make bench-cluster`: what the operator costs beside a real API server and etcd on the same machine.
 //! Arguments after `--`: the number of agents (1000), and the length of the quiet time in seconds (60).
-#![allow(clippy::unwrap_used, reason = "a benchmark fails as a test does")]
 
 use countersign_cluster_tests::{
     Agents, Authority, Operator, TRUST_DOMAIN, audit_writes, bundle_json, card_of, process_cpu,

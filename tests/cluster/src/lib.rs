@@ -1,6 +1,5 @@
 //! What the scenarios share: an authority that issues SVIDs, agents with cards, and the operator as a process.
 //! Everything here drives real parts; nothing knows what the operator should decide.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod agents;
 mod audit;

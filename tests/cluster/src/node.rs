@@ -302,10 +302,10 @@ impl Node {
         within: u64,
     ) -> Result<Duration> {
         let what = format!("{from} of {namespace} to {address}: {wanted:?}");
-        let waited = until(Duration::from_secs(within), &what, || {
+        let result = until(Duration::from_secs(within), &what, || {
             Ok(self.connect(namespace, from, address).is_ok_and(|found| found == wanted))
         });
-        waited.with_context(|| self.report())
+        result.with_context(|| self.report())
     }
 
     /// The operator's processes as the machine numbers them, each with the name of its Pod.

@@ -1,6 +1,5 @@
 //! Faults between operator and API server: it converges afterwards, and is never more open than the truth.
 //! A sampler asks the API server itself, beside the proxy, what is open; the test knows what may be.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use countersign_cluster_tests::{Direct, Operator, Scene, card_of, is_open, outcome};
 use countersign_rig::{Fault, FaultProxy, Rule};

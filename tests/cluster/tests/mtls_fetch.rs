@@ -1,5 +1,4 @@
 //! Cards over SPIFFE mTLS, with SVIDs of a real SPIRE at both ends.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use countersign_cluster_tests::{Agents, Operator, SpireAgents, card_of};
 use countersign_rig::{Options, Rig};

@@ -1,6 +1,5 @@
 //! What verdicts do to packets between Pods: agents of several kinds on one node, with the operator as its chart
 //! installs it. One rig serves all tests of this file; each has a namespace of its own.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use countersign_cluster_tests::{Agents, Node, Packets, Signer, card_of, until};
 use serde_json::{Value, json};

@@ -1,6 +1,5 @@
 //! A release of the chart from its first day to its last: an upgrade that nobody notices, exactly the rights that the
 //! operator uses, and an uninstallation that opens nothing and leaves nothing stuck.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use countersign_cluster_tests::{
     Agents, Node, OPERATOR_USER, Packets, SYSTEM, Signer, card_of, chart, until,

@@ -1,6 +1,5 @@
 //! SPIRE replaces its root while agents talk: nobody honest loses trust on the way, and in the end everything that
 //! the old root vouched for is closed.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use countersign_cluster_tests::{Agents, Node, Packets, Signer, card_of, until};
 use serde_json::Value;

@@ -1,5 +1,4 @@
 //! The signer as a native sidecar: SVIDs of a real SPIRE that live for seconds, and nothing ever restarts.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use countersign_cluster_tests::{Operator, SpireAgents, card_of, program};
 use countersign_rig::{Entry, Image, Options, Rig, SOCKET, SOCKET_FOLDER, libraries};

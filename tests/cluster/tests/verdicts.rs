@@ -1,5 +1,4 @@
 //! From a labelled Deployment to a verdict and policies, on a real API server.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use countersign_cluster_tests::{Agents, Authority, Operator, TRUST_DOMAIN, bundle_json, card_of};
 use countersign_rig::Rig;

@@ -1,5 +1,4 @@
 //! Trust bundles from the Workload API of a real SPIRE, while its root is replaced.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use countersign_cluster_tests::{Agents, Operator, SpireAgents, card_of};
 use countersign_rig::{Options, Rig};

@@ -74,10 +74,12 @@ fn answer(stream: impl Read + Write, folder: &Path) -> std::io::Result<()> {
     }
     let file = folder.join(format!("{host}.json"));
     if file.is_dir() {
-        std::thread::sleep(Duration::from_secs(3600));
+        std::thread::sleep(Duration::from_hours(1));
     }
     if let Ok(answer) = std::fs::read(folder.join(format!("{host}.raw"))) {
-        return stream.write_all(&answer);
+        let mut stream = reader.into_inner();
+        stream.write_all(&answer)?;
+        return stream.flush();
     }
     let (status, body) = match std::fs::read(file).or_else(|_| std::fs::read(folder.join("card.json"))) {
         Ok(body) => ("200 OK", body),

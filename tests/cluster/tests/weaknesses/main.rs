@@ -1,8 +1,8 @@
 //! Weaknesses of the existing operator that this one must not have, each as behaviour on a real API server.
 //! `docs/weaknesses.md` says which test stands for which.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod delivery;
+mod enrolment;
 mod fetch;
 mod policy;
 mod process;
