@@ -34,6 +34,9 @@ use std::time::Duration;
 const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 /// The longest time between two fetches of one card: a verdict must not outlive its facts for long.
 const LONGEST_PERIOD: Duration = Duration::from_hours(1);
+/// How long a new agent is given before its card says that there is no agent yet. Until then it is closed, as every
+/// agent without a verdict is; and what lasts longer than the controllers of the cluster take is worth saying.
+const STARTING: Duration = Duration::from_secs(2);
 /// Finalizers of other operators, which would keep a card from going once they are gone.
 const FOREIGN_FINALIZERS: [&str; 2] =
     ["agentcard.kagenti.dev/finalizer", "agentcard.kagenti.dev/network-policy"];
@@ -55,6 +58,9 @@ pub(crate) async fn reconcile(context: &Context, place: &Place) -> Result<Next, 
     let target = card.target().cloned();
     let authorities = context.bundles.changes();
     let judgement = look(context, place, &card, found).await;
+    if context.judgement(place).is_none() && is_starting(&card, &judgement) {
+        return Ok(Next::In(STARTING));
+    }
     let judgement = judgement.after(context.judgement(place).as_deref());
     let period = period(&card, &judgement);
     let settled = settle(context, place, &card, judgement, workload.as_ref(), target.as_ref()).await;
@@ -64,6 +70,23 @@ pub(crate) async fn reconcile(context: &Context, place: &Place) -> Result<Next, 
     }
     settled?;
     Ok(Next::In(period))
+}
+
+/// True while a card without a verdict is as new as the workload and the Service that it is about: they are usually
+/// applied together, and a verdict about half of them would be followed by another one at once.
+fn is_starting(card: &Card, judgement: &Judgement) -> bool {
+    let awaited = [
+        Reason::WorkloadNotFound,
+        Reason::NotAgentWorkload,
+        Reason::WorkloadNotReady,
+        Reason::ProtocolMissing,
+        Reason::ServiceNotFound,
+    ];
+    // A clock that differs from that of the API server gives no time at all.
+    let age = u64::try_from(now().since(card.created)).ok().map(Duration::from_secs);
+    card.status.verdict.is_none()
+        && judgement.finding.reason().is_some_and(|reason| awaited.contains(&reason))
+        && age.is_some_and(|age| age < STARTING)
 }
 
 /// Observes and judges, in that order. It cannot fail: what goes wrong is the judgement.

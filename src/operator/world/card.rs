@@ -3,6 +3,7 @@
 
 use crate::api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus, TargetRef};
 use crate::api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
+use crate::core::time::Timestamp;
 use crate::plan::CardRef;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub(crate) struct Card {
     pub(crate) uid: String,
     /// The version that a write builds on.
     pub(crate) resource_version: String,
+    /// When it came to be, by the clock of the API server.
+    pub(crate) created: Timestamp,
     /// Changes with its spec.
     pub(crate) generation: i64,
     /// True if it is being deleted.
@@ -44,6 +47,7 @@ impl Card {
             reference: CardRef::new(&metadata.name?, Some(&uid)).ok()?,
             uid,
             resource_version: metadata.resource_version?,
+            created: Timestamp::from_unix(metadata.creation_timestamp?.0.as_second()),
             generation: metadata.generation.unwrap_or_default(),
             is_leaving: metadata.deletion_timestamp.is_some(),
             finalizers: metadata.finalizers.unwrap_or_default(),

@@ -180,14 +180,15 @@ impl Scene {
     /// Waits until the operator has written nothing for so long.
     pub fn settle(&self, quiet: Duration) -> Result<()> {
         let mut audit = self.audit()?;
-        let (mut seen, mut since) = (0, Instant::now());
-        self.rig.wait("the operator to have nothing to do", || {
-            let now = audit.writes()?.len();
-            if now != seen {
+        let (mut seen, mut since) = (Vec::new(), Instant::now());
+        let waited = self.rig.wait("the operator to have nothing to do", || {
+            let now = audit.writes()?;
+            if now.len() != seen.len() {
                 (seen, since) = (now, Instant::now());
             }
             Ok(since.elapsed() > quiet)
-        })
+        });
+        waited.with_context(|| format!("{:#?}", seen.iter().rev().take(10).collect::<Vec<_>>()))
     }
 }
 
