@@ -243,7 +243,7 @@ mod tests {
         let without: Vec<u8> = (1..=RULES).filter(|rule| reasons_of(*rule).is_empty()).collect();
         assert_eq!(without, PROPERTIES);
         for reason in Reason::ALL {
-            let enforces = !reason.rules().is_empty() || OF_THE_CLUSTER.contains(&reason);
+            let enforces = !reason.rules().is_empty() || OF_THE_CLUSTER.contains(reason);
             assert!(enforces, "{reason} enforces no rule");
             assert!(
                 reason.rules().iter().all(|rule| (1..=RULES).contains(rule)),

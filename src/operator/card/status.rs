@@ -5,6 +5,7 @@ use super::conditions::conditions;
 use super::finding::{Finding, Proof, Refused};
 use crate::api::agent_card::{AgentCardStatus, BindingStatus, CardVerdict, Outcome, TargetRef, time};
 use crate::core::history::History;
+use crate::core::refusal::{Reason, Refusal};
 use crate::core::time::Timestamp;
 use crate::plan::Mode;
 
@@ -35,6 +36,7 @@ pub(crate) fn plan_status(
     finding: &Finding,
     about: Circumstances<'_>,
 ) -> AgentCardStatus {
+    let finding = &with_old_time(before, finding);
     let proof = finding.outcome.as_ref().ok();
     let refused = finding.outcome.as_ref().err();
     let signer = proof.map(|proof| &proof.spiffe_id).or(refused.and_then(|refused| refused.signer.as_ref()));
@@ -61,6 +63,33 @@ pub(crate) fn plan_status(
     };
     status.binding_status = Some(binding(before.binding_status.as_ref(), &finding.outcome, about.now));
     status
+}
+
+/// Refusals whose message says when the card was judged.
+const TIMED: [Reason; 5] = [
+    Reason::CertificateNotYetValid,
+    Reason::CertificateExpired,
+    Reason::AnchorNotValid,
+    Reason::SignatureTimes,
+    Reason::BundleStale,
+];
+
+/// The finding with the message of the status, where the two can differ in nothing but the time: else every look at
+/// an expired card would write it again.
+fn with_old_time(before: &AgentCardStatus, finding: &Finding) -> Finding {
+    let mut finding = finding.clone();
+    let same_card = finding.content.as_ref().map(|content| content.digest.to_string()) == before.card_id;
+    if let (Err(refused), Some(written)) = (&mut finding.outcome, &before.verdict) {
+        let reason = refused.refusal.reason();
+        if TIMED.contains(&reason)
+            && (same_card || reason == Reason::BundleStale)
+            && written.reason.as_deref() == Some(reason.code())
+            && let Some(message) = &written.message
+        {
+            refused.refusal = Refusal::new(reason, message);
+        }
+    }
+    finding
 }
 
 fn verdict(proof: Option<&Proof>, refused: Option<&Refused>, about: Circumstances<'_>) -> CardVerdict {

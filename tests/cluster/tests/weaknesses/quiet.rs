@@ -182,6 +182,20 @@ fn one_event_tells_of_each_transition_and_a_new_signature_is_none() {
 }
 
 #[test]
+fn a_card_that_stays_refused_is_written_once() {
+    let scene = scene();
+    let name = "late";
+    let svid = scene.authority.issue(TEAM, name, -7200, -3600);
+    scene.agent(TEAM, name, &Agents::sign_at(&card_of(name, TEAM), &svid, -7000)).unwrap();
+    scene.refused(TEAM, name, name, "CertificateExpired").unwrap();
+    scene.settle(Duration::from_secs(2)).unwrap();
+    let mut audit = scene.audit().unwrap();
+    // Looked at every second, at another time each.
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(audit.writes().unwrap().is_empty(), "{:#?}", audit.writes());
+}
+
+#[test]
 fn conditions_say_which_generation_they_are_about() {
     let scene = scene();
     let name = "two-deployment-card";
