@@ -6,6 +6,9 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// How the operator calls itself, if it does: every other client of a rig has another name.
 const OPERATOR: [&str; 2] = ["countersign", "kube"];
@@ -29,6 +32,10 @@ pub struct Request {
     pub place: (String, String),
     /// Path and query.
     pub uri: String,
+    /// When it came, since 1970.
+    pub asked: Duration,
+    /// When it was answered, since 1970.
+    pub answered: Duration,
 }
 
 impl Request {
@@ -94,5 +101,11 @@ fn request(event: &Value) -> Option<Request> {
         resource: text(&about["resource"]) + &part,
         place: (text(&about["namespace"]), text(&about["name"])),
         uri: text(&event["requestURI"]),
+        asked: time(&event["requestReceivedTimestamp"])?,
+        answered: time(&event["stageTimestamp"])?,
     })
+}
+
+fn time(text: &Value) -> Option<Duration> {
+    (OffsetDateTime::parse(text.as_str()?, &Rfc3339).ok()? - OffsetDateTime::UNIX_EPOCH).try_into().ok()
 }

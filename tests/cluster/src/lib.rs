@@ -4,7 +4,7 @@
 mod agents;
 mod audit;
 mod authority;
-mod bench;
+mod cost;
 mod direct;
 mod node;
 mod operator;
@@ -14,7 +14,7 @@ mod spire;
 pub use agents::{Agents, Card, card_of};
 pub use audit::{Audit, Request};
 pub use authority::{Authority, Svid, bundle_json};
-pub use bench::{audit_writes, process_cpu, process_memory};
+pub use cost::{process_cpu, process_memory};
 pub use direct::Direct;
 pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart, until};
 pub use operator::{Operator, TRUST_DOMAIN, program};

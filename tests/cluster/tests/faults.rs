@@ -3,7 +3,7 @@
 
 use countersign_cluster_tests::{Direct, Operator, Scene, card_of, is_open, outcome};
 use countersign_rig::{Fault, FaultProxy, Rule};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -242,7 +242,7 @@ fn survive(scene: &Scene, proxy: &FaultProxy, direct: &Direct, number: usize, ca
     let (fresh, forged) = (format!("fresh-{number}"), format!("forged-{number}"));
     let bad = scene.signed(&card_of("turning", TEAM), TEAM, "other");
     let (samples, turned, ended) = std::thread::scope(|scope| {
-        let sampler = scope.spawn(|| {
+        let watching = scope.spawn(|| {
             let mut samples = Vec::new();
             while !stop.load(Ordering::Acquire) {
                 samples.extend(look(direct));
@@ -282,7 +282,7 @@ fn survive(scene: &Scene, proxy: &FaultProxy, direct: &Direct, number: usize, ca
             (created.0, ended)
         }));
         stop.store(true, Ordering::Release);
-        let samples = sampler.join().unwrap();
+        let samples = watching.join().unwrap();
         let (turned, ended) = result.unwrap_or_else(|problem| std::panic::resume_unwind(problem));
         (samples, turned, ended)
     });

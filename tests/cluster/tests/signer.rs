@@ -81,7 +81,7 @@ fn is_ready(card: &Value) -> bool {
 fn until(what: &str, done: impl Fn() -> bool) {
     let begin = Instant::now();
     while !done() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{what} did not come about");
+        assert!(begin.elapsed() < Duration::from_mins(1), "{what} did not come about");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -131,9 +131,9 @@ fn a_changed_card_is_signed_at_once_and_the_signer_ends_when_asked(rig: &Rig, ag
     let mut card = card_of("weather", "team");
     std::fs::write(&unsigned, card.to_string()).unwrap();
     let log = std::fs::File::create(folder.join("log")).unwrap();
-    let mut sign = rig.command(program().unwrap());
-    sign.args(["sign", "--watch", "--workload-api", &agents.socket(), "-o"]).arg(&signed).arg(&unsigned);
-    let mut signer = sign.stdin(Stdio::null()).stderr(log).spawn().unwrap();
+    let mut command = rig.command(program().unwrap());
+    command.args(["sign", "--watch", "--workload-api", &agents.socket(), "-o"]).arg(&signed).arg(&unsigned);
+    let mut running = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
     let says = |text: &str| std::fs::read_to_string(&signed).is_ok_and(|signed| signed.contains(text));
     until("the first card", || says("Does one thing"));
     card["skills"][0]["description"] = json!("Does two things");
@@ -147,11 +147,11 @@ fn a_changed_card_is_signed_at_once_and_the_signer_ends_when_asked(rig: &Rig, ag
     std::fs::write(&unsigned, card.to_string().replace("two", "three")).unwrap();
     until("the mended card", || says("Does three things"));
 
-    let children = format!("/proc/{0}/task/{0}/children", signer.id());
+    let children = format!("/proc/{0}/task/{0}/children", running.id());
     let children = std::fs::read_to_string(children).unwrap();
-    let pid = children.split_whitespace().next().map_or_else(|| signer.id().to_string(), str::to_owned);
+    let pid = children.split_whitespace().next().map_or_else(|| running.id().to_string(), str::to_owned);
     let asked = Instant::now();
     assert!(std::process::Command::new("kill").arg(pid).status().unwrap().success());
-    assert!(signer.wait().unwrap().success());
+    assert!(running.wait().unwrap().success());
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
 }

@@ -1,0 +1,138 @@
+//! `make bench-cluster`: what the operator costs beside a real API server and etcd on the same machine.
+//! Arguments after `--`: the number of agents (1000), and the length of the quiet time in seconds (300).
+
+mod record;
+mod stage;
+
+use countersign_cluster_tests::Authority;
+use countersign_rig::Rig;
+use record::{Table, mib, seconds};
+use stage::Stage;
+use std::time::{Duration, Instant};
+
+/// Agents of the small runs, as in the measurements of the existing operator.
+const FEW: usize = 20;
+const HERD: usize = 49;
+/// Objects of each foreign kind.
+const FOREIGN: usize = 10_000;
+
+fn main() {
+    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
+    let many = numbers.first().copied().unwrap_or(1000);
+    let quiet = Duration::from_secs(numbers.get(1).copied().unwrap_or(300).try_into().unwrap());
+    let mut table = Table::new(quiet);
+    idle(&mut table);
+    burst(&mut table, FEW, quiet);
+    burst(&mut table, many, quiet);
+    hung(&mut table);
+    restart(&mut table);
+    table.write();
+}
+
+/// An operator that has nothing to do.
+fn idle(table: &mut Table) {
+    let rig = Rig::control_plane().unwrap();
+    let stage = Stage::new(&rig, 0);
+    let started = Instant::now();
+    let operator = stage.start();
+    table.row("process start → controllers running", "≤ 2 s", &seconds(started.elapsed()));
+    std::thread::sleep(Duration::from_secs(10));
+    table.row("resident memory, idle", "≤ 15 MiB", &mib(&operator));
+}
+
+/// Agents are there; the operator comes, decides, rests, and loses its root.
+fn burst(table: &mut Table, agents: usize, quiet: Duration) {
+    let rig = Rig::control_plane().unwrap();
+    let stage = Stage::new(&rig, agents);
+    let named = |what: &str| format!("{agents} agents: {what}");
+    let mut audit = stage.audit();
+    let operator = stage.start();
+    stage.wait(&mut audit, "True", "Verified");
+    let cpu = operator.cpu();
+    let all = audit.writes();
+    table.row(
+        &named("first card created → last verdict and policy"),
+        "≤ 15 s for 1,000",
+        &seconds(all.took()),
+    );
+    table.row(&named("API writes, per agent"), "≤ 4", &all.per_agent(agents));
+    table.row(&named("operator CPU until then"), "≤ 5 s for 1,000", &seconds(cpu));
+
+    // The verdicts are there; what follows them is not part of the quiet time.
+    std::thread::sleep(Duration::from_secs(5));
+    let (mut audit, before) = (stage.audit(), operator.cpu());
+    std::thread::sleep(quiet);
+    let all = audit.writes();
+    table.row(&named("API writes in the quiet time"), "0", &all.listed());
+    table.row(
+        &named("operator CPU in the quiet time"),
+        if agents == FEW { "≤ 1 s in 5 min" } else { "≤ 5 s in 5 min" },
+        &seconds(operator.cpu().saturating_sub(before)),
+    );
+    table.row(&named("resident memory"), "≤ 40 MiB for 1,000", &mib(&operator));
+    if agents > FEW {
+        stage.foreign(FOREIGN);
+        std::thread::sleep(Duration::from_secs(20));
+        table.row(
+            &format!(
+                "{agents} agents: resident memory beside {FOREIGN} foreign Pods, ConfigMaps and Secrets each"
+            ),
+            "≤ 40 MiB, flat",
+            &mib(&operator),
+        );
+    }
+
+    let mut audit = stage.audit();
+    stage.replace_root();
+    stage.wait(&mut audit, "False", "AnchorUnknown");
+    let all = audit.writes();
+    let goal = if agents == FEW { "≤ 2 s" } else { "≤ 5 s" };
+    let [median, p99, last] = all.delays(stage.replaced());
+    let shown = format!("{}, {}, {}", seconds(median), seconds(p99), seconds(last));
+    table.row(&named("root replaced → card refused, policy closed: median, p99, last"), goal, &shown);
+    table.row(&named("resident memory after that"), "≤ 40 MiB for 1,000", &mib(&operator));
+}
+
+/// One agent that never answers, among many that do.
+fn hung(table: &mut Table) {
+    let mut taken = Vec::new();
+    for hung in [0, 1] {
+        let rig = Rig::control_plane().unwrap();
+        let stage = Stage::with_hung(&rig, HERD, hung);
+        let mut audit = stage.audit();
+        let _operator = stage.start();
+        stage.wait(&mut audit, "True", "Verified");
+        let all = audit.writes_about("agent-");
+        taken.push(seconds(all.took()));
+    }
+    table.row(
+        "49 agents: first card → last good verdict, without and with one more that hangs",
+        "same",
+        &taken.join(", "),
+    );
+}
+
+/// The operator is killed and starts again; then a root is replaced.
+fn restart(table: &mut Table) {
+    let rig = Rig::control_plane().unwrap();
+    let stage = Stage::new(&rig, HERD);
+    let mut audit = stage.audit();
+    let operator = stage.start();
+    stage.wait(&mut audit, "True", "Verified");
+    drop(operator);
+    let _operator = stage.start();
+    let mut audit = stage.audit();
+    stage.replace_root();
+    stage.wait(&mut audit, "False", "AnchorUnknown");
+    let [_, _, last] = audit.writes().delays(stage.replaced());
+    table.row(
+        "49 agents, operator restarted: root replaced → last card refused, policy closed",
+        "≤ 5 s",
+        &seconds(last),
+    );
+}
+
+/// Who issues, in this run.
+fn authority() -> Authority {
+    Authority::new(countersign_cluster_tests::TRUST_DOMAIN)
+}
