@@ -90,12 +90,12 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (60), keeping what it finds for the n
 
 .PHONY: rig
 rig: ## Tests of the rig of real parts, with real Kubernetes and SPIRE (RIG=none leaves it out)
-	@scripts/step 'rig of real parts' scripts/rig-test --package countersign-rig
+	@scripts/step 'rig of real parts' scripts/rig-test tests/rig 1
 
 .PHONY: cluster-tests
 cluster-tests: ## Scenarios of the operator on real Kubernetes and SPIRE (RIG=none leaves them out)
 	@scripts/step 'operator for the scenarios' cargo build --locked --features operator
-	@scripts/step 'scenarios on real parts' scripts/rig-test --package countersign-cluster-tests
+	@scripts/step 'scenarios on real parts' scripts/rig-test tests/cluster 2
 
 .PHONY: rig-parts
 rig-parts: ## Builds and fetches what the rig runs, once; about 20 minutes on two cores
@@ -153,6 +153,7 @@ clean-cache: ## Removes the tools, SDKs and corpora kept outside the source tree
 	rm -rf "$$(scripts/cache-dir)"
 
 .PHONY: bench-cluster
-bench-cluster: rig-parts ## The operator beside a real API server: AGENTS (1000) agents, QUIET (60) seconds of quiet
+bench-cluster: rig-parts ## The operator beside a real API server: AGENTS (1000) agents, QUIET (300) seconds of quiet
 	cargo build --release --locked --features operator
-	cargo bench --locked --package countersign-cluster-tests --bench cluster -- $(or $(AGENTS),1000) $(or $(QUIET),60)
+	COUNTERSIGN="$$PWD/target/release/countersign" cargo bench --locked --profile dev \
+		--package countersign-cluster-tests --bench cluster -- $(or $(AGENTS),1000) $(or $(QUIET),300)

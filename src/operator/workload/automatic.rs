@@ -4,8 +4,9 @@
 use crate::api::agent_card::{AgentCard, AgentCardSpec, IdentityBinding, TargetRef};
 use crate::api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
 use crate::operator::context::Context;
-use crate::operator::key::WorkloadKey;
-use crate::operator::world::{Kind, Workload};
+use crate::operator::key::{Key, WorkloadKey};
+use crate::operator::queue::Urgency;
+use crate::operator::world::{Card, Kind, Workload};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use std::collections::BTreeMap;
 
@@ -23,8 +24,14 @@ pub(crate) async fn keep_card(
         // A list that is not complete yet would make a card that somebody wrote already.
         if context.world.cards.is_synced() {
             let card = plan_card(key, workload, context.config.trust_domain.is_some());
-            context.writer.apply_card(&card).await?;
+            let stored = context.writer.apply_card(&card).await?;
             context.metrics.wrote("agentcards");
+            // Until it was judged, the workload has a card without a verdict, and not none.
+            if let Some(stored) = Card::of(stored) {
+                let place = (key.place.0.clone(), stored.reference.name().to_owned());
+                context.world.cards.insert_new(place.clone(), stored);
+                context.world.ask(Key::Card(place), Urgency::Urgent);
+            }
         }
         return Ok(());
     }

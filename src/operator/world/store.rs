@@ -49,6 +49,11 @@ impl<V: Clone> Store<V> {
         self.write().insert(place, value)
     }
 
+    /// Keeps a value that nothing is known of yet. What a watch has said meanwhile is newer.
+    pub(crate) fn insert_new(&self, place: Place, value: V) {
+        self.write().entry(place).or_insert(value);
+    }
+
     /// Drops an object; returns what was known of it.
     pub(crate) fn remove(&self, place: &Place) -> Option<V> {
         self.write().remove(place)

@@ -39,6 +39,8 @@ impl<'r> Operator<'r> {
             .args(["--health-probe-bind-address", health, "--metrics-bind-address", "0"])
             .args(flags)
             .env("POD_NAMESPACE", "countersign-system")
+            // As the chart does.
+            .env("MALLOC_ARENA_MAX", "2")
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file);
@@ -129,8 +131,11 @@ impl Drop for Operator<'_> {
     }
 }
 
-/// The binary under test, beside the one of this test.
+/// The binary under test: the one of `COUNTERSIGN`, else the one beside this test.
 pub fn program() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("COUNTERSIGN") {
+        return Ok(named.into());
+    }
     let folder = std::env::current_exe()?.parent().and_then(Path::parent).context("a folder")?.to_owned();
     let program = folder.join("countersign");
     if !program.exists() {

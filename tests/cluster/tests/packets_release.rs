@@ -13,7 +13,7 @@ use std::time::Duration;
 const TEAM: &str = "release";
 
 /// Rights that no request in the audit log shows, and why the operator has them.
-const UNSEEN: [(&str, &str); 6] = [
+const UNSEEN: [(&str, &str); 5] = [
     (
         "agent.kagenti.dev/agentcards create",
         "server-side apply that creates is recorded as patch and needs both",
@@ -26,9 +26,8 @@ const UNSEEN: [(&str, &str); 6] = [
         "agent.kagenti.dev/agentcards/finalizers update",
         "asked for by OwnerReferencesPermissionEnforcement alone",
     ),
-    ("apps/statefulsets list", "seen as watch"),
-    ("spire.spiffe.io/clusterfederatedtrustdomains get", "needs SPIRE's controller manager"),
-    ("coordination.k8s.io/leases patch", "none"),
+    ("apps/statefulsets get", "asked for when a card names a StatefulSet that is no agent"),
+    ("spire.spiffe.io/clusterfederatedtrustdomains watch", "needs SPIRE's controller manager"),
 ];
 
 /// The chart as an archive of an earlier version.
@@ -60,6 +59,9 @@ fn asked(node: &Node) -> (BTreeSet<String>, Vec<String>) {
     }
     (asked, forbidden)
 }
+
+/// A right that some runs use: the audit log of the first second may miss an empty list.
+const SOMETIMES: &str = "apps/statefulsets list";
 
 /// What `helm test` runs, with the Service's address for its name: the rig has no cluster DNS.
 fn the_test_of_the_chart_succeeds(node: &Node) {
@@ -223,7 +225,8 @@ fn rights_are_those_that_are_used(node: &Node) {
     let reasons = BTreeMap::from(UNSEEN);
     let unseen: Vec<&String> = granted.difference(&asked).collect();
     println!("{} rights, {} used; not seen in use: {unseen:#?}", granted.len(), asked.len());
-    let unexplained: Vec<_> = unseen.iter().filter(|right| !reasons.contains_key(right.as_str())).collect();
+    let is_explained = |right: &str| reasons.contains_key(right) || right == SOMETIMES;
+    let unexplained: Vec<_> = unseen.iter().filter(|right| !is_explained(right)).collect();
     assert!(unexplained.is_empty(), "granted, not used, and no reason given: {unexplained:#?}");
     let stale: Vec<_> =
         reasons.keys().filter(|right| !unseen.iter().any(|unseen| unseen == *right)).collect();

@@ -102,6 +102,9 @@ pub(crate) fn controller_manager(folder: &Path, pki: &Pki) -> Result<Launch> {
         format!("--cluster-signing-key-file={}", key("ca.key")),
         "--use-service-account-credentials=true".into(),
         "--leader-elect=false".into(),
+        // At the default of 20 requests a second, hundreds of Deployments take minutes to become available.
+        "--kube-api-qps=200".into(),
+        "--kube-api-burst=400".into(),
         // The rig's own addresses only.
         "--bind-address=127.0.0.1".into(),
     ];
