@@ -22,11 +22,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 /// The first wait after a failed write, doubled with each failure in a row.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// The longest wait after failed writes.
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// The first wait for lists that were not read yet, doubled each time.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+/// The longest wait for them.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often the clock is looked at: bundles age.
@@ -48,10 +53,9 @@ pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError
     ));
     let ready = async {
         loop {
-            if context.world.is_synced() {
-                caches.pass();
-            } else {
-                caches.fail("the first lists are being read");
+            match context.world.unread().as_slice() {
+                [] => caches.pass(),
+                unread => caches.fail(format!("not read yet: {}", unread.join(", "))),
             }
             match context.own_bundle() {
                 Ok(()) => bundle.pass(),
@@ -135,20 +139,39 @@ async fn take_turns(context: Arc<Context>) {
     let slots = Arc::new(Semaphore::new(context.config.concurrency.get()));
     let mut workers = JoinSet::new();
     // A turn before everything is known would judge by half of the facts.
+    let mut wait = FIRST_WAIT;
     while !context.world.is_synced() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(wait).await;
+        if context.world.can_isolate() {
+            isolate_all(&context).await;
+            wait = wait.saturating_mul(2).min(LAST_WAIT);
+        }
     }
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let key = next_key(&context).await;
         let context = Arc::clone(&context);
-        workers.spawn(async move {
+        let span = tracing::info_span!("reconcile", controller = key.controller(), object = %key);
+        let turn = async move {
             let started = instant();
             let result = reconcile(&context, &key).await;
             finish(&context, &key, result, started.elapsed());
             drop(slot);
-        });
+        };
+        workers.spawn(turn.instrument(span));
         while workers.try_join_next().is_some() {}
+    }
+}
+
+/// Closes the agents of all namespaces while something is missing that verdicts need, such as the kind of AgentCards.
+async fn isolate_all(context: &Context) {
+    for name in context.world.namespaces_of_agents() {
+        if !context.watches(&name) {
+            continue;
+        }
+        if let Err(error) = namespace::reconcile(context, &name).await {
+            tracing::warn!(namespace = name, %error, "the agents of a namespace could not be isolated yet");
+        }
     }
 }
 

@@ -18,7 +18,7 @@ const LATER: Duration = Duration::from_secs(10);
 
 /// Brings the isolation of a namespace in step.
 pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Error> {
-    if !context.world.is_synced() {
+    if !context.world.can_isolate() {
         return Ok(Next::In(Duration::from_millis(100)));
     }
     let agents = context.world.workloads_in(namespace).len();

@@ -200,7 +200,9 @@ async fn judge_received(
             now: at,
         };
         let started = instant();
-        let judged: Judged = judge(&received, terms);
+        let span = tracing::info_span!("verify", reason = tracing::field::Empty);
+        let judged: Judged = span.in_scope(|| judge(&received, terms));
+        span.record("reason", judged.finding.reason().map(Reason::code));
         let audit = context.mode(&key.place.0) == Mode::Audit;
         context.metrics.verified(judged.finding.reason(), audit, started.elapsed());
         if !more && judged.finding.reason() == Some(Reason::EndpointNotOwned) {

@@ -13,6 +13,7 @@ use crate::operator::context::Context;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Keys of the ConfigMap that carries a card, the preferred one first.
 const CARD_KEYS: [&str; 2] = ["signed-agent-card.json", "agent-card.json"];
@@ -23,6 +24,11 @@ pub(crate) async fn fetch_live(
     reachable: &Reachable,
     expected: &Expected,
 ) -> Result<Received, Refusal> {
+    let span = tracing::info_span!("fetch", host = reachable.service.host);
+    fetch(context, reachable, expected).instrument(span).await
+}
+
+async fn fetch(context: &Context, reachable: &Reachable, expected: &Expected) -> Result<Received, Refusal> {
     let way = &reachable.service;
     let url =
         CardUrl::parse(&way.url()).map_err(|error| Refusal::new(Reason::FetchFailed, error.to_string()))?;

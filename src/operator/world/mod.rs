@@ -24,6 +24,7 @@ use super::queue::{Queue, Urgency};
 use crate::io::clock::instant;
 use crate::plan::{ApiServer, Mode};
 use k8s_openapi::api::core::v1::Service;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::Notify;
 
@@ -126,21 +127,37 @@ impl World {
         self.namespaces.get(&(String::new(), namespace.to_owned()))
     }
 
-    /// True once every watch has read its first list. Services wait for nobody: without them nothing opens.
+    /// True once every watch has read its first list.
     pub(crate) fn is_synced(&self) -> bool {
-        [
-            self.cards.is_synced(),
-            self.deployments.is_synced(),
-            self.stateful_sets.is_synced(),
-            self.pods.is_synced(),
-            self.replica_sets.is_synced(),
-            self.services.is_synced(),
-            self.policies.is_synced(),
-            self.namespaces.is_synced(),
-            self.api_servers.is_synced(),
-        ]
-        .iter()
-        .all(|synced| *synced)
+        self.unread().is_empty()
+    }
+
+    /// The kinds whose first list was not read yet.
+    pub(crate) fn unread(&self) -> Vec<&'static str> {
+        let lists = [
+            ("agentcards", self.cards.is_synced()),
+            ("deployments", self.deployments.is_synced()),
+            ("statefulsets", self.stateful_sets.is_synced()),
+            ("pods", self.pods.is_synced()),
+            ("replicasets", self.replica_sets.is_synced()),
+            ("services", self.services.is_synced()),
+            ("networkpolicies", self.policies.is_synced()),
+            ("namespaces", self.namespaces.is_synced()),
+            ("endpointslices", self.api_servers.is_synced()),
+        ];
+        lists.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind).collect()
+    }
+
+    /// True once enough is known to close agents, if not to judge them.
+    pub(crate) fn can_isolate(&self) -> bool {
+        let needed = ["deployments", "statefulsets", "pods", "networkpolicies", "namespaces"];
+        !self.unread().iter().any(|kind| needed.contains(kind))
+    }
+
+    /// The namespaces in which there are agents.
+    pub(crate) fn namespaces_of_agents(&self) -> BTreeSet<String> {
+        let workloads = Kind::ALL.into_iter().flat_map(|kind| self.workloads(kind).places());
+        workloads.chain(self.pods.places()).map(|(namespace, _)| namespace).collect()
     }
 
     /// Asks for a turn now.

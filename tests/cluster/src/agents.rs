@@ -90,6 +90,11 @@ impl<'r> Agents<'r> {
         Ok(std::fs::remove_file(self.folder.join(format!("{name}.{namespace}.raw")))?)
     }
 
+    /// Everything that was posted to any address of a Service.
+    pub fn posted(&self) -> Vec<u8> {
+        std::fs::read(self.folder.join("posted")).unwrap_or_default()
+    }
+
     /// Lets an agent serve nothing: whoever asks is answered with 404.
     pub fn withdraw(&self, namespace: &str, name: &str) -> Result<()> {
         Ok(std::fs::remove_file(self.folder.join(format!("{name}.{namespace}.json")))?)

@@ -1,6 +1,7 @@
 //! `agent ADDRESS FOLDER`: serves `FOLDER/<host>.json` as the card of every host that it is asked for.
 //! A folder of that name means that the agent accepts and never answers; no file means 404. What is in
 //! `FOLDER/<host>.raw` goes out as it is, headers and all, so that an agent can answer as badly as it likes.
+//! What is posted is appended to `FOLDER/posted`.
 //! With a third argument, a folder with `svid.pem`, `key.pem` and `bundle.pem`, it serves over mutual TLS: a client
 //! must show a certificate of the bundle.
 //! Enough of HTTP/1.1 for one request per connection, so that it runs in an image without a shell.
@@ -60,17 +61,29 @@ fn configure(folder: &Path) -> std::io::Result<ServerConfig> {
 
 fn answer(stream: impl Read + Write, folder: &Path) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    let mut host = String::new();
+    let (mut host, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line == "\r\n" {
             break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().map_err(Error::other)?;
         }
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("host:") {
             // One file per agent: the first two labels are the Service and its namespace.
             let value = value.trim().split(':').next().unwrap_or_default();
             host = value.split('.').take(2).collect::<Vec<_>>().join(".");
         }
+    }
+    if length > 0 {
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let mut posted = std::fs::File::options().create(true).append(true).open(folder.join("posted"))?;
+        posted.write_all(&body)?;
+        let mut stream = reader.into_inner();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+        return stream.flush();
     }
     let file = folder.join(format!("{host}.json"));
     if file.is_dir() {

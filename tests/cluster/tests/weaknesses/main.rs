@@ -3,11 +3,13 @@
 
 mod delivery;
 mod enrolment;
+mod federation;
 mod fetch;
 mod policy;
 mod process;
 mod quiet;
 mod scale;
+mod telemetry;
 mod trust;
 
 use countersign_cluster_tests::Scene;

@@ -37,6 +37,35 @@ fn probes_are_answered_before_the_api_server_is_and_no_longer_wait_than_it() {
 }
 
 #[test]
+fn without_the_kind_of_agentcards_agents_are_closed_and_it_is_said_what_is_missing() {
+    let rig = Rig::control_plane().unwrap();
+    let authority = Authority::new(TRUST_DOMAIN);
+    let agents = Agents::new(&rig, &["team"], &authority).unwrap();
+    let definition = ["delete", "crd", "agentcards.agent.kagenti.dev"];
+    rig.kubectl(&definition).unwrap();
+    let svid = authority.issue("team", "weather", -60, 3600);
+    agents.serve("team", "weather", &Agents::sign(&card_of("weather", "team"), &svid)).unwrap();
+    agents.create("team", &["weather"]).unwrap();
+    let mut operator = Operator::start(&rig, &[]).unwrap();
+    let isolated = || {
+        let policies = countersign_cluster_tests::list(&rig, "networkpolicies", "team")?;
+        Ok(policies.iter().filter(|policy| !countersign_cluster_tests::is_open(policy)).count() == 2)
+    };
+    rig.wait("isolation", isolated).unwrap();
+    assert!(operator.answers("/healthz").unwrap() && !operator.answers("/readyz").unwrap());
+    assert!(operator.is_running().unwrap());
+    assert!(operator.log().contains("agentcards"), "{}", operator.log());
+    // It comes, and nobody restarts anything.
+    rig.apply(include_str!("../../../../crds/agentcards.agent.kagenti.dev.yaml")).unwrap();
+    operator.wait_ready().unwrap();
+    operator
+        .wait_card("team", "weather-deployment-card", "a verdict", |card| outcome(card) == "Verified")
+        .unwrap();
+    operator.stop().unwrap();
+    rig.down().unwrap();
+}
+
+#[test]
 fn a_replica_that_ends_hands_its_lease_to_the_other() {
     let rig = Rig::control_plane().unwrap();
     let authority = Authority::new(TRUST_DOMAIN);
