@@ -62,6 +62,7 @@ fn without_the_kind_of_agentcards_agents_are_closed_and_it_is_said_what_is_missi
         .wait_card("team", "weather-deployment-card", "a verdict", |card| outcome(card) == "Verified")
         .unwrap();
     operator.stop().unwrap();
+    drop(agents);
     rig.down().unwrap();
 }
 
