@@ -95,7 +95,7 @@ rig: ## Tests of the rig of real parts, with real Kubernetes and SPIRE (RIG=none
 .PHONY: cluster-tests
 cluster-tests: ## Scenarios of the operator on real Kubernetes and SPIRE (RIG=none leaves them out)
 	@scripts/step 'operator for the scenarios' cargo build --locked --features operator
-	@scripts/step 'scenarios on real parts' scripts/rig-test tests/cluster 2
+	@scripts/step 'scenarios on real parts' scripts/rig-test tests/cluster 1
 
 .PHONY: rig-parts
 rig-parts: ## Builds and fetches what the rig runs, once; about 20 minutes on two cores

@@ -3,6 +3,7 @@
 
 use crate::agents::{Card, card_of};
 use crate::authority::Svid;
+use crate::scene::find;
 use anyhow::{Context, Result, bail};
 use countersign::core::x509::parse_pem_chain;
 use countersign::io::keys::parse_private_key;
@@ -266,9 +267,7 @@ impl Node {
 
     /// An AgentCard; null if there is none.
     pub fn card(&self, namespace: &str, name: &str) -> Result<Value> {
-        let call = ["get", "agentcards", "-n", namespace, "--ignore-not-found", "-o", "json", name];
-        let text = self.rig.kubectl(&call)?;
-        Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+        Ok(find(&self.rig, "agentcards", namespace, name)?.unwrap_or_default())
     }
 
     /// Waits until the card that was made for a Deployment has this verdict: `None` for verified, else the

@@ -1,5 +1,6 @@
 //! The operator as a process inside the rig, with its log, and the waits that scenarios need.
 
+use crate::scene::find;
 use anyhow::{Context, Result, bail};
 use countersign_rig::Rig;
 use serde_json::Value;
@@ -110,11 +111,8 @@ impl<'r> Operator<'r> {
     ) -> Result<Value> {
         let mut last = Value::Null;
         let waited = self.rig.wait(what, || {
-            let Ok(text) = self.rig.kubectl(&["get", "agentcard", "-n", namespace, name, "-o", "json"])
-            else {
-                return Ok(false);
-            };
-            last = serde_json::from_str(&text)?;
+            let Ok(Some(card)) = find(self.rig, "agentcard", namespace, name) else { return Ok(false) };
+            last = card;
             Ok(done(&last))
         });
         waited.with_context(|| format!("{last:#}\n{}", self.log()))?;

@@ -123,9 +123,7 @@ impl Scene {
 
     /// An object; null if there is none.
     pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Value> {
-        let found =
-            self.rig.kubectl(&["get", kind, "-n", namespace, name, "-o", "json", "--ignore-not-found"])?;
-        Ok(if found.trim().is_empty() { Value::Null } else { serde_json::from_str(&found)? })
+        Ok(find(self.rig, kind, namespace, name)?.unwrap_or_default())
     }
 
     /// All objects of a kind in a namespace.
@@ -206,9 +204,36 @@ pub fn user_card(namespace: &str, name: &str, workload: &str) -> Value {
 
 /// All objects of a kind in a namespace.
 pub fn list(rig: &Rig, kind: &str, namespace: &str) -> Result<Vec<Value>> {
-    let text = rig.kubectl(&["get", kind, "-n", namespace, "-o", "json"])?;
-    let list: Value = serde_json::from_str(&text)?;
+    let list = rig.get(&collection(kind, namespace)?)?.unwrap_or_default();
     Ok(list["items"].as_array().cloned().unwrap_or_default())
+}
+
+/// An object, if there is one.
+pub fn find(rig: &Rig, kind: &str, namespace: &str, name: &str) -> Result<Option<Value>> {
+    rig.get(&format!("{}/{name}", collection(kind, namespace)?))
+}
+
+/// Where objects of a kind are found; the kind is given as kubectl takes it, in the singular or the plural.
+fn collection(kind: &str, namespace: &str) -> Result<String> {
+    let groups = [
+        ("apis/agent.kagenti.dev/v1alpha1", "agentcards"),
+        ("apis/networking.k8s.io/v1", "networkpolicies"),
+        ("apis/apps/v1", "deployments"),
+        ("apis/apps/v1", "replicasets"),
+        ("apis/events.k8s.io/v1", "events.events.k8s.io"),
+        ("apis/coordination.k8s.io/v1", "leases"),
+        ("api/v1", "configmaps"),
+        ("api/v1", "pods"),
+        ("api/v1", "services"),
+    ];
+    let singular = |plural: &str| match plural.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => plural.trim_end_matches('s').to_owned(),
+    };
+    let found = groups.iter().find(|(_, plural)| *plural == kind || singular(plural) == kind);
+    let (group, plural) = found.with_context(|| format!("no kind {kind} is known here"))?;
+    let resource = plural.split('.').next().unwrap_or_default();
+    Ok(format!("/{group}/namespaces/{namespace}/{resource}"))
 }
 
 /// A condition of an AgentCard; null if it has none of the type.

@@ -1,8 +1,8 @@
 //! Faults between operator and API server: it converges afterwards, and is never more open than the truth.
 //! A sampler asks the API server itself, beside the proxy, what is open; the test knows what may be.
 
-use countersign_cluster_tests::{Direct, Operator, Scene, card_of, is_open, outcome};
-use countersign_rig::{Fault, FaultProxy, Rule};
+use countersign_cluster_tests::{Operator, Scene, card_of, is_open, outcome};
+use countersign_rig::{Fault, FaultProxy, Rig, Rule};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,10 +26,11 @@ struct Sample {
 }
 
 /// One look at everything that decides who may speak; none if the API server does not answer.
-fn look(direct: &Direct) -> Option<Sample> {
+fn look(rig: &Rig) -> Option<Sample> {
     let asked = Instant::now();
     let (mut open, mut isolation) = (BTreeSet::new(), 0);
-    let list = |group: &str, kind: &str| direct.get(&format!("/{group}/namespaces/{TEAM}/{kind}")).ok();
+    let list =
+        |group: &str, kind: &str| rig.get(&format!("/{group}/namespaces/{TEAM}/{kind}")).ok().flatten();
     for policy in list("apis/networking.k8s.io/v1", "networkpolicies")?["items"].as_array()? {
         let name = policy["metadata"]["name"].as_str()?;
         if name.starts_with("countersign-") {
@@ -231,11 +232,11 @@ fn faults() -> (Scene, FaultProxy) {
 }
 
 /// Waits until the samples say so.
-fn until(scene: &Scene, direct: &Direct, what: &str, done: impl Fn(&Sample) -> bool) -> Duration {
+fn until(scene: &Scene, what: &str, done: impl Fn(&Sample) -> bool) -> Duration {
     let started = Instant::now();
     let mut last = BTreeSet::new();
     loop {
-        if let Some(sample) = look(direct) {
+        if let Some(sample) = look(scene.rig) {
             if done(&sample) {
                 return started.elapsed();
             }
@@ -251,7 +252,7 @@ fn open_in_every_way(sample: &Sample, agent: &str) -> bool {
 }
 
 /// One agent is good throughout, one is never good, one turns bad during the fault, and two are new.
-fn survive(scene: &Scene, proxy: &FaultProxy, direct: &Direct, number: usize, case: &Case) {
+fn survive(scene: &Scene, proxy: &FaultProxy, number: usize, case: &Case) {
     let (name, stop) = (case.name, AtomicBool::new(false));
     let (fresh, forged) = (format!("fresh-{number}"), format!("forged-{number}"));
     let bad = scene.signed(&card_of("turning", TEAM), TEAM, "other");
@@ -259,7 +260,7 @@ fn survive(scene: &Scene, proxy: &FaultProxy, direct: &Direct, number: usize, ca
         let watching = scope.spawn(|| {
             let mut samples = Vec::new();
             while !stop.load(Ordering::Acquire) {
-                samples.extend(look(direct));
+                samples.extend(look(scene.rig));
                 std::thread::sleep(Duration::from_millis(100));
             }
             samples
@@ -287,7 +288,7 @@ fn survive(scene: &Scene, proxy: &FaultProxy, direct: &Direct, number: usize, ca
                 let other = scene.signed(&card_of(&forged, TEAM), TEAM, "other");
                 scene.agent_with_pod(TEAM, &forged, &other, &json!({})).unwrap();
             }
-            until(scene, direct, name, |sample| {
+            until(scene, name, |sample| {
                 is_closed(sample, "turning")
                     && is_closed(sample, &forged)
                     && open_in_every_way(sample, &fresh)
@@ -332,26 +333,25 @@ fn survive(scene: &Scene, proxy: &FaultProxy, direct: &Direct, number: usize, ca
         assert_eq!(card["status"]["card"]["name"], agent, "{name}: {card:#}");
     }
     scene.agents.serve(TEAM, "turning", &scene.honest(TEAM, "turning")).unwrap();
-    until(scene, direct, name, |sample| open_in_every_way(sample, "turning"));
+    until(scene, name, |sample| open_in_every_way(sample, "turning"));
 }
 
 #[test]
 fn no_fault_between_operator_and_api_server_opens_what_is_closed() {
     let (scene, proxy) = faults();
-    let direct = Direct::open(scene.rig).unwrap();
     scene.namespace(TEAM, &json!({})).unwrap();
     for name in ["good", "turning"] {
         scene.agent_with_pod(TEAM, name, &scene.honest(TEAM, name), &json!({})).unwrap();
     }
     let foreign = scene.signed(&card_of("never", TEAM), TEAM, "other");
     scene.agent_with_pod(TEAM, "never", &foreign, &json!({})).unwrap();
-    until(&scene, &direct, "the start", |sample| {
+    until(&scene, "the start", |sample| {
         ["good", "turning"].iter().all(|name| open_in_every_way(sample, name)) && sample.isolated
     });
     let only = std::env::var("FAULT").unwrap_or_default();
     for (number, case) in CASES.iter().enumerate().filter(|(_, case)| case.name.contains(&only)) {
         let started = Instant::now();
-        survive(&scene, &proxy, &direct, number, case);
+        survive(&scene, &proxy, number, case);
         eprintln!("{}: {:.1} s", case.name, started.elapsed().as_secs_f64());
     }
     scene.operator.stop().unwrap();

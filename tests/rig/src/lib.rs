@@ -6,6 +6,7 @@ mod containers;
 mod control_plane;
 pub mod fault;
 mod image;
+mod look;
 mod namespace;
 mod node;
 mod parts;

@@ -2,6 +2,7 @@
 
 use crate::component::{Component, Launch};
 use crate::control_plane;
+use crate::look::Look;
 use crate::namespace::Namespaces;
 use crate::parts;
 use crate::pki::Pki;
@@ -9,6 +10,7 @@ use crate::relay::Relay;
 use crate::support;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
@@ -16,7 +18,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a rig may take to come up, on a machine that is busy with other work.
@@ -44,6 +46,7 @@ pub struct Rig {
     components: Mutex<BTreeMap<&'static str, Component>>,
     relay: Option<Relay>,
     kubectl: PathBuf,
+    look: OnceLock<Look>,
     ended: bool,
 }
 
@@ -75,7 +78,17 @@ impl Rig {
         std::fs::create_dir(folder.join("logs"))?;
         let namespaces = Namespaces::create(&folder, cgroup.as_deref())?;
         let components = Mutex::new(BTreeMap::new());
-        Ok(Self { folder, pki, cgroup, namespaces, components, relay: None, kubectl, ended: false })
+        Ok(Self {
+            folder,
+            pki,
+            cgroup,
+            namespaces,
+            components,
+            relay: None,
+            kubectl,
+            look: OnceLock::new(),
+            ended: false,
+        })
     }
 
     pub(crate) fn start_control_plane(&mut self) -> Result<()> {
@@ -165,6 +178,25 @@ impl Rig {
         let mut command = self.client(&self.kubectl);
         command.args(["apply", "-f", "-"]);
         output(command, manifest.as_bytes())
+    }
+
+    /// What the API server has at `path`, such as `/api/v1/namespaces/team/pods`; `None` if nothing is there. Quick
+    /// enough to be asked many times a second.
+    pub fn get(&self, path: &str) -> Result<Option<Value>> {
+        self.look()?.get(path)
+    }
+
+    /// Creates an object in the collection at `path`, as quickly.
+    pub fn create(&self, path: &str, object: &Value) -> Result<()> {
+        self.look()?.create(path, object)
+    }
+
+    fn look(&self) -> Result<&Look> {
+        if self.look.get().is_none() {
+            // Of two that are opened at once either will do.
+            let _ = self.look.set(Look::open(self)?);
+        }
+        self.look.get().context("the direct way")
     }
 
     /// The program kubectl, for tests that keep it running.

@@ -3,8 +3,7 @@
 
 use crate::authority;
 use countersign_cluster_tests::{
-    Agents, Audit, Authority, Direct, Operator, Request, bundle_json, card_of, list, process_cpu,
-    process_memory,
+    Agents, Audit, Authority, Operator, Request, bundle_json, card_of, list, process_cpu, process_memory,
 };
 use countersign_rig::Rig;
 use serde_json::{Value, json};
@@ -102,12 +101,11 @@ impl<'r> Stage<'r> {
 
     /// Creates so many `Pod`s, `ConfigMap`s and `Secret`s that are nobody's business.
     pub fn foreign(&self, count: usize) {
-        let direct = Direct::open(self.rig).unwrap();
         let labels = json!({ "app": "foreign", "pod-template-hash": "0123456789" });
         let filler = "x".repeat(200);
         std::thread::scope(|scope| {
             for part in 0..4 {
-                let (direct, labels, filler) = (&direct, &labels, &filler);
+                let (rig, labels, filler) = (self.rig, &labels, &filler);
                 scope.spawn(move || {
                     for index in (part..count).step_by(4) {
                         let metadata = json!({ "name": format!("foreign-{index}"), "labels": labels });
@@ -116,7 +114,7 @@ impl<'r> Stage<'r> {
                             "spec": { "automountServiceAccountToken": false, "containers": [container] } });
                         let data = |kind: &str| json!({ "apiVersion": "v1", "kind": kind, "metadata": metadata, "data": { "a": "eHh4eA==" } });
                         for (kind, object) in [("pods", pod), ("configmaps", data("ConfigMap")), ("secrets", data("Secret"))] {
-                            direct.create(&format!("/api/v1/namespaces/default/{kind}"), &object).unwrap();
+                            rig.create(&format!("/api/v1/namespaces/default/{kind}"), &object).unwrap();
                         }
                     }
                 });

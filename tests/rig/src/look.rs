@@ -1,7 +1,9 @@
-//! A quick way to look at the API server many times a second, which a process for each look is not.
+//! A quick way to ask the API server many times a second, which a kubectl for each question is not: one `kubectl
+//! proxy` inside the rig, and plain HTTP to it. It goes beside every proxy of faults.
 
+use crate::relay::Relay;
+use crate::rig::Rig;
 use anyhow::{Context, Result, bail};
-use countersign_rig::{Relay, Rig};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,16 +12,20 @@ use std::time::Duration;
 
 /// Where the way begins inside the rig.
 const INSIDE: &str = "127.0.0.1:18089";
+/// How long an answer to a question may take: what waits longer asks again.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a write may take.
+const WRITE: Duration = Duration::from_secs(30);
 
-/// A client that acts as the administrator, beside every proxy of faults.
-pub struct Direct {
+/// The way, as the administrator.
+pub(crate) struct Look {
     proxy: Child,
     way: Relay,
 }
 
-impl Direct {
+impl Look {
     /// Opens the way.
-    pub fn open(rig: &Rig) -> Result<Self> {
+    pub(crate) fn open(rig: &Rig) -> Result<Self> {
         let (address, port) = INSIDE.split_once(':').context("a port")?;
         let proxy = rig
             .command(rig.kubectl_program())
@@ -29,26 +35,29 @@ impl Direct {
             .args(["--address", address, "--port", port])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()?;
-        let direct = Self { proxy, way: rig.relay(INSIDE.parse()?)? };
-        rig.wait("the direct way", || Ok(direct.get("/version").is_ok()))?;
-        Ok(direct)
+        let look = Self { proxy, way: rig.relay(INSIDE.parse()?)? };
+        rig.wait("the direct way", || Ok(look.get("/version").is_ok()))?;
+        Ok(look)
     }
 
-    /// What the API server answers, or an error if that takes two seconds.
-    pub fn get(&self, path: &str) -> Result<Value> {
-        self.ask(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"), Duration::from_secs(2))
+    /// What is at `path`; `None` if nothing is.
+    pub(crate) fn get(&self, path: &str) -> Result<Option<Value>> {
+        self.ask(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"), PATIENCE)
     }
 
     /// Creates an object in the collection at `path`.
-    pub fn create(&self, path: &str, object: &Value) -> Result<Value> {
+    pub(crate) fn create(&self, path: &str, object: &Value) -> Result<()> {
         let body = object.to_string();
         let head =
             format!("Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
-        self.ask(&format!("POST {path} HTTP/1.0\r\n{head}\r\n\r\n{body}"), Duration::from_secs(30))
+        self.ask(&format!("POST {path} HTTP/1.0\r\n{head}\r\n\r\n{body}"), WRITE)?
+            .map(drop)
+            .context("no such collection")
     }
 
-    fn ask(&self, request: &str, patience: Duration) -> Result<Value> {
+    fn ask(&self, request: &str, patience: Duration) -> Result<Option<Value>> {
         let mut stream = TcpStream::connect(self.way.address())?;
         stream.set_read_timeout(Some(patience))?;
         // HTTP/1.0: the answer comes in one piece and ends with the connection.
@@ -57,14 +66,15 @@ impl Direct {
         stream.read_to_end(&mut answer)?;
         let answer = String::from_utf8(answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer")?;
-        if !["200", "201"].contains(&head.split(' ').nth(1).unwrap_or_default()) {
-            bail!("{head}");
+        match head.split(' ').nth(1).unwrap_or_default() {
+            "200" | "201" => Ok(Some(serde_json::from_str(body)?)),
+            "404" => Ok(None),
+            _ => bail!("{head}"),
         }
-        Ok(serde_json::from_str(body)?)
     }
 }
 
-impl Drop for Direct {
+impl Drop for Look {
     fn drop(&mut self) {
         let _ = self.proxy.kill();
         let _ = self.proxy.wait();
