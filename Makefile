@@ -102,9 +102,11 @@ rig-parts: ## Builds and fetches what the rig runs, once; about 20 minutes on tw
 	@scripts/step 'parts of the rig' scripts/rig-parts
 
 .PHONY: cluster
-cluster: rig-parts ## A real Kubernetes node with SPIRE on this machine, until `make cluster-down`
+cluster: rig-parts ## A real Kubernetes node with SPIRE and the operator's image on this machine, until `make cluster-down`
+	@cargo build --quiet --locked --features operator
 	@cargo build --quiet --locked --package countersign-rig
-	@target/debug/rig up node
+	@target/debug/rig up node --operator "$$PWD/target/debug/countersign"
+	@echo "kubectl and helm of the rig: export PATH=\"$$(scripts/rig-parts --where client-tools):\$$PATH\""
 
 .PHONY: cluster-down
 cluster-down: ## Ends that node and leaves nothing of it

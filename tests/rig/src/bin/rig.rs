@@ -2,14 +2,18 @@
 //! A process in the background owns the rig: ending that process ends the rig, whatever ended it.
 
 use anyhow::{Context, Result, anyhow, bail};
-use countersign_rig::{Options, Rig};
+use countersign_rig::{Entry, Image, Options, Rig, libraries};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+/// The image of the operator in a rig that people use.
+const OPERATOR: &str = "countersign.test/countersign:dev";
+
 const USAGE: &str = "usage: rig up [control-plane|node] [--folder DIR] [--without-policy] [--without-spire]
+              [--operator PROGRAM]
        rig down [--folder DIR]";
 
 fn main() -> ExitCode {
@@ -27,12 +31,14 @@ fn act() -> Result<()> {
     let action = arguments.next().context(USAGE)?;
     let mut options = Options::default();
     let mut size = "node".to_owned();
+    let mut operator = None;
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "control-plane" | "node" => size = argument,
             "--folder" => options.folder = Some(arguments.next().context(USAGE)?.into()),
             "--without-policy" => options.without_policy = true,
             "--without-spire" => options.without_spire = true,
+            "--operator" => operator = Some(PathBuf::from(arguments.next().context(USAGE)?)),
             _ => bail!("{argument:?} is not understood; {USAGE}"),
         }
     }
@@ -42,7 +48,7 @@ fn act() -> Result<()> {
     match action.as_str() {
         "up" => up(&size, &folder),
         "down" => down(&folder),
-        "hold" => hold(&size, &options, &folder),
+        "hold" => hold(&size, &options, &folder, operator.as_deref()),
         _ => bail!("{action:?} is not understood; {USAGE}"),
     }
 }
@@ -83,14 +89,26 @@ fn up(size: &str, folder: &Path) -> Result<()> {
 }
 
 /// Owns a rig until it is killed.
-fn hold(size: &str, options: &Options, folder: &Path) -> Result<()> {
+fn hold(size: &str, options: &Options, folder: &Path, operator: Option<&Path>) -> Result<()> {
     let rig = if size == "node" { Rig::node(options)? } else { Rig::control_plane_with(options)? };
+    if let Some(program) = operator {
+        import_operator(&rig, program)?;
+    }
     let ready = rig.folder().join("ready.new");
     std::fs::write(&ready, format!("{} {}", std::process::id(), rig.init_pid()))?;
     std::fs::rename(&ready, folder.join("ready"))?;
     loop {
         std::thread::park();
     }
+}
+
+/// Makes the image of the operator as its Dockerfile does, but for the libraries of a program that is linked
+/// dynamically.
+fn import_operator(rig: &Rig, program: &Path) -> Result<()> {
+    let shared = libraries(program)?;
+    let mut files = vec![Entry::File(program, "/countersign"), Entry::Link("/manager", "/countersign")];
+    files.extend(shared.iter().filter_map(|path| Some(Entry::File(path, path.to_str()?))));
+    rig.import_image(&Image { name: OPERATOR, files, entrypoint: vec!["/countersign"], user: "65532:65532" })
 }
 
 /// Ends the owner of the rig, and waits until the rig is gone.
