@@ -242,9 +242,19 @@ pub fn condition<'c>(card: &'c Value, kind: &str) -> &'c Value {
     conditions.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
 }
 
+/// Whether a condition of an AgentCard has this status.
+pub fn is(card: &Value, kind: &str, status: &str) -> bool {
+    condition(card, kind)["status"] == status
+}
+
 /// Whether a condition of an AgentCard is true.
 pub fn holds(card: &Value, kind: &str) -> bool {
-    condition(card, kind)["status"] == "True"
+    is(card, kind, "True")
+}
+
+/// The reason of the verdict, empty if there is none.
+pub fn reason(card: &Value) -> &str {
+    card["status"]["verdict"]["reason"].as_str().unwrap_or_default()
 }
 
 /// `Verified`, the reason of the refusal, or nothing if there is no verdict.

@@ -1,21 +1,7 @@
 //! Cards over SPIFFE mTLS, with SVIDs of a real SPIRE at both ends.
 
-use countersign_cluster_tests::{Agents, Operator, SpireAgents, card_of};
+use countersign_cluster_tests::{Agents, Operator, SpireAgents, card_of, condition, is, reason};
 use countersign_rig::{Options, Rig};
-use serde_json::Value;
-
-fn condition<'c>(card: &'c Value, kind: &str) -> &'c Value {
-    let conditions = card["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
-}
-
-fn is(card: &Value, kind: &str, status: &str) -> bool {
-    condition(card, kind)["status"] == status
-}
-
-fn reason(card: &Value) -> &str {
-    card["status"]["verdict"]["reason"].as_str().unwrap_or_default()
-}
 
 #[test]
 fn a_card_is_fetched_from_exactly_its_workload_or_not_at_all() {

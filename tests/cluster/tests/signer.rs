@@ -1,6 +1,6 @@
 //! The signer as a native sidecar: SVIDs of a real SPIRE that live for seconds, and nothing ever restarts.
 
-use countersign_cluster_tests::{Operator, SpireAgents, card_of, program};
+use countersign_cluster_tests::{Operator, SpireAgents, card_of, holds, program};
 use countersign_rig::{Entry, Image, Options, Rig, SOCKET, SOCKET_FOLDER, libraries};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -73,11 +73,6 @@ fn manifests() -> Value {
     ] })
 }
 
-fn is_ready(card: &Value) -> bool {
-    let conditions = card["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-}
-
 fn until(what: &str, done: impl Fn() -> bool) {
     let begin = Instant::now();
     while !done() {
@@ -97,7 +92,7 @@ fn the_served_card_is_signed_again_without_a_restart_and_never_loses_trust() {
     operator.wait_ready().unwrap();
     rig.apply(&manifests().to_string()).unwrap();
     let name = "weather-deployment-card";
-    operator.wait_card("team", name, "a verified card", is_ready).unwrap();
+    operator.wait_card("team", name, "a verified card", |card| holds(card, "Ready")).unwrap();
     let often = r#"{"spec":{"syncPeriod":"2s"}}"#;
     rig.kubectl(&["patch", "agentcard", "-n", "team", name, "--type=merge", "-p", often]).unwrap();
 
@@ -105,7 +100,7 @@ fn the_served_card_is_signed_again_without_a_restart_and_never_loses_trust() {
     while begin.elapsed() < Duration::from_secs(u64::from(TTL) * 2) {
         let card = rig.kubectl(&["get", "agentcard", "-n", "team", name, "-o", "json"]).unwrap();
         let card: Value = serde_json::from_str(&card).unwrap();
-        assert!(is_ready(&card), "after {:?}: {card:#}\n{}", begin.elapsed(), operator.log());
+        assert!(holds(&card, "Ready"), "after {:?}: {card:#}\n{}", begin.elapsed(), operator.log());
         ends.insert(card["status"]["verdict"]["notAfter"].as_str().unwrap().to_owned());
         std::thread::sleep(Duration::from_secs(1));
     }

@@ -1,25 +1,13 @@
 //! From a labelled Deployment to a verdict and policies, on a real API server.
 
-use countersign_cluster_tests::{Agents, Authority, Operator, TRUST_DOMAIN, bundle_json, card_of};
+use countersign_cluster_tests::{
+    Agents, Authority, Operator, TRUST_DOMAIN, bundle_json, card_of, is, list, reason,
+};
 use countersign_rig::Rig;
 use serde_json::Value;
 
-fn condition<'c>(card: &'c Value, kind: &str) -> &'c Value {
-    let conditions = card["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
-}
-
-fn is(card: &Value, kind: &str, status: &str) -> bool {
-    condition(card, kind)["status"] == status
-}
-
-fn reason(card: &Value) -> &str {
-    card["status"]["verdict"]["reason"].as_str().unwrap_or_default()
-}
-
 fn policies(rig: &Rig, namespace: &str) -> Vec<Value> {
-    let text = rig.kubectl(&["get", "networkpolicies", "-n", namespace, "-o", "json"]).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().unwrap().clone()
+    list(rig, "networkpolicies", namespace).unwrap()
 }
 
 fn policy_reason(rig: &Rig, namespace: &str, name: &str) -> String {

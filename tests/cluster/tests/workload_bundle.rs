@@ -1,14 +1,8 @@
 //! Trust bundles from the Workload API of a real SPIRE, while its root is replaced.
 
-use countersign_cluster_tests::{Agents, Operator, SpireAgents, card_of};
+use countersign_cluster_tests::{Agents, Operator, SpireAgents, card_of, is};
 use countersign_rig::{Options, Rig};
-use serde_json::Value;
 use std::time::{Duration, Instant};
-
-fn is_ready(card: &Value, status: &str) -> bool {
-    let conditions = card["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == status)
-}
 
 #[test]
 fn a_root_that_spire_revokes_takes_trust_away_without_any_config_map() {
@@ -25,30 +19,30 @@ fn a_root_that_spire_revokes_takes_trust_away_without_any_config_map() {
     operator.wait_ready().unwrap();
     agents.create("team", "weather", &[("http", &server)]).unwrap();
     let name = "weather-deployment-card";
-    operator.wait_card("team", name, "a verified card", |card| is_ready(card, "True")).unwrap();
+    operator.wait_card("team", name, "a verified card", |card| is(card, "Ready", "True")).unwrap();
 
     let spire = rig.spire();
     let old = spire.authorities().unwrap().active.unwrap();
     let new = spire.prepare().unwrap();
     spire.activate(&new).unwrap();
     std::thread::sleep(Duration::from_secs(3));
-    operator.wait_card("team", name, "trust in the overlap", |card| is_ready(card, "True")).unwrap();
+    operator.wait_card("team", name, "trust in the overlap", |card| is(card, "Ready", "True")).unwrap();
     spire.taint(&old).unwrap();
     spire.revoke(&old).unwrap();
     let revoked = Instant::now();
-    let card = operator.wait_card("team", name, "a refusal", |card| is_ready(card, "False")).unwrap();
+    let card = operator.wait_card("team", name, "a refusal", |card| is(card, "Ready", "False")).unwrap();
     assert_eq!(card["status"]["verdict"]["reason"], "AnchorUnknown");
     // The agent asks the server once a second.
     assert!(revoked.elapsed() < Duration::from_secs(10), "{:?}", revoked.elapsed());
 
     let new_svid = SpireAgents::svid(&agents.mint("team", "weather", "new").unwrap()).unwrap();
     server.put(&Agents::sign(&card_of("weather", "team"), &new_svid)).unwrap();
-    operator.wait_card("team", name, "trust in the new root", |card| is_ready(card, "True")).unwrap();
+    operator.wait_card("team", name, "trust in the new root", |card| is(card, "Ready", "True")).unwrap();
 
     // The agent of SPIRE goes: what was accepted counts for its limit, and nobody is told otherwise.
     rig.kill_component("spire-agent").unwrap();
     std::thread::sleep(Duration::from_secs(3));
-    operator.wait_card("team", name, "the last good bundle", |card| is_ready(card, "True")).unwrap();
+    operator.wait_card("team", name, "the last good bundle", |card| is(card, "Ready", "True")).unwrap();
     operator.stop().unwrap();
     rig.down().unwrap();
 }
