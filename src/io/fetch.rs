@@ -4,10 +4,10 @@
 use crate::core::limits::BODY_BYTES;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
@@ -121,13 +121,47 @@ pub async fn fetch_card_over(
     limits: FetchLimits,
     tls: ClientConfig,
 ) -> Result<Fetched, Refusal> {
-    let client = build_client(url, limits, tls)?;
+    let mut builder = Client::builder();
+    if let Some(address) = limits.address {
+        // Port 0 stands for the port of the URL.
+        builder = builder.resolve(url.host(), SocketAddr::new(address, 0));
+    }
+    fetch_with(&build_client(builder, limits, tls)?, url, limits, None).await
+}
+
+/// A client for plain http to addresses that the caller knows. One serves for many cards, because making one costs
+/// more than fetching a card; each card has a connection of its own all the same.
+#[derive(Clone, Debug)]
+pub struct PlainClient {
+    client: Client,
+    limits: FetchLimits,
+}
+
+impl PlainClient {
+    /// A client with these limits for each card; their `address` does not count.
+    pub fn new(limits: FetchLimits) -> Result<Self, Refusal> {
+        let builder = Client::builder().pool_max_idle_per_host(0);
+        Ok(Self { client: build_client(builder, limits, plain_tls()?)?, limits })
+    }
+
+    /// Fetches the card of `url` from `address`, whatever its host resolves to.
+    pub async fn fetch_card(&self, url: &CardUrl, address: IpAddr) -> Result<Fetched, Refusal> {
+        fetch_with(&self.client, url, self.limits, Some(address)).await
+    }
+}
+
+async fn fetch_with(
+    client: &Client,
+    url: &CardUrl,
+    limits: FetchLimits,
+    at: Option<IpAddr>,
+) -> Result<Fetched, Refusal> {
     let (first, second) = url.places();
     let both = async {
-        match fetch_one(&client, &first, limits).await? {
+        match fetch_one(client, &first, at, limits).await? {
             Some(body) => Ok(Fetched { body, url: first.to_string() }),
             None => match second {
-                Some(second) => match fetch_one(&client, &second, limits).await? {
+                Some(second) => match fetch_one(client, &second, at, limits).await? {
                     Some(body) => Ok(Fetched { body, url: second.to_string() }),
                     None => Err(not_found(&second)),
                 },
@@ -150,25 +184,27 @@ fn no_tls(error: &dyn Error) -> Refusal {
 
 /// TLS by ring and the system's roots, which plain http does not load.
 fn web_tls(url: &CardUrl) -> Result<ClientConfig, Refusal> {
-    let provider: Arc<CryptoProvider> = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| no_tls(&error))?;
-    let tls = if url.0.scheme() == "https" {
-        tls.with_platform_verifier().map_err(|error| no_tls(&error))?
-    } else {
-        tls.with_root_certificates(RootCertStore::empty())
-    };
+    if url.0.scheme() != "https" {
+        return plain_tls();
+    }
+    let tls = tls_versions()?.with_platform_verifier().map_err(|error| no_tls(&error))?;
     Ok(tls.with_no_client_auth())
 }
 
+/// TLS that trusts nobody: plain http wants a configuration, too.
+fn plain_tls() -> Result<ClientConfig, Refusal> {
+    Ok(tls_versions()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn tls_versions() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Refusal> {
+    let provider: Arc<CryptoProvider> = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| no_tls(&error))
+}
+
 /// A client that does nothing on its own.
-fn build_client(url: &CardUrl, limits: FetchLimits, tls: ClientConfig) -> Result<Client, Refusal> {
-    let mut builder = Client::builder();
-    if let Some(address) = limits.address {
-        // Port 0 stands for the port of the URL.
-        builder = builder.resolve(url.host(), SocketAddr::new(address, 0));
-    }
+fn build_client(builder: ClientBuilder, limits: FetchLimits, tls: ClientConfig) -> Result<Client, Refusal> {
     builder
         .tls_backend_preconfigured(tls)
         .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
@@ -188,10 +224,20 @@ fn build_client(url: &CardUrl, limits: FetchLimits, tls: ClientConfig) -> Result
         .map_err(|error| no_tls(&error))
 }
 
-/// The body, or `None` for a 404.
-async fn fetch_one(client: &Client, url: &Url, limits: FetchLimits) -> Result<Option<Vec<u8>>, Refusal> {
+/// The body, or `None` for a 404. `at`: where to connect instead of asking who the host is.
+async fn fetch_one(
+    client: &Client,
+    url: &Url,
+    at: Option<IpAddr>,
+    limits: FetchLimits,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut asked = url.clone();
+    if at.is_some_and(|address| asked.set_ip_host(address).is_err()) {
+        return Err(refuse(Reason::FetchFailed, url, "has no host that an address can stand for"));
+    }
     let response = client
-        .get(url.clone())
+        .get(asked)
+        .header(HOST, url.authority())
         .header(ACCEPT, "application/json")
         .header(ACCEPT_ENCODING, "identity")
         .send()

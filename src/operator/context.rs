@@ -13,6 +13,7 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::TrustDomain;
 use crate::io::apply::Writer;
 use crate::io::clock::now;
+use crate::io::fetch::{FetchLimits, PlainClient};
 use crate::plan::{ClusterFacts, Dns, Egress, FactError, Mode, Namespace, PodGroup};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,14 @@ const OWN_PODS: (&str, &str) = ("control-plane", "controller-manager");
 /// Received cards that are kept for judging them again when authorities change. A card that does not fit any
 /// more is refused then until it was fetched again.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
+
+/// The longest wait for a connection to an agent, of the time that a fetch may take.
+const CONNECT: Duration = Duration::from_secs(3);
+
+fn limits(config: &Config) -> FetchLimits {
+    let total = config.fetch_timeout;
+    FetchLimits { connect: total.min(CONNECT), total, ..FetchLimits::default() }
+}
 
 /// What every reconciliation shares.
 pub(crate) struct Context {
@@ -40,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) bundles: Arc<Bundles>,
     /// The operator's own identity.
     pub(crate) identity: Identity,
+    /// Fetches cards over plain http.
+    pub(crate) plain: Result<PlainClient, Refusal>,
     /// What happened, for people.
     pub(crate) events: Events,
     /// What happened, in numbers.
@@ -59,7 +70,13 @@ impl Context {
     ) -> Self {
         let writer = Writer::new(client.clone());
         let (identity, judgements) = (Identity::default(), Mutex::default());
-        Self { config, client, writer, world, bundles, identity, events, metrics, judgements }
+        let plain = PlainClient::new(limits(&config));
+        Self { config, client, writer, world, bundles, identity, plain, events, metrics, judgements }
+    }
+
+    /// How long and how much an agent may keep us.
+    pub(crate) fn limits(&self) -> FetchLimits {
+        limits(&self.config)
     }
 
     /// The acceptance rules for a trust domain.

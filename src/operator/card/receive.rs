@@ -7,12 +7,11 @@ use crate::core::bind::Source;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
 use crate::io::clock::now;
-use crate::io::fetch::{CardUrl, FetchLimits, fetch_card};
+use crate::io::fetch::{CardUrl, FetchLimits};
 use crate::io::mtls::{Peer, fetch_card_from};
 use crate::operator::context::Context;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use std::time::Duration;
 use tracing::Instrument;
 
 /// Keys of the ConfigMap that carries a card, the preferred one first.
@@ -32,20 +31,14 @@ async fn fetch(context: &Context, reachable: &Reachable, expected: &Expected) ->
     let way = &reachable.service;
     let url =
         CardUrl::parse(&way.url()).map_err(|error| Refusal::new(Reason::FetchFailed, error.to_string()))?;
-    let total = context.config.fetch_timeout;
-    let limits = FetchLimits {
-        connect: total.min(Duration::from_secs(3)),
-        total,
-        address: Some(way.address),
-        ..FetchLimits::default()
-    };
     let host = way.host.clone();
     if !way.is_tls {
-        let fetched = fetch_card(&url, limits).await?;
+        let fetched = context.plain.as_ref().map_err(Clone::clone)?.fetch_card(&url, way.address).await?;
         return Ok(Received { bytes: fetched.body, source: Source::Http { host } });
     }
+    let limits = FetchLimits { address: Some(way.address), ..context.limits() };
     let domain = &expected.trust_domain;
-    let own = context.identity.get(total).await?;
+    let own = context.identity.get(limits.total).await?;
     let peer = Peer {
         spiffe_id: expected.spiffe_id.clone(),
         bundle: context.bundles.get(domain, now())?,
