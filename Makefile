@@ -55,7 +55,7 @@ lint: ## Formatting, and clippy for each set of features
 		--package countersign-cluster-tests --all-targets -- -D warnings
 
 .PHONY: unit
-unit: ## Tests of the source, documentation and generated files; needs no network once built
+unit: client-tools ## Tests of the source, documentation and generated files; needs no network once built
 	@scripts/step 'tests, core alone' cargo test --locked --no-default-features --lib --tests
 	@scripts/step 'tests, everything' cargo test --locked --all-features --lib --bins --tests
 	@scripts/step 'tests in documentation' cargo test --locked --all-features --doc
@@ -97,6 +97,10 @@ cluster-tests: ## Scenarios of the operator on real Kubernetes and SPIRE (RIG=no
 	@scripts/step 'operator for the scenarios' cargo build --locked --features operator
 	@scripts/step 'scenarios on real parts' scripts/rig-test tests/cluster 1
 
+.PHONY: client-tools
+client-tools: ## Fetches the pinned helm and kubectl, once
+	@scripts/step 'helm and kubectl' scripts/rig-parts client-tools
+
 .PHONY: rig-parts
 rig-parts: ## Builds and fetches what the rig runs, once; about 20 minutes on two cores
 	@scripts/step 'parts of the rig' scripts/rig-parts
@@ -114,9 +118,12 @@ cluster-down: ## Ends that node and leaves nothing of it
 	@target/debug/rig down
 
 .PHONY: rig-netpol
-rig-netpol: ## Tests of the stand-in that enforces NetworkPolicies; needs root, nft and ip
+rig-netpol: ## Tests of the stand-in that enforces NetworkPolicies; needs root (RIG=none leaves it out)
+ifneq ($(RIG),none)
+	@scripts/step 'packages for the stand-in' scripts/rig-parts packages
 	@scripts/step 'stand-in for a policy engine' go -C tests/rig/netpol test ./...
 	@scripts/step 'its rules against another evaluator' go -C tests/rig/netpol/judge test ./...
+endif
 
 .PHONY: rig-conformance-few
 rig-conformance-few: ## Five of Kubernetes' own NetworkPolicy specs on a node rig, or on KUBECONFIG
