@@ -47,6 +47,7 @@ pub struct Rig {
     relay: Option<Relay>,
     kubectl: PathBuf,
     look: OnceLock<Look>,
+    opening: Mutex<()>,
     ended: bool,
 }
 
@@ -87,6 +88,7 @@ impl Rig {
             relay: None,
             kubectl,
             look: OnceLock::new(),
+            opening: Mutex::new(()),
             ended: false,
         })
     }
@@ -192,8 +194,9 @@ impl Rig {
     }
 
     fn look(&self) -> Result<&Look> {
+        // One at a time: a second proxy would find its port taken, and be the one that is kept.
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if self.look.get().is_none() {
-            // Of two that are opened at once either will do.
             let _ = self.look.set(Look::open(self)?);
         }
         self.look.get().context("the direct way")
