@@ -2,10 +2,13 @@
 //! The received bytes are kept, within a limit, so that a change of the authorities needs no agent to answer.
 
 use super::finding::{Content, Finding};
-use super::judge::{Expected, Judged, Received};
+use super::judge::{Expected, Judged, Received, Terms};
+use crate::core::bundle::Bundle;
 use crate::core::encoding::{Digest, sha256};
+use crate::core::policy::Policy;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::SpiffeId;
+use crate::core::time::Timestamp;
 use crate::core::verdict::Verdict;
 use crate::io::clock::instant;
 use crate::operator::key::WorkloadKey;
@@ -27,6 +30,20 @@ pub(crate) struct Basis {
     pub(crate) ingress_hosts: BTreeSet<String>,
     /// Who should have signed.
     pub(crate) expected: Expected,
+}
+
+impl Basis {
+    /// The same names under other terms. The card was accepted before, so nothing is remembered against it.
+    pub(crate) fn terms<'a>(
+        &'a self,
+        bundle: &'a Bundle,
+        policy: &'a Policy,
+        expected: &'a Expected,
+        now: Timestamp,
+    ) -> Terms<'a> {
+        let (cluster_hosts, ingress_hosts) = (&self.hosts, &self.ingress_hosts);
+        Terms { bundle, policy, expected, cluster_hosts, ingress_hosts, history: None, now }
+    }
 }
 
 /// What is remembered of a judged card.

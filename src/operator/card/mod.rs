@@ -145,15 +145,7 @@ fn repeated(
     let (kept, basis) = last.basis_for(&received.bytes)?;
     let bundle = context.bundles.get(&expected.trust_domain, at).ok()?;
     let policy = context.policy(expected.trust_domain.clone());
-    let terms = Terms {
-        bundle: &bundle,
-        policy: &policy,
-        expected,
-        cluster_hosts: &basis.hosts,
-        ingress_hosts: &basis.ingress_hosts,
-        history: None,
-        now: at,
-    };
+    let terms = basis.terms(&bundle, &policy, expected, at);
     let same = terms.fingerprint(&received.source) == basis.terms && card.uid == basis.card_uid;
     (same && kept.finding.outcome.as_ref().is_ok_and(|proof| at < proof.valid_until)).then(|| kept.clone())
 }

@@ -1,7 +1,7 @@
 //! Authorities changed: every card is judged again at once, from the bytes at hand, without asking any agent.
 //! What is no longer proven is closed before anything is written about it.
 
-use super::judge::{Terms, judge};
+use super::judge::judge;
 use super::judgement::Judgement;
 use crate::core::refusal::{Reason, Refusal};
 use crate::io::clock::now;
@@ -43,15 +43,7 @@ fn rejudge(context: &Context, place: &Place, last: &Judgement) -> Option<Judgeme
         Err(refusal) => return refuse(refusal),
     };
     let policy = context.policy(expected.trust_domain.clone());
-    let terms = Terms {
-        bundle: &bundle,
-        policy: &policy,
-        expected,
-        cluster_hosts: &basis.hosts,
-        ingress_hosts: &basis.ingress_hosts,
-        history: None,
-        now: at,
-    };
+    let terms = basis.terms(&bundle, &policy, expected, at);
     let judged = judge(&received, terms);
     let refused = judged.finding.outcome.as_ref().err()?;
     refuse(refused.refusal.clone())
