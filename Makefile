@@ -93,9 +93,9 @@ rig: ## Tests of the rig of real parts, with real Kubernetes and SPIRE (RIG=none
 	@scripts/step 'rig of real parts' scripts/rig-test tests/rig 1
 
 .PHONY: cluster-tests
-cluster-tests: ## Scenarios of the operator on real Kubernetes and SPIRE (RIG=none leaves them out)
+cluster-tests: ## Scenarios on real Kubernetes and SPIRE, and five of Kubernetes' own specs (RIG=none leaves them out)
 	@scripts/step 'operator for the scenarios' cargo build --locked --features operator
-	@scripts/step 'scenarios on real parts' scripts/rig-test tests/cluster 1
+	@scripts/step 'scenarios on real parts' scripts/rig-test tests/cluster 2 'scripts/rig-conformance few'
 
 .PHONY: client-tools
 client-tools: ## Fetches the pinned helm and kubectl, once

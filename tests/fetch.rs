@@ -5,7 +5,7 @@
 
 use countersign::core::limits::BODY_BYTES;
 use countersign::core::refusal::Reason;
-use countersign::io::fetch::{CardUrl, FetchLimits, Fetched, PlainClient, fetch_card};
+use countersign::io::fetch::{CardUrl, FetchLimits, Fetched, fetch_card};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -353,7 +353,7 @@ async fn rule_02_a_known_address_is_used_without_asking_dns() {
 }
 
 #[tokio::test]
-async fn rule_02_one_client_serves_many_cards_each_by_its_own_address_and_name() {
+async fn rule_02_each_card_is_asked_for_by_its_own_name_on_a_connection_of_its_own() {
     // It answers with the name that it was asked for.
     let named: Behaviour = |request, mut stream| {
         Box::pin(async move {
@@ -362,11 +362,11 @@ async fn rule_02_one_client_serves_many_cards_each_by_its_own_address_and_name()
         })
     };
     let (one, other) = (Server::start(named).await, Server::start(named).await);
-    let client = PlainClient::new(limits()).unwrap();
     for server in [&one, &other, &one] {
         let host = format!("agent.invalid:{}", server.address.port());
         let url = CardUrl::parse(&format!("http://{host}")).unwrap();
-        let fetched = client.fetch_card(&url, server.address.ip()).await.unwrap();
+        let limits = FetchLimits { address: Some(server.address.ip()), ..limits() };
+        let fetched = fetch_card(&url, limits).await.unwrap();
         assert_eq!(fetched.body, format!(r#"{{"name":"{host}"}}"#).as_bytes());
         assert!(fetched.url.starts_with(&format!("http://{host}/.well-known/")), "{}", fetched.url);
     }

@@ -3,11 +3,18 @@
 
 use crate::api::agent_card::AgentCard;
 use crate::api::keys::PEER_MARK_LABEL;
+use axum::http::HeaderValue;
+use axum::http::header::ACCEPT;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Api, Client, Error};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, Request, ValidationDirective};
+use kube::core::PartialObjectMeta;
+use kube::{Api, Client, Error, Resource};
 use serde_json::{Value, json};
+
+/// Asks for an object without anything but its metadata.
+const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// The field manager of everything that we apply.
 pub const FIELD_MANAGER: &str = "countersign";
@@ -28,7 +35,7 @@ impl Writer {
     pub async fn apply_policy(&self, policy: &NetworkPolicy) -> Result<NetworkPolicy, Error> {
         let (namespace, name) = place(&policy.metadata);
         let api: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), namespace);
-        api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(policy)).await
+        api.patch(name, &applying(), &Patch::Apply(policy)).await
     }
 
     /// Deletes a NetworkPolicy; one that is gone already is deleted.
@@ -41,7 +48,7 @@ impl Writer {
     pub async fn apply_card(&self, card: &AgentCard) -> Result<AgentCard, Error> {
         let (namespace, name) = place(&card.metadata);
         let api: Api<AgentCard> = Api::namespaced(self.client.clone(), namespace);
-        api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(card)).await
+        api.patch(name, &applying(), &Patch::Apply(card)).await
     }
 
     /// Deletes exactly this AgentCard, not one that was made since under its name.
@@ -52,18 +59,23 @@ impl Writer {
         gone_is_fine(api.delete(name, &only).await.map(drop))
     }
 
-    /// Changes the status of an AgentCard by a merge patch that builds on `version`.
+    /// Changes the status of an AgentCard by a merge patch that builds on `version`; the metadata after that.
     pub async fn patch_status(
         &self,
         namespace: &str,
         name: &str,
         version: &str,
         patch: Value,
-    ) -> Result<AgentCard, Error> {
-        let api: Api<AgentCard> = Api::namespaced(self.client.clone(), namespace);
+    ) -> Result<ObjectMeta, Error> {
         let patch = json!({ "metadata": { "resourceVersion": version }, "status": patch });
-        let manager = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        api.patch_status(name, &manager, &Patch::Merge(patch)).await
+        let request = Request::new(AgentCard::url_path(&(), Some(namespace)));
+        let mut request = request
+            .patch_subresource("status", name, &patching(), &Patch::Merge(patch))
+            .map_err(Error::BuildRequest)?;
+        // What was written is known: the API server need not send the whole card back.
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ALONE));
+        let stored: PartialObjectMeta<AgentCard> = self.client.request(request).await?;
+        Ok(stored.metadata)
     }
 
     /// Sets the finalizers of an AgentCard, building on `version`.
@@ -76,8 +88,7 @@ impl Writer {
     ) -> Result<(), Error> {
         let api: Api<AgentCard> = Api::namespaced(self.client.clone(), namespace);
         let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
-        let manager = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        gone_is_fine(api.patch(name, &manager, &Patch::Merge(patch)).await.map(drop))
+        gone_is_fine(api.patch(name, &patching(), &Patch::Merge(patch)).await.map(drop))
     }
 
     /// Sets or takes away the mark of exactly this Pod, not of one that was made since under its name.
@@ -90,9 +101,18 @@ impl Writer {
     ) -> Result<(), Error> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let patch = json!({ "metadata": { "uid": uid, "labels": { PEER_MARK_LABEL: mark } } });
-        let manager = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        gone_is_fine(api.patch_metadata(name, &manager, &Patch::Merge(patch)).await.map(drop))
+        gone_is_fine(api.patch_metadata(name, &patching(), &Patch::Merge(patch)).await.map(drop))
     }
+}
+
+/// What is written comes from the types of its kind: looking for unknown fields would only cost the API server time.
+fn patching() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+        .validation(ValidationDirective::Ignore)
+}
+
+fn applying() -> PatchParams {
+    patching().force()
 }
 
 /// The merge patch (RFC 7396) that turns `before` into `after`; `None` if they are equal.
@@ -126,7 +146,7 @@ fn gone_is_fine(result: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
-fn place(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> (&str, &str) {
+fn place(metadata: &ObjectMeta) -> (&str, &str) {
     (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 

@@ -1,11 +1,17 @@
 //! Fetching a card over HTTP from an agent that may be hostile (rules 1 and 2).
 //! What the agent answers decides nothing but the bytes: no redirect, proxy, encoding or retry is followed.
 
+use super::body::Body;
+use super::plain::{self, Dial, PlainError};
 use crate::core::limits::BODY_BYTES;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName};
-use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
+use http_body_util::Empty;
+use hyper::Request;
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, USER_AGENT,
+};
+use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -20,6 +26,9 @@ const WELL_KNOWN: &str = "/.well-known/agent-card.json";
 const WELL_KNOWN_0_2: &str = "/.well-known/agent.json";
 /// Most header lines of an answer; real servers send fewer than 30.
 const HEADERS: usize = 64;
+
+/// How agents see us.
+const AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
 /// How long and how much an agent may keep us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +121,10 @@ impl CardUrl {
 
 /// Fetches a card; every failure is a refusal that says what was found.
 pub async fn fetch_card(url: &CardUrl, limits: FetchLimits) -> Result<Fetched, Refusal> {
-    fetch_card_over(url, limits, web_tls(url)?).await
+    match limits.address {
+        Some(address) if url.0.scheme() == "http" => fetch_with(&Way::Plain(address), url, limits).await,
+        _ => fetch_card_over(url, limits, web_tls(url)?).await,
+    }
 }
 
 /// As [`fetch_card`], over TLS as the caller has configured it.
@@ -126,42 +138,24 @@ pub async fn fetch_card_over(
         // Port 0 stands for the port of the URL.
         builder = builder.resolve(url.host(), SocketAddr::new(address, 0));
     }
-    fetch_with(&build_client(builder, limits, tls)?, url, limits, None).await
+    fetch_with(&Way::Web(build_client(builder, limits, tls)?), url, limits).await
 }
 
-/// A client for plain http to addresses that the caller knows. One serves for many cards, because making one costs
-/// more than fetching a card; each card has a connection of its own all the same.
-#[derive(Clone, Debug)]
-pub struct PlainClient {
-    client: Client,
-    limits: FetchLimits,
+/// How a card is asked for.
+enum Way {
+    /// By a client that finds out where the host is, and may speak TLS.
+    Web(Client),
+    /// Over plain http at this address, whatever the host resolves to.
+    Plain(IpAddr),
 }
 
-impl PlainClient {
-    /// A client with these limits for each card; their `address` does not count.
-    pub fn new(limits: FetchLimits) -> Result<Self, Refusal> {
-        let builder = Client::builder().pool_max_idle_per_host(0);
-        Ok(Self { client: build_client(builder, limits, plain_tls()?)?, limits })
-    }
-
-    /// Fetches the card of `url` from `address`, whatever its host resolves to.
-    pub async fn fetch_card(&self, url: &CardUrl, address: IpAddr) -> Result<Fetched, Refusal> {
-        fetch_with(&self.client, url, self.limits, Some(address)).await
-    }
-}
-
-async fn fetch_with(
-    client: &Client,
-    url: &CardUrl,
-    limits: FetchLimits,
-    at: Option<IpAddr>,
-) -> Result<Fetched, Refusal> {
+async fn fetch_with(way: &Way, url: &CardUrl, limits: FetchLimits) -> Result<Fetched, Refusal> {
     let (first, second) = url.places();
     let both = async {
-        match fetch_one(client, &first, at, limits).await? {
+        match fetch_one(way, &first, limits).await? {
             Some(body) => Ok(Fetched { body, url: first.to_string() }),
             None => match second {
-                Some(second) => match fetch_one(client, &second, at, limits).await? {
+                Some(second) => match fetch_one(way, &second, limits).await? {
                     Some(body) => Ok(Fetched { body, url: second.to_string() }),
                     None => Err(not_found(&second)),
                 },
@@ -207,7 +201,7 @@ fn tls_versions() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Refusal>
 fn build_client(builder: ClientBuilder, limits: FetchLimits, tls: ClientConfig) -> Result<Client, Refusal> {
     builder
         .tls_backend_preconfigured(tls)
-        .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
+        .user_agent(AGENT)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
@@ -224,35 +218,68 @@ fn build_client(builder: ClientBuilder, limits: FetchLimits, tls: ClientConfig) 
         .map_err(|error| no_tls(&error))
 }
 
-/// The body, or `None` for a 404. `at`: where to connect instead of asking who the host is.
-async fn fetch_one(
-    client: &Client,
-    url: &Url,
-    at: Option<IpAddr>,
-    limits: FetchLimits,
-) -> Result<Option<Vec<u8>>, Refusal> {
-    let mut asked = url.clone();
-    if at.is_some_and(|address| asked.set_ip_host(address).is_err()) {
-        return Err(refuse(Reason::FetchFailed, url, "has no host that an address can stand for"));
+/// The body, or `None` for a 404.
+async fn fetch_one(way: &Way, url: &Url, limits: FetchLimits) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut body = Body::new(url.to_string(), limits.body);
+    let accepted = match way {
+        Way::Web(client) => fetch_by_client(client, url, &mut body).await?,
+        Way::Plain(address) => fetch_plainly(*address, url, limits, &mut body).await?,
+    };
+    Ok(accepted.then(|| body.finish()))
+}
+
+async fn fetch_by_client(client: &Client, url: &Url, body: &mut Body) -> Result<bool, Refusal> {
+    let asked =
+        client.get(url.clone()).header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
+    let mut response = asked.send().await.map_err(|error| transport(url, &error, error.is_timeout()))?;
+    if !accept(url, response.status(), response.headers())? {
+        return Ok(false);
     }
-    let response = client
-        .get(asked)
+    body.expect(response.content_length())?;
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| transport(url, &error, error.is_timeout()))?
+    {
+        body.push(&chunk)?;
+    }
+    Ok(true)
+}
+
+async fn fetch_plainly(
+    address: IpAddr,
+    url: &Url,
+    limits: FetchLimits,
+    body: &mut Body,
+) -> Result<bool, Refusal> {
+    let port = url.port_or_known_default().unwrap_or_default();
+    let dial = Dial { address: SocketAddr::new(address, port), connect: limits.connect, headers: HEADERS };
+    let path = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let request = Request::get(path)
         .header(HOST, url.authority())
+        .header(USER_AGENT, AGENT)
         .header(ACCEPT, "application/json")
         .header(ACCEPT_ENCODING, "identity")
-        .send()
-        .await
-        .map_err(|error| transport(url, &error))?;
-    match response.status() {
-        StatusCode::OK => {}
-        StatusCode::NOT_FOUND => return Ok(None),
-        status if status.is_redirection() => {
-            return Err(refuse(Reason::FetchRedirected, url, &format!("answered {}", status.as_u16())));
-        }
-        status => return Err(refuse(Reason::FetchStatus, url, &format!("answered {}", status.as_u16()))),
+        .body(Empty::new())
+        .map_err(|error| refuse(Reason::FetchFailed, url, &format!("cannot be asked for: {error}")))?;
+    match plain::get(dial, request, |status, headers| accept(url, status, headers), body).await {
+        Ok(accepted) => Ok(accepted),
+        Err(PlainError::Unwanted(refusal)) => Err(refusal),
+        Err(error) => Err(transport(url, &error, matches!(error, PlainError::Slow(_)))),
     }
-    check_headers(url, response.headers())?;
-    read_body(url, response, limits.body).await.map(Some)
+}
+
+/// Whether to read the answer; false for a 404.
+fn accept(url: &Url, status: StatusCode, headers: &HeaderMap) -> Result<bool, Refusal> {
+    match status {
+        StatusCode::OK => check_headers(url, headers).map(|()| true),
+        StatusCode::NOT_FOUND => Ok(false),
+        status if status.is_redirection() => {
+            Err(refuse(Reason::FetchRedirected, url, &format!("answered {}", status.as_u16())))
+        }
+        status => Err(refuse(Reason::FetchStatus, url, &format!("answered {}", status.as_u16()))),
+    }
 }
 
 fn check_headers(url: &Url, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -289,23 +316,6 @@ fn is_json(content_type: &str) -> bool {
         .all(|charset| matches!(charset.as_str(), "utf-8" | "utf8"))
 }
 
-/// Reads to the end or refuses at the cap; a promised length is believed only when it is too large.
-async fn read_body(url: &Url, mut response: Response, limit: usize) -> Result<Vec<u8>, Refusal> {
-    let too_large = || refuse(Reason::BodyTooLarge, url, &format!("sent more than {limit} bytes"));
-    let promised = response.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    if promised.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    let mut body = Vec::with_capacity(promised.unwrap_or_default());
-    while let Some(chunk) = response.chunk().await.map_err(|error| transport(url, &error))? {
-        if chunk.len() > limit.saturating_sub(body.len()) {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
 fn not_found(url: &Url) -> Refusal {
     refuse(Reason::FetchStatus, url, "answered 404")
 }
@@ -315,12 +325,12 @@ fn refuse(reason: Reason, url: &Url, found: &str) -> Refusal {
 }
 
 /// The innermost cause, because the outer ones only repeat the address.
-fn transport(url: &Url, error: &reqwest::Error) -> Refusal {
-    let mut cause: &dyn Error = error;
+fn transport(url: &Url, error: &dyn Error, is_timeout: bool) -> Refusal {
+    let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    let reason = if error.is_timeout() { Reason::FetchTimeout } else { Reason::FetchFailed };
+    let reason = if is_timeout { Reason::FetchTimeout } else { Reason::FetchFailed };
     refuse(reason, url, &format!("could not be read: {cause}"))
 }
 

@@ -3,12 +3,14 @@
 
 #[cfg(feature = "operator")]
 pub mod apply;
+mod body;
 pub mod clock;
 pub mod fetch;
 pub mod files;
 pub mod keys;
 #[cfg(feature = "operator")]
 pub mod mtls;
+mod plain;
 #[cfg(feature = "operator")]
 pub mod probe;
 pub mod workload_api;

@@ -6,6 +6,7 @@ use super::card::Judgement;
 use super::events::Events;
 use super::flags::Config;
 use super::identity::Identity;
+use super::judgements::Judgements;
 use super::metrics::Metrics;
 use super::world::{Place, World};
 use crate::core::policy::Policy;
@@ -13,7 +14,7 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::TrustDomain;
 use crate::io::apply::Writer;
 use crate::io::clock::now;
-use crate::io::fetch::{FetchLimits, PlainClient};
+use crate::io::fetch::FetchLimits;
 use crate::plan::{ClusterFacts, Dns, Egress, FactError, Mode, Namespace, PodGroup};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,17 +24,8 @@ use std::time::Duration;
 /// Labels of the operator's own Pods, as the chart and the existing manifests set them.
 const OWN_PODS: (&str, &str) = ("control-plane", "controller-manager");
 
-/// Received cards that are kept for judging them again when authorities change. A card that does not fit any
-/// more is refused then until it was fetched again.
-const KEPT_BYTES: usize = 16 * 1024 * 1024;
-
 /// The longest wait for a connection to an agent, of the time that a fetch may take.
 const CONNECT: Duration = Duration::from_secs(3);
-
-fn limits(config: &Config) -> FetchLimits {
-    let total = config.fetch_timeout;
-    FetchLimits { connect: total.min(CONNECT), total, ..FetchLimits::default() }
-}
 
 /// What every reconciliation shares.
 pub(crate) struct Context {
@@ -49,13 +41,11 @@ pub(crate) struct Context {
     pub(crate) bundles: Arc<Bundles>,
     /// The operator's own identity.
     pub(crate) identity: Identity,
-    /// Fetches cards over plain http.
-    pub(crate) plain: Result<PlainClient, Refusal>,
     /// What happened, for people.
     pub(crate) events: Events,
     /// What happened, in numbers.
     pub(crate) metrics: Metrics,
-    judgements: Mutex<BTreeMap<Place, Arc<Judgement>>>,
+    judgements: Mutex<Judgements>,
 }
 
 impl Context {
@@ -70,13 +60,13 @@ impl Context {
     ) -> Self {
         let writer = Writer::new(client.clone());
         let (identity, judgements) = (Identity::default(), Mutex::default());
-        let plain = PlainClient::new(limits(&config));
-        Self { config, client, writer, world, bundles, identity, plain, events, metrics, judgements }
+        Self { config, client, writer, world, bundles, identity, events, metrics, judgements }
     }
 
     /// How long and how much an agent may keep us.
     pub(crate) fn limits(&self) -> FetchLimits {
-        limits(&self.config)
+        let total = self.config.fetch_timeout;
+        FetchLimits { connect: total.min(CONNECT), total, ..FetchLimits::default() }
     }
 
     /// The acceptance rules for a trust domain.
@@ -133,23 +123,12 @@ impl Context {
 
     /// Keeps a judgement; returns the one before.
     pub(crate) fn judge(&self, place: &Place, judgement: Judgement) -> Option<Arc<Judgement>> {
-        let mut judged = self.lock();
-        let others = judged.iter().filter(|(other, _)| *other != place);
-        let kept: usize = others.map(|(_, other)| other.body().map_or(0, <[u8]>::len)).sum();
-        let fits = kept.saturating_add(judgement.body().map_or(0, <[u8]>::len)) <= KEPT_BYTES;
-        let judgement = if fits { judgement } else { judgement.without_body() };
-        judged.insert(place.clone(), Arc::new(judgement))
+        self.lock().insert(place, judgement)
     }
 
     /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile.
     pub(crate) fn replace(&self, place: &Place, before: &Judgement, now: Judgement) {
-        if let Some(held) =
-            self.lock().get_mut(place).filter(|held| Arc::ptr_eq(&held.finding, &before.finding))
-        {
-            // Whether its bytes are kept was decided for all cards together.
-            let now = if held.body().is_some() { now } else { now.without_body() };
-            *held = Arc::new(now);
-        }
+        self.lock().replace(place, before, now);
     }
 
     /// Forgets a card.
@@ -173,9 +152,9 @@ impl Context {
     /// Brings the numbers of cards and the age of the bundle up to date.
     pub(crate) fn count(&self) {
         let judged = self.lock();
-        let verified = judged.values().filter(|judgement| judgement.finding.outcome.is_ok()).count();
+        let verified = judged.iter().filter(|(_, judgement)| judgement.finding.outcome.is_ok()).count();
         self.metrics.cards("verified", verified);
-        self.metrics.cards("refused", judged.len().saturating_sub(verified));
+        self.metrics.cards("refused", judged.iter().count().saturating_sub(verified));
         let refreshed = self.config.trust_domain.as_ref().and_then(|domain| self.bundles.refreshed(domain));
         if let Some(age) = refreshed.and_then(|at| u64::try_from(now().since(at)).ok()) {
             self.metrics.bundle_age(Duration::from_secs(age));
@@ -187,7 +166,7 @@ impl Context {
         self.bundles.confirm(now());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Place, Arc<Judgement>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Judgements> {
         self.judgements.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

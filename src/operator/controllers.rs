@@ -1,7 +1,8 @@
 //! The controllers: watches that ask for turns, and workers that take them.
 //! A key that takes long holds up nobody but itself.
 
-use super::bundles::{Bundles, follow_config_map, follow_federation, follow_workload_api};
+use super::admin::Check;
+use super::bundles::{BundleSource, Bundles, follow_config_map, follow_federation, follow_workload_api};
 use super::card::{self, rejudge_all};
 use super::context::Context;
 use super::events::Events;
@@ -10,13 +11,12 @@ use super::key::Key;
 use super::metrics::ReconcileResult;
 use super::outcome::Next;
 use super::shutdown::Shutdown;
-use super::world::{World, follow_everything};
+use super::world::{Broken, World, follow_everything};
 use super::{OperatorError, Shared};
 use super::{namespace, workload};
 use crate::core::time::Seconds;
 use crate::io::clock::instant;
-use futures::future::{Either, select};
-use kube::runtime::watcher;
+use futures::future::select;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,95 +42,106 @@ pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError
     let caches = shared.readiness.check("caches");
     let bundle = shared.readiness.check("bundle");
     let max_age = u32::try_from(shared.config.bundle.max_age.as_secs()).unwrap_or(u32::MAX);
-    let (events, write_events) = Events::new(shared.client.clone(), shared.metrics.clone());
+    let world = Arc::new(World::default());
+    let (events, write_events) =
+        Events::new(shared.client.clone(), shared.metrics.clone(), Arc::clone(&world));
     let context = Arc::new(Context::new(
         shared.config,
         shared.client,
-        Arc::new(World::default()),
+        world,
         Arc::new(Bundles::new(Seconds::new(max_age))),
         events,
         shared.metrics,
     ));
-    let ready = async {
-        loop {
-            match context.world.unread().as_slice() {
-                [] => caches.pass(),
-                unread => caches.fail(format!("not read yet: {}", unread.join(", "))),
-            }
-            match context.own_bundle() {
-                Ok(()) => bundle.pass(),
-                Err(refusal) => bundle.fail(refusal.to_string()),
-            }
-            context.count();
-            tokio::time::sleep(LOOK).await;
-        }
+    // Each in a task of its own: what wakes one does not wake the others. All end with this function.
+    let mut tasks = JoinSet::new();
+    observe(&mut tasks, &context);
+    tasks.spawn(rejudge(Arc::clone(&context)));
+    tasks.spawn(take_turns(Arc::clone(&context)));
+    tasks.spawn(write_events);
+    tasks.spawn(report(Arc::clone(&context), [caches.clone(), bundle]));
+    let ended = tokio::select! {
+        () = shutdown.requested() => Ok(()),
+        ended = tasks.join_next() => Err(ended),
     };
-    tokio::select! {
-        () = shutdown.requested() => {}
-        () = observe(Arc::clone(&context)) => {}
-        () = work(Arc::clone(&context)) => {}
-        () = write_events => {}
-        () = ready => {}
-    }
+    tasks.shutdown().await;
     caches.fail("stopping");
-    Ok(())
+    ended.map_err(|ended| OperatorError::Controller {
+        name: "agentcard",
+        error: format!("a task ended that never should: {ended:?}"),
+    })
 }
 
-/// Watches until dropped.
-async fn observe(context: Arc<Context>) {
-    let broken = |kind: &'static str, error: &watcher::Error| {
-        context.metrics.watch_failed(kind);
-        tracing::warn!(kind, %error, "a watch failed and is tried again");
-    };
-    let bundle = &context.config.bundle;
-    let bundles: &Bundles = &context.bundles;
-    let own = async {
-        match &context.config.trust_domain {
-            Some(domain) if bundle.origin == BundleOrigin::WorkloadApi => {
-                follow_workload_api(&context.config.workload_api, domain, bundles).await;
-            }
-            Some(domain) => {
-                let source = super::bundles::BundleSource {
-                    trust_domain: domain.clone(),
-                    namespace: bundle.namespace.as_str().to_owned(),
-                    name: bundle.name.clone(),
-                    key: bundle.key.clone(),
-                };
-                let own = follow_config_map(context.client.clone(), &source, bundles, broken);
-                // A cluster without SPIRE's controller has no such kind; that is no failure.
-                let others = follow_federation(context.client.clone(), domain, bundles, |_, _| {});
-                futures::future::join(own, others).await;
-            }
-            None => std::future::pending::<()>().await,
+/// Says whether the lists are read and the bundle is there, and counts, until dropped.
+async fn report(context: Arc<Context>, [caches, bundle]: [Check; 2]) {
+    loop {
+        match context.world.unread().as_slice() {
+            [] => caches.pass(),
+            unread => caches.fail(format!("not read yet: {}", unread.join(", "))),
         }
-    };
-    let ticks = async {
+        match context.own_bundle() {
+            Ok(()) => bundle.pass(),
+            Err(refusal) => bundle.fail(refusal.to_string()),
+        }
+        context.count();
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Starts everything that watches.
+fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) {
+    let metrics = context.metrics.clone();
+    let broken: Broken = Arc::new(move |kind, error| {
+        metrics.watch_failed(kind);
+        tracing::warn!(kind, %error, "a watch failed and is tried again");
+    });
+    follow_everything(tasks, &context.client, &context.world, &broken);
+    tasks.spawn(follow_bundles(Arc::clone(context), broken));
+    let ticking = Arc::clone(context);
+    tasks.spawn(async move {
         loop {
             tokio::time::sleep(TICK).await;
-            context.tick();
-            for (domain, refusal) in context.bundles.problems() {
+            ticking.tick();
+            for (domain, refusal) in ticking.bundles.problems() {
                 tracing::warn!(trust_domain = %domain, problem = %refusal, "the trust bundle cannot be refreshed");
             }
         }
-    };
-    let world = follow_everything(context.client.clone(), Arc::clone(&context.world), broken);
-    let identity = context.identity.follow(&context.config);
-    // The watches are many: their state is kept off the stack.
-    futures::future::join4(Box::pin(world), own, ticks, identity).await;
+    });
+    let own = Arc::clone(context);
+    tasks.spawn(async move { own.identity.follow(&own.config).await });
 }
 
-/// Works until dropped.
-async fn work(context: Arc<Context>) {
-    let rejudging = async {
-        let mut changes = context.bundles.changes();
-        while changes.changed().await.is_ok() {
-            changes.mark_unchanged();
-            rejudge_all(&context);
+/// Follows the sources of bundles until dropped.
+async fn follow_bundles(context: Arc<Context>, broken: Broken) {
+    let (config, bundles) = (&context.config.bundle, &*context.bundles);
+    match &context.config.trust_domain {
+        Some(domain) if config.origin == BundleOrigin::WorkloadApi => {
+            follow_workload_api(&context.config.workload_api, domain, bundles).await;
         }
-    };
-    let (rejudging, turns) = (pin!(rejudging), pin!(take_turns(Arc::clone(&context))));
-    match select(rejudging, turns).await {
-        Either::Left(_) | Either::Right(_) => {}
+        Some(domain) => {
+            let source = BundleSource {
+                trust_domain: domain.clone(),
+                namespace: config.namespace.as_str().to_owned(),
+                name: config.name.clone(),
+                key: config.key.clone(),
+            };
+            let own = follow_config_map(context.client.clone(), &source, bundles, |kind, error| {
+                broken(kind, error);
+            });
+            // A cluster without SPIRE's controller has no such kind; that is no failure.
+            let others = follow_federation(context.client.clone(), domain, bundles, |_, _| {});
+            futures::future::join(own, others).await;
+        }
+        None => std::future::pending::<()>().await,
+    }
+}
+
+/// Judges all cards again when authorities change, until dropped.
+async fn rejudge(context: Arc<Context>) {
+    let mut changes = context.bundles.changes();
+    while changes.changed().await.is_ok() {
+        changes.mark_unchanged();
+        rejudge_all(&context);
     }
 }
 

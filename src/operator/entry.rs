@@ -7,9 +7,6 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Threads that run tasks. The work is network and short verifications; each thread costs memory arenas.
-const WORKERS: usize = 2;
-
 /// Runs the operator with the arguments after the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
@@ -22,7 +19,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => return failed(&error, 2),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    // The work is waiting and short verifications: with one thread nobody is woken across threads, which is a good
+    // part of what a fetch costs, and there is one memory arena.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => {
             let ended = runtime.block_on(run(*config));

@@ -1,19 +1,26 @@
-//! What happened, for people: one event per transition, written beside the work and never before it.
+//! What happened, for people: one event per transition, written when no turn is due: closing comes before telling.
 //! When too much happens at once the surplus is counted and dropped: status has it all anyway.
 
 use super::key::WorkloadKey;
 use super::metrics::Metrics;
-use super::world::{Kind, Place, Workload};
+use super::world::{Kind, Place, Workload, World};
 use crate::api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// The name under which events are reported, as other tools filter by it.
 const CONTROLLER: &str = "agentcard-controller";
 /// How many events may wait.
 const WAITING: usize = 2048;
+/// How long an event waits for turns that are due: an operator that never catches up still tells something.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked whether turns are due.
+const LOOK: Duration = Duration::from_millis(50);
 /// The longest note that the API server takes, in bytes.
 const NOTE_BYTES: usize = 1024;
 
@@ -43,13 +50,19 @@ pub(crate) struct Events {
 
 impl Events {
     /// A way, and the loop that writes what comes along it until every sender is gone.
-    pub(crate) fn new(client: Client, metrics: Metrics) -> (Self, impl Future<Output = ()> + Send) {
+    pub(crate) fn new(
+        client: Client,
+        metrics: Metrics,
+        world: Arc<World>,
+    ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, mut receiver) = mpsc::channel::<(ObjectReference, Event)>(WAITING);
         let counted = metrics.clone();
         let write = async move {
             let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: None };
             let recorder = Recorder::new(client, reporter);
             while let Some((about, event)) = receiver.recv().await {
+                // Beyond its patience the event is written all the same.
+                let _ = timeout(PATIENCE, world.caught_up(LOOK)).await;
                 match recorder.publish(&event, &about).await {
                     Ok(()) => counted.wrote("events"),
                     Err(error) => tracing::warn!(%error, reason = event.reason, "an event was not written"),

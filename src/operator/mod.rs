@@ -11,6 +11,7 @@ mod error;
 mod events;
 pub mod flags;
 mod identity;
+mod judgements;
 mod key;
 pub mod lease;
 mod logs;

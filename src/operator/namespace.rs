@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::outcome::Next;
 use super::workload::{remove_policy, write_policy};
-use super::world::{Place, selector_text};
+use super::world::{Place, Workload, selector_text};
 use crate::api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use crate::plan::{Mode, Namespace, plan_namespace_baseline, plan_namespace_policies};
 use k8s_openapi::api::core::v1::Pod;
@@ -21,10 +21,10 @@ pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next
     if !context.world.can_isolate() {
         return Ok(Next::In(Duration::from_millis(100)));
     }
-    let agents = context.world.workloads_in(namespace).len();
-    let pods = context.world.pods.pick(namespace, |_, _| Some(())).len();
+    let has_agents = context.world.find_workload(namespace, |_| true).is_some();
+    let has_agents = has_agents || context.world.pods.find(namespace, |_| true).is_some();
     let mode = context.mode(namespace);
-    if mode == Mode::Audit || (agents == 0 && pods == 0) {
+    if mode == Mode::Audit || !has_agents {
         for name in [NAMESPACE_MINIMUM, NAMESPACE_BASELINE] {
             let place = (namespace.to_owned(), name.to_owned());
             if context.world.policies.get(&place).is_some() {
@@ -48,11 +48,8 @@ pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next
 /// Removes a policy whose workload is gone, once no Pod is left that it selects.
 pub(crate) async fn reconcile_orphan(context: &Context, place: &Place) -> Result<Next, kube::Error> {
     let Some(known) = context.world.policies.get(place) else { return Ok(Next::Never) };
-    let claimed = context
-        .world
-        .workloads_in(&place.0)
-        .iter()
-        .any(|(key, _)| known.workload.as_deref() == Some(key.label().as_str()));
+    let claims = |workload: &Workload| known.workload.as_ref() == Some(&workload.label);
+    let claimed = context.world.find_workload(&place.0, claims).is_some();
     if claimed || !context.world.is_synced() {
         return Ok(Next::Never);
     }

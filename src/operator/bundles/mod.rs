@@ -43,7 +43,7 @@ impl Bundles {
     pub(crate) fn get(&self, trust_domain: &TrustDomain, now: Timestamp) -> Result<Arc<Bundle>, Refusal> {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         match sources.get(trust_domain) {
-            Some(source) => source.current(now, self.max_age).map(|bundle| Arc::new(bundle.clone())),
+            Some(source) => source.current(now, self.max_age).map(Arc::clone),
             None => Err(Refusal::new(
                 Reason::TrustDomainUnknown,
                 format!("no bundle is configured for {trust_domain}"),

@@ -5,12 +5,13 @@ use crate::core::bundle::{Bundle, BundleMemory, FallbackAfter, accept_bundle, pa
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::TrustDomain;
 use crate::core::time::{Seconds, Timestamp};
+use std::sync::Arc;
 
 /// What one source gave so far.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceState {
     trust_domain: TrustDomain,
-    good: Option<(Bundle, BundleMemory)>,
+    good: Option<(Arc<Bundle>, BundleMemory)>,
     problem: Option<Refusal>,
     revoked: Option<Refusal>,
 }
@@ -32,7 +33,7 @@ impl SourceState {
             .and_then(|bundle| accept_bundle(memory.as_ref(), bundle, now, false));
         match accepted {
             Ok(accepted) => {
-                self.good = Some((accepted.bundle, accepted.memory));
+                self.good = Some((Arc::new(accepted.bundle), accepted.memory));
                 self.problem = None;
                 self.revoked = None;
             }
@@ -56,7 +57,7 @@ impl SourceState {
     }
 
     /// The bundle that counts now, or why there is none. `limit` bounds how long the last good one counts.
-    pub(crate) fn current(&self, now: Timestamp, limit: Seconds) -> Result<&Bundle, Refusal> {
+    pub(crate) fn current(&self, now: Timestamp, limit: Seconds) -> Result<&Arc<Bundle>, Refusal> {
         if let Some(revoked) = &self.revoked {
             return Err(revoked.clone());
         }

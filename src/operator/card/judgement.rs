@@ -59,6 +59,8 @@ pub(crate) struct Judgement {
     pub(crate) finding: Arc<Finding>,
     /// Since when its card cannot be fetched, without a success in between.
     pub(crate) failing: Option<Instant>,
+    /// True if it was made from the bytes at hand, and status does not say it yet.
+    pub(crate) is_unsaid: bool,
     received: Option<Arc<(Received, Basis)>>,
 }
 
@@ -67,7 +69,7 @@ impl Judgement {
     pub(crate) fn refused(reference: &CardRef, workload: Option<WorkloadKey>, refusal: Refusal) -> Self {
         let judged = JudgedCard::new(reference.clone(), &Verdict::refused(refusal.clone()));
         let finding = Arc::new(Finding::without_card(refusal));
-        Self { workload, spiffe_id: None, judged, finding, failing: None, received: None }
+        Self { workload, spiffe_id: None, judged, finding, failing: None, is_unsaid: false, received: None }
     }
 
     /// The judgement of a received card.
@@ -84,6 +86,7 @@ impl Judgement {
             judged: JudgedCard::new(reference.clone(), &judged.verdict),
             finding: Arc::new(judged.finding),
             failing: None,
+            is_unsaid: false,
             received: Some(Arc::new((received, basis))),
         }
     }
@@ -97,12 +100,22 @@ impl Judgement {
         self
     }
 
+    /// The same, said in status or not yet.
+    pub(crate) fn said(self, is_said: bool) -> Self {
+        Self { is_unsaid: !is_said, ..self }
+    }
+
     /// Without what status needs of the card, once status has it; `None` if that is left out already.
     pub(crate) fn slimmed(&self) -> Option<Self> {
         let content = self.finding.content.as_ref().filter(|content| content.data.is_some())?;
         let content = Some(Content { digest: content.digest, data: None });
         let finding = Arc::new(Finding { content, outcome: self.finding.outcome.clone() });
         Some(Self { finding, ..self.clone() })
+    }
+
+    /// The received card as status names it.
+    pub(crate) fn card_id(&self) -> Option<String> {
+        self.finding.content.as_ref().map(|content| content.digest.to_string())
     }
 
     /// This judgement and what it stands on, if it is about exactly these bytes.
@@ -126,5 +139,22 @@ impl Judgement {
     pub(crate) fn without_body(mut self) -> Self {
         self.received = None;
         self
+    }
+}
+
+#[cfg(test)]
+impl Judgement {
+    /// A refused card of so many bytes, kept.
+    pub(crate) fn with_body(bytes: usize) -> Self {
+        let id = SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap();
+        let scope = crate::operator::flags::BindingScope::Workload;
+        let expected = Expected { trust_domain: id.trust_domain().clone(), spiffe_id: id, scope };
+        let (hosts, ingress_hosts) = (BTreeSet::new(), BTreeSet::new());
+        let (terms, card_uid) = (sha256(b"terms"), "uid".to_owned());
+        let basis = Basis { terms, card_uid, hosts, ingress_hosts, expected };
+        let reference = CardRef::new("weather-card", None).unwrap();
+        let refused = Self::refused(&reference, None, Refusal::new(Reason::CardUnsigned, "no signature"));
+        let received = Received { bytes: vec![b' '; bytes], source: crate::core::bind::Source::File };
+        Self { received: Some(Arc::new((received, basis))), ..refused }
     }
 }

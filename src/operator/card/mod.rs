@@ -56,6 +56,14 @@ pub(crate) async fn reconcile(context: &Context, place: &Place) -> Result<Next, 
     let found = observe::find_workload(context, place, &card).await;
     let workload = found.as_ref().ok().cloned();
     let target = card.target().cloned();
+    if let Some(unsaid) = context.judgement(place).filter(|last| last.is_unsaid)
+        && unsaid.judged.card() == &card.reference
+    {
+        let said = unsaid.as_ref().clone().said(true);
+        settle(context, place, &card, said, workload.as_ref(), target.as_ref()).await?;
+        // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
+        return Ok(Next::In(SHORTEST_PERIOD));
+    }
     let authorities = context.bundles.changes();
     let judgement = look(context, place, &card, found).await;
     if context.judgement(place).is_none() && is_starting(&card, &judgement) {

@@ -7,7 +7,7 @@ use crate::core::bind::Source;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
 use crate::io::clock::now;
-use crate::io::fetch::{CardUrl, FetchLimits};
+use crate::io::fetch::{CardUrl, FetchLimits, fetch_card};
 use crate::io::mtls::{Peer, fetch_card_from};
 use crate::operator::context::Context;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -32,11 +32,11 @@ async fn fetch(context: &Context, reachable: &Reachable, expected: &Expected) ->
     let url =
         CardUrl::parse(&way.url()).map_err(|error| Refusal::new(Reason::FetchFailed, error.to_string()))?;
     let host = way.host.clone();
+    let limits = FetchLimits { address: Some(way.address), ..context.limits() };
     if !way.is_tls {
-        let fetched = context.plain.as_ref().map_err(Clone::clone)?.fetch_card(&url, way.address).await?;
+        let fetched = fetch_card(&url, limits).await?;
         return Ok(Received { bytes: fetched.body, source: Source::Http { host } });
     }
-    let limits = FetchLimits { address: Some(way.address), ..context.limits() };
     let domain = &expected.trust_domain;
     let own = context.identity.get(limits.total).await?;
     let peer = Peer {

@@ -2,7 +2,7 @@
 //! What is no longer proven is closed before anything is written about it.
 
 use super::judge::judge;
-use super::judgement::Judgement;
+use super::judgement::{Basis, Judgement};
 use crate::core::refusal::{Reason, Refusal};
 use crate::io::clock::now;
 use crate::operator::context::Context;
@@ -17,7 +17,7 @@ pub(crate) fn rejudge_all(context: &Context) {
     for (place, last) in context.judged() {
         if last.finding.outcome.is_ok() {
             let Some(now_refused) = rejudge(context, &place, &last) else { continue };
-            context.judge(&place, now_refused);
+            context.judge(&place, now_refused.said(false));
             if let Some(workload) = &last.workload {
                 context.world.ask(Key::Workload(workload.clone()), Urgency::Closing);
             }
@@ -30,7 +30,7 @@ pub(crate) fn rejudge_all(context: &Context) {
 fn rejudge(context: &Context, place: &Place, last: &Judgement) -> Option<Judgement> {
     let card = context.world.cards.get(place)?;
     let refuse = |refusal| Some(Judgement::refused(&card.reference, last.workload.clone(), refusal));
-    let Some((received, basis)) = last.kept() else {
+    let (Some(workload), Some((received, basis))) = (last.workload.clone(), last.kept()) else {
         return refuse(Refusal::new(
             Reason::AnchorUnknown,
             "the authorities changed and the card has not been fetched since",
@@ -45,6 +45,12 @@ fn rejudge(context: &Context, place: &Place, last: &Judgement) -> Option<Judgeme
     let policy = context.policy(expected.trust_domain.clone());
     let terms = basis.terms(&bundle, &policy, expected, at);
     let judged = judge(&received, terms);
-    let refused = judged.finding.outcome.as_ref().err()?;
-    refuse(refused.refusal.clone())
+    judged.finding.outcome.as_ref().err()?;
+    let terms = terms.fingerprint(&received.source);
+    // Everything that the next look will find, so that status is written once.
+    let basis = Basis { terms, ..basis.clone() };
+    let judgement = Judgement::of(&card.reference, workload, judged, received, basis);
+    // A thousand cards at once: what status has of them is not kept beside it.
+    let is_shown = card.has_content && card.status.card_id == judgement.card_id();
+    Some(if is_shown { judgement.slimmed().unwrap_or(judgement) } else { judgement })
 }

@@ -36,19 +36,25 @@ pub(crate) async fn write_status(
     };
     let planned = plan_status(&card.status, &judgement.finding, about);
     let shown = content(card, judgement, &planned);
-    let patch = merge_patch(&json(card.status.as_ref())?, &json(&planned)?);
+    // Most looks find nothing new: those are not worth two documents.
+    let patch = if planned == *card.status {
+        None
+    } else {
+        merge_patch(&json(card.status.as_ref())?, &json(&planned)?)
+    };
     if patch.is_none() && shown.is_none() {
         forget_content(context, place, judgement);
         return Ok(());
     }
     let mut patch = patch.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    let has_content = card.has_content || shown.is_some();
     if let (Some(shown), Some(patch)) = (shown, patch.as_object_mut()) {
         patch.insert("card".to_owned(), shown);
     }
     match context.writer.patch_status(&place.0, &place.1, &card.resource_version, patch).await {
         Ok(stored) => {
             context.metrics.wrote("agentcards/status");
-            if let Some(stored) = Card::of(stored) {
+            if let Some(stored) = card.with_status(stored, planned.clone(), has_content) {
                 context.world.cards.insert(place.clone(), stored);
             }
             forget_content(context, place, judgement);

@@ -14,12 +14,7 @@ pub(crate) async fn keep(
     cards: &[JudgedCard],
     enrolled: &EnrolledWorkload,
 ) -> Result<(), kube::Error> {
-    let namespace = &key.place.0;
-    let own = context.world.pods.pick(namespace, |place, pod| {
-        (context.world.workload_of(namespace, pod).as_ref() == Some(key))
-            .then(|| (place.clone(), pod.clone()))
-    });
-    for (place, pod) in own {
+    for (place, pod) in context.world.pods_of(&key.place.0, workload) {
         let facts = PodFacts {
             controlled_by_workload: true,
             matches_selector: selects(&workload.selector, &pod.labels),

@@ -62,10 +62,12 @@ pub(crate) async fn reconcile(context: &Context, key: &WorkloadKey) -> Result<Ne
 
 /// A workload that is gone, or no agent any more: its marks go now, its policies when no Pod is left.
 fn leave(context: &Context, key: &WorkloadKey) -> Next {
-    let namespace = &key.place.0;
-    for place in context.world.policies.pick(namespace, |place, policy| {
-        (policy.workload.as_deref() == Some(key.label().as_str())).then(|| place.clone())
-    }) {
+    let (namespace, label) = (&key.place.0, key.label());
+    for place in context
+        .world
+        .policies
+        .pick(namespace, |place, policy| (policy.workload.as_ref() == Some(&label)).then(|| place.clone()))
+    {
         context.world.ask(Key::Orphan(place), Urgency::Routine);
     }
     for place in context.world.pods.pick(namespace, |place, pod| {

@@ -74,7 +74,7 @@ pub(crate) async fn apply(
     }
     let label = key.label();
     let stale = context.world.policies.pick(&key.place.0, |place, policy| {
-        (policy.workload.as_deref() == Some(label.as_str()) && !kept.contains(place)).then(|| place.clone())
+        (policy.workload.as_ref() == Some(&label) && !kept.contains(place)).then(|| place.clone())
     });
     for place in stale {
         remove(context, &place).await?;

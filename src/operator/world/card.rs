@@ -5,6 +5,7 @@ use crate::api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus, TargetRe
 use crate::api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
 use crate::core::time::Timestamp;
 use crate::plan::CardRef;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::sync::Arc;
 
 /// What is known of an AgentCard.
@@ -55,6 +56,23 @@ impl Card {
             spec: Arc::new(object.spec),
             status: Arc::new(status),
             has_content,
+        })
+    }
+
+    /// This card after a write of its status: `metadata` is what the API server answered.
+    pub(crate) fn with_status(
+        &self,
+        metadata: ObjectMeta,
+        status: AgentCardStatus,
+        has_content: bool,
+    ) -> Option<Self> {
+        Some(Self {
+            resource_version: metadata.resource_version?,
+            is_leaving: metadata.deletion_timestamp.is_some(),
+            finalizers: metadata.finalizers.unwrap_or_default(),
+            status: Arc::new(status),
+            has_content,
+            ..self.clone()
         })
     }
 

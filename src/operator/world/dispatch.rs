@@ -2,7 +2,7 @@
 //! A change that cannot matter asks for nothing; a quiet cluster has nothing to do.
 
 use super::watch::Change;
-use super::{Card, Place, Pod, Policy, Workload, World};
+use super::{Card, Kind, Place, Pod, Policy, Workload, World};
 use crate::operator::key::{Key, WorkloadKey};
 use crate::operator::queue::Urgency::{Closing, Routine, Urgent};
 use crate::plan::Mode;
@@ -29,7 +29,8 @@ impl World {
     }
 
     /// A workload came, changed or went.
-    pub(super) fn workload_changed(&self, key: WorkloadKey, change: &Change<'_, Workload>) {
+    pub(super) fn workload_changed(&self, kind: Kind, change: &Change<'_, Workload>) {
+        let key = WorkloadKey { kind, place: change.place.clone() };
         let namespace = key.place.0.clone();
         if change.before.is_none() || change.after.is_none() {
             self.ask(Key::Namespace(namespace), Closing);
@@ -64,8 +65,7 @@ impl World {
     /// A `ReplicaSet` came: its Pods may now be traced to their workload.
     pub(super) fn replica_set_changed(&self, change: &Change<'_, (String, Option<String>)>) {
         let Some((_, Some(owner))) = change.after else { return };
-        let mut workloads = self.workloads_in(&change.place.0).into_iter();
-        if let Some((key, _)) = workloads.find(|(_, workload)| workload.uid == *owner) {
+        if let Some(key) = self.find_workload(&change.place.0, |workload| workload.uid == *owner) {
             self.ask(Key::Workload(key), Urgent);
         }
     }
@@ -91,8 +91,8 @@ impl World {
             self.ask(Key::Namespace(namespace.clone()), Closing);
             return;
         };
-        match self.workloads_in(namespace).into_iter().find(|(key, _)| key.label() == label) {
-            Some((key, _)) => self.ask(Key::Workload(key), Closing),
+        match self.find_workload(namespace, |workload| workload.label == label) {
+            Some(key) => self.ask(Key::Workload(key), Closing),
             None => self.ask(Key::Orphan(change.place.clone()), Routine),
         }
     }
@@ -101,7 +101,7 @@ impl World {
     pub(super) fn mode_changed(&self, change: &Change<'_, Mode>) {
         let (_, namespace) = change.place;
         self.ask(Key::Namespace(namespace.clone()), Closing);
-        for (key, _) in self.workloads_in(namespace) {
+        for key in self.workloads_in(namespace) {
             self.ask(Key::Workload(key), Closing);
         }
         for place in self.cards.pick(namespace, |place, _| Some(place.clone())) {
@@ -111,7 +111,7 @@ impl World {
 
     /// The API server answers elsewhere: every minimum has to follow.
     pub(super) fn api_server_changed(&self) {
-        for kind in super::Kind::ALL {
+        for kind in Kind::ALL {
             for place in self.workloads(kind).places() {
                 self.ask(Key::Namespace(place.0.clone()), Urgent);
                 self.ask(Key::Workload(WorkloadKey { kind, place }), Urgent);

@@ -16,7 +16,7 @@ use cluster::api_server;
 pub(crate) use pod::{Pod, selector_text, selects};
 pub(crate) use policy::Policy;
 pub(crate) use store::{Place, Store};
-pub(crate) use watches::follow_everything;
+pub(crate) use watches::{Broken, follow_everything};
 pub(crate) use workload::{Kind, Workload};
 
 use super::key::{Key, WorkloadKey};
@@ -26,7 +26,9 @@ use crate::plan::{ApiServer, Mode};
 use k8s_openapi::api::core::v1::Service;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 /// Everything observed.
 #[derive(Debug, Default)]
@@ -74,20 +76,32 @@ impl World {
     }
 
     /// The workloads of a namespace.
-    pub(crate) fn workloads_in(&self, namespace: &str) -> Vec<(WorkloadKey, Workload)> {
+    pub(crate) fn workloads_in(&self, namespace: &str) -> Vec<WorkloadKey> {
         let of = |kind| {
-            self.workloads(kind).pick(namespace, |place, workload| {
-                Some((WorkloadKey { kind, place: place.clone() }, workload.clone()))
-            })
+            self.workloads(kind).pick(namespace, |place, _| Some(WorkloadKey { kind, place: place.clone() }))
         };
         Kind::ALL.into_iter().flat_map(of).collect()
+    }
+
+    /// The first workload of a namespace that `wanted` accepts.
+    pub(crate) fn find_workload(
+        &self,
+        namespace: &str,
+        mut wanted: impl FnMut(&Workload) -> bool,
+    ) -> Option<WorkloadKey> {
+        Kind::ALL.into_iter().find_map(|kind| {
+            let place = self.workloads(kind).find(namespace, &mut wanted)?;
+            Some(WorkloadKey { kind, place })
+        })
     }
 
     /// The AgentCards that point at a workload and are not being deleted.
     pub(crate) fn cards_of(&self, key: &WorkloadKey) -> Vec<(Place, Card)> {
         self.cards.pick(&key.place.0, |place, card| {
-            let points_here = !card.is_leaving && Self::target_of(place, card).as_ref() == Some(key);
-            points_here.then(|| (place.clone(), card.clone()))
+            let points_here = card.target().is_some_and(|target| {
+                target.name == key.place.1 && Kind::parse(&target.api_version, &target.kind) == Some(key.kind)
+            });
+            (points_here && !card.is_leaving).then(|| (place.clone(), card.clone()))
         })
     }
 
@@ -107,10 +121,23 @@ impl World {
             Some(of_replica_set) => of_replica_set?,
             None => controller.to_owned(),
         };
-        self.workloads_in(namespace)
+        self.find_workload(namespace, |workload| workload.uid == owner)
+    }
+
+    /// The Pods that a workload controls, itself or by a `ReplicaSet`.
+    pub(crate) fn pods_of(&self, namespace: &str, workload: &Workload) -> Vec<(Place, Pod)> {
+        let mut controllers: BTreeSet<String> = self
+            .replica_sets
+            .pick(namespace, |_, (uid, owner)| {
+                (owner.as_deref() == Some(workload.uid.as_str())).then(|| uid.clone())
+            })
             .into_iter()
-            .find(|(_, workload)| workload.uid == owner)
-            .map(|(key, _)| key)
+            .collect();
+        controllers.insert(workload.uid.clone());
+        self.pods.pick(namespace, |place, pod| {
+            let is_own = pod.controller.as_ref().is_some_and(|controller| controllers.contains(controller));
+            is_own.then(|| (place.clone(), pod.clone()))
+        })
     }
 
     /// Where the API server answers. While the slices cannot be used, the last usable ones count.
@@ -164,6 +191,13 @@ impl World {
     pub(crate) fn ask(&self, key: Key, urgency: Urgency) {
         self.with_queue(|queue| queue.add(key, instant(), urgency));
         self.asked.notify_one();
+    }
+
+    /// Waits until no turn is due, looking that often.
+    pub(crate) async fn caught_up(&self, look: Duration) {
+        while self.with_queue(|queue| queue.next_due()).is_some_and(|due| due <= instant()) {
+            sleep(look).await;
+        }
     }
 
     /// Does something with the queue.

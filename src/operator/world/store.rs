@@ -39,6 +39,17 @@ impl<V: Clone> Store<V> {
             .collect()
     }
 
+    /// Where the first object of a namespace is that `wanted` accepts, in the order of names.
+    pub(crate) fn find(&self, namespace: &str, mut wanted: impl FnMut(&V) -> bool) -> Option<Place> {
+        let objects = self.read();
+        let start = (namespace.to_owned(), String::new());
+        objects
+            .range((Bound::Included(start), Bound::Unbounded))
+            .take_while(|((found, _), _)| found == namespace)
+            .find(|(_, value)| wanted(value))
+            .map(|(place, _)| place.clone())
+    }
+
     /// All places.
     pub(crate) fn places(&self) -> Vec<Place> {
         self.read().keys().cloned().collect()

@@ -3,120 +3,149 @@
 
 use super::cluster::{mode_of, read_slice};
 use super::pod::controller;
-use super::watch::follow;
+use super::store::Store;
+use super::watch::{Change, follow};
 use super::{Card, Kind, Pod, Policy, Workload, World};
 use crate::api::agent_card::AgentCard;
 use crate::api::keys::{AGENT_TYPE, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL, TYPE_LABEL};
-use crate::operator::key::WorkloadKey;
-use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod as ApiPod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use std::future::Future;
-use std::pin::Pin;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
 use std::sync::Arc;
+use tokio::task::JoinSet;
 
 /// How many objects one answer to a list request brings: it bounds what is in memory at once.
 const PAGE: u32 = 200;
 
-/// Follows every kind until dropped. `broken` hears of each failed request, with the kind.
-pub(crate) async fn follow_everything(
-    client: Client,
-    world: Arc<World>,
-    broken: impl Fn(&'static str, &watcher::Error) + Sync,
+/// Hears of each request of a watch that failed, with the kind.
+pub(crate) type Broken = Arc<dyn Fn(&'static str, &watcher::Error) + Send + Sync>;
+
+/// Starts to follow every kind, each in a task of its own: what one watch brings wakes none of the others.
+pub(crate) fn follow_everything(
+    tasks: &mut JoinSet<()>,
+    client: &Client,
+    world: &Arc<World>,
+    broken: &Broken,
 ) {
+    let mut watches = Watches { tasks, world, broken };
     let agents = config(&format!("{TYPE_LABEL}={AGENT_TYPE}"));
     let strays = config(&format!("{PEER_MARK_LABEL},{TYPE_LABEL}!={AGENT_TYPE}"));
-    let world = &world;
-    let broken = &broken;
-    let to = |kind: Kind| move |place: &super::Place| WorkloadKey { kind, place: place.clone() };
-    let (deployment, stateful_set) = (to(Kind::Deployment), to(Kind::StatefulSet));
-    let loops: Vec<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = vec![
-        Box::pin(follow(
-            watcher(Api::<AgentCard>::all(client.clone()), config("")).default_backoff(),
-            &world.cards,
-            Card::of,
-            |change| world.card_changed(&change),
-            |error| broken("agentcards", error),
-        )),
-        Box::pin(follow(
-            watcher(Api::<Deployment>::all(client.clone()), agents.clone()).default_backoff(),
-            &world.deployments,
-            Workload::of_deployment,
-            |change| world.workload_changed(deployment(change.place), &change),
-            |error| broken("deployments", error),
-        )),
-        Box::pin(follow(
-            watcher(Api::<StatefulSet>::all(client.clone()), agents.clone()).default_backoff(),
-            &world.stateful_sets,
-            Workload::of_stateful_set,
-            |change| world.workload_changed(stateful_set(change.place), &change),
-            |error| broken("statefulsets", error),
-        )),
-        Box::pin(follow(
-            watcher(Api::<ApiPod>::all(client.clone()), agents.clone()).default_backoff(),
-            &world.pods,
-            Pod::of,
-            |change| world.pod_changed(&change),
-            |error| broken("pods", error),
-        )),
-        Box::pin(follow(
-            watcher(Api::<PartialObjectMeta<ApiPod>>::all(client.clone()), strays).default_backoff(),
-            &world.strays,
-            |object| object.metadata.uid,
-            |change| world.stray_changed(&change),
-            |error| broken("pods", error),
-        )),
-        Box::pin(follow(
-            watcher(Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()), agents).default_backoff(),
-            &world.replica_sets,
-            |object| Some((object.metadata.uid?, controller(object.metadata.owner_references.as_deref()))),
-            |change| world.replica_set_changed(&change),
-            |error| broken("replicasets", error),
-        )),
-        Box::pin(follow(
-            watcher(Api::<PartialObjectMeta<Service>>::all(client.clone()), config("")).default_backoff(),
-            &world.services,
-            |object| object.metadata.resource_version,
-            |change| world.service_changed(change.place),
-            |error| broken("services", error),
-        )),
-        Box::pin(follow(
-            watcher(
-                Api::<NetworkPolicy>::all(client.clone()),
-                config(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}")),
-            )
-            .default_backoff(),
-            &world.policies,
-            |object| Some(Policy::of(&object)),
-            |change| world.policy_changed(&change),
-            |error| broken("networkpolicies", error),
-        )),
-        Box::pin(follow(
-            watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config(MODE_LABEL))
-                .default_backoff(),
-            &world.namespaces,
-            |object| mode_of(&object.metadata.labels.unwrap_or_default()),
-            |change| world.mode_changed(&change),
-            |error| broken("namespaces", error),
-        )),
-        Box::pin(follow(
-            watcher(
-                Api::<EndpointSlice>::namespaced(client, "default"),
-                config("kubernetes.io/service-name=kubernetes"),
-            )
-            .default_backoff(),
-            &world.api_servers,
-            |slice| Some(read_slice(slice)),
-            |_| world.api_server_changed(),
-            |error| broken("endpointslices", error),
-        )),
-    ];
-    join_all(loops).await;
+    watches.follow(
+        "agentcards",
+        Api::<AgentCard>::all(client.clone()),
+        config(""),
+        |world| &world.cards,
+        Card::of,
+        World::card_changed,
+    );
+    watches.follow(
+        "deployments",
+        Api::<Deployment>::all(client.clone()),
+        agents.clone(),
+        |world| &world.deployments,
+        Workload::of_deployment,
+        |world, change| world.workload_changed(Kind::Deployment, change),
+    );
+    watches.follow(
+        "statefulsets",
+        Api::<StatefulSet>::all(client.clone()),
+        agents.clone(),
+        |world| &world.stateful_sets,
+        Workload::of_stateful_set,
+        |world, change| world.workload_changed(Kind::StatefulSet, change),
+    );
+    watches.follow(
+        "pods",
+        Api::<ApiPod>::all(client.clone()),
+        agents.clone(),
+        |world| &world.pods,
+        Pod::of,
+        World::pod_changed,
+    );
+    watches.follow(
+        "pods",
+        Api::<PartialObjectMeta<ApiPod>>::all(client.clone()),
+        strays,
+        |world| &world.strays,
+        |object| object.metadata.uid,
+        World::stray_changed,
+    );
+    watches.follow(
+        "replicasets",
+        Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()),
+        agents,
+        |world| &world.replica_sets,
+        |object| Some((object.metadata.uid?, controller(object.metadata.owner_references.as_deref()))),
+        World::replica_set_changed,
+    );
+    watches.follow(
+        "services",
+        Api::<PartialObjectMeta<Service>>::all(client.clone()),
+        config(""),
+        |world| &world.services,
+        |object| object.metadata.resource_version,
+        |world, change| world.service_changed(change.place),
+    );
+    watches.follow(
+        "networkpolicies",
+        Api::<NetworkPolicy>::all(client.clone()),
+        config(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}")),
+        |world| &world.policies,
+        |object| Some(Policy::of(&object)),
+        World::policy_changed,
+    );
+    watches.follow(
+        "namespaces",
+        Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
+        config(MODE_LABEL),
+        |world| &world.namespaces,
+        |object| mode_of(&object.metadata.labels.unwrap_or_default()),
+        World::mode_changed,
+    );
+    watches.follow(
+        "endpointslices",
+        Api::<EndpointSlice>::namespaced(client.clone(), "default"),
+        config("kubernetes.io/service-name=kubernetes"),
+        |world| &world.api_servers,
+        |slice| Some(read_slice(slice)),
+        |world, _| world.api_server_changed(),
+    );
+}
+
+struct Watches<'a> {
+    tasks: &'a mut JoinSet<()>,
+    world: &'a Arc<World>,
+    broken: &'a Broken,
+}
+
+impl Watches<'_> {
+    /// Follows one kind until the tasks are dropped.
+    fn follow<K, V>(
+        &mut self,
+        kind: &'static str,
+        api: Api<K>,
+        config: watcher::Config,
+        store: fn(&World) -> &Store<V>,
+        read: fn(K) -> Option<V>,
+        changed: fn(&World, &Change<'_, V>),
+    ) where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        V: Clone + PartialEq + Send + Sync + 'static,
+    {
+        let (world, broken) = (Arc::clone(self.world), Arc::clone(self.broken));
+        self.tasks.spawn(async move {
+            let events = watcher(api, config).default_backoff();
+            let told = |change: Change<'_, V>| changed(&world, &change);
+            follow(events, store(&world), read, told, |error| broken(kind, error)).await;
+        });
+    }
 }
 
 fn config(labels: &str) -> watcher::Config {

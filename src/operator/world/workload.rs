@@ -2,6 +2,7 @@
 //! A workload that cannot be described is kept with the reason, so that its card can say it.
 
 use crate::api::keys::{AGENT_TYPE, TYPE_LABEL};
+use crate::operator::key::WorkloadKey;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -49,6 +50,8 @@ impl Kind {
 pub(crate) struct Workload {
     /// Its UID.
     pub(crate) uid: String,
+    /// The label value that names it on its policies.
+    pub(crate) label: String,
     /// Changes with its spec.
     pub(crate) generation: i64,
     /// True if its own metadata enrols it.
@@ -79,7 +82,7 @@ impl Workload {
         let is_ready =
             conditions.iter().any(|condition| condition.type_ == "Available" && condition.status == "True");
         let spec = object.spec?;
-        Some(Self::new(object.metadata, spec.selector, spec.template, is_ready))
+        Some(Self::new(Kind::Deployment, object.metadata, spec.selector, spec.template, is_ready))
     }
 
     /// Reads a `StatefulSet`.
@@ -88,14 +91,22 @@ impl Workload {
         let spec = object.spec?;
         let ready = status.ready_replicas.unwrap_or_default();
         let is_ready = ready > 0 && ready == status.replicas;
-        Some(Self::new(object.metadata, spec.selector, spec.template, is_ready))
+        Some(Self::new(Kind::StatefulSet, object.metadata, spec.selector, spec.template, is_ready))
     }
 
-    fn new(metadata: ObjectMeta, selector: LabelSelector, template: PodTemplateSpec, is_ready: bool) -> Self {
+    fn new(
+        kind: Kind,
+        metadata: ObjectMeta,
+        selector: LabelSelector,
+        template: PodTemplateSpec,
+        is_ready: bool,
+    ) -> Self {
         let labels = metadata.labels.unwrap_or_default();
         let spec = template.spec.unwrap_or_default();
+        let (namespace, name) = (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
         Self {
             uid: metadata.uid.unwrap_or_default(),
+            label: WorkloadKey { kind, place: (namespace, name) }.label(),
             generation: metadata.generation.unwrap_or_default(),
             is_agent: is_agent(&labels),
             is_leaving: metadata.deletion_timestamp.is_some(),
@@ -181,6 +192,19 @@ mod tests {
         assert!(workload.labels_its_pods() && workload.always_labelled_its_pods());
         workload.generation = 2;
         assert!(!workload.always_labelled_its_pods());
+    }
+
+    #[test]
+    fn the_label_is_that_of_the_workload_by_kind_and_place() {
+        let object = json!({
+            "metadata": { "name": "weather", "namespace": "team" },
+            "spec": { "selector": {}, "serviceName": "", "template": {} },
+        });
+        let key = |kind| WorkloadKey { kind, place: ("team".to_owned(), "weather".to_owned()) };
+        let deployment = Workload::of_deployment(serde_json::from_value(object.clone()).unwrap()).unwrap();
+        let set = Workload::of_stateful_set(serde_json::from_value(object).unwrap()).unwrap();
+        assert_eq!(deployment.label, key(Kind::Deployment).label());
+        assert_eq!(set.label, key(Kind::StatefulSet).label());
     }
 
     #[test]

@@ -40,8 +40,6 @@ impl<'r> Operator<'r> {
             .args(["--health-probe-bind-address", health, "--metrics-bind-address", "0"])
             .args(flags)
             .env("POD_NAMESPACE", "countersign-system")
-            // As the chart does.
-            .env("MALLOC_ARENA_MAX", "2")
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file);

@@ -1,10 +1,10 @@
 //! From a labelled Deployment to a verdict and policies, on a real API server.
 
 use countersign_cluster_tests::{
-    Agents, Authority, Operator, TRUST_DOMAIN, bundle_json, card_of, is, list, reason,
+    Agents, Authority, Operator, TRUST_DOMAIN, bundle_json, card_of, is, list, reason, user_card,
 };
 use countersign_rig::Rig;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn policies(rig: &Rig, namespace: &str) -> Vec<Value> {
     list(rig, "networkpolicies", namespace).unwrap()
@@ -70,6 +70,17 @@ fn an_honest_agent_is_verified_and_loses_trust_with_its_card_or_its_root() {
     agents.serve("team", "weather", &good).unwrap();
     operator.wait_card("team", name, "trust again", |card| is(card, "Ready", "True")).unwrap();
 
+    // Another agent will not answer any more, which nobody notices for an hour.
+    let silent = Agents::sign(&card_of("silent", "team"), &authority.issue("team", "silent", -60, 3600));
+    agents.serve("team", "silent", &silent).unwrap();
+    let mut asked = user_card("team", "silent", "silent");
+    asked["spec"]["syncPeriod"] = json!("1h");
+    rig.apply(&asked.to_string()).unwrap();
+    agents.create("team", &["silent"]).unwrap();
+    operator.wait_card("team", "silent", "trust", |card| is(card, "Ready", "True")).unwrap();
+    agents.withdraw("team", "silent").unwrap();
+    agents.hang("team", "silent").unwrap();
+
     // The root is replaced while the agent still serves what the old one vouched for.
     let next = Authority::new(TRUST_DOMAIN);
     agents.publish(&bundle_json(&[&authority, &next], 2)).unwrap();
@@ -78,8 +89,10 @@ fn an_honest_agent_is_verified_and_loses_trust_with_its_card_or_its_root() {
         operator.wait_card("team", name, "trust in the overlap", |card| is(card, "Ready", "True")).unwrap();
     assert!(is(&card, "Verified", "True"));
     agents.publish(&bundle_json(&[&next], 3)).unwrap();
-    let card = operator.wait_card("team", name, "a refusal", |card| is(card, "Ready", "False")).unwrap();
-    assert_eq!(reason(&card), "AnchorUnknown");
+    for name in [name, "silent"] {
+        let card = operator.wait_card("team", name, "a refusal", |card| is(card, "Ready", "False")).unwrap();
+        assert_eq!(reason(&card), "AnchorUnknown", "{name} is judged by what is at hand");
+    }
     rig.wait("a closed policy", || {
         Ok(policy_reason(&rig, "team", "weather-signature-policy") == "AnchorUnknown")
     })

@@ -173,10 +173,11 @@ pub struct Writes {
 }
 
 impl Writes {
-    /// The time from the first request to the last answer.
+    /// The time from the first request to the last answer, but for events: they tell of verdicts and decide nothing.
     pub fn took(&self) -> Duration {
-        let first = self.all.iter().map(|one| one.asked).min().unwrap_or_default();
-        let last = self.all.iter().map(|one| one.answered).max().unwrap_or_default();
+        let deciding = || self.all.iter().filter(|one| one.resource != "events");
+        let first = deciding().map(|one| one.asked).min().unwrap_or_default();
+        let last = deciding().map(|one| one.answered).max().unwrap_or_default();
         last.saturating_sub(first)
     }
 
@@ -196,10 +197,8 @@ impl Writes {
         format!("{:.2}: {}", count(self.all.len()) / count(agents), self.listed())
     }
 
-    /// Median, 99th percentile and maximum of the time from `start` until a card and its policy were written. Each
-    /// write of a policy or a status is one sample.
-    pub fn delays(&self, start: Duration) -> [Duration; 3] {
-        let about = ["networkpolicies", "agentcards/status"];
+    /// Median, 99th percentile and maximum of the time from `start` until an object of these resources was written.
+    pub fn delays(&self, start: Duration, about: &[&str]) -> [Duration; 3] {
         let mut delays: Vec<Duration> = self
             .all
             .iter()
