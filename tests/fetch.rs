@@ -66,8 +66,19 @@ fn limits() -> FetchLimits {
     }
 }
 
+/// How often [`fetch`] asks for a card.
+const WAYS: usize = 2;
+
+/// Fetches a card as the command line does, and as the operator does, which knows the address. Both come to the same.
 async fn fetch(url: &str) -> Result<Fetched, Reason> {
-    fetch_card(&CardUrl::parse(url).unwrap(), limits()).await.map_err(|refusal| refusal.reason())
+    let url = CardUrl::parse(url).unwrap();
+    let mut found = Vec::new();
+    for address in [None, Some(url.host().parse().unwrap())] {
+        let limits = FetchLimits { address, ..limits() };
+        found.push(fetch_card(&url, limits).await.map_err(|refusal| refusal.reason()));
+    }
+    assert_eq!(found[0], found[1]);
+    found.remove(0)
 }
 
 async fn send(stream: &mut TcpStream, text: impl AsRef<[u8]>) {
@@ -89,7 +100,7 @@ async fn rule_02_a_card_is_returned_byte_for_byte_with_its_address() {
     let fetched = fetch(&server.url("")).await.unwrap();
     assert_eq!(fetched.body, CARD.as_bytes());
     assert_eq!(fetched.url, server.url("/.well-known/agent-card.json"));
-    assert_eq!(server.connections(), 1);
+    assert_eq!(server.connections(), WAYS);
 }
 
 #[tokio::test]
@@ -171,7 +182,7 @@ async fn rule_02_the_time_covers_both_well_known_addresses_together() {
     })
     .await;
     assert_eq!(fetch(&server.url("")).await, Err(Reason::FetchTimeout));
-    assert_eq!(server.connections(), 2);
+    assert_eq!(server.connections(), 2 * WAYS);
 }
 
 #[tokio::test]
@@ -269,7 +280,7 @@ async fn rule_02_only_a_404_at_a_bare_origin_leads_to_the_older_address() {
     assert_eq!(fetch(&server.url("/")).await.unwrap().url, server.url("/.well-known/agent.json"));
     let before = server.connections();
     assert_eq!(fetch(&server.url("/card")).await, Err(Reason::FetchStatus));
-    assert_eq!(server.connections(), before + 1);
+    assert_eq!(server.connections(), before + WAYS);
 }
 
 #[tokio::test]
@@ -289,7 +300,7 @@ async fn rule_02_other_statuses_are_refused_without_asking_again() {
     }
     let before = server.connections();
     assert_eq!(fetch(&server.url("")).await, Err(Reason::FetchStatus));
-    assert_eq!(server.connections(), before + 1);
+    assert_eq!(server.connections(), before + WAYS);
 }
 
 #[tokio::test]
@@ -312,7 +323,8 @@ async fn rule_02_nobody_listening_and_plain_text_behind_https_are_failures() {
         Server::start(|_, mut stream| Box::pin(async move { send(&mut stream, answer(JSON, CARD)).await }))
             .await;
     let https = server.url("/card").replace("http://", "https://");
-    assert!(matches!(fetch(&https).await, Err(Reason::FetchFailed | Reason::FetchTimeout)));
+    let found = fetch_card(&CardUrl::parse(&https).unwrap(), limits()).await.unwrap_err();
+    assert!(matches!(found.reason(), Reason::FetchFailed | Reason::FetchTimeout));
 }
 
 /// The variables must be set before the process starts, so this test runs itself again as a child.
@@ -338,7 +350,7 @@ async fn rule_02_proxy_variables_in_the_environment_are_not_used() {
     });
     let output = child.await.unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!((proxy.connections(), server.connections()), (0, 1));
+    assert_eq!((proxy.connections(), server.connections()), (0, WAYS));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use super::body::Body;
 use crate::core::refusal::Refusal;
 use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
+use hyper::body::{Body as _, Bytes};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::header::HeaderMap;
 use hyper::{Request, StatusCode};
@@ -69,6 +69,7 @@ async fn exchange(
     if !accept(response.status(), response.headers()).map_err(PlainError::Unwanted)? {
         return Ok(false);
     }
+    body.expect(response.body().size_hint().exact()).map_err(PlainError::Unwanted)?;
     while let Some(frame) = response.frame().await {
         // Trailers are of no interest.
         if let Ok(data) = frame?.into_data() {

@@ -9,23 +9,32 @@ use super::identity::Identity;
 use super::judgements::Judgements;
 use super::metrics::Metrics;
 use super::world::{Place, World};
+use crate::core::encoding::Digest;
 use crate::core::policy::Policy;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::TrustDomain;
 use crate::io::apply::Writer;
-use crate::io::clock::now;
+use crate::io::clock::{instant, now};
 use crate::io::fetch::FetchLimits;
 use crate::plan::{ClusterFacts, Dns, Egress, FactError, Mode, Namespace, PodGroup};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Labels of the operator's own Pods, as the chart and the existing manifests set them.
 const OWN_PODS: (&str, &str) = ("control-plane", "controller-manager");
 
 /// The longest wait for a connection to an agent, of the time that a fetch may take.
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// The acceptance rules for a trust domain. Those of two domains differ in nothing but its name.
+fn policy(config: &Config, trust_domain: TrustDomain) -> Policy {
+    let mut policy = Policy::new(trust_domain);
+    policy.profiles = config.profiles;
+    policy.freshness = config.freshness;
+    policy
+}
 
 /// What every reconciliation shares.
 pub(crate) struct Context {
@@ -35,6 +44,10 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     /// The way to change things.
     pub(crate) writer: Writer,
+    /// A digest of the acceptance rules, whatever the trust domain.
+    pub(crate) rules: Option<Digest>,
+    /// When this process began.
+    pub(crate) started: Instant,
     /// What was observed.
     pub(crate) world: Arc<World>,
     /// The trust bundles.
@@ -60,7 +73,20 @@ impl Context {
     ) -> Self {
         let writer = Writer::new(client.clone());
         let (identity, judgements) = (Identity::default(), Mutex::default());
-        Self { config, client, writer, world, bundles, identity, events, metrics, judgements }
+        let rules = config.trust_domain.clone().map(|domain| policy(&config, domain).fingerprint());
+        Self {
+            config,
+            client,
+            writer,
+            rules,
+            started: instant(),
+            world,
+            bundles,
+            identity,
+            events,
+            metrics,
+            judgements,
+        }
     }
 
     /// How long and how much an agent may keep us.
@@ -71,10 +97,7 @@ impl Context {
 
     /// The acceptance rules for a trust domain.
     pub(crate) fn policy(&self, trust_domain: TrustDomain) -> Policy {
-        let mut policy = Policy::new(trust_domain);
-        policy.profiles = self.config.profiles;
-        policy.freshness = self.config.freshness;
-        policy
+        policy(&self.config, trust_domain)
     }
 
     /// Whether a refusal stops traffic in a namespace: its own word, else the configuration.

@@ -32,6 +32,8 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 /// The longest wait for them.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+/// Turns that can wait come in beats: one wake-up then serves many of them.
+const BEAT: Duration = Duration::from_millis(250);
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often the clock is looked at: bundles age.
@@ -239,7 +241,8 @@ fn finish(context: &Context, key: &Key, result: Result<Next, kube::Error>, took:
             Some(jittered(retry_after(failures)))
         }
     };
-    let next = wait.and_then(|wait| instant().checked_add(wait));
+    let after_start = wait.map(|wait| on_beat(context.started.elapsed().saturating_add(wait)));
+    let next = after_start.and_then(|after| context.started.checked_add(after));
     context.world.with_queue(|queue| queue.done(key, next));
     context.world.asked.notify_one();
 }
@@ -251,6 +254,12 @@ fn retry_after(failures: u32) -> Duration {
         .min(LAST_RETRY)
 }
 
+/// The beat at or after this time since the start.
+fn on_beat(at: Duration) -> Duration {
+    let beats = at.as_millis().div_ceil(BEAT.as_millis());
+    BEAT.saturating_mul(u32::try_from(beats).unwrap_or(u32::MAX))
+}
+
 /// Up to a tenth more or less, so that what started together does not stay together.
 fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(0.9 + 0.2 * fastrand::f64())
@@ -259,6 +268,12 @@ fn jittered(wait: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_comes_at_the_next_beat_and_never_before_its_time() {
+        let at = |millis| on_beat(Duration::from_millis(millis)).as_millis();
+        assert_eq!([at(0), at(1), at(250), at(251), at(30_000)], [0, 250, 250, 500, 30_000]);
+    }
 
     #[test]
     fn waits_double_with_each_failure_and_stay_bounded() {

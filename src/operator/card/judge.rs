@@ -76,6 +76,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) bundle: &'a Bundle,
     /// The acceptance rules.
     pub(crate) policy: &'a Policy,
+    /// A digest of them, but for the trust domain.
+    pub(crate) rules: Option<Digest>,
     /// Who should have signed.
     pub(crate) expected: &'a Expected,
     /// The names of the workload inside the cluster.
@@ -95,10 +97,8 @@ impl Terms<'_> {
         let Expected { trust_domain, spiffe_id, scope } = self.expected;
         let names = (self.cluster_hosts, self.ingress_hosts, source);
         let bundle = self.bundle.fingerprint();
-        sha256(
-            format!("{trust_domain}|{spiffe_id}|{scope:?}|{names:?}|{bundle}|{}", self.policy.fingerprint())
-                .as_bytes(),
-        )
+        let rules = self.rules;
+        sha256(format!("{trust_domain}|{spiffe_id}|{scope:?}|{names:?}|{bundle}|{rules:?}").as_bytes())
     }
 }
 

@@ -37,12 +37,12 @@ impl Basis {
     pub(crate) fn terms<'a>(
         &'a self,
         bundle: &'a Bundle,
-        policy: &'a Policy,
+        (policy, rules): (&'a Policy, Option<Digest>),
         expected: &'a Expected,
         now: Timestamp,
     ) -> Terms<'a> {
         let (cluster_hosts, ingress_hosts) = (&self.hosts, &self.ingress_hosts);
-        Terms { bundle, policy, expected, cluster_hosts, ingress_hosts, history: None, now }
+        Terms { bundle, policy, rules, expected, cluster_hosts, ingress_hosts, history: None, now }
     }
 }
 

@@ -153,7 +153,7 @@ fn repeated(
     let (kept, basis) = last.basis_for(&received.bytes)?;
     let bundle = context.bundles.get(&expected.trust_domain, at).ok()?;
     let policy = context.policy(expected.trust_domain.clone());
-    let terms = basis.terms(&bundle, &policy, expected, at);
+    let terms = basis.terms(&bundle, (&policy, context.rules), expected, at);
     let same = terms.fingerprint(&received.source) == basis.terms && card.uid == basis.card_uid;
     (same && kept.finding.outcome.as_ref().is_ok_and(|proof| at < proof.valid_until)).then(|| kept.clone())
 }
@@ -193,6 +193,7 @@ async fn judge_received(
         let terms = Terms {
             bundle: &bundle,
             policy: &policy,
+            rules: context.rules,
             expected,
             cluster_hosts: &hosts,
             ingress_hosts: &ingress_hosts,

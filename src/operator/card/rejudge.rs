@@ -43,7 +43,7 @@ fn rejudge(context: &Context, place: &Place, last: &Judgement) -> Option<Judgeme
         Err(refusal) => return refuse(refusal),
     };
     let policy = context.policy(expected.trust_domain.clone());
-    let terms = basis.terms(&bundle, &policy, expected, at);
+    let terms = basis.terms(&bundle, (&policy, context.rules), expected, at);
     let judged = judge(&received, terms);
     judged.finding.outcome.as_ref().err()?;
     let terms = terms.fingerprint(&received.source);

@@ -16,5 +16,5 @@ pub use authority::{Authority, Svid, bundle_json};
 pub use cost::{process_cpu, process_memory};
 pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart, until};
 pub use operator::{Operator, TRUST_DOMAIN, program};
-pub use scene::{Scene, condition, find, holds, is, is_open, list, outcome, reason, user_card};
+pub use scene::{Scene, condition, find, holds, is, is_open, list, look_every, outcome, reason, user_card};
 pub use spire::{Server, SpireAgents};

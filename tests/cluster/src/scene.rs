@@ -202,6 +202,12 @@ pub fn user_card(namespace: &str, name: &str, workload: &str) -> Value {
     })
 }
 
+/// Has an AgentCard looked at every so many seconds.
+pub fn look_every(rig: &Rig, seconds: u32, namespace: &str, card: &str) -> Result<()> {
+    let patch = json!({ "spec": { "syncPeriod": format!("{seconds}s") } }).to_string();
+    rig.kubectl(&["patch", "agentcard", "-n", namespace, card, "--type=merge", "-p", &patch]).map(drop)
+}
+
 /// All objects of a kind in a namespace.
 pub fn list(rig: &Rig, kind: &str, namespace: &str) -> Result<Vec<Value>> {
     let list = rig.get(&collection(kind, namespace)?)?.unwrap_or_default();

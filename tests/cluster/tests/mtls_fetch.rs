@@ -1,6 +1,6 @@
 //! Cards over SPIFFE mTLS, with SVIDs of a real SPIRE at both ends.
 
-use countersign_cluster_tests::{Agents, Operator, SpireAgents, card_of, condition, is, reason};
+use countersign_cluster_tests::{Agents, Operator, SpireAgents, card_of, condition, is, look_every, reason};
 use countersign_rig::{Options, Rig};
 
 #[test]
@@ -43,17 +43,7 @@ fn a_card_is_fetched_from_exactly_its_workload_or_not_at_all() {
     assert!(message.contains("no SVID") && message.contains(socket), "{message}");
 
     // It comes up: the operator is not restarted.
-    rig.kubectl(&[
-        "patch",
-        "agentcard",
-        "-n",
-        "team",
-        "weather-deployment-card",
-        "--type=merge",
-        "-p",
-        r#"{"spec":{"syncPeriod":"1s"}}"#,
-    ])
-    .unwrap();
+    look_every(&rig, 1, "team", "weather-deployment-card").unwrap();
     let real = rig.spire().socket();
     assert!(rig.command("ln").arg("-s").arg(&real).arg(socket).status().unwrap().success());
     let card = operator

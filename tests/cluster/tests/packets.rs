@@ -1,7 +1,7 @@
 //! What verdicts do to packets between Pods: agents of several kinds on one node, with the operator as its chart
 //! installs it. One rig serves all tests of this file; each has a namespace of its own.
 
-use countersign_cluster_tests::{Agents, Node, Packets, Signer, card_of, until};
+use countersign_cluster_tests::{Agents, Node, Packets, Signer, card_of, look_every, until};
 use serde_json::{Value, json};
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
@@ -116,9 +116,7 @@ fn an_agent_whose_card_turns_bad_gets_no_new_connection_within_five_seconds_of_t
     let (node, _busy) = with_caller("turned");
     let good = node.create_honest("turned", "weather").unwrap();
     node.wait_verdict("turned", "weather", None, 30).unwrap();
-    let patch = r#"{"spec":{"syncPeriod":"1s"}}"#;
-    let card = "weather-deployment-card";
-    node.rig.kubectl(&["patch", "agentcard", "-n", "turned", card, "--type=merge", "-p", patch]).unwrap();
+    look_every(&node.rig, 1, "turned", "weather-deployment-card").unwrap();
     let address = node.pod("turned", "weather").unwrap();
     node.wait_packets(("turned", "deploy/caller"), &address, Packets::Pass, 5).unwrap();
 

@@ -2,7 +2,7 @@
 //! operator uses, and an uninstallation that opens nothing and leaves nothing stuck.
 
 use countersign_cluster_tests::{
-    Agents, Node, OPERATOR_USER, Packets, SYSTEM, Signer, card_of, chart, until,
+    Agents, Node, OPERATOR_USER, Packets, SYSTEM, Signer, card_of, chart, look_every, until,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -209,8 +209,7 @@ fn rights_are_those_that_are_used(node: &Node) {
     elsewhere["supportedInterfaces"][0]["url"] = json!("https://weather.example/");
     let svid = node.svid(TEAM, "later", "1h").unwrap();
     node.serve(TEAM, "later", &Agents::sign(&elsewhere, &svid)).unwrap();
-    let patch = r#"{"spec":{"syncPeriod":"1s"}}"#;
-    node.rig.kubectl(&["patch", "agentcard", "-n", TEAM, "own", "--type=merge", "-p", patch]).unwrap();
+    look_every(&node.rig, 1, TEAM, "own").unwrap();
     let not_ready = ["wait", "--for=condition=Ready=False", "-n", TEAM, "agentcard", "own", "--timeout=20s"];
     node.rig.kubectl(&not_ready).unwrap();
     node.rig.kubectl(&["delete", "deployment", "-n", TEAM, "later"]).unwrap();

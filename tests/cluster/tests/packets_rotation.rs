@@ -1,7 +1,7 @@
 //! SPIRE replaces its root while agents talk: nobody honest loses trust on the way, and in the end everything that
 //! the old root vouched for is closed.
 
-use countersign_cluster_tests::{Agents, Node, Packets, Signer, card_of, until};
+use countersign_cluster_tests::{Agents, Node, Packets, Signer, card_of, look_every, until};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -43,9 +43,7 @@ fn no_honest_agent_loses_trust_while_the_root_is_replaced_and_nothing_of_the_old
     let all = ["caller", "renewed", "stale", "itself"];
     for name in all {
         node.wait_verdict(TEAM, name, None, 60).unwrap();
-        let card = format!("{name}-deployment-card");
-        let patch = r#"{"spec":{"syncPeriod":"2s"}}"#;
-        node.rig.kubectl(&["patch", "agentcard", "-n", TEAM, &card, "--type=merge", "-p", patch]).unwrap();
+        look_every(&node.rig, 2, TEAM, &format!("{name}-deployment-card")).unwrap();
     }
     for name in all {
         let address = node.pod(TEAM, name).unwrap();

@@ -1,6 +1,6 @@
 //! The signer as a native sidecar: SVIDs of a real SPIRE that live for seconds, and nothing ever restarts.
 
-use countersign_cluster_tests::{Operator, SpireAgents, card_of, holds, program};
+use countersign_cluster_tests::{Operator, SpireAgents, card_of, holds, look_every, program, until};
 use countersign_rig::{Entry, Image, Options, Rig, SOCKET, SOCKET_FOLDER, libraries};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -73,12 +73,9 @@ fn manifests() -> Value {
     ] })
 }
 
-fn until(what: &str, done: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !done() {
-        assert!(begin.elapsed() < Duration::from_mins(1), "{what} did not come about");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+/// Waits for something that the signer does within seconds.
+fn soon(what: &str, done: impl Fn() -> bool) {
+    until(Duration::from_mins(1), what, || Ok(done())).unwrap();
 }
 
 #[test]
@@ -93,8 +90,7 @@ fn the_served_card_is_signed_again_without_a_restart_and_never_loses_trust() {
     rig.apply(&manifests().to_string()).unwrap();
     let name = "weather-deployment-card";
     operator.wait_card("team", name, "a verified card", |card| holds(card, "Ready")).unwrap();
-    let often = r#"{"spec":{"syncPeriod":"2s"}}"#;
-    rig.kubectl(&["patch", "agentcard", "-n", "team", name, "--type=merge", "-p", often]).unwrap();
+    look_every(&rig, 2, "team", name).unwrap();
 
     let (begin, mut ends) = (Instant::now(), BTreeSet::new());
     while begin.elapsed() < Duration::from_secs(u64::from(TTL) * 2) {
@@ -130,17 +126,17 @@ fn a_changed_card_is_signed_at_once_and_the_signer_ends_when_asked(rig: &Rig, ag
     command.args(["sign", "--watch", "--workload-api", &agents.socket(), "-o"]).arg(&signed).arg(&unsigned);
     let mut running = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
     let says = |text: &str| std::fs::read_to_string(&signed).is_ok_and(|signed| signed.contains(text));
-    until("the first card", || says("Does one thing"));
+    soon("the first card", || says("Does one thing"));
     card["skills"][0]["description"] = json!("Does two things");
     std::fs::write(&unsigned, card.to_string()).unwrap();
-    until("the changed card", || says("Does two things"));
+    soon("the changed card", || says("Does two things"));
 
     // What cannot be signed leaves the last card, and is said.
     std::fs::write(&unsigned, "{").unwrap();
-    until("the failure", || std::fs::read_to_string(folder.join("log")).unwrap().contains("signing failed"));
+    soon("the failure", || std::fs::read_to_string(folder.join("log")).unwrap().contains("signing failed"));
     assert!(says("Does two things"));
     std::fs::write(&unsigned, card.to_string().replace("two", "three")).unwrap();
-    until("the mended card", || says("Does three things"));
+    soon("the mended card", || says("Does three things"));
 
     let children = format!("/proc/{0}/task/{0}/children", running.id());
     let children = std::fs::read_to_string(children).unwrap();

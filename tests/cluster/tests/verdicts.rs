@@ -1,7 +1,7 @@
 //! From a labelled Deployment to a verdict and policies, on a real API server.
 
 use countersign_cluster_tests::{
-    Agents, Authority, Operator, TRUST_DOMAIN, bundle_json, card_of, is, list, reason, user_card,
+    Agents, Authority, Operator, TRUST_DOMAIN, bundle_json, card_of, is, list, look_every, reason, user_card,
 };
 use countersign_rig::Rig;
 use serde_json::{Value, json};
@@ -45,17 +45,7 @@ fn an_honest_agent_is_verified_and_loses_trust_with_its_card_or_its_root() {
     assert_eq!(names, ["countersign-baseline", "countersign-minimum", "weather-signature-policy"]);
 
     // Tampered with after signing.
-    rig.kubectl(&[
-        "patch",
-        "agentcard",
-        "-n",
-        "team",
-        name,
-        "--type=merge",
-        "-p",
-        r#"{"spec":{"syncPeriod":"1s"}}"#,
-    ])
-    .unwrap();
+    look_every(&rig, 1, "team", name).unwrap();
     let tampered = String::from_utf8(good.clone()).unwrap().replace("Does one thing", "Does anything");
     agents.serve("team", "weather", tampered.as_bytes()).unwrap();
     let card = operator.wait_card("team", name, "a refusal", |card| is(card, "Ready", "False")).unwrap();

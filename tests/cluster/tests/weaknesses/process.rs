@@ -1,7 +1,7 @@
 //! The process: there at once, gone at once, and never in the way of the agents.
 
 use countersign_cluster_tests::{
-    Agents, Authority, Operator, Scene, TRUST_DOMAIN, bundle_json, card_of, holds, outcome,
+    Agents, Authority, Operator, Scene, TRUST_DOMAIN, bundle_json, card_of, holds, look_every, outcome,
 };
 use countersign_rig::Rig;
 use serde_json::{Value, json};
@@ -101,18 +101,7 @@ fn a_replica_that_ends_hands_its_lease_to_the_other() {
     // A lease that runs out takes 15 s.
     assert!(ended.elapsed() < Duration::from_secs(8), "{:?}", ended.elapsed());
     agents.serve("team", "weather", b"{}").unwrap();
-    let patch = r#"{"spec":{"syncPeriod":"1s"}}"#;
-    rig.kubectl(&[
-        "patch",
-        "agentcard",
-        "-n",
-        "team",
-        "weather-deployment-card",
-        "--type=merge",
-        "-p",
-        patch,
-    ])
-    .unwrap();
+    look_every(&rig, 1, "team", "weather-deployment-card").unwrap();
     second.wait_card("team", "weather-deployment-card", "a refusal", |card| !holds(card, "Ready")).unwrap();
     second.stop().unwrap();
     drop(agents);
