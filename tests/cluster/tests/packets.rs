@@ -104,11 +104,15 @@ fn cards_that_prove_nothing_are_refused_with_their_reason_and_packets_of_agents_
     for (name, _, reason) in &bad {
         node.wait_verdict("refused", name, Some(reason), 60).unwrap();
     }
-    for (name, ..) in &bad {
-        assert_dropped(node, "refused", "deploy/caller", name);
-        // Nor may it call: it has no mark, and its own policy lets nothing out.
-        assert_dropped(node, "refused", &format!("deploy/{name}"), "caller");
-    }
+    std::thread::scope(|scope| {
+        for (name, ..) in &bad {
+            scope.spawn(move || {
+                assert_dropped(node, "refused", "deploy/caller", name);
+                // Nor may it call: it has no mark, and its own policy lets nothing out.
+                assert_dropped(node, "refused", &format!("deploy/{name}"), "caller");
+            });
+        }
+    });
 }
 
 #[test]
