@@ -17,6 +17,8 @@ use tokio::time::timeout;
 const CONTROLLER: &str = "agentcard-controller";
 /// How many events may wait.
 const WAITING: usize = 2048;
+/// Among how many events one that repeats another is found.
+const REMEMBERED: usize = 256;
 /// How long an event waits for turns that are due: an operator that never catches up still tells something.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked whether turns are due.
@@ -59,8 +61,14 @@ impl Events {
         let counted = metrics.clone();
         let write = async move {
             let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: None };
-            let recorder = Recorder::new(client, reporter);
+            let mut recorder = Recorder::new(client.clone(), reporter.clone());
+            let mut written = 0_usize;
             while let Some((about, event)) = receiver.recv().await {
+                // A recorder keeps every event of some minutes to count repetitions, and looks through all of them.
+                written = written.wrapping_add(1);
+                if written.is_multiple_of(REMEMBERED) {
+                    recorder = Recorder::new(client.clone(), reporter.clone());
+                }
                 // Beyond its patience the event is written all the same.
                 let _ = timeout(PATIENCE, world.caught_up(LOOK)).await;
                 match recorder.publish(&event, &about).await {
