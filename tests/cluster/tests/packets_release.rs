@@ -2,7 +2,7 @@
 //! operator uses, and an uninstallation that opens nothing and leaves nothing stuck.
 
 use countersign_cluster_tests::{
-    Agents, Node, OPERATOR_USER, Packets, SYSTEM, Signer, card_of, chart, look_every, until,
+    Agents, Node, OPERATOR_USER, Packets, SYSTEM, Signer, card_of, chart, look_every, reason, until,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,6 +215,11 @@ fn rights_are_those_that_are_used(node: &Node) {
     node.rig.kubectl(&["delete", "deployment", "-n", TEAM, "later"]).unwrap();
     until(Duration::from_secs(40), "the policies of the deleted agent go", || {
         Ok(!node.rig.kubectl(&["get", "networkpolicies", "-n", TEAM, "-o", "name"])?.contains("later"))
+    })
+    .unwrap();
+    // Whether it exists without the label is asked before the card says that it is gone.
+    until(Duration::from_secs(40), "the card says so", || {
+        Ok(reason(&node.card(TEAM, "own")?) == "WorkloadNotFound")
     })
     .unwrap();
 
