@@ -21,7 +21,8 @@ fn main() {
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let many = numbers.first().copied().unwrap_or(1000);
     let quiet = Duration::from_secs(numbers.get(1).copied().unwrap_or(300).try_into().unwrap());
-    let only = std::env::args().nth(3);
+    // Cargo adds a flag of its own.
+    let only = std::env::args().nth(3).filter(|stage| !stage.starts_with("--"));
     let runs = |stage: &str| only.as_deref().is_none_or(|only| only == stage);
     let mut table = Table::new(quiet);
     if runs("idle") {
