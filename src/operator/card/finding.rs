@@ -105,6 +105,11 @@ impl Finding {
         Self { content: None, outcome: Err(refusal.into()) }
     }
 
+    /// The received card as status names it.
+    pub(crate) fn card_id(&self) -> Option<String> {
+        self.content.as_ref().map(|content| content.digest.to_string())
+    }
+
     /// Why it was refused, if it was.
     pub(crate) fn reason(&self) -> Option<Reason> {
         self.outcome.as_ref().err().map(|refused| refused.refusal.reason())

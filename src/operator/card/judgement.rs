@@ -113,11 +113,6 @@ impl Judgement {
         Some(Self { finding, ..self.clone() })
     }
 
-    /// The received card as status names it.
-    pub(crate) fn card_id(&self) -> Option<String> {
-        self.finding.content.as_ref().map(|content| content.digest.to_string())
-    }
-
     /// This judgement and what it stands on, if it is about exactly these bytes.
     pub(crate) fn basis_for(&self, bytes: &[u8]) -> Option<(&Self, &Basis)> {
         let (received, basis) = self.received.as_deref()?;

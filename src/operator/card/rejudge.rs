@@ -51,6 +51,6 @@ fn rejudge(context: &Context, place: &Place, last: &Judgement) -> Option<Judgeme
     let basis = Basis { terms, ..basis.clone() };
     let judgement = Judgement::of(&card.reference, workload, judged, received, basis);
     // A thousand cards at once: what status has of them is not kept beside it.
-    let is_shown = card.has_content && card.status.card_id == judgement.card_id();
+    let is_shown = card.has_content && card.status.card_id == judgement.finding.card_id();
     Some(if is_shown { judgement.slimmed().unwrap_or(judgement) } else { judgement })
 }

@@ -40,7 +40,7 @@ pub(crate) fn plan_status(
     let proof = finding.outcome.as_ref().ok();
     let refused = finding.outcome.as_ref().err();
     let signer = proof.map(|proof| &proof.spiffe_id).or(refused.and_then(|refused| refused.signer.as_ref()));
-    let card_id = finding.content.as_ref().map(|content| content.digest.to_string());
+    let card_id = finding.card_id();
     let same_card = card_id.is_none() || card_id == before.card_id;
     let judged = finding.content.is_some();
     let mut status = AgentCardStatus {

@@ -30,24 +30,12 @@ impl<V: Clone> Store<V> {
 
     /// What `pick` finds in the objects of a namespace, in the order of their names.
     pub(crate) fn pick<T>(&self, namespace: &str, mut pick: impl FnMut(&Place, &V) -> Option<T>) -> Vec<T> {
-        let objects = self.read();
-        let start = (namespace.to_owned(), String::new());
-        objects
-            .range((Bound::Included(start), Bound::Unbounded))
-            .take_while(|((found, _), _)| found == namespace)
-            .filter_map(|(place, value)| pick(place, value))
-            .collect()
+        of_namespace(&self.read(), namespace).filter_map(|(place, value)| pick(place, value)).collect()
     }
 
     /// Where the first object of a namespace is that `wanted` accepts, in the order of names.
     pub(crate) fn find(&self, namespace: &str, mut wanted: impl FnMut(&V) -> bool) -> Option<Place> {
-        let objects = self.read();
-        let start = (namespace.to_owned(), String::new());
-        objects
-            .range((Bound::Included(start), Bound::Unbounded))
-            .take_while(|((found, _), _)| found == namespace)
-            .find(|(_, value)| wanted(value))
-            .map(|(place, _)| place.clone())
+        of_namespace(&self.read(), namespace).find(|(_, value)| wanted(value)).map(|(place, _)| place.clone())
     }
 
     /// All places.
@@ -87,6 +75,17 @@ impl<V: Clone> Store<V> {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<Place, V>> {
         self.objects.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The objects of a namespace, in the order of their names.
+fn of_namespace<'a, V>(
+    objects: &'a BTreeMap<Place, V>,
+    namespace: &'a str,
+) -> impl Iterator<Item = (&'a Place, &'a V)> {
+    let start = (namespace.to_owned(), String::new());
+    objects
+        .range((Bound::Included(start), Bound::Unbounded))
+        .take_while(move |((found, _), _)| found == namespace)
 }
 
 #[cfg(test)]
