@@ -42,7 +42,7 @@ demo: ## Shows a card being signed, verified, attacked and turned into a Network
 	cargo run --release --locked -- demo
 
 .PHONY: test
-test: lint unit vectors deny interop fuzz-smoke rig-netpol rig cluster-tests ## Everything that continuous integration checks
+test: lint unit vectors deny interop fuzz-smoke rig-netpol rig sidecar-tests cluster-tests ## Everything that continuous integration checks
 
 .PHONY: lint
 lint: ## Formatting, and clippy for each set of features
@@ -50,9 +50,10 @@ lint: ## Formatting, and clippy for each set of features
 	@scripts/step 'clippy, core alone' cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	@scripts/step 'clippy, planner' cargo clippy --locked --all-targets --no-default-features --features plan -- -D warnings
 	@scripts/step 'clippy, command line' cargo clippy --locked --all-targets -- -D warnings
-	@scripts/step 'clippy, everything' cargo clippy --locked --all-targets --features operator -- -D warnings
+	@scripts/step 'clippy, sidecar' cargo clippy --locked --all-targets --no-default-features --features sidecar -- -D warnings
+	@scripts/step 'clippy, everything' cargo clippy --locked --all-targets --all-features -- -D warnings
 	@scripts/step 'clippy, rig and scenarios' cargo clippy --locked --package countersign-rig \
-		--package countersign-cluster-tests --all-targets -- -D warnings
+		--package countersign-cluster-tests --package countersign-sidecar-tests --all-targets -- -D warnings
 
 .PHONY: unit
 unit: client-tools ## Tests of the source, documentation and generated files; needs no network once built
@@ -96,6 +97,12 @@ rig: ## Tests of the rig of real parts, with real Kubernetes and SPIRE (RIG=none
 cluster-tests: ## Scenarios on real Kubernetes and SPIRE, and five of Kubernetes' own specs (RIG=none leaves them out)
 	@scripts/step 'operator for the scenarios' cargo build --locked --features operator
 	@scripts/step 'scenarios on real parts' scripts/rig-test tests/cluster 2 'scripts/rig-conformance few'
+
+.PHONY: sidecar-tests
+sidecar-tests: ## Scenarios of AuthBridge with real Keycloak, SPIRE and Envoy (RIG=none leaves them out)
+	@scripts/step 'AuthBridge for the scenarios' \
+		cargo build --locked --no-default-features --features sidecar --bin authbridge
+	@scripts/step 'AuthBridge on real parts' scripts/rig-test --parts 'keycloak envoy spire' tests/sidecar 1
 
 .PHONY: client-tools
 client-tools: ## Fetches the pinned helm and kubectl, once

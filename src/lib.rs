@@ -27,18 +27,21 @@
 //! plan      Verdict → NetworkPolicies; pure
 //! io        files, HTTP, Workload API, clock
 //! operator  the process in a cluster: flags, probes, metrics, lease, controllers
+//! sidecar   AuthBridge, the data plane beside an agent
 //! cli       the command line over all of it
 //! ```
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "plan")]
+#[cfg(any(feature = "plan", feature = "sidecar"))]
 pub mod api;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod core;
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "sidecar"))]
 pub mod io;
 #[cfg(feature = "operator")]
 pub mod operator;
 #[cfg(feature = "plan")]
 pub mod plan;
+#[cfg(feature = "sidecar")]
+pub mod sidecar;

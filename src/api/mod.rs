@@ -3,6 +3,6 @@
 
 #[cfg(feature = "operator")]
 pub mod agent_card;
-#[cfg(feature = "operator")]
+#[cfg(any(feature = "operator", feature = "sidecar"))]
 pub mod duration;
 pub mod keys;

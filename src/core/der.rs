@@ -70,9 +70,43 @@ pub(crate) fn whole_bytes(contents: &[u8]) -> Option<&[u8]> {
     contents.strip_prefix(&[0])
 }
 
+/// One element with this tag; `None` above 65,535 bytes of contents.
+pub(crate) fn write(tag: u8, contents: &[u8]) -> Option<Vec<u8>> {
+    let mut element = vec![tag];
+    match u16::try_from(contents.len()).ok()?.to_be_bytes() {
+        [0, short @ 0..=0x7f] => element.push(short),
+        [0, low] => element.extend([0x81, low]),
+        [high, low] => element.extend([0x82, high, low]),
+    }
+    element.extend(contents);
+    Some(element)
+}
+
+/// A positive INTEGER from its magnitude, which may have leading zeros (RFC 7518 §2 forbids, writers add them).
+pub(crate) fn unsigned(magnitude: &[u8]) -> Option<Vec<u8>> {
+    let zeros = magnitude.iter().take_while(|byte| **byte == 0).count();
+    let magnitude = magnitude.get(zeros..)?;
+    let sign = magnitude.first().filter(|first| **first >= 0x80).map(|_| 0);
+    write(INTEGER, &sign.into_iter().chain(magnitude.iter().copied()).collect::<Vec<u8>>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for length in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff] {
+            let contents = vec![7; length];
+            assert_eq!(read_only(&write(SEQUENCE, &contents).unwrap(), SEQUENCE), Some(&contents[..]));
+        }
+        assert_eq!(write(SEQUENCE, &vec![7; 0x1_0000]), None);
+        for (magnitude, written) in
+            [(&[1][..], &[2, 1, 1][..]), (&[0, 0x80], &[2, 2, 0, 0x80]), (&[0, 0, 5], &[2, 1, 5])]
+        {
+            assert_eq!(unsigned(magnitude).as_deref(), Some(written));
+        }
+    }
 
     #[test]
     fn lengths_are_read_in_their_shortest_form_only() {

@@ -74,6 +74,24 @@ pub const BUNDLE_STALE_AFTER: Seconds = Seconds::new(86_400);
 /// Nesting, values, members and string length of a bundle document.
 pub const BUNDLE_JSON_NODES: usize = 20_000;
 
+/// Longest access token, in bytes: what fits into the largest header block, with room for other fields.
+pub const TOKEN_BYTES: usize = 16 * 1024;
+/// Largest answer of a token endpoint, in bytes: access, refresh and ID token together.
+pub const TOKEN_RESPONSE_BYTES: usize = 64 * 1024;
+/// Largest key set of an issuer, in bytes: 64 keys with their certificate chains.
+pub const KEY_SET_BYTES: usize = 256 * 1024;
+/// Most keys of one set; issuers publish 2 to 6, one for each algorithm and some while they rotate.
+pub const KEY_SET_KEYS: usize = 64;
+/// Most audiences or scopes of one token.
+pub const TOKEN_LIST_ITEMS: usize = 256;
+/// Largest difference between our clock and an issuer's that policy may tolerate.
+pub const CLOCK_SKEW_MAX: Seconds = Seconds::new(60);
+
+/// Longest pattern for hosts or paths, in bytes: a DNS name has at most 253.
+pub const GLOB_BYTES: usize = 256;
+/// Most texts that the braces of one pattern stand for: they multiply.
+pub const GLOB_VARIANTS: usize = 64;
+
 /// Longest message of a refusal, in characters: fits a Kubernetes event (1,024) with its prefix.
 pub const MESSAGE_CHARS: usize = 700;
 /// Longest quotation of untrusted text inside a message, in characters.

@@ -416,6 +416,47 @@ reasons! {
     WitnessTooOld [57] "The card was last provably fresh too long ago";
         "A card that is never signed again.";
         "Sign the card again.";
+
+    // Requests and their access tokens, which the sidecar judges.
+    PathAmbiguous [] "The path of the request can be read in several ways";
+        "A path that looks public to the sidecar and private to the agent.";
+        "Send the path in its shortest form: no dot segments, no backslash, no escapes that need none.";
+    KeySetMalformed [] "The issuer's key set is not usable";
+        "A key taken from a document that two parsers read differently.";
+        "Check that the address is the issuer's JWKS and that it publishes a public signature key.";
+    TokenResponseMalformed [] "The token endpoint did not answer with an access token";
+        "A token that is sent as something else than it is.";
+        "Check that the address is a token endpoint and that it issues bearer tokens.";
+    TokenMalformed [] "The token is not a JSON Web Token in compact form";
+        "A token that two parsers read differently.";
+        "Send the access token as the issuer made it: three base64url parts with dots between.";
+    TokenKind [] "The token is not an access token";
+        "An ID or refresh token, made for another purpose, opening an API.";
+        "Send the access token, not the ID or refresh token.";
+    TokenKeyUnknown [] "No key of the issuer belongs to the token";
+        "A token signed by a key that the issuer does not have, or no longer has.";
+        "Get a new token; if the issuer has just changed its keys, try again in some seconds.";
+    TokenIssuer [] "The token comes from another issuer";
+        "A realm for guests giving access meant for staff.";
+        "Get the token from the configured issuer, or correct `issuer`, which must equal `iss` exactly.";
+    TokenAudience [] "The token was made for somebody else";
+        "A service replaying the tokens that it received.";
+        "Ask the issuer for a token with this agent's client ID as audience.";
+    TokenExpired [] "The token has expired or never expires";
+        "A token stolen long ago.";
+        "Get a new token; check the clocks if it is new.";
+    TokenNotYetValid [] "The token is not valid yet";
+        "A token used before its time.";
+        "Check the clocks of the issuer and of this machine.";
+    TokenBinding [] "The token is bound to a key or client that is not the caller";
+        "A stolen token used by somebody else.";
+        "Call with the key or the SVID for which the token was made.";
+    TokenParty [] "The client for which the token was made is not admitted";
+        "Any client of the realm calling any agent.";
+        "Add the client ID to `allowed_clients`, or call with an admitted client.";
+    TokenScope [] "The token lacks a scope";
+        "A token for reading used for writing.";
+        "Ask the issuer for the scopes in `required_scopes`.";
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! The SPIFFE Workload API: the workload's own SVID and the bundles of trust domains, once or for as long as it
 //! takes. The socket is an argument; `SPIFFE_ENDPOINT_SOCKET` is read, if at all, by the command line.
 
+use crate::core::encoding::encode_base64_standard_into;
 use crate::core::text::Quoted;
+#[cfg(feature = "sidecar")]
+use crate::core::time::Timestamp;
 use futures::{Stream, StreamExt};
-use spiffe::{WorkloadApiClient, WorkloadApiError as ClientError, X509BundleSet, X509Svid};
+use spiffe::{WorkloadApiClient, WorkloadApiError as ClientError, X509BundleSet, X509Context, X509Svid};
 use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
@@ -46,6 +49,36 @@ pub struct DomainBundle {
     pub trust_domain: String,
     /// DER certificates; none means that the domain took all of them back.
     pub authorities: Vec<Vec<u8>>,
+}
+
+impl DomainBundle {
+    /// The authorities as a document that bundles are read from; none is the empty bundle, which revokes.
+    pub fn document(&self) -> Vec<u8> {
+        if self.authorities.is_empty() {
+            return br#"{"keys":[]}"#.to_vec();
+        }
+        self.pem().collect::<String>().into_bytes()
+    }
+
+    /// The authorities in PEM, one after the other.
+    pub fn pem(&self) -> impl Iterator<Item = String> {
+        self.authorities.iter().map(|der| pem_certificate(der))
+    }
+}
+
+/// One certificate in PEM, in lines of 64 characters (RFC 7468 §2).
+pub fn pem_certificate(der: &[u8]) -> String {
+    let mut base64 = String::new();
+    encode_base64_standard_into(der, &mut base64);
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    for (index, letter) in base64.chars().enumerate() {
+        if index > 0 && index.checked_rem(64) == Some(0) {
+            pem.push('\n');
+        }
+        pem.push(letter);
+    }
+    pem.push_str("\n-----END CERTIFICATE-----\n");
+    pem
 }
 
 /// Why the agent gave nothing, with what to do about it.
@@ -100,6 +133,48 @@ pub async fn follow_bundles(
         client.stream_x509_bundles().await.map(|stream| -> Updates<X509BundleSet> { Box::pin(stream) })
     };
     Agent { socket, timeout }.follow(open, |update| tell(update.map(|set| domains(&set)))).await;
+}
+
+/// The workload's identity and what it trusts, from one answer of the agent.
+#[derive(Debug)]
+pub struct WorkloadContext {
+    /// The default SVID.
+    pub svid: WorkloadSvid,
+    /// The bundles of its own and of federated trust domains; complete.
+    pub bundles: Vec<DomainBundle>,
+}
+
+/// Follows identity and bundles together, as [`follow_svid`] does for the SVID.
+pub async fn follow_context(
+    socket: &str,
+    timeout: Duration,
+    mut tell: impl FnMut(Result<WorkloadContext, WorkloadApiError>),
+) {
+    let open = |client: WorkloadApiClient| async move {
+        client.stream_x509_contexts().await.map(|stream| -> Updates<X509Context> { Box::pin(stream) })
+    };
+    let read = |context: X509Context| {
+        let svid = context.default_svid().ok_or(ClientError::EmptyResponse)?;
+        Ok(WorkloadContext { svid: svid.as_ref().into(), bundles: domains(context.bundle_set()) })
+    };
+    let agent = Agent { socket, timeout };
+    let told = |update: Result<X509Context, WorkloadApiError>| {
+        tell(update.and_then(|context| read(context).map_err(|error| agent.failed(&error))));
+    };
+    agent.follow(open, told).await;
+}
+
+/// Asks the agent for a JWT-SVID for one audience: the token, and when it expires.
+#[cfg(feature = "sidecar")]
+pub async fn fetch_jwt_svid(
+    socket: &str,
+    timeout: Duration,
+    audience: &str,
+) -> Result<(Zeroizing<String>, Timestamp), WorkloadApiError> {
+    let agent = Agent { socket, timeout };
+    let svid = agent.within(async { agent.connect().await?.fetch_jwt_svid([audience], None).await }).await?;
+    let expires_at = Timestamp::from_unix(svid.expiry().unix_timestamp());
+    Ok((Zeroizing::new(svid.token().to_owned()), expires_at))
 }
 
 fn domains(set: &X509BundleSet) -> Vec<DomainBundle> {

@@ -1,8 +1,8 @@
 //! Probes for the kubelet: `/healthz` says that the process runs, `/readyz` that it can do its work.
 //! Served before anything else starts, so that slow parts delay readiness and never cause a restart.
 
-use super::shutdown::Shutdown;
 use crate::core::text::is_unsafe_for_display;
+use crate::io::shutdown::Shutdown;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -38,23 +38,14 @@ pub fn parse_header(
     allowed: AlgorithmSet,
     require_key_id: bool,
 ) -> Result<Header, Refusal> {
-    let bytes = decode_base64url(protected)?;
-    if bytes.len() > PROTECTED_DECODED_BYTES {
-        let found =
-            format!("the protected header has {} bytes; the limit is {PROTECTED_DECODED_BYTES}", bytes.len());
-        return Err(Refusal::new(Reason::HeaderTooLarge, found));
-    }
-    let document = Document::parse(bytes, &JsonLimits::HEADER, Numbers::Strict)?;
-    let header = document.root().as_object().ok_or_else(|| {
-        let found = format!("the protected header is {}", document.root().kind().name());
-        Refusal::new(Reason::HeaderMalformed, found)
-    })?;
+    let document = read_protected(protected)?;
+    let header = root(&document)?;
     refuse_extensions(header)?;
     if let Some(unprotected) = unprotected {
         refuse_extensions(unprotected)?;
         refuse_shadowing(header, unprotected)?;
     }
-    refuse_foreign_type(header)?;
+    refuse_foreign_type(header, &["JOSE", "JOSE+JSON", "JWT"])?;
     let algorithm = algorithm(header, allowed)?;
     refuse_own_key(header)?;
     Ok(Header {
@@ -64,6 +55,37 @@ pub fn parse_header(
         thumbprint: thumbprint(header)?,
         issued_at: time(header, "iat")?,
         expires_at: time(header, "exp")?,
+    })
+}
+
+/// Algorithm and key ID of an access token's header; the types are those of RFC 7519 §5.1 and RFC 9068 §2.1.
+pub fn parse_token_header(
+    protected: &str,
+    allowed: AlgorithmSet,
+) -> Result<(Algorithm, Option<String>), Refusal> {
+    let document = read_protected(protected)?;
+    let header = root(&document)?;
+    refuse_extensions(header)?;
+    refuse_foreign_type(header, &["JWT", "at+jwt", "application/at+jwt"])?;
+    let algorithm = algorithm(header, allowed)?;
+    refuse_own_key(header)?;
+    Ok((algorithm, key_id(header, false)?))
+}
+
+fn read_protected(protected: &str) -> Result<Document, Refusal> {
+    let bytes = decode_base64url(protected)?;
+    if bytes.len() > PROTECTED_DECODED_BYTES {
+        let found =
+            format!("the protected header has {} bytes; the limit is {PROTECTED_DECODED_BYTES}", bytes.len());
+        return Err(Refusal::new(Reason::HeaderTooLarge, found));
+    }
+    Document::parse(bytes, &JsonLimits::HEADER, Numbers::Strict)
+}
+
+fn root(document: &Document) -> Result<Object<'_>, Refusal> {
+    document.root().as_object().ok_or_else(|| {
+        let found = format!("the protected header is {}", document.root().kind().name());
+        Refusal::new(Reason::HeaderMalformed, found)
     })
 }
 
@@ -101,10 +123,10 @@ fn refuse_shadowing(header: Object<'_>, unprotected: Object<'_>) -> Result<(), R
 }
 
 /// Rule 23; `JWT` is what `PyJWT` writes unless it is told otherwise.
-fn refuse_foreign_type(header: Object<'_>) -> Result<(), Refusal> {
+fn refuse_foreign_type(header: Object<'_>, known: &[&str]) -> Result<(), Refusal> {
     let Some(value) = header.get("typ") else { return Ok(()) };
     match value.as_str() {
-        Some("JOSE" | "JOSE+JSON" | "JWT") => Ok(()),
+        Some(found) if known.contains(&found) => Ok(()),
         found => Err(Refusal::new(
             Reason::HeaderType,
             format!(

@@ -7,6 +7,6 @@ pub mod key;
 pub mod signature;
 
 pub use algorithm::{Algorithm, AlgorithmSet};
-pub use header::{Header, parse_header};
+pub use header::{Header, parse_header, parse_token_header};
 pub use key::{KeyKind, PublicKey};
 pub use signature::verify_signature;

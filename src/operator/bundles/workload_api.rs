@@ -2,7 +2,6 @@
 //! Each domain is kept apart; an agent that fails leaves what was accepted, for the same limit as any source.
 
 use super::Bundles;
-use crate::core::encoding::encode_base64_standard_into;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::TrustDomain;
 use crate::io::clock::now;
@@ -42,7 +41,7 @@ fn take_over(
             tracing::warn!(trust_domain = bundle.trust_domain, "the agent names a trust domain that is none");
             continue;
         };
-        bundles.update(&domain, at, |state| state.update(Ok(document(&bundle.authorities)), at));
+        bundles.update(&domain, at, |state| state.update(Ok(bundle.document()), at));
         named.insert(domain);
     }
     for gone in known.difference(&named).filter(|domain| *domain != own) {
@@ -54,27 +53,6 @@ fn take_over(
         bundles.update(own, at, |state| state.update(Err(refusal), at));
     }
     *known = named;
-}
-
-/// The authorities as a document that bundles are read from; none is the empty bundle, which revokes.
-fn document(authorities: &[Vec<u8>]) -> Vec<u8> {
-    if authorities.is_empty() {
-        return br#"{"keys":[]}"#.to_vec();
-    }
-    let mut pem = String::new();
-    for der in authorities {
-        let mut text = String::new();
-        encode_base64_standard_into(der, &mut text);
-        pem.push_str("-----BEGIN CERTIFICATE-----\n");
-        for (index, letter) in text.chars().enumerate() {
-            if index > 0 && index.checked_rem(64) == Some(0) {
-                pem.push('\n');
-            }
-            pem.push(letter);
-        }
-        pem.push_str("\n-----END CERTIFICATE-----\n");
-    }
-    pem.into_bytes()
 }
 
 #[cfg(test)]

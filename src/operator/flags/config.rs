@@ -9,6 +9,7 @@ use crate::core::canon::{Profile, ProfileSet};
 use crate::core::policy::Freshness;
 use crate::core::spiffe::TrustDomain;
 use crate::core::time::Seconds;
+use crate::io::logs::LogFormat;
 use crate::plan::{Mode, Namespace, PodGroup};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -71,15 +72,6 @@ pub enum ServingCertificate {
         /// The private key.
         key: PathBuf,
     },
-}
-
-/// The form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object per line.
-    Json,
-    /// Text for people.
-    Console,
 }
 
 /// The operator's configuration. Made from flags and environment only, so every value was checked.

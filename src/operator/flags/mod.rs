@@ -7,9 +7,7 @@ mod table;
 mod template;
 mod values;
 
-pub use config::{
-    BindingScope, BundleOrigin, BundleSource, Config, LogFormat, MetricsServer, ServingCertificate,
-};
+pub use config::{BindingScope, BundleOrigin, BundleSource, Config, MetricsServer, ServingCertificate};
 pub use syntax::FlagError;
 pub use table::help;
 pub use template::IdTemplate;

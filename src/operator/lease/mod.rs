@@ -7,7 +7,7 @@ mod store;
 pub use decision::{LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD};
 pub use store::LEASE_NAME;
 
-use super::shutdown::Shutdown;
+use crate::io::shutdown::Shutdown;
 use decision::{Observed, Step, decide};
 use kube::Client;
 use std::future::Future;

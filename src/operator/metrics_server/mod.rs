@@ -5,7 +5,7 @@ mod tls;
 
 use super::flags::ServingCertificate;
 use super::metrics::Metrics;
-use super::shutdown::Shutdown;
+use crate::io::shutdown::Shutdown;
 use authorization::{Denied, authorize};
 use axum::Router;
 use axum::extract::State;

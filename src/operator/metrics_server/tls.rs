@@ -2,8 +2,8 @@
 //! Handshakes run beside each other, so that a caller who never finishes one delays nobody.
 
 use crate::io::files::read_file;
+use crate::io::shutdown::Shutdown;
 use crate::operator::flags::ServingCertificate;
-use crate::operator::shutdown::Shutdown;
 use axum::serve::Listener;
 use rustls::ServerConfig;
 use rustls::crypto::ring;

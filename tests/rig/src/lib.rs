@@ -1,6 +1,7 @@
 //! Real parts for tests: etcd, Kubernetes, containerd and SPIRE in namespaces of one machine.
 //! [`Rig`] starts them, leads into them, breaks them on purpose, and leaves nothing behind.
 
+mod authority;
 mod component;
 mod containers;
 mod control_plane;
@@ -9,7 +10,7 @@ mod image;
 mod look;
 mod namespace;
 mod node;
-mod parts;
+pub mod parts;
 mod pki;
 mod policy;
 mod relay;
@@ -17,9 +18,10 @@ mod rig;
 mod spire;
 mod support;
 
+pub use authority::{Authorities, LocalAuthority, spire_server};
 pub use fault::{Fault, FaultProxy, Rule};
 pub use image::{Entry, Image, libraries};
 pub use node::AGNHOST;
 pub use relay::Relay;
-pub use rig::{Options, Rig};
-pub use spire::{Authorities, SOCKET, SOCKET_FOLDER, Spire, TRUST_DOMAIN};
+pub use rig::{Options, Rig, output};
+pub use spire::{SOCKET, SOCKET_FOLDER, Spire, TRUST_DOMAIN};

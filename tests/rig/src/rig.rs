@@ -377,7 +377,7 @@ fn make_folder(wanted: Option<&Path>) -> Result<(PathBuf, String)> {
 }
 
 /// Runs a command with `input`; what it printed, or an error with what it complained about.
-pub(crate) fn output(mut command: Command, input: &[u8]) -> Result<String> {
+pub fn output(mut command: Command, input: &[u8]) -> Result<String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command
         .spawn()

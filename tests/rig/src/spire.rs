@@ -1,6 +1,7 @@
 //! SPIRE of a rig: a server and an agent as processes of the node, and what tests ask of them.
 //! Its bundle is published to the ConfigMap `spire/spire-bundle`, key `bundle.spiffe`, in SPIFFE format.
 
+use crate::authority::{Authorities, LocalAuthority, spire_server};
 use crate::component::Launch;
 use crate::control_plane::NODE;
 use crate::parts;
@@ -127,12 +128,8 @@ pub struct Spire<'a> {
 impl Spire<'_> {
     /// Runs a command of `spire-server`; what it printed.
     pub fn server(&self, arguments: &[&str]) -> Result<String> {
-        // Sub-commands of up to three words come before the first flag.
-        let words = arguments.iter().take_while(|word| !word.starts_with('-')).count();
-        let (words, flags) = arguments.split_at(words);
-        let mut command = self.rig.command(parts::program("spire", "spire-server")?);
-        command.args(words).args(["-socketPath", SERVER_SOCKET]).args(flags);
-        output(command, b"")
+        let program = self.rig.command(parts::program("spire", "spire-server")?);
+        spire_server(program, Path::new(SERVER_SOCKET), arguments)
     }
 
     fn json(&self, arguments: &[&str]) -> Result<Value> {
@@ -183,30 +180,31 @@ impl Spire<'_> {
 
     /// Which X.509 authority signs, is prepared, and was active before.
     pub fn authorities(&self) -> Result<Authorities> {
-        let shown = self.json(&["localauthority", "x509", "show"])?;
-        let id = |state: &str| shown[state]["authority_id"].as_str().map(str::to_owned);
-        Ok(Authorities { active: id("active"), prepared: id("prepared"), old: id("old") })
+        self.x509().show()
     }
 
     /// Makes a new X.509 authority and publishes it beside the active one; its ID.
     pub fn prepare(&self) -> Result<String> {
-        self.json(&["localauthority", "x509", "prepare"])?;
-        self.authorities()?.prepared.context("the SPIRE server prepared no authority")
+        self.x509().prepare()
     }
 
     /// Lets the prepared authority sign from now on.
     pub fn activate(&self, id: &str) -> Result<()> {
-        self.json(&["localauthority", "x509", "activate", "-authorityID", id]).map(drop)
+        self.x509().activate(id)
     }
 
     /// Marks an old authority as not to be trusted: agents replace what it signed.
     pub fn taint(&self, id: &str) -> Result<()> {
-        self.json(&["localauthority", "x509", "taint", "-authorityID", id]).map(drop)
+        self.x509().taint(id)
     }
 
     /// Removes a tainted authority from the bundle.
     pub fn revoke(&self, id: &str) -> Result<()> {
-        self.json(&["localauthority", "x509", "revoke", "-authorityID", id]).map(drop)
+        self.x509().revoke(id)
+    }
+
+    fn x509(&self) -> LocalAuthority<'_> {
+        LocalAuthority::x509(|arguments| self.server(arguments))
     }
 
     /// The agent's program, which also fetches SVIDs (`spire-agent api fetch`, `api watch`).
@@ -218,15 +216,4 @@ impl Spire<'_> {
     pub fn socket(&self) -> PathBuf {
         Path::new(SOCKET_FOLDER).join(SOCKET)
     }
-}
-
-/// The X.509 authorities of the server, by ID.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Authorities {
-    /// The one that signs.
-    pub active: Option<String>,
-    /// The one that is published to sign later.
-    pub prepared: Option<String>,
-    /// The one that signed before.
-    pub old: Option<String>,
 }

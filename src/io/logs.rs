@@ -1,7 +1,6 @@
 //! Log lines on standard error: one JSON object each with `level`, `ts` and `msg`, as other operators write.
 //! JSON escapes what could forge a line; invisible characters in values are replaced besides.
 
-use super::flags::LogFormat;
 use crate::core::text::is_unsafe_for_display;
 use crate::io::clock::now;
 use serde_json::{Map, Value};
@@ -12,12 +11,21 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// Text for people.
+    Console,
+}
+
 /// Longest value of one field, in characters.
 const VALUE_CHARS: usize = 2_000;
 
 /// Writes events as lines of the given form.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lines(pub(super) LogFormat);
+pub struct Lines(pub LogFormat);
 
 impl<S, N> FormatEvent<S, N> for Lines
 where

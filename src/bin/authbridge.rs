@@ -1,0 +1,7 @@
+//! The data plane beside an agent; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    countersign::sidecar::run(std::env::args_os())
+}

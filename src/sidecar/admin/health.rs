@@ -1,0 +1,34 @@
+//! `/healthz` says that the process runs; `/readyz` says that it can judge requests, or why it cannot.
+
+use super::About;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// The routes.
+pub(super) fn router(about: Arc<About>) -> Router {
+    Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready)).with_state(about)
+}
+
+async fn ready(State(about): State<Arc<About>>) -> Response {
+    let mut problems: Map<String, Value> = about
+        .planes
+        .current()
+        .problems()
+        .into_iter()
+        .map(|(name, why)| (name.to_owned(), why.into()))
+        .collect();
+    if let Some(problem) = about.reloads.problem() {
+        problems.insert("configuration".to_owned(), problem.into());
+    }
+    if about.stop.is_requested() {
+        problems.insert("process".to_owned(), "it is ending".into());
+    }
+    let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({ "ready": problems.is_empty(), "problems": problems });
+    (status, axum::Json(body)).into_response()
+}

@@ -1,0 +1,106 @@
+//! The command line of `authbridge`.
+
+mod check;
+mod logs;
+
+use super::config::{Config, Finding, Reading};
+use super::process;
+use super::reload::read_config;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The exit code for a configuration or command line that cannot be run.
+const UNUSABLE: u8 = 2;
+
+/// The data plane beside an agent: judges the tokens of requests to it, and gives its own requests the right ones.
+#[derive(Debug, Parser)]
+#[command(
+    name = "authbridge",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+struct CommandLine {
+    #[command(flatten)]
+    file: File,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct File {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
+    /// Passes over keys that are not known instead of refusing them.
+    #[arg(long)]
+    compat: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Explains the configuration as it would run, without secrets, and exits with 2 if it would not.
+    Check(File),
+    /// Prints the JSON Schema of the configuration file.
+    Schema,
+}
+
+impl File {
+    fn reading(&self) -> Reading {
+        if self.compat { Reading::Lenient } else { Reading::Strict }
+    }
+}
+
+/// Runs the command line.
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let line = match CommandLine::try_parse_from(arguments) {
+        Ok(line) => line,
+        Err(error) => {
+            // Nothing is left to be done if the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { UNUSABLE } else { 0 });
+        }
+    };
+    match line.command {
+        None => serve(line.file),
+        Some(Command::Check(file)) => check::check(&file.config.clone().unwrap_or_default(), file.reading()),
+        Some(Command::Schema) => check::print(&schemars::schema_for!(Config)),
+    }
+}
+
+fn serve(file: File) -> ExitCode {
+    let reading = file.reading();
+    let path = file.config.unwrap_or_default();
+    let (checked, digest) = match read_config(&path, reading) {
+        Ok(read) => read,
+        Err(findings) => return check::refuse(&path, &findings),
+    };
+    logs::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            logs::follow_signal();
+            process::run(path, reading, checked, digest).await
+        }),
+        Err(error) => Err(error.to_string()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            tracing::error!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line about something that is wrong with a file.
+fn line(path: &std::path::Path, finding: &Finding) -> String {
+    let path = path.to_string_lossy();
+    let Finding { line, key, problem } = finding;
+    match (*line, key.as_str()) {
+        (0, _) => problem.clone(),
+        (line, "") => format!("{path}:{line}: {problem}"),
+        (line, key) => format!("{path}:{line}: {key}: {problem}"),
+    }
+}

@@ -1,0 +1,196 @@
+//! The entries of a pipeline: a plain name, or a name with its failure mode and its own configuration.
+//! Which configuration is read is decided by the name.
+
+use super::jwt_validation::JwtValidation;
+use super::parsers::{A2aParser, InferenceParser, McpParser};
+use super::token_exchange::TokenExchange;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+/// One plugin of a pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plugin {
+    /// Distinguishes two of the same name in statistics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What a refusal does.
+    pub on_error: OnError,
+    /// Which one, and how.
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+/// What a refusal of a plugin does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// It is the answer.
+    #[default]
+    Enforce,
+    /// It is recorded and the request goes on.
+    Observe,
+    /// The plugin is not there.
+    Off,
+}
+
+/// A plugin and its configuration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "name", content = "config", rename_all = "kebab-case")]
+pub enum Settings {
+    /// Judges the tokens of requests to the agent.
+    JwtValidation(Box<JwtValidation>),
+    /// Gives requests of the agent a token for whom they call.
+    TokenExchange(Box<TokenExchange>),
+    /// Reads A2A calls for the session store.
+    A2aParser(A2aParser),
+    /// Reads MCP calls for the session store.
+    McpParser(McpParser),
+    /// Reads calls of language models for the session store.
+    InferenceParser(InferenceParser),
+}
+
+/// The names of the plugins, in the order of [`Settings`].
+const NAMES: [&str; 5] = ["jwt-validation", "token-exchange", "a2a-parser", "mcp-parser", "inference-parser"];
+/// Plugins of the existing AuthBridge that are not here.
+const ABSENT: [&str; 4] = ["ibac", "sparc", "token-broker", "opa"];
+const FIELDS: &[&str] = &["name", "id", "on_error", "config"];
+
+impl Settings {
+    /// The plugin's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::JwtValidation(_) => "jwt-validation",
+            Self::TokenExchange(_) => "token-exchange",
+            Self::A2aParser(_) => "a2a-parser",
+            Self::McpParser(_) => "mcp-parser",
+            Self::InferenceParser(_) => "inference-parser",
+        }
+    }
+}
+
+/// What the plugins are, for the session API.
+pub(crate) fn catalogue() -> serde_json::Value {
+    let entry = |name: &str, direction: &str, reads_body: bool, description: &str| {
+        serde_json::json!({
+            "name": name, "direction": direction, "description": description,
+            "capabilities": { "readsBody": reads_body, "writesBody": false },
+        })
+    };
+    let [jwt, exchange, a2a, mcp, inference] = NAMES;
+    serde_json::Value::Array(vec![
+        entry(jwt, "inbound", false, "judges the tokens of requests to the agent"),
+        entry(exchange, "outbound", false, "gives requests of the agent a token for whom they call"),
+        entry(a2a, "inbound", true, "reads A2A calls for the session store"),
+        entry(mcp, "outbound", true, "reads MCP calls for the session store"),
+        entry(inference, "outbound", true, "reads calls of language models for the session store"),
+    ])
+}
+
+/// Reads the configuration of the plugin with this name.
+struct Named<'n>(&'n str);
+
+impl<'de> DeserializeSeed<'de> for Named<'_> {
+    type Value = Settings;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Settings, D::Error> {
+        Ok(match self.0 {
+            "jwt-validation" => Settings::JwtValidation(Box::deserialize(deserializer)?),
+            "token-exchange" => Settings::TokenExchange(Box::deserialize(deserializer)?),
+            "a2a-parser" => Settings::A2aParser(A2aParser::deserialize(deserializer)?),
+            "mcp-parser" => Settings::McpParser(McpParser::deserialize(deserializer)?),
+            "inference-parser" => Settings::InferenceParser(InferenceParser::deserialize(deserializer)?),
+            _ => return Err(unknown(self.0)),
+        })
+    }
+}
+
+fn unknown<E: Error>(name: &str) -> E {
+    if ABSENT.contains(&name) {
+        return E::custom(format!(
+            "the plugin {name} is not part of this AuthBridge; take it out of the pipeline"
+        ));
+    }
+    let nearest = NAMES.iter().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
+    let hint =
+        nearest.filter(|(distance, _)| *distance < 6).map(|(_, known)| format!("; did you mean {known}?"));
+    E::custom(format!(
+        "there is no such plugin{}",
+        hint.unwrap_or_else(|| format!("; known are {}", NAMES.join(", ")))
+    ))
+}
+
+/// A configuration in which nothing stands.
+fn empty<E: Error>(name: &str) -> Result<Settings, E> {
+    Named(name).deserialize(serde::de::value::MapDeserializer::new(std::iter::empty::<(&str, &str)>()))
+}
+
+impl<'de> Deserialize<'de> for Plugin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_struct("plugin", FIELDS, Entry)
+    }
+}
+
+struct Entry;
+
+impl<'de> Visitor<'de> for Entry {
+    type Value = Plugin;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a plugin, or a map with its name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Plugin, E> {
+        Ok(Plugin { id: None, on_error: OnError::default(), settings: empty(name)? })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Plugin, A::Error> {
+        let first: Option<String> = map.next_key()?;
+        if first.as_deref() != Some("name") {
+            return Err(A::Error::custom("the plugin has no name"));
+        }
+        let name: String = map.next_value()?;
+        if !NAMES.contains(&name.as_str()) {
+            return Err(unknown(&name));
+        }
+        let (mut id, mut on_error, mut settings) = (None, OnError::default(), None);
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "id" => id = Some(map.next_value()?),
+                "on_error" => on_error = map.next_value()?,
+                _ => settings = Some(map.next_value_seed(Named(&name))?),
+            }
+        }
+        let settings = settings.map_or_else(|| empty(&name), Ok)?;
+        Ok(Plugin { id, on_error, settings })
+    }
+}
+
+impl JsonSchema for Plugin {
+    fn schema_name() -> Cow<'static, str> {
+        "Plugin".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let configs = [
+            generator.subschema_for::<JwtValidation>(),
+            generator.subschema_for::<TokenExchange>(),
+            generator.subschema_for::<A2aParser>(),
+            generator.subschema_for::<McpParser>(),
+            generator.subschema_for::<InferenceParser>(),
+        ];
+        let on_error = generator.subschema_for::<OnError>();
+        let mut forms = vec![json_schema!({ "type": "string", "enum": NAMES })];
+        for (name, config) in NAMES.into_iter().zip(configs) {
+            forms.push(json_schema!({
+                "type": "object",
+                "properties": { "name": { "const": name }, "id": { "type": "string" }, "on_error": on_error, "config": config },
+                "required": ["name"],
+                "additionalProperties": false,
+            }));
+        }
+        json_schema!({ "description": "A plugin: its name, or its name with more.", "oneOf": forms })
+    }
+}

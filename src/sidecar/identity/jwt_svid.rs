@@ -1,0 +1,57 @@
+//! JWT-SVIDs by audience: fetched when first needed, renewed at half of their life, never used after it.
+
+use super::workload::ANSWER;
+use crate::core::time::Timestamp;
+use crate::io::clock::now;
+use crate::io::workload_api::{WorkloadApiError, fetch_jwt_svid};
+use crate::sidecar::config::Secret;
+use std::collections::BTreeMap;
+use tokio::sync::Mutex;
+
+/// The JWT-SVIDs of this workload.
+#[derive(Debug)]
+pub(crate) struct JwtSvids {
+    socket: String,
+    held: Mutex<BTreeMap<String, Held>>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    token: Secret,
+    renew_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl JwtSvids {
+    /// None yet; `socket` is the Workload API.
+    pub(crate) fn new(socket: String) -> Self {
+        Self { socket, held: Mutex::default() }
+    }
+
+    /// A token for `audience`. One that is past its half life is renewed first, and still used when that fails.
+    pub(crate) async fn token(&self, audience: &str) -> Result<Secret, WorkloadApiError> {
+        // Held over the fetch: whoever comes meanwhile waits for the same token. Audiences come from the
+        // configuration, so there are few.
+        let mut held = self.held.lock().await;
+        let last = held.get(audience).filter(|last| last.expires_at > now());
+        if let Some(last) = last.filter(|last| last.renew_at > now()) {
+            return Ok(last.token.clone());
+        }
+        match fetch_jwt_svid(&self.socket, ANSWER, audience).await {
+            Ok((token, expires_at)) => {
+                let half = expires_at.since(now()).max(0).div_euclid(2);
+                let token = Secret::new(token.to_string());
+                let renew_at = Timestamp::from_unix(now().as_unix().saturating_add(half));
+                held.insert(audience.to_owned(), Held { token: token.clone(), renew_at, expires_at });
+                Ok(token)
+            }
+            Err(error) => match last {
+                Some(last) => {
+                    tracing::warn!("a JWT-SVID was not renewed: {error}");
+                    Ok(last.token.clone())
+                }
+                None => Err(error),
+            },
+        }
+    }
+}

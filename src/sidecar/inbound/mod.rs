@@ -1,0 +1,7 @@
+//! Requests to the agent: from a connection to the agent's answer, past the gate.
+
+mod connection;
+mod handler;
+
+pub(crate) use connection::serve;
+pub(crate) use handler::Inbound;

@@ -1,0 +1,351 @@
+//! One request of the agent: where it goes, which token it gets, and on to the server.
+
+use super::connect::Target;
+use super::exchange::NAME;
+use super::routes::{Decision, Token, normalize_host};
+use super::rules::Routing;
+use crate::core::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
+use crate::core::encoding::sha256;
+use crate::io::clock::instant;
+use crate::io::shutdown::Shutdown;
+use crate::sidecar::body::Body;
+use crate::sidecar::config::{NoTokenPolicy, RouteTls};
+use crate::sidecar::denial::{Code, Denial};
+use crate::sidecar::events::{Direction, Watch};
+use crate::sidecar::forward;
+use crate::sidecar::plane::{Plane, Planes};
+use crate::sidecar::quiet::Quiet;
+use crate::sidecar::serve::{Handler, Link, Prefixed, Tunnel};
+use crate::sidecar::stats::Stats;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use hyper::{Method, Request, Response, Uri, Version};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+/// Answers requests of the agent.
+pub(crate) struct Outbound {
+    planes: Planes,
+    stop: Shutdown,
+    stats: Stats,
+    pub(super) quiet: Quiet,
+}
+
+/// Where a request goes, and what is decided about it.
+struct Trip {
+    target: Target,
+    decision: Decision,
+    /// What a plugin did, as a word.
+    did: (&'static str, &'static str),
+}
+
+impl Outbound {
+    /// A handler over whatever configuration is current.
+    pub(crate) const fn new(planes: Planes, stats: Stats, stop: Shutdown) -> Self {
+        Self { planes, stop, stats, quiet: Quiet::new("outbound") }
+    }
+
+    /// The current configuration at work.
+    pub(super) fn plane(&self) -> Arc<Plane> {
+        self.planes.current()
+    }
+
+    async fn answer(
+        &self,
+        plane: &Plane,
+        request: Request<Incoming>,
+        link: &Link,
+        watch: &mut Option<Watch>,
+    ) -> Result<Response<Body>, Denial> {
+        forward::refuse_ambiguity(&request)?;
+        let routing = plane.outbound.routing();
+        let target = target(&request, link)?;
+        let decision = routing.table.decide(&target.host);
+        if request.method() == Method::CONNECT {
+            return self.tunnel(plane, target, &decision, link).await;
+        }
+        let mut trip = Trip { target, decision, did: ("allow", "passthrough") };
+        verify_destination(plane, &trip).await?;
+        let (mut parts, body) = request.into_parts();
+        if let Some(watch) = watch.as_mut()
+            && let Some(token) = bearer(&parts.headers)
+        {
+            watch.belongs_to(sha256(token.as_bytes()));
+        }
+        match self.give_token(plane, &mut trip, &mut parts.headers).await {
+            Err(denial) if plane.outbound.observes => {
+                self.quiet.log("a request would have been denied", &denial.message);
+            }
+            given => given?,
+        }
+        let mut body = Body::incoming(body).with_ticket(link.ticket());
+        if let Some(watch) = watch.as_mut() {
+            watch.invocation(NAME, trip.did.0, trip.did.1);
+            if let Some(observer) = watch.goes_on(&parts.headers, parts.version) {
+                body = body.observed_by(observer);
+            }
+        }
+        let response = pass_on(plane, &routing, trip, parts, body).await?;
+        Ok(forward::answer(response, link))
+    }
+
+    async fn tunnel(
+        &self,
+        plane: &Plane,
+        target: Target,
+        decision: &Decision,
+        link: &Link,
+    ) -> Result<Response<Body>, Denial> {
+        match decision.token {
+            Token::Keep { by_default: true } => self.stats.outbound.no_matching_route.inc(),
+            Token::Keep { by_default: false } => self.stats.outbound.passthrough.inc(),
+            Token::Deny => return Err(self.denied_by_route()),
+            Token::Exchange(..) | Token::Own(_) => {
+                let why =
+                    "a tunnel hides the token that this route would exchange; call the server by http://";
+                return Err(Denial::new(Code::Forbidden, why).by(NAME));
+            }
+        };
+        let dialer = plane.outbound.dialer(target, RouteTls::Plain, decision);
+        let stream = dialer.connect().await.map_err(|error| {
+            tracing::debug!("a tunnel was not opened: {error}");
+            Denial::new(Code::Unreachable, "the other end cannot be reached")
+        })?;
+        let tunnel: Tunnel = Box::pin(async move { Some(stream) });
+        link.join(tunnel);
+        Ok(Response::new(Body::default()))
+    }
+
+    /// Joins a redirected TLS connection to where it was going, if the rules for the name that it shows allow it.
+    pub(super) async fn pass_tls(&self, stream: Prefixed<TcpStream>, destination: SocketAddr) {
+        let plane = self.plane();
+        let Some((mut stream, name)) = server_name(stream, plane.times().header).await else { return };
+        let host = name.map_or_else(|| destination.ip().to_string(), |name| normalize_host(&name));
+        let decision = plane.outbound.routing().table.decide(&host);
+        let target = Target { host, port: destination.port(), address: Some(destination) };
+        let link = Link::new(destination, None, Some(destination));
+        match self.tunnel(&plane, target, &decision, &link).await {
+            Ok(_) => link.run_tunnel(&mut stream).await,
+            Err(denial) => {
+                self.stats.denied(denial.code);
+                self.quiet.log(denial.code.text(), &denial.message);
+            }
+        }
+    }
+
+    fn denied_by_route(&self) -> Denial {
+        self.stats.outbound.denied_by_route.inc();
+        Denial::new(Code::Forbidden, "a route denies this host").by(NAME)
+    }
+
+    /// Replaces the token where the decision says so.
+    async fn give_token(
+        &self,
+        plane: &Plane,
+        trip: &mut Trip,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Denial> {
+        let counts = &self.stats.outbound;
+        let (wanted, subject) = match &trip.decision.token {
+            Token::Keep { by_default: true } => {
+                counts.no_matching_route.inc();
+                trip.did = ("skip", "no_matching_route");
+                return Ok(());
+            }
+            Token::Keep { by_default: false } => {
+                counts.passthrough.inc();
+                return Ok(());
+            }
+            Token::Deny => return Err(self.denied_by_route()),
+            Token::Own(wanted) => (Arc::clone(wanted), None),
+            Token::Exchange(wanted, no_token) => match (bearer(headers), no_token) {
+                (Some(token), _) => (Arc::clone(wanted), Some(token.to_owned())),
+                (None, NoTokenPolicy::Allow) => {
+                    counts.no_token_policy.inc();
+                    trip.did = ("skip", "no_token");
+                    return Ok(());
+                }
+                (None, NoTokenPolicy::ClientCredentials) => (Arc::clone(wanted), None),
+                (None, NoTokenPolicy::Deny) => {
+                    counts.no_token.inc();
+                    return Err(Denial::new(
+                        Code::MissingToken,
+                        "this host needs a token, and the request has none",
+                    )
+                    .by(NAME));
+                }
+            },
+        };
+        let exchanger = plane.outbound.exchanger.as_ref();
+        let exchanger = exchanger
+            .ok_or_else(|| Denial::new(Code::ExchangeFailed, "no token endpoint is configured").by(NAME))?;
+        let token = exchanger.token(subject.as_deref(), &wanted).await.inspect_err(|_| {
+            match subject {
+                Some(_) => counts.token_exchange_failed.inc(),
+                None => counts.credentials_grant_failure.inc(),
+            };
+        })?;
+        counts.replace_token.inc();
+        trip.did = ("modify", "token_replaced");
+        let mut value = HeaderValue::try_from(["Bearer ", token.expose()].concat())
+            .map_err(|_| Denial::new(Code::ExchangeFailed, "the token is not usable").by(NAME))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+        Ok(())
+    }
+}
+
+impl Handler for Outbound {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, link: Arc<Link>) -> Response<Body> {
+        let (ticket, began) = (link.ticket(), instant());
+        let plane = self.plane();
+        let mut watch = plane
+            .sessions
+            .as_ref()
+            .map(|store| Watch::new(store, Direction::Outbound, &request, &plane.outbound.parsers));
+        let response = match self.answer(&plane, request, &link, &mut watch).await {
+            Ok(response) => response,
+            Err(denial) => {
+                if let Some(watch) = &mut watch {
+                    watch.denied(&denial);
+                }
+                self.stats.denied(denial.code);
+                self.quiet.log(denial.code.text(), &denial.message);
+                forward::deny(&denial)
+            }
+        };
+        self.stats.outbound_seconds.observe(began.elapsed().as_secs_f64());
+        if let Some(watch) = watch {
+            watch.ends(&response, began);
+        }
+        response.map(|body| body.with_ticket(ticket))
+    }
+
+    async fn retired(&self, _: &Link) {
+        let generation = self.plane().mtls_generation;
+        tokio::select! {
+            () = self.planes.retired(generation) => {}
+            () = self.stop.requested() => {}
+        }
+    }
+}
+
+/// Reads until the name of a `ClientHello` is known; the stream begins again with what was read.
+async fn server_name(
+    mut stream: Prefixed<TcpStream>,
+    patience: Duration,
+) -> Option<(Prefixed<TcpStream>, Option<String>)> {
+    let mut read = Vec::with_capacity(2048);
+    let hello = async {
+        loop {
+            match parse_client_hello(&read) {
+                Hello::Name(name) => return Some(name),
+                Hello::Incomplete if read.len() < CLIENT_HELLO_BYTES => {}
+                Hello::Incomplete | Hello::Other => return None,
+            }
+            if stream.read_buf(&mut read).await.ok()? == 0 {
+                return None;
+            }
+        }
+    };
+    let name = timeout(patience, hello).await.ok().flatten()?;
+    Some((stream.push_back(&read), name))
+}
+
+/// Where a request goes: by its target, or, where a connection was redirected, by the address that the kernel says.
+fn target(request: &Request<Incoming>, link: &Link) -> Result<Target, Denial> {
+    let bad = |message: &str| Denial::new(Code::BadRequest, message);
+    let uri = request.uri();
+    let named = match (uri.authority(), link.destination) {
+        (Some(authority), None) => authority.clone(),
+        (None, Some(_)) => {
+            let host = request.headers().get(HOST).ok_or_else(|| bad("the request has no Host header"))?;
+            Authority::try_from(host.as_bytes()).map_err(|_| bad("the Host header is not a host"))?
+        }
+        (Some(_), Some(_)) => return Err(bad("a redirected connection does not take requests for a proxy")),
+        (None, None) => return Err(bad("this is a proxy: the target of a request must be a whole URL")),
+    };
+    if named.as_str().contains('@') {
+        return Err(bad("the target names a user"));
+    }
+    let connect = request.method() == Method::CONNECT;
+    if !connect && uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
+        return Err(bad("the target must begin with http://; use CONNECT for https"));
+    }
+    let port = match (named.port_u16(), connect) {
+        (Some(port), _) => port,
+        (None, false) if named.port().is_none() => 80,
+        _ => return Err(bad("the target has no usable port")),
+    };
+    Ok(Target { host: normalize_host(named.host()), port, address: link.destination })
+}
+
+/// A redirected connection says by its Host header which token it gets, and the kernel says where it goes: both must
+/// mean the same server before a token is given to it.
+async fn verify_destination(plane: &Plane, trip: &Trip) -> Result<(), Denial> {
+    let Some(address) = trip.target.address else { return Ok(()) };
+    let keeps = matches!(trip.decision.token, Token::Keep { .. } | Token::Deny);
+    if keeps && plane.outbound.tls(&trip.decision) == RouteTls::Plain {
+        return Ok(());
+    }
+    let host = (trip.target.host.as_str(), trip.target.port);
+    let belongs = match lookup_host(host).await {
+        Ok(mut found) => found.any(|found| found == address),
+        Err(_) => false,
+    };
+    if belongs {
+        Ok(())
+    } else {
+        let why = "the Host header names a server that is not at the address of this connection";
+        Err(Denial::new(Code::Forbidden, why).by(NAME))
+    }
+}
+
+async fn pass_on(
+    plane: &Plane,
+    routing: &Routing,
+    trip: Trip,
+    mut parts: Parts,
+    body: Body,
+) -> Result<Response<Incoming>, Denial> {
+    let Trip { target, decision, .. } = trip;
+    let upgrade = forward::wanted_upgrade(&parts.headers);
+    forward::strip(&mut parts.headers);
+    if let Some(protocol) = upgrade {
+        forward::ask_upgrade(&mut parts.headers, protocol);
+    }
+    let bad = |_| Denial::new(Code::BadRequest, "the target is not usable");
+    let authority = match parts.uri.authority() {
+        Some(authority) => authority.clone(),
+        None => Authority::try_from(format!("{}:{}", target.host, target.port)).map_err(bad)?,
+    };
+    // RFC 9112 §3.2.2: the target wins over what the Host header said, and they agree.
+    if parts.uri.authority().is_some() {
+        let host = HeaderValue::from_str(authority.as_str());
+        parts
+            .headers
+            .insert(HOST, host.map_err(|_| Denial::new(Code::BadRequest, "the host is not usable"))?);
+    }
+    let mut to = hyper::http::uri::Parts::default();
+    to.scheme = Some(Scheme::HTTP);
+    to.authority = Some(authority);
+    to.path_and_query =
+        Some(parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+    parts.uri = Uri::from_parts(to).map_err(|_| Denial::new(Code::BadRequest, "the target is not usable"))?;
+    parts.version = Version::HTTP_11;
+    let client = plane.outbound.client(routing, target, &decision);
+    forward::send(&client, Request::from_parts(parts, body), plane.response_timeout()).await
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && values.next().is_none()).then_some(token)
+}

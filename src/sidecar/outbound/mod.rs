@@ -1,0 +1,14 @@
+//! Requests of the agent: where they go, which token they carry, and to whom they are delivered.
+
+mod connect;
+mod credentials;
+mod exchange;
+mod form;
+mod handler;
+mod routes;
+mod rules;
+mod transparent;
+
+pub(crate) use handler::Outbound as OutboundHandler;
+pub(crate) use rules::Outbound;
+pub(crate) use transparent::{serve_proxy, serve_redirected};

@@ -1,0 +1,117 @@
+//! The process: one thread, the sockets first, then everything that runs until it is asked to end.
+
+use super::admin::{About, Guard, Servers};
+use super::config::{Checked, Config, Finding, ListenAddress, Reading};
+use super::events::{Bounds, Store};
+use super::identity::Identity;
+use super::inbound::{self, Inbound};
+use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
+use super::plane::{Lasting, Plane, Planes};
+use super::reload::{Reloader, Reloads, Source};
+use super::serve::{Listeners, bind};
+use super::stats::Stats;
+use crate::core::encoding::Digest;
+use crate::io::shutdown::{self, Shutdown};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// How long requests that are under way may take at the end.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// How much the sessions may take.
+pub(super) fn bounds(config: &Config) -> Bounds {
+    let session = &config.session;
+    Bounds {
+        events: session.max_events,
+        sessions: session.max_sessions,
+        bytes: session.max_bytes,
+        idle: i64::try_from(session.ttl.0.as_secs()).unwrap_or(i64::MAX),
+    }
+}
+
+/// Logs what was passed over or understood differently than before.
+pub(super) fn tell(notices: &[Finding]) {
+    for notice in notices {
+        tracing::warn!("configuration: {notice}");
+    }
+}
+
+/// The sockets of the data plane.
+struct Sockets {
+    inbound: Option<TcpListener>,
+    outbound: Option<TcpListener>,
+    transparent: Option<TcpListener>,
+}
+
+fn named(name: &str, address: Option<ListenAddress>) -> io::Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = bind(address);
+    bound
+        .map(Some)
+        .map_err(|error| io::Error::other(format!("{name} cannot listen on {}: {error}", address.address)))
+}
+
+/// Runs until the process is asked to end. The error is a sentence.
+pub(super) async fn run(
+    path: PathBuf,
+    reading: Reading,
+    checked: Checked,
+    digest: Digest,
+) -> Result<(), String> {
+    let stop = shutdown::on_signal().map_err(|error| error.to_string())?;
+    let Checked { config, addresses, notices } = &checked;
+    tell(notices);
+    let stats = Stats::new();
+    stats.config_current.set(1);
+    let identity = Identity::new();
+    let lasting =
+        Lasting { identity: identity.clone(), store: Store::new(bounds(config)), stats: stats.clone() };
+    let plane = Plane::new(&checked, &lasting, 0)?;
+    let failed = |error: io::Error| error.to_string();
+    let servers = Servers::bind(addresses.health, addresses.stats, addresses.session).map_err(failed)?;
+    let sockets = Sockets {
+        inbound: named("the reverse proxy", addresses.inbound.as_ref().map(|(address, _)| *address))
+            .map_err(failed)?,
+        outbound: named("the forward proxy", addresses.outbound).map_err(failed)?,
+        transparent: named("the transparent listener", addresses.transparent).map_err(failed)?,
+    };
+    let mut source = Source::new(identity);
+    source.set(config.spiffe.as_ref());
+    let planes = Planes::new(plane);
+    let reloads = Reloads::new(digest);
+    let about =
+        About { planes: planes.clone(), stats: stats.clone(), reloads: reloads.clone(), stop: stop.clone() };
+    let guard = config.admin.token_file.as_deref().map(Guard::new);
+    let reloader =
+        Reloader { path, reading, planes: planes.clone(), lasting, source, reloads, stats: stats.clone() };
+    let connections = config.limits.connections;
+    tracing::info!(mode = ?config.mode, "started");
+    // The servers outlive the data plane by nothing: their end is not waited for.
+    let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about, guard)) };
+    tokio::join!(data_plane(sockets, connections, &planes, &stats, &stop), watching);
+    Ok(())
+}
+
+async fn data_plane(sockets: Sockets, connections: usize, planes: &Planes, stats: &Stats, stop: &Shutdown) {
+    let inbound = Arc::new(Inbound::new(planes.clone(), stats.clone(), stop.clone()));
+    let outbound = Arc::new(OutboundHandler::new(planes.clone(), stats.clone(), stop.clone()));
+    let reverse = async {
+        let Some(socket) = sockets.inbound else { return };
+        let serve = |stream, peer| inbound::serve(Arc::clone(&inbound), stream, peer);
+        Listeners::new("inbound", connections).run(socket, stop.clone(), DRAIN, serve).await;
+    };
+    let forward = async {
+        let Some(socket) = sockets.outbound else { return };
+        let serve = |stream, peer| serve_proxy(Arc::clone(&outbound), stream, peer);
+        Listeners::new("outbound", connections).run(socket, stop.clone(), DRAIN, serve).await;
+    };
+    let transparent = async {
+        let Some(socket) = sockets.transparent else { return };
+        let serve = |stream, peer| serve_redirected(Arc::clone(&outbound), stream, peer);
+        Listeners::new("transparent", connections).run(socket, stop.clone(), DRAIN, serve).await;
+    };
+    tokio::join!(reverse, forward, transparent);
+}

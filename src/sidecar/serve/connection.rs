@@ -1,0 +1,235 @@
+//! One connection of HTTP. Between requests it holds no buffers: hyper gets it when bytes arrive, and gives it back
+//! when everything was answered and nothing is half read.
+
+use super::prefix::{Begins, Prefixed};
+use crate::sidecar::body::{Body, Pending, Ticket};
+use crate::sidecar::identity::Peer;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::time::{sleep, timeout};
+
+/// Largest header block of a request, in bytes.
+const HEADER_BYTES: usize = 64 * 1024;
+/// Largest header block of HTTP/2, in bytes.
+const HEADER_LIST_BYTES: u32 = 64 * 1024;
+/// Most requests at a time on one connection of HTTP/2.
+const STREAMS: u32 = 128;
+
+/// After this long without a request a connection gives up its buffers.
+const REST: Duration = Duration::from_secs(1);
+
+/// How long a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// For a request's header.
+    pub(crate) header: Duration,
+    /// Between requests.
+    pub(crate) idle: Duration,
+}
+
+/// What a request needs to know of its connection.
+pub(crate) struct Link {
+    /// Who proved itself at the other end.
+    pub(crate) peer: Option<Arc<Peer>>,
+    /// Where the other end is.
+    pub(crate) address: SocketAddr,
+    /// Where a redirected connection wanted to go.
+    pub(crate) destination: Option<SocketAddr>,
+    pending: Arc<Pending>,
+    requests: AtomicU64,
+    tunnel: Mutex<Option<Tunnel>>,
+}
+
+/// What a connection is joined to, after its answer said so.
+pub(crate) type Tunnel = Pin<Box<dyn Future<Output = Option<Box<dyn Stream>>> + Send>>;
+
+/// A stream of bytes in both directions.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Link {
+    /// A connection from `address`.
+    pub(crate) fn new(address: SocketAddr, peer: Option<Arc<Peer>>, destination: Option<SocketAddr>) -> Self {
+        Self {
+            peer,
+            address,
+            destination,
+            pending: Arc::default(),
+            requests: AtomicU64::new(0),
+            tunnel: Mutex::default(),
+        }
+    }
+
+    /// Keeps the connection with hyper until the ticket is dropped.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.pending.ticket()
+    }
+
+    /// Joins the connection to another one once the answer is written.
+    pub(crate) fn join(&self, tunnel: Tunnel) {
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+    }
+
+    /// Joins a stream to the other end at once.
+    pub(crate) async fn run_tunnel<T: Stream>(&self, stream: &mut T) {
+        let Some(tunnel) = self.take_tunnel() else { return };
+        let Some(mut other) = tunnel.await else { return };
+        // Either end may close at any time, and that is no failure of ours.
+        let _ = copy_bidirectional(stream, &mut other).await;
+    }
+
+    fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Answers requests.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        link: Arc<Link>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Waits until the connection must come to its end.
+    fn retired(&self, link: &Link) -> impl Future<Output = ()> + Send;
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve_http<T, H>(mut stream: Prefixed<T>, link: Arc<Link>, handler: Arc<H>, times: Times)
+where
+    T: Stream + 'static,
+    H: Handler,
+{
+    loop {
+        let begins = tokio::select! {
+            begins = timeout(times.idle, stream.begins()) => begins,
+            () = handler.retired(&link) => break,
+        };
+        match begins {
+            Ok(Ok(Begins::Http2)) => return serve_http2(stream, link, handler, times).await,
+            Ok(Ok(Begins::Http1)) => {}
+            _ => break,
+        }
+        match serve_http1(stream, &link, &handler, times).await {
+            Some(again) => stream = again,
+            None => return,
+        }
+    }
+    let _ = timeout(times.header, stream.shutdown()).await;
+}
+
+/// Serves until nothing has been asked for a while, and gives the connection back then; `None` at its end.
+async fn serve_http1<T, H>(
+    stream: Prefixed<T>,
+    link: &Arc<Link>,
+    handler: &Arc<H>,
+    times: Times,
+) -> Option<Prefixed<T>>
+where
+    T: Stream + 'static,
+    H: Handler,
+{
+    link.requests.store(0, Ordering::Relaxed);
+    let writing = stream.writing();
+    let service = service_fn(|request| {
+        link.requests.fetch_add(1, Ordering::Relaxed);
+        let answer = Arc::clone(handler).handle(request, Arc::clone(link));
+        Box::pin(async move { Ok::<_, Infallible>(answer.await) })
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(times.header)
+        .max_buf_size(HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    // Not part of this task's own memory while it waits between requests.
+    let mut connection = Box::new(connection);
+    let mut retired = Box::pin(handler.retired(link));
+    let mut look = Box::pin(sleep(REST));
+    let (mut stopping, mut seen) = (false, 0);
+    let ended = poll_fn(|cx| {
+        if !stopping && retired.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            Pin::new(&mut *connection).graceful_shutdown();
+        }
+        if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        while !stopping && look.as_mut().poll(cx).is_ready() {
+            let requests = link.requests.load(Ordering::Relaxed);
+            // Polled just now, and with nothing left to read, answer or write: hyper waits for a next request.
+            if requests > 0 && requests == seen && link.pending.is_idle() && !writing.load(Ordering::Relaxed)
+            {
+                return Poll::Ready(None);
+            }
+            seen = requests;
+            let next = look.deadline().checked_add(REST).unwrap_or_else(|| look.deadline());
+            look.as_mut().reset(next);
+        }
+        Poll::Pending
+    })
+    .await;
+    drop(retired);
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    let mut stream = if parts.read_buf.is_empty() { stream } else { stream.push_back(&parts.read_buf) };
+    match (ended, link.take_tunnel()) {
+        (None, _) => return Some(stream),
+        (Some(Ok(())), Some(tunnel)) => join(stream, tunnel, times).await,
+        (Some(ended), _) => {
+            if let Err(error) = ended {
+                tracing::debug!(peer = %link.address, "a connection ended: {error}");
+            }
+            let _ = timeout(times.header, stream.shutdown()).await;
+        }
+    }
+    None
+}
+
+async fn serve_http2<T, H>(stream: Prefixed<T>, link: Arc<Link>, handler: Arc<H>, times: Times)
+where
+    T: Stream + 'static,
+    H: Handler,
+{
+    let service = service_fn(|request| {
+        let answer = Arc::clone(&handler).handle(request, Arc::clone(&link));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(times.idle)
+        .keep_alive_timeout(times.header)
+        .max_header_list_size(HEADER_LIST_BYTES)
+        .max_concurrent_streams(STREAMS)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = handler.retired(&link) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %link.address, "a connection ended: {error}");
+    }
+}
+
+async fn join<T: Stream>(mut stream: Prefixed<T>, tunnel: Tunnel, times: Times) {
+    let Ok(Some(mut other)) = timeout(times.header, tunnel).await else { return };
+    // Either end may close at any time, and that is no failure of ours.
+    let _ = copy_bidirectional(&mut stream, &mut other).await;
+}

@@ -1,0 +1,9 @@
+//! Connections from the accept loop to single requests. The loop never reads: whoever is silent waits alone.
+
+mod accept;
+mod connection;
+mod prefix;
+
+pub(crate) use accept::{Listeners, bind};
+pub(crate) use connection::{Handler, Link, Stream, Times, Tunnel, serve_http};
+pub(crate) use prefix::{Begins, Prefixed};

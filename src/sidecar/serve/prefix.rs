@@ -1,0 +1,181 @@
+//! A stream whose first bytes were looked at: they are read again by whoever gets the stream.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+/// Enough to tell TLS, HTTP/2 and HTTP/1.1 from each other (RFC 9113 §3.4).
+const LOOKED_AT: usize = 24;
+/// What a connection of HTTP/2 begins with.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The content type of a TLS handshake record (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A stream, with what was read of it already.
+#[derive(Debug)]
+pub(crate) struct Prefixed<T> {
+    stream: T,
+    bytes: [u8; LOOKED_AT],
+    start: usize,
+    end: usize,
+    more: Vec<u8>,
+    writing: Arc<AtomicBool>,
+}
+
+/// What a stream begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// A TLS handshake.
+    Tls,
+    /// HTTP/2 without TLS, or with it.
+    Http2,
+    /// Anything else.
+    Http1,
+    /// Nothing: it was closed.
+    Closed,
+}
+
+impl<T> Prefixed<T> {
+    /// A stream of which nothing was read.
+    pub(crate) fn new(stream: T) -> Self {
+        Self { stream, bytes: [0; LOOKED_AT], start: 0, end: 0, more: Vec::new(), writing: Arc::default() }
+    }
+
+    /// The same stream behind bytes that were read of it.
+    pub(crate) fn push_back(mut self, bytes: &[u8]) -> Self {
+        self.more = [bytes, self.rest(), &self.more].concat();
+        (self.start, self.end) = (0, 0);
+        self
+    }
+
+    /// Set while bytes wait for the other side to take them.
+    pub(crate) fn writing(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.writing)
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn note(&self, waiting: bool) {
+        self.writing.store(waiting, Ordering::Relaxed);
+    }
+}
+
+impl<T: AsyncRead + Unpin> Prefixed<T> {
+    /// Waits for the first bytes and says what they begin. May be dropped and called again.
+    pub(crate) async fn begins(&mut self) -> io::Result<Begins> {
+        loop {
+            if !self.more.is_empty() {
+                return Ok(Begins::Http1);
+            }
+            match self.rest() {
+                [TLS_HANDSHAKE, ..] => return Ok(Begins::Tls),
+                HTTP2 => return Ok(Begins::Http2),
+                [] => {}
+                begin if !HTTP2.starts_with(begin) => return Ok(Begins::Http1),
+                _ => {}
+            }
+            let free = self.bytes.get_mut(self.end..).unwrap_or_default();
+            let read = self.stream.read(free).await?;
+            if read == 0 {
+                return Ok(if self.end == 0 { Begins::Closed } else { Begins::Http1 });
+            }
+            self.end = self.end.saturating_add(read);
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Prefixed<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let rest = this.bytes.get(this.start..this.end).unwrap_or_default();
+        if !rest.is_empty() {
+            let now = rest.get(..rest.len().min(to.remaining())).unwrap_or_default();
+            to.put_slice(now);
+            this.start = this.start.saturating_add(now.len());
+            if this.start == this.end {
+                (this.start, this.end) = (0, 0);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if !this.more.is_empty() {
+            let length = this.more.len().min(to.remaining());
+            to.put_slice(this.more.get(..length).unwrap_or_default());
+            this.more.drain(..length);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.stream).poll_read(cx, to)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Prefixed<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(written.is_pending());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note(written.is_pending());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note(flushed.is_pending());
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_bytes_decide_and_are_read_again() {
+        for (bytes, expected) in [
+            (&b"GET / HTTP/1.1\r\n\r\n"[..], Begins::Http1),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nmore", Begins::Http2),
+            (b"PRIVATE / HTTP/1.1\r\n\r\n", Begins::Http1),
+            (b"P", Begins::Http1),
+            (&[0x16, 3, 1, 2, 0], Begins::Tls),
+            (b"", Begins::Closed),
+        ] {
+            let mut stream = Prefixed::new(bytes);
+            assert_eq!(stream.begins().await.unwrap(), expected, "{bytes:?}");
+            let mut again = Vec::new();
+            stream.read_to_end(&mut again).await.unwrap();
+            assert_eq!(again, bytes);
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_were_read_too_far_come_first() {
+        let mut stream = Prefixed::new(&b"c"[..]).push_back(b"ab");
+        assert_eq!(stream.begins().await.unwrap(), Begins::Http1);
+        let mut all = String::new();
+        stream.read_to_string(&mut all).await.unwrap();
+        assert_eq!(all, "abc");
+    }
+}

@@ -1,0 +1,20 @@
+//! The harness of AuthBridge's scenarios: real Keycloak, SPIRE and Envoy on loopback, and what plays their peers.
+//! It starts programs and speaks to them; it knows nothing of how AuthBridge is made.
+
+pub mod admin;
+pub mod authbridge;
+pub mod backend;
+pub mod certificates;
+pub mod envoy;
+pub mod folder;
+pub mod http;
+pub mod http2;
+pub mod jwks;
+pub mod jwt;
+pub mod keycloak;
+pub mod ports;
+pub mod process;
+mod reaper;
+pub mod scene;
+pub mod spire;
+pub mod tokens;
