@@ -2,6 +2,7 @@
 
 use super::connect::Target;
 use super::exchange::NAME;
+use super::grant::bearer;
 use super::routes::{Decision, Token, normalize_host};
 use super::rules::Routing;
 use crate::core::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
@@ -9,7 +10,7 @@ use crate::core::encoding::sha256;
 use crate::io::clock::instant;
 use crate::io::shutdown::Shutdown;
 use crate::sidecar::body::Body;
-use crate::sidecar::config::{NoTokenPolicy, RouteTls};
+use crate::sidecar::config::RouteTls;
 use crate::sidecar::denial::{Code, Denial};
 use crate::sidecar::events::{Direction, Watch};
 use crate::sidecar::forward;
@@ -18,7 +19,7 @@ use crate::sidecar::quiet::Quiet;
 use crate::sidecar::serve::{Handler, Link, Prefixed, Tunnel};
 use crate::sidecar::stats::Stats;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Response, Uri, Version};
@@ -78,11 +79,17 @@ impl Outbound {
         {
             watch.belongs_to(sha256(token.as_bytes()));
         }
-        match self.give_token(plane, &mut trip, &mut parts.headers).await {
+        match plane.outbound.grant(&trip.decision, &parts.headers).await {
+            Ok(granted) => {
+                trip.did = granted.did;
+                if let Some(authorization) = granted.authorization {
+                    parts.headers.insert(AUTHORIZATION, authorization);
+                }
+            }
             Err(denial) if plane.outbound.observes => {
                 self.quiet.log("a request would have been denied", &denial.message);
             }
-            given => given?,
+            Err(denial) => return Err(denial),
         }
         let mut body = Body::incoming(body).with_ticket(link.ticket());
         if let Some(watch) = watch.as_mut() {
@@ -105,7 +112,7 @@ impl Outbound {
         match decision.token {
             Token::Keep { by_default: true } => self.stats.outbound.no_matching_route.inc(),
             Token::Keep { by_default: false } => self.stats.outbound.passthrough.inc(),
-            Token::Deny => return Err(self.denied_by_route()),
+            Token::Deny => return Err(plane.outbound.denied_by_route()),
             Token::Exchange(..) | Token::Own(_) => {
                 let why =
                     "a tunnel hides the token that this route would exchange; call the server by http://";
@@ -137,67 +144,6 @@ impl Outbound {
                 self.quiet.log(denial.code.text(), &denial.message);
             }
         }
-    }
-
-    fn denied_by_route(&self) -> Denial {
-        self.stats.outbound.denied_by_route.inc();
-        Denial::new(Code::Forbidden, "a route denies this host").by(NAME)
-    }
-
-    /// Replaces the token where the decision says so.
-    async fn give_token(
-        &self,
-        plane: &Plane,
-        trip: &mut Trip,
-        headers: &mut HeaderMap,
-    ) -> Result<(), Denial> {
-        let counts = &self.stats.outbound;
-        let (wanted, subject) = match &trip.decision.token {
-            Token::Keep { by_default: true } => {
-                counts.no_matching_route.inc();
-                trip.did = ("skip", "no_matching_route");
-                return Ok(());
-            }
-            Token::Keep { by_default: false } => {
-                counts.passthrough.inc();
-                return Ok(());
-            }
-            Token::Deny => return Err(self.denied_by_route()),
-            Token::Own(wanted) => (Arc::clone(wanted), None),
-            Token::Exchange(wanted, no_token) => match (bearer(headers), no_token) {
-                (Some(token), _) => (Arc::clone(wanted), Some(token.to_owned())),
-                (None, NoTokenPolicy::Allow) => {
-                    counts.no_token_policy.inc();
-                    trip.did = ("skip", "no_token");
-                    return Ok(());
-                }
-                (None, NoTokenPolicy::ClientCredentials) => (Arc::clone(wanted), None),
-                (None, NoTokenPolicy::Deny) => {
-                    counts.no_token.inc();
-                    return Err(Denial::new(
-                        Code::MissingToken,
-                        "this host needs a token, and the request has none",
-                    )
-                    .by(NAME));
-                }
-            },
-        };
-        let exchanger = plane.outbound.exchanger.as_ref();
-        let exchanger = exchanger
-            .ok_or_else(|| Denial::new(Code::ExchangeFailed, "no token endpoint is configured").by(NAME))?;
-        let token = exchanger.token(subject.as_deref(), &wanted).await.inspect_err(|_| {
-            match subject {
-                Some(_) => counts.token_exchange_failed.inc(),
-                None => counts.credentials_grant_failure.inc(),
-            };
-        })?;
-        counts.replace_token.inc();
-        trip.did = ("modify", "token_replaced");
-        let mut value = HeaderValue::try_from(["Bearer ", token.expose()].concat())
-            .map_err(|_| Denial::new(Code::ExchangeFailed, "the token is not usable").by(NAME))?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
-        Ok(())
     }
 }
 
@@ -341,11 +287,4 @@ async fn pass_on(
     parts.version = Version::HTTP_11;
     let client = plane.outbound.client(routing, target, &decision);
     forward::send(&client, Request::from_parts(parts, body), plane.response_timeout()).await
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;
-    let token = token.trim_start_matches(' ');
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && values.next().is_none()).then_some(token)
 }

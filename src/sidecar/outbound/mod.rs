@@ -4,6 +4,7 @@ mod connect;
 mod credentials;
 mod exchange;
 mod form;
+mod grant;
 mod handler;
 mod routes;
 mod rules;

@@ -44,7 +44,7 @@ pub(crate) struct Outbound {
     identity: Identity,
     default_tls: RouteTls,
     forbidden: Vec<u16>,
-    stats: Stats,
+    pub(super) stats: Stats,
     problem: Arc<Mutex<Option<String>>>,
 }
 
