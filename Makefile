@@ -104,6 +104,13 @@ sidecar-tests: ## Scenarios of AuthBridge with real Keycloak, SPIRE and Envoy (R
 		cargo build --locked --no-default-features --features sidecar --bin authbridge
 	@scripts/step 'AuthBridge on real parts' scripts/rig-test --parts 'keycloak envoy spire' tests/sidecar 1
 
+.PHONY: bench-sidecar
+bench-sidecar: ## AuthBridge beside a bare proxy of hyper, and its memory; writes docs/benchmarks.md
+	cargo build --release --locked --no-default-features --features sidecar --bin authbridge
+	scripts/rig-parts spire
+	AUTHBRIDGE="$$PWD/target/release/authbridge" cargo bench --locked \
+		--package countersign-sidecar-tests --bench sidecar -- $(RATE)
+
 .PHONY: client-tools
 client-tools: ## Fetches the pinned helm and kubectl, once
 	@scripts/step 'helm and kubectl' scripts/rig-parts client-tools
@@ -153,9 +160,9 @@ bench-instructions-update: ## Writes that baseline again
 	scripts/bench-instructions --update
 
 .PHONY: docs
-docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions, manual pages and CRDs again
+docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions, manual pages, CRDs and the schema again
 	COUNTERSIGN_UPDATE=1 cargo test --locked --no-default-features --test rules_are_covered document
-	rm -rf completions crds man
+	rm -rf completions crds man schemas
 	scripts/generate .
 
 .PHONY: golden

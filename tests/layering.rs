@@ -331,6 +331,15 @@ mod tests {
     }
 
     #[test]
+    fn the_sidecar_has_no_kubernetes() {
+        let all = dependencies(&["--no-default-features", "--features", "sidecar"]).unwrap();
+        assert!(all.contains("hyper") && all.contains("spiffe"), "the listing is incomplete");
+        for absent in ["kube", "kube-client", "kube-core", "k8s-openapi", "openssl-sys", "aws-lc-rs"] {
+            assert!(!all.contains(absent), "{absent} came into the sidecar");
+        }
+    }
+
+    #[test]
     fn no_binary_links_a_second_crypto_provider() {
         let all = dependencies(&["--all-features"]).unwrap();
         assert!(all.contains("ring") && all.contains("rustls"), "the listing is incomplete");

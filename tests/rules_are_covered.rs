@@ -25,6 +25,23 @@ const OF_THE_CLUSTER: [Reason; 6] = [
     Reason::CardPaused,
 ];
 
+/// Reasons about requests and their tokens, which have no rule because rules are about cards.
+const OF_TOKENS: [Reason; 13] = [
+    Reason::PathAmbiguous,
+    Reason::KeySetMalformed,
+    Reason::TokenResponseMalformed,
+    Reason::TokenMalformed,
+    Reason::TokenKind,
+    Reason::TokenKeyUnknown,
+    Reason::TokenIssuer,
+    Reason::TokenAudience,
+    Reason::TokenExpired,
+    Reason::TokenNotYetValid,
+    Reason::TokenBinding,
+    Reason::TokenParty,
+    Reason::TokenScope,
+];
+
 /// Codes of reasons, or names of tests.
 type Names = BTreeSet<String>;
 
@@ -175,7 +192,7 @@ fn rules_document(text: &str, tested: &Tested) -> String {
 /// docs/reasons.md, whole.
 fn reasons_document() -> String {
     let mut text = String::from(
-        "# Reasons\n\nWhy a card was refused: the fixed list that the command line and its JSON use, in the order of \
+        "# Reasons\n\nWhy a card or a request was refused: the fixed list that the command line and its JSON use, in the order of \
          the pipeline. A later reason\nis more specific, because everything before it had passed. `countersign \
          explain CODE` prints one entry.\n\nThis file is written by `make docs` from `src/core/refusal.rs`.\n",
     );
@@ -183,7 +200,8 @@ fn reasons_document() -> String {
         let mut rules: Vec<String> =
             reason.rules().iter().map(|rule| format!("[{rule}](rules.md#rule-{rule})")).collect();
         if rules.is_empty() {
-            rules.push("none, the cluster decides it".to_owned());
+            let why = if OF_TOKENS.contains(reason) { "none, it is about a request" } else { "none, the cluster decides it" };
+            rules.push(why.to_owned());
         }
         // Writing into a string cannot fail.
         let _ = write!(
@@ -243,7 +261,8 @@ mod tests {
         let without: Vec<u8> = (1..=RULES).filter(|rule| reasons_of(*rule).is_empty()).collect();
         assert_eq!(without, PROPERTIES);
         for reason in Reason::ALL {
-            let enforces = !reason.rules().is_empty() || OF_THE_CLUSTER.contains(reason);
+            let enforces =
+                !reason.rules().is_empty() || OF_THE_CLUSTER.contains(reason) || OF_TOKENS.contains(reason);
             assert!(enforces, "{reason} enforces no rule");
             assert!(
                 reason.rules().iter().all(|rule| (1..=RULES).contains(rule)),

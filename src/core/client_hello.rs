@@ -105,7 +105,7 @@ mod tests {
 
     fn vector(size: usize, contents: &[u8]) -> Vec<u8> {
         let length = u32::try_from(contents.len()).unwrap().to_be_bytes();
-        [&length[4 - size..], contents].concat()
+        [&length[4_usize.strict_sub(size)..], contents].concat()
     }
 
     fn hello(extensions: &[u8]) -> Vec<u8> {

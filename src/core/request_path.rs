@@ -44,7 +44,10 @@ impl BypassPaths {
         if !path.starts_with('/') {
             return refuse("does not begin with /");
         }
-        if !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\' | b'#' | b'.') || !is_visible(byte)) {
+        if !path.bytes().all(|byte| is_visible(byte) && !matches!(byte, b'#' | b'?')) {
+            return refuse("has a character that does not belong into a path (RFC 3986 §3.3)");
+        }
+        if !path.contains(['%', ';', '\\', '.']) {
             return Ok(self.matches(path));
         }
         if let Some(why) = ambiguity(path) {
@@ -67,8 +70,11 @@ impl BypassPaths {
         Ok(false)
     }
 
+    /// Only what everybody writes in one way: a character that some escape and others do not (RFC 3986 §3.3) needs a
+    /// token wherever it stands.
     fn matches(&self, path: &str) -> bool {
-        self.0.iter().any(|glob| glob.matches(path))
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte);
+        path.bytes().all(plain) && self.0.iter().any(|glob| glob.matches(path))
     }
 
     fn could_be_read_as_one(&self, decoded: &str) -> bool {
@@ -146,6 +152,7 @@ mod tests {
             ("/agents/ns%2Fname", false),
             ("/file.name/v1.2", false),
             ("/a;b/c", false),
+            ("/.well-known/a<b", false),
         ] {
             assert_eq!(paths().admits(path), Ok(expected), "{path}");
         }
@@ -178,6 +185,10 @@ mod tests {
             "/admin/.",
             "/./healthz",
             "healthz",
+            "/.well-known/a\u{e}b",
+            "/.well-known/ä",
+            "/healthz?",
+            "/.well-known/a#b",
             "",
         ] {
             let refusal = paths().admits(path).expect_err(path);

@@ -5,8 +5,7 @@ use super::denial::{Code, Denial};
 use super::serve::{Link, Stream, Tunnel};
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::uri::Authority;
 use hyper::{Request, Response, StatusCode, Version};
@@ -28,15 +27,13 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("proxy-authorization"),
 ];
 /// Marks of the sidecar itself; nobody else may set them.
-const OWN_PREFIX: &str = "x-authbridge-";
+pub(crate) const OWN_PREFIX: &str = "x-authbridge-";
 
-/// Refuses a request whose end two readers could see in two places (RFC 9112 §6.1), or that names two hosts.
+/// Refuses a request that names two hosts, or none. What is wrong with its framing hyper refuses, and what is only
+/// doubtful ends its connection (see `serve`).
 pub(crate) fn refuse_ambiguity<B>(request: &Request<B>) -> Result<(), Denial> {
     let bad = |message: &str| Err(Denial::new(Code::BadRequest, message));
     let headers = request.headers();
-    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-        return bad("the request has both Transfer-Encoding and Content-Length");
-    }
     if headers.get_all(HOST).iter().count() > 1 {
         return bad("the request has several Host headers");
     }

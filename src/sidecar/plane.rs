@@ -33,7 +33,7 @@ pub(crate) struct Planes(Arc<Current>);
 
 struct Current {
     plane: ArcSwap<Plane>,
-    mtls: watch::Sender<u64>,
+    epochs: watch::Sender<u64>,
 }
 
 /// What outlives a configuration.
@@ -205,8 +205,8 @@ pub(crate) fn outbound_parsers(config: &Config) -> Result<Vec<Parser>, String> {
 impl Planes {
     /// Begins with this plane.
     pub(crate) fn new(plane: Plane) -> Self {
-        let (mtls, _) = watch::channel(plane.mtls_generation);
-        Self(Arc::new(Current { plane: ArcSwap::from_pointee(plane), mtls }))
+        let (epochs, _) = watch::channel(0);
+        Self(Arc::new(Current { plane: ArcSwap::from_pointee(plane), epochs }))
     }
 
     /// What is at work now.
@@ -216,20 +216,17 @@ impl Planes {
 
     /// Puts another plane to work; requests that are under way keep theirs.
     pub(crate) fn replace(&self, plane: Plane) {
-        let generation = plane.mtls_generation;
         self.0.plane.store(Arc::new(plane));
-        self.0.mtls.send_if_modified(|current| {
-            let changed = *current != generation;
-            *current = generation;
-            changed
-        });
+        self.judge_again();
     }
 
-    /// Waits until mTLS is configured otherwise than in this generation.
-    pub(crate) async fn retired(&self, generation: u64) {
-        let mut changes = self.0.mtls.subscribe();
-        if changes.wait_for(|current| *current != generation).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+    /// Has every connection judged again.
+    pub(crate) fn judge_again(&self) {
+        self.0.epochs.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
+    }
+
+    /// Changes whenever connections have to be judged again.
+    pub(crate) fn epochs(&self) -> watch::Receiver<u64> {
+        self.0.epochs.subscribe()
     }
 }

@@ -3,6 +3,7 @@
 use super::admin::{About, Guard, Servers};
 use super::config::{Checked, Config, Finding, ListenAddress, Reading};
 use super::events::{Bounds, Store};
+use super::ext_proc::{self, Processor};
 use super::identity::Identity;
 use super::inbound::{self, Inbound};
 use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
@@ -44,6 +45,7 @@ struct Sockets {
     inbound: Option<TcpListener>,
     outbound: Option<TcpListener>,
     transparent: Option<TcpListener>,
+    ext_proc: Option<TcpListener>,
 }
 
 fn named(name: &str, address: Option<ListenAddress>) -> io::Result<Option<TcpListener>> {
@@ -77,8 +79,9 @@ pub(super) async fn run(
             .map_err(failed)?,
         outbound: named("the forward proxy", addresses.outbound).map_err(failed)?,
         transparent: named("the transparent listener", addresses.transparent).map_err(failed)?,
+        ext_proc: named("the external processor", addresses.ext_proc).map_err(failed)?,
     };
-    let mut source = Source::new(identity);
+    let mut source = Source::new(identity.clone());
     source.set(config.spiffe.as_ref());
     let planes = Planes::new(plane);
     let reloads = Reloads::new(digest);
@@ -91,7 +94,8 @@ pub(super) async fn run(
     tracing::info!(mode = ?config.mode, "started");
     // The servers outlive the data plane by nothing: their end is not waited for.
     let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about, guard)) };
-    tokio::join!(data_plane(sockets, connections, &planes, &stats, &stop), watching);
+    let judging = judge_again(&planes, &identity, &stop);
+    tokio::join!(data_plane(sockets, connections, &planes, &stats, &stop), watching, judging);
     Ok(())
 }
 
@@ -113,5 +117,26 @@ async fn data_plane(sockets: Sockets, connections: usize, planes: &Planes, stats
         let serve = |stream, peer| serve_redirected(Arc::clone(&outbound), stream, peer);
         Listeners::new("transparent", connections).run(socket, stop.clone(), DRAIN, serve).await;
     };
-    tokio::join!(reverse, forward, transparent);
+    let processor = Arc::new(Processor::new(planes.clone(), stats.clone(), stop.clone()));
+    let processing = async {
+        let Some(socket) = sockets.ext_proc else { return };
+        let serve = |stream, peer| ext_proc::serve(Arc::clone(&processor), stream, peer);
+        Listeners::new("ext_proc", connections).run(socket, stop.clone(), DRAIN, serve).await;
+    };
+    tokio::join!(reverse, forward, transparent, processing);
+}
+
+/// Has connections judged again when the identity changes, and when the end is asked for.
+async fn judge_again(planes: &Planes, identity: &Identity, stop: &Shutdown) {
+    let mut changes = identity.changes();
+    loop {
+        let ends = tokio::select! {
+            told = changes.changed() => told.is_err(),
+            () = stop.requested() => true,
+        };
+        planes.judge_again();
+        if ends {
+            return;
+        }
+    }
 }

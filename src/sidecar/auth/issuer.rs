@@ -55,6 +55,11 @@ impl Fetcher {
         self.client.get(&self.url)
     }
 
+    /// The client itself.
+    pub(crate) fn into_client(self) -> Client {
+        self.client
+    }
+
     /// A POST of a form to the endpoint.
     pub(crate) fn post_form(&self, form: String) -> RequestBuilder {
         self.client.post(&self.url).header("content-type", "application/x-www-form-urlencoded").body(form)

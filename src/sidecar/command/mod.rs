@@ -2,8 +2,10 @@
 
 mod check;
 mod logs;
+mod top;
 
 use super::config::{Config, Finding, Reading};
+use super::netinit;
 use super::process;
 use super::reload::read_config;
 use clap::{Args, Parser, Subcommand};
@@ -44,6 +46,10 @@ enum Command {
     Check(File),
     /// Prints the JSON Schema of the configuration file.
     Schema,
+    /// Shows what a running sidecar does: requests, verdicts and exchanges.
+    Top(top::Top),
+    /// Installs the kernel rules that lead a pod's traffic through the sidecar; exits with 0 only if all are in force.
+    Netinit(Box<netinit::Arguments>),
 }
 
 impl File {
@@ -66,6 +72,8 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         None => serve(line.file),
         Some(Command::Check(file)) => check::check(&file.config.clone().unwrap_or_default(), file.reading()),
         Some(Command::Schema) => check::print(&schemars::schema_for!(Config)),
+        Some(Command::Top(settings)) => top::run(&settings),
+        Some(Command::Netinit(arguments)) => netinit::run(&arguments),
     }
 }
 

@@ -276,6 +276,9 @@ impl Check<'_> {
                 match &plugin.settings {
                     Settings::JwtValidation(jwt) => self.jwt_validation(jwt, &at),
                     Settings::TokenExchange(exchange) => self.token_exchange(config, exchange, &at),
+                    _ if config.mode == Mode::EnvoySidecar => {
+                        self.note(&steps, format!("{name} reads nothing: Envoy sends no bodies here"));
+                    }
                     _ => {}
                 }
             }
@@ -353,6 +356,17 @@ impl Check<'_> {
         }
         let path = [at, &[Step::Key("routes"), Step::Key("rules")]].concat();
         check_routes(&exchange.routes.rules, self.root, &path, &mut self.findings);
+        for (index, route) in exchange.routes.rules.iter().enumerate() {
+            let asks =
+                route.server_spiffe_id.is_some() || matches!(route.tls, Some(tls) if tls != RouteTls::Plain);
+            if config.mode == Mode::EnvoySidecar && asks {
+                let steps = [&path[..], &[Step::Index(index), Step::Key("tls")]].concat();
+                self.wrong(
+                    &steps,
+                    "Envoy connects in envoy-sidecar; say TLS in its cluster, and take it out here",
+                );
+            }
+        }
     }
 
     fn mtls(&mut self, config: &Config) {

@@ -17,29 +17,32 @@ const NAMES: [&str; 3] = ["svid.pem", "svid_key.pem", "svid_bundle.pem"];
 /// Writes one state below `folder`.
 pub(crate) fn mirror(material: &Material, folder: &Path) -> io::Result<()> {
     let chain: String = material.svid.chain.iter().map(|der| pem_certificate(der)).collect();
-    let state = format!("..{}", sha256(chain.as_bytes()));
     let own = material.svid.chain.first().and_then(|leaf| leaf_facts(leaf).ok());
     let own = own.map(|facts| facts.spiffe_id.trust_domain().to_string()).unwrap_or_default();
     let authorities = material.bundles.iter().filter(|bundle| bundle.trust_domain == own);
     let bundle: String = authorities.flat_map(DomainBundle::pem).collect();
+    // A state is never written over: a new bundle beside the same SVID is another one.
+    let state = format!("..{}", sha256([chain.as_bytes(), bundle.as_bytes()].concat().as_slice()));
     let mut key = String::new();
     encode_base64_standard_into(&material.svid.key, &mut key);
     let key =
         zeroize::Zeroizing::new(format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n"));
 
-    let into = folder.join(&state);
-    fs::create_dir_all(&into)?;
-    fs::set_permissions(&into, Permissions::from_mode(0o755))?;
-    let [svid, private, trusted] = NAMES.map(|name| into.join(name));
-    write(&svid, chain.as_bytes(), 0o644)?;
-    write(&private, key.as_bytes(), 0o600)?;
-    write(&trusted, bundle.as_bytes(), 0o644)?;
-
     let previous = fs::read_link(folder.join(CURRENT)).ok();
-    let next = folder.join("..data_next");
-    let _ = fs::remove_file(&next);
-    symlink(&state, &next)?;
-    fs::rename(&next, folder.join(CURRENT))?;
+    // What is linked already was written to its end, by an earlier process for example.
+    if previous.as_deref() != Some(Path::new(&state)) {
+        let into = folder.join(&state);
+        fs::create_dir_all(&into)?;
+        fs::set_permissions(&into, Permissions::from_mode(0o755))?;
+        let [svid, private, trusted] = NAMES.map(|name| into.join(name));
+        write(&svid, chain.as_bytes(), 0o644)?;
+        write(&private, key.as_bytes(), 0o600)?;
+        write(&trusted, bundle.as_bytes(), 0o644)?;
+        let next = folder.join("..data_next");
+        let _ = fs::remove_file(&next);
+        symlink(&state, &next)?;
+        fs::rename(&next, folder.join(CURRENT))?;
+    }
     for name in NAMES {
         let link = folder.join(name);
         if fs::read_link(&link).is_err() {

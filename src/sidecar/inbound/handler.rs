@@ -1,23 +1,23 @@
 //! One request to the agent: its form, the gate, the parsers that watch, and on to the agent.
 
+use super::admit::{admit, count, watch};
 use crate::io::clock::instant;
 use crate::io::shutdown::Shutdown;
-use crate::sidecar::auth::{Admitted, GATE};
 use crate::sidecar::body::Body;
+use crate::sidecar::config::MtlsMode;
 use crate::sidecar::denial::{Code, Denial};
-use crate::sidecar::events::{Direction, Watch};
 use crate::sidecar::forward;
 use crate::sidecar::plane::{Plane, Planes};
 use crate::sidecar::quiet::Quiet;
-use crate::sidecar::serve::{Handler, Link};
+use crate::sidecar::serve::{Handler, Link, Times};
 use crate::sidecar::stats::Stats;
-use crate::sidecar::tls::until_unwelcome;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::uri::{PathAndQuery, Scheme};
 use hyper::http::{request, uri};
-use hyper::{Method, Request, Response, Uri, Version};
+use hyper::{Request, Response, Uri, Version};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Answers requests to the agent.
 pub(crate) struct Inbound {
@@ -38,42 +38,15 @@ impl Inbound {
         self.planes.current()
     }
 
-    async fn admit(
-        &self,
-        plane: &Plane,
-        request: &Request<Incoming>,
-        link: &Link,
-    ) -> Result<Option<Admitted>, Denial> {
-        forward::refuse_ambiguity(request)?;
-        if request.method() == Method::CONNECT {
-            return Err(Denial::new(Code::BadRequest, "CONNECT is for proxies"));
-        }
-        let Some(gate) = &plane.inbound.gate else { return Ok(None) };
-        let judged = gate.judge(request.uri().path(), request.headers(), link.peer.as_deref()).await;
-        match judged {
-            Ok(admitted) => Ok(Some(admitted)),
-            Err(denial) if plane.inbound.observes => {
-                self.quiet.log("a request would have been denied", &denial.message);
-                Ok(None)
-            }
-            Err(denial) => Err(denial),
-        }
+    /// How TLS is spoken, if it is.
+    pub(super) fn mtls(&self) -> Option<MtlsMode> {
+        self.plane().terminator.as_ref().map(|(_, mode)| *mode)
     }
 
-    fn count(&self, judged: &Result<Option<Admitted>, Denial>) {
-        let inbound = &self.stats.inbound;
-        match judged {
-            Ok(None) => &inbound.unauthenticated,
-            Ok(Some(Admitted::Bypass)) => &inbound.passthrough,
-            Ok(Some(Admitted::Token(..))) => &inbound.authorized,
-            Err(denial) => match (denial.code, denial.reason) {
-                (Code::MissingToken, _) => &inbound.no_header,
-                (Code::InvalidToken, None) | (Code::BadRequest, _) => &inbound.malformed_header,
-                (Code::CannotVerify, _) => &inbound.validator_missing,
-                _ => &inbound.jwt_failed,
-            },
-        }
-        .inc();
+    /// How long connections may take, and by which configuration of mTLS they come in.
+    pub(super) fn terms(&self) -> (Times, u64) {
+        let plane = self.plane();
+        (plane.times(), plane.mtls_generation)
     }
 
     fn deny(&self, denial: &Denial) -> Response<Body> {
@@ -87,9 +60,10 @@ impl Handler for Inbound {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, link: Arc<Link>) -> Response<Body> {
         let (ticket, began) = (link.ticket(), instant());
         let plane = self.plane();
-        let judged = self.admit(&plane, &request, &link).await;
-        self.count(&judged);
-        let mut watch = watch(&plane, &request, &link, &judged);
+        let peer = link.peer.as_deref();
+        let judged = admit(&plane, &request, peer, &self.quiet).await;
+        count(&self.stats, &judged);
+        let mut watch = watch(&plane, &request, peer, &plane.inbound.parsers, &judged);
         let (parts, body) = request.into_parts();
         let passed = if let Err(denial) = judged {
             Err(denial)
@@ -117,20 +91,22 @@ impl Handler for Inbound {
         response.map(|body| body.with_ticket(ticket))
     }
 
-    async fn retired(&self, link: &Link) {
+    fn epochs(&self) -> watch::Receiver<u64> {
+        self.planes.epochs()
+    }
+
+    fn is_over(&self, link: &Link) -> bool {
         let plane = self.plane();
-        let unwelcome = async {
-            match (&plane.terminator, &link.peer) {
-                (Some((terminator, _)), Some(peer)) => {
-                    until_unwelcome(terminator, &plane.identity, peer).await;
-                }
-                _ => std::future::pending().await,
+        if self.stop.is_requested() || link.generation != plane.mtls_generation {
+            return true;
+        }
+        let (Some(peer), Some((terminator, _))) = (&link.peer, &plane.terminator) else { return false };
+        match terminator.judge_again(peer) {
+            Ok(_) => false,
+            Err(refusal) => {
+                tracing::info!(peer = %peer.id, "a connection is ended: {refusal}");
+                true
             }
-        };
-        tokio::select! {
-            () = unwelcome => {}
-            () = self.planes.retired(plane.mtls_generation) => {}
-            () = self.stop.requested() => {}
         }
     }
 }
@@ -172,27 +148,4 @@ impl Inbound {
         parts.version = if grpc { Version::HTTP_2 } else { Version::HTTP_11 };
         forward::send(client, Request::from_parts(parts, body), plane.response_timeout()).await
     }
-}
-
-/// Begins to watch a request, if anybody does.
-fn watch(
-    plane: &Plane,
-    request: &Request<Incoming>,
-    link: &Link,
-    judged: &Result<Option<Admitted>, Denial>,
-) -> Option<Watch> {
-    let store = plane.sessions.as_ref()?;
-    let mut watch = Watch::new(store, Direction::Inbound, request, &plane.inbound.parsers);
-    if let Some(peer) = &link.peer {
-        watch.peer(peer);
-    }
-    match judged {
-        Ok(Some(Admitted::Token(token, digest))) => {
-            watch.user(token, Some(*digest));
-            watch.invocation(GATE, "allow", "authorized");
-        }
-        Ok(Some(Admitted::Bypass)) => watch.invocation(GATE, "skip", "bypass"),
-        Ok(None) | Err(_) => {}
-    }
-    Some(watch)
 }

@@ -1,7 +1,9 @@
 //! Requests to the agent: from a connection to the agent's answer, past the gate.
 
+mod admit;
 mod connection;
 mod handler;
 
+pub(crate) use admit::{admit, count, watch};
 pub(crate) use connection::serve;
 pub(crate) use handler::Inbound;

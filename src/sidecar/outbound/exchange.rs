@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The plugin's name.
-pub(super) const NAME: &str = "token-exchange";
+pub(crate) const NAME: &str = "token-exchange";
 /// How much memory kept tokens may take, in bytes.
 const KEPT_BYTES: u64 = 16 * 1024 * 1024;
 /// About how many tokens that are.

@@ -74,7 +74,7 @@ impl Outbound {
 }
 
 /// The one bearer token of a request, if it has exactly one.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;
     let token = token.trim_start_matches(' ');

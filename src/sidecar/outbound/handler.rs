@@ -1,6 +1,7 @@
 //! One request of the agent: where it goes, which token it gets, and on to the server.
 
 use super::connect::Target;
+use super::destination::verify_destination;
 use super::exchange::NAME;
 use super::grant::bearer;
 use super::routes::{Decision, Token, normalize_host};
@@ -27,7 +28,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Answers requests of the agent.
@@ -72,7 +74,7 @@ impl Outbound {
             return self.tunnel(plane, target, &decision, link).await;
         }
         let mut trip = Trip { target, decision, did: ("allow", "passthrough") };
-        verify_destination(plane, &trip).await?;
+        verify_trip(plane, &trip).await?;
         let (mut parts, body) = request.into_parts();
         if let Some(watch) = watch.as_mut()
             && let Some(token) = bearer(&parts.headers)
@@ -136,7 +138,7 @@ impl Outbound {
         let host = name.map_or_else(|| destination.ip().to_string(), |name| normalize_host(&name));
         let decision = plane.outbound.routing().table.decide(&host);
         let target = Target { host, port: destination.port(), address: Some(destination) };
-        let link = Link::new(destination, None, Some(destination));
+        let link = Link::new(destination, None, Some(destination), plane.mtls_generation);
         match self.tunnel(&plane, target, &decision, &link).await {
             Ok(_) => link.run_tunnel(&mut stream).await,
             Err(denial) => {
@@ -173,12 +175,12 @@ impl Handler for Outbound {
         response.map(|body| body.with_ticket(ticket))
     }
 
-    async fn retired(&self, _: &Link) {
-        let generation = self.plane().mtls_generation;
-        tokio::select! {
-            () = self.planes.retired(generation) => {}
-            () = self.stop.requested() => {}
-        }
+    fn epochs(&self) -> watch::Receiver<u64> {
+        self.planes.epochs()
+    }
+
+    fn is_over(&self, link: &Link) -> bool {
+        self.stop.is_requested() || link.generation != self.plane().mtls_generation
     }
 }
 
@@ -232,25 +234,14 @@ fn target(request: &Request<Incoming>, link: &Link) -> Result<Target, Denial> {
     Ok(Target { host: normalize_host(named.host()), port, address: link.destination })
 }
 
-/// A redirected connection says by its Host header which token it gets, and the kernel says where it goes: both must
-/// mean the same server before a token is given to it.
-async fn verify_destination(plane: &Plane, trip: &Trip) -> Result<(), Denial> {
+/// A server that a redirected connection only names gets no token, and no proof of who we are.
+async fn verify_trip(plane: &Plane, trip: &Trip) -> Result<(), Denial> {
     let Some(address) = trip.target.address else { return Ok(()) };
     let keeps = matches!(trip.decision.token, Token::Keep { .. } | Token::Deny);
     if keeps && plane.outbound.tls(&trip.decision) == RouteTls::Plain {
         return Ok(());
     }
-    let host = (trip.target.host.as_str(), trip.target.port);
-    let belongs = match lookup_host(host).await {
-        Ok(mut found) => found.any(|found| found == address),
-        Err(_) => false,
-    };
-    if belongs {
-        Ok(())
-    } else {
-        let why = "the Host header names a server that is not at the address of this connection";
-        Err(Denial::new(Code::Forbidden, why).by(NAME))
-    }
+    verify_destination(&trip.target.host, trip.target.port, address).await
 }
 
 async fn pass_on(

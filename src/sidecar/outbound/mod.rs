@@ -2,6 +2,7 @@
 
 mod connect;
 mod credentials;
+mod destination;
 mod exchange;
 mod form;
 mod grant;
@@ -10,6 +11,8 @@ mod routes;
 mod rules;
 mod transparent;
 
+pub(crate) use exchange::NAME as EXCHANGE;
+pub(crate) use grant::{Granted, bearer};
 pub(crate) use handler::Outbound as OutboundHandler;
 pub(crate) use rules::Outbound;
 pub(crate) use transparent::{serve_proxy, serve_redirected};

@@ -124,11 +124,18 @@ impl Outbound {
         target: Target,
         decision: &Decision,
     ) -> Client<Dialer, Body> {
-        let key = format!("{}:{}:{:?}", target.host, target.port, target.address);
+        let tls = self.tls(decision);
+        // Who we are, and whom we trust, are part of a connection by mTLS: after a change others are opened, and their
+        // servers judged by what counts then.
+        let identity = match tls {
+            RouteTls::Mtls => self.identity.current().map(|current| current.fingerprint()),
+            RouteTls::Plain | RouteTls::System => None,
+        };
+        let key = format!("{}:{}:{:?}:{identity:?}", target.host, target.port, target.address);
         let made = routing.clients.get_or_insert_with::<_, std::convert::Infallible>(&key, || {
             let mut builder = Client::builder(TokioExecutor::new());
             builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP).set_host(false);
-            Ok(builder.build(self.dialer(target, self.tls(decision), decision)))
+            Ok(builder.build(self.dialer(target, tls, decision)))
         });
         match made {
             Ok(client) => client,

@@ -2,12 +2,14 @@
 //! when everything was answered and nothing is half read.
 
 use super::prefix::{Begins, Prefixed};
+use crate::io::clock::now;
 use crate::sidecar::body::{Body, Pending, Ticket};
 use crate::sidecar::identity::Peer;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -18,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 /// Largest header block of a request, in bytes.
@@ -27,8 +30,8 @@ const HEADER_LIST_BYTES: u32 = 64 * 1024;
 /// Most requests at a time on one connection of HTTP/2.
 const STREAMS: u32 = 128;
 
-/// After this long without a request a connection gives up its buffers.
-const REST: Duration = Duration::from_secs(1);
+/// After so long without a request, or up to twice of it, a connection gives up its buffers.
+const REST: Duration = Duration::from_millis(250);
 
 /// How long a connection may take.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +50,8 @@ pub(crate) struct Link {
     pub(crate) address: SocketAddr,
     /// Where a redirected connection wanted to go.
     pub(crate) destination: Option<SocketAddr>,
+    /// Which configuration of mTLS let it in.
+    pub(crate) generation: u64,
     pending: Arc<Pending>,
     requests: AtomicU64,
     tunnel: Mutex<Option<Tunnel>>,
@@ -61,11 +66,17 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Link {
     /// A connection from `address`.
-    pub(crate) fn new(address: SocketAddr, peer: Option<Arc<Peer>>, destination: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        peer: Option<Arc<Peer>>,
+        destination: Option<SocketAddr>,
+        generation: u64,
+    ) -> Self {
         Self {
             peer,
             address,
             destination,
+            generation,
             pending: Arc::default(),
             requests: AtomicU64::new(0),
             tunnel: Mutex::default(),
@@ -104,8 +115,34 @@ pub(crate) trait Handler: Send + Sync + 'static {
         link: Arc<Link>,
     ) -> impl Future<Output = Response<Body>> + Send;
 
-    /// Waits until the connection must come to its end.
-    fn retired(&self, link: &Link) -> impl Future<Output = ()> + Send;
+    /// Changes whenever connections have to be judged again.
+    fn epochs(&self) -> watch::Receiver<u64>;
+
+    /// True if the connection must come to its end.
+    fn is_over(&self, link: &Link) -> bool;
+}
+
+/// Waits until a connection must come to its end: when something changed that it stands on, or its peer's
+/// certificates expired.
+async fn over<H: Handler>(handler: &H, link: &Link) {
+    let mut epochs = handler.epochs();
+    // Boxed, because most connections have none.
+    let mut expiry = link.peer.as_ref().map(|peer| {
+        let left = u64::try_from(peer.valid_until.since(now())).unwrap_or(0);
+        Box::pin(sleep(Duration::from_secs(left.saturating_add(1))))
+    });
+    while !handler.is_over(link) {
+        let ended = match &mut expiry {
+            None => epochs.changed().await.is_err(),
+            Some(expiry) => tokio::select! {
+                told = epochs.changed() => told.is_err(),
+                () = expiry => true,
+            },
+        };
+        if ended {
+            return;
+        }
+    }
 }
 
 /// Serves a connection to its end.
@@ -117,14 +154,15 @@ where
     loop {
         let begins = tokio::select! {
             begins = timeout(times.idle, stream.begins()) => begins,
-            () = handler.retired(&link) => break,
+            () = over(&*handler, &link) => break,
         };
         match begins {
-            Ok(Ok(Begins::Http2)) => return serve_http2(stream, link, handler, times).await,
+            // What only a busy connection needs is boxed, so that an idle one stays small.
+            Ok(Ok(Begins::Http2)) => return Box::pin(serve_http2(stream, link, handler, times)).await,
             Ok(Ok(Begins::Http1)) => {}
             _ => break,
         }
-        match serve_http1(stream, &link, &handler, times).await {
+        match Box::pin(serve_http1(stream, &link, &handler, times)).await {
             Some(again) => stream = again,
             None => return,
         }
@@ -145,10 +183,19 @@ where
 {
     link.requests.store(0, Ordering::Relaxed);
     let writing = stream.writing();
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
         link.requests.fetch_add(1, Ordering::Relaxed);
+        let chunked = request.headers().contains_key(TRANSFER_ENCODING);
         let answer = Arc::clone(handler).handle(request, Arc::clone(link));
-        Box::pin(async move { Ok::<_, Infallible>(answer.await) })
+        Box::pin(async move {
+            let mut answer = answer.await;
+            if chunked && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // hyper takes a Content-Length off that stood beside Transfer-Encoding, and tells nobody. Whoever is in
+                // front of us may have gone by it, so nothing after this request is read (RFC 9112 §6.1).
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        })
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -157,7 +204,7 @@ where
         .serve_connection(TokioIo::new(stream), service);
     // Not part of this task's own memory while it waits between requests.
     let mut connection = Box::new(connection);
-    let mut retired = Box::pin(handler.retired(link));
+    let mut retired = Box::pin(over(&**handler, link));
     let mut look = Box::pin(sleep(REST));
     let (mut stopping, mut seen) = (false, 0);
     let ended = poll_fn(|cx| {
@@ -218,7 +265,7 @@ where
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = handler.retired(&link) => {
+        () = over(&*handler, &link) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -6,4 +6,4 @@ mod server;
 mod signatures;
 
 pub(crate) use client::{mtls_client, system_client};
-pub(crate) use server::{Terminator, until_unwelcome};
+pub(crate) use server::Terminator;

@@ -3,6 +3,7 @@
 use super::signatures::{Signatures, chain};
 use crate::core::encoding::sha256;
 use crate::core::refusal::{Reason, Refusal};
+use crate::core::spiffe::SpiffeId;
 use crate::io::clock::now;
 use crate::sidecar::identity::{Identity, Peer};
 use crate::sidecar::peers::PeerPolicy;
@@ -44,15 +45,18 @@ impl Gate {
             .current()
             .ok_or_else(|| Refusal::new(Reason::TrustDomainUnknown, "there is no identity yet"))?;
         let peer = current.verify(chain, now())?;
-        let admitted = match &self.allowed {
-            Some(allowed) => allowed.admits(&peer.id),
-            None => peer.id.has_path() && peer.id.trust_domain() == current.id().trust_domain(),
-        };
-        if admitted {
+        if self.admits(&peer.id, current.id()) {
             Ok(peer)
         } else {
             let found = format!("{} is not one of the peers that may connect", peer.id);
             Err(Refusal::new(Reason::PeerIdentityMismatch, found))
+        }
+    }
+
+    fn admits(&self, peer: &SpiffeId, own: &SpiffeId) -> bool {
+        match &self.allowed {
+            Some(allowed) => allowed.admits(peer),
+            None => peer.has_path() && peer.trust_domain() == own.trust_domain(),
         }
     }
 }
@@ -85,29 +89,14 @@ impl Terminator {
         Ok((stream, peer))
     }
 
+    /// Whether somebody may come in whose certificate another proxy has verified.
+    pub(crate) fn admits(&self, peer: &SpiffeId) -> bool {
+        self.gate.identity.current().is_some_and(|current| self.gate.admits(peer, current.id()))
+    }
+
     /// Judges somebody who is connected once more.
     pub(crate) fn judge_again(&self, peer: &Peer) -> Result<Peer, Refusal> {
         self.gate.judge(&peer.chain)
-    }
-}
-
-/// Waits until a connected peer would no longer be let in: its chain expired, or what it stands on was withdrawn.
-pub(crate) async fn until_unwelcome(terminator: &Terminator, identity: &Identity, peer: &Peer) {
-    let mut changes = identity.changes();
-    let mut valid_until = peer.valid_until;
-    loop {
-        let left = u64::try_from(valid_until.since(now())).unwrap_or(0);
-        tokio::select! {
-            () = tokio::time::sleep(std::time::Duration::from_secs(left.saturating_add(1))) => {}
-            told = changes.changed() => if told.is_err() { return },
-        }
-        match terminator.judge_again(peer) {
-            Ok(again) => valid_until = again.valid_until,
-            Err(refusal) => {
-                tracing::info!(peer = %peer.id, "a connection is ended: {refusal}");
-                return;
-            }
-        }
     }
 }
 

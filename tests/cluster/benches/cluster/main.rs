@@ -2,13 +2,12 @@
 //! Arguments after `--`: the number of agents (1000), the length of the quiet time in seconds (300), and the one stage to
 //! run (`idle`, `few`, `many`, `hung` or `restart`); then the document stays as it is.
 
-mod record;
 mod stage;
 
 use countersign_cluster_tests::Authority;
 use countersign_rig::Rig;
-use record::{Table, mib, seconds};
-use stage::Stage;
+use countersign_rig::record::Table;
+use stage::{Stage, mib, seconds};
 use std::time::{Duration, Instant};
 
 /// Agents of the small runs, as in the measurements of the existing operator.
@@ -24,7 +23,7 @@ fn main() {
     // Cargo adds a flag of its own.
     let only = std::env::args().nth(3).filter(|stage| !stage.starts_with("--"));
     let runs = |stage: &str| only.as_deref().is_none_or(|only| only == stage);
-    let mut table = Table::new(quiet);
+    let mut table = Table::new(&format!("work (quiet time: {} s)", quiet.as_secs()));
     if runs("idle") {
         idle(&mut table);
     }
@@ -41,7 +40,9 @@ fn main() {
         restart(&mut table);
     }
     if only.is_none() {
-        table.write();
+        let sharing =
+            "operator, API server, etcd, controller manager, agents and the measuring itself share them.";
+        table.write("docs/benchmarks.md", "cluster", sharing).unwrap();
     }
 }
 

@@ -214,3 +214,13 @@ impl Writes {
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
 }
+
+/// Seconds, with as many decimals as the figure deserves.
+pub fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+/// Resident memory.
+pub fn mib(operator: &Running<'_>) -> String {
+    format!("{:.1} MiB", operator.memory() / 1024.0)
+}

@@ -19,6 +19,11 @@ use std::sync::Arc;
 pub struct Tls(Arc<ClientConfig>);
 
 impl Tls {
+    /// The settings, for clients of another kind.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.0)
+    }
+
     /// Trusts the certificates in the PEM file `roots`, and shows no certificate.
     pub fn trusting(roots: &Path) -> Result<Self> {
         Self::build(roots, None)

@@ -1,0 +1,31 @@
+//! The health service of gRPC, which an Envoy may ask before it sends requests here (`grpc/health/v1/health.proto`).
+//! Its answer is that of `/readyz`.
+
+use super::judge::Processor;
+use super::messages::{HealthRequest, HealthResponse};
+use super::server::SERVICE;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use tonic::server::UnaryService;
+use tonic::{Request, Response, Status};
+
+const SERVING: i32 = 1;
+const NOT_SERVING: i32 = 2;
+
+/// The method `grpc.health.v1.Health/Check`.
+pub(super) struct Check(pub(super) Arc<Processor>);
+
+impl UnaryService<HealthRequest> for Check {
+    type Response = HealthResponse;
+    type Future = Ready<Result<Response<HealthResponse>, Status>>;
+
+    fn call(&mut self, request: Request<HealthRequest>) -> Self::Future {
+        let service = &request.get_ref().service;
+        if !service.is_empty() && service != SERVICE {
+            return ready(Err(Status::not_found("there is no such service")));
+        }
+        let healthy = self.0.planes.current().problems().is_empty();
+        let status = if healthy { SERVING } else { NOT_SERVING };
+        ready(Ok(Response::new(HealthResponse { status })))
+    }
+}

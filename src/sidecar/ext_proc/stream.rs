@@ -1,0 +1,91 @@
+//! One conversation with Envoy: one answer for each message, and never an end that Envoy could take for leave.
+//! A stream that is closed without an error lets its request pass, so whatever is out of order ends it with one.
+
+use super::attributes::Attributes;
+use super::judge::Processor;
+use super::messages::{Answer, Empty, ProcessingRequest, ProcessingResponse, Told};
+use futures::Stream;
+use futures::stream::unfold;
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use tonic::server::StreamingService;
+use tonic::{Request, Response, Status, Streaming};
+
+/// The method `envoy.service.ext_proc.v3.ExternalProcessor/Process`.
+pub(super) struct Process(pub(super) Arc<Processor>);
+
+impl StreamingService<ProcessingRequest> for Process {
+    type Response = ProcessingResponse;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<ProcessingRequest>>) -> Self::Future {
+        let talk = Talk {
+            processor: Arc::clone(&self.0),
+            messages: request.into_inner(),
+            judged: false,
+            over: false,
+        };
+        ready(Ok(Response::new(Box::pin(unfold(talk, Talk::next)))))
+    }
+}
+
+/// One conversation.
+struct Talk {
+    processor: Arc<Processor>,
+    messages: Streaming<ProcessingRequest>,
+    /// True once the head of the request was judged.
+    judged: bool,
+    /// True after an error.
+    over: bool,
+}
+
+impl Talk {
+    async fn next(mut self) -> Option<(Result<ProcessingResponse, Status>, Self)> {
+        if self.over {
+            return None;
+        }
+        let answer = match self.messages.message().await {
+            Ok(Some(message)) => self.answer(&message).await,
+            Ok(None) if self.judged => return None,
+            Ok(None) => Err(Status::failed_precondition("no request was told")),
+            Err(status) => Err(status),
+        };
+        if let Err(status) = &answer {
+            self.over = true;
+            // Envoy ends a conversation so when its caller goes away.
+            if status.code() != tonic::Code::Cancelled {
+                self.processor.quiet.log("a conversation with Envoy was broken off", status.message());
+            }
+        }
+        Some((answer, self))
+    }
+
+    async fn answer(&mut self, message: &ProcessingRequest) -> Result<ProcessingResponse, Status> {
+        if message.observability_mode {
+            let why = "observability_mode is on: Envoy passes every request on without waiting for an answer";
+            return Err(Status::failed_precondition(why));
+        }
+        let empty = match &message.told {
+            Some(Told::RequestHeaders(head)) if !self.judged => {
+                self.judged = true;
+                return Ok(self.processor.judge(head, Attributes::of(message)).await);
+            }
+            Some(Told::RequestHeaders(_)) => {
+                return Err(Status::failed_precondition("the head of the request was told twice"));
+            }
+            None => return Err(Status::unimplemented("Envoy tells something that is not known here")),
+            Some(_) if !self.judged => {
+                let why = "the head of the request was not told first: request_header_mode must be SEND";
+                return Err(Status::failed_precondition(why));
+            }
+            Some(Told::ResponseHeaders(_)) => Answer::ResponseHeaders(Empty {}),
+            Some(Told::RequestBody(_)) => Answer::RequestBody(Empty {}),
+            Some(Told::ResponseBody(_)) => Answer::ResponseBody(Empty {}),
+            Some(Told::RequestTrailers(_)) => Answer::RequestTrailers(Empty {}),
+            Some(Told::ResponseTrailers(_)) => Answer::ResponseTrailers(Empty {}),
+        };
+        Ok(ProcessingResponse { answer: Some(empty) })
+    }
+}

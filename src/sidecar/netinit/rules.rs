@@ -1,0 +1,355 @@
+//! The text of the transaction: one table, made anew, with chains for what goes out and what comes in.
+//! Its family is `inet`: the kernel has each chain for IPv4 and IPv6 or refuses it, so neither family is left open.
+
+use super::settings::{Mode, Redirect, Settings};
+use super::values::Mark;
+use std::collections::BTreeSet;
+use std::fmt::{Display, Write};
+use std::net::IpAddr;
+
+/// Before the address translation of others (-100, `NF_IP_PRI_NAT_DST`): the first that translates decides.
+const CAPTURE: &str = "priority -110; policy accept;";
+/// Before the marks of others have an effect (-150, `NF_IP_PRI_MANGLE`).
+const MARK: &str = "priority -160; policy accept;";
+/// What the kernel sends on its own so that IPv6 works at all (RFC 4861 §4, RFC 3810 §5).
+const NEIGHBOURS: &str = "icmpv6 type { mld-listener-report, mld-listener-done, nd-router-solicit, \
+                          nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept";
+
+/// Plans the transaction that replaces whatever this program installed before.
+pub(super) fn plan_rules(settings: &Settings) -> Result<String, String> {
+    let mut closed = settings.agent_ports.clone();
+    let mut chains = String::new();
+    match &settings.mode {
+        Mode::Redirect(redirect) => {
+            if let Some(port) = closed.iter().find(|port| redirect.opens(**port)) {
+                return Err(format!("port {port} cannot be closed as an agent's and open for others"));
+            }
+            closed.insert(redirect.outbound_port);
+            chains.push_str(&redirect_chains(redirect, settings));
+        }
+        Mode::Enforce { transparent_port } => {
+            closed.insert(*transparent_port);
+            chains.push_str(&enforce_chain(*transparent_port, settings));
+        }
+    }
+    if settings.confines() {
+        if settings.nameservers.is_empty() {
+            return Err("without a nameserver all DNS would be cut off".to_owned());
+        }
+        chains.push_str(&confinement(settings));
+    }
+    chains.push_str(&chain(
+        "close_inbound",
+        "type filter hook input priority 0; policy accept;",
+        &[
+            "iifname \"lo\" accept".to_owned(),
+            // Answers to the pod's own calls, whose port may by chance be the same.
+            "ct direction reply accept".to_owned(),
+            format!("meta l4proto {{ tcp, udp }} th dport {} drop", set(&closed)),
+        ],
+    ));
+    // `delete` of a table that is not there fails, so it is made first: nft(8), section TABLES.
+    Ok(format!(
+        "add table inet authbridge\ndelete table inet authbridge\ntable inet authbridge {{\n{chains}}}\n"
+    ))
+}
+
+impl Redirect {
+    fn opens(&self, port: u16) -> bool {
+        port == self.inbound_port || self.inbound_excluded.contains(&port)
+    }
+}
+
+fn redirect_chains(redirect: &Redirect, settings: &Settings) -> String {
+    let Redirect { outbound_port, inbound_port, .. } = redirect;
+    let uid = settings.proxy_uid;
+    let mut chains = String::new();
+    let mut outbound = vec!["meta l4proto != tcp return".to_owned()];
+    if let Some(mark) = settings.mesh {
+        let Mark { value, mask } = mark;
+        let marked =
+            format!("meta skuid {uid} fib daddr type local meta mark set meta mark & 0x{:08x}", !mask);
+        let marked = [format!("{marked} | 0x{value:08x}")];
+        chains.push_str(&chain("mark_delivery", &format!("type route hook output {MARK}"), &marked));
+        chains.push_str(&chain("mesh_delivery", "", &mesh_delivery(redirect)));
+        outbound.push(format!("{mark} meta skuid != {uid} fib daddr type local goto mesh_delivery"));
+        outbound.push(format!("{mark} return"));
+    }
+    outbound.push(format!("meta skuid {uid} return"));
+    outbound.push("ip daddr 127.0.0.0/8 return".to_owned());
+    outbound.push("ip6 daddr ::1 return".to_owned());
+    if !redirect.outbound_open.is_empty() {
+        outbound.push(format!("tcp dport {} return", set(&redirect.outbound_open)));
+    }
+    outbound.push(format!("meta l4proto tcp redirect to :{outbound_port}"));
+    chains.push_str(&chain("capture_outbound", &format!("type nat hook output {CAPTURE}"), &outbound));
+    let mut inbound = vec!["meta l4proto != tcp return".to_owned()];
+    inbound.extend(to_each(&redirect.probes, "saddr", "return"));
+    inbound.push(format!("tcp dport {} return", set(&redirect.inbound_open)));
+    inbound.push(format!("meta l4proto tcp redirect to :{inbound_port}"));
+    chains.push_str(&chain("capture_inbound", &format!("type nat hook prerouting {CAPTURE}"), &inbound));
+    chains
+}
+
+/// What a mesh hands to the agent goes to the proxy first. Where the pod is said to have no address of a family,
+/// there is nowhere to send it, and it must not pass by the proxy.
+fn mesh_delivery(redirect: &Redirect) -> Vec<String> {
+    let mut rules = Vec::new();
+    if !redirect.inbound_excluded.is_empty() {
+        rules.push(format!("tcp dport {} accept", set(&redirect.inbound_excluded)));
+    }
+    let port = redirect.inbound_port;
+    if let Some(pod) = redirect.pod.iter().find(|address| address.is_ipv4()) {
+        rules.push(format!("meta nfproto ipv4 meta l4proto tcp dnat ip to {pod}:{port}"));
+    }
+    if let Some(pod) = redirect.pod.iter().find(|address| address.is_ipv6()) {
+        rules.push(format!("meta nfproto ipv6 meta l4proto tcp dnat ip6 to [{pod}]:{port}"));
+    }
+    rules.push("drop".to_owned());
+    rules
+}
+
+fn enforce_chain(port: u16, settings: &Settings) -> String {
+    let mut rules = vec!["meta l4proto != tcp return".to_owned()];
+    rules.extend(settings.mesh.map(|mark| format!("{mark} return")));
+    rules.push(format!("meta skuid {} return", settings.proxy_uid));
+    // By the address and not the interface, which a socket may choose (SO_BINDTODEVICE, socket(7)).
+    rules.push("fib daddr type local return".to_owned());
+    rules.extend(to_each(&settings.nameservers, "daddr", "tcp dport 53 return"));
+    rules.push(format!("meta l4proto tcp redirect to :{port}"));
+    chain("capture_outbound", &format!("type nat hook output {CAPTURE}"), &rules)
+}
+
+/// Nothing leaves but what is named here. It is judged after routing, when redirected packets are on loopback.
+fn confinement(settings: &Settings) -> String {
+    let uid = settings.proxy_uid;
+    let mut rules = vec!["oifname \"lo\" accept".to_owned()];
+    rules.extend(settings.mesh.map(|mark| format!("{mark} accept")));
+    rules.push(format!("meta skuid {uid} accept"));
+    rules.push("ct direction reply accept".to_owned());
+    rules.extend(to_each(&settings.nameservers, "daddr", "meta l4proto { tcp, udp } th dport 53 accept"));
+    if let Mode::Redirect(Redirect { outbound_open, .. }) = &settings.mode
+        && !outbound_open.is_empty()
+    {
+        rules.push(format!("tcp dport {} accept", set(outbound_open)));
+    }
+    // Also what belongs to a connection: one from before these rules, or one that took over the ports of the proxy's.
+    rules.push(format!("meta skuid != {uid} drop"));
+    // What is left has no owner: the kernel ends connections whose socket is closed, and speaks to neighbours.
+    rules.push("ct state established,related accept".to_owned());
+    rules.push(NEIGHBOURS.to_owned());
+    rules.push("ip protocol igmp accept".to_owned());
+    chain("confine_outbound", "type filter hook postrouting priority 0; policy drop;", &rules)
+}
+
+fn chain(name: &str, hook: &str, rules: &[String]) -> String {
+    let mut text = format!("\tchain {name} {{\n");
+    for line in std::iter::once(hook).filter(|hook| !hook.is_empty()).chain(rules.iter().map(String::as_str))
+    {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "\t\t{line}");
+    }
+    text.push_str("\t}\n");
+    text
+}
+
+/// One rule for the addresses of each family that has any.
+fn to_each(addresses: &[IpAddr], side: &str, rest: &str) -> impl Iterator<Item = String> {
+    let of = |is: fn(&IpAddr) -> bool| addresses.iter().copied().filter(is).collect::<BTreeSet<_>>();
+    let families = [("ip", of(IpAddr::is_ipv4)), ("ip6", of(IpAddr::is_ipv6))];
+    let rule = move |(family, some)| format!("{family} {side} {} {rest}", set(&some));
+    families.into_iter().filter(|(_, some)| !some.is_empty()).map(rule)
+}
+
+fn set<T: Display>(items: &BTreeSet<T>) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    format!("{{ {} }}", items.join(", "))
+}
+
+impl Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "meta mark & 0x{:08x} == 0x{:08x}", self.mask, self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn settings(mode: Mode) -> Settings {
+        Settings {
+            mode,
+            proxy_uid: 1337,
+            mesh: Some(Mark { value: 0x539, mask: 0xfff }),
+            agent_ports: BTreeSet::new(),
+            nameservers: Vec::new(),
+        }
+    }
+
+    fn redirect() -> Redirect {
+        Redirect {
+            outbound_port: 15_123,
+            inbound_port: 15_124,
+            outbound_open: BTreeSet::from([22, 8080]),
+            inbound_open: BTreeSet::from([22, 7000, 9090, 9901, 15_008, 15_123, 15_124]),
+            inbound_excluded: BTreeSet::from([7000]),
+            pod: addresses(&["10.1.2.3", "fd00::3"]),
+            probes: addresses(&["169.254.7.127", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff"]),
+            drop_other: false,
+        }
+    }
+
+    fn enforce() -> Settings {
+        let nameservers = addresses(&["fd00::a", "10.96.0.10", "10.96.0.9"]);
+        let agent_ports = BTreeSet::from([8001]);
+        Settings { nameservers, agent_ports, ..settings(Mode::Enforce { transparent_port: 8082 }) }
+    }
+
+    #[test]
+    fn enforcing_sends_tcp_to_the_proxy_and_nothing_else_out() {
+        let expected = r#"add table inet authbridge
+delete table inet authbridge
+table inet authbridge {
+	chain capture_outbound {
+		type nat hook output priority -110; policy accept;
+		meta l4proto != tcp return
+		meta mark & 0x00000fff == 0x00000539 return
+		meta skuid 1337 return
+		fib daddr type local return
+		ip daddr { 10.96.0.9, 10.96.0.10 } tcp dport 53 return
+		ip6 daddr { fd00::a } tcp dport 53 return
+		meta l4proto tcp redirect to :8082
+	}
+	chain confine_outbound {
+		type filter hook postrouting priority 0; policy drop;
+		oifname "lo" accept
+		meta mark & 0x00000fff == 0x00000539 accept
+		meta skuid 1337 accept
+		ct direction reply accept
+		ip daddr { 10.96.0.9, 10.96.0.10 } meta l4proto { tcp, udp } th dport 53 accept
+		ip6 daddr { fd00::a } meta l4proto { tcp, udp } th dport 53 accept
+		meta skuid != 1337 drop
+		ct state established,related accept
+		icmpv6 type { mld-listener-report, mld-listener-done, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept
+		ip protocol igmp accept
+	}
+	chain close_inbound {
+		type filter hook input priority 0; policy accept;
+		iifname "lo" accept
+		ct direction reply accept
+		meta l4proto { tcp, udp } th dport { 8001, 8082 } drop
+	}
+}
+"#;
+        assert_eq!(plan_rules(&enforce()).unwrap(), expected);
+    }
+
+    #[test]
+    fn redirecting_leads_tcp_both_ways_through_the_proxy_and_a_mesh_to_it() {
+        let expected = r#"add table inet authbridge
+delete table inet authbridge
+table inet authbridge {
+	chain mark_delivery {
+		type route hook output priority -160; policy accept;
+		meta skuid 1337 fib daddr type local meta mark set meta mark & 0xfffff000 | 0x00000539
+	}
+	chain mesh_delivery {
+		tcp dport { 7000 } accept
+		meta nfproto ipv4 meta l4proto tcp dnat ip to 10.1.2.3:15124
+		meta nfproto ipv6 meta l4proto tcp dnat ip6 to [fd00::3]:15124
+		drop
+	}
+	chain capture_outbound {
+		type nat hook output priority -110; policy accept;
+		meta l4proto != tcp return
+		meta mark & 0x00000fff == 0x00000539 meta skuid != 1337 fib daddr type local goto mesh_delivery
+		meta mark & 0x00000fff == 0x00000539 return
+		meta skuid 1337 return
+		ip daddr 127.0.0.0/8 return
+		ip6 daddr ::1 return
+		tcp dport { 22, 8080 } return
+		meta l4proto tcp redirect to :15123
+	}
+	chain capture_inbound {
+		type nat hook prerouting priority -110; policy accept;
+		meta l4proto != tcp return
+		ip saddr { 169.254.7.127 } return
+		ip6 saddr { fd16:9254:7127:1337:ffff:ffff:ffff:ffff } return
+		tcp dport { 22, 7000, 9090, 9901, 15008, 15123, 15124 } return
+		meta l4proto tcp redirect to :15124
+	}
+	chain close_inbound {
+		type filter hook input priority 0; policy accept;
+		iifname "lo" accept
+		ct direction reply accept
+		meta l4proto { tcp, udp } th dport { 15123 } drop
+	}
+}
+"#;
+        assert_eq!(plan_rules(&settings(Mode::Redirect(redirect()))).unwrap(), expected);
+    }
+
+    #[test]
+    fn redirecting_can_confine_as_well_and_then_lets_out_what_is_not_redirected() {
+        let redirect = Redirect { drop_other: true, ..redirect() };
+        let settings =
+            Settings { nameservers: addresses(&["10.96.0.10"]), ..settings(Mode::Redirect(redirect)) };
+        let rules = plan_rules(&settings).unwrap();
+        let (_, confinement) = rules.split_once("chain confine_outbound").unwrap();
+        assert!(confinement.contains("policy drop;"), "{rules}");
+        let excluded = confinement.find("tcp dport { 22, 8080 } accept").unwrap();
+        assert!(excluded < confinement.find("meta skuid != 1337 drop").unwrap(), "{rules}");
+    }
+
+    #[test]
+    fn a_delivery_of_a_mesh_to_a_family_without_an_address_is_dropped() {
+        for (pod, translations) in
+            [("10.1.2.3", ["dnat ip to 10.1.2.3:15124"]), ("fd00::3", ["dnat ip6 to [fd00::3]:15124"])]
+        {
+            let redirect = Redirect { pod: addresses(&[pod]), ..redirect() };
+            let rules = mesh_delivery(&redirect);
+            let found: Vec<_> =
+                rules.iter().filter_map(|rule| Some(rule.get(rule.find("dnat")?..)?)).collect();
+            assert_eq!(found, translations);
+            assert_eq!(rules.last().unwrap(), "drop");
+        }
+    }
+
+    #[test]
+    fn without_a_mesh_no_mark_means_anything() {
+        for mode in [Mode::Redirect(redirect()), Mode::Enforce { transparent_port: 8082 }] {
+            let rules = plan_rules(&Settings { mode, mesh: None, ..enforce() }).unwrap();
+            assert!(!rules.contains("mark") && !rules.contains("mesh"), "{rules}");
+        }
+    }
+
+    #[test]
+    fn no_rule_is_written_for_an_empty_list() {
+        let empty = Redirect {
+            outbound_open: BTreeSet::new(),
+            inbound_excluded: BTreeSet::new(),
+            probes: Vec::new(),
+            ..redirect()
+        };
+        let rules = plan_rules(&settings(Mode::Redirect(empty))).unwrap();
+        assert!(!rules.contains("{  }") && !rules.contains("saddr"), "{rules}");
+    }
+
+    #[test]
+    fn a_port_is_not_both_closed_and_open() {
+        for port in [15_124, 7000] {
+            let closed =
+                Settings { agent_ports: BTreeSet::from([port]), ..settings(Mode::Redirect(redirect())) };
+            assert!(plan_rules(&closed).unwrap_err().contains(&port.to_string()));
+        }
+    }
+
+    #[test]
+    fn nobody_is_confined_without_a_way_to_ask_for_names() {
+        assert!(plan_rules(&Settings { nameservers: Vec::new(), ..enforce() }).is_err());
+    }
+}

@@ -1,0 +1,202 @@
+//! The configuration of AuthBridge: every mistake is named with its line, its key and the nearest thing that exists.
+
+#[cfg(test)]
+mod tests {
+    use countersign::sidecar::config::{Checked, Finding, Reading, parse_config, parse_routes};
+
+    const GOOD: &str = r#"
+mode: proxy-sidecar
+listener:
+  reverse_proxy_addr: ":8000"
+  reverse_proxy_backend: "http://127.0.0.1:8001"
+pipeline:
+  inbound:
+    plugins:
+      - name: jwt-validation
+        config: {issuer: "https://id.example/realms/agents", audience: agent-a}
+      - a2a-parser
+  outbound:
+    plugins:
+      - name: token-exchange
+        config:
+          keycloak_url: http://keycloak:8080
+          keycloak_realm: agents
+          identity: {type: client-secret, client_id: agent-a, client_secret: "${SECRET}"}
+          routes:
+            rules:
+              - {host: tool.team1, target_audience: tool}
+"#;
+
+    fn variable(name: &str) -> Option<String> {
+        (name == "SECRET").then(|| "hunter2$x".to_owned())
+    }
+
+    fn read(text: &str, reading: Reading) -> Result<Checked, Vec<Finding>> {
+        parse_config(text, &variable, reading)
+    }
+
+    /// The findings of a file that is refused, as `LINE KEY: PROBLEM`.
+    fn refused(text: &str) -> Vec<String> {
+        let findings = read(text, Reading::Strict).expect_err("it is accepted");
+        findings
+            .iter()
+            .map(|finding| format!("{} {}: {}", finding.line, finding.key, finding.problem))
+            .collect()
+    }
+
+    fn with(old: &str, new: &str) -> String {
+        assert!(GOOD.contains(old), "{old}");
+        GOOD.replacen(old, new, 1)
+    }
+
+    fn only(text: &str) -> String {
+        let all = refused(text);
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn a_file_of_the_existing_sidecar_is_read_with_its_defaults() {
+        let checked = read(GOOD, Reading::Strict).unwrap();
+        let (inbound, backend) = checked.addresses.inbound.clone().unwrap();
+        assert_eq!(
+            (inbound.address.to_string().as_str(), backend.authority.as_str()),
+            ("[::]:8000", "127.0.0.1:8001")
+        );
+        assert_eq!(checked.addresses.outbound.unwrap().address.to_string(), "127.0.0.1:8081");
+        assert_eq!(checked.addresses.stats.address.to_string(), "127.0.0.1:9093");
+        assert_eq!(checked.addresses.session.address.to_string(), "127.0.0.1:9094");
+        assert_eq!(checked.addresses.health.address.to_string(), "[::]:9091");
+        let shown = serde_json::to_value(&checked.config).unwrap();
+        assert_eq!(shown["session"]["max_events"], 100);
+        let exchange = &shown["pipeline"]["outbound"]["plugins"][0]["config"];
+        assert_eq!(exchange["identity"]["client_secret"], "[redacted]");
+        assert!(
+            !shown.to_string().contains("hunter2") && !format!("{:?}", checked.config).contains("hunter2")
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_the_nearest_one() {
+        let text = format!("{GOOD}mlts:\n  mode: strict\n");
+        assert_eq!(only(&text), "22 mlts: there is no such key; did you mean mtls?");
+        let text = with("reverse_proxy_addr", "reverse_proxy_adr");
+        assert!(only(&text).starts_with(
+            "4 listener.reverse_proxy_adr: there is no such key; did you mean reverse_proxy_addr?"
+        ));
+        let text = with("target_audience", "target_audiance");
+        assert!(only(&text).contains("plugins[0].config.routes.rules[0].target_audiance"), "{}", only(&text));
+        let several = format!("{}xyzzy: 1\nstat: {{}}\n", with("audience: agent-a", "audiense: agent-a"));
+        assert_eq!(refused(&several).len(), 3);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_named_with_its_place() {
+        for (old, new, expected) in [
+            ("mode: proxy-sidecar", "mode: proxy", "2 mode: unknown variant `proxy`"),
+            ("\":8000\"", "\"8000\"", "4 listener.reverse_proxy_addr: \"8000\" is not an address"),
+            ("\":8000\"", "[1]", "4 listener.reverse_proxy_addr: invalid type: sequence, expected a string"),
+            ("client-secret", "clientsecret", "identity.type: unknown variant `clientsecret`"),
+            ("- a2a-parser", "- a2a-parsr", "there is no such plugin; did you mean a2a-parser?"),
+            ("- a2a-parser", "- ibac", "ibac is not part of this AuthBridge"),
+            ("- a2a-parser", "- {id: x}", "the plugin has no name"),
+            ("${SECRET}", "${SECRTE}", "the environment variable \"SECRTE\" is not set"),
+        ] {
+            let found = only(&with(old, new));
+            assert!(found.contains(expected), "{new}: {found}");
+        }
+        assert!(only("a: 1\na: 2\n").starts_with('2'));
+        assert!(refused("")[0].contains("missing field `mode`"));
+    }
+
+    #[test]
+    fn a_lenient_reading_passes_over_what_it_does_not_know_and_tells() {
+        let text = format!("{}mlts: {{}}\n", with("${SECRET}", "${OTHER}"));
+        let checked = read(&text, Reading::Lenient).unwrap();
+        let told: Vec<String> = checked.notices.iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|notice| notice.contains("mlts")), "{told:?}");
+        assert!(told.iter().any(|notice| notice.contains("OTHER")), "{told:?}");
+        // Leniency is for keys, not for rules.
+        assert!(read(&with("issuer:", "isuer:"), Reading::Lenient).is_err());
+    }
+
+    #[test]
+    fn a_gate_that_is_missing_or_only_observes_is_refused_without_the_frightening_key() {
+        let observed = with("- name: jwt-validation", "- name: jwt-validation\n        on_error: observe");
+        assert!(only(&observed).contains("jwt-validation must enforce"), "{}", only(&observed));
+        let off = with("- name: token-exchange", "- name: token-exchange\n        on_error: \"off\"");
+        assert!(only(&off).contains("token-exchange must enforce"));
+        let none = "mode: proxy-sidecar\nlistener: {reverse_proxy_backend: \"http://127.0.0.1:1\"}\n";
+        assert!(only(none).contains("jwt-validation is missing"));
+        for text in [observed, off, none.to_owned()] {
+            let text = if text.contains("pipeline:\n") {
+                text.replacen("pipeline:\n", "pipeline:\n  dangerously_allow_unauthenticated: true\n", 1)
+            } else {
+                format!("{text}pipeline: {{dangerously_allow_unauthenticated: true}}\n")
+            };
+            let checked = read(&text, Reading::Strict).unwrap();
+            assert!(checked.notices.iter().any(|notice| notice.problem.contains("without authentication")));
+        }
+    }
+
+    #[test]
+    fn doors_that_others_could_use_are_closed() {
+        let open =
+            with("  reverse_proxy_addr", "  forward_proxy_addr: \"0.0.0.0:8081\"\n  reverse_proxy_addr");
+        assert!(only(&open).contains("it must be a loopback address"), "{}", only(&open));
+        let stats = format!("{GOOD}stats: {{address: \"0.0.0.0:9093\"}}\n");
+        assert!(only(&stats).contains("set admin.token_file"));
+        let guarded = format!("{stats}admin: {{token_file: /t}}\n");
+        assert!(read(&guarded, Reading::Strict).is_ok());
+        let port = with("  reverse_proxy_addr", "  forward_proxy_addr: \":8081\"\n  reverse_proxy_addr");
+        let checked = read(&port, Reading::Strict).unwrap();
+        assert!(checked.addresses.outbound.unwrap().address.ip().is_loopback());
+        assert!(checked.notices.iter().any(|notice| notice.key == "listener.forward_proxy_addr"));
+    }
+
+    #[test]
+    fn modes_and_blocks_that_exclude_or_need_each_other_are_told_apart() {
+        for (text, expected) in [
+            (with("proxy-sidecar", "waypoint"), "there is no program for waypoint"),
+            (with("proxy-sidecar", "envoy-sidecar"), "Envoy does this in envoy-sidecar"),
+            (
+                with("  reverse_proxy_addr", "  ext_proc_addr: \":9090\"\n  reverse_proxy_addr"),
+                "it belongs to the mode envoy-sidecar",
+            ),
+            (format!("{GOOD}mtls:\n"), "it needs the block `spiffe`"),
+            (format!("{GOOD}spiffe:\nmtls: {{allowed_peers: [example.org]}}\n"), "is no rule for peers"),
+            (with("keycloak_realm: agents", ""), "set it, or keycloak_url and keycloak_realm"),
+            (with("type: client-secret", "type: spiffe"), "jwt_audience: it is missing"),
+            (with("host: tool.team1", "host: \"tool[1]\""), "uses [ ] or \\"),
+            (with("audience: agent-a", "bypass_paths: [\"/a/../b\"]"), "contains a dot segment"),
+            (with("audience: agent-a", "audience_mode: per-host"), "per-host belongs to the mode waypoint"),
+            (
+                with(
+                    "host: tool.team1,",
+                    "host: tool.team1, server_spiffe_id: \"spiffe://a/b\", tls: plain,",
+                ),
+                "it needs `tls: mtls`",
+            ),
+            (
+                with("host: tool.team1,", "host: tool.team1, action: exchange, passthrough: true,"),
+                "it contradicts `action`",
+            ),
+        ] {
+            let all = refused(&text);
+            assert!(all.iter().any(|found| found.contains(expected)), "{expected}: {all:?}");
+        }
+    }
+
+    #[test]
+    fn routes_are_read_from_a_file_by_the_same_rules() {
+        let read = |text: &str| parse_routes(text, &|_| None, Reading::Strict);
+        let (routes, _) =
+            read("- host: a\n  passthrough: true\n- host: \"*.b\"\n  target_audience: b\n").unwrap();
+        assert_eq!(routes.len(), 2);
+        assert!(read("# nothing yet\n\n").unwrap().0.is_empty());
+        let found = read("- host: a\n  action: denied\n").unwrap_err();
+        assert_eq!((found[0].line, found[0].key.as_str()), (2, "[0].action"));
+        assert!(read("- host: a\n  pasthrough: true\n").unwrap_err()[0].problem.contains("passthrough"));
+        assert!(read("host: a\n").is_err());
+    }
+}

@@ -1,0 +1,265 @@
+//! Who may connect, whom the sidecar connects to, and whom it takes itself for, by SPIRE or by files.
+
+use countersign_sidecar_tests::authbridge::Options;
+use countersign_sidecar_tests::backend::{Answer, Backend};
+use countersign_sidecar_tests::certificates::Certificate;
+use countersign_sidecar_tests::folder::Folder;
+use countersign_sidecar_tests::http::{self, Connection, Reply, Request, Tls};
+use countersign_sidecar_tests::jwks::JwksServer;
+use countersign_sidecar_tests::jwt::SigningKey;
+use countersign_sidecar_tests::process::until;
+use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation, token_exchange};
+use countersign_sidecar_tests::spire::{Spire, X509Files};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+const SOON: Duration = Duration::from_secs(15);
+/// A path for which no token is needed, so that only the connection is judged.
+const OPEN: &str = "/healthz";
+
+static SPIRE: OnceLock<Spire> = OnceLock::new();
+static JWKS: OnceLock<JwksServer> = OnceLock::new();
+
+fn spire() -> &'static Spire {
+    SPIRE.get_or_init(|| Spire::start("example.org").unwrap())
+}
+
+/// A strict sidecar with these members of `mtls` and `spiffe`.
+fn settings(mtls: &str, spiffe: &str) -> Settings {
+    let jwks = JWKS.get_or_init(|| JwksServer::start(&[&SigningKey::p256("k").unwrap()]).unwrap());
+    Settings {
+        inbound: jwt_validation("https://id.example", &jwks.url(), "agent"),
+        blocks: format!("mtls: {{mode: strict{mtls}}}\nspiffe: {{{spiffe}}}"),
+        ..Settings::default()
+    }
+}
+
+/// The sidecar of a workload of SPIRE.
+fn workload(spire: &Spire, id: &str, user: u32, mtls: &str, spiffe: &str) -> (Settings, Options) {
+    spire.register(id, user).unwrap();
+    let settings = settings(mtls, &format!("socket: \"{}\"{spiffe}", spire.address()));
+    (settings, Options { user: Some(user), ..Options::default() })
+}
+
+fn tls(files: &X509Files) -> Tls {
+    Tls::with_certificate(&files.bundle, &files.chain, &files.key).unwrap()
+}
+
+fn ask(scene: &Scene, tls: &Tls) -> anyhow::Result<Reply> {
+    Request::new("GET", OPEN).send_tls(&scene.at.inbound.to_string(), tls)
+}
+
+/// How many connections became of this kind.
+fn connections(scene: &Scene, kind: &str) -> u64 {
+    scene.stats("/stats").unwrap()["tls"][kind].as_u64().unwrap()
+}
+
+/// The certificate that a sidecar shows.
+fn shown(scene: &Scene, tls: &Tls) -> Vec<u8> {
+    Connection::open_tls(&scene.at.inbound.to_string(), tls).unwrap().server_certificate().unwrap()
+}
+
+/// A server that shows an SVID and asks for nothing.
+fn server(files: &X509Files) -> Backend {
+    let certificate = Certificate { chain: files.chain.clone(), key: files.key.clone() };
+    Backend::start_tls(certificate.server_config().unwrap(), |_| Answer::text("served")).unwrap()
+}
+
+fn error(reply: &Reply) -> (u16, Value) {
+    (reply.status, reply.json().map_or(Value::Null, |body| body["error"].clone()))
+}
+
+fn wrong_peer() -> (u16, Value) {
+    (502, json!("upstream.wrong-peer"))
+}
+
+#[test]
+fn only_the_peers_on_the_list_may_connect() {
+    let ids = ["ns/one/sa/listed", "ns/one/sa/listed-not", "ns/one-more/sa/stranger"];
+    let clients =
+        ids.map(|id| tls(&spire().mint_x509(&format!("spiffe://example.org/{id}"), "10m").unwrap()));
+    for (user, peers, expected) in [
+        (12_001, ", allowed_peers: [\"spiffe://example.org/ns/one/sa/listed\"]", [true, false, false]),
+        (12_002, ", allowed_peers: [\"spiffe://example.org/ns/one/*\"]", [true, true, false]),
+        (12_003, ", allowed_peers: [\"spiffe://example.org\"]", [true, true, true]),
+        (12_004, ", allowed_peers: [\"spiffe://other.org\"]", [false, false, false]),
+        (12_005, "", [true, true, true]),
+    ] {
+        let (settings, options) = workload(spire(), "spiffe://example.org/ns/one/sa/me", user, peers, "");
+        let scene = Scene::start(&settings, &options).unwrap();
+        let admitted = clients.each_ref().map(|tls| ask(&scene, tls).is_ok_and(|reply| reply.status == 200));
+        assert_eq!(admitted, expected, "{peers}");
+        let count = expected.iter().filter(|admitted| **admitted).count();
+        assert_eq!(scene.agent.seen().len(), count);
+        assert_eq!(connections(&scene, "inbound_tls_failed"), u64::try_from(3 - count).unwrap());
+    }
+}
+
+#[test]
+fn who_proves_no_workload_of_the_trust_domain_is_refused() {
+    let (own, other) = (Authority::new(), Authority::new());
+    let files = Folder::new("svid").unwrap();
+    put(&files, &own, &own.issue("me", Some("spiffe://example.org/me")));
+    let scene = Scene::start(&settings("", &files_dir(&files)), &Options::default()).unwrap();
+    assert_eq!(ask(&scene, &own.client("a", Some("spiffe://example.org/a"))).unwrap().status, 200);
+    let stranger = other.issue("e", Some("spiffe://example.org/a"));
+    let refused = [
+        ("no certificate", Tls::trusting(&own.root()).unwrap()),
+        ("no SPIFFE ID", own.client("web", None)),
+        ("another URI", own.client("b", Some("https://example.org/a"))),
+        ("no workload", own.client("c", Some("spiffe://example.org"))),
+        ("another trust domain", own.client("d", Some("spiffe://other.org/a"))),
+        ("another authority", Tls::with_certificate(&own.root(), &stranger.chain, &stranger.key).unwrap()),
+    ];
+    for (count, (what, tls)) in (1..).zip(&refused) {
+        assert!(ask(&scene, tls).is_err(), "{what}");
+        assert_eq!(connections(&scene, "inbound_tls_failed"), count, "{what}");
+    }
+    let plain = Request::new("GET", OPEN).bytes("agent");
+    assert_eq!(http::raw(&scene.at.inbound.to_string(), &plain).unwrap(), b"", "plain");
+    assert_eq!(connections(&scene, "inbound_plain_rejected"), 1);
+    assert_eq!(scene.agent.seen().len(), 1);
+}
+
+#[test]
+fn an_impostor_gets_neither_request_nor_token() {
+    let mint = |id: &str| spire().mint_x509(&format!("spiffe://example.org/{id}"), "10m").unwrap();
+    let tool = server(&mint("ns/two/sa/tool"));
+    let neighbour = server(&mint("ns/two/sa/neighbour"));
+    let rival = server(&mint("ns/rival/sa/rival-tool"));
+    let web = Authority::new().issue("web", None).server_config().unwrap();
+    let web = Backend::start_tls(web, |_| Answer::text("served")).unwrap();
+    let plain = Backend::start(Answer::text("served")).unwrap();
+
+    let (settings, options) = workload(spire(), "spiffe://example.org/ns/two/sa/me", 12_011, "", "");
+    // By its number the tool is named; `localhost`, a name without a namespace, is in the sidecar's own.
+    let route =
+        "{host: 127.0.0.1, action: passthrough, server_spiffe_id: \"spiffe://example.org/ns/two/sa/tool\"}";
+    let outbound = token_exchange("http://127.0.0.1:1/token", ("me", "secret"), &[route]);
+    let scene = Scene::start(&Settings { outbound, ..settings }, &options).unwrap();
+    let call = |host: &str, server: &Backend| {
+        scene.call_out(&format!("http://{host}:{}/", server.address().port()), Some("precious")).unwrap()
+    };
+    for (host, server) in [("127.0.0.1", &tool), ("localhost", &tool), ("localhost", &neighbour)] {
+        assert_eq!(call(host, server).text(), "served");
+        assert_eq!(server.last().unwrap().bearer(), Some("precious"));
+        server.forget();
+    }
+    for (what, host, server) in [
+        ("another workload", "127.0.0.1", &neighbour),
+        ("a workload of another namespace", "127.0.0.1", &rival),
+        ("a workload of another namespace", "localhost", &rival),
+        ("a server of the web", "127.0.0.1", &web),
+        ("a server of the web", "localhost", &web),
+        ("a server without TLS", "127.0.0.1", &plain),
+    ] {
+        assert_eq!(error(&call(host, server)), wrong_peer(), "{what} at {host}");
+        assert!(server.seen().is_empty(), "{what} at {host} got the request");
+    }
+}
+
+/// An authority that signs whatever a test needs, for as short a time as SPIRE would.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    folder: Folder,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let folder = Folder::new("authority").unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().unwrap();
+        folder.write("ca.pem", params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { issuer: Issuer::new(params, key), folder }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// A certificate for this URI, or only for a host.
+    fn issue(&self, name: &str, uri: Option<&str>) -> Certificate {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![match uri {
+            Some(uri) => SanType::URI(uri.try_into().unwrap()),
+            None => SanType::DnsName("localhost".try_into().unwrap()),
+        }];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let now = SystemTime::now();
+        params.not_before = (now - Duration::from_mins(1)).into();
+        params.not_after = (now + Duration::from_hours(1)).into();
+        let key = KeyPair::generate().unwrap();
+        let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Certificate {
+            chain: self.folder.write(&format!("{name}.pem"), chain).unwrap(),
+            key: self.folder.write(&format!("{name}.key"), key.serialize_pem()).unwrap(),
+        }
+    }
+
+    /// Shows such a certificate, and trusts the servers of this authority.
+    fn client(&self, name: &str, uri: Option<&str>) -> Tls {
+        let certificate = self.issue(name, uri);
+        Tls::with_certificate(&self.root(), &certificate.chain, &certificate.key).unwrap()
+    }
+}
+
+/// The settings that name a folder with an SVID.
+fn files_dir(files: &Folder) -> String {
+    format!("files_dir: \"{}\"", files.path().display())
+}
+
+/// Puts an SVID and the bundle of its authority into a folder, one after the other.
+fn put(files: &Folder, authority: &Authority, svid: &Certificate) {
+    for (name, from) in
+        [("svid.pem", &svid.chain), ("svid_key.pem", &svid.key), ("svid_bundle.pem", &authority.root())]
+    {
+        files.write(name, std::fs::read(from).unwrap()).unwrap();
+    }
+}
+
+fn first_certificate(file: &Path) -> Vec<u8> {
+    CertificateDer::from_pem_file(file).unwrap().to_vec()
+}
+
+#[test]
+fn replaced_files_are_taken_over_as_soon_as_they_fit_together() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let friend = Some("spiffe://example.org/friend");
+    let (friend_of_old, friend_of_new) = (old.client("friend", friend), new.client("friend", friend));
+    let me = Some("spiffe://example.org/me");
+    let (first, second, third) = (old.issue("first", me), old.issue("second", me), new.issue("third", me));
+    let files = Folder::new("svid").unwrap();
+    put(&files, &old, &first);
+    let mut scene = Scene::start(&settings("", &files_dir(&files)), &Options::default()).unwrap();
+    assert_eq!(shown(&scene, &friend_of_old), first_certificate(&first.chain));
+
+    // A certificate whose key has not come yet, and one that was not written to its end.
+    let whole = std::fs::read(&second.chain).unwrap();
+    for half in [whole.as_slice(), &whole[..whole.len() / 2]] {
+        let warnings = |scene: &Scene| scene.bridge.log().matches("the identity was not renewed").count();
+        let before = warnings(&scene);
+        files.write("svid.pem", half).unwrap();
+        until("a look at the files", SOON, || Ok(warnings(&scene) > before)).unwrap();
+        assert_eq!(ask(&scene, &friend_of_old).unwrap().status, 200);
+        assert_eq!(shown(&scene, &friend_of_old), first_certificate(&first.chain));
+        assert_eq!(scene.readiness().unwrap().0, 200);
+    }
+    put(&files, &old, &second);
+    let renewed = || Ok(shown(&scene, &friend_of_old) == first_certificate(&second.chain));
+    until("the second SVID", SOON, renewed).unwrap();
+
+    let mut open = Connection::open_tls(&scene.at.inbound.to_string(), &friend_of_old).unwrap();
+    assert_eq!(open.send(&Request::new("GET", OPEN)).unwrap().status, 200);
+    put(&files, &new, &third);
+    until("the third SVID", SOON, || Ok(ask(&scene, &friend_of_new).is_ok())).unwrap();
+    assert!(ask(&scene, &friend_of_old).is_err(), "the old authority still counts");
+    assert!(open.is_closed_within(SOON).unwrap());
+    scene.bridge.stop().unwrap();
+}

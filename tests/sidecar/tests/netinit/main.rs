@@ -1,0 +1,8 @@
+//! `authbridge netinit` with real packets: a pod and what is outside of it are two networks of the test's own.
+//! Needs root, `iproute2` and `nftables`.
+
+mod enforce;
+mod pod;
+mod proxied;
+mod redirect;
+mod rerun;

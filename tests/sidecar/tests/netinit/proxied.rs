@@ -1,0 +1,115 @@
+//! The whole way: an agent's connection, redirected by the rules, through a real AuthBridge to a server.
+
+use crate::pod::{OTHER, PROXY, Pod, SERVER, at};
+use countersign_sidecar_tests::authbridge::Options;
+use countersign_sidecar_tests::backend::{Answer, Backend};
+use countersign_sidecar_tests::http::{Connection, Reply, Request};
+use countersign_sidecar_tests::jwks::JwksServer;
+use countersign_sidecar_tests::jwt::SigningKey;
+use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation, token_exchange};
+use serde_json::json;
+
+/// A pod whose sidecar takes redirected connections of one family and exchanges tokens for one server, with that
+/// server, another one and a token endpoint outside.
+struct Proxied {
+    pod: Pod,
+    scene: Scene,
+    token: Backend,
+    server: (&'static str, Backend),
+    other: (&'static str, Backend),
+    _jwks: JwksServer,
+}
+
+impl Proxied {
+    fn start(family: usize) -> Self {
+        let pod = Pod::new();
+        let serve = |address: &str, port, answer: Answer| {
+            pod.from_outside(|| Backend::start_at(at(address, port), answer)).unwrap()
+        };
+        let granted = json!({ "access_token": "exchanged", "token_type": "Bearer", "expires_in": 300 });
+        let token = serve("10.77.0.1", 9999, Answer::json(&granted));
+        let server = (SERVER[family], serve(SERVER[family], 80, Answer::text("server")));
+        let other = (OTHER[family], serve(OTHER[family], 80, Answer::text("other")));
+        // Brackets are no part of a pattern, so it leaves them to its ends.
+        let route = format!("{{host: \"*{}*\", target_audience: tool}}", server.0);
+        let start = || {
+            let jwks = JwksServer::start(&[&SigningKey::p256("k1").unwrap()]).unwrap();
+            let settings = Settings {
+                inbound: jwt_validation("https://id.example", &jwks.url(), "agent"),
+                outbound: token_exchange("http://10.77.0.1:9999/token", ("agent", "s"), &[&route]),
+                listener: format!("transparent_proxy_addr: \"{}:8082\"", ["127.0.0.1", "[::1]"][family]),
+                ..Settings::default()
+            };
+            let options = Options { user: Some(PROXY), ..Options::default() };
+            (Scene::start(&settings, &options).unwrap(), jwks)
+        };
+        let (scene, jwks) = pod.inside.inside(None, start).unwrap();
+        pod.enforce();
+        Self { pod, scene, token, server, other, _jwks: jwks }
+    }
+
+    /// A request of the agent to `address`, which names `host`.
+    fn send(&self, address: &str, host: &str) -> Reply {
+        let request = Request::new("GET", "/x").header("Host", host).bearer("subject");
+        self.pod.as_agent(|| request.send(&at(address, 80).to_string())).unwrap()
+    }
+}
+
+/// An address as a `Host` header has it.
+fn host(address: &str) -> String {
+    at(address, 80).to_string().trim_end_matches(":80").to_owned()
+}
+
+#[test]
+fn a_redirected_request_gets_its_token_and_arrives_where_it_was_going() {
+    for family in [0, 1] {
+        let proxied = Proxied::start(family);
+        let (address, server) = &proxied.server;
+        let reply = proxied.send(address, &host(address));
+        assert_eq!((reply.status, reply.text().as_str()), (200, "server"), "{}", proxied.scene.bridge.log());
+        assert_eq!(server.last().unwrap().bearer(), Some("exchanged"), "{address}");
+        assert_eq!(proxied.token.seen().len(), 1);
+        let (address, other) = &proxied.other;
+        assert_eq!(proxied.send(address, &host(address)).text(), "other");
+        assert_eq!(other.last().unwrap().bearer(), Some("subject"), "{address}");
+    }
+}
+
+#[test]
+fn a_redirected_request_that_names_another_host_than_it_goes_to_gets_no_token() {
+    for family in [0, 1] {
+        let proxied = Proxied::start(family);
+        let (named, going) = (host(proxied.server.0), proxied.other.0);
+        for forged in [named.clone(), format!("{named}:80"), format!("{named}.")] {
+            let reply = proxied.send(going, &forged);
+            assert!(matches!(reply.status, 400 | 403), "{forged}: {}", reply.status);
+        }
+        assert_eq!(proxied.send(going, &named).status, 403);
+        assert_eq!(proxied.token.connections(), 0);
+        assert!(proxied.other.1.seen().is_empty() && proxied.server.1.seen().is_empty());
+    }
+}
+
+#[test]
+fn a_connection_through_the_proxy_survives_a_second_run() {
+    let proxied = Proxied::start(0);
+    let address = at(proxied.server.0, 80).to_string();
+    let mut connection = proxied.pod.as_agent(|| Connection::open(&address)).unwrap();
+    let request = Request::new("GET", "/x").bearer("subject");
+    assert_eq!(connection.send(&request).unwrap().status, 200);
+    proxied.pod.enforce();
+    assert_eq!(connection.send(&request).unwrap().status, 200);
+    assert_eq!(proxied.server.1.connections(), 1);
+    assert_eq!(proxied.server.1.seen().len(), 2);
+}
+
+#[test]
+fn a_connection_to_the_transparent_listener_itself_is_closed() {
+    for (family, address) in ["127.0.0.1:8082", "[::1]:8082"].into_iter().enumerate() {
+        let proxied = Proxied::start(family);
+        let request = Request::new("GET", "/x").header("Host", address);
+        let reply = proxied.pod.as_agent(|| request.send(address));
+        assert!(reply.is_err(), "{address}: {reply:?}");
+        assert!(proxied.scene.bridge.log().contains("made to the transparent listener itself"));
+    }
+}
