@@ -2,10 +2,11 @@
 
 use super::workload::ANSWER;
 use crate::core::time::Timestamp;
-use crate::io::clock::now;
+use crate::io::clock::{instant, now};
 use crate::io::workload_api::{WorkloadApiError, fetch_jwt_svid};
 use crate::sidecar::config::Secret;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// The JWT-SVIDs of this workload.
@@ -18,7 +19,9 @@ pub(crate) struct JwtSvids {
 #[derive(Clone, Debug)]
 struct Held {
     token: Secret,
-    renew_at: Timestamp,
+    /// By the clock that only goes forward: one that was set back must not lengthen the life of a token.
+    renew_at: Instant,
+    not_after: Instant,
     expires_at: Timestamp,
 }
 
@@ -33,16 +36,20 @@ impl JwtSvids {
         // Held over the fetch: whoever comes meanwhile waits for the same token. Audiences come from the
         // configuration, so there are few.
         let mut held = self.held.lock().await;
-        let last = held.get(audience).filter(|last| last.expires_at > now());
-        if let Some(last) = last.filter(|last| last.renew_at > now()) {
+        let last = held.get(audience).filter(|last| last.expires_at > now() && last.not_after > instant());
+        if let Some(last) = last.filter(|last| last.renew_at > instant()) {
             return Ok(last.token.clone());
         }
         match fetch_jwt_svid(&self.socket, ANSWER, audience).await {
             Ok((token, expires_at)) => {
-                let half = expires_at.since(now()).max(0).div_euclid(2);
+                let life = Duration::from_secs(u64::try_from(expires_at.since(now())).unwrap_or(0));
                 let token = Secret::new(token.to_string());
-                let renew_at = Timestamp::from_unix(now().as_unix().saturating_add(half));
-                held.insert(audience.to_owned(), Held { token: token.clone(), renew_at, expires_at });
+                let after = |life: Duration| instant().checked_add(life).unwrap_or_else(instant);
+                let (renew_at, not_after) = (after(life.mul_f64(0.5)), after(life));
+                held.insert(
+                    audience.to_owned(),
+                    Held { token: token.clone(), renew_at, not_after, expires_at },
+                );
                 Ok(token)
             }
             Err(error) => match last {

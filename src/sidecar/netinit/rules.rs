@@ -206,7 +206,7 @@ mod tests {
     fn enforce() -> Settings {
         let nameservers = addresses(&["fd00::a", "10.96.0.10", "10.96.0.9"]);
         let agent_ports = BTreeSet::from([8001]);
-        Settings { nameservers, agent_ports, ..settings(Mode::Enforce { transparent_port: 8082 }) }
+        Settings { agent_ports, nameservers, ..settings(Mode::Enforce { transparent_port: 8082 }) }
     }
 
     #[test]
@@ -312,8 +312,7 @@ table inet authbridge {
         {
             let redirect = Redirect { pod: addresses(&[pod]), ..redirect() };
             let rules = mesh_delivery(&redirect);
-            let found: Vec<_> =
-                rules.iter().filter_map(|rule| Some(rule.get(rule.find("dnat")?..)?)).collect();
+            let found: Vec<_> = rules.iter().filter_map(|rule| rule.get(rule.find("dnat")?..)).collect();
             assert_eq!(found, translations);
             assert_eq!(rules.last().unwrap(), "drop");
         }

@@ -43,14 +43,22 @@ pub(super) struct Exchanger {
 /// What an earlier question came to.
 #[derive(Clone, Debug)]
 enum Kept {
-    Token { token: Arc<Secret>, until: Timestamp },
-    Failure { denial: Arc<Denial>, until: Instant },
+    /// Both clocks decide: one that was set back must not lengthen the life of a token.
+    Token {
+        token: Arc<Secret>,
+        until: Timestamp,
+        not_after: Instant,
+    },
+    Failure {
+        denial: Arc<Denial>,
+        until: Instant,
+    },
 }
 
 impl Kept {
     fn is_fresh(&self) -> bool {
         match self {
-            Self::Token { until, .. } => now() < *until,
+            Self::Token { until, not_after, .. } => now() < *until && instant() < *not_after,
             Self::Failure { until, .. } => instant() < *until,
         }
     }
@@ -122,7 +130,7 @@ impl Exchanger {
                 let (kept, result) = match asked {
                     Ok((token, until)) => {
                         let token = Arc::new(token);
-                        (until.map(|until| Kept::Token { token: Arc::clone(&token), until }), Ok(token))
+                        (until.and_then(|until| kept(&token, until)), Ok(token))
                     }
                     Err(denial) => {
                         let until = instant().checked_add(FAILURE).unwrap_or_else(instant);
@@ -164,6 +172,11 @@ impl Exchanger {
         let until = response.lifetime.and_then(|lifetime| keep_until(asked, lifetime, subject));
         Ok((Secret::new(response.token), until))
     }
+}
+
+fn kept(token: &Arc<Secret>, until: Timestamp) -> Option<Kept> {
+    let left = Duration::from_secs(u64::try_from(until.since(now())).ok()?);
+    Some(Kept::Token { token: Arc::clone(token), until, not_after: instant().checked_add(left)? })
 }
 
 /// Until when a token is kept: not to its own end, and not past the end of what it was exchanged for.

@@ -57,13 +57,11 @@ impl Chain {
         files: Folder,
         identity: impl Fn(&str) -> String,
     ) -> Self {
-        let users = [first, first + 1, first + 2];
-        for (name, user) in NAMES.into_iter().zip(users) {
-            spire().register(&spiffe_id(realm, name), user).unwrap();
-        }
+        let issuer = keycloak().issuer(realm);
         let mut next: Option<SocketAddr> = None;
         let start = |index: usize| {
-            let name = NAMES[index];
+            let (name, user) = (NAMES[index], first + u32::try_from(index).unwrap());
+            spire().register(&spiffe_id(realm, name), user).unwrap();
             let outbound = next.map(|_| {
                 let (client, scope) = (&clients[index + 1], NAMES[index + 1]);
                 let server = spiffe_id(realm, scope);
@@ -76,11 +74,7 @@ impl Chain {
                 )
             });
             let settings = Settings {
-                inbound: jwt_validation(
-                    &keycloak().issuer(realm),
-                    &keycloak().jwks_url(realm),
-                    &clients[index],
-                ),
+                inbound: jwt_validation(&issuer, &keycloak().jwks_url(realm), &clients[index]),
                 outbound: outbound.unwrap_or_default(),
                 blocks: format!(
                     "mtls: {{mode: strict, allowed_peers: [\"spiffe://example.org/ns/{realm}/*\"]}}\nspiffe: \
@@ -89,8 +83,7 @@ impl Chain {
                 ),
                 ..Settings::default()
             };
-            let scene =
-                Scene::start(&settings, &Options { user: Some(users[index]), ..Options::default() }).unwrap();
+            let scene = Scene::start(&settings, &Options { user: Some(user), ..Options::default() }).unwrap();
             if let Some(next) = next {
                 scene.agent.answer_with(hand_on(scene.at.outbound, next));
             }
@@ -161,22 +154,17 @@ fn make_realm(admin: &Admin<'_>, realm: &str, audiences: &[String; 3]) -> Scopes
             admin.call("DELETE", &path, None).unwrap();
         }
     }
-    for name in ["read", "write"] {
-        let scope = json!({
-            "name": name, "protocol": "openid-connect", "attributes": {"include.in.token.scope": "true"},
-        });
-        admin.call("POST", &format!("/{realm}/client-scopes"), Some(&scope)).unwrap();
-    }
+    let plain = |name: &str| {
+        let attributes = json!({"include.in.token.scope": "true"});
+        let scope = json!({"name": name, "protocol": "openid-connect", "attributes": attributes});
+        let made = admin.call("POST", &format!("/{realm}/client-scopes"), Some(&scope)).unwrap();
+        made.header("location").unwrap().rsplit('/').next().unwrap().to_owned()
+    };
     let to = std::array::from_fn(|index| {
         let name = format!("to-{}", NAMES[index]);
         admin.create_audience_scope(realm, &name, &audiences[index]).unwrap()
     });
-    let all = admin.call("GET", &format!("/{realm}/client-scopes"), None).unwrap().json().unwrap();
-    let id = |name: &str| {
-        let found = all.as_array().unwrap().iter().find(|scope| scope["name"] == name).unwrap();
-        found["id"].as_str().unwrap().to_owned()
-    };
-    let scopes = Scopes { to, read: id("read"), write: id("write") };
+    let scopes = Scopes { to, read: plain("read"), write: plain("write") };
     let front = admin.create_confidential(realm, FRONT.0, FRONT.1).unwrap();
     admin.attach_default_scope(realm, &front, &scopes.to[0]).unwrap();
     for scope in [&scopes.read, &scopes.write] {

@@ -3,6 +3,7 @@
 use crate::pod::{
     AGENT, DNS, POD, Pod, SERVER, asks, asks_by, at, call, line, listen, listen_at, listen_udp, sh,
 };
+use countersign_rig::Net;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
@@ -107,15 +108,15 @@ fn echo_requests_go_out_for_the_proxy_only_and_come_in_for_everybody() {
 }
 
 #[test]
-fn who_asks_from_outside_is_answered() {
+fn who_asks_beyond_is_answered() {
     let pod = pod();
     listen_udp(&pod.inside, at(POD[0], 9000));
     listen_udp(&pod.inside, at(POD[1], 9000));
     listen(&pod.inside, "agent", 9001);
     pod.enforce();
     for own in POD {
-        assert!(pod.from_outside(|| asks(at(own, 9000))));
-        assert_eq!(pod.from_outside(|| call(at(own, 9001))), format!("agent {}", at(own, 9001)));
+        assert!(pod.beyond(|| asks(at(own, 9000))));
+        assert_eq!(pod.beyond(|| call(at(own, 9001))), format!("agent {}", at(own, 9001)));
     }
 }
 
@@ -148,6 +149,24 @@ fn a_socket_that_chooses_its_interface_gets_no_further() {
 }
 
 #[test]
+fn a_network_within_the_pod_gets_no_further_than_the_pod() {
+    let pod = pod();
+    let nested = Net::create().unwrap();
+    let pair = format!("ip link add inner type veth peer name eth0 netns {}", nested.path());
+    sh(&pod.inside, &format!("{pair}; ip addr add 10.78.0.1/24 dev inner; ip link set inner up"));
+    sh(&nested, "ip addr add 10.78.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.78.0.1");
+    sh(&pod.outside, &format!("ip route add 10.78.0.0/24 via {}", POD[0]));
+    listen_udp(&pod.outside, at(SERVER[0], 443));
+    let reaches = || {
+        let reach = || (call(at(SERVER[0], 80)), asks(at(SERVER[0], 443)));
+        nested.inside(None, reach).unwrap()
+    };
+    assert_eq!(reaches(), (format!("server {}", at(SERVER[0], 80)), true), "before the rules");
+    pod.enforce();
+    assert_eq!(reaches(), ("timed out".to_owned(), false));
+}
+
+#[test]
 fn a_connection_or_flow_from_before_the_rules_gets_no_further() {
     for tracked in [false, true] {
         let pod = pod();
@@ -177,13 +196,14 @@ fn a_connection_or_flow_from_before_the_rules_gets_no_further() {
 fn what_the_proxy_wrote_before_it_closed_a_connection_still_arrives() {
     const BYTES: usize = 4_000_000;
     let pod = pod();
-    let listener = pod.from_outside(|| std::net::TcpListener::bind(at(SERVER[0], 81)).unwrap());
+    let listener = pod.beyond(|| std::net::TcpListener::bind(at(SERVER[0], 81)).unwrap());
     pod.enforce();
     let mut stream = pod.as_proxy(|| TcpStream::connect(at(SERVER[0], 81)).unwrap());
     let (mut accepted, _) = listener.accept().unwrap();
     let receiver = std::thread::spawn(move || {
         // So late that the socket is closed, and its owner forgotten, while most is still to be sent.
         std::thread::sleep(Duration::from_millis(300));
+        accepted.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let mut received = Vec::new();
         accepted.read_to_end(&mut received).map(|_| received.len())
     });
@@ -200,17 +220,17 @@ fn what_the_proxy_wrote_before_it_closed_a_connection_still_arrives() {
 }
 
 #[test]
-fn the_agents_port_is_open_within_the_pod_and_closed_from_outside() {
+fn the_agents_port_is_open_within_the_pod_and_closed_beyond() {
     let pod = pod();
     listen(&pod.inside, "agent", 8001);
     for own in POD {
-        assert_eq!(pod.from_outside(|| call(at(own, 8001))), format!("agent {}", at(own, 8001)), "before");
+        assert_eq!(pod.beyond(|| call(at(own, 8001))), format!("agent {}", at(own, 8001)), "before");
     }
     pod.enforce();
     for own in POD {
-        assert_eq!(pod.from_outside(|| call(at(own, 8001))), "timed out");
+        assert_eq!(pod.beyond(|| call(at(own, 8001))), "timed out");
         // Nor is the proxy's own for redirected connections.
-        assert_eq!(pod.from_outside(|| call(at(own, 8082))), "timed out");
+        assert_eq!(pod.beyond(|| call(at(own, 8082))), "timed out");
     }
     for address in ["127.0.0.1", "::1", POD[0], POD[1]] {
         let address = at(address, 8001);

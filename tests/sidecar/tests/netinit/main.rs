@@ -1,5 +1,5 @@
 //! `authbridge netinit` with real packets: a pod and what is outside of it are two networks of the test's own.
-//! Needs root, `iproute2` and `nftables`.
+//! Needs root, `iproute2`, `nftables` and `python3`.
 
 mod enforce;
 mod pod;

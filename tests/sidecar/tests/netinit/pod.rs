@@ -52,9 +52,9 @@ impl Pod {
             "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding",
         );
         let addresses = |at: &[&str]| -> String {
-            let add = |address: &&str| match address.contains(':') {
-                true => format!("ip addr add {address}/64 dev eth0 nodad\n"),
-                false => format!("ip addr add {address}/24 dev eth0\n"),
+            let add = |address: &&str| {
+                let rest = if address.contains(':') { "/64 dev eth0 nodad" } else { "/24 dev eth0" };
+                format!("ip addr add {address}{rest}\n")
             };
             at.iter().map(add).collect()
         };
@@ -116,7 +116,7 @@ impl Pod {
     }
 
     /// Does something outside.
-    pub(crate) fn from_outside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn beyond<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         self.outside.inside(None, act).unwrap()
     }
 }

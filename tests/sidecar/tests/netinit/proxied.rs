@@ -24,7 +24,7 @@ impl Proxied {
     fn start(family: usize) -> Self {
         let pod = Pod::new();
         let serve = |address: &str, port, answer: Answer| {
-            pod.from_outside(|| Backend::start_at(at(address, port), answer)).unwrap()
+            pod.beyond(|| Backend::start_at(at(address, port), answer)).unwrap()
         };
         let granted = json!({ "access_token": "exchanged", "token_type": "Bearer", "expires_in": 300 });
         let token = serve("10.77.0.1", 9999, Answer::json(&granted));

@@ -72,11 +72,11 @@ fn incoming_tcp_lands_at_the_proxy_but_for_excluded_ports_and_probes() {
     pod.netinit(&[&BOTH[..], &["--inbound-ports-exclude", "7000"]].concat());
     for ((own, source), probe) in POD.into_iter().zip(OTHER).zip(PROBE) {
         let (agent, excluded) = (at(own, 8000), at(own, 7000));
-        assert_eq!(pod.from_outside(|| call_from(source, agent)), format!("inbound {agent}"));
-        assert_eq!(pod.from_outside(|| call_from(source, excluded)), format!("excluded {excluded}"));
+        assert_eq!(pod.beyond(|| call_from(source, agent)), format!("inbound {agent}"));
+        assert_eq!(pod.beyond(|| call_from(source, excluded)), format!("excluded {excluded}"));
         // Its route back is by the default, as on a node.
-        assert_eq!(pod.from_outside(|| call_from(probe, agent)), format!("agent {agent}"));
-        assert_eq!(pod.from_outside(|| call(at(own, 15_123))), "timed out");
+        assert_eq!(pod.beyond(|| call_from(probe, agent)), format!("agent {agent}"));
+        assert_eq!(pod.beyond(|| call(at(own, 15_123))), "timed out");
     }
 }
 
@@ -129,10 +129,7 @@ fn a_closed_port_is_closed_to_probes_as_well() {
     let pod = pod();
     listen_at(&pod.inside, "agent", at(POD[0], 8001));
     pod.netinit(&[&BOTH[..], &["--agent-port", "8001", "--istio-health-probe-src", OTHER[0]]].concat());
-    assert_eq!(
-        pod.from_outside(|| call_from(DNS[0], at(POD[0], 8001))),
-        format!("inbound {}", at(POD[0], 8001))
-    );
-    let probe = std::panic::catch_unwind(|| pod.from_outside(|| call_from(OTHER[0], at(POD[0], 8001))));
+    assert_eq!(pod.beyond(|| call_from(DNS[0], at(POD[0], 8001))), format!("inbound {}", at(POD[0], 8001)));
+    let probe = std::panic::catch_unwind(|| pod.beyond(|| call_from(OTHER[0], at(POD[0], 8001))));
     assert!(probe.is_err());
 }
