@@ -18,7 +18,7 @@ const REFRESH: Duration = Duration::from_mins(5);
 /// The wait before the first new attempt, doubled with each failure in a row.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How often a token with an unknown key may bring a fetch forward.
 const UNKNOWN_KEY: Duration = Duration::from_secs(10);
 /// How long a request waits for a fetch that it brought forward.

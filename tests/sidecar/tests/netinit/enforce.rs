@@ -108,7 +108,7 @@ fn echo_requests_go_out_for_the_proxy_only_and_come_in_for_everybody() {
 }
 
 #[test]
-fn who_asks_beyond_is_answered() {
+fn who_asks_from_outside_is_answered() {
     let pod = pod();
     listen_udp(&pod.inside, at(POD[0], 9000));
     listen_udp(&pod.inside, at(POD[1], 9000));
@@ -220,7 +220,7 @@ fn what_the_proxy_wrote_before_it_closed_a_connection_still_arrives() {
 }
 
 #[test]
-fn the_agents_port_is_open_within_the_pod_and_closed_beyond() {
+fn the_agents_port_is_open_within_the_pod_and_closed_from_outside() {
     let pod = pod();
     listen(&pod.inside, "agent", 8001);
     for own in POD {

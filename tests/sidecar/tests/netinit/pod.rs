@@ -4,6 +4,7 @@
 use countersign_rig::{Net, original_destination};
 use countersign_sidecar_tests::authbridge::program;
 use countersign_sidecar_tests::folder::Folder;
+use countersign_sidecar_tests::process::until;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -25,6 +26,10 @@ pub(crate) const PROBE: [&str; 2] = ["169.254.7.127", "fd16:9254:7127:1337:ffff:
 
 /// A packet on these networks takes microseconds; what has not come after this does not come.
 const SILENCE: Duration = Duration::from_millis(600);
+/// Long enough for the kernel to try a second time to connect.
+const CONNECT: Duration = Duration::from_millis(1500);
+/// How often an unanswered question is repeated.
+const QUESTIONS: usize = 3;
 
 /// Both networks.
 pub(crate) struct Pod {
@@ -62,6 +67,12 @@ impl Pod {
         sh(&pod.outside, &format!("ip link set eth0 up\n{script}"));
         let routes = "ip route add default via 10.77.0.1\nip -6 route add default via fd77::1\n";
         sh(&pod.inside, &format!("ip link set eth0 up\n{}{routes}", addresses(&POD)));
+        // Interfaces come up, and neighbours are found, a moment after they are told to.
+        let there = |address| call(at(address, 1)) == "connection refused";
+        for address in ["10.77.0.1", "fd77::1", DNS[0], DNS[1]] {
+            let found = || pod.inside.inside(None, || there(address));
+            until(address, Duration::from_secs(20), found).unwrap();
+        }
         pod
     }
 
@@ -164,7 +175,7 @@ pub(crate) fn listen_udp(net: &Net, address: SocketAddr) {
 
 /// Who answers at an address, or why nobody does.
 pub(crate) fn call(address: SocketAddr) -> String {
-    match TcpStream::connect_timeout(&address, SILENCE) {
+    match TcpStream::connect_timeout(&address, CONNECT) {
         Ok(mut stream) => line(&mut stream),
         Err(error) => error.kind().to_string(),
     }
@@ -191,5 +202,6 @@ pub(crate) fn asks(address: SocketAddr) -> bool {
 pub(crate) fn asks_by(socket: &UdpSocket, address: SocketAddr) -> bool {
     socket.set_read_timeout(Some(SILENCE)).unwrap();
     // The kernel may say at once that it is not allowed.
-    socket.send_to(b"?", address).is_ok() && socket.recv_from(&mut [0]).is_ok()
+    let ask = || socket.send_to(b"?", address).is_ok() && socket.recv_from(&mut [0]).is_ok();
+    (0..QUESTIONS).any(|_| ask())
 }

@@ -39,7 +39,7 @@ fn call_from(source: &str, address: SocketAddr) -> String {
     let stream = runtime.block_on(async {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
         socket.bind(at(source, 0)).unwrap();
-        tokio::time::timeout(Duration::from_millis(600), socket.connect(address)).await.unwrap().unwrap()
+        tokio::time::timeout(Duration::from_millis(1500), socket.connect(address)).await.unwrap().unwrap()
     });
     let mut stream = stream.into_std().unwrap();
     stream.set_nonblocking(false).unwrap();
