@@ -13,7 +13,9 @@ use super::serve::{Listeners, bind};
 use super::stats::Stats;
 use crate::core::encoding::Digest;
 use crate::io::shutdown::{self, Shutdown};
+use futures::future::join_all;
 use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +46,7 @@ pub(super) fn tell(notices: &[Finding]) {
 struct Sockets {
     inbound: Option<TcpListener>,
     outbound: Option<TcpListener>,
-    transparent: Option<TcpListener>,
+    transparent: Vec<TcpListener>,
     ext_proc: Option<TcpListener>,
 }
 
@@ -54,6 +56,22 @@ fn named(name: &str, address: Option<ListenAddress>) -> io::Result<Option<TcpLis
     bound
         .map(Some)
         .map_err(|error| io::Error::other(format!("{name} cannot listen on {}: {error}", address.address)))
+}
+
+/// The kernel redirects to the loopback address of the family at hand: a port alone is bound on both, where the machine
+/// has both.
+fn transparent(address: Option<ListenAddress>) -> io::Result<Vec<TcpListener>> {
+    let name = "the transparent listener";
+    let mut sockets: Vec<TcpListener> = named(name, address)?.into_iter().collect();
+    if let Some(ListenAddress { address, only_port: true }) = address {
+        let other = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
+        match bind(ListenAddress { address: other, only_port: false }) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(error) => return Err(io::Error::other(format!("{name} cannot listen on {other}: {error}"))),
+        }
+    }
+    Ok(sockets)
 }
 
 /// Runs until the process is asked to end. The error is a sentence.
@@ -78,7 +96,7 @@ pub(super) async fn run(
         inbound: named("the reverse proxy", addresses.inbound.as_ref().map(|(address, _)| *address))
             .map_err(failed)?,
         outbound: named("the forward proxy", addresses.outbound).map_err(failed)?,
-        transparent: named("the transparent listener", addresses.transparent).map_err(failed)?,
+        transparent: transparent(addresses.transparent).map_err(failed)?,
         ext_proc: named("the external processor", addresses.ext_proc).map_err(failed)?,
     };
     let mut source = Source::new(identity.clone());
@@ -112,11 +130,10 @@ async fn data_plane(sockets: Sockets, connections: usize, planes: &Planes, stats
         let serve = |stream, peer| serve_proxy(Arc::clone(&outbound), stream, peer);
         Listeners::new("outbound", connections).run(socket, stop.clone(), DRAIN, serve).await;
     };
-    let transparent = async {
-        let Some(socket) = sockets.transparent else { return };
+    let transparent = join_all(sockets.transparent.into_iter().map(|socket| {
         let serve = |stream, peer| serve_redirected(Arc::clone(&outbound), stream, peer);
-        Listeners::new("transparent", connections).run(socket, stop.clone(), DRAIN, serve).await;
-    };
+        Listeners::new("transparent", connections).run(socket, stop.clone(), DRAIN, serve)
+    }));
     let processor = Arc::new(Processor::new(planes.clone(), stats.clone(), stop.clone()));
     let processing = async {
         let Some(socket) = sockets.ext_proc else { return };

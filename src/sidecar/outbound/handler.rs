@@ -231,7 +231,8 @@ fn target(request: &Request<Incoming>, link: &Link) -> Result<Target, Denial> {
         (None, false) if named.port().is_none() => 80,
         _ => return Err(bad("the target has no usable port")),
     };
-    Ok(Target { host: normalize_host(named.host()), port, address: link.destination })
+    let host = named.host().trim_start_matches('[').trim_end_matches(']');
+    Ok(Target { host: normalize_host(host), port, address: link.destination })
 }
 
 /// A server that a redirected connection only names gets no token, and no proof of who we are.
@@ -260,6 +261,9 @@ async fn pass_on(
     let bad = |_| Denial::new(Code::BadRequest, "the target is not usable");
     let authority = match parts.uri.authority() {
         Some(authority) => authority.clone(),
+        None if target.host.contains(':') => {
+            Authority::try_from(format!("[{}]:{}", target.host, target.port)).map_err(bad)?
+        }
         None => Authority::try_from(format!("{}:{}", target.host, target.port)).map_err(bad)?,
     };
     // RFC 9112 §3.2.2: the target wins over what the Host header said, and they agree.

@@ -31,7 +31,7 @@ const HEADER_LIST_BYTES: u32 = 64 * 1024;
 const STREAMS: u32 = 128;
 
 /// After so long without a request, or up to twice of it, a connection gives up its buffers.
-const REST: Duration = Duration::from_millis(100);
+const REST: Duration = Duration::from_millis(25);
 
 /// How long a connection may take.
 #[derive(Clone, Copy, Debug)]
