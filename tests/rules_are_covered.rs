@@ -200,7 +200,11 @@ fn reasons_document() -> String {
         let mut rules: Vec<String> =
             reason.rules().iter().map(|rule| format!("[{rule}](rules.md#rule-{rule})")).collect();
         if rules.is_empty() {
-            let why = if OF_TOKENS.contains(reason) { "none, it is about a request" } else { "none, the cluster decides it" };
+            let why = if OF_TOKENS.contains(reason) {
+                "none, it is about a request"
+            } else {
+                "none, the cluster decides it"
+            };
             rules.push(why.to_owned());
         }
         // Writing into a string cannot fail.
