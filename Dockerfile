@@ -1,4 +1,5 @@
-# The operator's image: one static program, no shell, nobody's user. Build it with `docker build -t countersign .`
+# Images of one static program each, no shell, nobody's user: the operator with `docker build -t countersign .`, the
+# sidecar with `docker build --target authbridge -t authbridge .`
 FROM rust:1.95-alpine AS build
 # hadolint ignore=DL3018
 RUN apk add --no-cache ca-certificates gcc make musl-dev
@@ -7,11 +8,23 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --release --locked --features operator --bin countersign \
-    && mkdir -p /image/etc/ssl/certs \
+    && cargo build --release --locked --no-default-features --features sidecar --bin authbridge \
+    && mkdir -p /image/etc/ssl/certs /sidecar/etc/ssl/certs \
+    && cp target/release/authbridge /sidecar/authbridge \
+    && cp /etc/ssl/certs/ca-certificates.crt /sidecar/etc/ssl/certs/ \
     && cp target/release/countersign /image/countersign \
     # Charts of the existing operator run /manager.
     && ln -s countersign /image/manager \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/
+
+FROM scratch AS authbridge
+LABEL org.opencontainers.image.title="authbridge" \
+      org.opencontainers.image.description="Judges the tokens of requests to an AI agent, and gives its own requests the right ones" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /sidecar/ /
+USER 65532:65532
+ENTRYPOINT ["/authbridge"]
+CMD ["--config", "/etc/authbridge/config.yaml"]
 
 FROM scratch
 LABEL org.opencontainers.image.title="countersign" \
