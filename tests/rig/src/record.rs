@@ -43,7 +43,8 @@ fn machine(sharing: &str) -> String {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         line.split(':').nth(1).unwrap_or_default().trim().to_owned()
     };
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    // Of the machine, not those on which this program may run.
+    let cores = read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count();
     let memory = value(&read("/proc/meminfo"), "MemTotal");
     let gib =
         memory.split(' ').next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() / (1024 * 1024);
