@@ -3,14 +3,12 @@
 use super::health::Check;
 use super::judge::Processor;
 use super::stream::Process;
+use crate::sidecar::serve::{Http2Bounds, drive_http2};
 use hyper::body::Incoming;
-use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tonic::body::Body;
@@ -36,24 +34,8 @@ pub(crate) async fn serve(processor: Arc<Processor>, stream: TcpStream, address:
         let answer = call(Arc::clone(&processor), request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(times.idle)
-        .keep_alive_timeout(times.header)
-        .max_header_list_size(HEADER_LIST_BYTES)
-        .max_concurrent_streams(STREAMS)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = processor.stop.requested() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(peer = %address, "a connection of Envoy ended: {error}");
-    }
+    let bounds = Http2Bounds { streams: STREAMS, header_bytes: HEADER_LIST_BYTES };
+    drive_http2(stream, service, bounds, times, address, processor.stop.requested()).await;
 }
 
 async fn call(processor: Arc<Processor>, request: Request<Incoming>) -> Response<Body> {

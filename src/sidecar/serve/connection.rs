@@ -5,13 +5,14 @@ use super::prefix::{Begins, Prefixed};
 use crate::io::clock::now;
 use crate::sidecar::body::{Body, Pending, Ticket};
 use crate::sidecar::identity::Peer;
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -255,23 +256,50 @@ where
         let answer = Arc::clone(&handler).handle(request, Arc::clone(&link));
         async move { Ok::<_, Infallible>(answer.await) }
     });
+    let bounds = Http2Bounds { streams: STREAMS, header_bytes: HEADER_LIST_BYTES };
+    drive_http2(stream, service, bounds, times, link.address, over(&*handler, &link)).await;
+}
+
+/// What one peer may use of a connection of HTTP/2.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Http2Bounds {
+    /// Most requests at a time.
+    pub(crate) streams: u32,
+    /// Largest header block, in bytes.
+    pub(crate) header_bytes: u32,
+}
+
+/// Serves a connection of HTTP/2 to its end, which comes gracefully once `over` is ready.
+pub(crate) async fn drive_http2<T, S, B>(
+    stream: T,
+    service: S,
+    bounds: Http2Bounds,
+    times: Times,
+    address: SocketAddr,
+    over: impl Future<Output = ()>,
+) where
+    T: Stream + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S::Future: Send + 'static,
+    B: HttpBody<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(times.idle)
         .keep_alive_timeout(times.header)
-        .max_header_list_size(HEADER_LIST_BYTES)
-        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(bounds.header_bytes)
+        .max_concurrent_streams(bounds.streams)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = over(&*handler, &link) => {
+        () = over => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(peer = %link.address, "a connection ended: {error}");
+        tracing::debug!(peer = %address, "a connection ended: {error}");
     }
 }
 
