@@ -57,6 +57,7 @@ lint: ## Formatting, and clippy for each set of features
 
 .PHONY: unit
 unit: client-tools ## Tests of the source, documentation and generated files; needs no network once built
+	@scripts/step 'jq, for the README' scripts/need jq jq --version
 	@scripts/step 'tests, core alone' cargo test --locked --no-default-features --lib --tests
 	@scripts/step 'tests, everything' cargo test --locked --all-features --lib --bins --tests
 	@scripts/step 'tests in documentation' cargo test --locked --all-features --doc

@@ -51,6 +51,18 @@ impl Authority {
         &self.pem
     }
 
+    /// The bundle in the format that `spire-server bundle show -format spiffe` prints.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn spiffe_json(&self) -> String {
+        let certificate: String = self.pem.lines().filter(|line| !line.starts_with('-')).collect();
+        // An uncompressed point: 4, then both coordinates.
+        let point = self.issuer.key().public_key_raw();
+        let [x, y] = [&point[1..33], &point[33..]].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
+        let key =
+            json!({ "use": "x509-svid", "kty": "EC", "crv": "P-256", "x": x, "y": y, "x5c": [certificate] });
+        json!({ "keys": [key], "spiffe_sequence": 1 }).to_string()
+    }
+
     /// Writes `NAME.pem` and `NAME.key` of an SVID that began `age` seconds ago and lives for an hour.
     pub(crate) fn issue(&self, folder: &Folder, name: &str, id: &str, age: u64) {
         let mut params = params(id, age, 3600_u64.saturating_sub(age));

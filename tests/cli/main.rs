@@ -11,6 +11,8 @@ mod explain;
 mod generated;
 mod memory;
 mod plan;
+#[cfg(all(feature = "sidecar", target_os = "linux"))]
+mod readme;
 mod sign;
 mod verify;
 mod verify_svid;
