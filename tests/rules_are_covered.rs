@@ -16,11 +16,12 @@ const RULES: u8 = 60;
 const PROPERTIES: [u8; 4] = [18, 46, 59, 60];
 
 /// Reasons from before there is a card to judge: the cluster does not have what the card is about.
-const OF_THE_CLUSTER: [Reason; 6] = [
+const OF_THE_CLUSTER: [Reason; 7] = [
     Reason::WorkloadNotFound,
     Reason::NotAgentWorkload,
     Reason::WorkloadNotReady,
     Reason::ProtocolMissing,
+    Reason::ServiceEndpointNotOwned,
     Reason::ServiceNotFound,
     Reason::CardPaused,
 ];

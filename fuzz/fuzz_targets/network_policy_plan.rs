@@ -209,6 +209,7 @@ impl Agent {
             .map(|cards| cards.iter().take(3).enumerate().filter_map(|(at, card)| card.judge(at)).collect());
         let own = PodFacts {
             controlled_by_workload: true,
+            runs_as_workload: true,
             matches_selector: selects(&selector, &pod.labels),
             host_network: self.host_network,
         };

@@ -4,8 +4,7 @@
 use super::exit::Unusable;
 use crate::core::canon::Profile;
 use crate::core::encoding::Digest;
-use crate::core::history::History;
-use crate::core::jws::Algorithm;
+use crate::core::history::{self, History};
 use crate::core::spiffe::SpiffeId;
 use crate::core::text::Quoted;
 use crate::core::time::Timestamp;
@@ -18,7 +17,9 @@ use std::path::{Path, PathBuf};
 /// Largest memory file, in bytes: some 3,000 workloads.
 const MEMORY_BYTES: usize = 1024 * 1024;
 /// The version of the format that this program reads and writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The version before contents were kept: its entries say nothing about what is served.
+const VERSION_WITHOUT_CONTENTS: u32 = 1;
 
 /// The memory of many workloads and where it is kept.
 #[derive(Debug)]
@@ -38,29 +39,32 @@ struct Content {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Entry {
-    leaf_not_before: i64,
-    digest: String,
-    first_verified: i64,
+    contents: Vec<ContentEntry>,
+    issued_after: Option<i64>,
+    leaf_not_before: Option<i64>,
     profile: String,
-    algorithm: String,
+}
+
+/// [`crate::core::history::Content`] likewise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ContentEntry {
+    digest: String,
+    witnessed_at: i64,
+    signed_at: Option<i64>,
 }
 
 impl Memory {
     /// Reads the file; one that does not exist is a memory without workloads.
     pub(super) fn read(path: &Path) -> Result<Self, Unusable> {
         let content = match read_file(path, MEMORY_BYTES) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|error| damaged(path, &format!("{error}")))?
-            }
+            Ok(bytes) => parse(&bytes).map_err(|problem| damaged(path, &problem))?,
             Err(FileError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 Content { version: VERSION, workloads: BTreeMap::new() }
             }
             Err(error) => return Err(error.into()),
         };
         let memory = Self { path: path.to_owned(), content };
-        if memory.content.version != VERSION {
-            return Err(damaged(path, &format!("its version is {}", memory.content.version)));
-        }
         // Every entry is read now: a damaged one is found before it is needed.
         for id in memory.content.workloads.keys() {
             let id = SpiffeId::parse(id).map_err(|refusal| damaged(path, refusal.message()))?;
@@ -77,7 +81,7 @@ impl Memory {
     }
 
     /// Remembers a workload; the file is written only if something changed.
-    pub(super) fn remember(mut self, id: &SpiffeId, history: History) -> Result<(), Unusable> {
+    pub(super) fn remember(mut self, id: &SpiffeId, history: &History) -> Result<(), Unusable> {
         let entry = Entry::of(history);
         if self.content.workloads.get(id.as_str()) == Some(&entry) {
             return Ok(());
@@ -89,24 +93,50 @@ impl Memory {
     }
 }
 
+/// Reads the file. One of the version before has nothing that could be compared with a card: the next accepted one
+/// begins the memory anew.
+fn parse(bytes: &[u8]) -> Result<Content, String> {
+    let versioned: Versioned = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    match versioned.version {
+        VERSION => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        VERSION_WITHOUT_CONTENTS => Ok(Content { version: VERSION, workloads: BTreeMap::new() }),
+        other => Err(format!("its version is {other}")),
+    }
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
 impl Entry {
-    fn of(history: History) -> Self {
+    fn of(history: &History) -> Self {
+        let content = |content: &history::Content| ContentEntry {
+            digest: content.digest.to_string(),
+            witnessed_at: content.witnessed_at.as_unix(),
+            signed_at: content.signed_at.map(Timestamp::as_unix),
+        };
         Self {
-            leaf_not_before: history.leaf_not_before.as_unix(),
-            digest: history.digest.to_string(),
-            first_verified: history.first_verified.as_unix(),
+            contents: history.contents.iter().map(content).collect(),
+            issued_after: history.issued_after.map(Timestamp::as_unix),
+            leaf_not_before: history.leaf_not_before.map(Timestamp::as_unix),
             profile: history.profile.id().to_owned(),
-            algorithm: history.algorithm.name().to_owned(),
         }
     }
 
     fn history(&self) -> Option<History> {
+        let content = |entry: &ContentEntry| {
+            Some(history::Content {
+                digest: parse_digest(&entry.digest)?,
+                witnessed_at: Timestamp::from_unix(entry.witnessed_at),
+                signed_at: entry.signed_at.map(Timestamp::from_unix),
+            })
+        };
         Some(History {
-            leaf_not_before: Timestamp::from_unix(self.leaf_not_before),
-            digest: parse_digest(&self.digest)?,
-            first_verified: Timestamp::from_unix(self.first_verified),
+            contents: self.contents.iter().map(content).collect::<Option<_>>()?,
+            issued_after: self.issued_after.map(Timestamp::from_unix),
+            leaf_not_before: self.leaf_not_before.map(Timestamp::from_unix),
             profile: Profile::from_id(&self.profile)?,
-            algorithm: Algorithm::parse(&self.algorithm).ok()?,
         })
     }
 }
@@ -136,14 +166,18 @@ mod tests {
 
     #[test]
     fn a_history_comes_back_as_it_was() {
-        let history = History {
-            leaf_not_before: Timestamp::from_unix(1),
-            digest: crate::core::encoding::sha256(b"card"),
-            first_verified: Timestamp::from_unix(2),
-            profile: Profile::KagentiGo,
-            algorithm: Algorithm::Ps256,
+        let content = |text: &[u8], signed_at| history::Content {
+            digest: crate::core::encoding::sha256(text),
+            witnessed_at: Timestamp::from_unix(2),
+            signed_at,
         };
-        assert_eq!(Entry::of(history).history(), Some(history));
+        let history = History {
+            contents: vec![content(b"one", None), content(b"two", Some(Timestamp::from_unix(3)))],
+            issued_after: Some(Timestamp::from_unix(1)),
+            leaf_not_before: None,
+            profile: Profile::KagentiGo,
+        };
+        assert_eq!(Entry::of(&history).history(), Some(history));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::report::{CoverageWord, Report};
 use super::sarif;
 use crate::core::bundle::Bundle;
 use crate::core::card::Card;
-use crate::core::history::History;
+use crate::core::history::{Accepted, History, Seen};
 use crate::core::policy::Policy;
 use crate::core::refusal::Refusal;
 use crate::core::spiffe::SpiffeId;
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         }
     };
     if let (Some(memory), Some(id), Some(history)) = (memory, expected, remembered) {
-        memory.remember(id, history)?;
+        memory.remember(id, &history)?;
     }
     let output = match args.output {
         VerifyOutput::Text => report.to_text(&shown(&args.card)),
@@ -91,8 +91,11 @@ impl Judge<'_> {
     fn judge(&self, received: Received) -> (Report, Option<History>) {
         match self.verify(received.bytes) {
             Ok(signed) => {
-                let history = History::after(self.history.as_ref(), &signed, self.now);
-                (Report::of_signed(&signed), Some(history))
+                let (before, accepted) = (self.history.as_ref(), Accepted::of(&signed));
+                // One run sees one card, which stands for its workload.
+                let (seen, freshness) = (Seen::Everything, self.policy.freshness);
+                let after = History::after(before, &[accepted], seen, freshness, self.now);
+                (Report::of_signed(&signed), after)
             }
             Err(rejection) => (Report::of_rejection(&rejection), None),
         }

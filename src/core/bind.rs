@@ -2,11 +2,10 @@
 //! The only way to a [`BoundCard`]; the caller brings facts, the card brings none.
 
 use super::endpoint::{Endpoint, endpoint_urls};
-use super::history::History;
+use super::history::{Accepted, History};
 use super::refusal::{Reason, Refusal};
 use super::spiffe::SpiffeId;
 use super::text::Quoted;
-use super::time::Timestamp;
 use super::verify::{SignedCard, identity_mismatch};
 use std::collections::BTreeSet;
 
@@ -55,7 +54,6 @@ pub enum Source {
 #[derive(Debug)]
 pub struct BoundCard {
     signed: SignedCard,
-    history: History,
 }
 
 impl BoundCard {
@@ -64,9 +62,9 @@ impl BoundCard {
         &self.signed
     }
 
-    /// What to remember of this workload from now on; equal to what was given if nothing changed.
-    pub const fn history(&self) -> &History {
-        &self.history
+    /// What to remember of it, by [`History::after`].
+    pub fn accepted(&self) -> Accepted {
+        Accepted::of(&self.signed)
     }
 }
 
@@ -75,7 +73,6 @@ pub fn bind_card(
     signed: SignedCard,
     facts: &WorkloadFacts,
     history: Option<&History>,
-    now: Timestamp,
 ) -> Result<BoundCard, Refusal> {
     if signed.spiffe_id() != &facts.expected_id {
         return Err(identity_mismatch(signed.spiffe_id(), &facts.expected_id));
@@ -85,8 +82,7 @@ pub fn bind_card(
     if let Some(history) = history {
         history.refuse_replay(&signed)?;
     }
-    let history = History::after(history, &signed, now);
-    Ok(BoundCard { signed, history })
+    Ok(BoundCard { signed })
 }
 
 /// Rules 51 (origin), 52 and 53.

@@ -109,9 +109,18 @@ pub const STATUS_CARD_BYTES: usize = 64 * 1024;
 
 /// Most verdicts kept by one cache, about 2 KiB each (rule 59).
 pub const CACHE_VERDICTS: usize = 4096;
-/// How much older a leaf may be than the newest accepted one: replicas renew at different times (rule 55).
+/// How much older than the leaves in use a leaf may be that signs other content without saying when, in seconds:
+/// replicas renew at different times (rule 55).
 pub const REPLAY_OVERLAP_SECONDS: u32 = 5 * 60;
-/// Default longest time for which `witnessed` accepts a card after it was first verified (rule 57).
+/// Most replicas of a workload that are asked for their card at once; the others are asked by the next looks.
+pub const REPLICAS_PER_LOOK: usize = 32;
+/// Most contents remembered of one workload: twice the replicas that one look sees, each with content of its own
+/// (rule 55).
+pub const REPLAY_CONTENTS: usize = 64;
+/// How often in the longest age of a witness it is renewed while the card is verified under valid leaves: each
+/// renewal is a write (rule 57).
+pub const WITNESS_RENEWALS: u32 = 4;
+/// Default longest time for which `witnessed` accepts content after it was last known to be verified under a valid leaf (rule 57).
 pub const WITNESS_SECONDS: u32 = 24 * 60 * 60;
 /// How long a failed verification may be repeated from the cache, in seconds (rule 59).
 pub const CACHE_FAILURE_SECONDS: u32 = 30;

@@ -139,6 +139,11 @@ reasons! {
     ProtocolMissing [] "The workload names no protocol whose cards can be read";
         "Reading another kind of document as a card.";
         "Label the workload protocol.kagenti.io/a2a.";
+    ServiceEndpointNotOwned [] "Somebody else stands behind the Service of the workload";
+        "A Pod with copied labels, or an address written into a slice of endpoints, gets the traffic that is meant for \
+         a verified agent.";
+        "Remove that Pod or address, or give it other labels than the Service selects; Pods of one Service belong to \
+         one workload and run as its service account.";
     ServiceNotFound [] "No Service leads to the workload and to nothing else";
         "A Service that sends the reader of a card elsewhere.";
         "Create a Service of the workload's name that selects its Pods by labels of its template.";

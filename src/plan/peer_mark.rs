@@ -8,9 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// What the caller observed about one Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct PodFacts {
     /// The chain of controller references, followed by UID, leads from the Pod to the workload.
     pub controlled_by_workload: bool,
+    /// The Pod runs as the service account of the workload: another one has another identity.
+    pub runs_as_workload: bool,
     /// The workload's selector matches the Pod's labels now. A Pod whose labels were taken away has left the
     /// isolation of its workload.
     pub matches_selector: bool,
@@ -24,7 +27,8 @@ pub struct PodFacts {
 /// labels of a verified agent, copied onto another Pod, earn nothing. The mark follows the verdict in every
 /// mode, so that auditing one namespace does not cut it off from the agents of another one.
 pub fn plan_peer_mark(cards: &[JudgedCard], workload: &EnrolledWorkload, pod: PodFacts) -> Option<String> {
-    let belongs = pod.controlled_by_workload && pod.matches_selector && !pod.host_network;
+    let PodFacts { controlled_by_workload, runs_as_workload, matches_selector, host_network } = pod;
+    let belongs = controlled_by_workload && runs_as_workload && matches_selector && !host_network;
     (belongs && Decision::of(workload, cards).is_verified()).then(|| workload.identity().peer_mark())
 }
 

@@ -1,6 +1,6 @@
 //! `--memory`: what one run remembers for the next.
 
-use crate::authority::{WEATHER, in_seconds, sign_plainly, verify, with_member, world};
+use crate::authority::{WEATHER, card, in_seconds, sign_plainly, verify, with_member, world};
 use crate::run::{Folder, Run};
 use serde_json::json;
 
@@ -36,16 +36,45 @@ fn a_witness_does_not_outlast_the_end_that_the_signature_gives_itself() {
 
 #[test]
 fn an_older_card_is_refused_once_a_newer_one_was_accepted() {
-    let (folder, authority) = world("replay");
-    authority.issue(&folder, "old", WEATHER, 1800);
-    let sign = ["sign", "card.json", "--key", "old.key", "--chain", "old.pem", "-o", "old.json"];
-    assert_eq!(folder.run(&sign).code, 0);
-    remembering(&folder, "old.json", &[]).assert_verified();
-    remembering(&folder, "signed.json", &[]).assert_verified();
-    let run = remembering(&folder, "old.json", &[]);
+    let (folder, _) = world("replay");
+    let signed = |name: &str, version: &str| {
+        let mut card = card();
+        card["version"] = json!(version);
+        folder.write("next.json", card.to_string());
+        let run = folder.run(&["sign", "next.json", "--key", "svid.key", "--chain", "svid.pem", "-o", name]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    };
+    signed("one.json", "1.0.0");
+    // Signatures count in whole seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    signed("two.json", "2.0.0");
+    remembering(&folder, "one.json", &[]).assert_verified();
+    remembering(&folder, "two.json", &[]).assert_verified();
+    let run = remembering(&folder, "one.json", &[]);
     run.assert_refused("ReplayOlderCard");
     assert_eq!(run.json()["signatures"][0]["outcome"], "verified", "the signature itself is good");
+    remembering(&folder, "two.json", &[]).assert_verified();
+}
+
+#[test]
+fn replicas_that_sign_the_same_card_with_leaves_of_different_age_are_all_verified() {
+    let (folder, authority) = world("replicas");
+    authority.issue(&folder, "old", WEATHER, 1500);
+    let sign = ["sign", "card.json", "--key", "old.key", "--chain", "old.pem", "-o", "old.json"];
+    assert_eq!(folder.run(&sign).code, 0);
+    for card in ["old.json", "signed.json", "old.json", "signed.json", "old.json"] {
+        remembering(&folder, card, &[]).assert_verified();
+    }
+}
+
+#[test]
+fn a_memory_from_before_contents_were_kept_begins_anew() {
+    let (folder, _) = world("old-memory");
+    let entry = json!({ "leafNotBefore": 4_000_000_000_u64, "digest": "a".repeat(64), "firstVerified": 1,
+        "profile": "spec841", "algorithm": "ES256" });
+    folder.write("memory.json", json!({ "version": 1, "workloads": { WEATHER: entry } }).to_string());
     remembering(&folder, "signed.json", &[]).assert_verified();
+    assert!(folder.read("memory.json").contains("\"version\": 2"));
 }
 
 #[test]
@@ -54,7 +83,7 @@ fn a_damaged_memory_is_an_error_and_not_an_empty_one() {
     remembering(&folder, "signed.json", &[]).assert_verified();
     let good = folder.read("memory.json");
     for bad in
-        ["", "{}", &good.replace("spec841", "spec842"), &good.replace("\"version\": 1", "\"version\": 2")]
+        ["", "{}", &good.replace("spec841", "spec842"), &good.replace("\"version\": 2", "\"version\": 3")]
     {
         folder.write("memory.json", bad);
         let run = remembering(&folder, "signed.json", &[]);

@@ -207,7 +207,12 @@ fn a_verdict_over_another_workloads_card_opens_nothing() {
     let other = EnrolledWorkload::new(namespace("a"), "Deployment", "weather", id, selector).unwrap();
     let planned = plan_network_policies(&[verified("card")], &other, &cluster_facts(API), Mode::Enforce);
     assert_eq!(planned[2].metadata.annotations.as_ref().unwrap()[REASON_ANNOTATION], "IdentityMismatch");
-    let own = PodFacts { controlled_by_workload: true, matches_selector: true, host_network: false };
+    let own = PodFacts {
+        controlled_by_workload: true,
+        runs_as_workload: true,
+        matches_selector: true,
+        host_network: false,
+    };
     assert_eq!(plan_peer_mark(&[verified("card")], &other, own), None);
 }
 
@@ -234,7 +239,12 @@ fn a_marked_pod_whose_labels_are_taken_away_stays_isolated_and_loses_its_mark() 
     world.pods[agent].pod.labels.remove("app");
     assert!(world.cluster.isolates(world.pod(agent)));
     assert_eq!(world.meets(agent, stranger), [false, false]);
-    let facts = PodFacts { controlled_by_workload: true, matches_selector: false, host_network: false };
+    let facts = PodFacts {
+        controlled_by_workload: true,
+        runs_as_workload: true,
+        matches_selector: false,
+        host_network: false,
+    };
     assert_eq!(plan_peer_mark(&[verified("card")], &world.agents[0].facts, facts), None);
 }
 
@@ -271,7 +281,12 @@ fn a_refused_agent_stays_isolated_when_any_two_objects_are_lost() {
 #[test]
 fn pods_on_the_network_of_their_node_are_never_marked() {
     let host = weather().facts.with_host_network(true);
-    let own = PodFacts { controlled_by_workload: true, matches_selector: true, host_network: false };
+    let own = PodFacts {
+        controlled_by_workload: true,
+        runs_as_workload: true,
+        matches_selector: true,
+        host_network: false,
+    };
     assert_eq!(plan_peer_mark(&[verified("card")], &host, own), None);
     let one = PodFacts { host_network: true, ..own };
     assert_eq!(plan_peer_mark(&[verified("card")], &weather().facts, one), None);
@@ -281,7 +296,12 @@ fn pods_on_the_network_of_their_node_are_never_marked() {
 
 #[test]
 fn a_pod_that_another_controller_owns_is_never_marked() {
-    let own = PodFacts { controlled_by_workload: true, matches_selector: true, host_network: false };
+    let own = PodFacts {
+        controlled_by_workload: true,
+        runs_as_workload: true,
+        matches_selector: true,
+        host_network: false,
+    };
     assert!(plan_peer_mark(&[verified("card")], &weather().facts, own).is_some());
     let copy = PodFacts { controlled_by_workload: false, ..own };
     assert_eq!(plan_peer_mark(&[verified("card")], &weather().facts, copy), None);

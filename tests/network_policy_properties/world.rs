@@ -99,7 +99,12 @@ impl Agent {
 
     pub(crate) fn is_verified(&self) -> bool {
         let cards = self.cards.as_deref().unwrap_or_default();
-        let own = PodFacts { controlled_by_workload: true, matches_selector: true, host_network: false };
+        let own = PodFacts {
+            controlled_by_workload: true,
+            runs_as_workload: true,
+            matches_selector: true,
+            host_network: false,
+        };
         plan_peer_mark(cards, &self.facts, own).is_some()
     }
 
@@ -175,6 +180,7 @@ impl World {
         let Some(agent) = of.map(|of| &self.agents[of]) else { return };
         let facts = PodFacts {
             controlled_by_workload: true,
+            runs_as_workload: true,
             matches_selector: selects(&agent.selector, &pod.labels),
             host_network: pod.host_network,
         };

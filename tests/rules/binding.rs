@@ -6,7 +6,7 @@ use countersign::core::bind::Source;
 use countersign::core::cache::{CacheKey, VerdictCache};
 use countersign::core::canon::{Profile, ProfileSet};
 use countersign::core::encoding::sha256;
-use countersign::core::policy::{Coverage, Freshness, SignerRule};
+use countersign::core::policy::{Coverage, SignerRule};
 use countersign::core::refusal::Reason;
 use countersign::core::spiffe::SpiffeId;
 use countersign::core::time::{Seconds, Timestamp};
@@ -255,35 +255,6 @@ fn rule_54_thresholds_count_identities_and_names_are_asked_for() {
 }
 
 #[test]
-fn rule_55_older_weaker_and_unsigned_cards_do_not_replace_a_newer_one() {
-    let authority = Rc::new(Authority::root(&Ca::default()));
-    let at = |not_before: u64| World {
-        svid: authority.issue(&Leaf { not_before, not_after: NOW + 3000, ..Leaf::default() }).into(),
-        authority: Rc::clone(&authority),
-        ..World::new()
-    };
-    let newer = at(NOW - 100);
-    let history = *newer.bind(&newer.signed(&card()), &facts()).unwrap().history();
-    let reason = |mut world: World, card: &Value| {
-        world.history = Some(history);
-        world.bind(&world.signed(card), &facts()).err().map(|refusal| refusal.reason())
-    };
-    assert_eq!(reason(at(NOW - 100 - 300), &card()), None, "within the overlap");
-    assert_eq!(reason(at(NOW - 100 - 301), &card()), Some(Reason::ReplayOlderCard));
-    // The same key, but a form that leaves no trace of empty members.
-    let mut stripped = at(NOW - 100);
-    stripped.history = Some(history);
-    let signature = stripped.entry(&stripped.header(), &{
-        let mut card = card();
-        card.as_object_mut().unwrap().remove("description");
-        jcs(&card)
-    });
-    let weaker = attach(&card_with("description", json!("")), &[signature]);
-    assert_eq!(stripped.bind(&weaker, &facts()).unwrap_err().reason(), Reason::ReplayWeaker);
-    stripped.assert_refused(Reason::CardUnsigned, &card_bytes(&card()));
-}
-
-#[test]
 fn rule_56_the_signatures_own_times_are_enforced() {
     let world = World::new();
     let signed = |times: Value| {
@@ -307,23 +278,6 @@ fn rule_56_the_signatures_own_times_are_enforced() {
     ] {
         world.assert_refused(Reason::SignatureTimes, &signed(times));
     }
-}
-
-#[test]
-fn rule_57_an_expired_card_counts_only_if_it_was_seen_while_it_was_valid() {
-    let mut world = World::new();
-    let bytes = world.signed(&card());
-    let history = *world.bind(&bytes, &facts()).unwrap().history();
-    world.now = NOW + 7200;
-    world.assert_refused(Reason::CertificateExpired, &bytes);
-    world.policy.freshness = Freshness::Witnessed { max_age: Seconds::new(10_000) };
-    world.assert_refused(Reason::WitnessMissing, &bytes);
-    world.history = Some(history);
-    world.assert_verified(&bytes);
-    // The witness is for these bytes, not for the signer.
-    world.assert_refused(Reason::WitnessMissing, &[bytes.as_slice(), b" "].concat());
-    world.now = NOW + 10_001;
-    world.assert_refused(Reason::WitnessTooOld, &bytes);
 }
 
 #[test]

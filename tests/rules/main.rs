@@ -18,4 +18,5 @@ mod chains;
 mod headers;
 mod intake;
 mod keys;
+mod replay;
 mod signer;

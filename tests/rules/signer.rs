@@ -3,6 +3,7 @@
 use crate::cards::{World, card, card_bytes, card_with};
 use crate::pki::{Key, Leaf, NOW};
 use countersign::core::canon::{Profile, ProfileSet};
+use countersign::core::history::{Accepted, History, Seen};
 use countersign::core::policy::Freshness;
 use countersign::core::refusal::Reason;
 use countersign::core::sign::{SignOptions, SigningKey, sign_card};
@@ -89,7 +90,8 @@ fn a_signature_ends_with_its_leaf_or_with_its_own_lifetime_and_outlives_neither(
     for signed in [&plain, &long] {
         assert_eq!(world.assert_verified(signed).not_after().as_unix(), i64::try_from(NOW + 3590).unwrap());
     }
-    let history = *world.bind(&long, &crate::cards::facts()).unwrap().history();
+    let (accepted, freshness) = (Accepted::of(&world.assert_verified(&long)), world.policy.freshness);
+    let history = History::after(None, &[accepted], Seen::Everything, freshness, world.time());
     assert_eq!(world.assert_verified(&long).not_after().as_unix(), i64::try_from(NOW + 3590).unwrap());
     assert_eq!(world.assert_verified(&short).not_after().as_unix(), i64::try_from(NOW + 100).unwrap());
     world.now = NOW + 200;
@@ -98,7 +100,7 @@ fn a_signature_ends_with_its_leaf_or_with_its_own_lifetime_and_outlives_neither(
     world.assert_refused(Reason::CertificateExpired, &long);
     // A card that was seen in time counts further where that is allowed, until its own end.
     world.policy.freshness = Freshness::Witnessed { max_age: Seconds::new(86_400) };
-    world.history = Some(history);
+    world.history = history;
     world.assert_verified(&long);
     world.now = NOW + 10_061;
     world.assert_refused(Reason::SignatureTimes, &long);

@@ -119,7 +119,7 @@ impl World {
 
     pub(crate) fn bind(&self, bytes: &[u8], facts: &WorkloadFacts) -> Result<BoundCard, Refusal> {
         let signed = self.verify(bytes).map_err(|rejection| rejection.refusal)?;
-        bind_card(signed, facts, self.history.as_ref(), self.time())
+        bind_card(signed, facts, self.history.as_ref())
     }
 
     #[track_caller]

@@ -2,11 +2,10 @@
 //! A memory that cannot be read is an error, never an absent one: forgetting would accept a replay.
 
 use super::status::time;
-use super::verdict::CardVerdict;
+use super::verdict::{AcceptedContent, CardVerdict};
 use crate::core::canon::Profile;
 use crate::core::encoding::Digest;
-use crate::core::history::History;
-use crate::core::jws::Algorithm;
+use crate::core::history::{Content, History};
 use crate::core::text::Quoted;
 use crate::core::time::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -28,9 +27,8 @@ impl CardVerdict {
     pub fn history(&self) -> Option<Result<History, MemoryError>> {
         let parts = [
             self.profile.is_some(),
-            self.algorithm.is_some(),
-            self.digest.is_some(),
-            self.first_verified.is_some(),
+            !self.contents.is_empty(),
+            self.issued_after.is_some(),
             self.leaf_not_before.is_some(),
         ];
         parts.contains(&true).then(|| self.read())
@@ -38,27 +36,37 @@ impl CardVerdict {
 
     /// Replaces the memory.
     pub fn remember(&mut self, history: &History) {
+        let content = |content: &Content| AcceptedContent {
+            digest: content.digest.to_string(),
+            witnessed_at: time(content.witnessed_at),
+            signed_at: content.signed_at.map(time),
+        };
         self.profile = Some(history.profile.id().to_owned());
-        self.algorithm = Some(history.algorithm.name().to_owned());
-        self.digest = Some(history.digest.to_string());
-        self.first_verified = Some(time(history.first_verified));
-        self.leaf_not_before = Some(time(history.leaf_not_before));
+        self.contents = history.contents.iter().map(content).collect();
+        self.issued_after = history.issued_after.map(time);
+        self.leaf_not_before = history.leaf_not_before.map(time);
     }
 
+    /// Contents are absent from a memory that was written before they were kept.
     fn read(&self) -> Result<History, MemoryError> {
+        let content = |content: &AcceptedContent| {
+            Ok(Content {
+                digest: text("contents.digest", Some(&content.digest), digest)?,
+                witnessed_at: moment(&content.witnessed_at),
+                signed_at: content.signed_at.as_ref().map(moment),
+            })
+        };
         Ok(History {
-            leaf_not_before: moment("leafNotBefore", self.leaf_not_before.as_ref())?,
-            digest: text("digest", self.digest.as_deref(), digest)?,
-            first_verified: moment("firstVerified", self.first_verified.as_ref())?,
+            contents: self.contents.iter().map(content).collect::<Result<_, _>>()?,
+            issued_after: self.issued_after.as_ref().map(moment),
+            leaf_not_before: self.leaf_not_before.as_ref().map(moment),
             profile: text("profile", self.profile.as_deref(), Profile::from_id)?,
-            algorithm: text("algorithm", self.algorithm.as_deref(), |name| Algorithm::parse(name).ok())?,
         })
     }
 }
 
-fn moment(field: &'static str, value: Option<&Time>) -> Result<Timestamp, MemoryError> {
-    let absent = || MemoryError { field, found: "absent".to_owned() };
-    Ok(Timestamp::from_unix(value.ok_or_else(absent)?.0.as_second()))
+fn moment(value: &Time) -> Timestamp {
+    Timestamp::from_unix(value.0.as_second())
 }
 
 fn text<T>(
@@ -102,20 +110,22 @@ mod tests {
     }
 
     fn history() -> History {
+        let at = |seconds| Timestamp::from_unix(1_795_000_000_i64.saturating_add(seconds));
+        let content =
+            |text: &[u8], signed_at| Content { digest: sha256(text), witnessed_at: at(60), signed_at };
         History {
-            leaf_not_before: Timestamp::from_unix(1_795_000_000),
-            digest: sha256(b"card"),
-            first_verified: Timestamp::from_unix(1_795_000_060),
+            contents: vec![content(b"one", Some(at(30))), content(b"two", None)],
+            issued_after: Some(at(10)),
+            leaf_not_before: Some(at(0)),
             profile: Profile::KagentiGo,
-            algorithm: Algorithm::EdDsa,
         }
     }
 
     #[test]
     fn a_memory_survives_the_way_through_status() {
         for profile in Profile::ALL {
-            for algorithm in Algorithm::ALL {
-                let before = History { profile, algorithm, ..history() };
+            for (issued_after, leaf_not_before) in [(None, None), (history().issued_after, None)] {
+                let before = History { profile, issued_after, leaf_not_before, ..history() };
                 let mut verdict = verdict();
                 verdict.remember(&before);
                 let stored = serde_json::to_string(&verdict).unwrap();
@@ -127,6 +137,15 @@ mod tests {
     }
 
     #[test]
+    fn a_memory_from_before_contents_were_kept_knows_of_none() {
+        let text = r#"{"outcome":"verified","profile":"spec841","algorithm":"ES256","digest":"00",
+            "firstVerified":"2026-11-18T11:07:40Z","leafNotBefore":"2026-11-18T11:06:40Z"}"#;
+        let verdict: CardVerdict = serde_json::from_str(text).unwrap();
+        let history = verdict.history().unwrap().unwrap();
+        assert!(history.contents.is_empty() && history.leaf_not_before.is_some());
+    }
+
+    #[test]
     fn no_memory_is_not_a_broken_one() {
         assert_eq!(verdict().history(), None);
     }
@@ -134,14 +153,11 @@ mod tests {
     #[test]
     fn a_broken_memory_is_an_error_that_names_the_field() {
         type Break = (&'static str, fn(&mut CardVerdict));
-        let breaks: [Break; 7] = [
+        let breaks: [Break; 4] = [
             ("profile", |v| v.profile = Some("jcs".to_owned())),
-            ("algorithm", |v| v.algorithm = Some("none".to_owned())),
-            ("digest", |v| v.digest = Some("A".repeat(64))),
-            ("digest", |v| v.digest = Some("a".repeat(66))),
-            ("digest", |v| v.digest = None),
-            ("firstVerified", |v| v.first_verified = None),
-            ("leafNotBefore", |v| v.leaf_not_before = None),
+            ("profile", |v| v.profile = None),
+            ("contents.digest", |v| v.contents[0].digest = "A".repeat(64)),
+            ("contents.digest", |v| v.contents[1].digest = "a".repeat(66)),
         ];
         for (field, spoil) in breaks {
             let mut verdict = verdict();

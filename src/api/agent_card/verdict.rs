@@ -2,6 +2,7 @@
 //! The memory is here so that a restarted operator refuses the same replays as before.
 
 use super::schema;
+use crate::core::limits::REPLAY_CONTENTS;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,8 @@ pub enum Outcome {
 
 /// The verdict on the card, and what is remembered of the last accepted one.
 ///
-/// `profile`, `algorithm`, `digest`, `firstVerified` and `leafNotBefore` are about the last *accepted* card,
-/// also while the current one is refused.
+/// `profile`, `algorithm`, `digest`, `firstVerified`, `contents`, `issuedAfter` and `leafNotBefore` are about the last
+/// *accepted* card, also while the current one is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CardVerdict {
@@ -40,7 +41,7 @@ pub struct CardVerdict {
     /// The JWS algorithm of the last accepted signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<String>,
-    /// SHA-256 of the last accepted card as received, in hexadecimal digits.
+    /// SHA-256 of the content that was last accepted, in the form that is signed, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// When the verdict ends unless the card is signed again.
@@ -53,10 +54,31 @@ pub struct CardVerdict {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::pointers")]
     pub uncovered: Vec<String>,
-    /// When exactly the last accepted card was first verified.
+    /// When that content was first verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_verified: Option<Time>,
-    /// The latest `notBefore` of a certificate that signed an accepted card.
+    /// The contents that the replicas of the workload serve, each accepted: usually one, more during a rollout.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = REPLAY_CONTENTS))]
+    pub contents: Vec<AcceptedContent>,
+    /// The newest signature over a content that is served no longer; other content counts if it was signed later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_after: Option<Time>,
+    /// The `notBefore` of the oldest certificate in use when the content last changed; other content whose signature
+    /// does not say when it was made counts under a certificate that is not older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaf_not_before: Option<Time>,
+}
+
+/// One content that replicas of a workload serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptedContent {
+    /// SHA-256 of the form that is signed, in hexadecimal digits.
+    pub digest: String,
+    /// When it was verified under a valid certificate; with witnessed freshness its age counts.
+    pub witnessed_at: Time,
+    /// When it was signed, as far as its signature tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_at: Option<Time>,
 }

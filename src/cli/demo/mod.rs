@@ -14,7 +14,6 @@ use crate::core::bundle::parse_bundle;
 use crate::core::policy::Policy;
 use crate::core::refusal::Refusal;
 use crate::core::spiffe::{SpiffeId, TrustDomain};
-use crate::core::time::Timestamp;
 use crate::core::verdict::Verdict;
 use crate::io::clock;
 use crate::io::fetch::{CardUrl, FetchLimits, fetch_card};
@@ -78,21 +77,16 @@ async fn visit(agent: Agent, judge: &Judge<'_>) -> Result<Outcome, Unusable> {
                 source: Source::Http { host },
             };
             let received = Received::new(fetched.body, fetched.url);
-            let bound = bind(&received, judge, &facts, judge.now);
+            let bound = bind(&received, judge, &facts);
             Outcome { agent, received: Some(received), verdict: Verdict::of(bound) }
         }
     };
     Ok(outcome)
 }
 
-fn bind(
-    received: &Received,
-    judge: &Judge<'_>,
-    facts: &WorkloadFacts,
-    now: Timestamp,
-) -> Result<BoundCard, Refusal> {
+fn bind(received: &Received, judge: &Judge<'_>, facts: &WorkloadFacts) -> Result<BoundCard, Refusal> {
     let signed = judge.verify(received.bytes.clone()).map_err(|rejection| rejection.refusal)?;
-    bind_card(signed, facts, None, now)
+    bind_card(signed, facts, None)
 }
 
 impl Agent {

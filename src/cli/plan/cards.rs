@@ -117,7 +117,7 @@ fn bind_delivered(
     };
     let signed = judge.verify(text.clone().into_bytes()).map_err(|rejection| rejection.refusal)?;
     let facts = WorkloadFacts { source: source(map, workload), ..facts.clone() };
-    bind_card(signed, &facts, None, judge.now)
+    bind_card(signed, &facts, None)
 }
 
 /// A manifest without owners is what its author gave us; one with owners says whose it is (rule 52).

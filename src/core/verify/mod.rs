@@ -63,7 +63,7 @@ pub fn verify_card(
     let mut candidates: Vec<Candidate<'_>> = card
         .signatures()
         .enumerate()
-        .map(|(index, raw)| Candidate::open(index, raw, card, against, memo, &mut budget))
+        .map(|(index, raw)| Candidate::open(index, raw, against, memo, &mut budget))
         .collect();
     if candidates.is_empty() {
         return Err(Refusal::new(Reason::CardUnsigned, "the card has no `signatures`").into());

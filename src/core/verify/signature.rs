@@ -4,7 +4,7 @@
 use super::Against;
 use super::outcome::SignatureOutcome;
 use crate::core::canon::Profile;
-use crate::core::card::{Card, RawSignature};
+use crate::core::card::RawSignature;
 use crate::core::encoding::{Digest, decode_base64url};
 use crate::core::jws::{Header, PublicKey, parse_header, verify_signature};
 use crate::core::limits::{Budget, SHORT_KEY_ID_DIGITS};
@@ -14,6 +14,7 @@ use crate::core::spiffe::SpiffeId;
 use crate::core::text::Quoted;
 use crate::core::time::{Seconds, Timestamp};
 use crate::core::x509::{ChainMemo, Moments, VerifiedChain};
+use std::sync::Arc;
 
 pub(super) struct Candidate<'c> {
     index: usize,
@@ -21,6 +22,8 @@ pub(super) struct Candidate<'c> {
     header: Option<Header>,
     key: Option<Key>,
     signature: Vec<u8>,
+    /// Why the chain counts only if the content was witnessed: it is not valid now.
+    expired: Option<Refusal>,
     state: State,
 }
 
@@ -64,14 +67,13 @@ impl<'c> Candidate<'c> {
     pub(super) fn open(
         index: usize,
         raw: RawSignature<'c>,
-        card: &Card,
         against: Against<'_>,
         memo: &mut ChainMemo,
         budget: &mut Budget,
     ) -> Self {
-        let mut candidate =
-            Self { index, raw, header: None, key: None, signature: Vec::new(), state: State::Open };
-        if let Err(refusal) = candidate.try_open(card.digest(), against, memo, budget) {
+        let (header, key, signature, expired) = (None, None, Vec::new(), None);
+        let mut candidate = Self { index, raw, header, key, signature, expired, state: State::Open };
+        if let Err(refusal) = candidate.try_open(against, memo, budget) {
             candidate.state = State::Refused(refusal);
         }
         candidate
@@ -79,7 +81,6 @@ impl<'c> Candidate<'c> {
 
     fn try_open(
         &mut self,
-        card: Digest,
         against: Against<'_>,
         memo: &mut ChainMemo,
         budget: &mut Budget,
@@ -101,7 +102,11 @@ impl<'c> Candidate<'c> {
                 return Err(Refusal::new(Reason::KeySourceMissing, found));
             }
             (None, Some(pinned)) => Key::Pinned(pinned.clone()),
-            (Some(chain), None) => Key::Chain(verify_fresh_chain(&chain, card, against, memo, budget)?),
+            (Some(chain), None) => {
+                let (chain, expired) = verify_fresh_chain(&chain, against, memo, budget)?;
+                self.expired = expired;
+                Key::Chain(chain)
+            }
         });
         refuse_denied(key, &policy.deny)?;
         if let Some(chain) = key.chain() {
@@ -113,6 +118,39 @@ impl<'c> Candidate<'c> {
             return Err(Refusal::new(Reason::AlgorithmKeyMismatch, found));
         }
         refuse_times(header, key.chain(), policy.chain.skew, against.now)
+    }
+
+    /// Which entry of `signatures` it is.
+    pub(super) const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// True if the chain is not valid now, so that only witnessed content counts.
+    pub(super) const fn is_expired(&self) -> bool {
+        self.expired.is_some()
+    }
+
+    /// Refuses content under an expired chain that was not witnessed, or too long ago (rule 57).
+    ///
+    /// The witness is for the content: whoever signs the same content again changes nothing about it.
+    pub(super) fn refuse_unwitnessed(&self, content: Digest, against: Against<'_>) -> Result<(), Refusal> {
+        let (Some(expired), Freshness::Witnessed { max_age }) = (&self.expired, against.policy.freshness)
+        else {
+            return Ok(());
+        };
+        let Some(witness) = against.history.and_then(|history| history.witness(content)) else {
+            let found = format!("{}; this content was not verified before that", expired.message());
+            return Err(Refusal::new(Reason::WitnessMissing, found));
+        };
+        let skew = against.policy.chain.skew;
+        if against.now.since(witness) > i64::from(max_age.get()) || witness > against.now.plus(skew) {
+            let found = format!(
+                "the content was last verified under a valid leaf at {witness}; the limit is {} seconds",
+                max_age.get()
+            );
+            return Err(Refusal::new(Reason::WitnessTooOld, found));
+        }
+        Ok(())
     }
 
     pub(super) const fn is_open(&self) -> bool {
@@ -174,38 +212,27 @@ pub(in crate::core) fn identity_mismatch(found: &SpiffeId, expected: &SpiffeId) 
     Refusal::new(Reason::IdentityMismatch, message)
 }
 
-/// Verifies the chain now, or, under `witnessed`, at the moment when exactly this card was first verified.
+/// Verifies the chain now or, under `witnessed`, as of its end, with the reason why it is not valid now: what it
+/// signed must then have been witnessed, which the form tells that it signed.
 fn verify_fresh_chain(
     chain: &[Vec<u8>],
-    card: Digest,
     against: Against<'_>,
     memo: &mut ChainMemo,
     budget: &mut Budget,
-) -> Result<VerifiedChain, Refusal> {
-    let Against { bundle, policy, history, now, .. } = against;
-    let mut at = |leaf_at| {
-        let moments = Moments { now, leaf_at };
-        memo.verify_chain(chain, &policy.trust_domain, bundle, &policy.chain, moments, budget)
-    };
-    let expired = match (at(now), policy.freshness) {
-        (Err(refusal), Freshness::Witnessed { max_age })
-            if refusal.reason() == Reason::CertificateExpired =>
+) -> Result<(VerifiedChain, Option<Refusal>), Refusal> {
+    let Against { bundle, policy, now, .. } = against;
+    let proof = memo.prove(chain, &policy.trust_domain, bundle, budget)?;
+    match VerifiedChain::judge(Arc::clone(&proof), &policy.chain, Moments::live(now)) {
+        Err(expired)
+            if expired.reason() == Reason::CertificateExpired
+                && matches!(policy.freshness, Freshness::Witnessed { .. }) =>
         {
-            (refusal, max_age)
+            let leaf_at = proof.not_after();
+            VerifiedChain::judge(proof, &policy.chain, Moments { now, leaf_at })
+                .map(|chain| (chain, Some(expired)))
         }
-        (verified, _) => return verified,
-    };
-    let (refusal, max_age) = expired;
-    let Some(witness) = history.and_then(|history| history.witness(card)) else {
-        let found = format!("{}; this card was not verified before that", refusal.message());
-        return Err(Refusal::new(Reason::WitnessMissing, found));
-    };
-    if now.since(witness) > i64::from(max_age.get()) || witness > now.plus(policy.chain.skew) {
-        let found =
-            format!("the card was first verified at {witness}; the limit is {} seconds", max_age.get());
-        return Err(Refusal::new(Reason::WitnessTooOld, found));
+        live => live.map(|chain| (chain, None)),
     }
-    at(witness)
 }
 
 /// Rule 58.

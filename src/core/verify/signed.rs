@@ -7,13 +7,14 @@ use super::signature::{Candidate, Key};
 use super::{Against, Forms};
 use crate::core::canon::{Profile, Uncovered};
 use crate::core::card::Card;
-use crate::core::encoding::Digest;
+use crate::core::encoding::{Digest, sha256};
 use crate::core::json::Document;
-use crate::core::jws::{Algorithm, Header};
+use crate::core::jws::Algorithm;
 use crate::core::policy::SignerRule;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::SpiffeId;
 use crate::core::time::Timestamp;
+use crate::core::x509::VerifiedChain;
 use std::collections::BTreeSet;
 
 /// A card with the proof of who signed it: made only by [`super::verify_card`].
@@ -24,6 +25,7 @@ use std::collections::BTreeSet;
 pub struct SignedCard {
     document: Document,
     digest: Digest,
+    content: Digest,
     signer: Signer,
     coverage: CoverageLevel,
     uncovered: Vec<Uncovered>,
@@ -60,7 +62,10 @@ struct Signer {
     not_before: Timestamp,
     not_after: Timestamp,
     valid_until: Timestamp,
+    issued_at: Option<Timestamp>,
     leaf: Digest,
+    anchor: Option<Digest>,
+    is_live: bool,
 }
 
 impl SignedCard {
@@ -72,6 +77,11 @@ impl SignedCard {
     /// SHA-256 of the received bytes.
     pub const fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// SHA-256 of the signed canonical form: the same for every signature over the same content.
+    pub const fn content(&self) -> Digest {
+        self.content
     }
 
     /// Who signed it.
@@ -108,6 +118,21 @@ impl SignedCard {
     /// and no signature ends earlier.
     pub const fn valid_until(&self) -> Timestamp {
         self.signer.valid_until
+    }
+
+    /// When the signer says that it signed (`iat`).
+    pub const fn issued_at(&self) -> Option<Timestamp> {
+        self.signer.issued_at
+    }
+
+    /// True if the chain is valid now; false if the card counts only because it was witnessed.
+    pub const fn is_live(&self) -> bool {
+        self.signer.is_live
+    }
+
+    /// SHA-256 of the authority's certificate; `None` for a pinned key.
+    pub const fn anchor(&self) -> Option<Digest> {
+        self.signer.anchor
     }
 
     /// SHA-256 of the leaf certificate, or of the pinned key's SubjectPublicKeyInfo.
@@ -158,10 +183,10 @@ pub(super) fn conclude(
     // Strongest coverage first; equals in the order of the card.
     for profile in Profile::ALL {
         for (candidate, outcome) in candidates.iter().zip(&outcomes) {
-            let verified =
-                candidate.verified().filter(|(found, ..)| *found == profile && outcome.result.is_ok());
-            let Some((profile, key, header)) = verified else { continue };
-            match prove(card, against, &mut forms, (outcome.index, profile, key, header)) {
+            if outcome.result != Ok(profile) {
+                continue;
+            }
+            match prove(card, against, &mut forms, (profile, candidate)) {
                 Ok(mut proven) => {
                     proven.signatures = outcomes;
                     return Ok(proven);
@@ -178,16 +203,19 @@ fn prove(
     card: &Card,
     against: Against<'_>,
     forms: &mut Forms,
-    (index, profile, key, header): (usize, Profile, &Key, &Header),
+    (profile, candidate): (Profile, &Candidate<'_>),
 ) -> Result<SignedCard, Refusal> {
     let signed = forms.take(card, profile)?;
+    let content = sha256(&signed.bytes);
+    candidate.refuse_unwitnessed(content, against)?;
     let covered = judge_coverage(card, &signed, against.policy.coverage)?;
     let coverage = if covered.full { CoverageLevel::Full } else { CoverageLevel::Partial };
     let (uncovered, unlisted) = Covered::listed(covered);
     Ok(SignedCard {
         document: parse_payload(signed.bytes)?,
         digest: card.digest(),
-        signer: Signer::new(index, profile, key, header, against),
+        content,
+        signer: Signer::of(candidate, profile, against)?,
         coverage,
         uncovered,
         unlisted,
@@ -196,7 +224,10 @@ fn prove(
 }
 
 impl Signer {
-    fn new(index: usize, profile: Profile, key: &Key, header: &Header, against: Against<'_>) -> Self {
+    fn of(candidate: &Candidate<'_>, profile: Profile, against: Against<'_>) -> Result<Self, Refusal> {
+        let Some((_, key, header)) = candidate.verified() else {
+            return Err(Refusal::new(Reason::SignatureInvalid, "the signature was not verified"));
+        };
         let end_of_time = Timestamp::from_unix(i64::MAX);
         let (not_before, not_after, valid_until, leaf) = match key {
             Key::Chain(chain) => {
@@ -207,17 +238,20 @@ impl Signer {
             }
         };
         let expires_at = header.expires_at.unwrap_or(end_of_time);
-        Self {
+        Ok(Self {
             spiffe_id: key.spiffe_id().clone(),
             profile,
             algorithm: header.algorithm,
-            index,
+            index: candidate.index(),
             not_before,
             not_after: not_after.min(expires_at),
             // A witnessed card outlives its leaf; what may be repeated without judging again does not.
             valid_until: valid_until.min(expires_at).max(against.now),
+            issued_at: header.issued_at,
             leaf,
-        }
+            anchor: key.chain().map(VerifiedChain::anchor_sha256),
+            is_live: !candidate.is_expired(),
+        })
     }
 }
 

@@ -38,12 +38,22 @@ impl ChainMemo {
         at: Moments,
         budget: &mut Budget,
     ) -> Result<VerifiedChain, Refusal> {
+        VerifiedChain::judge(self.prove(chain, trust_domain, bundle, budget)?, policy, at)
+    }
+
+    /// Proves everything about a chain that does not depend on time, unless it was proven before.
+    pub(crate) fn prove(
+        &mut self,
+        chain: &[Vec<u8>],
+        trust_domain: &TrustDomain,
+        bundle: &Bundle,
+        budget: &mut Budget,
+    ) -> Result<Arc<Proof>, Refusal> {
         let key = memo_key(chain, trust_domain, bundle);
-        let proof = match self.recall(key) {
-            Some(proof) => proof,
-            None => self.remember(key, Arc::new(prove_chain(chain, trust_domain, bundle, budget)?)),
-        };
-        VerifiedChain::judge(proof, policy, at)
+        match self.recall(key) {
+            Some(proof) => Ok(proof),
+            None => Ok(self.remember(key, Arc::new(prove_chain(chain, trust_domain, bundle, budget)?))),
+        }
     }
 
     /// How many chains are remembered.

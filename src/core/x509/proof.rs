@@ -62,6 +62,14 @@ pub(crate) struct Proof {
     pub(crate) anchors: Vec<Arc<Anchor>>,
 }
 
+impl Proof {
+    /// Last second at which the leaf and all intermediates are valid.
+    pub(crate) fn not_after(&self) -> Timestamp {
+        let issuers = self.issuers.iter().map(|issuer| issuer.validity.not_after);
+        issuers.fold(self.leaf_validity.not_after, Timestamp::min)
+    }
+}
+
 /// A chain that is genuine and valid: the proof that a card's key belongs to a SPIFFE ID.
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {

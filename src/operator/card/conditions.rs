@@ -32,7 +32,7 @@ impl Stage {
             Reason::NotAgentWorkload => Self::Workload(Why::NotAgentWorkload),
             Reason::WorkloadNotReady => Self::Workload(Why::WorkloadNotReady),
             Reason::ProtocolMissing => Self::Workload(Why::NoProtocol),
-            Reason::ServiceNotFound => Self::Workload(Why::ServiceNotFound),
+            Reason::ServiceNotFound | Reason::ServiceEndpointNotOwned => Self::Workload(Why::ServiceNotFound),
             Reason::CardPaused => Self::Workload(Why::Paused),
             // The server was refused before it was asked for its card.
             Reason::PeerIdentityMismatch if !has_content => Self::Fetch,
@@ -58,13 +58,13 @@ pub(crate) fn conditions(
     about: Circumstances<'_>,
 ) -> Vec<Condition> {
     let said = match &finding.outcome {
-        Ok(proof) => of_proof(proof, about),
-        Err(refused) => of_refusal(refused, finding.content.is_some(), about),
+        Ok(proof) => of_proof(proof, finding, about),
+        Err(refused) => of_refusal(refused, finding, about),
     };
     said.into_iter().map(|says| condition(before, says, about)).collect()
 }
 
-fn of_proof(proof: &Proof, about: Circumstances<'_>) -> Vec<Says> {
+fn of_proof(proof: &Proof, finding: &Finding, about: Circumstances<'_>) -> Vec<Says> {
     let verified = if let Some(peer) = &proof.attested {
         (Why::MtlsVerified, format!("Agent SPIFFE ID: {peer}"))
     } else {
@@ -73,7 +73,7 @@ fn of_proof(proof: &Proof, about: Circumstances<'_>) -> Vec<Says> {
     };
     let bound = format!("SPIFFE ID {} is the identity of the workload", proof.spiffe_id);
     vec![
-        (ConditionType::Synced, true, Why::SyncSucceeded, fetched(about)),
+        (ConditionType::Synced, true, Why::SyncSucceeded, fetched(finding, about)),
         (
             ConditionType::SignatureVerified,
             true,
@@ -86,7 +86,8 @@ fn of_proof(proof: &Proof, about: Circumstances<'_>) -> Vec<Says> {
     ]
 }
 
-fn of_refusal(refused: &Refused, has_content: bool, about: Circumstances<'_>) -> Vec<Says> {
+fn of_refusal(refused: &Refused, finding: &Finding, about: Circumstances<'_>) -> Vec<Says> {
+    let has_content = finding.content.is_some();
     let stage = Stage::of(refused, has_content);
     let message = refused.refusal.to_string();
     let audit = about.mode == Mode::Audit;
@@ -95,11 +96,12 @@ fn of_refusal(refused: &Refused, has_content: bool, about: Circumstances<'_>) ->
         Stage::Workload(why) => ((false, why, message.clone()), Why::NotVerified),
         Stage::Fetch => ((false, Why::FetchFailed, message.clone()), Why::FetchFailed),
         Stage::Signature | Stage::Binding if audit => {
-            let text = format!("{} (signature verification failed but audit mode enabled)", fetched(about));
+            let text =
+                format!("{} (signature verification failed but audit mode enabled)", fetched(finding, about));
             ((true, Why::SyncSucceeded, text), Why::SignatureInvalid)
         }
         Stage::Signature => ((false, Why::SignatureInvalid, message.clone()), Why::SignatureInvalid),
-        Stage::Binding => ((true, Why::SyncSucceeded, fetched(about)), Why::NotVerified),
+        Stage::Binding => ((true, Why::SyncSucceeded, fetched(finding, about)), Why::NotVerified),
     };
     said.push((ConditionType::Synced, synced.0, synced.1, synced.2));
     if matches!(stage, Stage::Signature | Stage::Binding) {
@@ -129,8 +131,12 @@ fn of_refusal(refused: &Refused, has_content: bool, about: Circumstances<'_>) ->
     said
 }
 
-fn fetched(about: Circumstances<'_>) -> String {
-    format!("Successfully fetched agent card for {}", about.name)
+fn fetched(finding: &Finding, about: Circumstances<'_>) -> String {
+    let all = format!("Successfully fetched agent card for {}", about.name);
+    match finding.unreachable.as_slice() {
+        [] => all,
+        unreachable => format!("{all}, but not from {}", unreachable.join("; ")),
+    }
 }
 
 fn condition(before: &[Condition], (kind, holds, why, message): Says, about: Circumstances<'_>) -> Condition {

@@ -4,7 +4,7 @@
 use crate::api::agent_card::AgentCardData;
 use crate::core::canon::Profile;
 use crate::core::encoding::Digest;
-use crate::core::history::History;
+use crate::core::history::Accepted;
 use crate::core::jws::Algorithm;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::SpiffeId;
@@ -34,14 +34,16 @@ pub(crate) struct Proof {
     /// What it does not cover, as JSON Pointers.
     pub(crate) uncovered: Vec<String>,
     /// What to remember.
-    pub(crate) history: History,
+    pub(crate) accepted: Accepted,
+    /// SHA-256 of the authority's certificate.
+    pub(crate) anchor: Option<Digest>,
     /// Who served the card, if the connection proved it.
     pub(crate) attested: Option<SpiffeId>,
 }
 
 impl Proof {
     /// What is worth showing of `signed`.
-    pub(crate) fn of(signed: &SignedCard, history: History, attested: Option<SpiffeId>) -> Self {
+    pub(crate) fn of(signed: &SignedCard, attested: Option<SpiffeId>) -> Self {
         let uncovered = signed.uncovered().iter().take(UNCOVERED).map(|member| member.pointer().to_owned());
         Self {
             spiffe_id: signed.spiffe_id().clone(),
@@ -52,7 +54,8 @@ impl Proof {
             valid_until: signed.valid_until(),
             coverage: signed.coverage().id(),
             uncovered: uncovered.collect(),
-            history,
+            accepted: Accepted::of(signed),
+            anchor: signed.anchor(),
             attested,
         }
     }
@@ -84,7 +87,7 @@ impl From<Box<Rejection>> for Refused {
 /// The card as it was received.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Content {
-    /// SHA-256 of the received bytes.
+    /// SHA-256 of the card without its signatures, which change although the card is the same.
     pub(crate) digest: Digest,
     /// What status shows of it; `None` if it is the same card as before.
     pub(crate) data: Option<Box<AgentCardData>>,
@@ -97,12 +100,20 @@ pub(crate) struct Finding {
     pub(crate) content: Option<Content>,
     /// The outcome.
     pub(crate) outcome: Result<Proof, Refused>,
+    /// Replicas that did not answer while others did, each with the reason.
+    pub(crate) unreachable: Vec<String>,
 }
 
 impl Finding {
     /// A refusal from before there was a card.
     pub(crate) fn without_card(refusal: Refusal) -> Self {
-        Self { content: None, outcome: Err(refusal.into()) }
+        Self { content: None, outcome: Err(refusal.into()), unreachable: Vec::new() }
+    }
+
+    /// The same without what status shows of the card.
+    pub(crate) fn slimmed(&self) -> Self {
+        let content = self.content.as_ref().map(|content| Content { digest: content.digest, data: None });
+        Self { content, ..self.clone() }
     }
 
     /// The received card as status names it.

@@ -2,7 +2,7 @@
 //! The verdict goes to the planner as it is; what is worth showing of it is copied.
 
 use super::finding::{Content, Finding, Proof, Refused};
-use crate::api::agent_card::{AgentCardData, AgentCardSpec, BindingScope as AskedScope, card_data};
+use crate::api::agent_card::{AgentCardSpec, BindingScope as AskedScope, card_data};
 use crate::core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
 use crate::core::bundle::Bundle;
 use crate::core::canon::{Profile, canonicalize};
@@ -115,20 +115,18 @@ pub(crate) struct Judged {
 
 /// Judges a card.
 pub(crate) fn judge(received: &Received, terms: Terms<'_>) -> Judged {
-    let digest = sha256(&received.bytes);
     let mut content = None;
     let outcome = verify(received, terms, &mut content);
-    let content = content.map(|data| Content { digest, data: Some(Box::new(data)) });
     match outcome {
         Ok((bound, proof)) => Judged {
             spiffe_id: proof.spiffe_id.clone(),
             verdict: Verdict::of(Ok(bound)),
-            finding: Finding { content, outcome: Ok(proof) },
+            finding: Finding { content, outcome: Ok(proof), unreachable: Vec::new() },
         },
         Err(refused) => Judged {
             spiffe_id: terms.expected.spiffe_id.clone(),
             verdict: Verdict::refused(refused.refusal.clone()),
-            finding: Finding { content, outcome: Err(refused) },
+            finding: Finding { content, outcome: Err(refused), unreachable: Vec::new() },
         },
     }
 }
@@ -136,10 +134,13 @@ pub(crate) fn judge(received: &Received, terms: Terms<'_>) -> Judged {
 fn verify(
     received: &Received,
     terms: Terms<'_>,
-    content: &mut Option<AgentCardData>,
+    content: &mut Option<Content>,
 ) -> Result<(BoundCard, Proof), Refused> {
     let card = Card::parse(received.bytes.clone(), terms.policy.numbers)?;
-    *content = Some(card_data(card.document()));
+    // A card that has no such form is another one whenever its bytes are.
+    let form = canonicalize(card.document(), Profile::JcsRaw);
+    let digest = form.map_or_else(|_| card.digest(), |form| sha256(&form));
+    *content = Some(Content { digest, data: Some(Box::new(card_data(card.document()))) });
     let expected = terms.expected;
     let own = (expected.scope == BindingScope::Workload).then_some(&expected.spiffe_id);
     let against = Against {
@@ -161,9 +162,9 @@ fn verify(
         Source::Mtls { peer, .. } => Some(peer.clone()),
         Source::File | Source::Http { .. } | Source::ConfigMap { .. } => None,
     };
-    let bound = bind_card(proven, &facts, terms.history, terms.now)
+    let bound = bind_card(proven, &facts, terms.history)
         .map_err(|refusal| Refused { refusal, signer: Some(signer) })?;
-    let proof = Proof::of(bound.signed(), *bound.history(), attested);
+    let proof = Proof::of(bound.signed(), attested);
     Ok((bound, proof))
 }
 

@@ -1,15 +1,16 @@
 //! The last judgement of a card, as the process remembers it: for planning, for status, and for judging again.
 //! The received bytes are kept, within a limit, so that a change of the authorities needs no agent to answer.
 
-use super::finding::{Content, Finding};
-use super::judge::{Expected, Judged, Received, Terms};
+use super::finding::Finding;
+use super::judge::{Expected, Received, Terms};
+use super::look::{Look, ReplicaLook};
 use crate::core::bundle::Bundle;
-use crate::core::encoding::{Digest, sha256};
-use crate::core::policy::Policy;
+use crate::core::encoding::Digest;
+use crate::core::history::{Accepted, History, Seen};
+use crate::core::policy::{Freshness, Policy};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::SpiffeId;
 use crate::core::time::Timestamp;
-use crate::core::verdict::Verdict;
 use crate::io::clock::instant;
 use crate::operator::key::WorkloadKey;
 use crate::plan::{CardRef, JudgedCard};
@@ -57,46 +58,85 @@ pub(crate) struct Judgement {
     pub(crate) judged: JudgedCard,
     /// For people.
     pub(crate) finding: Arc<Finding>,
+    /// What each replica of the workload served, in the order of the names of their Pods.
+    pub(crate) replicas: Vec<ReplicaLook>,
+    /// How many of the workload's Pods that is.
+    pub(crate) seen: Seen,
+    /// What is remembered of accepted cards since then; `None` where it was not looked at.
+    pub(crate) history: Option<Arc<History>>,
     /// Since when its card cannot be fetched, without a success in between.
     pub(crate) failing: Option<Instant>,
+    /// Since when it is not clear who stands behind the Service.
+    pub(crate) unsettled: Option<Instant>,
     /// True if it was made from the bytes at hand, and status does not say it yet.
     pub(crate) is_unsaid: bool,
-    received: Option<Arc<(Received, Basis)>>,
+    received: Option<Arc<Received>>,
+    basis: Option<Arc<Basis>>,
 }
 
 impl Judgement {
     /// A refusal from before there was a card.
     pub(crate) fn refused(reference: &CardRef, workload: Option<WorkloadKey>, refusal: Refusal) -> Self {
-        let judged = JudgedCard::new(reference.clone(), &Verdict::refused(refusal.clone()));
-        let finding = Arc::new(Finding::without_card(refusal));
-        Self { workload, spiffe_id: None, judged, finding, failing: None, is_unsaid: false, received: None }
+        Self::of(workload, Look::refused(reference, refusal))
     }
 
-    /// The judgement of a received card.
-    pub(crate) fn of(
-        reference: &CardRef,
-        workload: WorkloadKey,
-        judged: Judged,
-        received: Received,
-        basis: Basis,
-    ) -> Self {
+    /// The judgement that one look stands for.
+    pub(crate) fn of(workload: Option<WorkloadKey>, look: Look) -> Self {
+        let Look { spiffe_id, judged, finding, received, basis, bytes: _ } = look;
         Self {
-            workload: Some(workload),
-            spiffe_id: Some(judged.spiffe_id),
-            judged: JudgedCard::new(reference.clone(), &judged.verdict),
-            finding: Arc::new(judged.finding),
+            workload,
+            spiffe_id,
+            judged,
+            finding,
+            replicas: Vec::new(),
+            seen: Seen::Part,
+            history: None,
             failing: None,
+            unsettled: None,
             is_unsaid: false,
-            received: Some(Arc::new((received, basis))),
+            received,
+            basis,
         }
     }
 
     /// This judgement as the one that follows `last`.
     pub(crate) fn after(mut self, last: Option<&Self>) -> Self {
-        let fetches = [Reason::FetchFailed, Reason::FetchTimeout, Reason::FetchStatus];
-        if self.finding.reason().is_some_and(|reason| fetches.contains(&reason)) {
+        if self.finding.reason().is_some_and(is_unreachable) {
             self.failing = last.and_then(|last| last.failing).or_else(|| Some(instant()));
         }
+        self
+    }
+
+    /// This judgement as one of these replicas.
+    pub(crate) fn with_replicas(self, replicas: Vec<ReplicaLook>, seen: Seen) -> Self {
+        Self { replicas, seen, ..self }
+    }
+
+    /// This judgement while it is not clear, since then, who stands behind the Service.
+    pub(crate) fn unsettled_since(self, since: Instant) -> Self {
+        Self { unsettled: Some(since), ..self }
+    }
+
+    /// This judgement, after which the same is remembered as before.
+    pub(crate) fn with_history(self, history: Option<History>) -> Self {
+        Self { history: history.map(Arc::new), ..self }
+    }
+
+    /// This judgement with what is remembered after it. A refusal changes nothing that is remembered.
+    pub(crate) fn remembering(
+        mut self,
+        before: Option<&History>,
+        freshness: Freshness,
+        at: Timestamp,
+    ) -> Self {
+        let accepted: Vec<Accepted> = match &self.finding.outcome {
+            Ok(_) => {
+                let proofs = self.replicas.iter().filter_map(|look| look.look.finding.outcome.as_ref().ok());
+                proofs.map(|proof| proof.accepted).collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        self.history = History::after(before, &accepted, self.seen, freshness, at).map(Arc::new);
         self
     }
 
@@ -107,27 +147,18 @@ impl Judgement {
 
     /// Without what status needs of the card, once status has it; `None` if that is left out already.
     pub(crate) fn slimmed(&self) -> Option<Self> {
-        let content = self.finding.content.as_ref().filter(|content| content.data.is_some())?;
-        let content = Some(Content { digest: content.digest, data: None });
-        let finding = Arc::new(Finding { content, outcome: self.finding.outcome.clone() });
-        Some(Self { finding, ..self.clone() })
+        self.finding.content.as_ref().filter(|content| content.data.is_some())?;
+        Some(Self { finding: Arc::new(self.finding.slimmed()), ..self.clone() })
     }
 
-    /// This judgement and what it stands on, if it is about exactly these bytes.
-    pub(crate) fn basis_for(&self, bytes: &[u8]) -> Option<(&Self, &Basis)> {
-        let (received, basis) = self.received.as_deref()?;
-        let digest = self.finding.content.as_ref()?.digest;
-        (received.bytes == bytes || digest == sha256(bytes)).then_some((self, basis))
-    }
-
-    /// The received card, and what its judgement stood on.
-    pub(crate) fn kept(&self) -> Option<(Received, Basis)> {
-        self.received.as_deref().cloned()
+    /// The card that it stands on, and what it was judged against.
+    pub(crate) fn kept(&self) -> Option<(Arc<Received>, Arc<Basis>)> {
+        Some((self.received.clone()?, self.basis.clone()?))
     }
 
     /// The received bytes.
     pub(crate) fn body(&self) -> Option<&[u8]> {
-        self.received.as_deref().map(|(received, _)| received.bytes.as_slice())
+        self.received.as_deref().map(|received| received.bytes.as_slice())
     }
 
     /// Without the received bytes.
@@ -135,6 +166,11 @@ impl Judgement {
         self.received = None;
         self
     }
+}
+
+/// True for reasons that say that no card was received, and nothing about one.
+pub(crate) const fn is_unreachable(reason: Reason) -> bool {
+    matches!(reason, Reason::FetchFailed | Reason::FetchTimeout | Reason::FetchStatus)
 }
 
 #[cfg(test)]
@@ -145,11 +181,11 @@ impl Judgement {
         let scope = crate::operator::flags::BindingScope::Workload;
         let expected = Expected { trust_domain: id.trust_domain().clone(), spiffe_id: id, scope };
         let (hosts, ingress_hosts) = (BTreeSet::new(), BTreeSet::new());
-        let (terms, card_uid) = (sha256(b"terms"), "uid".to_owned());
+        let (terms, card_uid) = (crate::core::encoding::sha256(b"terms"), "uid".to_owned());
         let basis = Basis { terms, card_uid, hosts, ingress_hosts, expected };
         let reference = CardRef::new("weather-card", None).unwrap();
         let refused = Self::refused(&reference, None, Refusal::new(Reason::CardUnsigned, "no signature"));
         let received = Received { bytes: vec![b' '; bytes], source: crate::core::bind::Source::File };
-        Self { received: Some(Arc::new((received, basis))), ..refused }
+        Self { received: Some(received.into()), basis: Some(basis.into()), ..refused }
     }
 }

@@ -5,9 +5,11 @@ mod conditions;
 mod finding;
 mod judge;
 mod judgement;
+mod look;
 mod observe;
 mod receive;
 mod rejudge;
+mod replicas;
 mod report;
 mod status;
 
@@ -20,14 +22,20 @@ use super::outcome::Next;
 use super::queue::Urgency;
 use super::world::{Card, Place, Workload};
 use crate::api::agent_card::{CardVerdict, TargetRef};
+use crate::core::encoding::sha256;
 use crate::core::history::History;
+use crate::core::limits::REPLICAS_PER_LOOK;
 use crate::core::refusal::{Reason, Refusal};
 use crate::io::clock::{instant, now};
 use crate::plan::Mode;
+use futures::future::join_all;
 use judge::{Expected, Judged, Received, Terms, broken_memory, judge};
 use judgement::Basis;
+use look::{Look, ReplicaLook, choose, merge};
 use observe::Reachable;
+use replicas::Unusable;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The shortest time between two fetches of one card.
@@ -36,7 +44,10 @@ const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 const LONGEST_PERIOD: Duration = Duration::from_hours(1);
 /// How long a new agent is given before its card says that there is no agent yet. Until then it is closed, as every
 /// agent without a verdict is; and what lasts longer than the controllers of the cluster take is worth saying.
-const STARTING: Duration = Duration::from_secs(2);
+const STARTING: Duration = Duration::from_secs(5);
+/// How long slices of endpoints may disagree with Pods before the card is refused: they follow each other, and on a busy
+/// cluster not at once.
+const SETTLING: Duration = Duration::from_secs(10);
 /// Finalizers of other operators, which would keep a card from going once they are gone.
 const FOREIGN_FINALIZERS: [&str; 2] =
     ["agentcard.kagenti.dev/finalizer", "agentcard.kagenti.dev/network-policy"];
@@ -67,7 +78,7 @@ pub(crate) async fn reconcile(context: &Context, place: &Place) -> Result<Next, 
     let authorities = context.bundles.changes();
     let judgement = look(context, place, &card, found).await;
     if context.judgement(place).is_none() && is_starting(&card, &judgement) {
-        return Ok(Next::In(STARTING));
+        return Ok(Next::In(SHORTEST_PERIOD));
     }
     let judgement = judgement.after(context.judgement(place).as_deref());
     let period = period(&card, &judgement);
@@ -104,145 +115,214 @@ async fn look(
     card: &Card,
     found: Result<(WorkloadKey, Workload), Refusal>,
 ) -> Judgement {
-    let reference = card.reference.clone();
+    let reference = &card.reference;
     let (key, workload) = match found {
         Ok(found) => found,
-        Err(refusal) => return Judgement::refused(&reference, None, refusal),
+        Err(refusal) => return Judgement::refused(reference, None, refusal),
     };
+    let refuse = |refusal| Judgement::refused(reference, Some(key.clone()), refusal);
     let expected = Expected::of(&context.config, &card.spec, &place.0, &workload.service_account);
     let expected = match expected {
         Ok(expected) => expected,
-        Err(refusal) => return Judgement::refused(&reference, Some(key), refusal),
+        Err(refusal) => return refuse(refusal),
     };
     let last = context.judgement(place).filter(|last| last.workload.as_ref() == Some(&key));
+    let last = last.as_deref();
+    let history = match remembered(card, last) {
+        Ok(history) => history,
+        Err(refusal) => return refuse(refusal),
+    };
+    let judge = JudgeCard { context, card, key: &key, expected: &expected, history: history.as_ref() };
     if card.spec.paused == Some(true) {
         let paused = Refusal::new(Reason::CardPaused, "spec.paused is set, and the last card is not at hand");
-        let Some((received, basis)) = last.as_ref().and_then(|last| last.kept()) else {
-            return Judgement::refused(&reference, Some(key), paused);
-        };
-        return judge_received(context, card, &key, &expected, received, basis.hosts).await;
+        let Some((received, basis)) = last.and_then(Judgement::kept) else { return refuse(paused) };
+        let look = judge.received((*received).clone(), basis.hosts.clone()).await;
+        let judgement = Judgement::of(Some(key.clone()), look);
+        // Nobody was asked, so nothing is known of the other replicas, and nothing new is remembered.
+        return judgement.with_history(history);
     }
     let reachable = match observe::find_way(context, key.clone(), workload).await {
         Ok(reachable) => reachable,
-        Err(refusal) => return Judgement::refused(&reference, Some(key), refusal),
+        Err(unusable) => return unsettled(last, unusable).unwrap_or_else(|refusal| refuse(refusal)),
     };
-    let hosts = reachable.service.hosts.clone();
-    let received = match receive::fetch_live(context, &reachable, &expected).await {
-        Ok(received) => received,
-        Err(refusal) => return Judgement::refused(&reference, Some(key), refusal),
+    let replicas = last.map(|last| last.replicas.as_slice()).unwrap_or_default();
+    let asked = ask_replicas(judge, &reachable, last).await;
+    let Some(judgement) = merge(reference, &key, &reachable.replicas, asked, replicas, now()) else {
+        return refuse(Refusal::new(Reason::WorkloadNotReady, "no replica of the workload is ready"));
     };
-    if let Some(last) = last.as_ref().and_then(|last| repeated(context, last, card, &received, &expected)) {
-        return last;
-    }
-    let judgement = judge_received(context, card, &key, &expected, received.clone(), hosts.clone()).await;
-    if judgement.finding.reason() != Some(Reason::CardUnsigned) {
-        return judgement;
-    }
-    judge_delivered(context, card, &reachable, &expected, &received, hosts).await.unwrap_or(judgement)
+    judgement.remembering(history.as_ref(), context.config.freshness, now())
 }
 
-/// The last judgement again, if nothing that it depends on has changed.
-fn repeated(
-    context: &Context,
-    last: &Judgement,
-    card: &Card,
-    received: &Received,
-    expected: &Expected,
-) -> Option<Judgement> {
-    let at = now();
-    let (kept, basis) = last.basis_for(&received.bytes)?;
-    let bundle = context.bundles.get(&expected.trust_domain, at).ok()?;
-    let policy = context.policy(expected.trust_domain.clone());
-    let terms = basis.terms(&bundle, (&policy, context.rules), expected, at);
-    let same = terms.fingerprint(&received.source) == basis.terms && card.uid == basis.card_uid;
-    (same && kept.finding.outcome.as_ref().is_ok_and(|proof| at < proof.valid_until)).then(|| kept.clone())
-}
-
-/// Judges received bytes. If an endpoint is not among the names of the Service, other Services and Ingresses of
-/// the workload are looked up, and the card is judged once more.
-async fn judge_received(
-    context: &Context,
-    card: &Card,
-    key: &WorkloadKey,
-    expected: &Expected,
-    received: Received,
-    mut hosts: BTreeSet<String>,
-) -> Judgement {
-    let reference = card.reference.clone();
-    let history = match history(card) {
-        Ok(history) => history,
-        Err(refusal) => return Judgement::refused(&reference, Some(key.clone()), refusal),
+/// The last judgement again, while slices and Pods disagree about who stands behind the Service; that is the case for
+/// a moment whenever a Pod ends, and must not last.
+fn unsettled(last: Option<&Judgement>, unusable: Unusable) -> Result<Judgement, Refusal> {
+    let Unusable { refusal, may_settle } = unusable;
+    let holds = |last: &&Judgement| {
+        let proof = last.finding.outcome.as_ref();
+        may_settle
+            && last.unsettled.is_none_or(|since| since.elapsed() < SETTLING)
+            && proof.is_ok_and(|proof| now() < proof.valid_until)
     };
-    let mut ingress_hosts = BTreeSet::new();
-    for more in [false, true] {
-        let at = now();
-        if more {
-            match observe_hosts(context, key).await {
-                Ok((services, ingresses)) => {
-                    hosts.extend(services);
-                    ingress_hosts = ingresses;
-                }
-                Err(refusal) => return Judgement::refused(&reference, Some(key.clone()), refusal),
-            }
-        }
-        let bundle = match context.bundles.get(&expected.trust_domain, at) {
-            Ok(bundle) => bundle,
-            Err(refusal) => return Judgement::refused(&reference, Some(key.clone()), refusal),
-        };
-        let policy = context.policy(expected.trust_domain.clone());
-        let terms = Terms {
-            bundle: &bundle,
-            policy: &policy,
-            rules: context.rules,
-            expected,
-            cluster_hosts: &hosts,
-            ingress_hosts: &ingress_hosts,
-            history: history.as_ref(),
-            now: at,
-        };
-        let started = instant();
-        let span = tracing::info_span!("verify", reason = tracing::field::Empty);
-        let judged: Judged = span.in_scope(|| judge(&received, terms));
-        span.record("reason", judged.finding.reason().map(Reason::code));
-        let audit = context.mode(&key.place.0) == Mode::Audit;
-        context.metrics.verified(judged.finding.reason(), audit, started.elapsed());
-        if !more && judged.finding.reason() == Some(Reason::EndpointNotOwned) {
-            continue;
-        }
-        let terms = terms.fingerprint(&received.source);
-        let basis =
-            Basis { terms, card_uid: card.uid.clone(), hosts, ingress_hosts, expected: expected.clone() };
-        return Judgement::of(&reference, key.clone(), judged, received, basis);
-    }
-    Judgement::refused(
-        &reference,
-        Some(key.clone()),
-        Refusal::new(Reason::EndpointNotOwned, "an endpoint is not the workload's"),
-    )
+    let last = last.filter(holds).ok_or(refusal)?;
+    Ok(last.clone().unsettled_since(last.unsettled.unwrap_or_else(instant)))
 }
 
-/// The card of a ConfigMap, if the served one is the same card without its signatures.
-async fn judge_delivered(
-    context: &Context,
-    card: &Card,
+/// Asks replicas for their cards, all at once, and judges each.
+async fn ask_replicas(
+    judge: JudgeCard<'_>,
     reachable: &Reachable,
-    expected: &Expected,
-    live: &Received,
-    hosts: BTreeSet<String>,
-) -> Option<Judgement> {
-    let reference = card.reference.clone();
-    let key = reachable.key.clone();
-    let delivered = match receive::read_delivered(context, reachable).await {
-        Ok(delivered) => delivered?,
-        Err(refusal) => return Some(Judgement::refused(&reference, Some(key), refusal)),
-    };
-    let judgement = judge_received(context, card, &key, expected, delivered.clone(), hosts).await;
-    let Ok(proof) = &judgement.finding.outcome else { return Some(judgement) };
-    if judge::same_but_signatures(&live.bytes, &delivered.bytes, proof.profile) {
-        return Some(judgement);
+    last: Option<&Judgement>,
+) -> Vec<ReplicaLook> {
+    let known = last.map(|last| last.replicas.as_slice()).unwrap_or_default();
+    let chosen = choose(&reachable.replicas, known, REPLICAS_PER_LOOK);
+    let way = &reachable.service;
+    let fetched = join_all(chosen.into_iter().map(async |replica| {
+        (replica, receive::fetch_live(judge.context, way, replica, judge.expected).await)
+    }));
+    let mut delivered = None;
+    let mut looks = Vec::new();
+    for (replica, received) in fetched.await {
+        let look = match received {
+            Ok(received) => {
+                let before = known.iter().find(|look| look.replica.uid == replica.uid);
+                match before.and_then(|before| judge.repeated(before, last, &received)) {
+                    Some(look) => look,
+                    None => judge.served(reachable, received, &mut delivered).await,
+                }
+            }
+            Err(refusal) => Look::refused(&judge.card.reference, refusal),
+        };
+        looks.push(ReplicaLook { replica: replica.clone(), at: instant(), look });
     }
-    let found = "the workload serves another card than the ConfigMap holds a signature for";
-    Some(Judgement::refused(&reference, Some(key), Refusal::new(Reason::SignatureInvalid, found)))
+    looks
+}
+
+/// Everything that cards of one AgentCard are judged with.
+#[derive(Clone, Copy)]
+struct JudgeCard<'a> {
+    context: &'a Context,
+    card: &'a Card,
+    key: &'a WorkloadKey,
+    expected: &'a Expected,
+    history: Option<&'a History>,
+}
+
+impl JudgeCard<'_> {
+    fn refused(&self, refusal: Refusal) -> Look {
+        Look::refused(&self.card.reference, refusal)
+    }
+
+    /// The last look at a replica again, if nothing that it depends on has changed.
+    fn repeated(&self, before: &ReplicaLook, last: Option<&Judgement>, received: &Received) -> Option<Look> {
+        let at = now();
+        let (look, domain) = (&before.look, &self.expected.trust_domain);
+        let basis = look.basis.as_deref()?;
+        let bundle = self.context.bundles.get(domain, at).ok()?;
+        let policy = self.context.policy(domain.clone());
+        let terms = basis.terms(&bundle, (&policy, self.context.rules), self.expected, at);
+        let same = look.bytes == Some(sha256(&received.bytes))
+            && terms.fingerprint(&received.source) == basis.terms
+            && self.card.uid == basis.card_uid;
+        if !same || look.finding.outcome.as_ref().is_ok_and(|proof| proof.valid_until <= at) {
+            return None;
+        }
+        look.finding.outcome.as_ref().ok()?;
+        // The card that stands for all is kept within a limit that is nobody's alone.
+        let kept = look.received.clone().filter(|_| last.is_some_and(|last| last.body().is_some()));
+        Some(Look { received: kept.or_else(|| Some(Arc::new(received.clone()))), ..look.clone() })
+    }
+
+    /// Judges what a replica served, or, if that has no signature, the card that was delivered for it.
+    async fn served(
+        &self,
+        reachable: &Reachable,
+        received: Received,
+        delivered: &mut Option<Result<Option<Received>, Refusal>>,
+    ) -> Look {
+        let hosts = reachable.service.hosts.clone();
+        let look = self.received(received.clone(), hosts.clone()).await;
+        if look.finding.reason() != Some(Reason::CardUnsigned) {
+            return look;
+        }
+        if delivered.is_none() {
+            *delivered = Some(receive::read_delivered(self.context, reachable).await);
+        }
+        match delivered {
+            Some(Ok(Some(delivered))) => self.delivered(delivered.clone(), &received, hosts).await,
+            Some(Err(refusal)) => self.refused(refusal.clone()),
+            Some(Ok(None)) | None => look,
+        }
+    }
+
+    /// Judges received bytes. If an endpoint is not among the names of the Service, other Services and Ingresses of
+    /// the workload are looked up, and the card is judged once more.
+    async fn received(&self, received: Received, mut hosts: BTreeSet<String>) -> Look {
+        let Self { context, card, key, expected, history } = *self;
+        let mut ingress_hosts = BTreeSet::new();
+        for more in [false, true] {
+            let at = now();
+            if more {
+                match observe_hosts(context, key).await {
+                    Ok((services, ingresses)) => {
+                        hosts.extend(services);
+                        ingress_hosts = ingresses;
+                    }
+                    Err(refusal) => return self.refused(refusal),
+                }
+            }
+            let bundle = match context.bundles.get(&expected.trust_domain, at) {
+                Ok(bundle) => bundle,
+                Err(refusal) => return self.refused(refusal),
+            };
+            let policy = context.policy(expected.trust_domain.clone());
+            let terms = Terms {
+                bundle: &bundle,
+                policy: &policy,
+                rules: context.rules,
+                expected,
+                cluster_hosts: &hosts,
+                ingress_hosts: &ingress_hosts,
+                history,
+                now: at,
+            };
+            let started = instant();
+            let span = tracing::info_span!("verify", reason = tracing::field::Empty);
+            let judged: Judged = span.in_scope(|| judge(&received, terms));
+            span.record("reason", judged.finding.reason().map(Reason::code));
+            let audit = context.mode(&key.place.0) == Mode::Audit;
+            context.metrics.verified(judged.finding.reason(), audit, started.elapsed());
+            if !more && judged.finding.reason() == Some(Reason::EndpointNotOwned) {
+                continue;
+            }
+            let terms = terms.fingerprint(&received.source);
+            let (card_uid, expected) = (card.uid.clone(), expected.clone());
+            let basis = Basis { terms, card_uid, hosts, ingress_hosts, expected };
+            return Look::of(&card.reference, judged, received, basis);
+        }
+        self.refused(Refusal::new(Reason::EndpointNotOwned, "an endpoint is not the workload's"))
+    }
+
+    /// The card of a ConfigMap, if the served one is the same card without its signatures.
+    async fn delivered(&self, delivered: Received, live: &Received, hosts: BTreeSet<String>) -> Look {
+        let look = self.received(delivered.clone(), hosts).await;
+        let Ok(proof) = &look.finding.outcome else { return look };
+        if judge::same_but_signatures(&live.bytes, &delivered.bytes, proof.profile) {
+            // What the replica serves is what the next look compares.
+            return Look { bytes: None, ..look };
+        }
+        let found = "the workload serves another card than the ConfigMap holds a signature for";
+        self.refused(Refusal::new(Reason::SignatureInvalid, found))
+    }
+}
+
+/// What is remembered of the accepted cards: by this process, if that says the same as status and more.
+fn remembered(card: &Card, last: Option<&Judgement>) -> Result<Option<History>, Refusal> {
+    let written = history(card)?;
+    let newer = last.and_then(|last| last.history.as_deref());
+    Ok(match (newer, written) {
+        (Some(newer), Some(written)) if newer.restates(&written) => Some(newer.clone()),
+        (_, written) => written,
+    })
 }
 
 /// What is remembered of the last accepted card.
@@ -312,6 +392,9 @@ fn ask_for(context: &Context, workload: Option<&WorkloadKey>) {
 fn period(card: &Card, judgement: &Judgement) -> Duration {
     let asked = card.spec.sync_period().unwrap_or(crate::api::agent_card::SYNC_PERIOD_DEFAULT);
     let asked = asked.clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
+    if judgement.unsettled.is_some() {
+        return SHORTEST_PERIOD;
+    }
     match &judgement.finding.outcome {
         Ok(proof) => {
             let left = proof.valid_until.since(now()).max(1);

@@ -1,19 +1,19 @@
 //! Where the card of an AgentCard is to be found: its workload, its Service, and the names that belong to it.
 //! Addresses come from the API server alone; no name is ever resolved.
 
+use super::replicas::{Replicas, Unusable, find_replicas};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
 use crate::operator::context::Context;
 use crate::operator::key::WorkloadKey;
 use crate::operator::world::{Card, Kind, Place, Workload, World};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::ListParams;
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The zone of Services.
@@ -34,15 +34,19 @@ pub(crate) struct Reachable {
     pub(crate) workload: Workload,
     /// The Service that leads to it.
     pub(crate) service: Way,
+    /// Who stands behind it.
+    pub(crate) replicas: Replicas,
 }
 
 /// A Service as a way to a workload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Way {
-    /// Its virtual address.
-    pub(crate) address: IpAddr,
     /// The port of the card.
     pub(crate) port: u16,
+    /// That port as the Service has it; a headless one need not have any.
+    pub(crate) service_port: Option<ServicePort>,
+    /// The labels of the Pods that it selects.
+    pub(crate) selector: BTreeMap<String, String>,
     /// Whether that port speaks SPIFFE mTLS.
     pub(crate) is_tls: bool,
     /// The full name of the Service.
@@ -52,10 +56,10 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// The address of the card, as status shows it.
-    pub(crate) fn url(&self) -> String {
+    /// The address of the card on this port.
+    pub(crate) fn url(&self, port: u16) -> String {
         let scheme = if self.is_tls { "https" } else { "http" };
-        format!("{scheme}://{}:{}", self.host, self.port)
+        format!("{scheme}://{}:{port}", self.host)
     }
 }
 
@@ -107,7 +111,14 @@ pub(crate) async fn find_way(
     context: &Context,
     key: WorkloadKey,
     workload: Workload,
-) -> Result<Reachable, Refusal> {
+) -> Result<Reachable, Unusable> {
+    let service = find_service(context, &key, &workload).await?;
+    let replicas = find_replicas(context, &key, &workload, &service).await?;
+    Ok(Reachable { key, workload, service, replicas })
+}
+
+/// Finds the Service that leads to a workload.
+async fn find_service(context: &Context, key: &WorkloadKey, workload: &Workload) -> Result<Way, Refusal> {
     if !workload.is_ready {
         let found = format!("{} {} is not ready", key.kind.as_str(), Quoted(&key.place.1));
         return Err(Refusal::new(Reason::WorkloadNotReady, found));
@@ -136,8 +147,7 @@ pub(crate) async fn find_way(
             return Err(Refusal::new(Reason::FetchFailed, found));
         }
     };
-    let service = way(&service, namespace, name, &workload, context.config.verified_fetch).map_err(none)?;
-    Ok(Reachable { key, workload, service })
+    way(&service, namespace, name, workload, context.config.verified_fetch).map_err(none)
 }
 
 /// Reads a Service as a way to `workload`, or says why it is none.
@@ -153,19 +163,19 @@ fn way(
     let shown = Quoted(name);
     leads_to(service, workload)?;
     let spec = service.spec.as_ref().ok_or_else(|| format!("the Service {shown} has no spec"))?;
-    let address = spec.cluster_ip.as_deref().and_then(|text| text.parse().ok());
-    let address = address.ok_or_else(|| format!("the Service {shown} has no cluster address (headless)"))?;
     let ports = spec.ports.as_deref().unwrap_or_default();
     let tls = ports.iter().find(|port| verified_fetch && port.name.as_deref() == Some(TLS_PORT));
-    let port = match tls.or(ports.first()) {
+    let service_port = tls.or(ports.first());
+    let port = match service_port {
         Some(port) => {
             u16::try_from(port.port).map_err(|_| format!("the Service {shown} has no valid port"))?
         }
         None => DEFAULT_PORT,
     };
     Ok(Way {
-        address,
         port,
+        service_port: service_port.cloned(),
+        selector: spec.selector.clone().unwrap_or_default(),
         is_tls: tls.is_some(),
         host: full_name(name, namespace),
         hosts: names(name, namespace),
@@ -297,23 +307,25 @@ mod tests {
     fn a_port_named_agent_tls_is_the_only_way_unless_verified_fetch_is_off() {
         let spec = json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9",
             "ports": [{ "name": "http", "port": 80 }, { "name": "agent-tls", "port": 8443 }] });
-        assert_eq!(read(&spec).unwrap().url(), "https://weather.team.svc.cluster.local:8443");
+        let found = read(&spec).unwrap();
+        assert_eq!(found.url(found.port), "https://weather.team.svc.cluster.local:8443");
         let service =
             serde_json::from_value(json!({ "metadata": { "name": "weather" }, "spec": spec })).unwrap();
         let plain = way(&service, "team", "weather", &workload(), false).unwrap();
-        assert_eq!(plain.url(), "http://weather.team.svc.cluster.local:80");
+        assert_eq!(plain.url(plain.port), "http://weather.team.svc.cluster.local:80");
     }
 
     #[test]
     fn a_service_that_leads_elsewhere_is_no_way_to_the_workload() {
         let ports = json!([{ "port": 80 }]);
         let good = json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9", "ports": ports });
-        assert_eq!(read(&good).unwrap().url(), "http://weather.team.svc.cluster.local:80");
+        assert_eq!(read(&good).unwrap().port, 80);
+        // Cards are asked for at the Pods: the Service needs no address.
+        assert!(read(&json!({ "selector": { "app": "weather" }, "clusterIP": "None" })).is_ok());
         for (bad, says) in [
             (json!({ "type": "ExternalName", "externalName": "evil.example" }), "ExternalName"),
             (json!({ "clusterIP": "10.0.0.9", "ports": ports }), "no selector"),
             (json!({ "selector": { "app": "other" }, "clusterIP": "10.0.0.9" }), "do not have"),
-            (json!({ "selector": { "app": "weather" }, "clusterIP": "None" }), "headless"),
             (
                 json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9", "ports": [{ "port": 0x10000 }] }),
                 "port",

@@ -1,8 +1,9 @@
 //! Receives a card from where the workload serves it. An unsigned one may have its signature in a ConfigMap.
-//! Connections go to the Service's own address; no name is resolved, no redirect followed, no proxy asked.
+//! Connections go to the Pod's own address; no name is resolved, no redirect followed, no proxy asked.
 
 use super::judge::{Expected, Received};
-use super::observe::Reachable;
+use super::observe::{Reachable, Way};
+use super::replicas::Replica;
 use crate::core::bind::Source;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
@@ -17,22 +18,27 @@ use tracing::Instrument;
 /// Keys of the ConfigMap that carries a card, the preferred one first.
 const CARD_KEYS: [&str; 2] = ["signed-agent-card.json", "agent-card.json"];
 
-/// Fetches the card that the workload serves.
+/// Fetches the card that one replica of the workload serves.
 pub(crate) async fn fetch_live(
     context: &Context,
-    reachable: &Reachable,
+    way: &Way,
+    replica: &Replica,
     expected: &Expected,
 ) -> Result<Received, Refusal> {
-    let span = tracing::info_span!("fetch", host = reachable.service.host);
-    fetch(context, reachable, expected).instrument(span).await
+    let span = tracing::info_span!("fetch", host = way.host, pod = replica.name);
+    fetch(context, way, replica, expected).instrument(span).await
 }
 
-async fn fetch(context: &Context, reachable: &Reachable, expected: &Expected) -> Result<Received, Refusal> {
-    let way = &reachable.service;
-    let url =
-        CardUrl::parse(&way.url()).map_err(|error| Refusal::new(Reason::FetchFailed, error.to_string()))?;
+async fn fetch(
+    context: &Context,
+    way: &Way,
+    replica: &Replica,
+    expected: &Expected,
+) -> Result<Received, Refusal> {
+    let url = CardUrl::parse(&way.url(replica.port))
+        .map_err(|error| Refusal::new(Reason::FetchFailed, error.to_string()))?;
     let host = way.host.clone();
-    let limits = FetchLimits { address: Some(way.address), ..context.limits() };
+    let limits = FetchLimits { address: Some(replica.address), ..context.limits() };
     if !way.is_tls {
         let fetched = fetch_card(&url, limits).await?;
         return Ok(Received { bytes: fetched.body, source: Source::Http { host } });

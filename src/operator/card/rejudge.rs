@@ -3,7 +3,10 @@
 
 use super::judge::judge;
 use super::judgement::{Basis, Judgement};
+use super::look::{Look, ReplicaLook};
+use crate::core::bundle::Bundle;
 use crate::core::refusal::{Reason, Refusal};
+use crate::core::text::Quoted;
 use crate::io::clock::now;
 use crate::operator::context::Context;
 use crate::operator::key::Key;
@@ -26,6 +29,17 @@ pub(crate) fn rejudge_all(context: &Context) {
     }
 }
 
+/// The first replica whose card was signed under an authority that is gone: only one card is kept for all.
+fn orphaned(last: &Judgement, bundle: &Bundle) -> Option<Refusal> {
+    let is_gone = |look: &&ReplicaLook| {
+        let anchor = look.look.finding.outcome.as_ref().ok().and_then(|proof| proof.anchor);
+        anchor.is_some_and(|anchor| bundle.anchors().iter().all(|known| known.sha256() != anchor))
+    };
+    let orphan = last.replicas.iter().find(is_gone)?;
+    let found = format!("replica {}: the authority of its card was removed", Quoted(&orphan.replica.name));
+    Some(Refusal::new(Reason::AnchorUnknown, found))
+}
+
 /// The new judgement of a card that was verified, if it no longer is.
 fn rejudge(context: &Context, place: &Place, last: &Judgement) -> Option<Judgement> {
     let card = context.world.cards.get(place)?;
@@ -45,11 +59,14 @@ fn rejudge(context: &Context, place: &Place, last: &Judgement) -> Option<Judgeme
     let policy = context.policy(expected.trust_domain.clone());
     let terms = basis.terms(&bundle, (&policy, context.rules), expected, at);
     let judged = judge(&received, terms);
-    judged.finding.outcome.as_ref().err()?;
+    if judged.finding.outcome.is_ok() {
+        return orphaned(last, &bundle).and_then(refuse);
+    }
     let terms = terms.fingerprint(&received.source);
     // Everything that the next look will find, so that status is written once.
-    let basis = Basis { terms, ..basis.clone() };
-    let judgement = Judgement::of(&card.reference, workload, judged, received, basis);
+    let basis = Basis { terms, ..(*basis).clone() };
+    let look = Look::of(&card.reference, judged, (*received).clone(), basis);
+    let judgement = Judgement::of(Some(workload), look);
     // A thousand cards at once: what status has of them is not kept beside it.
     let is_shown = card.has_content && card.status.card_id == judgement.finding.card_id();
     Some(if is_shown { judgement.slimmed().unwrap_or(judgement) } else { judgement })

@@ -23,7 +23,11 @@ pub(crate) async fn write_status(
     workload: Option<&(WorkloadKey, Workload)>,
     target: Option<&TargetRef>,
 ) -> Result<(), kube::Error> {
-    let history = card.status.verdict.as_ref().and_then(CardVerdict::history).and_then(Result::ok);
+    let written = card.status.verdict.as_ref().and_then(CardVerdict::history).and_then(Result::ok);
+    let history = judgement.history.as_deref().filter(|now| {
+        // When the same content was signed again is not worth a write.
+        written.as_ref().is_none_or(|written| !now.restates(written))
+    });
     let about = Circumstances {
         generation: card.generation,
         name: target.map_or(place.1.as_str(), |target| target.name.as_str()),
@@ -31,7 +35,7 @@ pub(crate) async fn write_status(
         protocol: workload.and_then(|(_, workload)| workload.protocol.as_deref()),
         mode: context.mode(&place.0),
         has_binding: card.spec.identity_binding.is_some(),
-        history: history.as_ref(),
+        history: history.or(written.as_ref()),
         now: now(),
     };
     let planned = plan_status(&card.status, &judgement.finding, about);

@@ -24,7 +24,7 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) mode: Mode,
     /// Whether the card asks for an identity binding.
     pub(crate) has_binding: bool,
-    /// What is remembered of the last accepted card.
+    /// What is to be remembered of the accepted cards.
     pub(crate) history: Option<&'a History>,
     /// The time.
     pub(crate) now: Timestamp,
@@ -36,7 +36,7 @@ pub(crate) fn plan_status(
     finding: &Finding,
     about: Circumstances<'_>,
 ) -> AgentCardStatus {
-    let finding = &with_old_time(before, finding);
+    let finding = &with_old_signature(before, with_old_time(before, finding), about.now);
     let proof = finding.outcome.as_ref().ok();
     let refused = finding.outcome.as_ref().err();
     let signer = proof.map(|proof| &proof.spiffe_id).or(refused.and_then(|refused| refused.signer.as_ref()));
@@ -57,12 +57,28 @@ pub(crate) fn plan_status(
         card_id: card_id.or_else(|| before.card_id.clone()),
         attested_agent_spiffe_id: proof.and_then(|proof| proof.attested.as_ref()).map(ToString::to_string),
         expected_spiffe_id: proof.map(|proof| proof.spiffe_id.to_string()),
-        verdict: Some(verdict(proof, refused, about)),
+        verdict: Some(verdict(before.verdict.as_ref(), proof, refused, about)),
         observed_generation: Some(about.generation),
         ..AgentCardStatus::default()
     };
     status.binding_status = Some(binding(before.binding_status.as_ref(), &finding.outcome, about.now));
     status
+}
+
+/// The finding with the signature that status shows, while that one still counts: replicas have signatures of their
+/// own, and sign again before they end, and none of that is news about the card.
+fn with_old_signature(before: &AgentCardStatus, mut finding: Finding, now: Timestamp) -> Finding {
+    let (Ok(proof), Some(written)) = (&mut finding.outcome, &before.verdict) else { return finding };
+    let end = written.not_after.as_ref().map(|end| Timestamp::from_unix(end.0.as_second()));
+    let is_same = written.outcome == Outcome::Verified
+        && written.digest == Some(proof.accepted.content().to_string())
+        && written.algorithm.as_deref() == Some(proof.algorithm.name())
+        && before.signature_spiffe_id == Some(proof.spiffe_id.to_string());
+    if let Some(end) = end.filter(|end| is_same && now < *end) {
+        proof.not_after = end;
+        proof.key_id.clone_from(&before.signature_key_id);
+    }
+    finding
 }
 
 /// Refusals whose message says when the card was judged.
@@ -92,7 +108,12 @@ fn with_old_time(before: &AgentCardStatus, finding: &Finding) -> Finding {
     finding
 }
 
-fn verdict(proof: Option<&Proof>, refused: Option<&Refused>, about: Circumstances<'_>) -> CardVerdict {
+fn verdict(
+    before: Option<&CardVerdict>,
+    proof: Option<&Proof>,
+    refused: Option<&Refused>,
+    about: Circumstances<'_>,
+) -> CardVerdict {
     let refusal = refused.map(|refused| &refused.refusal);
     let mut verdict = CardVerdict {
         outcome: if proof.is_some() { Outcome::Verified } else { Outcome::Refused },
@@ -100,15 +121,25 @@ fn verdict(proof: Option<&Proof>, refused: Option<&Refused>, about: Circumstance
         message: refusal.map(|refusal| refusal.message().to_owned()),
         fix: refusal.map(|refusal| refusal.reason().fix().to_owned()),
         profile: None,
-        algorithm: None,
-        digest: None,
+        algorithm: before.and_then(|before| before.algorithm.clone()),
+        digest: before.and_then(|before| before.digest.clone()),
         not_after: proof.map(|proof| time(proof.not_after)),
         coverage: proof.map(|proof| proof.coverage.to_owned()),
         uncovered: proof.map(|proof| proof.uncovered.clone()).unwrap_or_default(),
-        first_verified: None,
+        first_verified: before.and_then(|before| before.first_verified.clone()),
+        contents: Vec::new(),
+        issued_after: None,
         leaf_not_before: None,
     };
-    if let Some(history) = proof.map(|proof| &proof.history).or(about.history) {
+    if let Some(proof) = proof {
+        let digest = Some(proof.accepted.content().to_string());
+        if verdict.digest != digest {
+            verdict.first_verified = Some(time(about.now));
+        }
+        verdict.digest = digest;
+        verdict.algorithm = Some(proof.algorithm.name().to_owned());
+    }
+    if let Some(history) = about.history {
         verdict.remember(history);
     }
     verdict

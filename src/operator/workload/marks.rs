@@ -14,9 +14,10 @@ pub(crate) async fn keep(
     cards: &[JudgedCard],
     enrolled: &EnrolledWorkload,
 ) -> Result<(), kube::Error> {
-    for (place, pod) in context.world.pods_of(&key.place.0, workload) {
+    for (place, pod) in context.world.pods_of(key, workload) {
         let facts = PodFacts {
             controlled_by_workload: true,
+            runs_as_workload: pod.service_account == workload.service_account,
             matches_selector: selects(&workload.selector, &pod.labels),
             host_network: pod.host_network,
         };

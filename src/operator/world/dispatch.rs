@@ -2,7 +2,7 @@
 //! A change that cannot matter asks for nothing; a quiet cluster has nothing to do.
 
 use super::watch::Change;
-use super::{Card, Kind, Place, Pod, Policy, Workload, World};
+use super::{Card, Controller, Kind, Place, Pod, Policy, Workload, World};
 use crate::operator::key::{Key, WorkloadKey};
 use crate::operator::queue::Urgency::{Closing, Routine, Urgent};
 use crate::plan::Mode;
@@ -63,9 +63,9 @@ impl World {
     }
 
     /// A `ReplicaSet` came: its Pods may now be traced to their workload.
-    pub(super) fn replica_set_changed(&self, change: &Change<'_, (String, Option<String>)>) {
+    pub(super) fn replica_set_changed(&self, change: &Change<'_, (String, Option<Controller>)>) {
         let Some((_, Some(owner))) = change.after else { return };
-        if let Some(key) = self.find_workload(&change.place.0, |workload| workload.uid == *owner) {
+        if let Some(key) = self.find_workload(&change.place.0, |workload| workload.uid == owner.uid) {
             self.ask(Key::Workload(key), Urgent);
         }
     }
@@ -74,10 +74,22 @@ impl World {
     pub(super) fn service_changed(&self, place: &Place) {
         let (namespace, name) = place;
         self.read_services.remove(place);
+        self.read_endpoints.remove(place);
+        self.ask_for_cards_behind(namespace, name);
+    }
+
+    fn ask_for_cards_behind(&self, namespace: &str, service: &str) {
         for card in self.cards.pick(namespace, |place, card| {
-            card.target().is_some_and(|target| target.name == *name).then(|| place.clone())
+            card.target().is_some_and(|target| target.name == *service).then(|| place.clone())
         }) {
             self.ask(Key::Card(card), Urgent);
+        }
+    }
+
+    /// A slice of endpoints came, changed or went: other replicas stand behind its Service.
+    pub(super) fn slice_changed(&self, change: &Change<'_, (String, String)>) {
+        for (service, _) in [change.before, change.after].into_iter().flatten() {
+            self.ask_for_cards_behind(&change.place.0, service);
         }
     }
 

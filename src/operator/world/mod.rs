@@ -4,6 +4,7 @@
 mod card;
 mod cluster;
 mod dispatch;
+mod endpoint;
 mod pod;
 mod policy;
 mod store;
@@ -13,7 +14,8 @@ mod workload;
 
 pub(crate) use card::Card;
 use cluster::api_server;
-pub(crate) use pod::{Pod, selector_text, selects};
+pub(crate) use endpoint::{Endpoint, SERVICE_LABEL, SliceVersions, read_endpoints};
+pub(crate) use pod::{Controller, ControllerKind, Pod, controller, selector_text, selects};
 pub(crate) use policy::Policy;
 pub(crate) use store::{Place, Store};
 pub(crate) use watches::{Broken, follow_everything};
@@ -43,12 +45,16 @@ pub(crate) struct World {
     pub(crate) pods: Store<Pod>,
     /// UIDs of Pods that carry a mark without being labelled as agents.
     pub(crate) strays: Store<String>,
-    /// `ReplicaSet`s of agents: UID of the `ReplicaSet`, and of the Deployment that controls it.
-    pub(crate) replica_sets: Store<(String, Option<String>)>,
+    /// `ReplicaSet`s of agents: UID of the `ReplicaSet`, and who controls it.
+    pub(crate) replica_sets: Store<(String, Option<Controller>)>,
     /// Services of the whole cluster, by their resource version alone.
     pub(crate) services: Store<String>,
     /// Services that were read, by the resource version at which they were.
     pub(crate) read_services: Store<(String, Arc<Service>)>,
+    /// The slices of endpoints of all Services, by the name of the Service and their resource version alone.
+    pub(crate) slices: Store<(String, String)>,
+    /// Who was found behind a Service, by the versions of the slices that said so.
+    pub(crate) read_endpoints: Store<(SliceVersions, Arc<Vec<Endpoint>>)>,
     /// NetworkPolicies that we manage.
     pub(crate) policies: Store<Policy>,
     /// Namespaces that have a mode of their own.
@@ -112,32 +118,51 @@ impl World {
         Some(WorkloadKey { kind, place: (place.0.clone(), target.name.clone()) })
     }
 
-    /// The workload that controls a Pod, by UID.
+    /// The workload that controls a Pod: a `StatefulSet` itself, a Deployment only by a `ReplicaSet` of its own.
     pub(crate) fn workload_of(&self, namespace: &str, pod: &Pod) -> Option<WorkloadKey> {
-        let controller = pod.controller.as_deref()?;
-        let owner =
-            self.replica_sets.pick(namespace, |_, (uid, owner)| (uid == controller).then(|| owner.clone()));
-        let owner = match owner.into_iter().next() {
-            Some(of_replica_set) => of_replica_set?,
-            None => controller.to_owned(),
+        let controller = pod.controller.as_ref()?;
+        let (kind, uid) = match controller.kind {
+            ControllerKind::StatefulSet => (Kind::StatefulSet, controller.uid.clone()),
+            ControllerKind::ReplicaSet => {
+                let sets = self
+                    .replica_sets
+                    .pick(namespace, |_, (uid, owner)| (*uid == controller.uid).then(|| owner.clone()));
+                let owner = sets.into_iter().next()??;
+                (owner.kind == ControllerKind::Deployment).then_some((Kind::Deployment, owner.uid))?
+            }
+            ControllerKind::Deployment | ControllerKind::Other => return None,
         };
-        self.find_workload(namespace, |workload| workload.uid == owner)
+        let place = self.workloads(kind).find(namespace, |workload| workload.uid == uid)?;
+        Some(WorkloadKey { kind, place })
     }
 
-    /// The Pods that a workload controls, itself or by a `ReplicaSet`.
-    pub(crate) fn pods_of(&self, namespace: &str, workload: &Workload) -> Vec<(Place, Pod)> {
-        let mut controllers: BTreeSet<String> = self
-            .replica_sets
-            .pick(namespace, |_, (uid, owner)| {
-                (owner.as_deref() == Some(workload.uid.as_str())).then(|| uid.clone())
-            })
-            .into_iter()
-            .collect();
-        controllers.insert(workload.uid.clone());
+    /// The Pods that a workload controls, as [`Self::workload_of`] says.
+    pub(crate) fn pods_of(&self, key: &WorkloadKey, workload: &Workload) -> Vec<(Place, Pod)> {
+        let namespace = key.place.0.as_str();
+        let (kind, controllers) = match key.kind {
+            Kind::StatefulSet => (ControllerKind::StatefulSet, BTreeSet::from([workload.uid.clone()])),
+            Kind::Deployment => {
+                let own = Controller { kind: ControllerKind::Deployment, uid: workload.uid.clone() };
+                let sets = self
+                    .replica_sets
+                    .pick(namespace, |_, (uid, owner)| (owner.as_ref() == Some(&own)).then(|| uid.clone()));
+                (ControllerKind::ReplicaSet, sets.into_iter().collect())
+            }
+        };
         self.pods.pick(namespace, |place, pod| {
-            let is_own = pod.controller.as_ref().is_some_and(|controller| controllers.contains(controller));
+            let controller = pod.controller.as_ref();
+            let is_own =
+                controller.is_some_and(|found| found.kind == kind && controllers.contains(&found.uid));
             is_own.then(|| (place.clone(), pod.clone()))
         })
+    }
+
+    /// The versions of all slices of a Service.
+    pub(crate) fn slice_versions(&self, service: &Place) -> SliceVersions {
+        let of_service = |place: &Place, (name, version): &(String, String)| {
+            (*name == service.1).then(|| (place.1.clone(), version.clone()))
+        };
+        self.slices.pick(&service.0, of_service).into_iter().collect()
     }
 
     /// Where the API server answers. While the slices cannot be used, the last usable ones count.
@@ -168,6 +193,7 @@ impl World {
             ("pods", self.pods.is_synced()),
             ("replicasets", self.replica_sets.is_synced()),
             ("services", self.services.is_synced()),
+            ("endpointslices of agents", self.slices.is_synced()),
             ("networkpolicies", self.policies.is_synced()),
             ("namespaces", self.namespaces.is_synced()),
             ("endpointslices", self.api_servers.is_synced()),

@@ -5,6 +5,12 @@ use crate::api::keys::PEER_MARK_LABEL;
 use k8s_openapi::api::core::v1::Pod as ApiPod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// The API version of everything that controls Pods of agents.
+const APPS: &str = "apps/v1";
+/// Phases in which a Pod has ended for good.
+const ENDED: [&str; 2] = ["Succeeded", "Failed"];
 
 /// What is known of a Pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,20 +19,61 @@ pub(crate) struct Pod {
     pub(crate) uid: String,
     /// Its labels.
     pub(crate) labels: BTreeMap<String, String>,
-    /// The UID of the object that controls it.
-    pub(crate) controller: Option<String>,
+    /// The object that controls it.
+    pub(crate) controller: Option<Controller>,
+    /// The service account that it runs as.
+    pub(crate) service_account: String,
+    /// The addresses at which it answers.
+    pub(crate) addresses: Vec<IpAddr>,
     /// Whether it uses the network of its node.
     pub(crate) host_network: bool,
+    /// False once it ends: it will not serve again.
+    pub(crate) can_serve: bool,
+}
+
+/// The one owner that controls an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Controller {
+    /// What it is.
+    pub(crate) kind: ControllerKind,
+    /// Its UID.
+    pub(crate) uid: String,
+}
+
+/// The kinds that can stand between a Pod and its workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ControllerKind {
+    /// `apps/v1` Deployment: controls `ReplicaSet`s, never Pods.
+    Deployment,
+    /// `apps/v1` `ReplicaSet`.
+    ReplicaSet,
+    /// `apps/v1` `StatefulSet`.
+    StatefulSet,
+    /// Anything else, which is nobody's.
+    Other,
 }
 
 impl Pod {
     /// Reads a Pod.
     pub(crate) fn of(object: ApiPod) -> Option<Self> {
+        let (metadata, spec) = (object.metadata, object.spec.unwrap_or_default());
+        let status = object.status.unwrap_or_default();
+        let has_ended = status.phase.as_deref().is_some_and(|phase| ENDED.contains(&phase));
+        let addresses = status.pod_ips.unwrap_or_default();
         Some(Self {
-            uid: object.metadata.uid?,
-            labels: object.metadata.labels.unwrap_or_default(),
-            controller: controller(object.metadata.owner_references.as_deref()),
-            host_network: object.spec.and_then(|spec| spec.host_network).unwrap_or_default(),
+            uid: metadata.uid?,
+            labels: metadata.labels.unwrap_or_default(),
+            controller: controller(metadata.owner_references.as_deref()),
+            // The API server fills it in when the Pod is made.
+            service_account: spec.service_account_name.unwrap_or_default(),
+            // What the kubelet writes are addresses. If one is none, the Pod is found behind no Service.
+            addresses: addresses
+                .iter()
+                .map(|address| address.ip.parse())
+                .collect::<Result<_, _>>()
+                .unwrap_or_default(),
+            host_network: spec.host_network.unwrap_or_default(),
+            can_serve: metadata.deletion_timestamp.is_none() && !has_ended,
         })
     }
 
@@ -36,13 +83,16 @@ impl Pod {
     }
 }
 
-/// The UID of the one owner that controls an object.
-pub(crate) fn controller(owners: Option<&[OwnerReference]>) -> Option<String> {
-    owners
-        .unwrap_or_default()
-        .iter()
-        .find(|owner| owner.controller == Some(true))
-        .map(|owner| owner.uid.clone())
+/// The one owner that controls an object.
+pub(crate) fn controller(owners: Option<&[OwnerReference]>) -> Option<Controller> {
+    let owner = owners.unwrap_or_default().iter().find(|owner| owner.controller == Some(true))?;
+    let kind = match (owner.api_version.as_str(), owner.kind.as_str()) {
+        (APPS, "Deployment") => ControllerKind::Deployment,
+        (APPS, "ReplicaSet") => ControllerKind::ReplicaSet,
+        (APPS, "StatefulSet") => ControllerKind::StatefulSet,
+        _ => ControllerKind::Other,
+    };
+    Some(Controller { kind, uid: owner.uid.clone() })
 }
 
 /// True if the selector selects these labels. An operator that is not known selects nothing.
@@ -110,12 +160,34 @@ mod tests {
 
     #[test]
     fn only_the_controlling_owner_counts() {
-        let owner = |uid: &str, controller| OwnerReference {
+        let owner = |uid: &str, (api_version, kind): (&str, &str), controller| OwnerReference {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
             uid: uid.to_owned(),
             controller,
             ..OwnerReference::default()
         };
-        assert_eq!(controller(Some(&[owner("a", None), owner("b", Some(true))])).as_deref(), Some("b"));
-        assert_eq!(controller(Some(&[owner("a", Some(false))])), None);
+        let set = ("apps/v1", "ReplicaSet");
+        let found = controller(Some(&[owner("a", set, None), owner("b", set, Some(true))]));
+        assert_eq!(found, Some(Controller { kind: ControllerKind::ReplicaSet, uid: "b".to_owned() }));
+        assert_eq!(controller(Some(&[owner("a", set, Some(false))])), None);
+        for other in [("apps/v1", "Widget"), ("example.org/v1", "ReplicaSet"), ("", "StatefulSet")] {
+            let found = controller(Some(&[owner("a", other, Some(true))])).unwrap();
+            assert_eq!(found.kind, ControllerKind::Other, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_ends_does_not_serve_again() {
+        let pod = |metadata: serde_json::Value, phase: &str| {
+            let object = serde_json::json!({ "metadata": metadata, "spec": { "containers": [] },
+                "status": { "phase": phase, "podIPs": [{ "ip": "10.0.0.1" }, { "ip": "fd00::1" }] } });
+            Pod::of(serde_json::from_value(object).unwrap()).unwrap()
+        };
+        let running = pod(serde_json::json!({ "uid": "u" }), "Running");
+        assert!(running.can_serve && running.addresses.len() == 2);
+        assert!(!pod(serde_json::json!({ "uid": "u" }), "Failed").can_serve);
+        let leaving = serde_json::json!({ "uid": "u", "deletionTimestamp": "2026-11-18T11:06:40Z" });
+        assert!(!pod(leaving, "Running").can_serve);
     }
 }

@@ -2,6 +2,7 @@
 //! Everything that is not ours is asked for by label, or without its content.
 
 use super::cluster::{mode_of, read_slice};
+use super::endpoint::SERVICE_LABEL;
 use super::pod::controller;
 use super::store::Store;
 use super::watch::{Change, follow};
@@ -108,6 +109,14 @@ pub(crate) fn follow_everything(
         |world| &world.namespaces,
         |object| mode_of(&object.metadata.labels.unwrap_or_default()),
         World::mode_changed,
+    );
+    watches.follow(
+        "endpointslices",
+        Api::<PartialObjectMeta<EndpointSlice>>::all(client.clone()),
+        config(SERVICE_LABEL),
+        |world| &world.slices,
+        |object| Some((object.metadata.labels?.remove(SERVICE_LABEL)?, object.metadata.resource_version?)),
+        World::slice_changed,
     );
     watches.follow(
         "endpointslices",

@@ -1,6 +1,7 @@
 //! Agents of a scenario: their manifests, the cards that they serve, and the one server that serves them all.
 
 use crate::authority::{Authority, Svid, bundle_json};
+use crate::kubelet::Kubelet;
 use anyhow::Result;
 use countersign::core::sign::{SignOptions, SigningKey, sign_card};
 use countersign::core::time::Timestamp;
@@ -11,11 +12,12 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-/// Agents on a control plane without nodes: every Service address leads to one server of cards.
+/// Agents on a control plane without nodes: the address of every Pod leads to one server of cards.
 pub struct Agents<'r> {
     rig: &'r Rig,
     folder: PathBuf,
     server: Child,
+    _kubelet: Kubelet,
 }
 
 /// A card as JSON.
@@ -46,6 +48,7 @@ impl<'r> Agents<'r> {
         std::fs::create_dir_all(&folder)?;
         // There is no kube-proxy: every address of a Service is this machine.
         rig.command("ip").args(["route", "add", "local", "10.96.0.0/16", "dev", "lo"]).status()?;
+        let kubelet = Kubelet::start(rig)?;
         let program = std::env::current_exe()?;
         let program = program.parent().and_then(std::path::Path::parent).map(|folder| folder.join("agent"));
         let server = rig
@@ -54,7 +57,7 @@ impl<'r> Agents<'r> {
             .arg(&folder)
             .stdin(Stdio::null())
             .spawn()?;
-        let agents = Self { rig, folder, server };
+        let agents = Self { rig, folder, server, _kubelet: kubelet };
         agents.publish(&bundle_json(&[authority], 1))?;
         Ok(agents)
     }
@@ -75,6 +78,11 @@ impl<'r> Agents<'r> {
         let file = self.folder.join(format!("{name}.{namespace}.json"));
         std::fs::write(&next, card)?;
         Ok(std::fs::rename(next, file)?)
+    }
+
+    /// Lets one replica of an agent, at this address, serve these bytes from now on.
+    pub fn serve_at(&self, namespace: &str, name: &str, address: &str, card: &[u8]) -> Result<()> {
+        self.serve(&format!("{namespace}@{address}"), name, card)
     }
 
     /// Lets an agent answer with exactly these bytes, headers and all, until [`Agents::serve_properly`].
@@ -119,7 +127,7 @@ impl<'r> Agents<'r> {
         sign_card(card.to_string().into_bytes(), &key, options, &random).unwrap()
     }
 
-    /// A labelled Deployment without Pods, and its Service. Without Pods it is available at once.
+    /// A labelled Deployment of one Pod, its Service, and its service account.
     pub fn manifests(namespace: &str, name: &str) -> Vec<Value> {
         let labels = json!({
             "app": name, "kagenti.io/type": "agent", "protocol.kagenti.io/a2a": "",
@@ -130,7 +138,7 @@ impl<'r> Agents<'r> {
                 "apiVersion": "apps/v1", "kind": "Deployment",
                 "metadata": { "name": name, "namespace": namespace, "labels": labels },
                 "spec": {
-                    "replicas": 0, "selector": { "matchLabels": { "app": name } },
+                    "replicas": 1, "selector": { "matchLabels": { "app": name } },
                     "template": {
                         "metadata": { "labels": template },
                         "spec": {
@@ -142,8 +150,11 @@ impl<'r> Agents<'r> {
             }),
             json!({
                 "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": namespace },
-                "spec": { "selector": { "app": name }, "ports": [{ "port": 8000 }] },
+                // Without a node, no slice has the Pod unless it is to be there in any state.
+                "spec": { "selector": { "app": name }, "ports": [{ "port": 8000 }], "publishNotReadyAddresses": true },
             }),
+            json!({ "apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": { "name": name, "namespace": namespace } }),
         ]
     }
 

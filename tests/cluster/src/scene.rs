@@ -4,6 +4,7 @@
 use crate::agents::{Agents, Card, card_of};
 use crate::audit::Audit;
 use crate::authority::Authority;
+use crate::kubelet;
 use crate::operator::{Operator, TRUST_DOMAIN};
 use anyhow::{Context, Result, bail};
 use countersign_rig::Rig;
@@ -95,19 +96,12 @@ impl Scene {
         self.apply_all(&items)
     }
 
-    /// The same with a Pod that nobody runs: the Deployment is available without it. `labels` are added to those
-    /// of the template.
-    pub fn agent_with_pod(&self, namespace: &str, name: &str, body: &[u8], labels: &Value) -> Result<()> {
+    /// The same, with these labels added to those of the template.
+    pub fn agent_labelled(&self, namespace: &str, name: &str, body: &[u8], labels: &Value) -> Result<()> {
         self.agents.serve(namespace, name, body)?;
-        let mut items = vec![
-            json!({ "apiVersion": "v1", "kind": "ServiceAccount",
-                "metadata": { "name": name, "namespace": namespace } }),
-            user_card(namespace, name, name),
-        ];
+        let mut items = vec![user_card(namespace, name, name)];
         items.extend(Agents::manifests(namespace, name));
-        let spec = &mut items[2]["spec"];
-        spec["replicas"] = json!(1);
-        spec["strategy"] = json!({ "rollingUpdate": { "maxUnavailable": 1, "maxSurge": 0 } });
+        let spec = &mut items[1]["spec"];
         if let (Some(template), Some(labels)) =
             (spec["template"]["metadata"]["labels"].as_object_mut(), labels.as_object())
         {
@@ -119,6 +113,40 @@ impl Scene {
     /// Applies objects, in this order.
     pub fn apply_all(&self, items: &[Value]) -> Result<()> {
         self.rig.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()).map(drop)
+    }
+
+    /// Makes the Pods of an agent ready or not, as their kubelet would.
+    pub fn set_ready(&self, namespace: &str, name: &str, is_ready: bool) -> Result<()> {
+        for pod in self.list("pods", namespace)? {
+            let name_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            if pod["metadata"]["labels"]["app"] == name {
+                kubelet::set_ready(self.rig, namespace, &name_of(&pod["metadata"]["name"]), is_ready)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Name and address of each Pod of an agent that can serve, in the order of their names.
+    pub fn pods(&self, namespace: &str, name: &str) -> Result<Vec<(String, String)>> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pods = self.list("pods", namespace)?;
+        let own = pods.iter().filter(|pod| {
+            pod["metadata"]["labels"]["app"] == name && pod["metadata"]["deletionTimestamp"].is_null()
+        });
+        let mut own: Vec<_> =
+            own.map(|pod| (text(&pod["metadata"]["name"]), text(&pod["status"]["podIP"]))).collect();
+        own.sort();
+        Ok(own)
+    }
+
+    /// Waits until an agent has so many Pods with an address.
+    pub fn has_pods(&self, namespace: &str, name: &str, count: usize) -> Result<Vec<(String, String)>> {
+        let mut last = Vec::new();
+        self.rig.wait("the Pods of an agent", || {
+            last = self.pods(namespace, name)?;
+            Ok(last.len() == count && last.iter().all(|(_, address)| !address.is_empty()))
+        })?;
+        Ok(last)
     }
 
     /// An object; null if there is none.

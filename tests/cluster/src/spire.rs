@@ -1,12 +1,12 @@
 //! Agents on a node with SPIRE that are processes of the node: each is a server of its own, with an SVID of SPIRE.
-//! Their Services lead to them by EndpointSlices, so a scenario needs no images.
+//! Their Pods are on the network of the node, so that Services lead to these servers.
 
 use crate::agents::Agents;
 use crate::authority::Svid;
 use anyhow::{Context, Result};
-use countersign_rig::{Rig, TRUST_DOMAIN};
+use countersign_rig::{AGNHOST, Rig, TRUST_DOMAIN};
 use rcgen::{CertificateParams, KeyPair, KeyUsagePurpose, SanType};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -104,17 +104,12 @@ impl<'r> SpireAgents<'r> {
     /// Creates an agent whose Service has these ports, each of which leads to a port of the node.
     pub fn create(&self, namespace: &str, name: &str, ports: &[(&str, &Server)]) -> Result<()> {
         let mut items = Agents::manifests(namespace, name);
-        let named =
-            |(index, (port, _)): (usize, &(&str, &Server))| json!({ "name": port, "port": 8000 + index });
+        let named = |(index, (port, server)): (usize, &(&str, &Server))| json!({ "name": port, "port": 8000 + index, "targetPort": server.port });
         items[1]["spec"]["ports"] = ports.iter().enumerate().map(named).collect();
-        let leads: Vec<Value> =
-            ports.iter().map(|(port, server)| json!({ "name": port, "port": server.port })).collect();
-        items.push(json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": { "name": format!("{name}-node"), "namespace": namespace,
-                "labels": { "kubernetes.io/service-name": name } },
-            "endpoints": [{ "addresses": [NODE], "conditions": { "ready": true } }], "ports": leads,
-        }));
+        let pod = &mut items[0]["spec"]["template"]["spec"];
+        pod["hostNetwork"] = json!(true);
+        pod["containers"] =
+            json!([{ "name": "agent", "image": AGNHOST, "imagePullPolicy": "Never", "args": ["pause"] }]);
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
         self.rig.apply(&list.to_string()).map(drop)
     }

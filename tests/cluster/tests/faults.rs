@@ -276,17 +276,17 @@ fn survive(scene: &Scene, proxy: &FaultProxy, number: usize, case: &Case) {
                 let other = scene.signed(&card_of(&forged, TEAM), TEAM, "other");
                 // While the API server is gone, nobody can create anything.
                 let created = case.is_seen
-                    && scene.agent_with_pod(TEAM, &fresh, &honest, &json!({})).is_ok()
-                    && scene.agent_with_pod(TEAM, &forged, &other, &json!({})).is_ok();
+                    && scene.agent_labelled(TEAM, &fresh, &honest, &json!({})).is_ok()
+                    && scene.agent_labelled(TEAM, &forged, &other, &json!({})).is_ok();
                 acting.join().unwrap();
                 (turned, created)
             });
             (case.end)(scene, proxy);
             let ended = Instant::now();
             if !created.1 {
-                scene.agent_with_pod(TEAM, &fresh, &scene.honest(TEAM, &fresh), &json!({})).unwrap();
+                scene.agent_labelled(TEAM, &fresh, &scene.honest(TEAM, &fresh), &json!({})).unwrap();
                 let other = scene.signed(&card_of(&forged, TEAM), TEAM, "other");
-                scene.agent_with_pod(TEAM, &forged, &other, &json!({})).unwrap();
+                scene.agent_labelled(TEAM, &forged, &other, &json!({})).unwrap();
             }
             until(scene, name, |sample| {
                 is_closed(sample, "turning")
@@ -341,10 +341,10 @@ fn no_fault_between_operator_and_api_server_opens_what_is_closed() {
     let (scene, proxy) = faults();
     scene.namespace(TEAM, &json!({})).unwrap();
     for name in ["good", "turning"] {
-        scene.agent_with_pod(TEAM, name, &scene.honest(TEAM, name), &json!({})).unwrap();
+        scene.agent_labelled(TEAM, name, &scene.honest(TEAM, name), &json!({})).unwrap();
     }
     let foreign = scene.signed(&card_of("never", TEAM), TEAM, "other");
-    scene.agent_with_pod(TEAM, "never", &foreign, &json!({})).unwrap();
+    scene.agent_labelled(TEAM, "never", &foreign, &json!({})).unwrap();
     until(&scene, "the start", |sample| {
         ["good", "turning"].iter().all(|name| open_in_every_way(sample, name)) && sample.isolated
     });

@@ -23,6 +23,7 @@ mod support;
 pub use authority::{Authorities, LocalAuthority, spire_server};
 pub use fault::{Fault, FaultProxy, Rule};
 pub use image::{Entry, Image, libraries};
+pub use look::Api;
 pub use net::{Net, original_destination};
 pub use node::AGNHOST;
 pub use relay::Relay;

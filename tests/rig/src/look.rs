@@ -6,7 +6,7 @@ use crate::rig::Rig;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -20,7 +20,14 @@ const WRITE: Duration = Duration::from_secs(30);
 /// The way, as the administrator.
 pub(crate) struct Look {
     proxy: Child,
-    way: Relay,
+    api: Api,
+    _way: Relay,
+}
+
+/// The API server of a rig, asked as quickly as it answers. It does not keep the rig.
+#[derive(Clone, Copy, Debug)]
+pub struct Api {
+    address: SocketAddr,
 }
 
 impl Look {
@@ -37,28 +44,44 @@ impl Look {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let look = Self { proxy, way: rig.relay(INSIDE.parse()?)? };
-        rig.wait("the direct way", || Ok(look.get("/version").is_ok()))?;
+        let way = rig.relay(INSIDE.parse()?)?;
+        let look = Self { proxy, api: Api { address: way.address() }, _way: way };
+        rig.wait("the direct way", || Ok(look.api.get("/version").is_ok()))?;
         Ok(look)
     }
 
+    /// The API server.
+    pub(crate) const fn api(&self) -> Api {
+        self.api
+    }
+}
+
+impl Api {
     /// What is at `path`; `None` if nothing is.
-    pub(crate) fn get(&self, path: &str) -> Result<Option<Value>> {
+    pub fn get(&self, path: &str) -> Result<Option<Value>> {
         self.ask(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"), PATIENCE)
     }
 
     /// Creates an object in the collection at `path`.
-    pub(crate) fn create(&self, path: &str, object: &Value) -> Result<()> {
-        let body = object.to_string();
-        let head =
-            format!("Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
-        self.ask(&format!("POST {path} HTTP/1.0\r\n{head}\r\n\r\n{body}"), WRITE)?
+    pub fn create(&self, path: &str, object: &Value) -> Result<()> {
+        self.send(&format!("POST {path}"), "application/json", object)?
             .map(drop)
             .context("no such collection")
     }
 
+    /// Changes the object at `path` by a merge patch; false if there is none.
+    pub fn patch(&self, path: &str, patch: &Value) -> Result<bool> {
+        Ok(self.send(&format!("PATCH {path}"), "application/merge-patch+json", patch)?.is_some())
+    }
+
+    fn send(&self, what: &str, content_type: &str, body: &Value) -> Result<Option<Value>> {
+        let body = body.to_string();
+        let head = format!("Content-Type: {content_type}\r\nContent-Length: {}", body.len());
+        self.ask(&format!("{what} HTTP/1.0\r\nHost: localhost\r\n{head}\r\n\r\n{body}"), WRITE)
+    }
+
     fn ask(&self, request: &str, patience: Duration) -> Result<Option<Value>> {
-        let mut stream = TcpStream::connect(self.way.address())?;
+        let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(patience))?;
         // HTTP/1.0: the answer comes in one piece and ends with the connection.
         stream.write_all(request.as_bytes())?;

@@ -2,7 +2,7 @@
 
 use crate::component::{Component, Launch};
 use crate::control_plane;
-use crate::look::Look;
+use crate::look::{Api, Look};
 use crate::namespace::Namespaces;
 use crate::parts;
 use crate::pki::Pki;
@@ -185,12 +185,17 @@ impl Rig {
     /// What the API server has at `path`, such as `/api/v1/namespaces/team/pods`; `None` if nothing is there. Quick
     /// enough to be asked many times a second.
     pub fn get(&self, path: &str) -> Result<Option<Value>> {
-        self.look()?.get(path)
+        self.api()?.get(path)
     }
 
     /// Creates an object in the collection at `path`, as quickly.
     pub fn create(&self, path: &str, object: &Value) -> Result<()> {
-        self.look()?.create(path, object)
+        self.api()?.create(path, object)
+    }
+
+    /// The way to ask as quickly from another thread; it ends with the rig.
+    pub fn api(&self) -> Result<Api> {
+        Ok(self.look()?.api())
     }
 
     fn look(&self) -> Result<&Look> {

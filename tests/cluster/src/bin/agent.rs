@@ -1,6 +1,7 @@
 //! `agent ADDRESS FOLDER`: serves `FOLDER/<host>.json` as the card of every host that it is asked for.
 //! A folder of that name means that the agent accepts and never answers; no file means 404. What is in
 //! `FOLDER/<host>.raw` goes out as it is, headers and all, so that an agent can answer as badly as it likes.
+//! `FOLDER/<host>@<address>.json` is the card for those who connect to this address, where the agent has several.
 //! What is posted is appended to `FOLDER/posted`.
 //! With a third argument, a folder with `svid.pem`, `key.pem` and `bundle.pem`, it serves over mutual TLS: a client
 //! must show a certificate of the bundle.
@@ -33,9 +34,10 @@ fn main() -> std::io::Result<()> {
 }
 
 fn serve(stream: TcpStream, folder: &Path, tls: Option<Arc<ServerConfig>>) -> std::io::Result<()> {
-    let Some(tls) = tls else { return answer(stream, folder) };
+    let address = stream.local_addr()?.ip().to_string();
+    let Some(tls) = tls else { return answer(stream, folder, &address) };
     let mut stream = StreamOwned::new(ServerConnection::new(tls).map_err(Error::other)?, stream);
-    answer(&mut stream, folder)?;
+    answer(&mut stream, folder, &address)?;
     stream.conn.send_close_notify();
     stream.flush()
 }
@@ -59,7 +61,7 @@ fn configure(folder: &Path) -> std::io::Result<ServerConfig> {
         .map_err(Error::other)
 }
 
-fn answer(stream: impl Read + Write, folder: &Path) -> std::io::Result<()> {
+fn answer(stream: impl Read + Write, folder: &Path, address: &str) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let (mut host, mut length) = (String::new(), 0);
     loop {
@@ -85,7 +87,8 @@ fn answer(stream: impl Read + Write, folder: &Path) -> std::io::Result<()> {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
         return stream.flush();
     }
-    let file = folder.join(format!("{host}.json"));
+    let own = folder.join(format!("{host}@{address}.json"));
+    let file = if own.exists() { own } else { folder.join(format!("{host}.json")) };
     if file.is_dir() {
         std::thread::sleep(Duration::from_hours(1));
     }

@@ -32,11 +32,9 @@ fn a_card_that_can_no_longer_be_fetched_loses_trust() {
 #[test]
 fn a_workload_that_is_not_ready_loses_trust() {
     let (scene, team) = verified("not-ready");
-    let stuck = json!({ "spec": { "replicas": 1,
-        "strategy": { "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } } } });
-    scene.patch("deployment", team, "weather", &stuck).unwrap();
+    scene.set_ready(team, "weather", false).unwrap();
     scene.refused(team, "weather", "weather", "WorkloadNotReady").unwrap();
-    scene.patch("deployment", team, "weather", &json!({ "spec": { "replicas": 0 } })).unwrap();
+    scene.set_ready(team, "weather", true).unwrap();
     scene.verified(team, "weather", "weather").unwrap();
 }
 
@@ -131,12 +129,13 @@ fn a_service_that_leads_elsewhere_is_not_asked() {
         json!({ "type": "ExternalName", "externalName": "attacker.example", "ports": ports }),
         json!({ "ports": ports }),
         json!({ "selector": { "app": "another" }, "ports": ports }),
-        json!({ "clusterIP": "None", "selector": { "app": "weather" }, "ports": ports }),
     ];
     for spec in elsewhere {
         service(spec);
         scene.refused(team, "weather", "weather", "ServiceNotFound").unwrap();
-        service(json!({ "selector": { "app": "weather" }, "ports": ports }));
+        service(
+            json!({ "selector": { "app": "weather" }, "ports": ports, "publishNotReadyAddresses": true }),
+        );
         scene.verified(team, "weather", "weather").unwrap();
     }
 }
@@ -175,6 +174,7 @@ fn the_service_account_decides_and_not_the_name_of_the_workload() {
     let mut items = vec![user_card(team, "weather", "weather")];
     let mut manifests = Agents::manifests(team, "weather");
     manifests[0]["spec"]["template"]["spec"]["serviceAccountName"] = json!("another");
+    manifests[2]["metadata"]["name"] = json!("another");
     items.extend(manifests);
     scene.apply_all(&items).unwrap();
     scene.refused(team, "weather", "weather", "IdentityMismatch").unwrap();

@@ -8,6 +8,7 @@ mod fetch;
 mod policy;
 mod process;
 mod quiet;
+mod replicas;
 mod scale;
 mod telemetry;
 mod trust;

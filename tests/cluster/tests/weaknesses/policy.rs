@@ -39,8 +39,8 @@ fn a_mark_in_a_template_earns_nothing_and_a_verified_agent_gets_its_own() {
     let (scene, team) = (scene("marks"), "marks");
     let planted = json!({ MARK: "planted", "agent.kagenti.dev/signature-verified": "true" });
     let tampered = scene.signed(&card_of("thief", team), team, "other");
-    scene.agent_with_pod(team, "weather", &scene.honest(team, "weather"), &json!({})).unwrap();
-    scene.agent_with_pod(team, "thief", &tampered, &planted).unwrap();
+    scene.agent_labelled(team, "weather", &scene.honest(team, "weather"), &json!({})).unwrap();
+    scene.agent_labelled(team, "thief", &tampered, &planted).unwrap();
     scene.verified(team, "weather", "weather").unwrap();
     scene.refused(team, "thief", "thief", "IdentityMismatch").unwrap();
     let own = |marks: &[Value]| marks.len() == 1 && marks[0].as_str().is_some_and(|mark| mark != "planted");
@@ -59,7 +59,7 @@ fn a_mark_in_a_template_earns_nothing_and_a_verified_agent_gets_its_own() {
 #[test]
 fn a_mark_on_a_pod_of_no_agent_is_taken_away() {
     let (scene, team) = (scene("stray"), "stray");
-    scene.agent_with_pod(team, "weather", &scene.honest(team, "weather"), &json!({})).unwrap();
+    scene.agent_labelled(team, "weather", &scene.honest(team, "weather"), &json!({})).unwrap();
     scene.verified(team, "weather", "weather").unwrap();
     wait_marks(scene, team, "app=weather", |marks| marks.len() == 1 && marks[0].is_string());
     let mark = marks(scene, team, "app=weather").remove(0);
@@ -206,7 +206,7 @@ fn a_deleted_automatic_card_comes_back_and_nothing_opens_in_between() {
 fn a_rollout_changes_no_selector_and_old_pods_stay_isolated() {
     let (scene, team) = (scene("rollout"), "rollout");
     scene
-        .agent_with_pod(team, "weather", &scene.honest(team, "weather"), &json!({ "version": "1" }))
+        .agent_labelled(team, "weather", &scene.honest(team, "weather"), &json!({ "version": "1" }))
         .unwrap();
     scene.verified(team, "weather", "weather").unwrap();
     let selectors = || -> Vec<Value> {

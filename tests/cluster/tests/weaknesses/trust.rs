@@ -85,9 +85,12 @@ fn trust_ends_with_the_certificate_and_not_with_the_next_look() {
 #[test]
 fn an_older_card_is_refused_after_a_newer_one() {
     let (scene, team) = (scene("older"), "older");
-    let older = scene.authority.issue(team, "weather", -3000, 3600);
-    let older = Agents::sign(&card_of("weather", team), &older);
-    scene.agent(team, "weather", &scene.honest(team, "weather")).unwrap();
+    let svid = scene.authority.issue(team, "weather", -3000, 3600);
+    let mut card = card_of("weather", team);
+    let newer = Agents::sign(&card, &svid);
+    card["version"] = json!("0.9.0");
+    let older = Agents::sign_at(&card, &svid, -30);
+    scene.agent(team, "weather", &newer).unwrap();
     scene.verified(team, "weather", "weather").unwrap();
     scene.agents.serve(team, "weather", &older).unwrap();
     scene.refused(team, "weather", "weather", "ReplayOlderCard").unwrap();

@@ -1,0 +1,376 @@
+//! The replicas behind a Service: every address must be a Pod of the workload, or the card is refused.
+//! Slices of endpoints only claim who answers where; the Pods, their addresses and controllers decide.
+
+use super::observe::Way;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::text::Quoted;
+use crate::operator::context::Context;
+use crate::operator::key::WorkloadKey;
+use crate::operator::world::{
+    Controller, ControllerKind, Endpoint, Kind, Pod, SERVICE_LABEL, Workload, controller, read_endpoints,
+    selector_text,
+};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Pod as ApiPod;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::ListParams;
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// How many objects one answer brings: a Pod may have a megabyte, and memory is bounded.
+const PAGE: u32 = 10;
+/// How many answers are read: Pods beyond that are not known, and refuse the card.
+const PAGES: usize = 100;
+
+/// A Pod of the workload that the Service leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Replica {
+    /// The name of the Pod.
+    pub(crate) name: String,
+    /// Its UID.
+    pub(crate) uid: String,
+    /// Where it answers.
+    pub(crate) address: IpAddr,
+    /// On which port.
+    pub(crate) port: u16,
+}
+
+/// Everybody behind a Service, all of them Pods of the workload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Replicas {
+    /// Those that get traffic now, in the order of their names.
+    pub(crate) ready: Vec<Replica>,
+    /// The UIDs of all Pods of the workload that serve or may still serve.
+    pub(crate) all: BTreeSet<String>,
+}
+
+/// Why the replicas behind a Service cannot be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unusable {
+    /// The reason.
+    pub(crate) refusal: Refusal,
+    /// True if slices and Pods only disagree, as they do for a moment whenever a Pod ends: it may settle.
+    pub(crate) may_settle: bool,
+}
+
+impl From<Refusal> for Unusable {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, may_settle: false }
+    }
+}
+
+/// What is known of Pods that may stand behind a Service.
+#[derive(Debug, Default)]
+struct Known {
+    /// Pods by name.
+    pods: BTreeMap<String, Pod>,
+    /// `ReplicaSet`s by UID, with who controls them.
+    sets: BTreeMap<String, Option<Controller>>,
+}
+
+/// Finds the replicas behind the Service of a workload.
+pub(crate) async fn find_replicas(
+    context: &Context,
+    key: &WorkloadKey,
+    workload: &Workload,
+    way: &Way,
+) -> Result<Replicas, Unusable> {
+    let endpoints = endpoints(context, key, way).await?;
+    let watched = watched(context, key);
+    let replicas = match judge_endpoints(key, workload, &endpoints, &watched) {
+        // A Pod without the label of agents is not watched, and one that is may be newer than what was seen of it.
+        Err(_) => {
+            let read = read(context, key, workload, way).await?;
+            judge_endpoints(key, workload, &endpoints, &read)?
+        }
+        Ok(replicas) => replicas,
+    };
+    if replicas.ready.is_empty() {
+        let found = format!("no Pod behind the Service {} is ready", Quoted(&key.place.1));
+        return Err(Refusal::new(Reason::WorkloadNotReady, found).into());
+    }
+    Ok(replicas)
+}
+
+/// Everybody behind the Service, asked for again only when a slice has changed.
+async fn endpoints(context: &Context, key: &WorkloadKey, way: &Way) -> Result<Arc<Vec<Endpoint>>, Refusal> {
+    let versions = context.world.slice_versions(&key.place);
+    if let Some((read, endpoints)) = context.world.read_endpoints.get(&key.place)
+        && read == versions
+    {
+        return Ok(endpoints);
+    }
+    let (namespace, name) = &key.place;
+    let selector = format!("{SERVICE_LABEL}={name}");
+    let slices = list::<EndpointSlice>(context, namespace, &selector).await?;
+    let endpoints = read_endpoints(&slices, way.service_port.as_ref(), way.port);
+    let endpoints = endpoints.map_err(|problem| {
+        let found = format!("the slice of endpoints {} cannot be used", Quoted(&problem));
+        Refusal::new(Reason::ServiceEndpointNotOwned, found)
+    })?;
+    let endpoints = Arc::new(endpoints);
+    context.world.read_endpoints.insert(key.place.clone(), (versions, Arc::clone(&endpoints)));
+    Ok(endpoints)
+}
+
+/// The Pods that are watched because they carry the label of agents.
+fn watched(context: &Context, key: &WorkloadKey) -> Known {
+    let namespace = &key.place.0;
+    let pods = context.world.pods.pick(namespace, |place, pod| Some((place.1.clone(), pod.clone())));
+    let sets = context.world.replica_sets.pick(namespace, |_, set| Some(set.clone()));
+    Known { pods: pods.into_iter().collect(), sets: sets.into_iter().collect() }
+}
+
+/// The Pods that the Service selects, whatever other labels they have.
+async fn read(
+    context: &Context,
+    key: &WorkloadKey,
+    workload: &Workload,
+    way: &Way,
+) -> Result<Known, Refusal> {
+    let namespace = &key.place.0;
+    let selector: Vec<String> = way.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut known = Known::default();
+    for pod in list::<ApiPod>(context, namespace, &selector.join(",")).await? {
+        if let (Some(name), Some(pod)) = (pod.metadata.name.clone(), Pod::of(pod)) {
+            known.pods.insert(name, pod);
+        }
+    }
+    for set in list::<ReplicaSet>(context, namespace, &selector_text(&workload.selector)).await? {
+        if let Some(uid) = set.metadata.uid {
+            known.sets.insert(uid, controller(set.metadata.owner_references.as_deref()));
+        }
+    }
+    Ok(known)
+}
+
+/// Every object that a selector selects.
+async fn list<K>(context: &Context, namespace: &str, selector: &str) -> Result<Vec<K>, Refusal>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    K::DynamicType: Default,
+{
+    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
+    let mut all = Vec::new();
+    let mut page = ListParams::default().labels(selector).limit(PAGE);
+    for _ in 0..PAGES {
+        let list = api.list(&page).await.map_err(|error| {
+            let kind = K::kind(&K::DynamicType::default()).into_owned();
+            let problem = error.to_string();
+            let found = format!("the {kind}s behind the Service could not be read: {}", Quoted(&problem));
+            Refusal::new(Reason::FetchFailed, found)
+        })?;
+        all.extend(list.items);
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => break,
+        }
+    }
+    Ok(all)
+}
+
+/// Whether each address is that of a Pod of the workload; the first one that is not, named. What cannot settle comes
+/// first.
+fn judge_endpoints(
+    key: &WorkloadKey,
+    workload: &Workload,
+    endpoints: &[Endpoint],
+    known: &Known,
+) -> Result<Replicas, Unusable> {
+    let mut ready: BTreeMap<&str, Replica> = BTreeMap::new();
+    let mut unmatched = None;
+    for endpoint in endpoints {
+        let Endpoint { address, port, is_ready, pod } = endpoint;
+        let foreign = |why: &str, may_settle| {
+            let who =
+                pod.as_ref().map_or_else(|| "no Pod".to_owned(), |(name, _)| format!("Pod {}", Quoted(name)));
+            let found =
+                format!("behind the Service {} stands {who} at {address}, {why}", Quoted(&key.place.1));
+            Unusable { refusal: Refusal::new(Reason::ServiceEndpointNotOwned, found), may_settle }
+        };
+        let Some((name, uid)) = pod else {
+            return Err(foreign("an address that somebody wrote into a slice of endpoints", false));
+        };
+        let Some(found) = known.pods.get(name).filter(|found| found.uid == *uid) else {
+            unmatched.get_or_insert(foreign("which the Service does not select, or which is gone", true));
+            continue;
+        };
+        if !found.addresses.contains(address) {
+            unmatched.get_or_insert(foreign("which is not an address of that Pod", true));
+            continue;
+        }
+        if !is_controlled(key, workload, found, known) {
+            let why = format!("which {} {} does not control", key.kind.as_str(), Quoted(&key.place.1));
+            return Err(foreign(&why, false));
+        }
+        if found.service_account != workload.service_account {
+            let (found, wanted) = (Quoted(&found.service_account), Quoted(&workload.service_account));
+            return Err(foreign(&format!("which runs as service account {found}, not as {wanted}"), false));
+        }
+        // A Pod of two address families is asked once.
+        if let (true, Some(port)) = (*is_ready, *port) {
+            let replica = Replica { name: name.clone(), uid: uid.clone(), address: *address, port };
+            ready.entry(name).or_insert(replica);
+        }
+    }
+    if let Some(unmatched) = unmatched {
+        return Err(unmatched);
+    }
+    let is_own = |pod: &&Pod| pod.can_serve && is_controlled(key, workload, pod, known);
+    let all = known.pods.values().filter(is_own).map(|pod| pod.uid.clone()).collect();
+    Ok(Replicas { ready: ready.into_values().collect(), all })
+}
+
+/// Whether the controllers of a Pod lead to the workload: a Deployment controls Pods by its `ReplicaSet`s alone.
+fn is_controlled(key: &WorkloadKey, workload: &Workload, pod: &Pod, known: &Known) -> bool {
+    let Some(controller) = &pod.controller else { return false };
+    match (key.kind, controller.kind) {
+        (Kind::StatefulSet, ControllerKind::StatefulSet) => controller.uid == workload.uid,
+        (Kind::Deployment, ControllerKind::ReplicaSet) => {
+            let owner = known.sets.get(&controller.uid).and_then(Option::as_ref);
+            owner.is_some_and(|owner| owner.kind == ControllerKind::Deployment && owner.uid == workload.uid)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workload(kind: Kind) -> Workload {
+        let object = serde_json::json!({
+            "metadata": { "name": "weather", "namespace": "team", "uid": "workload" },
+            "spec": {
+                "selector": { "matchLabels": { "app": "weather" } }, "serviceName": "",
+                "template": { "spec": { "serviceAccountName": "weather", "containers": [] } },
+            },
+        });
+        match kind {
+            Kind::Deployment => Workload::of_deployment(serde_json::from_value(object).unwrap()),
+            Kind::StatefulSet => Workload::of_stateful_set(serde_json::from_value(object).unwrap()),
+        }
+        .unwrap()
+    }
+
+    fn key(kind: Kind) -> WorkloadKey {
+        WorkloadKey { kind, place: ("team".to_owned(), "weather".to_owned()) }
+    }
+
+    /// A Pod at 10.0.0.`last` with this controller.
+    fn pod(name: &str, last: u8, controller: (ControllerKind, &str)) -> (String, Pod) {
+        let pod = Pod {
+            uid: format!("uid-{name}"),
+            labels: BTreeMap::new(),
+            controller: Some(Controller { kind: controller.0, uid: controller.1.to_owned() }),
+            service_account: "weather".to_owned(),
+            addresses: vec![
+                [10, 0, 0, last].into(),
+                IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(last)]),
+            ],
+            host_network: false,
+            can_serve: true,
+        };
+        (name.to_owned(), pod)
+    }
+
+    /// Two Pods of a `ReplicaSet` of the Deployment, and one of another Deployment's.
+    fn known() -> Known {
+        let set = ControllerKind::ReplicaSet;
+        let owner = |uid: &str| Some(Controller { kind: ControllerKind::Deployment, uid: uid.to_owned() });
+        Known {
+            pods: [pod("a", 1, (set, "set")), pod("b", 2, (set, "set")), pod("c", 3, (set, "other"))].into(),
+            sets: [("set".to_owned(), owner("workload")), ("other".to_owned(), owner("another"))].into(),
+        }
+    }
+
+    fn endpoint(name: &str, last: u8) -> Endpoint {
+        let pod = Some((name.to_owned(), format!("uid-{name}")));
+        Endpoint { address: [10, 0, 0, last].into(), port: Some(8000), is_ready: true, pod }
+    }
+
+    fn judge(endpoints: &[Endpoint], known: &Known) -> Result<Vec<String>, (bool, String)> {
+        let (key, workload) = (key(Kind::Deployment), workload(Kind::Deployment));
+        match judge_endpoints(&key, &workload, endpoints, known) {
+            Ok(replicas) => Ok(replicas.ready.into_iter().map(|replica| replica.name).collect()),
+            Err(unusable) => {
+                assert_eq!(unusable.refusal.reason(), Reason::ServiceEndpointNotOwned);
+                Err((unusable.may_settle, unusable.refusal.message().to_owned()))
+            }
+        }
+    }
+
+    #[test]
+    fn pods_of_the_workload_are_asked_once_each_if_they_get_traffic() {
+        let mut second_family = endpoint("a", 1);
+        second_family.address = IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 1]);
+        let mut not_ready = endpoint("b", 2);
+        not_ready.is_ready = false;
+        let all = [endpoint("a", 1), second_family, endpoint("b", 2)];
+        assert_eq!(judge(&all, &known()), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(judge(&[endpoint("a", 1), not_ready], &known()), Ok(vec!["a".to_owned()]));
+        // The third Pod is somebody else's, and only Pods that can still serve count.
+        let mut known = known();
+        known.pods.get_mut("b").unwrap().can_serve = false;
+        let replicas =
+            judge_endpoints(&key(Kind::Deployment), &workload(Kind::Deployment), &all, &known).unwrap();
+        assert_eq!(replicas.all, ["uid-a".to_owned()].into());
+    }
+
+    #[test]
+    fn whoever_the_workload_does_not_control_refuses_it_by_name_ready_or_not() {
+        type Spoil = fn(&mut Endpoint, &mut Known);
+        let spoils: [(Spoil, bool, &str); 9] = [
+            (|end, _| end.pod = None, false, "no Pod at 10.0.0.1"),
+            (|end, _| *end = endpoint("c", 3), false, "Deployment \"weather\" does not control"),
+            (|_, known| known.pods.get_mut("a").unwrap().controller = None, false, "does not control"),
+            // A Deployment controls no Pod itself, whatever the Pod says.
+            (
+                |_, known| known.pods.extend([pod("a", 1, (ControllerKind::Deployment, "workload"))]),
+                false,
+                "does not control",
+            ),
+            (
+                |_, known| known.pods.extend([pod("a", 1, (ControllerKind::StatefulSet, "workload"))]),
+                false,
+                "does not control",
+            ),
+            (
+                |_, known| known.pods.get_mut("a").unwrap().service_account = "mallory".to_owned(),
+                false,
+                "service account \"mallory\", not as \"weather\"",
+            ),
+            (|_, known| drop(known.pods.remove("a")), true, "or which is gone"),
+            (|end, _| end.pod = Some(("a".to_owned(), "uid-before".to_owned())), true, "or which is gone"),
+            (|end, _| end.address = [192, 0, 2, 1].into(), true, "192.0.2.1, which is not an address of"),
+        ];
+        for (spoil, may_settle, says) in spoils {
+            for is_ready in [true, false] {
+                let (mut end, mut known) = (endpoint("a", 1), known());
+                spoil(&mut end, &mut known);
+                end.is_ready = is_ready;
+                let (settles, message) = judge(&[endpoint("b", 2), end], &known).unwrap_err();
+                assert!(message.contains(says), "{message}");
+                assert_eq!(settles, may_settle, "{message}");
+            }
+        }
+        // What cannot settle is not hidden by what may.
+        let gone = Endpoint { pod: Some(("gone".to_owned(), "gone".to_owned())), ..endpoint("a", 1) };
+        assert!(!judge(&[gone, endpoint("c", 3)], &known()).unwrap_err().0);
+    }
+
+    #[test]
+    fn a_stateful_set_controls_its_pods_itself() {
+        let set = ControllerKind::StatefulSet;
+        let known = Known { pods: [pod("weather-0", 1, (set, "workload"))].into(), sets: BTreeMap::new() };
+        let (key, workload) = (key(Kind::StatefulSet), workload(Kind::StatefulSet));
+        let judge = |known: &Known| judge_endpoints(&key, &workload, &[endpoint("weather-0", 1)], known);
+        assert_eq!(judge(&known).unwrap().ready.len(), 1);
+        let known = Known { pods: [pod("weather-0", 1, (set, "another"))].into(), sets: BTreeMap::new() };
+        assert!(judge(&known).is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! Who stands behind a Service, as its slices of endpoints say. What they say is a claim: whoever may write a slice can
+//! name any address and any Pod.
+
+use k8s_openapi::api::core::v1::ServicePort;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// The label by which a slice belongs to a Service.
+pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+/// Name and resource version of each slice of a Service.
+pub(crate) type SliceVersions = BTreeMap<String, String>;
+
+/// One address behind a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// Where it is.
+    pub(crate) address: IpAddr,
+    /// The port that the Service leads to there; `None` where the slice has no such port.
+    pub(crate) port: Option<u16>,
+    /// Whether traffic is sent there now.
+    pub(crate) is_ready: bool,
+    /// Name and UID of the Pod that is said to answer there.
+    pub(crate) pod: Option<(String, String)>,
+}
+
+/// Reads all slices of a Service, for one of its ports; without a port, which a headless Service need not have, for
+/// `default`.
+pub(crate) fn read_endpoints(
+    slices: &[EndpointSlice],
+    port: Option<&ServicePort>,
+    default: u16,
+) -> Result<Vec<Endpoint>, String> {
+    let mut all = Vec::new();
+    for slice in slices {
+        let name = slice.metadata.name.as_deref().unwrap_or_default();
+        let port = match port {
+            Some(wanted) => target_port(slice, wanted).map_err(|problem| format!("{name}: {problem}"))?,
+            None => Some(default),
+        };
+        for endpoint in &slice.endpoints {
+            let conditions = endpoint.conditions.as_ref();
+            // A condition that is not known means ready (discovery.k8s.io/v1).
+            let is_ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+            let target = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+            let pod = target.and_then(|target| Some((target.name.clone()?, target.uid.clone()?)));
+            for address in &endpoint.addresses {
+                let address =
+                    address.parse().map_err(|_| format!("{name}: an endpoint has no IP address"))?;
+                all.push(Endpoint { address, port, is_ready, pod: pod.clone() });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The port that a slice has for a port of the Service: they share their name, which may be empty.
+fn target_port(slice: &EndpointSlice, wanted: &ServicePort) -> Result<Option<u16>, String> {
+    let name = wanted.name.as_deref().unwrap_or_default();
+    let ports = slice.ports.as_deref().unwrap_or_default();
+    let found = ports.iter().find(|port| port.name.as_deref().unwrap_or_default() == name);
+    let number = found.and_then(|port| port.port);
+    number.map(|number| u16::try_from(number).map_err(|_| format!("{number} is no port"))).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(slices: &[Value], port: Option<&Value>) -> Result<Vec<Endpoint>, String> {
+        let slices: Vec<EndpointSlice> =
+            slices.iter().map(|slice| serde_json::from_value(slice.clone()).unwrap()).collect();
+        let port: Option<ServicePort> = port.map(|port| serde_json::from_value(port.clone()).unwrap());
+        read_endpoints(&slices, port.as_ref(), 8000)
+    }
+
+    #[test]
+    fn every_address_of_every_slice_counts_with_the_port_of_its_own_slice() {
+        let pod = |name: &str| json!({ "kind": "Pod", "name": name, "uid": name });
+        let slices = [
+            json!({ "metadata": { "name": "a" }, "addressType": "IPv4",
+                "ports": [{ "name": "http", "port": 8080 }, { "name": "other", "port": 1 }],
+                "endpoints": [
+                    { "addresses": ["10.0.0.1"], "conditions": { "ready": true }, "targetRef": pod("one") },
+                    { "addresses": ["10.0.0.2"], "conditions": { "ready": false }, "targetRef": pod("two") },
+                    { "addresses": ["10.0.0.3"], "targetRef": { "kind": "Node", "name": "n", "uid": "n" } },
+                ] }),
+            json!({ "metadata": { "name": "b" }, "addressType": "IPv6", "ports": [],
+                "endpoints": [{ "addresses": ["fd00::4"] }] }),
+        ];
+        let found = read(&slices, Some(&json!({ "name": "http", "port": 80 }))).unwrap();
+        let short: Vec<_> = found
+            .iter()
+            .map(|one| (one.address.to_string(), one.port, one.is_ready, one.pod.is_some()))
+            .collect();
+        let expected = [
+            ("10.0.0.1", Some(8080), true, true),
+            ("10.0.0.2", Some(8080), false, true),
+            ("10.0.0.3", Some(8080), true, false),
+            ("fd00::4", None, true, false),
+        ];
+        assert_eq!(short, expected.map(|(address, port, ready, pod)| (address.to_owned(), port, ready, pod)));
+    }
+
+    #[test]
+    fn a_port_without_a_name_is_that_of_a_service_with_one_port_and_none_at_all_is_the_usual_one() {
+        let slice = json!({ "metadata": { "name": "a" }, "addressType": "IPv4", "ports": [{ "name": "", "port": 9 }],
+            "endpoints": [{ "addresses": ["10.0.0.1"] }] });
+        let ports = |port| read(std::slice::from_ref(&slice), port).unwrap()[0].port;
+        assert_eq!((ports(Some(&json!({ "port": 80 }))), ports(None)), (Some(9), Some(8000)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_passed_over() {
+        let slice = |address: &str, port: i64| {
+            json!({ "metadata": { "name": "a" }, "addressType": "FQDN", "ports": [{ "port": port }],
+                "endpoints": [{ "addresses": [address] }] })
+        };
+        let port = json!({ "port": 80 });
+        assert!(read(&[slice("evil.example", 80)], Some(&port)).unwrap_err().contains("no IP address"));
+        assert!(read(&[slice("10.0.0.1", 70_000)], Some(&port)).unwrap_err().contains("70000"));
+    }
+}
