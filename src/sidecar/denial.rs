@@ -27,6 +27,8 @@ pub(super) enum Code {
     Unreachable,
     /// The other end is not who it should be.
     WrongPeer,
+    /// The other end changes the protocol without being asked.
+    WrongProtocol,
     /// No token could be had.
     ExchangeFailed,
     /// The other end took too long.
@@ -35,7 +37,7 @@ pub(super) enum Code {
 
 impl Code {
     /// Every code, in the order of declaration.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::MissingToken,
         Self::InvalidToken,
         Self::AudienceMismatch,
@@ -45,6 +47,7 @@ impl Code {
         Self::Overloaded,
         Self::Unreachable,
         Self::WrongPeer,
+        Self::WrongProtocol,
         Self::ExchangeFailed,
         Self::Timeout,
     ];
@@ -61,6 +64,7 @@ impl Code {
             Self::Overloaded => "request.overloaded",
             Self::Unreachable => "upstream.unreachable",
             Self::WrongPeer => "upstream.wrong-peer",
+            Self::WrongProtocol => "upstream.wrong-protocol",
             Self::ExchangeFailed => "upstream.token-exchange-failed",
             Self::Timeout => "upstream.timeout",
         }
@@ -75,7 +79,7 @@ impl Code {
             Self::CannotVerify | Self::Overloaded | Self::Unreachable | Self::ExchangeFailed => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::WrongPeer => StatusCode::BAD_GATEWAY,
+            Self::WrongPeer | Self::WrongProtocol => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }

@@ -3,6 +3,7 @@
 use super::body::Body;
 use super::denial::{Code, Denial};
 use super::serve::{Link, Stream, Tunnel};
+use super::upgrade::{WebSocket, verify_change, write_wish};
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -16,16 +17,19 @@ use std::error::Error;
 use std::time::Duration;
 
 /// Headers of one connection (RFC 9110 §7.6.1) beside those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 8] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     TE,
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
+    HTTP2_SETTINGS,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("proxy-authorization"),
 ];
+/// Belongs to an offer of HTTP/2 (RFC 7540 §3.2.1), which is never passed on; callers need not list it.
+pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// Marks of the sidecar itself; nobody else may set them.
 pub(crate) const OWN_PREFIX: &str = "x-authbridge-";
 
@@ -62,13 +66,8 @@ pub(crate) fn refuse_two_hosts(headers: &HeaderMap, target: &Authority) -> Resul
     }
 }
 
-/// The protocol to which a request asks to change.
-pub(crate) fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let listed = connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
-    headers.get(UPGRADE).filter(|_| listed).cloned()
-}
-
-fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// What all `Connection` headers list.
+pub(super) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(CONNECTION)
         .iter()
@@ -98,12 +97,6 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-}
-
-/// Puts the wish for another protocol back.
-pub(crate) fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, protocol);
 }
 
 /// Sends a request and waits for the head of the answer.
@@ -141,11 +134,15 @@ fn unreachable_because(error: &hyper_util::client::legacy::Error) -> Denial {
     Denial::new(Code::Unreachable, what)
 }
 
-/// The answer as it goes back: the same without what belongs to the connection, or the change of protocol, after
-/// which the two connections are joined.
-pub(crate) fn answer(mut response: Response<Incoming>, link: &Link) -> Response<Body> {
+/// The answer as it goes back: the same without what belongs to the connection, or the change of protocol that was
+/// `asked` for, after which the two connections are joined.
+pub(crate) fn answer(
+    mut response: Response<Incoming>,
+    asked: Option<WebSocket>,
+    link: &Link,
+) -> Result<Response<Body>, Denial> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let protocol = response.headers().get(UPGRADE).cloned();
+        verify_change(asked, response.headers())?;
         let upgraded = hyper::upgrade::on(&mut response);
         let tunnel: Tunnel = Box::pin(async move {
             let stream: Box<dyn Stream> = Box::new(TokioIo::new(upgraded.await.ok()?));
@@ -154,13 +151,13 @@ pub(crate) fn answer(mut response: Response<Incoming>, link: &Link) -> Response<
         link.join(tunnel);
         let (mut parts, _) = response.into_parts();
         strip(&mut parts.headers);
-        ask_upgrade(&mut parts.headers, protocol.unwrap_or_else(|| HeaderValue::from_static("unknown")));
-        return Response::from_parts(parts, Body::default());
+        write_wish(asked, &mut parts.headers);
+        return Ok(Response::from_parts(parts, Body::default()));
     }
     let (mut parts, body) = response.into_parts();
     strip(&mut parts.headers);
     parts.version = Version::HTTP_11;
-    Response::from_parts(parts, Body::incoming(body))
+    Ok(Response::from_parts(parts, Body::incoming(body)))
 }
 
 /// An answer of our own.

@@ -22,5 +22,6 @@ mod reload;
 mod serve;
 mod stats;
 mod tls;
+mod upgrade;
 
 pub use command::run;

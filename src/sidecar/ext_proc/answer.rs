@@ -5,18 +5,19 @@ use super::messages::{
     ImmediateResponse, OVERWRITE, ProcessingResponse,
 };
 use crate::sidecar::denial::Denial;
-use crate::sidecar::forward::OWN_PREFIX;
+use crate::sidecar::forward::{HTTP2_SETTINGS, OWN_PREFIX};
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 
-/// Passes a request with these headers on, without our own marks, and with this `Authorization` in place of every
-/// other if there is one.
+/// Passes a request with these headers on, without our own marks and offers of HTTP/2, and with this `Authorization` in
+/// place of every other if there is one.
 pub(super) fn pass_on(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> ProcessingResponse {
-    let own = headers.keys().filter(|name| name.as_str().starts_with(OWN_PREFIX));
+    let behind = |name: &&HeaderName| name.as_str().starts_with(OWN_PREFIX) || **name == HTTP2_SETTINGS;
+    let behind = headers.keys().filter(behind);
     let replaced = authorization.is_some().then_some(&AUTHORIZATION);
     let mutation = HeaderMutation {
         set_headers: authorization.map(|value| set(&AUTHORIZATION, value)).into_iter().collect(),
-        remove_headers: own.chain(replaced).map(|name| name.as_str().to_owned()).collect(),
+        remove_headers: behind.chain(replaced).map(|name| name.as_str().to_owned()).collect(),
     };
     let response = CommonResponse { header_mutation: Some(mutation) };
     let answer = Answer::RequestHeaders(HeadersResponse { response: Some(response) });
@@ -58,6 +59,7 @@ mod tests {
         headers.append("x-authbridge-direction", HeaderValue::from_static("outbound"));
         headers.append("x-authbridge-direction", HeaderValue::from_static("inbound"));
         headers.append("x-authbridge", HeaderValue::from_static("kept"));
+        headers.append("http2-settings", HeaderValue::from_static("AAMAAABkAAQAoAAAAAIAAAAA"));
         let mutation = |authorization: Option<&HeaderValue>| match pass_on(&headers, authorization).answer {
             Some(Answer::RequestHeaders(answer)) => answer.response.unwrap().header_mutation.unwrap(),
             other => panic!("{other:?}"),
@@ -65,10 +67,10 @@ mod tests {
         let kept = mutation(None);
         assert_eq!(
             (kept.set_headers.len(), kept.remove_headers),
-            (0, vec!["x-authbridge-direction".to_owned()])
+            (0, vec!["x-authbridge-direction".to_owned(), "http2-settings".to_owned()])
         );
         let replaced = mutation(Some(&HeaderValue::from_static("Bearer b")));
-        assert_eq!(replaced.remove_headers, ["x-authbridge-direction", "authorization"]);
+        assert_eq!(replaced.remove_headers, ["x-authbridge-direction", "http2-settings", "authorization"]);
         assert_eq!(replaced.set_headers[0].header.as_ref().unwrap().raw_value, b"Bearer b");
     }
 

@@ -4,7 +4,8 @@
 use super::messages::{Header, HttpHeaders};
 use crate::sidecar::denial::{Code, Denial};
 use crate::sidecar::forward::refuse_ambiguity;
-use hyper::header::{HeaderName, HeaderValue};
+use crate::sidecar::upgrade::WebSocket;
+use hyper::header::{HeaderName, HeaderValue, UPGRADE};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{HeaderMap, Method, Request, Uri};
 
@@ -57,6 +58,11 @@ pub(super) fn read_head(told: &HttpHeaders) -> Result<Request<()>, Denial> {
     *request.method_mut() = method;
     *request.headers_mut() = headers;
     refuse_ambiguity(&request)?;
+    // Envoy takes the header off unless its settings allow the protocol, and then carries what follows as it comes.
+    if request.headers().contains_key(UPGRADE) && WebSocket::asked(&request).is_none() {
+        let why = "a change to anything but WebSocket is not allowed; Envoy's `upgrade_configs` may name nothing else";
+        return Err(Denial::new(Code::Forbidden, why));
+    }
     Ok(request)
 }
 
@@ -114,6 +120,19 @@ mod tests {
         assert_eq!(request.headers().get_all("x-a").iter().count(), 2);
         let old = Header { key: ":path".to_owned(), value: "/old".to_owned(), raw_value: Vec::new() };
         assert_eq!(bytes(&old), b"/old");
+    }
+
+    #[test]
+    fn a_change_of_protocol_that_envoy_would_carry_is_for_websocket_or_refused() {
+        let get = [(":method", "GET"), HEAD[1], HEAD[2], (":path", "/")];
+        let with = |more: &[(&'static str, &'static str)]| [&get[..], more].concat();
+        let listed = ("connection", "upgrade");
+        assert!(read(&with(&[listed, ("upgrade", "websocket")])).is_ok());
+        for more in
+            [&[listed, ("upgrade", "h2c")][..], &[("upgrade", "websocket")], &[listed, ("upgrade", "")]]
+        {
+            assert_eq!(read(&with(more)).unwrap_err().code, Code::Forbidden, "{more:?}");
+        }
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Processor {
         let authority = request.uri().authority();
         let authority =
             authority.ok_or_else(|| Denial::new(Code::BadRequest, "the request names no host"))?;
-        plane.outbound.judge(authority, || attributes.destination(), request.headers(), &self.outbound).await
+        plane.outbound.judge(authority, || attributes.destination(), request, &self.outbound).await
     }
 
     fn refuse(

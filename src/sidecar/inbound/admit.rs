@@ -9,12 +9,14 @@ use crate::sidecar::identity::Peer;
 use crate::sidecar::plane::Plane;
 use crate::sidecar::quiet::Quiet;
 use crate::sidecar::stats::Stats;
+use crate::sidecar::upgrade::WebSocket;
 use hyper::{Method, Request};
 
 /// What was found; `Ok(None)` passes without having been authenticated.
 pub(crate) type Judged = Result<Option<Admitted>, Denial>;
 
-/// Judges a request from `peer`.
+/// Judges a request from `peer`. What is said on a WebSocket is judged by nobody, so that one needs an accepted token,
+/// whatever a path or a mode would forgive.
 pub(crate) async fn admit<B: Sync>(
     plane: &Plane,
     request: &Request<B>,
@@ -25,14 +27,24 @@ pub(crate) async fn admit<B: Sync>(
     if request.method() == Method::CONNECT {
         return Err(Denial::new(Code::BadRequest, "CONNECT is for proxies"));
     }
-    let Some(gate) = &plane.inbound.gate else { return Ok(None) };
-    match gate.judge(request.uri().path(), request.headers(), peer).await {
-        Ok(admitted) => Ok(Some(admitted)),
-        Err(denial) if plane.inbound.observes => {
-            quiet.log("a request would have been denied", &denial.message);
-            Ok(None)
+    let tunnel = WebSocket::asked(request).is_some();
+    let judged = match &plane.inbound.gate {
+        None => None,
+        Some(gate) => match gate.judge(request.uri().path(), request.headers(), peer).await {
+            Ok(admitted) => Some(admitted),
+            Err(denial) if plane.inbound.observes && !tunnel => {
+                quiet.log("a request would have been denied", &denial.message);
+                None
+            }
+            Err(denial) => return Err(denial),
+        },
+    };
+    match judged {
+        None | Some(Admitted::Bypass) if tunnel => {
+            let why = "a WebSocket is joined only after a token was accepted, and none is asked for here";
+            Err(Denial::new(Code::Forbidden, why))
         }
-        Err(denial) => Err(denial),
+        judged => Ok(judged),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::sidecar::plane::{Plane, Planes};
 use crate::sidecar::quiet::Quiet;
 use crate::sidecar::serve::{Handler, Link, Times};
 use crate::sidecar::stats::Stats;
+use crate::sidecar::upgrade::{WebSocket, write_wish};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::uri::{PathAndQuery, Scheme};
@@ -64,6 +65,7 @@ impl Handler for Inbound {
         let judged = admit(&plane, &request, peer, &self.quiet).await;
         count(&self.stats, &judged);
         let mut watch = watch(&plane, &request, peer, &plane.inbound.parsers, &judged);
+        let asked = WebSocket::asked(&request);
         let (parts, body) = request.into_parts();
         let passed = if let Err(denial) = judged {
             Err(denial)
@@ -73,10 +75,10 @@ impl Handler for Inbound {
             if let Some(observer) = observer {
                 body = body.observed_by(observer);
             }
-            self.pass_on(&plane, parts, body).await
+            self.pass_on(&plane, parts, asked, body).await
         };
-        let response = match passed {
-            Ok(response) => forward::answer(response, &link),
+        let response = match passed.and_then(|response| forward::answer(response, asked, &link)) {
+            Ok(response) => response,
             Err(denial) => {
                 if let Some(watch) = &mut watch {
                     watch.denied(&denial);
@@ -116,9 +118,9 @@ impl Inbound {
         &self,
         plane: &Plane,
         mut parts: request::Parts,
+        asked: Option<WebSocket>,
         body: Body,
     ) -> Result<Response<Incoming>, Denial> {
-        let upgrade = forward::wanted_upgrade(&parts.headers);
         forward::strip(&mut parts.headers);
         // The agent sees the host that the caller meant, whichever way it was written.
         if let Some(authority) = parts.uri.authority()
@@ -132,9 +134,7 @@ impl Inbound {
                 .headers
                 .get(CONTENT_TYPE)
                 .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        if let Some(protocol) = upgrade {
-            forward::ask_upgrade(&mut parts.headers, protocol);
-        }
+        write_wish(asked, &mut parts.headers);
         // Exactly the bytes that were judged.
         let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let mut to = uri::Parts::default();

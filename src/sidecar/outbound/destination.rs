@@ -7,7 +7,8 @@ use super::rules::Outbound;
 use crate::sidecar::config::RouteTls;
 use crate::sidecar::denial::{Code, Denial};
 use crate::sidecar::quiet::Quiet;
-use hyper::HeaderMap;
+use crate::sidecar::upgrade::WebSocket;
+use hyper::Request;
 use hyper::http::uri::Authority;
 use std::net::SocketAddr;
 use tokio::net::lookup_host;
@@ -29,13 +30,13 @@ pub(super) async fn verify_destination(host: &str, port: u16, address: SocketAdd
 }
 
 impl Outbound {
-    /// Judges a request that names `authority`, and that another proxy passes on to `destination`, which is asked for
+    /// Judges a `request` that names `authority`, and that another proxy passes on to `destination`, which is asked for
     /// only where it matters.
     pub(crate) async fn judge(
         &self,
         authority: &Authority,
         destination: impl FnOnce() -> Result<SocketAddr, Denial> + Send,
-        headers: &HeaderMap,
+        request: &Request<()>,
         quiet: &Quiet,
     ) -> Result<Granted, Denial> {
         let host = normalize_host(authority.host());
@@ -51,8 +52,9 @@ impl Outbound {
             let port = port.ok_or_else(|| Denial::new(Code::BadRequest, "the target has no usable port"))?;
             verify_destination(&host, port, destination()?).await?;
         }
-        match self.grant(&decision, headers).await {
-            Err(denial) if self.observes => {
+        match self.grant(&decision, request.headers()).await {
+            // What is said on a WebSocket is judged by nobody, so that none is opened on trust.
+            Err(denial) if self.observes && WebSocket::asked(request).is_none() => {
                 quiet.log("a request would have been denied", &denial.message);
                 Ok(Granted { authorization: None, did: ("observe", "denied") })
             }

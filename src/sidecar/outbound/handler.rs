@@ -19,6 +19,7 @@ use crate::sidecar::plane::{Plane, Planes};
 use crate::sidecar::quiet::Quiet;
 use crate::sidecar::serve::{Handler, Link, Prefixed, Tunnel};
 use crate::sidecar::stats::Stats;
+use crate::sidecar::upgrade::{WebSocket, write_wish};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use hyper::http::request::Parts;
@@ -71,10 +72,15 @@ impl Outbound {
         let target = target(&request, link)?;
         let decision = routing.table.decide(&target.host);
         if request.method() == Method::CONNECT {
+            if request.version() == Version::HTTP_2 {
+                let why = "CONNECT is understood by HTTP/1.1 only";
+                return Err(Denial::new(Code::BadRequest, why));
+            }
             return self.tunnel(plane, target, &decision, link).await;
         }
         let mut trip = Trip { target, decision, did: ("allow", "passthrough") };
         verify_trip(plane, &trip).await?;
+        let asked = WebSocket::asked(&request);
         let (mut parts, body) = request.into_parts();
         if let Some(watch) = watch.as_mut()
             && let Some(token) = bearer(&parts.headers)
@@ -88,7 +94,8 @@ impl Outbound {
                     parts.headers.insert(AUTHORIZATION, authorization);
                 }
             }
-            Err(denial) if plane.outbound.observes => {
+            // What is said on a WebSocket is judged by nobody, so that none is opened on trust.
+            Err(denial) if plane.outbound.observes && asked.is_none() => {
                 self.quiet.log("a request would have been denied", &denial.message);
             }
             Err(denial) => return Err(denial),
@@ -100,8 +107,8 @@ impl Outbound {
                 body = body.observed_by(observer);
             }
         }
-        let response = pass_on(plane, &routing, trip, parts, body).await?;
-        Ok(forward::answer(response, link))
+        let response = pass_on(plane, &routing, trip, (parts, asked), body).await?;
+        forward::answer(response, asked, link)
     }
 
     async fn tunnel(
@@ -249,15 +256,12 @@ async fn pass_on(
     plane: &Plane,
     routing: &Routing,
     trip: Trip,
-    mut parts: Parts,
+    (mut parts, asked): (Parts, Option<WebSocket>),
     body: Body,
 ) -> Result<Response<Incoming>, Denial> {
     let Trip { target, decision, .. } = trip;
-    let upgrade = forward::wanted_upgrade(&parts.headers);
     forward::strip(&mut parts.headers);
-    if let Some(protocol) = upgrade {
-        forward::ask_upgrade(&mut parts.headers, protocol);
-    }
+    write_wish(asked, &mut parts.headers);
     let bad = |_| Denial::new(Code::BadRequest, "the target is not usable");
     let authority = match parts.uri.authority() {
         Some(authority) => authority.clone(),

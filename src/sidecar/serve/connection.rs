@@ -9,7 +9,7 @@ use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::error::Error;
@@ -190,7 +190,7 @@ where
         let answer = Arc::clone(handler).handle(request, Arc::clone(link));
         Box::pin(async move {
             let mut answer = answer.await;
-            if chunked && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            if chunked {
                 // hyper takes a Content-Length off that stood beside Transfer-Encoding, and tells nobody. Whoever is in
                 // front of us may have gone by it, so nothing after this request is read (RFC 9112 §6.1).
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,4 +1,4 @@
-//! The harness of AuthBridge's scenarios: real Keycloak, SPIRE and Envoy on loopback, and what plays their peers.
+//! The harness of AuthBridge's scenarios: real Keycloak, SPIRE, Envoy and Hypercorn on loopback, and what plays their peers.
 //! It starts programs and speaks to them; it knows nothing of how AuthBridge is made.
 
 pub mod admin;
@@ -7,8 +7,10 @@ pub mod backend;
 pub mod certificates;
 pub mod envoy;
 pub mod folder;
+pub mod frames;
 pub mod http;
 pub mod http2;
+pub mod hypercorn;
 pub mod jwks;
 pub mod jwt;
 pub mod keycloak;

@@ -5,6 +5,7 @@ mod closed;
 mod inbound;
 mod outbound;
 mod scene;
+mod upgrades;
 
 use countersign_sidecar_tests::authbridge::program;
 use countersign_sidecar_tests::folder::Folder;

@@ -140,7 +140,7 @@ impl Scene {
     }
 
     /// A connection at the listener `port` that was going to `destination`.
-    fn open(port: u16, destination: SocketAddr) -> Connection {
+    pub(crate) fn open(port: u16, destination: SocketAddr) -> Connection {
         let mut connection = Connection::open(&format!("127.0.0.1:{port}")).unwrap();
         let line = format!("PROXY TCP4 127.0.0.1 {} 40000 {}\r\n", destination.ip(), destination.port());
         connection.write(line.as_bytes()).unwrap();

@@ -1,0 +1,125 @@
+//! Changes of protocol (RFC 9110 §7.8). WebSocket is the only one that is passed on: after any other, such as HTTP/2,
+//! more requests would follow, and nobody would judge them.
+
+use super::denial::{Code, Denial};
+use super::forward::connection_options;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::{Method, Request, Version};
+
+const WEBSOCKET: &str = "websocket";
+
+/// The wish of one request for a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WebSocket(());
+
+impl WebSocket {
+    /// The wish, if a request is the opening handshake of a WebSocket (RFC 6455 §4.1). Who offers something else, as
+    /// clients do that would speak HTTP/2, is answered as if the offer had not been made.
+    pub(crate) fn asked<B>(request: &Request<B>) -> Option<Self> {
+        let headers = request.headers();
+        let opens = request.version() == Version::HTTP_11 && request.method() == Method::GET;
+        // The other protocol begins where the request ends, and two readers must not see that end differently.
+        let has_body = headers.contains_key(TRANSFER_ENCODING)
+            || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+        let named = listed(headers) && protocols(headers).any(|name| name.eq_ignore_ascii_case(WEBSOCKET));
+        (opens && !has_body && named).then_some(Self(()))
+    }
+}
+
+/// Puts the wish, or the consent to it, into headers from which those of the connection were taken.
+pub(crate) fn write_wish(asked: Option<WebSocket>, headers: &mut HeaderMap) {
+    if asked.is_some() {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+    }
+}
+
+/// Verifies that a change of protocol is the one that was asked for, by the headers of the answer that announces it.
+pub(crate) fn verify_change(asked: Option<WebSocket>, answer: &HeaderMap) -> Result<(), Denial> {
+    let wrong = |message: &str| Err(Denial::new(Code::WrongProtocol, message));
+    if asked.is_none() {
+        return wrong("the other end changes the protocol, and nobody asked for it");
+    }
+    let mut protocols = protocols(answer);
+    match (protocols.next(), protocols.next()) {
+        (Some(name), None) if name.eq_ignore_ascii_case(WEBSOCKET) && listed(answer) => Ok(()),
+        _ => wrong("the other end changes to another protocol than the WebSocket that it was asked for"),
+    }
+}
+
+/// True if `Connection` says that `Upgrade` means something.
+fn listed(headers: &HeaderMap) -> bool {
+    connection_options(headers).any(|option| option.eq_ignore_ascii_case(UPGRADE.as_str()))
+}
+
+/// The protocols of all `Upgrade` headers; what is no text is one that nobody knows.
+fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(UPGRADE).iter();
+    values.flat_map(|value| value.to_str().unwrap_or("?").split(',').map(str::trim))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: Method, version: Version, headers: &[(&'static str, &'static str)]) -> Request<()> {
+        let mut request = Request::new(());
+        (*request.method_mut(), *request.version_mut()) = (method, version);
+        for &(name, value) in headers {
+            request.headers_mut().append(name, HeaderValue::from_static(value));
+        }
+        request
+    }
+
+    #[test]
+    fn a_websocket_is_asked_for_by_its_handshake_alone() {
+        let asks = |method, version, headers: &[(&'static str, &'static str)]| {
+            WebSocket::asked(&request(method, version, headers)).is_some()
+        };
+        let (listed, wish) = (("connection", "Upgrade"), ("upgrade", "websocket"));
+        for (headers, expected) in [
+            (&[listed, wish][..], true),
+            (&[("connection", "keep-alive, upgrade"), ("upgrade", "WebSocket")], true),
+            (&[("connection", "close"), listed, wish], true),
+            (&[listed, ("upgrade", "h2c"), wish], true),
+            (&[listed, ("upgrade", "h2c ,\twebsocket")], true),
+            (&[wish], false),
+            (&[listed], false),
+            (&[("connection", "x-upgrade"), wish], false),
+            (&[listed, ("upgrade", "h2c")], false),
+            (&[listed, ("upgrade", "websocket/13")], false),
+            (&[listed, ("upgrade", "web socket")], false),
+            (&[listed, ("upgrade", "")], false),
+            (&[listed, wish, ("content-length", "0")], true),
+            (&[listed, wish, ("content-length", "1")], false),
+            (&[listed, wish, ("transfer-encoding", "chunked")], false),
+        ] {
+            assert_eq!(asks(Method::GET, Version::HTTP_11, headers), expected, "{headers:?}");
+        }
+        assert!(!asks(Method::POST, Version::HTTP_11, &[listed, wish]));
+        assert!(!asks(Method::GET, Version::HTTP_10, &[listed, wish]));
+        assert!(!asks(Method::GET, Version::HTTP_2, &[listed, wish]));
+    }
+
+    #[test]
+    fn a_change_is_the_one_that_was_asked_for_or_an_error() {
+        let (listed, websocket) = (("connection", "upgrade"), ("upgrade", "WebSocket"));
+        let judged = |asked, headers: &[(&'static str, &'static str)]| {
+            let answer = request(Method::GET, Version::HTTP_11, headers);
+            verify_change(asked, answer.headers()).map_err(|denial| denial.code)
+        };
+        let asked = Some(WebSocket(()));
+        assert_eq!(judged(asked, &[listed, websocket]), Ok(()));
+        assert_eq!(judged(None, &[listed, websocket]), Err(Code::WrongProtocol));
+        for headers in [
+            &[listed][..],
+            &[websocket],
+            &[listed, ("upgrade", "h2c")],
+            &[listed, ("upgrade", "")],
+            &[listed, websocket, ("upgrade", "h2c")],
+            &[listed, ("upgrade", "websocket, h2c")],
+        ] {
+            assert_eq!(judged(asked, headers), Err(Code::WrongProtocol), "{headers:?}");
+        }
+    }
+}
