@@ -56,8 +56,6 @@ pub(crate) struct Plane {
     pub(crate) identity: Identity,
     /// mTLS for connections to the agent, if it is on.
     pub(crate) terminator: Option<(Terminator, MtlsMode)>,
-    /// Counts the changes of the terminator.
-    pub(crate) mtls_generation: u64,
     /// The sessions, if they are kept.
     pub(crate) sessions: Option<Store>,
     /// Requests to the agent.
@@ -105,7 +103,7 @@ impl Agent {
 
 impl Plane {
     /// Puts a configuration to work. The error is a sentence.
-    pub(crate) fn new(checked: &Checked, lasting: &Lasting, mtls_generation: u64) -> Result<Self, String> {
+    pub(crate) fn new(checked: &Checked, lasting: &Lasting) -> Result<Self, String> {
         let Checked { config, addresses, .. } = checked;
         let (trigger, stop) = shutdown::channel();
         let mut tasks = JoinSet::new();
@@ -143,7 +141,6 @@ impl Plane {
             addresses: addresses.clone(),
             identity: lasting.identity.clone(),
             terminator,
-            mtls_generation,
             sessions: config.session.enabled.then(|| lasting.store.clone()),
             inbound,
             outbound,
@@ -212,6 +209,13 @@ impl Planes {
     /// What is at work now.
     pub(crate) fn current(&self) -> Arc<Plane> {
         self.0.plane.load_full()
+    }
+
+    /// What is at work now, and an epoch at which it was, for what is judged once for each of them.
+    pub(crate) fn in_force(&self) -> (Arc<Plane>, u64) {
+        // In this order: a plane that is newer than its epoch is only judged by once more.
+        let epoch = *self.0.epochs.borrow();
+        (self.current(), epoch)
     }
 
     /// Puts another plane to work; requests that are under way keep theirs.

@@ -89,7 +89,7 @@ pub(super) async fn run(
     let identity = Identity::new();
     let lasting =
         Lasting { identity: identity.clone(), store: Store::new(bounds(config)), stats: stats.clone() };
-    let plane = Plane::new(&checked, &lasting, 0)?;
+    let plane = Plane::new(&checked, &lasting)?;
     let failed = |error: io::Error| error.to_string();
     let servers = Servers::bind(addresses.health, addresses.stats, addresses.session).map_err(failed)?;
     let sockets = Sockets {

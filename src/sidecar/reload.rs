@@ -188,9 +188,7 @@ impl Reloader {
         if checked.config.mode != current.config.mode || checked.addresses != current.addresses {
             return Err("mode and addresses cannot change while it runs; restart the sidecar".to_owned());
         }
-        let mtls_changed = checked.config.mtls != current.config.mtls;
-        let generation = current.mtls_generation.wrapping_add(u64::from(mtls_changed));
-        let plane = Plane::new(&checked, &self.lasting, generation)?;
+        let plane = Plane::new(&checked, &self.lasting)?;
         self.lasting.store.set_bounds(super::process::bounds(&checked.config));
         self.source.set(checked.config.spiffe.as_ref());
         self.planes.replace(plane);

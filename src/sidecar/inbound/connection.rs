@@ -2,7 +2,8 @@
 
 use super::handler::Inbound;
 use crate::sidecar::config::MtlsMode;
-use crate::sidecar::serve::{Begins, Link, Prefixed, serve_http};
+use crate::sidecar::serve::{Begins, Link, Prefixed, Times, serve_http};
+use crate::sidecar::tls::Terminator;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,33 +16,45 @@ const FIRST_BYTES: Duration = Duration::from_secs(10);
 /// Serves a connection to its end.
 pub(crate) async fn serve(inbound: Arc<Inbound>, stream: TcpStream, address: SocketAddr) {
     let mut stream = Prefixed::new(stream);
-    if let Some(mode) = inbound.mtls() {
-        let Ok(Ok(begins)) = timeout(FIRST_BYTES, stream.begins()).await else { return };
-        match (begins, mode) {
-            // What only TLS needs is boxed, so that a plain connection stays small.
-            (Begins::Tls, _) => return Box::pin(serve_tls(inbound, stream, address)).await,
-            (Begins::Closed, _) => return,
-            (Begins::Http1 | Begins::Http2, MtlsMode::Permissive) => {}
-            (Begins::Http1 | Begins::Http2, MtlsMode::Strict) => {
-                inbound.stats.tls.inbound_plain_rejected.inc();
-                return inbound.quiet.log("a plain connection was closed", "mtls.mode is strict");
-            }
-        }
+    let mut begins = Begins::Http1;
+    if inbound.planes.current().terminator.is_some() {
+        let Ok(Ok(found)) = timeout(FIRST_BYTES, stream.begins()).await else { return };
+        begins = found;
     }
+    // Read once, and only here: what was in force while nothing was said lets nobody in.
+    let (plane, epoch) = inbound.planes.in_force();
+    let times = plane.times();
+    match (begins, &plane.terminator) {
+        (Begins::Closed, _) | (Begins::Tls, None) => return,
+        (Begins::Tls, Some((terminator, _))) => {
+            let terminator = terminator.clone();
+            drop(plane);
+            // What only TLS needs is boxed, so that a plain connection stays small.
+            return Box::pin(serve_tls(inbound, stream, address, terminator, (times, epoch))).await;
+        }
+        (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Strict))) => {
+            inbound.stats.tls.inbound_plain_rejected.inc();
+            return inbound.quiet.log("a plain connection was closed", "mtls.mode is strict");
+        }
+        (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Permissive)) | None) => {}
+    }
+    drop(plane);
     inbound.stats.tls.inbound_plain_accepted.inc();
-    let (times, generation) = inbound.terms();
-    serve_http(stream, Arc::new(Link::new(address, None, None, generation)), inbound, times).await;
+    serve_http(stream, Arc::new(Link::to_agent(address, None, epoch)), inbound, times).await;
 }
 
-async fn serve_tls(inbound: Arc<Inbound>, stream: Prefixed<TcpStream>, address: SocketAddr) {
-    let plane = inbound.plane();
-    let (times, generation) = inbound.terms();
-    let Some((terminator, _)) = plane.terminator.clone() else { return };
-    drop(plane);
+async fn serve_tls(
+    inbound: Arc<Inbound>,
+    stream: Prefixed<TcpStream>,
+    address: SocketAddr,
+    terminator: Terminator,
+    (times, epoch): (Times, u64),
+) {
     let problem = match timeout(times.header, terminator.accept(stream)).await {
         Ok(Ok((stream, peer))) => {
             inbound.stats.tls.inbound_tls_accepted.inc();
-            let link = Arc::new(Link::new(address, Some(Arc::new(peer)), None, generation));
+            // By what was in force before the handshake: if that changed meanwhile, the connection is judged again.
+            let link = Arc::new(Link::to_agent(address, Some(Arc::new(peer)), epoch));
             return serve_http(Prefixed::new(stream), link, inbound, times).await;
         }
         Ok(Err(error)) => error.to_string(),

@@ -1,15 +1,15 @@
 //! One request to the agent: its form, the gate, the parsers that watch, and on to the agent.
 
 use super::admit::{admit, count, watch};
+use super::standing::{judge_joined, judge_link};
 use crate::io::clock::instant;
 use crate::io::shutdown::Shutdown;
 use crate::sidecar::body::Body;
-use crate::sidecar::config::MtlsMode;
 use crate::sidecar::denial::{Code, Denial};
 use crate::sidecar::forward;
 use crate::sidecar::plane::{Plane, Planes};
 use crate::sidecar::quiet::Quiet;
-use crate::sidecar::serve::{Handler, Link, Times};
+use crate::sidecar::serve::{Handler, Link};
 use crate::sidecar::stats::Stats;
 use crate::sidecar::upgrade::{WebSocket, write_wish};
 use hyper::body::Incoming;
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 /// Answers requests to the agent.
 pub(crate) struct Inbound {
-    planes: Planes,
+    pub(super) planes: Planes,
     stop: Shutdown,
     pub(super) stats: Stats,
     pub(super) quiet: Quiet,
@@ -32,22 +32,6 @@ impl Inbound {
     /// A handler over whatever configuration is current.
     pub(crate) const fn new(planes: Planes, stats: Stats, stop: Shutdown) -> Self {
         Self { planes, stop, stats, quiet: Quiet::new("inbound") }
-    }
-
-    /// The current configuration at work.
-    pub(super) fn plane(&self) -> Arc<Plane> {
-        self.planes.current()
-    }
-
-    /// How TLS is spoken, if it is.
-    pub(super) fn mtls(&self) -> Option<MtlsMode> {
-        self.plane().terminator.as_ref().map(|(_, mode)| *mode)
-    }
-
-    /// How long connections may take, and by which configuration of mTLS they come in.
-    pub(super) fn terms(&self) -> (Times, u64) {
-        let plane = self.plane();
-        (plane.times(), plane.mtls_generation)
     }
 
     fn deny(&self, denial: &Denial) -> Response<Body> {
@@ -60,9 +44,12 @@ impl Inbound {
 impl Handler for Inbound {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, link: Arc<Link>) -> Response<Body> {
         let (ticket, began) = (link.ticket(), instant());
-        let plane = self.plane();
+        let (plane, epoch) = self.planes.in_force();
         let peer = link.peer.as_deref();
-        let judged = admit(&plane, &request, peer, &self.quiet).await;
+        let judged = match judge_link(&link, &plane, epoch) {
+            Ok(()) => admit(&plane, &request, peer, &self.quiet).await,
+            Err(denial) => Err(denial),
+        };
         count(&self.stats, &judged);
         let mut watch = watch(&plane, &request, peer, &plane.inbound.parsers, &judged);
         let asked = WebSocket::asked(&request);
@@ -98,18 +85,19 @@ impl Handler for Inbound {
     }
 
     fn is_over(&self, link: &Link) -> bool {
-        let plane = self.plane();
-        if self.stop.is_requested() || link.generation != plane.mtls_generation {
+        if self.stop.is_requested() {
             return true;
         }
-        let (Some(peer), Some((terminator, _))) = (&link.peer, &plane.terminator) else { return false };
-        match terminator.judge_again(peer) {
-            Ok(_) => false,
-            Err(refusal) => {
-                tracing::info!(peer = %peer.id, "a connection is ended: {refusal}");
-                true
-            }
+        let (plane, epoch) = self.planes.in_force();
+        let judged = judge_link(link, &plane, epoch);
+        if let Err(denial) = &judged {
+            self.quiet.log("a connection is ended", &denial.message);
         }
+        judged.is_err()
+    }
+
+    fn is_cut(&self, link: &Link) -> bool {
+        judge_joined(link, &self.planes.current()).is_err()
     }
 }
 

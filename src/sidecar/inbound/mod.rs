@@ -3,6 +3,7 @@
 mod admit;
 mod connection;
 mod handler;
+mod standing;
 
 pub(crate) use admit::{admit, count, watch};
 pub(crate) use connection::serve;

@@ -140,12 +140,14 @@ impl Outbound {
 
     /// Joins a redirected TLS connection to where it was going, if the rules for the name that it shows allow it.
     pub(super) async fn pass_tls(&self, stream: Prefixed<TcpStream>, destination: SocketAddr) {
+        let patience = self.plane().times().header;
+        let Some((mut stream, name)) = server_name(stream, patience).await else { return };
+        // Only now: rules that changed while nothing had been said do not count.
         let plane = self.plane();
-        let Some((mut stream, name)) = server_name(stream, plane.times().header).await else { return };
         let host = name.map_or_else(|| destination.ip().to_string(), |name| normalize_host(&name));
         let decision = plane.outbound.routing().table.decide(&host);
         let target = Target { host, port: destination.port(), address: Some(destination) };
-        let link = Link::new(destination, None, Some(destination), plane.mtls_generation);
+        let link = Link::of_agent(destination, Some(destination));
         match self.tunnel(&plane, target, &decision, &link).await {
             Ok(_) => link.run_tunnel(&mut stream).await,
             Err(denial) => {
@@ -186,8 +188,12 @@ impl Handler for Outbound {
         self.planes.epochs()
     }
 
-    fn is_over(&self, link: &Link) -> bool {
-        self.stop.is_requested() || link.generation != self.plane().mtls_generation
+    fn is_over(&self, _: &Link) -> bool {
+        self.stop.is_requested()
+    }
+
+    fn is_cut(&self, _: &Link) -> bool {
+        false
     }
 }
 

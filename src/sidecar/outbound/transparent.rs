@@ -14,10 +14,8 @@ const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to the forward proxy.
 pub(crate) async fn serve_proxy(outbound: Arc<Outbound>, stream: TcpStream, address: SocketAddr) {
-    let plane = outbound.plane();
-    let (times, generation) = (plane.times(), plane.mtls_generation);
-    drop(plane);
-    let link = Arc::new(Link::new(address, None, None, generation));
+    let times = outbound.plane().times();
+    let link = Arc::new(Link::of_agent(address, None));
     serve_http(Prefixed::new(stream), link, outbound, times).await;
 }
 
@@ -31,14 +29,12 @@ pub(crate) async fn serve_redirected(outbound: Arc<Outbound>, stream: TcpStream,
         outbound.quiet.log("a connection was closed", "it was made to the transparent listener itself");
         return;
     }
-    let plane = outbound.plane();
-    let (times, generation) = (plane.times(), plane.mtls_generation);
-    drop(plane);
     let mut stream = Prefixed::new(stream);
     match timeout(FIRST_BYTES, stream.begins()).await {
         Ok(Ok(Begins::Tls)) => outbound.pass_tls(stream, destination).await,
         Ok(Ok(Begins::Http1)) => {
-            let link = Arc::new(Link::new(address, None, Some(destination), generation));
+            let times = outbound.plane().times();
+            let link = Arc::new(Link::of_agent(address, Some(destination)));
             serve_http(stream, link, outbound, times).await;
         }
         Ok(Ok(Begins::Http2)) => {

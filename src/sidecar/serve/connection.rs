@@ -51,8 +51,8 @@ pub(crate) struct Link {
     pub(crate) address: SocketAddr,
     /// Where a redirected connection wanted to go.
     pub(crate) destination: Option<SocketAddr>,
-    /// Which configuration of mTLS let it in.
-    pub(crate) generation: u64,
+    /// When it was judged last, and admitted.
+    admitted: AtomicU64,
     pending: Arc<Pending>,
     requests: AtomicU64,
     tunnel: Mutex<Option<Tunnel>>,
@@ -66,22 +66,36 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Link {
-    /// A connection from `address`.
-    pub(crate) fn new(
-        address: SocketAddr,
-        peer: Option<Arc<Peer>>,
-        destination: Option<SocketAddr>,
-        generation: u64,
-    ) -> Self {
+    /// A connection to the agent from `peer`, which was admitted at `epoch`.
+    pub(crate) fn to_agent(address: SocketAddr, peer: Option<Arc<Peer>>, epoch: u64) -> Self {
+        Self { peer, ..Self::new(address, epoch) }
+    }
+
+    /// A connection of the agent; nobody has to be admitted to it.
+    pub(crate) fn of_agent(address: SocketAddr, destination: Option<SocketAddr>) -> Self {
+        Self { destination, ..Self::new(address, 0) }
+    }
+
+    fn new(address: SocketAddr, epoch: u64) -> Self {
         Self {
-            peer,
+            peer: None,
             address,
-            destination,
-            generation,
+            destination: None,
+            admitted: AtomicU64::new(epoch),
             pending: Arc::default(),
             requests: AtomicU64::new(0),
             tunnel: Mutex::default(),
         }
+    }
+
+    /// True if it was judged at `epoch`, and admitted.
+    pub(crate) fn was_admitted_at(&self, epoch: u64) -> bool {
+        self.admitted.load(Ordering::Relaxed) == epoch
+    }
+
+    /// Remembers that it was judged at `epoch`, and admitted.
+    pub(crate) fn admit_at(&self, epoch: u64) {
+        self.admitted.store(epoch, Ordering::Relaxed);
     }
 
     /// Keeps the connection with hyper until the ticket is dropped.
@@ -119,8 +133,11 @@ pub(crate) trait Handler: Send + Sync + 'static {
     /// Changes whenever connections have to be judged again.
     fn epochs(&self) -> watch::Receiver<u64>;
 
-    /// True if the connection must come to its end.
+    /// True if the connection must come to its end, after what is under way.
     fn is_over(&self, link: &Link) -> bool;
+
+    /// True if the connection must not stay joined to another one.
+    fn is_cut(&self, link: &Link) -> bool;
 }
 
 /// Waits until a connection must come to its end: when something changed that it stands on, or its peer's
@@ -154,6 +171,8 @@ where
 {
     loop {
         let begins = tokio::select! {
+            // What was said already is judged, and answered; only who is silent is ended without a word.
+            biased;
             begins = timeout(times.idle, stream.begins()) => begins,
             () = over(&*handler, &link) => break,
         };
@@ -236,7 +255,7 @@ where
     let mut stream = if parts.read_buf.is_empty() { stream } else { stream.push_back(&parts.read_buf) };
     match (ended, link.take_tunnel()) {
         (None, _) => return Some(stream),
-        (Some(Ok(())), Some(tunnel)) => join(stream, tunnel, times).await,
+        (Some(Ok(())), Some(tunnel)) => join(stream, tunnel, times, cut(&**handler, link)).await,
         (Some(ended), _) => {
             if let Err(error) = ended {
                 tracing::debug!(peer = %link.address, "a connection ended: {error}");
@@ -257,7 +276,25 @@ where
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let bounds = Http2Bounds { streams: STREAMS, header_bytes: HEADER_LIST_BYTES };
-    drive_http2(stream, service, bounds, times, link.address, over(&*handler, &link)).await;
+    tokio::select! {
+        () = drive_http2(stream, service, bounds, times, link.address, over(&*handler, &link)) => {}
+        () = outstayed(&*handler, &link, times) => {}
+    }
+}
+
+/// Waits until a connection must come to its end, had the time for it, and did nothing for as long again. A peer that
+/// never acknowledges the first GOAWAY (RFC 9113 §6.8) would keep it otherwise.
+async fn outstayed<H: Handler>(handler: &H, link: &Link, times: Times) {
+    over(handler, link).await;
+    let mut was_idle = false;
+    loop {
+        sleep(times.header).await;
+        let is_idle = link.pending.is_idle();
+        if is_idle && was_idle {
+            return;
+        }
+        was_idle = is_idle;
+    }
 }
 
 /// What one peer may use of a connection of HTTP/2.
@@ -303,8 +340,22 @@ pub(crate) async fn drive_http2<T, S, B>(
     }
 }
 
-async fn join<T: Stream>(mut stream: Prefixed<T>, tunnel: Tunnel, times: Times) {
+/// Waits until a connection must not stay joined.
+async fn cut<H: Handler>(handler: &H, link: &Link) {
+    let mut epochs = handler.epochs();
+    while !handler.is_cut(link) && epochs.changed().await.is_ok() {}
+}
+
+async fn join<T: Stream>(
+    mut stream: Prefixed<T>,
+    tunnel: Tunnel,
+    times: Times,
+    cut: impl Future<Output = ()>,
+) {
     let Ok(Some(mut other)) = timeout(times.header, tunnel).await else { return };
-    // Either end may close at any time, and that is no failure of ours.
-    let _ = copy_bidirectional(&mut stream, &mut other).await;
+    tokio::select! {
+        // Either end may close at any time, and that is no failure of ours.
+        _ = copy_bidirectional(&mut stream, &mut other) => {}
+        () = cut => {}
+    }
 }

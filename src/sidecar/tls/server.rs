@@ -4,6 +4,7 @@ use super::signatures::{Signatures, chain};
 use crate::core::encoding::sha256;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::SpiffeId;
+use crate::core::time::Timestamp;
 use crate::io::clock::now;
 use crate::sidecar::identity::{Identity, Peer};
 use crate::sidecar::peers::PeerPolicy;
@@ -39,12 +40,12 @@ struct Gate {
 }
 
 impl Gate {
-    fn judge(&self, chain: &[Vec<u8>]) -> Result<Peer, Refusal> {
+    fn judge(&self, chain: &[Vec<u8>], at: Timestamp) -> Result<Peer, Refusal> {
         let current = self
             .identity
             .current()
             .ok_or_else(|| Refusal::new(Reason::TrustDomainUnknown, "there is no identity yet"))?;
-        let peer = current.verify(chain, now())?;
+        let peer = current.verify(chain, at)?;
         if self.admits(&peer.id, current.id()) {
             Ok(peer)
         } else {
@@ -85,7 +86,7 @@ impl Terminator {
         let stream = self.acceptor.accept(stream).await?;
         let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let chain: Vec<Vec<u8>> = shown.iter().map(|der| der.to_vec()).collect();
-        let peer = self.gate.judge(&chain).map_err(io::Error::other)?;
+        let peer = self.gate.judge(&chain, now()).map_err(io::Error::other)?;
         Ok((stream, peer))
     }
 
@@ -94,9 +95,9 @@ impl Terminator {
         self.gate.identity.current().is_some_and(|current| self.gate.admits(peer, current.id()))
     }
 
-    /// Judges somebody who is connected once more.
-    pub(crate) fn judge_again(&self, peer: &Peer) -> Result<Peer, Refusal> {
-        self.gate.judge(&peer.chain)
+    /// Judges somebody who is connected once more, as of `at`.
+    pub(crate) fn judge_again(&self, peer: &Peer, at: Timestamp) -> Result<(), Refusal> {
+        self.gate.judge(&peer.chain, at).map(drop)
     }
 }
 
@@ -126,10 +127,12 @@ impl ClientCertVerifier for Verifier {
         issuers: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.gate.judge(&chain(leaf, issuers)).map(|_| ClientCertVerified::assertion()).map_err(|refusal| {
-            tracing::debug!(leaf = %sha256(leaf), "a client was refused: {refusal}");
-            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
-        })
+        self.gate.judge(&chain(leaf, issuers), now()).map(|_| ClientCertVerified::assertion()).map_err(
+            |refusal| {
+                tracing::debug!(leaf = %sha256(leaf), "a client was refused: {refusal}");
+                Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+            },
+        )
     }
 
     fn verify_tls12_signature(

@@ -4,9 +4,10 @@ use countersign_sidecar_tests::authbridge::Options;
 use countersign_sidecar_tests::backend::{Answer, Backend};
 use countersign_sidecar_tests::certificates::Certificate;
 use countersign_sidecar_tests::folder::Folder;
+use countersign_sidecar_tests::frames;
 use countersign_sidecar_tests::http::{self, Connection, Reply, Request, Tls};
 use countersign_sidecar_tests::jwks::JwksServer;
-use countersign_sidecar_tests::jwt::SigningKey;
+use countersign_sidecar_tests::jwt::{SigningKey, ordinary_claims};
 use countersign_sidecar_tests::process::until;
 use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation, token_exchange};
 use countersign_sidecar_tests::spire::{Spire, X509Files};
@@ -186,15 +187,19 @@ impl Authority {
 
     /// A certificate for this URI, or only for a host.
     fn issue(&self, name: &str, uri: Option<&str>) -> Certificate {
+        self.issue_until(name, uri, SystemTime::now() + Duration::from_hours(1))
+    }
+
+    /// The same, valid until `end`.
+    fn issue_until(&self, name: &str, uri: Option<&str>, end: SystemTime) -> Certificate {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![match uri {
             Some(uri) => SanType::URI(uri.try_into().unwrap()),
             None => SanType::DnsName("localhost".try_into().unwrap()),
         }];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let now = SystemTime::now();
-        params.not_before = (now - Duration::from_mins(1)).into();
-        params.not_after = (now + Duration::from_hours(1)).into();
+        params.not_before = (SystemTime::now() - Duration::from_mins(5)).into();
+        params.not_after = end.into();
         let key = KeyPair::generate().unwrap();
         let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
         Certificate {
@@ -262,4 +267,53 @@ fn replaced_files_are_taken_over_as_soon_as_they_fit_together() {
     assert!(ask(&scene, &friend_of_old).is_err(), "the old authority still counts");
     assert!(open.is_closed_within(SOON).unwrap());
     scene.bridge.stop().unwrap();
+}
+
+#[test]
+fn a_certificate_that_ran_out_ends_requests_and_no_websocket() {
+    let authority = Authority::new();
+    let files = Folder::new("svid").unwrap();
+    put(&files, &authority, &authority.issue("me", Some("spiffe://example.org/me")));
+    let key = SigningKey::p256("k1").unwrap();
+    let jwks = JwksServer::start(&[&key]).unwrap();
+    let with = |peers: &str| {
+        let inbound = jwt_validation("https://id.example", &jwks.url(), "agent");
+        Settings { inbound, ..settings(&format!(", allowed_peers: [\"{peers}\"]"), &files_dir(&files)) }
+    };
+    let scene = Scene::start(&with("spiffe://example.org"), &Options::default()).unwrap();
+    // Clocks may differ by a minute, so that this one counts for some seconds more.
+    let end = SystemTime::now() - Duration::from_secs(50);
+    let friend = authority.issue_until("friend", Some("spiffe://example.org/friend"), end);
+    let friend = Tls::with_certificate(&authority.root(), &friend.chain, &friend.key).unwrap();
+    let open = || Connection::open_tls(&scene.at.inbound.to_string(), &friend).unwrap();
+
+    let mut http2 = open();
+    http2.write(frames::PREFACE).unwrap();
+    let mut stream = 1;
+    let mut ask = || -> anyhow::Result<String> {
+        http2.write(&frames::get(stream, OPEN))?;
+        let said = frames::body(&mut http2, stream, Duration::from_millis(300))?;
+        stream += 2;
+        Ok(said)
+    };
+    assert_eq!(ask().unwrap(), "the agent");
+    let token = key.sign(&ordinary_claims("https://id.example", "agent", "alice")).unwrap();
+    scene.agent.answer(Answer::upgrade_and_echo("websocket"));
+    let mut websocket = open();
+    let handshake = Request::new("GET", "/ws").header("Connection", "Upgrade").header("Upgrade", "websocket");
+    assert_eq!(websocket.send(&handshake.bearer(&token)).unwrap().status, 101);
+    scene.agent.answer(Answer::text("the agent"));
+    // It never acknowledges that it should go.
+    until("the end of its requests", SOON, || Ok(ask()?.contains("policy.forbidden"))).unwrap();
+
+    let reloads = |count: u64| {
+        until("reload", SOON, || Ok(scene.stats("/reload/status")?["reloads_ok"] == count)).unwrap();
+    };
+    scene.rewrite(&with("spiffe://example.org/friend")).unwrap();
+    reloads(1);
+    websocket.write(b"hi").unwrap();
+    assert_eq!(websocket.read_exactly(2).unwrap(), b"hi");
+    scene.rewrite(&with("spiffe://example.org/other")).unwrap();
+    reloads(2);
+    assert!(websocket.is_closed_within(SOON).unwrap());
 }

@@ -3,11 +3,18 @@
 use crate::pod::{OTHER, PROXY, Pod, SERVER, at};
 use countersign_sidecar_tests::authbridge::Options;
 use countersign_sidecar_tests::backend::{Answer, Backend};
-use countersign_sidecar_tests::http::{Connection, Reply, Request};
+use countersign_sidecar_tests::certificates::Authority;
+use countersign_sidecar_tests::http::{Connection, Reply, Request, Tls};
 use countersign_sidecar_tests::jwks::JwksServer;
 use countersign_sidecar_tests::jwt::SigningKey;
+use countersign_sidecar_tests::process::until;
 use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation, token_exchange};
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
 use serde_json::json;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// A pod whose sidecar takes redirected connections and exchanges tokens for one server of a family, with that
 /// server, another one and a token endpoint outside.
@@ -17,7 +24,17 @@ struct Proxied {
     token: Backend,
     server: (&'static str, Backend),
     other: (&'static str, Backend),
-    _jwks: JwksServer,
+    jwks: JwksServer,
+}
+
+fn settings(jwks: &JwksServer, routes: &[&str]) -> Settings {
+    Settings {
+        inbound: jwt_validation("https://id.example", &jwks.url(), "agent"),
+        outbound: token_exchange("http://10.77.0.1:9999/token", ("agent", "s"), routes),
+        // A port alone is bound on the loopback address of each family.
+        listener: "transparent_proxy_addr: \":8082\"".to_owned(),
+        ..Settings::default()
+    }
 }
 
 impl Proxied {
@@ -33,19 +50,12 @@ impl Proxied {
         let route = format!("{{host: \"{}\", target_audience: tool}}", server.0);
         let start = || {
             let jwks = JwksServer::start(&[&SigningKey::p256("k1").unwrap()]).unwrap();
-            let settings = Settings {
-                inbound: jwt_validation("https://id.example", &jwks.url(), "agent"),
-                outbound: token_exchange("http://10.77.0.1:9999/token", ("agent", "s"), &[&route]),
-                // A port alone is bound on the loopback address of each family.
-                listener: "transparent_proxy_addr: \":8082\"".to_owned(),
-                ..Settings::default()
-            };
             let options = Options { user: Some(PROXY), ..Options::default() };
-            (Scene::start(&settings, &options).unwrap(), jwks)
+            (Scene::start(&settings(&jwks, &[&route]), &options).unwrap(), jwks)
         };
         let (scene, jwks) = pod.inside.inside(None, start).unwrap();
         pod.enforce();
-        Self { pod, scene, token, server, other, _jwks: jwks }
+        Self { pod, scene, token, server, other, jwks }
     }
 
     /// A request of the agent to `address`, which names `host`.
@@ -112,4 +122,42 @@ fn a_connection_to_the_transparent_listener_itself_is_closed() {
         assert!(reply.is_err(), "{address}: {reply:?}");
         assert!(proxied.scene.bridge.log().contains("made to the transparent listener itself"));
     }
+}
+
+#[test]
+fn a_tls_connection_that_was_silent_across_a_change_passes_by_the_new_routes() {
+    let proxied = Proxied::start(0);
+    let (address, server) = &proxied.server;
+    let authority = Authority::new().unwrap();
+    let config = Tls::trusting(&authority.root()).unwrap().config();
+    let mut hello = Vec::new();
+    let name = ServerName::try_from("late.example").unwrap();
+    ClientConnection::new(config, name).unwrap().write_tls(&mut hello).unwrap();
+    let (begin, end) = hello.split_at(40);
+    let connect = || proxied.pod.as_agent(|| Connection::open(&at(address, 80).to_string())).unwrap();
+    let open = || {
+        let mut connection = connect();
+        connection.write(begin).unwrap();
+        connection
+    };
+    let mut passed = open();
+    passed.write(end).unwrap();
+    // Who is there does not speak TLS, and says so.
+    passed.read_until(b"400 Bad Request").unwrap();
+    assert_eq!(server.connections(), 1);
+
+    let (mut silent, mut half) = (connect(), open());
+    let denying = settings(&proxied.jwks, &["{host: late.example, action: deny}"]);
+    proxied.scene.rewrite(&denying).unwrap();
+    let reloads = || {
+        let status = proxied.pod.inside.inside(None, || proxied.scene.stats("/reload/status"))??;
+        Ok(status["reloads_ok"] == 1)
+    };
+    until("reload", LIMIT, reloads).unwrap();
+    silent.write(&hello).unwrap();
+    half.write(end).unwrap();
+    for (name, mut connection) in [("silent", silent), ("half a ClientHello", half)] {
+        assert_eq!(connection.read_rest(LIMIT).unwrap(), b"", "{name} is answered");
+    }
+    assert_eq!(server.connections(), 1);
 }
