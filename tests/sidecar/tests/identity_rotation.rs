@@ -256,8 +256,12 @@ fn mirrored_files_are_one_set_at_any_time_and_only_there_if_wanted() {
         let key = PrivateKeyDer::from_pem_slice(key).unwrap();
         CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider()).unwrap();
     }
-    // Folders of earlier sets, with their keys, are gone.
-    let folders = std::fs::read_dir(&wanted).unwrap().map(|entry| entry.unwrap().path());
-    assert_eq!(folders.filter(|path| path.is_dir() && !path.is_symlink()).count(), 1);
+    // Folders of earlier sets, with their keys, are removed once nothing leads there.
+    let folders = || -> std::io::Result<usize> {
+        let paths = std::fs::read_dir(&wanted)?.map(|entry| entry.map(|entry| entry.path()));
+        let paths: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;
+        Ok(paths.iter().filter(|path| path.is_dir() && !path.is_symlink()).count())
+    };
+    until("one set", SOON, || Ok(folders()? == 1)).unwrap();
     assert_eq!(std::fs::read_dir(&unwanted).unwrap().count(), 0);
 }
