@@ -96,8 +96,11 @@ pub const GLOB_VARIANTS: usize = 64;
 pub const MESSAGE_CHARS: usize = 700;
 /// Longest quotation of untrusted text inside a message, in characters.
 pub const QUOTED_CHARS: usize = 120;
-/// Most uncovered members listed by name; the rest is counted.
+/// Most uncovered members listed by name; the rest is counted. A card can leave [`JSON_NODES`] of them uncovered.
 pub const UNCOVERED_LISTED: usize = 64;
+/// Longest JSON Pointer to an uncovered member, in bytes: longer than the way to any member that a card needs, and
+/// than one longest name with every character escaped. All of them in a list are 64 KiB.
+pub const UNCOVERED_POINTER_BYTES: usize = 1024;
 
 /// Longest text of a card repeated in an object's status, in characters.
 pub const STATUS_TEXT_CHARS: usize = 2_000;

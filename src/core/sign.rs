@@ -128,7 +128,7 @@ fn without_signatures(bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
 fn common_form(card: &Card) -> Result<Vec<u8>, Refusal> {
     let refuse = |found: String| Err(Refusal::new(Reason::CardNotSignable, found));
     let lost = uncovered(card.document(), Profile::ProtoCleanJcs)?;
-    if let Some(first) = lost.first() {
+    if let Some(first) = lost.listed().first() {
         let place = Quoted(first.pointer());
         return refuse(format!(
             "{place} is not a 1.0 member with content, so stripping readers do not see it"

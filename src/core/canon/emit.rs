@@ -2,7 +2,7 @@
 //! In recording mode it also notes what was received but not written.
 
 use super::schema::{Field, Message, Presence, Shape};
-use super::uncovered::{Uncovered, push_token};
+use super::uncovered::{Content, Mark, UncoveredMembers, Way};
 use super::{kagenti, v1, v03};
 use crate::core::json::{Array, Dialect, Kind, Object, Value};
 use crate::core::refusal::{Reason, Refusal};
@@ -51,8 +51,8 @@ enum Token<'t> {
 
 #[derive(Default)]
 struct Record {
-    pointer: String,
-    found: Vec<Uncovered>,
+    way: Way,
+    found: UncoveredMembers,
 }
 
 impl<'o> Emitter<'o> {
@@ -68,7 +68,7 @@ impl<'o> Emitter<'o> {
         self.complete
     }
 
-    pub(super) fn into_uncovered(self) -> Vec<Uncovered> {
+    pub(super) fn into_uncovered(self) -> UncoveredMembers {
         self.record.map(|record| record.found).unwrap_or_default()
     }
 
@@ -132,7 +132,9 @@ impl<'o> Emitter<'o> {
                 if let Some(field) = message.field(name) {
                     return emitter.field(value, field);
                 }
-                emitter.note(value, value.is_empty() && is_legacy(name));
+                if !(value.is_empty() && is_legacy(name)) {
+                    emitter.note(value);
+                }
                 Ok(false)
             })?;
             if written {
@@ -156,11 +158,10 @@ impl<'o> Emitter<'o> {
         if default {
             return Ok(false);
         }
-        let before = self.noted();
+        let mark = self.mark();
         let written = self.shaped(value, field.shape)?;
-        if !written {
-            self.forget(before);
-            self.note(value, is_plain_default(value, field.shape));
+        if !written && !is_plain_default(value, field.shape) {
+            self.note_whole(value, mark);
         }
         Ok(written)
     }
@@ -234,11 +235,10 @@ impl<'o> Emitter<'o> {
             self.out.push(b',');
         }
         let written = self.within(Token::Index(index), |emitter| {
-            let before = emitter.noted();
+            let mark = emitter.mark();
             let written = write(emitter)?;
             if !written {
-                emitter.forget(before);
-                emitter.note(value, false);
+                emitter.note_whole(value, mark);
             }
             Ok(written)
         })?;
@@ -273,11 +273,10 @@ impl<'o> Emitter<'o> {
             self.form.dialect.write_string(name, self.out);
             self.out.push(b':');
             let written = self.within(Token::Name(name), |emitter| {
-                let before = emitter.noted();
+                let mark = emitter.mark();
                 let written = write(emitter, value)?;
                 if !written {
-                    emitter.forget(before);
-                    emitter.note(value, false);
+                    emitter.note_whole(value, mark);
                 }
                 Ok(written)
             });
@@ -323,7 +322,7 @@ impl<'o> Emitter<'o> {
 
     fn expect<T>(&self, found: Option<T>, value: Value<'_>, expected: &str) -> Result<T, Refusal> {
         found.ok_or_else(|| {
-            let place = self.record.as_ref().map(|record| format!(" at {}", Quoted(&record.pointer)));
+            let place = self.record.as_ref().map(|record| format!(" at {}", Quoted(record.way.pointer())));
             Refusal::new(
                 Reason::CardMemberType,
                 format!(
@@ -340,17 +339,13 @@ impl<'o> Emitter<'o> {
         token: Token<'_>,
         work: impl FnOnce(&mut Self) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        let length = self.record.as_mut().map(|record| {
-            let length = record.pointer.len();
-            match token {
-                Token::Name(name) => push_token(&mut record.pointer, name),
-                Token::Index(index) => push_token(&mut record.pointer, &index.to_string()),
-            }
-            length
+        let step = self.record.as_mut().map(|record| match token {
+            Token::Name(name) => record.way.enter(name),
+            Token::Index(index) => record.way.enter(&index.to_string()),
         });
         let result = work(self);
-        if let (Some(record), Some(length)) = (self.record.as_mut(), length) {
-            record.pointer.truncate(length);
+        if let (Some(record), Some(step)) = (self.record.as_mut(), step) {
+            record.way.leave(step);
         }
         result
     }
@@ -360,20 +355,21 @@ impl<'o> Emitter<'o> {
         self.complete = false;
     }
 
-    fn note(&mut self, value: Value<'_>, lossless: bool) {
-        if let Some(record) = self.record.as_mut().filter(|_| !lossless) {
-            record.found.push(Uncovered::new(record.pointer.clone(), holds_nothing(value)));
+    /// Notes a value that was never looked into.
+    fn note(&mut self, value: Value<'_>) {
+        if let Some(record) = self.record.as_mut() {
+            record.found.note(record.way.pointer(), Content::of(value));
         }
     }
 
-    fn noted(&self) -> usize {
-        self.record.as_ref().map_or(0, |record| record.found.len())
+    fn mark(&self) -> Option<Mark> {
+        self.record.as_ref().map(|record| record.found.mark())
     }
 
-    /// Drops what was noted inside a value that is itself left out: the outermost place is reported.
-    fn forget(&mut self, before: usize) {
-        if let Some(record) = self.record.as_mut() {
-            record.found.truncate(before);
+    /// Notes a value that is left out as a whole, after its parts were looked at.
+    fn note_whole(&mut self, value: Value<'_>, mark: Option<Mark>) {
+        if let (Some(record), Some(mark)) = (self.record.as_mut(), mark) {
+            record.found.note_whole(record.way.pointer(), Content::of(value), mark);
         }
     }
 }
@@ -393,16 +389,6 @@ fn is_plain_default(value: Value<'_>, shape: Shape) -> bool {
 /// True for members of other versions of the card, whose emptiness equals their absence.
 fn is_legacy(name: &str) -> bool {
     v03::CARD.field(name).or(v1::CARD.field(name)).is_some()
-}
-
-fn holds_nothing(value: Value<'_>) -> bool {
-    if let Some(object) = value.as_object() {
-        object.iter().all(|(_, value)| holds_nothing(value))
-    } else if let Some(array) = value.as_array() {
-        array.iter().all(holds_nothing)
-    } else {
-        value.is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -1,28 +1,20 @@
 //! Rewrites the 0.3 members of a card into their 1.0 shape, as a2a-python ≥ 1.0 does before it signs.
 //! Members that are dropped on the way are reported, so that nothing is lost silently.
 
-use super::uncovered::{Uncovered, push_token};
-use crate::core::json::{Dialect, Document, JsonLimits, Numbers, Object, Value};
+use super::uncovered::{Content, UncoveredMembers, Way};
+use crate::core::json::{Dialect, Document, JsonLimits, Numbers, Object, Value, copy_value};
+use crate::core::limits::FORM_BYTES;
 use crate::core::refusal::{Reason, Refusal};
-
-/// What folding dropped.
-#[derive(Debug, Default)]
-pub(super) struct Folded {
-    /// Members that the folded document does not contain.
-    pub(super) members: Vec<Uncovered>,
-}
-
-/// How values are copied: the only spelling from which every other one can be made, because integers stay as they
-/// are and negative zero keeps its sign.
-const COPY: Dialect = Dialect::PythonNumbers;
 
 const CONNECTION: [&str; 4] = ["url", "preferredTransport", "protocolVersion", "additionalInterfaces"];
 
-pub(super) fn fold(card: &Document) -> Result<(Document, Folded), Refusal> {
+/// The card in 1.0 members, and the members that it has no longer.
+pub(super) fn fold(card: &Document) -> Result<(Document, UncoveredMembers), Refusal> {
     let root = card.root().as_object().ok_or_else(|| wrong("the card is not an object"))?;
     let mut writer = Writer { out: Vec::with_capacity(card.text().len()), folded: Folded::default() };
     writer.card(root)?;
-    Ok((Document::parse(writer.out, &JsonLimits::DERIVED, Numbers::Binary64)?, writer.folded))
+    let Writer { out, folded } = writer;
+    Ok((Document::parse(out, &JsonLimits::DERIVED, Numbers::Binary64)?, folded.dropped))
 }
 
 fn wrong(message: &str) -> Refusal {
@@ -32,6 +24,12 @@ fn wrong(message: &str) -> Refusal {
 struct Writer {
     out: Vec<u8>,
     folded: Folded,
+}
+
+#[derive(Default)]
+struct Folded {
+    /// Members that the folded document does not contain.
+    dropped: UncoveredMembers,
 }
 
 impl Writer {
@@ -60,7 +58,7 @@ impl Writer {
         if let Some(schemes) = root.get("securitySchemes") {
             object.raw("securitySchemes", &self.folded.security_schemes(schemes)?);
         }
-        if let Some(requirements) = requirements(root, "", &mut self.folded)? {
+        if let Some(requirements) = requirements(root, &[], &mut self.folded)? {
             object.raw("securityRequirements", &requirements);
         }
         if let Some(skills) = root.get("skills") {
@@ -76,7 +74,7 @@ impl Writer {
         let folds = root.get("supportedInterfaces").is_none() && url.is_some();
         if !folds {
             for name in CONNECTION {
-                self.folded.drop_member("", name, root);
+                self.folded.drop_member(&[], name, root);
             }
             return Ok(None);
         }
@@ -93,17 +91,28 @@ impl Writer {
             for (index, entry) in list.iter().enumerate() {
                 let entry =
                     entry.as_object().ok_or_else(|| wrong("an additional interface is not an object"))?;
+                let place = ["additionalInterfaces", &index.to_string()];
                 for (name, _) in entry.iter().filter(|(name, _)| !["url", "transport"].contains(name)) {
-                    self.folded.drop_member(&format!("/additionalInterfaces/{index}"), name, entry);
+                    self.folded.drop_member(&place, name, entry);
                 }
                 out.push(b',');
                 let transport = entry.get("transport").map_or(Ok(None), transport)?;
                 interface(&mut out, entry.get("url"), transport, version);
+                refuse_long(&out)?;
             }
         }
         out.push(b']');
         Ok(Some(out))
     }
+}
+
+/// Every interface repeats the version, which the sender chose the length of.
+fn refuse_long(interfaces: &[u8]) -> Result<(), Refusal> {
+    if interfaces.len() <= FORM_BYTES {
+        return Ok(());
+    }
+    let found = format!("the interfaces with the version in each have more than {FORM_BYTES} bytes");
+    Err(Refusal::new(Reason::BodyTooLarge, found))
 }
 
 /// The name of a transport; null is the same as absent.
@@ -151,7 +160,7 @@ fn capabilities(root: Object<'_>, folded: &mut Folded) -> Result<Option<Vec<u8>>
         own.iter().for_each(|(name, value)| object.value(name, value));
     }
     if extended && answered {
-        folded.drop_member("", "supportsAuthenticatedExtendedCard", root);
+        folded.drop_member(&[], "supportsAuthenticatedExtendedCard", root);
     } else if extended {
         object.raw("extendedAgentCard", b"true");
     }
@@ -160,12 +169,12 @@ fn capabilities(root: Object<'_>, folded: &mut Folded) -> Result<Option<Vec<u8>>
 }
 
 /// `security` becomes `securityRequirements`, unless the object has its own.
-fn requirements(object: Object<'_>, pointer: &str, folded: &mut Folded) -> Result<Option<Vec<u8>>, Refusal> {
+fn requirements(object: Object<'_>, place: &[&str], folded: &mut Folded) -> Result<Option<Vec<u8>>, Refusal> {
     let legacy = object.get("security").filter(|value| value.kind() != crate::core::json::Kind::Null);
     if let Some(own) = object.get("securityRequirements") {
-        folded.drop_member(pointer, "security", object);
+        folded.drop_member(place, "security", object);
         let mut out = Vec::new();
-        COPY.write_value(own, &mut out);
+        copy_value(own, &mut out);
         return Ok(Some(out));
     }
     let Some(legacy) = legacy else { return Ok(None) };
@@ -208,7 +217,7 @@ impl Folded {
     fn security_schemes(&mut self, schemes: Value<'_>) -> Result<Vec<u8>, Refusal> {
         let mut out = Vec::new();
         let Some(schemes) = schemes.as_object() else {
-            COPY.write_value(schemes, &mut out);
+            copy_value(schemes, &mut out);
             return Ok(out);
         };
         let mut object = ObjectWriter::open(&mut out);
@@ -231,9 +240,7 @@ impl Folded {
                 oneof.raw(wrapper, &inner);
                 oneof.close();
             } else {
-                let mut pointer = "/securitySchemes".to_owned();
-                push_token(&mut pointer, name);
-                self.drop_member(&pointer, "type", members);
+                self.drop_member(&["securitySchemes", name], "type", members);
                 outer = inner;
             }
             object.raw(name, &outer);
@@ -245,7 +252,7 @@ impl Folded {
     fn skills(&mut self, skills: Value<'_>) -> Result<Vec<u8>, Refusal> {
         let mut out = Vec::new();
         let Some(list) = skills.as_array() else {
-            COPY.write_value(skills, &mut out);
+            copy_value(skills, &mut out);
             return Ok(out);
         };
         out.push(b'[');
@@ -254,7 +261,7 @@ impl Folded {
             if index > 0 {
                 out.push(b',');
             }
-            let requirements = requirements(skill, &format!("/skills/{index}"), self)?;
+            let requirements = requirements(skill, &["skills", &index.to_string()], self)?;
             let mut object = ObjectWriter::open(&mut out);
             for (name, value) in
                 skill.iter().filter(|(name, _)| !["security", "securityRequirements"].contains(name))
@@ -271,11 +278,14 @@ impl Folded {
     }
 
     /// Reports a member that does not survive folding, unless it is empty or false.
-    fn drop_member(&mut self, pointer: &str, name: &str, object: Object<'_>) {
-        if object.get(name).is_some_and(|value| !value.is_empty() && value.as_bool() != Some(false)) {
-            let mut pointer = pointer.to_owned();
-            push_token(&mut pointer, name);
-            self.members.push(Uncovered::new(pointer, false));
+    fn drop_member(&mut self, place: &[&str], name: &str, object: Object<'_>) {
+        let value = object.get(name).filter(|value| !value.is_empty() && value.as_bool() != Some(false));
+        if let Some(value) = value {
+            let mut way = Way::default();
+            for token in place.iter().chain([&name]) {
+                way.enter(token);
+            }
+            self.dropped.note(way.pointer(), Content::of(value));
         }
     }
 }
@@ -300,7 +310,7 @@ impl<'o> ObjectWriter<'o> {
 
     fn value(&mut self, name: &str, value: Value<'_>) {
         self.name(name);
-        COPY.write_value(value, self.out);
+        copy_value(value, self.out);
     }
 
     fn text(&mut self, name: &str, text: &str) {

@@ -14,7 +14,7 @@ mod v1;
 
 pub(super) use alias::refuse_aliases;
 pub use profile::{Profile, ProfileSet};
-pub use uncovered::Uncovered;
+pub use uncovered::{Uncovered, UncoveredMembers};
 
 use super::json::{Document, Value};
 use super::limits::FORM_BYTES;
@@ -52,18 +52,17 @@ pub fn canonicalize(card: &Document, profile: Profile) -> Result<Vec<u8>, Refusa
 }
 
 /// The received members that a signature under `profile` does not cover (rule 47).
-pub fn uncovered(card: &Document, profile: Profile) -> Result<Vec<Uncovered>, Refusal> {
+pub fn uncovered(card: &Document, profile: Profile) -> Result<UncoveredMembers, Refusal> {
     let mut scratch = Vec::new();
     with_source(card, profile, |root, mut found| {
         let mut emitter = Emitter::recording(profile.form(), &mut scratch);
         emitter.card(root)?;
         let received = card.root().as_object().filter(|_| profile.folds());
-        found.members.extend(emitter.into_uncovered().into_iter().map(|member| match received {
-            Some(card) => member.moved(|pointer| unfold::received_pointer(pointer, card)),
-            None => member,
-        }));
-        found.members.sort_unstable();
-        Ok(found.members)
+        found.absorb(emitter.into_uncovered(), |pointer| match received {
+            Some(card) => unfold::received_pointer(pointer, card),
+            None => pointer.to_owned(),
+        });
+        Ok(found)
     })
 }
 
@@ -71,13 +70,14 @@ pub fn uncovered(card: &Document, profile: Profile) -> Result<Vec<Uncovered>, Re
 fn with_source<T>(
     card: &Document,
     profile: Profile,
-    use_it: impl FnOnce(Value<'_>, fold::Folded) -> Result<T, Refusal>,
+    use_it: impl FnOnce(Value<'_>, UncoveredMembers) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     if profile.folds() {
-        let (document, folded) = fold::fold(card)?;
-        use_it(document.root(), folded)
+        let (document, dropped) = fold::fold(card)?;
+        refuse_swelling(document.text(), profile)?;
+        use_it(document.root(), dropped)
     } else {
-        use_it(card.root(), fold::Folded::default())
+        use_it(card.root(), UncoveredMembers::default())
     }
 }
 

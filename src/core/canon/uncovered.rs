@@ -1,20 +1,51 @@
 //! Received members that a signature does not cover (rules 47 and 48).
-//! Named by JSON Pointer (RFC 6901) into the received document.
+//! Named by JSON Pointer (RFC 6901) into the received document. All are judged and counted, few are kept: a sender
+//! chooses how many there are, and how long their names.
+
+use crate::core::json::{Kind, Value};
+use crate::core::limits::{UNCOVERED_LISTED, UNCOVERED_POINTER_BYTES};
 
 /// One member or element that is not part of the signed bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uncovered {
     pointer: String,
-    empty: bool,
+    content: Content,
+}
+
+/// How much a value says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Content {
+    Null,
+    False,
+    /// Nothing but nulls, empty strings, lists and objects.
+    Empty,
+    Something,
+}
+
+impl Content {
+    pub(super) fn of(value: Value<'_>) -> Self {
+        match value.kind() {
+            Kind::Null => Self::Null,
+            Kind::Bool if value.as_bool() == Some(false) => Self::False,
+            _ if holds_nothing(value) => Self::Empty,
+            _ => Self::Something,
+        }
+    }
+}
+
+fn holds_nothing(value: Value<'_>) -> bool {
+    if let Some(object) = value.as_object() {
+        object.iter().all(|(_, value)| holds_nothing(value))
+    } else if let Some(array) = value.as_array() {
+        array.iter().all(holds_nothing)
+    } else {
+        value.is_empty()
+    }
 }
 
 impl Uncovered {
-    /// `empty` says that the value holds nothing but nulls, empty strings, lists and objects.
-    pub(super) const fn new(pointer: String, empty: bool) -> Self {
-        Self { pointer, empty }
-    }
-
-    /// Where it stands in the received document, as a JSON Pointer.
+    /// Where it stands in the received document, as a JSON Pointer of about [`UNCOVERED_POINTER_BYTES`] at most: a
+    /// member further down is named by what it stands in.
     pub fn pointer(&self) -> &str {
         &self.pointer
     }
@@ -22,43 +53,184 @@ impl Uncovered {
     /// True if it can decide who is called, how, or with which authentication.
     ///
     /// An empty value inside an extension's free-form `params` is reported but does not count: stripping
-    /// signers leave it out, and what is handed on is the signed form, which does not have it.
+    /// signers leave it out, and what is handed on is the signed form, which does not have it. Neither does an
+    /// extended card that is not there: to every reader null and false are the same as nothing.
     pub fn decides_security(&self) -> bool {
-        let mut segments = self.pointer.split('/').skip(1);
-        match (segments.next(), segments.next(), segments.next()) {
-            (
-                Some(
-                    "url"
-                    | "supportedInterfaces"
-                    | "additionalInterfaces"
-                    | "preferredTransport"
-                    | "protocolVersion"
-                    | "tenant"
-                    | "security"
-                    | "securityRequirements"
-                    | "securitySchemes"
-                    | "supportsAuthenticatedExtendedCard",
-                ),
-                _,
-                _,
-            )
-            | (Some("capabilities"), Some("extendedAgentCard"), _)
-            | (Some("skills"), Some(_), Some("security" | "securityRequirements")) => true,
-            (Some("capabilities"), Some("extensions"), _) => {
-                !(self.empty && segments.next() == Some("params"))
-            }
-            _ => false,
+        decides_security(&self.pointer, self.content)
+    }
+}
+
+/// All received members that a form leaves out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UncoveredMembers {
+    deciding: Kept,
+    other: Kept,
+}
+
+/// The first members of one kind, and how many there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Kept {
+    members: Vec<Uncovered>,
+    total: usize,
+}
+
+/// How many members had been noted at some moment.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    deciding: (usize, usize),
+    other: (usize, usize),
+}
+
+impl UncoveredMembers {
+    /// True if the form leaves nothing out.
+    pub const fn is_empty(&self) -> bool {
+        self.total() == 0
+    }
+
+    /// How many members the form leaves out.
+    pub const fn total(&self) -> usize {
+        self.deciding.total.saturating_add(self.other.total)
+    }
+
+    /// How many of them decide about security ([`Uncovered::decides_security`]).
+    pub const fn deciding(&self) -> usize {
+        self.deciding.total
+    }
+
+    /// At most [`UNCOVERED_LISTED`] members: those that decide about security first, each kind sorted.
+    pub fn listed(&self) -> Vec<Uncovered> {
+        let sorted = |kept: &Kept| {
+            let mut members = kept.members.clone();
+            members.sort_unstable();
+            members
+        };
+        let mut listed = sorted(&self.deciding);
+        listed.extend(sorted(&self.other));
+        listed.truncate(UNCOVERED_LISTED);
+        listed
+    }
+
+    pub(super) fn note(&mut self, pointer: &str, content: Content) {
+        let kept = if decides_security(pointer, content) { &mut self.deciding } else { &mut self.other };
+        kept.note(pointer, content);
+    }
+
+    pub(super) const fn mark(&self) -> Mark {
+        Mark { deciding: self.deciding.mark(), other: self.other.mark() }
+    }
+
+    /// Notes a member that is left out as a whole in place of what was noted inside it since `mark`.
+    pub(super) fn note_whole(&mut self, pointer: &str, content: Content, mark: Mark) {
+        self.other.forget(mark.other);
+        self.deciding.forget(mark.deciding);
+        self.note(pointer, content);
+    }
+
+    /// Adds what was noted elsewhere, at other places.
+    pub(super) fn absorb(&mut self, more: Self, to: impl Fn(&str) -> String) {
+        for (kept, more) in [(&mut self.deciding, more.deciding), (&mut self.other, more.other)] {
+            let room = UNCOVERED_LISTED.saturating_sub(kept.members.len());
+            let moved = more.members.into_iter().take(room);
+            kept.members.extend(moved.map(|member| Uncovered { pointer: to(&member.pointer), ..member }));
+            kept.total = kept.total.saturating_add(more.total);
+        }
+    }
+}
+
+impl Kept {
+    fn note(&mut self, pointer: &str, content: Content) {
+        self.total = self.total.saturating_add(1);
+        // Places below a pointer that could not grow are one place.
+        let again = self.members.last().is_some_and(|last| last.pointer == pointer);
+        if !again && self.members.len() < UNCOVERED_LISTED {
+            self.members.push(Uncovered { pointer: pointer.to_owned(), content });
         }
     }
 
-    /// The same at another place.
-    pub(super) fn moved(self, to: impl FnOnce(&str) -> String) -> Self {
-        Self { pointer: to(&self.pointer), empty: self.empty }
+    const fn mark(&self) -> (usize, usize) {
+        (self.members.len(), self.total)
+    }
+
+    fn forget(&mut self, (kept, total): (usize, usize)) {
+        self.members.truncate(kept);
+        self.total = total;
+    }
+}
+
+/// The way to the value that is looked at, as a JSON Pointer that stops growing before it is too long.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    pointer: String,
+    /// Steps taken since the pointer could not grow.
+    beyond: usize,
+}
+
+/// What one step added.
+#[derive(Clone, Copy)]
+pub(super) struct Step(Option<usize>);
+
+impl Way {
+    pub(super) fn pointer(&self) -> &str {
+        &self.pointer
+    }
+
+    pub(super) fn enter(&mut self, token: &str) -> Step {
+        let before = self.pointer.len();
+        if self.beyond == 0 {
+            push_token(&mut self.pointer, token);
+            if self.pointer.len() <= UNCOVERED_POINTER_BYTES {
+                return Step(Some(before));
+            }
+            self.pointer.truncate(before);
+        }
+        self.beyond = self.beyond.saturating_add(1);
+        Step(None)
+    }
+
+    pub(super) fn leave(&mut self, step: Step) {
+        match step.0 {
+            Some(before) => self.pointer.truncate(before),
+            None => self.beyond = self.beyond.saturating_sub(1),
+        }
+    }
+}
+
+fn decides_security(pointer: &str, content: Content) -> bool {
+    let mut segments = pointer.split('/').skip(1);
+    match (segments.next(), segments.next(), segments.next()) {
+        (Some("supportsAuthenticatedExtendedCard"), None, _)
+        | (Some("capabilities"), Some("extendedAgentCard"), None)
+            if matches!(content, Content::Null | Content::False) =>
+        {
+            false
+        }
+        (
+            Some(
+                "url"
+                | "supportedInterfaces"
+                | "additionalInterfaces"
+                | "preferredTransport"
+                | "protocolVersion"
+                | "tenant"
+                | "security"
+                | "securityRequirements"
+                | "securitySchemes"
+                | "supportsAuthenticatedExtendedCard",
+            ),
+            _,
+            _,
+        )
+        | (Some("capabilities"), Some("extendedAgentCard"), _)
+        | (Some("skills"), Some(_), Some("security" | "securityRequirements")) => true,
+        (Some("capabilities"), Some("extensions"), _) => {
+            !(matches!(content, Content::Null | Content::Empty) && segments.next() == Some("params"))
+        }
+        _ => false,
     }
 }
 
 /// Appends one reference token to a JSON Pointer.
-pub(super) fn push_token(pointer: &mut String, token: &str) {
+fn push_token(pointer: &mut String, token: &str) {
     pointer.push('/');
     for c in token.chars() {
         match c {
@@ -75,22 +247,67 @@ mod tests {
 
     #[test]
     fn rule_47_members_that_decide_about_security_are_known() {
-        for (pointer, empty, expected) in [
-            ("/url", false, true),
-            ("/supportedInterfaces/1", false, true),
-            ("/securitySchemes/a/apiKeySecurityScheme/extra", false, true),
-            ("/capabilities/extendedAgentCard", false, true),
-            ("/capabilities/extensions/0", false, true),
-            ("/capabilities/extensions/0/params/a", false, true),
-            ("/capabilities/extensions/0/params/a", true, false),
-            ("/skills/3/securityRequirements", false, true),
-            ("/skills/3/description", false, false),
-            ("/xVendor", false, false),
-            ("/urls", false, false),
+        use Content::{Empty, False, Null, Something};
+        for (pointer, content, expected) in [
+            ("/url", Something, true),
+            ("/supportedInterfaces/1", Something, true),
+            ("/securitySchemes/a/apiKeySecurityScheme/extra", Something, true),
+            ("/capabilities/extendedAgentCard", Something, true),
+            ("/capabilities/extendedAgentCard", Empty, true),
+            ("/capabilities/extendedAgentCard", Null, false),
+            ("/capabilities/extendedAgentCard", False, false),
+            ("/capabilities/extendedAgentCard/a", Null, true),
+            ("/supportsAuthenticatedExtendedCard", Something, true),
+            ("/supportsAuthenticatedExtendedCard", False, false),
+            ("/capabilities", Something, false),
+            ("/capabilities/extensions/0", Something, true),
+            ("/capabilities/extensions/0/params/a", Something, true),
+            ("/capabilities/extensions/0/params/a", False, true),
+            ("/capabilities/extensions/0/params/a", Empty, false),
+            ("/capabilities/extensions/0/params/a", Null, false),
+            ("/skills/3/securityRequirements", Something, true),
+            ("/skills/3/description", Something, false),
+            ("/xVendor", Something, false),
+            ("/urls", Something, false),
         ] {
-            let member = Uncovered::new(pointer.to_owned(), empty);
-            assert_eq!(member.decides_security(), expected, "{pointer} {empty}");
+            let member = Uncovered { pointer: pointer.to_owned(), content };
+            assert_eq!(member.decides_security(), expected, "{pointer} {content:?}");
         }
+    }
+
+    fn pointers(members: &UncoveredMembers) -> Vec<String> {
+        members.listed().iter().map(|member| member.pointer().to_owned()).collect()
+    }
+
+    #[test]
+    fn members_that_decide_come_first_and_the_rest_is_counted() {
+        let mut members = UncoveredMembers::default();
+        for index in 0..1000 {
+            members.note(&format!("/!{index:03}"), Content::Something);
+        }
+        members.note("/url", Content::Something);
+        members.note("/security", Content::Something);
+        let listed = pointers(&members);
+        assert_eq!(listed.len(), UNCOVERED_LISTED);
+        assert_eq!(listed.get(..3).unwrap(), ["/security", "/url", "/!000"]);
+        assert_eq!((members.total(), members.deciding()), (1002, 2));
+    }
+
+    #[test]
+    fn a_way_stops_growing_and_comes_back() {
+        let mut way = Way::default();
+        let long = "n".repeat(300);
+        let steps: Vec<Step> = (0..9).map(|_| way.enter(&long)).collect();
+        let grown = way.pointer().to_owned();
+        assert_eq!(grown, format!("/{long}").repeat(3));
+        // A name that would fit is not appended behind one that was left out.
+        let short = way.enter("x");
+        assert_eq!(way.pointer(), grown);
+        way.leave(short);
+        steps.into_iter().rev().for_each(|step| way.leave(step));
+        assert_eq!(way.pointer(), "");
+        way.enter("x");
+        assert_eq!(way.pointer(), "/x");
     }
 
     #[test]

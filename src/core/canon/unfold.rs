@@ -76,7 +76,7 @@ mod tests {
 
     fn hidden(card: &str) -> Vec<String> {
         let card = Document::parse(card.into(), &JsonLimits::CARD, Numbers::Strict).unwrap();
-        let found = uncovered(&card, Profile::ProtoFoldedJcs).unwrap();
+        let found = uncovered(&card, Profile::ProtoFoldedJcs).unwrap().listed();
         found.iter().map(|member| member.pointer().to_owned()).collect()
     }
 

@@ -1,12 +1,14 @@
 //! Strict JSON: one reader that sees everything a lenient one hides, and the writers over its arena.
 //! Duplicate names, lone surrogates, NUL and inexact numbers are refused while reading (rules 3–8).
 
+mod copy;
 mod dialect;
 mod order;
 mod read;
 mod scan;
 mod value;
 
+pub use copy::copy_value;
 pub use dialect::{Dialect, canonical_bytes};
 pub use order::compare_utf16;
 pub use value::{Array, Kind, Object, Value};

@@ -1,22 +1,21 @@
 //! What the chosen signature leaves uncovered, and whether that is acceptable (rules 47 and 48).
 
 use super::SignedForm;
-use crate::core::canon::{Profile, Uncovered, canonicalize, uncovered};
+use crate::core::canon::{Profile, Uncovered, UncoveredMembers, canonicalize, uncovered};
 use crate::core::card::Card;
-use crate::core::limits::UNCOVERED_LISTED;
 use crate::core::policy::Coverage;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
 
 pub(super) struct Covered {
     pub(super) full: bool,
-    pub(super) uncovered: Vec<Uncovered>,
+    pub(super) uncovered: UncoveredMembers,
 }
 
 /// Judges the coverage of the form that was signed.
 pub(super) fn judge_coverage(card: &Card, signed: &SignedForm, policy: Coverage) -> Result<Covered, Refusal> {
     let SignedForm { profile, complete, ref bytes } = *signed;
-    let uncovered = if complete { Vec::new() } else { uncovered(card.document(), profile)? };
+    let uncovered = if complete { UncoveredMembers::default() } else { uncovered(card.document(), profile)? };
     if policy == Coverage::Strict {
         refuse_uncovered_security(&uncovered, profile)?;
     }
@@ -24,15 +23,17 @@ pub(super) fn judge_coverage(card: &Card, signed: &SignedForm, policy: Coverage)
     Ok(Covered { full, uncovered })
 }
 
-fn refuse_uncovered_security(uncovered: &[Uncovered], profile: Profile) -> Result<(), Refusal> {
-    let mut deciding = uncovered.iter().filter(|member| member.decides_security());
-    let Some(first) = deciding.next() else { return Ok(()) };
-    let more = match deciding.count() {
+fn refuse_uncovered_security(uncovered: &UncoveredMembers, profile: Profile) -> Result<(), Refusal> {
+    if uncovered.deciding() == 0 {
+        return Ok(());
+    }
+    let listed = uncovered.listed();
+    let first = listed.first().map(Uncovered::pointer).unwrap_or_default();
+    let more = match uncovered.deciding().saturating_sub(1) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let found =
-        format!("the signature, made over {profile}, does not cover {}{more}", Quoted(first.pointer()));
+    let found = format!("the signature, made over {profile}, does not cover {}{more}", Quoted(first));
     Err(Refusal::new(Reason::UncoveredSecurityMember, found))
 }
 
@@ -41,13 +42,4 @@ fn equals_unstripped(card: &Card, canonical: &[u8]) -> bool {
     [Profile::Spec841, Profile::JcsRaw]
         .into_iter()
         .any(|profile| canonicalize(card.document(), profile).is_ok_and(|bytes| bytes == canonical))
-}
-
-impl Covered {
-    /// The uncovered members to list, and how many are left out of the list.
-    pub(super) fn listed(mut self) -> (Vec<Uncovered>, usize) {
-        let unlisted = self.uncovered.len().saturating_sub(UNCOVERED_LISTED);
-        self.uncovered.truncate(UNCOVERED_LISTED);
-        (self.uncovered, unlisted)
-    }
 }

@@ -1,6 +1,6 @@
 //! The proof that a card is signed: made from the outcomes of all signatures, in one place.
 
-use super::coverage::{Covered, judge_coverage};
+use super::coverage::judge_coverage;
 use super::outcome::{Rejection, SignatureOutcome};
 use super::payload::parse_payload;
 use super::signature::{Candidate, Key};
@@ -145,7 +145,8 @@ impl SignedCard {
         self.coverage
     }
 
-    /// Received members that are not signed, sorted, at most [`crate::core::limits::UNCOVERED_LISTED`].
+    /// Received members that are not signed, at most [`crate::core::limits::UNCOVERED_LISTED`]: those that decide
+    /// about security first, each kind sorted.
     pub fn uncovered(&self) -> &[Uncovered] {
         &self.uncovered
     }
@@ -210,7 +211,8 @@ fn prove(
     candidate.refuse_unwitnessed(content, against)?;
     let covered = judge_coverage(card, &signed, against.policy.coverage)?;
     let coverage = if covered.full { CoverageLevel::Full } else { CoverageLevel::Partial };
-    let (uncovered, unlisted) = Covered::listed(covered);
+    let uncovered = covered.uncovered.listed();
+    let unlisted = covered.uncovered.total().saturating_sub(uncovered.len());
     Ok(SignedCard {
         document: parse_payload(signed.bytes)?,
         digest: card.digest(),
