@@ -53,10 +53,10 @@ pub(super) struct Report {
     pub(super) digest: Option<String>,
     pub(super) not_after: Option<String>,
     pub(super) coverage: Option<CoverageWord>,
+    /// At most 64, those that decide about security first.
     pub(super) uncovered: Vec<String>,
-    /// How many more are not listed; for people only.
-    #[serde(skip)]
-    pub(super) unlisted: usize,
+    /// How many more there are.
+    pub(super) uncovered_unlisted: usize,
     pub(super) signatures: Vec<SignatureReport>,
 }
 
@@ -90,7 +90,7 @@ impl Report {
             not_after: None,
             coverage: None,
             uncovered: Vec::new(),
-            unlisted: 0,
+            uncovered_unlisted: 0,
             signatures: Vec::new(),
         }
     }
@@ -158,8 +158,8 @@ impl Report {
             CoverageWord::Partial => {
                 let mut pointers: Vec<String> =
                     self.uncovered.iter().map(|at| Quoted(at).to_string()).collect();
-                if self.unlisted > 0 {
-                    pointers.push(format!("and {} more", self.unlisted));
+                if self.uncovered_unlisted > 0 {
+                    pointers.push(format!("and {} more", self.uncovered_unlisted));
                 }
                 format!("partial: not covered are {}", pointers.join(", "))
             }

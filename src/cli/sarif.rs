@@ -28,11 +28,18 @@ pub(super) fn write(report: &Report, source: &str) -> Result<Vec<u8>, Unusable> 
     if !report.is_refused() && !report.uncovered.is_empty() {
         rules.push(uncovered);
     }
-    results.extend(report.uncovered.iter().map(|pointer| {
+    let mut notes: Vec<String> = report
+        .uncovered
+        .iter()
+        .map(|pointer| format!("{pointer} is not covered by the signature."))
+        .collect();
+    if report.uncovered_unlisted > 0 {
+        notes.push(format!("{} more members are not covered by the signature.", report.uncovered_unlisted));
+    }
+    results.extend(notes.into_iter().map(|text| {
         json!({
             "ruleId": uncovered.code(), "ruleIndex": 0, "level": "note",
-            "message": { "text": format!("{pointer} is not covered by the signature.") },
-            "locations": location,
+            "message": { "text": text }, "locations": location,
         })
     }));
     let log = json!({

@@ -142,7 +142,7 @@ impl Report {
                 CoverageLevel::Partial => CoverageWord::Partial,
             }),
             uncovered: signed.uncovered().iter().map(|member| member.pointer().to_owned()).collect(),
-            unlisted: signed.unlisted(),
+            uncovered_unlisted: signed.unlisted(),
             signatures: signed.signatures().iter().map(Into::into).collect(),
             ..Self::verified()
         }

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 /// The members of a verdict in their order.
-pub(crate) const MEMBERS: [&str; 13] = [
+pub(crate) const MEMBERS: [&str; 14] = [
     "verdict",
     "reason",
     "message",
@@ -19,6 +19,7 @@ pub(crate) const MEMBERS: [&str; 13] = [
     "notAfter",
     "coverage",
     "uncovered",
+    "uncoveredUnlisted",
     "signatures",
 ];
 
@@ -93,6 +94,30 @@ fn an_injected_endpoint_is_refused_and_only_reported_on_request() {
     folder.run(&verify("signed.json", &[])).assert_refused("UncoveredSecurityMember");
     let json = folder.run(&verify("signed.json", &["--coverage", "report"])).assert_verified();
     assert_eq!((&json["coverage"], &json["uncovered"]), (&json!("partial"), &json!(["/url"])));
+    assert_eq!(json["uncoveredUnlisted"], 0);
+}
+
+#[test]
+fn members_that_push_into_the_list_of_uncovered_ones_are_counted_behind_what_decides() {
+    let (folder, _) = world("pushed");
+    let mut card: Value =
+        serde_json::from_str(&with_member(&folder, "url", json!("https://attacker.example/"))).unwrap();
+    for index in 0..100 {
+        card[format!("!{index:03}")] = json!(index);
+    }
+    folder.write("signed.json", card.to_string());
+    let run = folder.run(&verify("signed.json", &["--coverage", "report"]));
+    let json = run.assert_verified();
+    assert_shape(&run.stdout);
+    assert_eq!((&json["uncovered"][0], json["uncovered"].as_array().unwrap().len()), (&json!("/url"), 64));
+    assert_eq!(json["uncoveredUnlisted"], 37);
+    let reported = [&["verify", "signed.json"][..], &TRUST, &["--coverage", "report", "-o"]].concat();
+    let shown = folder.run(&[&reported[..], &["text"]].concat());
+    assert!(shown.stdout.contains("37 more"), "{}", shown.stdout);
+    let sarif = folder.run(&[&reported[..], &["sarif"]].concat()).json();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let last = &results.last().unwrap()["message"]["text"];
+    assert_eq!((results.len(), last), (65, &json!("37 more members are not covered by the signature.")));
 }
 
 #[test]

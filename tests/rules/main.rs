@@ -15,6 +15,7 @@ mod pki;
 mod binding;
 mod bundles;
 mod chains;
+mod coverage;
 mod headers;
 mod hostile;
 mod intake;

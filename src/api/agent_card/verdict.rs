@@ -50,10 +50,13 @@ pub struct CardVerdict {
     /// How much of the card the signature covers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
-    /// Members that the signature does not cover, as JSON Pointers.
+    /// Members that the signature does not cover, as JSON Pointers: those that decide about security first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::pointers")]
     pub uncovered: Vec<String>,
+    /// How many more members the signature does not cover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncovered_unlisted: Option<i32>,
     /// When that content was first verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_verified: Option<Time>,

@@ -119,10 +119,13 @@ impl UncoveredMembers {
         Mark { deciding: self.deciding.mark(), other: self.other.mark() }
     }
 
-    /// Notes a member that is left out as a whole in place of what was noted inside it since `mark`.
+    /// Notes a member that is left out as a whole in place of what was noted inside it since `mark`. Members inside
+    /// that decide about security stay, unless the whole decides about it: nothing may hide behind what it stands in.
     pub(super) fn note_whole(&mut self, pointer: &str, content: Content, mark: Mark) {
         self.other.forget(mark.other);
-        self.deciding.forget(mark.deciding);
+        if decides_security(pointer, content) {
+            self.deciding.forget(mark.deciding);
+        }
         self.note(pointer, content);
     }
 
@@ -291,6 +294,21 @@ mod tests {
         assert_eq!(listed.len(), UNCOVERED_LISTED);
         assert_eq!(listed.get(..3).unwrap(), ["/security", "/url", "/!000"]);
         assert_eq!((members.total(), members.deciding()), (1002, 2));
+    }
+
+    #[test]
+    fn what_is_left_out_as_a_whole_hides_no_member_that_decides() {
+        let mut members = UncoveredMembers::default();
+        members.note("/a", Content::Something);
+        let mark = members.mark();
+        members.note("/capabilities/x", Content::Something);
+        members.note("/capabilities/extendedAgentCard", Content::Something);
+        members.note_whole("/capabilities", Content::Something, mark);
+        assert_eq!(pointers(&members), ["/capabilities/extendedAgentCard", "/a", "/capabilities"]);
+        let mark = members.mark();
+        members.note("/security/0", Content::Something);
+        members.note_whole("/security", Content::Something, mark);
+        assert_eq!((members.total(), members.deciding()), (4, 2));
     }
 
     #[test]

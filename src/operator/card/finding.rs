@@ -11,7 +11,7 @@ use crate::core::spiffe::SpiffeId;
 use crate::core::time::Timestamp;
 use crate::core::verify::{Rejection, SignedCard};
 
-/// How many uncovered members status lists.
+/// How many uncovered members status lists; they come with those first that decide about security.
 const UNCOVERED: usize = 32;
 
 /// What is worth showing of a card that was verified.
@@ -33,6 +33,8 @@ pub(crate) struct Proof {
     pub(crate) coverage: &'static str,
     /// What it does not cover, as JSON Pointers.
     pub(crate) uncovered: Vec<String>,
+    /// How many more there are.
+    pub(crate) uncovered_unlisted: usize,
     /// What to remember.
     pub(crate) accepted: Accepted,
     /// SHA-256 of the authority's certificate.
@@ -44,7 +46,9 @@ pub(crate) struct Proof {
 impl Proof {
     /// What is worth showing of `signed`.
     pub(crate) fn of(signed: &SignedCard, attested: Option<SpiffeId>) -> Self {
-        let uncovered = signed.uncovered().iter().take(UNCOVERED).map(|member| member.pointer().to_owned());
+        let members = signed.uncovered();
+        let uncovered = members.iter().take(UNCOVERED).map(|member| member.pointer().to_owned());
+        let left_out = members.len().saturating_sub(UNCOVERED);
         Self {
             spiffe_id: signed.spiffe_id().clone(),
             key_id: signed.key_id().map(str::to_owned),
@@ -56,6 +60,7 @@ impl Proof {
             uncovered: uncovered.collect(),
             accepted: Accepted::of(signed),
             anchor: signed.anchor(),
+            uncovered_unlisted: left_out.saturating_add(signed.unlisted()),
             attested,
         }
     }

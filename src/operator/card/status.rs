@@ -129,6 +129,9 @@ fn verdict(
         first_verified: before.and_then(|before| before.first_verified.clone()),
         contents: Vec::new(),
         issued_after: None,
+        uncovered_unlisted: proof
+            .map(|proof| i32::try_from(proof.uncovered_unlisted).unwrap_or(i32::MAX))
+            .filter(|more| *more > 0),
         leaf_not_before: None,
     };
     if let Some(proof) = proof {
