@@ -7,6 +7,7 @@ pub mod cache;
 pub mod canon;
 pub mod card;
 pub mod client_hello;
+pub mod deliver;
 pub(crate) mod der;
 pub mod encoding;
 pub mod endpoint;

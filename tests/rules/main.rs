@@ -16,6 +16,7 @@ mod binding;
 mod bundles;
 mod chains;
 mod coverage;
+mod delivered;
 mod headers;
 mod hostile;
 mod intake;

@@ -5,11 +5,10 @@ use super::finding::{Content, Finding, Proof, Refused};
 use crate::api::agent_card::{AgentCardSpec, BindingScope as AskedScope, card_data};
 use crate::core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
 use crate::core::bundle::Bundle;
-use crate::core::canon::{Profile, canonicalize};
 use crate::core::card::Card;
+use crate::core::deliver::card_with_delivered_signatures;
 use crate::core::encoding::{Digest, sha256};
 use crate::core::history::History;
-use crate::core::json::Numbers;
 use crate::core::policy::Policy;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::{SpiffeId, TrustDomain};
@@ -176,11 +175,8 @@ pub(crate) fn broken_memory(problem: &str) -> Refusal {
     )
 }
 
-/// True if both are the same card but for signatures, in the form that was signed.
-pub(crate) fn same_but_signatures(live: &[u8], signed: &[u8], profile: Profile) -> bool {
-    let canonical = |bytes: &[u8]| {
-        let card = Card::parse(bytes.to_vec(), Numbers::Strict).ok()?;
-        canonicalize(card.document(), profile).ok()
-    };
-    canonical(live).is_some_and(|live| canonical(signed) == Some(live))
+/// What is judged of a card that is served without signatures, with those that were delivered for it.
+pub(crate) fn as_served(live: &Received, delivered: &Received, policy: &Policy) -> Result<Received, Refusal> {
+    let bytes = card_with_delivered_signatures(live.bytes.clone(), delivered.bytes.clone(), policy)?;
+    Ok(Received { bytes, source: delivered.source.clone() })
 }

@@ -302,16 +302,21 @@ impl JudgeCard<'_> {
         self.refused(Refusal::new(Reason::EndpointNotOwned, "an endpoint is not the workload's"))
     }
 
-    /// The card of a ConfigMap, if the served one is the same card without its signatures.
+    /// The served card with the signatures of the one in a ConfigMap.
     async fn delivered(&self, delivered: Received, live: &Received, hosts: BTreeSet<String>) -> Look {
-        let look = self.received(delivered.clone(), hosts).await;
-        let Ok(proof) = &look.finding.outcome else { return look };
-        if judge::same_but_signatures(&live.bytes, &delivered.bytes, proof.profile) {
-            // What the replica serves is what the next look compares.
-            return Look { bytes: None, ..look };
+        let policy = self.context.policy(self.expected.trust_domain.clone());
+        let served = match judge::as_served(live, &delivered, &policy) {
+            Ok(served) => served,
+            Err(refusal) => return self.refused(refusal),
+        };
+        let differs = served.bytes != delivered.bytes;
+        let look = self.received(served, hosts).await;
+        if differs && look.finding.reason() == Some(Reason::SignatureInvalid) {
+            let found = "the workload serves another card than the ConfigMap holds a signature for";
+            return self.refused(Refusal::new(Reason::SignatureInvalid, found));
         }
-        let found = "the workload serves another card than the ConfigMap holds a signature for";
-        self.refused(Refusal::new(Reason::SignatureInvalid, found))
+        // The replica serves other bytes than were judged, so the next look judges again.
+        Look { bytes: None, ..look }
     }
 }
 

@@ -61,6 +61,16 @@ fn a_delivered_signature_counts_for_the_card_that_the_workload_serves_and_no_oth
     scene.agents.serve(team, "weather", other.to_string().as_bytes()).unwrap();
     scene.refused(team, "weather", "weather", "SignatureInvalid").unwrap();
 
+    // What the signed form leaves out is judged in the card that callers get, not in the one that was delivered.
+    let mut more = card.clone();
+    more["url"] = json!("https://attacker.example/");
+    scene.agents.serve(team, "weather", more.to_string().as_bytes()).unwrap();
+    scene.refused(team, "weather", "weather", "UncoveredSecurityMember").unwrap();
+    more = card.clone();
+    more["x-note"] = json!("decides nothing");
+    scene.agents.serve(team, "weather", more.to_string().as_bytes()).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+
     // Back to what was signed, then the ConfigMap goes: nothing of it is remembered.
     scene.agents.serve(team, "weather", card.to_string().as_bytes()).unwrap();
     scene.verified(team, "weather", "weather").unwrap();
