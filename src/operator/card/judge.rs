@@ -5,6 +5,7 @@ use super::finding::{Content, Finding, Proof, Refused};
 use crate::api::agent_card::{AgentCardSpec, BindingScope as AskedScope, card_data};
 use crate::core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
 use crate::core::bundle::Bundle;
+use crate::core::canon::{Profile, canonicalize};
 use crate::core::card::Card;
 use crate::core::deliver::card_with_delivered_signatures;
 use crate::core::encoding::{Digest, sha256};
