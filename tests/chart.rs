@@ -15,7 +15,7 @@ const HA: &str = "--values=charts/countersign/values-ha.yaml";
 const OPENSHIFT: &str = "--values=charts/countersign/values-openshift.yaml";
 
 /// The flags that the operator knows and acts on.
-const FLAGS: [&str; 31] = [
+const FLAGS: [&str; 32] = [
     "accept-profile",
     "binding-scope",
     "caller",
@@ -35,6 +35,7 @@ const FLAGS: [&str; 31] = [
     "metrics-cert-name",
     "metrics-cert-path",
     "metrics-secure",
+    "min-sync-period",
     "mode",
     "otlp-endpoint",
     "spiffe-id-template",

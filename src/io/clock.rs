@@ -2,7 +2,7 @@
 //! Everything below takes the answer as an argument, so that every time rule can be tested at its edge.
 
 use crate::core::time::Timestamp;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The system's time in whole seconds.
 ///
@@ -17,4 +17,12 @@ pub fn now() -> Timestamp {
 #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
 pub fn instant() -> Instant {
     Instant::now()
+}
+
+/// How long it is until a time, by the clock as it goes now; none if it has come.
+#[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
+pub fn until(time: Timestamp) -> Duration {
+    let since_epoch = Duration::from_secs(u64::try_from(time.as_unix()).unwrap_or(0));
+    let then = UNIX_EPOCH.checked_add(since_epoch);
+    then.and_then(|then| then.duration_since(SystemTime::now()).ok()).unwrap_or_default()
 }

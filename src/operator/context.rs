@@ -2,7 +2,7 @@
 //! One value, shared; nothing in it decides.
 
 use super::bundles::Bundles;
-use super::card::Judgement;
+use super::card::{Judgement, next_check, witness};
 use super::events::Events;
 use super::flags::Config;
 use super::identity::Identity;
@@ -13,6 +13,7 @@ use crate::core::encoding::Digest;
 use crate::core::policy::Policy;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::TrustDomain;
+use crate::core::time::Timestamp;
 use crate::io::apply::Writer;
 use crate::io::clock::{instant, now};
 use crate::io::fetch::FetchLimits;
@@ -21,6 +22,7 @@ use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Labels of the operator's own Pods, as the chart and the existing manifests set them.
 const OWN_PODS: (&str, &str) = ("control-plane", "controller-manager");
@@ -58,6 +60,8 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     /// What happened, in numbers.
     pub(crate) metrics: Metrics,
+    /// Told when a proof may end before all others.
+    pub(crate) ends_earlier: Notify,
     judgements: Mutex<Judgements>,
 }
 
@@ -85,6 +89,7 @@ impl Context {
             identity,
             events,
             metrics,
+            ends_earlier: Notify::new(),
             judgements,
         }
     }
@@ -146,17 +151,54 @@ impl Context {
 
     /// Keeps a judgement; returns the one before.
     pub(crate) fn judge(&self, place: &Place, judgement: Judgement) -> Option<Arc<Judgement>> {
-        self.lock().insert(place, judgement)
+        let proof = judgement.finding.outcome.as_ref().ok();
+        let check = proof.map(|proof| next_check(self.config.freshness, proof, witness(&judgement), now()));
+        let (before, is_first) = {
+            let mut judgements = self.lock();
+            let first = judgements.next_check();
+            let before = judgements.insert(place, judgement, check);
+            (before, check.is_some_and(|check| first.is_none_or(|first| check < first)))
+        };
+        if is_first {
+            self.ends_earlier.notify_one();
+        }
+        before
     }
 
-    /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile.
-    pub(crate) fn replace(&self, place: &Place, before: &Judgement, now: Judgement) {
-        self.lock().replace(place, before, now);
+    /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile. True if it is kept.
+    pub(crate) fn replace(&self, place: &Place, before: &Judgement, now: Judgement) -> bool {
+        self.lock().replace(place, before, now)
     }
 
-    /// Forgets a card.
-    pub(crate) fn forget(&self, place: &Place) {
-        self.lock().remove(place);
+    /// Remembers that a judgement is said in status.
+    pub(crate) fn said(&self, place: &Place, judgement: &Judgement) {
+        let mut judgements = self.lock();
+        // What was said may have been cut down since.
+        if let Some(held) = judgements.get(place).map(|held| held.as_ref().clone())
+            && held.judged == judgement.judged
+        {
+            judgements.replace(place, &held, held.clone().said(true));
+        }
+    }
+
+    /// Forgets a card; returns what was known of it.
+    pub(crate) fn forget(&self, place: &Place) -> Option<Arc<Judgement>> {
+        self.lock().remove(place)
+    }
+
+    /// The verified cards whose proof may have ended by `now`.
+    pub(crate) fn ending(&self, now: Timestamp) -> Vec<Place> {
+        self.lock().ending(now)
+    }
+
+    /// When the first proof may end.
+    pub(crate) fn next_end(&self) -> Option<Timestamp> {
+        self.lock().next_check()
+    }
+
+    /// A proof has not ended: it is looked at again at `check`.
+    pub(crate) fn postpone(&self, place: &Place, judgement: &Judgement, check: Timestamp) {
+        self.lock().postpone(place, judgement, check);
     }
 
     /// Every judged card.
@@ -182,11 +224,6 @@ impl Context {
         if let Some(age) = refreshed.and_then(|at| u64::try_from(now().since(at)).ok()) {
             self.metrics.bundle_age(Duration::from_secs(age));
         }
-    }
-
-    /// Looks at the clock: bundles age.
-    pub(crate) fn tick(&self) {
-        self.bundles.confirm(now());
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Judgements> {

@@ -10,18 +10,19 @@ use super::flags::BundleOrigin;
 use super::key::Key;
 use super::metrics::ReconcileResult;
 use super::outcome::Next;
+use super::queue::Tenant;
+use super::turns::Turns;
 use super::world::{Broken, World, follow_everything};
 use super::{OperatorError, Shared};
 use super::{namespace, workload};
 use crate::core::time::Seconds;
-use crate::io::clock::instant;
+use crate::io::clock::{instant, now, until};
 use crate::io::shutdown::Shutdown;
-use futures::future::select;
-use std::pin::pin;
+use futures::future::join;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Semaphore;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::Instrument;
 
 /// The first wait after a failed write, doubled with each failure in a row.
@@ -34,17 +35,19 @@ const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LAST_WAIT: Duration = Duration::from_secs(2);
 /// Turns that can wait come in beats: one wake-up then serves many of them.
 const BEAT: Duration = Duration::from_millis(250);
-/// How often readiness is looked at.
+/// Somebody waits for the end of a wait that is shorter.
+const SHORT: Duration = Duration::from_millis(800);
+/// How often readiness, and what ends by the clock, are looked at.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often the clock is looked at: bundles age.
-const TICK: Duration = Duration::from_secs(30);
+/// How often it is said that a trust bundle cannot be read.
+const SAY: Duration = Duration::from_secs(30);
 
 /// Runs the controllers until `shutdown`. Dropping the future stops everything at once.
 pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError> {
     let caches = shared.readiness.check("caches");
     let bundle = shared.readiness.check("bundle");
     let max_age = u32::try_from(shared.config.bundle.max_age.as_secs()).unwrap_or(u32::MAX);
-    let world = Arc::new(World::default());
+    let world = Arc::new(World::new(shared.config.concurrency, shared.config.min_sync_period));
     let (events, write_events) =
         Events::new(shared.client.clone(), shared.metrics.clone(), Arc::clone(&world));
     let context = Arc::new(Context::new(
@@ -99,18 +102,31 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) {
     });
     follow_everything(tasks, &context.client, &context.world, &broken);
     tasks.spawn(follow_bundles(Arc::clone(context), broken));
-    let ticking = Arc::clone(context);
+    tasks.spawn(follow_the_clock(Arc::clone(context)));
+    let telling = Arc::clone(context);
     tasks.spawn(async move {
         loop {
-            tokio::time::sleep(TICK).await;
-            ticking.tick();
-            for (domain, refusal) in ticking.bundles.problems() {
+            tokio::time::sleep(SAY).await;
+            for (domain, refusal) in telling.bundles.problems() {
                 tracing::warn!(trust_domain = %domain, problem = %refusal, "the trust bundle cannot be refreshed");
             }
         }
     });
     let own = Arc::clone(context);
     tasks.spawn(async move { own.identity.follow(&own.config).await });
+}
+
+/// Ends what ends by the clock alone, until dropped: proofs at their end, and bundles that are too old. The clock may
+/// be set at any time, so it is never trusted to be where it was for longer than a look.
+async fn follow_the_clock(context: Arc<Context>) {
+    loop {
+        let wait = context.next_end().map_or(LOOK, |end| until(end).min(LOOK));
+        // Being told of an earlier end and waiting for it are the same.
+        drop(timeout(wait, context.ends_earlier.notified()).await);
+        let at = now();
+        context.bundles.age(at);
+        card::end_proofs(&context, at);
+    }
 }
 
 /// Follows the sources of bundles until dropped.
@@ -132,7 +148,7 @@ async fn follow_bundles(context: Arc<Context>, broken: Broken) {
             });
             // A cluster without SPIRE's controller has no such kind; that is no failure.
             let others = follow_federation(context.client.clone(), domain, bundles, |_, _| {});
-            futures::future::join(own, others).await;
+            join(own, others).await;
         }
         None => std::future::pending::<()>().await,
     }
@@ -147,32 +163,15 @@ async fn rejudge(context: Arc<Context>) {
     }
 }
 
-/// Hands out turns to workers, as many at once as configured.
-async fn take_turns(context: Arc<Context>) {
-    let slots = Arc::new(Semaphore::new(context.config.concurrency.get()));
-    let mut workers = JoinSet::new();
-    // A turn before everything is known would judge by half of the facts.
+/// Waits until everything is known: a turn before that would judge by half of the facts. Meanwhile agents are closed.
+async fn wait_for_facts(context: &Context) {
     let mut wait = FIRST_WAIT;
     while !context.world.is_synced() {
         tokio::time::sleep(wait).await;
         if context.world.can_isolate() {
-            isolate_all(&context).await;
+            isolate_all(context).await;
             wait = wait.saturating_mul(2).min(LAST_WAIT);
         }
-    }
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let key = next_key(&context).await;
-        let context = Arc::clone(&context);
-        let span = tracing::info_span!("reconcile", controller = key.controller(), object = %key);
-        let turn = async move {
-            let started = instant();
-            let result = reconcile(&context, &key).await;
-            finish(&context, &key, result, started.elapsed());
-            drop(slot);
-        };
-        workers.spawn(turn.instrument(span));
-        while workers.try_join_next().is_some() {}
     }
 }
 
@@ -188,63 +187,81 @@ async fn isolate_all(context: &Context) {
     }
 }
 
-async fn next_key(context: &Context) -> Key {
+/// Hands out turns of both kinds: what waits for agents holds up nothing else.
+async fn take_turns(context: Arc<Context>) {
+    wait_for_facts(&context).await;
+    let work = hand_out(Arc::clone(&context), |world| &world.work);
+    join(work, hand_out(context, |world| &world.looks)).await;
+}
+
+/// Hands out turns of one kind to workers, as many at once as the queue gives.
+async fn hand_out(context: Arc<Context>, turns: fn(&World) -> &Turns) {
+    let mut workers = JoinSet::new();
     loop {
-        let asked = context.world.asked.notified();
-        let due = context.world.with_queue(|queue| match queue.take(instant()) {
-            Some(key) => Ok(key),
-            None => Err(queue.next_due()),
-        });
-        match due {
-            Ok(key) => return key,
-            Err(Some(due)) => {
-                let asked = pin!(asked);
-                let _ = select(asked, pin!(tokio::time::sleep_until(due.into()))).await;
+        let key = turns(&context.world).next().await;
+        let turn = Turn { context: Arc::clone(&context), turns, key, next: None };
+        let span = tracing::info_span!("reconcile", controller = turn.key.controller(), object = %turn.key);
+        workers.spawn(turn.run().instrument(span));
+        while workers.try_join_next().is_some() {}
+    }
+}
+
+/// A turn while it is taken. It ends when it is dropped, however that comes: nobody else waits for its slot in vain.
+struct Turn {
+    context: Arc<Context>,
+    turns: fn(&World) -> &Turns,
+    key: Key,
+    next: Option<Instant>,
+}
+
+impl Turn {
+    async fn run(mut self) {
+        let started = instant();
+        let result = reconcile(&self.context, &self.key).await;
+        self.finish(result, started.elapsed());
+    }
+
+    /// Plans the next turn: as asked, or after a wait that grows with each failure in a row.
+    fn finish(&mut self, result: Result<Next, kube::Error>, took: Duration) {
+        let outcome = match result {
+            Ok(Next::Never) => ReconcileResult::success,
+            Ok(Next::In(_)) => ReconcileResult::requeue_after,
+            Err(_) => ReconcileResult::error,
+        };
+        let (context, key) = (&self.context, &self.key);
+        context.metrics.reconciled(key.controller(), outcome, took);
+        let failures = (self.turns)(&context.world).count_failures(key, result.is_err());
+        let wait = match result {
+            Ok(Next::Never) => None,
+            Ok(Next::In(wait)) => Some(jittered(wait)),
+            Err(error) => {
+                tracing::warn!(%key, %error, "a reconciliation failed and is tried again");
+                Some(jittered(retry_after(failures)))
             }
-            Err(None) => asked.await,
-        }
+        };
+        let after_start = wait.map(|wait| on_beat(context.started.elapsed(), wait));
+        self.next = after_start.and_then(|after| context.started.checked_add(after));
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        (self.turns)(&self.context.world).end(&self.key, self.next);
     }
 }
 
 async fn reconcile(context: &Context, key: &Key) -> Result<Next, kube::Error> {
-    let namespace = match key {
-        Key::Namespace(name) => name,
-        Key::Workload(key) => &key.place.0,
-        Key::Card(place) | Key::Pod(place) | Key::Orphan(place) => &place.0,
-    };
-    if !context.watches(namespace) {
+    if !context.watches(key.namespace()) {
         return Ok(Next::Never);
     }
     match key {
         Key::Namespace(name) => namespace::reconcile(context, name).await,
         Key::Workload(key) => workload::reconcile(context, key).await,
-        Key::Card(place) => card::reconcile(context, place).await,
+        Key::Card(place) => Ok(card::reconcile(context, place).await),
+        Key::Status(place) => card::say(context, place).await,
         Key::Pod(place) => workload::clear_mark(context, place).await.map(|()| Next::Never),
         Key::Orphan(place) => namespace::reconcile_orphan(context, place).await,
     }
-}
-
-/// Plans the next turn: as asked, or after a wait that grows with each failure in a row.
-fn finish(context: &Context, key: &Key, result: Result<Next, kube::Error>, took: Duration) {
-    let outcome = match result {
-        Ok(Next::Never) => ReconcileResult::success,
-        Ok(Next::In(_)) => ReconcileResult::requeue_after,
-        Err(_) => ReconcileResult::error,
-    };
-    context.metrics.reconciled(key.controller(), outcome, took);
-    let failures = context.world.with_queue(|queue| queue.count_failures(key, result.is_err()));
-    let wait = match result {
-        Ok(Next::Never) => None,
-        Ok(Next::In(wait)) => Some(jittered(wait)),
-        Err(error) => {
-            tracing::warn!(%key, %error, "a reconciliation failed and is tried again");
-            Some(jittered(retry_after(failures)))
-        }
-    };
-    let after_start = wait.map(|wait| on_beat(context.started.elapsed().saturating_add(wait)));
-    let next = after_start.and_then(|after| context.started.checked_add(after));
-    context.world.with_queue(|queue| queue.done(key, next));
-    context.world.asked.notify_one();
 }
 
 /// The wait after so many failures in a row.
@@ -254,15 +271,21 @@ fn retry_after(failures: u32) -> Duration {
         .min(LAST_RETRY)
 }
 
-/// The beat at or after this time since the start.
-fn on_beat(at: Duration) -> Duration {
-    let beats = at.as_millis().div_ceil(BEAT.as_millis());
+/// The last beat within this wait, which began so long after the start: nothing that was asked for is late. A short
+/// wait ends when it does.
+fn on_beat(began: Duration, wait: Duration) -> Duration {
+    let at = began.saturating_add(wait);
+    if wait < SHORT {
+        return at;
+    }
+    let beats = at.as_millis().checked_div(BEAT.as_millis()).unwrap_or(0);
     BEAT.saturating_mul(u32::try_from(beats).unwrap_or(u32::MAX))
 }
 
-/// Up to a tenth more or less, so that what started together does not stay together.
+/// Up to a tenth less, so that what started together does not stay together. Never more: what is to be done by a time
+/// is done by then.
 fn jittered(wait: Duration) -> Duration {
-    wait.mul_f64(0.9 + 0.2 * fastrand::f64())
+    wait.mul_f64(0.9 + 0.1 * fastrand::f64())
 }
 
 #[cfg(test)]
@@ -270,9 +293,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_comes_at_the_next_beat_and_never_before_its_time() {
-        let at = |millis| on_beat(Duration::from_millis(millis)).as_millis();
-        assert_eq!([at(0), at(1), at(250), at(251), at(30_000)], [0, 250, 250, 500, 30_000]);
+    fn a_look_comes_with_a_beat_and_never_after_its_time() {
+        let at = |began, wait| on_beat(Duration::from_millis(began), Duration::from_millis(wait)).as_millis();
+        let looks = [at(0, 1000), at(0, 1001), at(251, 1000), at(740, 30_000), at(760, 30_000)];
+        assert_eq!(looks, [1000, 1000, 1250, 30_500, 30_750]);
+        assert_eq!([at(251, 100), at(0, 799)], [351, 799]);
+        for wait in [250, 1_000, 3_600_000].map(Duration::from_millis) {
+            for began in 0..1000 {
+                let began = Duration::from_millis(began);
+                let planned = on_beat(began, jittered(wait)).saturating_sub(began);
+                assert!(planned <= wait && planned >= wait.mul_f64(0.6), "{planned:?} for {wait:?}");
+            }
+        }
     }
 
     #[test]

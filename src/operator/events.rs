@@ -3,19 +3,20 @@
 
 use super::key::WorkloadKey;
 use super::metrics::Metrics;
+use super::queue::Shares;
 use super::world::{Kind, Place, Workload, World};
 use crate::api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// The name under which events are reported, as other tools filter by it.
 const CONTROLLER: &str = "agentcard-controller";
-/// How many events may wait.
+/// How many events may wait; one namespace may have half of them.
 const WAITING: usize = 2048;
 /// Among how many events one that repeats another is found.
 const REMEMBERED: usize = 256;
@@ -47,6 +48,7 @@ pub(crate) struct Happening {
 #[derive(Clone)]
 pub(crate) struct Events {
     sender: mpsc::Sender<(ObjectReference, Event)>,
+    shares: Arc<Mutex<Shares>>,
     metrics: Metrics,
 }
 
@@ -59,25 +61,30 @@ impl Events {
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, mut receiver) = mpsc::channel::<(ObjectReference, Event)>(WAITING);
         let counted = metrics.clone();
+        let shares = Arc::new(Mutex::new(Shares::fair(WAITING)));
+        let waiting = Arc::clone(&shares);
         let write = async move {
             let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: None };
             let mut recorder = Recorder::new(client.clone(), reporter.clone());
-            let mut written = 0_usize;
+            let (mut written, mut patience) = (0_usize, PATIENCE);
             while let Some((about, event)) = receiver.recv().await {
+                lock(&waiting).give(about.namespace.as_deref().unwrap_or_default());
                 // A recorder keeps every event of some minutes to count repetitions, and looks through all of them.
                 written = written.wrapping_add(1);
                 if written.is_multiple_of(REMEMBERED) {
                     recorder = Recorder::new(client.clone(), reporter.clone());
                 }
-                // Beyond its patience the event is written all the same.
-                let _ = timeout(PATIENCE, world.caught_up(LOOK)).await;
+                // Beyond its patience the event is written all the same, and those that follow wait no longer: somebody
+                // who keeps the operator busy delays what is told of others once, and not once for each.
+                let is_idle = timeout(patience, world.work.caught_up(LOOK)).await.is_ok();
+                patience = if is_idle { PATIENCE } else { LOOK };
                 match recorder.publish(&event, &about).await {
                     Ok(()) => counted.wrote("events"),
                     Err(error) => tracing::warn!(%error, reason = event.reason, "an event was not written"),
                 }
             }
         };
-        (Self { sender, metrics }, write)
+        (Self { sender, shares, metrics }, write)
     }
 
     /// Tells of something that happened to an AgentCard.
@@ -110,10 +117,18 @@ impl Events {
         let type_ = if warning { EventType::Warning } else { EventType::Normal };
         let note = Some(bounded(note));
         let event = Event { type_, reason, note, action: action.to_owned(), secondary: None };
-        if self.sender.try_send((about, event)).is_err() {
+        let namespace = about.namespace.clone().unwrap_or_default();
+        if !lock(&self.shares).take(&namespace) {
+            self.metrics.dropped_event();
+        } else if self.sender.try_send((about, event)).is_err() {
+            lock(&self.shares).give(&namespace);
             self.metrics.dropped_event();
         }
     }
+}
+
+fn lock(shares: &Mutex<Shares>) -> MutexGuard<'_, Shares> {
+    shares.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The start of a text that is not longer than a note may be.

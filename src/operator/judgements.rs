@@ -3,7 +3,8 @@
 
 use super::card::Judgement;
 use super::world::Place;
-use std::collections::BTreeMap;
+use crate::core::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Received cards that are kept for judging them again when authorities change.
@@ -12,48 +13,99 @@ const KEPT_BYTES: usize = 16 * 1024 * 1024;
 /// Judgements by the place of their card.
 #[derive(Debug, Default)]
 pub(crate) struct Judgements {
-    by_place: BTreeMap<Place, Arc<Judgement>>,
+    by_place: BTreeMap<Place, Held>,
+    /// When each verified card has to be judged again, because its proof may have ended.
+    checks: BTreeSet<(Timestamp, Place)>,
     kept: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    judgement: Arc<Judgement>,
+    check: Option<Timestamp>,
 }
 
 impl Judgements {
     /// The last judgement of a card.
     pub(crate) fn get(&self, place: &Place) -> Option<&Arc<Judgement>> {
-        self.by_place.get(place)
+        self.by_place.get(place).map(|held| &held.judgement)
     }
 
     /// All of them, by place.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Place, &Arc<Judgement>)> {
-        self.by_place.iter()
+        self.by_place.iter().map(|(place, held)| (place, &held.judgement))
     }
 
-    /// Keeps a judgement; returns the one before.
-    pub(crate) fn insert(&mut self, place: &Place, judgement: Judgement) -> Option<Arc<Judgement>> {
+    /// Keeps a judgement that has to be made again at `check`; returns the one before.
+    pub(crate) fn insert(
+        &mut self,
+        place: &Place,
+        judgement: Judgement,
+        check: Option<Timestamp>,
+    ) -> Option<Arc<Judgement>> {
         let before = self.remove(place);
         let kept = self.kept.saturating_add(size(&judgement));
         let judgement = if kept <= KEPT_BYTES { judgement } else { judgement.without_body() };
         self.kept = self.kept.saturating_add(size(&judgement));
-        self.by_place.insert(place.clone(), Arc::new(judgement));
+        self.by_place.insert(place.clone(), Held { judgement: Arc::new(judgement), check: None });
+        self.set_check(place, check);
         before
     }
 
-    /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile.
-    pub(crate) fn replace(&mut self, place: &Place, before: &Judgement, now: Judgement) {
-        let Some(held) = self.by_place.get_mut(place) else { return };
-        if !Arc::ptr_eq(&held.finding, &before.finding) {
-            return;
-        }
+    /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile. True if it is kept.
+    pub(crate) fn replace(&mut self, place: &Place, before: &Judgement, now: Judgement) -> bool {
+        let Some(held) = self.held(place, before) else { return false };
         // Whether its bytes are kept was decided for all cards together.
-        let now = if held.body().is_some() { now } else { now.without_body() };
-        self.kept = self.kept.saturating_sub(size(held)).saturating_add(size(&now));
-        *held = Arc::new(now);
+        let now = if held.judgement.body().is_some() { now } else { now.without_body() };
+        let (gone, is_verified) = (size(&held.judgement), now.finding.outcome.is_ok());
+        let comes = size(&now);
+        held.judgement = Arc::new(now);
+        self.kept = self.kept.saturating_sub(gone).saturating_add(comes);
+        if !is_verified {
+            self.set_check(place, None);
+        }
+        true
+    }
+
+    /// Has a card judged again at `check`, unless it was judged again meanwhile.
+    pub(crate) fn postpone(&mut self, place: &Place, judged: &Judgement, check: Timestamp) {
+        if self.held(place, judged).is_some() {
+            self.set_check(place, Some(check));
+        }
     }
 
     /// Forgets a card; returns what was known of it.
     pub(crate) fn remove(&mut self, place: &Place) -> Option<Arc<Judgement>> {
-        let before = self.by_place.remove(place)?;
+        self.set_check(place, None);
+        let before = self.by_place.remove(place)?.judgement;
         self.kept = self.kept.saturating_sub(size(&before));
         Some(before)
+    }
+
+    /// The cards that have to be judged again by `now`.
+    pub(crate) fn ending(&self, now: Timestamp) -> Vec<Place> {
+        self.checks.iter().take_while(|(check, _)| *check <= now).map(|(_, place)| place.clone()).collect()
+    }
+
+    /// When the first of them has to be.
+    pub(crate) fn next_check(&self) -> Option<Timestamp> {
+        self.checks.first().map(|(check, _)| *check)
+    }
+
+    /// What is held, if it is this judgement.
+    fn held(&mut self, place: &Place, judgement: &Judgement) -> Option<&mut Held> {
+        let held = self.by_place.get_mut(place)?;
+        Arc::ptr_eq(&held.judgement.finding, &judgement.finding).then_some(held)
+    }
+
+    fn set_check(&mut self, place: &Place, check: Option<Timestamp>) {
+        let Some(held) = self.by_place.get_mut(place) else { return };
+        if let Some(before) = std::mem::replace(&mut held.check, check) {
+            self.checks.remove(&(before, place.clone()));
+        }
+        if let Some(check) = check {
+            self.checks.insert((check, place.clone()));
+        }
     }
 }
 
@@ -64,6 +116,7 @@ fn size(judgement: &Judgement) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::time::Seconds;
 
     fn place(name: &str) -> Place {
         ("team".to_owned(), name.to_owned())
@@ -74,19 +127,19 @@ mod tests {
         let mut judgements = Judgements::default();
         let half = || Judgement::with_body(KEPT_BYTES / 2);
         for name in ["a", "b", "c"] {
-            judgements.insert(&place(name), half());
+            judgements.insert(&place(name), half(), None);
         }
         let has_body = |judgements: &Judgements, name| judgements.get(&place(name)).unwrap().body().is_some();
         assert!(has_body(&judgements, "a") && has_body(&judgements, "b") && !has_body(&judgements, "c"));
         // The same card again takes no more room than before.
-        judgements.insert(&place("b"), half());
+        judgements.insert(&place("b"), half(), None);
         assert!(has_body(&judgements, "b"));
         judgements.remove(&place("a"));
-        judgements.insert(&place("c"), half());
+        judgements.insert(&place("c"), half(), None);
         assert!(has_body(&judgements, "c"));
         let before = judgements.get(&place("c")).unwrap().as_ref().clone();
-        judgements.replace(&place("c"), &before, before.clone().without_body());
-        judgements.insert(&place("d"), half());
+        assert!(judgements.replace(&place("c"), &before, before.clone().without_body()));
+        judgements.insert(&place("d"), half(), None);
         assert!(has_body(&judgements, "d"));
         assert_eq!(judgements.kept, KEPT_BYTES / 2 * 2);
     }
@@ -95,9 +148,30 @@ mod tests {
     fn a_judgement_that_was_overtaken_replaces_nothing() {
         let mut judgements = Judgements::default();
         let (first, second) = (Judgement::with_body(1), Judgement::with_body(2));
-        judgements.insert(&place("a"), first.clone());
-        judgements.insert(&place("a"), second);
-        judgements.replace(&place("a"), &first, first.clone());
+        judgements.insert(&place("a"), first.clone(), None);
+        judgements.insert(&place("a"), second, None);
+        assert!(!judgements.replace(&place("a"), &first, first.clone()));
         assert_eq!(judgements.get(&place("a")).unwrap().body().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_card_is_judged_again_at_the_time_of_its_last_judgement_and_no_other() {
+        let at = |seconds| Timestamp::from_unix(1_795_219_200).plus(Seconds::new(seconds));
+        let mut judgements = Judgements::default();
+        judgements.insert(&place("a"), Judgement::with_body(1), Some(at(10)));
+        judgements.insert(&place("b"), Judgement::with_body(1), Some(at(5)));
+        assert_eq!(judgements.next_check(), Some(at(5)));
+        assert!(judgements.ending(at(4)).is_empty());
+        assert_eq!(judgements.ending(at(10)), [place("b"), place("a")]);
+        // A new judgement has a time of its own, and what is overtaken sets none.
+        let old = judgements.get(&place("b")).unwrap().as_ref().clone();
+        judgements.insert(&place("b"), Judgement::with_body(1), Some(at(20)));
+        judgements.postpone(&place("b"), &old, at(6));
+        assert_eq!(judgements.ending(at(10)), [place("a")]);
+        // A refusal has nothing that could end.
+        let held = judgements.get(&place("a")).unwrap().as_ref().clone();
+        assert!(judgements.replace(&place("a"), &held, held.clone()));
+        judgements.remove(&place("b"));
+        assert_eq!(judgements.next_check(), None);
     }
 }

@@ -1,6 +1,7 @@
 //! What can be reconciled: one key per thing that has to be brought in step.
 //! Everything that touches one workload's objects runs under its one key, so two writers never race.
 
+use super::queue::Tenant;
 use super::world::{Kind, Place};
 use crate::plan::workload_label;
 use std::fmt;
@@ -28,8 +29,11 @@ pub(crate) enum Key {
     Namespace(String),
     /// The objects of one workload: its card, policies and marks.
     Workload(WorkloadKey),
-    /// The verdict and the status of one AgentCard.
+    /// The verdict about one AgentCard. Its turn may wait for the agent, once or for each of its endpoints; it writes
+    /// nothing, and what it finds is said under the key of the status.
     Card(Place),
+    /// The status of one AgentCard.
+    Status(Place),
     /// A Pod with a mark that no workload vouches for.
     Pod(Place),
     /// A policy of ours whose workload is not known.
@@ -42,8 +46,18 @@ impl Key {
         match self {
             Self::Namespace(_) | Self::Orphan(_) => "networkpolicy",
             Self::Workload(_) => "agentcardsync",
-            Self::Card(_) => "agentcard",
+            Self::Card(_) | Self::Status(_) => "agentcard",
             Self::Pod(_) => "peermark",
+        }
+    }
+}
+
+impl Tenant for Key {
+    fn namespace(&self) -> &str {
+        match self {
+            Self::Namespace(name) => name,
+            Self::Workload(key) => &key.place.0,
+            Self::Card(place) | Self::Status(place) | Self::Pod(place) | Self::Orphan(place) => &place.0,
         }
     }
 }
@@ -60,6 +74,7 @@ impl fmt::Display for Key {
             Self::Namespace(name) => return write!(f, "namespace {name}"),
             Self::Workload(key) => return key.fmt(f),
             Self::Card(place) => ("agentcard", place),
+            Self::Status(place) => ("status of agentcard", place),
             Self::Pod(place) => ("pod", place),
             Self::Orphan(place) => ("networkpolicy", place),
         };

@@ -21,6 +21,7 @@ mod outcome;
 mod process;
 mod queue;
 mod telemetry;
+mod turns;
 mod workload;
 mod world;
 

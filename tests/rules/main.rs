@@ -21,6 +21,6 @@ mod headers;
 mod hostile;
 mod intake;
 mod keys;
-mod replay;
 mod memory;
+mod replay;
 mod signer;

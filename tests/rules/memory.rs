@@ -34,7 +34,7 @@ fn peak(world: &World, policy: &Policy, body: &str) -> (u64, Option<bool>) {
         let verified = verify_card(&card, against, &mut ChainMemo::new());
         accepted = Some(verified.is_ok());
         if let Ok(signed) = verified {
-            drop(bind_card(signed, &facts, None, world.time()));
+            drop(bind_card(signed, &facts, None));
         }
     });
     (measured.bytes_max, accepted)

@@ -87,8 +87,8 @@ impl Bundles {
         self.sources.read().unwrap_or_else(PoisonError::into_inner).get(trust_domain)?.refreshed()
     }
 
-    /// Looks at the clock: sources that hold what was accepted stay fresh, the others age.
-    pub(crate) fn confirm(&self, now: Timestamp) {
+    /// Looks at the clock: says so if a bundle has become too old.
+    pub(crate) fn age(&self, now: Timestamp) {
         for source in self.sources.write().unwrap_or_else(PoisonError::into_inner).values_mut() {
             source.confirm(now);
         }

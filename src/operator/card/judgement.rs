@@ -68,6 +68,8 @@ pub(crate) struct Judgement {
     pub(crate) failing: Option<Instant>,
     /// Since when it is not clear who stands behind the Service.
     pub(crate) unsettled: Option<Instant>,
+    /// The generation of the AgentCard that was looked at.
+    pub(crate) generation: i64,
     /// True if it was made from the bytes at hand, and status does not say it yet.
     pub(crate) is_unsaid: bool,
     received: Option<Arc<Received>>,
@@ -93,6 +95,7 @@ impl Judgement {
             history: None,
             failing: None,
             unsettled: None,
+            generation: 0,
             is_unsaid: false,
             received,
             basis,
@@ -138,6 +141,11 @@ impl Judgement {
         };
         self.history = History::after(before, &accepted, self.seen, freshness, at).map(Arc::new);
         self
+    }
+
+    /// The same about an AgentCard of this generation.
+    pub(crate) fn at(self, generation: i64) -> Self {
+        Self { generation, ..self }
     }
 
     /// The same, said in status or not yet.

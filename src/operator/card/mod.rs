@@ -1,7 +1,8 @@
-//! One AgentCard: find its workload, receive its card, judge it, say so in status.
+//! One AgentCard: find its workload, receive its card, judge it; then, in a turn of its own, say so in status.
 //! Every way through ends in a judgement; what cannot be judged is refused.
 
 mod conditions;
+mod ending;
 mod finding;
 mod judge;
 mod judgement;
@@ -11,17 +12,20 @@ mod receive;
 mod rejudge;
 mod replicas;
 mod report;
+mod say;
 mod status;
 
+pub(crate) use ending::{end_proofs, next_check, witness};
 pub(crate) use judgement::Judgement;
 pub(crate) use rejudge::rejudge_all;
+pub(crate) use say::reconcile as say;
 
 use super::context::Context;
 use super::key::{Key, WorkloadKey};
 use super::outcome::Next;
 use super::queue::Urgency;
 use super::world::{Card, Place, Workload};
-use crate::api::agent_card::{CardVerdict, TargetRef};
+use crate::api::agent_card::CardVerdict;
 use crate::core::encoding::sha256;
 use crate::core::history::History;
 use crate::core::limits::REPLICAS_PER_LOOK;
@@ -38,7 +42,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The shortest time between two fetches of one card.
+/// How soon a card that could not be fetched is asked for again at first, and one whose loss of trust was said.
 const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 /// The longest time between two fetches of one card: a verdict must not outlive its facts for long.
 const LONGEST_PERIOD: Duration = Duration::from_hours(1);
@@ -48,47 +52,27 @@ const STARTING: Duration = Duration::from_secs(5);
 /// How long slices of endpoints may disagree with Pods before the card is refused: they follow each other, and on a busy
 /// cluster not at once.
 const SETTLING: Duration = Duration::from_secs(10);
-/// Finalizers of other operators, which would keep a card from going once they are gone.
-const FOREIGN_FINALIZERS: [&str; 2] =
-    ["agentcard.kagenti.dev/finalizer", "agentcard.kagenti.dev/network-policy"];
 
-/// Brings one AgentCard in step.
-pub(crate) async fn reconcile(context: &Context, place: &Place) -> Result<Next, kube::Error> {
-    let Some(card) = context.world.cards.get(place) else {
-        if let Some(judgement) = context.judgement(place) {
-            context.forget(place);
-            ask_for(context, judgement.workload.as_ref());
-        }
-        return Ok(Next::Never);
+/// Looks at one AgentCard: finds its workload, receives its card and judges it. Writes nothing.
+pub(crate) async fn reconcile(context: &Context, place: &Place) -> Next {
+    let Some(card) = context.world.cards.get(place).filter(|card| !card.is_leaving) else {
+        return Next::Never;
     };
-    if card.is_leaving {
-        return release(context, place, &card).await;
-    }
     let found = observe::find_workload(context, place, &card).await;
-    let workload = found.as_ref().ok().cloned();
-    let target = card.target().cloned();
-    if let Some(unsaid) = context.judgement(place).filter(|last| last.is_unsaid)
-        && unsaid.judged.card() == &card.reference
-    {
-        let said = unsaid.as_ref().clone().said(true);
-        settle(context, place, &card, said, workload.as_ref(), target.as_ref()).await?;
-        // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
-        return Ok(Next::In(SHORTEST_PERIOD));
-    }
     let authorities = context.bundles.changes();
     let judgement = look(context, place, &card, found).await;
     if context.judgement(place).is_none() && is_starting(&card, &judgement) {
-        return Ok(Next::In(SHORTEST_PERIOD));
+        return Next::In(SHORTEST_PERIOD);
     }
-    let judgement = judgement.after(context.judgement(place).as_deref());
-    let period = period(&card, &judgement);
-    let settled = settle(context, place, &card, judgement, workload.as_ref(), target.as_ref()).await;
+    let judgement = judgement.after(context.judgement(place).as_deref()).at(card.generation);
+    let period = period(context, &card, &judgement);
+    settle(context, place, judgement);
     // Whoever judged all cards again may not have seen this judgement yet.
     if authorities.has_changed().unwrap_or(true) {
+        rejudge::rejudge_one(context, place);
         context.world.ask(Key::Card(place.clone()), Urgency::Urgent);
     }
-    settled?;
-    Ok(Next::In(period))
+    Next::In(period)
 }
 
 /// True while a card without a verdict is as new as the workload and the Service that it is about: they are usually
@@ -351,39 +335,20 @@ async fn observe_hosts(
 }
 
 /// Takes the judgement over: first what is open is closed, then it is said.
-async fn settle(
-    context: &Context,
-    place: &Place,
-    card: &Card,
-    judgement: Judgement,
-    workload: Option<&(WorkloadKey, Workload)>,
-    target: Option<&TargetRef>,
-) -> Result<(), kube::Error> {
-    let before = context.judge(place, judgement.clone());
+fn settle(context: &Context, place: &Place, judgement: Judgement) {
+    let (judged, workload) = (judgement.judged.clone(), judgement.workload.clone());
+    let before = context.judge(place, judgement);
     let old = before.as_ref().and_then(|before| before.workload.clone());
-    let differs = before.as_ref().is_none_or(|before| before.judged != judgement.judged);
-    let moved = old != judgement.workload;
+    let differs = before.as_ref().is_none_or(|before| before.judged != judged);
+    let moved = old != workload;
     if moved {
         ask_for(context, old.as_ref());
     }
     if differs || moved {
-        ask_for(context, judgement.workload.as_ref());
+        ask_for(context, workload.as_ref());
     }
-    report::write_status(context, place, card, &judgement, workload, target).await
-}
-
-/// Lets a card go that other operators would hold.
-async fn release(context: &Context, place: &Place, card: &Card) -> Result<Next, kube::Error> {
-    if let Some(judgement) = context.judgement(place) {
-        context.forget(place);
-        ask_for(context, judgement.workload.as_ref());
-    }
-    let rest: Vec<String> =
-        card.finalizers.iter().filter(|name| !FOREIGN_FINALIZERS.contains(&name.as_str())).cloned().collect();
-    if rest.len() < card.finalizers.len() {
-        context.writer.set_finalizers(&place.0, &place.1, &card.resource_version, &rest).await?;
-    }
-    Ok(Next::Never)
+    // Also a card that is gone by now is let go there.
+    context.world.ask(Key::Status(place.clone()), Urgency::Urgent);
 }
 
 fn ask_for(context: &Context, workload: Option<&WorkloadKey>) {
@@ -392,19 +357,35 @@ fn ask_for(context: &Context, workload: Option<&WorkloadKey>) {
     }
 }
 
-/// When to look again: after the card's own period, never after the proof ends. A card that could not be fetched
-/// is asked for again after as long as that has lasted: a Pod is ready before its Service leads to it.
-fn period(card: &Card, judgement: &Judgement) -> Duration {
+/// When to look again: after the card's own period, and well before the proof ends, while the agent has time to sign
+/// again. A card that could not be fetched is asked for again after as long as that has lasted: a Pod is ready before
+/// its Service leads to it.
+fn period(context: &Context, card: &Card, judgement: &Judgement) -> Duration {
+    let shortest = context.config.min_sync_period;
     let asked = card.spec.sync_period().unwrap_or(crate::api::agent_card::SYNC_PERIOD_DEFAULT);
-    let asked = asked.clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
+    let asked = asked.clamp(shortest, LONGEST_PERIOD.max(shortest));
     if judgement.unsettled.is_some() {
         return SHORTEST_PERIOD;
     }
     match &judgement.finding.outcome {
-        Ok(proof) => {
-            let left = proof.valid_until.since(now()).max(1);
-            asked.min(Duration::from_secs(u64::try_from(left).unwrap_or(1)))
-        }
+        Ok(proof) => asked.min(before_the_end(proof.valid_until.since(now()), shortest)),
         Err(_) => judgement.failing.map_or(asked, |since| since.elapsed().max(SHORTEST_PERIOD).min(asked)),
+    }
+}
+
+/// Half of the seconds that a proof lasts, but no less than the shortest period.
+fn before_the_end(left: i64, shortest: Duration) -> Duration {
+    let half = u64::try_from(left).unwrap_or(0).checked_div(2).unwrap_or(0);
+    Duration::from_secs(half).max(shortest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_looked_at_in_time_for_a_new_signature() {
+        let seconds = |left| before_the_end(left, Duration::from_secs(5)).as_secs();
+        assert_eq!([3600, 60, 11, 3, 0, -90].map(seconds), [1800, 30, 5, 5, 5, 5]);
     }
 }

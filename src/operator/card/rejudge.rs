@@ -1,12 +1,14 @@
 //! Authorities changed: every card is judged again at once, from the bytes at hand, without asking any agent.
 //! What is no longer proven is closed before anything is written about it.
 
-use super::judge::judge;
+use super::judge::{Terms, judge};
 use super::judgement::{Basis, Judgement};
-use super::look::{Look, ReplicaLook};
+use super::look::Look;
 use crate::core::bundle::Bundle;
+use crate::core::policy::{Freshness, Policy};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
+use crate::core::time::Timestamp;
 use crate::io::clock::now;
 use crate::operator::context::Context;
 use crate::operator::key::Key;
@@ -17,57 +19,113 @@ use crate::operator::world::Place;
 ///
 /// A card whose bytes are not at hand is refused until it is fetched again: that is asked for as well.
 pub(crate) fn rejudge_all(context: &Context) {
-    for (place, last) in context.judged() {
-        if last.finding.outcome.is_ok() {
-            let Some(now_refused) = rejudge(context, &place, &last) else { continue };
-            context.judge(&place, now_refused.said(false));
-            if let Some(workload) = &last.workload {
-                context.world.ask(Key::Workload(workload.clone()), Urgency::Closing);
-            }
+    for (place, _) in context.judged() {
+        if !rejudge_one(context, &place) {
+            context.world.ask(Key::Card(place), Urgency::Urgent);
         }
-        context.world.ask(Key::Card(place), Urgency::Urgent);
     }
 }
 
-/// The first replica whose card was signed under an authority that is gone: only one card is kept for all.
-fn orphaned(last: &Judgement, bundle: &Bundle) -> Option<Refusal> {
-    let is_gone = |look: &&ReplicaLook| {
-        let anchor = look.look.finding.outcome.as_ref().ok().and_then(|proof| proof.anchor);
-        anchor.is_some_and(|anchor| bundle.anchors().iter().all(|known| known.sha256() != anchor))
+/// Judges a verified card again. True if it no longer is: that is said, and then the card is asked for.
+pub(super) fn rejudge_one(context: &Context, place: &Place) -> bool {
+    let Some(last) = context.judgement(place).filter(|last| last.finding.outcome.is_ok()) else {
+        return false;
     };
-    let orphan = last.replicas.iter().find(is_gone)?;
-    let found = format!("replica {}: the authority of its card was removed", Quoted(&orphan.replica.name));
-    Some(Refusal::new(Reason::AnchorUnknown, found))
+    let without_bytes = || {
+        let found = "the authorities changed and the card has not been fetched since";
+        Refusal::new(Reason::AnchorUnknown, found)
+    };
+    match rejudge(context, place, &last, now()) {
+        Rejudged::Refused(refused) => replace(context, place, &last, *refused),
+        Rejudged::Verified => false,
+        Rejudged::NotAtHand => replace(context, place, &last, refuse(&last, without_bytes())),
+    }
 }
 
-/// The new judgement of a card that was verified, if it no longer is.
-fn rejudge(context: &Context, place: &Place, last: &Judgement) -> Option<Judgement> {
-    let card = context.world.cards.get(place)?;
-    let refuse = |refusal| Some(Judgement::refused(&card.reference, last.workload.clone(), refusal));
-    let (Some(workload), Some((received, basis))) = (last.workload.clone(), last.kept()) else {
-        return refuse(Refusal::new(
-            Reason::AnchorUnknown,
-            "the authorities changed and the card has not been fetched since",
-        ));
+/// What judging the bytes at hand came to.
+pub(super) enum Rejudged {
+    /// They prove nothing any more.
+    Refused(Box<Judgement>),
+    /// They still do.
+    Verified,
+    /// There are none.
+    NotAtHand,
+}
+
+/// A refusal in the place of a judgement.
+pub(super) fn refuse(last: &Judgement, refusal: Refusal) -> Judgement {
+    Judgement::refused(last.judged.card(), last.workload.clone(), refusal).at(last.generation)
+}
+
+/// Puts a refusal in the place of a verified judgement, unless the card was judged again meanwhile: what is open is
+/// closed, and then it is said.
+pub(super) fn replace(context: &Context, place: &Place, last: &Judgement, refused: Judgement) -> bool {
+    if !context.replace(place, last, refused.said(false)) {
+        return false;
+    }
+    if let Some(workload) = &last.workload {
+        context.world.ask(Key::Workload(workload.clone()), Urgency::Closing);
+    }
+    context.world.ask(Key::Status(place.clone()), Urgency::Urgent);
+    true
+}
+
+/// Judges the bytes of a verified card as of `at`.
+pub(super) fn rejudge(context: &Context, place: &Place, last: &Judgement, at: Timestamp) -> Rejudged {
+    let (Some(workload), Ok(_)) = (last.workload.clone(), &last.finding.outcome) else {
+        return Rejudged::NotAtHand;
     };
-    let at = now();
+    let Some((received, basis)) = last.kept() else { return Rejudged::NotAtHand };
     let expected = &basis.expected;
     let bundle = match context.bundles.get(&expected.trust_domain, at) {
         Ok(bundle) => bundle,
-        Err(refusal) => return refuse(refusal),
+        Err(refusal) => return Rejudged::Refused(Box::new(refuse(last, refusal))),
     };
     let policy = context.policy(expected.trust_domain.clone());
-    let terms = basis.terms(&bundle, (&policy, context.rules), expected, at);
+    // It was accepted before: that is its witness, and no other card is remembered against it.
+    let history = last.history.as_deref();
+    let terms = Terms { history, ..basis.terms(&bundle, (&policy, context.rules), expected, at) };
     let judged = judge(&received, terms);
     if judged.finding.outcome.is_ok() {
-        return orphaned(last, &bundle).and_then(refuse);
+        return match unproven(last, &bundle, &policy, at) {
+            Some(refusal) => Rejudged::Refused(Box::new(refuse(last, refusal))),
+            None => Rejudged::Verified,
+        };
     }
     let terms = terms.fingerprint(&received.source);
     // Everything that the next look will find, so that status is written once.
     let basis = Basis { terms, ..(*basis).clone() };
-    let look = Look::of(&card.reference, judged, (*received).clone(), basis);
-    let judgement = Judgement::of(Some(workload), look);
+    let look = Look::of(last.judged.card(), judged, (*received).clone(), basis);
+    let judgement = Judgement::of(Some(workload), look).at(last.generation);
     // A thousand cards at once: what status has of them is not kept beside it.
-    let is_shown = card.has_content && card.status.card_id == judgement.finding.card_id();
-    Some(if is_shown { judgement.slimmed().unwrap_or(judgement) } else { judgement })
+    let is_shown = context
+        .world
+        .cards
+        .get(place)
+        .is_some_and(|card| card.has_content && card.status.card_id == judgement.finding.card_id());
+    let slim = if is_shown { judgement.slimmed() } else { None };
+    Rejudged::Refused(Box::new(slim.unwrap_or(judgement)))
+}
+
+/// Why the proof of another replica than the one whose card is kept counts no longer, if it does not.
+fn unproven(last: &Judgement, bundle: &Bundle, policy: &Policy, at: Timestamp) -> Option<Refusal> {
+    last.replicas.iter().find_map(|look| {
+        let proof = look.look.finding.outcome.as_ref().ok()?;
+        let refusal = |reason, what: &str| {
+            Refusal::new(reason, format!("replica {}: {what}", Quoted(&look.replica.name)))
+        };
+        let is_known = |anchor| bundle.anchors().iter().any(|known| known.sha256() == anchor);
+        if proof.anchor.is_some_and(|anchor| !is_known(anchor)) {
+            return Some(refusal(Reason::AnchorUnknown, "the authority of its card was removed"));
+        }
+        if at <= proof.valid_until.plus(policy.chain.skew) {
+            return None;
+        }
+        let Freshness::Witnessed { max_age } = policy.freshness else {
+            return Some(refusal(Reason::CertificateExpired, "its card ended and was not fetched since"));
+        };
+        let witness = last.history.as_ref().and_then(|history| history.witness(proof.accepted.content()));
+        let holds = witness.is_some_and(|witness| at.since(witness) <= i64::from(max_age.get()));
+        (!holds).then(|| refusal(Reason::WitnessTooOld, "its card ended and was not fetched since"))
+    })
 }

@@ -9,12 +9,11 @@ use crate::io::apply::{lost_a_race, merge_patch};
 use crate::io::clock::now;
 use crate::operator::context::Context;
 use crate::operator::events::Happening;
-use crate::operator::key::{Key, WorkloadKey};
-use crate::operator::queue::Urgency;
+use crate::operator::key::WorkloadKey;
 use crate::operator::world::{Card, Place, Workload};
 use serde_json::Value;
 
-/// Brings the status in step with a judgement.
+/// Brings the status in step with a judgement. False if another write came before ours.
 pub(crate) async fn write_status(
     context: &Context,
     place: &Place,
@@ -22,14 +21,14 @@ pub(crate) async fn write_status(
     judgement: &Judgement,
     workload: Option<&(WorkloadKey, Workload)>,
     target: Option<&TargetRef>,
-) -> Result<(), kube::Error> {
+) -> Result<bool, kube::Error> {
     let written = card.status.verdict.as_ref().and_then(CardVerdict::history).and_then(Result::ok);
     let history = judgement.history.as_deref().filter(|now| {
         // When the same content was signed again is not worth a write.
         written.as_ref().is_none_or(|written| !now.restates(written))
     });
     let about = Circumstances {
-        generation: card.generation,
+        generation: judgement.generation,
         name: target.map_or(place.1.as_str(), |target| target.name.as_str()),
         target: workload.and(target),
         protocol: workload.and_then(|(_, workload)| workload.protocol.as_deref()),
@@ -48,7 +47,7 @@ pub(crate) async fn write_status(
     };
     if patch.is_none() && shown.is_none() {
         forget_content(context, place, judgement);
-        return Ok(());
+        return Ok(true);
     }
     let mut patch = patch.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     let has_content = card.has_content || shown.is_some();
@@ -63,13 +62,9 @@ pub(crate) async fn write_status(
             }
             forget_content(context, place, judgement);
             tell(context, place, card, &planned);
-            Ok(())
+            Ok(true)
         }
-        // Somebody changed the card meanwhile: look again at what it says now.
-        Err(error) if lost_a_race(&error) => {
-            context.world.ask(Key::Card(place.clone()), Urgency::Urgent);
-            Ok(())
-        }
+        Err(error) if lost_a_race(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -3,7 +3,7 @@
 use super::syntax::{FlagError, Given, boolean};
 use super::table::{Effect, default_of};
 use super::template::IdTemplate;
-use super::values::{bind_address, collector, pod_group, word};
+use super::values::{bind_address, collector, min_sync_period, pod_group, word};
 use crate::api::duration::parse_duration;
 use crate::core::canon::{Profile, ProfileSet};
 use crate::core::policy::Freshness;
@@ -103,10 +103,12 @@ pub struct Config {
     pub agent_namespaces: Vec<Namespace>,
     /// Resolvers outside the Pod network.
     pub dns_addresses: Vec<IpAddr>,
-    /// How many cards are fetched and judged at once.
+    /// How many cards are fetched and judged, and how many objects written, at once.
     pub concurrency: NonZeroUsize,
     /// How long an agent may take to serve its card.
     pub fetch_timeout: Duration,
+    /// The shortest time between two fetches of one card, but for a few after a rest.
+    pub min_sync_period: Duration,
     /// Fetch over SPIFFE mTLS where the Service offers it.
     pub verified_fetch: bool,
     /// The Workload API for that, and for bundles if they come from there.
@@ -184,6 +186,7 @@ impl Config {
                 number.ok_or_else(|| "is not a number from 1 to 1024".to_owned())
             })?,
             fetch_timeout: flags.span("fetch-timeout")?,
+            min_sync_period: flags.read("min-sync-period", min_sync_period)?,
             verified_fetch: flags.boolean("enable-verified-fetch")?,
             workload_api: flags.required("verified-fetch-spiffe-socket")?,
             leader_elect: flags.boolean("leader-elect")?,
@@ -354,6 +357,7 @@ mod tests {
         assert_eq!(config.mode, Mode::Enforce);
         assert_eq!((config.binding_scope, config.freshness), (BindingScope::Workload, Freshness::Live));
         assert_eq!((config.concurrency.get(), config.fetch_timeout), (16, Duration::from_secs(5)));
+        assert_eq!(config.min_sync_period, Duration::from_secs(5));
         assert_eq!(config.health, Some("[::]:8081".parse().unwrap()));
         assert_eq!((config.metrics, config.trust_domain, config.leader_elect), (None, None, false));
         assert_eq!(
@@ -473,6 +477,9 @@ mod tests {
             ("--max-witness-age=0s", "--max-witness-age is zero"),
             ("--max-witness-age=2000000h", "--max-witness-age is longer than"),
             ("--fetch-timeout=0", "--fetch-timeout is zero"),
+            ("--min-sync-period=999ms", "--min-sync-period is not a duration from 1s to 1h"),
+            ("--min-sync-period=61m", "--min-sync-period is not a duration from 1s to 1h"),
+            ("--min-sync-period=often", "--min-sync-period"),
             ("--concurrency=0", "--concurrency is not a number from 1"),
             ("--concurrency=5000", "--concurrency is not a number from 1"),
             ("--mode=off", "--mode is not one of enforce, audit"),

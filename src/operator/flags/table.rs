@@ -158,7 +158,18 @@ pub(super) const FLAGS: &[Flag] = &[
         "Write NetworkPolicies; =false is the same as --mode=audit",
     ),
     // How cards are fetched.
-    flag("concurrency", Kind::Number, "16", "How many cards are fetched and judged at once"),
+    flag(
+        "concurrency",
+        Kind::Number,
+        "16",
+        "How many cards are fetched and judged, and how many objects written, at once",
+    ),
+    flag(
+        "min-sync-period",
+        Kind::Duration,
+        "5s",
+        "Shortest time between two fetches of one card, whatever its spec.syncPeriod says; a few may follow a change",
+    ),
     flag("fetch-timeout", Kind::Duration, "5s", "How long an agent may take to serve its card"),
     flag("enable-verified-fetch", Kind::Bool, "true", "Fetch over SPIFFE mTLS where the Service offers it"),
     flag(

@@ -1,8 +1,10 @@
 //! Readers of single flag values. An error says what is wrong and what to give instead.
 
+use crate::api::duration::parse_duration;
 use crate::plan::{Namespace, PodGroup};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 /// The address of a server as Go writes it: `:8081`, `127.0.0.1:8081`, `[::1]:8081`; `0` or nothing is none.
 pub(super) fn bind_address(text: &str) -> Result<Option<SocketAddr>, String> {
@@ -37,6 +39,13 @@ pub(super) fn pod_group(text: &str) -> Result<PodGroup, String> {
         }
     }
     PodGroup::labelled(namespace, all).map_err(|error| format!("is refused because {error}"))
+}
+
+/// The shortest time between two fetches of a card. Agents are fetched from at least once an hour.
+pub(super) fn min_sync_period(text: &str) -> Result<Duration, String> {
+    let period = parse_duration(text).map_err(str::to_owned)?;
+    let allowed = Duration::from_secs(1)..=Duration::from_hours(1);
+    if allowed.contains(&period) { Ok(period) } else { Err("is not a duration from 1s to 1h".to_owned()) }
 }
 
 /// One of a few words.

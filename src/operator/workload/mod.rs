@@ -10,6 +10,7 @@ use super::context::Context;
 use super::key::{Key, WorkloadKey};
 use super::outcome::Next;
 use super::queue::Urgency;
+use super::world::Workload;
 use std::time::Duration;
 
 pub(crate) use marks::clear as clear_mark;
@@ -28,7 +29,18 @@ pub(crate) async fn reconcile(context: &Context, key: &WorkloadKey) -> Result<Ne
     if workload.is_leaving {
         return Ok(Next::Never);
     }
-    automatic::keep_card(context, key, &workload).await?;
+    // A card that cannot be made is no reason to leave anything open: that is told of last.
+    let kept = automatic::keep_card(context, key, &workload).await;
+    let next = close_or_open(context, key, &workload).await?;
+    kept.map(|()| next)
+}
+
+/// Brings policies and marks in step with the verdicts.
+async fn close_or_open(
+    context: &Context,
+    key: &WorkloadKey,
+    workload: &Workload,
+) -> Result<Next, kube::Error> {
     let Some(cluster) = context.cluster() else { return Ok(Next::In(LATER)) };
     let cluster = match cluster {
         Ok(cluster) => cluster,
@@ -37,10 +49,10 @@ pub(crate) async fn reconcile(context: &Context, key: &WorkloadKey) -> Result<Ne
             return Ok(Next::In(LATER));
         }
     };
-    let (enrolled, settled) = match enrol::enrol(context, key, &workload).await? {
+    let (enrolled, settled) = match enrol::enrol(context, key, workload).await? {
         Ok(enrolled) => enrolled,
         Err(error) => {
-            context.events.about_workload(key, &workload, "WorkloadError", &error.to_string());
+            context.events.about_workload(key, workload, "WorkloadError", &error.to_string());
             return Ok(Next::In(LATER));
         }
     };
@@ -56,7 +68,7 @@ pub(crate) async fn reconcile(context: &Context, key: &WorkloadKey) -> Result<Ne
         context.world.ask(Key::Namespace(key.place.0.clone()), Urgency::Closing);
         return Ok(Next::In(SOON));
     }
-    marks::keep(context, key, &workload, &cards, &enrolled).await?;
+    marks::keep(context, key, workload, &cards, &enrolled).await?;
     Ok(if settled { Next::Never } else { Next::In(LATER) })
 }
 

@@ -26,8 +26,9 @@ pub(crate) fn judged_cards(context: &Context, key: &WorkloadKey) -> Cards {
     for (place, card) in context.world.cards_of(key) {
         match context.judgement(&place) {
             Some(judgement) if judgement.workload.as_ref() == Some(key) => {
-                // A judgement of a card that was deleted and made again says nothing about this one.
-                if judgement.judged.card() != &card.reference {
+                // A judgement of a card that was deleted and made again opens nothing for this one. What it closed
+                // stays closed: making a card again would otherwise undo the end of a proof.
+                if judgement.judged.card() != &card.reference && judgement.finding.outcome.is_ok() {
                     return Cards::NotYet;
                 }
                 judged.push(judgement.judged.clone());

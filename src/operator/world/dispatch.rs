@@ -18,6 +18,8 @@ impl World {
             return;
         }
         self.ask(Key::Card(change.place.clone()), Urgent);
+        // A card that goes is let go without asking its agent, and what somebody wrote into status is put right.
+        self.ask(Key::Status(change.place.clone()), Urgent);
         // Which cards a workload has decides about it as much as what they say.
         let targets = [change.before, change.after]
             .map(|card| card.and_then(|card| Self::target_of(change.place, card)));
@@ -117,7 +119,7 @@ impl World {
             self.ask(Key::Workload(key), Closing);
         }
         for place in self.cards.pick(namespace, |place, _| Some(place.clone())) {
-            self.ask(Key::Card(place), Urgent);
+            self.ask(Key::Status(place), Urgent);
         }
     }
 

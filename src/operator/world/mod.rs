@@ -23,17 +23,21 @@ pub(crate) use workload::{Kind, Workload};
 
 use super::key::{Key, WorkloadKey};
 use super::queue::{Queue, Urgency};
+use super::turns::Turns;
 use crate::io::clock::instant;
 use crate::plan::{ApiServer, Mode};
 use k8s_openapi::api::core::v1::Service;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::time::sleep;
+
+/// How many times a card may be looked at soon after another, after a rest: a new agent brings its workload, its
+/// Service and its Pods one after the other.
+const BURST: u32 = 5;
 
 /// Everything observed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct World {
     /// AgentCards.
     pub(crate) cards: Store<Card>,
@@ -62,12 +66,37 @@ pub(crate) struct World {
     /// The slices that say where the API server answers: addresses and ports of each.
     pub(crate) api_servers: Store<Vec<(String, Vec<u16>)>>,
     last_api_server: RwLock<Option<ApiServer>>,
-    queue: Mutex<Queue<Key>>,
-    /// Told when a turn was asked for.
-    pub(crate) asked: Notify,
+    /// Turns that wait for nobody but the API server.
+    pub(crate) work: Turns,
+    /// Turns that wait for agents.
+    pub(crate) looks: Turns,
 }
 
 impl World {
+    /// Nothing observed yet; so many turns of each kind at once, and the shortest time between two looks at one card.
+    pub(crate) fn new(slots: NonZeroUsize, period: Duration) -> Self {
+        // With one slot, whoever holds it holds all.
+        let looks = Queue::of_long_turns(slots.get().max(2), period, BURST);
+        Self {
+            cards: Store::default(),
+            deployments: Store::default(),
+            stateful_sets: Store::default(),
+            pods: Store::default(),
+            strays: Store::default(),
+            replica_sets: Store::default(),
+            services: Store::default(),
+            read_services: Store::default(),
+            slices: Store::default(),
+            read_endpoints: Store::default(),
+            policies: Store::default(),
+            namespaces: Store::default(),
+            api_servers: Store::default(),
+            last_api_server: RwLock::default(),
+            work: Turns::new(Queue::of_short_turns(slots.get())),
+            looks: Turns::new(looks),
+        }
+    }
+
     /// The workloads of a kind.
     pub(crate) fn workloads(&self, kind: Kind) -> &Store<Workload> {
         match kind {
@@ -215,19 +244,16 @@ impl World {
 
     /// Asks for a turn now.
     pub(crate) fn ask(&self, key: Key, urgency: Urgency) {
-        self.with_queue(|queue| queue.add(key, instant(), urgency));
-        self.asked.notify_one();
+        self.turns_of(&key).ask(key, instant(), urgency);
     }
 
-    /// Waits until no turn is due, looking that often.
-    pub(crate) async fn caught_up(&self, look: Duration) {
-        while self.with_queue(|queue| queue.next_due()).is_some_and(|due| due <= instant()) {
-            sleep(look).await;
-        }
+    /// Asks for a turn after a while.
+    pub(crate) fn ask_in(&self, wait: Duration, key: Key, urgency: Urgency) {
+        let now = instant();
+        self.turns_of(&key).ask(key, now.checked_add(wait).unwrap_or(now), urgency);
     }
 
-    /// Does something with the queue.
-    pub(crate) fn with_queue<T>(&self, act: impl FnOnce(&mut Queue<Key>) -> T) -> T {
-        act(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    const fn turns_of(&self, key: &Key) -> &Turns {
+        if matches!(key, Key::Card(_)) { &self.looks } else { &self.work }
     }
 }

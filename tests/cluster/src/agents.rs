@@ -62,6 +62,11 @@ impl<'r> Agents<'r> {
         Ok(agents)
     }
 
+    /// Where they are.
+    pub fn rig(&self) -> &'r Rig {
+        self.rig
+    }
+
     /// Publishes a trust bundle as SPIRE does.
     pub fn publish(&self, bundle: &Value) -> Result<()> {
         let object = json!({

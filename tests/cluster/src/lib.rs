@@ -10,6 +10,7 @@ mod node;
 mod operator;
 mod scene;
 mod spire;
+mod tarpit;
 
 pub use agents::{Agents, Card, card_of};
 pub use audit::{Audit, Request};
@@ -20,3 +21,4 @@ pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart, until};
 pub use operator::{Operator, TRUST_DOMAIN, program};
 pub use scene::{Scene, condition, find, holds, is, is_open, list, look_every, outcome, reason, user_card};
 pub use spire::{Server, SpireAgents};
+pub use tarpit::Tarpit;

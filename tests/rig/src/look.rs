@@ -66,7 +66,7 @@ impl Api {
     pub fn create(&self, path: &str, object: &Value) -> Result<()> {
         self.send(&format!("POST {path}"), "application/json", object)?
             .map(drop)
-            .context("no such collection")
+            .with_context(|| format!("nothing at {path}"))
     }
 
     /// Changes the object at `path` by a merge patch; false if there is none.

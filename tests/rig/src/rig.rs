@@ -198,6 +198,11 @@ impl Rig {
         Ok(self.look()?.api())
     }
 
+    /// Changes the object at `path` by a merge patch, as quickly.
+    pub fn patch(&self, path: &str, change: &Value) -> Result<()> {
+        self.api()?.patch(path, change).map(drop)
+    }
+
     fn look(&self) -> Result<&Look> {
         // One at a time: a second proxy would find its port taken, and be the one that is kept.
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);

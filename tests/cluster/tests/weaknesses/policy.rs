@@ -57,6 +57,47 @@ fn a_mark_in_a_template_earns_nothing_and_a_verified_agent_gets_its_own() {
 }
 
 #[test]
+fn an_agent_whose_card_cannot_be_made_is_closed() {
+    let (scene, team) = (scene("no-card"), "no-card");
+    scene.agent_labelled(team, "weather", &scene.honest(team, "weather"), &json!({})).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    wait_marks(scene, team, "app=weather", |marks| marks.len() == 1 && marks[0].is_string());
+    let name = "no-cards.rig.example";
+    let rule = json!({ "apiGroups": ["agent.kagenti.dev"], "apiVersions": ["*"], "operations": ["CREATE"],
+        "resources": ["agentcards"] });
+    let only = json!({ "matchLabels": { "kubernetes.io/metadata.name": team } });
+    let policy = json!({ "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": { "name": name }, "spec": { "failurePolicy": "Fail",
+            "matchConstraints": { "resourceRules": [rule], "namespaceSelector": only },
+            "validations": [{ "expression": "false", "message": "no AgentCards here" }] } });
+    let binding = json!({ "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": name },
+        "spec": { "policyName": name, "validationActions": ["Deny"] } });
+    scene.apply_all(&[policy, binding]).unwrap();
+    let other = countersign_cluster_tests::user_card(team, "other", "other").to_string();
+    let remove = ["delete", "agentcard", "-n", team, "other", "--ignore-not-found"];
+    scene
+        .rig
+        .wait("the refusal of cards", || {
+            // While it is not in force yet, the probe is made.
+            let refused = scene.rig.apply(&other).is_err();
+            scene.rig.kubectl(&remove)?;
+            Ok(refused)
+        })
+        .unwrap();
+    scene.rig.kubectl(&["delete", "agentcard", "-n", team, "weather"]).unwrap();
+    // The policy is the card's and goes with it; the marks are ours to take.
+    wait_marks(scene, team, "app=weather", |marks| marks == [Value::Null]);
+    for policy in scene.list("networkpolicies", team).unwrap() {
+        assert!(!is_open(&policy), "{policy:#}");
+    }
+    for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+        scene.rig.kubectl(&["delete", kind, name]).unwrap();
+    }
+    scene.verified(team, "weather-deployment-card", "weather").unwrap();
+}
+
+#[test]
 fn a_mark_on_a_pod_of_no_agent_is_taken_away() {
     let (scene, team) = (scene("stray"), "stray");
     scene.agent_labelled(team, "weather", &scene.honest(team, "weather"), &json!({})).unwrap();

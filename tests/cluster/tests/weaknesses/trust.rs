@@ -1,7 +1,12 @@
 //! Who may speak for an agent: the workload itself, now, with a signature over what it serves.
 
 use crate::scene;
-use countersign_cluster_tests::{Agents, card_of, holds, user_card};
+use countersign::core::encoding::{encode_base64_standard_into, encode_base64url_into};
+use countersign_cluster_tests::{
+    Agents, Authority, Scene, Svid, TRUST_DOMAIN, bundle_json, card_of, holds, user_card,
+};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 
 #[test]
@@ -80,6 +85,53 @@ fn trust_ends_with_the_certificate_and_not_with_the_next_look() {
     scene.apply_all(&items).unwrap();
     scene.verified(team, "weather", "weather").unwrap();
     scene.refused(team, "weather", "weather", "CertificateExpired").unwrap();
+}
+
+/// A signature that names no end of its own, as other signers make it.
+fn signed_without_end(card: &Value, svid: &Svid) -> Vec<u8> {
+    let url = |bytes: &[u8]| {
+        let mut text = String::new();
+        encode_base64url_into(bytes, &mut text);
+        text
+    };
+    let mut leaf = String::new();
+    encode_base64_standard_into(&svid.chain[0], &mut leaf);
+    let header =
+        url(json!({ "alg": "ES256", "kid": "one", "typ": "JOSE", "x5c": [leaf] }).to_string().as_bytes());
+    // Members in the order of their names, all of them ASCII and not empty: the canonical form (RFC 8785).
+    let signed = format!("{header}.{}", url(card.to_string().as_bytes()));
+    let random = SystemRandom::new();
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &svid.key, &random).unwrap();
+    let signature = url(key.sign(&random, signed.as_bytes()).unwrap().as_ref());
+    let mut card = card.clone();
+    card["signatures"] = json!([{ "protected": header, "signature": signature }]);
+    card.to_string().into_bytes()
+}
+
+#[test]
+fn a_witnessed_card_is_not_refused_because_an_authority_is_added() {
+    let scene = Scene::start(&["--freshness=witnessed"]).unwrap();
+    let team = "witnessed";
+    scene.namespace(team, &json!({})).unwrap();
+    // The clock may be a minute off on either side, so a leaf counts that long beyond its end.
+    let svid = scene.authority.issue(team, "weather", -600, -50);
+    scene.agent(team, "weather", &signed_without_end(&card_of("weather", team), &svid)).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(13));
+    // From here on only its witness speaks for it.
+    scene.verified(team, "weather", "weather").unwrap();
+    let mut audit = scene.audit().unwrap();
+    let other = Authority::new(TRUST_DOMAIN);
+    scene.agents.publish(&bundle_json(&[&scene.authority, &other], 2)).unwrap();
+    // Another card is judged by the new authority, so the change has arrived.
+    let by_the_new = Agents::sign(&card_of("new", team), &other.issue(team, "new", -60, 3600));
+    scene.agent(team, "new", &by_the_new).unwrap();
+    scene.verified(team, "new", "new").unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    let writes = audit.writes().unwrap();
+    let about: Vec<_> = writes.iter().filter(|write| write.place.1.starts_with("weather")).collect();
+    assert!(about.is_empty(), "{about:#?}");
+    scene.stop().unwrap();
 }
 
 #[test]

@@ -1,0 +1,153 @@
+//! Proofs end by the clock alone: at the end of one its card is judged again from the bytes at hand, and what is no
+//! longer proven is closed. No agent is asked first, so none can delay it.
+
+use super::finding::Proof;
+use super::judgement::Judgement;
+use super::rejudge::{Rejudged, refuse, rejudge, replace};
+use crate::core::limits::CLOCK_SKEW_MAX;
+use crate::core::policy::Freshness;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::time::{Seconds, Timestamp};
+use crate::operator::context::Context;
+use crate::operator::key::Key;
+use crate::operator::queue::Urgency;
+
+/// How often a witnessed card is judged again whose certificate has ended: its authority may end as well.
+const WITNESSED: Seconds = Seconds::new(60);
+
+/// Judges every card again whose proof may have ended by `now`.
+pub(crate) fn end_proofs(context: &Context, now: Timestamp) {
+    for place in context.ending(now) {
+        let Some(last) = context.judgement(&place) else { continue };
+        let Ok(proof) = &last.finding.outcome else { continue };
+        let ended = match rejudge(context, &place, &last, now) {
+            Rejudged::Refused(refused) => Some(*refused),
+            Rejudged::Verified => None,
+            Rejudged::NotAtHand => {
+                without_bytes(context, proof, witness(&last), now).map(|refusal| refuse(&last, refusal))
+            }
+        };
+        match ended {
+            Some(refused) => {
+                if replace(context, &place, &last, refused) {
+                    context.world.ask(Key::Card(place), Urgency::Urgent);
+                }
+            }
+            None => context.postpone(
+                &place,
+                &last,
+                next_check(context.config.freshness, proof, witness(&last), now),
+            ),
+        }
+    }
+}
+
+/// The first moment after `now` at which a card that is proven now may no longer be. Within the difference that is
+/// allowed between clocks that is every second: which of the certificates ends the proof is not known here.
+pub(crate) fn next_check(
+    freshness: Freshness,
+    proof: &Proof,
+    witnessed_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Timestamp {
+    let soon = now.plus(Seconds::new(1));
+    if proof.valid_until > now {
+        return proof.valid_until.plus(Seconds::new(1));
+    }
+    match freshness {
+        Freshness::Witnessed { max_age } if now > end_of_leaf(proof) => {
+            // Without a witness the next check is the last one.
+            let end = witnessed_at.map_or(soon, |at| at.plus(max_age).plus(Seconds::new(1)));
+            end.min(now.plus(WITNESSED)).max(soon)
+        }
+        Freshness::Live | Freshness::Witnessed { .. } => soon,
+    }
+}
+
+/// When the content that is proven was last known to be verified under a valid leaf.
+pub(crate) fn witness(judgement: &Judgement) -> Option<Timestamp> {
+    let proof = judgement.finding.outcome.as_ref().ok()?;
+    judgement.history.as_ref()?.witness(proof.accepted.content())
+}
+
+/// The last second at which the leaf and the signature count.
+fn end_of_leaf(proof: &Proof) -> Timestamp {
+    proof.not_after.plus(CLOCK_SKEW_MAX)
+}
+
+/// The refusal of a card whose bytes are not at hand, if its proof has ended.
+fn without_bytes(
+    context: &Context,
+    proof: &Proof,
+    witnessed_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Refusal> {
+    let end = match context.config.freshness {
+        Freshness::Live => end_of_leaf(proof),
+        Freshness::Witnessed { max_age } => {
+            witnessed_at.map_or(end_of_leaf(proof), |at| end_of_leaf(proof).max(at.plus(max_age)))
+        }
+    };
+    (now > end).then(|| {
+        let found =
+            format!("the last second of the proof was {end}, and the card has not been fetched since");
+        Refusal::new(Reason::CertificateExpired, found)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::canon::Profile;
+    use crate::core::encoding::sha256;
+    use crate::core::history::Accepted;
+    use crate::core::jws::Algorithm;
+    use crate::core::spiffe::SpiffeId;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_795_219_200);
+
+    fn after(seconds: u32) -> Timestamp {
+        NOW.plus(Seconds::new(seconds))
+    }
+
+    /// A proof that ends with its leaf.
+    fn proof(not_after: Timestamp) -> Proof {
+        Proof {
+            spiffe_id: SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap(),
+            key_id: None,
+            profile: Profile::Spec841,
+            algorithm: Algorithm::Es256,
+            not_after,
+            valid_until: not_after,
+            coverage: "full",
+            uncovered: Vec::new(),
+            uncovered_unlisted: 0,
+            accepted: Accepted::for_test(sha256(b"card")),
+            anchor: None,
+            attested: None,
+        }
+    }
+
+    #[test]
+    fn a_card_is_judged_again_in_the_first_second_after_its_proof() {
+        let witnessed = Freshness::Witnessed { max_age: Seconds::new(3600) };
+        let skew = CLOCK_SKEW_MAX.get();
+        for (freshness, not_after, now, expected) in [
+            (Freshness::Live, 100, 0, 101),
+            (Freshness::Live, 100, 99, 101),
+            // Within the difference between clocks any second may be the last.
+            (Freshness::Live, 100, 100, 101),
+            (Freshness::Live, 100, 130, 131),
+            (witnessed, 100, 0, 101),
+            (witnessed, 100, 100 + skew, 101 + skew),
+            (witnessed, 100, 101 + skew, 161 + skew),
+            // The witness ends at 3600.
+            (witnessed, 100, 3590, 3601),
+            (witnessed, 100, 3600, 3601),
+            (witnessed, 100, 4000, 4001),
+        ] {
+            let check = next_check(freshness, &proof(after(not_after)), Some(NOW), after(now));
+            assert_eq!(check, after(expected), "{freshness:?}, {not_after}, {now}");
+        }
+    }
+}

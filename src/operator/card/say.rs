@@ -1,0 +1,71 @@
+//! The status of one AgentCard, brought in step with the last judgement: a turn that waits for no agent, so that a loss
+//! of trust is said even while nothing can be fetched.
+
+use super::{Judgement, SHORTEST_PERIOD, ask_for, report};
+use crate::operator::context::Context;
+use crate::operator::key::{Key, WorkloadKey};
+use crate::operator::outcome::Next;
+use crate::operator::queue::Urgency;
+use crate::operator::world::{Card, Place, Workload, World};
+use std::time::Duration;
+
+/// Finalizers of other operators, which would keep a card from going once they are gone.
+const FOREIGN_FINALIZERS: [&str; 2] =
+    ["agentcard.kagenti.dev/finalizer", "agentcard.kagenti.dev/network-policy"];
+/// How soon a write is tried again that somebody else's came before: by then the watch has told of it.
+const OVERTAKEN: Duration = Duration::from_millis(100);
+
+/// Says what was judged, or lets the card go.
+pub(crate) async fn reconcile(context: &Context, place: &Place) -> Result<Next, kube::Error> {
+    let Some(card) = context.world.cards.get(place) else {
+        forget(context, place);
+        return Ok(Next::Never);
+    };
+    if card.is_leaving {
+        forget(context, place);
+        return release(context, place, &card).await;
+    }
+    let Some(judgement) = context.judgement(place).filter(|last| last.judged.card() == &card.reference)
+    else {
+        return Ok(Next::Never);
+    };
+    let target = card.target().filter(|_| speaks_of_the_target(place, &card, &judgement));
+    let workload = found(context, &judgement);
+    if !report::write_status(context, place, &card, &judgement, workload.as_ref(), target).await? {
+        return Ok(Next::In(OVERTAKEN));
+    }
+    if judgement.is_unsaid {
+        context.said(place, &judgement);
+        // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
+        context.world.ask_in(SHORTEST_PERIOD, Key::Card(place.clone()), Urgency::Routine);
+    }
+    Ok(Next::Never)
+}
+
+/// Whether the card still points at the workload that the judgement is about.
+fn speaks_of_the_target(place: &Place, card: &Card, judgement: &Judgement) -> bool {
+    judgement.workload.is_none() || judgement.workload == World::target_of(place, card)
+}
+
+/// The workload that was judged, if it is there and still an agent.
+fn found(context: &Context, judgement: &Judgement) -> Option<(WorkloadKey, Workload)> {
+    let key = judgement.workload.clone()?;
+    let workload = context.world.workload(&key)?;
+    (workload.is_agent && !workload.is_leaving).then_some((key, workload))
+}
+
+fn forget(context: &Context, place: &Place) {
+    if let Some(judgement) = context.forget(place) {
+        ask_for(context, judgement.workload.as_ref());
+    }
+}
+
+/// Lets a card go that other operators would hold.
+async fn release(context: &Context, place: &Place, card: &Card) -> Result<Next, kube::Error> {
+    let rest: Vec<String> =
+        card.finalizers.iter().filter(|name| !FOREIGN_FINALIZERS.contains(&name.as_str())).cloned().collect();
+    if rest.len() < card.finalizers.len() {
+        context.writer.set_finalizers(&place.0, &place.1, &card.resource_version, &rest).await?;
+    }
+    Ok(Next::Never)
+}
