@@ -19,6 +19,7 @@ use crate::core::time::Seconds;
 use crate::io::clock::{instant, now, until};
 use crate::io::shutdown::Shutdown;
 use futures::future::join;
+use kube::runtime::watcher::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -46,6 +47,7 @@ const SAY: Duration = Duration::from_secs(30);
 pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError> {
     let caches = shared.readiness.check("caches");
     let bundle = shared.readiness.check("bundle");
+    let watches = shared.readiness.check("watches");
     let max_age = u32::try_from(shared.config.bundle.max_age.as_secs()).unwrap_or(u32::MAX);
     let world = Arc::new(World::new(shared.config.concurrency, shared.config.min_sync_period));
     let (events, write_events) =
@@ -54,7 +56,7 @@ pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError
         shared.config,
         shared.client,
         world,
-        Arc::new(Bundles::new(Seconds::new(max_age))),
+        Arc::new(Bundles::new(Seconds::new(max_age), shared.metrics.clone())),
         events,
         shared.metrics,
     ));
@@ -64,7 +66,7 @@ pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError
     tasks.spawn(rejudge(Arc::clone(&context)));
     tasks.spawn(take_turns(Arc::clone(&context)));
     tasks.spawn(write_events);
-    tasks.spawn(report(Arc::clone(&context), [caches.clone(), bundle]));
+    tasks.spawn(report(Arc::clone(&context), [caches.clone(), bundle, watches]));
     let ended = tokio::select! {
         () = shutdown.requested() => Ok(()),
         ended = tasks.join_next() => Err(ended),
@@ -77,8 +79,8 @@ pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError
     })
 }
 
-/// Says whether the lists are read and the bundle is there, and counts, until dropped.
-async fn report(context: Arc<Context>, [caches, bundle]: [Check; 2]) {
+/// Says whether the lists are read and kept up to date, and the bundle is there, and counts, until dropped.
+async fn report(context: Arc<Context>, [caches, bundle, watches]: [Check; 3]) {
     loop {
         match context.world.unread().as_slice() {
             [] => caches.pass(),
@@ -87,6 +89,10 @@ async fn report(context: Arc<Context>, [caches, bundle]: [Check; 2]) {
         match context.own_bundle() {
             Ok(()) => bundle.pass(),
             Err(refusal) => bundle.fail(refusal.to_string()),
+        }
+        match context.world.health.failing(instant()).as_slice() {
+            [] => watches.pass(),
+            failing => watches.fail(format!("not followed any more: {}", failing.join(", "))),
         }
         context.count();
         tokio::time::sleep(LOOK).await;
@@ -100,7 +106,12 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) {
         metrics.watch_failed(kind);
         tracing::warn!(kind, %error, "a watch failed and is tried again");
     });
-    follow_everything(tasks, &context.client, &context.world, &broken);
+    let (world, told) = (Arc::clone(&context.world), Arc::clone(&broken));
+    let noted: Broken = Arc::new(move |kind, error| {
+        world.health.failed(kind, instant());
+        told(kind, error);
+    });
+    follow_everything(tasks, &context.client, &context.world, &noted);
     tasks.spawn(follow_bundles(Arc::clone(context), broken));
     tasks.spawn(follow_the_clock(Arc::clone(context)));
     let telling = Arc::clone(context);
@@ -124,7 +135,7 @@ async fn follow_the_clock(context: Arc<Context>) {
         // Being told of an earlier end and waiting for it are the same.
         drop(timeout(wait, context.ends_earlier.notified()).await);
         let at = now();
-        context.bundles.age(at);
+        context.bundles.announce(at);
         card::end_proofs(&context, at);
     }
 }
@@ -143,11 +154,10 @@ async fn follow_bundles(context: Arc<Context>, broken: Broken) {
                 name: config.name.clone(),
                 key: config.key.clone(),
             };
-            let own = follow_config_map(context.client.clone(), &source, bundles, |kind, error| {
-                broken(kind, error);
-            });
-            // A cluster without SPIRE's controller has no such kind; that is no failure.
-            let others = follow_federation(context.client.clone(), domain, bundles, |_, _| {});
+            let (client, every) = (&context.client, config.read_every());
+            let failed = |kind, error: &Error| broken(kind, error);
+            let own = follow_config_map(client.clone(), &source, every, bundles, failed);
+            let others = follow_federation(client.clone(), domain, every, bundles, failed);
             join(own, others).await;
         }
         None => std::future::pending::<()>().await,

@@ -2,16 +2,17 @@
 //! No other ConfigMap is ever listed, and the name comes from configuration.
 
 use super::Bundles;
-use crate::core::refusal::{Reason, Refusal};
+use super::source::{Unread, read, until_next};
 use crate::core::spiffe::TrustDomain;
 use crate::core::text::Quoted;
 use crate::io::clock::now;
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{Config, Error};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use std::pin::pin;
+use std::time::Duration;
 
 /// Which ConfigMap holds the bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,49 +27,39 @@ pub(crate) struct BundleSource {
     pub(crate) key: String,
 }
 
-/// Follows the ConfigMap until dropped.
+/// Follows the ConfigMap until dropped; it is read at least once per `every`.
 pub(crate) async fn follow_config_map(
     client: Client,
     source: &BundleSource,
+    every: Duration,
     bundles: &Bundles,
-    broken: impl Fn(&'static str, &watcher::Error),
+    broken: impl Fn(&'static str, &Error),
 ) {
-    let api: Api<ConfigMap> = Api::namespaced(client, &source.namespace);
-    let only = watcher::Config::default().fields(&format!("metadata.name={}", source.name));
-    let mut events = pin!(watch(api, only).default_backoff());
-    let mut listed = false;
-    while let Some(event) = events.next().await {
-        let at = now();
-        let content = match event {
-            Ok(Event::Init) => {
-                listed = false;
-                continue;
-            }
-            Ok(Event::InitApply(map) | Event::Apply(map)) => {
-                listed = true;
-                source.content(map)
-            }
-            Ok(Event::InitDone) if listed => continue,
-            Ok(Event::InitDone | Event::Delete(_)) => Err(source.missing("does not exist")),
-            Err(error) => {
-                broken("configmaps", &error);
-                continue;
-            }
-        };
-        bundles.update(&source.trust_domain, at, |state| state.update(content, at));
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), &source.namespace);
+    let metadata: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client, &source.namespace);
+    let only = Config::default().fields(&format!("metadata.name={}", source.name));
+    let mut events = pin!(watcher(metadata, only).default_backoff());
+    let what = format!("the ConfigMap {}/{}", source.namespace, source.name);
+    loop {
+        let answer = read(&what, api.get_opt(&source.name)).await;
+        let content = answer.and_then(|map| match map {
+            Some(map) => source.content(map),
+            None => Err(source.missing("does not exist")),
+        });
+        let was_read = bundles.accept(&source.trust_domain, now(), content);
+        until_next(&mut events, every, was_read, |error| broken("configmaps", error)).await;
     }
 }
 
 impl BundleSource {
-    fn content(&self, map: ConfigMap) -> Result<Vec<u8>, Refusal> {
+    fn content(&self, map: ConfigMap) -> Result<Vec<u8>, Unread> {
         map.data
             .and_then(|mut data| data.remove(&self.key))
             .map(String::into_bytes)
             .ok_or_else(|| self.missing(&format!("has no key {}", Quoted(&self.key))))
     }
 
-    fn missing(&self, what: &str) -> Refusal {
-        let message = format!("the ConfigMap {}/{} {what}", self.namespace, self.name);
-        Refusal::new(Reason::BundleMalformed, message)
+    fn missing(&self, what: &str) -> Unread {
+        Unread::missing(format!("the ConfigMap {}/{} {what}", self.namespace, self.name))
     }
 }

@@ -1,84 +1,183 @@
 //! Trust bundles of other domains, from SPIRE's `ClusterFederatedTrustDomain` objects.
-//! A cluster without that kind simply federates with nobody.
+//! A cluster without that kind simply federates with nobody. Everything else that goes wrong is a failure, and ages
+//! what was read.
 
 use super::Bundles;
+use super::source::{Unread, read, until_next};
 use crate::core::spiffe::TrustDomain;
+use crate::core::text::Quoted;
 use crate::io::clock::now;
-use futures::StreamExt;
-use kube::api::{ApiResource, DynamicObject};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{Config, Error};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
+use std::time::Duration;
 
-/// Follows the federated domains until dropped. `own` is never taken from here.
+/// The objects, as errors and metrics name them.
+const PLURAL: &str = "clusterfederatedtrustdomains";
+
+/// Follows the federated domains until dropped; they are read at least once per `every`. `own` is never taken from
+/// here.
 pub(crate) async fn follow_federation(
     client: Client,
     own: &TrustDomain,
+    every: Duration,
     bundles: &Bundles,
-    broken: impl Fn(&'static str, &watcher::Error),
+    broken: impl Fn(&'static str, &Error),
 ) {
     let resource = ApiResource {
         group: "spire.spiffe.io".to_owned(),
         version: "v1alpha1".to_owned(),
         api_version: "spire.spiffe.io/v1alpha1".to_owned(),
         kind: "ClusterFederatedTrustDomain".to_owned(),
-        plural: "clusterfederatedtrustdomains".to_owned(),
+        plural: PLURAL.to_owned(),
     };
-    let api: Api<DynamicObject> = Api::all_with(client, &resource);
-    let mut events = pin!(watch(api, watcher::Config::default()).default_backoff());
-    let mut known: BTreeMap<String, TrustDomain> = BTreeMap::new();
-    let mut listed: Vec<String> = Vec::new();
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Init) => listed.clear(),
-            Ok(Event::InitApply(object)) => {
-                listed.extend(object.metadata.name.clone());
-                take_over(&object, own, bundles, &mut known);
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    let metadata: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &resource);
+    let mut events = pin!(watcher(metadata, Config::default()).default_backoff());
+    let mut federated = Federated { own, bundles, known: BTreeMap::new() };
+    loop {
+        let was_read = match read(PLURAL, api.list(&ListParams::default())).await {
+            Ok(list) => federated.take_over(&list.items),
+            Err(unread) => federated.fail(&unread),
+        };
+        until_next(&mut events, every, was_read, |error| {
+            if !is_absent(error) {
+                broken(PLURAL, error);
             }
-            Ok(Event::InitDone) => {
-                let gone: Vec<String> = known.keys().filter(|name| !listed.contains(name)).cloned().collect();
-                for name in gone {
-                    drop_domain(&name, bundles, &mut known);
-                }
+        })
+        .await;
+    }
+}
+
+/// Whether a watch failed because there is no such kind.
+fn is_absent(error: &Error) -> bool {
+    let (Error::InitialListFailed(error) | Error::WatchStartFailed(error)) = error else { return false };
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// The federated domains, by the name of the object that speaks for each.
+struct Federated<'a> {
+    own: &'a TrustDomain,
+    bundles: &'a Bundles,
+    known: BTreeMap<String, TrustDomain>,
+}
+
+impl Federated<'_> {
+    /// Takes over all objects that there are. True if each of them could be read.
+    fn take_over(&mut self, objects: &[DynamicObject]) -> bool {
+        let listed: BTreeSet<&str> =
+            objects.iter().filter_map(|object| object.metadata.name.as_deref()).collect();
+        let gone: Vec<String> =
+            self.known.keys().filter(|name| !listed.contains(name.as_str())).cloned().collect();
+        for name in gone {
+            self.forget(&name);
+        }
+        let read: Vec<bool> = objects.iter().map(|object| self.take_over_one(object)).collect();
+        read.iter().all(|read| *read)
+    }
+
+    fn take_over_one(&mut self, object: &DynamicObject) -> bool {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let spec = object.data.get("spec");
+        let text = |field: &str| spec.and_then(|spec| spec.get(field)).and_then(|value| value.as_str());
+        let domain = text("trustDomain").and_then(|text| TrustDomain::parse(text).ok());
+        // An object that now names another domain, or none, speaks for the old one no longer.
+        if self.known.get(&name) != domain.as_ref() {
+            self.forget(&name);
+        }
+        let is_taken = |domain: &TrustDomain| self.known.iter().any(|(by, d)| d == domain && *by != name);
+        let Some(domain) = domain.filter(|domain| domain != self.own && !is_taken(domain)) else {
+            return true;
+        };
+        let content = match text("trustDomainBundle").filter(|bundle| !bundle.is_empty()) {
+            Some(bundle) => Ok(bundle.as_bytes().to_vec()),
+            // SPIRE may have another way to its bundle, and this is none of ours until it has been.
+            None if !self.known.contains_key(&name) => return true,
+            None => Err(Unread::missing(format!("the object {} has no trustDomainBundle", Quoted(&name)))),
+        };
+        self.known.insert(name, domain.clone());
+        self.bundles.accept(&domain, now(), content)
+    }
+
+    /// Says that nothing could be read. False, unless that is because there is no such kind and never was.
+    fn fail(&self, unread: &Unread) -> bool {
+        if self.known.is_empty() {
+            if unread.word == "not_found" {
+                return true;
             }
-            Ok(Event::Apply(object)) => take_over(&object, own, bundles, &mut known),
-            Ok(Event::Delete(object)) => {
-                drop_domain(&object.metadata.name.unwrap_or_default(), bundles, &mut known);
-            }
-            Err(error) => broken("clusterfederatedtrustdomains", &error),
+            self.bundles.could_not_look(&unread.refusal, unread.word);
+        }
+        // The kind is not there for a moment, too, while the API server starts: what was read ages.
+        for domain in self.known.values() {
+            self.bundles.accept(domain, now(), Err(unread.clone()));
+        }
+        false
+    }
+
+    fn forget(&mut self, name: &str) {
+        if let Some(domain) = self.known.remove(name) {
+            self.bundles.forget(&domain, now());
         }
     }
 }
 
-fn take_over(
-    object: &DynamicObject,
-    own: &TrustDomain,
-    bundles: &Bundles,
-    known: &mut BTreeMap<String, TrustDomain>,
-) {
-    let name = object.metadata.name.clone().unwrap_or_default();
-    let spec = object.data.get("spec");
-    let text = |field: &str| spec.and_then(|spec| spec.get(field)).and_then(|value| value.as_str());
-    let domain = text("trustDomain").and_then(|text| TrustDomain::parse(text).ok());
-    // An object that now names another domain, or none, speaks for the old one no longer.
-    if known.get(&name) != domain.as_ref() {
-        drop_domain(&name, bundles, known);
-    }
-    let Some(domain) =
-        domain.filter(|domain| domain != own && !known.iter().any(|(by, d)| d == domain && *by != name))
-    else {
-        return;
-    };
-    let Some(bundle) = text("trustDomainBundle").filter(|bundle| !bundle.is_empty()) else { return };
-    let at = now();
-    bundles.update(&domain, at, |state| state.update(Ok(bundle.as_bytes().to_vec()), at));
-    known.insert(name, domain);
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::refusal::{Reason, Refusal};
+    use crate::core::time::Seconds;
+    use crate::operator::metrics::Metrics;
+    use serde_json::json;
 
-fn drop_domain(name: &str, bundles: &Bundles, known: &mut BTreeMap<String, TrustDomain>) {
-    if let Some(domain) = known.remove(name) {
-        bundles.forget(&domain, now());
+    fn object(name: &str, domain: &str, bundle: &str) -> DynamicObject {
+        serde_json::from_value(json!({ "apiVersion": "spire.spiffe.io/v1alpha1",
+            "kind": "ClusterFederatedTrustDomain", "metadata": { "name": name },
+            "spec": { "trustDomain": domain, "trustDomainBundle": bundle } }))
+        .unwrap()
+    }
+
+    fn unread(word: &'static str) -> Unread {
+        Unread { word, refusal: Refusal::new(Reason::BundleMalformed, "no") }
+    }
+
+    #[test]
+    fn a_federation_that_cannot_be_read_ages_and_one_that_never_was_is_none() {
+        let own = TrustDomain::parse("ours.example").unwrap();
+        let partner = TrustDomain::parse("example.org").unwrap();
+        let metrics = Metrics::default();
+        let bundles = Bundles::new(Seconds::new(3600), metrics.clone());
+        let mut federated = Federated { own: &own, bundles: &bundles, known: BTreeMap::new() };
+        let errors = |word: &str| {
+            let line = format!("kagenti_x5c_trust_bundle_load_errors_total{{reason=\"{word}\"}} ");
+            let text = metrics.text();
+            text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
+        };
+        // No kind, no failure; no right to look is one although nothing is known.
+        assert!(federated.fail(&unread("not_found")) && !federated.fail(&unread("forbidden")));
+        assert_eq!((errors("not_found"), errors("forbidden")), (0, 1));
+        let text = include_str!("../../../tests/fixtures/doc/bundle.json");
+        assert!(
+            federated
+                .take_over(&[object("partner", "example.org", text), object("us", "ours.example", text)])
+        );
+        assert!(bundles.get(&partner, now()).is_ok() && bundles.get(&own, now()).is_err());
+        // From here on its absence is a failure, and takes nothing away at once.
+        for word in ["not_found", "forbidden", "unavailable"] {
+            assert!(!federated.fail(&unread(word)));
+            assert_eq!(bundles.problems().len(), 1, "{word}");
+            assert!(bundles.get(&partner, now()).is_ok());
+        }
+        let later = now().plus(Seconds::new(3605));
+        assert_eq!(bundles.get(&partner, later).unwrap_err().reason(), Reason::BundleStale);
+        assert!(!federated.take_over(&[object("partner", "example.org", "")]));
+        assert_eq!(bundles.problems().len(), 1);
+        assert!(federated.take_over(&[object("partner", "example.org", text)]));
+        assert!(bundles.problems().is_empty());
+        assert!(federated.take_over(&[]));
+        assert_eq!(bundles.get(&partner, now()).unwrap_err().reason(), Reason::TrustDomainUnknown);
     }
 }

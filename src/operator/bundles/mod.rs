@@ -3,19 +3,22 @@
 
 mod config_map;
 mod federation;
+mod source;
 mod state;
 mod workload_api;
 
 pub(crate) use config_map::{BundleSource, follow_config_map};
 pub(crate) use federation::follow_federation;
-pub(crate) use state::SourceState;
 pub(crate) use workload_api::follow_workload_api;
 
+use super::metrics::Metrics;
 use crate::core::bundle::Bundle;
 use crate::core::encoding::{Digest, Sha256};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::TrustDomain;
 use crate::core::time::{Seconds, Timestamp};
+use source::{Unread, word_of};
+use state::SourceState;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
@@ -25,13 +28,15 @@ use tokio::sync::watch;
 pub(crate) struct Bundles {
     sources: RwLock<BTreeMap<TrustDomain, SourceState>>,
     max_age: Seconds,
+    metrics: Metrics,
     fingerprint: watch::Sender<Digest>,
 }
 
 impl Bundles {
-    /// No bundles yet. `max_age` bounds how long one counts whose source fails.
-    pub(crate) fn new(max_age: Seconds) -> Self {
-        Self { sources: RwLock::default(), max_age, fingerprint: watch::channel(Sha256::new().finish()).0 }
+    /// No bundles yet. `max_age` bounds how long one counts after it was last read.
+    pub(crate) fn new(max_age: Seconds, metrics: Metrics) -> Self {
+        let fingerprint = watch::channel(Sha256::new().finish()).0;
+        Self { sources: RwLock::default(), max_age, metrics, fingerprint }
     }
 
     /// Changes with the authorities of any domain.
@@ -51,20 +56,34 @@ impl Bundles {
         }
     }
 
-    /// Changes what is known of one domain, and says so if its authorities changed.
-    pub(crate) fn update(
-        &self,
-        trust_domain: &TrustDomain,
-        now: Timestamp,
-        change: impl FnOnce(&mut SourceState),
-    ) {
-        {
+    /// Takes over what the source of a domain gave, or why it gave nothing, and says so if its authorities changed.
+    /// True if it is a bundle that counts.
+    fn accept(&self, trust_domain: &TrustDomain, now: Timestamp, content: Result<Vec<u8>, Unread>) -> bool {
+        let word = content.as_ref().err().map(|unread| unread.word);
+        let problem = {
             let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
             let source =
                 sources.entry(trust_domain.clone()).or_insert_with(|| SourceState::new(trust_domain.clone()));
-            change(source);
+            let before = source.problem().map(Refusal::reason);
+            source.update(content.map_err(|unread| unread.refusal), now);
+            let problem = source.problem().cloned();
+            // The same again is said less often, by who looks at all problems.
+            if let Some(problem) = problem.as_ref().filter(|problem| Some(problem.reason()) != before) {
+                tracing::warn!(trust_domain = %trust_domain, %problem, "the trust bundle cannot be refreshed");
+            }
+            problem
+        };
+        if let Some(problem) = &problem {
+            self.metrics.bundle_failed(word.unwrap_or_else(|| word_of(problem.reason())));
         }
         self.announce(now);
+        problem.is_none()
+    }
+
+    /// Says that it could not be looked whether there are bundles of other domains.
+    fn could_not_look(&self, problem: &Refusal, word: &'static str) {
+        self.metrics.bundle_failed(word);
+        tracing::warn!(%problem, "it is not known whether there are federated trust domains");
     }
 
     /// Forgets a domain: nothing of it is trusted any more.
@@ -87,15 +106,8 @@ impl Bundles {
         self.sources.read().unwrap_or_else(PoisonError::into_inner).get(trust_domain)?.refreshed()
     }
 
-    /// Looks at the clock: says so if a bundle has become too old.
-    pub(crate) fn age(&self, now: Timestamp) {
-        for source in self.sources.write().unwrap_or_else(PoisonError::into_inner).values_mut() {
-            source.confirm(now);
-        }
-        self.announce(now);
-    }
-
-    fn announce(&self, now: Timestamp) {
+    /// Says so if the authorities that count are others than before; a bundle that has become too old has none.
+    pub(crate) fn announce(&self, now: Timestamp) {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         let mut hasher = Sha256::new();
         for (domain, source) in sources.iter() {
@@ -120,12 +132,13 @@ mod tests {
 
     #[test]
     fn only_another_set_of_authorities_is_announced() {
-        let (bundles, now) = (Bundles::new(Seconds::new(60)), Timestamp::from_unix(1_795_219_200));
+        let (bundles, now) =
+            (Bundles::new(Seconds::new(60), Metrics::default()), Timestamp::from_unix(1_795_219_200));
         let domain = TrustDomain::parse("example.org").unwrap();
         let text = include_str!("../../../tests/fixtures/doc/bundle.json");
         let mut changes = bundles.changes();
         let mut publish = |text: &str| {
-            bundles.update(&domain, now, |source| source.update(Ok(text.as_bytes().to_vec()), now));
+            bundles.accept(&domain, now, Ok(text.as_bytes().to_vec()));
             let announced = changes.has_changed().unwrap();
             changes.mark_unchanged();
             announced
@@ -135,5 +148,36 @@ mod tests {
         let with_jwt_key = text.replacen("\"keys\":", "\"spiffe_sequence\":9000000000,\"keys\":", 1);
         assert!(!publish(&with_jwt_key), "a higher sequence changes nothing");
         assert!(publish(r#"{"keys":[]}"#));
+    }
+
+    #[test]
+    fn a_bundle_that_is_not_read_again_grows_old_and_that_is_announced() {
+        let metrics = Metrics::default();
+        let (bundles, start) =
+            (Bundles::new(Seconds::new(60), metrics.clone()), Timestamp::from_unix(1_795_219_200));
+        let at = |seconds| start.plus(Seconds::new(seconds));
+        let domain = TrustDomain::parse("example.org").unwrap();
+        let text = include_bytes!("../../../tests/fixtures/doc/bundle.json").to_vec();
+        assert!(bundles.accept(&domain, at(0), Ok(text.clone())));
+        let mut changes = bundles.changes();
+        // No error is told, and nothing else: a watch that is silent, or that nobody runs any more.
+        bundles.announce(at(60));
+        assert!(!changes.has_changed().unwrap() && bundles.get(&domain, at(60)).is_ok());
+        bundles.announce(at(61));
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(bundles.get(&domain, at(61)).unwrap_err().reason(), Reason::BundleStale);
+        changes.mark_unchanged();
+        assert!(bundles.accept(&domain, at(70), Ok(text)));
+        assert!(changes.has_changed().unwrap() && bundles.get(&domain, at(130)).is_ok());
+        // What fails is counted, and makes nothing younger.
+        for second in [80, 90] {
+            assert!(!bundles.accept(&domain, at(second), Err(Unread::missing("gone".to_owned()))));
+        }
+        assert!(!bundles.accept(&domain, at(95), Ok(b"{".to_vec())));
+        assert_eq!(bundles.get(&domain, at(131)).unwrap_err().reason(), Reason::BundleStale);
+        for line in [r#"{reason="not_found"} 2"#, r#"{reason="parse"} 1"#] {
+            let line = format!("kagenti_x5c_trust_bundle_load_errors_total{line}");
+            assert!(metrics.text().lines().any(|found| found == line), "{line}\n{}", metrics.text());
+        }
     }
 }

@@ -49,13 +49,6 @@ impl SourceState {
         }
     }
 
-    /// Says that the source was seen to hold what was accepted: its age starts again.
-    pub(crate) fn confirm(&mut self, now: Timestamp) {
-        if let (None, Some((_, memory))) = (&self.problem, &mut self.good) {
-            memory.refreshed = now;
-        }
-    }
-
     /// The bundle that counts now, or why there is none. `limit` bounds how long the last good one counts.
     pub(crate) fn current(&self, now: Timestamp, limit: Seconds) -> Result<&Arc<Bundle>, Refusal> {
         if let Some(revoked) = &self.revoked {
@@ -120,7 +113,6 @@ mod tests {
         let mut state = with_good();
         state.update(Ok(b"not a bundle".to_vec()), at(10));
         assert!(state.problem().is_some());
-        state.confirm(at(80_000));
         assert!(state.current(at(86_400), DAY).is_ok());
         assert_eq!(state.current(at(86_401), DAY).unwrap_err().reason(), Reason::BundleStale);
         state.update(Ok(BUNDLE.to_vec()), at(86_500));
@@ -136,9 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_seen_unchanged_does_not_age() {
+    fn a_source_is_as_old_as_its_last_answer() {
         let mut state = with_good();
-        state.confirm(at(1_000_000));
-        assert!(state.current(at(1_000_001), DAY).is_ok());
+        state.update(Ok(BUNDLE.to_vec()), at(1_000_000));
+        assert_eq!(state.refreshed(), Some(at(1_000_000)));
+        assert!(state.current(at(1_086_400), DAY).is_ok());
+        assert_eq!(state.current(at(1_086_401), DAY).unwrap_err().reason(), Reason::BundleStale);
     }
 }

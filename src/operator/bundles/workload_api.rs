@@ -2,6 +2,7 @@
 //! Each domain is kept apart; an agent that fails leaves what was accepted, for the same limit as any source.
 
 use super::Bundles;
+use super::source::Unread;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::spiffe::TrustDomain;
 use crate::io::clock::now;
@@ -29,8 +30,9 @@ fn take_over(
         Ok(received) => received,
         Err(error) => {
             let refusal = Refusal::new(Reason::BundleMalformed, error.to_string());
+            let unread = Unread { word: "unavailable", refusal };
             for domain in known.iter() {
-                bundles.update(domain, at, |state| state.update(Err(refusal.clone()), at));
+                bundles.accept(domain, at, Err(unread.clone()));
             }
             return;
         }
@@ -41,7 +43,7 @@ fn take_over(
             tracing::warn!(trust_domain = bundle.trust_domain, "the agent names a trust domain that is none");
             continue;
         };
-        bundles.update(&domain, at, |state| state.update(Ok(bundle.document()), at));
+        bundles.accept(&domain, at, Ok(bundle.document()));
         named.insert(domain);
     }
     for gone in known.difference(&named).filter(|domain| *domain != own) {
@@ -49,8 +51,7 @@ fn take_over(
     }
     if named.insert(own.clone()) {
         let missing = format!("the Workload API gives no bundle of {own}; check --spire-trust-domain");
-        let refusal = Refusal::new(Reason::BundleMalformed, missing);
-        bundles.update(own, at, |state| state.update(Err(refusal), at));
+        bundles.accept(own, at, Err(Unread::missing(missing)));
     }
     *known = named;
 }
@@ -60,6 +61,7 @@ mod tests {
     use super::*;
     use crate::core::bundle::parse_bundle;
     use crate::core::time::Seconds;
+    use crate::operator::metrics::Metrics;
 
     fn authority(domain: &TrustDomain) -> Vec<u8> {
         let text = include_bytes!("../../../tests/fixtures/doc/bundle.json").to_vec();
@@ -70,7 +72,7 @@ mod tests {
     fn domains_are_kept_apart_and_a_domain_no_longer_named_is_forgotten() {
         let own = TrustDomain::parse("example.org").unwrap();
         let other = TrustDomain::parse("other.example").unwrap();
-        let bundles = Bundles::new(Seconds::new(60));
+        let bundles = Bundles::new(Seconds::new(60), Metrics::default());
         let mut known = BTreeSet::from([own.clone()]);
         let of = |domain: &TrustDomain, authorities: Vec<Vec<u8>>| DomainBundle {
             trust_domain: domain.to_string(),

@@ -47,8 +47,24 @@ pub struct BundleSource {
     pub key: String,
     /// How often it is read again, besides being watched.
     pub refresh: Duration,
-    /// How long the last good bundle counts when it can no longer be read.
+    /// How long a bundle counts after it was last read.
     pub max_age: Duration,
+}
+
+/// The longest time between two readings of a bundle, whatever the flags say: alerts take a bundle for stale that is
+/// half an hour old.
+const LONGEST_REFRESH: Duration = Duration::from_mins(10);
+/// The shortest time for which a bundle may count: it is read three times in it.
+const SHORTEST_AGE: Duration = Duration::from_secs(10);
+/// The same where it comes from the Workload API, which is asked anew when it has been quiet for a minute.
+const SHORTEST_AGE_OF_WORKLOAD_API: Duration = Duration::from_mins(3);
+
+impl BundleSource {
+    /// How often the bundle is read at least: as asked, and often enough that one answer that fails makes none stale.
+    pub fn read_every(&self) -> Duration {
+        let often = self.max_age.checked_div(3).unwrap_or(self.max_age);
+        self.refresh.min(often).min(LONGEST_REFRESH)
+    }
 }
 
 /// Where and how metrics are served.
@@ -155,17 +171,7 @@ impl Config {
             )?,
             profiles: flags.profiles()?,
             freshness: flags.freshness()?,
-            bundle: BundleSource {
-                origin: flags.word(
-                    "trust-bundle-source",
-                    &[("configmap", BundleOrigin::ConfigMap), ("workload-api", BundleOrigin::WorkloadApi)],
-                )?,
-                namespace: flags.namespace("spire-trust-bundle-configmap-namespace", &spire_namespace)?,
-                name: flags.required("spire-trust-bundle-configmap")?,
-                key: flags.required("spire-trust-bundle-configmap-key")?,
-                refresh: flags.span("spire-trust-bundle-refresh-interval")?,
-                max_age: flags.span("trust-bundle-max-age")?,
-            },
+            bundle: flags.bundle(&spire_namespace)?,
             mode: if audit { Mode::Audit } else { Mode::Enforce },
             egress_anywhere: flags.word("egress", &[("anywhere", true), ("agents", false)])?,
             callers: flags.each("caller", pod_group)?,
@@ -293,6 +299,32 @@ impl Flags<'_> {
         Namespace::parse(text).map_err(|error| FlagError::value(name, error.to_string(), text))
     }
 
+    fn bundle(&self, namespace: &str) -> Result<BundleSource, FlagError> {
+        const AGE: &str = "trust-bundle-max-age";
+        let origin = self.word(
+            "trust-bundle-source",
+            &[("configmap", BundleOrigin::ConfigMap), ("workload-api", BundleOrigin::WorkloadApi)],
+        )?;
+        let max_age = self.span(AGE)?;
+        let (shortest, problem) = match origin {
+            BundleOrigin::ConfigMap => (SHORTEST_AGE, "is shorter than 10s"),
+            BundleOrigin::WorkloadApi => {
+                (SHORTEST_AGE_OF_WORKLOAD_API, "is shorter than 3m, which the workload-api needs")
+            }
+        };
+        if max_age < shortest {
+            return Err(FlagError::value(AGE, problem, self.text(AGE)));
+        }
+        Ok(BundleSource {
+            origin,
+            namespace: self.namespace("spire-trust-bundle-configmap-namespace", namespace)?,
+            name: self.required("spire-trust-bundle-configmap")?,
+            key: self.required("spire-trust-bundle-configmap-key")?,
+            refresh: self.span("spire-trust-bundle-refresh-interval")?,
+            max_age,
+        })
+    }
+
     fn trust_domain(&self, environment: Option<String>) -> Result<Option<TrustDomain>, FlagError> {
         const NAME: &str = "spire-trust-domain";
         let text = match self.text(NAME) {
@@ -406,6 +438,22 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_is_read_three_times_before_it_is_too_old() {
+        for (arguments, seconds) in [
+            (&[][..], 300),
+            (&["--spire-trust-bundle-refresh-interval=20s"], 20),
+            (&["--trust-bundle-max-age=30s"], 10),
+            (&["--spire-trust-bundle-refresh-interval=24h"], 600),
+        ] {
+            let bundle = config(arguments, &[]).unwrap().bundle;
+            assert_eq!(bundle.read_every(), Duration::from_secs(seconds), "{arguments:?}");
+        }
+        let short = ["--trust-bundle-source=workload-api", "--trust-bundle-max-age=2m"];
+        let text = config(&short, &[]).unwrap_err().to_string();
+        assert!(text.contains("--trust-bundle-max-age is shorter than 3m"), "{text}");
+    }
+
+    #[test]
     fn each_way_to_ask_for_audit_is_understood() {
         for argument in ["--mode=audit", "--signature-audit-mode", "--enforce-network-policies=false"] {
             assert_eq!(config(&[argument], &[]).unwrap().mode, Mode::Audit, "{argument}");
@@ -477,6 +525,7 @@ mod tests {
             ("--max-witness-age=0s", "--max-witness-age is zero"),
             ("--max-witness-age=2000000h", "--max-witness-age is longer than"),
             ("--fetch-timeout=0", "--fetch-timeout is zero"),
+            ("--trust-bundle-max-age=9s", "--trust-bundle-max-age is shorter than 10s"),
             ("--min-sync-period=999ms", "--min-sync-period is not a duration from 1s to 1h"),
             ("--min-sync-period=61m", "--min-sync-period is not a duration from 1s to 1h"),
             ("--min-sync-period=often", "--min-sync-period"),

@@ -110,14 +110,9 @@ pub(super) const FLAGS: &[Flag] = &[
         "spire-trust-bundle-refresh-interval",
         Kind::Duration,
         "5m",
-        "How often the bundle is read again, besides being watched",
+        "How often the bundle is read again, besides being watched; at least every 10m, and thrice in its maximum age",
     ),
-    flag(
-        "trust-bundle-max-age",
-        Kind::Duration,
-        "24h",
-        "How long the last good bundle counts when it can no longer be read",
-    ),
+    flag("trust-bundle-max-age", Kind::Duration, "24h", "How long a bundle counts after it was last read"),
     // What is done.
     flag("mode", Kind::Text, "enforce", "enforce writes NetworkPolicies; audit only shows verdicts"),
     flag(

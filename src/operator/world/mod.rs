@@ -5,6 +5,7 @@ mod card;
 mod cluster;
 mod dispatch;
 mod endpoint;
+mod health;
 mod pod;
 mod policy;
 mod store;
@@ -15,6 +16,7 @@ mod workload;
 pub(crate) use card::Card;
 use cluster::api_server;
 pub(crate) use endpoint::{Endpoint, SERVICE_LABEL, SliceVersions, read_endpoints};
+use health::Health;
 pub(crate) use pod::{Controller, ControllerKind, Pod, controller, selector_text, selects};
 pub(crate) use policy::Policy;
 pub(crate) use store::{Place, Store};
@@ -66,6 +68,8 @@ pub(crate) struct World {
     /// The slices that say where the API server answers: addresses and ports of each.
     pub(crate) api_servers: Store<Vec<(String, Vec<u16>)>>,
     last_api_server: RwLock<Option<ApiServer>>,
+    /// Which of the watches that fill these stores keep failing.
+    pub(crate) health: Health,
     /// Turns that wait for nobody but the API server.
     pub(crate) work: Turns,
     /// Turns that wait for agents.
@@ -92,6 +96,7 @@ impl World {
             namespaces: Store::default(),
             api_servers: Store::default(),
             last_api_server: RwLock::default(),
+            health: Health::default(),
             work: Turns::new(Queue::of_short_turns(slots.get())),
             looks: Turns::new(looks),
         }
