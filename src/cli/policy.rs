@@ -24,7 +24,7 @@ enum CoverageArg {
 enum FreshnessArg {
     /// Its leaf certificate is valid now.
     Live,
-    /// Its leaf is valid now, or the memory knows exactly this card from when it was.
+    /// Its leaf is valid now, or the memory knows this content from when one was.
     Witnessed,
 }
 

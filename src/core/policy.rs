@@ -65,9 +65,9 @@ pub enum Freshness {
     /// Its leaf certificate is valid now.
     #[default]
     Live,
-    /// Its leaf is valid now, or exactly this card was verified while it was valid, not longer ago than this.
+    /// Its leaf is valid now, or this content was verified under a valid leaf, not longer ago than this.
     Witnessed {
-        /// The longest time since the card was first verified.
+        /// The longest time since the content was last known to be verified under a valid leaf.
         max_age: Seconds,
     },
 }

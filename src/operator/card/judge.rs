@@ -84,7 +84,7 @@ pub(crate) struct Terms<'a> {
     pub(crate) cluster_hosts: &'a BTreeSet<String>,
     /// The hosts under which it is reached from outside.
     pub(crate) ingress_hosts: &'a BTreeSet<String>,
-    /// What is remembered of the last accepted card.
+    /// What is remembered of accepted cards.
     pub(crate) history: Option<&'a History>,
     /// The time.
     pub(crate) now: Timestamp,

@@ -314,7 +314,7 @@ fn remembered(card: &Card, last: Option<&Judgement>) -> Result<Option<History>, 
     })
 }
 
-/// What is remembered of the last accepted card.
+/// What status remembers of accepted cards.
 fn history(card: &Card) -> Result<Option<History>, Refusal> {
     match card.status.verdict.as_ref().and_then(CardVerdict::history) {
         None => Ok(None),

@@ -15,12 +15,13 @@ const ADMINISTRATOR: &str = "administrator";
 /// A person with every right in the namespace, over everything that will ever exist.
 const OWNER: &str = "owner-of-team1";
 
-const POLICIES: [&str; 5] = [
+const POLICIES: [&str; 6] = [
     include_str!("../../../policies/guard-operator-labels.yaml"),
     include_str!("../../../policies/guard-network-policies.yaml"),
     include_str!("../../../policies/guard-signed-cards.yaml"),
     include_str!("../../../policies/guard-trust-bundle.yaml"),
     include_str!("../../../policies/guard-enrolment.yaml"),
+    include_str!("../../../policies/guard-controllers.yaml"),
 ];
 
 const RIGHTS: &str = r#"
@@ -33,7 +34,7 @@ items:
     kind: ClusterRole
     metadata: {name: tenant}
     rules:
-      - {apiGroups: ["", networking.k8s.io], resources: ["*"], verbs: ["*"]}
+      - {apiGroups: ["", apps, networking.k8s.io], resources: ["*"], verbs: ["*"]}
   - apiVersion: rbac.authorization.k8s.io/v1
     kind: ClusterRoleBinding
     metadata: {name: tenants}
@@ -67,6 +68,7 @@ impl Cluster {
             network_policy("probe", &[("agent.kagenti.dev/policy-role", "minimum")], 1),
             config_map("team1", "probe-card-signed", Some("somebody"), "x"),
             config_map("spire-system", "spire-bundle", None, "x"),
+            controlled(&pod("probe", &[]), "ReplicaSet"),
         ];
         cluster
             .0
@@ -171,6 +173,7 @@ fn tenants_cannot_forge_what_the_operator_trusts() {
     let cluster = Cluster::guarded();
     the_mark_is_the_operators(&cluster);
     enrolment_of_a_running_pod_stays(&cluster);
+    who_controls_a_pod_is_said_by_controllers(&cluster);
     policies_of_verdicts_are_the_operators(&cluster);
     a_signed_card_is_its_signers(&cluster);
     the_trust_bundle_is_spires(&cluster);
@@ -238,6 +241,59 @@ fn enrolment_of_a_running_pod_stays(cluster: &Cluster) {
         "would change it from \"\" to \"tool\"",
     );
     cluster.allows(TENANT, &["delete", "pod", "enrolled", "marked", "--now", "--wait=false"]);
+}
+
+/// The object with a reference that says who controls it.
+fn controlled(object: &Value, kind: &str) -> Value {
+    let mut object = object.clone();
+    object["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "apps/v1", "kind": kind, "name": "weather", "uid": "8d7c9d4e-0000-4000-8000-000000000001",
+        "controller": true,
+    }]);
+    object
+}
+
+fn who_controls_a_pod_is_said_by_controllers(cluster: &Cluster) {
+    let says = "only the controllers of workloads say that a workload controls a Pod, and this";
+    let agent = [("kagenti.io/type", "agent")];
+    for kind in ["Deployment", "ReplicaSet", "StatefulSet"] {
+        for labels in [&agent[..], &[]] {
+            cluster.refuses_to_create(TENANT, &controlled(&pod("forged", labels), kind), says);
+        }
+    }
+    cluster.refuses_to_create(OWNER, &controlled(&pod("forged", &agent), "ReplicaSet"), "by owner-of-team1");
+    // A ReplicaSet that nobody made for the Deployment would lead its Pods there.
+    let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "forged", "namespace": "team1"},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}},
+            "spec": {"containers": [{"name": "agent", "image": "agent"}]}}}});
+    cluster.create(TENANT, &set);
+    cluster.refuses_to_create(
+        TENANT,
+        &controlled(&set, "Deployment"),
+        "controls a ReplicaSet, and this CREATE",
+    );
+    let adopt = controlled(&json!({ "metadata": {} }), "Deployment").to_string();
+    cluster.refuses(
+        TENANT,
+        &["patch", "replicaset", "forged", "--type=merge", "-p", &adopt],
+        "controls a ReplicaSet",
+    );
+    // Other owners, and references that control nothing, are nobody's business.
+    let mut owned = controlled(&pod("owned", &agent), "ReplicaSet");
+    owned["metadata"]["ownerReferences"][0]["controller"] = json!(false);
+    cluster.create(TENANT, &owned);
+    let adopt = controlled(&json!({ "metadata": {} }), "ReplicaSet").to_string();
+    cluster.refuses(TENANT, &["patch", "pod", "owned", "--type=merge", "-p", &adopt], says);
+    cluster.allows(
+        "system:serviceaccount:kube-system:replicaset-controller",
+        &["patch", "pod", "owned", "--type=merge", "-p", &adopt],
+    );
+    // What it was, it stays, whoever changes something else; and trust may always be taken away.
+    cluster.allows(TENANT, &["label", "pod", "owned", "colour=blue"]);
+    let release = r#"{"metadata":{"ownerReferences":null}}"#;
+    cluster.allows(TENANT, &["patch", "pod", "owned", "--type=merge", "-p", release]);
+    cluster.allows(TENANT, &["delete", "pod", "owned", "--now", "--wait=false"]);
+    cluster.allows(TENANT, &["delete", "replicaset", "forged"]);
 }
 
 fn policies_of_verdicts_are_the_operators(cluster: &Cluster) {

@@ -1,6 +1,7 @@
 //! What verdicts do to packets between Pods: agents of several kinds on one node, with the operator as its chart
 //! installs it. One rig serves all tests of this file; each has a namespace of its own.
 
+use anyhow::Context as _;
 use countersign_cluster_tests::{Agents, Node, Packets, Signer, card_of, look_every, until};
 use serde_json::{Value, json};
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard};
@@ -253,4 +254,86 @@ fn an_agent_whose_name_has_63_characters_is_verified_and_reached() {
     node.serve("long", &name, tampered.as_bytes()).unwrap();
     node.wait_verdict("long", &name, Some("CardUnsigned"), 45).unwrap();
     node.wait_packets(("long", "deploy/caller"), &address, Packets::Dropped, 10).unwrap();
+}
+
+/// An agent of three replicas, each of which signs its own card as it starts, in version `version` of it.
+fn three_that_sign(node: &Node, namespace: &str, version: &str) {
+    let mut card = card_of("weather", namespace);
+    card["version"] = json!(version);
+    let mut items = node.manifests(namespace, "weather", Signer::InitContainer(&card)).unwrap();
+    items[0]["spec"]["replicas"] = json!(3);
+    items[0]["spec"]["strategy"] = json!({ "type": "RollingUpdate" });
+    items[0]["spec"]["template"]["metadata"]["annotations"] = json!({ "card": version });
+    // The card that they sign comes before the Pods that do.
+    items.rotate_left(1);
+    node.apply_all(&items).unwrap();
+}
+
+/// Names and UIDs of the Pods of `weather`.
+fn replicas(node: &Node, namespace: &str) -> Vec<(String, String)> {
+    let path = "jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}{'\\n'}{end}";
+    let found = node.rig.kubectl(&["get", "pods", "-n", namespace, "-l", "app=weather", "-o", path]).unwrap();
+    found.lines().filter_map(|line| line.split_once(' ')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
+}
+
+#[test]
+fn replicas_that_sign_their_own_cards_are_rolled_out_without_a_refusal() {
+    let (node, _busy) = with_caller("rolled");
+    node.rig.spire().register("rolled", "weather").unwrap();
+    three_that_sign(node, "rolled", "1.0.0");
+    node.wait_verdict("rolled", "weather", None, 90).unwrap();
+    let rollout = ["rollout", "status", "-n", "rolled", "deployment/weather", "--timeout=90s"];
+    node.rig.kubectl(&rollout).unwrap();
+    let card = || node.card("rolled", "weather-deployment-card").unwrap();
+    let before = card()["status"]["verdict"]["digest"].clone();
+    three_that_sign(node, "rolled", "2.0.0");
+    let over = until(Duration::from_secs(120), "the new card alone", || {
+        let found = card();
+        let verdict = &found["status"]["verdict"];
+        assert_eq!(verdict["outcome"], "verified", "{found:#}\n{}", node.report());
+        let contents = verdict["contents"].as_array().map_or(0, Vec::len);
+        Ok(verdict["digest"] != before && contents == 1)
+    });
+    over.with_context(|| node.report()).unwrap();
+    let address = node.service("rolled", "weather").unwrap();
+    node.wait_packets(("rolled", "deploy/caller"), &address, Packets::Pass, 10).unwrap();
+}
+
+#[test]
+fn one_bad_replica_of_three_and_a_pod_that_copies_labels_close_the_agent() {
+    let (node, _busy) = with_caller("replicas");
+    node.rig.spire().register("replicas", "weather").unwrap();
+    three_that_sign(node, "replicas", "1.0.0");
+    let rollout = ["rollout", "status", "-n", "replicas", "deployment/weather", "--timeout=90s"];
+    node.rig.kubectl(&rollout).unwrap();
+    node.wait_verdict("replicas", "weather", None, 60).unwrap();
+    look_every(&node.rig, 1, "replicas", "weather-deployment-card").unwrap();
+    let address = node.service("replicas", "weather").unwrap();
+    node.wait_packets(("replicas", "deploy/caller"), &address, Packets::Pass, 10).unwrap();
+    // One of them serves something else than it signed.
+    let (name, uid) = replicas(node, "replicas").remove(1);
+    let file = node.rig.folder().join(format!("state/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/card/card.json"));
+    let edit = ["-i", "s/Does one thing/Does anything/"];
+    assert!(node.rig.command("sed").args(edit).arg(&file).status().unwrap().success());
+    node.wait_verdict("replicas", "weather", Some("SignatureInvalid"), 30).unwrap();
+    let card = node.card("replicas", "weather-deployment-card").unwrap();
+    let message = card["status"]["verdict"]["message"].as_str().unwrap();
+    assert!(message.contains(&name), "{message} does not name {name}");
+    node.wait_packets(("replicas", "deploy/caller"), &address, Packets::Dropped, 10).unwrap();
+    node.rig.kubectl(&["delete", "pod", "-n", "replicas", &name, "--wait=false"]).unwrap();
+    node.wait_verdict("replicas", "weather", None, 60).unwrap();
+    // A Pod with the label that the Service selects, and without the one that isolates it.
+    let mut copy = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": "impostor", "namespace": "replicas", "labels": { "app": "weather" } },
+        "spec": { "terminationGracePeriodSeconds": 0, "containers": [] },
+    });
+    let agent = node.manifests("replicas", "weather", Signer::Test).unwrap().remove(0);
+    copy["spec"]["containers"] = agent["spec"]["template"]["spec"]["containers"].clone();
+    copy["spec"]["volumes"] = agent["spec"]["template"]["spec"]["volumes"].clone();
+    node.rig.apply(&copy.to_string()).unwrap();
+    node.wait_verdict("replicas", "weather", Some("ServiceEndpointNotOwned"), 30).unwrap();
+    node.wait_packets(("replicas", "deploy/caller"), &address, Packets::Dropped, 10).unwrap();
+    node.rig.kubectl(&["delete", "pod", "-n", "replicas", "impostor", "--now"]).unwrap();
+    node.wait_verdict("replicas", "weather", None, 60).unwrap();
 }
