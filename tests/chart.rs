@@ -284,7 +284,9 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
     assert_eq!(shown["spec"], crd["spec"].take());
 
     let mut changed = BTreeSet::new();
-    for file in ["operator-labels", "network-policies", "signed-cards", "trust-bundle", "enrolment"] {
+    let files =
+        ["operator-labels", "network-policies", "signed-cards", "trust-bundle", "enrolment", "controllers"];
+    for file in files {
         let source: Vec<Value> =
             serde_saphyr::from_multiple(&read(&format!("policies/guard-{file}.yaml"))).unwrap();
         for object in source {
@@ -304,6 +306,7 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
         }
     }
     let expected = [
+        "controllers.controllers [\"system:serviceaccount:kube-system:deployment-controller\",\"system:serviceaccount:kube-system:replicaset-controller\",\"system:serviceaccount:kube-system:statefulset-controller\",\"system:serviceaccount:kube-system:generic-garbage-collector\",\"system:kube-controller-manager\"]",
         "signed-cards.unnamed \"refuse\"",
         "signed-cards.writers [\"system:serviceaccount:ci:signer\"]",
         "enrolment.operator \"system:serviceaccount:countersign-system:controller-manager\"",

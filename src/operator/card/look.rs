@@ -78,7 +78,7 @@ pub(crate) struct ReplicaLook {
     pub(crate) replica: Replica,
     /// When it was asked.
     pub(crate) at: Instant,
-    /// What was found; without the card itself but for the one that stands for all.
+    /// What was found, without the card itself.
     pub(crate) look: Look,
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn merge(
     if !is_alone {
         look = look.named(reference, &lead.replica.name);
     }
-    let (lead, is_verified) = (lead.replica.uid.clone(), lead.is_good());
+    let is_verified = lead.is_good();
     let accepted: BTreeSet<&str> =
         all.iter().filter(|look| look.is_good()).map(|look| look.replica.uid.as_str()).collect();
     let has_seen_all = replicas.all.iter().all(|uid| accepted.contains(uid.as_str()));
@@ -141,10 +141,11 @@ pub(crate) fn merge(
     if is_verified {
         look.finding = Arc::new(joined(&look.finding, &all));
     }
-    for other in all.iter_mut().filter(|other| other.replica.uid != lead) {
-        other.look.received = None;
-        if other.look.finding.content.as_ref().is_some_and(|content| content.data.is_some()) {
-            other.look.finding = Arc::new(other.look.finding.slimmed());
+    // The judgement has the card that stands for all, within a limit that all cards share.
+    for replica in &mut all {
+        replica.look.received = None;
+        if replica.look.finding.content.as_ref().is_some_and(|content| content.data.is_some()) {
+            replica.look.finding = Arc::new(replica.look.finding.slimmed());
         }
     }
     Some(Judgement::of(Some(workload.clone()), look).with_replicas(all, seen))
@@ -166,4 +167,125 @@ fn joined(lead: &Finding, all: &[ReplicaLook]) -> Finding {
     });
     finding.unreachable = unreachable.collect();
     finding
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::history::Accepted;
+    use crate::core::jws::Algorithm;
+    use crate::core::refusal::Reason;
+    use crate::core::time::Seconds;
+    use crate::io::clock::instant;
+    use crate::operator::card::finding::Proof;
+    use crate::operator::world::Kind;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_795_219_200);
+
+    fn reference() -> CardRef {
+        CardRef::new("weather-card", None).unwrap()
+    }
+
+    fn replica(name: &str) -> Replica {
+        Replica { name: name.to_owned(), uid: name.to_owned(), address: [10, 0, 0, 1].into(), port: 8000 }
+    }
+
+    /// These replicas, all ready, and as many Pods.
+    fn replicas(names: &[&str]) -> Replicas {
+        Replicas {
+            ready: names.iter().map(|name| replica(name)).collect(),
+            all: names.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    /// A good card whose proof lasts for so many seconds, or a refusal.
+    fn look(name: &str, found: Result<u32, Reason>) -> ReplicaLook {
+        let mut look = Look::refused(&reference(), Refusal::new(Reason::CardUnsigned, "no signature"));
+        match found {
+            Ok(lasts) => {
+                let proof = Proof {
+                    spiffe_id: SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap(),
+                    key_id: None,
+                    profile: crate::core::canon::Profile::Spec841,
+                    algorithm: Algorithm::Es256,
+                    not_after: NOW.plus(Seconds::new(lasts)),
+                    valid_until: NOW.plus(Seconds::new(lasts)),
+                    coverage: "full",
+                    uncovered: Vec::new(),
+                    uncovered_unlisted: 0,
+                    accepted: Accepted::for_test(sha256(b"card")),
+                    anchor: None,
+                    attested: None,
+                };
+                look.finding = Arc::new(Finding { outcome: Ok(proof), ..(*look.finding).clone() });
+            }
+            Err(reason) => look = Look::refused(&reference(), Refusal::new(reason, "what was found")),
+        }
+        ReplicaLook { replica: replica(name), at: instant(), look }
+    }
+
+    /// What one look comes to: the outcome, the replicas that gave nothing, and how much was seen.
+    fn merged(
+        ready: &[&str],
+        asked: Vec<ReplicaLook>,
+        last: &[ReplicaLook],
+    ) -> (Result<Timestamp, (Reason, String)>, usize, Seen) {
+        let key = WorkloadKey { kind: Kind::Deployment, place: ("team".to_owned(), "weather".to_owned()) };
+        let judgement = merge(&reference(), &key, &replicas(ready), asked, last, NOW).unwrap();
+        let outcome = match &judgement.finding.outcome {
+            Ok(proof) => Ok(proof.valid_until),
+            Err(refused) => {
+                // The planner is told the same.
+                let told = Verdict::refused(refused.refusal.clone());
+                assert_eq!(judgement.judged, JudgedCard::new(reference(), &told));
+                Err((refused.refusal.reason(), refused.refusal.message().to_owned()))
+            }
+        };
+        (outcome, judgement.finding.unreachable.len(), judgement.seen)
+    }
+
+    #[test]
+    fn one_bad_card_refuses_and_names_its_replica_and_no_card_at_all_decides_nothing() {
+        let good = |name: &str, lasts| look(name, Ok(lasts));
+        let bad = |name: &str, reason| look(name, Err(reason));
+        let until = |seconds| Ok(NOW.plus(Seconds::new(seconds)));
+        let named = |reason, name: &str| Err((reason, format!("replica \"{name}\": what was found")));
+        let (timeout, invalid) = (Reason::FetchTimeout, Reason::SignatureInvalid);
+        for (asked, expected) in [
+            // The first end of all ends the proof.
+            (vec![good("a", 90), good("b", 60)], (until(60), 0, Seen::Everything)),
+            (vec![good("a", 90), bad("b", invalid)], (named(invalid, "b"), 0, Seen::Part)),
+            (vec![bad("a", timeout), bad("b", invalid)], (named(invalid, "b"), 0, Seen::Part)),
+            (vec![good("a", 90), bad("b", timeout)], (until(90), 1, Seen::Part)),
+            (vec![good("b", 90), bad("a", Reason::FetchStatus)], (until(90), 1, Seen::Part)),
+            (vec![bad("a", timeout), bad("b", Reason::FetchFailed)], (named(timeout, "a"), 0, Seen::Part)),
+        ] {
+            assert_eq!(merged(&["a", "b"], asked, &[]), expected);
+        }
+        // One that is alone is not named: there is no other.
+        let (outcome, ..) = merged(&["a"], vec![bad("a", invalid)], &[]);
+        assert_eq!(outcome, Err((invalid, "what was found".to_owned())));
+    }
+
+    #[test]
+    fn what_was_not_asked_now_counts_as_last_time_while_it_is_ready_and_its_proof_lasts() {
+        let last = [look("a", Ok(30)), look("b", Ok(20)), look("gone", Ok(10)), look("ended", Ok(0))];
+        let ready = ["a", "b", "ended"];
+        let (outcome, _, seen) = merged(&ready, vec![look("a", Ok(60))], &last);
+        assert_eq!((outcome, seen), (Ok(NOW.plus(Seconds::new(20))), Seen::Part));
+        let last = [look("b", Err(Reason::SignatureInvalid))];
+        let (outcome, ..) = merged(&["a", "b"], vec![look("a", Ok(60))], &last);
+        assert!(outcome.is_err(), "a bad card is bad until its replica was asked again");
+    }
+
+    #[test]
+    fn new_and_bad_replicas_are_asked_first_and_all_get_their_turn() {
+        let all = replicas(&["a", "b", "c", "d"]);
+        let names = |chosen: Vec<&Replica>| -> Vec<String> {
+            chosen.into_iter().map(|replica| replica.name.clone()).collect()
+        };
+        let last = [look("a", Ok(60)), look("b", Err(Reason::SignatureInvalid)), look("c", Ok(60))];
+        assert_eq!(names(choose(&all, &last, 2)), ["d", "b"]);
+        assert_eq!(names(choose(&all, &last, 3)), ["d", "b", "a"]);
+    }
 }

@@ -110,12 +110,16 @@ async fn look(
         Ok(expected) => expected,
         Err(refusal) => return refuse(refusal),
     };
-    let last = context.judgement(place).filter(|last| last.workload.as_ref() == Some(&key));
+    // An AgentCard of the same name that was made again is another one.
+    let is_same =
+        |last: &Arc<Judgement>| last.workload.as_ref() == Some(&key) && last.judged.card() == reference;
+    let last = context.judgement(place).filter(is_same);
     let last = last.as_deref();
     let history = match remembered(card, last) {
         Ok(history) => history,
         Err(refusal) => return refuse(refusal),
     };
+    let refuse = |refusal| refuse(refusal).with_history(history.clone());
     let judge = JudgeCard { context, card, key: &key, expected: &expected, history: history.as_ref() };
     if card.spec.paused == Some(true) {
         let paused = Refusal::new(Reason::CardPaused, "spec.paused is set, and the last card is not at hand");
@@ -123,7 +127,7 @@ async fn look(
         let look = judge.received((*received).clone(), basis.hosts.clone()).await;
         let judgement = Judgement::of(Some(key.clone()), look);
         // Nobody was asked, so nothing is known of the other replicas, and nothing new is remembered.
-        return judgement.with_history(history);
+        return judgement.with_history(history.clone());
     }
     let reachable = match observe::find_way(context, key.clone(), workload).await {
         Ok(reachable) => reachable,
@@ -169,7 +173,7 @@ async fn ask_replicas(
         let look = match received {
             Ok(received) => {
                 let before = known.iter().find(|look| look.replica.uid == replica.uid);
-                match before.and_then(|before| judge.repeated(before, last, &received)) {
+                match before.and_then(|before| judge.repeated(before, &received)) {
                     Some(look) => look,
                     None => judge.served(reachable, received, &mut delivered).await,
                 }
@@ -197,23 +201,21 @@ impl JudgeCard<'_> {
     }
 
     /// The last look at a replica again, if nothing that it depends on has changed.
-    fn repeated(&self, before: &ReplicaLook, last: Option<&Judgement>, received: &Received) -> Option<Look> {
+    fn repeated(&self, before: &ReplicaLook, received: &Received) -> Option<Look> {
         let at = now();
         let (look, domain) = (&before.look, &self.expected.trust_domain);
         let basis = look.basis.as_deref()?;
+        let proof = look.finding.outcome.as_ref().ok()?;
+        // What status shows of the card was dropped from the look.
+        let is_shown = self.card.has_content && self.card.status.card_id == look.finding.card_id();
         let bundle = self.context.bundles.get(domain, at).ok()?;
         let policy = self.context.policy(domain.clone());
         let terms = basis.terms(&bundle, (&policy, self.context.rules), self.expected, at);
         let same = look.bytes == Some(sha256(&received.bytes))
             && terms.fingerprint(&received.source) == basis.terms
             && self.card.uid == basis.card_uid;
-        if !same || look.finding.outcome.as_ref().is_ok_and(|proof| proof.valid_until <= at) {
-            return None;
-        }
-        look.finding.outcome.as_ref().ok()?;
-        // The card that stands for all is kept within a limit that is nobody's alone.
-        let kept = look.received.clone().filter(|_| last.is_some_and(|last| last.body().is_some()));
-        Some(Look { received: kept.or_else(|| Some(Arc::new(received.clone()))), ..look.clone() })
+        let holds = same && is_shown && at < proof.valid_until;
+        holds.then(|| Look { received: Some(Arc::new(received.clone())), ..look.clone() })
     }
 
     /// Judges what a replica served, or, if that has no signature, the card that was delivered for it.
@@ -304,14 +306,10 @@ impl JudgeCard<'_> {
     }
 }
 
-/// What is remembered of the accepted cards: by this process, if that says the same as status and more.
+/// What is remembered of the accepted cards: by this process, which is ahead of status, or else in status.
 fn remembered(card: &Card, last: Option<&Judgement>) -> Result<Option<History>, Refusal> {
     let written = history(card)?;
-    let newer = last.and_then(|last| last.history.as_deref());
-    Ok(match (newer, written) {
-        (Some(newer), Some(written)) if newer.restates(&written) => Some(newer.clone()),
-        (_, written) => written,
-    })
+    Ok(last.and_then(|last| last.history.as_deref().cloned()).or(written))
 }
 
 /// What status remembers of accepted cards.

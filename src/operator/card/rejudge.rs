@@ -54,7 +54,9 @@ pub(super) enum Rejudged {
 
 /// A refusal in the place of a judgement.
 pub(super) fn refuse(last: &Judgement, refusal: Refusal) -> Judgement {
-    Judgement::refused(last.judged.card(), last.workload.clone(), refusal).at(last.generation)
+    Judgement::refused(last.judged.card(), last.workload.clone(), refusal)
+        .with_history(last.history.as_deref().cloned())
+        .at(last.generation)
 }
 
 /// Puts a refusal in the place of a verified judgement, unless the card was judged again meanwhile: what is open is
@@ -96,7 +98,9 @@ pub(super) fn rejudge(context: &Context, place: &Place, last: &Judgement, at: Ti
     // Everything that the next look will find, so that status is written once.
     let basis = Basis { terms, ..(*basis).clone() };
     let look = Look::of(last.judged.card(), judged, (*received).clone(), basis);
-    let judgement = Judgement::of(Some(workload), look).at(last.generation);
+    let judgement = Judgement::of(Some(workload), look)
+        .with_history(last.history.as_deref().cloned())
+        .at(last.generation);
     // A thousand cards at once: what status has of them is not kept beside it.
     let is_shown = context
         .world

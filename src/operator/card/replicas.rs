@@ -90,8 +90,10 @@ pub(crate) async fn find_replicas(
         Ok(replicas) => replicas,
     };
     if replicas.ready.is_empty() {
+        // The workload is ready, so slices lag behind. Nobody gets traffic meanwhile.
         let found = format!("no Pod behind the Service {} is ready", Quoted(&key.place.1));
-        return Err(Refusal::new(Reason::WorkloadNotReady, found).into());
+        let refusal = Refusal::new(Reason::WorkloadNotReady, found);
+        return Err(Unusable { refusal, may_settle: true });
     }
     Ok(replicas)
 }

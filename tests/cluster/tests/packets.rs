@@ -312,7 +312,10 @@ fn one_bad_replica_of_three_and_a_pod_that_copies_labels_close_the_agent() {
     node.wait_packets(("replicas", "deploy/caller"), &address, Packets::Pass, 10).unwrap();
     // One of them serves something else than it signed.
     let (name, uid) = replicas(node, "replicas").remove(1);
-    let file = node.rig.folder().join(format!("state/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/card/card.json"));
+    let file = node
+        .rig
+        .folder()
+        .join(format!("state/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/card/card.json"));
     let edit = ["-i", "s/Does one thing/Does anything/"];
     assert!(node.rig.command("sed").args(edit).arg(&file).status().unwrap().success());
     node.wait_verdict("replicas", "weather", Some("SignatureInvalid"), 30).unwrap();
