@@ -141,7 +141,9 @@ impl History {
 
     /// The first look at all replicas: what was signed before any of their cards is older than they are.
     fn begin(&mut self, accepted: &[Accepted]) {
-        self.issued_after = accepted.iter().map(Accepted::signed_at).min().flatten();
+        // Times are in whole seconds, and what was signed in the same one is not older.
+        let oldest = accepted.iter().map(Accepted::signed_at).min().flatten();
+        self.issued_after = oldest.map(|at| at.minus(Seconds::new(1)));
         self.leaf_not_before = oldest_leaf(accepted);
     }
 

@@ -137,6 +137,11 @@ fn rule_55_content_that_changes_under_one_leaf_is_ordered_by_when_it_was_signed(
         let (reasons, _) = look(history.as_ref(), &[(&world, replay)], Seen::Everything, NOW);
         assert_eq!(reasons, [Some(Reason::ReplayOlderCard)]);
     }
+    // What was signed in the same second as the first is not older.
+    let (first, second) = (issued(&world, &contents[0], 10), issued(&world, &contents[1], 10));
+    let (_, history) = look(None, &[(&world, &first)], Seen::Everything, NOW);
+    let (reasons, _) = look(history.as_ref(), &[(&world, &second)], Seen::Everything, NOW);
+    assert_eq!(reasons, [None]);
     // Signers that do not say when they signed may change their card as often as they like, too.
     let mut history = None;
     for card in &contents {

@@ -170,7 +170,10 @@ fn one_event_tells_of_each_transition_and_a_new_signature_is_none() {
     assert_eq!(of(&writes, "events").len(), 2, "{writes:#?}");
     assert_eq!(of(&writes, "agentcards/status").len(), 2, "{writes:#?}");
     let warnings = scene.list("events.events.k8s.io", TEAM).unwrap();
-    let about = |event: &&Value| event["regarding"]["name"] == name && event["type"] == "Warning";
+    let about = |event: &&Value| {
+        let regarding = &event["regarding"];
+        regarding["kind"] == "AgentCard" && regarding["name"] == name && event["type"] == "Warning"
+    };
     let reasons: Vec<&Value> = warnings.iter().filter(about).map(|event| &event["reason"]).collect();
     assert_eq!(reasons, ["IdentityMismatch"]);
 }

@@ -181,6 +181,7 @@ fn replicas_whose_leaves_have_ended_stay_verified_by_one_witness_where_that_is_a
         serve(&scene, team, address, &card, age);
     }
     scene.verified(team, "weather", "weather").unwrap();
+    scene.settle(Duration::from_secs(2)).unwrap();
     // Ended, and never seen before that: a replica that came late, and one that was asked by nobody else.
     for (index, (_, address)) in pods.iter().enumerate() {
         let svid = scene.authority.issue(team, "weather", -900, -120 - i64::try_from(index).unwrap());
