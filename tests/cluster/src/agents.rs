@@ -4,7 +4,7 @@ use crate::authority::{Authority, Svid, bundle_json};
 use crate::kubelet::Kubelet;
 use anyhow::Result;
 use countersign::core::sign::{SignOptions, SigningKey, sign_card};
-use countersign::core::time::Timestamp;
+use countersign::core::time::{Seconds, Timestamp};
 use countersign::io::clock::now;
 use countersign_rig::Rig;
 use ring::rand::SystemRandom;
@@ -125,10 +125,20 @@ impl<'r> Agents<'r> {
 
     /// The same by a clock that is so many seconds ahead: nobody signs with a certificate that does not count.
     pub fn sign_at(card: &Card, svid: &Svid, ahead: i64) -> Vec<u8> {
+        Self::sign_with(card, svid, ahead, None)
+    }
+
+    /// The same with a signature that names an end of its own, so many seconds after it was made: by itself it names
+    /// that of its certificate.
+    pub fn sign_for(card: &Card, svid: &Svid, ahead: i64, lifetime: u32) -> Vec<u8> {
+        Self::sign_with(card, svid, ahead, Some(Seconds::new(lifetime)))
+    }
+
+    fn sign_with(card: &Card, svid: &Svid, ahead: i64, lifetime: Option<Seconds>) -> Vec<u8> {
         let random = SystemRandom::new();
         let key = SigningKey::from_pkcs8(&svid.key, &random).unwrap();
         let now = Timestamp::from_unix(now().as_unix() + ahead);
-        let options = SignOptions { chain: &svid.chain, lifetime: None, also_kagenti: false, now };
+        let options = SignOptions { chain: &svid.chain, lifetime, also_kagenti: false, now };
         sign_card(card.to_string().into_bytes(), &key, options, &random).unwrap()
     }
 

@@ -185,7 +185,10 @@ fn replicas_whose_leaves_have_ended_stay_verified_by_one_witness_where_that_is_a
     // Ended, and never seen before that: a replica that came late, and one that was asked by nobody else.
     for (index, (_, address)) in pods.iter().enumerate() {
         let svid = scene.authority.issue(team, "weather", -900, -120 - i64::try_from(index).unwrap());
-        scene.agents.serve_at(team, "weather", address, &Agents::sign_at(&card, &svid, -300)).unwrap();
+        scene
+            .agents
+            .serve_at(team, "weather", address, &Agents::sign_for(&card, &svid, -300, 86_400))
+            .unwrap();
     }
     let mut audit = scene.audit().unwrap();
     std::thread::sleep(Duration::from_secs(5));
@@ -194,7 +197,7 @@ fn replicas_whose_leaves_have_ended_stay_verified_by_one_witness_where_that_is_a
     let mut other = card;
     other["version"] = json!("2.0.0");
     let svid = scene.authority.issue(team, "weather", -900, -120);
-    let forged = Agents::sign_at(&other, &svid, -300);
+    let forged = Agents::sign_for(&other, &svid, -300, 86_400);
     scene.agents.serve_at(team, "weather", &pods[1].1, &forged).unwrap();
     let card = scene.refused(team, "weather", "weather", "WitnessMissing").unwrap();
     assert!(card["status"]["verdict"]["message"].as_str().unwrap().contains(&pods[1].0), "{card:#}");
