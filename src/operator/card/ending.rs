@@ -98,34 +98,11 @@ fn without_bytes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::canon::Profile;
-    use crate::core::encoding::sha256;
-    use crate::core::history::Accepted;
-    use crate::core::jws::Algorithm;
-    use crate::core::spiffe::SpiffeId;
 
     const NOW: Timestamp = Timestamp::from_unix(1_795_219_200);
 
     fn after(seconds: u32) -> Timestamp {
         NOW.plus(Seconds::new(seconds))
-    }
-
-    /// A proof that ends with its leaf.
-    fn proof(not_after: Timestamp) -> Proof {
-        Proof {
-            spiffe_id: SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap(),
-            key_id: None,
-            profile: Profile::Spec841,
-            algorithm: Algorithm::Es256,
-            not_after,
-            valid_until: not_after,
-            coverage: "full",
-            uncovered: Vec::new(),
-            uncovered_unlisted: 0,
-            accepted: Accepted::for_test(sha256(b"card")),
-            anchor: None,
-            attested: None,
-        }
     }
 
     #[test]
@@ -146,7 +123,7 @@ mod tests {
             (witnessed, 100, 3600, 3601),
             (witnessed, 100, 4000, 4001),
         ] {
-            let check = next_check(freshness, &proof(after(not_after)), Some(NOW), after(now));
+            let check = next_check(freshness, &Proof::for_test(after(not_after)), Some(NOW), after(now));
             assert_eq!(check, after(expected), "{freshness:?}, {not_after}, {now}");
         }
     }

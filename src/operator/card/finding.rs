@@ -66,6 +66,27 @@ impl Proof {
     }
 }
 
+#[cfg(test)]
+impl Proof {
+    /// A proof that ends with its leaf.
+    pub(crate) fn for_test(not_after: Timestamp) -> Self {
+        Self {
+            spiffe_id: SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap(),
+            key_id: None,
+            profile: Profile::Spec841,
+            algorithm: Algorithm::Es256,
+            not_after,
+            valid_until: not_after,
+            coverage: "full",
+            uncovered: Vec::new(),
+            uncovered_unlisted: 0,
+            accepted: Accepted::for_test(crate::core::encoding::sha256(b"card")),
+            anchor: None,
+            attested: None,
+        }
+    }
+}
+
 /// Why a card was refused, and what was found before.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Refused {

@@ -172,8 +172,6 @@ fn joined(lead: &Finding, all: &[ReplicaLook]) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::history::Accepted;
-    use crate::core::jws::Algorithm;
     use crate::core::refusal::Reason;
     use crate::core::time::Seconds;
     use crate::io::clock::instant;
@@ -203,20 +201,7 @@ mod tests {
         let mut look = Look::refused(&reference(), Refusal::new(Reason::CardUnsigned, "no signature"));
         match found {
             Ok(lasts) => {
-                let proof = Proof {
-                    spiffe_id: SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap(),
-                    key_id: None,
-                    profile: crate::core::canon::Profile::Spec841,
-                    algorithm: Algorithm::Es256,
-                    not_after: NOW.plus(Seconds::new(lasts)),
-                    valid_until: NOW.plus(Seconds::new(lasts)),
-                    coverage: "full",
-                    uncovered: Vec::new(),
-                    uncovered_unlisted: 0,
-                    accepted: Accepted::for_test(sha256(b"card")),
-                    anchor: None,
-                    attested: None,
-                };
+                let proof = Proof::for_test(NOW.plus(Seconds::new(lasts)));
                 look.finding = Arc::new(Finding { outcome: Ok(proof), ..(*look.finding).clone() });
             }
             Err(reason) => look = Look::refused(&reference(), Refusal::new(reason, "what was found")),
