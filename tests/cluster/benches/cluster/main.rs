@@ -1,6 +1,6 @@
 //! `make bench-cluster`: what the operator costs beside a real API server and etcd on the same machine.
 //! Arguments after `--`: the number of agents (1000), the length of the quiet time in seconds (300), and the one stage to
-//! run (`idle`, `few`, `many`, `hung` or `restart`); then the document stays as it is.
+//! run (`idle`, `few`, `many`, `hung`, `tarpit` or `restart`); then the document stays as it is.
 
 mod stage;
 
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 /// Agents of the small runs, as in the measurements of the existing operator.
 const FEW: usize = 20;
 const HERD: usize = 49;
+/// Cards of the tenant that keeps the operator busy.
+const TARPIT: usize = 32;
 /// Objects of each foreign kind.
 const FOREIGN: usize = 10_000;
 
@@ -35,6 +37,9 @@ fn main() {
     }
     if runs("hung") {
         hung(&mut table);
+    }
+    if runs("tarpit") {
+        tarpit(&mut table);
     }
     if runs("restart") {
         restart(&mut table);
@@ -128,6 +133,20 @@ fn hung(table: &mut Table) {
         "49 agents: first card → last good verdict, without and with one more that hangs",
         "same",
         &taken.join(", "),
+    );
+}
+
+/// Somebody's proof ends while another tenant keeps the operator busy.
+fn tarpit(table: &mut Table) {
+    let rig = Rig::control_plane().unwrap();
+    let stage = Stage::new(&rig, 0);
+    let _operator = stage.start();
+    let ends = stage.ending(40);
+    let delay = stage.end_under_load(TARPIT, ends);
+    table.row(
+        &format!("{TARPIT} hung cards of one tenant, toggled six times a second: end of another's proof → policy closed"),
+        "≤ 2 s",
+        &seconds(delay),
     );
 }
 

@@ -3,7 +3,8 @@
 
 use crate::authority;
 use countersign_cluster_tests::{
-    Agents, Audit, Authority, Operator, Request, bundle_json, card_of, list, process_cpu, process_memory,
+    Agents, Audit, Authority, Operator, Request, Tarpit, bundle_json, card_of, list, process_cpu,
+    process_memory,
 };
 use countersign_rig::Rig;
 use serde_json::{Value, json};
@@ -17,6 +18,7 @@ const NAMESPACE: &str = "team";
 pub struct Stage<'r> {
     rig: &'r Rig,
     agents: Agents<'r>,
+    authority: Authority,
     count: usize,
     replaced: Cell<Duration>,
 }
@@ -52,7 +54,7 @@ impl<'r> Stage<'r> {
                 == names.len())
         })
         .unwrap();
-        Self { rig, agents, count, replaced: Cell::default() }
+        Self { rig, agents, authority, count, replaced: Cell::default() }
     }
 
     /// Starts the operator, and waits until it says that it is ready.
@@ -85,6 +87,37 @@ impl<'r> Stage<'r> {
             }
             assert!(Instant::now() < end, "{found:?} of {}", self.count);
         }
+    }
+
+    /// Creates an agent whose proof ends so many seconds from now, and waits until it is verified; says when that is.
+    pub fn ending(&self, seconds: i64) -> Duration {
+        // The clock may be a minute off on either side, so a leaf counts that long beyond its end.
+        let svid = self.authority.issue(NAMESPACE, "ending", -600, seconds - 60);
+        let ends = since_epoch() + Duration::from_secs(seconds.unsigned_abs());
+        let signed = Agents::sign_at(&card_of("ending", NAMESPACE), &svid, -300);
+        self.agents.serve(NAMESPACE, "ending", &signed).unwrap();
+        self.agents.create(NAMESPACE, &["ending"]).unwrap();
+        self.wait_reason("Verified");
+        ends
+    }
+
+    /// Lets another tenant keep the operator busy until that agent's policy is closed; says how long after its end.
+    pub fn end_under_load(&self, hung: usize, ends: Duration) -> Duration {
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "tarpit" } });
+        self.rig.apply(&namespace.to_string()).unwrap();
+        let tarpit = Tarpit::new(&self.agents, &["tarpit"], hung).unwrap();
+        let mut log = self.audit();
+        tarpit.while_toggled(|| self.wait_reason("CertificateExpired"));
+        let [_, _, last] = log.writes_about("ending").delays(ends, &["networkpolicies"]);
+        last
+    }
+
+    /// Waits until the policy of that agent has this reason.
+    fn wait_reason(&self, reason: &str) {
+        let said = |policy: &Value| policy["metadata"]["annotations"]["agent.kagenti.dev/reason"] == reason;
+        self.rig
+            .wait("a policy", || Ok(list(self.rig, "networkpolicies", NAMESPACE)?.iter().any(said)))
+            .unwrap();
     }
 
     /// Replaces the only authority of the trust domain by another.
