@@ -23,12 +23,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// Labels of the operator's own Pods, as the chart and the existing manifests set them.
 const OWN_PODS: (&str, &str) = ("control-plane", "controller-manager");
 
 /// The longest wait for a connection to an agent, of the time that a fetch may take.
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// How long a look waits until the status shows what it found.
+const SHOWN: Duration = Duration::from_secs(5);
 
 /// The acceptance rules for a trust domain. Those of two domains differ in nothing but its name.
 fn policy(config: &Config, trust_domain: TrustDomain) -> Policy {
@@ -60,6 +64,8 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     /// What happened, in numbers.
     pub(crate) metrics: Metrics,
+    /// Told when it was tried to say something in a status.
+    pub(crate) spoke: Notify,
     /// Told when a proof may end before all others.
     pub(crate) ends_earlier: Notify,
     judgements: Mutex<Judgements>,
@@ -89,6 +95,7 @@ impl Context {
             identity,
             events,
             metrics,
+            spoke: Notify::new(),
             ends_earlier: Notify::new(),
             judgements,
         }
@@ -179,6 +186,24 @@ impl Context {
         {
             judgements.replace(place, &held, held.clone().said(true));
         }
+    }
+
+    /// Waits until the status has what it shows of a card, but not for long: what was received must not pile up faster
+    /// than it is written, nor a status that cannot be written keep others from being looked at.
+    pub(crate) async fn until_shown(&self, place: &Place) {
+        let shown = async {
+            loop {
+                let spoke = self.spoke.notified();
+                let held = self.judgement(place);
+                let content = held.as_ref().and_then(|held| held.finding.content.as_ref());
+                if content.is_none_or(|content| content.data.is_none()) {
+                    return;
+                }
+                spoke.await;
+            }
+        };
+        // Waiting no longer is all that the end of the time means.
+        drop(timeout(SHOWN, shown).await);
     }
 
     /// Forgets a card; returns what was known of it.

@@ -67,6 +67,7 @@ pub(crate) async fn reconcile(context: &Context, place: &Place) -> Next {
     let judgement = judgement.after(context.judgement(place).as_deref()).at(card.generation);
     let period = period(context, &card, &judgement);
     settle(context, place, judgement);
+    context.until_shown(place).await;
     // Whoever judged all cards again may not have seen this judgement yet.
     if authorities.has_changed().unwrap_or(true) {
         rejudge::rejudge_one(context, place);

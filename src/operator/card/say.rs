@@ -15,8 +15,14 @@ const FOREIGN_FINALIZERS: [&str; 2] =
 /// How soon a write is tried again that somebody else's came before: by then the watch has told of it.
 const OVERTAKEN: Duration = Duration::from_millis(100);
 
-/// Says what was judged, or lets the card go.
+/// Says what was judged, or lets the card go; whoever waits for that is told that it was tried.
 pub(crate) async fn reconcile(context: &Context, place: &Place) -> Result<Next, kube::Error> {
+    let next = say(context, place).await;
+    context.spoke.notify_waiters();
+    next
+}
+
+async fn say(context: &Context, place: &Place) -> Result<Next, kube::Error> {
     let Some(card) = context.world.cards.get(place) else {
         forget(context, place);
         return Ok(Next::Never);
