@@ -50,8 +50,8 @@ complete -c countersign -n "__fish_countersign_using_subcommand verify" -l profi
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l numbers -d 'How numbers are read' -r -f -a "strict\t'Refuse numbers that cannot be kept exactly'
 binary64\t'Read every number as an IEEE 754 double, as the A2A SDKs do'"
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l freshness -d 'When a card is fresh' -r -f -a "live\t'Its leaf certificate is valid now'
-witnessed\t'Its leaf is valid now, or the memory knows exactly this card from when it was'"
-complete -c countersign -n "__fish_countersign_using_subcommand verify" -l max-age -d 'With `witnessed`: the longest time since the card was first verified' -r
+witnessed\t'Its leaf is valid now, or the memory knows this content from when one was'"
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l max-age -d 'With `witnessed`: the longest time since this content was last verified under a valid SVID' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l memory -d 'File that remembers the accepted card of each workload, for --freshness witnessed and against replays. `verify` makes it when it does not exist, and writes it only when a card was verified and something changed; `explain` only reads it' -r -F
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -s o -l output -d 'How the verdict is written' -r -f -a "text\t'For people'
 json\t'For scripts: stable names and codes'
@@ -93,8 +93,8 @@ complete -c countersign -n "__fish_countersign_using_subcommand explain" -l prof
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l numbers -d 'How numbers are read' -r -f -a "strict\t'Refuse numbers that cannot be kept exactly'
 binary64\t'Read every number as an IEEE 754 double, as the A2A SDKs do'"
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l freshness -d 'When a card is fresh' -r -f -a "live\t'Its leaf certificate is valid now'
-witnessed\t'Its leaf is valid now, or the memory knows exactly this card from when it was'"
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l max-age -d 'With `witnessed`: the longest time since the card was first verified' -r
+witnessed\t'Its leaf is valid now, or the memory knows this content from when one was'"
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l max-age -d 'With `witnessed`: the longest time since this content was last verified under a valid SVID' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l memory -d 'File that remembers the accepted card of each workload, for --freshness witnessed and against replays. `verify` makes it when it does not exist, and writes it only when a card was verified and something changed; `explain` only reads it' -r -F
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -s o -l output -d 'How the explanation is written' -r -f -a "text\t'For people'
 json\t'For scripts: stable names and codes'"

@@ -42,8 +42,8 @@ report\:"Accept the signed part and list the rest"))' \
 '--numbers=[How numbers are read]:NUMBERS:((strict\:"Refuse numbers that cannot be kept exactly"
 binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
 '--freshness=[When a card is fresh]:FRESHNESS:((live\:"Its leaf certificate is valid now"
-witnessed\:"Its leaf is valid now, or the memory knows exactly this card from when it was"))' \
-'--max-age=[With \`witnessed\`\: the longest time since the card was first verified]:DURATION:_default' \
+witnessed\:"Its leaf is valid now, or the memory knows this content from when one was"))' \
+'--max-age=[With \`witnessed\`\: the longest time since this content was last verified under a valid SVID]:DURATION:_default' \
 '--memory=[File that remembers the accepted card of each workload, for --freshness witnessed and against replays. \`verify\` makes it when it does not exist, and writes it only when a card was verified and something changed; \`explain\` only reads it]:FILE:_files' \
 '-o+[How the verdict is written]:OUTPUT:((text\:"For people"
 json\:"For scripts\: stable names and codes"
@@ -115,8 +115,8 @@ report\:"Accept the signed part and list the rest"))' \
 '--numbers=[How numbers are read]:NUMBERS:((strict\:"Refuse numbers that cannot be kept exactly"
 binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
 '--freshness=[When a card is fresh]:FRESHNESS:((live\:"Its leaf certificate is valid now"
-witnessed\:"Its leaf is valid now, or the memory knows exactly this card from when it was"))' \
-'--max-age=[With \`witnessed\`\: the longest time since the card was first verified]:DURATION:_default' \
+witnessed\:"Its leaf is valid now, or the memory knows this content from when one was"))' \
+'--max-age=[With \`witnessed\`\: the longest time since this content was last verified under a valid SVID]:DURATION:_default' \
 '--memory=[File that remembers the accepted card of each workload, for --freshness witnessed and against replays. \`verify\` makes it when it does not exist, and writes it only when a card was verified and something changed; \`explain\` only reads it]:FILE:_files' \
 '-o+[How the explanation is written]:OUTPUT:((text\:"For people"
 json\:"For scripts\: stable names and codes"))' \

@@ -62,6 +62,7 @@ impl Memory {
             Err(FileError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 Content { version: VERSION, workloads: BTreeMap::new() }
             }
+            Err(FileError::Empty { .. }) => return Err(damaged(path, "it is empty")),
             Err(error) => return Err(error.into()),
         };
         let memory = Self { path: path.to_owned(), content };

@@ -58,7 +58,7 @@ pub(super) struct PolicyArgs {
     /// When a card is fresh.
     #[arg(long, value_enum, default_value_t = FreshnessArg::Live)]
     freshness: FreshnessArg,
-    /// With `witnessed`: the longest time since the card was first verified.
+    /// With `witnessed`: the longest time since this content was last verified under a valid SVID.
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_seconds)]
     max_age: Seconds,
     /// File that remembers the accepted card of each workload, for --freshness witnessed and against replays.

@@ -66,13 +66,18 @@ impl Accepted {
         self.content
     }
 
+    /// True if its certificates were valid; false if it counted by a witness.
+    pub const fn is_live(&self) -> bool {
+        self.is_live
+    }
+
     /// When it was signed at the earliest: an `iat` lies within the life of the leaf.
     fn signed_at(&self) -> Option<Timestamp> {
         self.issued_at.or(self.leaf_not_before)
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "operator"))]
 impl Accepted {
     /// A card with this content that says nothing else.
     pub(crate) const fn for_test(content: Digest) -> Self {
@@ -129,6 +134,8 @@ impl History {
         };
         match seen {
             Seen::Part => after.contents.extend(gone),
+            // What has no room is served all the same: nothing may be taken for older than it.
+            Seen::Everything if after.contents.len() > REPLAY_CONTENTS => {}
             Seen::Everything if !gone.is_empty() => after.replace(&gone, accepted),
             Seen::Everything if after.issued_after.is_none() => after.begin(accepted),
             Seen::Everything => {}
@@ -141,17 +148,16 @@ impl History {
 
     /// The first look at all replicas: what was signed before any of their cards is older than they are.
     fn begin(&mut self, accepted: &[Accepted]) {
-        // Times are in whole seconds, and what was signed in the same one is not older.
-        let oldest = accepted.iter().map(Accepted::signed_at).min().flatten();
-        self.issued_after = oldest.map(|at| at.minus(Seconds::new(1)));
+        self.issued_after = before_all(accepted);
         self.leaf_not_before = oldest_leaf(accepted);
     }
 
     /// Every replica was seen, and none serves these contents any more: no signature over them counts again, and
     /// what comes later is signed later, under one of the leaves in use or a newer one.
     fn replace(&mut self, gone: &[Content], accepted: &[Accepted]) {
-        self.issued_after =
-            self.issued_after.max(gone.iter().map(|content| content.signed_at).max().flatten());
+        let newest = gone.iter().map(|content| content.signed_at).max().flatten();
+        // Of the last signatures over it not all may be known, but what is served now was signed after it began to go.
+        self.issued_after = self.issued_after.max(newest).max(before_all(accepted));
         self.leaf_not_before = self.leaf_not_before.max(oldest_leaf(accepted));
     }
 
@@ -195,8 +201,8 @@ impl History {
         };
         if let Some((how, found, floor)) = replay {
             let found = format!(
-                "the card has other content than the workload serves, and {how} {found}; what it serves replaced \
-                 what was from {floor}"
+                "the card has other content than the workload serves, and {how} {found}; only what is newer than \
+                 {floor} can replace it"
             );
             return Err(Refusal::new(Reason::ReplayOlderCard, found));
         }
@@ -209,6 +215,12 @@ impl History {
         }
         Ok(())
     }
+}
+
+/// The last second before the oldest of these cards was signed: what was signed in the same one is not older.
+fn before_all(accepted: &[Accepted]) -> Option<Timestamp> {
+    let oldest = accepted.iter().map(Accepted::signed_at).min().flatten();
+    oldest.map(|at| at.minus(Seconds::new(1)))
 }
 
 fn oldest_leaf(accepted: &[Accepted]) -> Option<Timestamp> {

@@ -115,8 +115,10 @@ pub const CACHE_VERDICTS: usize = 4096;
 /// How much older than the leaves in use a leaf may be that signs other content without saying when, in seconds:
 /// replicas renew at different times (rule 55).
 pub const REPLAY_OVERLAP_SECONDS: u32 = 5 * 60;
-/// Most replicas of a workload that are asked for their card at once; the others are asked by the next looks.
-pub const REPLICAS_PER_LOOK: usize = 32;
+/// Most replicas of a workload that one look asks for their card; the others are asked by the next looks.
+pub const REPLICAS_PER_LOOK: usize = 16;
+/// Most of them at a time: each may send a body of [`BODY_BYTES`], and keep the look waiting until its time is over.
+pub const REPLICAS_AT_ONCE: usize = 8;
 /// Most contents remembered of one workload: twice the replicas that one look sees, each with content of its own
 /// (rule 55).
 pub const REPLAY_CONTENTS: usize = 64;

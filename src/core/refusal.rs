@@ -367,7 +367,7 @@ reasons! {
         "Sign again; the 16-digit form of `kid` is the start of the leaf's SHA-256.";
     SignatureTimes [56] "The signature's own times do not allow its use now";
         "A card that lives longer than its signer meant.";
-        "Sign the card again.";
+        "Sign the card again, or for longer with `countersign sign --lifetime`.";
     WorkBudget [40, 49] "Verifying the card would cost more than its budget";
         "Many expensive signatures occupying the verifier.";
         "Use fewer signatures, P-256 keys and shorter chains.";
@@ -409,9 +409,9 @@ reasons! {
     EndpointNotEncrypted [51] "An endpoint outside the cluster does not use https";
         "Callers sending tokens in the clear.";
         "Use https for every host outside the cluster.";
-    ReplayOlderCard [55] "The card was signed with an older SVID than one already accepted";
+    ReplayOlderCard [55] "The card has other content than the workload serves, and was signed before it";
         "Replaying an old card to bring back an endpoint or to undo a change.";
-        "Sign again with the current SVID, or let the operator forget the workload's history.";
+        "Sign the card again, which makes it the newest; or delete what is remembered of the workload.";
     ReplayWeaker [55] "The card is protected less than the one accepted before";
         "Downgrading to the loosest canonical form.";
         "Sign with the profile used before, or let the operator forget the workload's history.";

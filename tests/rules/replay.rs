@@ -4,7 +4,7 @@ use crate::cards::{World, attach, card, card_bytes, card_with, facts, jcs};
 use crate::pki::{Authority, Ca, Leaf, NOW};
 use countersign::core::history::{Accepted, History, Seen};
 use countersign::core::limits::REPLAY_CONTENTS;
-use countersign::core::policy::Freshness;
+use countersign::core::policy::{Freshness, SignerRule};
 use countersign::core::refusal::{Reason, Refusal};
 use countersign::core::time::{Seconds, Timestamp};
 use serde_json::{Value, json};
@@ -153,6 +153,21 @@ fn rule_55_content_that_changes_under_one_leaf_is_ordered_by_when_it_was_signed(
 }
 
 #[test]
+fn rule_55_a_renewal_that_nobody_remembers_does_not_bring_replaced_content_back() {
+    let authority = Rc::new(Authority::root(&Ca::default()));
+    let (old, new) = (with_leaf(&authority, 1500), with_leaf(&authority, 60));
+    let next = card_with("version", json!("2.0.0"));
+    let (_, history) = look(None, &[(&old, &issued(&old, &card(), 1400))], Seen::Everything, NOW);
+    // Signed again while nobody looked, or by a process that is gone.
+    let renewed = issued(&old, &card(), 100);
+    let (reasons, history) =
+        look(history.as_ref(), &[(&new, &issued(&new, &next, 50))], Seen::Everything, NOW);
+    assert_eq!(reasons, [None]);
+    let (reasons, _) = look(history.as_ref(), &[(&old, &renewed)], Seen::Everything, NOW);
+    assert_eq!(reasons, [Some(Reason::ReplayOlderCard)]);
+}
+
+#[test]
 fn rule_55_what_is_remembered_stays_bounded_and_keeps_what_is_served() {
     let world = World::new();
     let mut history = None;
@@ -209,4 +224,31 @@ fn rule_57_one_witness_is_enough_for_all_replicas_and_lasts_while_one_of_them_is
     assert!((i64::try_from(NOW).unwrap() + 3600 - 2000..).contains(&last), "{last}");
     (new.now, new.history) = (u64::try_from(last).unwrap() + 8001, history);
     new.assert_refused(Reason::WitnessTooOld, &of_new);
+}
+
+#[test]
+fn rule_57_an_expired_signature_that_nobody_witnessed_counts_for_no_signer_rule() {
+    let authority = Rc::new(Authority::root(&Ca::default()));
+    let mut world = with_leaf(&authority, 60);
+    let stolen = Leaf {
+        uris: vec!["spiffe://example.org/ns/a/sa/other"],
+        not_before: NOW - 7200,
+        not_after: NOW - 3600,
+        ..Leaf::default()
+    };
+    let other =
+        World { svid: authority.issue(&stolen).into(), authority: Rc::clone(&authority), ..World::new() };
+    let payload = jcs(&card());
+    let both = [world.entry(&world.header(), &payload), other.entry(&other.header(), &payload)];
+    let bytes = attach(&card(), &both);
+    world.policy.signers = SignerRule::Threshold(2);
+    world.assert_refused(Reason::SignerPolicy, &bytes);
+    world.policy.freshness = Freshness::Witnessed { max_age: Seconds::new(10_000) };
+    world.assert_refused(Reason::SignerPolicy, &bytes);
+    // Once the content was seen in time, whoever signs it again is the same.
+    let only = attach(&card(), &both[..1]);
+    world.policy.signers = SignerRule::AnyOf;
+    world.history = look(None, &[(&world, &only)], Seen::Everything, NOW).1;
+    world.policy.signers = SignerRule::Threshold(2);
+    world.assert_verified(&bytes);
 }

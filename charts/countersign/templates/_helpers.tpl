@@ -106,7 +106,7 @@ user's others.
 {{- $args = append $args (printf "--verified-fetch-spiffe-socket=%s" $v.verifiedFetch.spiffeEndpointSocket) -}}
 {{- end -}}
 {{- with $v.operator -}}
-{{- $args = concat $args (list (printf "--concurrency=%d" (int .concurrency)) (printf "--min-sync-period=%s" .minSyncPeriod) (printf "--fetch-timeout=%s" .fetchTimeout) (printf "--egress=%s" .egress)) -}}
+{{- $args = concat $args (list (printf "--concurrency=%d" (int .concurrency)) (printf "--min-sync-period=%s" (.minSyncPeriod | default "5s")) (printf "--fetch-timeout=%s" .fetchTimeout) (printf "--egress=%s" .egress)) -}}
 {{- range .callers -}}{{- $args = append $args (printf "--caller=%s" .) -}}{{- end -}}
 {{- with .dns.selector -}}{{- $args = append $args (printf "--dns-selector=%s" .) -}}{{- end -}}
 {{- range .dns.addresses -}}{{- $args = append $args (printf "--dns-address=%s" .) -}}{{- end -}}

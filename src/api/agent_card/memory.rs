@@ -125,7 +125,7 @@ mod tests {
     fn a_memory_survives_the_way_through_status() {
         for profile in Profile::ALL {
             for (issued_after, leaf_not_before) in [(None, None), (history().issued_after, None)] {
-                let before = History { profile, issued_after, leaf_not_before, ..history() };
+                let before = History { issued_after, leaf_not_before, profile, ..history() };
                 let mut verdict = verdict();
                 verdict.remember(&before);
                 let stored = serde_json::to_string(&verdict).unwrap();

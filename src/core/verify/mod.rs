@@ -75,6 +75,9 @@ pub fn verify_card(
         }
         forms.check(card, profile, &mut candidates, &mut budget);
     }
+    for candidate in candidates.iter_mut().filter(|candidate| candidate.is_expired()) {
+        candidate.need_witness(card, against);
+    }
     signed::conclude(card, against, &candidates, forms)
 }
 

@@ -3,9 +3,9 @@
 
 use super::Against;
 use super::outcome::SignatureOutcome;
-use crate::core::canon::Profile;
-use crate::core::card::RawSignature;
-use crate::core::encoding::{Digest, decode_base64url};
+use crate::core::canon::{Profile, canonicalize};
+use crate::core::card::{Card, RawSignature};
+use crate::core::encoding::{Digest, decode_base64url, sha256};
 use crate::core::jws::{Header, PublicKey, parse_header, verify_signature};
 use crate::core::limits::{Budget, SHORT_KEY_ID_DIGITS};
 use crate::core::policy::{DenyList, Freshness, PinnedKey};
@@ -130,10 +130,19 @@ impl<'c> Candidate<'c> {
         self.expired.is_some()
     }
 
-    /// Refuses content under an expired chain that was not witnessed, or too long ago (rule 57).
+    /// Refuses what verified under an expired chain over content that was not witnessed, or too long ago (rule 57).
     ///
     /// The witness is for the content: whoever signs the same content again changes nothing about it.
-    pub(super) fn refuse_unwitnessed(&self, content: Digest, against: Against<'_>) -> Result<(), Refusal> {
+    pub(super) fn need_witness(&mut self, card: &Card, against: Against<'_>) {
+        let State::Verified(profile) = self.state else { return };
+        let witnessed = canonicalize(card.document(), profile)
+            .and_then(|form| self.refuse_unwitnessed(sha256(&form), against));
+        if let Err(refusal) = witnessed {
+            self.state = State::Refused(refusal);
+        }
+    }
+
+    fn refuse_unwitnessed(&self, content: Digest, against: Against<'_>) -> Result<(), Refusal> {
         let (Some(expired), Freshness::Witnessed { max_age }) = (&self.expired, against.policy.freshness)
         else {
             return Ok(());

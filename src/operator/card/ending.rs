@@ -83,7 +83,8 @@ fn without_bytes(
     now: Timestamp,
 ) -> Option<Refusal> {
     let end = match context.config.freshness {
-        Freshness::Live => end_of_leaf(proof),
+        // No certificate of the chain counts longer.
+        Freshness::Live => proof.valid_until.plus(CLOCK_SKEW_MAX),
         Freshness::Witnessed { max_age } => {
             witnessed_at.map_or(end_of_leaf(proof), |at| end_of_leaf(proof).max(at.plus(max_age)))
         }

@@ -28,17 +28,18 @@ use super::world::{Card, Place, Workload};
 use crate::api::agent_card::CardVerdict;
 use crate::core::encoding::sha256;
 use crate::core::history::History;
-use crate::core::limits::REPLICAS_PER_LOOK;
+use crate::core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_LOOK};
 use crate::core::refusal::{Reason, Refusal};
 use crate::io::clock::{instant, now};
 use crate::plan::Mode;
-use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 use judge::{Expected, Judged, Received, Terms, broken_memory, judge};
 use judgement::Basis;
 use look::{Look, ReplicaLook, choose, merge};
 use observe::Reachable;
 use replicas::Unusable;
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,11 +131,11 @@ async fn look(
         // Nobody was asked, so nothing is known of the other replicas, and nothing new is remembered.
         return judgement.with_history(history.clone());
     }
-    let reachable = match observe::find_way(context, key.clone(), workload).await {
-        Ok(reachable) => reachable,
-        Err(unusable) => return unsettled(last, unusable).unwrap_or_else(|refusal| refuse(refusal)),
-    };
     let replicas = last.map(|last| last.replicas.as_slice()).unwrap_or_default();
+    let reachable = match observe::find_way(context, key.clone(), workload, replicas).await {
+        Ok(reachable) => reachable,
+        Err(unusable) => return unsettled(last, unusable).unwrap_or_else(refuse),
+    };
     let asked = ask_replicas(judge, &reachable, last).await;
     let Some(judgement) = merge(reference, &key, &reachable.replicas, asked, replicas, now()) else {
         return refuse(Refusal::new(Reason::WorkloadNotReady, "no replica of the workload is ready"));
@@ -156,7 +157,7 @@ fn unsettled(last: Option<&Judgement>, unusable: Unusable) -> Result<Judgement, 
     Ok(last.clone().unsettled_since(last.unsettled.unwrap_or_else(instant)))
 }
 
-/// Asks replicas for their cards, all at once, and judges each.
+/// Asks replicas for their cards, some at a time, and judges each as it comes.
 async fn ask_replicas(
     judge: JudgeCard<'_>,
     reachable: &Reachable,
@@ -165,12 +166,14 @@ async fn ask_replicas(
     let known = last.map(|last| last.replicas.as_slice()).unwrap_or_default();
     let chosen = choose(&reachable.replicas, known, REPLICAS_PER_LOOK);
     let way = &reachable.service;
-    let fetched = join_all(chosen.into_iter().map(async |replica| {
-        (replica, receive::fetch_live(judge.context, way, replica, judge.expected).await)
-    }));
+    let fetches = chosen.into_iter().cloned().map(|replica| async move {
+        let received = receive::fetch_live(judge.context, way, &replica, judge.expected).await;
+        (replica, received)
+    });
+    let mut answers = pin!(stream::iter(fetches).buffer_unordered(REPLICAS_AT_ONCE));
     let mut delivered = None;
     let mut looks = Vec::new();
-    for (replica, received) in fetched.await {
+    while let Some((replica, received)) = answers.next().await {
         let look = match received {
             Ok(received) => {
                 let before = known.iter().find(|look| look.replica.uid == replica.uid);
@@ -181,7 +184,7 @@ async fn ask_replicas(
             }
             Err(refusal) => Look::refused(&judge.card.reference, refusal),
         };
-        looks.push(ReplicaLook { replica: replica.clone(), at: instant(), look });
+        looks.push(ReplicaLook { replica, at: instant(), look });
     }
     looks
 }
@@ -367,6 +370,8 @@ fn period(context: &Context, card: &Card, judgement: &Judgement) -> Duration {
         return SHORTEST_PERIOD;
     }
     match &judgement.finding.outcome {
+        // What counts by its witness has outlived its certificate, and ends by the clock.
+        Ok(proof) if !proof.accepted.is_live() => asked,
         Ok(proof) => asked.min(before_the_end(proof.valid_until.since(now()), shortest)),
         Err(_) => judgement.failing.map_or(asked, |since| since.elapsed().max(SHORTEST_PERIOD).min(asked)),
     }

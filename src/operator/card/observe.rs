@@ -1,6 +1,7 @@
 //! Where the card of an AgentCard is to be found: its workload, its Service, and the names that belong to it.
 //! Addresses come from the API server alone; no name is ever resolved.
 
+use super::look::ReplicaLook;
 use super::replicas::{Replicas, Unusable, find_replicas};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
@@ -45,6 +46,8 @@ pub(crate) struct Way {
     pub(crate) port: u16,
     /// That port as the Service has it; a headless one need not have any.
     pub(crate) service_port: Option<ServicePort>,
+    /// Whether its first address family is IPv6.
+    pub(crate) is_v6: bool,
     /// The labels of the Pods that it selects.
     pub(crate) selector: BTreeMap<String, String>,
     /// Whether that port speaks SPIFFE mTLS.
@@ -111,9 +114,10 @@ pub(crate) async fn find_way(
     context: &Context,
     key: WorkloadKey,
     workload: Workload,
+    last: &[ReplicaLook],
 ) -> Result<Reachable, Unusable> {
     let service = find_service(context, &key, &workload).await?;
-    let replicas = find_replicas(context, &key, &workload, &service).await?;
+    let replicas = find_replicas(context, &key, &workload, &service, last).await?;
     Ok(Reachable { key, workload, service, replicas })
 }
 
@@ -175,6 +179,7 @@ fn way(
     Ok(Way {
         port,
         service_port: service_port.cloned(),
+        is_v6: spec.ip_families.as_ref().and_then(|all| all.first()).is_some_and(|first| first == "IPv6"),
         selector: spec.selector.clone().unwrap_or_default(),
         is_tls: tls.is_some(),
         host: full_name(name, namespace),

@@ -75,7 +75,8 @@ pub(crate) async fn read_delivered(
     let data = map.data.unwrap_or_default();
     let Some(text) = CARD_KEYS.iter().find_map(|key| data.get(*key)) else {
         let found = format!("the ConfigMap {name} has none of the keys {}", CARD_KEYS.join(", "));
-        return Err(Refusal::new(Reason::FetchFailed, found));
+        // It signs nothing, so the card stays as unsigned as it is served.
+        return Err(Refusal::new(Reason::CardUnsigned, found));
     };
     let owned = owners.iter().any(|owner| owner.uid == reachable.workload.uid);
     let source = Source::ConfigMap { expected_name: name.clone(), name, owned };

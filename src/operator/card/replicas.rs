@@ -1,6 +1,7 @@
 //! The replicas behind a Service: every address must be a Pod of the workload, or the card is refused.
 //! Slices of endpoints only claim who answers where; the Pods, their addresses and controllers decide.
 
+use super::look::ReplicaLook;
 use super::observe::Way;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::text::Quoted;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::time::timeout;
 
 /// How many objects one answer brings: a Pod may have a megabyte, and memory is bounded.
 const PAGE: u32 = 10;
@@ -57,6 +59,26 @@ pub(crate) struct Unusable {
     pub(crate) may_settle: bool,
 }
 
+/// What endpoints are judged by.
+#[derive(Clone, Copy, Debug)]
+struct Expected<'a> {
+    key: &'a WorkloadKey,
+    workload: &'a Workload,
+    /// Whether the first family of the Service is IPv6: of a Pod with both, that address is asked.
+    is_v6: bool,
+    /// The last look at each replica.
+    last: &'a [ReplicaLook],
+}
+
+impl Expected<'_> {
+    /// Whether an endpoint may only disagree with Pods for a moment: it gets no traffic, or it was that of a replica.
+    fn may_settle(&self, endpoint: &Endpoint, uid: &str) -> bool {
+        let was_here =
+            |look: &ReplicaLook| look.replica.uid == uid && look.replica.address == endpoint.address;
+        !endpoint.is_ready || self.last.iter().any(was_here)
+    }
+}
+
 impl From<Refusal> for Unusable {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, may_settle: false }
@@ -78,14 +100,33 @@ pub(crate) async fn find_replicas(
     key: &WorkloadKey,
     workload: &Workload,
     way: &Way,
+    last: &[ReplicaLook],
 ) -> Result<Replicas, Unusable> {
-    let endpoints = endpoints(context, key, way).await?;
+    let limit = context.limits().total;
+    let found = timeout(limit, find(context, key, workload, way, last)).await;
+    found.unwrap_or_else(|_| {
+        let found = format!("the API server did not say within {limit:?} who stands behind the Service");
+        Err(Unusable { refusal: Refusal::new(Reason::FetchFailed, found), may_settle: true })
+    })
+}
+
+async fn find(
+    context: &Context,
+    key: &WorkloadKey,
+    workload: &Workload,
+    way: &Way,
+    last: &[ReplicaLook],
+) -> Result<Replicas, Unusable> {
+    // An API server that does not answer says nothing about the agent.
+    let unread = |refusal| Unusable { refusal, may_settle: true };
+    let endpoints = endpoints(context, key, way).await.map_err(unread)?;
     let watched = watched(context, key);
-    let replicas = match judge_endpoints(key, workload, &endpoints, &watched) {
+    let terms = Expected { key, workload, is_v6: way.is_v6, last };
+    let replicas = match judge_endpoints(&terms, &endpoints, &watched) {
         // A Pod without the label of agents is not watched, and one that is may be newer than what was seen of it.
         Err(_) => {
-            let read = read(context, key, workload, way).await?;
-            judge_endpoints(key, workload, &endpoints, &read)?
+            let read = read(context, key, workload, way).await.map_err(unread)?;
+            judge_endpoints(&terms, &endpoints, &read)?
         }
         Ok(replicas) => replicas,
     };
@@ -178,13 +219,13 @@ where
 /// Whether each address is that of a Pod of the workload; the first one that is not, named. What cannot settle comes
 /// first.
 fn judge_endpoints(
-    key: &WorkloadKey,
-    workload: &Workload,
+    expected: &Expected<'_>,
     endpoints: &[Endpoint],
     known: &Known,
 ) -> Result<Replicas, Unusable> {
     let mut ready: BTreeMap<&str, Replica> = BTreeMap::new();
     let mut unmatched = None;
+    let Expected { key, workload, is_v6, .. } = *expected;
     for endpoint in endpoints {
         let Endpoint { address, port, is_ready, pod } = endpoint;
         let foreign = |why: &str, may_settle| {
@@ -198,11 +239,19 @@ fn judge_endpoints(
             return Err(foreign("an address that somebody wrote into a slice of endpoints", false));
         };
         let Some(found) = known.pods.get(name).filter(|found| found.uid == *uid) else {
-            unmatched.get_or_insert(foreign("which the Service does not select, or which is gone", true));
+            let unknown = |settles| foreign("which the Service does not select, or which is gone", settles);
+            if !expected.may_settle(endpoint, uid) {
+                return Err(unknown(false));
+            }
+            unmatched.get_or_insert(unknown(true));
             continue;
         };
         if !found.addresses.contains(address) {
-            unmatched.get_or_insert(foreign("which is not an address of that Pod", true));
+            let elsewhere = |settles| foreign("which is not an address of that Pod", settles);
+            if !expected.may_settle(endpoint, uid) {
+                return Err(elsewhere(false));
+            }
+            unmatched.get_or_insert(elsewhere(true));
             continue;
         }
         if !is_controlled(key, workload, found, known) {
@@ -216,7 +265,10 @@ fn judge_endpoints(
         // A Pod of two address families is asked once.
         if let (true, Some(port)) = (*is_ready, *port) {
             let replica = Replica { name: name.clone(), uid: uid.clone(), address: *address, port };
-            ready.entry(name).or_insert(replica);
+            let prefers = |other: &Replica| other.address.is_ipv6() != is_v6 && address.is_ipv6() == is_v6;
+            if ready.get(name.as_str()).is_none_or(prefers) {
+                ready.insert(name, replica);
+            }
         }
     }
     if let Some(unmatched) = unmatched {
@@ -243,6 +295,7 @@ fn is_controlled(key: &WorkloadKey, workload: &Workload, pod: &Pod, known: &Know
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::card::look::Look;
 
     fn workload(kind: Kind) -> Workload {
         let object = serde_json::json!({
@@ -295,15 +348,23 @@ mod tests {
         Endpoint { address: [10, 0, 0, last].into(), port: Some(8000), is_ready: true, pod }
     }
 
+    /// Judges the endpoints of a workload whose last look asked these replicas.
+    fn judged(
+        kind: Kind,
+        is_v6: bool,
+        last: &[ReplicaLook],
+        endpoints: &[Endpoint],
+        known: &Known,
+    ) -> Result<Replicas, Unusable> {
+        let (key, workload) = (key(kind), workload(kind));
+        judge_endpoints(&Expected { key: &key, workload: &workload, is_v6, last }, endpoints, known)
+    }
+
     fn judge(endpoints: &[Endpoint], known: &Known) -> Result<Vec<String>, (bool, String)> {
-        let (key, workload) = (key(Kind::Deployment), workload(Kind::Deployment));
-        match judge_endpoints(&key, &workload, endpoints, known) {
-            Ok(replicas) => Ok(replicas.ready.into_iter().map(|replica| replica.name).collect()),
-            Err(unusable) => {
-                assert_eq!(unusable.refusal.reason(), Reason::ServiceEndpointNotOwned);
-                Err((unusable.may_settle, unusable.refusal.message().to_owned()))
-            }
-        }
+        let judged = judged(Kind::Deployment, false, &[], endpoints, known);
+        judged
+            .map(|replicas| replicas.ready.into_iter().map(|replica| replica.name).collect())
+            .map_err(|unusable| (unusable.may_settle, unusable.refusal.to_string()))
     }
 
     #[test]
@@ -318,9 +379,16 @@ mod tests {
         // The third Pod is somebody else's, and only Pods that can still serve count.
         let mut known = known();
         known.pods.get_mut("b").unwrap().can_serve = false;
-        let replicas =
-            judge_endpoints(&key(Kind::Deployment), &workload(Kind::Deployment), &all, &known).unwrap();
+        let replicas = judged(Kind::Deployment, false, &[], &all, &known).unwrap();
         assert_eq!(replicas.all, ["uid-a".to_owned()].into());
+        // Of two addresses the one of the Service's first family is asked, whichever slice comes first.
+        for is_v6 in [false, true] {
+            for order in [[0, 1], [1, 0]] {
+                let both = order.map(|index: usize| all[index].clone());
+                let replicas = judged(Kind::Deployment, is_v6, &[], &both, &known).unwrap();
+                assert_eq!(replicas.ready[0].address.is_ipv6(), is_v6, "{order:?}");
+            }
+        }
     }
 
     #[test]
@@ -357,20 +425,39 @@ mod tests {
                 end.is_ready = is_ready;
                 let (settles, message) = judge(&[endpoint("b", 2), end], &known).unwrap_err();
                 assert!(message.contains(says), "{message}");
-                assert_eq!(settles, may_settle, "{message}");
+                // What gets traffic may settle only if it was a replica at that address before.
+                assert_eq!(settles, may_settle && !is_ready, "{message}");
             }
         }
         // What cannot settle is not hidden by what may.
-        let gone = Endpoint { pod: Some(("gone".to_owned(), "gone".to_owned())), ..endpoint("a", 1) };
+        let pod = Some(("gone".to_owned(), "gone".to_owned()));
+        let gone = Endpoint { pod, is_ready: false, ..endpoint("a", 1) };
         assert!(!judge(&[gone, endpoint("c", 3)], &known()).unwrap_err().0);
+    }
+
+    #[test]
+    fn a_replica_that_was_asked_and_is_gone_may_settle_and_nobody_in_its_name() {
+        let replica = Replica {
+            name: "gone".to_owned(),
+            uid: "uid-gone".to_owned(),
+            address: [10, 0, 0, 9].into(),
+            port: 8000,
+        };
+        let reference = crate::plan::CardRef::new("weather-card", None).unwrap();
+        let look = Look::refused(&reference, Refusal::new(Reason::FetchFailed, "gone"));
+        let last = [ReplicaLook { replica, at: crate::io::clock::instant(), look }];
+        for (last_byte, settles) in [(9, true), (8, false)] {
+            let all = [endpoint("a", 1), endpoint("gone", last_byte)];
+            let judged = judged(Kind::Deployment, false, &last, &all, &known());
+            assert_eq!(judged.unwrap_err().may_settle, settles, "{last_byte}");
+        }
     }
 
     #[test]
     fn a_stateful_set_controls_its_pods_itself() {
         let set = ControllerKind::StatefulSet;
         let known = Known { pods: [pod("weather-0", 1, (set, "workload"))].into(), sets: BTreeMap::new() };
-        let (key, workload) = (key(Kind::StatefulSet), workload(Kind::StatefulSet));
-        let judge = |known: &Known| judge_endpoints(&key, &workload, &[endpoint("weather-0", 1)], known);
+        let judge = |known: &Known| judged(Kind::StatefulSet, false, &[], &[endpoint("weather-0", 1)], known);
         assert_eq!(judge(&known).unwrap().ready.len(), 1);
         let known = Known { pods: [pod("weather-0", 1, (set, "another"))].into(), sets: BTreeMap::new() };
         assert!(judge(&known).is_err());

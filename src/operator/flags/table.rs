@@ -90,7 +90,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "max-witness-age",
         Kind::Duration,
         "24h",
-        "How long witnessed takes a card after it was first verified",
+        "How long witnessed takes content after it was last verified under a valid certificate",
     ),
     flag(
         "trust-bundle-source",

@@ -279,10 +279,19 @@ fn who_controls_a_pod_is_said_by_controllers(cluster: &Cluster) {
         "controls a ReplicaSet",
     );
     // Other owners, and references that control nothing, are nobody's business.
-    let mut owned = controlled(&pod("owned", &agent), "ReplicaSet");
-    owned["metadata"]["ownerReferences"][0]["controller"] = json!(false);
+    let found =
+        cluster.0.kubectl(&["get", "replicaset", "-n", "team1", "forged", "-o", "jsonpath={.metadata.uid}"]);
+    let uid = json!(found.unwrap());
+    let by = |kind: &str, controls: bool| json!([{ "apiVersion": "apps/v1", "kind": kind, "name": "forged", "uid": uid, "controller": controls }]);
+    let mut owned = pod("owned", &agent);
+    owned["metadata"]["ownerReferences"] = by("ReplicaSet", false);
     cluster.create(TENANT, &owned);
-    let adopt = controlled(&json!({ "metadata": {} }), "ReplicaSet").to_string();
+    let mut daemon = pod("daemon", &[]);
+    daemon["metadata"]["ownerReferences"] =
+        controlled(&daemon, "DaemonSet")["metadata"]["ownerReferences"].clone();
+    let controller = "system:serviceaccount:kube-system:daemon-set-controller";
+    cluster.run(controller, &["create", "--dry-run=server", "-f", &cluster.file(&daemon)]).unwrap();
+    let adopt = json!({ "metadata": { "ownerReferences": by("ReplicaSet", true) } }).to_string();
     cluster.refuses(TENANT, &["patch", "pod", "owned", "--type=merge", "-p", &adopt], says);
     cluster.allows(
         "system:serviceaccount:kube-system:replicaset-controller",

@@ -287,7 +287,7 @@ fn replicas_that_sign_their_own_cards_are_rolled_out_without_a_refusal() {
     let card = || node.card("rolled", "weather-deployment-card").unwrap();
     let before = card()["status"]["verdict"]["digest"].clone();
     three_that_sign(node, "rolled", "2.0.0");
-    let over = until(Duration::from_secs(120), "the new card alone", || {
+    let over = until(Duration::from_mins(2), "the new card alone", || {
         let found = card();
         let verdict = &found["status"]["verdict"];
         assert_eq!(verdict["outcome"], "verified", "{found:#}\n{}", node.report());

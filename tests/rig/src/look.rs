@@ -70,8 +70,8 @@ impl Api {
     }
 
     /// Changes the object at `path` by a merge patch; false if there is none.
-    pub fn patch(&self, path: &str, patch: &Value) -> Result<bool> {
-        Ok(self.send(&format!("PATCH {path}"), "application/merge-patch+json", patch)?.is_some())
+    pub fn patch(&self, path: &str, change: &Value) -> Result<bool> {
+        Ok(self.send(&format!("PATCH {path}"), "application/merge-patch+json", change)?.is_some())
     }
 
     fn send(&self, what: &str, content_type: &str, body: &Value) -> Result<Option<Value>> {
