@@ -121,6 +121,8 @@ mod tests {
                 ".status.targetRef.apiVersion",
                 ".status.targetRef.kind",
                 ".status.targetRef.name",
+                ".status.verdict.contents[].digest",
+                ".status.verdict.contents[].witnessedAt",
                 ".status.verdict.outcome",
             ]
         );
