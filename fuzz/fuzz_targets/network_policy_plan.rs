@@ -94,7 +94,7 @@ static VERIFIED: LazyLock<Verdict> = LazyLock::new(|| {
         ingress_hosts: BTreeSet::new(),
         source: Source::File,
     };
-    let verdict = Verdict::of(bind_card(signed, &facts, None, now));
+    let verdict = Verdict::of(bind_card(signed, &facts, None));
     assert!(verdict.is_verified(), "{verdict:?}");
     verdict
 });
