@@ -61,7 +61,7 @@ pub(crate) struct Unusable {
 
 /// What endpoints are judged by.
 #[derive(Clone, Copy, Debug)]
-struct Expected<'a> {
+struct EndpointTerms<'a> {
     key: &'a WorkloadKey,
     workload: &'a Workload,
     /// Whether the first family of the Service is IPv6: of a Pod with both, that address is asked.
@@ -70,7 +70,7 @@ struct Expected<'a> {
     last: &'a [ReplicaLook],
 }
 
-impl Expected<'_> {
+impl EndpointTerms<'_> {
     /// Whether an endpoint may only disagree with Pods for a moment: it gets no traffic, or it was that of a replica.
     fn may_settle(&self, endpoint: &Endpoint, uid: &str) -> bool {
         let was_here =
@@ -102,26 +102,20 @@ pub(crate) async fn find_replicas(
     way: &Way,
     last: &[ReplicaLook],
 ) -> Result<Replicas, Unusable> {
-    let limit = context.limits().total;
-    let found = timeout(limit, find(context, key, workload, way, last)).await;
+    let (limit, terms) = (context.limits().total, EndpointTerms { key, workload, is_v6: way.is_v6, last });
+    let found = timeout(limit, find(context, way, terms)).await;
     found.unwrap_or_else(|_| {
         let found = format!("the API server did not say within {limit:?} who stands behind the Service");
         Err(Unusable { refusal: Refusal::new(Reason::FetchFailed, found), may_settle: true })
     })
 }
 
-async fn find(
-    context: &Context,
-    key: &WorkloadKey,
-    workload: &Workload,
-    way: &Way,
-    last: &[ReplicaLook],
-) -> Result<Replicas, Unusable> {
+async fn find(context: &Context, way: &Way, terms: EndpointTerms<'_>) -> Result<Replicas, Unusable> {
+    let EndpointTerms { key, workload, .. } = terms;
     // An API server that does not answer says nothing about the agent.
     let unread = |refusal| Unusable { refusal, may_settle: true };
     let endpoints = endpoints(context, key, way).await.map_err(unread)?;
     let watched = watched(context, key);
-    let terms = Expected { key, workload, is_v6: way.is_v6, last };
     let replicas = match judge_endpoints(&terms, &endpoints, &watched) {
         // A Pod without the label of agents is not watched, and one that is may be newer than what was seen of it.
         Err(_) => {
@@ -219,13 +213,13 @@ where
 /// Whether each address is that of a Pod of the workload; the first one that is not, named. What cannot settle comes
 /// first.
 fn judge_endpoints(
-    expected: &Expected<'_>,
+    expected: &EndpointTerms<'_>,
     endpoints: &[Endpoint],
     known: &Known,
 ) -> Result<Replicas, Unusable> {
     let mut ready: BTreeMap<&str, Replica> = BTreeMap::new();
     let mut unmatched = None;
-    let Expected { key, workload, is_v6, .. } = *expected;
+    let EndpointTerms { key, workload, is_v6, .. } = *expected;
     for endpoint in endpoints {
         let Endpoint { address, port, is_ready, pod } = endpoint;
         let foreign = |why: &str, may_settle| {
@@ -357,7 +351,7 @@ mod tests {
         known: &Known,
     ) -> Result<Replicas, Unusable> {
         let (key, workload) = (key(kind), workload(kind));
-        judge_endpoints(&Expected { key: &key, workload: &workload, is_v6, last }, endpoints, known)
+        judge_endpoints(&EndpointTerms { key: &key, workload: &workload, is_v6, last }, endpoints, known)
     }
 
     fn judge(endpoints: &[Endpoint], known: &Known) -> Result<Vec<String>, (bool, String)> {
