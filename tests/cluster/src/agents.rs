@@ -118,6 +118,11 @@ impl<'r> Agents<'r> {
         Ok(std::fs::create_dir(self.folder.join(format!("{name}.{namespace}.json")))?)
     }
 
+    /// Whether an agent that hangs was asked for its card.
+    pub fn hangs(&self, namespace: &str, name: &str) -> bool {
+        self.folder.join(format!("{name}.{namespace}.json/asked")).exists()
+    }
+
     /// Signs a card as the SVID says.
     pub fn sign(card: &Card, svid: &Svid) -> Vec<u8> {
         Self::sign_at(card, svid, 0)

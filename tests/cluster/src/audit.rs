@@ -5,7 +5,8 @@ use countersign_rig::Rig;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -17,6 +18,8 @@ const OPERATOR: [&str; 2] = ["countersign", "kube"];
 pub struct Audit {
     log: PathBuf,
     read: u64,
+    /// Whether what comes next is the end of a line that began earlier.
+    within_a_line: bool,
     rest: Vec<u8>,
     requests: Vec<Request>,
 }
@@ -48,13 +51,23 @@ impl Request {
 impl Audit {
     /// Everything since the API server started.
     pub fn from_the_start(rig: &Rig) -> Self {
-        Self { log: rig.audit_log(), read: 0, rest: Vec::new(), requests: Vec::new() }
+        Self::of(rig.audit_log())
+    }
+
+    fn of(log: PathBuf) -> Self {
+        Self { log, read: 0, within_a_line: false, rest: Vec::new(), requests: Vec::new() }
     }
 
     /// Everything from now on.
     pub fn from_now_on(rig: &Rig) -> Result<Self> {
-        let read = std::fs::metadata(rig.audit_log())?.len();
-        Ok(Self { read, ..Self::from_the_start(rig) })
+        Self::at_the_end_of(rig.audit_log())
+    }
+
+    fn at_the_end_of(log: PathBuf) -> Result<Self> {
+        let read = std::fs::metadata(&log)?.len();
+        // The last line may be half written: what is missing of it was asked before now.
+        let within_a_line = read > 0 && last_byte(&log, read)? != b'\n';
+        Ok(Self { read, within_a_line, ..Self::of(log) })
     }
 
     /// The requests so far.
@@ -62,14 +75,16 @@ impl Audit {
         let mut file = File::open(&self.log)?;
         if file.metadata()?.len() < self.read {
             // The API server began a new file.
-            self.read = 0;
+            (self.read, self.within_a_line) = (0, false);
         }
         file.seek(SeekFrom::Start(self.read))?;
         self.read += u64::try_from(file.read_to_end(&mut self.rest)?)?;
-        let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let rest = self.rest.split_off(whole);
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else {
+            return Ok(&self.requests);
+        };
+        let rest = self.rest.split_off(end + 1);
         for line in std::mem::replace(&mut self.rest, rest).split(|byte| *byte == b'\n') {
-            if !line.is_empty() {
+            if !std::mem::take(&mut self.within_a_line) && !line.is_empty() {
                 self.requests.extend(request(&serde_json::from_slice(line)?));
             }
         }
@@ -80,6 +95,12 @@ impl Audit {
     pub fn writes(&mut self) -> Result<Vec<Request>> {
         Ok(self.requests()?.iter().filter(|request| request.is_write()).cloned().collect())
     }
+}
+
+fn last_byte(file: &Path, length: u64) -> Result<u8> {
+    let mut byte = [0];
+    File::open(file)?.read_exact_at(&mut byte, length - 1)?;
+    Ok(byte[0])
 }
 
 fn request(event: &Value) -> Option<Request> {
@@ -108,4 +129,33 @@ fn request(event: &Value) -> Option<Request> {
 
 fn time(text: &Value) -> Option<Duration> {
     (OffsetDateTime::parse(text.as_str()?, &Rfc3339).ok()? - OffsetDateTime::UNIX_EPOCH).try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Audit;
+    use std::fs::File;
+    use std::io::Write;
+
+    #[test]
+    fn what_is_missing_of_a_line_is_no_line() {
+        let line = r#"{"verb":"patch","objectRef":{"resource":"pods","name":"N"},
+            "requestReceivedTimestamp":"2026-01-01T00:00:00Z","stageTimestamp":"2026-01-01T00:00:00Z"}"#;
+        let line = |name: &str| line.replace('\n', "").replace('N', name);
+        let path = std::env::temp_dir().join(format!("audit-{}.log", std::process::id()));
+        let mut file = File::create(&path).unwrap();
+        let (before, half) = (line("before"), line("half-written"));
+        let (first, second) = half.split_at(half.len() / 2);
+        write!(file, "{before}\n{first}").unwrap();
+        let mut audit = Audit::at_the_end_of(path.clone()).unwrap();
+        assert!(audit.requests().unwrap().is_empty());
+        write!(file, "{second}").unwrap();
+        assert!(audit.requests().unwrap().is_empty());
+        let after = line("after");
+        writeln!(file, "\n{after}").unwrap();
+        let names: Vec<String> =
+            audit.requests().unwrap().iter().map(|found| found.place.1.clone()).collect();
+        assert_eq!(names, ["after"]);
+        std::fs::remove_file(path).unwrap();
+    }
 }
