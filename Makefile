@@ -45,29 +45,27 @@ demo: ## Shows a card being signed, verified, attacked and turned into a Network
 test: lint unit vectors deny interop fuzz-smoke rig-netpol rig sidecar-tests cluster-tests ## Everything that continuous integration checks
 
 .PHONY: lint
-lint: ## Formatting, and clippy for each set of features
+lint: ## Formatting, and clippy for everything and for each binary alone
 	@scripts/step 'formatting' cargo fmt --all --check
-	@scripts/step 'clippy, core alone' cargo clippy --locked --all-targets --no-default-features -- -D warnings
-	@scripts/step 'clippy, planner' cargo clippy --locked --all-targets --no-default-features --features plan -- -D warnings
-	@scripts/step 'clippy, command line' cargo clippy --locked --all-targets -- -D warnings
-	@scripts/step 'clippy, sidecar' cargo clippy --locked --all-targets --no-default-features --features sidecar -- -D warnings
-	@scripts/step 'clippy, everything' cargo clippy --locked --all-targets --all-features -- -D warnings
-	@scripts/step 'clippy, rig and scenarios' cargo clippy --locked --package countersign-rig \
-		--package countersign-cluster-tests --package countersign-sidecar-tests --all-targets -- -D warnings
+	@scripts/step 'clippy, everything' cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	@scripts/step 'clippy, command line alone' cargo clippy --locked --all-targets -- -D warnings
+	@scripts/step 'clippy, sidecar alone' cargo clippy --locked --all-targets --no-default-features --features sidecar -- -D warnings
+
+# The packages whose tests need no rig.
+UNIT := --workspace --exclude countersign-rig --exclude countersign-cluster-tests --exclude countersign-sidecar-tests
 
 .PHONY: unit
 unit: client-tools ## Tests of the source, documentation and generated files; needs no network once built
 	@scripts/step 'jq, for the README' scripts/need jq jq --version
-	@scripts/step 'tests, core alone' cargo test --locked --no-default-features --lib --tests
-	@scripts/step 'tests, everything' cargo test --locked --all-features --lib --bins --tests
-	@scripts/step 'tests in documentation' cargo test --locked --all-features --doc
-	@RUSTDOCFLAGS='-D warnings' scripts/step 'API documentation' cargo doc --locked --all-features --no-deps
+	@scripts/step 'tests' cargo test --locked $(UNIT) --all-features --lib --bins --tests
+	@scripts/step 'tests in documentation' cargo test --locked $(UNIT) --all-features --doc
+	@RUSTDOCFLAGS='-D warnings' scripts/step 'API documentation' cargo doc --locked $(UNIT) --all-features --no-deps
 	@scripts/step 'generated files are current' scripts/check-generated
 
 .PHONY: vectors
 vectors: ## Public test vectors from the folder VECTORS_DIR, if it is set
 ifneq ($(VECTORS_DIR),)
-	@VECTORS_DIR='$(VECTORS_DIR)' scripts/step 'public vectors' cargo test --locked --all-features --test vectors
+	@VECTORS_DIR='$(VECTORS_DIR)' scripts/step 'public vectors' cargo test --locked --package countersign-core --test vectors
 endif
 
 .PHONY: deny
@@ -150,7 +148,7 @@ rig-conformance: ## All of Kubernetes' own NetworkPolicy specs; about half an ho
 
 .PHONY: bench
 bench: ## Verification against the signature checks it contains, and the targets
-	cargo bench --locked --no-default-features --bench verify
+	cargo bench --locked --package countersign-core --bench verify
 
 .PHONY: bench-instructions
 bench-instructions: ## Instructions per verification, against the baseline in benches/instructions.toml
@@ -162,14 +160,14 @@ bench-instructions-update: ## Writes that baseline again
 
 .PHONY: docs
 docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions, manual pages, CRDs and the schema again
-	COUNTERSIGN_UPDATE=1 cargo test --locked --no-default-features --test rules_are_covered document
+	COUNTERSIGN_UPDATE=1 cargo test --locked --test rules_are_covered document
 	rm -rf completions crds man schemas
 	scripts/generate .
 
 .PHONY: golden
 golden: ## Writes the expected output files of the tests again; review the difference before committing
 	rm -rf target/golden
-	cargo test --locked --all-features golden || true
+	cargo test --locked $(UNIT) --all-features golden || true
 	cp -r target/golden/. tests/golden/
 
 .PHONY: clean-cache

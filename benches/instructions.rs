@@ -20,7 +20,7 @@ use support::card;
 use support::case::{Case, Root};
 
 const KB: usize = 1024;
-const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.toml");
+const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../benches/instructions.toml");
 const ABOUT: &str =
     "# Instructions per verification without those inside ring, counted by callgrind on x86-64.
 # Written by `make bench-instructions-update`; `make bench-instructions` fails above these by more than 3 %.

@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod tests {
-    use countersign::sidecar::config::{Checked, Finding, Reading, parse_config, parse_routes};
+    use countersign_authbridge::config::{Checked, Finding, Reading, parse_config, parse_routes};
 
     const GOOD: &str = r#"
 mode: proxy-sidecar

@@ -3,8 +3,8 @@
 
 #[cfg(test)]
 mod tests {
-    use countersign::api::agent_card::{AgentCard, AgentCardData, BindingScope, definition};
-    use countersign::api::keys;
+    use countersign_api::agent_card::{AgentCard, AgentCardData, BindingScope, definition};
+    use countersign_api::keys;
     use kube::{CustomResourceExt as _, Resource as _};
     use serde_json::{Value, json};
     use std::process::Command;

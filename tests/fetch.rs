@@ -1,11 +1,10 @@
 //! Fetching from servers that attack each part of rules 1 and 2, on real loopback sockets.
 //! Every server counts its connections, so that "was not followed" is seen and not assumed.
 #![cfg(test)]
-#![cfg(feature = "cli")]
 
-use countersign::core::limits::BODY_BYTES;
-use countersign::core::refusal::Reason;
-use countersign::io::fetch::{CardUrl, FetchLimits, Fetched, fetch_card};
+use countersign_core::limits::BODY_BYTES;
+use countersign_core::refusal::Reason;
+use countersign_io::fetch::{CardUrl, FetchLimits, Fetched, fetch_card};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

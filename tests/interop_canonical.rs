@@ -6,8 +6,8 @@ mod support;
 #[path = "support/tables.rs"]
 mod tables;
 
-use countersign::core::canon::{Profile, canonicalize};
-use countersign::core::json::{Document, JsonLimits, Numbers};
+use countersign_core::canon::{Profile, canonicalize};
+use countersign_core::json::{Document, JsonLimits, Numbers};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use support::{Disagreements, in_tests, read, read_json};

@@ -7,16 +7,16 @@ mod support;
 #[path = "support/tables.rs"]
 mod tables;
 
-use countersign::core::bundle::{Bundle, parse_bundle};
-use countersign::core::canon::{Profile, ProfileSet};
-use countersign::core::card::Card;
-use countersign::core::json::Numbers;
-use countersign::core::limits::Budget;
-use countersign::core::policy::{Coverage, Policy};
-use countersign::core::spiffe::{SpiffeId, TrustDomain};
-use countersign::core::time::Timestamp;
-use countersign::core::verify::{Against, SignedCard, verify_card};
-use countersign::core::x509::{ChainMemo, ChainPolicy, Moments, parse_pem_chain, verify_chain};
+use countersign_core::bundle::{Bundle, parse_bundle};
+use countersign_core::canon::{Profile, ProfileSet};
+use countersign_core::card::Card;
+use countersign_core::json::Numbers;
+use countersign_core::limits::Budget;
+use countersign_core::policy::{Coverage, Policy};
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::time::Timestamp;
+use countersign_core::verify::{Against, SignedCard, verify_card};
+use countersign_core::x509::{ChainMemo, ChainPolicy, Moments, parse_pem_chain, verify_chain};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use support::{Disagreements, in_tests, read, read_json};

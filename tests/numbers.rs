@@ -1,7 +1,7 @@
 //! A million numbers through our reader and writer and through an independent RFC 8785 implementation.
 #![cfg(test)]
 
-use countersign::core::json::{Document, JsonLimits, Numbers, canonical_bytes};
+use countersign_core::json::{Document, JsonLimits, Numbers, canonical_bytes};
 
 const NUMBERS: usize = 1_000_000;
 /// Numbers of one document, well below the cap on values.

@@ -3,7 +3,7 @@
 
 #[cfg(test)]
 mod tests {
-    use countersign::io::clock::instant;
+    use countersign_io::clock::instant;
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
     use std::process::{Child, Command, Output, Stdio};

@@ -3,7 +3,7 @@
 
 mod source_tree;
 
-use countersign::core::refusal::Reason;
+use countersign_core::refusal::Reason;
 use proc_macro2::{Delimiter, TokenTree};
 use source_tree::{File, is_rust, text_files, tokens, walk};
 use std::collections::{BTreeMap, BTreeSet};

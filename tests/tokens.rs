@@ -2,11 +2,11 @@
 
 #[cfg(test)]
 mod tests {
-    use countersign::core::encoding::{Digest, encode_base64url_into};
-    use countersign::core::jwt::{KeySet, TokenPolicy, VerifiedToken, parse_key_set, verify_token};
-    use countersign::core::refusal::{Reason, Refusal};
-    use countersign::core::spiffe::SpiffeId;
-    use countersign::core::time::{Seconds, Timestamp};
+    use countersign_authbridge::jwt::{KeySet, TokenPolicy, VerifiedToken, parse_key_set, verify_token};
+    use countersign_core::encoding::{Digest, encode_base64url_into};
+    use countersign_core::refusal::{Reason, Refusal};
+    use countersign_core::spiffe::SpiffeId;
+    use countersign_core::time::{Seconds, Timestamp};
     use ring::rand::SystemRandom;
     use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
     use serde_json::{Value, json};

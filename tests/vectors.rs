@@ -7,9 +7,9 @@ mod support;
 #[path = "support/tables.rs"]
 mod tables;
 
-use countersign::core::bundle::parse_bundle;
-use countersign::core::json::{Document, JsonLimits, Numbers, canonical_bytes};
-use countersign::core::spiffe::TrustDomain;
+use countersign_core::bundle::parse_bundle;
+use countersign_core::json::{Document, JsonLimits, Numbers, canonical_bytes};
+use countersign_core::spiffe::TrustDomain;
 use jwk::{Code, verify_compact, verify_parts};
 use serde::Deserialize;
 use serde_json::Value;

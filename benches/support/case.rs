@@ -3,20 +3,20 @@
 use super::bare::{Check, issuer_in};
 use super::card;
 use super::pki::{self, Authority, Ca, Key, Leaf, NOW, Svid, WORKLOAD};
-use countersign::core::bundle::Bundle;
-use countersign::core::cache::{CacheKey, VerdictCache};
-use countersign::core::canon::{Profile, ProfileSet, canonicalize};
-use countersign::core::card::Card;
-use countersign::core::encoding::{Digest, encode_base64_standard_into, encode_base64url_into, sha256};
-use countersign::core::json::Numbers;
-use countersign::core::jws::{Algorithm, KeyKind, PublicKey};
-use countersign::core::limits::BODY_BYTES;
-use countersign::core::policy::Policy;
-use countersign::core::refusal::Reason;
-use countersign::core::spiffe::SpiffeId;
-use countersign::core::time::Timestamp;
-use countersign::core::verify::{Against, Rejection, SignedCard, verify_card};
-use countersign::core::x509::ChainMemo;
+use countersign_core::bundle::Bundle;
+use countersign_core::cache::{CacheKey, VerdictCache};
+use countersign_core::canon::{Profile, ProfileSet, canonicalize};
+use countersign_core::card::Card;
+use countersign_core::encoding::{Digest, encode_base64_standard_into, encode_base64url_into, sha256};
+use countersign_core::json::Numbers;
+use countersign_core::jws::{Algorithm, KeyKind, PublicKey};
+use countersign_core::limits::BODY_BYTES;
+use countersign_core::policy::Policy;
+use countersign_core::refusal::Reason;
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::time::Timestamp;
+use countersign_core::verify::{Against, Rejection, SignedCard, verify_card};
+use countersign_core::x509::ChainMemo;
 use std::hint::black_box;
 
 /// What is remembered from an earlier verification.
@@ -395,7 +395,7 @@ fn checks(bytes: &[u8], plan: &Plan<'_>) -> Vec<Check> {
         }
         let matches = !plan.tampered && profile == plan.profile;
         for (svid, raw) in plan.signers.iter().zip(card.signatures()) {
-            let signature = countersign::core::encoding::decode_base64url(raw.signature).expect("base64url");
+            let signature = countersign_core::encoding::decode_base64url(raw.signature).expect("base64url");
             let leaf = svid.chain.first().expect("a leaf");
             checks.push(Check::of_jws(leaf, input(raw.protected, &form), &signature, matches));
         }

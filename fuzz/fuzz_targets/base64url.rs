@@ -2,7 +2,7 @@
 //! byte string has one text.
 #![no_main]
 
-use countersign::core::encoding::{
+use countersign_core::encoding::{
     decode_base64_standard, decode_base64url, encode_base64_standard_into, encode_base64url_into,
 };
 use data_encoding::{BASE64, BASE64URL_NOPAD, Encoding};

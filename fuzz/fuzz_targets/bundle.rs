@@ -2,8 +2,8 @@
 //! authority is found, and neither format, order, numbering nor JWT keys change the fingerprint.
 #![no_main]
 
-use countersign::core::bundle::{Bundle, parse_bundle};
-use countersign::core::spiffe::TrustDomain;
+use countersign_core::bundle::{Bundle, parse_bundle};
+use countersign_core::spiffe::TrustDomain;
 use countersign_fuzz::authority::{DOMAIN, LEAF, NEIGHBOUR, P384, ROOT, RSA, WORKLOAD};
 use countersign_fuzz::certs::{Spec, Twist};
 use countersign_fuzz::rules::is_authority;

@@ -1,7 +1,7 @@
 //! What the beginning of a connection says does not change when more of it arrives, and a name is a host name.
 #![no_main]
 
-use countersign::core::client_hello::{Hello, parse_client_hello};
+use countersign_authbridge::client_hello::{Hello, parse_client_hello};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

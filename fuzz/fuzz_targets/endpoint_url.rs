@@ -2,7 +2,7 @@
 //! a domain, and nothing in the text could point elsewhere.
 #![no_main]
 
-use countersign::core::endpoint::Endpoint;
+use countersign_core::endpoint::Endpoint;
 use libfuzzer_sys::fuzz_target;
 use url::{Host, Url};
 

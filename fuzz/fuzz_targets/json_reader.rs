@@ -2,7 +2,7 @@
 //! values, and the RFC 8785 writer agrees with another implementation and with itself.
 #![no_main]
 
-use countersign::core::json::{Dialect, Document, JsonLimits, Numbers, canonical_bytes};
+use countersign_core::json::{Dialect, Document, JsonLimits, Numbers, canonical_bytes};
 use countersign_fuzz::json::{Facts, assert_same};
 use libfuzzer_sys::fuzz_target;
 

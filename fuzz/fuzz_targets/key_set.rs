@@ -1,7 +1,7 @@
 //! A key set that is accepted is one for josekit too, and holds no more keys than josekit finds in it.
 #![no_main]
 
-use countersign::core::jwt::parse_key_set;
+use countersign_authbridge::jwt::parse_key_set;
 use josekit::jwk::JwkSet;
 use libfuzzer_sys::fuzz_target;
 

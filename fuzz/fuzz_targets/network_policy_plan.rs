@@ -6,17 +6,17 @@
 #[expect(dead_code, reason = "the tests use more of it")]
 mod netpol;
 
-use countersign::api::keys::{NAMESPACE_NAME_LABEL, PEER_MARK_LABEL};
-use countersign::core::bind::{Source, WorkloadFacts, bind_card};
-use countersign::core::card::Card;
-use countersign::core::policy::Policy;
-use countersign::core::refusal::{Reason, Refusal};
-use countersign::core::spiffe::{SpiffeId, TrustDomain};
-use countersign::core::time::Timestamp;
-use countersign::core::verdict::Verdict;
-use countersign::core::verify::{Against, verify_card};
-use countersign::core::x509::ChainMemo;
-use countersign::plan::{
+use countersign_api::keys::{NAMESPACE_NAME_LABEL, PEER_MARK_LABEL};
+use countersign_core::bind::{Source, WorkloadFacts, bind_card};
+use countersign_core::card::Card;
+use countersign_core::policy::Policy;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::time::Timestamp;
+use countersign_core::verdict::Verdict;
+use countersign_core::verify::{Against, verify_card};
+use countersign_core::x509::ChainMemo;
+use countersign_plan::{
     ApiServer, CardRef, ClusterFacts, Dns, Egress, EnrolledWorkload, JudgedCard, Mode, Namespace, PodFacts,
     PodGroup, plan_network_policies, plan_peer_mark,
 };
@@ -82,8 +82,8 @@ static VERIFIED: LazyLock<Verdict> = LazyLock::new(|| {
     let mut card = EXAMPLES[signed.example].clone();
     card["signatures"] = json!([{"protected": signed.protected, "signature": signed.signature}]);
     let mut policy = Policy::new(TrustDomain::parse(DOMAIN).expect("a trust domain"));
-    policy.coverage = countersign::core::policy::Coverage::Report;
-    policy.numbers = countersign::core::json::Numbers::Binary64;
+    policy.coverage = countersign_core::policy::Coverage::Report;
+    policy.numbers = countersign_core::json::Numbers::Binary64;
     let card = Card::parse(serde_json::to_vec(&card).expect("a text"), policy.numbers).expect("a card");
     let now = Timestamp::from_unix(NOW);
     let against = Against { bundle: &BUNDLE, policy: &policy, expected: None, history: None, now };

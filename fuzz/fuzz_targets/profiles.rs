@@ -2,9 +2,9 @@
 //! removing what it keeps changes the bytes, changing what it lists as uncovered does not.
 #![no_main]
 
-use countersign::core::canon::{Profile, canonicalize, uncovered};
-use countersign::core::json::{Document, JsonLimits, Numbers};
-use countersign::core::limits::UNCOVERED_LISTED;
+use countersign_core::canon::{Profile, canonicalize, uncovered};
+use countersign_core::json::{Document, JsonLimits, Numbers};
+use countersign_core::limits::UNCOVERED_LISTED;
 use countersign_fuzz::cards::CardCase;
 use countersign_fuzz::pointer;
 use libfuzzer_sys::{arbitrary, arbitrary::Arbitrary, fuzz_target};

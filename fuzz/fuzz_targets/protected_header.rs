@@ -2,8 +2,8 @@
 //! values that we read from it are the ones that stand in it.
 #![no_main]
 
-use countersign::core::json::{Document, JsonLimits, Numbers};
-use countersign::core::jws::{Algorithm, AlgorithmSet, Header, parse_header};
+use countersign_core::json::{Document, JsonLimits, Numbers};
+use countersign_core::jws::{Algorithm, AlgorithmSet, Header, parse_header};
 use countersign_fuzz::json::Facts;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use libfuzzer_sys::fuzz_target;

@@ -2,7 +2,7 @@
 //! and the `spiffe` crate accept, unchanged in every byte.
 #![no_main]
 
-use countersign::core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -2,8 +2,8 @@
 //! issuer, us as audience, an end that has not come, and no other kind.
 #![no_main]
 
-use countersign::core::jwt::{KeySet, TokenPolicy, parse_key_set, unverified_expiry, verify_token};
-use countersign::core::time::Timestamp;
+use countersign_authbridge::jwt::{KeySet, TokenPolicy, parse_key_set, unverified_expiry, verify_token};
+use countersign_core::time::Timestamp;
 use data_encoding::BASE64URL_NOPAD;
 use josekit::jws::{ES256, JwsHeader, deserialize_compact, serialize_compact};
 use libfuzzer_sys::fuzz_target;

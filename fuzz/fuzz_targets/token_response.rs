@@ -1,7 +1,7 @@
 //! An answer of a token endpoint that is accepted has one bearer token that can be sent, by `serde_json` too.
 #![no_main]
 
-use countersign::core::token_response::{parse_token_error, parse_token_response};
+use countersign_authbridge::token_response::{parse_token_error, parse_token_response};
 use countersign_fuzz::json::Facts;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

@@ -2,17 +2,17 @@
 //! never gets a card accepted that the honest workload did not sign; and what is accepted, OpenSSL accepts.
 #![no_main]
 
-use countersign::core::canon::{Profile, ProfileSet};
-use countersign::core::card::Card;
-use countersign::core::encoding::sha256;
-use countersign::core::json::Numbers;
-use countersign::core::jws::{Algorithm, AlgorithmSet};
-use countersign::core::policy::{Coverage, Policy, SignerRule};
-use countersign::core::refusal::Refusal;
-use countersign::core::spiffe::{SpiffeId, TrustDomain};
-use countersign::core::time::Timestamp;
-use countersign::core::verify::{Against, CoverageLevel, SignedCard, verify_card};
-use countersign::core::x509::ChainMemo;
+use countersign_core::canon::{Profile, ProfileSet};
+use countersign_core::card::Card;
+use countersign_core::encoding::sha256;
+use countersign_core::json::Numbers;
+use countersign_core::jws::{Algorithm, AlgorithmSet};
+use countersign_core::policy::{Coverage, Policy, SignerRule};
+use countersign_core::refusal::Refusal;
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::time::Timestamp;
+use countersign_core::verify::{Against, CoverageLevel, SignedCard, verify_card};
+use countersign_core::x509::ChainMemo;
 use countersign_fuzz::authority::{DOMAIN, FOREIGN, NEIGHBOUR, NOW, WORKLOAD};
 use countersign_fuzz::cards::{CardCase, EXAMPLES, Edit, apply};
 use countersign_fuzz::case::{BUNDLE, CERTIFICATES, HONEST, NEIGHBOUR_ID, payload, sign};

@@ -2,12 +2,12 @@
 //! accepts too, with the same identity; and what nobody twisted is accepted.
 #![no_main]
 
-use countersign::core::bundle::{Bundle, parse_bundle};
-use countersign::core::jws::PublicKey;
-use countersign::core::limits::Budget;
-use countersign::core::spiffe::TrustDomain;
-use countersign::core::time::Timestamp;
-use countersign::core::x509::{ChainMemo, ChainPolicy, Moments, verify_chain};
+use countersign_core::bundle::{Bundle, parse_bundle};
+use countersign_core::jws::PublicKey;
+use countersign_core::limits::Budget;
+use countersign_core::spiffe::TrustDomain;
+use countersign_core::time::Timestamp;
+use countersign_core::x509::{ChainMemo, ChainPolicy, Moments, verify_chain};
 use countersign_fuzz::authority::{DOMAIN, FOREIGN, INTERMEDIATE, LEAF, NOW, ROOT, WORKLOAD};
 use countersign_fuzz::certs::{Spec, Twist};
 use countersign_fuzz::rules::{Terms, judge};

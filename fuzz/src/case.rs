@@ -4,10 +4,10 @@
 use super::authority::{DOMAIN, FOREIGN, LEAF, NEIGHBOUR, NOW, P384, ROOT, RSA, WORKLOAD, key};
 use super::cards::EXAMPLES;
 use super::certs::Spec;
-use countersign::core::bundle::{Bundle, parse_bundle};
-use countersign::core::canon::{Profile, canonicalize};
-use countersign::core::json::{Document, JsonLimits, Numbers};
-use countersign::core::spiffe::TrustDomain;
+use countersign_core::bundle::{Bundle, parse_bundle};
+use countersign_core::canon::{Profile, canonicalize};
+use countersign_core::json::{Document, JsonLimits, Numbers};
+use countersign_core::spiffe::TrustDomain;
 use data_encoding::{BASE64, BASE64_MIME, BASE64URL_NOPAD};
 use openssl::ecdsa::EcdsaSig;
 use openssl::hash::MessageDigest;

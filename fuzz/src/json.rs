@@ -1,7 +1,7 @@
 //! A second opinion about JSON texts: `serde_json` reads, and a visitor counts what our reader limits.
 
-use countersign::core::json::{JsonLimits, Value};
-use countersign::core::refusal::Reason;
+use countersign_core::json::{JsonLimits, Value};
+use countersign_core::refusal::Reason;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeSet;
 use std::fmt;

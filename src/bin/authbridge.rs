@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    countersign::sidecar::run(std::env::args_os())
+    countersign_authbridge::run(std::env::args_os())
 }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     #[cfg(feature = "operator")]
     if let Some(arguments) = operator_arguments() {
-        return countersign::operator::main(arguments);
+        return countersign_operator::main(arguments);
     }
-    countersign::cli::run(std::env::args_os())
+    countersign_cli::run(std::env::args_os())
 }
 
 /// The operator's own arguments, if it is meant: by `countersign operator …`, or by the name `manager`, under

@@ -2,14 +2,14 @@
 //! A value that cannot be read is an error of its flag; nothing falls back to a default in silence.
 
 use super::exit::Unusable;
-use crate::core::bundle::{Bundle, BundleSet, parse_bundle};
-use crate::core::canon::Profile;
-use crate::core::json::Numbers;
-use crate::core::limits::BUNDLE_BYTES;
-use crate::core::spiffe::{SpiffeId, TrustDomain};
-use crate::core::text::Quoted;
-use crate::core::time::{Seconds, Timestamp};
-use crate::io::{clock, files};
+use countersign_core::bundle::{Bundle, BundleSet, parse_bundle};
+use countersign_core::canon::Profile;
+use countersign_core::json::Numbers;
+use countersign_core::limits::BUNDLE_BYTES;
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::text::Quoted;
+use countersign_core::time::{Seconds, Timestamp};
+use countersign_io::{clock, files};
 use std::path::PathBuf;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -150,8 +150,8 @@ impl TimeArgs {
     }
 
     /// The chain policy that the flags ask for.
-    pub(super) fn chain_policy(&self) -> crate::core::x509::ChainPolicy {
-        crate::core::x509::ChainPolicy {
+    pub(super) fn chain_policy(&self) -> countersign_core::x509::ChainPolicy {
+        countersign_core::x509::ChainPolicy {
             max_svid_lifetime: (!self.max_svid_lifetime.is_zero()).then_some(self.max_svid_lifetime),
             skew: self.skew,
         }

@@ -2,10 +2,10 @@
 
 use super::args::{NumbersArg, parse_profile};
 use super::exit::{Done, Unusable};
-use crate::core::canon::{Profile, canonicalize};
-use crate::core::card::Card;
-use crate::core::limits::BODY_BYTES;
-use crate::io::files::read_file;
+use countersign_core::canon::{Profile, canonicalize};
+use countersign_core::card::Card;
+use countersign_core::limits::BODY_BYTES;
+use countersign_io::files::read_file;
 use std::path::PathBuf;
 
 /// Print the exact bytes that a signature under one profile covers.

@@ -2,10 +2,10 @@
 //! The generated files are kept in `completions/` and `man/`; a test compares them with what this makes.
 
 use super::exit::{Done, Unusable};
-use crate::io::files::write_file;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
+use countersign_io::files::write_file;
 use std::path::PathBuf;
 
 /// Print the completion script of a shell.

@@ -1,7 +1,7 @@
 //! `countersign crd`: the custom resource definitions of the operator, for `kubectl apply -f -`.
 
 use super::exit::{Done, Unusable};
-use crate::api::agent_card;
+use countersign_api::agent_card;
 use serde_json::Value;
 
 /// Print the custom resource definitions that the operator works with

@@ -1,7 +1,7 @@
 //! What a command came to: a document with its exit code, or the one line that says why there is none.
 
-use crate::core::refusal::Refusal;
-use crate::io::files::FileError;
+use countersign_core::refusal::Refusal;
+use countersign_io::files::FileError;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;

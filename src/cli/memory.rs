@@ -2,13 +2,13 @@
 //! It makes replay checks (rule 55) and `witnessed` freshness (rule 57) work without a running operator.
 
 use super::exit::Unusable;
-use crate::core::canon::Profile;
-use crate::core::encoding::Digest;
-use crate::core::history::{self, History};
-use crate::core::spiffe::SpiffeId;
-use crate::core::text::Quoted;
-use crate::core::time::Timestamp;
-use crate::io::files::{FileError, read_file, write_file};
+use countersign_core::canon::Profile;
+use countersign_core::encoding::Digest;
+use countersign_core::history::{self, History};
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::text::Quoted;
+use countersign_core::time::Timestamp;
+use countersign_io::files::{FileError, read_file, write_file};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -45,7 +45,7 @@ struct Entry {
     profile: String,
 }
 
-/// [`crate::core::history::Content`] likewise.
+/// [`countersign_core::history::Content`] likewise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ContentEntry {
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_history_comes_back_as_it_was() {
         let content = |text: &[u8], signed_at| history::Content {
-            digest: crate::core::encoding::sha256(text),
+            digest: countersign_core::encoding::sha256(text),
             witnessed_at: Timestamp::from_unix(2),
             signed_at,
         };

@@ -1,9 +1,9 @@
 //! Planned objects on their way out: YAML documents, each behind a comment that says why it is planned.
 
 use super::exit::Unusable;
-use crate::api::keys::REASON_ANNOTATION;
-use crate::core::verdict::Verdict;
-use crate::plan::{ApiServer, ClusterFacts, Dns, FactError, Namespace, PodGroup};
+use countersign_api::keys::REASON_ANNOTATION;
+use countersign_core::verdict::Verdict;
+use countersign_plan::{ApiServer, ClusterFacts, Dns, FactError, Namespace, PodGroup};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 /// The objects of one workload and what justifies them.

@@ -3,11 +3,11 @@
 use super::args::{NumbersArg, TimeArgs, parse_profile, parse_seconds, parse_spiffe_id};
 use super::exit::Unusable;
 use super::memory::Memory;
-use crate::core::canon::{Profile, ProfileSet};
-use crate::core::history::History;
-use crate::core::policy::{Coverage, Freshness, Policy};
-use crate::core::spiffe::{SpiffeId, TrustDomain};
-use crate::core::time::{Seconds, Timestamp};
+use countersign_core::canon::{Profile, ProfileSet};
+use countersign_core::history::History;
+use countersign_core::policy::{Coverage, Freshness, Policy};
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::time::{Seconds, Timestamp};
 use std::path::PathBuf;
 
 /// What to do about security members that no signature covers.

@@ -2,7 +2,7 @@
 //! curl.
 
 use super::exit::{Done, Unusable};
-use crate::io::probe::{answers, is_written};
+use countersign_io::probe::{answers, is_written};
 use std::path::Path;
 use std::time::Duration;
 

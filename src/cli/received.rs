@@ -2,11 +2,11 @@
 //! A card that is too large or cannot be fetched is refused; a file that cannot be read is unusable input.
 
 use super::exit::Unusable;
-use crate::core::encoding::{Digest, sha256};
-use crate::core::limits::BODY_BYTES;
-use crate::core::refusal::{Reason, Refusal};
-use crate::io::fetch::{CardUrl, FetchLimits, fetch_card};
-use crate::io::files::{FileError, is_stdin, read_file};
+use countersign_core::encoding::{Digest, sha256};
+use countersign_core::limits::BODY_BYTES;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_io::fetch::{CardUrl, FetchLimits, fetch_card};
+use countersign_io::files::{FileError, is_stdin, read_file};
 use std::path::Path;
 
 /// A card as it was received.

@@ -3,10 +3,10 @@
 
 use super::exit::Unusable;
 use super::page::{BAD, GOOD, Page, STRONG, styled};
-use crate::core::jws::Algorithm;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
-use crate::core::verify::SignatureOutcome;
+use countersign_core::jws::Algorithm;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::text::Quoted;
+use countersign_core::verify::SignatureOutcome;
 use serde::Serialize;
 
 /// Whether something was verified.

@@ -2,7 +2,7 @@
 
 use super::exit::Unusable;
 use super::report::Report;
-use crate::core::refusal::Reason;
+use countersign_core::refusal::Reason;
 use serde_json::{Value, json};
 use std::fmt::Write;
 

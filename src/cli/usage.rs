@@ -43,7 +43,7 @@ mod tests {
 
     fn said(arguments: &[&str]) -> String {
         let arguments = ["countersign"].iter().chain(arguments);
-        one_line(&crate::cli::Cli::try_parse_from(arguments).unwrap_err().render().to_string())
+        one_line(&crate::Cli::try_parse_from(arguments).unwrap_err().render().to_string())
     }
 
     #[test]

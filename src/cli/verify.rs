@@ -6,15 +6,15 @@ use super::policy::PolicyArgs;
 use super::received::{Received, receive, shown};
 use super::report::{CoverageWord, Report};
 use super::sarif;
-use crate::core::bundle::Bundle;
-use crate::core::card::Card;
-use crate::core::history::{Accepted, History, Seen};
-use crate::core::policy::Policy;
-use crate::core::refusal::Refusal;
-use crate::core::spiffe::SpiffeId;
-use crate::core::time::Timestamp;
-use crate::core::verify::{Against, CoverageLevel, Rejection, SignedCard, verify_card};
-use crate::core::x509::ChainMemo;
+use countersign_core::bundle::Bundle;
+use countersign_core::card::Card;
+use countersign_core::history::{Accepted, History, Seen};
+use countersign_core::policy::Policy;
+use countersign_core::refusal::Refusal;
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::time::Timestamp;
+use countersign_core::verify::{Against, CoverageLevel, Rejection, SignedCard, verify_card};
+use countersign_core::x509::ChainMemo;
 
 /// How a verdict is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

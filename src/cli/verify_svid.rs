@@ -3,11 +3,11 @@
 use super::args::{AuthorityArgs, Output, TimeArgs, parse_spiffe_id};
 use super::exit::{Done, Unusable};
 use super::report::Report;
-use crate::core::limits::Budget;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::SpiffeId;
-use crate::core::x509::{Moments, VerifiedChain, parse_pem_chain, verify_chain};
-use crate::io::files::read_text;
+use countersign_core::limits::Budget;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::x509::{Moments, VerifiedChain, parse_pem_chain, verify_chain};
+use countersign_io::files::read_text;
 use std::path::PathBuf;
 
 /// Longest PEM file with a chain, in bytes: the largest chain in base64 with text around it.

@@ -77,14 +77,6 @@ impl Accepted {
     }
 }
 
-#[cfg(all(test, feature = "operator"))]
-impl Accepted {
-    /// A card with this content that says nothing else.
-    pub(crate) const fn for_test(content: Digest) -> Self {
-        Self { content, profile: Profile::Spec841, issued_at: None, leaf_not_before: None, is_live: true }
-    }
-}
-
 /// How much of a workload one look has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {

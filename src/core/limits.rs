@@ -76,14 +76,6 @@ pub const BUNDLE_JSON_NODES: usize = 20_000;
 
 /// Longest access token, in bytes: what fits into the largest header block, with room for other fields.
 pub const TOKEN_BYTES: usize = 16 * 1024;
-/// Largest answer of a token endpoint, in bytes: access, refresh and ID token together.
-pub const TOKEN_RESPONSE_BYTES: usize = 64 * 1024;
-/// Largest key set of an issuer, in bytes: 64 keys with their certificate chains.
-pub const KEY_SET_BYTES: usize = 256 * 1024;
-/// Most keys of one set; issuers publish 2 to 6, one for each algorithm and some while they rotate.
-pub const KEY_SET_KEYS: usize = 64;
-/// Most audiences or scopes of one token.
-pub const TOKEN_LIST_ITEMS: usize = 256;
 /// Largest difference between our clock and an issuer's that policy may tolerate.
 pub const CLOCK_SKEW_MAX: Seconds = Seconds::new(60);
 

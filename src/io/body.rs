@@ -1,7 +1,7 @@
 //! The body of an answer, as far as it may go.
 //! A promised length is believed only when it is too large.
 
-use crate::core::refusal::{Reason, Refusal};
+use countersign_core::refusal::{Reason, Refusal};
 
 /// Bytes received so far.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Body {
     }
 
     fn too_large(&self) -> Refusal {
-        let (url, limit) = (crate::core::text::Quoted(&self.url), self.limit);
+        let (url, limit) = (countersign_core::text::Quoted(&self.url), self.limit);
         Refusal::new(Reason::BodyTooLarge, format!("{url} sent more than {limit} bytes"))
     }
 }

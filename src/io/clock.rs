@@ -1,7 +1,7 @@
 //! The only place that asks the system what time it is.
 //! Everything below takes the answer as an argument, so that every time rule can be tested at its edge.
 
-use crate::core::time::Timestamp;
+use countersign_core::time::Timestamp;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The system's time in whole seconds.

@@ -3,9 +3,9 @@
 
 use super::body::Body;
 use super::plain::{self, Dial, PlainError};
-use crate::core::limits::BODY_BYTES;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
+use countersign_core::limits::BODY_BYTES;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::text::Quoted;
 use http_body_util::Empty;
 use hyper::Request;
 use reqwest::header::{

@@ -1,7 +1,7 @@
 //! Reading files up to a cap, and writing them whole or not at all.
 //! An error says what to do in one line, because it is all that a person in front of a failed job sees.
 
-use crate::core::text::Quoted;
+use countersign_core::text::Quoted;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};

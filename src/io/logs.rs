@@ -1,8 +1,8 @@
 //! Log lines on standard error: one JSON object each with `level`, `ts` and `msg`, as other operators write.
 //! JSON escapes what could forge a line; invisible characters in values are replaced besides.
 
-use crate::core::text::is_unsafe_for_display;
-use crate::io::clock::now;
+use crate::clock::now;
+use countersign_core::text::is_unsafe_for_display;
 use serde_json::{Map, Value};
 use std::fmt;
 use tracing::field::{Field, Visit};

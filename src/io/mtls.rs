@@ -1,15 +1,15 @@
 //! SPIFFE mTLS as a client: our own SVID out, and a server that must prove exactly one identity.
 //! The chain rules are those of the core; rustls contributes the protocol and the signature of the handshake.
 
-use crate::core::bundle::Bundle;
-use crate::core::limits::Budget;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::SpiffeId;
-use crate::core::time::Timestamp;
-use crate::core::x509::{ChainPolicy, Moments, leaf_facts, verify_chain};
-use crate::io::clock::now;
-use crate::io::fetch::{CardUrl, FetchLimits, Fetched, fetch_card_over};
-use crate::io::workload_api::WorkloadSvid;
+use crate::clock::now;
+use crate::fetch::{CardUrl, FetchLimits, Fetched, fetch_card_over};
+use crate::workload_api::WorkloadSvid;
+use countersign_core::bundle::Bundle;
+use countersign_core::limits::Budget;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::time::Timestamp;
+use countersign_core::x509::{ChainPolicy, Moments, leaf_facts, verify_chain};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};

@@ -2,7 +2,7 @@
 //! Nothing but hyper's parser and a socket, because every agent is asked again and again.
 
 use super::body::Body;
-use crate::core::refusal::Refusal;
+use countersign_core::refusal::Refusal;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body as _, Bytes};
 use hyper::client::conn::http1::{Builder, SendRequest};

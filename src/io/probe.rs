@@ -1,7 +1,7 @@
 //! What a probe asks: a server's own health address, over plain http, or whether a file was written yet.
 //! The status, or a yes or no, is the whole answer.
 
-use crate::core::text::Quoted;
+use countersign_core::text::Quoted;
 use reqwest::{Client, Url};
 use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;

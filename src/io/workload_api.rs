@@ -1,10 +1,9 @@
 //! The SPIFFE Workload API: the workload's own SVID and the bundles of trust domains, once or for as long as it
 //! takes. The socket is an argument; `SPIFFE_ENDPOINT_SOCKET` is read, if at all, by the command line.
 
-use crate::core::encoding::encode_base64_standard_into;
-use crate::core::text::Quoted;
-#[cfg(feature = "sidecar")]
-use crate::core::time::Timestamp;
+use countersign_core::encoding::encode_base64_standard_into;
+use countersign_core::text::Quoted;
+use countersign_core::time::Timestamp;
 use futures::{Stream, StreamExt};
 use spiffe::{WorkloadApiClient, WorkloadApiError as ClientError, X509BundleSet, X509Context, X509Svid};
 use std::fmt;
@@ -165,7 +164,6 @@ pub async fn follow_context(
 }
 
 /// Asks the agent for a JWT-SVID for one audience: the token, and when it expires.
-#[cfg(feature = "sidecar")]
 pub async fn fetch_jwt_svid(
     socket: &str,
     timeout: Duration,

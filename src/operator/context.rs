@@ -9,15 +9,15 @@ use super::identity::Identity;
 use super::judgements::Judgements;
 use super::metrics::Metrics;
 use super::world::{Place, World};
-use crate::core::encoding::Digest;
-use crate::core::policy::Policy;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::TrustDomain;
-use crate::core::time::Timestamp;
-use crate::io::apply::Writer;
-use crate::io::clock::{instant, now};
-use crate::io::fetch::FetchLimits;
-use crate::plan::{ClusterFacts, Dns, Egress, FactError, Mode, Namespace, PodGroup};
+use countersign_controller::apply::Writer;
+use countersign_core::encoding::Digest;
+use countersign_core::policy::Policy;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::TrustDomain;
+use countersign_core::time::Timestamp;
+use countersign_io::clock::{instant, now};
+use countersign_io::fetch::FetchLimits;
+use countersign_plan::{ClusterFacts, Dns, Egress, FactError, Mode, Namespace, PodGroup};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,7 +123,7 @@ impl Context {
         Some(self.cluster_with(api_server))
     }
 
-    fn cluster_with(&self, api_server: crate::plan::ApiServer) -> Result<ClusterFacts, FactError> {
+    fn cluster_with(&self, api_server: countersign_plan::ApiServer) -> Result<ClusterFacts, FactError> {
         let config = &self.config;
         let (key, value) = OWN_PODS;
         let own = BTreeMap::from([(key.to_owned(), value.to_owned())]);

@@ -1,7 +1,6 @@
 //! The controllers: watches that ask for turns, and workers that take them.
 //! A key that takes long holds up nobody but itself.
 
-use super::admin::Check;
 use super::bundles::{BundleSource, Bundles, follow_config_map, follow_federation, follow_workload_api};
 use super::card::{self, rejudge_all};
 use super::context::Context;
@@ -9,15 +8,16 @@ use super::events::Events;
 use super::flags::BundleOrigin;
 use super::key::Key;
 use super::metrics::ReconcileResult;
-use super::outcome::Next;
-use super::queue::Tenant;
-use super::turns::Turns;
 use super::world::{Broken, World, follow_everything};
 use super::{OperatorError, Shared};
 use super::{namespace, workload};
-use crate::core::time::Seconds;
-use crate::io::clock::{instant, now, until};
-use crate::io::shutdown::Shutdown;
+use countersign_controller::admin::Check;
+use countersign_controller::outcome::Next;
+use countersign_controller::queue::Tenant;
+use countersign_controller::turns::Turns;
+use countersign_core::time::Seconds;
+use countersign_io::clock::{instant, now, until};
+use countersign_io::shutdown::Shutdown;
 use futures::future::join;
 use kube::runtime::watcher::Error;
 use std::sync::Arc;
@@ -205,7 +205,7 @@ async fn take_turns(context: Arc<Context>) {
 }
 
 /// Hands out turns of one kind to workers, as many at once as the queue gives.
-async fn hand_out(context: Arc<Context>, turns: fn(&World) -> &Turns) {
+async fn hand_out(context: Arc<Context>, turns: fn(&World) -> &Turns<Key>) {
     let mut workers = JoinSet::new();
     loop {
         let key = turns(&context.world).next().await;
@@ -219,7 +219,7 @@ async fn hand_out(context: Arc<Context>, turns: fn(&World) -> &Turns) {
 /// A turn while it is taken. It ends when it is dropped, however that comes: nobody else waits for its slot in vain.
 struct Turn {
     context: Arc<Context>,
-    turns: fn(&World) -> &Turns,
+    turns: fn(&World) -> &Turns<Key>,
     key: Key,
     next: Option<Instant>,
 }

@@ -1,6 +1,6 @@
 //! Why the operator cannot start or go on: one sentence each, with what to do.
 
-use super::lease::LeaseError;
+use countersign_controller::lease::LeaseError;
 use std::net::SocketAddr;
 use thiserror::Error;
 

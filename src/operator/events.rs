@@ -3,9 +3,9 @@
 
 use super::key::WorkloadKey;
 use super::metrics::Metrics;
-use super::queue::Shares;
 use super::world::{Kind, Place, Workload, World};
-use crate::api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
+use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
+use countersign_controller::queue::Shares;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};

@@ -2,10 +2,10 @@
 //! Nothing is decided once: the agent may come up, go and come back at any time, and nothing is ever fetched without.
 
 use super::flags::Config;
-use crate::core::refusal::{Reason, Refusal};
-use crate::io::clock::now;
-use crate::io::mtls::ClientSvid;
-use crate::io::workload_api::follow_svid;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_io::clock::now;
+use countersign_io::mtls::ClientSvid;
+use countersign_io::workload_api::follow_svid;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};

@@ -3,7 +3,7 @@
 
 use super::card::Judgement;
 use super::world::Place;
-use crate::core::time::Timestamp;
+use countersign_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -116,7 +116,7 @@ fn size(judgement: &Judgement) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::time::Seconds;
+    use countersign_core::time::Seconds;
 
     fn place(name: &str) -> Place {
         ("team".to_owned(), name.to_owned())

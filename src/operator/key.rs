@@ -1,9 +1,9 @@
 //! What can be reconciled: one key per thing that has to be brought in step.
 //! Everything that touches one workload's objects runs under its one key, so two writers never race.
 
-use super::queue::Tenant;
 use super::world::{Kind, Place};
-use crate::plan::workload_label;
+use countersign_controller::queue::Tenant;
+use countersign_plan::workload_label;
 use std::fmt;
 
 /// A workload by kind and place.

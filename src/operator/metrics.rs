@@ -1,7 +1,7 @@
 //! What the operator counts, for Prometheus. Names that existing dashboards and alerts use are kept;
 //! labels take words from closed lists only, so that no agent can grow the number of series.
 
-use crate::core::refusal::Reason;
+use countersign_core::refusal::Reason;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;

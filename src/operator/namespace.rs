@@ -2,11 +2,11 @@
 //! It stands as long as there is an agent or a Pod of one, and goes after the last.
 
 use super::context::Context;
-use super::outcome::Next;
 use super::workload::{remove_policy, write_policy};
 use super::world::{Place, Workload, selector_text};
-use crate::api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
-use crate::plan::{Mode, Namespace, plan_namespace_baseline, plan_namespace_policies};
+use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
+use countersign_controller::outcome::Next;
+use countersign_plan::{Mode, Namespace, plan_namespace_baseline, plan_namespace_policies};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;

@@ -1,14 +1,15 @@
 //! Start and end of the process. Probes are answered before anything else exists; at the end controllers
 //! stop, then the lease is released, then the servers stop.
 
-use super::admin::{self, Check, Readiness};
 use super::error::OperatorError;
 use super::flags::Config;
 use super::metrics::Metrics;
-use super::{controllers, lease, metrics_server, telemetry};
-use crate::io::shutdown::{self, Shutdown, Trigger};
+use super::{controllers, metrics_server, telemetry};
 use axum::http::HeaderValue;
 use axum::http::header::USER_AGENT;
+use countersign_controller::admin::{self, Check, Readiness};
+use countersign_controller::lease;
+use countersign_io::shutdown::{self, Shutdown, Trigger};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::convert::Infallible;

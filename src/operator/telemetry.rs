@@ -2,7 +2,7 @@
 
 use super::error::OperatorError;
 use super::flags::Config;
-use crate::io::logs::Lines;
+use countersign_io::logs::Lines;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;

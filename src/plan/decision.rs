@@ -2,16 +2,16 @@
 //! A verified one is made from a verdict for this very workload and from nothing else.
 
 use super::facts::{CardRef, EnrolledWorkload};
-use crate::core::refusal::Reason;
-use crate::core::spiffe::SpiffeId;
-use crate::core::verdict::Verdict;
+use countersign_core::refusal::Reason;
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::verdict::Verdict;
 
 /// An AgentCard and what was found about it.
 ///
 /// Only a verdict makes one; a card cannot be claimed to be verified:
 /// ```compile_fail,E0451
-/// use countersign::plan::{CardRef, JudgedCard};
-/// # fn claim(card: CardRef, signer: countersign::core::spiffe::SpiffeId) -> JudgedCard {
+/// use crate::{CardRef, JudgedCard};
+/// # fn claim(card: CardRef, signer: countersign_core::spiffe::SpiffeId) -> JudgedCard {
 /// JudgedCard { card, outcome: Ok(signer) }
 /// # }
 /// ```

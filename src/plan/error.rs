@@ -1,7 +1,7 @@
 //! Why observed facts cannot be planned with.
 //! A fact is accepted whole or refused: dropping the part that does not parse could widen a rule.
 
-use crate::core::text::Quoted;
+use countersign_core::text::Quoted;
 
 /// A fact that no plan may be built on; the message names the fact and quotes what was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

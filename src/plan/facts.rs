@@ -4,8 +4,8 @@
 use super::error::FactError;
 use super::names::Identity;
 use super::syntax::{is_dns_label, is_dns_subdomain, is_kind, is_label_key, is_label_value, is_uid};
-use crate::api::keys::{PEER_MARK_LABEL, WORKLOAD_LABEL};
-use crate::core::spiffe::SpiffeId;
+use countersign_api::keys::{PEER_MARK_LABEL, WORKLOAD_LABEL};
+use countersign_core::spiffe::SpiffeId;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use std::collections::BTreeMap;
 

@@ -135,7 +135,7 @@ fn hex(digest: &Digest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::syntax::{is_dns_subdomain, is_label_value};
+    use crate::syntax::{is_dns_subdomain, is_label_value};
     use proptest::prelude::*;
 
     const ROLES: [Role; 3] = [Role::Baseline, Role::Minimum, Role::Verdict];

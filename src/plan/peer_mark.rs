@@ -3,7 +3,7 @@
 
 use super::decision::{Decision, JudgedCard};
 use super::facts::{EnrolledWorkload, selector_of};
-use crate::api::keys::PEER_MARK_LABEL;
+use countersign_api::keys::PEER_MARK_LABEL;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// What the caller observed about one Pod.

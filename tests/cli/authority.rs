@@ -25,7 +25,7 @@ pub(crate) fn now() -> u64 {
 
 /// RFC 3339 of a moment this many seconds from now.
 pub(crate) fn in_seconds(seconds: u64) -> String {
-    countersign::core::time::Timestamp::from_unix(
+    countersign_core::time::Timestamp::from_unix(
         i64::try_from(now().saturating_add(seconds)).expect("a time"),
     )
     .to_string()

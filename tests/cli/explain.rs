@@ -2,7 +2,7 @@
 
 use crate::authority::{TRUST, WEATHER, with_member, world};
 use crate::run::Folder;
-use countersign::core::refusal::Reason;
+use countersign_core::refusal::Reason;
 use serde_json::json;
 
 #[test]

@@ -71,7 +71,7 @@ impl<'w> Countersign<'w> {
         }
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         let code =
-            countersign::core::refusal::Reason::ALL.iter().find(|reason| message.contains(reason.code()));
+            countersign_core::refusal::Reason::ALL.iter().find(|reason| message.contains(reason.code()));
         Err(code.map_or(message, |reason| reason.code().to_owned()))
     }
 

@@ -3,13 +3,11 @@
 
 use crate::netpol::{End, Labels};
 use crate::world::{Agent, World, by_labels, cluster_facts, group, labels, namespace, refused, verified};
-use countersign::api::keys::{
-    AGENT_CARD_LABEL, PEER_MARK_LABEL, REASON_ANNOTATION, SIGNATURE_VERIFIED_LABEL,
-};
-use countersign::core::refusal::{Reason, Refusal};
-use countersign::core::spiffe::SpiffeId;
-use countersign::core::verdict::Verdict;
-use countersign::plan::{
+use countersign_api::keys::{AGENT_CARD_LABEL, PEER_MARK_LABEL, REASON_ANNOTATION, SIGNATURE_VERIFIED_LABEL};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::verdict::Verdict;
+use countersign_plan::{
     CardRef, Cidr, Destination, Egress, EnrolledWorkload, JudgedCard, Mode, PodFacts, PodGroup,
     plan_network_policies, plan_peer_mark,
 };

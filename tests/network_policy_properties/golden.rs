@@ -2,8 +2,8 @@
 //! A change here changes what is applied to clusters: read the difference before taking it over.
 
 use crate::world::{Agent, cluster_facts, group, namespace, refused, verified};
-use countersign::core::refusal::Reason;
-use countersign::plan::{Cidr, ClusterFacts, Destination, Egress, JudgedCard, PodGroup};
+use countersign_core::refusal::Reason;
+use countersign_plan::{Cidr, ClusterFacts, Destination, Egress, JudgedCard, PodGroup};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -24,7 +24,7 @@ fn check(path: &str, golden: &str, card: JudgedCard) {
     let actual: Vec<String> = planned.iter().map(|value| serde_saphyr::to_string(value).unwrap()).collect();
     let actual = actual.join("---\n");
     // Where `make golden` takes it from.
-    let target = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/golden");
+    let target = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/golden");
     std::fs::create_dir_all(&target).unwrap();
     std::fs::write(target.join(path), &actual).unwrap();
     let parsed: Vec<Value> = serde_saphyr::from_multiple(golden).unwrap();

@@ -1,7 +1,7 @@
 //! The admission policy that guards the mark names the same label as the planner, everywhere and for everyone.
 //! Its expressions run in an API server only; here it is held to what the planner relies on.
 
-use countersign::api::keys::PEER_MARK_LABEL;
+use countersign_api::keys::PEER_MARK_LABEL;
 use serde_json::{Value, json};
 
 fn guard() -> [Value; 2] {

@@ -1,7 +1,6 @@
 //! The planner against a reader of NetworkPolicies that knows nothing of it.
 //! Every agent that is called verified here is so by a real signature: there is no other way to be.
 #![cfg(test)]
-#![cfg(feature = "plan")]
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails the test")]
 
 #[path = "../support/cards.rs"]

@@ -3,8 +3,8 @@
 
 use crate::netpol::{End, Labels, selects};
 use crate::world::{Agent, PORTS, World, cluster_facts, namespace, refused, verified};
-use countersign::core::refusal::Reason;
-use countersign::plan::{ApiServer, Egress};
+use countersign_core::refusal::Reason;
+use countersign_plan::{ApiServer, Egress};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

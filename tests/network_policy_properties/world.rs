@@ -4,11 +4,11 @@
 use crate::cards;
 use crate::netpol::{Cluster, End, Labels, Pod, selects};
 use crate::pki::WORKLOAD;
-use countersign::api::keys::PEER_MARK_LABEL;
-use countersign::core::refusal::{Reason, Refusal};
-use countersign::core::spiffe::SpiffeId;
-use countersign::core::verdict::Verdict;
-use countersign::plan::{
+use countersign_api::keys::PEER_MARK_LABEL;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::verdict::Verdict;
+use countersign_plan::{
     ApiServer, CardRef, ClusterFacts, Dns, Egress, EnrolledWorkload, Isolation, JudgedCard, Mode, Namespace,
     PodFacts, PodGroup, plan_namespace_policies, plan_network_policies, plan_peer_mark,
 };

@@ -2,16 +2,16 @@
 
 use crate::cards::{HOST, World, attach, card, card_bytes, card_with, entry, facts, header, jcs, replaced};
 use crate::pki::{Authority, Ca, Key, Leaf, NOW, WORKLOAD};
-use countersign::core::bind::Source;
-use countersign::core::cache::{CacheKey, VerdictCache};
-use countersign::core::canon::{Profile, ProfileSet};
-use countersign::core::encoding::sha256;
-use countersign::core::policy::{Coverage, SignerRule};
-use countersign::core::refusal::Reason;
-use countersign::core::spiffe::SpiffeId;
-use countersign::core::time::{Seconds, Timestamp};
-use countersign::core::verdict::Verdict;
-use countersign::core::verify::CoverageLevel;
+use countersign_core::bind::Source;
+use countersign_core::cache::{CacheKey, VerdictCache};
+use countersign_core::canon::{Profile, ProfileSet};
+use countersign_core::encoding::sha256;
+use countersign_core::policy::{Coverage, SignerRule};
+use countersign_core::refusal::Reason;
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::time::{Seconds, Timestamp};
+use countersign_core::verdict::Verdict;
+use countersign_core::verify::CoverageLevel;
 use serde_json::{Value, json};
 use std::rc::Rc;
 
@@ -120,7 +120,7 @@ fn rule_40_expensive_signatures_end_with_the_budget() {
         let mut made = entry(&world.svid, protected.as_bytes(), payload);
         let text = format!("{}.{}", made["protected"].as_str().unwrap(), base64(payload));
         made["signature"] =
-            json!(base64(&world.svid.sign(countersign::core::jws::Algorithm::Es384, text.as_bytes())));
+            json!(base64(&world.svid.sign(countersign_core::jws::Algorithm::Es384, text.as_bytes())));
         made
     };
     world.assert_verified(&attach(&card(), &[made(&jcs(&card()))]));
@@ -227,7 +227,7 @@ fn rule_54_a_bad_signature_never_hides_a_good_one() {
     let reasons: Vec<_> = signed
         .signatures()
         .iter()
-        .map(|s| s.result.as_ref().err().map(countersign::core::refusal::Refusal::reason))
+        .map(|s| s.result.as_ref().err().map(countersign_core::refusal::Refusal::reason))
         .collect();
     assert_eq!(
         reasons,
@@ -284,7 +284,7 @@ fn rule_56_the_signatures_own_times_are_enforced() {
 fn rule_58_the_deny_list_wins_over_every_proof() {
     let world = World::new();
     let bytes = world.signed(&card());
-    let denying = |deny: &dyn Fn(&mut countersign::core::policy::DenyList)| {
+    let denying = |deny: &dyn Fn(&mut countersign_core::policy::DenyList)| {
         let mut policy = world.policy.clone();
         deny(&mut policy.deny);
         let before = world.policy.fingerprint();
@@ -306,7 +306,7 @@ fn rule_58_the_deny_list_wins_over_every_proof() {
     denying(&|deny| {
         deny.public_keys.insert(sha256(&world.svid.spki()));
     });
-    let chain = countersign::core::x509::leaf_facts(&world.svid.chain[0]).unwrap();
+    let chain = countersign_core::x509::leaf_facts(&world.svid.chain[0]).unwrap();
     assert_eq!(chain.key.spki_sha256(), sha256(&world.svid.spki()));
 }
 

@@ -3,12 +3,12 @@
 use crate::pki::{Authority, Ca, Key, Leaf, NOW, domain, pem};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign::core::bundle::{
+use countersign_core::bundle::{
     Bundle, BundleFreshness, BundleMemory, BundleSet, FallbackAfter, accept_bundle, parse_bundle,
 };
-use countersign::core::refusal::{Reason, Refusal};
-use countersign::core::spiffe::TrustDomain;
-use countersign::core::time::{Seconds, Timestamp};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::TrustDomain;
+use countersign_core::time::{Seconds, Timestamp};
 use rcgen::{IsCa, KeyUsagePurpose};
 use serde_json::{Value, json};
 

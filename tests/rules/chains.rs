@@ -4,15 +4,13 @@ use crate::pki::{
     Authority, Ca, Key, Leaf, NOW, OID_BASIC_CONSTRAINTS, OID_KEY_USAGE, OID_NAME_CONSTRAINTS, OID_PRIVATE,
     OID_SUBJECT_ALT_NAME, Svid, WORKLOAD, bundle_of, domain, element, extension, pem, split, take,
 };
-use countersign::core::bundle::{Bundle, parse_bundle};
-use countersign::core::jws::{Algorithm, KeyKind, PublicKey, verify_signature};
-use countersign::core::limits::{Budget, cost};
-use countersign::core::refusal::Reason;
-use countersign::core::spiffe::TrustDomain;
-use countersign::core::time::{Seconds, Timestamp};
-use countersign::core::x509::{
-    ChainMemo, ChainPolicy, Moments, VerifiedChain, parse_pem_chain, verify_chain,
-};
+use countersign_core::bundle::{Bundle, parse_bundle};
+use countersign_core::jws::{Algorithm, KeyKind, PublicKey, verify_signature};
+use countersign_core::limits::{Budget, cost};
+use countersign_core::refusal::Reason;
+use countersign_core::spiffe::TrustDomain;
+use countersign_core::time::{Seconds, Timestamp};
+use countersign_core::x509::{ChainMemo, ChainPolicy, Moments, VerifiedChain, parse_pem_chain, verify_chain};
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 
 fn at(unix: u64) -> Timestamp {
@@ -72,8 +70,8 @@ mod honest {
         let proof = assert_verified(&svid.chain, &root.bundle());
         assert_eq!(proof.leaf_key(), &PublicKey::from_spki(&svid.spki()).unwrap());
         assert_eq!(proof.spki_sha256(), proof.leaf_key().spki_sha256());
-        assert_eq!(proof.leaf_sha256(), countersign::core::encoding::sha256(&svid.chain[0]));
-        assert_eq!(proof.anchor_sha256(), countersign::core::encoding::sha256(root.der()));
+        assert_eq!(proof.leaf_sha256(), countersign_core::encoding::sha256(&svid.chain[0]));
+        assert_eq!(proof.anchor_sha256(), countersign_core::encoding::sha256(root.der()));
         assert_eq!((proof.not_before(), proof.not_after()), (at(NOW - 10), at(NOW + 3590)));
         assert_eq!((proof.valid_until(), proof.lifetime()), (at(NOW + 3590), Seconds::new(3600)));
         assert!(proof.subject_key_id().is_some());
@@ -163,7 +161,7 @@ mod honest {
         let renewed = Authority::root(&ca(NOW + 9000, 2, Some(expired.key_pem())));
         let chain = expired.issue(&Leaf::default()).chain;
         let proof = assert_verified(&chain, &bundle_of(&[expired.der(), renewed.der()]));
-        assert_eq!(proof.anchor_sha256(), countersign::core::encoding::sha256(renewed.der()));
+        assert_eq!(proof.anchor_sha256(), countersign_core::encoding::sha256(renewed.der()));
         assert_refused(Reason::AnchorNotValid, &chain, &bundle_of(&[expired.der()]));
     }
 }

@@ -1,11 +1,11 @@
 //! Attacks on coverage that hide: in a member that is left out as a whole, and behind others in the list (rule 47).
 
 use crate::cards::{World, attach, card, card_bytes, card_with};
-use countersign::core::canon::{Profile, ProfileSet, canonicalize};
-use countersign::core::json::{Document, JsonLimits, Numbers};
-use countersign::core::limits::UNCOVERED_LISTED;
-use countersign::core::policy::Coverage;
-use countersign::core::refusal::Reason;
+use countersign_core::canon::{Profile, ProfileSet, canonicalize};
+use countersign_core::json::{Document, JsonLimits, Numbers};
+use countersign_core::limits::UNCOVERED_LISTED;
+use countersign_core::policy::Coverage;
+use countersign_core::refusal::Reason;
 use serde_json::{Value, json};
 
 /// The card as a kind of signers makes it: with an address of its own version.

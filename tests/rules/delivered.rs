@@ -1,14 +1,14 @@
 //! A card that is served unsigned, beside a signed copy of it: the served one is judged (rules 46, 47, 51 and 52).
 
 use crate::cards::{World, attach, card, card_bytes, card_with, facts, jcs, replaced};
-use countersign::core::bind::Source;
-use countersign::core::canon::{Profile, ProfileSet, Uncovered, canonicalize};
-use countersign::core::card::Card;
-use countersign::core::deliver::card_with_delivered_signatures;
-use countersign::core::json::{Document, JsonLimits, Numbers};
-use countersign::core::limits::BODY_BYTES;
-use countersign::core::policy::Coverage;
-use countersign::core::refusal::{Reason, Refusal};
+use countersign_core::bind::Source;
+use countersign_core::canon::{Profile, ProfileSet, Uncovered, canonicalize};
+use countersign_core::card::Card;
+use countersign_core::deliver::card_with_delivered_signatures;
+use countersign_core::json::{Document, JsonLimits, Numbers};
+use countersign_core::limits::BODY_BYTES;
+use countersign_core::policy::Coverage;
+use countersign_core::refusal::{Reason, Refusal};
 use serde_json::{Value, json};
 
 /// The outcome for a workload that serves one card beside another, and the message of a refusal.

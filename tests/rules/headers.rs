@@ -4,10 +4,10 @@ use crate::cards::{World, attach, card, entry, header, jcs};
 use crate::pki::{Key, Leaf};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use countersign::core::jws::{Algorithm, PublicKey};
-use countersign::core::policy::PinnedKey;
-use countersign::core::refusal::Reason;
-use countersign::core::spiffe::SpiffeId;
+use countersign_core::jws::{Algorithm, PublicKey};
+use countersign_core::policy::PinnedKey;
+use countersign_core::refusal::Reason;
+use countersign_core::spiffe::SpiffeId;
 use serde_json::{Value, json};
 
 /// The honest card, signed under a header with one change.
@@ -231,12 +231,12 @@ fn rule_24_a_token_signed_with_the_same_key_is_not_a_card() {
     // An empty value of another type is not the default that may be left out.
     let mut empty = World::new();
     empty.policy.profiles =
-        countersign::core::canon::ProfileSet::NONE.with(countersign::core::canon::Profile::ProtoCleanJcs);
+        countersign_core::canon::ProfileSet::NONE.with(countersign_core::canon::Profile::ProtoCleanJcs);
     let signature = empty.entry(&empty.header(), &jcs(&card()));
     let odd = crate::cards::card_with("securitySchemes", json!(""));
     let rejection = empty.verify(&attach(&odd, &[signature])).unwrap_err();
     assert_eq!(
-        rejection.others.first().map(countersign::core::refusal::Refusal::reason),
+        rejection.others.first().map(countersign_core::refusal::Refusal::reason),
         Some(Reason::CardMemberType)
     );
     let mistyped = crate::cards::card_with("skills", json!("many"));
@@ -246,7 +246,7 @@ fn rule_24_a_token_signed_with_the_same_key_is_not_a_card() {
     assert_eq!(verified.profile().id(), "jcs-raw");
     let mut only_spec = World { policy: world.policy.clone(), ..world };
     only_spec.policy.profiles =
-        countersign::core::canon::ProfileSet::NONE.with(countersign::core::canon::Profile::Spec841);
+        countersign_core::canon::ProfileSet::NONE.with(countersign_core::canon::Profile::Spec841);
     let rejection = only_spec.verify(&signed).unwrap_err();
     assert!(rejection.others.iter().any(|other| other.reason() == Reason::CardMemberType), "{rejection:?}");
 }
@@ -278,7 +278,7 @@ fn rule_25_a_key_id_is_short_printable_and_never_something_to_open() {
 #[test]
 fn rule_25_a_fingerprint_as_key_id_names_the_leaf() {
     let world = World::new();
-    let fingerprint = countersign::core::encoding::sha256(&world.svid.chain[0]).to_string();
+    let fingerprint = countersign_core::encoding::sha256(&world.svid.chain[0]).to_string();
     world.assert_verified(&with_parameter(&world, "kid", json!(fingerprint[..16])));
     world.assert_refused(Reason::KeyIdMismatch, &with_parameter(&world, "kid", json!("0123456789abcdef")));
 }
@@ -292,7 +292,7 @@ fn rule_26_no_key_and_no_address_from_the_header_is_used() {
         Reason::ThumbprintMismatch,
         &with_parameter(&world, "x5t#S256", json!(URL_SAFE_NO_PAD.encode([7; 32]))),
     );
-    let leaf = countersign::core::encoding::sha256(&world.svid.chain[0]);
+    let leaf = countersign_core::encoding::sha256(&world.svid.chain[0]);
     world.assert_verified(&with_parameter(
         &world,
         "x5t#S256",

@@ -1,8 +1,8 @@
 //! Cards that anybody makes from an honest one without a key: what they add is unsigned, and as large as is read.
 //! Each kind aims at one thing that a verifier might do once per value instead of once per card.
 
-use countersign::core::canon::Profile;
-use countersign::core::limits::{JSON_DEPTH, JSON_KEY_BYTES, JSON_MEMBERS, JSON_NODES, JSON_STRING_BYTES};
+use countersign_core::canon::Profile;
+use countersign_core::limits::{JSON_DEPTH, JSON_KEY_BYTES, JSON_MEMBERS, JSON_NODES, JSON_STRING_BYTES};
 
 /// Where something is added to an honest card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

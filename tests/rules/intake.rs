@@ -1,8 +1,8 @@
 //! Attacks on the reading of a card (rules 1 and 3 to 11), each on a card that is otherwise honest.
 
 use crate::cards::{World, attach, card, card_bytes, card_with, replaced};
-use countersign::core::json::Numbers;
-use countersign::core::refusal::Reason;
+use countersign_core::json::Numbers;
+use countersign_core::refusal::Reason;
 use serde_json::{Value, json};
 
 fn nested(depth: usize) -> Value {
@@ -212,7 +212,7 @@ fn rule_10_invisible_characters_in_addresses_and_identifiers_are_refused() {
     // In a name they are allowed, because some scripts need them, but flagged.
     let named = card_with("name", json!("Wea\u{202e}ther"));
     world.assert_verified(&world.signed(&named));
-    let parsed = countersign::core::card::Card::parse(card_bytes(&named), Numbers::Strict).unwrap();
+    let parsed = countersign_core::card::Card::parse(card_bytes(&named), Numbers::Strict).unwrap();
     assert_eq!(parsed.misleading_names(), ["name"]);
 }
 

@@ -4,10 +4,10 @@ use crate::cards::{World, attach, card, header, jcs};
 use crate::pki::{Key, Leaf, element};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign::core::jws::{Algorithm, PublicKey, verify_signature};
-use countersign::core::policy::PinnedKey;
-use countersign::core::refusal::Reason;
-use countersign::core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::jws::{Algorithm, PublicKey, verify_signature};
+use countersign_core::policy::PinnedKey;
+use countersign_core::refusal::Reason;
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use serde_json::json;
 
 /// A SubjectPublicKeyInfo with an RSA key of this modulus and exponent.

@@ -2,14 +2,14 @@
 
 use crate::cards::{World, entry, facts};
 use crate::hostile::{Addition, additions, card, unreadable};
-use countersign::core::bind::bind_card;
-use countersign::core::canon::{Profile, ProfileSet, canonicalize};
-use countersign::core::card::Card;
-use countersign::core::json::{Document, JsonLimits, Numbers};
-use countersign::core::limits::{BODY_BYTES, PROTECTED_DECODED_BYTES};
-use countersign::core::policy::{Coverage, Policy};
-use countersign::core::verify::{Against, verify_card};
-use countersign::core::x509::ChainMemo;
+use countersign_core::bind::bind_card;
+use countersign_core::canon::{Profile, ProfileSet, canonicalize};
+use countersign_core::card::Card;
+use countersign_core::json::{Document, JsonLimits, Numbers};
+use countersign_core::limits::{BODY_BYTES, PROTECTED_DECODED_BYTES};
+use countersign_core::policy::{Coverage, Policy};
+use countersign_core::verify::{Against, verify_card};
+use countersign_core::x509::ChainMemo;
 
 /// The most that may be allocated at one time for a body of this length.
 fn allowance(body: usize) -> u64 {
@@ -29,8 +29,6 @@ fn peak(world: &World, policy: &Policy, body: &str) -> (u64, Option<bool>) {
     let mut accepted = None;
     let measured = allocation_counter::measure(|| {
         let Ok(card) = Card::parse(body.as_bytes().to_vec(), policy.numbers) else { return };
-        #[cfg(feature = "operator")]
-        drop(countersign::api::agent_card::card_data(card.document()));
         let verified = verify_card(&card, against, &mut ChainMemo::new());
         accepted = Some(verified.is_ok());
         if let Ok(signed) = verified {

@@ -2,11 +2,11 @@
 
 use crate::cards::{World, attach, card, card_bytes, card_with, facts, jcs};
 use crate::pki::{Authority, Ca, Leaf, NOW};
-use countersign::core::history::{Accepted, History, Seen};
-use countersign::core::limits::REPLAY_CONTENTS;
-use countersign::core::policy::{Freshness, SignerRule};
-use countersign::core::refusal::{Reason, Refusal};
-use countersign::core::time::{Seconds, Timestamp};
+use countersign_core::history::{Accepted, History, Seen};
+use countersign_core::limits::REPLAY_CONTENTS;
+use countersign_core::policy::{Freshness, SignerRule};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::time::{Seconds, Timestamp};
 use serde_json::{Value, json};
 use std::rc::Rc;
 

@@ -2,13 +2,13 @@
 
 use crate::cards::{World, card, card_bytes, card_with};
 use crate::pki::{Key, Leaf, NOW};
-use countersign::core::canon::{Profile, ProfileSet};
-use countersign::core::history::{Accepted, History, Seen};
-use countersign::core::policy::Freshness;
-use countersign::core::refusal::Reason;
-use countersign::core::sign::{SignOptions, SigningKey, sign_card};
-use countersign::core::time::Seconds;
-use countersign::core::verify::CoverageLevel;
+use countersign_core::canon::{Profile, ProfileSet};
+use countersign_core::history::{Accepted, History, Seen};
+use countersign_core::policy::Freshness;
+use countersign_core::refusal::Reason;
+use countersign_core::sign::{SignOptions, SigningKey, sign_card};
+use countersign_core::time::Seconds;
+use countersign_core::verify::CoverageLevel;
 use ring::rand::SystemRandom;
 use serde_json::{Value, json};
 

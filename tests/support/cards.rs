@@ -3,16 +3,16 @@
 use crate::pki::{Authority, Leaf, NOW, Svid, domain};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use countersign::core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
-use countersign::core::card::Card;
-use countersign::core::history::History;
-use countersign::core::jws::Algorithm;
-use countersign::core::policy::{Coverage, Policy};
-use countersign::core::refusal::{Reason, Refusal};
-use countersign::core::spiffe::SpiffeId;
-use countersign::core::time::Timestamp;
-use countersign::core::verify::{Against, Rejection, SignedCard, verify_card};
-use countersign::core::x509::ChainMemo;
+use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
+use countersign_core::card::Card;
+use countersign_core::history::History;
+use countersign_core::jws::Algorithm;
+use countersign_core::policy::{Coverage, Policy};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::time::Timestamp;
+use countersign_core::verify::{Against, Rejection, SignedCard, verify_card};
+use countersign_core::x509::ChainMemo;
 use serde_json::{Value, json};
 use std::rc::Rc;
 

@@ -1,9 +1,9 @@
 //! JSON Web Keys and compact JWS, the forms in which the public vectors come, on top of the functions that judge an
 //! agent's signature. Countersign itself takes keys from X.509 chains only.
 
-use countersign::core::encoding::decode_base64url;
-use countersign::core::jws::header::parse_header;
-use countersign::core::jws::{Algorithm, AlgorithmSet, PublicKey, verify_signature};
+use countersign_core::encoding::decode_base64url;
+use countersign_core::jws::header::parse_header;
+use countersign_core::jws::{Algorithm, AlgorithmSet, PublicKey, verify_signature};
 use serde_json::Value;
 
 /// The code of a refusal, or why the adapter could not ask.

@@ -1,6 +1,7 @@
 //! What several integration tests share: reading files of the source tree and judging a whole table at once.
 #![expect(
     clippy::disallowed_methods,
+    clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test reads its own files and stops at the first one that is not there"
@@ -9,9 +10,11 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// A path below `tests/`.
+/// A path below `tests/` of the repository, whichever crate's test asks.
 pub(crate) fn in_tests(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(path)
+    let mut folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let root = folders.find(|folder| folder.join("Cargo.lock").is_file());
+    root.expect("a folder above with Cargo.lock").join("tests").join(path)
 }
 
 /// The content of a file.

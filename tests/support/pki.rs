@@ -1,9 +1,9 @@
 //! A test authority: roots, nested intermediates and SVIDs with everything about them adjustable.
 //! Certificates come from `rcgen`; what it cannot make is patched in DER and, where needed, signed again.
 
-use countersign::core::bundle::{Bundle, parse_bundle};
-use countersign::core::jws::Algorithm;
-use countersign::core::spiffe::TrustDomain;
+use countersign_core::bundle::{Bundle, parse_bundle};
+use countersign_core::jws::Algorithm;
+use countersign_core::spiffe::TrustDomain;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm, SigningKey as _,

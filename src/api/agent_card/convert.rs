@@ -5,9 +5,9 @@ use super::data::{
     AgentCapabilities, AgentCardData, AgentExtension, AgentProvider, AgentSkill, CardSignature,
     CardSignatureHeader, SkillParameter,
 };
-use crate::core::json::{Array, Document, Object, Value};
-use crate::core::limits::{STATUS_CARD_BYTES, STATUS_LIST_ITEMS, STATUS_TEXT_CHARS};
-use crate::core::text::is_unsafe_for_display;
+use countersign_core::json::{Array, Document, Object, Value};
+use countersign_core::limits::{STATUS_CARD_BYTES, STATUS_LIST_ITEMS, STATUS_TEXT_CHARS};
+use countersign_core::text::is_unsafe_for_display;
 use serde_json::Value as Json;
 
 /// The contents of `card` for status. Members of another type than expected are left out, texts are cut at
@@ -186,7 +186,7 @@ fn base64url(value: Value<'_>) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::json::{JsonLimits, Numbers};
+    use countersign_core::json::{JsonLimits, Numbers};
     use serde_json::json;
 
     fn data(text: &str) -> AgentCardData {
@@ -259,8 +259,11 @@ mod tests {
                 list(&format!(r#"{{"protected":"{}","signature":"a"}}"#, "a".repeat(30_000)), 4)
             ),
         ] {
-            let found = data(&hostile);
+            let mut found = AgentCardData::default();
+            let used = allocation_counter::measure(|| found = data(&hostile)).bytes_max;
             assert_ne!(found, AgentCardData::default());
+            let allowed = 4 * hostile.len() + (8 << 20);
+            assert!(used <= u64::try_from(allowed).unwrap(), "{used} bytes for {hostile:.80}");
             let stored = serde_json::to_string(&found).unwrap();
             // Go's writer escapes three characters more than this one; the members of the card itself are free.
             let longest = stored.len() + 5 * stored.matches(['<', '>', '&']).count();

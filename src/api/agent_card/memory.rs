@@ -3,11 +3,11 @@
 
 use super::status::time;
 use super::verdict::{AcceptedContent, CardVerdict};
-use crate::core::canon::Profile;
-use crate::core::encoding::Digest;
-use crate::core::history::{Content, History};
-use crate::core::text::Quoted;
-use crate::core::time::Timestamp;
+use countersign_core::canon::Profile;
+use countersign_core::encoding::Digest;
+use countersign_core::history::{Content, History};
+use countersign_core::text::Quoted;
+use countersign_core::time::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use thiserror::Error;
 
@@ -103,7 +103,7 @@ fn nibble(digit: u8) -> Option<u8> {
 mod tests {
     use super::super::Outcome;
     use super::*;
-    use crate::core::encoding::sha256;
+    use countersign_core::encoding::sha256;
 
     fn verdict() -> CardVerdict {
         serde_json::from_str(r#"{"outcome":"refused"}"#).unwrap()

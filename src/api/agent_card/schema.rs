@@ -1,6 +1,6 @@
 //! Pieces of the schema that the types alone do not say, in the form that controller-gen gives existing ones.
 
-use crate::core::limits::UNCOVERED_LISTED;
+use countersign_core::limits::UNCOVERED_LISTED;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// An object whose members may be anything.

@@ -3,7 +3,7 @@
 
 use super::schema;
 use super::status::AgentCardStatus;
-use crate::api::duration::parse_duration;
+use crate::duration::parse_duration;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

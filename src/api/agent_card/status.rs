@@ -5,7 +5,7 @@ use super::data::AgentCardData;
 use super::schema;
 use super::spec::TargetRef;
 use super::verdict::CardVerdict;
-use crate::core::time::Timestamp;
+use countersign_core::time::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff;
 use schemars::JsonSchema;

@@ -2,7 +2,7 @@
 //! The memory is here so that a restarted operator refuses the same replays as before.
 
 use super::schema;
-use crate::core::limits::REPLAY_CONTENTS;
+use countersign_core::limits::REPLAY_CONTENTS;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

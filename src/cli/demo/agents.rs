@@ -2,13 +2,13 @@
 
 use super::NAMESPACE;
 use super::authority::{Authority, Svid};
-use crate::core::canon::{Profile, canonicalize};
-use crate::core::card::Card;
-use crate::core::encoding::{encode_base64_standard_into, encode_base64url_into, sha256};
-use crate::core::json::Numbers;
-use crate::core::refusal::Refusal;
-use crate::core::sign::{SignOptions, SigningKey, sign_card};
-use crate::core::time::{Seconds, Timestamp};
+use countersign_core::canon::{Profile, canonicalize};
+use countersign_core::card::Card;
+use countersign_core::encoding::{encode_base64_standard_into, encode_base64url_into, sha256};
+use countersign_core::json::Numbers;
+use countersign_core::refusal::Refusal;
+use countersign_core::sign::{SignOptions, SigningKey, sign_card};
+use countersign_core::time::{Seconds, Timestamp};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! A certificate authority and the SVIDs that it issues, as SPIRE makes them; all keys die with the process.
 
 use super::{DOMAIN, NAMESPACE};
-use crate::core::time::{Seconds, Timestamp};
+use countersign_core::time::{Seconds, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType,

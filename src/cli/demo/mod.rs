@@ -9,16 +9,16 @@ mod show;
 use super::exit::{Done, Unusable};
 use super::received::{Received, block_on};
 use super::verify::Judge;
-use crate::core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
-use crate::core::bundle::parse_bundle;
-use crate::core::policy::Policy;
-use crate::core::refusal::Refusal;
-use crate::core::spiffe::{SpiffeId, TrustDomain};
-use crate::core::verdict::Verdict;
-use crate::io::clock;
-use crate::io::fetch::{CardUrl, FetchLimits, fetch_card};
 use agents::Agent;
 use authority::Authority;
+use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
+use countersign_core::bundle::parse_bundle;
+use countersign_core::policy::Policy;
+use countersign_core::refusal::Refusal;
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::verdict::Verdict;
+use countersign_io::clock;
+use countersign_io::fetch::{CardUrl, FetchLimits, fetch_card};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The trust domain of the demonstration.

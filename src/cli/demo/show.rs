@@ -1,12 +1,12 @@
 //! The page of the demonstration: the table, one refusal explained, the policies.
 
 use super::{NAMESPACE, Outcome};
-use crate::cli::exit::Unusable;
-use crate::cli::explain::{Trace, explain_received};
-use crate::cli::page::{BAD, GOOD, Page, STRONG, styled};
-use crate::cli::planned::{Planned, example_cluster};
-use crate::cli::verify::Judge;
-use crate::plan::{CardRef, EnrolledWorkload, JudgedCard, Mode, Namespace, plan_network_policies};
+use crate::exit::Unusable;
+use crate::explain::{Trace, explain_received};
+use crate::page::{BAD, GOOD, Page, STRONG, styled};
+use crate::planned::{Planned, example_cluster};
+use crate::verify::Judge;
+use countersign_plan::{CardRef, EnrolledWorkload, JudgedCard, Mode, Namespace, plan_network_policies};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// The agent whose refusal is explained.
@@ -73,7 +73,7 @@ fn policies(outcomes: &[Outcome]) -> Result<Vec<u8>, Unusable> {
 
 fn plan(
     outcome: &Outcome,
-    cluster: &crate::plan::ClusterFacts,
+    cluster: &countersign_plan::ClusterFacts,
 ) -> Result<Planned, Box<dyn std::error::Error>> {
     let name = outcome.agent.name;
     let labels = [("app".to_owned(), name.to_owned())].into();

@@ -2,21 +2,21 @@
 //! The steps show its parts; the verdict is never put together from them.
 
 use super::step::Trace;
-use crate::cli::args::AuthorityArgs;
-use crate::cli::exit::Unusable;
-use crate::cli::page::counted;
-use crate::cli::policy::PolicyArgs;
-use crate::cli::received::{Received, receive, shown};
-use crate::cli::verify::Judge;
-use crate::core::canon::canonicalize;
-use crate::core::card::{Card, RawSignature};
-use crate::core::encoding::{Digest, sha256};
-use crate::core::json::Value;
-use crate::core::jws::{Header, parse_header};
-use crate::core::limits::Budget;
-use crate::core::text::Quoted;
-use crate::core::verify::{Rejection, SignedCard};
-use crate::core::x509::{Moments, VerifiedChain, verify_chain};
+use crate::args::AuthorityArgs;
+use crate::exit::Unusable;
+use crate::page::counted;
+use crate::policy::PolicyArgs;
+use crate::received::{Received, receive, shown};
+use crate::verify::Judge;
+use countersign_core::canon::canonicalize;
+use countersign_core::card::{Card, RawSignature};
+use countersign_core::encoding::{Digest, sha256};
+use countersign_core::json::Value;
+use countersign_core::jws::{Header, parse_header};
+use countersign_core::limits::Budget;
+use countersign_core::text::Quoted;
+use countersign_core::verify::{Rejection, SignedCard};
+use countersign_core::x509::{Moments, VerifiedChain, verify_chain};
 
 /// An explanation and its verdict.
 pub(super) struct Explained {
@@ -49,7 +49,7 @@ pub(super) fn explain(
 }
 
 /// Explains a card that was received; true if it is refused.
-pub(in crate::cli) fn explain_received(judge: &Judge<'_>, received: Received, trace: &mut Trace) -> bool {
+pub(crate) fn explain_received(judge: &Judge<'_>, received: Received, trace: &mut Trace) -> bool {
     let size = received.bytes.len();
     let from = Quoted(&received.source).to_string();
     trace.noted(
@@ -207,7 +207,7 @@ fn conclude_refused(rejection: &Rejection, trace: &mut Trace) {
     trace.refused("verdict", &rejection.refusal);
 }
 
-fn explain_outcome(outcome: &crate::core::verify::SignatureOutcome, trace: &mut Trace) {
+fn explain_outcome(outcome: &countersign_core::verify::SignatureOutcome, trace: &mut Trace) {
     let step = format!("signature {}: check it over the forms", outcome.index);
     match &outcome.result {
         Ok(profile) => trace.accepted(&step, vec![format!("verifies over {profile}")]),

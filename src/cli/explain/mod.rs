@@ -4,21 +4,21 @@ mod card;
 mod reason;
 mod step;
 
-pub(in crate::cli) use card::explain_received;
-pub(in crate::cli) use step::Trace;
+pub(crate) use card::explain_received;
+pub(crate) use step::Trace;
 
 use super::args::{AuthorityArgs, BundleArg, Output, parse_bundle_arg, parse_trust_domain};
 use super::exit::{Done, Unusable};
 use super::policy::PolicyArgs;
-use crate::core::refusal::Reason;
-use crate::core::spiffe::TrustDomain;
+use countersign_core::refusal::Reason;
+use countersign_core::spiffe::TrustDomain;
 
 /// Explain a reason, or how a card came to its verdict.
 ///
 /// A reason code such as `SignatureInvalid` prints what it means and what to do. Anything else is a card, which is
 /// verified step by step: what was checked, what was found, what was decided.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Reason codes, or cards: files, `-` for standard input, or http(s) URLs.
     #[arg(value_name = "REASON|CARD", required = true)]
     subjects: Vec<String>,
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Args {
     output: Output,
 }
 
-pub(in crate::cli) fn run(args: &Args) -> Result<Done, Unusable> {
+pub(crate) fn run(args: &Args) -> Result<Done, Unusable> {
     let (mut text, mut refused, mut notes) = (Vec::new(), false, Vec::new());
     for subject in &args.subjects {
         if !text.is_empty() && args.output == Output::Text {
@@ -63,6 +63,6 @@ fn authority(args: &Args, subject: &str) -> Result<AuthorityArgs, Unusable> {
     };
     Err(Unusable::new(format!(
         "{} is no reason code; to explain it as a card, add {missing}",
-        crate::core::text::Quoted(subject)
+        countersign_core::text::Quoted(subject)
     )))
 }

@@ -1,9 +1,9 @@
 //! The page of one reason, from the list that the verifier itself uses.
 
-use crate::cli::args::Output;
-use crate::cli::exit::Unusable;
-use crate::cli::page::{Page, STRONG, styled};
-use crate::core::refusal::Reason;
+use crate::args::Output;
+use crate::exit::Unusable;
+use crate::page::{Page, STRONG, styled};
+use countersign_core::refusal::Reason;
 use serde_json::json;
 
 pub(super) fn write(reason: Reason, output: Output) -> Result<Vec<u8>, Unusable> {

@@ -1,10 +1,10 @@
 //! The steps of an explanation as plain values, written as text or JSON.
 
-use crate::cli::args::Output;
-use crate::cli::exit::Unusable;
-use crate::cli::page::{BAD, GOOD, Page, STRONG, styled};
-use crate::core::refusal::Refusal;
-use crate::core::text::Quoted;
+use crate::args::Output;
+use crate::exit::Unusable;
+use crate::page::{BAD, GOOD, Page, STRONG, styled};
+use countersign_core::refusal::Refusal;
+use countersign_core::text::Quoted;
 use serde::Serialize;
 
 /// What a step came to.
@@ -29,13 +29,13 @@ pub(super) struct Step {
 
 /// All steps of one card.
 #[derive(Debug, Serialize)]
-pub(in crate::cli) struct Trace {
+pub(crate) struct Trace {
     card: String,
     steps: Vec<Step>,
 }
 
 impl Trace {
-    pub(in crate::cli) fn new(card: &str) -> Self {
+    pub(crate) fn new(card: &str) -> Self {
         Self { card: card.to_owned(), steps: Vec::new() }
     }
 
@@ -65,7 +65,7 @@ impl Trace {
     }
 
     /// The explanation for standard output.
-    pub(in crate::cli) fn write(&self, output: Output) -> Result<Vec<u8>, Unusable> {
+    pub(crate) fn write(&self, output: Output) -> Result<Vec<u8>, Unusable> {
         match output {
             Output::Text => Ok(self.to_text()),
             Output::Json => {
@@ -76,7 +76,7 @@ impl Trace {
         }
     }
 
-    pub(in crate::cli) fn to_text(&self) -> Vec<u8> {
+    pub(crate) fn to_text(&self) -> Vec<u8> {
         let mut page = Page::new();
         page.line(styled(STRONG, Quoted(&self.card)));
         for (index, step) in self.steps.iter().enumerate() {

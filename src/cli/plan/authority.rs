@@ -2,10 +2,10 @@
 
 use super::Args;
 use super::manifests::{Manifests, name, namespace};
-use crate::cli::args::read_bundles;
-use crate::cli::exit::Unusable;
-use crate::core::bundle::{BundleSet, parse_bundle};
-use crate::core::spiffe::TrustDomain;
+use crate::args::read_bundles;
+use crate::exit::Unusable;
+use countersign_core::bundle::{BundleSet, parse_bundle};
+use countersign_core::spiffe::TrustDomain;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 /// Keys under which bundles are published, SPIFFE's own format first.

@@ -3,14 +3,14 @@
 use super::authority::Authorities;
 use super::manifests::{AgentCard, Manifests, name};
 use super::workloads::Workload;
-use crate::cli::exit::Unusable;
-use crate::cli::policy::AcceptArgs;
-use crate::cli::verify::Judge;
-use crate::core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::{SpiffeId, TrustDomain};
-use crate::core::verdict::Verdict;
-use crate::plan::{CardRef, JudgedCard};
+use crate::exit::Unusable;
+use crate::policy::AcceptArgs;
+use crate::verify::Judge;
+use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::verdict::Verdict;
+use countersign_plan::{CardRef, JudgedCard};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 /// Keys of the ConfigMap that carries a card, the preferred one first.

@@ -1,8 +1,8 @@
 //! What is true for the whole cluster and cannot be read from the manifests of agents.
 
-use crate::cli::exit::Unusable;
-use crate::cli::planned::{EXAMPLE_API_SERVER, cluster};
-use crate::plan::{ClusterFacts, Egress, Namespace, PodGroup};
+use crate::exit::Unusable;
+use crate::planned::{EXAMPLE_API_SERVER, cluster};
+use countersign_plan::{ClusterFacts, Egress, Namespace, PodGroup};
 use std::collections::BTreeSet;
 
 /// The cluster.

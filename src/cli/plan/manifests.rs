@@ -2,8 +2,8 @@
 
 use super::read::Document;
 use super::workloads::{Template, Workload};
-use crate::cli::exit::Unusable;
-use crate::core::text::Quoted;
+use crate::exit::Unusable;
+use countersign_core::text::Quoted;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -121,7 +121,7 @@ impl Manifests {
             ("v1", "Service") => self.services.push(read(document)?),
             ("networking.k8s.io/v1", "Ingress") => self.ingresses.push(read(document)?),
             ("v1", "ConfigMap") => self.config_maps.push(read(document)?),
-            (crate::api::keys::AGENT_CARD_API_VERSION, crate::api::keys::AGENT_CARD_KIND) => {
+            (countersign_api::keys::AGENT_CARD_API_VERSION, countersign_api::keys::AGENT_CARD_KIND) => {
                 self.cards.push(read(document)?);
             }
             _ => {

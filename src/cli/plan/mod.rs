@@ -12,9 +12,11 @@ use super::args::{BundleArg, Output, parse_bundle_arg, parse_trust_domain};
 use super::exit::{Done, Unusable};
 use super::planned::Planned;
 use super::policy::AcceptArgs;
-use crate::core::spiffe::TrustDomain;
-use crate::plan::{ClusterFacts, Isolation, Mode, Namespace, plan_namespace_policies, plan_network_policies};
 use authority::Authorities;
+use countersign_core::spiffe::TrustDomain;
+use countersign_plan::{
+    ClusterFacts, Isolation, Mode, Namespace, plan_namespace_policies, plan_network_policies,
+};
 use manifests::Manifests;
 use serde_json::json;
 use std::collections::BTreeSet;

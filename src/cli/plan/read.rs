@@ -1,8 +1,8 @@
 //! Manifest files as documents: YAML or JSON, several per file, lists taken apart.
 
-use crate::cli::exit::Unusable;
-use crate::core::text::Quoted;
-use crate::io::files::{is_stdin, read_text};
+use crate::exit::Unusable;
+use countersign_core::text::Quoted;
+use countersign_io::files::{is_stdin, read_text};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

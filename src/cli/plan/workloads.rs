@@ -1,9 +1,9 @@
 //! Workloads of every kind as one type, and what the manifests say about who they are and how they are reached.
 
 use super::manifests::{Manifests, name, namespace};
-use crate::cli::exit::Unusable;
-use crate::core::spiffe::{SpiffeId, TrustDomain};
-use crate::plan::{EnrolledWorkload, Isolation, Namespace};
+use crate::exit::Unusable;
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_plan::{EnrolledWorkload, Isolation, Namespace};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};

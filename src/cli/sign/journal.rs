@@ -1,7 +1,7 @@
 //! What the signer of a Pod says on standard error: one JSON object a line, as the existing signer does.
 
-use crate::core::text::is_unsafe_for_display;
-use crate::io::clock::now;
+use countersign_core::text::is_unsafe_for_display;
+use countersign_io::clock::now;
 use serde_json::{Map, Value};
 use std::io::Write;
 

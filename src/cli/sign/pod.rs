@@ -2,19 +2,19 @@
 //! The environment is that of kagenti's `agentcard-signer`, so that its manifests need only another image.
 
 use super::{WORKLOAD_API_TIMEOUT, journal, seconds, sign, watch};
-use crate::cli::args::parse_seconds;
-use crate::cli::exit::{Done, Unusable};
-use crate::cli::received::block_on;
-use crate::core::encoding::sha256;
-use crate::core::limits::BODY_BYTES;
-use crate::core::sign::SignOptions;
-use crate::core::text::Quoted;
-use crate::core::time::{Seconds, Timestamp};
-use crate::core::x509::leaf_facts;
-use crate::io::files::{publish_file, read_file};
-use crate::io::keys::PrivateKey;
-use crate::io::workload_api::{WorkloadSvid, fetch_svid};
-use crate::io::{clock, workload_api::WorkloadApiError};
+use crate::args::parse_seconds;
+use crate::exit::{Done, Unusable};
+use crate::received::block_on;
+use countersign_core::encoding::sha256;
+use countersign_core::limits::BODY_BYTES;
+use countersign_core::sign::SignOptions;
+use countersign_core::text::Quoted;
+use countersign_core::time::{Seconds, Timestamp};
+use countersign_core::x509::leaf_facts;
+use countersign_io::files::{publish_file, read_file};
+use countersign_io::keys::PrivateKey;
+use countersign_io::workload_api::{WorkloadSvid, fetch_svid};
+use countersign_io::{clock, workload_api::WorkloadApiError};
 use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;

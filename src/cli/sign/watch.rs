@@ -3,13 +3,13 @@
 
 use super::journal;
 use super::pod::{Settings, Signed, said_fetched};
-use crate::cli::exit::Unusable;
-use crate::core::encoding::{Digest, sha256};
-use crate::core::limits::BODY_BYTES;
-use crate::core::time::{Seconds, Timestamp};
-use crate::io::clock;
-use crate::io::files::read_file;
-use crate::io::workload_api::{WorkloadSvid, follow_svid};
+use crate::exit::Unusable;
+use countersign_core::encoding::{Digest, sha256};
+use countersign_core::limits::BODY_BYTES;
+use countersign_core::time::{Seconds, Timestamp};
+use countersign_io::clock;
+use countersign_io::files::read_file;
+use countersign_io::workload_api::{WorkloadSvid, follow_svid};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;

@@ -2,12 +2,12 @@
 //! Plain data: whoever stores it decides how.
 
 use super::Bundle;
-use crate::core::encoding::Digest;
-use crate::core::limits::{
+use crate::encoding::Digest;
+use crate::limits::{
     BUNDLE_MISSED_REFRESHES, BUNDLE_REFRESH_DEFAULT, BUNDLE_REFRESH_MAX, BUNDLE_REFRESH_MIN,
 };
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::time::{Seconds, Timestamp};
+use crate::refusal::{Reason, Refusal};
+use crate::time::{Seconds, Timestamp};
 
 /// What to remember about the last accepted bundle of one trust domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

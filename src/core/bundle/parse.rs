@@ -2,15 +2,15 @@
 //! An entry that cannot be used is listed and left out; a document that cannot be read is refused as a whole.
 
 use super::{Bundle, SkippedEntry, fingerprint};
-use crate::core::encoding::decode_base64_standard;
-use crate::core::json::{Document, JsonLimits, Numbers, Object, Value};
-use crate::core::jws::KeyKind;
-use crate::core::limits::{BUNDLE_ANCHORS, BUNDLE_BYTES, BUNDLE_DOMAINS};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::TrustDomain;
-use crate::core::text::Quoted;
-use crate::core::time::Seconds;
-use crate::core::x509::{Anchor, PemProblem, parse_pem_certificates};
+use crate::encoding::decode_base64_standard;
+use crate::json::{Document, JsonLimits, Numbers, Object, Value};
+use crate::jws::KeyKind;
+use crate::limits::{BUNDLE_ANCHORS, BUNDLE_BYTES, BUNDLE_DOMAINS};
+use crate::refusal::{Reason, Refusal};
+use crate::spiffe::TrustDomain;
+use crate::text::Quoted;
+use crate::time::Seconds;
+use crate::x509::{Anchor, PemProblem, parse_pem_certificates};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;

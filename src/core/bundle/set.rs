@@ -1,9 +1,9 @@
 //! The bundles of all configured trust domains, each apart from the others (rule 42).
 
 use super::Bundle;
-use crate::core::limits::BUNDLE_DOMAINS;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::TrustDomain;
+use crate::limits::BUNDLE_DOMAINS;
+use crate::refusal::{Reason, Refusal};
+use crate::spiffe::TrustDomain;
 use std::collections::BTreeMap;
 
 /// One bundle per trust domain. There is no way to ask for the anchors of all of them.

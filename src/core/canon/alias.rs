@@ -3,9 +3,9 @@
 
 use super::schema::{Message, Shape, is_spelled_like};
 use super::{kagenti, v1, v03};
-use crate::core::json::{Object, Value};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
+use crate::json::{Object, Value};
+use crate::refusal::{Reason, Refusal};
+use crate::text::Quoted;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
@@ -67,7 +67,7 @@ impl Place {
 }
 
 /// Checks the card and every known object in it, under all three schemas at once.
-pub(in crate::core) fn refuse_aliases(card: Object<'_>) -> Result<(), Refusal> {
+pub(crate) fn refuse_aliases(card: Object<'_>) -> Result<(), Refusal> {
     let mut names = card.iter().map(|(name, _)| name);
     if let Some(name) = names.find(|name| *name != "signatures" && is_spelled_like(name, "signatures")) {
         return Err(alias(name, "signatures"));

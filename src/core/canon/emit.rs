@@ -4,9 +4,9 @@
 use super::schema::{Field, Message, Presence, Shape};
 use super::uncovered::{Content, Mark, UncoveredMembers, Way};
 use super::{kagenti, v1, v03};
-use crate::core::json::{Array, Dialect, Kind, Object, Value};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
+use crate::json::{Array, Dialect, Kind, Object, Value};
+use crate::refusal::{Reason, Refusal};
+use crate::text::Quoted;
 
 /// A canonical form as flags.
 #[derive(Clone, Copy, Debug)]
@@ -393,8 +393,8 @@ fn is_legacy(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::core::canon::{Profile, canonicalize};
-    use crate::core::json::{Document, JsonLimits, Numbers};
+    use crate::canon::{Profile, canonicalize};
+    use crate::json::{Document, JsonLimits, Numbers};
 
     #[test]
     fn a_scheme_whose_kind_the_signed_form_does_not_tell_is_refused() {

@@ -2,9 +2,9 @@
 //! Members that are dropped on the way are reported, so that nothing is lost silently.
 
 use super::uncovered::{Content, UncoveredMembers, Way};
-use crate::core::json::{Dialect, Document, JsonLimits, Numbers, Object, Value, copy_value};
-use crate::core::limits::FORM_BYTES;
-use crate::core::refusal::{Reason, Refusal};
+use crate::json::{Dialect, Document, JsonLimits, Numbers, Object, Value, copy_value};
+use crate::limits::FORM_BYTES;
+use crate::refusal::{Reason, Refusal};
 
 const CONNECTION: [&str; 4] = ["url", "preferredTransport", "protocolVersion", "additionalInterfaces"];
 
@@ -117,7 +117,7 @@ fn refuse_long(interfaces: &[u8]) -> Result<(), Refusal> {
 
 /// The name of a transport; null is the same as absent.
 fn transport(value: Value<'_>) -> Result<Option<&str>, Refusal> {
-    if value.kind() == crate::core::json::Kind::Null {
+    if value.kind() == crate::json::Kind::Null {
         return Ok(None);
     }
     value.as_str().map(Some).ok_or_else(|| wrong("a transport is not a string"))
@@ -170,7 +170,7 @@ fn capabilities(root: Object<'_>, folded: &mut Folded) -> Result<Option<Vec<u8>>
 
 /// `security` becomes `securityRequirements`, unless the object has its own.
 fn requirements(object: Object<'_>, place: &[&str], folded: &mut Folded) -> Result<Option<Vec<u8>>, Refusal> {
-    let legacy = object.get("security").filter(|value| value.kind() != crate::core::json::Kind::Null);
+    let legacy = object.get("security").filter(|value| value.kind() != crate::json::Kind::Null);
     if let Some(own) = object.get("securityRequirements") {
         folded.drop_member(place, "security", object);
         let mut out = Vec::new();

@@ -84,7 +84,7 @@ fn with_source<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::json::{JsonLimits, Numbers};
+    use crate::json::{JsonLimits, Numbers};
 
     fn reason(filler: char) -> Option<Reason> {
         let skills =

@@ -2,7 +2,7 @@
 //! Their order is the order in which they are tried, strongest coverage first.
 
 use super::emit::{Form, Projection, Strip};
-use crate::core::json::Dialect;
+use crate::json::Dialect;
 use std::fmt;
 
 /// One way to turn a card into the bytes that are signed.

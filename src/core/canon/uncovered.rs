@@ -2,8 +2,8 @@
 //! Named by JSON Pointer (RFC 6901) into the received document. All are judged and counted, few are kept: a sender
 //! chooses how many there are, and how long their names.
 
-use crate::core::json::{Kind, Value};
-use crate::core::limits::{UNCOVERED_LISTED, UNCOVERED_POINTER_BYTES};
+use crate::json::{Kind, Value};
+use crate::limits::{UNCOVERED_LISTED, UNCOVERED_POINTER_BYTES};
 
 /// One member or element that is not part of the signed bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,7 @@
 //! Where a place of the folded card stands in the received one: the way back of `fold`.
 //! Only the shape of the pointer and of the received card decide, so that it costs the same for every place.
 
-use crate::core::json::{Object, Value};
+use crate::json::{Object, Value};
 
 /// The JSON Pointer into the received card of what `folded` names in the folded one.
 pub(super) fn received_pointer(folded: &str, card: Object<'_>) -> String {
@@ -71,8 +71,8 @@ fn is_wrapped(card: Object<'_>, token: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::core::canon::{Profile, uncovered};
-    use crate::core::json::{Document, JsonLimits, Numbers};
+    use crate::canon::{Profile, uncovered};
+    use crate::json::{Document, JsonLimits, Numbers};
 
     fn hidden(card: &str) -> Vec<String> {
         let card = Document::parse(card.into(), &JsonLimits::CARD, Numbers::Strict).unwrap();

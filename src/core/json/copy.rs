@@ -39,7 +39,7 @@ pub fn copy_value(value: Value<'_>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::json::{Document, JsonLimits, Numbers};
+    use crate::json::{Document, JsonLimits, Numbers};
 
     #[test]
     fn a_copy_reads_like_what_was_copied_and_is_no_longer() {

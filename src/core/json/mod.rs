@@ -64,16 +64,6 @@ impl JsonLimits {
         string_bytes: limits::PROTECTED_DECODED_BYTES,
     };
 
-    /// For a key set of an issuer of tokens.
-    pub const KEY_SET: Self = Self { bytes: limits::KEY_SET_BYTES, depth: 8, ..Self::CARD };
-
-    /// For an answer of a token endpoint.
-    pub const TOKEN_RESPONSE: Self =
-        Self { bytes: limits::TOKEN_RESPONSE_BYTES, depth: 8, nodes: 256, ..Self::CARD };
-
-    /// For the claims of an access token.
-    pub const CLAIMS: Self = Self { bytes: limits::TOKEN_BYTES, depth: 16, nodes: 4096, ..Self::CARD };
-
     /// For a trust bundle or bundle map (rule 43).
     pub const BUNDLE: Self = Self {
         bytes: limits::BUNDLE_BYTES,

@@ -3,9 +3,9 @@
 
 use super::scan::{count, plain_run};
 use super::{Document, JsonLimits, Member, Node, Numbers, Text, compare_utf16};
-use crate::core::limits::{BODY_BYTES_MAX, JSON_NUMBER_BYTES};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
+use crate::limits::{BODY_BYTES_MAX, JSON_NUMBER_BYTES};
+use crate::refusal::{Reason, Refusal};
+use crate::text::Quoted;
 
 pub(super) fn parse(bytes: Vec<u8>, limits: &JsonLimits, numbers: Numbers) -> Result<Document, Refusal> {
     let cap = limits.bytes.min(BODY_BYTES_MAX);

@@ -2,8 +2,8 @@
 //! `none` and the HMAC family do not exist here, so no configuration can allow them.
 
 use super::key::{KeyKind, PublicKey};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
+use crate::refusal::{Reason, Refusal};
+use crate::text::Quoted;
 use std::fmt;
 
 /// An asymmetric JWS algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -82,7 +82,7 @@ impl Algorithm {
         }
     }
 
-    /// What one check with `key` costs, in the unit of [`crate::core::limits::cost`]; the key decides.
+    /// What one check with `key` costs, in the unit of [`crate::limits::cost`]; the key decides.
     pub fn cost(self, key: &PublicKey) -> u32 {
         key.kind().cost()
     }

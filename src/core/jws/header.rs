@@ -2,13 +2,13 @@
 //! Only the protected header decides anything, and only by what stands here.
 
 use super::algorithm::{Algorithm, AlgorithmSet};
-use crate::core::encoding::{Digest, decode_base64url};
-use crate::core::json::{Document, JsonLimits, Kind, Numbers, Object, Value};
-use crate::core::limits::{HEADER_PARAMETERS, KEY_ID_CHARS, PROTECTED_DECODED_BYTES};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
-use crate::core::time::Timestamp;
-use crate::core::x509::decode_x5c;
+use crate::encoding::{Digest, decode_base64url};
+use crate::json::{Document, JsonLimits, Kind, Numbers, Object, Value};
+use crate::limits::{HEADER_PARAMETERS, KEY_ID_CHARS, PROTECTED_DECODED_BYTES};
+use crate::refusal::{Reason, Refusal};
+use crate::text::Quoted;
+use crate::time::Timestamp;
+use crate::x509::decode_x5c;
 
 /// What a verifier needs from the headers of one signature.
 #[derive(Clone, Debug)]

@@ -1,10 +1,10 @@
 //! Public keys from their `SubjectPublicKeyInfo`, in the only encoding each kind has (rules 15 and 39).
 //! Elliptic-curve keys are matched byte for byte: named curve, uncompressed point, nothing optional.
 
-use crate::core::der;
-use crate::core::encoding::{Digest, sha256};
-use crate::core::limits::{RSA_BITS, cost};
-use crate::core::refusal::{Reason, Refusal};
+use crate::der;
+use crate::encoding::{Digest, sha256};
+use crate::limits::{RSA_BITS, cost};
+use crate::refusal::{Reason, Refusal};
 use std::fmt;
 
 /// `AlgorithmIdentifier` contents of P-256, P-384, RSA and Ed25519 keys (RFC 5480 §2.1, RFC 3279 §2.3.1, RFC 8410 §3).
@@ -31,7 +31,7 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
-    /// What one check with a key of this kind costs, in the unit of [`crate::core::limits::cost`].
+    /// What one check with a key of this kind costs, in the unit of [`crate::limits::cost`].
     pub const fn cost(self) -> u32 {
         match self {
             Self::P256 => cost::P256,
@@ -43,7 +43,7 @@ impl KeyKind {
     }
 
     /// The contents of the `AlgorithmIdentifier` of such a key.
-    pub(crate) const fn algorithm_id(self) -> &'static [u8] {
+    pub const fn algorithm_id(self) -> &'static [u8] {
         match self {
             Self::P256 => P256_ID,
             Self::P384 => P384_ID,

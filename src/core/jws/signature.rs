@@ -3,7 +3,7 @@
 
 use super::algorithm::Algorithm;
 use super::key::{KeyKind, PublicKey};
-use crate::core::refusal::{Reason, Refusal};
+use crate::refusal::{Reason, Refusal};
 use ring::signature::{self as ring_signature, UnparsedPublicKey, VerificationAlgorithm};
 
 /// Group orders, big-endian (SEC 2 §2.4.2 and §2.5.1).

@@ -1,11 +1,11 @@
 //! What the chosen signature leaves uncovered, and whether that is acceptable (rules 47 and 48).
 
 use super::SignedForm;
-use crate::core::canon::{Profile, Uncovered, UncoveredMembers, canonicalize, uncovered};
-use crate::core::card::Card;
-use crate::core::policy::Coverage;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
+use crate::canon::{Profile, Uncovered, UncoveredMembers, canonicalize, uncovered};
+use crate::card::Card;
+use crate::policy::Coverage;
+use crate::refusal::{Reason, Refusal};
+use crate::text::Quoted;
 
 pub(super) struct Covered {
     pub(super) full: bool,

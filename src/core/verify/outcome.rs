@@ -1,9 +1,9 @@
 //! What became of each signature, and of the whole card when it was refused.
 
-use crate::core::canon::Profile;
-use crate::core::jws::Algorithm;
-use crate::core::refusal::Refusal;
-use crate::core::spiffe::SpiffeId;
+use crate::canon::Profile;
+use crate::jws::Algorithm;
+use crate::refusal::Refusal;
+use crate::spiffe::SpiffeId;
 use std::fmt;
 
 /// The outcome of one entry of `signatures`.

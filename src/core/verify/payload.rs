@@ -1,7 +1,7 @@
 //! The signed bytes as a card again: what is handed on is what was signed, nothing else (rules 24 and 46).
 
-use crate::core::json::{Document, JsonLimits, Kind, Numbers, Object, Value};
-use crate::core::refusal::{Reason, Refusal};
+use crate::json::{Document, JsonLimits, Kind, Numbers, Object, Value};
+use crate::refusal::{Reason, Refusal};
 
 /// Members of which an AgentCard of any version has at least one besides its name.
 const CARD_MEMBERS: [&str; 4] = ["supportedInterfaces", "url", "capabilities", "skills"];

@@ -3,17 +3,17 @@
 
 use super::Against;
 use super::outcome::SignatureOutcome;
-use crate::core::canon::{Profile, canonicalize};
-use crate::core::card::{Card, RawSignature};
-use crate::core::encoding::{Digest, decode_base64url, sha256};
-use crate::core::jws::{Header, PublicKey, parse_header, verify_signature};
-use crate::core::limits::{Budget, SHORT_KEY_ID_DIGITS};
-use crate::core::policy::{DenyList, Freshness, PinnedKey};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::SpiffeId;
-use crate::core::text::Quoted;
-use crate::core::time::{Seconds, Timestamp};
-use crate::core::x509::{ChainMemo, Moments, VerifiedChain};
+use crate::canon::{Profile, canonicalize};
+use crate::card::{Card, RawSignature};
+use crate::encoding::{Digest, decode_base64url, sha256};
+use crate::jws::{Header, PublicKey, parse_header, verify_signature};
+use crate::limits::{Budget, SHORT_KEY_ID_DIGITS};
+use crate::policy::{DenyList, Freshness, PinnedKey};
+use crate::refusal::{Reason, Refusal};
+use crate::spiffe::SpiffeId;
+use crate::text::Quoted;
+use crate::time::{Seconds, Timestamp};
+use crate::x509::{ChainMemo, Moments, VerifiedChain};
 use std::sync::Arc;
 
 pub(super) struct Candidate<'c> {
@@ -216,7 +216,7 @@ impl<'c> Candidate<'c> {
     }
 }
 
-pub(in crate::core) fn identity_mismatch(found: &SpiffeId, expected: &SpiffeId) -> Refusal {
+pub(crate) fn identity_mismatch(found: &SpiffeId, expected: &SpiffeId) -> Refusal {
     let message = format!("the card is signed by {found}; the workload is {expected}");
     Refusal::new(Reason::IdentityMismatch, message)
 }

@@ -5,16 +5,16 @@ use super::outcome::{Rejection, SignatureOutcome};
 use super::payload::parse_payload;
 use super::signature::{Candidate, Key};
 use super::{Against, Forms};
-use crate::core::canon::{Profile, Uncovered};
-use crate::core::card::Card;
-use crate::core::encoding::{Digest, sha256};
-use crate::core::json::Document;
-use crate::core::jws::Algorithm;
-use crate::core::policy::SignerRule;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::SpiffeId;
-use crate::core::time::Timestamp;
-use crate::core::x509::VerifiedChain;
+use crate::canon::{Profile, Uncovered};
+use crate::card::Card;
+use crate::encoding::{Digest, sha256};
+use crate::json::Document;
+use crate::jws::Algorithm;
+use crate::policy::SignerRule;
+use crate::refusal::{Reason, Refusal};
+use crate::spiffe::SpiffeId;
+use crate::time::Timestamp;
+use crate::x509::VerifiedChain;
 use std::collections::BTreeSet;
 
 /// A card with the proof of who signed it: made only by [`super::verify_card`].
@@ -145,7 +145,7 @@ impl SignedCard {
         self.coverage
     }
 
-    /// Received members that are not signed, at most [`crate::core::limits::UNCOVERED_LISTED`]: those that decide
+    /// Received members that are not signed, at most [`crate::limits::UNCOVERED_LISTED`]: those that decide
     /// about security first, each kind sorted.
     pub fn uncovered(&self) -> &[Uncovered] {
         &self.uncovered

@@ -2,11 +2,11 @@
 
 use super::certificate::{Certificate, Validity};
 use super::path::check_issuer_role;
-use crate::core::encoding::{Digest, sha256};
-use crate::core::jws::PublicKey;
-use crate::core::refusal::Refusal;
-use crate::core::spiffe::TrustDomain;
-use crate::core::time::Timestamp;
+use crate::encoding::{Digest, sha256};
+use crate::jws::PublicKey;
+use crate::refusal::Refusal;
+use crate::spiffe::TrustDomain;
+use crate::time::Timestamp;
 use std::fmt;
 
 /// A CA certificate that a trust domain publishes as one of its authorities.

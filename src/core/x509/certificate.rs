@@ -1,10 +1,10 @@
 //! One certificate, read strictly into the facts that the rules need (rule 30).
 //! Two parsers must agree that it is well-formed: webpki for canonical DER, x509-parser for the fields.
 
-use crate::core::der;
-use crate::core::limits::{CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::time::Timestamp;
+use crate::der;
+use crate::limits::{CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS};
+use crate::refusal::{Reason, Refusal};
+use crate::time::Timestamp;
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::{X509Certificate, X509CertificateParser};
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};

@@ -7,13 +7,13 @@ use super::leaf::verify_leaf_role;
 use super::link::{is_signed_by, is_supported};
 use super::path::{allows_issuers_below, check_issuer_role, check_order};
 use super::proof::{ChainPolicy, Issuer, Moments, Proof, VerifiedChain};
-use crate::core::bundle::Bundle;
-use crate::core::encoding::sha256;
-use crate::core::jws::PublicKey;
-use crate::core::jws::key::{KeyKind, KeyView};
-use crate::core::limits::{Budget, CHAIN_BYTES, CHAIN_CERTIFICATES};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::TrustDomain;
+use crate::bundle::Bundle;
+use crate::encoding::sha256;
+use crate::jws::PublicKey;
+use crate::jws::key::{KeyKind, KeyView};
+use crate::limits::{Budget, CHAIN_BYTES, CHAIN_CERTIFICATES};
+use crate::refusal::{Reason, Refusal};
+use crate::spiffe::TrustDomain;
 use std::sync::Arc;
 
 /// Verifies that `chain`, DER and leaf first, is an X509-SVID of `trust_domain` issued under `bundle`, and that

@@ -2,10 +2,10 @@
 
 use super::certificate::Certificate;
 use super::leaf::verify_leaf_role;
-use crate::core::jws::PublicKey;
-use crate::core::refusal::Refusal;
-use crate::core::spiffe::SpiffeId;
-use crate::core::time::Timestamp;
+use crate::jws::PublicKey;
+use crate::refusal::Refusal;
+use crate::spiffe::SpiffeId;
+use crate::time::Timestamp;
 
 /// The facts of a leaf certificate that is an X509-SVID by its form.
 #[derive(Clone, Debug)]

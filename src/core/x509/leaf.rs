@@ -1,9 +1,9 @@
 //! What a certificate must be to sign a card: an X509-SVID of a workload (rules 33 to 35; X509-SVID §4 and §5).
 
 use super::certificate::Certificate;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::SpiffeId;
-use crate::core::text::Quoted;
+use crate::refusal::{Reason, Refusal};
+use crate::spiffe::SpiffeId;
+use crate::text::Quoted;
 
 /// Checks the leaf's role and returns the one identity it carries.
 pub(crate) fn verify_leaf_role(leaf: &Certificate<'_>) -> Result<SpiffeId, Refusal> {

@@ -4,9 +4,9 @@
 //! authorities of SPIRE it would try keys in an order, and a number of times, that the sender can influence.
 
 use super::certificate::Certificate;
-use crate::core::jws::key::KeyView;
-use crate::core::limits::Budget;
-use crate::core::refusal::Refusal;
+use crate::jws::key::KeyView;
+use crate::limits::Budget;
+use crate::refusal::Refusal;
 use rustls_pki_types::SignatureVerificationAlgorithm;
 use webpki::ring as algorithms;
 

@@ -3,11 +3,11 @@
 
 use super::chain::prove_chain;
 use super::proof::{ChainPolicy, Moments, Proof, VerifiedChain};
-use crate::core::bundle::Bundle;
-use crate::core::encoding::{Digest, Sha256};
-use crate::core::limits::{Budget, CHAIN_MEMO_ENTRIES};
-use crate::core::refusal::Refusal;
-use crate::core::spiffe::TrustDomain;
+use crate::bundle::Bundle;
+use crate::encoding::{Digest, Sha256};
+use crate::limits::{Budget, CHAIN_MEMO_ENTRIES};
+use crate::refusal::Refusal;
+use crate::spiffe::TrustDomain;
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 
 use super::anchor::Anchor;
 use super::certificate::Certificate;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::{SpiffeId, TrustDomain};
-use crate::core::text::Quoted;
+use crate::refusal::{Reason, Refusal};
+use crate::spiffe::{SpiffeId, TrustDomain};
+use crate::text::Quoted;
 use std::sync::Arc;
 
 /// Checks that each certificate names the next one as its issuer, and that none is repeated or a root.

@@ -1,7 +1,7 @@
 //! Certificates in PEM text; keys, requests and parameters in the same file are passed over (rule 43; RFC 7468).
 
-use crate::core::limits::{BUNDLE_ANCHORS, CHAIN_CERTIFICATES};
-use crate::core::refusal::{Reason, Refusal};
+use crate::limits::{BUNDLE_ANCHORS, CHAIN_CERTIFICATES};
+use crate::refusal::{Reason, Refusal};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 

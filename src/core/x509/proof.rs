@@ -3,11 +3,11 @@
 
 use super::anchor::Anchor;
 use super::certificate::Validity;
-use crate::core::encoding::Digest;
-use crate::core::jws::PublicKey;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::SpiffeId;
-use crate::core::time::{Seconds, Timestamp};
+use crate::encoding::Digest;
+use crate::jws::PublicKey;
+use crate::refusal::{Reason, Refusal};
+use crate::spiffe::SpiffeId;
+use crate::time::{Seconds, Timestamp};
 use std::sync::Arc;
 
 /// What an operator may set about chains.

@@ -1,9 +1,9 @@
 //! The `x5c` header parameter: standard base64 texts, leaf first (rule 29; RFC 7515 §4.1.6).
 
-use crate::core::encoding::decode_base64_standard;
-use crate::core::json::Array;
-use crate::core::limits::{CERTIFICATE_BYTES, CHAIN_BYTES, CHAIN_CERTIFICATES};
-use crate::core::refusal::{Reason, Refusal};
+use crate::encoding::decode_base64_standard;
+use crate::json::Array;
+use crate::limits::{CERTIFICATE_BYTES, CHAIN_BYTES, CHAIN_CERTIFICATES};
+use crate::refusal::{Reason, Refusal};
 
 /// Decodes the members of an `x5c` array. Sizes are checked before anything is decoded.
 pub fn decode_x5c(values: Array<'_>) -> Result<Vec<Vec<u8>>, Refusal> {
@@ -41,7 +41,7 @@ pub fn decode_x5c(values: Array<'_>) -> Result<Vec<Vec<u8>>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::json::{Document, JsonLimits, Numbers};
+    use crate::json::{Document, JsonLimits, Numbers};
 
     fn decode(json: &str) -> Result<Vec<Vec<u8>>, Reason> {
         Document::parse(json.as_bytes().to_vec(), &JsonLimits::BUNDLE, Numbers::Strict)

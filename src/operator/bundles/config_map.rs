@@ -3,9 +3,9 @@
 
 use super::Bundles;
 use super::source::{Unread, read, until_next};
-use crate::core::spiffe::TrustDomain;
-use crate::core::text::Quoted;
-use crate::io::clock::now;
+use countersign_core::spiffe::TrustDomain;
+use countersign_core::text::Quoted;
+use countersign_io::clock::now;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Error};

@@ -4,9 +4,9 @@
 
 use super::Bundles;
 use super::source::{Unread, read, until_next};
-use crate::core::spiffe::TrustDomain;
-use crate::core::text::Quoted;
-use crate::io::clock::now;
+use countersign_core::spiffe::TrustDomain;
+use countersign_core::text::Quoted;
+use countersign_io::clock::now;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Error};
@@ -128,9 +128,9 @@ impl Federated<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::refusal::{Reason, Refusal};
-    use crate::core::time::Seconds;
-    use crate::operator::metrics::Metrics;
+    use crate::metrics::Metrics;
+    use countersign_core::refusal::{Reason, Refusal};
+    use countersign_core::time::Seconds;
     use serde_json::json;
 
     fn object(name: &str, domain: &str, bundle: &str) -> DynamicObject {

@@ -12,11 +12,11 @@ pub(crate) use federation::follow_federation;
 pub(crate) use workload_api::follow_workload_api;
 
 use super::metrics::Metrics;
-use crate::core::bundle::Bundle;
-use crate::core::encoding::{Digest, Sha256};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::TrustDomain;
-use crate::core::time::{Seconds, Timestamp};
+use countersign_core::bundle::Bundle;
+use countersign_core::encoding::{Digest, Sha256};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::TrustDomain;
+use countersign_core::time::{Seconds, Timestamp};
 use source::{Unread, word_of};
 use state::SourceState;
 use std::collections::BTreeMap;

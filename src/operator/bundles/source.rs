@@ -2,8 +2,8 @@
 //! every failure of it, and after a while without any. What counts is what was read, so a bundle is as old as the last
 //! answer: neither a watch that ends nor one that is silent can keep it young.
 
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::text::Quoted;
 use futures::{Stream, StreamExt};
 use kube::runtime::watcher::{Error, Event};
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! One source of a trust bundle over time: what was accepted, and since when it fails (rules 42–45).
 //! Pure: content and time are arguments.
 
-use crate::core::bundle::{Bundle, BundleMemory, FallbackAfter, accept_bundle, parse_bundle};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::TrustDomain;
-use crate::core::time::{Seconds, Timestamp};
+use countersign_core::bundle::{Bundle, BundleMemory, FallbackAfter, accept_bundle, parse_bundle};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::TrustDomain;
+use countersign_core::time::{Seconds, Timestamp};
 use std::sync::Arc;
 
 /// What one source gave so far.

@@ -3,10 +3,10 @@
 
 use super::Bundles;
 use super::source::Unread;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::TrustDomain;
-use crate::io::clock::now;
-use crate::io::workload_api::{DomainBundle, WorkloadApiError, follow_bundles};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::TrustDomain;
+use countersign_io::clock::now;
+use countersign_io::workload_api::{DomainBundle, WorkloadApiError, follow_bundles};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -59,9 +59,9 @@ fn take_over(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::bundle::parse_bundle;
-    use crate::core::time::Seconds;
-    use crate::operator::metrics::Metrics;
+    use crate::metrics::Metrics;
+    use countersign_core::bundle::parse_bundle;
+    use countersign_core::time::Seconds;
 
     fn authority(domain: &TrustDomain) -> Vec<u8> {
         let text = include_bytes!("../../../tests/fixtures/doc/bundle.json").to_vec();

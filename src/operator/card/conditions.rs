@@ -3,10 +3,10 @@
 
 use super::finding::{Finding, Proof, Refused};
 use super::status::Circumstances;
-use crate::api::agent_card::ConditionReason as Why;
-use crate::api::agent_card::{ConditionType, time};
-use crate::core::refusal::Reason;
-use crate::plan::Mode;
+use countersign_api::agent_card::ConditionReason as Why;
+use countersign_api::agent_card::{ConditionType, time};
+use countersign_core::refusal::Reason;
+use countersign_plan::Mode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// What one condition says.

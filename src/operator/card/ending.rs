@@ -4,13 +4,13 @@
 use super::finding::Proof;
 use super::judgement::Judgement;
 use super::rejudge::{Rejudged, refuse, rejudge, replace};
-use crate::core::limits::CLOCK_SKEW_MAX;
-use crate::core::policy::Freshness;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::time::{Seconds, Timestamp};
-use crate::operator::context::Context;
-use crate::operator::key::Key;
-use crate::operator::queue::Urgency;
+use crate::context::Context;
+use crate::key::Key;
+use countersign_controller::queue::Urgency;
+use countersign_core::limits::CLOCK_SKEW_MAX;
+use countersign_core::policy::Freshness;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::time::{Seconds, Timestamp};
 
 /// How often a witnessed card is judged again whose certificate has ended: its authority may end as well.
 const WITNESSED: Seconds = Seconds::new(60);

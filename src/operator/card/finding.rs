@@ -1,15 +1,15 @@
 //! What was found about one card, as plain data: enough for its status, and nothing that cannot be shown.
 //! The proof itself is dropped once the planner has seen it.
 
-use crate::api::agent_card::AgentCardData;
-use crate::core::canon::Profile;
-use crate::core::encoding::Digest;
-use crate::core::history::Accepted;
-use crate::core::jws::Algorithm;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::SpiffeId;
-use crate::core::time::Timestamp;
-use crate::core::verify::{Rejection, SignedCard};
+use countersign_api::agent_card::AgentCardData;
+use countersign_core::canon::Profile;
+use countersign_core::encoding::Digest;
+use countersign_core::history::Accepted;
+use countersign_core::jws::Algorithm;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::time::Timestamp;
+use countersign_core::verify::{Rejection, SignedCard};
 
 /// How many uncovered members status lists; they come with those first that decide about security.
 const UNCOVERED: usize = 32;
@@ -66,6 +66,22 @@ impl Proof {
     }
 }
 
+/// What is remembered of the card of the documentation.
+#[cfg(test)]
+fn accepted_for_test() -> Accepted {
+    use countersign_core::{bundle::parse_bundle, card::Card, policy::Policy, spiffe::TrustDomain};
+    use countersign_core::{verify::Against, verify::verify_card, x509::ChainMemo};
+    let domain = TrustDomain::parse("example.org").unwrap();
+    let bundle = include_bytes!("../../../tests/fixtures/doc/bundle.json").to_vec();
+    let bundle = parse_bundle(&domain, bundle).unwrap();
+    let policy = Policy::new(domain);
+    let card = include_bytes!("../../../tests/fixtures/doc/card.json").to_vec();
+    let card = Card::parse(card, policy.numbers).unwrap();
+    let now = Timestamp::from_unix(1_795_219_200);
+    let against = Against { bundle: &bundle, policy: &policy, expected: None, history: None, now };
+    Accepted::of(&verify_card(&card, against, &mut ChainMemo::new()).unwrap())
+}
+
 #[cfg(test)]
 impl Proof {
     /// A proof that ends with its leaf.
@@ -80,7 +96,7 @@ impl Proof {
             coverage: "full",
             uncovered: Vec::new(),
             uncovered_unlisted: 0,
-            accepted: Accepted::for_test(crate::core::encoding::sha256(b"card")),
+            accepted: accepted_for_test(),
             anchor: None,
             attested: None,
         }

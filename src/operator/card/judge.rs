@@ -2,23 +2,23 @@
 //! The verdict goes to the planner as it is; what is worth showing of it is copied.
 
 use super::finding::{Content, Finding, Proof, Refused};
-use crate::api::agent_card::{AgentCardSpec, BindingScope as AskedScope, card_data};
-use crate::core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
-use crate::core::bundle::Bundle;
-use crate::core::canon::{Profile, canonicalize};
-use crate::core::card::Card;
-use crate::core::deliver::card_with_delivered_signatures;
-use crate::core::encoding::{Digest, sha256};
-use crate::core::history::History;
-use crate::core::policy::Policy;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::{SpiffeId, TrustDomain};
-use crate::core::text::Quoted;
-use crate::core::time::Timestamp;
-use crate::core::verdict::Verdict;
-use crate::core::verify::{Against, verify_card};
-use crate::core::x509::ChainMemo;
-use crate::operator::flags::{BindingScope, Config};
+use crate::flags::{BindingScope, Config};
+use countersign_api::agent_card::{AgentCardSpec, BindingScope as AskedScope, card_data};
+use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
+use countersign_core::bundle::Bundle;
+use countersign_core::canon::{Profile, canonicalize};
+use countersign_core::card::Card;
+use countersign_core::deliver::card_with_delivered_signatures;
+use countersign_core::encoding::{Digest, sha256};
+use countersign_core::history::History;
+use countersign_core::policy::Policy;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::text::Quoted;
+use countersign_core::time::Timestamp;
+use countersign_core::verdict::Verdict;
+use countersign_core::verify::{Against, verify_card};
+use countersign_core::x509::ChainMemo;
 use std::collections::BTreeSet;
 
 /// A card as it arrived.

@@ -4,16 +4,16 @@
 use super::finding::Finding;
 use super::judge::{Expected, Received, Terms};
 use super::look::{Look, ReplicaLook};
-use crate::core::bundle::Bundle;
-use crate::core::encoding::Digest;
-use crate::core::history::{Accepted, History, Seen};
-use crate::core::policy::{Freshness, Policy};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::SpiffeId;
-use crate::core::time::Timestamp;
-use crate::io::clock::instant;
-use crate::operator::key::WorkloadKey;
-use crate::plan::{CardRef, JudgedCard};
+use crate::key::WorkloadKey;
+use countersign_core::bundle::Bundle;
+use countersign_core::encoding::Digest;
+use countersign_core::history::{Accepted, History, Seen};
+use countersign_core::policy::{Freshness, Policy};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::time::Timestamp;
+use countersign_io::clock::instant;
+use countersign_plan::{CardRef, JudgedCard};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -186,14 +186,14 @@ impl Judgement {
     /// A refused card of so many bytes, kept.
     pub(crate) fn with_body(bytes: usize) -> Self {
         let id = SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap();
-        let scope = crate::operator::flags::BindingScope::Workload;
+        let scope = crate::flags::BindingScope::Workload;
         let expected = Expected { trust_domain: id.trust_domain().clone(), spiffe_id: id, scope };
         let (hosts, ingress_hosts) = (BTreeSet::new(), BTreeSet::new());
-        let (terms, card_uid) = (crate::core::encoding::sha256(b"terms"), "uid".to_owned());
+        let (terms, card_uid) = (countersign_core::encoding::sha256(b"terms"), "uid".to_owned());
         let basis = Basis { terms, card_uid, hosts, ingress_hosts, expected };
         let reference = CardRef::new("weather-card", None).unwrap();
         let refused = Self::refused(&reference, None, Refusal::new(Reason::CardUnsigned, "no signature"));
-        let received = Received { bytes: vec![b' '; bytes], source: crate::core::bind::Source::File };
+        let received = Received { bytes: vec![b' '; bytes], source: countersign_core::bind::Source::File };
         Self { received: Some(received.into()), basis: Some(basis.into()), ..refused }
     }
 }

@@ -5,15 +5,15 @@ use super::finding::Finding;
 use super::judge::{Judged, Received};
 use super::judgement::{Basis, Judgement, is_unreachable};
 use super::replicas::{Replica, Replicas};
-use crate::core::encoding::{Digest, sha256};
-use crate::core::history::Seen;
-use crate::core::refusal::Refusal;
-use crate::core::spiffe::SpiffeId;
-use crate::core::text::Quoted;
-use crate::core::time::Timestamp;
-use crate::core::verdict::Verdict;
-use crate::operator::key::WorkloadKey;
-use crate::plan::{CardRef, JudgedCard};
+use crate::key::WorkloadKey;
+use countersign_core::encoding::{Digest, sha256};
+use countersign_core::history::Seen;
+use countersign_core::refusal::Refusal;
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::text::Quoted;
+use countersign_core::time::Timestamp;
+use countersign_core::verdict::Verdict;
+use countersign_plan::{CardRef, JudgedCard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -172,11 +172,11 @@ fn joined(lead: &Finding, all: &[ReplicaLook]) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::refusal::Reason;
-    use crate::core::time::Seconds;
-    use crate::io::clock::instant;
-    use crate::operator::card::finding::Proof;
-    use crate::operator::world::Kind;
+    use crate::card::finding::Proof;
+    use crate::world::Kind;
+    use countersign_core::refusal::Reason;
+    use countersign_core::time::Seconds;
+    use countersign_io::clock::instant;
 
     const NOW: Timestamp = Timestamp::from_unix(1_795_219_200);
 

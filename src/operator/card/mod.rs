@@ -22,16 +22,16 @@ pub(crate) use say::reconcile as say;
 
 use super::context::Context;
 use super::key::{Key, WorkloadKey};
-use super::outcome::Next;
-use super::queue::Urgency;
 use super::world::{Card, Place, Workload};
-use crate::api::agent_card::CardVerdict;
-use crate::core::encoding::sha256;
-use crate::core::history::History;
-use crate::core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_LOOK};
-use crate::core::refusal::{Reason, Refusal};
-use crate::io::clock::{instant, now};
-use crate::plan::Mode;
+use countersign_api::agent_card::CardVerdict;
+use countersign_controller::outcome::Next;
+use countersign_controller::queue::Urgency;
+use countersign_core::encoding::sha256;
+use countersign_core::history::History;
+use countersign_core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_LOOK};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_io::clock::{instant, now};
+use countersign_plan::Mode;
 use futures::stream::{self, StreamExt};
 use judge::{Expected, Judged, Received, Terms, broken_memory, judge};
 use judgement::Basis;
@@ -364,7 +364,7 @@ fn ask_for(context: &Context, workload: Option<&WorkloadKey>) {
 /// its Service leads to it.
 fn period(context: &Context, card: &Card, judgement: &Judgement) -> Duration {
     let shortest = context.config.min_sync_period;
-    let asked = card.spec.sync_period().unwrap_or(crate::api::agent_card::SYNC_PERIOD_DEFAULT);
+    let asked = card.spec.sync_period().unwrap_or(countersign_api::agent_card::SYNC_PERIOD_DEFAULT);
     let asked = asked.clamp(shortest, LONGEST_PERIOD.max(shortest));
     if judgement.unsettled.is_some() {
         return SHORTEST_PERIOD;

@@ -3,11 +3,11 @@
 
 use super::look::ReplicaLook;
 use super::replicas::{Replicas, Unusable, find_replicas};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
-use crate::operator::context::Context;
-use crate::operator::key::WorkloadKey;
-use crate::operator::world::{Card, Kind, Place, Workload, World};
+use crate::context::Context;
+use crate::key::WorkloadKey;
+use crate::world::{Card, Kind, Place, Workload, World};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::text::Quoted;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};

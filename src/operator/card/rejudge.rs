@@ -4,16 +4,16 @@
 use super::judge::{Terms, judge};
 use super::judgement::{Basis, Judgement};
 use super::look::Look;
-use crate::core::bundle::Bundle;
-use crate::core::policy::{Freshness, Policy};
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
-use crate::core::time::Timestamp;
-use crate::io::clock::now;
-use crate::operator::context::Context;
-use crate::operator::key::Key;
-use crate::operator::queue::Urgency;
-use crate::operator::world::Place;
+use crate::context::Context;
+use crate::key::Key;
+use crate::world::Place;
+use countersign_controller::queue::Urgency;
+use countersign_core::bundle::Bundle;
+use countersign_core::policy::{Freshness, Policy};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::text::Quoted;
+use countersign_core::time::Timestamp;
+use countersign_io::clock::now;
 
 /// Judges every verified card again, and asks for turns where the outcome changed.
 ///

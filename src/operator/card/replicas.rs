@@ -3,14 +3,14 @@
 
 use super::look::ReplicaLook;
 use super::observe::Way;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::text::Quoted;
-use crate::operator::context::Context;
-use crate::operator::key::WorkloadKey;
-use crate::operator::world::{
+use crate::context::Context;
+use crate::key::WorkloadKey;
+use crate::world::{
     Controller, ControllerKind, Endpoint, Kind, Pod, SERVICE_LABEL, Workload, controller, read_endpoints,
     selector_text,
 };
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::text::Quoted;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod as ApiPod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -289,7 +289,7 @@ fn is_controlled(key: &WorkloadKey, workload: &Workload, pod: &Pod, known: &Know
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::card::look::Look;
+    use crate::card::look::Look;
 
     fn workload(kind: Kind) -> Workload {
         let object = serde_json::json!({
@@ -437,9 +437,9 @@ mod tests {
             address: [10, 0, 0, 9].into(),
             port: 8000,
         };
-        let reference = crate::plan::CardRef::new("weather-card", None).unwrap();
+        let reference = countersign_plan::CardRef::new("weather-card", None).unwrap();
         let look = Look::refused(&reference, Refusal::new(Reason::FetchFailed, "gone"));
-        let last = [ReplicaLook { replica, at: crate::io::clock::instant(), look }];
+        let last = [ReplicaLook { replica, at: countersign_io::clock::instant(), look }];
         for (last_byte, settles) in [(9, true), (8, false)] {
             let all = [endpoint("a", 1), endpoint("gone", last_byte)];
             let judged = judged(Kind::Deployment, false, &last, &all, &known());

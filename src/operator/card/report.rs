@@ -4,13 +4,13 @@
 use super::conditions::is_ready_in;
 use super::judgement::Judgement;
 use super::status::{Circumstances, plan_status};
-use crate::api::agent_card::{AgentCardStatus, CardVerdict, Outcome, TargetRef};
-use crate::io::apply::{lost_a_race, merge_patch};
-use crate::io::clock::now;
-use crate::operator::context::Context;
-use crate::operator::events::Happening;
-use crate::operator::key::WorkloadKey;
-use crate::operator::world::{Card, Place, Workload};
+use crate::context::Context;
+use crate::events::Happening;
+use crate::key::WorkloadKey;
+use crate::world::{Card, Place, Workload};
+use countersign_api::agent_card::{AgentCardStatus, CardVerdict, Outcome, TargetRef};
+use countersign_controller::apply::{lost_a_race, merge_patch};
+use countersign_io::clock::now;
 use serde_json::Value;
 
 /// Brings the status in step with a judgement. False if another write came before ours.

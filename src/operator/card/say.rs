@@ -2,11 +2,11 @@
 //! of trust is said even while nothing can be fetched.
 
 use super::{Judgement, SHORTEST_PERIOD, ask_for, report};
-use crate::operator::context::Context;
-use crate::operator::key::{Key, WorkloadKey};
-use crate::operator::outcome::Next;
-use crate::operator::queue::Urgency;
-use crate::operator::world::{Card, Place, Workload, World};
+use crate::context::Context;
+use crate::key::{Key, WorkloadKey};
+use crate::world::{Card, Place, Workload, World};
+use countersign_controller::outcome::Next;
+use countersign_controller::queue::Urgency;
 use std::time::Duration;
 
 /// Finalizers of other operators, which would keep a card from going once they are gone.

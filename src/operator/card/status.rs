@@ -3,11 +3,11 @@
 
 use super::conditions::conditions;
 use super::finding::{Finding, Proof, Refused};
-use crate::api::agent_card::{AgentCardStatus, BindingStatus, CardVerdict, Outcome, TargetRef, time};
-use crate::core::history::History;
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::time::Timestamp;
-use crate::plan::Mode;
+use countersign_api::agent_card::{AgentCardStatus, BindingStatus, CardVerdict, Outcome, TargetRef, time};
+use countersign_core::history::History;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::time::Timestamp;
+use countersign_plan::Mode;
 
 /// What a status stands on besides the finding.
 #[derive(Clone, Copy, Debug)]

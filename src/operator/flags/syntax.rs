@@ -2,8 +2,8 @@
 //! Unlike Go, text that is no flag is refused: there it silently ends the flags, and the rest has no effect.
 
 use super::table::{FLAGS, Flag, Kind};
-use crate::api::duration::parse_duration;
-use crate::core::text::Quoted;
+use countersign_api::duration::parse_duration;
+use countersign_core::text::Quoted;
 use std::collections::BTreeMap;
 use thiserror::Error;
 

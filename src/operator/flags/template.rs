@@ -1,9 +1,9 @@
 //! The template of workload identities. Each placeholder is a whole path segment, so that two workloads can
 //! never share an identity: `{namespace}-{serviceAccount}` would give `a-b`, `c` and `a`, `b-c` the same one.
 
-use crate::core::refusal::{Reason, Refusal};
-use crate::core::spiffe::{SpiffeId, TrustDomain};
-use crate::core::text::Quoted;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::text::Quoted;
 
 const DOMAIN: &str = "{trustDomain}";
 const NAMESPACE: &str = "{namespace}";

@@ -1,7 +1,7 @@
 //! Readers of single flag values. An error says what is wrong and what to give instead.
 
-use crate::api::duration::parse_duration;
-use crate::plan::{Namespace, PodGroup};
+use countersign_api::duration::parse_duration;
+use countersign_plan::{Namespace, PodGroup};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

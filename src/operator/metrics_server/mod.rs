@@ -5,13 +5,13 @@ mod tls;
 
 use super::flags::ServingCertificate;
 use super::metrics::Metrics;
-use crate::io::shutdown::Shutdown;
 use authorization::{Denied, authorize};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use countersign_io::shutdown::Shutdown;
 use kube::Client;
 use std::io;
 use tokio::net::TcpListener;

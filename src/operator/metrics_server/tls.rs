@@ -1,10 +1,10 @@
 //! TLS for the metrics server: the certificate from files, read again when they change, or a self-signed one.
 //! Handshakes run beside each other, so that a caller who never finishes one delays nobody.
 
-use crate::io::files::read_file;
-use crate::io::shutdown::Shutdown;
-use crate::operator::flags::ServingCertificate;
+use crate::flags::ServingCertificate;
 use axum::serve::Listener;
+use countersign_io::files::read_file;
+use countersign_io::shutdown::Shutdown;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;

@@ -1,12 +1,12 @@
 //! The AgentCard that is made for an agent that has none, and taken away when somebody wrote one.
 //! It is owned by its workload and goes with it; labels that disappear do not delete it.
 
-use crate::api::agent_card::{AgentCard, AgentCardSpec, IdentityBinding, TargetRef};
-use crate::api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
-use crate::operator::context::Context;
-use crate::operator::key::{Key, WorkloadKey};
-use crate::operator::queue::Urgency;
-use crate::operator::world::{Card, Kind, Workload};
+use crate::context::Context;
+use crate::key::{Key, WorkloadKey};
+use crate::world::{Card, Kind, Workload};
+use countersign_api::agent_card::{AgentCard, AgentCardSpec, IdentityBinding, TargetRef};
+use countersign_api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
+use countersign_controller::queue::Urgency;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use std::collections::BTreeMap;
 

@@ -1,12 +1,12 @@
 //! A workload as the planner takes it, and which objects isolate its Pods.
 //! The namespace's own do where every Pod carries their label; the rest get two by their selector.
 
-use crate::api::keys::{AGENT_TYPE, TYPE_LABEL};
-use crate::core::spiffe::SpiffeId;
-use crate::operator::context::Context;
-use crate::operator::key::WorkloadKey;
-use crate::operator::world::{Workload, selector_text};
-use crate::plan::{EnrolledWorkload, FactError, Isolation, Namespace};
+use crate::context::Context;
+use crate::key::WorkloadKey;
+use crate::world::{Workload, selector_text};
+use countersign_api::keys::{AGENT_TYPE, TYPE_LABEL};
+use countersign_core::spiffe::SpiffeId;
+use countersign_plan::{EnrolledWorkload, FactError, Isolation, Namespace};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;

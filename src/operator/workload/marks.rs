@@ -1,10 +1,10 @@
 //! The marks on the Pods of a workload: put on while it is verified, taken away otherwise.
 //! A mark is a label on the running Pod alone, so nothing is rolled out.
 
-use crate::operator::context::Context;
-use crate::operator::key::WorkloadKey;
-use crate::operator::world::{Place, Pod, Workload, selects};
-use crate::plan::{EnrolledWorkload, JudgedCard, PodFacts, plan_peer_mark};
+use crate::context::Context;
+use crate::key::WorkloadKey;
+use crate::world::{Place, Pod, Workload, selects};
+use countersign_plan::{EnrolledWorkload, JudgedCard, PodFacts, plan_peer_mark};
 
 /// Brings the marks of all Pods of the workload in step.
 pub(crate) async fn keep(

@@ -8,9 +8,9 @@ mod policies;
 
 use super::context::Context;
 use super::key::{Key, WorkloadKey};
-use super::outcome::Next;
-use super::queue::Urgency;
 use super::world::Workload;
+use countersign_controller::outcome::Next;
+use countersign_controller::queue::Urgency;
 use std::time::Duration;
 
 pub(crate) use marks::clear as clear_mark;

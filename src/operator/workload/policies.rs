@@ -1,11 +1,11 @@
 //! The policies of a workload: written when they differ from what the API server has, and only then.
 //! What isolates is written first; what the plan no longer has is deleted last.
 
-use crate::api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
-use crate::operator::context::Context;
-use crate::operator::key::WorkloadKey;
-use crate::operator::world::{Place, Policy};
-use crate::plan::{ClusterFacts, EnrolledWorkload, Isolation, JudgedCard, Mode, plan_network_policies};
+use crate::context::Context;
+use crate::key::WorkloadKey;
+use crate::world::{Place, Policy};
+use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
+use countersign_plan::{ClusterFacts, EnrolledWorkload, Isolation, JudgedCard, Mode, plan_network_policies};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use std::collections::BTreeSet;
 

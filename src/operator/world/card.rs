@@ -1,10 +1,10 @@
 //! AgentCards, without the content of the card: what was asked for, and what the status says.
 //! Our own status writes are put here as they are answered, so that their echo changes nothing.
 
-use crate::api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus, TargetRef};
-use crate::api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
-use crate::core::time::Timestamp;
-use crate::plan::CardRef;
+use countersign_api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus, TargetRef};
+use countersign_api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
+use countersign_core::time::Timestamp;
+use countersign_plan::CardRef;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 //! Neither comes from a tenant: slices of `default/kubernetes`, and labels that administrators set.
 
 use super::store::Store;
-use crate::api::keys::{MODE_AUDIT, MODE_ENFORCE, MODE_LABEL};
-use crate::plan::{ApiServer, Mode};
+use countersign_api::keys::{MODE_AUDIT, MODE_ENFORCE, MODE_LABEL};
+use countersign_plan::{ApiServer, Mode};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::collections::BTreeMap;
 

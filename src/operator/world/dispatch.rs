@@ -3,9 +3,9 @@
 
 use super::watch::Change;
 use super::{Card, Controller, Kind, Place, Pod, Policy, Workload, World};
-use crate::operator::key::{Key, WorkloadKey};
-use crate::operator::queue::Urgency::{Closing, Routine, Urgent};
-use crate::plan::Mode;
+use crate::key::{Key, WorkloadKey};
+use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
+use countersign_plan::Mode;
 
 impl World {
     /// An AgentCard came, changed or went.

@@ -46,7 +46,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::clock::instant;
+    use countersign_io::clock::instant;
 
     #[test]
     fn failures_that_follow_one_another_for_long_are_an_outage_and_single_ones_are_none() {

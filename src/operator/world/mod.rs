@@ -24,10 +24,10 @@ pub(crate) use watches::{Broken, follow_everything};
 pub(crate) use workload::{Kind, Workload};
 
 use super::key::{Key, WorkloadKey};
-use super::queue::{Queue, Urgency};
-use super::turns::Turns;
-use crate::io::clock::instant;
-use crate::plan::{ApiServer, Mode};
+use countersign_controller::queue::{Queue, Urgency};
+use countersign_controller::turns::Turns;
+use countersign_io::clock::instant;
+use countersign_plan::{ApiServer, Mode};
 use k8s_openapi::api::core::v1::Service;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -71,9 +71,9 @@ pub(crate) struct World {
     /// Which of the watches that fill these stores keep failing.
     pub(crate) health: Health,
     /// Turns that wait for nobody but the API server.
-    pub(crate) work: Turns,
+    pub(crate) work: Turns<Key>,
     /// Turns that wait for agents.
-    pub(crate) looks: Turns,
+    pub(crate) looks: Turns<Key>,
 }
 
 impl World {
@@ -258,7 +258,7 @@ impl World {
         self.turns_of(&key).ask(key, now.checked_add(wait).unwrap_or(now), urgency);
     }
 
-    const fn turns_of(&self, key: &Key) -> &Turns {
+    const fn turns_of(&self, key: &Key) -> &Turns<Key> {
         if matches!(key, Key::Card(_)) { &self.looks } else { &self.work }
     }
 }

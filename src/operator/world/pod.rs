@@ -1,7 +1,7 @@
 //! Pods of agents, cut down to what decides whether they are marked as peers.
 //! Only Pods with the label that enrols them are watched; another Pod never gets a mark.
 
-use crate::api::keys::PEER_MARK_LABEL;
+use countersign_api::keys::PEER_MARK_LABEL;
 use k8s_openapi::api::core::v1::Pod as ApiPod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 use std::collections::BTreeMap;

@@ -1,11 +1,11 @@
 //! NetworkPolicies as a digest of what we write of them, so that drift is seen and equal writes are left out.
 //! Empty and absent lists are equal here, because the API server drops empty ones.
 
-use crate::api::keys::{
+use countersign_api::keys::{
     AGENT_CARD_LABEL, MANAGED_BY_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, REASON_ANNOTATION,
     WORKLOAD_LABEL,
 };
-use crate::core::encoding::{Digest, sha256};
+use countersign_core::encoding::{Digest, sha256};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 const OUR_LABELS: [&str; 5] =

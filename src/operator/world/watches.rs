@@ -7,8 +7,10 @@ use super::pod::controller;
 use super::store::Store;
 use super::watch::{Change, follow};
 use super::{Card, Kind, Pod, Policy, Workload, World};
-use crate::api::agent_card::AgentCard;
-use crate::api::keys::{AGENT_TYPE, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL, TYPE_LABEL};
+use countersign_api::agent_card::AgentCard;
+use countersign_api::keys::{
+    AGENT_TYPE, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL, TYPE_LABEL,
+};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod as ApiPod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;

@@ -1,8 +1,8 @@
 //! Deployments and `StatefulSet`s, cut down to what identifies an agent and says whether it can answer.
 //! A workload that cannot be described is kept with the reason, so that its card can say it.
 
-use crate::api::keys::{AGENT_TYPE, TYPE_LABEL};
-use crate::operator::key::WorkloadKey;
+use crate::key::WorkloadKey;
+use countersign_api::keys::{AGENT_TYPE, TYPE_LABEL};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};

@@ -2,14 +2,14 @@
 //! It knows neither card nor verdict, so nothing that happens to them can remove it.
 
 use super::{ENROLLED, Rules, policy};
-use crate::plan::facts::EnrolledWorkload;
-use crate::plan::names::Role;
+use crate::facts::EnrolledWorkload;
+use crate::names::Role;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 /// The default-deny of the workload.
 ///
 /// It has no owner: garbage collection would remove it with its owner, while Pods of a deleted workload still
 /// end in their own time. The operator removes it when no Pod is left.
-pub(in crate::plan) fn plan_baseline(workload: &EnrolledWorkload) -> NetworkPolicy {
+pub(crate) fn plan_baseline(workload: &EnrolledWorkload) -> NetworkPolicy {
     policy(workload, Role::Baseline, workload.selector().clone(), Rules::default(), ENROLLED)
 }

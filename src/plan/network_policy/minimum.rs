@@ -2,13 +2,13 @@
 //! A second isolation of the same Pods, so that losing the baseline opens nothing.
 
 use super::{ENROLLED, Rules, policy, rules};
-use crate::plan::cluster::ClusterFacts;
-use crate::plan::facts::EnrolledWorkload;
-use crate::plan::names::Role;
+use crate::cluster::ClusterFacts;
+use crate::facts::EnrolledWorkload;
+use crate::names::Role;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 /// The minimum of the workload; like the baseline it has no owner.
-pub(in crate::plan) fn plan_minimum(workload: &EnrolledWorkload, cluster: &ClusterFacts) -> NetworkPolicy {
+pub(crate) fn plan_minimum(workload: &EnrolledWorkload, cluster: &ClusterFacts) -> NetworkPolicy {
     policy(workload, Role::Minimum, workload.selector().clone(), minimum_rules(cluster), ENROLLED)
 }
 

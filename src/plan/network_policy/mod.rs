@@ -14,7 +14,7 @@ pub(super) use verdict::plan_verdict;
 
 use super::facts::{EnrolledWorkload, Namespace};
 use super::names::Role;
-use crate::api::keys::{
+use countersign_api::keys::{
     MANAGED_BY, MANAGED_BY_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE, POLICY_TYPE_LABEL, REASON_ANNOTATION,
     WORKLOAD_LABEL,
 };

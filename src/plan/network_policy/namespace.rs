@@ -3,22 +3,22 @@
 
 use super::minimum::minimum_rules;
 use super::{Rules, isolate};
-use crate::api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
-use crate::plan::cluster::ClusterFacts;
-use crate::plan::facts::{Namespace, selector_of};
-use crate::plan::names::Role;
+use crate::cluster::ClusterFacts;
+use crate::facts::{Namespace, selector_of};
+use crate::names::Role;
+use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// The baseline and the minimum of a namespace.
-pub(in crate::plan) fn plan_namespace(namespace: &Namespace, cluster: &ClusterFacts) -> [NetworkPolicy; 2] {
+pub(crate) fn plan_namespace(namespace: &Namespace, cluster: &ClusterFacts) -> [NetworkPolicy; 2] {
     let name = NAMESPACE_MINIMUM.to_owned();
     let minimum = isolate(name, namespace, Role::Minimum, agents(), minimum_rules(cluster));
     [plan_namespace_baseline(namespace), minimum]
 }
 
 /// The baseline of a namespace.
-pub(in crate::plan) fn plan_namespace_baseline(namespace: &Namespace) -> NetworkPolicy {
+pub(crate) fn plan_namespace_baseline(namespace: &Namespace) -> NetworkPolicy {
     isolate(NAMESPACE_BASELINE.to_owned(), namespace, Role::Baseline, agents(), Rules::default())
 }
 

@@ -3,18 +3,18 @@
 
 use super::minimum::minimum_rules;
 use super::{Rules, policy, rules};
-use crate::api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND, AGENT_CARD_LABEL};
-use crate::plan::cluster::{ClusterFacts, Egress};
-use crate::plan::decision::Decision;
-use crate::plan::facts::{CardRef, EnrolledWorkload};
-use crate::plan::names::{Role, label_value};
-use crate::plan::peer_mark::marked_as;
+use crate::cluster::{ClusterFacts, Egress};
+use crate::decision::Decision;
+use crate::facts::{CardRef, EnrolledWorkload};
+use crate::names::{Role, label_value};
+use crate::peer_mark::marked_as;
+use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND, AGENT_CARD_LABEL};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyEgressRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 /// The policy that follows the decision; `card` owns it, so that it goes when the last word about the
 /// workload goes, and the baseline stays.
-pub(in crate::plan) fn plan_verdict(
+pub(crate) fn plan_verdict(
     workload: &EnrolledWorkload,
     cluster: &ClusterFacts,
     decision: Decision,

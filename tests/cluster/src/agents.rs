@@ -3,9 +3,9 @@
 use crate::authority::{Authority, Svid, bundle_json};
 use crate::kubelet::Kubelet;
 use anyhow::Result;
-use countersign::core::sign::{SignOptions, SigningKey, sign_card};
-use countersign::core::time::{Seconds, Timestamp};
-use countersign::io::clock::now;
+use countersign_core::sign::{SignOptions, SigningKey, sign_card};
+use countersign_core::time::{Seconds, Timestamp};
+use countersign_io::clock::now;
 use countersign_rig::Rig;
 use ring::rand::SystemRandom;
 use serde_json::{Value, json};

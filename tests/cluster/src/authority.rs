@@ -66,7 +66,7 @@ fn key_of(certificate: &[u8]) -> Value {
 
 fn base64(bytes: &[u8]) -> String {
     let mut text = String::new();
-    countersign::core::encoding::encode_base64_standard_into(bytes, &mut text);
+    countersign_core::encoding::encode_base64_standard_into(bytes, &mut text);
     text
 }
 

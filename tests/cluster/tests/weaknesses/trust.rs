@@ -1,10 +1,10 @@
 //! Who may speak for an agent: the workload itself, now, with a signature over what it serves.
 
 use crate::scene;
-use countersign::core::encoding::{encode_base64_standard_into, encode_base64url_into};
 use countersign_cluster_tests::{
     Agents, Authority, Scene, Svid, TRUST_DOMAIN, bundle_json, card_of, holds, user_card,
 };
+use countersign_core::encoding::{encode_base64_standard_into, encode_base64url_into};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};

@@ -1,0 +1,7 @@
+//! The Kubernetes API this project shares with its users: groups, kinds, labels and annotations.
+//! One kind or one idea per file; nothing here talks to a cluster.
+
+#[cfg(feature = "kinds")]
+pub mod agent_card;
+pub mod duration;
+pub mod keys;

@@ -1,0 +1,82 @@
+//! What people and machines ask the sidecar itself: health for everybody, the rest on loopback or with a token.
+
+mod guard;
+mod health;
+mod sessions;
+mod statistics;
+
+pub(crate) use guard::Guard;
+
+use super::config::ListenAddress;
+use super::plane::Planes;
+use super::reload::Reloads;
+use super::serve::bind;
+use super::stats::Stats;
+use axum::Router;
+use countersign_io::shutdown::Shutdown;
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// What the servers tell about.
+#[derive(Clone)]
+pub(crate) struct About {
+    /// The configuration at work.
+    pub(crate) planes: Planes,
+    /// What is counted.
+    pub(crate) stats: Stats,
+    /// How the last reload went.
+    pub(crate) reloads: Reloads,
+    /// Asked for at the end.
+    pub(crate) stop: Shutdown,
+}
+
+/// The three servers, bound and not yet serving.
+pub(crate) struct Servers {
+    health: TcpListener,
+    stats: TcpListener,
+    sessions: TcpListener,
+}
+
+impl Servers {
+    /// Binds all three, or none.
+    pub(crate) fn bind(
+        health: ListenAddress,
+        stats: ListenAddress,
+        sessions: ListenAddress,
+    ) -> io::Result<Self> {
+        let named = |name: &str, address: ListenAddress| {
+            bind(address).map_err(|error| {
+                io::Error::other(format!("{name} cannot listen on {}: {error}", address.address))
+            })
+        };
+        Ok(Self {
+            health: named("health", health)?,
+            stats: named("stats", stats)?,
+            sessions: named("the session server", sessions)?,
+        })
+    }
+
+    /// Serves until the end is asked for.
+    pub(crate) async fn serve(self, about: About, guard: Option<Guard>) {
+        let about = Arc::new(about);
+        let health = run(self.health, health::router(Arc::clone(&about)), &about.stop);
+        let guarded = |router: Router| match &guard {
+            Some(guard) => guard.clone().protect(router),
+            None => router,
+        };
+        let stats = run(self.stats, guarded(statistics::router(Arc::clone(&about))), &about.stop);
+        let sessions = run(self.sessions, guarded(sessions::router(Arc::clone(&about))), &about.stop);
+        tokio::join!(health, stats, sessions);
+    }
+}
+
+async fn run(listener: TcpListener, router: Router, stop: &Shutdown) {
+    let serving = axum::serve(listener, router);
+    tokio::select! {
+        ended = serving => if let Err(error) = ended {
+            tracing::error!("a server of the sidecar itself ended: {error}");
+        },
+        () = stop.requested() => {}
+    }
+}

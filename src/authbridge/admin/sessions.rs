@@ -1,0 +1,103 @@
+//! The session API: recent events, live events, and what the pipelines consist of.
+
+use super::About;
+use crate::config::{OnError, Plugin};
+use crate::events::{Event, Store};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use futures::Stream;
+use futures::stream::unfold;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+/// How often a quiet stream says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// The routes.
+pub(super) fn router(about: Arc<About>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/v1/sessions", get(list))
+        .route("/v1/sessions/{id}", get(one))
+        .route("/v1/events", get(events))
+        .route("/v1/pipeline", get(pipeline))
+        .route("/v1/plugins", get(plugins))
+        .with_state(about)
+}
+
+/// An answer without a document.
+type Absent = (StatusCode, &'static str);
+
+fn store(about: &About) -> Result<Store, Absent> {
+    let off = (StatusCode::NOT_FOUND, "sessions are not kept: session.enabled is false\n");
+    about.planes.current().sessions.clone().ok_or(off)
+}
+
+async fn list(State(about): State<Arc<About>>) -> Result<Json<Value>, Absent> {
+    Ok(Json(store(&about)?.list()))
+}
+
+async fn one(State(about): State<Arc<About>>, Path(id): Path<String>) -> Result<Json<Value>, Absent> {
+    let found = store(&about)?.get(&id);
+    found.map(Json).ok_or((StatusCode::NOT_FOUND, "there is no such session\n"))
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    session: Option<String>,
+}
+
+async fn events(State(about): State<Arc<About>>, Query(filter): Query<Filter>) -> Result<Response, Absent> {
+    let stream = live(store(&about)?.subscribe(), filter.session);
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response())
+}
+
+/// Events as they come; a subscriber that is too slow loses some and goes on.
+fn live(
+    events: Receiver<(Arc<str>, Arc<Event>)>,
+    session: Option<String>,
+) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+    unfold((events, session, 0_u64), async |(mut events, session, number)| {
+        loop {
+            match events.recv().await {
+                Ok((id, event)) if session.as_ref().is_none_or(|wanted| **wanted == *id) => {
+                    let number = number.saturating_add(1);
+                    let data = event.json(&id).to_string();
+                    let event =
+                        sse::Event::default().event("session-event").id(number.to_string()).data(data);
+                    return Some((Ok(event), (events, session, number)));
+                }
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    })
+}
+
+async fn pipeline(State(about): State<Arc<About>>) -> Json<Value> {
+    let plane = about.planes.current();
+    let shown = |plugins: &[Plugin]| -> Value {
+        plugins
+            .iter()
+            .filter(|plugin| plugin.on_error != OnError::Off)
+            .map(|plugin| json!({ "name": plugin.settings.name(), "id": plugin.id, "on_error": plugin.on_error }))
+            .collect()
+    };
+    let pipeline = &plane.config.pipeline;
+    Json(
+        json!({ "inbound": shown(&pipeline.inbound.plugins), "outbound": shown(&pipeline.outbound.plugins) }),
+    )
+}
+
+async fn plugins() -> Json<Value> {
+    Json(json!({ "plugins": crate::config::plugin_catalogue() }))
+}

@@ -1,0 +1,164 @@
+//! The plugin `jwt-validation`: from a request to the proof of its token, or to the answer that refuses it.
+
+use super::audience::follow_line;
+use super::issuer::fetch_client;
+use super::key_store::KeyStore;
+use crate::config::JwtValidation;
+use crate::denial::{Code, Denial};
+use crate::identity::Peer;
+use crate::jwt::{TokenPolicy, VerifiedToken, verify_token};
+use crate::request_path::BypassPaths;
+use countersign_core::encoding::{Digest, sha256};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::time::Seconds;
+use countersign_io::clock::now;
+use countersign_io::shutdown::Shutdown;
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+use quick_cache::sync::Cache;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// The plugin's name.
+pub(crate) const NAME: &str = "jwt-validation";
+/// Most proofs kept, about 1 KiB each.
+const PROOFS: usize = 4096;
+
+/// The plugin.
+pub(crate) struct TokenGate {
+    bypass: BypassPaths,
+    keys: KeyStore,
+    policy: TokenPolicy,
+    audience: Option<watch::Receiver<Option<Arc<str>>>>,
+    /// By the token and everything else that the proof stands on.
+    proofs: Cache<Digest, Arc<VerifiedToken>>,
+}
+
+/// What the gate found.
+#[derive(Debug)]
+pub(crate) enum Admitted {
+    /// The path needs no token.
+    Bypass,
+    /// By this token, which has this digest.
+    Token(Arc<VerifiedToken>, Digest),
+}
+
+impl TokenGate {
+    /// The gate, and the tasks on which it lives.
+    pub(crate) fn new(
+        config: &JwtValidation,
+        tasks: &mut JoinSet<()>,
+        stop: &Shutdown,
+    ) -> Result<Self, String> {
+        let keys = KeyStore::new(fetch_client(&config.key_set_url())?, config.jwks_max_age.0);
+        tasks.spawn(keys.clone().run(stop.clone()));
+        let audience = config.audience_path().map(|path| {
+            let (sender, receiver) = watch::channel(None);
+            tasks.spawn(follow_line(path.to_owned(), sender));
+            receiver
+        });
+        let audiences = config.audience.iter().chain(&config.allowed_audiences).cloned().collect();
+        let skew = u32::try_from(config.clock_skew.0.as_secs()).unwrap_or(u32::MAX);
+        let policy = TokenPolicy {
+            clients: config.allowed_clients.clone(),
+            scopes: config.required_scopes.clone(),
+            skew: Seconds::new(skew),
+            ..TokenPolicy::new(config.issuer.clone(), audiences)
+        };
+        let bypass = BypassPaths::parse(&config.bypass_paths)?;
+        Ok(Self { bypass, keys, policy, audience, proofs: Cache::new(PROOFS) })
+    }
+
+    /// Judges a request for `path` with these headers, from `peer`.
+    pub(crate) async fn judge(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+    ) -> Result<Admitted, Denial> {
+        let refused = |refusal: &Refusal| Denial::refused(NAME, refusal);
+        if self.bypass.admits(path).map_err(|refusal| refused(&refusal))? {
+            return Ok(Admitted::Bypass);
+        }
+        let token = bearer(headers)?;
+        let verified = self.verify(token).await?;
+        let caller = peer.map(|peer| (&peer.id, peer.leaf_sha256));
+        verified.check_caller(caller).map_err(|refusal| refused(&refusal))?;
+        Ok(Admitted::Token(verified, sha256(token.as_bytes())))
+    }
+
+    async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
+        match self.verify_now(token) {
+            // Keys may have changed, or not be here yet: one of many requests asks, and some wait.
+            Err(denial) if may_be_early(&denial) && self.keys.refetch().await => self.verify_now(token),
+            judged => judged,
+        }
+    }
+
+    fn verify_now(&self, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
+        let unavailable = |why: String| Denial::new(Code::CannotVerify, why).by(NAME);
+        let fetched = self.keys.current().map_err(unavailable)?;
+        let audience = self.audience.as_ref().map(|audience| audience.borrow().clone());
+        if audience == Some(None) && self.policy.audiences.is_empty() {
+            return Err(unavailable("the client ID of this agent is not known yet".to_owned()));
+        }
+        let audience = audience.flatten();
+        let mut digest = countersign_core::encoding::Sha256::new();
+        digest.update(fetched.keys.digest().as_bytes());
+        digest.update(sha256(audience.as_deref().unwrap_or_default().as_bytes()).as_bytes());
+        digest.update(token.as_bytes());
+        let digest = digest.finish();
+        let refused = |refusal: Refusal| Denial::refused(NAME, &refusal);
+        if let Some(proof) = self.proofs.get(&digest) {
+            proof.check_times(now()).map_err(refused)?;
+            return Ok(proof);
+        }
+        let own;
+        let policy = match audience {
+            None => &self.policy,
+            Some(audience) => {
+                let mut audiences = self.policy.audiences.clone();
+                audiences.push(audience.to_string());
+                own = TokenPolicy { audiences, ..self.policy.clone() };
+                &own
+            }
+        };
+        let verified = Arc::new(verify_token(token, &fetched.keys, policy, now()).map_err(refused)?);
+        self.proofs.insert(digest, Arc::clone(&verified));
+        Ok(verified)
+    }
+
+    /// Why the gate cannot judge, if it cannot.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let waiting = self.audience.as_ref().is_some_and(|audience| audience.borrow().is_none());
+        if waiting && self.policy.audiences.is_empty() {
+            return Some("the client ID of this agent is not known yet".to_owned());
+        }
+        self.keys.current().err()
+    }
+}
+
+fn may_be_early(denial: &Denial) -> bool {
+    denial.code == Code::CannotVerify || denial.reason == Some(Reason::TokenKeyUnknown)
+}
+
+/// The one bearer token of a request (RFC 6750 §2.1).
+fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Err(Denial::new(Code::MissingToken, "missing Authorization header").by(NAME));
+    };
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+    });
+    match token.filter(|token| !token.is_empty() && values.next().is_none()) {
+        Some(token) => Ok(token),
+        None => Err(Denial::new(
+            Code::InvalidToken,
+            "invalid Authorization header format: it must be one `Bearer TOKEN`",
+        )
+        .by(NAME)),
+    }
+}

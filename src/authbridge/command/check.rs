@@ -1,0 +1,52 @@
+//! `authbridge check`: what a configuration means, or what is wrong with it and where.
+
+use super::{UNUSABLE, line};
+use crate::config::{Checked, Finding, Reading};
+use crate::reload::read_config;
+use serde::Serialize;
+use serde_json::json;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Explains the configuration at `path`.
+pub(super) fn check(path: &Path, reading: Reading) -> ExitCode {
+    match read_config(path, reading) {
+        Err(findings) => refuse(path, &findings),
+        Ok((Checked { config, addresses, notices }, digest)) => {
+            let listens = json!({
+                "inbound": addresses.inbound.as_ref().map(|(address, _)| address.address.to_string()),
+                "agent": addresses.inbound.as_ref().map(|(_, backend)| &backend.authority),
+                "outbound": addresses.outbound.map(|address| address.address.to_string()),
+                "transparent": addresses.transparent.map(|address| address.address.to_string()),
+                "ext_proc": addresses.ext_proc.map(|address| address.address.to_string()),
+                "health": addresses.health.address.to_string(),
+                "stats": addresses.stats.address.to_string(),
+                "sessions": addresses.session.address.to_string(),
+            });
+            let notices: Vec<String> = notices.iter().map(|notice| line(path, notice)).collect();
+            print(&json!({
+                "sha256": digest.to_string(), "listens": listens, "notices": notices, "effective": config,
+            }))
+        }
+    }
+}
+
+/// Says what is wrong, one line each.
+pub(super) fn refuse(path: &Path, findings: &[Finding]) -> ExitCode {
+    let mut to = std::io::stderr().lock();
+    for finding in findings {
+        // Nothing is left to be done if the terminal is gone.
+        let _ = writeln!(to, "{}", line(path, finding));
+    }
+    ExitCode::from(UNUSABLE)
+}
+
+/// Prints a document.
+pub(super) fn print(document: &impl Serialize) -> ExitCode {
+    let text = serde_json::to_string_pretty(document).unwrap_or_default();
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,392 @@
+//! What the types alone cannot say: which keys need or exclude each other, and which choices are refused.
+
+use super::address::{Backend, ListenAddress};
+use super::model::{Config, Mode};
+use super::node::{Node, Value};
+use super::plugins::{OnError, Settings};
+use super::reader::Finding;
+use super::token_exchange::{Action, DefaultPolicy, IdentityKind, Route, RouteTls, TokenExchange};
+use super::{AudienceMode, JwtValidation};
+use crate::peers::PeerPolicy;
+use crate::request_path::BypassPaths;
+use countersign_core::glob::Glob;
+use countersign_core::text::Quoted;
+
+/// Where to listen, and where the agent is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// The reverse proxy and the agent behind it; absent in envoy-sidecar.
+    pub inbound: Option<(ListenAddress, Backend)>,
+    /// The forward proxy; absent in envoy-sidecar.
+    pub outbound: Option<ListenAddress>,
+    /// The listener for redirected connections.
+    pub transparent: Option<ListenAddress>,
+    /// The external processor; only in envoy-sidecar.
+    pub ext_proc: Option<ListenAddress>,
+    /// Health checks.
+    pub health: ListenAddress,
+    /// Statistics.
+    pub stats: ListenAddress,
+    /// Sessions.
+    pub session: ListenAddress,
+}
+
+/// Collects findings with their lines.
+struct Check<'a> {
+    root: &'a Node,
+    findings: Vec<Finding>,
+    notices: &'a mut Vec<Finding>,
+}
+
+/// Judges a configuration.
+pub(super) fn check(
+    config: &Config,
+    root: &Node,
+    notices: &mut Vec<Finding>,
+) -> Result<Addresses, Vec<Finding>> {
+    let mut check = Check { root, findings: Vec::new(), notices };
+    let addresses = check.addresses(config);
+    check.pipelines(config);
+    check.mtls(config);
+    match addresses {
+        Some(addresses) if check.findings.is_empty() => Ok(addresses),
+        _ => Err(check.findings),
+    }
+}
+
+/// Judges routes that stand in `root` below `path`.
+pub(super) fn check_routes(routes: &[Route], root: &Node, path: &[Step], findings: &mut Vec<Finding>) {
+    for (index, route) in routes.iter().enumerate() {
+        let place = [path, &[Step::Index(index)]].concat();
+        if let Some((key, problem)) = route_problem(route) {
+            let steps = [place.as_slice(), &[Step::Key(key)]].concat();
+            findings.push(finding(root, &steps, problem));
+        }
+    }
+}
+
+fn route_problem(route: &Route) -> Option<(&'static str, String)> {
+    if let Err(problem) = Glob::parse(&route.host, b'.') {
+        return Some(("host", format!("the pattern {} {problem}", Quoted(&route.host))));
+    }
+    let says_both =
+        route.passthrough == Some(true) && route.action.is_some_and(|action| action != Action::Passthrough);
+    if says_both {
+        return Some(("passthrough", "it contradicts `action`; say only one of them".to_owned()));
+    }
+    if let Some(server) = &route.server_spiffe_id {
+        if let Err(problem) = PeerPolicy::parse(std::slice::from_ref(server)) {
+            return Some(("server_spiffe_id", problem));
+        }
+        if matches!(route.tls, Some(RouteTls::Plain | RouteTls::System)) {
+            return Some(("server_spiffe_id", "it needs `tls: mtls`, which proves it".to_owned()));
+        }
+    }
+    None
+}
+
+/// One step on the way from the root to a value.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// A finding at the deepest place of `steps` that the file has.
+fn finding(root: &Node, steps: &[Step<'_>], problem: String) -> Finding {
+    let (mut node, mut line, mut key) = (Some(root), root.line, String::new());
+    for step in steps {
+        node = match (step, node.map(|node| &node.value)) {
+            (Step::Key(name), Some(Value::Map(members))) => {
+                members.iter().find(|(key, _)| key.name == *name).map(|(key, node)| {
+                    line = key.line;
+                    node
+                })
+            }
+            (Step::Index(index), Some(Value::List(nodes))) => {
+                nodes.get(*index).inspect(|node| line = node.line)
+            }
+            _ => None,
+        };
+        match step {
+            Step::Key(name) => key.extend([if key.is_empty() { "" } else { "." }, name]),
+            Step::Index(index) => key.extend(["[", &index.to_string(), "]"]),
+        }
+    }
+    Finding { line, key, problem }
+}
+
+impl Check<'_> {
+    fn wrong(&mut self, steps: &[Step<'_>], problem: impl Into<String>) {
+        self.findings.push(finding(self.root, steps, problem.into()));
+    }
+
+    fn note(&mut self, steps: &[Step<'_>], problem: impl Into<String>) {
+        self.notices.push(finding(self.root, steps, problem.into()));
+    }
+
+    fn addresses(&mut self, config: &Config) -> Option<Addresses> {
+        let listener = &config.listener;
+        let at = |name| [Step::Key("listener"), Step::Key(name)];
+        if listener.ext_authz_addr.is_some() {
+            self.wrong(
+                &at("ext_authz_addr"),
+                "it belongs to the mode waypoint, for which there is no program",
+            );
+        }
+        let health = self.listen(&[Step::Key("health"), Step::Key("address")], &config.health.address)?;
+        let stats =
+            self.private(config, &[Step::Key("stats"), Step::Key("address")], &config.stats.address)?;
+        let session = listener.session_api_addr.as_deref().unwrap_or(":9094");
+        let session = self.private(config, &at("session_api_addr"), session)?;
+        let mut addresses = Addresses {
+            inbound: None,
+            outbound: None,
+            transparent: None,
+            ext_proc: None,
+            health,
+            stats,
+            session,
+        };
+        match config.mode {
+            Mode::Waypoint => {
+                self.wrong(&[Step::Key("mode")], "there is no program for waypoint; use proxy-sidecar");
+                return None;
+            }
+            Mode::EnvoySidecar => {
+                for (name, given) in [
+                    ("reverse_proxy_addr", &listener.reverse_proxy_addr),
+                    ("reverse_proxy_backend", &listener.reverse_proxy_backend),
+                    ("forward_proxy_addr", &listener.forward_proxy_addr),
+                    ("transparent_proxy_addr", &listener.transparent_proxy_addr),
+                ] {
+                    if given.is_some() {
+                        self.wrong(&at(name), "Envoy does this in envoy-sidecar; take it out");
+                    }
+                }
+                let text = listener.ext_proc_addr.as_deref().unwrap_or(":9090");
+                addresses.ext_proc = Some(self.loopback(&at("ext_proc_addr"), text)?);
+            }
+            Mode::ProxySidecar => {
+                if listener.ext_proc_addr.is_some() {
+                    self.wrong(&at("ext_proc_addr"), "it belongs to the mode envoy-sidecar; take it out");
+                }
+                let text = listener.reverse_proxy_addr.as_deref().unwrap_or(":8080");
+                let reverse = self.listen(&at("reverse_proxy_addr"), text)?;
+                let Some(backend) = &listener.reverse_proxy_backend else {
+                    self.wrong(
+                        &at("reverse_proxy_backend"),
+                        "it is missing; name the agent, such as http://127.0.0.1:8001",
+                    );
+                    return None;
+                };
+                match Backend::parse(backend) {
+                    Ok(backend) => addresses.inbound = Some((reverse, backend)),
+                    Err(problem) => {
+                        self.wrong(&at("reverse_proxy_backend"), format!("{} {problem}", Quoted(backend)));
+                    }
+                }
+                let text = listener.forward_proxy_addr.as_deref().unwrap_or(":8081");
+                addresses.outbound = Some(self.loopback(&at("forward_proxy_addr"), text)?);
+                if let Some(text) = &listener.transparent_proxy_addr {
+                    addresses.transparent = Some(self.loopback(&at("transparent_proxy_addr"), text)?);
+                }
+            }
+        }
+        for pattern in &listener.skip_hosts {
+            let all = pattern.bytes().all(|byte| matches!(byte, b'*' | b'.' | b'?'));
+            match Glob::parse(pattern, b'.') {
+                Ok(_) if !all && !pattern.contains(':') => {}
+                Ok(_) => self.wrong(
+                    &at("skip_hosts"),
+                    format!("{} matches everything or names a port", Quoted(pattern)),
+                ),
+                Err(problem) => {
+                    self.wrong(&at("skip_hosts"), format!("the pattern {} {problem}", Quoted(pattern)));
+                }
+            }
+        }
+        Some(addresses)
+    }
+
+    fn listen(&mut self, steps: &[Step<'_>], text: &str) -> Option<ListenAddress> {
+        let parsed = ListenAddress::parse(text);
+        if let Err(problem) = parsed {
+            self.wrong(steps, format!("{} {problem}", Quoted(text)));
+        }
+        parsed.ok()
+    }
+
+    /// An address that only this Pod may reach; a port alone has always meant every interface, and is told.
+    fn loopback(&mut self, steps: &[Step<'_>], text: &str) -> Option<ListenAddress> {
+        let address = self.listen(steps, text)?;
+        if address.only_port {
+            self.note(steps, "it listens on 127.0.0.1, not on every interface: only the agent may use it");
+        } else if !address.address.ip().is_loopback() {
+            self.wrong(steps, "it must be a loopback address: whoever reaches it speaks as the agent");
+            return None;
+        }
+        Some(address.on_loopback())
+    }
+
+    /// An address that others may reach with a token.
+    fn private(&mut self, config: &Config, steps: &[Step<'_>], text: &str) -> Option<ListenAddress> {
+        let address = self.listen(steps, text)?;
+        if address.only_port && config.admin.token_file.is_none() {
+            return Some(address.on_loopback());
+        }
+        if !address.address.ip().is_loopback() && config.admin.token_file.is_none() {
+            self.wrong(
+                steps,
+                "it listens beyond loopback; set admin.token_file, whose token callers then need",
+            );
+            return None;
+        }
+        Some(address)
+    }
+
+    fn pipelines(&mut self, config: &Config) {
+        let pipelines = &config.pipeline;
+        let dangerous = pipelines.dangerously_allow_unauthenticated;
+        for (direction, pipeline) in [("inbound", &pipelines.inbound), ("outbound", &pipelines.outbound)] {
+            let plugins = [Step::Key("pipeline"), Step::Key(direction), Step::Key("plugins")];
+            let mut seen = Vec::new();
+            for (index, plugin) in pipeline.plugins.iter().enumerate() {
+                let steps = [&plugins[..], &[Step::Index(index)]].concat();
+                let name = plugin.settings.name();
+                let inbound = matches!(plugin.settings, Settings::JwtValidation(_) | Settings::A2aParser(_));
+                if inbound != (direction == "inbound") {
+                    self.wrong(
+                        &steps,
+                        format!(
+                            "{name} does not work on {direction} requests; move it to the other pipeline"
+                        ),
+                    );
+                }
+                if seen.contains(&name) {
+                    self.wrong(&steps, format!("{name} stands there twice; only one would count"));
+                }
+                seen.push(name);
+                let gate = matches!(plugin.settings, Settings::JwtValidation(_) | Settings::TokenExchange(_));
+                if gate && plugin.on_error != OnError::Enforce && !dangerous {
+                    let steps = [&steps[..], &[Step::Key("on_error")]].concat();
+                    self.wrong(&steps, format!("{name} must enforce; pipeline.dangerously_allow_unauthenticated would let requests pass without it"));
+                }
+                let at = [&steps[..], &[Step::Key("config")]].concat();
+                match &plugin.settings {
+                    Settings::JwtValidation(jwt) => self.jwt_validation(jwt, &at),
+                    Settings::TokenExchange(exchange) => self.token_exchange(config, exchange, &at),
+                    _ if config.mode == Mode::EnvoySidecar => {
+                        self.note(&steps, format!("{name} reads nothing: Envoy sends no bodies here"));
+                    }
+                    _ => {}
+                }
+            }
+            if direction == "inbound" && !seen.contains(&"jwt-validation") && !dangerous {
+                self.wrong(&plugins, "jwt-validation is missing: every request would reach the agent; pipeline.dangerously_allow_unauthenticated allows that");
+            }
+        }
+        if dangerous {
+            self.note(
+                &[Step::Key("pipeline"), Step::Key("dangerously_allow_unauthenticated")],
+                "requests may pass without authentication",
+            );
+        }
+    }
+
+    fn jwt_validation(&mut self, jwt: &JwtValidation, at: &[Step<'_>]) {
+        let key = |name| [at, &[Step::Key(name)]].concat();
+        if jwt.issuer.is_empty() {
+            self.wrong(&key("issuer"), "it is missing; it must equal `iss` of the tokens");
+        }
+        if jwt.audience_mode == AudienceMode::PerHost {
+            self.wrong(&key("audience_mode"), "per-host belongs to the mode waypoint; use static");
+        }
+        if jwt.placeholder_mode {
+            self.wrong(&key("placeholder_mode"), "it is not supported: the agent gets the token as it came");
+        }
+        if let Err(problem) = BypassPaths::parse(&jwt.bypass_paths) {
+            self.wrong(&key("bypass_paths"), problem);
+        }
+        if jwt.clock_skew.0 > std::time::Duration::from_mins(1) {
+            self.wrong(&key("clock_skew"), "it is longer than one minute; correct the clocks instead");
+        }
+        self.url(&key("jwks_url"), &jwt.key_set_url());
+    }
+
+    fn url(&mut self, steps: &[Step<'_>], url: &str) {
+        let plain = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        if plain
+            .is_none_or(|rest| rest.is_empty() || rest.contains('@') || rest.contains(char::is_whitespace))
+        {
+            self.wrong(steps, format!("{} is not an http(s) URL without user name", Quoted(url)));
+        }
+    }
+
+    fn token_exchange(&mut self, config: &Config, exchange: &TokenExchange, at: &[Step<'_>]) {
+        let key = |name| [at, &[Step::Key(name)]].concat();
+        let identity = |name| [at, &[Step::Key("identity"), Step::Key(name)]].concat();
+        match exchange.token_endpoint() {
+            Some(url) => self.url(&key("token_url"), &url),
+            None => {
+                self.wrong(&key("token_url"), "it is missing; set it, or keycloak_url and keycloak_realm");
+            }
+        }
+        match exchange.identity.kind {
+            None => self.wrong(&identity("type"), "it is missing; set spiffe or client-secret"),
+            Some(IdentityKind::Spiffe) if exchange.identity.jwt_audience.is_none() => {
+                self.wrong(
+                    &identity("jwt_audience"),
+                    "it is missing; for Keycloak set the address of the realm",
+                );
+            }
+            Some(IdentityKind::Spiffe) if config.spiffe.is_none() => {
+                self.wrong(&identity("type"), "a JWT-SVID needs the block `spiffe`");
+            }
+            Some(_) => {}
+        }
+        if exchange.resolve_placeholders {
+            self.wrong(&key("resolve_placeholders"), "it is not supported, as placeholder_mode is not");
+        }
+        if exchange.default_policy == DefaultPolicy::Exchange && !exchange.audience_from_host {
+            self.wrong(
+                &key("default_policy"),
+                "exchange needs audience_from_host: no route names an audience",
+            );
+        }
+        let path = [at, &[Step::Key("routes"), Step::Key("rules")]].concat();
+        check_routes(&exchange.routes.rules, self.root, &path, &mut self.findings);
+        for (index, route) in exchange.routes.rules.iter().enumerate() {
+            let asks =
+                route.server_spiffe_id.is_some() || matches!(route.tls, Some(tls) if tls != RouteTls::Plain);
+            if config.mode == Mode::EnvoySidecar && asks {
+                let steps = [&path[..], &[Step::Index(index), Step::Key("tls")]].concat();
+                self.wrong(
+                    &steps,
+                    "Envoy connects in envoy-sidecar; say TLS in its cluster, and take it out here",
+                );
+            }
+        }
+    }
+
+    fn mtls(&mut self, config: &Config) {
+        let Some(mtls) = &config.mtls else { return };
+        let at = [Step::Key("mtls"), Step::Key("allowed_peers")];
+        if config.spiffe.is_none() {
+            self.wrong(
+                &[Step::Key("mtls")],
+                "it needs the block `spiffe`, which says where identities come from",
+            );
+        }
+        match &mtls.allowed_peers {
+            None => {
+                self.note(&at, "every workload of the own trust domain may connect; name those that should");
+            }
+            Some(peers) => {
+                if let Err(problem) = PeerPolicy::parse(peers) {
+                    self.wrong(&at, problem);
+                }
+            }
+        }
+    }
+}

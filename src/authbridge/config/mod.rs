@@ -1,0 +1,107 @@
+//! The configuration file of AuthBridge: read strictly, with the place of everything that is wrong.
+//! Nothing here reads files or the environment; both come as arguments.
+
+mod address;
+mod check;
+mod duration;
+mod jwt_validation;
+mod model;
+mod node;
+mod parsers;
+mod plugins;
+mod reader;
+mod secret;
+mod token_exchange;
+
+pub use address::{Backend, ListenAddress};
+pub use check::Addresses;
+pub use duration::GoDuration;
+pub use jwt_validation::{AudienceMode, JwtValidation};
+pub use model::{Config, Limits, Listener, Mode, Mtls, MtlsMode, Pipeline, Pipelines, Session, Spiffe};
+pub use parsers::{A2aParser, InferenceParser, McpParser};
+pub(crate) use plugins::catalogue as plugin_catalogue;
+pub use plugins::{OnError, Plugin, Settings};
+pub use reader::Finding;
+pub use secret::Secret;
+pub use token_exchange::{
+    Action, AssertionType, DefaultPolicy, Identity, IdentityKind, NoTokenPolicy, Provider, Route, RouteTls,
+    Routes, TokenExchange,
+};
+
+use countersign_core::text::Quoted;
+use node::Node;
+use reader::{Reader, Shared};
+use serde::Deserialize;
+use std::cell::RefCell;
+
+/// Where `${NAME}` looks names up.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// How a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// What is not known is an error.
+    Strict,
+    /// What is not known is passed over, and told.
+    Lenient,
+}
+
+/// A configuration that can be run.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What the file says, with all defaults.
+    pub config: Config,
+    /// Where to listen.
+    pub addresses: Addresses,
+    /// What was passed over or understood differently than before.
+    pub notices: Vec<Finding>,
+}
+
+/// Reads and judges a configuration file.
+pub fn parse_config(text: &str, variables: Variables<'_>, reading: Reading) -> Result<Checked, Vec<Finding>> {
+    let (root, config, mut notices): (_, Config, _) = parse(text, variables, reading)?;
+    let addresses = check::check(&config, &root, &mut notices)?;
+    Ok(Checked { config, addresses, notices })
+}
+
+/// Reads a file of routes: a list of them.
+pub fn parse_routes(
+    text: &str,
+    variables: Variables<'_>,
+    reading: Reading,
+) -> Result<(Vec<Route>, Vec<Finding>), Vec<Finding>> {
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let (root, routes, mut findings): (_, Vec<Route>, _) = parse(text, variables, reading)?;
+    let notices = findings.len();
+    check::check_routes(&routes, &root, &[], &mut findings);
+    if findings.len() > notices { Err(findings.split_off(notices)) } else { Ok((routes, findings)) }
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(
+    text: &str,
+    variable: Variables<'_>,
+    reading: Reading,
+) -> Result<(Node, T, Vec<Finding>), Vec<Finding>> {
+    let root = Node::parse(text).map_err(|error| {
+        let line = error.location().map_or(1, |location| location.line());
+        // The first line says what is wrong; the rest shows the file, which may hold secrets.
+        let problem = error.without_snippet().to_string();
+        let problem = problem.lines().next().unwrap_or("it is not YAML").to_owned();
+        vec![Finding { line, key: String::new(), problem: Quoted(&problem).to_string() }]
+    })?;
+    let lenient = reading == Reading::Lenient;
+    let shared = Shared { variable, lenient, findings: RefCell::default() };
+    let read = T::deserialize(Reader::new(&root, &shared));
+    let mut findings = shared.findings.into_inner();
+    match read {
+        Ok(value) if lenient || findings.is_empty() => Ok((root, value, findings)),
+        Ok(_) => Err(findings),
+        Err(failure) => {
+            // What was passed over is no error, but it may explain one.
+            findings.push(failure.into_finding(root.line));
+            Err(findings)
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Typed values out of a YAML tree: unknown keys are found by the fields a type has, with the nearest of them, and
+//! `${NAME}` in a text is replaced where it stands.
+
+use super::node::{Key, Node, Value};
+use countersign_core::text::Quoted;
+use serde::de::value::StringDeserializer;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+use std::cell::RefCell;
+use std::fmt;
+
+/// What is wrong at one place of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The line, from 1.
+    pub line: u64,
+    /// The keys that lead there, for example `listener.forward_proxy_addr`.
+    pub key: String,
+    /// What was found and what is expected.
+    pub problem: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, key, problem } = self;
+        if key.is_empty() {
+            write!(f, "line {line}: {problem}")
+        } else {
+            write!(f, "line {line}: {key}: {problem}")
+        }
+    }
+}
+
+/// What every reader of one file shares.
+pub(super) struct Shared<'a> {
+    /// Looks an environment variable up.
+    pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Reads leniently: what is not known is passed over.
+    pub(super) lenient: bool,
+    /// What was passed over, or will be the error.
+    pub(super) findings: RefCell<Vec<Finding>>,
+}
+
+/// Reads one node.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    node: &'a Node,
+    path: &'a Path<'a>,
+    shared: &'a Shared<'a>,
+}
+
+/// How to a node was come.
+pub(super) enum Path<'a> {
+    Root,
+    Key(&'a Self, &'a str),
+    Index(&'a Self, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Key(Self::Root, name) => f.write_str(name),
+            Self::Key(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+/// An error on the way to its place.
+#[derive(Debug)]
+pub(super) struct Failure {
+    problem: String,
+    at: Option<(u64, String)>,
+}
+
+impl Failure {
+    /// The finding that it is, if nothing more is known at `line`.
+    pub(super) fn into_finding(self, line: u64) -> Finding {
+        let (line, key) = self.at.unwrap_or((line, String::new()));
+        Finding { line, key, problem: self.problem }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl serde::de::Error for Failure {
+    fn custom<T: fmt::Display>(problem: T) -> Self {
+        Self { problem: problem.to_string(), at: None }
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(super) const fn new(node: &'a Node, shared: &'a Shared<'a>) -> Self {
+        Self { node, path: &Path::Root, shared }
+    }
+
+    fn placed<T>(self, result: Result<T, Failure>) -> Result<T, Failure> {
+        result.map_err(|failure| Failure {
+            at: failure.at.or_else(|| Some((self.node.line, self.path.to_string()))),
+            ..failure
+        })
+    }
+
+    fn text(self, text: &str) -> Result<String, Failure> {
+        match expand(text, self.shared.variable) {
+            Ok(text) => Ok(text),
+            Err(name) if self.shared.lenient => {
+                self.find(self.node.line, None, format!("${{{name}}} is not set and stays as it is"));
+                Ok(text.to_owned())
+            }
+            Err(name) => Err(Failure::custom(format!(
+                "the environment variable {} is not set; set it, or write $${{…}} for a literal ${{…}}",
+                Quoted(&name)
+            ))),
+        }
+    }
+
+    fn find(self, line: u64, key: Option<&str>, problem: String) {
+        let key = key.map_or_else(|| self.path.to_string(), |key| Path::Key(self.path, key).to_string());
+        self.shared.findings.borrow_mut().push(Finding { line, key, problem });
+    }
+
+    fn find_unknown(self, key: &Key, fields: &[&str]) {
+        let nearest = fields
+            .iter()
+            .map(|field| (strsim::damerau_levenshtein(field, &key.name), *field))
+            .min()
+            .filter(|(distance, field)| *distance <= field.len().div_ceil(2));
+        let problem = match nearest {
+            Some((_, field)) => format!("there is no such key; did you mean {field}?"),
+            None => format!("there is no such key; known are {}", fields.join(", ")),
+        };
+        let shown = Quoted(&key.name).to_string();
+        self.find(key.line, Some(shown.trim_matches('"')), problem);
+    }
+
+    fn members(self, members: &'a [(Key, Node)], fields: Option<&'static [&'static str]>) -> Members<'a> {
+        // Whoever reads a plugin needs its name before its configuration.
+        let mut left: Vec<&(Key, Node)> = members.iter().collect();
+        left.sort_by_key(|(key, _)| key.name != "name");
+        if let Some(fields) = fields {
+            left.retain(|(key, _)| {
+                let known = fields.contains(&key.name.as_str());
+                if !known {
+                    self.find_unknown(key, fields);
+                }
+                known
+            });
+        }
+        left.reverse();
+        Members { reader: self, left, next: None }
+    }
+
+    fn map<'de, V: Visitor<'de>>(
+        self,
+        fields: Option<&'static [&'static str]>,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        match &self.node.value {
+            Value::Map(members) => self.placed(visitor.visit_map(self.members(members, fields))),
+            // An empty block is one with all defaults.
+            Value::Null => self.placed(visitor.visit_map(self.members(&[], fields))),
+            Value::Text(text) => {
+                let text = self.placed(self.text(text))?;
+                self.placed(visitor.visit_string(text))
+            }
+            other => {
+                self.placed(Err(Failure::custom(format!("it is {}, expected a map of keys", other.kind()))))
+            }
+        }
+    }
+}
+
+/// Replaces `${NAME}`; `$${` stands for `${`, and any other dollar sign for itself. The error is the name of a
+/// variable that is not set.
+fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        if let Some(before) = before.strip_suffix('$') {
+            expanded.push_str(before);
+            expanded.push_str("${");
+            rest = after;
+            continue;
+        }
+        let Some((name, after)) = after.split_once('}') else { break };
+        expanded.push_str(before);
+        expanded.push_str(&variable(name).ok_or_else(|| name.to_owned())?);
+        rest = after;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+impl<'de> Deserializer<'de> for Reader<'_> {
+    type Error = Failure;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        match &self.node.value {
+            Value::Null => self.placed(visitor.visit_unit()),
+            Value::Bool(value) => self.placed(visitor.visit_bool(*value)),
+            Value::Integer(value) => self.placed(match u64::try_from(*value) {
+                Ok(value) => visitor.visit_u64(value),
+                Err(_) => visitor.visit_i64(*value),
+            }),
+            Value::Float(value) => self.placed(visitor.visit_f64(*value)),
+            Value::Text(text) => {
+                let text = self.placed(self.text(text))?;
+                self.placed(visitor.visit_string(text))
+            }
+            Value::List(nodes) => {
+                let mut elements = Elements { reader: self, left: nodes.iter().enumerate() };
+                self.placed(visitor.visit_seq(&mut elements))
+            }
+            Value::Map(_) => self.map(None, visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        if self.node.value == Value::Null { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        self.map(Some(fields), visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        let Value::Text(text) = &self.node.value else {
+            let found = format!("it is {}, expected a text", self.node.value.kind());
+            return self.placed(Err(Failure::custom(found)));
+        };
+        let text = self.placed(self.text(text))?;
+        self.placed(visitor.visit_enum(Word(text)))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
+        tuple tuple_struct map identifier ignored_any
+    }
+}
+
+/// The name of a variant.
+struct Word(String);
+
+impl<'de> EnumAccess<'de> for Word {
+    type Error = Failure;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Failure> {
+        let name: StringDeserializer<Failure> = self.0.clone().into_deserializer();
+        Ok((seed.deserialize(name)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Word {
+    type Error = Failure;
+
+    fn unit_variant(self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Failure> {
+        Err(Failure::custom(NO_CONTENTS))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Failure> {
+        Err(Failure::custom(NO_CONTENTS))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Failure> {
+        Err(Failure::custom(NO_CONTENTS))
+    }
+}
+
+const NO_CONTENTS: &str = "a word has no contents";
+
+struct Members<'a> {
+    reader: Reader<'a>,
+    left: Vec<&'a (Key, Node)>,
+    next: Option<&'a (Key, Node)>,
+}
+
+impl<'de> MapAccess<'de> for Members<'_> {
+    type Error = Failure;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Failure> {
+        self.next = self.left.pop();
+        let Some((key, _)) = self.next else { return Ok(None) };
+        let name: StringDeserializer<Failure> = key.name.clone().into_deserializer();
+        seed.deserialize(name).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
+        let Some((key, node)) = self.next.take() else {
+            return Err(Failure::custom("a value was asked for before its key"));
+        };
+        let path = Path::Key(self.reader.path, &key.name);
+        let reader = Reader { node, path: &path, shared: self.reader.shared };
+        reader.placed(seed.deserialize(reader))
+    }
+}
+
+struct Elements<'a> {
+    reader: Reader<'a>,
+    left: std::iter::Enumerate<std::slice::Iter<'a, Node>>,
+}
+
+impl<'de> SeqAccess<'de> for &mut Elements<'_> {
+    type Error = Failure;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
+        let Some((index, node)) = self.left.next() else { return Ok(None) };
+        let path = Path::Index(self.reader.path, index);
+        let reader = Reader { node, path: &path, shared: self.reader.shared };
+        reader.placed(seed.deserialize(reader)).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_in_braces_is_replaced() {
+        let variable = |name: &str| (name == "A").then(|| "x$y".to_owned());
+        for (text, expected) in [
+            ("${A}", "x$y"),
+            ("<${A}${A}>", "<x$yx$y>"),
+            ("$A pa$$word $", "$A pa$$word $"),
+            ("$${A}", "${A}"),
+            ("${A", "${A"),
+        ] {
+            assert_eq!(expand(text, &variable).as_deref(), Ok(expected), "{text}");
+        }
+        assert_eq!(expand("${A}${B}", &variable), Err("B".to_owned()));
+    }
+}

@@ -1,0 +1,142 @@
+//! One event, in the shape that the session API has always had.
+
+use super::call::Call;
+use countersign_core::time::Timestamp;
+use serde_json::{Map, Value, json};
+use std::mem::size_of;
+
+/// Longest text of a request that an event repeats, in characters.
+pub(super) const TEXT_CHARS: usize = 256;
+
+/// Which way a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// To the agent.
+    Inbound,
+    /// From the agent.
+    Outbound,
+}
+
+impl Direction {
+    /// As it stands in events.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// A request was let through.
+    Request,
+    /// Its answer began.
+    Response,
+    /// It was refused.
+    Denied,
+}
+
+/// What one plugin did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Invocation {
+    /// Which.
+    pub(crate) plugin: &'static str,
+    /// `allow`, `deny`, `skip`, `modify` or `observe`.
+    pub(crate) action: &'static str,
+    /// Why, as a word.
+    pub(crate) reason: &'static str,
+    /// True if a refusal had no effect.
+    pub(crate) shadow: bool,
+}
+
+/// Who asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) subject: Option<String>,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) client: Option<String>,
+    pub(crate) peer: Option<String>,
+}
+
+/// One event.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) at: Timestamp,
+    pub(crate) direction: Direction,
+    pub(crate) phase: Phase,
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) call: Option<Call>,
+    pub(crate) caller: Caller,
+    pub(crate) invocations: Vec<Invocation>,
+    pub(crate) status: Option<u16>,
+    pub(crate) error: Option<(&'static str, String)>,
+    pub(crate) duration_ms: Option<f64>,
+}
+
+/// The first characters of a text that came from outside; the rest is nobody's business.
+pub(super) fn bounded(text: &str) -> String {
+    text.chars().take(TEXT_CHARS).collect()
+}
+
+impl Event {
+    /// About how many bytes it takes.
+    pub(super) fn weight(&self) -> usize {
+        let texts = [&self.method, &self.host, &self.path];
+        let caller = [&self.caller.subject, &self.caller.client, &self.caller.peer];
+        let error = self.error.as_ref().map_or(0, |(_, message)| message.len());
+        let call = self.call.as_ref().map_or(0, Call::weight);
+        let invocations = self.invocations.len().saturating_mul(size_of::<Invocation>());
+        texts
+            .into_iter()
+            .chain(caller.into_iter().flatten())
+            .chain(&self.caller.scopes)
+            .fold(size_of::<Self>(), |sum, text| sum.saturating_add(text.len()))
+            .saturating_add(error)
+            .saturating_add(call)
+            .saturating_add(invocations)
+    }
+
+    /// As JSON, in the session with this ID.
+    pub(crate) fn json(&self, session: &str) -> Value {
+        let mut event = Map::new();
+        let mut set = |name: &str, value: Value| event.insert(name.to_owned(), value);
+        set("sessionId", session.into());
+        set("at", self.at.to_string().into());
+        set("direction", self.direction.text().into());
+        let phase = match self.phase {
+            Phase::Request => "request",
+            Phase::Response => "response",
+            Phase::Denied => "denied",
+        };
+        set("phase", phase.into());
+        set("method", self.method.as_str().into());
+        set("host", self.host.as_str().into());
+        set("path", self.path.as_str().into());
+        if let Some(call) = &self.call {
+            set(call.kind(), call.json());
+        }
+        let invocations = self.invocations.iter().map(|one| {
+            json!({ "plugin": one.plugin, "phase": phase, "action": one.action, "reason": one.reason, "shadow": one.shadow })
+        });
+        set("invocations", invocations.collect());
+        let Caller { subject, scopes, client, peer } = &self.caller;
+        set("identity", json!({ "subject": subject, "scopes": scopes, "clientId": client, "agentId": peer }));
+        if let Some(status) = self.status {
+            set("statusCode", status.into());
+        }
+        if let Some((code, message)) = &self.error {
+            set("error", json!({ "kind": "denied", "code": code, "message": message }));
+        }
+        if let Some(duration) = self.duration_ms {
+            set("durationMs", json!(duration));
+        }
+        if let Some(peer) = peer {
+            set("tls", json!({ "version": "TLS 1.3", "peerSpiffeId": peer }));
+        }
+        Value::Object(event)
+    }
+}

@@ -1,0 +1,171 @@
+//! One request as it is watched: what the plugins did, what the body called, and how it ended.
+
+use super::call::{Call, Parser};
+use super::event::{Caller, Direction, Event, Invocation, Phase, bounded};
+use super::store::{Owner, Store};
+use crate::body::{Body, Observe};
+use crate::denial::Denial;
+use crate::identity::Peer;
+use crate::jwt::VerifiedToken;
+use countersign_core::encoding::Digest;
+use countersign_core::refusal::Reason;
+use countersign_io::clock::now;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, TRANSFER_ENCODING};
+use hyper::http::uri::Authority;
+use hyper::{Request, Response, Version};
+use std::time::Instant;
+
+/// How much of a body is read; a larger one is passed on whole and read by nobody.
+const BODY_BYTES: usize = 64 * 1024;
+
+/// One request under watch.
+pub(crate) struct Watch {
+    store: Store,
+    owner: Owner,
+    token: Option<Digest>,
+    event: Event,
+    parser: Option<Parser>,
+}
+
+impl Watch {
+    /// Begins to watch a request.
+    pub(crate) fn new<B>(
+        store: &Store,
+        direction: Direction,
+        request: &Request<B>,
+        parsers: &[Parser],
+    ) -> Self {
+        let path = request.uri().path();
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let host = request.uri().authority().map(Authority::as_str).or(host).unwrap_or_default();
+        let event = Event {
+            at: now(),
+            direction,
+            phase: Phase::Request,
+            method: bounded(request.method().as_str()),
+            host: bounded(host),
+            path: bounded(path),
+            call: None,
+            caller: Caller::default(),
+            invocations: Vec::new(),
+            status: None,
+            error: None,
+            duration_ms: None,
+        };
+        let parser = parsers.iter().find(|parser| parser.reads(path)).cloned();
+        Self { store: store.clone(), owner: Owner::new(None, None), token: None, event, parser }
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&mut self, peer: &Peer) {
+        self.event.caller.peer = Some(peer.id.to_string());
+    }
+
+    /// By which token the request came in; its user owns the session.
+    pub(crate) fn user(&mut self, token: &VerifiedToken, digest: Option<Digest>) {
+        let claims = token.claims();
+        self.event.caller.subject = claims.subject.as_deref().map(bounded);
+        self.event.caller.scopes = claims.scopes.iter().take(32).map(|scope| bounded(scope)).collect();
+        self.event.caller.client = claims.client.as_deref().map(bounded);
+        let user = claims.subject.as_deref().map(|subject| (claims.issuer.as_str(), subject));
+        self.owner = Owner::new(user, None);
+        self.token = digest;
+    }
+
+    /// Whose session the request belongs to, when the token that it carries opened one.
+    pub(crate) fn belongs_to(&mut self, token: Digest) {
+        if let Some(owner) = self.store.of_token(token) {
+            self.owner = owner;
+        }
+    }
+
+    /// What a plugin did.
+    pub(crate) fn invocation(&mut self, plugin: &'static str, action: &'static str, reason: &'static str) {
+        self.event.invocations.push(Invocation { plugin, action, reason, shadow: false });
+    }
+
+    /// The request was refused.
+    pub(crate) fn denied(&mut self, denial: &Denial) {
+        self.event.phase = Phase::Denied;
+        self.event.status = Some(denial.code.status().as_u16());
+        self.event.error = Some((denial.code.text(), bounded(&denial.message)));
+        if let Some(plugin) = denial.plugin {
+            self.invocation(plugin, "deny", denial.reason.map_or(denial.code.text(), Reason::code));
+        }
+    }
+
+    /// Tells that the request goes on, now or when its body was read; in that case the observer for the body.
+    pub(crate) fn goes_on(&mut self, headers: &HeaderMap, version: Version) -> Option<Box<dyn Observe>> {
+        let has_body = version == Version::HTTP_2
+            || headers.contains_key(CONTENT_LENGTH)
+            || headers.contains_key(TRANSFER_ENCODING);
+        let is_json = headers.get(CONTENT_TYPE).is_some_and(|kind| {
+            kind.as_bytes().get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/json"))
+        });
+        if let Some(parser) = self.parser.take().filter(|_| has_body && is_json) {
+            let seen = Seen {
+                store: self.store.clone(),
+                owner: self.owner.clone(),
+                token: self.token,
+                event: Some(self.event.clone()),
+                parser,
+                body: Vec::new(),
+                whole: true,
+            };
+            return Some(Box::new(seen));
+        }
+        if let Some(token) = self.token {
+            self.store.remember(token, &self.owner);
+        }
+        self.store.add(&self.owner, self.event.clone());
+        None
+    }
+
+    /// Tells how the request ended.
+    pub(crate) fn ends(mut self, response: &Response<Body>, began: Instant) {
+        if self.event.phase == Phase::Request {
+            self.event.phase = Phase::Response;
+            self.event.status = Some(response.status().as_u16());
+        }
+        self.event.at = now();
+        self.event.duration_ms = Some(began.elapsed().as_secs_f64() * 1000.0);
+        self.store.add(&self.owner, self.event);
+    }
+}
+
+/// Collects a body as it passes.
+struct Seen {
+    store: Store,
+    owner: Owner,
+    token: Option<Digest>,
+    event: Option<Event>,
+    parser: Parser,
+    body: Vec<u8>,
+    whole: bool,
+}
+
+impl Observe for Seen {
+    fn data(&mut self, bytes: &Bytes) {
+        if bytes.len() > BODY_BYTES.saturating_sub(self.body.len()) {
+            self.whole = false;
+            self.body = Vec::new();
+        }
+        if self.whole {
+            self.body.extend_from_slice(bytes);
+        }
+    }
+
+    fn end(&mut self, whole: bool) {
+        let Some(mut event) = self.event.take() else { return };
+        if whole && self.whole {
+            event.call = self.parser.parse(&event.method, &self.body);
+        }
+        let context = event.call.as_ref().and_then(Call::context);
+        let owner = context.map_or_else(|| self.owner.clone(), |context| self.owner.with_context(context));
+        if let Some(token) = self.token {
+            self.store.remember(token, &owner);
+        }
+        self.store.add(&owner, event);
+    }
+}

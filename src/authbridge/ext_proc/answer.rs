@@ -1,0 +1,86 @@
+//! What Envoy is told to do with a request: pass it on with other headers, or answer it as we say.
+
+use super::messages::{
+    Answer, CommonResponse, Header, HeaderMutation, HeaderOption, HeadersResponse, HttpStatus,
+    ImmediateResponse, OVERWRITE, ProcessingResponse,
+};
+use crate::denial::Denial;
+use crate::forward::{HTTP2_SETTINGS, OWN_PREFIX};
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+
+/// Passes a request with these headers on, without our own marks and offers of HTTP/2, and with this `Authorization` in
+/// place of every other if there is one.
+pub(super) fn pass_on(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> ProcessingResponse {
+    let behind = |name: &&HeaderName| name.as_str().starts_with(OWN_PREFIX) || **name == HTTP2_SETTINGS;
+    let behind = headers.keys().filter(behind);
+    let replaced = authorization.is_some().then_some(&AUTHORIZATION);
+    let mutation = HeaderMutation {
+        set_headers: authorization.map(|value| set(&AUTHORIZATION, value)).into_iter().collect(),
+        remove_headers: behind.chain(replaced).map(|name| name.as_str().to_owned()).collect(),
+    };
+    let response = CommonResponse { header_mutation: Some(mutation) };
+    let answer = Answer::RequestHeaders(HeadersResponse { response: Some(response) });
+    ProcessingResponse { answer: Some(answer) }
+}
+
+/// Answers in place of the other end.
+pub(super) fn deny(denial: &Denial) -> ProcessingResponse {
+    let json = HeaderValue::from_static("application/json");
+    let challenge = denial.challenge();
+    let challenge = challenge.as_ref().map(|challenge| set(&WWW_AUTHENTICATE, challenge));
+    let headers = HeaderMutation {
+        set_headers: [set(&CONTENT_TYPE, &json)].into_iter().chain(challenge).collect(),
+        remove_headers: Vec::new(),
+    };
+    let response = ImmediateResponse {
+        status: Some(HttpStatus { code: i32::from(denial.code.status().as_u16()) }),
+        headers: Some(headers),
+        body: denial.body().into_bytes(),
+        details: format!("authbridge.{}", denial.code.text()),
+    };
+    ProcessingResponse { answer: Some(Answer::Immediate(response)) }
+}
+
+fn set(name: &HeaderName, value: &HeaderValue) -> HeaderOption {
+    let header =
+        Header { key: name.as_str().to_owned(), value: String::new(), raw_value: value.as_bytes().to_vec() };
+    HeaderOption { header: Some(header), append_action: OVERWRITE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::denial::Code;
+
+    #[test]
+    fn our_marks_go_and_a_token_stands_alone() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-authbridge-direction", HeaderValue::from_static("outbound"));
+        headers.append("x-authbridge-direction", HeaderValue::from_static("inbound"));
+        headers.append("x-authbridge", HeaderValue::from_static("kept"));
+        headers.append("http2-settings", HeaderValue::from_static("AAMAAABkAAQAoAAAAAIAAAAA"));
+        let mutation = |authorization: Option<&HeaderValue>| match pass_on(&headers, authorization).answer {
+            Some(Answer::RequestHeaders(answer)) => answer.response.unwrap().header_mutation.unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let kept = mutation(None);
+        assert_eq!(
+            (kept.set_headers.len(), kept.remove_headers),
+            (0, vec!["x-authbridge-direction".to_owned(), "http2-settings".to_owned()])
+        );
+        let replaced = mutation(Some(&HeaderValue::from_static("Bearer b")));
+        assert_eq!(replaced.remove_headers, ["x-authbridge-direction", "http2-settings", "authorization"]);
+        assert_eq!(replaced.set_headers[0].header.as_ref().unwrap().raw_value, b"Bearer b");
+    }
+
+    #[test]
+    fn a_denial_keeps_its_status_its_challenge_and_its_body() {
+        let denial = Denial::new(Code::MissingToken, "none").by("jwt-validation");
+        let Some(Answer::Immediate(answer)) = deny(&denial).answer else { panic!() };
+        assert_eq!((answer.status.unwrap().code, answer.body), (401, denial.body().into_bytes()));
+        let names: Vec<_> =
+            answer.headers.unwrap().set_headers.into_iter().map(|set| set.header.unwrap().key).collect();
+        assert_eq!(names, ["content-type", "www-authenticate"]);
+    }
+}

@@ -1,0 +1,156 @@
+//! The judgement of one request that Envoy tells: which way it goes, whether it may pass, and with which token.
+//! Envoy sends no bodies, and passes answers on without us: sessions hold neither calls nor what became of a request.
+
+use super::answer::{deny, pass_on};
+use super::attributes::Attributes;
+use super::head::read_head;
+use super::messages::{HttpHeaders, ProcessingResponse};
+use crate::config::MtlsMode;
+use crate::denial::{Code, Denial};
+use crate::events::{Direction, Watch};
+use crate::forward;
+use crate::identity::Peer;
+use crate::inbound::{admit, count, watch};
+use crate::outbound::{EXCHANGE, Granted, bearer};
+use crate::plane::{Plane, Planes};
+use crate::quiet::Quiet;
+use crate::stats::Stats;
+use countersign_core::encoding::sha256;
+use countersign_io::clock::instant;
+use countersign_io::shutdown::Shutdown;
+use hyper::Request;
+use std::time::Instant;
+
+/// Judges what Envoy tells.
+pub(crate) struct Processor {
+    pub(super) planes: Planes,
+    pub(super) stop: Shutdown,
+    pub(super) quiet: Quiet,
+    stats: Stats,
+    inbound: Quiet,
+    outbound: Quiet,
+}
+
+impl Processor {
+    /// A processor over whatever configuration is current.
+    pub(crate) const fn new(planes: Planes, stats: Stats, stop: Shutdown) -> Self {
+        let inbound = Quiet::new("inbound");
+        let outbound = Quiet::new("outbound");
+        Self { planes, stop, quiet: Quiet::new("ext_proc"), stats, inbound, outbound }
+    }
+
+    /// Judges a request.
+    pub(super) async fn judge(&self, head: &HttpHeaders, attributes: Attributes<'_>) -> ProcessingResponse {
+        let began = instant();
+        let plane = self.planes.current();
+        match (attributes.direction(), read_head(head)) {
+            (Ok(Direction::Inbound), Ok(request)) => self.inbound(&plane, &request, attributes, began).await,
+            (Ok(Direction::Outbound), Ok(request)) => {
+                self.outbound(&plane, &request, attributes, began).await
+            }
+            (Ok(Direction::Inbound), Err(denial)) => {
+                count(&self.stats, &Err(denial.clone()));
+                self.refuse(&self.inbound, &denial, None, began)
+            }
+            (Ok(Direction::Outbound), Err(denial)) => self.refuse(&self.outbound, &denial, None, began),
+            (Err(denial), _) => self.refuse(&self.quiet, &denial, None, began),
+        }
+    }
+
+    async fn inbound(
+        &self,
+        plane: &Plane,
+        request: &Request<()>,
+        attributes: Attributes<'_>,
+        began: Instant,
+    ) -> ProcessingResponse {
+        let (peer, judged) = match caller(plane, attributes) {
+            Ok(peer) => {
+                let judged = admit(plane, request, peer.as_ref(), &self.inbound).await;
+                (peer, judged)
+            }
+            Err(denial) => (None, Err(denial)),
+        };
+        count(&self.stats, &judged);
+        let mut watch = watch(plane, request, peer.as_ref(), &[], &judged);
+        match judged {
+            Ok(_) => {
+                if let Some(watch) = &mut watch {
+                    watch.goes_on(request.headers(), request.version());
+                }
+                pass_on(request.headers(), None)
+            }
+            Err(denial) => self.refuse(&self.inbound, &denial, watch, began),
+        }
+    }
+
+    async fn outbound(
+        &self,
+        plane: &Plane,
+        request: &Request<()>,
+        attributes: Attributes<'_>,
+        began: Instant,
+    ) -> ProcessingResponse {
+        let mut watch =
+            plane.sessions.as_ref().map(|store| Watch::new(store, Direction::Outbound, request, &[]));
+        if let Some(watch) = &mut watch
+            && let Some(token) = bearer(request.headers())
+        {
+            watch.belongs_to(sha256(token.as_bytes()));
+        }
+        match self.grant(plane, request, attributes).await {
+            Ok(granted) => {
+                if let Some(watch) = &mut watch {
+                    watch.invocation(EXCHANGE, granted.did.0, granted.did.1);
+                    watch.goes_on(request.headers(), request.version());
+                }
+                pass_on(request.headers(), granted.authorization.as_ref())
+            }
+            Err(denial) => self.refuse(&self.outbound, &denial, watch, began),
+        }
+    }
+
+    async fn grant(
+        &self,
+        plane: &Plane,
+        request: &Request<()>,
+        attributes: Attributes<'_>,
+    ) -> Result<Granted, Denial> {
+        let authority = request.uri().authority();
+        let authority =
+            authority.ok_or_else(|| Denial::new(Code::BadRequest, "the request names no host"))?;
+        plane.outbound.judge(authority, || attributes.destination(), request, &self.outbound).await
+    }
+
+    fn refuse(
+        &self,
+        quiet: &Quiet,
+        denial: &Denial,
+        watch: Option<Watch>,
+        began: Instant,
+    ) -> ProcessingResponse {
+        self.stats.denied(denial.code);
+        quiet.log(denial.code.text(), &denial.message);
+        if let Some(mut watch) = watch {
+            watch.denied(denial);
+            watch.ends(&forward::deny(denial), began);
+        }
+        deny(denial)
+    }
+}
+
+/// Who asks, if `mtls` lets them in. Envoy has verified the certificate; who may come is said by our configuration.
+fn caller(plane: &Plane, attributes: Attributes<'_>) -> Result<Option<Peer>, Denial> {
+    let peer = attributes.peer()?;
+    let problem = match (&plane.terminator, &peer) {
+        (Some((terminator, _)), Some(peer)) if !terminator.admits(&peer.id) => {
+            "the caller is not one of the peers that may connect"
+        }
+        (Some((_, MtlsMode::Strict)), None) => {
+            "mtls.mode is strict, and Envoy tells no SPIFFE ID: its listener must ask for a certificate, and its ext_proc \
+             filter must name `connection.uri_san_peer_certificate` in `request_attributes`"
+        }
+        _ => return Ok(peer),
+    };
+    Err(Denial::new(Code::Forbidden, problem))
+}

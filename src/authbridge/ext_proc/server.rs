@@ -1,0 +1,53 @@
+//! gRPC over HTTP/2 without TLS: connections of the Envoy on this machine, and the two methods that it may call.
+
+use super::health::Check;
+use super::judge::Processor;
+use super::stream::Process;
+use crate::serve::{Http2Bounds, drive_http2};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tonic::body::Body;
+use tonic::server::Grpc;
+use tonic::{Code, Status};
+use tonic_prost::ProstCodec;
+
+/// The service that Envoy calls.
+pub(super) const SERVICE: &str = "envoy.service.ext_proc.v3.ExternalProcessor";
+const PROCESS: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+/// Largest message: the headers of a request, of which Envoy takes at most 8 MiB, and 60 KiB if nothing is configured.
+const MESSAGE_BYTES: usize = 256 * 1024;
+/// Most conversations at a time on one connection, which are as many requests; Envoy opens another one then.
+const STREAMS: u32 = 1024;
+/// Largest header block of a call.
+const HEADER_LIST_BYTES: u32 = 16 * 1024;
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(processor: Arc<Processor>, stream: TcpStream, address: SocketAddr) {
+    let times = processor.planes.current().times();
+    let service = service_fn(|request| {
+        let answer = call(Arc::clone(&processor), request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let bounds = Http2Bounds { streams: STREAMS, header_bytes: HEADER_LIST_BYTES };
+    drive_http2(stream, service, bounds, times, address, processor.stop.requested()).await;
+}
+
+async fn call(processor: Arc<Processor>, request: Request<Incoming>) -> Response<Body> {
+    match request.uri().path() {
+        PROCESS => {
+            let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(MESSAGE_BYTES);
+            grpc.streaming(Process(processor), request).await
+        }
+        CHECK => {
+            let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(MESSAGE_BYTES);
+            grpc.unary(Check(processor), request).await
+        }
+        _ => Status::new(Code::Unimplemented, "there is no such method").into_http(),
+    }
+}

@@ -1,0 +1,54 @@
+//! Files as a source, in the layout of spiffe-helper: certificate, key and bundle in one folder.
+//! They are read together and only count together, because a helper may be in the middle of writing them.
+
+use super::snapshot::Material;
+use super::store::Identity;
+use countersign_core::x509::leaf_facts;
+use countersign_io::files::read_file;
+use countersign_io::workload_api::{DomainBundle, WorkloadSvid};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::Path;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Largest file, in bytes.
+const BYTES: usize = 256 * 1024;
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Follows the files until dropped; a set that does not fit together leaves what was before.
+pub(crate) async fn follow_files(folder: &Path, identity: &Identity) {
+    loop {
+        match read(folder) {
+            Ok(material) => identity.update(Ok(&material)),
+            Err(error) => identity.update(Err(error)),
+        };
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn read(folder: &Path) -> Result<Material, String> {
+    let file = |name: &str| read_file(&folder.join(name), BYTES).map_err(|error| error.to_string());
+    let chain = certificates("svid.pem", &file("svid.pem")?)?;
+    let key = PrivateKeyDer::from_pem_slice(&file("svid_key.pem")?)
+        .map_err(|error| format!("svid_key.pem is not a private key in PEM: {error}"))?;
+    let PrivateKeyDer::Pkcs8(key) = key else {
+        return Err("svid_key.pem is not in PKCS#8".to_owned());
+    };
+    let leaf = chain.first().ok_or("svid.pem has no certificate")?;
+    let domain = leaf_facts(leaf).map_err(|refusal| format!("svid.pem: {refusal}"))?.spiffe_id;
+    let authorities = certificates("svid_bundle.pem", &file("svid_bundle.pem")?)?;
+    let bundle = DomainBundle { trust_domain: domain.trust_domain().to_string(), authorities };
+    let key = Zeroizing::new(key.secret_pkcs8_der().to_vec());
+    Ok(Material { svid: WorkloadSvid { chain, key }, bundles: vec![bundle] })
+}
+
+fn certificates(name: &str, pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let mut all = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| format!("{name} is not PEM: {error}"))?;
+        all.push(certificate.to_vec());
+    }
+    Ok(all)
+}

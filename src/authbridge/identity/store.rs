@@ -1,0 +1,73 @@
+//! The current state of the identity, and the wait for its next one.
+
+use super::snapshot::{Material, Snapshot};
+use arc_swap::ArcSwapOption;
+use countersign_io::clock::now;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// What sources write and everybody reads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    current: ArcSwapOption<Snapshot>,
+    changes: watch::Sender<u64>,
+    problem: Mutex<Option<String>>,
+}
+
+impl Identity {
+    /// Nobody yet.
+    pub(crate) fn new() -> Self {
+        let (changes, _) = watch::channel(0);
+        Self(Arc::new(Shared { current: ArcSwapOption::empty(), changes, problem: Mutex::default() }))
+    }
+
+    /// What is known now; `None` before the first time.
+    pub(crate) fn current(&self) -> Option<Arc<Snapshot>> {
+        self.0.current.load_full()
+    }
+
+    /// Told of every change from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Takes over what a source delivered, or keeps what was before and says why; true if something changed.
+    pub(crate) fn update(&self, delivered: Result<&Material, String>) -> bool {
+        let made = delivered
+            .and_then(|material| Snapshot::new(material, now()).map_err(|refusal| refusal.to_string()));
+        let problem = made.as_ref().err().cloned();
+        let mut last = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != problem
+            && let Some(problem) = &problem
+        {
+            tracing::warn!("the identity was not renewed: {problem}");
+        }
+        *last = problem;
+        drop(last);
+        let Ok(snapshot) = made else { return false };
+        let same = self.current().is_some_and(|current| current.fingerprint() == snapshot.fingerprint());
+        if same {
+            return false;
+        }
+        tracing::info!(id = %snapshot.id(), until = %snapshot.not_after(), "identity renewed");
+        self.0.current.store(Some(Arc::new(snapshot)));
+        self.0.changes.send_modify(|generation| *generation = generation.wrapping_add(1));
+        true
+    }
+
+    /// Why there is no identity that can be used now, if there is none.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let last = || self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.current() {
+            None => Some(last().unwrap_or_else(|| "no identity was delivered yet".to_owned())),
+            Some(current) if current.not_after() < now() => {
+                let why = last().unwrap_or_default();
+                Some(format!("the SVID expired at {} {why}", current.not_after()))
+            }
+            Some(_) => None,
+        }
+    }
+}

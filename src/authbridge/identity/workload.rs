@@ -1,0 +1,25 @@
+//! The Workload API as a source.
+
+use super::snapshot::Material;
+use super::store::Identity;
+use countersign_io::workload_api::{WorkloadContext, follow_context};
+use std::time::Duration;
+
+/// How long the agent may take to answer.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
+/// Follows the Workload API until dropped; `told` hears of everything new that was accepted.
+pub(crate) async fn follow_workload_api(socket: &str, identity: &Identity, mut told: impl FnMut(&Material)) {
+    follow_context(socket, ANSWER, |update| match update {
+        Ok(WorkloadContext { svid, bundles }) => {
+            let material = Material { svid, bundles };
+            if identity.update(Ok(&material)) {
+                told(&material);
+            }
+        }
+        Err(error) => {
+            identity.update(Err(error.to_string()));
+        }
+    })
+    .await;
+}

@@ -1,0 +1,90 @@
+//! The judgement of a request to the agent, for every way in: its form, the gate, and what is counted and told of it.
+//! What passes here is passed on as it was judged.
+
+use crate::auth::{Admitted, GATE};
+use crate::denial::{Code, Denial};
+use crate::events::{Direction, Parser, Watch};
+use crate::forward;
+use crate::identity::Peer;
+use crate::plane::Plane;
+use crate::quiet::Quiet;
+use crate::stats::Stats;
+use crate::upgrade::WebSocket;
+use hyper::{Method, Request};
+
+/// What was found; `Ok(None)` passes without having been authenticated.
+pub(crate) type Judged = Result<Option<Admitted>, Denial>;
+
+/// Judges a request from `peer`. What is said on a WebSocket is judged by nobody, so that one needs an accepted token,
+/// whatever a path or a mode would forgive.
+pub(crate) async fn admit<B: Sync>(
+    plane: &Plane,
+    request: &Request<B>,
+    peer: Option<&Peer>,
+    quiet: &Quiet,
+) -> Judged {
+    forward::refuse_ambiguity(request)?;
+    if request.method() == Method::CONNECT {
+        return Err(Denial::new(Code::BadRequest, "CONNECT is for proxies"));
+    }
+    let tunnel = WebSocket::asked(request).is_some();
+    let judged = match &plane.inbound.gate {
+        None => None,
+        Some(gate) => match gate.judge(request.uri().path(), request.headers(), peer).await {
+            Ok(admitted) => Some(admitted),
+            Err(denial) if plane.inbound.observes && !tunnel => {
+                quiet.log("a request would have been denied", &denial.message);
+                None
+            }
+            Err(denial) => return Err(denial),
+        },
+    };
+    match judged {
+        None | Some(Admitted::Bypass) if tunnel => {
+            let why = "a WebSocket is joined only after a token was accepted, and none is asked for here";
+            Err(Denial::new(Code::Forbidden, why))
+        }
+        judged => Ok(judged),
+    }
+}
+
+/// Counts a judgement.
+pub(crate) fn count(stats: &Stats, judged: &Judged) {
+    let inbound = &stats.inbound;
+    match judged {
+        Ok(None) => &inbound.unauthenticated,
+        Ok(Some(Admitted::Bypass)) => &inbound.passthrough,
+        Ok(Some(Admitted::Token(..))) => &inbound.authorized,
+        Err(denial) => match (denial.code, denial.reason) {
+            (Code::MissingToken, _) => &inbound.no_header,
+            (Code::InvalidToken, None) | (Code::BadRequest, _) => &inbound.malformed_header,
+            (Code::CannotVerify, _) => &inbound.validator_missing,
+            _ => &inbound.jwt_failed,
+        },
+    }
+    .inc();
+}
+
+/// Begins to watch a request, if anybody does.
+pub(crate) fn watch<B>(
+    plane: &Plane,
+    request: &Request<B>,
+    peer: Option<&Peer>,
+    parsers: &[Parser],
+    judged: &Judged,
+) -> Option<Watch> {
+    let store = plane.sessions.as_ref()?;
+    let mut watch = Watch::new(store, Direction::Inbound, request, parsers);
+    if let Some(peer) = peer {
+        watch.peer(peer);
+    }
+    match judged {
+        Ok(Some(Admitted::Token(token, digest))) => {
+            watch.user(token, Some(*digest));
+            watch.invocation(GATE, "allow", "authorized");
+        }
+        Ok(Some(Admitted::Bypass)) => watch.invocation(GATE, "skip", "bypass"),
+        Ok(None) | Err(_) => {}
+    }
+    Some(watch)
+}

@@ -1,0 +1,65 @@
+//! One connection to the agent: TLS or not is decided by its first byte, in its own task and in limited time.
+
+use super::handler::Inbound;
+use crate::config::MtlsMode;
+use crate::serve::{Begins, Link, Prefixed, Times, serve_http};
+use crate::tls::Terminator;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long a connection may stay silent at first, where its first byte decides.
+const FIRST_BYTES: Duration = Duration::from_secs(10);
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(inbound: Arc<Inbound>, stream: TcpStream, address: SocketAddr) {
+    let mut stream = Prefixed::new(stream);
+    let mut begins = Begins::Http1;
+    if inbound.planes.current().terminator.is_some() {
+        let Ok(Ok(found)) = timeout(FIRST_BYTES, stream.begins()).await else { return };
+        begins = found;
+    }
+    // Read once, and only here: what was in force while nothing was said lets nobody in.
+    let (plane, epoch) = inbound.planes.in_force();
+    let times = plane.times();
+    match (begins, &plane.terminator) {
+        (Begins::Closed, _) | (Begins::Tls, None) => return,
+        (Begins::Tls, Some((terminator, _))) => {
+            let terminator = terminator.clone();
+            drop(plane);
+            // What only TLS needs is boxed, so that a plain connection stays small.
+            return Box::pin(serve_tls(inbound, stream, address, terminator, (times, epoch))).await;
+        }
+        (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Strict))) => {
+            inbound.stats.tls.inbound_plain_rejected.inc();
+            return inbound.quiet.log("a plain connection was closed", "mtls.mode is strict");
+        }
+        (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Permissive)) | None) => {}
+    }
+    drop(plane);
+    inbound.stats.tls.inbound_plain_accepted.inc();
+    serve_http(stream, Arc::new(Link::to_agent(address, None, epoch)), inbound, times).await;
+}
+
+async fn serve_tls(
+    inbound: Arc<Inbound>,
+    stream: Prefixed<TcpStream>,
+    address: SocketAddr,
+    terminator: Terminator,
+    (times, epoch): (Times, u64),
+) {
+    let problem = match timeout(times.header, terminator.accept(stream)).await {
+        Ok(Ok((stream, peer))) => {
+            inbound.stats.tls.inbound_tls_accepted.inc();
+            // By what was in force before the handshake: if that changed meanwhile, the connection is judged again.
+            let link = Arc::new(Link::to_agent(address, Some(Arc::new(peer)), epoch));
+            return serve_http(Prefixed::new(stream), link, inbound, times).await;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it took too long".to_owned(),
+    };
+    inbound.stats.tls.inbound_tls_failed.inc();
+    inbound.quiet.log("a TLS handshake failed", &problem);
+}

@@ -1,0 +1,139 @@
+//! One request to the agent: its form, the gate, the parsers that watch, and on to the agent.
+
+use super::admit::{admit, count, watch};
+use super::standing::{judge_joined, judge_link};
+use crate::body::Body;
+use crate::denial::{Code, Denial};
+use crate::forward;
+use crate::plane::{Plane, Planes};
+use crate::quiet::Quiet;
+use crate::serve::{Handler, Link};
+use crate::stats::Stats;
+use crate::upgrade::{WebSocket, write_wish};
+use countersign_io::clock::instant;
+use countersign_io::shutdown::Shutdown;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::uri::{PathAndQuery, Scheme};
+use hyper::http::{request, uri};
+use hyper::{Request, Response, Uri, Version};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Answers requests to the agent.
+pub(crate) struct Inbound {
+    pub(super) planes: Planes,
+    stop: Shutdown,
+    pub(super) stats: Stats,
+    pub(super) quiet: Quiet,
+}
+
+impl Inbound {
+    /// A handler over whatever configuration is current.
+    pub(crate) const fn new(planes: Planes, stats: Stats, stop: Shutdown) -> Self {
+        Self { planes, stop, stats, quiet: Quiet::new("inbound") }
+    }
+
+    fn deny(&self, denial: &Denial) -> Response<Body> {
+        self.stats.denied(denial.code);
+        self.quiet.log(denial.code.text(), &denial.message);
+        forward::deny(denial)
+    }
+}
+
+impl Handler for Inbound {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, link: Arc<Link>) -> Response<Body> {
+        let (ticket, began) = (link.ticket(), instant());
+        let (plane, epoch) = self.planes.in_force();
+        let peer = link.peer.as_deref();
+        let judged = match judge_link(&link, &plane, epoch) {
+            Ok(()) => admit(&plane, &request, peer, &self.quiet).await,
+            Err(denial) => Err(denial),
+        };
+        count(&self.stats, &judged);
+        let mut watch = watch(&plane, &request, peer, &plane.inbound.parsers, &judged);
+        let asked = WebSocket::asked(&request);
+        let (parts, body) = request.into_parts();
+        let passed = if let Err(denial) = judged {
+            Err(denial)
+        } else {
+            let mut body = Body::incoming(body).with_ticket(link.ticket());
+            let observer = watch.as_mut().and_then(|watch| watch.goes_on(&parts.headers, parts.version));
+            if let Some(observer) = observer {
+                body = body.observed_by(observer);
+            }
+            self.pass_on(&plane, parts, asked, body).await
+        };
+        let response = match passed.and_then(|response| forward::answer(response, asked, &link)) {
+            Ok(response) => response,
+            Err(denial) => {
+                if let Some(watch) = &mut watch {
+                    watch.denied(&denial);
+                }
+                self.deny(&denial)
+            }
+        };
+        self.stats.inbound_seconds.observe(began.elapsed().as_secs_f64());
+        if let Some(watch) = watch {
+            watch.ends(&response, began);
+        }
+        response.map(|body| body.with_ticket(ticket))
+    }
+
+    fn epochs(&self) -> watch::Receiver<u64> {
+        self.planes.epochs()
+    }
+
+    fn is_over(&self, link: &Link) -> bool {
+        if self.stop.is_requested() {
+            return true;
+        }
+        let (plane, epoch) = self.planes.in_force();
+        let judged = judge_link(link, &plane, epoch);
+        if let Err(denial) = &judged {
+            self.quiet.log("a connection is ended", &denial.message);
+        }
+        judged.is_err()
+    }
+
+    fn is_cut(&self, link: &Link) -> bool {
+        judge_joined(link, &self.planes.current()).is_err()
+    }
+}
+
+impl Inbound {
+    async fn pass_on(
+        &self,
+        plane: &Plane,
+        mut parts: request::Parts,
+        asked: Option<WebSocket>,
+        body: Body,
+    ) -> Result<Response<Incoming>, Denial> {
+        forward::strip(&mut parts.headers);
+        // The agent sees the host that the caller meant, whichever way it was written.
+        if let Some(authority) = parts.uri.authority()
+            && !parts.headers.contains_key(HOST)
+            && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        {
+            parts.headers.insert(HOST, host);
+        }
+        let grpc = parts.version == Version::HTTP_2
+            && parts
+                .headers
+                .get(CONTENT_TYPE)
+                .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        write_wish(asked, &mut parts.headers);
+        // Exactly the bytes that were judged.
+        let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let mut to = uri::Parts::default();
+        to.scheme = Some(Scheme::HTTP);
+        to.authority = Some(plane.backend()?);
+        to.path_and_query = Some(target);
+        parts.uri =
+            Uri::from_parts(to).map_err(|_| Denial::new(Code::BadRequest, "the target is not usable"))?;
+        let agent = &plane.agent;
+        let client = if grpc { &agent.http2 } else { &agent.http1 };
+        parts.version = if grpc { Version::HTTP_2 } else { Version::HTTP_11 };
+        forward::send(client, Request::from_parts(parts, body), plane.response_timeout()).await
+    }
+}

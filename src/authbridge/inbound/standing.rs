@@ -1,0 +1,81 @@
+//! Whether a connection to the agent may carry another request, or stay joined: judged by the mTLS of now, whatever was
+//! in force when it was made.
+
+use crate::config::MtlsMode;
+use crate::denial::{Code, Denial};
+use crate::identity::Peer;
+use crate::plane::Plane;
+use crate::serve::Link;
+use countersign_core::refusal::Refusal;
+use countersign_core::time::Timestamp;
+use countersign_io::clock::now;
+
+/// Judges a connection by `plane`, unless it was since anything changed: a request on it is judged by nothing older.
+/// A certificate that ran out is judged each time, until it is beyond the difference of clocks that a chain is granted.
+pub(super) fn judge_link(link: &Link, plane: &Plane, epoch: u64) -> Result<(), Denial> {
+    let ran_out = link.peer.as_ref().is_some_and(|peer| now() > peer.valid_until);
+    if ran_out || !link.was_admitted_at(epoch) {
+        judge_at(link, plane, |_| now())?;
+        link.admit_at(epoch);
+    }
+    Ok(())
+}
+
+/// Judges a connection that is joined to the agent. Certificates are short-lived and what is joined is not: one that ran
+/// out is judged as of its last second.
+pub(super) fn judge_joined(link: &Link, plane: &Plane) -> Result<(), Denial> {
+    judge_at(link, plane, |peer| now().min(peer.valid_until))
+}
+
+fn judge_at(link: &Link, plane: &Plane, at: impl FnOnce(&Peer) -> Timestamp) -> Result<(), Denial> {
+    let mtls = plane.terminator.as_ref();
+    let mtls = mtls.map(|(terminator, mode)| (*mode, |peer: &Peer| terminator.judge_again(peer, at(peer))));
+    judge_connection(mtls, link.peer.as_deref())
+}
+
+/// Judges who is at the other end of a connection: by the mode and the rules for peers that `mtls` names, if it is on.
+fn judge_connection(
+    mtls: Option<(MtlsMode, impl FnOnce(&Peer) -> Result<(), Refusal>)>,
+    peer: Option<&Peer>,
+) -> Result<(), Denial> {
+    match (mtls, peer) {
+        (None, _) | (Some((MtlsMode::Permissive, _)), None) => Ok(()),
+        (Some((MtlsMode::Strict, _)), None) => {
+            let why = "mtls.mode is strict, and this connection has no TLS: open one with a certificate";
+            Err(Denial::new(Code::Forbidden, why))
+        }
+        (Some((_, judge)), Some(peer)) => judge(peer).map_err(|refusal| {
+            Denial::new(Code::Forbidden, format!("the caller may no longer connect: {}", refusal.message()))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_core::encoding::sha256;
+    use countersign_core::refusal::Reason;
+    use countersign_core::spiffe::SpiffeId;
+
+    #[test]
+    fn a_connection_stands_by_the_mode_and_the_peers_of_now() {
+        let id = SpiffeId::parse("spiffe://example.org/ns/a/sa/b").unwrap();
+        let peer = Peer { id, leaf_sha256: sha256(b"leaf"), valid_until: now(), chain: Vec::new() };
+        let gone = || Err(Refusal::new(Reason::PeerIdentityMismatch, "it is not on the list"));
+        for (mode, peer, admitted, stands) in [
+            (None, None, false, true),
+            (None, Some(&peer), false, true),
+            (Some(MtlsMode::Permissive), None, false, true),
+            (Some(MtlsMode::Permissive), Some(&peer), true, true),
+            (Some(MtlsMode::Permissive), Some(&peer), false, false),
+            (Some(MtlsMode::Strict), None, true, false),
+            (Some(MtlsMode::Strict), Some(&peer), true, true),
+            (Some(MtlsMode::Strict), Some(&peer), false, false),
+        ] {
+            let judge = |_: &Peer| if admitted { Ok(()) } else { gone() };
+            let judged = judge_connection(mode.map(|mode| (mode, judge)), peer);
+            assert_eq!(judged.is_ok(), stands, "{mode:?}, {}, {admitted}", peer.is_some());
+            assert!(judged.map_or_else(|denial| denial.code == Code::Forbidden, |()| true));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! From the text of a token to a proof: form, header, key, signature, then what the claims allow.
+//! What does not depend on time is proven once; the times are judged again at each use.
+
+use super::claims::{Claims, Confirmation, parse_claims};
+use super::key_set::KeySet;
+use super::policy::TokenPolicy;
+use countersign_core::encoding::{Digest, decode_base64url};
+use countersign_core::jws::{parse_token_header, verify_signature};
+use countersign_core::limits::{SIGNATURE_TEXT_BYTES, TOKEN_BYTES};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::text::Quoted;
+use countersign_core::time::{Seconds, Timestamp};
+
+/// A token that the issuer made, for us, under the policy. Only [`verify_token`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedToken {
+    claims: Claims,
+    skew: Seconds,
+}
+
+impl VerifiedToken {
+    /// What the token says.
+    pub const fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Judges the times; to be asked at each use, because a proof may be kept.
+    pub fn check_times(&self, now: Timestamp) -> Result<(), Refusal> {
+        let Claims { expires_at, not_before, issued_at, .. } = &self.claims;
+        if now >= expires_at.plus(self.skew) {
+            let found = format!("the token expired at {expires_at}, {} s ago", now.since(*expires_at));
+            return Err(Refusal::new(Reason::TokenExpired, found));
+        }
+        // A token from the future is as wrong as one that may not be used yet.
+        for (name, start) in [("nbf", not_before), ("iat", issued_at)] {
+            if let Some(start) = start.filter(|start| *start > now.plus(self.skew)) {
+                let found = format!("`{name}` of the token is {start}, {} s from now", start.since(now));
+                return Err(Refusal::new(Reason::TokenNotYetValid, found));
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges whether the caller may use the token: a token bound to a certificate needs that certificate, and a
+    /// token made for a SPIFFE ID may not come from another one. `peer` is who proved itself by mTLS, with the
+    /// digest of its certificate; `None` is a caller without.
+    pub fn check_caller(&self, peer: Option<(&SpiffeId, Digest)>) -> Result<(), Refusal> {
+        let refuse = |found: &str| Err(Refusal::new(Reason::TokenBinding, found));
+        match (self.claims.confirmation, peer) {
+            (None, _) => {}
+            (Some(Confirmation::Certificate(wanted)), Some((_, shown))) if wanted == shown => {}
+            (Some(Confirmation::Certificate(_)), Some(_)) => {
+                return refuse("the token is bound to another certificate than the caller's");
+            }
+            (Some(Confirmation::Certificate(_)), None) => {
+                return refuse("the token is bound to a certificate, and the caller showed none");
+            }
+            (Some(Confirmation::Other), _) => {
+                return refuse("the token is bound to a key that cannot be checked here");
+            }
+        }
+        let party = self.claims.client.as_deref().filter(|client| client.starts_with("spiffe://"));
+        match (party, peer) {
+            (Some(party), Some((peer, _))) if party != peer.as_str() => {
+                let found = format!("the token was made for {}, the caller is {peer}", Quoted(party));
+                Err(Refusal::new(Reason::TokenBinding, found))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Verifies a token in compact form and judges its times.
+///
+/// `TokenKeyUnknown` when `keys` has no key for it: the one refusal after which newer keys may help.
+pub fn verify_token(
+    token: &str,
+    keys: &KeySet,
+    policy: &TokenPolicy,
+    now: Timestamp,
+) -> Result<VerifiedToken, Refusal> {
+    if token.len() > TOKEN_BYTES {
+        let found = format!("the token has {} bytes, the limit is {TOKEN_BYTES}", token.len());
+        return Err(Refusal::new(Reason::TokenMalformed, found));
+    }
+    let (signed, signature) = token.rsplit_once('.').ok_or_else(not_compact)?;
+    let (header, payload) = signed.split_once('.').ok_or_else(not_compact)?;
+    if payload.contains('.') || signature.len() > SIGNATURE_TEXT_BYTES {
+        return Err(not_compact());
+    }
+    verify_signed(header, signed, signature, keys, policy)?;
+    let claims = parse_claims(decode_base64url(payload)?)?;
+    check_policy(&claims, policy)?;
+    let verified = VerifiedToken { claims, skew: policy.skew() };
+    verified.check_times(now)?;
+    Ok(verified)
+}
+
+fn not_compact() -> Refusal {
+    Refusal::new(Reason::TokenMalformed, "the token is not three base64url parts with dots between")
+}
+
+fn verify_signed(
+    header: &str,
+    signed: &str,
+    signature: &str,
+    keys: &KeySet,
+    policy: &TokenPolicy,
+) -> Result<(), Refusal> {
+    let (algorithm, key_id) = parse_token_header(header, policy.algorithms)?;
+    let signature = decode_base64url(signature)?;
+    let mut result = Err(None);
+    for key in keys.find(key_id.as_deref(), algorithm) {
+        result = verify_signature(algorithm, key, signed.as_bytes(), &signature).map_err(Some);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result.map_err(|refusal| {
+        refusal.unwrap_or_else(|| {
+            let id =
+                key_id.as_deref().map_or_else(|| "no `kid`".to_owned(), |id| format!("`kid` {}", Quoted(id)));
+            let found = format!(
+                "the token has {id} and is signed with {algorithm}; none of the issuer's {} keys is that one",
+                keys.len()
+            );
+            Refusal::new(Reason::TokenKeyUnknown, found)
+        })
+    })
+}
+
+fn check_policy(claims: &Claims, policy: &TokenPolicy) -> Result<(), Refusal> {
+    if claims.issuer != policy.issuer {
+        let found = format!("`iss` is {}, expected {}", Quoted(&claims.issuer), Quoted(&policy.issuer));
+        return Err(Refusal::new(Reason::TokenIssuer, found));
+    }
+    if !claims.audiences.iter().any(|audience| policy.audiences.contains(audience)) {
+        let found =
+            format!("`aud` is {}, expected one of {}", listed(&claims.audiences), listed(&policy.audiences));
+        return Err(Refusal::new(Reason::TokenAudience, found));
+    }
+    let admitted = |clients: &Vec<String>| claims.client.as_ref().is_some_and(|one| clients.contains(one));
+    if policy.clients.as_ref().is_some_and(|clients| !admitted(clients)) {
+        let client = claims.client.as_deref().unwrap_or_default();
+        let found = format!("the token was made for the client {}, which is not admitted", Quoted(client));
+        return Err(Refusal::new(Reason::TokenParty, found));
+    }
+    match policy.scopes.iter().find(|scope| !claims.scopes.contains(scope)) {
+        Some(scope) => {
+            let found = format!("`scope` does not contain {}", Quoted(scope));
+            Err(Refusal::new(Reason::TokenScope, found))
+        }
+        None => Ok(()),
+    }
+}
+
+fn listed(texts: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let mut list: Vec<String> = texts.iter().take(SHOWN).map(|text| Quoted(text).to_string()).collect();
+    if texts.len() > SHOWN {
+        list.push(format!("{} more", texts.len().saturating_sub(SHOWN)));
+    }
+    if list.is_empty() { "absent".to_owned() } else { list.join(", ") }
+}

@@ -1,0 +1,57 @@
+//! AuthBridge, the data plane beside an agent: it lets in who proves itself, and gives what goes out the right token.
+//! Directions are decided by the listener; nothing that a request says changes which rules apply to it.
+
+// Parsers and judges of what strangers send: pure, and fuzzed without the rest.
+pub mod client_hello;
+pub mod jwt;
+pub mod limits;
+pub mod request_path;
+pub mod token_response;
+
+#[cfg(feature = "proxy")]
+mod admin;
+#[cfg(feature = "proxy")]
+mod auth;
+#[cfg(feature = "proxy")]
+mod body;
+#[cfg(feature = "proxy")]
+mod command;
+#[cfg(feature = "proxy")]
+pub mod config;
+#[cfg(feature = "proxy")]
+mod denial;
+#[cfg(feature = "proxy")]
+mod events;
+#[cfg(feature = "proxy")]
+mod ext_proc;
+#[cfg(feature = "proxy")]
+mod forward;
+#[cfg(feature = "proxy")]
+mod identity;
+#[cfg(feature = "proxy")]
+mod inbound;
+#[cfg(feature = "proxy")]
+mod netinit;
+#[cfg(feature = "proxy")]
+mod outbound;
+#[cfg(feature = "proxy")]
+pub mod peers;
+#[cfg(feature = "proxy")]
+mod plane;
+#[cfg(feature = "proxy")]
+mod process;
+#[cfg(feature = "proxy")]
+mod quiet;
+#[cfg(feature = "proxy")]
+mod reload;
+#[cfg(feature = "proxy")]
+mod serve;
+#[cfg(feature = "proxy")]
+mod stats;
+#[cfg(feature = "proxy")]
+mod tls;
+#[cfg(feature = "proxy")]
+mod upgrade;
+
+#[cfg(feature = "proxy")]
+pub use command::run;

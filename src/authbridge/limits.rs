@@ -1,0 +1,23 @@
+//! Caps of the data plane, each with its reason. Those of cards are in [`countersign_core::limits`].
+
+use countersign_core::json::JsonLimits;
+use countersign_core::limits::TOKEN_BYTES;
+
+/// Largest answer of a token endpoint, in bytes: access, refresh and ID token together.
+pub const TOKEN_RESPONSE_BYTES: usize = 64 * 1024;
+/// Largest key set of an issuer, in bytes: 64 keys with their certificate chains.
+pub const KEY_SET_BYTES: usize = 256 * 1024;
+/// Most keys of one set; issuers publish 2 to 6, one for each algorithm and some while they rotate.
+pub const KEY_SET_KEYS: usize = 64;
+/// Most audiences or scopes of one token.
+pub const TOKEN_LIST_ITEMS: usize = 256;
+
+/// For a key set of an issuer of tokens.
+pub const KEY_SET: JsonLimits = JsonLimits { bytes: KEY_SET_BYTES, depth: 8, ..JsonLimits::CARD };
+
+/// For an answer of a token endpoint.
+pub const TOKEN_RESPONSE: JsonLimits =
+    JsonLimits { bytes: TOKEN_RESPONSE_BYTES, depth: 8, nodes: 256, ..JsonLimits::CARD };
+
+/// For the claims of an access token.
+pub const CLAIMS: JsonLimits = JsonLimits { bytes: TOKEN_BYTES, depth: 16, nodes: 4096, ..JsonLimits::CARD };

@@ -1,0 +1,75 @@
+//! Handing a transaction to the kernel, by the program `nft`.
+//! It refuses the whole of it or takes the whole of it; whatever it does not take is an error here.
+
+use countersign_core::text::Quoted;
+use std::io::{self, Read, Write};
+use std::process::{Child, Command, Stdio};
+
+/// How much of its complaint is passed on: it repeats each line that it refuses.
+const COMPLAINT_BYTES: u64 = 4096;
+
+/// Makes `program` install `transaction`.
+pub(super) fn apply_rules(program: &str, transaction: &str) -> Result<(), String> {
+    let name = Quoted(program).to_string();
+    let mut command = Command::new(program);
+    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("{name} could not be started: {error}"))?;
+    let written = write(&mut child, transaction);
+    let complaint = complaint(&mut child);
+    let status = child.wait().map_err(|error| format!("the end of {name} was not seen: {error}"))?;
+    // If it ended early, what it says tells more than that it did not read on.
+    if !status.success() {
+        return Err(format!("{name} ended with {status}: {}", complaint.trim()));
+    }
+    written.map_err(|error| format!("{name} did not read the rules: {error}"))
+}
+
+/// Writes all of it and closes the pipe. It fits into a pipe's buffer (64 KiB, `pipe(7)`), so a program that
+/// complains before it has read everything does not wait for us while we wait for it.
+fn write(child: &mut Child, transaction: &str) -> io::Result<()> {
+    let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    input.write_all(transaction.as_bytes())
+}
+
+fn complaint(child: &mut Child) -> String {
+    let Some(mut errors) = child.stderr.take() else { return String::new() };
+    let mut bytes = Vec::new();
+    // What cannot be read is missing in a message, not in the verdict; the rest is read so that it can end.
+    let _ = errors.by_ref().take(COMPLAINT_BYTES).read_to_end(&mut bytes);
+    let _ = io::copy(&mut errors, &mut io::sink());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `sh -f -` reads its commands from standard input, as `nft -f -` does.
+    fn run(script: &str) -> Result<(), String> {
+        apply_rules("sh", script)
+    }
+
+    #[test]
+    fn what_the_program_takes_is_done() {
+        assert_eq!(run("exit 0"), Ok(()));
+    }
+
+    #[test]
+    fn what_the_program_refuses_is_an_error_with_its_words() {
+        let problem = run("echo 'no such chain' >&2; exit 1").unwrap_err();
+        assert!(problem.ends_with("exit status: 1: no such chain"), "{problem}");
+    }
+
+    #[test]
+    fn a_long_complaint_is_cut_and_does_not_block() {
+        let problem = run("head -c 300000 /dev/zero | tr '\\0' x >&2; exit 3").unwrap_err();
+        assert!(problem.len() < 4200, "{}", problem.len());
+        assert!(problem.contains("exit status: 3"));
+    }
+
+    #[test]
+    fn a_program_that_is_killed_or_missing_is_an_error() {
+        assert!(run("kill -9 $$").unwrap_err().contains("signal: 9"));
+        assert!(apply_rules("/nonexistent/nft", "").unwrap_err().contains("could not be started"));
+    }
+}

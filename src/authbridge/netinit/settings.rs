@@ -1,0 +1,233 @@
+//! What the rules are made of: flags and variables, read into ports, addresses and users.
+//! Nothing that is not one of these reaches the text of a rule.
+
+use super::Arguments;
+use super::values::{Mark, list, mark, port, value};
+use countersign_core::text::Quoted;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// What Istio gives the probes of a kubelet as their source (`DefaultHostProbeSNATIP` and `…IPV6` of its CNI).
+const PROBES: &str = "169.254.7.127,fd16:9254:7127:1337:ffff:ffff:ffff:ffff";
+
+/// What is asked for, as text.
+pub(super) struct Texts<'a> {
+    pub(super) arguments: &'a Arguments,
+    pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) mode: Mode,
+    pub(super) proxy_uid: u32,
+    pub(super) mesh: Option<Mark>,
+    pub(super) agent_ports: BTreeSet<u16>,
+    /// The servers that the pod may ask for names; read only where it is confined.
+    pub(super) nameservers: Vec<IpAddr>,
+}
+
+/// Which traffic is led through the proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// TCP both ways, to an Envoy.
+    Redirect(Redirect),
+    /// Outgoing TCP, and nothing else goes out.
+    Enforce { transparent_port: u16 },
+}
+
+/// What is particular to [`Mode::Redirect`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Redirect {
+    pub(super) outbound_port: u16,
+    pub(super) inbound_port: u16,
+    /// Ports that are not redirected.
+    pub(super) outbound_open: BTreeSet<u16>,
+    pub(super) inbound_open: BTreeSet<u16>,
+    /// Ports that are not redirected where a mesh delivers to them.
+    pub(super) inbound_excluded: BTreeSet<u16>,
+    pub(super) pod: Vec<IpAddr>,
+    pub(super) probes: Vec<IpAddr>,
+    pub(super) drop_other: bool,
+}
+
+impl Texts<'_> {
+    fn get(&self, flag: Option<&String>, name: &str, default: &str) -> String {
+        let variable = || (self.variable)(name).filter(|text| !text.trim().is_empty());
+        flag.cloned().or_else(variable).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// Where the names of DNS servers are.
+    pub(super) fn resolv_conf(&self) -> String {
+        self.get(self.arguments.resolv_conf.as_ref(), "RESOLV_CONF", "/etc/resolv.conf")
+    }
+
+    /// The program that installs rules.
+    pub(super) fn nft(&self) -> String {
+        self.get(self.arguments.nft.as_ref(), "NFT_CMD", "nft")
+    }
+
+    fn redirect(&self) -> Result<Redirect, String> {
+        let flags = self.arguments;
+        let text = |flag: &Option<String>, name, default| self.get(flag.as_ref(), name, default);
+        let single = |flag: &Option<String>, name, default| port(name, &text(flag, name, default));
+        let several = |flag: &Option<String>, name| list(name, &text(flag, name, ""), port);
+        let outbound_port = single(&flags.proxy_port, "PROXY_PORT", "15123")?;
+        let inbound_port = single(&flags.inbound_proxy_port, "INBOUND_PROXY_PORT", "15124")?;
+        let ssh = match text(&flags.ssh_port, "SSH_PORT", "22").as_str() {
+            "none" => None,
+            ssh => Some(port("SSH_PORT", ssh)?),
+        };
+        let tunnel = single(&flags.ztunnel_hbone_port, "ZTUNNEL_HBONE_PORT", "15008")?;
+        let mut outbound_open: BTreeSet<u16> =
+            several(&flags.outbound_ports_exclude, "OUTBOUND_PORTS_EXCLUDE")?.into_iter().collect();
+        outbound_open.extend(ssh);
+        let inbound_excluded: BTreeSet<u16> =
+            several(&flags.inbound_ports_exclude, "INBOUND_PORTS_EXCLUDE")?.into_iter().collect();
+        let mut inbound_open = inbound_excluded.clone();
+        // 9090 and 9901 are where Envoy asks the sidecar and where it is administered.
+        inbound_open.extend([outbound_port, inbound_port, 9090, 9901, tunnel]);
+        inbound_open.extend(ssh);
+        let pod = list("POD_IP", &text(&flags.pod_ip, "POD_IP", ""), value)?;
+        if pod.is_empty() {
+            return Err("POD_IP is needed in mode redirect: a mesh's deliveries are sent on to it".to_owned());
+        }
+        let probes = text(&flags.istio_health_probe_src, "ISTIO_HEALTH_PROBE_SRC", PROBES);
+        let probes = list("ISTIO_HEALTH_PROBE_SRC", &probes, value)?;
+        let drop_other = flags.drop_other || value("DROP_OTHER", &text(&None, "DROP_OTHER", "false"))?;
+        Ok(Redirect {
+            outbound_port,
+            inbound_port,
+            outbound_open,
+            inbound_open,
+            inbound_excluded,
+            pod,
+            probes,
+            drop_other,
+        })
+    }
+}
+
+impl Settings {
+    /// Reads flags and variables; the DNS servers are not among them.
+    pub(super) fn parse(texts: &Texts<'_>) -> Result<Self, String> {
+        let flags = texts.arguments;
+        let mode = match texts.get(flags.mode.as_ref(), "MODE", "redirect").as_str() {
+            "redirect" => Mode::Redirect(texts.redirect()?),
+            "enforce-redirect" => {
+                let text = texts.get(flags.transparent_port.as_ref(), "TRANSPARENT_PORT", "8082");
+                Mode::Enforce { transparent_port: port("TRANSPARENT_PORT", &text)? }
+            }
+            other => return Err(format!("MODE is redirect or enforce-redirect, not {}", Quoted(other))),
+        };
+        let proxy_uid = value("PROXY_UID", &texts.get(flags.proxy_uid.as_ref(), "PROXY_UID", "1337"))?;
+        if proxy_uid == 0 {
+            return Err("PROXY_UID 0 would let every process of root out".to_owned());
+        }
+        let mesh = match texts.get(flags.ztunnel_mark.as_ref(), "ZTUNNEL_MARK", "0x539/0xfff").as_str() {
+            "none" => None,
+            text => Some(mark(text)?),
+        };
+        let repeated = (!flags.agent_port.is_empty()).then(|| flags.agent_port.join(","));
+        let agent_ports = list("AGENT_PORT", &texts.get(repeated.as_ref(), "AGENT_PORT", ""), port)?;
+        let agent_ports = agent_ports.into_iter().collect();
+        Ok(Self { mode, proxy_uid, mesh, agent_ports, nameservers: Vec::new() })
+    }
+
+    /// True if only what is meant to goes out, rather than all that is not TCP.
+    pub(super) fn confines(&self) -> bool {
+        match &self.mode {
+            Mode::Redirect(redirect) => redirect.drop_other,
+            Mode::Enforce { .. } => true,
+        }
+    }
+}
+
+impl Mode {
+    /// What it is called.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Redirect(_) => "redirect",
+            Self::Enforce { .. } => "enforce-redirect",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::arguments;
+    use super::*;
+
+    fn parse(flags: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
+        let variable = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        Settings::parse(&Texts { arguments: &arguments(flags), variable: &variable })
+    }
+
+    fn redirect(flags: &[&str], variables: &[(&str, &str)]) -> Redirect {
+        match parse(flags, variables).unwrap().mode {
+            Mode::Redirect(redirect) => redirect,
+            Mode::Enforce { .. } => panic!("enforced"),
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_its_variable_and_an_empty_variable_is_none() {
+        let variables = [("POD_IP", "10.0.0.1"), ("PROXY_PORT", "1000"), ("INBOUND_PROXY_PORT", " ")];
+        let read = redirect(&["--proxy-port", "2000"], &variables);
+        assert_eq!((read.outbound_port, read.inbound_port), (2000, 15_124));
+        assert_eq!(redirect(&[], &variables).outbound_port, 1000);
+    }
+
+    #[test]
+    fn excluded_ports_join_those_of_the_proxy_its_administration_and_the_mesh() {
+        let variables = [
+            ("POD_IP", "10.0.0.1"),
+            ("OUTBOUND_PORTS_EXCLUDE", "8080,443"),
+            ("INBOUND_PORTS_EXCLUDE", "7000"),
+            ("SSH_PORT", "none"),
+        ];
+        let read = redirect(&[], &variables);
+        assert_eq!(read.outbound_open, BTreeSet::from([443, 8080]));
+        assert_eq!(read.inbound_open, BTreeSet::from([7000, 9090, 9901, 15_008, 15_123, 15_124]));
+        assert_eq!(read.inbound_excluded, BTreeSet::from([7000]));
+    }
+
+    #[test]
+    fn a_pod_and_its_probes_have_addresses_of_both_families() {
+        let read = redirect(&["--pod-ip", "10.0.0.1,fd00::1"], &[]);
+        assert_eq!(read.pod, ["10.0.0.1".parse::<IpAddr>().unwrap(), "fd00::1".parse().unwrap()]);
+        assert_eq!(read.probes.iter().filter(|address| address.is_ipv6()).count(), 1);
+    }
+
+    #[test]
+    fn agent_ports_are_repeated_as_flags_and_listed_in_a_variable() {
+        let enforce = ("MODE", "enforce-redirect");
+        let listed = parse(&[], &[enforce, ("AGENT_PORT", "8001,8002")]).unwrap();
+        assert_eq!(listed.agent_ports, BTreeSet::from([8001, 8002]));
+        let repeated = parse(&["--agent-port", "8002", "--agent-port", "8001"], &[enforce]).unwrap();
+        assert_eq!(repeated, listed);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (name, value) in [
+            ("MODE", "enforce"),
+            ("PROXY_UID", "0"),
+            ("PROXY_UID", "proxy"),
+            ("PROXY_PORT", "0"),
+            ("POD_IP", ""),
+            ("POD_IP", "pod"),
+            ("SSH_PORT", "ssh"),
+            ("ZTUNNEL_MARK", "0/0"),
+            ("DROP_OTHER", "yes"),
+            ("AGENT_PORT", "8001;accept"),
+            ("ISTIO_HEALTH_PROBE_SRC", "0.0.0.0/0"),
+        ] {
+            let others = [("POD_IP", "10.0.0.1")].into_iter().filter(|(known, _)| *known != name);
+            let variables: Vec<_> = others.chain([(name, value)]).collect();
+            assert!(parse(&[], &variables).unwrap_err().contains(name), "{name}={value}");
+        }
+    }
+}

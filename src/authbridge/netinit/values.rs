@@ -1,0 +1,90 @@
+//! Single values out of flags and variables: numbers, ports, addresses, marks, and lists of them.
+//! What is not exactly one is refused with the name of its variable.
+
+use countersign_core::text::Quoted;
+use std::str::FromStr;
+
+/// The most entries of a list: the text of all lists then fits into a pipe's buffer several times.
+pub(super) const LIST: usize = 64;
+
+/// A mark of packets, and the bits that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) value: u32,
+    pub(super) mask: u32,
+}
+
+/// A value of any kind that is read from text.
+pub(super) fn value<T: FromStr>(name: &str, text: &str) -> Result<T, String> {
+    text.trim().parse().map_err(|_| format!("{name} cannot be {}", Quoted(text)))
+}
+
+/// A port.
+pub(super) fn port(name: &str, text: &str) -> Result<u16, String> {
+    match value(name, text)? {
+        0 => Err(format!("{name} cannot be port 0")),
+        port => Ok(port),
+    }
+}
+
+/// Parts between commas; there may be none.
+pub(super) fn list<T>(
+    name: &str,
+    text: &str,
+    read: fn(&str, &str) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.len() > LIST {
+        return Err(format!("{name} has more than {LIST} entries"));
+    }
+    parts.into_iter().map(|part| read(name, part)).collect()
+}
+
+/// `0x539/0xfff`, as `iptables` writes it; without a mask all bits count.
+pub(super) fn mark(text: &str) -> Result<Mark, String> {
+    let number = |text: &str| match text.trim().strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.trim().parse().ok(),
+    };
+    let (value, bits) = match text.split_once('/') {
+        Some((value, bits)) => (number(value), number(bits)),
+        None => (number(text), Some(u32::MAX)),
+    };
+    match value.zip(bits) {
+        // Of no bits every packet has the right ones, and a bit that does not count can never match.
+        Some((value, mask)) if value & mask != 0 && value & !mask == 0 => Ok(Mark { value, mask }),
+        _ => Err(format!("ZTUNNEL_MARK cannot be {}", Quoted(text))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_numbers_from_1_to_65535() {
+        assert_eq!(port("P", " 65535 "), Ok(65_535));
+        for text in ["0", "65536", "-1", "http", "22 drop", "0x16", ""] {
+            assert!(port("P", text).unwrap_err().starts_with("P cannot be "), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lists_have_commas_between_their_entries_and_an_end() {
+        assert_eq!(list("L", "", port), Ok(Vec::new()));
+        assert_eq!(list("L", " 1, 2,,3,", port), Ok(vec![1, 2, 3]));
+        assert!(list("L", "1 2", port).is_err());
+        let many = "1,".repeat(LIST);
+        assert_eq!(list("L", &many, port).unwrap().len(), LIST);
+        assert!(list("L", &format!("{many}1"), port).unwrap_err().contains("more than"));
+    }
+
+    #[test]
+    fn a_mark_counts_with_its_mask_and_matches_some_packets_only() {
+        assert_eq!(mark("0x539/0xfff"), Ok(Mark { value: 0x539, mask: 0xfff }));
+        assert_eq!(mark("1337"), Ok(Mark { value: 1337, mask: u32::MAX }));
+        for text in ["", "0x539/", "0/0", "0/0xfff", "0x539/0x0ff", "0x1ffffffff", "mark"] {
+            assert!(mark(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Connections to servers: plain, with TLS of the web, or with mTLS to exactly who is expected.
+
+use super::routes::Decision;
+use crate::config::RouteTls;
+use crate::identity::Identity;
+use crate::peers::{PeerPolicy, namespace_of};
+use crate::serve::Stream;
+use crate::stats::Stats;
+use crate::tls::{mtls_client, system_client};
+use hyper::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+/// How long a connection may take, with its handshake.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Where to connect, as it is kept in the key of a pool.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// The host, normalized.
+    pub(super) host: String,
+    /// The port.
+    pub(super) port: u16,
+    /// The address that the kernel said, where a connection was redirected.
+    pub(super) address: Option<SocketAddr>,
+}
+
+/// Opens connections of one kind to one server. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    target: Target,
+    tls: RouteTls,
+    expected: Option<Arc<PeerPolicy>>,
+    identity: Identity,
+    forbidden: Vec<u16>,
+    stats: Stats,
+    /// Made once, because it reads the certificates of this machine.
+    system: OnceLock<TlsConnector>,
+}
+
+impl Dialer {
+    /// A dialer for a decision about `target`. `forbidden` are the ports of this machine that belong to the sidecar.
+    pub(super) fn new(
+        target: Target,
+        tls: RouteTls,
+        decision: &Decision,
+        identity: &Identity,
+        forbidden: Vec<u16>,
+        stats: Stats,
+    ) -> Self {
+        let expected = decision.server.clone();
+        let (identity, system) = (identity.clone(), OnceLock::new());
+        Self { shared: Arc::new(Shared { target, tls, expected, identity, forbidden, stats, system }) }
+    }
+
+    /// A connection, ready for requests.
+    pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        match timeout(CONNECT, self.shared.open()).await {
+            Ok(opened) => opened,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")),
+        }
+    }
+}
+
+impl Shared {
+    async fn open(&self) -> io::Result<Box<dyn Stream>> {
+        let stream = self.tcp().await?;
+        let connector = match self.tls {
+            RouteTls::Plain => return Ok(Box::new(stream)),
+            RouteTls::System => {
+                if let Some(connector) = self.system.get() {
+                    connector.clone()
+                } else {
+                    let made = system_client().map_err(io::Error::other)?;
+                    self.system.get_or_init(|| made).clone()
+                }
+            }
+            RouteTls::Mtls => mtls_client(&self.identity, self.server()?).map_err(io::Error::other)?,
+        };
+        let name = ServerName::try_from(self.target.host.clone()).map_err(io::Error::other)?;
+        match connector.connect(name, stream).await {
+            Ok(stream) => {
+                self.stats.tls.outbound_tls_succeeded.inc();
+                Ok(Box::new(stream))
+            }
+            Err(error) => {
+                self.stats.tls.outbound_failed.inc();
+                Err(error)
+            }
+        }
+    }
+
+    /// Who the server must be: whom the route names, or a workload of the namespace that the host names.
+    fn server(&self) -> io::Result<PeerPolicy> {
+        if let Some(expected) = &self.expected {
+            return Ok(expected.as_ref().clone());
+        }
+        let own = self.identity.current().ok_or_else(|| io::Error::other("there is no identity yet"))?;
+        Ok(default_server(own.id(), &self.target.host))
+    }
+
+    async fn tcp(&self) -> io::Result<TcpStream> {
+        let Target { host, port, address } = &self.target;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let addresses: Vec<SocketAddr> = match address {
+            Some(address) => vec![*address],
+            None => lookup_host((bare, *port)).await?.collect(),
+        };
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in addresses {
+            let here = address.ip().is_loopback() || address.ip().is_unspecified();
+            if here && self.forbidden.contains(&address.port()) {
+                return Err(io::Error::other("the address is the sidecar's own"));
+            }
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// In a cluster the name of a host says its namespace: `tool.team1`, `tool.team1.svc`, `tool.team1.svc.cluster.local`;
+/// a name alone is in our own. Where identities or names have another form, the trust domain has to do.
+fn default_server(own: &countersign_core::spiffe::SpiffeId, host: &str) -> PeerPolicy {
+    let mut labels = host.split('.').skip(1);
+    let namespace = match (labels.next(), labels.next()) {
+        (None, _) => namespace_of(own),
+        (Some(namespace), None | Some("svc")) => Some(namespace),
+        (Some(_), Some(_)) => None,
+    };
+    let domain = own.trust_domain().clone();
+    match namespace.filter(|_| namespace_of(own).is_some() && host.parse::<std::net::IpAddr>().is_err()) {
+        Some(namespace) => PeerPolicy::namespace(domain, namespace.to_owned()),
+        None => PeerPolicy::domain(domain),
+    }
+}
+
+impl Service<Uri> for Dialer {
+    type Response = Wire;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Wire>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let dialer = self.clone();
+        Box::pin(async move { dialer.connect().await.map(|stream| Wire(TokioIo::new(stream))) })
+    }
+}
+
+/// A connection in the form that the client of hyper takes.
+pub(super) struct Wire(TokioIo<Box<dyn Stream>>);
+
+impl Connection for Wire {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, to)
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_core::spiffe::SpiffeId;
+
+    #[test]
+    fn a_server_must_be_in_the_namespace_that_its_name_says() {
+        let id = |text: &str| SpiffeId::parse(text).unwrap();
+        let own = id("spiffe://a.org/ns/team1/sa/me");
+        let team1 = id("spiffe://a.org/ns/team1/sa/tool");
+        let team2 = id("spiffe://a.org/ns/team2/sa/tool");
+        for (host, one, two) in [
+            ("tool", true, false),
+            ("tool.team1", true, false),
+            ("tool.team2.svc", false, true),
+            ("tool.team2.svc.cluster.local", false, true),
+            ("tool.example.com", true, true),
+            ("10.0.0.1", true, true),
+        ] {
+            let policy = default_server(&own, host);
+            assert_eq!((policy.admits(&team1), policy.admits(&team2)), (one, two), "{host}");
+            assert!(!policy.admits(&id("spiffe://b.org/ns/team1/sa/tool")), "{host}");
+        }
+    }
+}

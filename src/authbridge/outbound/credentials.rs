@@ -1,0 +1,118 @@
+//! As whom tokens are asked for: the client's ID and its proof, read again when their files change.
+
+use crate::auth::follow_line;
+use crate::config::{AssertionType, Identity as Settings, IdentityKind, Secret, Spiffe};
+use crate::identity::JwtSvids;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What the client shows.
+pub(super) enum Proof {
+    /// A secret.
+    Secret(Secret),
+    /// A signed statement about itself.
+    Assertion {
+        /// What kind.
+        kind: &'static str,
+        /// The statement.
+        token: Secret,
+    },
+}
+
+/// One line that is configured, or stands in a file.
+enum Line {
+    Fixed(Arc<str>),
+    File(watch::Receiver<Option<Arc<str>>>),
+}
+
+impl Line {
+    fn new(fixed: Option<&str>, path: Option<&str>, tasks: &mut JoinSet<()>) -> Option<Self> {
+        // A file wins over a configured value, because it is what rotates.
+        match (path, fixed) {
+            (Some(path), _) => {
+                let (sender, receiver) = watch::channel(None);
+                tasks.spawn(follow_line(path.to_owned(), sender));
+                Some(Self::File(receiver))
+            }
+            (None, fixed) => fixed.map(|text| Self::Fixed(text.into())),
+        }
+    }
+
+    fn get(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Fixed(text) => Some(Arc::clone(text)),
+            Self::File(text) => text.borrow().clone(),
+        }
+    }
+}
+
+/// The client.
+pub(super) struct Credentials {
+    client_id: Option<Line>,
+    kind: Kind,
+}
+
+enum Kind {
+    Secret(Option<Line>),
+    Spiffe { svids: JwtSvids, audience: String, assertion: &'static str },
+}
+
+impl Credentials {
+    /// The client that the configuration names.
+    pub(super) fn new(
+        settings: &Settings,
+        spiffe: Option<&Spiffe>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, String> {
+        let client_id = Line::new(settings.client_id.as_deref(), settings.client_id_path(), tasks);
+        let kind = if let Some(IdentityKind::Spiffe) = settings.kind {
+            Kind::Spiffe {
+                svids: JwtSvids::new(spiffe.ok_or("a JWT-SVID needs the block `spiffe`")?.socket.clone()),
+                audience: settings.jwt_audience.clone().ok_or("identity.jwt_audience is missing")?,
+                assertion: match settings.assertion_type {
+                    AssertionType::JwtSpiffe => "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
+                    AssertionType::JwtBearer => "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+                },
+            }
+        } else {
+            let fixed = settings.client_secret.as_ref().map(Secret::expose);
+            Kind::Secret(Line::new(fixed, settings.client_secret_path(), tasks))
+        };
+        Ok(Self { client_id, kind })
+    }
+
+    /// The client's ID, once it is known.
+    pub(super) fn client_id(&self) -> Result<Arc<str>, String> {
+        let id = self.client_id.as_ref().and_then(Line::get);
+        id.ok_or_else(|| "the client ID of this agent is not known yet".to_owned())
+    }
+
+    /// What the client shows now.
+    pub(super) async fn proof(&self) -> Result<Proof, String> {
+        match &self.kind {
+            Kind::Secret(secret) => {
+                let secret =
+                    secret.as_ref().and_then(Line::get).ok_or("the client secret is not known yet")?;
+                Ok(Proof::Secret(Secret::new(secret.to_string())))
+            }
+            Kind::Spiffe { svids, audience, assertion } => {
+                let token = svids.token(audience).await.map_err(|error| error.to_string())?;
+                Ok(Proof::Assertion { kind: assertion, token })
+            }
+        }
+    }
+
+    /// What is missing, if something is.
+    pub(super) fn problem(&self) -> Option<String> {
+        if let Err(problem) = self.client_id() {
+            return Some(problem);
+        }
+        match &self.kind {
+            Kind::Secret(secret) if secret.as_ref().and_then(Line::get).is_none() => {
+                Some("the client secret is not known yet".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

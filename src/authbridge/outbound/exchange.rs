@@ -1,0 +1,253 @@
+//! Tokens for others: asked for once, however many wait for them, kept as long as they and what they stand on live,
+//! and found again only by everything that made them what they are.
+
+use super::credentials::Credentials;
+use super::form::token_form;
+use super::routes::Wanted;
+use crate::auth::{Fetcher, send};
+use crate::config::Secret;
+use crate::denial::{Code, Denial};
+use crate::jwt::unverified_expiry;
+use crate::limits::TOKEN_RESPONSE_BYTES;
+use crate::stats::Stats;
+use crate::token_response::{parse_token_error, parse_token_response};
+use countersign_core::encoding::{Digest, Sha256};
+use countersign_core::time::{Seconds, Timestamp};
+use countersign_io::clock::{instant, now};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The plugin's name.
+pub(crate) const NAME: &str = "token-exchange";
+/// How much memory kept tokens may take, in bytes.
+const KEPT_BYTES: u64 = 16 * 1024 * 1024;
+/// About how many tokens that are.
+const KEPT: usize = 8192;
+/// How long a failure is repeated instead of asking again.
+const FAILURE: Duration = Duration::from_millis(1500);
+/// A token is given up so long before its end: whoever gets it must still be able to use it.
+const MARGIN: i64 = 30;
+
+/// Asks for tokens and keeps them.
+pub(super) struct Exchanger {
+    credentials: Credentials,
+    endpoint: Fetcher,
+    others: BTreeMap<String, Fetcher>,
+    kept: Cache<Digest, Kept, Weight>,
+    stats: Stats,
+}
+
+/// What an earlier question came to.
+#[derive(Clone, Debug)]
+enum Kept {
+    /// Both clocks decide: one that was set back must not lengthen the life of a token.
+    Token {
+        token: Arc<Secret>,
+        until: Timestamp,
+        not_after: Instant,
+    },
+    Failure {
+        denial: Arc<Denial>,
+        until: Instant,
+    },
+}
+
+impl Kept {
+    fn is_fresh(&self) -> bool {
+        match self {
+            Self::Token { until, not_after, .. } => now() < *until && instant() < *not_after,
+            Self::Failure { until, .. } => instant() < *until,
+        }
+    }
+
+    fn result(self) -> Result<Arc<Secret>, Denial> {
+        match self {
+            Self::Token { token, .. } => Ok(token),
+            Self::Failure { denial, .. } => Err(denial.as_ref().clone()),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Weight;
+
+impl Weighter<Digest, Kept> for Weight {
+    fn weight(&self, _: &Digest, kept: &Kept) -> u64 {
+        let bytes = match kept {
+            Kept::Token { token, .. } => token.expose().len(),
+            Kept::Failure { denial, .. } => denial.message.len(),
+        };
+        u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(256)
+    }
+}
+
+impl Exchanger {
+    /// An exchanger for the usual endpoint and those that routes name.
+    pub(super) fn new(credentials: Credentials, endpoint: Fetcher, stats: Stats) -> Self {
+        let kept = Cache::with_weighter(KEPT, KEPT_BYTES, Weight);
+        Self { credentials, endpoint, others: BTreeMap::new(), kept, stats }
+    }
+
+    /// Knows another endpoint from now on.
+    pub(super) fn add_endpoint(&mut self, fetcher: Fetcher) {
+        self.others.insert(fetcher.url.clone(), fetcher);
+    }
+
+    /// What is missing, if something is.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.credentials.problem()
+    }
+
+    /// A token as it is wanted: in exchange for `subject`, or of the agent itself.
+    pub(super) async fn token(&self, subject: Option<&str>, wanted: &Wanted) -> Result<Arc<Secret>, Denial> {
+        let failed = |why: String| Denial::new(Code::ExchangeFailed, why).by(NAME);
+        let client_id = self.credentials.client_id().map_err(failed)?;
+        let endpoint = match &wanted.token_url {
+            None => &self.endpoint,
+            Some(url) => {
+                self.others.get(url).ok_or_else(|| failed("the token endpoint is not known".to_owned()))?
+            }
+        };
+        let key = key(subject, wanted, &endpoint.url, &client_id);
+        if let Some(kept) = self.kept.get(&key) {
+            if kept.is_fresh() {
+                self.stats.outbound.cache_hit.inc();
+                return kept.result();
+            }
+            self.kept.remove_if(&key, |kept| !kept.is_fresh());
+        }
+        // Whoever comes second waits for the first; only if that one was given up does another ask.
+        match self.kept.get_value_or_guard_async(&key).await {
+            Ok(kept) => {
+                self.stats.outbound.cache_hit.inc();
+                kept.result()
+            }
+            Err(place) => {
+                let asked = self.ask(endpoint, subject, wanted, &client_id).await;
+                let (kept, result) = match asked {
+                    Ok((token, until)) => {
+                        let token = Arc::new(token);
+                        (until.and_then(|until| kept(&token, until)), Ok(token))
+                    }
+                    Err(denial) => {
+                        let until = instant().checked_add(FAILURE).unwrap_or_else(instant);
+                        (Some(Kept::Failure { denial: Arc::new(denial.clone()), until }), Err(denial))
+                    }
+                };
+                if let Some(kept) = kept {
+                    // An error means that the key was taken off meanwhile, and the next one asks again.
+                    let _ = place.insert(kept);
+                }
+                result
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        endpoint: &Fetcher,
+        subject: Option<&str>,
+        wanted: &Wanted,
+        client_id: &str,
+    ) -> Result<(Secret, Option<Timestamp>), Denial> {
+        let failed = |why: String| Denial::new(Code::ExchangeFailed, why).by(NAME);
+        let proof = self.credentials.proof().await.map_err(failed)?;
+        let form = token_form(subject, wanted, client_id, &proof);
+        self.stats.token_calls.inc();
+        let (asked, began) = (now(), instant());
+        let answer = send(endpoint.post_form(form.to_string()), TOKEN_RESPONSE_BYTES).await;
+        self.stats.token_seconds.observe(began.elapsed().as_secs_f64());
+        let (status, body) = answer.map_err(|why| failed(format!("the token endpoint: {why}")))?;
+        if status != 200 {
+            let error = parse_token_error(body.to_vec()).unwrap_or_else(|| "no reason".to_owned());
+            return Err(failed(format!("the token endpoint refused with status {status}: {error}")));
+        }
+        let response = parse_token_response(body.to_vec()).map_err(|refusal| {
+            let reason = Some(refusal.reason());
+            Denial { reason, ..failed(refusal.message().to_owned()) }
+        })?;
+        let until = response.lifetime.and_then(|lifetime| keep_until(asked, lifetime, subject));
+        Ok((Secret::new(response.token), until))
+    }
+}
+
+fn kept(token: &Arc<Secret>, until: Timestamp) -> Option<Kept> {
+    let left = Duration::from_secs(u64::try_from(until.since(now())).ok()?);
+    Some(Kept::Token { token: Arc::clone(token), until, not_after: instant().checked_add(left)? })
+}
+
+/// Until when a token is kept: not to its own end, and not past the end of what it was exchanged for.
+fn keep_until(asked: Timestamp, lifetime: Seconds, subject: Option<&str>) -> Option<Timestamp> {
+    let life = i64::from(lifetime.get());
+    let margin = MARGIN.min(life.div_euclid(4));
+    let own = Timestamp::from_unix(asked.as_unix().saturating_add(life).saturating_sub(margin));
+    let until = subject.and_then(unverified_expiry).map_or(own, |end| own.min(end));
+    (until > asked).then_some(until)
+}
+
+/// Everything that makes a token what it is; each part with its length, so that no two questions look the same.
+fn key(subject: Option<&str>, wanted: &Wanted, endpoint: &str, client_id: &str) -> Digest {
+    let mut digest = Sha256::new();
+    let mut part = |text: Option<&str>| {
+        let length = text.map_or(u64::MAX, |text| u64::try_from(text.len()).unwrap_or(u64::MAX));
+        digest.update(&length.to_be_bytes());
+        digest.update(text.unwrap_or_default().as_bytes());
+    };
+    part(subject);
+    part(wanted.audience.as_deref());
+    part(wanted.resource.as_deref());
+    part(Some(endpoint));
+    part(Some(client_id));
+    for scope in &wanted.scopes {
+        part(Some(scope));
+    }
+    digest.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_changes_the_token_changes_its_key() {
+        let wanted = |audience: &str, scopes: &[&str], resource: Option<&str>| Wanted {
+            audience: Some(audience.to_owned()),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            token_url: None,
+            resource: resource.map(str::to_owned),
+        };
+        let keys = [
+            key(Some("t"), &wanted("a", &["admin"], None), "u", "c"),
+            key(Some("t"), &wanted("a", &["read"], None), "u", "c"),
+            key(Some("t"), &wanted("a", &["admin", "read"], None), "u", "c"),
+            key(Some("t"), &wanted("a", &["adminread"], None), "u", "c"),
+            key(Some("t"), &wanted("a", &["admin"], Some("r")), "u", "c"),
+            key(Some("t"), &wanted("a", &["admin"], None), "v", "c"),
+            key(Some("t"), &wanted("a", &["admin"], None), "u", "d"),
+            key(Some("s"), &wanted("a", &["admin"], None), "u", "c"),
+            key(None, &wanted("a", &["admin"], None), "u", "c"),
+            key(Some(""), &wanted("a", &["admin"], None), "u", "c"),
+            key(Some("t"), &wanted("b", &["admin"], None), "u", "c"),
+        ];
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
+    }
+
+    #[test]
+    fn a_token_is_kept_within_its_own_life_and_that_of_its_subject() {
+        let at = Timestamp::from_unix(1_000);
+        let until = |life: u32, subject: Option<&str>| {
+            keep_until(at, Seconds::new(life), subject).map(|until| until.since(at))
+        };
+        assert_eq!(until(300, None), Some(270));
+        assert_eq!(until(20, None), Some(15));
+        assert_eq!(until(0, None), None);
+        // {"exp":1100} and {"exp":900}
+        assert_eq!(until(300, Some("e30.eyJleHAiOjExMDB9.x")), Some(100));
+        assert_eq!(until(300, Some("e30.eyJleHAiOjkwMH0.x")), None);
+        assert_eq!(until(300, Some("opaque")), Some(270));
+    }
+}

@@ -1,0 +1,82 @@
+//! Which token a request of the agent gets: none other, a new one in exchange, one of the agent itself, or a refusal.
+
+use super::exchange::NAME;
+use super::routes::{Decision, Token};
+use super::rules::Outbound;
+use crate::config::NoTokenPolicy;
+use crate::denial::{Code, Denial};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use std::sync::Arc;
+
+/// What a request gets.
+pub(crate) struct Granted {
+    /// Another `Authorization`, if it gets one.
+    pub(crate) authorization: Option<HeaderValue>,
+    /// What was done, as words for events: the action and its reason.
+    pub(crate) did: (&'static str, &'static str),
+}
+
+impl Granted {
+    const fn nothing(did: (&'static str, &'static str)) -> Self {
+        Self { authorization: None, did }
+    }
+}
+
+impl Outbound {
+    /// The token for a request with these headers, by the decision for its host.
+    pub(super) async fn grant(&self, decision: &Decision, headers: &HeaderMap) -> Result<Granted, Denial> {
+        let counts = &self.stats.outbound;
+        let (wanted, subject) = match &decision.token {
+            Token::Keep { by_default: true } => {
+                counts.no_matching_route.inc();
+                return Ok(Granted::nothing(("skip", "no_matching_route")));
+            }
+            Token::Keep { by_default: false } => {
+                counts.passthrough.inc();
+                return Ok(Granted::nothing(("allow", "passthrough")));
+            }
+            Token::Deny => return Err(self.denied_by_route()),
+            Token::Own(wanted) => (Arc::clone(wanted), None),
+            Token::Exchange(wanted, no_token) => match (bearer(headers), no_token) {
+                (Some(token), _) => (Arc::clone(wanted), Some(token)),
+                (None, NoTokenPolicy::Allow) => {
+                    counts.no_token_policy.inc();
+                    return Ok(Granted::nothing(("skip", "no_token")));
+                }
+                (None, NoTokenPolicy::ClientCredentials) => (Arc::clone(wanted), None),
+                (None, NoTokenPolicy::Deny) => {
+                    counts.no_token.inc();
+                    let why = "this host needs a token, and the request has none";
+                    return Err(Denial::new(Code::MissingToken, why).by(NAME));
+                }
+            },
+        };
+        let failed = |why: &str| Denial::new(Code::ExchangeFailed, why).by(NAME);
+        let exchanger = self.exchanger.as_ref().ok_or_else(|| failed("no token endpoint is configured"))?;
+        let token = exchanger.token(subject, &wanted).await.inspect_err(|_| {
+            match subject {
+                Some(_) => counts.token_exchange_failed.inc(),
+                None => counts.credentials_grant_failure.inc(),
+            };
+        })?;
+        counts.replace_token.inc();
+        let mut value = HeaderValue::try_from(["Bearer ", token.expose()].concat())
+            .map_err(|_| failed("the token is not usable"))?;
+        value.set_sensitive(true);
+        Ok(Granted { authorization: Some(value), did: ("modify", "token_replaced") })
+    }
+
+    /// The refusal that a route asks for.
+    pub(super) fn denied_by_route(&self) -> Denial {
+        self.stats.outbound.denied_by_route.inc();
+        Denial::new(Code::Forbidden, "a route denies this host").by(NAME)
+    }
+}
+
+/// The one bearer token of a request, if it has exactly one.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && values.next().is_none()).then_some(token)
+}

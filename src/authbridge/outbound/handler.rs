@@ -1,0 +1,295 @@
+//! One request of the agent: where it goes, which token it gets, and on to the server.
+
+use super::connect::Target;
+use super::destination::verify_destination;
+use super::exchange::NAME;
+use super::grant::bearer;
+use super::routes::{Decision, Token, normalize_host};
+use super::rules::Routing;
+use crate::body::Body;
+use crate::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
+use crate::config::RouteTls;
+use crate::denial::{Code, Denial};
+use crate::events::{Direction, Watch};
+use crate::forward;
+use crate::plane::{Plane, Planes};
+use crate::quiet::Quiet;
+use crate::serve::{Handler, Link, Prefixed, Tunnel};
+use crate::stats::Stats;
+use crate::upgrade::{WebSocket, write_wish};
+use countersign_core::encoding::sha256;
+use countersign_io::clock::instant;
+use countersign_io::shutdown::Shutdown;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use hyper::{Method, Request, Response, Uri, Version};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Answers requests of the agent.
+pub(crate) struct Outbound {
+    planes: Planes,
+    stop: Shutdown,
+    stats: Stats,
+    pub(super) quiet: Quiet,
+}
+
+/// Where a request goes, and what is decided about it.
+struct Trip {
+    target: Target,
+    decision: Decision,
+    /// What a plugin did, as a word.
+    did: (&'static str, &'static str),
+}
+
+impl Outbound {
+    /// A handler over whatever configuration is current.
+    pub(crate) const fn new(planes: Planes, stats: Stats, stop: Shutdown) -> Self {
+        Self { planes, stop, stats, quiet: Quiet::new("outbound") }
+    }
+
+    /// The current configuration at work.
+    pub(super) fn plane(&self) -> Arc<Plane> {
+        self.planes.current()
+    }
+
+    async fn answer(
+        &self,
+        plane: &Plane,
+        request: Request<Incoming>,
+        link: &Link,
+        watch: &mut Option<Watch>,
+    ) -> Result<Response<Body>, Denial> {
+        forward::refuse_ambiguity(&request)?;
+        let routing = plane.outbound.routing();
+        let target = target(&request, link)?;
+        let decision = routing.table.decide(&target.host);
+        if request.method() == Method::CONNECT {
+            if request.version() == Version::HTTP_2 {
+                let why = "CONNECT is understood by HTTP/1.1 only";
+                return Err(Denial::new(Code::BadRequest, why));
+            }
+            return self.tunnel(plane, target, &decision, link).await;
+        }
+        let mut trip = Trip { target, decision, did: ("allow", "passthrough") };
+        verify_trip(plane, &trip).await?;
+        let asked = WebSocket::asked(&request);
+        let (mut parts, body) = request.into_parts();
+        if let Some(watch) = watch.as_mut()
+            && let Some(token) = bearer(&parts.headers)
+        {
+            watch.belongs_to(sha256(token.as_bytes()));
+        }
+        match plane.outbound.grant(&trip.decision, &parts.headers).await {
+            Ok(granted) => {
+                trip.did = granted.did;
+                if let Some(authorization) = granted.authorization {
+                    parts.headers.insert(AUTHORIZATION, authorization);
+                }
+            }
+            // What is said on a WebSocket is judged by nobody, so that none is opened on trust.
+            Err(denial) if plane.outbound.observes && asked.is_none() => {
+                self.quiet.log("a request would have been denied", &denial.message);
+            }
+            Err(denial) => return Err(denial),
+        }
+        let mut body = Body::incoming(body).with_ticket(link.ticket());
+        if let Some(watch) = watch.as_mut() {
+            watch.invocation(NAME, trip.did.0, trip.did.1);
+            if let Some(observer) = watch.goes_on(&parts.headers, parts.version) {
+                body = body.observed_by(observer);
+            }
+        }
+        let response = pass_on(plane, &routing, trip, (parts, asked), body).await?;
+        forward::answer(response, asked, link)
+    }
+
+    async fn tunnel(
+        &self,
+        plane: &Plane,
+        target: Target,
+        decision: &Decision,
+        link: &Link,
+    ) -> Result<Response<Body>, Denial> {
+        match decision.token {
+            Token::Keep { by_default: true } => self.stats.outbound.no_matching_route.inc(),
+            Token::Keep { by_default: false } => self.stats.outbound.passthrough.inc(),
+            Token::Deny => return Err(plane.outbound.denied_by_route()),
+            Token::Exchange(..) | Token::Own(_) => {
+                let why =
+                    "a tunnel hides the token that this route would exchange; call the server by http://";
+                return Err(Denial::new(Code::Forbidden, why).by(NAME));
+            }
+        };
+        let dialer = plane.outbound.dialer(target, RouteTls::Plain, decision);
+        let stream = dialer.connect().await.map_err(|error| {
+            tracing::debug!("a tunnel was not opened: {error}");
+            Denial::new(Code::Unreachable, "the other end cannot be reached")
+        })?;
+        let tunnel: Tunnel = Box::pin(async move { Some(stream) });
+        link.join(tunnel);
+        Ok(Response::new(Body::default()))
+    }
+
+    /// Joins a redirected TLS connection to where it was going, if the rules for the name that it shows allow it.
+    pub(super) async fn pass_tls(&self, stream: Prefixed<TcpStream>, destination: SocketAddr) {
+        let patience = self.plane().times().header;
+        let Some((mut stream, name)) = server_name(stream, patience).await else { return };
+        // Only now: rules that changed while nothing had been said do not count.
+        let plane = self.plane();
+        let host = name.map_or_else(|| destination.ip().to_string(), |name| normalize_host(&name));
+        let decision = plane.outbound.routing().table.decide(&host);
+        let target = Target { host, port: destination.port(), address: Some(destination) };
+        let link = Link::of_agent(destination, Some(destination));
+        match self.tunnel(&plane, target, &decision, &link).await {
+            Ok(_) => link.run_tunnel(&mut stream).await,
+            Err(denial) => {
+                self.stats.denied(denial.code);
+                self.quiet.log(denial.code.text(), &denial.message);
+            }
+        }
+    }
+}
+
+impl Handler for Outbound {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, link: Arc<Link>) -> Response<Body> {
+        let (ticket, began) = (link.ticket(), instant());
+        let plane = self.plane();
+        let mut watch = plane
+            .sessions
+            .as_ref()
+            .map(|store| Watch::new(store, Direction::Outbound, &request, &plane.outbound.parsers));
+        let response = match self.answer(&plane, request, &link, &mut watch).await {
+            Ok(response) => response,
+            Err(denial) => {
+                if let Some(watch) = &mut watch {
+                    watch.denied(&denial);
+                }
+                self.stats.denied(denial.code);
+                self.quiet.log(denial.code.text(), &denial.message);
+                forward::deny(&denial)
+            }
+        };
+        self.stats.outbound_seconds.observe(began.elapsed().as_secs_f64());
+        if let Some(watch) = watch {
+            watch.ends(&response, began);
+        }
+        response.map(|body| body.with_ticket(ticket))
+    }
+
+    fn epochs(&self) -> watch::Receiver<u64> {
+        self.planes.epochs()
+    }
+
+    fn is_over(&self, _: &Link) -> bool {
+        self.stop.is_requested()
+    }
+
+    fn is_cut(&self, _: &Link) -> bool {
+        false
+    }
+}
+
+/// Reads until the name of a `ClientHello` is known; the stream begins again with what was read.
+async fn server_name(
+    mut stream: Prefixed<TcpStream>,
+    patience: Duration,
+) -> Option<(Prefixed<TcpStream>, Option<String>)> {
+    let mut read = Vec::with_capacity(2048);
+    let hello = async {
+        loop {
+            match parse_client_hello(&read) {
+                Hello::Name(name) => return Some(name),
+                Hello::Incomplete if read.len() < CLIENT_HELLO_BYTES => {}
+                Hello::Incomplete | Hello::Other => return None,
+            }
+            if stream.read_buf(&mut read).await.ok()? == 0 {
+                return None;
+            }
+        }
+    };
+    let name = timeout(patience, hello).await.ok().flatten()?;
+    Some((stream.push_back(&read), name))
+}
+
+/// Where a request goes: by its target, or, where a connection was redirected, by the address that the kernel says.
+fn target(request: &Request<Incoming>, link: &Link) -> Result<Target, Denial> {
+    let bad = |message: &str| Denial::new(Code::BadRequest, message);
+    let uri = request.uri();
+    let named = match (uri.authority(), link.destination) {
+        (Some(authority), None) => authority.clone(),
+        (None, Some(_)) => {
+            let host = request.headers().get(HOST).ok_or_else(|| bad("the request has no Host header"))?;
+            Authority::try_from(host.as_bytes()).map_err(|_| bad("the Host header is not a host"))?
+        }
+        (Some(_), Some(_)) => return Err(bad("a redirected connection does not take requests for a proxy")),
+        (None, None) => return Err(bad("this is a proxy: the target of a request must be a whole URL")),
+    };
+    if named.as_str().contains('@') {
+        return Err(bad("the target names a user"));
+    }
+    let connect = request.method() == Method::CONNECT;
+    if !connect && uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
+        return Err(bad("the target must begin with http://; use CONNECT for https"));
+    }
+    let port = match (named.port_u16(), connect) {
+        (Some(port), _) => port,
+        (None, false) if named.port().is_none() => 80,
+        _ => return Err(bad("the target has no usable port")),
+    };
+    let host = named.host().trim_start_matches('[').trim_end_matches(']');
+    Ok(Target { host: normalize_host(host), port, address: link.destination })
+}
+
+/// A server that a redirected connection only names gets no token, and no proof of who we are.
+async fn verify_trip(plane: &Plane, trip: &Trip) -> Result<(), Denial> {
+    let Some(address) = trip.target.address else { return Ok(()) };
+    let keeps = matches!(trip.decision.token, Token::Keep { .. } | Token::Deny);
+    if keeps && plane.outbound.tls(&trip.decision) == RouteTls::Plain {
+        return Ok(());
+    }
+    verify_destination(&trip.target.host, trip.target.port, address).await
+}
+
+async fn pass_on(
+    plane: &Plane,
+    routing: &Routing,
+    trip: Trip,
+    (mut parts, asked): (Parts, Option<WebSocket>),
+    body: Body,
+) -> Result<Response<Incoming>, Denial> {
+    let Trip { target, decision, .. } = trip;
+    forward::strip(&mut parts.headers);
+    write_wish(asked, &mut parts.headers);
+    let bad = |_| Denial::new(Code::BadRequest, "the target is not usable");
+    let authority = match parts.uri.authority() {
+        Some(authority) => authority.clone(),
+        None if target.host.contains(':') => {
+            Authority::try_from(format!("[{}]:{}", target.host, target.port)).map_err(bad)?
+        }
+        None => Authority::try_from(format!("{}:{}", target.host, target.port)).map_err(bad)?,
+    };
+    // RFC 9112 §3.2.2: the target wins over what the Host header said, and they agree.
+    if parts.uri.authority().is_some() {
+        let host = HeaderValue::from_str(authority.as_str());
+        parts
+            .headers
+            .insert(HOST, host.map_err(|_| Denial::new(Code::BadRequest, "the host is not usable"))?);
+    }
+    let mut to = hyper::http::uri::Parts::default();
+    to.scheme = Some(Scheme::HTTP);
+    to.authority = Some(authority);
+    to.path_and_query =
+        Some(parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+    parts.uri = Uri::from_parts(to).map_err(|_| Denial::new(Code::BadRequest, "the target is not usable"))?;
+    parts.version = Version::HTTP_11;
+    let client = plane.outbound.client(routing, target, &decision);
+    forward::send(&client, Request::from_parts(parts, body), plane.response_timeout()).await
+}

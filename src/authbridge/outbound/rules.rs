@@ -1,0 +1,240 @@
+//! What requests of the agent pass, built from one configuration; the routes of a file are replaced while it runs.
+
+use super::connect::{Dialer, Target};
+use super::credentials::Credentials;
+use super::exchange::Exchanger;
+use super::routes::{Decision, Table};
+use crate::auth::fetch_client;
+use crate::body::Body;
+use crate::config::{
+    Config, MtlsMode, OnError, Reading, Route, RouteTls, Settings, TokenExchange, parse_routes,
+};
+use crate::events::Parser;
+use crate::identity::Identity;
+use crate::plane::{Lasting, outbound_parsers};
+use crate::stats::Stats;
+use arc_swap::ArcSwap;
+use countersign_core::text::Quoted;
+use countersign_io::files::{FileError, read_text};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use quick_cache::sync::Cache;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// Largest file of routes, in bytes.
+const ROUTES_BYTES: usize = 1024 * 1024;
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// Most servers whose connections are kept.
+const SERVERS: usize = 256;
+/// How long a connection to a server is kept for the next request.
+const KEEP: Duration = Duration::from_mins(1);
+
+/// What requests of the agent pass.
+pub(crate) struct Outbound {
+    routing: Arc<ArcSwap<Routing>>,
+    pub(super) exchanger: Option<Arc<Exchanger>>,
+    /// True if a refusal for want of a token has no effect.
+    pub(super) observes: bool,
+    pub(super) parsers: Vec<Parser>,
+    identity: Identity,
+    default_tls: RouteTls,
+    forbidden: Vec<u16>,
+    pub(super) stats: Stats,
+    problem: Arc<Mutex<Option<String>>>,
+}
+
+/// One table, and the connections that were opened under it.
+pub(super) struct Routing {
+    pub(super) table: Table,
+    clients: Cache<String, Client<Dialer, Body>>,
+}
+
+impl Routing {
+    fn new(table: Table) -> Self {
+        Self { table, clients: Cache::new(SERVERS) }
+    }
+}
+
+impl Outbound {
+    /// Builds it; `tasks` read the files on which it lives.
+    pub(crate) fn new(config: &Config, lasting: &Lasting, tasks: &mut JoinSet<()>) -> Result<Self, String> {
+        let mut plugins =
+            config.pipeline.outbound.plugins.iter().filter(|plugin| plugin.on_error != OnError::Off);
+        let plugin = plugins.find_map(|plugin| match &plugin.settings {
+            Settings::TokenExchange(settings) => Some((settings.as_ref(), plugin.on_error)),
+            _ => None,
+        });
+        let settings = plugin.map(|(settings, _)| settings);
+        let skip = config.listener.skip_hosts.clone();
+        let (from_file, problem) = match settings {
+            Some(settings) => match read_routes(&settings.routes.file) {
+                Ok(routes) => (routes, None),
+                Err(problem) => return Err(problem),
+            },
+            None => (Vec::new(), None),
+        };
+        let table = Table::new(settings, &from_file, &skip)?;
+        let exchanger =
+            settings.map(|settings| exchanger(config, settings, &table, lasting, tasks)).transpose()?;
+        let routing = Arc::new(ArcSwap::from_pointee(Routing::new(table)));
+        let problem = Arc::new(Mutex::new(problem));
+        if let Some(settings) = settings {
+            let follow = Follow {
+                settings: settings.clone(),
+                skip,
+                last: from_file,
+                routing: Arc::clone(&routing),
+                problem: Arc::clone(&problem),
+            };
+            tasks.spawn(follow.run());
+        }
+        let strict = config.mtls.as_ref().is_some_and(|mtls| mtls.mode == MtlsMode::Strict);
+        Ok(Self {
+            routing,
+            exchanger: exchanger.map(Arc::new),
+            observes: plugin.is_some_and(|(_, on_error)| on_error == OnError::Observe),
+            parsers: outbound_parsers(config)?,
+            identity: lasting.identity.clone(),
+            default_tls: if strict { RouteTls::Mtls } else { RouteTls::Plain },
+            forbidden: own_ports(config),
+            stats: lasting.stats.clone(),
+            problem,
+        })
+    }
+
+    /// The routes of now.
+    pub(super) fn routing(&self) -> Arc<Routing> {
+        self.routing.load_full()
+    }
+
+    /// How a server is reached.
+    pub(super) fn tls(&self, decision: &Decision) -> RouteTls {
+        decision.tls.unwrap_or(self.default_tls)
+    }
+
+    /// A client for one server, with the connections that it has.
+    pub(super) fn client(
+        &self,
+        routing: &Routing,
+        target: Target,
+        decision: &Decision,
+    ) -> Client<Dialer, Body> {
+        let tls = self.tls(decision);
+        // Who we are, and whom we trust, are part of a connection by mTLS: after a change others are opened, and their
+        // servers judged by what counts then.
+        let identity = match tls {
+            RouteTls::Mtls => self.identity.current().map(|current| current.fingerprint()),
+            RouteTls::Plain | RouteTls::System => None,
+        };
+        let key = format!("{}:{}:{:?}:{identity:?}", target.host, target.port, target.address);
+        let made = routing.clients.get_or_insert_with::<_, std::convert::Infallible>(&key, || {
+            let mut builder = Client::builder(TokioExecutor::new());
+            builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP).set_host(false);
+            Ok(builder.build(self.dialer(target, tls, decision)))
+        });
+        match made {
+            Ok(client) => client,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Opens single connections to one server.
+    pub(super) fn dialer(&self, target: Target, tls: RouteTls, decision: &Decision) -> Dialer {
+        Dialer::new(target, tls, decision, &self.identity, self.forbidden.clone(), self.stats.clone())
+    }
+
+    /// What keeps requests of the agent from getting their tokens now.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let credentials = self.exchanger.as_ref().and_then(|exchanger| exchanger.problem());
+        credentials.or_else(|| self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+fn exchanger(
+    config: &Config,
+    settings: &TokenExchange,
+    table: &Table,
+    lasting: &Lasting,
+    tasks: &mut JoinSet<()>,
+) -> Result<Exchanger, String> {
+    let url = settings.token_endpoint().ok_or("token-exchange has no token endpoint")?;
+    let credentials = Credentials::new(&settings.identity, config.spiffe.as_ref(), tasks)?;
+    let mut exchanger = Exchanger::new(credentials, fetch_client(&url)?, lasting.stats.clone());
+    for url in table.token_urls() {
+        exchanger.add_endpoint(fetch_client(url)?);
+    }
+    Ok(exchanger)
+}
+
+/// The ports on which the sidecar itself listens: a request to them would go in circles.
+fn own_ports(config: &Config) -> Vec<u16> {
+    let listener = &config.listener;
+    let named = [
+        listener.forward_proxy_addr.as_deref().or(Some(":8081")),
+        listener.reverse_proxy_addr.as_deref().or(Some(":8080")),
+        listener.session_api_addr.as_deref().or(Some(":9094")),
+        listener.transparent_proxy_addr.as_deref(),
+        Some(config.stats.address.as_str()),
+    ];
+    let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    named.into_iter().flatten().filter_map(port).collect()
+}
+
+/// The routes of a file; none if it is absent.
+fn read_routes(path: &str) -> Result<Vec<Route>, String> {
+    let text = match read_text(Path::new(path), ROUTES_BYTES) {
+        Ok(text) => text,
+        Err(FileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(Vec::new());
+        }
+        Err(FileError::Empty { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let routes = parse_routes(&text, &|_| None, Reading::Strict);
+    routes.map(|(routes, _)| routes).map_err(|findings| {
+        let list: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        format!("{}: {}", Quoted(path), list.join("; "))
+    })
+}
+
+/// Reads the file of routes again and again; a broken one leaves the table as it was.
+struct Follow {
+    settings: TokenExchange,
+    skip: Vec<String>,
+    last: Vec<Route>,
+    routing: Arc<ArcSwap<Routing>>,
+    problem: Arc<Mutex<Option<String>>>,
+}
+
+impl Follow {
+    async fn run(mut self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let problem = self.look().err();
+            let mut last = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last != problem
+                && let Some(problem) = &problem
+            {
+                tracing::warn!("the routes stay as they were: {problem}");
+            }
+            *last = problem;
+        }
+    }
+
+    fn look(&mut self) -> Result<(), String> {
+        let routes = read_routes(&self.settings.routes.file)?;
+        if routes == self.last {
+            return Ok(());
+        }
+        let table = Table::new(Some(&self.settings), &routes, &self.skip)?;
+        tracing::info!(routes = routes.len(), "the file of routes changed");
+        self.routing.store(Arc::new(Routing::new(table)));
+        self.last = routes;
+        Ok(())
+    }
+}

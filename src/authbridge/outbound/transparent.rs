@@ -1,0 +1,51 @@
+//! Connections of the agent, as a proxy or redirected by the kernel: which of both is decided by the listener.
+
+use super::handler::Outbound;
+use crate::serve::{Begins, Link, Prefixed, serve_http};
+use socket2::SockRef;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long a connection may stay silent at first.
+const FIRST_BYTES: Duration = Duration::from_secs(10);
+
+/// Serves a connection to the forward proxy.
+pub(crate) async fn serve_proxy(outbound: Arc<Outbound>, stream: TcpStream, address: SocketAddr) {
+    let times = outbound.plane().times();
+    let link = Arc::new(Link::of_agent(address, None));
+    serve_http(Prefixed::new(stream), link, outbound, times).await;
+}
+
+/// Serves a connection that the kernel redirected here.
+pub(crate) async fn serve_redirected(outbound: Arc<Outbound>, stream: TcpStream, address: SocketAddr) {
+    let Some(destination) = original_destination(&stream) else {
+        outbound.quiet.log("a connection was closed", "the kernel does not know where it was going");
+        return;
+    };
+    if stream.local_addr().is_ok_and(|local| local == destination) {
+        outbound.quiet.log("a connection was closed", "it was made to the transparent listener itself");
+        return;
+    }
+    let mut stream = Prefixed::new(stream);
+    match timeout(FIRST_BYTES, stream.begins()).await {
+        Ok(Ok(Begins::Tls)) => outbound.pass_tls(stream, destination).await,
+        Ok(Ok(Begins::Http1)) => {
+            let times = outbound.plane().times();
+            let link = Arc::new(Link::of_agent(address, Some(destination)));
+            serve_http(stream, link, outbound, times).await;
+        }
+        Ok(Ok(Begins::Http2)) => {
+            outbound.quiet.log("a connection was closed", "HTTP/2 without TLS is not redirected");
+        }
+        _ => {}
+    }
+}
+
+fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
+    let socket = SockRef::from(stream);
+    let found = socket.original_dst_v4().or_else(|_| socket.original_dst_v6()).ok()?;
+    found.as_socket()
+}

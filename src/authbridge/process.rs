@@ -1,0 +1,159 @@
+//! The process: one thread, the sockets first, then everything that runs until it is asked to end.
+
+use super::admin::{About, Guard, Servers};
+use super::config::{Checked, Config, Finding, ListenAddress, Reading};
+use super::events::{Bounds, Store};
+use super::ext_proc::{self, Processor};
+use super::identity::Identity;
+use super::inbound::{self, Inbound};
+use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
+use super::plane::{Lasting, Plane, Planes};
+use super::reload::{Reloader, Reloads, Source};
+use super::serve::{Listeners, bind};
+use super::stats::Stats;
+use countersign_core::encoding::Digest;
+use countersign_io::shutdown::{self, Shutdown};
+use futures::future::join_all;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// How long requests that are under way may take at the end.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// How much the sessions may take.
+pub(super) fn bounds(config: &Config) -> Bounds {
+    let session = &config.session;
+    Bounds {
+        events: session.max_events,
+        sessions: session.max_sessions,
+        bytes: session.max_bytes,
+        idle: i64::try_from(session.ttl.0.as_secs()).unwrap_or(i64::MAX),
+    }
+}
+
+/// Logs what was passed over or understood differently than before.
+pub(super) fn tell(notices: &[Finding]) {
+    for notice in notices {
+        tracing::warn!("configuration: {notice}");
+    }
+}
+
+/// The sockets of the data plane.
+struct Sockets {
+    inbound: Option<TcpListener>,
+    outbound: Option<TcpListener>,
+    transparent: Vec<TcpListener>,
+    ext_proc: Option<TcpListener>,
+}
+
+fn named(name: &str, address: Option<ListenAddress>) -> io::Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = bind(address);
+    bound
+        .map(Some)
+        .map_err(|error| io::Error::other(format!("{name} cannot listen on {}: {error}", address.address)))
+}
+
+/// The kernel redirects to the loopback address of the family at hand: a port alone is bound on both, where the machine
+/// has both.
+fn transparent(address: Option<ListenAddress>) -> io::Result<Vec<TcpListener>> {
+    let name = "the transparent listener";
+    let mut sockets: Vec<TcpListener> = named(name, address)?.into_iter().collect();
+    if let Some(ListenAddress { address, only_port: true }) = address {
+        let other = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
+        match bind(ListenAddress { address: other, only_port: false }) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(error) => return Err(io::Error::other(format!("{name} cannot listen on {other}: {error}"))),
+        }
+    }
+    Ok(sockets)
+}
+
+/// Runs until the process is asked to end. The error is a sentence.
+pub(super) async fn run(
+    path: PathBuf,
+    reading: Reading,
+    checked: Checked,
+    digest: Digest,
+) -> Result<(), String> {
+    let stop = shutdown::on_signal().map_err(|error| error.to_string())?;
+    let Checked { config, addresses, notices } = &checked;
+    tell(notices);
+    let stats = Stats::new();
+    stats.config_current.set(1);
+    let identity = Identity::new();
+    let lasting =
+        Lasting { identity: identity.clone(), store: Store::new(bounds(config)), stats: stats.clone() };
+    let plane = Plane::new(&checked, &lasting)?;
+    let failed = |error: io::Error| error.to_string();
+    let servers = Servers::bind(addresses.health, addresses.stats, addresses.session).map_err(failed)?;
+    let sockets = Sockets {
+        inbound: named("the reverse proxy", addresses.inbound.as_ref().map(|(address, _)| *address))
+            .map_err(failed)?,
+        outbound: named("the forward proxy", addresses.outbound).map_err(failed)?,
+        transparent: transparent(addresses.transparent).map_err(failed)?,
+        ext_proc: named("the external processor", addresses.ext_proc).map_err(failed)?,
+    };
+    let mut source = Source::new(identity.clone());
+    source.set(config.spiffe.as_ref());
+    let planes = Planes::new(plane);
+    let reloads = Reloads::new(digest);
+    let about =
+        About { planes: planes.clone(), stats: stats.clone(), reloads: reloads.clone(), stop: stop.clone() };
+    let guard = config.admin.token_file.as_deref().map(Guard::new);
+    let reloader =
+        Reloader { path, reading, planes: planes.clone(), lasting, source, reloads, stats: stats.clone() };
+    let connections = config.limits.connections;
+    tracing::info!(mode = ?config.mode, "started");
+    // The servers outlive the data plane by nothing: their end is not waited for.
+    let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about, guard)) };
+    let judging = judge_again(&planes, &identity, &stop);
+    tokio::join!(data_plane(sockets, connections, &planes, &stats, &stop), watching, judging);
+    Ok(())
+}
+
+async fn data_plane(sockets: Sockets, connections: usize, planes: &Planes, stats: &Stats, stop: &Shutdown) {
+    let inbound = Arc::new(Inbound::new(planes.clone(), stats.clone(), stop.clone()));
+    let outbound = Arc::new(OutboundHandler::new(planes.clone(), stats.clone(), stop.clone()));
+    let reverse = async {
+        let Some(socket) = sockets.inbound else { return };
+        let serve = |stream, peer| inbound::serve(Arc::clone(&inbound), stream, peer);
+        Listeners::new("inbound", connections).run(socket, stop.clone(), DRAIN, serve).await;
+    };
+    let forward = async {
+        let Some(socket) = sockets.outbound else { return };
+        let serve = |stream, peer| serve_proxy(Arc::clone(&outbound), stream, peer);
+        Listeners::new("outbound", connections).run(socket, stop.clone(), DRAIN, serve).await;
+    };
+    let transparent = join_all(sockets.transparent.into_iter().map(|socket| {
+        let serve = |stream, peer| serve_redirected(Arc::clone(&outbound), stream, peer);
+        Listeners::new("transparent", connections).run(socket, stop.clone(), DRAIN, serve)
+    }));
+    let processor = Arc::new(Processor::new(planes.clone(), stats.clone(), stop.clone()));
+    let processing = async {
+        let Some(socket) = sockets.ext_proc else { return };
+        let serve = |stream, peer| ext_proc::serve(Arc::clone(&processor), stream, peer);
+        Listeners::new("ext_proc", connections).run(socket, stop.clone(), DRAIN, serve).await;
+    };
+    tokio::join!(reverse, forward, transparent, processing);
+}
+
+/// Has connections judged again when the identity changes, and when the end is asked for.
+async fn judge_again(planes: &Planes, identity: &Identity, stop: &Shutdown) {
+    let mut changes = identity.changes();
+    loop {
+        let ends = tokio::select! {
+            told = changes.changed() => told.is_err(),
+            () = stop.requested() => true,
+        };
+        planes.judge_again();
+        if ends {
+            return;
+        }
+    }
+}

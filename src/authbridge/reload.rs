@@ -1,0 +1,222 @@
+//! Taking over a changed configuration while requests run: as a whole or not at all, and never silently.
+
+use super::config::{Checked, Finding, Reading, Spiffe, parse_config};
+use super::identity::{Identity, follow_files, follow_workload_api, mirror};
+use super::plane::{Lasting, Plane, Planes};
+use super::stats::Stats;
+use countersign_core::encoding::{Digest, sha256};
+use countersign_core::text::Quoted;
+use countersign_core::time::Timestamp;
+use countersign_io::clock::now;
+use countersign_io::files::read_text;
+use countersign_io::shutdown::Shutdown;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// Largest configuration file, in bytes.
+const CONFIG_BYTES: usize = 1024 * 1024;
+/// How long changes are waited for, until they come no more: a volume is replaced in several steps.
+const SETTLE: Duration = Duration::from_millis(250);
+/// How often the file is read even if nothing was heard of it.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Reads and judges the file at `path`.
+pub(crate) fn read_config(path: &Path, reading: Reading) -> Result<(Checked, Digest), Vec<Finding>> {
+    let unreadable = |problem: String| vec![Finding { line: 0, key: String::new(), problem }];
+    let text = read_text(path, CONFIG_BYTES).map_err(|error| unreadable(error.to_string()))?;
+    let digest = sha256(text.as_bytes());
+    parse_config(&text, &variable, reading).map(|checked| (checked, digest))
+}
+
+#[expect(clippy::disallowed_methods, reason = "`${NAME}` in the configuration asks for it")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// How the last reload went. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Reloads(Arc<Mutex<Status>>);
+
+struct Status {
+    active: Digest,
+    last_attempt: Option<Timestamp>,
+    last_success: Option<Timestamp>,
+    last_error: Option<String>,
+    good: u64,
+    bad: u64,
+}
+
+impl Reloads {
+    /// The configuration with this digest runs.
+    pub(crate) fn new(active: Digest) -> Self {
+        let status =
+            Status { active, last_attempt: None, last_success: None, last_error: None, good: 0, bad: 0 };
+        Self(Arc::new(Mutex::new(status)))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Status) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is wrong with the file on disk, if something is.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.with(|status| status.last_error.clone())
+    }
+
+    /// In the form that the existing AuthBridge answers.
+    pub(crate) fn json(&self) -> Value {
+        self.with(|status| {
+            let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+            json!({
+                "last_attempt": time(status.last_attempt),
+                "last_success": time(status.last_success),
+                "last_error": status.last_error,
+                "reloads_ok": status.good,
+                "reloads_failed": status.bad,
+                "active_config_sha256": status.active.to_string(),
+            })
+        })
+    }
+}
+
+/// Where identities come from now: one task, replaced when the configuration names another source.
+pub(crate) struct Source {
+    identity: Identity,
+    settings: Option<Spiffe>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Source {
+    /// No source yet.
+    pub(crate) const fn new(identity: Identity) -> Self {
+        Self { identity, settings: None, task: None }
+    }
+
+    /// Follows what the configuration names.
+    pub(crate) fn set(&mut self, settings: Option<&Spiffe>) {
+        if self.settings.as_ref() == settings {
+            return;
+        }
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        self.settings = settings.cloned();
+        let Some(settings) = settings.cloned() else { return };
+        let identity = self.identity.clone();
+        self.task = Some(tokio::spawn(async move {
+            if let Some(folder) = &settings.files_dir {
+                return follow_files(Path::new(folder), &identity).await;
+            }
+            let folder = settings.mirror_files.then(|| PathBuf::from(&settings.mirror_dir));
+            follow_workload_api(&settings.socket, &identity, |material| {
+                if let Some(folder) = &folder
+                    && let Err(error) = mirror(material, folder)
+                {
+                    tracing::warn!("the identity was not mirrored to files: {error}");
+                }
+            })
+            .await;
+        }));
+    }
+}
+
+/// Follows the file, and takes over what changes.
+pub(crate) struct Reloader {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// How it is read.
+    pub(crate) reading: Reading,
+    /// What is replaced.
+    pub(crate) planes: Planes,
+    /// What stays.
+    pub(crate) lasting: Lasting,
+    /// Where identities come from.
+    pub(crate) source: Source,
+    /// How it went.
+    pub(crate) reloads: Reloads,
+    /// What is counted.
+    pub(crate) stats: Stats,
+}
+
+impl Reloader {
+    /// Follows until the end is asked for.
+    pub(crate) async fn run(mut self, stop: Shutdown) {
+        let heard = Arc::new(Notify::new());
+        let watcher = self.watch(&heard);
+        if let Err(error) = &watcher {
+            tracing::warn!(
+                "the folder of the configuration cannot be watched; it is read every {LOOK:?}: {error}"
+            );
+        }
+        let mut seen = self.reloads.with(|status| status.active);
+        loop {
+            tokio::select! {
+                () = heard.notified() => while timeout(SETTLE, heard.notified()).await.is_ok() {},
+                () = sleep(LOOK) => {}
+                () = stop.requested() => return,
+            }
+            // What was seen already is not judged again, good or bad.
+            let text = read_text(&self.path, CONFIG_BYTES);
+            let digest = sha256(text.as_ref().map_or(&[], |text| text.as_bytes()));
+            if digest != seen {
+                seen = digest;
+                let result = self.take_over();
+                self.note(digest, result);
+            }
+        }
+    }
+
+    fn watch(&self, heard: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+        let heard = Arc::clone(heard);
+        let mut watcher = notify::recommended_watcher(move |_| heard.notify_one())?;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        watcher.watch(folder.unwrap_or_else(|| Path::new(".")), RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    }
+
+    fn take_over(&mut self) -> Result<(), String> {
+        let shown =
+            |findings: Vec<Finding>| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let (checked, _) = read_config(&self.path, self.reading).map_err(shown)?;
+        let current = self.planes.current();
+        if checked.config.mode != current.config.mode || checked.addresses != current.addresses {
+            return Err("mode and addresses cannot change while it runs; restart the sidecar".to_owned());
+        }
+        let plane = Plane::new(&checked, &self.lasting)?;
+        self.lasting.store.set_bounds(super::process::bounds(&checked.config));
+        self.source.set(checked.config.spiffe.as_ref());
+        self.planes.replace(plane);
+        super::process::tell(&checked.notices);
+        Ok(())
+    }
+
+    fn note(&self, digest: Digest, result: Result<(), String>) {
+        let [good, bad] = &self.stats.reloads;
+        self.stats.config_current.set(i64::from(result.is_ok()));
+        self.reloads.with(|status| {
+            status.last_attempt = Some(now());
+            match result {
+                Ok(()) => {
+                    good.inc();
+                    status.good = status.good.saturating_add(1);
+                    status.last_success = status.last_attempt;
+                    status.last_error = None;
+                    status.active = digest;
+                    tracing::info!("the configuration was taken over");
+                }
+                Err(problem) => {
+                    bad.inc();
+                    status.bad = status.bad.saturating_add(1);
+                    tracing::error!(path = %Quoted(&self.path.to_string_lossy()), "the configuration stays as it was: {problem}");
+                    status.last_error = Some(problem);
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,361 @@
+//! One connection of HTTP. Between requests it holds no buffers: hyper gets it when bytes arrive, and gives it back
+//! when everything was answered and nothing is half read.
+
+use super::prefix::{Begins, Prefixed};
+use crate::body::{Body, Pending, Ticket};
+use crate::identity::Peer;
+use countersign_io::clock::now;
+use hyper::body::{Body as HttpBody, Incoming};
+use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+/// Largest header block of a request, in bytes.
+const HEADER_BYTES: usize = 64 * 1024;
+/// Largest header block of HTTP/2, in bytes.
+const HEADER_LIST_BYTES: u32 = 64 * 1024;
+/// Most requests at a time on one connection of HTTP/2.
+const STREAMS: u32 = 128;
+
+/// After so long without a request, or up to twice of it, a connection gives up its buffers.
+const REST: Duration = Duration::from_millis(25);
+
+/// How long a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// For a request's header.
+    pub(crate) header: Duration,
+    /// Between requests.
+    pub(crate) idle: Duration,
+}
+
+/// What a request needs to know of its connection.
+pub(crate) struct Link {
+    /// Who proved itself at the other end.
+    pub(crate) peer: Option<Arc<Peer>>,
+    /// Where the other end is.
+    pub(crate) address: SocketAddr,
+    /// Where a redirected connection wanted to go.
+    pub(crate) destination: Option<SocketAddr>,
+    /// When it was judged last, and admitted.
+    admitted: AtomicU64,
+    pending: Arc<Pending>,
+    requests: AtomicU64,
+    tunnel: Mutex<Option<Tunnel>>,
+}
+
+/// What a connection is joined to, after its answer said so.
+pub(crate) type Tunnel = Pin<Box<dyn Future<Output = Option<Box<dyn Stream>>> + Send>>;
+
+/// A stream of bytes in both directions.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Link {
+    /// A connection to the agent from `peer`, which was admitted at `epoch`.
+    pub(crate) fn to_agent(address: SocketAddr, peer: Option<Arc<Peer>>, epoch: u64) -> Self {
+        Self { peer, ..Self::new(address, epoch) }
+    }
+
+    /// A connection of the agent; nobody has to be admitted to it.
+    pub(crate) fn of_agent(address: SocketAddr, destination: Option<SocketAddr>) -> Self {
+        Self { destination, ..Self::new(address, 0) }
+    }
+
+    fn new(address: SocketAddr, epoch: u64) -> Self {
+        Self {
+            peer: None,
+            address,
+            destination: None,
+            admitted: AtomicU64::new(epoch),
+            pending: Arc::default(),
+            requests: AtomicU64::new(0),
+            tunnel: Mutex::default(),
+        }
+    }
+
+    /// True if it was judged at `epoch`, and admitted.
+    pub(crate) fn was_admitted_at(&self, epoch: u64) -> bool {
+        self.admitted.load(Ordering::Relaxed) == epoch
+    }
+
+    /// Remembers that it was judged at `epoch`, and admitted.
+    pub(crate) fn admit_at(&self, epoch: u64) {
+        self.admitted.store(epoch, Ordering::Relaxed);
+    }
+
+    /// Keeps the connection with hyper until the ticket is dropped.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.pending.ticket()
+    }
+
+    /// Joins the connection to another one once the answer is written.
+    pub(crate) fn join(&self, tunnel: Tunnel) {
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+    }
+
+    /// Joins a stream to the other end at once.
+    pub(crate) async fn run_tunnel<T: Stream>(&self, stream: &mut T) {
+        let Some(tunnel) = self.take_tunnel() else { return };
+        let Some(mut other) = tunnel.await else { return };
+        // Either end may close at any time, and that is no failure of ours.
+        let _ = copy_bidirectional(stream, &mut other).await;
+    }
+
+    fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Answers requests.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        link: Arc<Link>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Changes whenever connections have to be judged again.
+    fn epochs(&self) -> watch::Receiver<u64>;
+
+    /// True if the connection must come to its end, after what is under way.
+    fn is_over(&self, link: &Link) -> bool;
+
+    /// True if the connection must not stay joined to another one.
+    fn is_cut(&self, link: &Link) -> bool;
+}
+
+/// Waits until a connection must come to its end: when something changed that it stands on, or its peer's
+/// certificates expired.
+async fn over<H: Handler>(handler: &H, link: &Link) {
+    let mut epochs = handler.epochs();
+    // Boxed, because most connections have none.
+    let mut expiry = link.peer.as_ref().map(|peer| {
+        let left = u64::try_from(peer.valid_until.since(now())).unwrap_or(0);
+        Box::pin(sleep(Duration::from_secs(left.saturating_add(1))))
+    });
+    while !handler.is_over(link) {
+        let ended = match &mut expiry {
+            None => epochs.changed().await.is_err(),
+            Some(expiry) => tokio::select! {
+                told = epochs.changed() => told.is_err(),
+                () = expiry => true,
+            },
+        };
+        if ended {
+            return;
+        }
+    }
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve_http<T, H>(mut stream: Prefixed<T>, link: Arc<Link>, handler: Arc<H>, times: Times)
+where
+    T: Stream + 'static,
+    H: Handler,
+{
+    loop {
+        let begins = tokio::select! {
+            // What was said already is judged, and answered; only who is silent is ended without a word.
+            biased;
+            begins = timeout(times.idle, stream.begins()) => begins,
+            () = over(&*handler, &link) => break,
+        };
+        match begins {
+            // What only a busy connection needs is boxed, so that an idle one stays small.
+            Ok(Ok(Begins::Http2)) => return Box::pin(serve_http2(stream, link, handler, times)).await,
+            Ok(Ok(Begins::Http1)) => {}
+            _ => break,
+        }
+        match Box::pin(serve_http1(stream, &link, &handler, times)).await {
+            Some(again) => stream = again,
+            None => return,
+        }
+    }
+    let _ = timeout(times.header, stream.shutdown()).await;
+}
+
+/// Serves until nothing has been asked for a while, and gives the connection back then; `None` at its end.
+async fn serve_http1<T, H>(
+    stream: Prefixed<T>,
+    link: &Arc<Link>,
+    handler: &Arc<H>,
+    times: Times,
+) -> Option<Prefixed<T>>
+where
+    T: Stream + 'static,
+    H: Handler,
+{
+    link.requests.store(0, Ordering::Relaxed);
+    let writing = stream.writing();
+    let service = service_fn(|request: Request<Incoming>| {
+        link.requests.fetch_add(1, Ordering::Relaxed);
+        let chunked = request.headers().contains_key(TRANSFER_ENCODING);
+        let answer = Arc::clone(handler).handle(request, Arc::clone(link));
+        Box::pin(async move {
+            let mut answer = answer.await;
+            if chunked {
+                // hyper takes a Content-Length off that stood beside Transfer-Encoding, and tells nobody. Whoever is in
+                // front of us may have gone by it, so nothing after this request is read (RFC 9112 §6.1).
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        })
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(times.header)
+        .max_buf_size(HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    // Not part of this task's own memory while it waits between requests.
+    let mut connection = Box::new(connection);
+    let mut retired = Box::pin(over(&**handler, link));
+    let mut look = Box::pin(sleep(REST));
+    let (mut stopping, mut seen) = (false, 0);
+    let ended = poll_fn(|cx| {
+        if !stopping && retired.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            Pin::new(&mut *connection).graceful_shutdown();
+        }
+        if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        while !stopping && look.as_mut().poll(cx).is_ready() {
+            let requests = link.requests.load(Ordering::Relaxed);
+            // Polled just now, and with nothing left to read, answer or write: hyper waits for a next request.
+            if requests > 0 && requests == seen && link.pending.is_idle() && !writing.load(Ordering::Relaxed)
+            {
+                return Poll::Ready(None);
+            }
+            seen = requests;
+            let next = look.deadline().checked_add(REST).unwrap_or_else(|| look.deadline());
+            look.as_mut().reset(next);
+        }
+        Poll::Pending
+    })
+    .await;
+    drop(retired);
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    let mut stream = if parts.read_buf.is_empty() { stream } else { stream.push_back(&parts.read_buf) };
+    match (ended, link.take_tunnel()) {
+        (None, _) => return Some(stream),
+        (Some(Ok(())), Some(tunnel)) => join(stream, tunnel, times, cut(&**handler, link)).await,
+        (Some(ended), _) => {
+            if let Err(error) = ended {
+                tracing::debug!(peer = %link.address, "a connection ended: {error}");
+            }
+            let _ = timeout(times.header, stream.shutdown()).await;
+        }
+    }
+    None
+}
+
+async fn serve_http2<T, H>(stream: Prefixed<T>, link: Arc<Link>, handler: Arc<H>, times: Times)
+where
+    T: Stream + 'static,
+    H: Handler,
+{
+    let service = service_fn(|request| {
+        let answer = Arc::clone(&handler).handle(request, Arc::clone(&link));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let bounds = Http2Bounds { streams: STREAMS, header_bytes: HEADER_LIST_BYTES };
+    tokio::select! {
+        () = drive_http2(stream, service, bounds, times, link.address, over(&*handler, &link)) => {}
+        () = outstayed(&*handler, &link, times) => {}
+    }
+}
+
+/// Waits until a connection must come to its end, had the time for it, and did nothing for as long again. A peer that
+/// never acknowledges the first GOAWAY (RFC 9113 §6.8) would keep it otherwise.
+async fn outstayed<H: Handler>(handler: &H, link: &Link, times: Times) {
+    over(handler, link).await;
+    let mut was_idle = false;
+    loop {
+        sleep(times.header).await;
+        let is_idle = link.pending.is_idle();
+        if is_idle && was_idle {
+            return;
+        }
+        was_idle = is_idle;
+    }
+}
+
+/// What one peer may use of a connection of HTTP/2.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Http2Bounds {
+    /// Most requests at a time.
+    pub(crate) streams: u32,
+    /// Largest header block, in bytes.
+    pub(crate) header_bytes: u32,
+}
+
+/// Serves a connection of HTTP/2 to its end, which comes gracefully once `over` is ready.
+pub(crate) async fn drive_http2<T, S, B>(
+    stream: T,
+    service: S,
+    bounds: Http2Bounds,
+    times: Times,
+    address: SocketAddr,
+    over: impl Future<Output = ()>,
+) where
+    T: Stream + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S::Future: Send + 'static,
+    B: HttpBody<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(times.idle)
+        .keep_alive_timeout(times.header)
+        .max_header_list_size(bounds.header_bytes)
+        .max_concurrent_streams(bounds.streams)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = over => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %address, "a connection ended: {error}");
+    }
+}
+
+/// Waits until a connection must not stay joined.
+async fn cut<H: Handler>(handler: &H, link: &Link) {
+    let mut epochs = handler.epochs();
+    while !handler.is_cut(link) && epochs.changed().await.is_ok() {}
+}
+
+async fn join<T: Stream>(
+    mut stream: Prefixed<T>,
+    tunnel: Tunnel,
+    times: Times,
+    cut: impl Future<Output = ()>,
+) {
+    let Ok(Some(mut other)) = timeout(times.header, tunnel).await else { return };
+    tokio::select! {
+        // Either end may close at any time, and that is no failure of ours.
+        _ = copy_bidirectional(&mut stream, &mut other) => {}
+        () = cut => {}
+    }
+}

@@ -1,0 +1,112 @@
+//! The client's side: our SVID to a server that proves an expected SPIFFE ID, or plain TLS to a server of the web.
+
+use super::signatures::{Signatures, chain};
+use crate::identity::Identity;
+use crate::peers::PeerPolicy;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_io::clock::now;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::version::TLS13;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls_platform_verifier::BuilderVerifierExt;
+use std::sync::Arc;
+use tokio_rustls::TlsConnector;
+
+/// TLS to servers that prove to be one of `expected`.
+pub(crate) fn mtls_client(identity: &Identity, expected: PeerPolicy) -> Result<TlsConnector, Error> {
+    let verifier = Verifier { identity: identity.clone(), expected, signatures: Signatures::new() };
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(OwnSvid(identity.clone())));
+    // A resumed session would not be judged again.
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// TLS to servers whose certificates this machine trusts.
+pub(crate) fn system_client() -> Result<TlsConnector, Error> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_platform_verifier()?
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+#[derive(Debug)]
+struct OwnSvid(Identity);
+
+impl ResolvesClientCert for OwnSvid {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.current().map(|current| current.own())
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.current().is_some()
+    }
+}
+
+#[derive(Debug)]
+struct Verifier {
+    identity: Identity,
+    expected: PeerPolicy,
+    signatures: Signatures,
+}
+
+impl Verifier {
+    fn judge(&self, chain: &[Vec<u8>]) -> Result<(), Refusal> {
+        let current = self.identity.current();
+        let current =
+            current.ok_or_else(|| Refusal::new(Reason::TrustDomainUnknown, "there is no identity yet"))?;
+        let server = current.verify(chain, now())?;
+        if self.expected.admits(&server.id) {
+            return Ok(());
+        }
+        let found = format!("the server is {}, which is not expected there", server.id);
+        Err(Refusal::new(Reason::PeerIdentityMismatch, found))
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        issuers: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.judge(&chain(leaf, issuers)).map(|()| ServerCertVerified::assertion()).map_err(|refusal| {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures.tls12(message, leaf, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures.tls13(message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signatures.schemes()
+    }
+}

@@ -1,0 +1,159 @@
+//! The server's side: TLS 1.3, our SVID, and a client certificate that proves an admitted SPIFFE ID.
+
+use super::signatures::{Signatures, chain};
+use crate::identity::{Identity, Peer};
+use crate::peers::PeerPolicy;
+use countersign_core::encoding::sha256;
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::SpiffeId;
+use countersign_core::time::Timestamp;
+use countersign_io::clock::now;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, ServerConfig,
+    SignatureScheme, version::TLS13,
+};
+use std::io;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// Ends TLS for one listener.
+#[derive(Clone)]
+pub(crate) struct Terminator {
+    acceptor: TlsAcceptor,
+    gate: Gate,
+}
+
+/// Who may come in.
+#[derive(Clone, Debug)]
+struct Gate {
+    identity: Identity,
+    /// `None` stands for the own trust domain.
+    allowed: Option<Arc<PeerPolicy>>,
+}
+
+impl Gate {
+    fn judge(&self, chain: &[Vec<u8>], at: Timestamp) -> Result<Peer, Refusal> {
+        let current = self
+            .identity
+            .current()
+            .ok_or_else(|| Refusal::new(Reason::TrustDomainUnknown, "there is no identity yet"))?;
+        let peer = current.verify(chain, at)?;
+        if self.admits(&peer.id, current.id()) {
+            Ok(peer)
+        } else {
+            let found = format!("{} is not one of the peers that may connect", peer.id);
+            Err(Refusal::new(Reason::PeerIdentityMismatch, found))
+        }
+    }
+
+    fn admits(&self, peer: &SpiffeId, own: &SpiffeId) -> bool {
+        match &self.allowed {
+            Some(allowed) => allowed.admits(peer),
+            None => peer.has_path() && peer.trust_domain() == own.trust_domain(),
+        }
+    }
+}
+
+impl Terminator {
+    /// TLS for connections of `allowed` peers; `None` admits every workload of the own trust domain.
+    pub(crate) fn new(identity: &Identity, allowed: Option<PeerPolicy>) -> Result<Self, Error> {
+        let gate = Gate { identity: identity.clone(), allowed: allowed.map(Arc::new) };
+        let verifier = Verifier { gate: gate.clone(), signatures: Signatures::new() };
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(Arc::new(OwnSvid(identity.clone())));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // A resumed session would not be judged again.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), gate })
+    }
+
+    /// The handshake, and who came.
+    pub(crate) async fn accept<T>(&self, stream: T) -> io::Result<(TlsStream<T>, Peer)>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let stream = self.acceptor.accept(stream).await?;
+        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let chain: Vec<Vec<u8>> = shown.iter().map(|der| der.to_vec()).collect();
+        let peer = self.gate.judge(&chain, now()).map_err(io::Error::other)?;
+        Ok((stream, peer))
+    }
+
+    /// Whether somebody may come in whose certificate another proxy has verified.
+    pub(crate) fn admits(&self, peer: &SpiffeId) -> bool {
+        self.gate.identity.current().is_some_and(|current| self.gate.admits(peer, current.id()))
+    }
+
+    /// Judges somebody who is connected once more, as of `at`.
+    pub(crate) fn judge_again(&self, peer: &Peer, at: Timestamp) -> Result<(), Refusal> {
+        self.gate.judge(&peer.chain, at).map(drop)
+    }
+}
+
+#[derive(Debug)]
+struct OwnSvid(Identity);
+
+impl ResolvesServerCert for OwnSvid {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.current().map(|current| current.own())
+    }
+}
+
+#[derive(Debug)]
+struct Verifier {
+    gate: Gate,
+    signatures: Signatures,
+}
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        issuers: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.gate.judge(&chain(leaf, issuers), now()).map(|_| ClientCertVerified::assertion()).map_err(
+            |refusal| {
+                tracing::debug!(leaf = %sha256(leaf), "a client was refused: {refusal}");
+                Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+            },
+        )
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures.tls12(message, leaf, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures.tls13(message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signatures.schemes()
+    }
+}

@@ -1,0 +1,168 @@
+//! The writes: server-side apply for what we own, small patches for what we share. Nothing here decides anything.
+//! A write that lost a race is an error of its own kind, so that the caller looks again.
+
+use axum::http::HeaderValue;
+use axum::http::header::ACCEPT;
+use countersign_api::agent_card::AgentCard;
+use countersign_api::keys::PEER_MARK_LABEL;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, Request, ValidationDirective};
+use kube::core::PartialObjectMeta;
+use kube::{Api, Client, Error, Resource};
+use serde_json::{Value, json};
+
+/// Asks for an object without anything but its metadata.
+const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// The field manager of everything that we apply.
+pub const FIELD_MANAGER: &str = "countersign";
+
+/// Writes to the API server.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+}
+
+impl Writer {
+    /// Writes by this client.
+    pub const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Applies a NetworkPolicy; fields of ours that others changed are taken back.
+    pub async fn apply_policy(&self, policy: &NetworkPolicy) -> Result<NetworkPolicy, Error> {
+        let (namespace, name) = place(&policy.metadata);
+        let api: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), namespace);
+        api.patch(name, &applying(), &Patch::Apply(policy)).await
+    }
+
+    /// Deletes a NetworkPolicy; one that is gone already is deleted.
+    pub async fn delete_policy(&self, namespace: &str, name: &str) -> Result<(), Error> {
+        let api: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), namespace);
+        gone_is_fine(api.delete(name, &DeleteParams::default()).await.map(drop))
+    }
+
+    /// Applies an AgentCard that we make for a workload.
+    pub async fn apply_card(&self, card: &AgentCard) -> Result<AgentCard, Error> {
+        let (namespace, name) = place(&card.metadata);
+        let api: Api<AgentCard> = Api::namespaced(self.client.clone(), namespace);
+        api.patch(name, &applying(), &Patch::Apply(card)).await
+    }
+
+    /// Deletes exactly this AgentCard, not one that was made since under its name.
+    pub async fn delete_card(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+        let api: Api<AgentCard> = Api::namespaced(self.client.clone(), namespace);
+        let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+        let only = DeleteParams { preconditions, ..DeleteParams::default() };
+        gone_is_fine(api.delete(name, &only).await.map(drop))
+    }
+
+    /// Changes the status of an AgentCard by a merge patch that builds on `version`; the metadata after that.
+    pub async fn patch_status(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: &str,
+        patch: Value,
+    ) -> Result<ObjectMeta, Error> {
+        let patch = json!({ "metadata": { "resourceVersion": version }, "status": patch });
+        let request = Request::new(AgentCard::url_path(&(), Some(namespace)));
+        let mut request = request
+            .patch_subresource("status", name, &patching(), &Patch::Merge(patch))
+            .map_err(Error::BuildRequest)?;
+        // What was written is known: the API server need not send the whole card back.
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ALONE));
+        let stored: PartialObjectMeta<AgentCard> = self.client.request(request).await?;
+        Ok(stored.metadata)
+    }
+
+    /// Sets the finalizers of an AgentCard, building on `version`.
+    pub async fn set_finalizers(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: &str,
+        finalizers: &[String],
+    ) -> Result<(), Error> {
+        let api: Api<AgentCard> = Api::namespaced(self.client.clone(), namespace);
+        let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
+        gone_is_fine(api.patch(name, &patching(), &Patch::Merge(patch)).await.map(drop))
+    }
+
+    /// Sets or takes away the mark of exactly this Pod, not of one that was made since under its name.
+    pub async fn mark_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        mark: Option<&str>,
+    ) -> Result<(), Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let patch = json!({ "metadata": { "uid": uid, "labels": { PEER_MARK_LABEL: mark } } });
+        gone_is_fine(api.patch_metadata(name, &patching(), &Patch::Merge(patch)).await.map(drop))
+    }
+}
+
+/// What is written comes from the types of its kind: looking for unknown fields would only cost the API server time.
+fn patching() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+        .validation(ValidationDirective::Ignore)
+}
+
+fn applying() -> PatchParams {
+    patching().force()
+}
+
+/// The merge patch (RFC 7396) that turns `before` into `after`; `None` if they are equal.
+pub fn merge_patch(before: &Value, after: &Value) -> Option<Value> {
+    match (before, after) {
+        (Value::Object(old), Value::Object(new)) => {
+            let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+            let changed = new.iter().filter_map(|(key, value)| {
+                let patch = match old.get(key) {
+                    Some(before) => merge_patch(before, value)?,
+                    None => value.clone(),
+                };
+                Some((key.clone(), patch))
+            });
+            let patch: serde_json::Map<String, Value> = gone.chain(changed).collect();
+            (!patch.is_empty()).then_some(Value::Object(patch))
+        }
+        _ => (before != after).then(|| after.clone()),
+    }
+}
+
+/// True if another write came first, or the object is no longer the one that was looked at.
+pub fn lost_a_race(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if matches!(status.code, 404 | 409))
+}
+
+fn gone_is_fine(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other,
+    }
+}
+
+fn place(metadata: &ObjectMeta) -> (&str, &str) {
+    (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_turns_the_old_status_into_the_new_one_and_names_nothing_else() {
+        let before =
+            json!({ "same": 1, "gone": 2, "inner": { "same": true, "gone": [1], "new": null }, "list": [1] });
+        let after = json!({ "same": 1, "inner": { "same": true, "new": "x" }, "list": [1, 2], "more": {} });
+        let patch = merge_patch(&before, &after).unwrap();
+        let wanted =
+            json!({ "gone": null, "inner": { "gone": null, "new": "x" }, "list": [1, 2], "more": {} });
+        assert_eq!(patch, wanted);
+        assert_eq!(merge_patch(&after, &after), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! One replica works at a time: a lease in the API server, held by renewing it, given back at the end.
+//! Losing it ends the work at once; the process then exits and starts over as a candidate.
+
+mod decision;
+mod store;
+
+pub use decision::{LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD};
+pub use store::LEASE_NAME;
+
+use countersign_io::shutdown::Shutdown;
+use decision::{Observed, Step, decide};
+use kube::Client;
+use std::future::Future;
+use std::time::Duration;
+use store::Store;
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
+
+/// Why the work ended although nobody asked for it.
+#[derive(Debug, Error)]
+pub enum LeaseError {
+    /// Another replica may be working already.
+    #[error("the lease {LEASE_NAME} could not be renewed in time: {0}; the work stopped")]
+    Lost(String),
+}
+
+/// Runs `work` while holding the lease, until `stop`. Gives the lease back afterwards.
+///
+/// `leading` is told when this replica starts and stops to lead. When the lease is lost, `work` is dropped.
+pub async fn hold<T>(
+    client: Client,
+    namespace: &str,
+    identity: String,
+    stop: &Shutdown,
+    leading: impl Fn(bool),
+    work: impl Future<Output = T>,
+) -> Result<Option<T>, LeaseError> {
+    let mut holder = Holder { store: Store::new(client, namespace), identity, observed: None };
+    tokio::select! {
+        () = stop.requested() => return Ok(None),
+        () = holder.acquire() => {}
+    }
+    leading(true);
+    tracing::info!(identity = holder.identity, "became leader");
+    let ended = tokio::select! {
+        done = work => Ok(Some(done)),
+        error = holder.keep() => Err(error),
+    };
+    leading(false);
+    match &ended {
+        Ok(_) => holder.release().await,
+        Err(error) => tracing::error!("{error}"),
+    }
+    ended
+}
+
+struct Holder {
+    store: Store,
+    identity: String,
+    observed: Option<(Observed, Instant)>,
+}
+
+impl Holder {
+    /// Returns once this replica holds the lease.
+    async fn acquire(&mut self) {
+        loop {
+            match self.step().await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => tracing::warn!("cannot take the lease: {error}"),
+            }
+            sleep(jittered(RETRY_PERIOD)).await;
+        }
+    }
+
+    /// Renews the lease until that has failed for too long.
+    async fn keep(&mut self) -> LeaseError {
+        let mut renewed = Instant::now();
+        loop {
+            sleep(RETRY_PERIOD).await;
+            let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
+            let problem = match tokio::time::timeout(left, self.step()).await {
+                Ok(Ok(true)) => {
+                    renewed = Instant::now();
+                    continue;
+                }
+                Ok(Ok(false)) => return LeaseError::Lost("another replica holds it".to_owned()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the API server did not answer in time".to_owned(),
+            };
+            if renewed.elapsed() >= RENEW_DEADLINE {
+                return LeaseError::Lost(problem);
+            }
+            tracing::warn!("cannot renew the lease: {problem}");
+        }
+    }
+
+    /// Looks at the lease and takes or renews it where that is allowed. True if this replica holds it now.
+    async fn step(&mut self) -> Result<bool, kube::Error> {
+        let stored = self.store.read().await?;
+        let found = stored.as_ref().map(store::observe);
+        // How long the other one has been silent is measured with our clock alone: theirs may be wrong.
+        let since = match (&self.observed, &found) {
+            (Some((before, since)), Some(found)) if before == found => *since,
+            _ => Instant::now(),
+        };
+        self.observed = found.clone().map(|found| (found, since));
+        let take = match decide(found.as_ref(), &self.identity, since.elapsed()) {
+            Step::Wait => return Ok(false),
+            Step::Take => true,
+            Step::Renew => false,
+        };
+        self.store.write(stored, &self.identity, take).await?;
+        Ok(true)
+    }
+
+    async fn release(&mut self) {
+        let released = tokio::time::timeout(RETRY_PERIOD, self.store.release(&self.identity)).await;
+        match released {
+            Ok(Ok(())) => tracing::info!("released the lease"),
+            Ok(Err(error)) => tracing::warn!("cannot release the lease, so it runs out by itself: {error}"),
+            Err(_) => tracing::warn!("cannot release the lease, so it runs out by itself: no answer in time"),
+        }
+    }
+}
+
+/// Up to a fifth longer, so that candidates do not ask at the same moments.
+fn jittered(period: Duration) -> Duration {
+    period.mul_f64(1.0 + fastrand::f64() * 0.2)
+}

@@ -1,0 +1,9 @@
+//! Machinery of controllers that knows no kind: what waits for its turn, who may act, and how objects are written.
+//! Whoever uses it says what a key is; nothing here decides anything about an agent.
+
+pub mod admin;
+pub mod apply;
+pub mod lease;
+pub mod outcome;
+pub mod queue;
+pub mod turns;

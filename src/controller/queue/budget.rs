@@ -1,0 +1,73 @@
+//! How often a key may have a turn: one per period, and a few at once after a rest (a token bucket). Pure.
+//! What cannot be had now is not lost; it comes when its time has.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+/// Below this many keys it is not looked which of them are at rest.
+const FEW: usize = 64;
+
+/// The turns that keys have had lately.
+#[derive(Debug)]
+pub(super) struct Budget<K> {
+    period: Duration,
+    burst: u32,
+    /// When each key will have its whole burst again. A key that has it is not kept.
+    rested: HashMap<K, Instant>,
+    /// At how many keys those at rest are let go.
+    full: usize,
+}
+
+impl<K: Clone + Eq + Hash> Budget<K> {
+    /// One turn per `period`, and `burst` at once after a rest.
+    pub(super) fn new(period: Duration, burst: u32) -> Self {
+        Self { period, burst, rested: HashMap::new(), full: FEW }
+    }
+
+    /// When a key that asks for a turn at `due` may have it.
+    pub(super) fn earliest(&self, key: &K, due: Instant) -> Instant {
+        let ahead = self.period.saturating_mul(self.burst.saturating_sub(1));
+        let ready = self.rested.get(key).and_then(|rested| rested.checked_sub(ahead));
+        ready.map_or(due, |ready| ready.max(due))
+    }
+
+    /// Counts a turn of a key.
+    pub(super) fn spend(&mut self, key: &K, now: Instant) {
+        let from = self.rested.get(key).copied().unwrap_or(now).max(now);
+        // A period that ends beyond all clocks would never end.
+        self.rested.insert(key.clone(), from.checked_add(self.period).unwrap_or(from));
+        if self.rested.len() >= self.full {
+            self.rested.retain(|_, rested| *rested > now);
+            self.full = self.rested.len().saturating_mul(2).max(FEW);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_io::clock::instant;
+
+    const PERIOD: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_burst_is_had_at_once_and_then_one_turn_per_period() {
+        let (mut budget, start) = (Budget::new(PERIOD, 3), instant());
+        let at = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
+        for (asked, had) in [(0, 0), (0, 0), (0, 0), (0, 5), (6, 10), (10, 15), (15, 20), (60, 60)] {
+            assert_eq!(budget.earliest(&"key", at(asked)), at(had), "asked at {asked}");
+            budget.spend(&"key", at(had));
+        }
+        assert_eq!(budget.earliest(&"other", at(0)), at(0));
+    }
+
+    #[test]
+    fn keys_at_rest_are_let_go() {
+        let (mut budget, start) = (Budget::new(PERIOD, 3), instant());
+        for number in 0..10_000_u64 {
+            budget.spend(&number, start.checked_add(Duration::from_secs(number)).unwrap());
+            assert!(budget.rested.len() <= FEW, "{}", budget.rested.len());
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The queue by example: order, exclusion, fairness between namespaces, and what waits for long.
+
+use super::*;
+use countersign_io::clock::instant;
+
+impl Tenant for &str {
+    /// `namespace/name`, or a name of its own.
+    fn namespace(&self) -> &str {
+        self.split_once('/').map_or(self, |(namespace, _)| namespace)
+    }
+}
+
+impl Tenant for (&'static str, u32) {
+    fn namespace(&self) -> &str {
+        self.0
+    }
+}
+
+const ONE: Duration = Duration::from_secs(1);
+
+fn at(start: Instant, seconds: u64) -> Instant {
+    start.checked_add(Duration::from_secs(seconds)).unwrap()
+}
+
+fn queue<K: Clone + Eq + Hash + Ord + Tenant>() -> (Queue<K>, Instant) {
+    (Queue::of_short_turns(1000), instant())
+}
+
+#[test]
+fn a_key_asked_for_many_times_gets_one_turn_at_the_earliest_time() {
+    let (mut queue, now) = queue();
+    queue.add("a", at(now, 9), Urgency::Routine);
+    queue.add("a", at(now, 2), Urgency::Routine);
+    queue.add("a", at(now, 5), Urgency::Routine);
+    assert_eq!(queue.next_later(), Some(at(now, 2)));
+    assert_eq!(queue.take(at(now, 1)), None);
+    assert_eq!(queue.take(at(now, 2)), Some("a"));
+    assert_eq!(queue.take(at(now, 9)), None);
+}
+
+#[test]
+fn urgent_keys_overtake_those_that_waited_longer() {
+    let (mut queue, now) = queue();
+    queue.add("routine", now, Urgency::Routine);
+    queue.add("ask", at(now, 1), Urgency::Urgent);
+    queue.add("close", at(now, 2), Urgency::Closing);
+    assert_eq!(queue.take(at(now, 2)), Some("close"));
+    assert_eq!(queue.take(at(now, 2)), Some("ask"));
+    assert_eq!(queue.take(at(now, 2)), Some("routine"));
+}
+
+#[test]
+fn a_key_that_is_due_becomes_as_urgent_as_it_is_asked_for() {
+    let (mut queue, now) = queue();
+    queue.add("a", now, Urgency::Routine);
+    queue.add("b", now, Urgency::Urgent);
+    queue.add("c", now, Urgency::Routine);
+    assert_eq!(queue.take(now), Some("b"));
+    queue.add("c", at(now, 60), Urgency::Closing);
+    assert_eq!((queue.take(now), queue.take(now)), (Some("c"), Some("a")));
+    assert!(!queue.is_behind(at(now, 100)));
+}
+
+#[test]
+fn a_key_never_runs_twice_at_once_and_nothing_asked_for_meanwhile_is_lost() {
+    let (mut queue, now) = queue();
+    queue.add("a", now, Urgency::Routine);
+    assert_eq!(queue.take(now), Some("a"));
+    queue.add("a", now, Urgency::Urgent);
+    assert_eq!(queue.take(now), None);
+    queue.done(&"a", Some(at(now, 30)));
+    assert_eq!(queue.take(now), Some("a"));
+    queue.done(&"a", Some(at(now, 30)));
+    assert_eq!(queue.next_later(), Some(at(now, 30)));
+}
+
+#[test]
+fn a_busy_key_does_not_keep_the_others_waiting() {
+    let (mut queue, now) = queue();
+    for key in 0..50 {
+        queue.add(("team", key), now, Urgency::Routine);
+    }
+    let mut seen = BTreeSet::new();
+    // Every run of key 0 asks for another one, as a key that touches its own object would.
+    for turn in 0..51 {
+        let key = queue.take(at(now, turn)).unwrap();
+        seen.insert(key);
+        queue.done(&key, (key.1 == 0).then(|| at(now, turn)));
+    }
+    assert_eq!(seen.len(), 50);
+}
+
+#[test]
+fn what_waited_long_gets_its_turn_whatever_is_urgent() {
+    for load in [Urgency::Urgent, Urgency::Closing] {
+        let (mut queue, now) = queue();
+        queue.add(("quiet", 0), now, Urgency::Routine);
+        for key in 0..32 {
+            queue.add(("loud", key), now, load);
+        }
+        // At worst everybody who asked at the same time has one such turn before.
+        let latest = LONG.as_secs() + 33 * u64::from(IN_BETWEEN);
+        let served = (0..10_000).find(|turn| {
+            let key = queue.take(at(now, *turn)).unwrap();
+            queue.done(&key, None);
+            queue.add(key, at(now, *turn), load);
+            key.0 == "quiet"
+        });
+        assert!(served.is_some_and(|served| served <= latest), "{load:?}: after {served:?} turns");
+    }
+}
+
+#[test]
+fn closing_keeps_most_turns_although_others_have_waited_long() {
+    let (mut queue, now) = queue();
+    for key in 0..100 {
+        queue.add(("team", key), now, Urgency::Routine);
+        queue.add(("team", 1000 + key), now, Urgency::Closing);
+    }
+    let taken: Vec<u32> = (0..100).map(|_| queue.take(at(now, 3600)).unwrap().1).collect();
+    let closing = taken.iter().filter(|key| **key >= 1000).count();
+    assert!(closing >= 75, "{closing} of 100");
+    assert!(closing < 100, "{closing} of 100");
+}
+
+#[test]
+fn namespaces_take_turns_however_many_keys_one_asks_for() {
+    for urgency in [Urgency::Closing, Urgency::Urgent, Urgency::Routine] {
+        let (mut queue, now) = queue();
+        for key in 0..1000 {
+            queue.add(("loud", key), now, urgency);
+        }
+        for key in 0..3 {
+            queue.add(("quiet", key), at(now, 1), urgency);
+        }
+        let taken: Vec<&str> = (0..6).map(|_| queue.take(at(now, 1)).unwrap().0).collect();
+        assert_eq!(taken.iter().filter(|namespace| **namespace == "quiet").count(), 3, "{taken:?}");
+    }
+}
+
+#[test]
+fn asking_again_and_again_moves_nobody_back() {
+    let (mut queue, now) = queue();
+    queue.add(("a", 1), now, Urgency::Urgent);
+    queue.add(("b", 1), now, Urgency::Urgent);
+    assert!(queue.is_behind(now));
+    queue.wake(now);
+    for _ in 0..10 {
+        queue.add(("a", 1), at(now, 1), Urgency::Urgent);
+    }
+    assert_eq!(queue.take(at(now, 1)), Some(("a", 1)));
+}
+
+#[test]
+fn no_namespace_holds_all_slots_and_a_newcomer_has_one_at_once() {
+    let (mut queue, now) = (Queue::of_long_turns(16, ONE, 1), instant());
+    for key in 0..32 {
+        queue.add(("tarpit", key), now, Urgency::Urgent);
+    }
+    let mut hung = Vec::new();
+    while let Some(key) = queue.take(now) {
+        hung.push(key);
+    }
+    assert_eq!(hung.len(), 8, "half of the slots");
+    for namespace in ["one", "two", "three"] {
+        queue.add((namespace, 0), now, Urgency::Routine);
+        let key = queue.take(now);
+        assert_eq!(key, Some((namespace, 0)));
+        queue.done(&(namespace, 0), None);
+    }
+    // What hangs ends at some time; then the next of the same namespace has its turn.
+    assert_eq!(queue.take(now), None);
+    queue.done(&hung[0], None);
+    assert_eq!(queue.take(now).map(|key| key.0), Some("tarpit"));
+    assert_eq!(queue.take(now), None);
+}
+
+#[test]
+fn a_key_that_is_toggled_has_one_turn_per_period_and_a_few_after_a_rest() {
+    let (mut queue, now) = (Queue::of_long_turns(16, Duration::from_secs(5), 3), instant());
+    let mut turns = Vec::new();
+    // Asked for ten times a second for a minute, each time urgently.
+    for tenth in 0..560_u64 {
+        let at = now.checked_add(Duration::from_millis(100 * tenth)).unwrap();
+        queue.add("team/toggled", at, Urgency::Urgent);
+        if let Some(key) = queue.take(at) {
+            turns.push(tenth);
+            queue.done(&key, Some(at.checked_add(ONE).unwrap()));
+        }
+    }
+    assert_eq!(turns[..5], [0, 1, 2, 50, 100]);
+    assert_eq!(turns.len(), 3 + 11);
+    // Somebody who asks seldom never waits.
+    queue.add("team/honest", at(now, 56), Urgency::Urgent);
+    assert_eq!(queue.take(at(now, 56)), Some("team/honest"));
+}
+
+#[test]
+fn a_queue_that_has_worked_holds_nothing_but_what_waits() {
+    let (mut queue, now) = (Queue::of_long_turns(4, ONE, 1), instant());
+    for number in 0..2000_u32 {
+        let now = at(now, u64::from(number));
+        queue.add(("team", number), now, Urgency::Urgent);
+        let key = queue.take(now).unwrap();
+        queue.add(key, now, Urgency::Closing);
+        // It fails once, and its object is gone the next time.
+        assert_eq!(queue.count_failures(&key, true), 1);
+        queue.done(&key, None);
+        let key = queue.take(at(now, 1)).unwrap();
+        queue.count_failures(&key, false);
+        queue.done(&key, None);
+    }
+    let kept = [queue.turns.len(), queue.later.len(), queue.after.len(), queue.failures.len()];
+    assert_eq!(kept, [0; 4]);
+    assert!(queue.running.is_empty() && !queue.is_behind(at(now, 9000)));
+}

@@ -1,0 +1,66 @@
+//! A queue that is asked from everywhere, and what waits for its next turn.
+//! One task takes turns; whoever asks for one wakes it.
+
+use super::queue::{Queue, Tenant, Urgency};
+use countersign_io::clock::instant;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout_at};
+
+/// Turns of one kind.
+#[derive(Debug)]
+pub struct Turns<K> {
+    queue: Mutex<Queue<K>>,
+    asked: Notify,
+}
+
+impl<K: Clone + Ord + Hash + Tenant> Turns<K> {
+    /// The turns of a queue.
+    pub fn new(queue: Queue<K>) -> Self {
+        Self { queue: Mutex::new(queue), asked: Notify::new() }
+    }
+
+    /// Asks for a turn at `due`.
+    pub fn ask(&self, key: K, due: Instant, urgency: Urgency) {
+        self.with(|queue| queue.add(key, due, urgency));
+        self.asked.notify_one();
+    }
+
+    /// Waits for the next turn. It lasts until [`Turns::end`].
+    pub async fn next(&self) -> K {
+        loop {
+            let asked = self.asked.notified();
+            let (key, later) = self.with(|queue| (queue.take(instant()), queue.next_later()));
+            match (key, later) {
+                (Some(key), _) => return key,
+                // Waiting no longer is all that the end of the time means.
+                (None, Some(due)) => drop(timeout_at(due.into(), asked).await),
+                (None, None) => asked.await,
+            }
+        }
+    }
+
+    /// Counts how often a key failed in a row.
+    pub fn count_failures(&self, key: &K, failed: bool) -> u32 {
+        self.with(|queue| queue.count_failures(key, failed))
+    }
+
+    /// Ends a turn. The next one is at `next`, or earlier if it was asked for meanwhile.
+    pub fn end(&self, key: &K, next: Option<Instant>) {
+        self.with(|queue| queue.done(key, next));
+        self.asked.notify_one();
+    }
+
+    /// Waits until no turn is due, looking that often.
+    pub async fn caught_up(&self, look: Duration) {
+        while self.with(|queue| queue.is_behind(instant())) {
+            sleep(look).await;
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Queue<K>) -> T) -> T {
+        act(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

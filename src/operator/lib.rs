@@ -1,0 +1,25 @@
+//! The operator: the process around the controllers, its probes, metrics, lease and log.
+//! `run` starts them in an order in which nothing slow can keep the process from answering.
+
+mod bundles;
+mod card;
+mod context;
+pub mod controllers;
+mod entry;
+mod error;
+mod events;
+pub mod flags;
+mod identity;
+mod judgements;
+mod key;
+pub mod metrics;
+mod metrics_server;
+mod namespace;
+mod process;
+mod telemetry;
+mod workload;
+mod world;
+
+pub use entry::main;
+pub use error::OperatorError;
+pub use process::{Shared, run};
