@@ -45,8 +45,10 @@ demo: ## Shows a card being signed, verified, attacked and turned into a Network
 test: lint unit vectors deny interop fuzz-smoke rig-netpol rig sidecar-tests cluster-tests ## Everything that continuous integration checks
 
 .PHONY: lint
-lint: ## Versions, formatting, and clippy for each set of features
+lint: ## Versions, workflows, formatting, and clippy for each set of features
 	@scripts/step 'versions agree' scripts/check-versions
+	@scripts/step 'workflows' scripts/actionlint
+	@scripts/step 'workflows, security' scripts/zizmor --persona auditor .github
 	@scripts/step 'formatting' cargo fmt --all --check
 	@scripts/step 'clippy, core alone' cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	@scripts/step 'clippy, planner' cargo clippy --locked --all-targets --no-default-features --features plan -- -D warnings
