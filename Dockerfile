@@ -1,6 +1,6 @@
 # Images of one static program each, no shell, nobody's user: the operator with `docker build -t countersign .`, the
 # sidecar with `docker build --target authbridge -t authbridge .`
-FROM rust:1.95-alpine AS build
+FROM rust:1.95.0-alpine AS build
 # hadolint ignore=DL3018
 RUN apk add --no-cache ca-certificates gcc make musl-dev
 WORKDIR /source

@@ -27,6 +27,10 @@ export INTEROP
 RIG ?=
 export RIG
 
+# Set, it also runs what did not change since it last passed on this machine.
+ALWAYS ?=
+export ALWAYS
+
 CARGO_DENY = "$$(scripts/cargo-tool cargo-deny $(CARGO_DENY_VERSION))/cargo-deny"
 
 .PHONY: help
@@ -41,11 +45,23 @@ build: ## Builds the release binary: target/release/countersign
 demo: ## Shows a card being signed, verified, attacked and turned into a NetworkPolicy
 	cargo run --release --locked -- demo
 
+.PHONY: check
+check: lint unit deny ## What needs neither root nor a cluster: while you work, and before you commit
+
 .PHONY: test
-test: lint unit vectors deny interop fuzz-smoke rig-netpol rig sidecar-tests cluster-tests ## Everything that continuous integration checks
+test: check vectors interop fuzz-smoke rig-netpol rig sidecar-tests cluster-tests ## Everything that continuous integration checks
+
+.PHONY: test-all
+test-all: ## `make test`, also what did not change since it passed, the gate of instructions, and all of Kubernetes' specs
+	@$(MAKE) --no-print-directory test ALWAYS=1
+	@scripts/step 'instructions per verification' scripts/bench-instructions
+	@$(MAKE) --no-print-directory rig-conformance
 
 .PHONY: lint
-lint: ## Formatting, and clippy for everything and for each binary alone
+lint: ## Versions, workflows, formatting, and clippy for everything and for each binary alone
+	@scripts/step 'versions agree' scripts/check-versions
+	@scripts/step 'workflows' scripts/actionlint
+	@scripts/step 'workflows, security' scripts/zizmor --persona auditor .github
 	@scripts/step 'formatting' cargo fmt --all --check
 	@scripts/step 'clippy, everything' cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	@scripts/step 'clippy, command line alone' cargo clippy --locked --all-targets -- -D warnings
