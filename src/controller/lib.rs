@@ -3,7 +3,11 @@
 
 pub mod admin;
 pub mod apply;
+pub mod health;
 pub mod lease;
 pub mod outcome;
 pub mod queue;
+pub mod store;
 pub mod turns;
+pub mod watch;
+pub mod watches;

@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::workload::{remove_policy, write_policy};
-use super::world::{Place, Workload, selector_text};
+use super::world::{By, Place, selector_text};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use countersign_controller::outcome::Next;
 use countersign_plan::{Mode, Namespace, plan_namespace_baseline, plan_namespace_policies};
@@ -21,7 +21,7 @@ pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next
     if !context.world.can_isolate() {
         return Ok(Next::In(Duration::from_millis(100)));
     }
-    let has_agents = context.world.find_workload(namespace, |_| true).is_some();
+    let has_agents = context.world.has_workload(namespace);
     let has_agents = has_agents || context.world.pods.find(namespace, |_| true).is_some();
     let mode = context.mode(namespace);
     if mode == Mode::Audit || !has_agents {
@@ -48,8 +48,9 @@ pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next
 /// Removes a policy whose workload is gone, once no Pod is left that it selects.
 pub(crate) async fn reconcile_orphan(context: &Context, place: &Place) -> Result<Next, kube::Error> {
     let Some(known) = context.world.policies.get(place) else { return Ok(Next::Never) };
-    let claims = |workload: &Workload| known.workload.as_ref() == Some(&workload.label);
-    let claimed = context.world.find_workload(&place.0, claims).is_some();
+    let owner =
+        known.workload.as_ref().and_then(|label| context.world.workload_by(&place.0, By::Label, label));
+    let claimed = owner.is_some();
     if claimed || !context.world.is_synced() {
         return Ok(Next::Never);
     }

@@ -6,8 +6,7 @@ use super::observe::Way;
 use crate::context::Context;
 use crate::key::WorkloadKey;
 use crate::world::{
-    Controller, ControllerKind, Endpoint, Kind, Pod, SERVICE_LABEL, Workload, controller, read_endpoints,
-    selector_text,
+    Controller, Endpoint, Pod, SERVICE_LABEL, Workload, controller, owner_of, read_endpoints, selector_text,
 };
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
@@ -115,7 +114,7 @@ async fn find(context: &Context, way: &Way, terms: EndpointTerms<'_>) -> Result<
     // An API server that does not answer says nothing about the agent.
     let unread = |refusal| Unusable { refusal, may_settle: true };
     let endpoints = endpoints(context, key, way).await.map_err(unread)?;
-    let watched = watched(context, key);
+    let watched = watched(context, key, workload, &endpoints);
     let replicas = match judge_endpoints(&terms, &endpoints, &watched) {
         // A Pod without the label of agents is not watched, and one that is may be newer than what was seen of it.
         Err(_) => {
@@ -154,12 +153,20 @@ async fn endpoints(context: &Context, key: &WorkloadKey, way: &Way) -> Result<Ar
     Ok(endpoints)
 }
 
-/// The Pods that are watched because they carry the label of agents.
-fn watched(context: &Context, key: &WorkloadKey) -> Known {
-    let namespace = &key.place.0;
-    let pods = context.world.pods.pick(namespace, |place, pod| Some((place.1.clone(), pod.clone())));
-    let sets = context.world.replica_sets.pick(namespace, |_, set| Some(set.clone()));
-    Known { pods: pods.into_iter().collect(), sets: sets.into_iter().collect() }
+/// The Pods that are watched because they carry the label of agents: those of the workload, and whoever is behind its
+/// Service.
+fn watched(context: &Context, key: &WorkloadKey, workload: &Workload, endpoints: &[Endpoint]) -> Known {
+    let (world, namespace) = (&context.world, &key.place.0);
+    let behind = endpoints.iter().filter_map(|endpoint| {
+        let (name, _) = endpoint.pod.as_ref()?;
+        Some((name.clone(), world.pods.get(&(namespace.clone(), name.clone()))?))
+    });
+    let own = world.pods_of(key, workload).into_iter().map(|((_, name), pod)| (name, pod));
+    let pods: BTreeMap<String, Pod> = own.chain(behind).collect();
+    let controllers = pods.values().filter_map(|pod| pod.controller.as_ref());
+    let sets =
+        controllers.map(|set| (set.uid.clone(), world.controller_of_set(namespace, &set.uid))).collect();
+    Known { pods, sets }
 }
 
 /// The Pods that the Service selects, whatever other labels they have.
@@ -273,23 +280,17 @@ fn judge_endpoints(
     Ok(Replicas { ready: ready.into_values().collect(), all })
 }
 
-/// Whether the controllers of a Pod lead to the workload: a Deployment controls Pods by its `ReplicaSet`s alone.
+/// Whether the controllers of a Pod lead to the workload.
 fn is_controlled(key: &WorkloadKey, workload: &Workload, pod: &Pod, known: &Known) -> bool {
-    let Some(controller) = &pod.controller else { return false };
-    match (key.kind, controller.kind) {
-        (Kind::StatefulSet, ControllerKind::StatefulSet) => controller.uid == workload.uid,
-        (Kind::Deployment, ControllerKind::ReplicaSet) => {
-            let owner = known.sets.get(&controller.uid).and_then(Option::as_ref);
-            owner.is_some_and(|owner| owner.kind == ControllerKind::Deployment && owner.uid == workload.uid)
-        }
-        _ => false,
-    }
+    let owner = owner_of(pod, |set| known.sets.get(set).cloned().flatten());
+    owner.is_some_and(|(kind, uid)| kind == key.kind && uid == workload.uid)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::card::look::Look;
+    use crate::world::{ControllerKind, Kind};
 
     fn workload(kind: Kind) -> Workload {
         let object = serde_json::json!({

@@ -8,7 +8,7 @@ mod policies;
 
 use super::context::Context;
 use super::key::{Key, WorkloadKey};
-use super::world::Workload;
+use super::world::{By, Workload};
 use countersign_controller::outcome::Next;
 use countersign_controller::queue::Urgency;
 use std::time::Duration;
@@ -75,11 +75,7 @@ async fn close_or_open(
 /// A workload that is gone, or no agent any more: its marks go now, its policies when no Pod is left.
 fn leave(context: &Context, key: &WorkloadKey) -> Next {
     let (namespace, label) = (&key.place.0, key.label());
-    for place in context
-        .world
-        .policies
-        .pick(namespace, |place, policy| (policy.workload.as_ref() == Some(&label)).then(|| place.clone()))
-    {
+    for (place, _) in context.world.policies.with_key(namespace, By::Label, &label) {
         context.world.ask(Key::Orphan(place), Urgency::Routine);
     }
     for place in context.world.pods.pick(namespace, |place, pod| {

@@ -3,7 +3,7 @@
 
 use crate::context::Context;
 use crate::key::WorkloadKey;
-use crate::world::{Place, Policy};
+use crate::world::{By, Place, Policy};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use countersign_plan::{ClusterFacts, EnrolledWorkload, Isolation, JudgedCard, Mode, plan_network_policies};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -73,10 +73,8 @@ pub(crate) async fn apply(
         kept.insert(place_of(policy));
         write(context, policy).await?;
     }
-    let label = key.label();
-    let stale = context.world.policies.pick(&key.place.0, |place, policy| {
-        (policy.workload.as_ref() == Some(&label) && !kept.contains(place)).then(|| place.clone())
-    });
+    let ours = context.world.policies.with_key(&key.place.0, By::Label, &key.label());
+    let stale = ours.into_iter().map(|(place, _)| place).filter(|place| !kept.contains(place));
     for place in stale {
         remove(context, &place).await?;
     }

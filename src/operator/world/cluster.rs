@@ -1,8 +1,8 @@
 //! What is true for the whole cluster: where the API server answers, and which namespaces are only audited.
 //! Neither comes from a tenant: slices of `default/kubernetes`, and labels that administrators set.
 
-use super::store::Store;
 use countersign_api::keys::{MODE_AUDIT, MODE_ENFORCE, MODE_LABEL};
+use countersign_controller::store::Store;
 use countersign_plan::{ApiServer, Mode};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::collections::BTreeMap;

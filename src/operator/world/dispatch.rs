@@ -1,10 +1,10 @@
 //! What a change of one object asks for: the keys whose outcome depends on it.
 //! A change that cannot matter asks for nothing; a quiet cluster has nothing to do.
 
-use super::watch::Change;
-use super::{Card, Controller, Kind, Place, Pod, Policy, Workload, World};
+use super::{By, Card, Controller, Kind, Place, Pod, Policy, Workload, World};
 use crate::key::{Key, WorkloadKey};
 use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
+use countersign_controller::watch::Change;
 use countersign_plan::Mode;
 
 impl World {
@@ -67,7 +67,7 @@ impl World {
     /// A `ReplicaSet` came: its Pods may now be traced to their workload.
     pub(super) fn replica_set_changed(&self, change: &Change<'_, (String, Option<Controller>)>) {
         let Some((_, Some(owner))) = change.after else { return };
-        if let Some(key) = self.find_workload(&change.place.0, |workload| workload.uid == owner.uid) {
+        if let Some(key) = self.workload_by(&change.place.0, By::Uid, &owner.uid) {
             self.ask(Key::Workload(key), Urgent);
         }
     }
@@ -81,9 +81,7 @@ impl World {
     }
 
     fn ask_for_cards_behind(&self, namespace: &str, service: &str) {
-        for card in self.cards.pick(namespace, |place, card| {
-            card.target().is_some_and(|target| target.name == *service).then(|| place.clone())
-        }) {
+        for (card, _) in self.cards.with_key(namespace, By::Target, service) {
             self.ask(Key::Card(card), Urgent);
         }
     }
@@ -105,7 +103,7 @@ impl World {
             self.ask(Key::Namespace(namespace.clone()), Closing);
             return;
         };
-        match self.find_workload(namespace, |workload| workload.label == label) {
+        match self.workload_by(namespace, By::Label, &label) {
             Some(key) => self.ask(Key::Workload(key), Closing),
             None => self.ask(Key::Orphan(change.place.clone()), Routine),
         }

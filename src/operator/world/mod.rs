@@ -1,29 +1,30 @@
 //! What the operator observes of the cluster: one store per kind, cut down to what is needed, and the queue.
 //! Watches write here and ask for turns; reconciling reads here and never asks the API server for what is known.
 
+mod by;
 mod card;
 mod cluster;
 mod dispatch;
 mod endpoint;
-mod health;
 mod pod;
 mod policy;
-mod store;
-mod watch;
 mod watches;
 mod workload;
 
+pub(crate) use by::By;
 pub(crate) use card::Card;
 use cluster::api_server;
+pub(crate) use countersign_controller::store::{Place, Store};
 pub(crate) use endpoint::{Endpoint, SERVICE_LABEL, SliceVersions, read_endpoints};
-use health::Health;
-pub(crate) use pod::{Controller, ControllerKind, Pod, controller, selector_text, selects};
+#[cfg(test)]
+pub(crate) use pod::ControllerKind;
+pub(crate) use pod::{Controller, Pod, controller, owner_of, selector_text, selects};
 pub(crate) use policy::Policy;
-pub(crate) use store::{Place, Store};
-pub(crate) use watches::{Broken, follow_everything};
+pub(crate) use watches::follow_everything;
 pub(crate) use workload::{Kind, Workload};
 
 use super::key::{Key, WorkloadKey};
+use countersign_controller::health::Health;
 use countersign_controller::queue::{Queue, Urgency};
 use countersign_controller::turns::Turns;
 use countersign_io::clock::instant;
@@ -42,27 +43,27 @@ const BURST: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct World {
     /// AgentCards.
-    pub(crate) cards: Store<Card>,
+    pub(crate) cards: Store<Card, By>,
     /// Deployments that are labelled as agents.
-    pub(crate) deployments: Store<Workload>,
+    pub(crate) deployments: Store<Workload, By>,
     /// `StatefulSet`s that are labelled as agents.
-    pub(crate) stateful_sets: Store<Workload>,
+    pub(crate) stateful_sets: Store<Workload, By>,
     /// Pods that are labelled as agents.
-    pub(crate) pods: Store<Pod>,
+    pub(crate) pods: Store<Pod, By>,
     /// UIDs of Pods that carry a mark without being labelled as agents.
     pub(crate) strays: Store<String>,
     /// `ReplicaSet`s of agents: UID of the `ReplicaSet`, and who controls it.
-    pub(crate) replica_sets: Store<(String, Option<Controller>)>,
+    pub(crate) replica_sets: Store<(String, Option<Controller>), By>,
     /// Services of the whole cluster, by their resource version alone.
     pub(crate) services: Store<String>,
     /// Services that were read, by the resource version at which they were.
     pub(crate) read_services: Store<(String, Arc<Service>)>,
     /// The slices of endpoints of all Services, by the name of the Service and their resource version alone.
-    pub(crate) slices: Store<(String, String)>,
+    pub(crate) slices: Store<(String, String), By>,
     /// Who was found behind a Service, by the versions of the slices that said so.
     pub(crate) read_endpoints: Store<(SliceVersions, Arc<Vec<Endpoint>>)>,
     /// NetworkPolicies that we manage.
-    pub(crate) policies: Store<Policy>,
+    pub(crate) policies: Store<Policy, By>,
     /// Namespaces that have a mode of their own.
     pub(crate) namespaces: Store<Mode>,
     /// The slices that say where the API server answers: addresses and ports of each.
@@ -82,17 +83,17 @@ impl World {
         // With one slot, whoever holds it holds all.
         let looks = Queue::of_long_turns(slots.get().max(2), period, BURST);
         Self {
-            cards: Store::default(),
-            deployments: Store::default(),
-            stateful_sets: Store::default(),
-            pods: Store::default(),
+            cards: Store::indexed(by::of_card),
+            deployments: Store::indexed(by::of_workload),
+            stateful_sets: Store::indexed(by::of_workload),
+            pods: Store::indexed(by::of_pod),
             strays: Store::default(),
-            replica_sets: Store::default(),
+            replica_sets: Store::indexed(by::of_replica_set),
             services: Store::default(),
             read_services: Store::default(),
-            slices: Store::default(),
+            slices: Store::indexed(by::of_slice),
             read_endpoints: Store::default(),
-            policies: Store::default(),
+            policies: Store::indexed(by::of_policy),
             namespaces: Store::default(),
             api_servers: Store::default(),
             last_api_server: RwLock::default(),
@@ -103,7 +104,7 @@ impl World {
     }
 
     /// The workloads of a kind.
-    pub(crate) fn workloads(&self, kind: Kind) -> &Store<Workload> {
+    pub(crate) fn workloads(&self, kind: Kind) -> &Store<Workload, By> {
         match kind {
             Kind::Deployment => &self.deployments,
             Kind::StatefulSet => &self.stateful_sets,
@@ -123,26 +124,24 @@ impl World {
         Kind::ALL.into_iter().flat_map(of).collect()
     }
 
-    /// The first workload of a namespace that `wanted` accepts.
-    pub(crate) fn find_workload(
-        &self,
-        namespace: &str,
-        mut wanted: impl FnMut(&Workload) -> bool,
-    ) -> Option<WorkloadKey> {
+    /// True if there is a workload of an agent in a namespace.
+    pub(crate) fn has_workload(&self, namespace: &str) -> bool {
+        Kind::ALL.into_iter().any(|kind| self.workloads(kind).find(namespace, |_| true).is_some())
+    }
+
+    /// The workload that has a label, or a UID.
+    pub(crate) fn workload_by(&self, namespace: &str, by: By, value: &str) -> Option<WorkloadKey> {
         Kind::ALL.into_iter().find_map(|kind| {
-            let place = self.workloads(kind).find(namespace, &mut wanted)?;
+            let (place, _) = self.workloads(kind).with_key(namespace, by, value).into_iter().next()?;
             Some(WorkloadKey { kind, place })
         })
     }
 
     /// The AgentCards that point at a workload and are not being deleted.
     pub(crate) fn cards_of(&self, key: &WorkloadKey) -> Vec<(Place, Card)> {
-        self.cards.pick(&key.place.0, |place, card| {
-            let points_here = card.target().is_some_and(|target| {
-                target.name == key.place.1 && Kind::parse(&target.api_version, &target.kind) == Some(key.kind)
-            });
-            (points_here && !card.is_leaving).then(|| (place.clone(), card.clone()))
-        })
+        let mut cards = self.cards.with_key(&key.place.0, By::Target, &key.place.1);
+        cards.retain(|(place, card)| Self::target_of(place, card).as_ref() == Some(key) && !card.is_leaving);
+        cards
     }
 
     /// The workload that a card points at, if it is of a kind that is watched.
@@ -152,51 +151,42 @@ impl World {
         Some(WorkloadKey { kind, place: (place.0.clone(), target.name.clone()) })
     }
 
-    /// The workload that controls a Pod: a `StatefulSet` itself, a Deployment only by a `ReplicaSet` of its own.
+    /// The workload that controls a Pod, as [`owner_of`] says.
     pub(crate) fn workload_of(&self, namespace: &str, pod: &Pod) -> Option<WorkloadKey> {
-        let controller = pod.controller.as_ref()?;
-        let (kind, uid) = match controller.kind {
-            ControllerKind::StatefulSet => (Kind::StatefulSet, controller.uid.clone()),
-            ControllerKind::ReplicaSet => {
-                let sets = self
-                    .replica_sets
-                    .pick(namespace, |_, (uid, owner)| (*uid == controller.uid).then(|| owner.clone()));
-                let owner = sets.into_iter().next()??;
-                (owner.kind == ControllerKind::Deployment).then_some((Kind::Deployment, owner.uid))?
-            }
-            ControllerKind::Deployment | ControllerKind::Other => return None,
-        };
-        let place = self.workloads(kind).find(namespace, |workload| workload.uid == uid)?;
+        let (kind, uid) = owner_of(pod, |set| self.controller_of_set(namespace, set))?;
+        let (place, _) = self.workloads(kind).with_key(namespace, By::Uid, &uid).into_iter().next()?;
         Some(WorkloadKey { kind, place })
     }
 
-    /// The Pods that a workload controls, as [`Self::workload_of`] says.
+    /// Who controls the `ReplicaSet` with this UID.
+    pub(crate) fn controller_of_set(&self, namespace: &str, uid: &str) -> Option<Controller> {
+        let (_, (_, owner)) = self.replica_sets.with_key(namespace, By::Uid, uid).into_iter().next()?;
+        owner
+    }
+
+    /// The Pods that a workload controls, as [`owner_of`] says.
     pub(crate) fn pods_of(&self, key: &WorkloadKey, workload: &Workload) -> Vec<(Place, Pod)> {
         let namespace = key.place.0.as_str();
-        let (kind, controllers) = match key.kind {
-            Kind::StatefulSet => (ControllerKind::StatefulSet, BTreeSet::from([workload.uid.clone()])),
+        let controllers = match key.kind {
+            Kind::StatefulSet => vec![workload.uid.clone()],
             Kind::Deployment => {
-                let own = Controller { kind: ControllerKind::Deployment, uid: workload.uid.clone() };
-                let sets = self
-                    .replica_sets
-                    .pick(namespace, |_, (uid, owner)| (owner.as_ref() == Some(&own)).then(|| uid.clone()));
-                (ControllerKind::ReplicaSet, sets.into_iter().collect())
+                let sets = self.replica_sets.with_key(namespace, By::Controller, &workload.uid);
+                sets.into_iter().map(|(_, (uid, _))| uid).collect()
             }
         };
-        self.pods.pick(namespace, |place, pod| {
-            let controller = pod.controller.as_ref();
-            let is_own =
-                controller.is_some_and(|found| found.kind == kind && controllers.contains(&found.uid));
-            is_own.then(|| (place.clone(), pod.clone()))
-        })
+        let pods = controllers.iter().flat_map(|uid| self.pods.with_key(namespace, By::Controller, uid));
+        let wanted = (key.kind, workload.uid.clone());
+        let is_own =
+            |pod: &Pod| owner_of(pod, |set| self.controller_of_set(namespace, set)).as_ref() == Some(&wanted);
+        let mut pods: Vec<(Place, Pod)> = pods.filter(|(_, pod)| is_own(pod)).collect();
+        pods.sort_by(|(a, _), (b, _)| a.cmp(b));
+        pods
     }
 
     /// The versions of all slices of a Service.
     pub(crate) fn slice_versions(&self, service: &Place) -> SliceVersions {
-        let of_service = |place: &Place, (name, version): &(String, String)| {
-            (*name == service.1).then(|| (place.1.clone(), version.clone()))
-        };
-        self.slices.pick(&service.0, of_service).into_iter().collect()
+        let slices = self.slices.with_key(&service.0, By::Service, &service.1);
+        slices.into_iter().map(|((_, name), (_, version))| (name, version)).collect()
     }
 
     /// Where the API server answers. While the slices cannot be used, the last usable ones count.

@@ -1,6 +1,7 @@
 //! Pods of agents, cut down to what decides whether they are marked as peers.
 //! Only Pods with the label that enrols them are watched; another Pod never gets a mark.
 
+use super::Kind;
 use countersign_api::keys::PEER_MARK_LABEL;
 use k8s_openapi::api::core::v1::Pod as ApiPod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
@@ -51,6 +52,20 @@ pub(crate) enum ControllerKind {
     StatefulSet,
     /// Anything else, which is nobody's.
     Other,
+}
+
+/// Kind and UID of the workload at the end of a Pod's chain of controllers: a `StatefulSet` itself, a Deployment only by
+/// a `ReplicaSet` of its own, whose controller `of_set` knows by UID.
+pub(crate) fn owner_of(pod: &Pod, of_set: impl FnOnce(&str) -> Option<Controller>) -> Option<(Kind, String)> {
+    let controller = pod.controller.as_ref()?;
+    match controller.kind {
+        ControllerKind::StatefulSet => Some((Kind::StatefulSet, controller.uid.clone())),
+        ControllerKind::ReplicaSet => {
+            let owner = of_set(&controller.uid)?;
+            (owner.kind == ControllerKind::Deployment).then_some((Kind::Deployment, owner.uid))
+        }
+        ControllerKind::Deployment | ControllerKind::Other => None,
+    }
 }
 
 impl Pod {

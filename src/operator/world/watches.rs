@@ -4,31 +4,20 @@
 use super::cluster::{mode_of, read_slice};
 use super::endpoint::SERVICE_LABEL;
 use super::pod::controller;
-use super::store::Store;
-use super::watch::{Change, follow};
 use super::{Card, Kind, Pod, Policy, Workload, World};
 use countersign_api::agent_card::AgentCard;
 use countersign_api::keys::{
     AGENT_TYPE, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL, TYPE_LABEL,
 };
+use countersign_controller::watches::{Broken, Watches, labelled};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod as ApiPod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::Resource;
 use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use serde::de::DeserializeOwned;
-use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::task::JoinSet;
-
-/// How many objects one answer to a list request brings: it bounds what is in memory at once.
-const PAGE: u32 = 200;
-
-/// Hears of each request of a watch that failed, with the kind.
-pub(crate) type Broken = Arc<dyn Fn(&'static str, &watcher::Error) + Send + Sync>;
 
 /// Starts to follow every kind, each in a task of its own: what one watch brings wakes none of the others.
 pub(crate) fn follow_everything(
@@ -37,13 +26,13 @@ pub(crate) fn follow_everything(
     world: &Arc<World>,
     broken: &Broken,
 ) {
-    let mut watches = Watches { tasks, world, broken };
-    let agents = config(&format!("{TYPE_LABEL}={AGENT_TYPE}"));
-    let strays = config(&format!("{PEER_MARK_LABEL},{TYPE_LABEL}!={AGENT_TYPE}"));
+    let mut watches = Watches::new(tasks, world, broken);
+    let agents = labelled(&format!("{TYPE_LABEL}={AGENT_TYPE}"));
+    let strays = labelled(&format!("{PEER_MARK_LABEL},{TYPE_LABEL}!={AGENT_TYPE}"));
     watches.follow(
         "agentcards",
         Api::<AgentCard>::all(client.clone()),
-        config(""),
+        labelled(""),
         |world| &world.cards,
         Card::of,
         World::card_changed,
@@ -91,7 +80,7 @@ pub(crate) fn follow_everything(
     watches.follow(
         "services",
         Api::<PartialObjectMeta<Service>>::all(client.clone()),
-        config(""),
+        labelled(""),
         |world| &world.services,
         |object| object.metadata.resource_version,
         |world, change| world.service_changed(change.place),
@@ -99,7 +88,7 @@ pub(crate) fn follow_everything(
     watches.follow(
         "networkpolicies",
         Api::<NetworkPolicy>::all(client.clone()),
-        config(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}")),
+        labelled(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}")),
         |world| &world.policies,
         |object| Some(Policy::of(&object)),
         World::policy_changed,
@@ -107,7 +96,7 @@ pub(crate) fn follow_everything(
     watches.follow(
         "namespaces",
         Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
-        config(MODE_LABEL),
+        labelled(MODE_LABEL),
         |world| &world.namespaces,
         |object| mode_of(&object.metadata.labels.unwrap_or_default()),
         World::mode_changed,
@@ -115,7 +104,7 @@ pub(crate) fn follow_everything(
     watches.follow(
         "endpointslices",
         Api::<PartialObjectMeta<EndpointSlice>>::all(client.clone()),
-        config(SERVICE_LABEL),
+        labelled(SERVICE_LABEL),
         |world| &world.slices,
         |object| Some((object.metadata.labels?.remove(SERVICE_LABEL)?, object.metadata.resource_version?)),
         World::slice_changed,
@@ -123,43 +112,9 @@ pub(crate) fn follow_everything(
     watches.follow(
         "endpointslices",
         Api::<EndpointSlice>::namespaced(client.clone(), "default"),
-        config("kubernetes.io/service-name=kubernetes"),
+        labelled("kubernetes.io/service-name=kubernetes"),
         |world| &world.api_servers,
         |slice| Some(read_slice(slice)),
         |world, _| world.api_server_changed(),
     );
-}
-
-struct Watches<'a> {
-    tasks: &'a mut JoinSet<()>,
-    world: &'a Arc<World>,
-    broken: &'a Broken,
-}
-
-impl Watches<'_> {
-    /// Follows one kind until the tasks are dropped.
-    fn follow<K, V>(
-        &mut self,
-        kind: &'static str,
-        api: Api<K>,
-        config: watcher::Config,
-        store: fn(&World) -> &Store<V>,
-        read: fn(K) -> Option<V>,
-        changed: fn(&World, &Change<'_, V>),
-    ) where
-        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-        V: Clone + PartialEq + Send + Sync + 'static,
-    {
-        let (world, broken) = (Arc::clone(self.world), Arc::clone(self.broken));
-        self.tasks.spawn(async move {
-            let events = watcher(api, config).default_backoff();
-            let told = |change: Change<'_, V>| changed(&world, &change);
-            follow(events, store(&world), read, told, |error| broken(kind, error)).await;
-        });
-    }
-}
-
-fn config(labels: &str) -> watcher::Config {
-    let config = watcher::Config::default().page_size(PAGE);
-    if labels.is_empty() { config } else { config.labels(labels) }
 }

@@ -1,7 +1,7 @@
 //! Keeps a store equal to what the API server has, and says what changed.
 //! Objects are cut down as they arrive, so that memory does not grow with what nobody asked for.
 
-use super::store::{Place, Store};
+use crate::store::{Place, Store};
 use futures::{Stream, StreamExt};
 use kube::Resource;
 use kube::runtime::watcher::{Error, Event};
@@ -10,13 +10,13 @@ use std::pin::pin;
 
 /// What a watch found about an object.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Change<'a, V> {
+pub struct Change<'a, V> {
     /// Where it is.
-    pub(crate) place: &'a Place,
+    pub place: &'a Place,
     /// What was known, if it was.
-    pub(crate) before: Option<&'a V>,
+    pub before: Option<&'a V>,
     /// What is known now, if it is still there.
-    pub(crate) after: Option<&'a V>,
+    pub after: Option<&'a V>,
 }
 
 /// Follows `events` until the stream ends.
@@ -24,15 +24,16 @@ pub(crate) struct Change<'a, V> {
 /// `read` cuts an object down, or says that it is none of ours. `changed` is called for everything that differs
 /// from what was known, also after a list that had to be read again: nothing is reported twice, and nothing that
 /// went away while the watch was down is missed.
-pub(crate) async fn follow<K, V>(
+pub async fn follow<K, V, B>(
     events: impl Stream<Item = Result<Event<K>, Error>>,
-    store: &Store<V>,
+    store: &Store<V, B>,
     read: impl Fn(K) -> Option<V>,
     changed: impl Fn(Change<'_, V>),
     broken: impl Fn(&Error),
 ) where
     K: Resource,
     V: Clone + PartialEq,
+    B: Copy + Ord,
 {
     let mut events = pin!(events);
     let mut listed: Option<BTreeSet<Place>> = None;
@@ -72,7 +73,11 @@ pub(crate) async fn follow<K, V>(
     }
 }
 
-fn drop_object<V: Clone>(store: &Store<V>, place: &Place, changed: &impl Fn(Change<'_, V>)) {
+fn drop_object<V: Clone, B: Copy + Ord>(
+    store: &Store<V, B>,
+    place: &Place,
+    changed: &impl Fn(Change<'_, V>),
+) {
     if let Some(before) = store.remove(place) {
         changed(Change { place, before: Some(&before), after: None });
     }

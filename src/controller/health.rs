@@ -13,7 +13,7 @@ const LONG: Duration = Duration::from_mins(2);
 
 /// The outages of all watches.
 #[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<BTreeMap<&'static str, Outage>>);
+pub struct Health(Mutex<BTreeMap<&'static str, Outage>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Outage {
@@ -23,7 +23,7 @@ struct Outage {
 
 impl Health {
     /// A watch of this kind failed.
-    pub(crate) fn failed(&self, kind: &'static str, at: Instant) {
+    pub fn failed(&self, kind: &'static str, at: Instant) {
         let mut outages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let outage = outages.entry(kind).or_insert(Outage { first: at, last: at });
         if at.saturating_duration_since(outage.last) > GAP {
@@ -33,7 +33,7 @@ impl Health {
     }
 
     /// The kinds whose watches have failed for long: what is known of them may be old.
-    pub(crate) fn failing(&self, now: Instant) -> Vec<&'static str> {
+    pub fn failing(&self, now: Instant) -> Vec<&'static str> {
         let outages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lasts = |outage: &Outage| {
             now.saturating_duration_since(outage.last) <= GAP

@@ -1,0 +1,202 @@
+//! What a watch last said about objects of one kind, cut down to what is needed of them.
+//! Ordered by namespace and name, so that the objects of one namespace are a range; secondary keys find an object by
+//! what it says of itself without a scan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+/// Namespace and name of an object.
+pub type Place = (String, String);
+
+/// Objects of one kind, also found by secondary keys of the sorts `B`.
+#[derive(Debug)]
+pub struct Store<V, B = Infallible> {
+    objects: RwLock<Objects<V, B>>,
+    keys_of: fn(&V) -> Vec<(B, String)>,
+    synced: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Objects<V, B> {
+    by_place: BTreeMap<Place, V>,
+    /// Namespace, sort and secondary key, with the name of each object that has it.
+    by_key: BTreeSet<(String, B, String, String)>,
+}
+
+impl<V> Default for Store<V> {
+    fn default() -> Self {
+        Self::indexed(|_| Vec::new())
+    }
+}
+
+impl<V, B> Store<V, B> {
+    /// An empty store whose objects are also found by these keys.
+    pub const fn indexed(keys_of: fn(&V) -> Vec<(B, String)>) -> Self {
+        let objects = Objects { by_place: BTreeMap::new(), by_key: BTreeSet::new() };
+        Self { objects: RwLock::new(objects), keys_of, synced: AtomicBool::new(false) }
+    }
+}
+
+impl<V: Clone, B: Copy + Ord> Store<V, B> {
+    /// What is known of an object.
+    pub fn get(&self, place: &Place) -> Option<V> {
+        self.read().by_place.get(place).cloned()
+    }
+
+    /// What `pick` finds in the objects of a namespace, in the order of their names.
+    pub fn pick<T>(&self, namespace: &str, mut pick: impl FnMut(&Place, &V) -> Option<T>) -> Vec<T> {
+        let objects = self.read();
+        of_namespace(&objects.by_place, namespace).filter_map(|(place, value)| pick(place, value)).collect()
+    }
+
+    /// The objects of a namespace that have this secondary key, in the order of their names.
+    pub fn with_key(&self, namespace: &str, sort: B, key: &str) -> Vec<(Place, V)> {
+        let objects = self.read();
+        let start = (namespace.to_owned(), sort, key.to_owned(), String::new());
+        objects
+            .by_key
+            .range((Bound::Included(start), Bound::Unbounded))
+            .take_while(|(place, found, value, _)| place == namespace && *found == sort && value == key)
+            .filter_map(|(namespace, _, _, name)| {
+                let (place, value) = objects.by_place.get_key_value(&(namespace.clone(), name.clone()))?;
+                Some((place.clone(), value.clone()))
+            })
+            .collect()
+    }
+
+    /// Where the first object of a namespace is that `wanted` accepts, in the order of names.
+    pub fn find(&self, namespace: &str, mut wanted: impl FnMut(&V) -> bool) -> Option<Place> {
+        let objects = self.read();
+        of_namespace(&objects.by_place, namespace)
+            .find(|(_, value)| wanted(value))
+            .map(|(place, _)| place.clone())
+    }
+
+    /// All places.
+    pub fn places(&self) -> Vec<Place> {
+        self.read().by_place.keys().cloned().collect()
+    }
+
+    /// Keeps a value; returns the one before.
+    pub fn insert(&self, place: Place, value: V) -> Option<V> {
+        self.write().put(place, value, self.keys_of)
+    }
+
+    /// Keeps a value that nothing is known of yet. What a watch has said meanwhile is newer.
+    pub fn insert_new(&self, place: Place, value: V) {
+        let mut objects = self.write();
+        if !objects.by_place.contains_key(&place) {
+            objects.put(place, value, self.keys_of);
+        }
+    }
+
+    /// Drops an object; returns what was known of it.
+    pub fn remove(&self, place: &Place) -> Option<V> {
+        self.write().take(place, self.keys_of)
+    }
+
+    /// True once the first complete list was read.
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_synced(&self) {
+        self.synced.store(true, Ordering::Release);
+    }
+
+    // A panic while the lock was held cannot leave a map half written: nothing in between can panic.
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Objects<V, B>> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Objects<V, B>> {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<V, B: Copy + Ord> Objects<V, B> {
+    fn put(&mut self, place: Place, value: V, keys_of: fn(&V) -> Vec<(B, String)>) -> Option<V> {
+        let before = self.take(&place, keys_of);
+        for (sort, key) in keys_of(&value) {
+            self.by_key.insert((place.0.clone(), sort, key, place.1.clone()));
+        }
+        self.by_place.insert(place, value);
+        before
+    }
+
+    fn take(&mut self, place: &Place, keys_of: fn(&V) -> Vec<(B, String)>) -> Option<V> {
+        let before = self.by_place.remove(place)?;
+        for (sort, key) in keys_of(&before) {
+            self.by_key.remove(&(place.0.clone(), sort, key, place.1.clone()));
+        }
+        Some(before)
+    }
+}
+
+/// The objects of a namespace, in the order of their names.
+fn of_namespace<'a, V>(
+    objects: &'a BTreeMap<Place, V>,
+    namespace: &'a str,
+) -> impl Iterator<Item = (&'a Place, &'a V)> {
+    let start = (namespace.to_owned(), String::new());
+    objects
+        .range((Bound::Included(start), Bound::Unbounded))
+        .take_while(move |((found, _), _)| found == namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(namespace: &str, name: &str) -> Place {
+        (namespace.to_owned(), name.to_owned())
+    }
+
+    #[test]
+    fn a_namespace_is_read_without_its_neighbours() {
+        let store = Store::default();
+        for (namespace, name) in [("a", "z"), ("team", "one"), ("team", "two"), ("team-b", "three")] {
+            store.insert(place(namespace, name), name.to_owned());
+        }
+        assert_eq!(store.pick("team", |_, value| Some(value.clone())), ["one", "two"]);
+        assert!(store.pick("tea", |_, value| Some(value.clone())).is_empty());
+    }
+
+    #[test]
+    fn an_object_is_found_by_the_keys_that_it_has_now() {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        enum By {
+            Owner,
+            Word,
+        }
+        // An owner, then words.
+        let store = Store::indexed(|value: &String| {
+            let mut words = value.split(' ').map(str::to_owned);
+            let owner = words.next().map(|owner| (By::Owner, owner));
+            owner.into_iter().chain(words.map(|word| (By::Word, word))).collect()
+        });
+        let names = |namespace: &str, sort, key: &str| {
+            let found = store.with_key(namespace, sort, key).into_iter();
+            found.map(|((_, name), _)| name).collect::<Vec<_>>().join(" ")
+        };
+        for (namespace, name, value) in [
+            ("team", "two", "ann red"),
+            ("team", "one", "ann"),
+            ("team", "three", "red ann"),
+            ("team-b", "four", "ann"),
+        ] {
+            store.insert(place(namespace, name), value.to_owned());
+        }
+        assert_eq!([names("team", By::Owner, "ann"), names("team", By::Word, "ann")], ["one two", "three"]);
+        assert_eq!([names("team", By::Word, "red"), names("team-b", By::Owner, "ann")], ["two", "four"]);
+        assert_eq!([names("team", By::Owner, "an"), names("tea", By::Owner, "ann")], ["", ""]);
+        store.insert(place("team", "two"), "bob".to_owned());
+        store.remove(&place("team", "three"));
+        store.insert_new(place("team", "one"), "bob".to_owned());
+        assert_eq!([names("team", By::Owner, "ann"), names("team", By::Owner, "bob")], ["one", "two"]);
+        assert_eq!([names("team", By::Word, "red"), names("team", By::Word, "ann")], ["", ""]);
+    }
+}
