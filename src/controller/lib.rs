@@ -3,11 +3,14 @@
 
 pub mod admin;
 pub mod apply;
+pub mod failure;
 pub mod health;
+pub mod key;
 pub mod lease;
-pub mod outcome;
+pub mod next;
 pub mod queue;
 pub mod store;
 pub mod turns;
 pub mod watch;
 pub mod watches;
+pub mod workers;

@@ -1,9 +1,11 @@
 //! A queue that is asked from everywhere, and what waits for its next turn.
 //! One task takes turns; whoever asks for one wakes it.
 
+use super::key::Key;
 use super::queue::{Queue, Tenant, Urgency};
 use countersign_io::clock::instant;
 use std::hash::Hash;
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -62,5 +64,40 @@ impl<K: Clone + Ord + Hash + Tenant> Turns<K> {
 
     fn with<T>(&self, act: impl FnOnce(&mut Queue<K>) -> T) -> T {
         act(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Everything that waits for its turn. What may wait for others has slots of its own, so that it holds up nothing else.
+#[derive(Debug)]
+pub struct Work {
+    /// Turns that wait for nobody but the API server.
+    pub short: Turns<Key>,
+    /// Turns that may wait for others.
+    pub long: Turns<Key>,
+}
+
+impl Work {
+    /// So many turns of each sort at once. Of the long ones no key has more than `burst` at once, or more than one per
+    /// `period` for long.
+    pub fn new(slots: NonZeroUsize, period: Duration, burst: u32) -> Self {
+        // With one slot, whoever holds it holds all.
+        let long = Queue::of_long_turns(slots.get().max(2), period, burst);
+        Self { short: Turns::new(Queue::of_short_turns(slots.get())), long: Turns::new(long) }
+    }
+
+    /// Asks for a turn now.
+    pub fn enqueue(&self, key: Key, urgency: Urgency) {
+        self.of(&key).ask(key, instant(), urgency);
+    }
+
+    /// Asks for a turn after a while.
+    pub fn enqueue_in(&self, wait: Duration, key: Key, urgency: Urgency) {
+        let now = instant();
+        self.of(&key).ask(key, now.checked_add(wait).unwrap_or(now), urgency);
+    }
+
+    /// The turns of the sort of a key.
+    pub const fn of(&self, key: &Key) -> &Turns<Key> {
+        if key.kind.waits { &self.long } else { &self.short }
     }
 }

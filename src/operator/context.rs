@@ -15,13 +15,13 @@ use countersign_core::policy::Policy;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::Timestamp;
-use countersign_io::clock::{instant, now};
+use countersign_io::clock::now;
 use countersign_io::fetch::FetchLimits;
 use countersign_plan::{ClusterFacts, Dns, Egress, FactError, Mode, Namespace, PodGroup};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -52,8 +52,6 @@ pub(crate) struct Context {
     pub(crate) writer: Writer,
     /// A digest of the acceptance rules, whatever the trust domain.
     pub(crate) rules: Option<Digest>,
-    /// When this process began.
-    pub(crate) started: Instant,
     /// What was observed.
     pub(crate) world: Arc<World>,
     /// The trust bundles.
@@ -89,7 +87,6 @@ impl Context {
             client,
             writer,
             rules,
-            started: instant(),
             world,
             bundles,
             identity,

@@ -76,7 +76,7 @@ impl Events {
                 }
                 // Beyond its patience the event is written all the same, and those that follow wait no longer: somebody
                 // who keeps the operator busy delays what is told of others once, and not once for each.
-                let is_idle = timeout(patience, world.work.caught_up(LOOK)).await.is_ok();
+                let is_idle = timeout(patience, world.work.short.caught_up(LOOK)).await.is_ok();
                 patience = if is_idle { PATIENCE } else { LOOK };
                 match recorder.publish(&event, &about).await {
                     Ok(()) => counted.wrote("events"),

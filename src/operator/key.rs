@@ -1,8 +1,8 @@
 //! What can be reconciled: one key per thing that has to be brought in step.
 //! Everything that touches one workload's objects runs under its one key, so two writers never race.
 
-use super::world::{Kind, Place};
-use countersign_controller::queue::Tenant;
+use super::world::{Kind as WorkloadKind, Place};
+use countersign_controller::key::{Key, Kind};
 use countersign_plan::workload_label;
 use std::fmt;
 
@@ -10,7 +10,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WorkloadKey {
     /// The kind.
-    pub(crate) kind: Kind,
+    pub(crate) kind: WorkloadKind,
     /// Namespace and name.
     pub(crate) place: Place,
 }
@@ -22,62 +22,62 @@ impl WorkloadKey {
     }
 }
 
-/// Something to reconcile.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Key {
-    /// The isolation that all agents of a namespace share.
-    Namespace(String),
-    /// The objects of one workload: its card, policies and marks.
-    Workload(WorkloadKey),
-    /// The verdict about one AgentCard. Its turn may wait for the agent, once or for each of its endpoints; it writes
-    /// nothing, and what it finds is said under the key of the status.
-    Card(Place),
-    /// The status of one AgentCard.
-    Status(Place),
-    /// A Pod with a mark that no workload vouches for.
-    Pod(Place),
-    /// A policy of ours whose workload is not known.
-    Orphan(Place),
+/// The isolation that all agents of a namespace share.
+pub(crate) const NAMESPACE: Kind = kind("namespace", "networkpolicy");
+/// The objects of one Deployment: its card, policies and marks.
+pub(crate) const DEPLOYMENT: Kind = kind(WorkloadKind::Deployment.as_str(), "agentcardsync");
+/// The same of one `StatefulSet`.
+pub(crate) const STATEFUL_SET: Kind = kind(WorkloadKind::StatefulSet.as_str(), "agentcardsync");
+/// The verdict about one AgentCard. Its turn may wait for the agent, once or for each of its endpoints; it writes
+/// nothing, and what it finds is said under the key of the status.
+pub(crate) const CARD: Kind = Kind { waits: true, ..kind("agentcard", "agentcard") };
+/// The status of one AgentCard.
+pub(crate) const STATUS: Kind = kind("status of agentcard", "agentcard");
+/// A Pod with a mark that no workload vouches for.
+pub(crate) const POD: Kind = kind("pod", "peermark");
+/// A policy of ours whose workload is not known.
+pub(crate) const ORPHAN: Kind = kind("networkpolicy", "networkpolicy");
+
+const fn kind(name: &'static str, controller: &'static str) -> Kind {
+    Kind { name, controller, waits: false }
 }
 
-impl Key {
-    /// The controller under whose name the key is counted.
-    pub(crate) const fn controller(&self) -> &'static str {
-        match self {
-            Self::Namespace(_) | Self::Orphan(_) => "networkpolicy",
-            Self::Workload(_) => "agentcardsync",
-            Self::Card(_) | Self::Status(_) => "agentcard",
-            Self::Pod(_) => "peermark",
-        }
-    }
+/// The key of a namespace.
+pub(crate) fn namespace(name: impl Into<String>) -> Key {
+    Key { kind: &NAMESPACE, object: (String::new(), name.into()) }
 }
 
-impl Tenant for Key {
-    fn namespace(&self) -> &str {
-        match self {
-            Self::Namespace(name) => name,
-            Self::Workload(key) => &key.place.0,
-            Self::Card(place) | Self::Status(place) | Self::Pod(place) | Self::Orphan(place) => &place.0,
-        }
-    }
+/// The key of a workload.
+pub(crate) fn workload(workload: WorkloadKey) -> Key {
+    let kind = match workload.kind {
+        WorkloadKind::Deployment => &DEPLOYMENT,
+        WorkloadKind::StatefulSet => &STATEFUL_SET,
+    };
+    Key { kind, object: workload.place }
+}
+
+/// The key of the verdict about a card.
+pub(crate) const fn card(object: Place) -> Key {
+    Key { kind: &CARD, object }
+}
+
+/// The key of the status of a card.
+pub(crate) const fn status(object: Place) -> Key {
+    Key { kind: &STATUS, object }
+}
+
+/// The key of a Pod.
+pub(crate) const fn pod(object: Place) -> Key {
+    Key { kind: &POD, object }
+}
+
+/// The key of a policy whose workload is not known.
+pub(crate) const fn orphan(object: Place) -> Key {
+    Key { kind: &ORPHAN, object }
 }
 
 impl fmt::Display for WorkloadKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.kind.as_str(), self.place.0, self.place.1)
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, place) = match self {
-            Self::Namespace(name) => return write!(f, "namespace {name}"),
-            Self::Workload(key) => return key.fmt(f),
-            Self::Card(place) => ("agentcard", place),
-            Self::Status(place) => ("status of agentcard", place),
-            Self::Pod(place) => ("pod", place),
-            Self::Orphan(place) => ("networkpolicy", place),
-        };
-        write!(f, "{kind} {}/{}", place.0, place.1)
     }
 }

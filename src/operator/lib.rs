@@ -12,6 +12,7 @@ pub mod flags;
 mod identity;
 mod judgements;
 mod key;
+mod kinds;
 pub mod metrics;
 mod metrics_server;
 mod namespace;

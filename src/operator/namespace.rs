@@ -4,17 +4,30 @@
 use super::context::Context;
 use super::workload::{remove_policy, write_policy};
 use super::world::{By, Place, selector_text};
+use super::{key, kinds};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
-use countersign_controller::outcome::Next;
+use countersign_controller::next::Next;
+use countersign_controller::workers::Kinds;
 use countersign_plan::{Mode, Namespace, plan_namespace_baseline, plan_namespace_policies};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::api::ListParams;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How soon to look again while something is missing, or Pods still end.
 const LATER: Duration = Duration::from_secs(10);
+
+/// Registers what brings isolation in step.
+pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
+    kinds::register(kinds, &key::NAMESPACE, context, |context, (_, name)| async move {
+        Ok(reconcile(&context, &name).await?)
+    });
+    kinds::register(kinds, &key::ORPHAN, context, |context, object| async move {
+        Ok(reconcile_orphan(&context, &object).await?)
+    });
+}
 
 /// Brings the isolation of a namespace in step.
 pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Error> {
@@ -46,7 +59,7 @@ pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next
 }
 
 /// Removes a policy whose workload is gone, once no Pod is left that it selects.
-pub(crate) async fn reconcile_orphan(context: &Context, place: &Place) -> Result<Next, kube::Error> {
+async fn reconcile_orphan(context: &Context, place: &Place) -> Result<Next, kube::Error> {
     let Some(known) = context.world.policies.get(place) else { return Ok(Next::Never) };
     let owner =
         known.workload.as_ref().and_then(|label| context.world.workload_by(&place.0, By::Label, label));

@@ -5,7 +5,7 @@ use super::finding::Proof;
 use super::judgement::Judgement;
 use super::rejudge::{Rejudged, refuse, rejudge, replace};
 use crate::context::Context;
-use crate::key::Key;
+use crate::key;
 use countersign_controller::queue::Urgency;
 use countersign_core::limits::CLOCK_SKEW_MAX;
 use countersign_core::policy::Freshness;
@@ -30,7 +30,7 @@ pub(crate) fn end_proofs(context: &Context, now: Timestamp) {
         match ended {
             Some(refused) => {
                 if replace(context, &place, &last, refused) {
-                    context.world.ask(Key::Card(place), Urgency::Urgent);
+                    context.world.ask(key::card(place), Urgency::Urgent);
                 }
             }
             None => context.postpone(

@@ -18,14 +18,15 @@ mod status;
 pub(crate) use ending::{end_proofs, next_check, witness};
 pub(crate) use judgement::Judgement;
 pub(crate) use rejudge::rejudge_all;
-pub(crate) use say::reconcile as say;
 
 use super::context::Context;
-use super::key::{Key, WorkloadKey};
+use super::key::{self, WorkloadKey};
+use super::kinds;
 use super::world::{Card, Place, Workload};
 use countersign_api::agent_card::CardVerdict;
-use countersign_controller::outcome::Next;
+use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
+use countersign_controller::workers::Kinds;
 use countersign_core::encoding::sha256;
 use countersign_core::history::History;
 use countersign_core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_LOOK};
@@ -54,8 +55,18 @@ const STARTING: Duration = Duration::from_secs(5);
 /// cluster not at once.
 const SETTLING: Duration = Duration::from_secs(10);
 
+/// Registers what judges AgentCards, and what says so in their status.
+pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
+    kinds::register(kinds, &key::CARD, context, |context, object| async move {
+        Ok(reconcile(&context, &object).await)
+    });
+    kinds::register(kinds, &key::STATUS, context, |context, object| async move {
+        Ok(say::reconcile(&context, &object).await?)
+    });
+}
+
 /// Looks at one AgentCard: finds its workload, receives its card and judges it. Writes nothing.
-pub(crate) async fn reconcile(context: &Context, place: &Place) -> Next {
+async fn reconcile(context: &Context, place: &Place) -> Next {
     let Some(card) = context.world.cards.get(place).filter(|card| !card.is_leaving) else {
         return Next::Never;
     };
@@ -72,7 +83,7 @@ pub(crate) async fn reconcile(context: &Context, place: &Place) -> Next {
     // Whoever judged all cards again may not have seen this judgement yet.
     if authorities.has_changed().unwrap_or(true) {
         rejudge::rejudge_one(context, place);
-        context.world.ask(Key::Card(place.clone()), Urgency::Urgent);
+        context.world.ask(key::card(place.clone()), Urgency::Urgent);
     }
     Next::In(period)
 }
@@ -350,12 +361,12 @@ fn settle(context: &Context, place: &Place, judgement: Judgement) {
         ask_for(context, workload.as_ref());
     }
     // Also a card that is gone by now is let go there.
-    context.world.ask(Key::Status(place.clone()), Urgency::Urgent);
+    context.world.ask(key::status(place.clone()), Urgency::Urgent);
 }
 
 fn ask_for(context: &Context, workload: Option<&WorkloadKey>) {
     if let Some(key) = workload {
-        context.world.ask(Key::Workload(key.clone()), Urgency::Closing);
+        context.world.ask(key::workload(key.clone()), Urgency::Closing);
     }
 }
 

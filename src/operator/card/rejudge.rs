@@ -5,7 +5,7 @@ use super::judge::{Terms, judge};
 use super::judgement::{Basis, Judgement};
 use super::look::Look;
 use crate::context::Context;
-use crate::key::Key;
+use crate::key;
 use crate::world::Place;
 use countersign_controller::queue::Urgency;
 use countersign_core::bundle::Bundle;
@@ -21,7 +21,7 @@ use countersign_io::clock::now;
 pub(crate) fn rejudge_all(context: &Context) {
     for (place, _) in context.judged() {
         if !rejudge_one(context, &place) {
-            context.world.ask(Key::Card(place), Urgency::Urgent);
+            context.world.ask(key::card(place), Urgency::Urgent);
         }
     }
 }
@@ -66,9 +66,9 @@ pub(super) fn replace(context: &Context, place: &Place, last: &Judgement, refuse
         return false;
     }
     if let Some(workload) = &last.workload {
-        context.world.ask(Key::Workload(workload.clone()), Urgency::Closing);
+        context.world.ask(key::workload(workload.clone()), Urgency::Closing);
     }
-    context.world.ask(Key::Status(place.clone()), Urgency::Urgent);
+    context.world.ask(key::status(place.clone()), Urgency::Urgent);
     true
 }
 

@@ -3,9 +3,9 @@
 
 use super::{Judgement, SHORTEST_PERIOD, ask_for, report};
 use crate::context::Context;
-use crate::key::{Key, WorkloadKey};
+use crate::key::{self, WorkloadKey};
 use crate::world::{Card, Place, Workload, World};
-use countersign_controller::outcome::Next;
+use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn say(context: &Context, place: &Place) -> Result<Next, kube::Error> {
     if judgement.is_unsaid {
         context.said(place, &judgement);
         // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
-        context.world.ask_in(SHORTEST_PERIOD, Key::Card(place.clone()), Urgency::Routine);
+        context.world.ask_in(SHORTEST_PERIOD, key::card(place.clone()), Urgency::Routine);
     }
     Ok(Next::Never)
 }

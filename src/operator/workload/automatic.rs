@@ -2,7 +2,7 @@
 //! It is owned by its workload and goes with it; labels that disappear do not delete it.
 
 use crate::context::Context;
-use crate::key::{Key, WorkloadKey};
+use crate::key::{self, WorkloadKey};
 use crate::world::{Card, Kind, Workload};
 use countersign_api::agent_card::{AgentCard, AgentCardSpec, IdentityBinding, TargetRef};
 use countersign_api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
@@ -30,7 +30,7 @@ pub(crate) async fn keep_card(
             if let Some(stored) = Card::of(stored) {
                 let place = (key.place.0.clone(), stored.reference.name().to_owned());
                 context.world.cards.insert_new(place.clone(), stored);
-                context.world.ask(Key::Card(place), Urgency::Urgent);
+                context.world.ask(key::card(place), Urgency::Urgent);
             }
         }
         return Ok(());

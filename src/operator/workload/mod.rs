@@ -7,13 +7,15 @@ mod marks;
 mod policies;
 
 use super::context::Context;
-use super::key::{Key, WorkloadKey};
-use super::world::{By, Workload};
-use countersign_controller::outcome::Next;
+use super::key::{self, WorkloadKey};
+use super::kinds;
+use super::world::{By, Kind, Workload};
+use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
+use countersign_controller::workers::Kinds;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use marks::clear as clear_mark;
 pub(crate) use policies::{remove as remove_policy, write as write_policy};
 
 /// How soon to look again while something that must come first is missing.
@@ -21,8 +23,22 @@ const SOON: Duration = Duration::from_millis(200);
 /// How soon to look again while Pods of an unlabelled template still run, or the API server's address is unknown.
 const LATER: Duration = Duration::from_secs(10);
 
+/// Registers what brings workloads in step, and Pods that none of them vouches for.
+pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
+    kinds::register(kinds, &key::DEPLOYMENT, context, |context, place| async move {
+        Ok(reconcile(&context, &WorkloadKey { kind: Kind::Deployment, place }).await?)
+    });
+    kinds::register(kinds, &key::STATEFUL_SET, context, |context, place| async move {
+        Ok(reconcile(&context, &WorkloadKey { kind: Kind::StatefulSet, place }).await?)
+    });
+    kinds::register(kinds, &key::POD, context, |context, object| async move {
+        marks::clear(&context, &object).await?;
+        Ok(Next::Never)
+    });
+}
+
 /// Brings one workload in step.
-pub(crate) async fn reconcile(context: &Context, key: &WorkloadKey) -> Result<Next, kube::Error> {
+async fn reconcile(context: &Context, key: &WorkloadKey) -> Result<Next, kube::Error> {
     let Some(workload) = context.world.workload(key).filter(|workload| workload.is_agent) else {
         return Ok(leave(context, key));
     };
@@ -65,7 +81,7 @@ async fn close_or_open(
         }
     };
     if !policies::apply(context, key, &cards, &enrolled, &cluster).await? {
-        context.world.ask(Key::Namespace(key.place.0.clone()), Urgency::Closing);
+        context.world.ask(key::namespace(key.place.0.clone()), Urgency::Closing);
         return Ok(Next::In(SOON));
     }
     marks::keep(context, key, workload, &cards, &enrolled).await?;
@@ -76,13 +92,13 @@ async fn close_or_open(
 fn leave(context: &Context, key: &WorkloadKey) -> Next {
     let (namespace, label) = (&key.place.0, key.label());
     for (place, _) in context.world.policies.with_key(namespace, By::Label, &label) {
-        context.world.ask(Key::Orphan(place), Urgency::Routine);
+        context.world.ask(key::orphan(place), Urgency::Routine);
     }
     for place in context.world.pods.pick(namespace, |place, pod| {
         (pod.mark().is_some() && context.world.workload_of(namespace, pod).is_none()).then(|| place.clone())
     }) {
-        context.world.ask(Key::Pod(place), Urgency::Closing);
+        context.world.ask(key::pod(place), Urgency::Closing);
     }
-    context.world.ask(Key::Namespace(namespace.clone()), Urgency::Routine);
+    context.world.ask(key::namespace(namespace.clone()), Urgency::Routine);
     Next::Never
 }

@@ -2,7 +2,7 @@
 //! A change that cannot matter asks for nothing; a quiet cluster has nothing to do.
 
 use super::{By, Card, Controller, Kind, Place, Pod, Policy, Workload, World};
-use crate::key::{Key, WorkloadKey};
+use crate::key::{self, WorkloadKey};
 use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
 use countersign_controller::watch::Change;
 use countersign_plan::Mode;
@@ -17,15 +17,15 @@ impl World {
         if !matters {
             return;
         }
-        self.ask(Key::Card(change.place.clone()), Urgent);
+        self.ask(key::card(change.place.clone()), Urgent);
         // A card that goes is let go without asking its agent, and what somebody wrote into status is put right.
-        self.ask(Key::Status(change.place.clone()), Urgent);
+        self.ask(key::status(change.place.clone()), Urgent);
         // Which cards a workload has decides about it as much as what they say.
         let targets = [change.before, change.after]
             .map(|card| card.and_then(|card| Self::target_of(change.place, card)));
         if targets[0] != targets[1] || change.after.is_none_or(|card| card.is_leaving) {
             for target in targets.into_iter().flatten() {
-                self.ask(Key::Workload(target), Closing);
+                self.ask(key::workload(target), Closing);
             }
         }
     }
@@ -35,24 +35,24 @@ impl World {
         let key = WorkloadKey { kind, place: change.place.clone() };
         let namespace = key.place.0.clone();
         if change.before.is_none() || change.after.is_none() {
-            self.ask(Key::Namespace(namespace), Closing);
+            self.ask(key::namespace(namespace), Closing);
         }
         for (place, _) in self.cards_of(&key) {
-            self.ask(Key::Card(place), Urgent);
+            self.ask(key::card(place), Urgent);
         }
-        self.ask(Key::Workload(key), Closing);
+        self.ask(key::workload(key), Closing);
     }
 
     /// A Pod of an agent came, changed or went.
     pub(super) fn pod_changed(&self, change: &Change<'_, Pod>) {
         let namespace = &change.place.0;
         if change.before.is_none() || change.after.is_none() {
-            self.ask(Key::Namespace(namespace.clone()), Routine);
+            self.ask(key::namespace(namespace.clone()), Routine);
         }
         let Some(pod) = change.after else { return };
         match self.workload_of(namespace, pod) {
-            Some(key) => self.ask(Key::Workload(key), Urgent),
-            None if pod.mark().is_some() => self.ask(Key::Pod(change.place.clone()), Closing),
+            Some(key) => self.ask(key::workload(key), Urgent),
+            None if pod.mark().is_some() => self.ask(key::pod(change.place.clone()), Closing),
             None => {}
         }
     }
@@ -60,7 +60,7 @@ impl World {
     /// A Pod that is no agent carries a mark, or no longer does.
     pub(super) fn stray_changed(&self, change: &Change<'_, String>) {
         if change.after.is_some() {
-            self.ask(Key::Pod(change.place.clone()), Closing);
+            self.ask(key::pod(change.place.clone()), Closing);
         }
     }
 
@@ -68,7 +68,7 @@ impl World {
     pub(super) fn replica_set_changed(&self, change: &Change<'_, (String, Option<Controller>)>) {
         let Some((_, Some(owner))) = change.after else { return };
         if let Some(key) = self.workload_by(&change.place.0, By::Uid, &owner.uid) {
-            self.ask(Key::Workload(key), Urgent);
+            self.ask(key::workload(key), Urgent);
         }
     }
 
@@ -82,7 +82,7 @@ impl World {
 
     fn ask_for_cards_behind(&self, namespace: &str, service: &str) {
         for (card, _) in self.cards.with_key(namespace, By::Target, service) {
-            self.ask(Key::Card(card), Urgent);
+            self.ask(key::card(card), Urgent);
         }
     }
 
@@ -100,24 +100,24 @@ impl World {
         }
         let namespace = &change.place.0;
         let Some(label) = change.after.or(change.before).and_then(|policy| policy.workload.clone()) else {
-            self.ask(Key::Namespace(namespace.clone()), Closing);
+            self.ask(key::namespace(namespace.clone()), Closing);
             return;
         };
         match self.workload_by(namespace, By::Label, &label) {
-            Some(key) => self.ask(Key::Workload(key), Closing),
-            None => self.ask(Key::Orphan(change.place.clone()), Routine),
+            Some(key) => self.ask(key::workload(key), Closing),
+            None => self.ask(key::orphan(change.place.clone()), Routine),
         }
     }
 
     /// The mode of a namespace changed.
     pub(super) fn mode_changed(&self, change: &Change<'_, Mode>) {
         let (_, namespace) = change.place;
-        self.ask(Key::Namespace(namespace.clone()), Closing);
+        self.ask(key::namespace(namespace.clone()), Closing);
         for key in self.workloads_in(namespace) {
-            self.ask(Key::Workload(key), Closing);
+            self.ask(key::workload(key), Closing);
         }
         for place in self.cards.pick(namespace, |place, _| Some(place.clone())) {
-            self.ask(Key::Status(place), Urgent);
+            self.ask(key::status(place), Urgent);
         }
     }
 
@@ -125,8 +125,8 @@ impl World {
     pub(super) fn api_server_changed(&self) {
         for kind in Kind::ALL {
             for place in self.workloads(kind).places() {
-                self.ask(Key::Namespace(place.0.clone()), Urgent);
-                self.ask(Key::Workload(WorkloadKey { kind, place }), Urgent);
+                self.ask(key::namespace(place.0.clone()), Urgent);
+                self.ask(key::workload(WorkloadKey { kind, place }), Urgent);
             }
         }
     }

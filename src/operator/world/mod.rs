@@ -23,11 +23,11 @@ pub(crate) use policy::Policy;
 pub(crate) use watches::follow_everything;
 pub(crate) use workload::{Kind, Workload};
 
-use super::key::{Key, WorkloadKey};
+use super::key::WorkloadKey;
 use countersign_controller::health::Health;
-use countersign_controller::queue::{Queue, Urgency};
-use countersign_controller::turns::Turns;
-use countersign_io::clock::instant;
+use countersign_controller::key::Key;
+use countersign_controller::queue::Urgency;
+use countersign_controller::turns::Work;
 use countersign_plan::{ApiServer, Mode};
 use k8s_openapi::api::core::v1::Service;
 use std::collections::BTreeSet;
@@ -71,17 +71,13 @@ pub(crate) struct World {
     last_api_server: RwLock<Option<ApiServer>>,
     /// Which of the watches that fill these stores keep failing.
     pub(crate) health: Health,
-    /// Turns that wait for nobody but the API server.
-    pub(crate) work: Turns<Key>,
-    /// Turns that wait for agents.
-    pub(crate) looks: Turns<Key>,
+    /// What waits for its turn.
+    pub(crate) work: Arc<Work>,
 }
 
 impl World {
     /// Nothing observed yet; so many turns of each kind at once, and the shortest time between two looks at one card.
     pub(crate) fn new(slots: NonZeroUsize, period: Duration) -> Self {
-        // With one slot, whoever holds it holds all.
-        let looks = Queue::of_long_turns(slots.get().max(2), period, BURST);
         Self {
             cards: Store::indexed(by::of_card),
             deployments: Store::indexed(by::of_workload),
@@ -98,8 +94,7 @@ impl World {
             api_servers: Store::default(),
             last_api_server: RwLock::default(),
             health: Health::default(),
-            work: Turns::new(Queue::of_short_turns(slots.get())),
-            looks: Turns::new(looks),
+            work: Arc::new(Work::new(slots, period, BURST)),
         }
     }
 
@@ -239,16 +234,11 @@ impl World {
 
     /// Asks for a turn now.
     pub(crate) fn ask(&self, key: Key, urgency: Urgency) {
-        self.turns_of(&key).ask(key, instant(), urgency);
+        self.work.enqueue(key, urgency);
     }
 
     /// Asks for a turn after a while.
     pub(crate) fn ask_in(&self, wait: Duration, key: Key, urgency: Urgency) {
-        let now = instant();
-        self.turns_of(&key).ask(key, now.checked_add(wait).unwrap_or(now), urgency);
-    }
-
-    const fn turns_of(&self, key: &Key) -> &Turns<Key> {
-        if matches!(key, Key::Card(_)) { &self.looks } else { &self.work }
+        self.work.enqueue_in(wait, key, urgency);
     }
 }

@@ -1,0 +1,45 @@
+//! Every kind that gets turns: one line each.
+
+use super::context::Context;
+use super::world::Place;
+use super::{card, namespace, workload};
+use countersign_controller::failure::Failure;
+use countersign_controller::key::Kind;
+use countersign_controller::next::Next;
+use countersign_controller::workers::Kinds;
+use std::future::Future;
+use std::sync::Arc;
+
+/// All kinds, with what brings them in step.
+pub(crate) fn all(context: &Arc<Context>) -> Kinds {
+    let mut kinds = Kinds::default();
+    namespace::register(&mut kinds, context);
+    workload::register(&mut kinds, context);
+    card::register(&mut kinds, context);
+    kinds
+}
+
+/// Registers a kind that acts on agents: it needs everything that verdicts need, and stays within the namespaces that the
+/// configuration names.
+pub(crate) fn register<F>(
+    kinds: &mut Kinds,
+    kind: &'static Kind,
+    context: &Arc<Context>,
+    reconcile: fn(Arc<Context>, Place) -> F,
+) where
+    F: Future<Output = Result<Next, Failure>> + Send + 'static,
+{
+    let (known, context) = (Arc::clone(&context.world), Arc::clone(context));
+    kinds.register(
+        kind,
+        move || known.unread(),
+        move |object| {
+            let context = Arc::clone(&context);
+            async move {
+                // A namespace lies in none.
+                let namespace = if object.0.is_empty() { &object.1 } else { &object.0 };
+                if context.watches(namespace) { reconcile(context, object).await } else { Ok(Next::Never) }
+            }
+        },
+    );
+}
