@@ -3,15 +3,14 @@
 
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT;
-use countersign_api::agent_card::AgentCard;
-use countersign_api::keys::PEER_MARK_LABEL;
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, Request, ValidationDirective};
-use kube::core::PartialObjectMeta;
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::{Api, Client, Error, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::fmt::Debug;
 
 /// Asks for an object without anything but its metadata.
 const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -31,36 +30,28 @@ impl Writer {
         Self { client }
     }
 
-    /// Applies a NetworkPolicy; fields of ours that others changed are taken back.
-    pub async fn apply_policy(&self, policy: &NetworkPolicy) -> Result<NetworkPolicy, Error> {
-        let (namespace, name) = place(&policy.metadata);
-        let api: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), namespace);
-        api.patch(name, &applying(), &Patch::Apply(policy)).await
+    /// Applies an object; fields of ours that others changed are taken back.
+    pub async fn apply<K: Object>(&self, object: &K) -> Result<K, Error> {
+        let (namespace, name) = place(object.meta());
+        self.api::<K>(namespace).patch(name, &applying(), &Patch::Apply(object)).await
     }
 
-    /// Deletes a NetworkPolicy; one that is gone already is deleted.
-    pub async fn delete_policy(&self, namespace: &str, name: &str) -> Result<(), Error> {
-        let api: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), namespace);
-        gone_is_fine(api.delete(name, &DeleteParams::default()).await.map(drop))
-    }
-
-    /// Applies an AgentCard that we make for a workload.
-    pub async fn apply_card(&self, card: &AgentCard) -> Result<AgentCard, Error> {
-        let (namespace, name) = place(&card.metadata);
-        let api: Api<AgentCard> = Api::namespaced(self.client.clone(), namespace);
-        api.patch(name, &applying(), &Patch::Apply(card)).await
-    }
-
-    /// Deletes exactly this AgentCard, not one that was made since under its name.
-    pub async fn delete_card(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
-        let api: Api<AgentCard> = Api::namespaced(self.client.clone(), namespace);
-        let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+    /// Deletes an object; one that is gone already is deleted. With a `uid` it is exactly this object, not one that was
+    /// made since under its name.
+    pub async fn delete<K: Object>(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: Option<&str>,
+    ) -> Result<(), Error> {
+        let preconditions =
+            uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
         let only = DeleteParams { preconditions, ..DeleteParams::default() };
-        gone_is_fine(api.delete(name, &only).await.map(drop))
+        gone_is_fine(self.api::<K>(namespace).delete(name, &only).await.map(drop))
     }
 
-    /// Changes the status of an AgentCard by a merge patch that builds on `version`; the metadata after that.
-    pub async fn patch_status(
+    /// Changes the status of an object by a merge patch that builds on `version`; the metadata after that.
+    pub async fn patch_status<K: Object>(
         &self,
         namespace: &str,
         name: &str,
@@ -68,41 +59,60 @@ impl Writer {
         patch: Value,
     ) -> Result<ObjectMeta, Error> {
         let patch = json!({ "metadata": { "resourceVersion": version }, "status": patch });
-        let request = Request::new(AgentCard::url_path(&(), Some(namespace)));
+        let request = Request::new(K::url_path(&(), Some(namespace)));
         let mut request = request
             .patch_subresource("status", name, &patching(), &Patch::Merge(patch))
             .map_err(Error::BuildRequest)?;
-        // What was written is known: the API server need not send the whole card back.
+        // What was written is known: the API server need not send the whole object back.
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ALONE));
-        let stored: PartialObjectMeta<AgentCard> = self.client.request(request).await?;
+        let stored: PartialObjectMeta<K> = self.client.request(request).await?;
         Ok(stored.metadata)
     }
 
-    /// Sets the finalizers of an AgentCard, building on `version`.
-    pub async fn set_finalizers(
+    /// Sets the finalizers of an object, building on `version`.
+    pub async fn set_finalizers<K: Object>(
         &self,
         namespace: &str,
         name: &str,
         version: &str,
         finalizers: &[String],
     ) -> Result<(), Error> {
-        let api: Api<AgentCard> = Api::namespaced(self.client.clone(), namespace);
         let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
-        gone_is_fine(api.patch(name, &patching(), &Patch::Merge(patch)).await.map(drop))
+        gone_is_fine(self.api::<K>(namespace).patch(name, &patching(), &Patch::Merge(patch)).await.map(drop))
     }
 
-    /// Sets or takes away the mark of exactly this Pod, not of one that was made since under its name.
-    pub async fn mark_pod(
+    /// Sets or takes away a label of exactly this object, not of one that was made since under its name.
+    pub async fn set_label<K: Object>(
         &self,
         namespace: &str,
         name: &str,
         uid: &str,
-        mark: Option<&str>,
+        label: (&str, Option<&str>),
     ) -> Result<(), Error> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let patch = json!({ "metadata": { "uid": uid, "labels": { PEER_MARK_LABEL: mark } } });
-        gone_is_fine(api.patch_metadata(name, &patching(), &Patch::Merge(patch)).await.map(drop))
+        let (key, value) = label;
+        let patch = json!({ "metadata": { "uid": uid, "labels": { key: value } } });
+        let patched = self.api::<K>(namespace).patch_metadata(name, &patching(), &Patch::Merge(patch)).await;
+        gone_is_fine(patched.map(drop))
     }
+
+    fn api<K: Object>(&self, namespace: &str) -> Api<K> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+/// An object of a kind that lies in namespaces.
+pub trait Object:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned
+{
+}
+
+impl<K> Object for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+{
 }
 
 /// What is written comes from the types of its kind: looking for unknown fields would only cost the API server time.

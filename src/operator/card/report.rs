@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::events::Happening;
 use crate::key::WorkloadKey;
 use crate::world::{Card, Place, Workload};
+use countersign_api::agent_card::AgentCard;
 use countersign_api::agent_card::{AgentCardStatus, CardVerdict, Outcome, TargetRef};
 use countersign_controller::apply::{lost_a_race, merge_patch};
 use countersign_io::clock::now;
@@ -54,7 +55,7 @@ pub(crate) async fn write_status(
     if let (Some(shown), Some(patch)) = (shown, patch.as_object_mut()) {
         patch.insert("card".to_owned(), shown);
     }
-    match context.writer.patch_status(&place.0, &place.1, &card.resource_version, patch).await {
+    match context.writer.patch_status::<AgentCard>(&place.0, &place.1, &card.resource_version, patch).await {
         Ok(stored) => {
             context.metrics.wrote("agentcards/status");
             if let Some(stored) = card.with_status(stored, planned.clone(), has_content) {

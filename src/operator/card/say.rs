@@ -5,6 +5,7 @@ use super::{Judgement, SHORTEST_PERIOD, ask_for, report};
 use crate::context::Context;
 use crate::key::{self, WorkloadKey};
 use crate::world::{Card, Place, Workload, World};
+use countersign_api::agent_card::AgentCard;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use std::time::Duration;
@@ -71,7 +72,7 @@ async fn release(context: &Context, place: &Place, card: &Card) -> Result<Next, 
     let rest: Vec<String> =
         card.finalizers.iter().filter(|name| !FOREIGN_FINALIZERS.contains(&name.as_str())).cloned().collect();
     if rest.len() < card.finalizers.len() {
-        context.writer.set_finalizers(&place.0, &place.1, &card.resource_version, &rest).await?;
+        context.writer.set_finalizers::<AgentCard>(&place.0, &place.1, &card.resource_version, &rest).await?;
     }
     Ok(Next::Never)
 }

@@ -24,7 +24,7 @@ pub(crate) async fn keep_card(
         // A list that is not complete yet would make a card that somebody wrote already.
         if context.world.cards.is_synced() {
             let card = plan_card(key, workload, context.config.trust_domain.is_some());
-            let stored = context.writer.apply_card(&card).await?;
+            let stored = context.writer.apply(&card).await?;
             context.metrics.wrote("agentcards");
             // Until it was judged, the workload has a card without a verdict, and not none.
             if let Some(stored) = Card::of(stored) {
@@ -37,7 +37,7 @@ pub(crate) async fn keep_card(
     }
     if cards.iter().any(|(_, card)| !card.is_automatic) {
         for (place, card) in cards.iter().filter(|(_, card)| card.is_automatic) {
-            context.writer.delete_card(&place.0, &place.1, &card.uid).await?;
+            context.writer.delete::<AgentCard>(&place.0, &place.1, Some(&card.uid)).await?;
             context.metrics.wrote("agentcards");
         }
     }

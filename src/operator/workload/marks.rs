@@ -4,7 +4,9 @@
 use crate::context::Context;
 use crate::key::WorkloadKey;
 use crate::world::{Place, Pod, Workload, selects};
+use countersign_api::keys::PEER_MARK_LABEL;
 use countersign_plan::{EnrolledWorkload, JudgedCard, PodFacts, plan_peer_mark};
+use k8s_openapi::api::core::v1::Pod as ApiPod;
 
 /// Brings the marks of all Pods of the workload in step.
 pub(crate) async fn keep(
@@ -48,7 +50,7 @@ async fn set(context: &Context, place: &Place, pod: &Pod, wanted: Option<&str>) 
 }
 
 async fn write(context: &Context, place: &Place, uid: &str, mark: Option<&str>) -> Result<(), kube::Error> {
-    context.writer.mark_pod(&place.0, &place.1, uid, mark).await?;
+    context.writer.set_label::<ApiPod>(&place.0, &place.1, uid, (PEER_MARK_LABEL, mark)).await?;
     context.metrics.wrote("pods");
     Ok(())
 }

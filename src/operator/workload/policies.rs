@@ -88,7 +88,7 @@ pub(crate) async fn write(context: &Context, policy: &NetworkPolicy) -> Result<(
     if context.world.policies.get(&place).is_some_and(|stored| stored.digest == planned.digest) {
         return Ok(());
     }
-    let stored = context.writer.apply_policy(policy).await?;
+    let stored = context.writer.apply(policy).await?;
     context.metrics.wrote("networkpolicies");
     context.world.policies.insert(place, Policy::of(&stored));
     Ok(())
@@ -96,7 +96,7 @@ pub(crate) async fn write(context: &Context, policy: &NetworkPolicy) -> Result<(
 
 /// Deletes a policy of ours.
 pub(crate) async fn remove(context: &Context, place: &Place) -> Result<(), kube::Error> {
-    context.writer.delete_policy(&place.0, &place.1).await?;
+    context.writer.delete::<NetworkPolicy>(&place.0, &place.1, None).await?;
     context.metrics.wrote("networkpolicies");
     context.world.policies.remove(place);
     Ok(())

@@ -1,0 +1,46 @@
+//! From what was observed to the object that it calls for. Pure.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::ObjectMeta;
+use std::collections::BTreeMap;
+
+/// What is known of a ConfigMap that wants an echo.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Observed {
+    /// Its data.
+    pub(crate) data: BTreeMap<String, String>,
+}
+
+impl Observed {
+    /// Reads a ConfigMap.
+    pub(crate) fn of(object: ConfigMap) -> Option<Self> {
+        Some(Self { data: object.data? })
+    }
+}
+
+/// Plans the echo of a ConfigMap: the same data, louder.
+pub(crate) fn plan_echo(namespace: &str, name: &str, observed: &Observed) -> ConfigMap {
+    let louder = observed.data.iter().map(|(key, value)| (key.clone(), value.to_uppercase()));
+    ConfigMap {
+        metadata: ObjectMeta {
+            namespace: Some(namespace.to_owned()),
+            name: Some(echo_of(name)),
+            ..ObjectMeta::default()
+        },
+        data: Some(louder.collect()),
+        ..ConfigMap::default()
+    }
+}
+
+/// The name of the echo.
+pub(crate) fn echo_of(name: &str) -> String {
+    format!("{name}-echo")
+}
+
+#[test]
+fn an_echo_is_the_same_data_louder() {
+    let observed = Observed { data: BTreeMap::from([("word".to_owned(), "hello".to_owned())]) };
+    let echo = plan_echo("team", "talk", &observed);
+    assert_eq!(echo.metadata.name.as_deref(), Some("talk-echo"));
+    assert_eq!(echo.data.unwrap()["word"], "HELLO");
+}
