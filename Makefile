@@ -8,6 +8,8 @@ SHELL := bash
 
 # Tools that tests need are pinned here, built once, and kept outside the source tree (scripts/cache-dir).
 export CARGO_FUZZ_VERSION := 0.13.2
+# It has to read the rustdoc JSON of the compiler in rust-toolchain.toml.
+export CARGO_PUBLIC_API_VERSION := 0.52.0
 CARGO_DENY_VERSION := 0.20.2
 
 # Two cores are enough, and leave a laptop usable; override to use more.
@@ -58,7 +60,7 @@ test-all: ## `make test`, also what did not change since it passed, the gate of 
 	@$(MAKE) --no-print-directory rig-conformance
 
 .PHONY: lint
-lint: ## Versions, workflows, formatting, and clippy for everything and for each binary alone
+lint: ## Versions, workflows, formatting, clippy for everything and for each binary alone, and the public API of the core
 	@scripts/step 'versions agree' scripts/check-versions
 	@scripts/step 'workflows' scripts/actionlint
 	@scripts/step 'workflows, security' scripts/zizmor --persona auditor .github
@@ -66,6 +68,7 @@ lint: ## Versions, workflows, formatting, and clippy for everything and for each
 	@scripts/step 'clippy, everything' cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	@scripts/step 'clippy, command line alone' cargo clippy --locked --all-targets -- -D warnings
 	@scripts/step 'clippy, sidecar alone' cargo clippy --locked --all-targets --no-default-features --features sidecar -- -D warnings
+	@scripts/step 'public API of the core' scripts/public-api
 
 # The packages whose tests need no rig.
 UNIT := --workspace --exclude countersign-rig --exclude countersign-cluster-tests --exclude countersign-sidecar-tests
@@ -175,10 +178,11 @@ bench-instructions-update: ## Writes that baseline again
 	scripts/bench-instructions --update
 
 .PHONY: docs
-docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions, manual pages, CRDs and the schema again
+docs: ## Writes docs/reasons.md, the lists in docs/rules.md, completions, manual pages, CRDs, the schema and the public API again
 	COUNTERSIGN_UPDATE=1 cargo test --locked --test rules_are_covered document
 	rm -rf completions crds man schemas
 	scripts/generate .
+	scripts/public-api --update
 
 .PHONY: golden
 golden: ## Writes the expected output files of the tests again; review the difference before committing

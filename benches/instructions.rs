@@ -35,14 +35,12 @@ const RING_ASSEMBLY: [&str; 8] =
 type Make = fn() -> Case;
 
 /// Name and maker of each case.
-const CASES: [(&str, Make); 11] = [
-    ("cold-1k", || Case::cold(Root::P256, KB)),
-    ("cold-3k", || Case::cold(Root::P256, 3 * KB)),
-    ("cold-3k-rsa", || Case::cold(Root::Rsa2048, 3 * KB)),
-    ("cold-16k", || Case::cold(Root::P256, 16 * KB)),
-    ("cold-128k", || Case::cold(Root::P256, 128 * KB)),
-    ("chain-known-3k", || Case::chain_known(Root::P256, 3 * KB)),
-    ("digest-known-3k", || Case::digest_known(Root::P256, 3 * KB)),
+const CASES: [(&str, Make); 9] = [
+    ("honest-1k", || Case::honest(Root::P256, KB)),
+    ("honest-3k", || Case::honest(Root::P256, 3 * KB)),
+    ("honest-3k-rsa", || Case::honest(Root::Rsa2048, 3 * KB)),
+    ("honest-16k", || Case::honest(Root::P256, 16 * KB)),
+    ("honest-128k", || Case::honest(Root::P256, 128 * KB)),
     ("tampered-3k", || Case::tampered(Root::P256, 3 * KB)),
     ("last-profile-3k", || Case::last_profile(Root::P256, 3 * KB)),
     ("120-roots-3k", || Case::many_roots(Root::P256, 3 * KB)),

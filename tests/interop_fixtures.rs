@@ -16,7 +16,7 @@ use countersign_core::policy::{Coverage, Policy};
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::time::Timestamp;
 use countersign_core::verify::{Against, SignedCard, verify_card};
-use countersign_core::x509::{ChainMemo, ChainPolicy, Moments, parse_pem_chain, verify_chain};
+use countersign_core::x509::{Moments, parse_pem_chain, verify_chain};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use support::{Disagreements, in_tests, read, read_json};
@@ -74,13 +74,17 @@ fn bundle(path: &str) -> Bundle {
 /// The defaults, but for the year that the fixtures' leaf lives.
 fn defaults() -> Policy {
     let mut policy = Policy::new(trust_domain());
-    policy.chain = ChainPolicy { max_svid_lifetime: None, ..policy.chain };
+    policy.chain.max_svid_lifetime = None;
     policy
 }
 
 /// Everything that helps to verify what an SDK signed; what is not covered is only reported.
 fn permissive(profiles: ProfileSet) -> Policy {
-    Policy { profiles, numbers: Numbers::Binary64, coverage: Coverage::Report, ..defaults() }
+    let mut policy = defaults();
+    policy.profiles = profiles;
+    policy.numbers = Numbers::Binary64;
+    policy.coverage = Coverage::Report;
+    policy
 }
 
 fn verify(path: &str, bundle: &Bundle, policy: &Policy) -> Result<SignedCard, &'static str> {
@@ -89,7 +93,7 @@ fn verify(path: &str, bundle: &Bundle, policy: &Policy) -> Result<SignedCard, &'
         .map_err(|refusal| refusal.reason().code())?;
     let against =
         Against { bundle, policy, expected: Some(&expected), history: None, now: Timestamp::from_unix(NOW) };
-    verify_card(&card, against, &mut ChainMemo::new()).map_err(|rejection| rejection.refusal.reason().code())
+    verify_card(&card, against).map_err(|rejection| rejection.refusal.reason().code())
 }
 
 /// One line for the tables: the profile and the coverage, or the reason code.

@@ -1,13 +1,12 @@
-//! One thing to measure: received bytes, what they are verified against, and what is already known.
+//! One thing to measure: received bytes, and what they are verified against.
 
 use super::bare::{Check, issuer_in};
 use super::card;
 use super::pki::{self, Authority, Ca, Key, Leaf, NOW, Svid, WORKLOAD};
 use countersign_core::bundle::Bundle;
-use countersign_core::cache::{CacheKey, VerdictCache};
 use countersign_core::canon::{Profile, ProfileSet, canonicalize};
 use countersign_core::card::Card;
-use countersign_core::encoding::{Digest, encode_base64_standard_into, encode_base64url_into, sha256};
+use countersign_core::encoding::{encode_base64_standard_into, encode_base64url_into, sha256};
 use countersign_core::json::Numbers;
 use countersign_core::jws::{Algorithm, KeyKind, PublicKey};
 use countersign_core::limits::BODY_BYTES;
@@ -16,16 +15,7 @@ use countersign_core::refusal::Reason;
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
 use countersign_core::verify::{Against, Rejection, SignedCard, verify_card};
-use countersign_core::x509::ChainMemo;
 use std::hint::black_box;
-
-/// What is remembered from an earlier verification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Warm {
-    Nothing,
-    Chain,
-    Digest,
-}
 
 /// One thing to measure.
 pub(crate) struct Case {
@@ -38,13 +28,8 @@ pub(crate) struct Case {
     pub(crate) checks: Vec<Check>,
     pub(crate) policy: Policy,
     bundle: Bundle,
-    bundle_digest: Digest,
-    policy_digest: Digest,
     expected: SpiffeId,
     outcome: Result<Profile, Reason>,
-    warm: Warm,
-    memo: ChainMemo,
-    cache: VerdictCache,
 }
 
 /// The authority above the leaves.
@@ -78,39 +63,18 @@ struct Plan<'p> {
     profile: Profile,
     policy: Policy,
     bundle: Bundle,
-    warm: Warm,
     tampered: bool,
 }
 
 impl Case {
-    pub(crate) fn cold(root: Root, size: usize) -> Self {
-        Self::honest("cold", root, size, Warm::Nothing)
-    }
-
-    pub(crate) fn chain_known(root: Root, size: usize) -> Self {
-        Self::honest("chain memo warm", root, size, Warm::Chain)
-    }
-
-    pub(crate) fn digest_known(root: Root, size: usize) -> Self {
-        Self::honest("digest memo warm", root, size, Warm::Digest)
-    }
-
-    fn honest(name: &str, root: Root, size: usize, warm: Warm) -> Self {
+    pub(crate) fn honest(root: Root, size: usize) -> Self {
         let authority = root.authority();
         let signers = [authority.issue(&Leaf::default())];
         let (bundle, policy) = (authority.bundle(), Policy::new(pki::domain()));
         let (profile, tampered) = (Profile::Spec841, false);
         Self::build(
-            name,
-            &Plan {
-                unsigned: &card::current(size),
-                signers: &signers,
-                profile,
-                policy,
-                bundle,
-                warm,
-                tampered,
-            },
+            "honest",
+            &Plan { unsigned: &card::current(size), signers: &signers, profile, policy, bundle, tampered },
         )
     }
 
@@ -119,7 +83,7 @@ impl Case {
         let authority = root.authority();
         let signers = [authority.issue(&Leaf::default())];
         let (bundle, policy) = (authority.bundle(), Policy::new(pki::domain()));
-        let (profile, warm) = (Profile::Spec841, Warm::Nothing);
+        let profile = Profile::Spec841;
         Self::build(
             "tampered",
             &Plan {
@@ -128,7 +92,6 @@ impl Case {
                 profile,
                 policy,
                 bundle,
-                warm,
                 tampered: true,
             },
         )
@@ -138,8 +101,9 @@ impl Case {
     pub(crate) fn last_profile(root: Root, size: usize) -> Self {
         let authority = root.authority();
         let signers = [authority.issue(&Leaf::default())];
-        let policy = Policy { profiles: ProfileSet::ALL, ..Policy::new(pki::domain()) };
-        let (bundle, profile, warm) = (authority.bundle(), Profile::ProtoFoldedJcs, Warm::Nothing);
+        let mut policy = Policy::new(pki::domain());
+        policy.profiles = ProfileSet::ALL;
+        let (bundle, profile) = (authority.bundle(), Profile::ProtoFoldedJcs);
         Self::build(
             "last of 7 profiles",
             &Plan {
@@ -148,7 +112,6 @@ impl Case {
                 profile,
                 policy,
                 bundle,
-                warm,
                 tampered: false,
             },
         )
@@ -162,7 +125,7 @@ impl Case {
         let mut roots: Vec<_> = others.iter().map(Authority::root_der).collect();
         roots.push(authority.root_der());
         let (bundle, policy) = (pki::bundle_of(&roots), Policy::new(pki::domain()));
-        let (profile, warm) = (Profile::Spec841, Warm::Nothing);
+        let profile = Profile::Spec841;
         Self::build(
             "120-root bundle",
             &Plan {
@@ -171,7 +134,6 @@ impl Case {
                 profile,
                 policy,
                 bundle,
-                warm,
                 tampered: false,
             },
         )
@@ -184,10 +146,10 @@ impl Case {
         let signers: Vec<_> = (0..4).map(|_| authority.issue(&Leaf::default())).collect();
         let (bundle, policy) = (authority.bundle(), Policy::new(pki::domain()));
         let unsigned = text(BODY_BYTES - 12_000);
-        let (profile, warm) = (Profile::Spec841, Warm::Nothing);
+        let profile = Profile::Spec841;
         Self::build(
             name,
-            &Plan { unsigned: &unsigned, signers: &signers, profile, policy, bundle, warm, tampered: true },
+            &Plan { unsigned: &unsigned, signers: &signers, profile, policy, bundle, tampered: true },
         )
     }
 
@@ -202,10 +164,10 @@ impl Case {
             (0..4).map(|_| authority.issue(&Leaf { key: Key::P384, ..Leaf::default() })).collect();
         let (bundle, policy) = (authority.bundle(), Policy::new(pki::domain()));
         let unsigned = card::legacy(200 * 1024);
-        let (profile, warm) = (Profile::Spec841, Warm::Nothing);
+        let profile = Profile::Spec841;
         Self::build(
             "hostile P-384",
-            &Plan { unsigned: &unsigned, signers: &signers, profile, policy, bundle, warm, tampered: true },
+            &Plan { unsigned: &unsigned, signers: &signers, profile, policy, bundle, tampered: true },
         )
     }
 
@@ -214,82 +176,48 @@ impl Case {
         let bytes =
             if plan.tampered { signed.replacen("Journey", "Journay", 1) } else { signed }.into_bytes();
         let is_p256 = plan.signers.iter().all(|svid| algorithm(svid) == Algorithm::Es256);
-        let mut case = Self {
+        let case = Self {
             name: name.to_owned(),
             size: plan.unsigned.len(),
             checks: if is_p256 { checks(&bytes, plan) } else { Vec::new() },
             bytes,
             policy: plan.policy.clone(),
             bundle: plan.bundle.clone(),
-            bundle_digest: plan.bundle.fingerprint(),
-            policy_digest: plan.policy.fingerprint(),
             expected: SpiffeId::parse(WORKLOAD).expect("a SPIFFE ID"),
             outcome: match (plan.tampered, is_p256) {
                 (false, _) => Ok(plan.profile),
                 (true, true) => Err(Reason::SignatureInvalid),
                 (true, false) => Err(Reason::WorkBudget),
             },
-            warm: plan.warm,
-            memo: ChainMemo::new(),
-            cache: VerdictCache::new(),
         };
-        case.remember();
+        case.check_outcome();
         case
     }
 
-    /// Fills the memories and checks that the verification comes out as it should.
-    fn remember(&mut self) {
-        let card = Card::parse(self.bytes.clone(), self.policy.numbers).expect("a card");
-        let mut memo = ChainMemo::new();
-        let result = verify_card(&card, self.against(&self.policy), &mut memo);
+    /// Checks that the verification comes out as it should.
+    fn check_outcome(&self) {
+        let result = self.verify(self.bytes.clone(), &self.policy);
         let found = result.as_ref().map(SignedCard::profile).map_err(|rejection| rejection.refusal.reason());
         assert_eq!(found, self.outcome, "{}: {result:?}", self.name);
-        if self.warm == Warm::Chain {
-            self.memo = memo;
-        }
-        if self.warm == Warm::Digest {
-            let now = now();
-            self.cache.insert(self.key(&self.bytes), result, now, Timestamp::from_unix(i64::MAX));
-        }
     }
 
     /// One verification from the received bytes, everything that it made dropped again.
-    pub(crate) fn run(&mut self, bytes: Vec<u8>) {
-        match self.warm {
-            Warm::Digest => {
-                let key = self.key(&bytes);
-                let found = black_box(self.cache.get(&key, now()));
-                assert!(found.is_some_and(Result::is_ok), "{}", self.name);
-            }
-            Warm::Nothing => {
-                let result = self.verify(bytes, &self.policy, &mut ChainMemo::new());
-                assert_eq!(black_box(&result).is_ok(), self.outcome.is_ok(), "{}", self.name);
-            }
-            Warm::Chain => {
-                let mut memo = std::mem::take(&mut self.memo);
-                let result = self.verify(bytes, &self.policy, &mut memo);
-                assert!(black_box(&result).is_ok(), "{}", self.name);
-                self.memo = memo;
-            }
-        }
+    pub(crate) fn run(&self, bytes: Vec<u8>) {
+        let result = self.verify(bytes, &self.policy);
+        assert_eq!(black_box(&result).is_ok(), self.outcome.is_ok(), "{}", self.name);
     }
 
-    fn verify(
-        &self,
-        bytes: Vec<u8>,
-        policy: &Policy,
-        memo: &mut ChainMemo,
-    ) -> Result<SignedCard, Box<Rejection>> {
+    fn verify(&self, bytes: Vec<u8>, policy: &Policy) -> Result<SignedCard, Box<Rejection>> {
         let card = Card::parse(bytes, policy.numbers)?;
-        verify_card(&card, self.against(policy), memo)
+        verify_card(&card, self.against(policy))
     }
 
     /// The units that a verification spends, found as the smallest budget that suffices.
     pub(crate) fn spent(&self) -> u32 {
         let suffices = |budget: &u32| {
-            let policy = Policy { budget: *budget, ..self.policy.clone() };
-            let mut memo = self.memo.clone();
-            match self.verify(self.bytes.clone(), &policy, &mut memo) {
+            let mut policy = self.policy.clone();
+            policy.budget = *budget;
+            match self.verify(self.bytes.clone(), &policy) {
                 Ok(_) => true,
                 Err(rejection) => std::iter::once(&rejection.refusal)
                     .chain(&rejection.others)
@@ -301,15 +229,6 @@ impl Case {
 
     fn against<'a>(&'a self, policy: &'a Policy) -> Against<'a> {
         Against { bundle: &self.bundle, policy, expected: Some(&self.expected), history: None, now: now() }
-    }
-
-    fn key(&self, bytes: &[u8]) -> CacheKey {
-        CacheKey {
-            card: sha256(bytes),
-            expected: Some(self.expected.clone()),
-            bundle: self.bundle_digest,
-            policy: self.policy_digest,
-        }
     }
 }
 
@@ -371,20 +290,15 @@ fn input(protected: &str, payload: &[u8]) -> Vec<u8> {
 /// The signature checks that verifying these bytes needs: each chain once, then each signature over each distinct
 /// form, up to the form that was signed.
 fn checks(bytes: &[u8], plan: &Plan<'_>) -> Vec<Check> {
-    if plan.warm == Warm::Digest {
-        return Vec::new();
-    }
     let card = Card::parse(bytes.to_vec(), Numbers::Strict).expect("a card");
     let mut checks = Vec::new();
-    if plan.warm == Warm::Nothing {
-        for svid in plan.signers {
-            let issuers = svid.chain.iter().skip(1);
-            checks.extend(
-                svid.chain.iter().zip(issuers).map(|(child, issuer)| Check::of_certificate(child, issuer)),
-            );
-            let top = svid.chain.last().expect("a leaf");
-            checks.push(Check::of_certificate(top, issuer_in(&plan.bundle, top)));
-        }
+    for svid in plan.signers {
+        let issuers = svid.chain.iter().skip(1);
+        checks.extend(
+            svid.chain.iter().zip(issuers).map(|(child, issuer)| Check::of_certificate(child, issuer)),
+        );
+        let top = svid.chain.last().expect("a leaf");
+        checks.push(Check::of_certificate(top, issuer_in(&plan.bundle, top)));
     }
     let mut forms: Vec<Vec<u8>> = Vec::new();
     for profile in plan.policy.profiles.iter() {

@@ -15,7 +15,6 @@ use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::time::Timestamp;
 use countersign_core::verdict::Verdict;
 use countersign_core::verify::{Against, verify_card};
-use countersign_core::x509::ChainMemo;
 use countersign_plan::{
     ApiServer, CardRef, ClusterFacts, Dns, Egress, EnrolledWorkload, JudgedCard, Mode, Namespace, PodFacts,
     PodGroup, plan_network_policies, plan_peer_mark,
@@ -87,7 +86,7 @@ static VERIFIED: LazyLock<Verdict> = LazyLock::new(|| {
     let card = Card::parse(serde_json::to_vec(&card).expect("a text"), policy.numbers).expect("a card");
     let now = Timestamp::from_unix(NOW);
     let against = Against { bundle: &BUNDLE, policy: &policy, expected: None, history: None, now };
-    let signed = verify_card(&card, against, &mut ChainMemo::new()).expect("a signed card");
+    let signed = verify_card(&card, against).expect("a signed card");
     let facts = WorkloadFacts {
         expected_id: workload_id(),
         cluster_hosts: BTreeSet::from(["weather.a.svc.cluster.local".to_owned()]),

@@ -2,7 +2,7 @@
 //! URL parser leaves it as it is. The patterns agree with a matcher that tries everything.
 #![no_main]
 
-use countersign_core::glob::Glob;
+use countersign_authbridge::glob::Glob;
 use countersign_authbridge::request_path::BypassPaths;
 use libfuzzer_sys::fuzz_target;
 use url::Url;

@@ -5,3 +5,5 @@
 pub mod agent_card;
 pub mod duration;
 pub mod keys;
+#[cfg(feature = "kinds")]
+mod limits;

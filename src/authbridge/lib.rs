@@ -3,6 +3,7 @@
 
 // Parsers and judges of what strangers send: pure, and fuzzed without the rest.
 pub mod client_hello;
+pub mod glob;
 pub mod jwt;
 pub mod limits;
 pub mod request_path;

@@ -1,8 +1,9 @@
 //! Caps of the data plane, each with its reason. Those of cards are in [`countersign_core::limits`].
 
 use countersign_core::json::JsonLimits;
-use countersign_core::limits::TOKEN_BYTES;
 
+/// Longest access token, in bytes: what fits into the largest header block, with room for other fields.
+pub const TOKEN_BYTES: usize = 16 * 1024;
 /// Largest answer of a token endpoint, in bytes: access, refresh and ID token together.
 pub const TOKEN_RESPONSE_BYTES: usize = 64 * 1024;
 /// Largest key set of an issuer, in bytes: 64 keys with their certificate chains.
@@ -11,6 +12,11 @@ pub const KEY_SET_BYTES: usize = 256 * 1024;
 pub const KEY_SET_KEYS: usize = 64;
 /// Most audiences or scopes of one token.
 pub const TOKEN_LIST_ITEMS: usize = 256;
+
+/// Longest pattern for hosts or paths, in bytes: a DNS name has at most 253.
+pub const GLOB_BYTES: usize = 256;
+/// Most texts that the braces of one pattern stand for: they multiply.
+pub const GLOB_VARIANTS: usize = 64;
 
 /// For a key set of an issuer of tokens.
 pub const KEY_SET: JsonLimits = JsonLimits { bytes: KEY_SET_BYTES, depth: 8, ..JsonLimits::CARD };

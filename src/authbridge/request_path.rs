@@ -1,7 +1,7 @@
 //! Paths of requests that need no token, matched on exactly the bytes that are forwarded.
 //! A path that another reader could take for one of them is refused, because it is the agent that reads it next.
 
-use countersign_core::glob::Glob;
+use crate::glob::Glob;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 

@@ -1,9 +1,9 @@
 //! What a token endpoint answers (RFC 6749 §5, RFC 8693 §2.2), read strictly: a token that could not be sent as a
 //! bearer token is none.
 
-use crate::limits::TOKEN_RESPONSE;
+use crate::limits::{TOKEN_BYTES, TOKEN_RESPONSE};
 use countersign_core::json::{Document, Numbers, Value};
-use countersign_core::limits::{QUOTED_CHARS, TOKEN_BYTES};
+use countersign_core::limits::QUOTED_CHARS;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_core::time::Seconds;

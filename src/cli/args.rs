@@ -151,10 +151,10 @@ impl TimeArgs {
 
     /// The chain policy that the flags ask for.
     pub(super) fn chain_policy(&self) -> countersign_core::x509::ChainPolicy {
-        countersign_core::x509::ChainPolicy {
-            max_svid_lifetime: (!self.max_svid_lifetime.is_zero()).then_some(self.max_svid_lifetime),
-            skew: self.skew,
-        }
+        let mut policy = countersign_core::x509::ChainPolicy::default();
+        policy.max_svid_lifetime = (!self.max_svid_lifetime.is_zero()).then_some(self.max_svid_lifetime);
+        policy.skew = self.skew;
+        policy
     }
 }
 

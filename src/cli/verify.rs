@@ -14,7 +14,6 @@ use countersign_core::refusal::Refusal;
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
 use countersign_core::verify::{Against, CoverageLevel, Rejection, SignedCard, verify_card};
-use countersign_core::x509::ChainMemo;
 
 /// How a verdict is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -104,7 +103,7 @@ impl Judge<'_> {
     /// Verifies the card and its place in the workload's history.
     pub(super) fn verify(&self, bytes: Vec<u8>) -> Result<SignedCard, Box<Rejection>> {
         let card = Card::parse(bytes, self.policy.numbers)?;
-        let signed = verify_card(&card, self.against(), &mut ChainMemo::new())?;
+        let signed = verify_card(&card, self.against())?;
         match self.history.as_ref().map_or(Ok(()), |history| history.refuse_replay(&signed)) {
             Ok(()) => Ok(signed),
             Err(refusal) => Err(Box::new(with_signatures(refusal, &signed))),
@@ -124,7 +123,9 @@ impl Judge<'_> {
 
 /// A refusal of a card whose signatures are good.
 pub(super) fn with_signatures(refusal: Refusal, signed: &SignedCard) -> Rejection {
-    Rejection { refusal, others: Vec::new(), signatures: signed.signatures().to_vec() }
+    let mut rejection = *Box::<Rejection>::from(refusal);
+    rejection.signatures = signed.signatures().to_vec();
+    rejection
 }
 
 impl Report {

@@ -17,6 +17,7 @@ pub struct Card {
 
 /// One entry of `signatures`, by shape only.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct RawSignature<'c> {
     /// The protected header in base64url, verbatim: it is part of what was signed.
     pub protected: &'c str,

@@ -23,12 +23,12 @@ pub fn encode_base64url_into(bytes: &[u8], text: &mut String) {
 }
 
 /// Decodes what [`encode_base64url_in_place`] wrote.
-pub fn decode_own_base64url(text: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn decode_own_base64url(text: &[u8]) -> Result<Vec<u8>, Refusal> {
     own_text().decode(text).map_err(|error| malformed("base64url without padding", &error))
 }
 
 /// Replaces `bytes` by their base64url form, without padding, behind `prefix` bytes that the caller fills.
-pub fn encode_base64url_in_place(bytes: &mut Vec<u8>, prefix: usize) {
+pub(crate) fn encode_base64url_in_place(bytes: &mut Vec<u8>, prefix: usize) {
     const CHUNK: usize = 3 * 1024;
     const CHUNK_TEXT: usize = CHUNK / 3 * 4;
     let length = bytes.len();
@@ -76,7 +76,7 @@ impl Digest {
     }
 
     /// The 64 lower-case hexadecimal digits, in ASCII.
-    pub fn to_hex(&self) -> [u8; 64] {
+    pub(crate) fn to_hex(self) -> [u8; 64] {
         let digit = |nibble: u8| {
             if nibble < 10 { b'0' | nibble } else { b'a'.saturating_sub(10).saturating_add(nibble) }
         };

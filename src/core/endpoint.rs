@@ -82,7 +82,7 @@ fn is_dns_name(host: &str) -> bool {
 }
 
 /// Every endpoint URL that a card of any version names, in document order.
-pub fn endpoint_urls(card: Object<'_>) -> Vec<Result<&str, Refusal>> {
+pub(crate) fn endpoint_urls(card: Object<'_>) -> Vec<Result<&str, Refusal>> {
     let text = |value: Value<'_>| -> Result<(), Refusal> {
         Err(Refusal::new(Reason::EndpointMalformed, format!("an endpoint is {}", value.kind().name())))
     };

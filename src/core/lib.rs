@@ -3,34 +3,32 @@
 //! A signed A2A card and the trust bundle of its domain go in; a proof, or a refusal with a reason, comes out:
 //!
 //! ```
-//! use countersign_core::{bundle::parse_bundle, card::Card, policy::Policy, spiffe::TrustDomain,
-//!     time::Timestamp, verify::{Against, verify_card}, x509::ChainMemo};
-//! # let (card_json, bundle_json) = (
-//! #     include_bytes!("../../tests/fixtures/doc/card.json").to_vec(),
-//! #     include_bytes!("../../tests/fixtures/doc/bundle.json").to_vec());
+//! use countersign_core::{Against, Card, Policy, Timestamp, TrustDomain, parse_bundle, verify_card};
+//! # let card_json = include_bytes!("../../tests/fixtures/doc/card.json").to_vec();
+//! # let bundle_json = include_bytes!("../../tests/fixtures/doc/bundle.json").to_vec();
+//! # let unix_seconds = 1_795_219_200;
 //! let domain = TrustDomain::parse("example.org")?;
 //! let bundle = parse_bundle(&domain, bundle_json)?;
 //! let policy = Policy::new(domain);
-//! let now = Timestamp::from_unix(1_795_219_200);
 //! let card = Card::parse(card_json, policy.numbers)?;
+//! let now = Timestamp::from_unix(unix_seconds);
 //! let against = Against { bundle: &bundle, policy: &policy, expected: None, history: None, now };
-//! let signed = verify_card(&card, against, &mut ChainMemo::new())?;
+//! let signed = verify_card(&card, against)?;
 //! assert_eq!(signed.spiffe_id().as_str(), "spiffe://example.org/ns/demo/sa/weather");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! No clock, environment, I/O or async: time, limits and bundles are arguments.
+//! No clock, environment, I/O or async: time, limits and bundles are arguments, and no verdict depends on an earlier
+//! one. Only a [`sign::SigningKey`] draws random numbers, from the operating system.
 
 pub mod bind;
 pub mod bundle;
-pub mod cache;
 pub mod canon;
 pub mod card;
 pub mod deliver;
-pub(crate) mod der;
+mod der;
 pub mod encoding;
 pub mod endpoint;
-pub mod glob;
 pub mod history;
 pub mod json;
 pub mod jws;
@@ -44,3 +42,14 @@ pub mod time;
 pub mod verdict;
 pub mod verify;
 pub mod x509;
+
+pub use bind::{BoundCard, bind_card};
+pub use bundle::{Bundle, parse_bundle};
+pub use card::Card;
+pub use policy::Policy;
+pub use refusal::{Reason, Refusal};
+pub use sign::{SignOptions, Signer, SigningKey, sign_card};
+pub use spiffe::{SpiffeId, TrustDomain};
+pub use time::{Seconds, Timestamp};
+pub use verdict::Verdict;
+pub use verify::{Against, SignedCard, verify_card};

@@ -7,10 +7,10 @@ use super::time::Seconds;
 /// Largest card body read, in bytes. Real cards are 1–16 KiB; 128 KiB ones exist.
 pub const BODY_BYTES: usize = 256 * 1024;
 /// Largest body that configuration may allow, in bytes. Offsets into a document are 32-bit and stay small.
-pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest canonical form, in bytes. A form grows where its writer escapes what the card does not; a real card
 /// of the largest size in any script stays below this under RFC 8785, and far below in a smaller card.
-pub const FORM_BYTES: usize = 2 * BODY_BYTES;
+pub(crate) const FORM_BYTES: usize = 2 * BODY_BYTES;
 /// Deepest nesting of arrays and objects. The A2A tools use up to 128; no card needs 32.
 pub const JSON_DEPTH: usize = 32;
 /// Most JSON values in one document: bounds the arena to about twice [`BODY_BYTES`].
@@ -22,91 +22,72 @@ pub const JSON_KEY_BYTES: usize = 256;
 /// Longest string, in bytes after unescaping.
 pub const JSON_STRING_BYTES: usize = 64 * 1024;
 /// Longest number literal, in bytes. A shortest binary64 needs 24; the rest is slack for other writers.
-pub const JSON_NUMBER_BYTES: usize = 1024;
+pub(crate) const JSON_NUMBER_BYTES: usize = 1024;
 
 /// Most entries of the top-level `signatures` array: own, `--also-kagenti`, and both again while a key rotates.
-pub const SIGNATURES: usize = 4;
+pub(crate) const SIGNATURES: usize = 4;
 /// Longest base64url text of a `protected` header, in bytes: a five-certificate chain and room.
-pub const PROTECTED_BYTES: usize = 32 * 1024;
+pub(crate) const PROTECTED_BYTES: usize = 32 * 1024;
 /// Longest decoded protected header, in bytes (rule 12).
 pub const PROTECTED_DECODED_BYTES: usize = 16 * 1024;
 /// Longest base64url text of a signature, in bytes: RSA-4096 needs 683.
 pub const SIGNATURE_TEXT_BYTES: usize = 1024;
 /// Most parameters of one protected or unprotected header (rule 28).
-pub const HEADER_PARAMETERS: usize = 32;
+pub(crate) const HEADER_PARAMETERS: usize = 32;
 /// Digits of the short key ID that kagenti writes: the first 64 bits of the leaf's SHA-256.
-pub const SHORT_KEY_ID_DIGITS: usize = 16;
+pub(crate) const SHORT_KEY_ID_DIGITS: usize = 16;
 /// Longest `kid`, in characters (rule 25).
 pub const KEY_ID_CHARS: usize = 256;
 
 /// Most certificates of an `x5c` chain: leaf, SPIRE CA, three upstream intermediates (rule 29).
-pub const CHAIN_CERTIFICATES: usize = 5;
+pub(crate) const CHAIN_CERTIFICATES: usize = 5;
 /// Largest certificate, in DER bytes (rule 29).
-pub const CERTIFICATE_BYTES: usize = 8 * 1024;
+pub(crate) const CERTIFICATE_BYTES: usize = 8 * 1024;
 /// Most extensions of one certificate: an SVID has 6; bounds the search for duplicates (rule 30).
-pub const CERTIFICATE_EXTENSIONS: usize = 32;
+pub(crate) const CERTIFICATE_EXTENSIONS: usize = 32;
 /// Largest chain, in DER bytes (rule 29).
-pub const CHAIN_BYTES: usize = 16 * 1024;
+pub(crate) const CHAIN_BYTES: usize = 16 * 1024;
 /// Smallest and largest RSA modulus, in bits: below is weak, above costs the verifier (rule 15).
-pub const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
+pub(crate) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
 /// Longest SPIFFE ID, in bytes (SPIFFE-ID §2.3).
-pub const SPIFFE_ID_BYTES: usize = 2048;
+pub(crate) const SPIFFE_ID_BYTES: usize = 2048;
 /// Longest trust domain name, in bytes (SPIFFE-ID §2.1).
-pub const TRUST_DOMAIN_BYTES: usize = 255;
+pub(crate) const TRUST_DOMAIN_BYTES: usize = 255;
 
 /// Largest trust bundle document, in bytes: 200 roots of 2 KiB in base64, and room.
 pub const BUNDLE_BYTES: usize = 1024 * 1024;
 /// Most anchors of one trust domain: SPIRE keeps 2–3; 120 have been seen after forced rotations.
-pub const BUNDLE_ANCHORS: usize = 256;
+pub(crate) const BUNDLE_ANCHORS: usize = 256;
 /// Most trust domains of one bundle map.
-pub const BUNDLE_DOMAINS: usize = 256;
+pub(crate) const BUNDLE_DOMAINS: usize = 256;
 /// How often a bundle is refreshed when it brings no hint: the default of SPIRE's bundle endpoint.
-pub const BUNDLE_REFRESH_DEFAULT: Seconds = Seconds::new(300);
+pub(crate) const BUNDLE_REFRESH_DEFAULT: Seconds = Seconds::new(300);
 /// Shortest refresh interval: a hint of zero must not become a busy loop (rule 45).
-pub const BUNDLE_REFRESH_MIN: Seconds = Seconds::new(60);
+pub(crate) const BUNDLE_REFRESH_MIN: Seconds = Seconds::new(60);
 /// Longest refresh interval: a revocation must not wait for days (rule 45).
-pub const BUNDLE_REFRESH_MAX: Seconds = Seconds::new(3600);
+pub(crate) const BUNDLE_REFRESH_MAX: Seconds = Seconds::new(3600);
 /// Missed refreshes that deserve a warning (rule 45).
-pub const BUNDLE_MISSED_REFRESHES: u32 = 3;
-/// How long the last good bundle counts without a refresh, unless configured otherwise (rule 45).
-pub const BUNDLE_STALE_AFTER: Seconds = Seconds::new(86_400);
+pub(crate) const BUNDLE_MISSED_REFRESHES: u32 = 3;
 /// Nesting, values, members and string length of a bundle document.
-pub const BUNDLE_JSON_NODES: usize = 20_000;
+pub(crate) const BUNDLE_JSON_NODES: usize = 20_000;
 
-/// Longest access token, in bytes: what fits into the largest header block, with room for other fields.
-pub const TOKEN_BYTES: usize = 16 * 1024;
 /// Largest difference between our clock and an issuer's that policy may tolerate.
 pub const CLOCK_SKEW_MAX: Seconds = Seconds::new(60);
 
-/// Longest pattern for hosts or paths, in bytes: a DNS name has at most 253.
-pub const GLOB_BYTES: usize = 256;
-/// Most texts that the braces of one pattern stand for: they multiply.
-pub const GLOB_VARIANTS: usize = 64;
-
 /// Longest message of a refusal, in characters: fits a Kubernetes event (1,024) with its prefix.
-pub const MESSAGE_CHARS: usize = 700;
+pub(crate) const MESSAGE_CHARS: usize = 700;
 /// Longest quotation of untrusted text inside a message, in characters.
 pub const QUOTED_CHARS: usize = 120;
 /// Most uncovered members listed by name; the rest is counted. A card can leave [`JSON_NODES`] of them uncovered.
 pub const UNCOVERED_LISTED: usize = 64;
 /// Longest JSON Pointer to an uncovered member, in bytes: longer than the way to any member that a card needs, and
 /// than one longest name with every character escaped. All of them in a list are 64 KiB.
-pub const UNCOVERED_POINTER_BYTES: usize = 1024;
+pub(crate) const UNCOVERED_POINTER_BYTES: usize = 1024;
 
-/// Longest text of a card repeated in an object's status, in characters.
-pub const STATUS_TEXT_CHARS: usize = 2_000;
-/// Longest list of a card repeated in an object's status.
-pub const STATUS_LIST_ITEMS: usize = 64;
-/// Longest contents of a card repeated in an object's status, in bytes of JSON: far below the 1.5 MiB that etcd
-/// stores, and a thousand of them still fit into memory.
-pub const STATUS_CARD_BYTES: usize = 64 * 1024;
-
-/// Most verdicts kept by one cache, about 2 KiB each (rule 59).
-pub const CACHE_VERDICTS: usize = 4096;
 /// How much older than the leaves in use a leaf may be that signs other content without saying when, in seconds:
 /// replicas renew at different times (rule 55).
-pub const REPLAY_OVERLAP_SECONDS: u32 = 5 * 60;
+pub(crate) const REPLAY_OVERLAP_SECONDS: u32 = 5 * 60;
 /// Most replicas of a workload that one look asks for their card; the others are asked by the next looks.
 pub const REPLICAS_PER_LOOK: usize = 16;
 /// Most of them at a time: each may send a body of [`BODY_BYTES`], and keep the look waiting until its time is over.
@@ -116,13 +97,7 @@ pub const REPLICAS_AT_ONCE: usize = 8;
 pub const REPLAY_CONTENTS: usize = 64;
 /// How often in the longest age of a witness it is renewed while the card is verified under valid leaves: each
 /// renewal is a write (rule 57).
-pub const WITNESS_RENEWALS: u32 = 4;
-/// Default longest time for which `witnessed` accepts content after it was last known to be verified under a valid leaf (rule 57).
-pub const WITNESS_SECONDS: u32 = 24 * 60 * 60;
-/// How long a failed verification may be repeated from the cache, in seconds (rule 59).
-pub const CACHE_FAILURE_SECONDS: u32 = 30;
-/// Most verified chains remembered per bundle generation.
-pub const CHAIN_MEMO_ENTRIES: usize = 1024;
+pub(crate) const WITNESS_RENEWALS: u32 = 4;
 
 /// Cost of one signature check in tenths of a P-256 check with ring on one core (measured; see `benches/`).
 pub mod cost {
@@ -140,7 +115,7 @@ pub mod cost {
 
 /// Work for one card, in the unit of [`cost`]: four signatures with P-256 chains of two under four profiles
 /// need 240; one P-384 signature under a P-384 chain needs 200 to 500.
-pub const BUDGET: u32 = 600;
+pub(crate) const BUDGET: u32 = 600;
 
 /// The signature checks that one card may still cost.
 ///

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The acceptance rules of one trust domain.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Policy {
     /// The trust domain that signers must belong to.
     pub trust_domain: TrustDomain,
@@ -51,6 +52,7 @@ pub struct PinnedKey {
 
 /// What to do about members that decide about security and are not signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Coverage {
     /// Refuse the card.
     #[default]
@@ -74,6 +76,7 @@ pub enum Freshness {
 
 /// Which signatures a card needs besides one by the expected workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SignerRule {
     /// One good signature is enough; others are reported.
     #[default]
@@ -86,8 +89,9 @@ pub enum SignerRule {
     Named(BTreeSet<SpiffeId>),
 }
 
-/// What is refused whatever it can prove; effective at once, because it is part of every cache key.
+/// What is refused whatever it can prove; effective at once, because it is part of [`Policy::fingerprint`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DenyList {
     /// SPIFFE IDs of workloads.
     pub spiffe_ids: BTreeSet<SpiffeId>,
@@ -118,7 +122,7 @@ impl Policy {
         }
     }
 
-    /// A digest of everything in this policy, for cache keys (rule 59).
+    /// A digest of everything in this policy: while it is the same, a verdict can be repeated (rule 59).
     ///
     /// Taken over the derived `Debug` form, which lists every field, so that a new one cannot be forgotten.
     pub fn fingerprint(&self) -> Digest {

@@ -38,12 +38,6 @@ impl Refusal {
     pub fn message(&self) -> &str {
         &self.message
     }
-
-    /// The more specific of two refusals: the one that came further on the way to a verdict.
-    #[must_use]
-    pub fn or_more_specific(self, other: Self) -> Self {
-        if other.reason > self.reason { other } else { self }
-    }
 }
 
 impl fmt::Display for Refusal {
@@ -481,13 +475,5 @@ mod tests {
         let refusal = Refusal::new(Reason::JsonSyntax, format!("found\n{}", "x".repeat(10_000)));
         assert!(refusal.message().chars().count() <= MESSAGE_CHARS + 1);
         assert!(!refusal.to_string().contains('\n'));
-    }
-
-    #[test]
-    fn the_more_specific_refusal_wins_from_either_side() {
-        let early = Refusal::new(Reason::Base64Malformed, "a");
-        let late = Refusal::new(Reason::SignatureInvalid, "b");
-        assert_eq!(early.clone().or_more_specific(late.clone()), late);
-        assert_eq!(late.clone().or_more_specific(early), late);
     }
 }

@@ -1,24 +1,50 @@
 //! The signer: puts a card into the form on which all current readers agree, and signs that.
-//! Pure but for the randomness that is passed in.
+//! The key may live elsewhere: whatever it returns is verified before a card carries it.
 
 use super::canon::{Profile, canonicalize, uncovered};
 use super::card::Card;
 use super::encoding::{encode_base64_standard_into, encode_base64url_into, sha256};
 use super::json::{Document, JsonLimits, Numbers};
-use super::jws::{Algorithm, verify_signature};
+use super::jws::{Algorithm, KeyKind, PublicKey, verify_signature};
 use super::limits::{CHAIN_CERTIFICATES, SHORT_KEY_ID_DIGITS};
 use super::refusal::{Reason, Refusal};
 use super::text::Quoted;
 use super::time::{Seconds, Timestamp};
 use super::x509::leaf_facts;
-use ring::rand::SecureRandom;
+use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256,
     RsaKeyPair,
 };
 use std::fmt;
 
-/// A private key for signing cards: P-256, P-384 or RSA.
+/// A private key that signs cards: a [`SigningKey`], or one that stays in a KMS or an HSM.
+///
+/// Its public key is that of the first certificate in [`SignOptions::chain`].
+///
+/// ```
+/// # use countersign_core::{jws::Algorithm, refusal::Refusal, sign::Signer};
+/// # struct Hsm;
+/// # impl Hsm { fn sign_p256(&self, _: &[u8]) -> Result<[u8; 64], Refusal> { Ok([1; 64]) } }
+/// impl Signer for Hsm {
+///     fn algorithm(&self) -> Algorithm {
+///         Algorithm::Es256
+///     }
+///     fn sign(&self, signing_input: &[u8]) -> Result<Vec<u8>, Refusal> {
+///         Ok(self.sign_p256(signing_input)?.to_vec())
+///     }
+/// }
+/// ```
+pub trait Signer {
+    /// The algorithm of the signatures that it makes.
+    fn algorithm(&self) -> Algorithm;
+
+    /// Signs `signing_input`, and returns the signature as RFC 7518 §3 has it: for ECDSA r and s, each of the length
+    /// of the curve, and not DER. Fails with [`Reason::SigningKeyUnusable`].
+    fn sign(&self, signing_input: &[u8]) -> Result<Vec<u8>, Refusal>;
+}
+
+/// A private key in memory: P-256, P-384 or RSA.
 pub struct SigningKey(Private);
 
 enum Private {
@@ -34,43 +60,45 @@ impl fmt::Debug for SigningKey {
 
 impl SigningKey {
     /// Reads a PKCS#8 private key.
-    pub fn from_pkcs8(der: &[u8], random: &dyn SecureRandom) -> Result<Self, Refusal> {
-        let p256 = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, random);
-        let p384 = || EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, der, random);
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, Refusal> {
+        let random = SystemRandom::new();
+        let p256 = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random);
+        let p384 = || EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, der, &random);
         let rsa = || RsaKeyPair::from_pkcs8(der);
         p256.map(|key| Private::Ecdsa(key, Algorithm::Es256))
             .or_else(|_| p384().map(|key| Private::Ecdsa(key, Algorithm::Es384)))
             .or_else(|_| rsa().map(Private::Rsa))
             .map(Self)
-            .map_err(|_| {
-                Refusal::new(
-                    Reason::SigningKeyUnusable,
-                    "the key is not a PKCS#8 P-256, P-384 or RSA private key",
-                )
-            })
+            .map_err(|_| unusable("the key is not a PKCS#8 P-256, P-384 or RSA private key"))
     }
+}
 
-    /// The algorithm that this key signs with.
-    pub const fn algorithm(&self) -> Algorithm {
+impl Signer for SigningKey {
+    fn algorithm(&self) -> Algorithm {
         match &self.0 {
             Private::Ecdsa(_, algorithm) => *algorithm,
             Private::Rsa(_) => Algorithm::Rs256,
         }
     }
 
-    fn sign(&self, input: &[u8], random: &dyn SecureRandom) -> Result<Vec<u8>, Refusal> {
-        let failed = |_| Refusal::new(Reason::SigningKeyUnusable, "the key could not sign");
+    fn sign(&self, signing_input: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let failed = |_| unusable("the key could not sign");
+        let random = SystemRandom::new();
         match &self.0 {
             Private::Ecdsa(key, _) => {
-                key.sign(random, input).map(|made| made.as_ref().to_vec()).map_err(failed)
+                key.sign(&random, signing_input).map(|made| made.as_ref().to_vec()).map_err(failed)
             }
             Private::Rsa(key) => {
                 let mut made = vec![0; key.public().modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, random, input, &mut made).map_err(failed)?;
+                key.sign(&RSA_PKCS1_SHA256, &random, signing_input, &mut made).map_err(failed)?;
                 Ok(made)
             }
         }
     }
+}
+
+fn unusable(found: impl AsRef<str>) -> Refusal {
+    Refusal::new(Reason::SigningKeyUnusable, found)
 }
 
 /// What a signature is made with besides the card.
@@ -90,29 +118,40 @@ pub struct SignOptions<'a> {
 /// Returns the card, in compact JSON, with new signatures in place of any old ones.
 ///
 /// The form is the one on which `spec841`, `jcs-raw` and `proto-clean-jcs` coincide, so that every current
-/// reader verifies it and everything received is covered. A card that cannot be put into it is refused.
-pub fn sign_card(
-    bytes: Vec<u8>,
-    key: &SigningKey,
-    options: SignOptions<'_>,
-    random: &dyn SecureRandom,
-) -> Result<Vec<u8>, Refusal> {
+/// reader verifies it and everything received is covered. A card that cannot be put into it is refused, and so is
+/// a signature that the first certificate of the chain does not verify.
+///
+/// ```
+/// # use countersign_core::{sign::{SignOptions, SigningKey, sign_card}, time::Timestamp};
+/// # let mut leaf = rcgen::CertificateParams::default();
+/// # leaf.subject_alt_names = vec![rcgen::SanType::URI("spiffe://example.org/ns/demo/sa/weather".try_into()?)];
+/// # leaf.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+/// # let key = rcgen::KeyPair::generate()?;
+/// # let chain = [leaf.self_signed(&key)?.der().to_vec()];
+/// # let card = include_bytes!("../../tests/fixtures/doc/card.json").to_vec();
+/// # let now = Timestamp::from_unix(1_795_219_200);
+/// let key = SigningKey::from_pkcs8(&key.serialize_der())?;
+/// let options = SignOptions { chain: &chain, lifetime: None, also_kagenti: false, now };
+/// let signed: Vec<u8> = sign_card(card, &key, options)?;
+/// # assert!(signed.ends_with(b"\"}]}"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn sign_card(bytes: Vec<u8>, signer: &dyn Signer, options: SignOptions<'_>) -> Result<Vec<u8>, Refusal> {
     let card = Card::parse(without_signatures(bytes)?, Numbers::Strict)?;
     let form = common_form(&card)?;
-    let header = protected_header(key, options)?;
-    let mut signatures = vec![entry(&header, &form, key, options, random)?];
+    let signing = Signing::begin(signer, options)?;
+    let mut signatures = vec![signing.entry(&form)?];
     if options.also_kagenti {
         let served = Document::parse(form.clone(), &JsonLimits::CARD, Numbers::Strict)?;
-        let projection = canonicalize(&served, Profile::KagentiGo)?;
-        signatures.push(entry(&header, &projection, key, options, random)?);
+        signatures.push(signing.entry(&canonicalize(&served, Profile::KagentiGo)?)?);
     }
     // The form is an object that is not empty, so its last byte is the closing brace.
-    let mut signed = form;
-    signed.pop();
-    signed.extend_from_slice(b",\"signatures\":[");
-    signed.extend_from_slice(signatures.join(",").as_bytes());
-    signed.extend_from_slice(b"]}");
-    Ok(signed)
+    let mut card = form;
+    card.pop();
+    card.extend_from_slice(b",\"signatures\":[");
+    card.extend_from_slice(signatures.join(",").as_bytes());
+    card.extend_from_slice(b"]}");
+    Ok(card)
 }
 
 /// Old signatures go before the card is judged: they are replaced, whatever they were.
@@ -159,61 +198,77 @@ fn common_form(card: &Card) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-fn protected_header(key: &SigningKey, options: SignOptions<'_>) -> Result<String, Refusal> {
-    let chain = options.chain;
-    let Some(leaf) = chain.first().filter(|_| chain.len() <= CHAIN_CERTIFICATES) else {
-        let found = format!("the chain has {} certificates, not 1 to {CHAIN_CERTIFICATES}", chain.len());
-        return Err(Refusal::new(Reason::ChainTooLarge, found));
-    };
-    let facts = leaf_facts(leaf)?;
-    if options.now > facts.not_after || options.now < facts.not_before {
-        let found = format!(
-            "the leaf is valid from {} to {}, now is {}",
-            facts.not_before, facts.not_after, options.now
-        );
-        return Err(Refusal::new(Reason::CertificateExpired, found));
-    }
-    let expires_at = match options.lifetime {
-        Some(lifetime) => options.now.plus(lifetime),
-        None => facts.not_after,
-    };
-    let mut fingerprint = sha256(leaf).to_string();
-    fingerprint.truncate(SHORT_KEY_ID_DIGITS);
-    let mut certificates = String::new();
-    for der in chain {
-        certificates.push_str(if certificates.is_empty() { "\"" } else { "\",\"" });
-        encode_base64_standard_into(der, &mut certificates);
-    }
-    let header = format!(
-        r#"{{"alg":"{}","exp":{},"iat":{},"kid":"{fingerprint}","typ":"JOSE","x5c":[{certificates}"]}}"#,
-        key.algorithm(),
-        expires_at.as_unix(),
-        options.now.as_unix(),
-    );
-    let mut protected = String::new();
-    encode_base64url_into(header.as_bytes(), &mut protected);
-    Ok(protected)
+/// What all signatures of one card have in common.
+struct Signing<'a> {
+    signer: &'a dyn Signer,
+    algorithm: Algorithm,
+    /// The key of the first certificate: readers have no other.
+    leaf_key: PublicKey,
+    /// The protected header in base64url.
+    protected: String,
 }
 
-/// One entry of `signatures`, checked with the leaf's key before it leaves.
-fn entry(
-    protected: &str,
-    payload: &[u8],
-    key: &SigningKey,
-    options: SignOptions<'_>,
-    random: &dyn SecureRandom,
-) -> Result<String, Refusal> {
-    let mut input = format!("{protected}.");
-    encode_base64url_into(payload, &mut input);
-    let made = key.sign(input.as_bytes(), random)?;
-    let leaf = options.chain.first().map(|leaf| leaf_facts(leaf)).transpose()?;
-    let matches = leaf
-        .is_some_and(|leaf| verify_signature(key.algorithm(), &leaf.key, input.as_bytes(), &made).is_ok());
-    if !matches {
-        let found = "the private key does not belong to the first certificate of the chain";
-        return Err(Refusal::new(Reason::SigningKeyUnusable, found));
+impl<'a> Signing<'a> {
+    fn begin(signer: &'a dyn Signer, options: SignOptions<'_>) -> Result<Self, Refusal> {
+        let chain = options.chain;
+        let Some(leaf) = chain.first().filter(|_| chain.len() <= CHAIN_CERTIFICATES) else {
+            let found = format!("the chain has {} certificates, not 1 to {CHAIN_CERTIFICATES}", chain.len());
+            return Err(Refusal::new(Reason::ChainTooLarge, found));
+        };
+        let facts = leaf_facts(leaf)?;
+        if options.now > facts.not_after || options.now < facts.not_before {
+            let found = format!(
+                "the leaf is valid from {} to {}, now is {}",
+                facts.not_before, facts.not_after, options.now
+            );
+            return Err(Refusal::new(Reason::CertificateExpired, found));
+        }
+        // Asked once, so that what is written and what is checked cannot differ.
+        let algorithm = signer.algorithm();
+        let kind = facts.key.kind();
+        // No reader accepts a chain with an Ed25519 key (rule 39).
+        if !algorithm.fits(kind) || kind == KeyKind::Ed25519 {
+            let found =
+                format!("the key signs with {algorithm}; the first certificate of the chain is for {kind}");
+            return Err(unusable(found));
+        }
+        let expires_at = match options.lifetime {
+            Some(lifetime) => options.now.plus(lifetime),
+            None => facts.not_after,
+        };
+        let mut fingerprint = sha256(leaf).to_string();
+        fingerprint.truncate(SHORT_KEY_ID_DIGITS);
+        let mut certificates = String::new();
+        for der in chain {
+            certificates.push_str(if certificates.is_empty() { "\"" } else { "\",\"" });
+            encode_base64_standard_into(der, &mut certificates);
+        }
+        let header = format!(
+            r#"{{"alg":"{algorithm}","exp":{},"iat":{},"kid":"{fingerprint}","typ":"JOSE","x5c":[{certificates}"]}}"#,
+            expires_at.as_unix(),
+            options.now.as_unix(),
+        );
+        let mut protected = String::new();
+        encode_base64url_into(header.as_bytes(), &mut protected);
+        Ok(Self { signer, algorithm, leaf_key: facts.key, protected })
     }
-    let mut signature = String::new();
-    encode_base64url_into(&made, &mut signature);
-    Ok(format!(r#"{{"protected":"{protected}","signature":"{signature}"}}"#))
+
+    /// One entry of `signatures`, checked as a reader checks it before it leaves.
+    fn entry(&self, payload: &[u8]) -> Result<String, Refusal> {
+        let protected = &self.protected;
+        let mut input = format!("{protected}.");
+        encode_base64url_into(payload, &mut input);
+        let made = self.signer.sign(input.as_bytes())?;
+        verify_signature(self.algorithm, &self.leaf_key, input.as_bytes(), &made).map_err(|refusal| {
+            match refusal.reason() {
+                Reason::SignatureInvalid => {
+                    unusable("the private key does not belong to the first certificate of the chain")
+                }
+                _ => unusable(refusal.message()),
+            }
+        })?;
+        let mut signature = String::new();
+        encode_base64url_into(&made, &mut signature);
+        Ok(format!(r#"{{"protected":"{protected}","signature":"{signature}"}}"#))
+    }
 }

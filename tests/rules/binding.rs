@@ -3,13 +3,11 @@
 use crate::cards::{HOST, World, attach, card, card_bytes, card_with, entry, facts, header, jcs, replaced};
 use crate::pki::{Authority, Ca, Key, Leaf, NOW, WORKLOAD};
 use countersign_core::bind::Source;
-use countersign_core::cache::{CacheKey, VerdictCache};
 use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::encoding::sha256;
 use countersign_core::policy::{Coverage, SignerRule};
 use countersign_core::refusal::Reason;
 use countersign_core::spiffe::SpiffeId;
-use countersign_core::time::{Seconds, Timestamp};
 use countersign_core::verdict::Verdict;
 use countersign_core::verify::CoverageLevel;
 use serde_json::{Value, json};
@@ -308,62 +306,6 @@ fn rule_58_the_deny_list_wins_over_every_proof() {
     });
     let chain = countersign_core::x509::leaf_facts(&world.svid.chain[0]).unwrap();
     assert_eq!(chain.key.spki_sha256(), sha256(&world.svid.spki()));
-}
-
-#[test]
-fn rule_59_a_cached_verdict_ends_with_whatever_it_depended_on() {
-    let world = World::new();
-    let bytes = world.signed(&card());
-    let bundle = world.authority.bundle();
-    let key = CacheKey {
-        card: sha256(&bytes),
-        expected: None,
-        bundle: bundle.fingerprint(),
-        policy: world.policy.fingerprint(),
-    };
-    let forever = Timestamp::from_unix(i64::MAX);
-    let mut cache = VerdictCache::new();
-    let ends = world.assert_verified(&bytes).valid_until();
-    assert!(cache.insert(key.clone(), world.verify(&bytes), world.time(), forever).is_ok());
-    assert!(cache.get(&key, world.time()).is_some());
-    assert!(cache.get(&key, Timestamp::from_unix(ends.as_unix() - 1)).is_some());
-    assert!(cache.get(&key, ends).is_none(), "the leaf ended");
-    assert!(
-        cache.get(&key, Timestamp::from_unix(world.time().as_unix() - 1)).is_none(),
-        "the clock went back"
-    );
-    let other_bundle = Authority::root(&Ca::default()).bundle();
-    for other in [
-        CacheKey { card: sha256(b"other"), ..key.clone() },
-        CacheKey { expected: Some(id(WORKLOAD)), ..key.clone() },
-        CacheKey { bundle: other_bundle.fingerprint(), ..key.clone() },
-        CacheKey { policy: sha256(b"other"), ..key.clone() },
-    ] {
-        assert!(cache.get(&other, world.time()).is_none());
-    }
-    let stale = world.time().plus(Seconds::new(5));
-    cache.insert(key.clone(), world.verify(&bytes), world.time(), stale);
-    assert!(cache.get(&key, stale).is_none(), "the bundle ended");
-    let failed = world.verify(b"{}");
-    cache.insert(key.clone(), failed, world.time(), forever);
-    assert!(cache.get(&key, world.time().plus(Seconds::new(29))).is_some_and(Result::is_err));
-    assert!(cache.get(&key, world.time().plus(Seconds::new(30))).is_none(), "failures are repeated briefly");
-}
-
-#[test]
-fn rule_59_the_cache_never_grows_beyond_its_size() {
-    let world = World::new();
-    let mut cache = VerdictCache::new();
-    for index in 0..5000_u32 {
-        let key = CacheKey {
-            card: sha256(&index.to_be_bytes()),
-            expected: None,
-            bundle: sha256(b"b"),
-            policy: sha256(b"p"),
-        };
-        cache.insert(key, world.verify(b"{}"), world.time(), Timestamp::from_unix(i64::MAX));
-    }
-    assert_eq!(cache.len(), 4096);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::pki::{
     Authority, Ca, Key, Leaf, NOW, OID_BASIC_CONSTRAINTS, OID_KEY_USAGE, OID_NAME_CONSTRAINTS, OID_PRIVATE,
-    OID_SUBJECT_ALT_NAME, Svid, WORKLOAD, bundle_of, domain, element, extension, pem, split, take,
+    OID_SUBJECT_ALT_NAME, WORKLOAD, bundle_of, domain, element, extension, pem, split, take,
 };
 use countersign_core::bundle::{Bundle, parse_bundle};
 use countersign_core::jws::{Algorithm, KeyKind, PublicKey, verify_signature};
@@ -10,7 +10,7 @@ use countersign_core::limits::{Budget, cost};
 use countersign_core::refusal::Reason;
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::{Seconds, Timestamp};
-use countersign_core::x509::{ChainMemo, ChainPolicy, Moments, VerifiedChain, parse_pem_chain, verify_chain};
+use countersign_core::x509::{ChainPolicy, Moments, VerifiedChain, parse_pem_chain, verify_chain};
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 
 fn at(unix: u64) -> Timestamp {
@@ -645,7 +645,8 @@ mod time {
         let root = Authority::root(&Ca { not_after: NOW + 1_000_000, ..Ca::default() });
         let judge = |lifetime: u64, max_svid_lifetime| {
             let leaf = Leaf { not_after: NOW - 10 + lifetime, ..Leaf::default() };
-            let policy = ChainPolicy { max_svid_lifetime, ..ChainPolicy::default() };
+            let mut policy = ChainPolicy::default();
+            policy.max_svid_lifetime = max_svid_lifetime;
             let chain = root.issue(&leaf).chain;
             let moments = Moments::live(at(NOW));
             verify_chain(&chain, &domain(), &root.bundle(), &policy, moments, &mut Budget::default())
@@ -844,87 +845,14 @@ mod domains {
     }
 }
 
-mod memo {
-    use super::*;
-
-    struct Bench {
-        memo: ChainMemo,
-        policy: ChainPolicy,
-    }
-
-    impl Bench {
-        fn verify(&mut self, svid: &Svid, bundle: &Bundle, moment: u64) -> (Result<(), Reason>, u32) {
-            let mut budget = Budget::new(1000);
-            let moments = Moments::live(at(moment));
-            let outcome =
-                self.memo.verify_chain(&svid.chain, &domain(), bundle, &self.policy, moments, &mut budget);
-            (outcome.map(|_| ()).map_err(|refusal| refusal.reason()), 1000 - budget.left())
-        }
-    }
-
-    #[test]
-    fn a_proven_chain_costs_nothing_again_but_is_judged_at_every_moment() {
-        let root = Authority::root(&Ca::default());
-        let (svid, bundle) = (root.issue(&Leaf::default()), root.bundle());
-        let mut bench = Bench { memo: ChainMemo::new(), policy: ChainPolicy::default() };
-        assert_eq!(bench.verify(&svid, &bundle, NOW), (Ok(()), cost::P256));
-        assert_eq!(bench.verify(&svid, &bundle, NOW), (Ok(()), 0));
-        assert_eq!(bench.verify(&svid, &bundle, NOW + 5000), (Err(Reason::CertificateExpired), 0));
-        assert_eq!(bench.verify(&svid, &bundle, NOW - 5000), (Err(Reason::CertificateNotYetValid), 0));
-        bench.policy.max_svid_lifetime = Some(Seconds::new(60));
-        assert_eq!(bench.verify(&svid, &bundle, NOW), (Err(Reason::SvidLifetime), 0));
-        assert_eq!(bench.memo.len(), 1);
-    }
-
-    #[test]
-    fn a_removed_authority_takes_its_proofs_with_it() {
-        let (root, next) = (Authority::root(&Ca::default()), Authority::root(&Ca::default()));
-        let svid = root.issue(&Leaf::default());
-        let mut bench = Bench { memo: ChainMemo::new(), policy: ChainPolicy::default() };
-        let both = bundle_of(&[root.der(), next.der()]);
-        assert_eq!(bench.verify(&svid, &both, NOW).0, Ok(()));
-        assert_eq!(bench.verify(&svid, &next.bundle(), NOW), (Err(Reason::AnchorUnknown), 0));
-        // A refusal is not remembered in the place of the proof.
-        assert_eq!(bench.verify(&svid, &both, NOW), (Ok(()), 0));
-    }
-
-    #[test]
-    fn a_proof_for_one_domain_is_none_for_another_with_the_same_authorities() {
-        let root = Authority::root(&Ca { spiffe_ids: Vec::new(), ..Ca::default() });
-        let svid = root.issue(&Leaf::default());
-        let mut bench = Bench { memo: ChainMemo::new(), policy: ChainPolicy::default() };
-        assert_eq!(bench.verify(&svid, &root.bundle(), NOW).0, Ok(()));
-        let other = TrustDomain::parse("other.org").unwrap();
-        let theirs = parse_bundle(&other, pem(root.der()).into_bytes()).unwrap();
-        assert_eq!(theirs.fingerprint(), root.bundle().fingerprint());
-        let moments = Moments::live(at(NOW));
-        let policy = ChainPolicy::default();
-        let refusal =
-            bench.memo.verify_chain(&svid.chain, &other, &theirs, &policy, moments, &mut Budget::default());
-        assert_eq!(refusal.unwrap_err().reason(), Reason::TrustDomainMismatch);
-    }
-
-    #[test]
-    fn the_memo_is_bounded_and_keeps_what_is_used() {
-        let root = Authority::root(&Ca::default());
-        let (kept, bundle) = (root.issue(&Leaf::default()), root.bundle());
-        let mut bench = Bench { memo: ChainMemo::new(), policy: ChainPolicy::default() };
-        assert_eq!(bench.verify(&kept, &bundle, NOW), (Ok(()), cost::P256));
-        for _ in 0..1500 {
-            assert_eq!(bench.verify(&root.issue(&Leaf::default()), &bundle, NOW).1, cost::P256);
-            assert_eq!(bench.verify(&kept, &bundle, NOW), (Ok(()), 0));
-            assert!(bench.memo.len() <= 1024, "{}", bench.memo.len());
-        }
-    }
-}
-
 mod fixtures {
     use super::*;
 
     fn judge(chain: &str, bundle: &str) -> (Result<String, Reason>, u32) {
         let chain = parse_pem_chain(chain).unwrap();
         let bundle = parse_bundle(&domain(), bundle.as_bytes().to_vec()).unwrap();
-        let policy = ChainPolicy { max_svid_lifetime: None, ..ChainPolicy::default() };
+        let mut policy = ChainPolicy::default();
+        policy.max_svid_lifetime = None;
         let mut budget = Budget::new(1000);
         let outcome = verify_chain(&chain, &domain(), &bundle, &policy, Moments::live(at(NOW)), &mut budget);
         let outcome = outcome.map(|proof| proof.spiffe_id().to_string()).map_err(|refusal| refusal.reason());
@@ -966,7 +894,8 @@ mod fixtures {
             .collect();
         let bundle = parse_bundle(&domain(), oldest_last.into_bytes()).unwrap();
         assert_eq!(bundle.anchors().len(), 120);
-        let policy = ChainPolicy { max_svid_lifetime: None, ..ChainPolicy::default() };
+        let mut policy = ChainPolicy::default();
+        policy.max_svid_lifetime = None;
         let moments = Moments::live(at(NOW));
         let judge = |mut budget| {
             verify_chain(&chain, &domain(), &bundle, &policy, moments, &mut budget)

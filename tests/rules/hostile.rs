@@ -145,6 +145,7 @@ pub(crate) fn card(profile: Profile, addition: Option<&Addition>, signatures: &s
         Profile::Spec841 | Profile::JcsRaw | Profile::ProtoCleanJcs => {
             r#""supportedInterfaces":[{"url":"https://weather.demo.svc.cluster.local/a2a","protocolBinding":"JSONRPC","protocolVersion":"1.0"}]"#
         }
+        profile => panic!("{profile} has no card here"),
     };
     // The names begin with what nothing that is added has.
     let params = at(Place::Params);

@@ -3,7 +3,6 @@
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::string_slice,
-    clippy::unwrap_in_result,
     reason = "an overflow or a panic in a test is a failed test"
 )]
 

@@ -4,12 +4,13 @@ use crate::cards::{World, card, card_bytes, card_with};
 use crate::pki::{Key, Leaf, NOW};
 use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::history::{Accepted, History, Seen};
+use countersign_core::jws::Algorithm;
+use countersign_core::limits::cost;
 use countersign_core::policy::Freshness;
-use countersign_core::refusal::Reason;
-use countersign_core::sign::{SignOptions, SigningKey, sign_card};
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::sign::{SignOptions, Signer, SigningKey, sign_card};
 use countersign_core::time::Seconds;
 use countersign_core::verify::CoverageLevel;
-use ring::rand::SystemRandom;
 use serde_json::{Value, json};
 
 fn sign<'w>(
@@ -17,12 +18,23 @@ fn sign<'w>(
     card: &Value,
     change: impl FnOnce(&mut SignOptions<'w>),
 ) -> Result<Vec<u8>, Reason> {
-    let random = SystemRandom::new();
-    let key = SigningKey::from_pkcs8(&world.svid.pkcs8(), &random).unwrap();
+    sign_with(world, &key_of(world), card, change).map_err(|refusal| refusal.reason())
+}
+
+fn key_of(world: &World) -> SigningKey {
+    SigningKey::from_pkcs8(&world.svid.pkcs8()).unwrap()
+}
+
+fn sign_with<'w>(
+    world: &'w World,
+    signer: &dyn Signer,
+    card: &Value,
+    change: impl FnOnce(&mut SignOptions<'w>),
+) -> Result<Vec<u8>, Refusal> {
     let mut options =
         SignOptions { chain: &world.svid.chain, lifetime: None, also_kagenti: false, now: world.time() };
     change(&mut options);
-    sign_card(card_bytes(card), &key, options, &random).map_err(|refusal| refusal.reason())
+    sign_card(card_bytes(card), signer, options)
 }
 
 #[test]
@@ -82,6 +94,18 @@ fn a_second_signature_serves_the_existing_kagenti_verifier() {
 }
 
 #[test]
+fn a_signer_that_signs_twice_pays_for_its_chain_once() {
+    let mut world = World::reporting();
+    let signed = sign(&world, &card(), |options| options.also_kagenti = true).unwrap();
+    // The chain, both signatures over the common form, and the second one over kagenti's.
+    world.policy.budget = 4 * cost::P256;
+    assert!(world.assert_verified(&signed).signatures().iter().all(|outcome| outcome.result.is_ok()));
+    world.policy.budget -= 1;
+    let short = world.assert_verified(&signed).signatures()[1].result.clone();
+    assert_eq!(short.unwrap_err().reason(), Reason::WorkBudget);
+}
+
+#[test]
 fn a_signature_ends_with_its_leaf_or_with_its_own_lifetime_and_outlives_neither() {
     let mut world = World::new();
     let plain = sign(&world, &card(), |_| {}).unwrap();
@@ -114,8 +138,71 @@ fn a_key_of_somebody_else_signs_nothing() {
     let stolen = sign(&world, &card(), |options| options.chain = &other.svid.chain);
     assert_eq!(stolen, Err(Reason::SigningKeyUnusable));
     assert_eq!(sign(&world, &card(), |options| options.chain = &[]), Err(Reason::ChainTooLarge));
-    let unusable = SigningKey::from_pkcs8(b"not a key", &SystemRandom::new()).unwrap_err();
+    let unusable = SigningKey::from_pkcs8(b"not a key").unwrap_err();
     assert_eq!(unusable.reason(), Reason::SigningKeyUnusable);
     let ed25519 = World::with(&Leaf { key: Key::Ed25519, ..Leaf::default() });
-    assert!(SigningKey::from_pkcs8(&ed25519.svid.pkcs8(), &SystemRandom::new()).is_err());
+    assert!(SigningKey::from_pkcs8(&ed25519.svid.pkcs8()).is_err());
+}
+
+/// A signer that says one thing and does another.
+struct Liar {
+    key: SigningKey,
+    algorithm: Algorithm,
+    change: Change,
+}
+
+type Change = fn(Vec<u8>) -> Vec<u8>;
+
+impl Signer for Liar {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    fn sign(&self, signing_input: &[u8]) -> Result<Vec<u8>, Refusal> {
+        self.key.sign(signing_input).map(self.change)
+    }
+}
+
+/// r and s as they stand in an X.509 signature, which is what a KMS returns.
+fn der(raw: &[u8]) -> Vec<u8> {
+    let integer = |half: &[u8]| [&[2, 33, 0][..], half].concat();
+    let (r, s) = raw.split_at(32);
+    [&[0x30, 70][..], &integer(r), &integer(s)].concat()
+}
+
+#[test]
+fn a_signer_elsewhere_signs_like_a_key_in_memory_and_one_that_lies_signs_nothing() {
+    let (world, other) = (World::new(), World::new());
+    let rsa = World::with(&Leaf { key: Key::Rsa2048, ..Leaf::default() });
+    let lie = |key, algorithm, change: Change| {
+        sign_with(&world, &Liar { key, algorithm, change }, &card(), |options| options.also_kagenti = true)
+    };
+    let honest = lie(key_of(&world), Algorithm::Es256, |made| made).unwrap();
+    world.assert_verified(&honest);
+    let own = || key_of(&world);
+    let (es256, keep): (_, Change) = (Algorithm::Es256, |made| made);
+    for (refused, found) in [
+        (lie(own(), es256, |made| der(&made)), "72 bytes long"),
+        (lie(own(), es256, |made| made[1..].to_vec()), "63 bytes long"),
+        (lie(own(), es256, |_| Vec::new()), "0 bytes long"),
+        (lie(own(), es256, |_| vec![0; 64]), "r or s outside"),
+        (lie(own(), es256, |_| vec![7; 64]), "does not belong to"),
+        (lie(key_of(&other), es256, keep), "does not belong to"),
+        (lie(key_of(&rsa), es256, keep), "256 bytes long"),
+        (lie(own(), Algorithm::Es384, keep), "signs with ES384"),
+        (lie(own(), Algorithm::EdDsa, keep), "signs with EdDSA"),
+        (lie(key_of(&rsa), Algorithm::Rs256, keep), "signs with RS256"),
+    ] {
+        let refusal = refused.unwrap_err();
+        assert_eq!(refusal.reason(), Reason::SigningKeyUnusable);
+        assert!(refusal.message().contains(found), "{found}: {refusal}");
+    }
+    // RS256 and PS256 fit the same key and differ only in what is signed.
+    let liar = Liar { key: key_of(&rsa), algorithm: Algorithm::Ps256, change: keep };
+    let refusal = sign_with(&rsa, &liar, &card(), |_| {}).unwrap_err();
+    assert_eq!(refusal.reason(), Reason::SigningKeyUnusable);
+    let ed25519 = World::with(&Leaf { key: Key::Ed25519, ..Leaf::default() });
+    let liar = Liar { key: key_of(&world), algorithm: Algorithm::EdDsa, change: keep };
+    let refusal = sign_with(&ed25519, &liar, &card(), |_| {}).unwrap_err();
+    assert!(refusal.message().contains("Ed25519"), "{refusal}");
 }

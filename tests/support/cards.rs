@@ -12,7 +12,6 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
 use countersign_core::verify::{Against, Rejection, SignedCard, verify_card};
-use countersign_core::x509::ChainMemo;
 use serde_json::{Value, json};
 use std::rc::Rc;
 
@@ -110,7 +109,7 @@ impl World {
             history: self.history.as_ref(),
             now: self.time(),
         };
-        verify_card(&card, against, &mut ChainMemo::new())
+        verify_card(&card, against)
     }
 
     pub(crate) fn reason(&self, bytes: &[u8]) -> Option<Reason> {

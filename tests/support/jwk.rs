@@ -2,7 +2,7 @@
 //! agent's signature. Countersign itself takes keys from X.509 chains only.
 
 use countersign_core::encoding::decode_base64url;
-use countersign_core::jws::header::parse_header;
+use countersign_core::jws::parse_header;
 use countersign_core::jws::{Algorithm, AlgorithmSet, PublicKey, verify_signature};
 use serde_json::Value;
 

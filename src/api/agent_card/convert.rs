@@ -5,13 +5,13 @@ use super::data::{
     AgentCapabilities, AgentCardData, AgentExtension, AgentProvider, AgentSkill, CardSignature,
     CardSignatureHeader, SkillParameter,
 };
+use crate::limits::{STATUS_CARD_BYTES, STATUS_LIST_ITEMS, STATUS_TEXT_CHARS};
 use countersign_core::json::{Array, Document, Object, Value};
-use countersign_core::limits::{STATUS_CARD_BYTES, STATUS_LIST_ITEMS, STATUS_TEXT_CHARS};
 use countersign_core::text::is_unsafe_for_display;
 use serde_json::Value as Json;
 
 /// The contents of `card` for status. Members of another type than expected are left out, texts are cut at
-/// [`STATUS_TEXT_CHARS`], lists at [`STATUS_LIST_ITEMS`], and everything after [`STATUS_CARD_BYTES`] is dropped.
+/// `STATUS_TEXT_CHARS`, lists at `STATUS_LIST_ITEMS`, and everything after `STATUS_CARD_BYTES` is dropped.
 pub fn card_data(card: &Document) -> AgentCardData {
     let Some(card) = card.root().as_object() else { return AgentCardData::default() };
     let mut room = Room { bytes: STATUS_CARD_BYTES };

@@ -7,9 +7,9 @@ use super::plugins::{OnError, Settings};
 use super::reader::Finding;
 use super::token_exchange::{Action, DefaultPolicy, IdentityKind, Route, RouteTls, TokenExchange};
 use super::{AudienceMode, JwtValidation};
+use crate::glob::Glob;
 use crate::peers::PeerPolicy;
 use crate::request_path::BypassPaths;
-use countersign_core::glob::Glob;
 use countersign_core::text::Quoted;
 
 /// Where to listen, and where the agent is.

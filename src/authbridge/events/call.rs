@@ -2,7 +2,7 @@
 //! differently is read by nobody here.
 
 use super::event::bounded;
-use countersign_core::glob::Glob;
+use crate::glob::Glob;
 use countersign_core::json::{Array, Document, JsonLimits, Numbers, Object, Value as Json};
 use countersign_core::text::Quoted;
 use serde_json::{Value, json};

@@ -1,10 +1,9 @@
 //! The claims of an access token, read strictly: a claim of the wrong kind refuses the token.
 //! A claim that nobody acts on is not looked at.
 
-use crate::limits::{CLAIMS, TOKEN_LIST_ITEMS};
+use crate::limits::{CLAIMS, TOKEN_BYTES, TOKEN_LIST_ITEMS};
 use countersign_core::encoding::{Digest, decode_base64url};
 use countersign_core::json::{Document, Numbers, Object, Value};
-use countersign_core::limits::TOKEN_BYTES;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;

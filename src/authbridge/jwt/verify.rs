@@ -4,9 +4,10 @@
 use super::claims::{Claims, Confirmation, parse_claims};
 use super::key_set::KeySet;
 use super::policy::TokenPolicy;
+use crate::limits::TOKEN_BYTES;
 use countersign_core::encoding::{Digest, decode_base64url};
 use countersign_core::jws::{parse_token_header, verify_signature};
-use countersign_core::limits::{SIGNATURE_TEXT_BYTES, TOKEN_BYTES};
+use countersign_core::limits::SIGNATURE_TEXT_BYTES;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::text::Quoted;

@@ -1,8 +1,8 @@
 //! The table of routes: one decision for each host, made from its name in one form.
 
 use crate::config::{Action, DefaultPolicy, NoTokenPolicy, Route, RouteTls, TokenExchange};
+use crate::glob::Glob;
 use crate::peers::PeerPolicy;
-use countersign_core::glob::Glob;
 use std::sync::Arc;
 
 /// What is done with a request.

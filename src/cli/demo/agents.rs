@@ -83,10 +83,9 @@ fn card(name: &str) -> Value {
 }
 
 fn signed(name: &str, svid: &Svid, now: Timestamp) -> Result<Vec<u8>, Refusal> {
-    let random = SystemRandom::new();
-    let key = SigningKey::from_pkcs8(&svid.key, &random)?;
+    let key = SigningKey::from_pkcs8(&svid.key)?;
     let options = SignOptions { chain: &svid.chain, lifetime: None, also_kagenti: false, now };
-    sign_card(card(name).to_string().into_bytes(), &key, options, &random)
+    sign_card(card(name).to_string().into_bytes(), &key, options)
 }
 
 /// A card with empty members, as servers write them, and two signatures over forms without them: first as the

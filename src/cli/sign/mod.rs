@@ -17,7 +17,6 @@ use countersign_core::x509::parse_pem_chain;
 use countersign_io::files::{read_file, read_text, write_file};
 use countersign_io::keys::{KEY_FILE_BYTES, PrivateKey, parse_private_key};
 use countersign_io::{clock, workload_api};
-use ring::rand::SystemRandom;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -101,17 +100,15 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
 
 /// The signed card as it is written: one line.
 fn sign(card: Vec<u8>, key: &PrivateKey, options: SignOptions<'_>) -> Result<Vec<u8>, Refusal> {
-    let random = SystemRandom::new();
-    let key = signing_key(key, &random)?;
-    let mut signed = sign_card(card, &key, options, &random)?;
+    let mut signed = sign_card(card, &signing_key(key)?, options)?;
     signed.push(b'\n');
     Ok(signed)
 }
 
 /// The first form of the key that can be read.
-fn signing_key(key: &PrivateKey, random: &SystemRandom) -> Result<SigningKey, Refusal> {
-    let mut forms = key.pkcs8().map(|der| SigningKey::from_pkcs8(der, random));
-    let first = forms.next().unwrap_or_else(|| SigningKey::from_pkcs8(&[], random));
+fn signing_key(key: &PrivateKey) -> Result<SigningKey, Refusal> {
+    let mut forms = key.pkcs8().map(SigningKey::from_pkcs8);
+    let first = forms.next().unwrap_or_else(|| SigningKey::from_pkcs8(&[]));
     forms.fold(first, Result::or)
 }
 

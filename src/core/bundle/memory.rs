@@ -11,6 +11,7 @@ use crate::time::{Seconds, Timestamp};
 
 /// What to remember about the last accepted bundle of one trust domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BundleMemory {
     /// The highest `spiffe_sequence` accepted.
     pub sequence: Option<u64>,
@@ -24,6 +25,7 @@ pub struct BundleMemory {
 
 /// A bundle that may be used, and what to remember about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AcceptedBundle {
     /// The bundle.
     pub bundle: Bundle,
@@ -35,6 +37,7 @@ pub struct AcceptedBundle {
 
 /// How fresh the last good bundle is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BundleFreshness {
     /// Refreshed in time.
     Fresh,

@@ -29,6 +29,7 @@ pub struct Bundle {
 
 /// A part of a bundle that was not used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SkippedEntry {
     /// Where it stands, for example `keys[2].x5c[1]` or `certificate 3`.
     pub place: String,

@@ -24,7 +24,11 @@ use emit::Emitter;
 /// Writes the bytes that a signature under `profile` covers, replacing what is in `out`.
 ///
 /// Returns true if nothing of the card was left out but its `signatures`. Fails with `CardMemberType` if a member does not have the JSON type that the profile's schema gives it.
-pub fn canonicalize_into(card: &Document, profile: Profile, out: &mut Vec<u8>) -> Result<bool, Refusal> {
+pub(crate) fn canonicalize_into(
+    card: &Document,
+    profile: Profile,
+    out: &mut Vec<u8>,
+) -> Result<bool, Refusal> {
     out.clear();
     refuse_swelling(card.text(), profile)?;
     with_source(card, profile, |root, _| {

@@ -7,6 +7,7 @@ use std::fmt;
 
 /// One way to turn a card into the bytes that are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Profile {
     /// A2A 1.0 §8.4.1: the 1.0 members with their presence rules, RFC 8785.
     Spec841,
@@ -75,7 +76,7 @@ impl Profile {
 
     /// True if the form leaves no trace of empty members, so that their absence is not authenticated
     /// (rule 48).
-    pub const fn strips(self) -> bool {
+    pub(crate) const fn strips(self) -> bool {
         !matches!(self, Self::Spec841 | Self::JcsRaw)
     }
 

@@ -44,7 +44,7 @@ fn holds_nothing(value: Value<'_>) -> bool {
 }
 
 impl Uncovered {
-    /// Where it stands in the received document, as a JSON Pointer of about [`UNCOVERED_POINTER_BYTES`] at most: a
+    /// Where it stands in the received document, as a JSON Pointer of about 1 KiB at most: a
     /// member further down is named by what it stands in.
     pub fn pointer(&self) -> &str {
         &self.pointer
@@ -93,7 +93,7 @@ impl UncoveredMembers {
     }
 
     /// How many of them decide about security ([`Uncovered::decides_security`]).
-    pub const fn deciding(&self) -> usize {
+    pub(crate) const fn deciding(&self) -> usize {
         self.deciding.total
     }
 

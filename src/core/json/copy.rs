@@ -4,7 +4,7 @@ use super::{Dialect, Value};
 
 /// Writes a value so that reading it gives the same again: number literals as they were received, strings as short
 /// as RFC 8785 has them, members in order. The copy is never longer than what was received.
-pub fn copy_value(value: Value<'_>, out: &mut Vec<u8>) {
+pub(crate) fn copy_value(value: Value<'_>, out: &mut Vec<u8>) {
     if let Some(object) = value.as_object() {
         let mut separator = b'{';
         for (name, value) in object.iter() {

@@ -54,7 +54,7 @@ impl Dialect {
     }
 
     /// Writes null, a boolean, a number or a string; nothing for arrays and objects.
-    pub fn write_scalar(self, value: Value<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn write_scalar(self, value: Value<'_>, out: &mut Vec<u8>) {
         if let Some(text) = value.as_str() {
             if self == Self::Jcs && value.is_plain_text() {
                 out.push(b'"');
@@ -73,7 +73,7 @@ impl Dialect {
     }
 
     /// Visits the members in the order in which this dialect writes them.
-    pub fn for_each_member<'d>(
+    pub(crate) fn for_each_member<'d>(
         self,
         object: super::Object<'d>,
         mut visit: impl FnMut(&'d str, Value<'d>, usize),
@@ -93,7 +93,7 @@ impl Dialect {
     }
 
     /// The order of two member names.
-    pub fn compare(self, a: &str, b: &str) -> Ordering {
+    pub(crate) fn compare(self, a: &str, b: &str) -> Ordering {
         match self {
             Self::Jcs => compare_utf16(a, b),
             // Python sorts by code points, which is the order of UTF-8 bytes.
@@ -102,7 +102,7 @@ impl Dialect {
     }
 
     /// How long a document can become when it is written in this dialect, but for the spelling of its numbers.
-    pub fn longest(self, text: &str) -> usize {
+    pub(crate) fn longest(self, text: &str) -> usize {
         let bytes = text.as_bytes();
         let extra = match self {
             Self::Jcs => 0,
@@ -118,7 +118,7 @@ impl Dialect {
     }
 
     /// Writes a string with its quotes.
-    pub fn write_string(self, text: &str, out: &mut Vec<u8>) {
+    pub(crate) fn write_string(self, text: &str, out: &mut Vec<u8>) {
         out.push(b'"');
         let mut rest = text;
         loop {
@@ -170,7 +170,7 @@ impl Dialect {
     }
 
     /// Writes a number from its literal, which the reader has already found to be finite.
-    pub fn write_number(self, literal: &str, out: &mut Vec<u8>) {
+    pub(crate) fn write_number(self, literal: &str, out: &mut Vec<u8>) {
         let integer = literal.bytes().all(|byte| byte.is_ascii_digit());
         if integer && literal.len() <= 15 && self != Self::PythonFloats {
             out.extend_from_slice(literal.as_bytes());

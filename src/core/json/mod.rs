@@ -8,9 +8,9 @@ mod read;
 mod scan;
 mod value;
 
-pub use copy::copy_value;
+pub(crate) use copy::copy_value;
 pub use dialect::{Dialect, canonical_bytes};
-pub use order::compare_utf16;
+use order::compare_utf16;
 pub use value::{Array, Kind, Object, Value};
 
 use super::limits;
@@ -55,7 +55,7 @@ impl JsonLimits {
     };
 
     /// For a decoded JWS header (rules 12 and 28).
-    pub const HEADER: Self = Self {
+    pub(crate) const HEADER: Self = Self {
         bytes: limits::PROTECTED_DECODED_BYTES,
         depth: 8,
         nodes: 256,
@@ -65,7 +65,7 @@ impl JsonLimits {
     };
 
     /// For a trust bundle or bundle map (rule 43).
-    pub const BUNDLE: Self = Self {
+    pub(crate) const BUNDLE: Self = Self {
         bytes: limits::BUNDLE_BYTES,
         depth: 8,
         nodes: limits::BUNDLE_JSON_NODES,
@@ -77,6 +77,7 @@ impl JsonLimits {
 
 /// How numbers are read (rule 8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Numbers {
     /// Refuses integers outside ±(2^53−1) and numbers that vanish to zero, besides overflow.
     #[default]

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 /// UTF-8 order is code point order. UTF-16 order differs from it in one case only: characters above U+FFFF
 /// start with a surrogate (D800–DFFF) and therefore come before U+E000–U+FFFF. In UTF-8 these are the lead
 /// bytes F0 and above against EE and EF.
-pub fn compare_utf16(a: &str, b: &str) -> Ordering {
+pub(super) fn compare_utf16(a: &str, b: &str) -> Ordering {
     for (x, y) in a.bytes().zip(b.bytes()) {
         if x != y {
             return match (x, y) {

@@ -1,13 +1,14 @@
 //! Signature algorithms by their JWS names, and the allow-list of them (rule 13).
 //! `none` and the HMAC family do not exist here, so no configuration can allow them.
 
-use super::key::{KeyKind, PublicKey};
+use super::key::KeyKind;
 use crate::refusal::{Reason, Refusal};
 use crate::text::Quoted;
 use std::fmt;
 
 /// An asymmetric JWS algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// ECDSA over P-256 with SHA-256.
     Es256,
@@ -82,11 +83,6 @@ impl Algorithm {
         }
     }
 
-    /// What one check with `key` costs, in the unit of [`crate::limits::cost`]; the key decides.
-    pub fn cost(self, key: &PublicKey) -> u32 {
-        key.kind().cost()
-    }
-
     const fn bit(self) -> u16 {
         match self {
             Self::Es256 => 1,
@@ -114,7 +110,7 @@ pub struct AlgorithmSet(u16);
 
 impl AlgorithmSet {
     /// No algorithm at all.
-    pub const EMPTY: Self = Self(0);
+    pub(crate) const EMPTY: Self = Self(0);
 
     /// What SPIRE can issue keys for, with the hash that belongs to the key: ES256, ES384, RS256, PS256.
     pub const DEFAULT: Self = Self::EMPTY

@@ -12,6 +12,7 @@ use crate::x509::decode_x5c;
 
 /// What a verifier needs from the headers of one signature.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Header {
     /// The algorithm, on the allow-list.
     pub algorithm: Algorithm,

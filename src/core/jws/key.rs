@@ -16,6 +16,7 @@ const ED25519_ID: &[u8] = &[0x06, 3, 0x2b, 0x65, 0x70];
 
 /// The kind of a key: what decides which algorithms fit it and what a check costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum KeyKind {
     /// ECDSA on P-256.
     P256,
@@ -32,7 +33,7 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// What one check with a key of this kind costs, in the unit of [`crate::limits::cost`].
-    pub const fn cost(self) -> u32 {
+    pub(crate) const fn cost(self) -> u32 {
         match self {
             Self::P256 => cost::P256,
             Self::P384 => cost::P384,

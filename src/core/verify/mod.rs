@@ -21,7 +21,7 @@ use super::policy::Policy;
 use super::refusal::{Reason, Refusal};
 use super::spiffe::SpiffeId;
 use super::time::Timestamp;
-use super::x509::ChainMemo;
+use super::x509::ProvenChains;
 use signature::Candidate;
 
 /// What a verification is made against.
@@ -44,11 +44,7 @@ pub struct Against<'a> {
 /// Headers, chains and identities are judged first, each once; then the card is written in one canonical form
 /// after the other, each signature that is still open is checked over it, and equal bytes are never checked
 /// twice. Work is bounded by `policy.budget`.
-pub fn verify_card(
-    card: &Card,
-    against: Against<'_>,
-    memo: &mut ChainMemo,
-) -> Result<SignedCard, Box<Rejection>> {
+pub fn verify_card(card: &Card, against: Against<'_>) -> Result<SignedCard, Box<Rejection>> {
     let Against { bundle, policy, .. } = against;
     if bundle.trust_domain() != &policy.trust_domain {
         let found =
@@ -60,10 +56,11 @@ pub fn verify_card(
         return Err(Refusal::new(Reason::Denied, found).into());
     }
     let mut budget = Budget::new(policy.budget);
+    let mut chains = ProvenChains::new(&policy.trust_domain, bundle);
     let mut candidates: Vec<Candidate<'_>> = card
         .signatures()
         .enumerate()
-        .map(|(index, raw)| Candidate::open(index, raw, against, memo, &mut budget))
+        .map(|(index, raw)| Candidate::open(index, raw, against, &mut chains, &mut budget))
         .collect();
     if candidates.is_empty() {
         return Err(Refusal::new(Reason::CardUnsigned, "the card has no `signatures`").into());

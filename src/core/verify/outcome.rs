@@ -8,6 +8,7 @@ use std::fmt;
 
 /// The outcome of one entry of `signatures`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SignatureOutcome {
     /// Position in the array, from 0.
     pub index: usize,
@@ -23,6 +24,7 @@ pub struct SignatureOutcome {
 
 /// Why a card was refused, with everything else that was found on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rejection {
     /// The most specific refusal.
     pub refusal: Refusal,

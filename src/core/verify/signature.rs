@@ -13,7 +13,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::spiffe::SpiffeId;
 use crate::text::Quoted;
 use crate::time::{Seconds, Timestamp};
-use crate::x509::{ChainMemo, Moments, VerifiedChain};
+use crate::x509::{Moments, ProvenChains, VerifiedChain};
 use std::sync::Arc;
 
 pub(super) struct Candidate<'c> {
@@ -68,12 +68,12 @@ impl<'c> Candidate<'c> {
         index: usize,
         raw: RawSignature<'c>,
         against: Against<'_>,
-        memo: &mut ChainMemo,
+        chains: &mut ProvenChains<'_>,
         budget: &mut Budget,
     ) -> Self {
         let (header, key, signature, expired) = (None, None, Vec::new(), None);
         let mut candidate = Self { index, raw, header, key, signature, expired, state: State::Open };
-        if let Err(refusal) = candidate.try_open(against, memo, budget) {
+        if let Err(refusal) = candidate.try_open(against, chains, budget) {
             candidate.state = State::Refused(refusal);
         }
         candidate
@@ -82,7 +82,7 @@ impl<'c> Candidate<'c> {
     fn try_open(
         &mut self,
         against: Against<'_>,
-        memo: &mut ChainMemo,
+        chains: &mut ProvenChains<'_>,
         budget: &mut Budget,
     ) -> Result<(), Refusal> {
         let policy = against.policy;
@@ -103,7 +103,7 @@ impl<'c> Candidate<'c> {
             }
             (None, Some(pinned)) => Key::Pinned(pinned.clone()),
             (Some(chain), None) => {
-                let (chain, expired) = verify_fresh_chain(&chain, against, memo, budget)?;
+                let (chain, expired) = verify_fresh_chain(chain, against, chains, budget)?;
                 self.expired = expired;
                 Key::Chain(chain)
             }
@@ -174,7 +174,7 @@ impl<'c> Candidate<'c> {
     pub(super) fn check(&mut self, input: &[u8], profile: Profile, budget: &mut Budget) {
         let (Some(header), Some(key)) = (&self.header, &self.key) else { return };
         let checked = budget
-            .spend(header.algorithm.cost(key.public_key()))
+            .spend(key.public_key().kind().cost())
             .and_then(|()| verify_signature(header.algorithm, key.public_key(), input, &self.signature));
         match checked {
             Ok(()) => self.state = State::Verified(profile),
@@ -224,13 +224,13 @@ pub(crate) fn identity_mismatch(found: &SpiffeId, expected: &SpiffeId) -> Refusa
 /// Verifies the chain now or, under `witnessed`, as of its end, with the reason why it is not valid now: what it
 /// signed must then have been witnessed, which the form tells that it signed.
 fn verify_fresh_chain(
-    chain: &[Vec<u8>],
+    chain: Vec<Vec<u8>>,
     against: Against<'_>,
-    memo: &mut ChainMemo,
+    chains: &mut ProvenChains<'_>,
     budget: &mut Budget,
 ) -> Result<(VerifiedChain, Option<Refusal>), Refusal> {
-    let Against { bundle, policy, now, .. } = against;
-    let proof = memo.prove(chain, &policy.trust_domain, bundle, budget)?;
+    let Against { policy, now, .. } = against;
+    let proof = chains.prove(chain, budget)?;
     match VerifiedChain::judge(Arc::clone(&proof), &policy.chain, Moments::live(now)) {
         Err(expired)
             if expired.reason() == Reason::CertificateExpired

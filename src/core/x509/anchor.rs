@@ -25,7 +25,7 @@ pub struct Anchor {
 impl Anchor {
     /// Reads an authority of `trust_domain`: a CA with keyCertSign and a supported key, whose SPIFFE ID, if it
     /// has one, is the trust domain alone. An expired one is read, but validates nothing.
-    pub fn parse(der: &[u8], trust_domain: &TrustDomain) -> Result<Self, Refusal> {
+    pub(crate) fn parse(der: &[u8], trust_domain: &TrustDomain) -> Result<Self, Refusal> {
         let certificate = Certificate::parse(der)?;
         check_issuer_role(&certificate, trust_domain)?;
         Ok(Self {

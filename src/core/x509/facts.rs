@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 
 /// The facts of a leaf certificate that is an X509-SVID by its form.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LeafFacts {
     /// The identity that it names.
     pub spiffe_id: SpiffeId,

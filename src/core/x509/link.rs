@@ -4,7 +4,7 @@
 //! authorities of SPIRE it would try keys in an order, and a number of times, that the sender can influence.
 
 use super::certificate::Certificate;
-use crate::jws::key::KeyView;
+use crate::jws::KeyView;
 use crate::limits::Budget;
 use crate::refusal::Refusal;
 use rustls_pki_types::SignatureVerificationAlgorithm;

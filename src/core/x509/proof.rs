@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 /// What an operator may set about chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct ChainPolicy {
     /// Longest lifetime of a leaf, from its first to its last second of validity; none for no limit.
     pub max_svid_lifetime: Option<Seconds>,

@@ -6,7 +6,7 @@ use crate::limits::{CERTIFICATE_BYTES, CHAIN_BYTES, CHAIN_CERTIFICATES};
 use crate::refusal::{Reason, Refusal};
 
 /// Decodes the members of an `x5c` array. Sizes are checked before anything is decoded.
-pub fn decode_x5c(values: Array<'_>) -> Result<Vec<Vec<u8>>, Refusal> {
+pub(crate) fn decode_x5c(values: Array<'_>) -> Result<Vec<Vec<u8>>, Refusal> {
     if values.is_empty() {
         return Err(Refusal::new(Reason::ChainEncoding, "x5c is empty"));
     }

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_is_judged_again_in_the_first_second_after_its_proof() {
+    fn rule_59_a_card_is_judged_again_in_the_first_second_after_its_proof() {
         let witnessed = Freshness::Witnessed { max_age: Seconds::new(3600) };
         let skew = CLOCK_SKEW_MAX.get();
         for (freshness, not_after, now, expected) in [

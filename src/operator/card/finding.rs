@@ -69,8 +69,8 @@ impl Proof {
 /// What is remembered of the card of the documentation.
 #[cfg(test)]
 fn accepted_for_test() -> Accepted {
+    use countersign_core::verify::{Against, verify_card};
     use countersign_core::{bundle::parse_bundle, card::Card, policy::Policy, spiffe::TrustDomain};
-    use countersign_core::{verify::Against, verify::verify_card, x509::ChainMemo};
     let domain = TrustDomain::parse("example.org").unwrap();
     let bundle = include_bytes!("../../../tests/fixtures/doc/bundle.json").to_vec();
     let bundle = parse_bundle(&domain, bundle).unwrap();
@@ -79,7 +79,7 @@ fn accepted_for_test() -> Accepted {
     let card = Card::parse(card, policy.numbers).unwrap();
     let now = Timestamp::from_unix(1_795_219_200);
     let against = Against { bundle: &bundle, policy: &policy, expected: None, history: None, now };
-    Accepted::of(&verify_card(&card, against, &mut ChainMemo::new()).unwrap())
+    Accepted::of(&verify_card(&card, against).unwrap())
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
 use countersign_core::verdict::Verdict;
 use countersign_core::verify::{Against, verify_card};
-use countersign_core::x509::ChainMemo;
 use std::collections::BTreeSet;
 
 /// A card as it arrived.
@@ -150,7 +149,7 @@ fn verify(
         history: terms.history,
         now: terms.now,
     };
-    let proven = verify_card(&card, against, &mut ChainMemo::new())?;
+    let proven = verify_card(&card, against)?;
     let signer = proven.spiffe_id().clone();
     let facts = WorkloadFacts {
         expected_id: own.cloned().unwrap_or_else(|| signer.clone()),
@@ -180,4 +179,56 @@ pub(crate) fn broken_memory(problem: &str) -> Refusal {
 pub(crate) fn as_served(live: &Received, delivered: &Received, policy: &Policy) -> Result<Received, Refusal> {
     let bytes = card_with_delivered_signatures(live.bytes.clone(), delivered.bytes.clone(), policy)?;
     Ok(Received { bytes, source: delivered.source.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_core::bundle::parse_bundle;
+
+    #[test]
+    fn rule_59_a_verdict_is_repeated_only_while_everything_that_it_depends_on_is_the_same() {
+        let domain = |name: &str| TrustDomain::parse(name).unwrap();
+        let bundle = |text: &str| parse_bundle(&domain("example.org"), text.as_bytes().to_vec()).unwrap();
+        let one = bundle(include_str!("../../../tests/fixtures/doc/bundle.json"));
+        let other = bundle(include_str!("../../../tests/fixtures/chains/same120-root.pem"));
+        let expected = |account: &str, trust_domain: &str, scope| Expected {
+            trust_domain: domain(trust_domain),
+            spiffe_id: SpiffeId::parse(&format!("spiffe://{trust_domain}/ns/demo/sa/{account}")).unwrap(),
+            scope,
+        };
+        let own = expected("weather", "example.org", BindingScope::Workload);
+        let policy = Policy::new(domain("example.org"));
+        let (none, host) = (BTreeSet::new(), BTreeSet::from(["weather.demo".to_owned()]));
+        let terms = Terms {
+            bundle: &one,
+            policy: &policy,
+            rules: Some(sha256(b"rules")),
+            expected: &own,
+            cluster_hosts: &host,
+            ingress_hosts: &none,
+            history: None,
+            now: Timestamp::from_unix(1_795_219_200),
+        };
+        let source = Source::Http { host: "weather.demo".to_owned() };
+        let later = Terms { now: Timestamp::from_unix(1_795_219_300), ..terms };
+        assert_eq!(later.fingerprint(&source), terms.fingerprint(&source));
+        let others = [
+            expected("maps", "example.org", BindingScope::Workload),
+            expected("weather", "example.org", BindingScope::TrustDomain),
+            expected("weather", "example.com", BindingScope::Workload),
+        ];
+        let mut found = BTreeSet::from([terms.fingerprint(&source), terms.fingerprint(&Source::File)]);
+        found.extend(others.iter().map(|expected| Terms { expected, ..terms }.fingerprint(&source)));
+        for changed in [
+            Terms { bundle: &other, ..terms },
+            Terms { rules: Some(sha256(b"other")), ..terms },
+            Terms { rules: None, ..terms },
+            Terms { cluster_hosts: &none, ..terms },
+            Terms { ingress_hosts: &host, ..terms },
+        ] {
+            found.insert(changed.fingerprint(&source));
+        }
+        assert_eq!(found.len(), 10);
+    }
 }

@@ -7,7 +7,6 @@ use countersign_core::sign::{SignOptions, SigningKey, sign_card};
 use countersign_core::time::{Seconds, Timestamp};
 use countersign_io::clock::now;
 use countersign_rig::Rig;
-use ring::rand::SystemRandom;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -140,11 +139,10 @@ impl<'r> Agents<'r> {
     }
 
     fn sign_with(card: &Card, svid: &Svid, ahead: i64, lifetime: Option<Seconds>) -> Vec<u8> {
-        let random = SystemRandom::new();
-        let key = SigningKey::from_pkcs8(&svid.key, &random).unwrap();
+        let key = SigningKey::from_pkcs8(&svid.key).unwrap();
         let now = Timestamp::from_unix(now().as_unix() + ahead);
         let options = SignOptions { chain: &svid.chain, lifetime, also_kagenti: false, now };
-        sign_card(card.to_string().into_bytes(), &key, options, &random).unwrap()
+        sign_card(card.to_string().into_bytes(), &key, options).unwrap()
     }
 
     /// A labelled Deployment of one Pod, its Service, and its service account.

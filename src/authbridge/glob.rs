@@ -1,7 +1,7 @@
 //! Patterns for hosts and paths: `*` and `?` stay between separators, `**` crosses them.
 //! Matching takes time in proportion to pattern times text, whatever either of them is.
 
-use super::limits::{GLOB_BYTES, GLOB_VARIANTS};
+use crate::limits::{GLOB_BYTES, GLOB_VARIANTS};
 
 /// A pattern for text in which `separator` divides labels or segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
