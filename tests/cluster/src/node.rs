@@ -3,12 +3,13 @@
 
 use crate::agents::{Card, card_of};
 use crate::authority::Svid;
-use crate::scene::find;
+use crate::scene::{find, labelled};
 use anyhow::{Context, Result, bail};
 use countersign::core::x509::parse_pem_chain;
 use countersign::io::keys::parse_private_key;
 use countersign_rig::{AGNHOST, Entry, Image, Options, Rig, SOCKET, SOCKET_FOLDER, libraries};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -101,7 +102,7 @@ impl Node {
         self.rig.apply(&namespace.to_string())?;
         // Its service account is made by a controller, and a Pod needs it.
         until(Duration::from_secs(20), "the default service account", || {
-            Ok(self.rig.kubectl(&["get", "serviceaccount", "default", "-n", name]).is_ok())
+            Ok(find(&self.rig, "serviceaccount", name, "default")?.is_some())
         })?;
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -195,7 +196,28 @@ impl Node {
     fn card_folder(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let folder = self.rig.folder().join("cards").join(namespace).join(name);
         std::fs::create_dir_all(&folder)?;
+        // The agent is another user, and notes there how often it was asked.
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777))?;
         Ok(folder)
+    }
+
+    /// How often the first Pod of an agent was asked for its card.
+    fn asked(&self, namespace: &str, name: &str) -> Result<u64> {
+        let pods = labelled(&self.rig, "pods", namespace, &format!("app={}", short(name)))?;
+        let running = pods.iter().find(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        let uid = running.context("the agent has a Pod")?["metadata"]["uid"].as_str().unwrap_or_default();
+        // Its own folder, if it signs by itself, lies in a mount of the node.
+        let own = format!("state/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/card");
+        let folders = [self.rig.inside(&self.rig.folder().join(own)), self.card_folder(namespace, name)?];
+        let asked = folders.iter().map(|folder| folder.join(format!("{name}.{namespace}.asked")));
+        Ok(asked.filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum())
+    }
+
+    /// Waits until the operator has looked at an agent of one Pod so many times from now on.
+    pub fn looked(&self, namespace: &str, name: &str, times: u64) -> Result<()> {
+        let before = self.asked(namespace, name)?;
+        let looked = || Ok(self.asked(namespace, name)? > before + times);
+        self.rig.wait("looks at an agent", looked).with_context(|| self.report())
     }
 
     /// Lets an agent with [`Signer::Test`] serve these bytes from now on.
@@ -254,15 +276,16 @@ impl Node {
 
     /// The address of an agent's Service.
     pub fn service(&self, namespace: &str, name: &str) -> Result<String> {
-        let path = "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}";
-        self.rig.kubectl(&["get", "service", "-n", namespace, name, "-o", path])
+        let service = find(&self.rig, "service", namespace, name)?.context("the Service is there")?;
+        let address = service["spec"]["clusterIP"].as_str().unwrap_or_default();
+        Ok(format!("{address}:{}", service["spec"]["ports"][0]["port"]))
     }
 
     /// The address of an agent's one Pod.
     pub fn pod(&self, namespace: &str, name: &str) -> Result<String> {
-        let label = format!("app={}", short(name));
-        let path = "jsonpath={.items[0].status.podIP}:8000";
-        self.rig.kubectl(&["get", "pods", "-n", namespace, "-l", &label, "-o", path])
+        let pods = labelled(&self.rig, "pods", namespace, &format!("app={}", short(name)))?;
+        let pod = pods.first().with_context(|| format!("{name} has no Pod"))?;
+        Ok(format!("{}:8000", pod["status"]["podIP"].as_str().unwrap_or_default()))
     }
 
     /// An AgentCard; null if there is none.

@@ -2,7 +2,7 @@
 //! installs it. One rig serves all tests of this file; each has a namespace of its own.
 
 use anyhow::Context as _;
-use countersign_cluster_tests::{Agents, Node, Packets, Signer, card_of, look_every, until};
+use countersign_cluster_tests::{Agents, Node, Packets, Signer, card_of, delete, look_every, until};
 use serde_json::{Value, json};
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
@@ -80,7 +80,7 @@ fn bad_cards(node: &Node, namespace: &str) -> Vec<(&'static str, Vec<u8>, &'stat
     elsewhere["supportedInterfaces"][0]["url"] = json!("https://collector.example/");
     let mut injected: Value = serde_json::from_slice(&honest("injected")).unwrap();
     injected["url"] = json!("https://collector.example/");
-    // So that the certificate has ended before anybody looks at it.
+    // Time itself: the certificate has ended before anybody looks at it.
     std::thread::sleep(Duration::from_secs(3));
     vec![
         ("tampered", tampered.into_bytes(), "SignatureInvalid"),
@@ -168,7 +168,7 @@ fn a_workload_that_is_deleted_renamed_or_selects_otherwise_stays_closed_until_it
     node.create_honest("moved", "before").unwrap();
     node.wait_verdict("moved", "before", None, 30).unwrap();
     let mark = "jsonpath={.items[*].metadata.labels.agent\\.kagenti\\.dev/verified-peer}";
-    node.rig.kubectl(&["delete", "deployment", "-n", "moved", "before"]).unwrap();
+    delete(&node.rig, "deployment", "moved", "before").unwrap();
     until(Duration::from_secs(30), "its card and its policies go", || {
         Ok(node.card("moved", "before-deployment-card")?.is_null() && policies("before").is_empty())
     })
@@ -192,7 +192,7 @@ fn a_workload_that_is_deleted_renamed_or_selects_otherwise_stays_closed_until_it
     let labels = json!({ "app": "other", "kagenti.io/type": "agent" });
     changed["spec"]["selector"]["matchLabels"]["app"] = json!("other");
     changed["spec"]["template"]["metadata"]["labels"] = labels;
-    node.rig.kubectl(&["delete", "deployment", "-n", "moved", "after"]).unwrap();
+    delete(&node.rig, "deployment", "moved", "after").unwrap();
     node.rig.apply(&changed.to_string()).unwrap();
     node.wait_verdict("moved", "after", Some("ServiceNotFound"), 30).unwrap();
     let running = ["wait", "--for=condition=Ready", "pod", "-n", "moved", "-l", "app=other", "--timeout=30s"];
@@ -238,7 +238,7 @@ fn of_two_cards_for_one_workload_the_refused_one_decides() {
     ready("second", "False").unwrap();
     node.wait_packets(("twice", "deploy/caller"), &address, Packets::Dropped, 10).unwrap();
     ready("first", "True").unwrap();
-    node.rig.kubectl(&["delete", "agentcard", "-n", "twice", "second"]).unwrap();
+    delete(&node.rig, "agentcard", "twice", "second").unwrap();
     node.wait_packets(("twice", "deploy/caller"), &address, Packets::Pass, 10).unwrap();
 }
 
@@ -337,6 +337,6 @@ fn one_bad_replica_of_three_and_a_pod_that_copies_labels_close_the_agent() {
     node.rig.apply(&copy.to_string()).unwrap();
     node.wait_verdict("replicas", "weather", Some("ServiceEndpointNotOwned"), 30).unwrap();
     node.wait_packets(("replicas", "deploy/caller"), &address, Packets::Dropped, 10).unwrap();
-    node.rig.kubectl(&["delete", "pod", "-n", "replicas", "impostor", "--now"]).unwrap();
+    delete(&node.rig, "pod", "replicas", "impostor").unwrap();
     node.wait_verdict("replicas", "weather", None, 60).unwrap();
 }

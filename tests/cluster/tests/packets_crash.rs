@@ -1,27 +1,27 @@
 //! The operator dies, again and again, among twenty agents: it converges, and at no sampled moment is an agent that
 //! deserves no trust marked, opened or reached.
 
-use countersign_cluster_tests::{Agents, Node, Packets, SYSTEM, Signer, card_of, chart, until};
+use countersign_cluster_tests::{
+    Agents, Node, Packets, SYSTEM, Signer, card_of, chart, find, list, outcome, until,
+};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const TEAM: &str = "crash";
 const PAIRS: usize = 10;
-const LEASE: [&str; 6] = ["get", "lease", "-n", SYSTEM, "b7c4ae34.kagenti.dev", "-o"];
+const LEASE: &str = "b7c4ae34.kagenti.dev";
 
 /// Reads everything that could open a bad agent, once, and asserts that nothing does.
 fn assert_closed(node: &Node) {
-    let call = ["get", "pods,networkpolicies", "-n", TEAM, "-o", "json"];
-    let listed: Value = serde_json::from_str(&node.rig.kubectl(&call).unwrap()).unwrap();
     let mut isolating = false;
-    for object in listed["items"].as_array().unwrap() {
+    for pod in list(&node.rig, "pods", TEAM).unwrap() {
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        let mark = &pod["metadata"]["labels"]["agent.kagenti.dev/verified-peer"];
+        assert!(!name.starts_with("bad-") || mark.is_null(), "{name} is marked as a verified peer");
+    }
+    for object in list(&node.rig, "networkpolicies", TEAM).unwrap() {
         let name = object["metadata"]["name"].as_str().unwrap();
-        if object["kind"] == "Pod" {
-            let mark = &object["metadata"]["labels"]["agent.kagenti.dev/verified-peer"];
-            assert!(!name.starts_with("bad-") || mark.is_null(), "{name} is marked as a verified peer");
-            continue;
-        }
         isolating |= name == "countersign-baseline" || name == "countersign-minimum";
         if name.starts_with("bad-") {
             // In comes the operator alone: one rule with one peer, whose namespace is the operator's.
@@ -52,7 +52,8 @@ fn wait_operator(node: &Node, count: usize) {
 }
 
 fn holder(node: &Node) -> String {
-    node.rig.kubectl(&[&LEASE[..], &["jsonpath={.spec.holderIdentity}"]].concat()).unwrap_or_default()
+    let lease = find(&node.rig, "lease", SYSTEM, LEASE).ok().flatten().unwrap_or_default();
+    lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -115,12 +116,20 @@ fn act(node: &Node) {
     }
     node.apply_all(&objects).unwrap();
     // In the middle of it: some agents are judged, others are not.
-    std::thread::sleep(Duration::from_secs(4));
+    let judged = |least: usize| {
+        let cards = || list(&node.rig, "agentcards", TEAM);
+        let is_judged = |card: &&Value| !outcome(card).is_empty();
+        until(Duration::from_mins(1), "some verdicts", || {
+            Ok(cards()?.iter().filter(is_judged).count() >= least)
+        })
+        .unwrap();
+    };
+    judged(4);
     let first = node.operators().unwrap();
     assert_eq!(first.len(), 1);
     signal(&first, "-KILL");
     wait_operator(node, 1);
-    std::thread::sleep(Duration::from_secs(3));
+    judged(10);
     signal(&node.operators().unwrap(), "-KILL");
     let began = Instant::now();
     assert_converged(node, 120);

@@ -104,7 +104,7 @@ impl Rig {
         self.wait_ready()?;
         self.run(control_plane::controller_manager(&self.folder, &self.pki)?)?;
         self.wait("the default service account", || {
-            Ok(self.kubectl(&["get", "serviceaccount", "default"]).is_ok())
+            Ok(self.get("/api/v1/namespaces/default/serviceaccounts/default")?.is_some())
         })
     }
 
@@ -175,11 +175,14 @@ impl Rig {
         output(command, b"")
     }
 
-    /// Applies a manifest (YAML or JSON, one or many documents).
-    pub fn apply(&self, manifest: &str) -> Result<String> {
+    /// Applies a manifest: an object or a list as JSON quickly, and YAML of one or many documents by kubectl.
+    pub fn apply(&self, manifest: &str) -> Result<()> {
+        if let Ok(object) = serde_json::from_str(manifest) {
+            return self.look()?.apply(&object);
+        }
         let mut command = self.client(&self.kubectl);
         command.args(["apply", "-f", "-"]);
-        output(command, manifest.as_bytes())
+        output(command, manifest.as_bytes()).map(drop)
     }
 
     /// What the API server has at `path`, such as `/api/v1/namespaces/team/pods`; `None` if nothing is there. Quick
@@ -201,6 +204,16 @@ impl Rig {
     /// Changes the object at `path` by a merge patch, as quickly.
     pub fn patch(&self, path: &str, change: &Value) -> Result<()> {
         self.api()?.patch(path, change).map(drop)
+    }
+
+    /// Deletes the object at `path`, which must be there, and waits until it is gone; as quickly.
+    pub fn delete(&self, path: &str) -> Result<()> {
+        let uid = |object: &Value| object["metadata"]["uid"].clone();
+        let before = self.get(path)?.with_context(|| format!("nothing is at {path}"))?;
+        self.api()?.delete(path)?;
+        // Another one of the same name may be there at once.
+        let gone = || self.get(path).is_ok_and(|found| found.is_none_or(|found| uid(&found) != uid(&before)));
+        self.wait("the end of what was deleted", || Ok(gone()))
     }
 
     fn look(&self) -> Result<&Look> {
@@ -294,7 +307,7 @@ impl Rig {
 
     /// Waits until the API server says that it is ready.
     pub fn wait_ready(&self) -> Result<()> {
-        self.wait("the API server", || Ok(self.kubectl(&["get", "--raw", "/readyz"]).is_ok()))
+        self.wait("the API server", || Ok(self.api()?.answers("/readyz")))
     }
 
     /// Asks ten times a second until `done`; an error if a part ends meanwhile or it takes too long.
@@ -315,6 +328,11 @@ impl Rig {
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
+    }
+
+    /// Where the machine sees a path that is one inside the rig.
+    pub fn inside(&self, path: &Path) -> PathBuf {
+        Path::new("/proc").join(self.init_pid().to_string()).join("root").join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// The number of the rig's process 1 as the machine counts it.

@@ -39,7 +39,11 @@ pub(crate) fn start(rig: &Rig) -> Result<()> {
     };
     rig.run(run("spire-server", "spire-server", &file, vec![])?)?;
     let spire = Spire { rig };
-    rig.wait("the SPIRE server", || Ok(spire.server(&["healthcheck"]).is_ok()))?;
+    // A program is not started to ask for what cannot be there yet.
+    let listens = |socket: &str| rig.inside(Path::new(socket)).exists();
+    rig.wait("the SPIRE server", || {
+        Ok(listens(SERVER_SOCKET) && spire.server(&["healthcheck"]).is_ok())
+    })?;
     rig.wait("the published bundle", || Ok(spire.published()?.contains("\"keys\"")))?;
 
     let token = spire.json(&["token", "generate", "-spiffeID", NODE_ID])?;
@@ -55,7 +59,8 @@ pub(crate) fn start(rig: &Rig) -> Result<()> {
     let socket = format!("{SOCKET_FOLDER}/{SOCKET}");
     let agent = parts::program("spire", "spire-agent")?.display().to_string();
     rig.wait("the SPIRE agent", || {
-        Ok(output(command(rig, &agent, &["healthcheck", "-socketPath", &socket]), b"").is_ok())
+        let asked = || output(command(rig, &agent, &["healthcheck", "-socketPath", &socket]), b"");
+        Ok(listens(&socket) && asked().is_ok())
     })
 }
 
@@ -174,8 +179,8 @@ impl Spire<'_> {
 
     /// The bundle as published in the ConfigMap; empty before the first time.
     pub fn published(&self) -> Result<String> {
-        let path = r"jsonpath={.data.bundle\.spiffe}";
-        self.rig.kubectl(&["-n", "spire", "get", "configmap", "spire-bundle", "-o", path])
+        let map = self.rig.get("/api/v1/namespaces/spire/configmaps/spire-bundle")?.unwrap_or_default();
+        Ok(map["data"]["bundle.spiffe"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Which X.509 authority signs, is prepared, and was active before.
