@@ -128,7 +128,9 @@ impl<'r> Agents<'r> {
 
     /// How often an agent was asked for its card; `name@address` is one replica of it.
     pub fn asked(&self, namespace: &str, name: &str) -> u64 {
-        let (name, address) = name.split_once('@').map_or((name, String::new()), |(name, address)| (name, format!("@{address}")));
+        let (name, address) = name
+            .split_once('@')
+            .map_or((name, String::new()), |(name, address)| (name, format!("@{address}")));
         let file = self.folder.join(format!("{name}.{namespace}{address}.asked"));
         std::fs::metadata(file).map_or(0, |file| file.len())
     }

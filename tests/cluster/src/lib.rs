@@ -20,7 +20,8 @@ pub use kubelet::STUCK;
 pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart, until};
 pub use operator::{Operator, TRUST_DOMAIN, program};
 pub use scene::{
-    Scene, condition, delete, find, holds, is, is_open, labelled, list, look_every, outcome, reason, user_card,
+    Scene, condition, delete, find, holds, is, is_open, labelled, list, look_every, outcome, reason,
+    user_card,
 };
 pub use spire::{Server, SpireAgents};
 pub use tarpit::Tarpit;

@@ -274,7 +274,8 @@ pub fn find(rig: &Rig, kind: &str, namespace: &str, name: &str) -> Result<Option
 /// All objects of a kind in a namespace that have a label, such as `app=weather`.
 pub fn labelled(rig: &Rig, kind: &str, namespace: &str, label: &str) -> Result<Vec<Value>> {
     let label = label.replace('=', "%3D");
-    let list = rig.get(&format!("{}?labelSelector={label}", collection(kind, namespace)?))?.unwrap_or_default();
+    let list =
+        rig.get(&format!("{}?labelSelector={label}", collection(kind, namespace)?))?.unwrap_or_default();
     Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
 

@@ -69,6 +69,8 @@ fn an_operator_that_dies_among_twenty_agents_converges_and_never_opens_more_than
             while !ended.load(Ordering::Relaxed) {
                 assert_closed(&node);
                 samples.fetch_add(1, Ordering::Relaxed);
+                // Without a pause it would take the machine from those whom it watches.
+                std::thread::sleep(Duration::from_millis(100));
             }
         });
         let packets = scope.spawn(|| {

@@ -68,8 +68,12 @@ impl Look {
     /// rest from being tried.
     pub(crate) fn apply(&self, object: &Value) -> Result<()> {
         let Some(items) = object["items"].as_array() else { return self.apply_one(object) };
-        let failed: Vec<String> = items
-            .iter()
+        // A Pod that comes before its service account is refused, and tried again later and later.
+        let accounts = |item: &&Value| item["kind"] == "ServiceAccount";
+        let (first, rest): (Vec<&Value>, Vec<&Value>) = items.iter().partition(accounts);
+        let failed: Vec<String> = first
+            .into_iter()
+            .chain(rest)
             .filter_map(|item| self.apply(item).err())
             .map(|error| format!("{error:#}"))
             .collect();

@@ -310,7 +310,7 @@ impl Rig {
         self.wait("the API server", || Ok(self.api()?.answers("/readyz")))
     }
 
-    /// Asks ten times a second until `done`; an error if a part ends meanwhile or it takes too long.
+    /// Asks five times a second until `done`; an error if a part ends meanwhile or it takes too long.
     pub fn wait(&self, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
         let begin = Instant::now();
         while !done()? {
@@ -325,14 +325,17 @@ impl Rig {
             if begin.elapsed() > UP {
                 bail!("{what} did not get ready within {} s", UP.as_secs());
             }
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(200));
         }
         Ok(())
     }
 
     /// Where the machine sees a path that is one inside the rig.
     pub fn inside(&self, path: &Path) -> PathBuf {
-        Path::new("/proc").join(self.init_pid().to_string()).join("root").join(path.strip_prefix("/").unwrap_or(path))
+        Path::new("/proc")
+            .join(self.init_pid().to_string())
+            .join("root")
+            .join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// The number of the rig's process 1 as the machine counts it.

@@ -41,9 +41,7 @@ pub(crate) fn start(rig: &Rig) -> Result<()> {
     let spire = Spire { rig };
     // A program is not started to ask for what cannot be there yet.
     let listens = |socket: &str| rig.inside(Path::new(socket)).exists();
-    rig.wait("the SPIRE server", || {
-        Ok(listens(SERVER_SOCKET) && spire.server(&["healthcheck"]).is_ok())
-    })?;
+    rig.wait("the SPIRE server", || Ok(listens(SERVER_SOCKET) && spire.server(&["healthcheck"]).is_ok()))?;
     rig.wait("the published bundle", || Ok(spire.published()?.contains("\"keys\"")))?;
 
     let token = spire.json(&["token", "generate", "-spiffeID", NODE_ID])?;

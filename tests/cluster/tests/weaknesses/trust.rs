@@ -76,7 +76,7 @@ fn a_card_signed_with_an_expired_or_future_certificate_is_refused() {
 fn trust_ends_with_the_certificate_and_not_with_the_next_look() {
     let (scene, team) = (scene("ending"), "ending");
     // The clock may be a minute off on either side, so a leaf counts that long beyond its end.
-    let svid = scene.authority.issue(team, "weather", -600, -52);
+    let svid = scene.authority.issue(team, "weather", -600, -35);
     let mut card = user_card(team, "weather", "weather");
     card["spec"]["syncPeriod"] = json!("30m");
     scene.agents.serve(team, "weather", &Agents::sign_at(&card_of("weather", team), &svid, -300)).unwrap();
@@ -112,11 +112,12 @@ fn signed_without_end(card: &Value, svid: &Svid) -> Vec<u8> {
 fn a_witnessed_card_is_not_refused_because_an_authority_is_added() {
     let (scene, team) = (witnessed("witnessed"), "witnessed");
     // The clock may be a minute off on either side, so a leaf counts that long beyond its end.
-    let svid = scene.authority.issue(team, "weather", -600, -50);
+    let svid = scene.authority.issue(team, "weather", -600, -35);
+    let issued = std::time::Instant::now();
     scene.agent(team, "weather", &signed_without_end(&card_of("weather", team), &svid)).unwrap();
     scene.verified(team, "weather", "weather").unwrap();
     // Time itself is waited for: the leaf has ended, and the minute after it is over.
-    std::thread::sleep(std::time::Duration::from_secs(13));
+    std::thread::sleep(std::time::Duration::from_secs(27).saturating_sub(issued.elapsed()));
     scene.looked(team, "weather", 1).unwrap();
     // From here on only its witness speaks for it.
     scene.verified(team, "weather", "weather").unwrap();
