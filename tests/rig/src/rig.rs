@@ -1,6 +1,6 @@
 //! One running rig: the type with which tests start it, use it, break it and end it.
 
-use crate::component::{Component, Launch};
+use crate::component::{COLLECTION, Component, Launch};
 use crate::control_plane;
 use crate::look::{Api, Look};
 use crate::namespace::Namespaces;
@@ -233,6 +233,7 @@ impl Rig {
     fn client(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env("KUBECONFIG", self.kubeconfig()).env("KUBECACHEDIR", self.folder.join("cache"));
+        command.env("GOGC", COLLECTION);
         for home in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             command.env(home, self.folder.join("helm"));
         }
