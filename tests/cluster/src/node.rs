@@ -21,6 +21,9 @@ pub const OPERATOR_USER: &str = "system:serviceaccount:countersign-system:contro
 const OPERATOR_IMAGE: &str = "countersign.test/countersign";
 const AGENT_IMAGE: &str = "countersign.test/agent:1";
 
+/// How long anything may take on a machine that is busy besides; a test that is about time measures it itself.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// What became of an attempt to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packets {
@@ -79,7 +82,7 @@ impl Node {
     pub fn install(&self, chart: &Path, more: &[&str]) -> Result<()> {
         let chart = chart.display().to_string();
         let mut arguments = vec!["upgrade", "--install", "countersign", &chart, "--namespace", SYSTEM];
-        arguments.extend(["--create-namespace", "--wait", "--timeout", "90s"]);
+        arguments.extend(["--create-namespace", "--wait", "--timeout", "180s"]);
         let image = format!("controllerManager.container.image.repository={OPERATOR_IMAGE}");
         for set in [
             image.as_str(),
@@ -101,7 +104,7 @@ impl Node {
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         self.rig.apply(&namespace.to_string())?;
         // Its service account is made by a controller, and a Pod needs it.
-        until(Duration::from_secs(20), "the default service account", || {
+        until(PATIENCE, "the default service account", || {
             Ok(find(&self.rig, "serviceaccount", name, "default")?.is_some())
         })?;
         let pod = json!({
@@ -202,7 +205,7 @@ impl Node {
     }
 
     /// How often the first Pod of an agent was asked for its card.
-    fn asked(&self, namespace: &str, name: &str) -> Result<u64> {
+    pub fn asked(&self, namespace: &str, name: &str) -> Result<u64> {
         let pods = labelled(&self.rig, "pods", namespace, &format!("app={}", short(name)))?;
         let running = pods.iter().find(|pod| pod["metadata"]["deletionTimestamp"].is_null());
         let uid = running.context("the agent has a Pod")?["metadata"]["uid"].as_str().unwrap_or_default();
@@ -295,17 +298,11 @@ impl Node {
 
     /// Waits until the card that was made for a Deployment has this verdict: `None` for verified, else the
     /// reason of the refusal. Returns the time that it took.
-    pub fn wait_verdict(
-        &self,
-        namespace: &str,
-        name: &str,
-        reason: Option<&str>,
-        within: u64,
-    ) -> Result<Duration> {
+    pub fn wait_verdict(&self, namespace: &str, name: &str, reason: Option<&str>) -> Result<Duration> {
         let card = format!("{name}-deployment-card");
         let what = format!("the verdict {} on {namespace}/{name}", reason.unwrap_or("verified"));
         let mut last = Value::Null;
-        let took = until(Duration::from_secs(within), &what, || {
+        let took = until(PATIENCE, &what, || {
             last = self.card(namespace, &card)?;
             let verdict = &last["status"]["verdict"];
             let wanted = if reason.is_some() { "Refused" } else { "Verified" };
@@ -321,10 +318,9 @@ impl Node {
         (namespace, from): (&str, &str),
         address: &str,
         wanted: Packets,
-        within: u64,
     ) -> Result<Duration> {
         let what = format!("{from} of {namespace} to {address}: {wanted:?}");
-        let result = until(Duration::from_secs(within), &what, || {
+        let result = until(PATIENCE, &what, || {
             Ok(self.connect(namespace, from, address).is_ok_and(|found| found == wanted))
         });
         result.with_context(|| self.report())

@@ -6,7 +6,6 @@ mod enrolment;
 mod federation;
 mod fetch;
 mod policy;
-mod process;
 mod quiet;
 mod replicas;
 mod scale;
@@ -16,7 +15,7 @@ mod verdicts;
 
 use countersign_cluster_tests::Scene;
 use serde_json::json;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 
 /// Where the operator of the shared scene serves its metrics.
 const METRICS: &str = "127.0.0.1:18443";
@@ -30,9 +29,6 @@ static SCENE: LazyLock<Scene> = LazyLock::new(|| {
 /// The same with an operator that takes the word of witnesses.
 static WITNESSED: LazyLock<Scene> = LazyLock::new(|| Scene::start(&["--freshness=witnessed"]).unwrap());
 
-/// A scene for tests that stop, replace or reconfigure something: each has it for itself.
-static ALONE: LazyLock<Mutex<Scene>> = LazyLock::new(|| Mutex::new(Scene::start(&[]).unwrap()));
-
 /// The shared scene, with a new namespace.
 fn scene(namespace: &str) -> &'static Scene {
     SCENE.namespace(namespace, &json!({})).unwrap();
@@ -43,11 +39,4 @@ fn scene(namespace: &str) -> &'static Scene {
 fn witnessed(namespace: &str) -> &'static Scene {
     WITNESSED.namespace(namespace, &json!({})).unwrap();
     &WITNESSED
-}
-
-/// The scene of one test at a time, with new namespaces, its own root, and no operator: every test starts one.
-fn alone(namespaces: &[&str]) -> MutexGuard<'static, Scene> {
-    let mut scene = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    scene.prepare_again(namespaces).unwrap();
-    scene
 }
