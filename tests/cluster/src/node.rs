@@ -7,11 +7,11 @@ use crate::scene::{find, labelled};
 use anyhow::{Context, Result, bail};
 use countersign::core::x509::parse_pem_chain;
 use countersign::io::keys::parse_private_key;
-use countersign_rig::{AGNHOST, Entry, Image, Options, Rig, SOCKET, SOCKET_FOLDER, libraries};
+use countersign_rig::{AGNHOST, Entry, Image, Options, Rig, SOCKET, SOCKET_FOLDER, libraries, until};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The namespace of the operator.
 pub const SYSTEM: &str = "countersign-system";
@@ -104,7 +104,7 @@ impl Node {
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         self.rig.apply(&namespace.to_string())?;
         // Its service account is made by a controller, and a Pod needs it.
-        until(PATIENCE, "the default service account", || {
+        until("the default service account", PATIENCE, || {
             Ok(find(&self.rig, "serviceaccount", name, "default")?.is_some())
         })?;
         let pod = json!({
@@ -216,11 +216,12 @@ impl Node {
         Ok(asked.filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum())
     }
 
-    /// Waits until the operator has looked at an agent of one Pod so many times from now on.
-    pub fn looked(&self, namespace: &str, name: &str, times: u64) -> Result<()> {
-        let before = self.asked(namespace, name)?;
-        let looked = || Ok(self.asked(namespace, name)? > before + times);
-        self.rig.wait("looks at an agent", looked).with_context(|| self.report())
+    /// Waits until the operator has looked at each of these agents of one Pod so many times from now on.
+    pub fn looked(&self, namespace: &str, names: &[&str], times: u64) -> Result<()> {
+        let asked = || names.iter().map(|name| self.asked(namespace, name)).collect::<Result<Vec<_>>>();
+        let before = asked()?;
+        let looked = || Ok(asked()?.iter().zip(&before).all(|(now, before)| *now > before + times));
+        self.rig.wait("looks at agents", looked).with_context(|| self.report())
     }
 
     /// Lets an agent with [`Signer::Test`] serve these bytes from now on.
@@ -302,7 +303,7 @@ impl Node {
         let card = format!("{name}-deployment-card");
         let what = format!("the verdict {} on {namespace}/{name}", reason.unwrap_or("verified"));
         let mut last = Value::Null;
-        let took = until(PATIENCE, &what, || {
+        let took = until(&what, PATIENCE, || {
             last = self.card(namespace, &card)?;
             let verdict = &last["status"]["verdict"];
             let wanted = if reason.is_some() { "Refused" } else { "Verified" };
@@ -320,7 +321,7 @@ impl Node {
         wanted: Packets,
     ) -> Result<Duration> {
         let what = format!("{from} of {namespace} to {address}: {wanted:?}");
-        let result = until(PATIENCE, &what, || {
+        let result = until(&what, PATIENCE, || {
             Ok(self.connect(namespace, from, address).is_ok_and(|found| found == wanted))
         });
         result.with_context(|| self.report())
@@ -375,20 +376,6 @@ fn short(name: &str) -> &str {
 /// The folder of the chart.
 pub fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/countersign")
-}
-
-/// Asks five times a second until `done`, and says how long it took.
-pub fn until(within: Duration, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<Duration> {
-    let begin = Instant::now();
-    loop {
-        if done()? {
-            return Ok(begin.elapsed());
-        }
-        if begin.elapsed() > within {
-            bail!("not within {} s: {what}", within.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 /// A program of this workspace, beside the one of this test.

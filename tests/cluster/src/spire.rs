@@ -4,8 +4,7 @@
 use crate::agents::{Agents, CRD};
 use crate::authority::Svid;
 use anyhow::{Context, Result};
-use countersign_rig::{AGNHOST, Rig, TRUST_DOMAIN};
-use rcgen::{CertificateParams, KeyPair, KeyUsagePurpose, SanType};
+use countersign_rig::{AGNHOST, Ca, Leaf, Rig, TRUST_DOMAIN};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -71,14 +70,10 @@ impl<'r> SpireAgents<'r> {
     /// A certificate that nobody vouches for, in place of an SVID in `folder`.
     pub fn forge(&self, namespace: &str, account: &str, folder: &Path) -> Result<()> {
         let id = format!("spiffe://{TRUST_DOMAIN}/ns/{namespace}/sa/{account}");
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::URI(id.try_into()?)];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.not_before = time::OffsetDateTime::now_utc() - time::Duration::minutes(1);
-        params.not_after = time::OffsetDateTime::now_utc() + time::Duration::hours(1);
-        let key = KeyPair::generate()?;
-        std::fs::write(folder.join("svid.pem"), params.self_signed(&key)?.pem())?;
-        Ok(std::fs::write(folder.join("key.pem"), key.serialize_pem())?)
+        let nobody = Ca::new("nobody", None)?;
+        let forged = nobody.issue(Leaf { uris: vec![id], ..Leaf::default() })?;
+        std::fs::write(folder.join("svid.pem"), forged.pem)?;
+        Ok(std::fs::write(folder.join("key.pem"), forged.key_pem)?)
     }
 
     /// Reads an SVID from the files of a folder.

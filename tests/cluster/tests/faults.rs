@@ -1,7 +1,7 @@
 //! Faults between operator and API server: it converges afterwards, and is never more open than the truth.
 //! A sampler asks the API server itself, beside the proxy, what is open; the test knows what may be.
 
-use countersign_cluster_tests::{Operator, Scene, card_of, is_open, outcome};
+use countersign_cluster_tests::{Operator, Scene, card_of, is_open, outcome, until};
 use countersign_rig::{Fault, FaultProxy, Rule};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -237,20 +237,15 @@ fn faults() -> (Scene, FaultProxy) {
 }
 
 /// Waits until the samples say so.
-fn until(scene: &Scene, what: &str, done: impl Fn(&Sample) -> bool) -> Duration {
-    let started = Instant::now();
+fn wait_samples(scene: &Scene, what: &str, done: impl Fn(&Sample) -> bool) {
     let mut last = BTreeSet::new();
-    loop {
-        if let Some(sample) = look(scene) {
-            if done(&sample) {
-                return started.elapsed();
-            }
-            last = sample.open;
-        }
-        assert!(started.elapsed() < RECOVERY, "{what}: {last:?}\n{}", scene.operator.log());
-        // How often everything is looked at.
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let waited = until(what, RECOVERY, || {
+        let Some(sample) = look(scene) else { return Ok(false) };
+        let is_done = done(&sample);
+        last = sample.open;
+        Ok(is_done)
+    });
+    assert!(waited.is_ok(), "{what}: {last:?}\n{}", scene.operator.log());
 }
 
 fn open_in_every_way(sample: &Sample, agent: &str) -> bool {
@@ -301,7 +296,7 @@ fn survive(scene: &Scene, proxy: &FaultProxy, number: usize, case: &Case) {
                 let other = scene.signed(&card_of(&forged, TEAM), TEAM, "other");
                 scene.agent_labelled(TEAM, &forged, &other, &json!({})).unwrap();
             }
-            until(scene, name, |sample| {
+            wait_samples(scene, name, |sample| {
                 is_closed(sample, "turning")
                     && is_closed(sample, &forged)
                     && open_in_every_way(sample, &fresh)
@@ -349,7 +344,7 @@ fn survive(scene: &Scene, proxy: &FaultProxy, number: usize, case: &Case) {
         assert_eq!(card["status"]["card"]["name"], agent, "{name}: {card:#}");
     }
     scene.agents.serve(TEAM, "turning", &scene.honest(TEAM, "turning")).unwrap();
-    until(scene, name, |sample| open_in_every_way(sample, "turning"));
+    wait_samples(scene, name, |sample| open_in_every_way(sample, "turning"));
 }
 
 #[test]
@@ -361,7 +356,7 @@ fn no_fault_between_operator_and_api_server_opens_what_is_closed() {
     }
     let foreign = scene.signed(&card_of("never", TEAM), TEAM, "other");
     scene.agent_labelled(TEAM, "never", &foreign, &json!({})).unwrap();
-    until(&scene, "the start", |sample| {
+    wait_samples(&scene, "the start", |sample| {
         ["good", "turning"].iter().all(|name| open_in_every_way(sample, name)) && sample.isolated
     });
     let only = std::env::var("FAULT").unwrap_or_default();

@@ -122,7 +122,7 @@ fn an_agent_whose_card_turns_bad_gets_no_new_connection_within_five_seconds_of_t
     let tampered = String::from_utf8(good.clone()).unwrap().replace("Does one thing", "Does anything");
     let asked = node.asked("turned", "weather").unwrap();
     node.serve("turned", "weather", tampered.as_bytes()).unwrap();
-    until(Duration::from_mins(2), "the fetch", || Ok(node.asked("turned", "weather")? > asked)).unwrap();
+    until("the fetch", Duration::from_mins(2), || Ok(node.asked("turned", "weather")? > asked)).unwrap();
     let fetched = Instant::now();
     node.wait_packets(("turned", "deploy/caller"), &address, Packets::Dropped).unwrap();
     // The last attempt itself waited two seconds for an answer.
@@ -132,7 +132,7 @@ fn an_agent_whose_card_turns_bad_gets_no_new_connection_within_five_seconds_of_t
     assert!(took < Duration::from_secs(15), "{took:?}");
     node.wait_verdict("turned", "weather", Some("SignatureInvalid")).unwrap();
     for _ in 0..3 {
-        node.looked("turned", "weather", 1).unwrap();
+        node.looked("turned", &["weather"], 1).unwrap();
         assert_dropped(node, "turned", "deploy/caller", "weather");
     }
     assert_dropped(node, "turned", "deploy/weather", "caller");
@@ -167,7 +167,7 @@ fn a_workload_that_is_deleted_renamed_or_selects_otherwise_stays_closed_until_it
     node.wait_verdict("moved", "before", None).unwrap();
     let mark = "jsonpath={.items[*].metadata.labels.agent\\.kagenti\\.dev/verified-peer}";
     delete(&node.rig, "deployment", "moved", "before").unwrap();
-    until(Duration::from_mins(2), "its card and its policies go", || {
+    until("its card and its policies go", Duration::from_mins(2), || {
         Ok(node.card("moved", "before-deployment-card")?.is_null() && policies("before").is_empty())
     })
     .unwrap();
@@ -195,7 +195,7 @@ fn a_workload_that_is_deleted_renamed_or_selects_otherwise_stays_closed_until_it
     node.wait_verdict("moved", "after", Some("ServiceNotFound")).unwrap();
     let running =
         ["wait", "--for=condition=Ready", "pod", "-n", "moved", "-l", "app=other", "--timeout=120s"];
-    until(Duration::from_mins(2), "the new Pod", || Ok(node.rig.kubectl(&running).is_ok())).unwrap();
+    until("the new Pod", Duration::from_mins(2), || Ok(node.rig.kubectl(&running).is_ok())).unwrap();
     assert_eq!(node.rig.kubectl(&["get", "pods", "-n", "moved", "-l", "app=other", "-o", mark]).unwrap(), "");
     assert_dropped(node, "moved", "deploy/caller", "other");
     let patch = r#"{"spec":{"selector":{"app":"other"}}}"#;
@@ -228,7 +228,7 @@ fn of_two_cards_for_one_workload_the_refused_one_decides() {
     node.apply_all(&[card("first", json!(["spiffe://rig.example/ns/twice/sa/weather"]))]).unwrap();
     ready("first", "True").unwrap();
     // Somebody's own card replaces the one that was made.
-    until(Duration::from_mins(2), "the made card goes", || {
+    until("the made card goes", Duration::from_mins(2), || {
         Ok(node.card("twice", "weather-deployment-card")?.is_null())
     })
     .unwrap();
@@ -286,7 +286,7 @@ fn replicas_that_sign_their_own_cards_are_rolled_out_without_a_refusal() {
     let card = || node.card("rolled", "weather-deployment-card").unwrap();
     let before = card()["status"]["verdict"]["digest"].clone();
     three_that_sign(node, "rolled", "2.0.0");
-    let over = until(Duration::from_mins(2), "the new card alone", || {
+    let over = until("the new card alone", Duration::from_mins(2), || {
         let found = card();
         let verdict = &found["status"]["verdict"];
         assert_eq!(verdict["outcome"], "verified", "{found:#}\n{}", node.report());

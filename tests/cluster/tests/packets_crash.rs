@@ -48,7 +48,7 @@ fn signal(operators: &[(u32, String)], name: &str) {
 }
 
 fn wait_operator(node: &Node, count: usize) {
-    until(Duration::from_mins(2), "the operator runs", || Ok(node.operators()?.len() == count)).unwrap();
+    until("the operator runs", Duration::from_mins(2), || Ok(node.operators()?.len() == count)).unwrap();
 }
 
 fn holder(node: &Node) -> String {
@@ -121,7 +121,7 @@ fn act(node: &Node) {
     let judged = |least: usize| {
         let cards = || list(&node.rig, "agentcards", TEAM);
         let is_judged = |card: &&Value| !outcome(card).is_empty();
-        until(Duration::from_mins(1), "some verdicts", || {
+        until("some verdicts", Duration::from_mins(1), || {
             Ok(cards()?.iter().filter(is_judged).count() >= least)
         })
         .unwrap();
@@ -145,14 +145,14 @@ fn act(node: &Node) {
         let leads = |pod: &str| !pod.is_empty() && holder.contains(pod);
         node.operators().unwrap().into_iter().filter(|(_, pod)| leads(pod)).collect()
     };
-    until(Duration::from_mins(2), "a leader among the two", || Ok(leading().len() == 1)).unwrap();
+    until("a leader among the two", Duration::from_mins(2), || Ok(leading().len() == 1)).unwrap();
     let leader = holder(node);
     node.serve(TEAM, "good-0", card_of("good-0", TEAM).to_string().as_bytes()).unwrap();
     // One that stands still is worse than one that is dead: it wakes up and believes that it leads.
     let stopped = leading();
     signal(&stopped, "-STOP");
     let began = Instant::now();
-    until(Duration::from_mins(1), "another leader", || {
+    until("another leader", Duration::from_mins(1), || {
         Ok(!["", leader.as_str()].contains(&holder(node).as_str()))
     })
     .unwrap();

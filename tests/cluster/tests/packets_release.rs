@@ -200,7 +200,7 @@ fn rights_are_those_that_are_used(node: &Node) {
         "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "later" } },
     });
     node.rig.apply(&own.to_string()).unwrap();
-    until(Duration::from_mins(2), "the made card goes", || {
+    until("the made card goes", Duration::from_mins(2), || {
         Ok(node.card(TEAM, "later-deployment-card")?.is_null())
     })
     .unwrap();
@@ -213,12 +213,12 @@ fn rights_are_those_that_are_used(node: &Node) {
     let not_ready = ["wait", "--for=condition=Ready=False", "-n", TEAM, "agentcard", "own", "--timeout=120s"];
     node.rig.kubectl(&not_ready).unwrap();
     node.rig.kubectl(&["delete", "deployment", "-n", TEAM, "later"]).unwrap();
-    until(Duration::from_mins(2), "the policies of the deleted agent go", || {
+    until("the policies of the deleted agent go", Duration::from_mins(2), || {
         Ok(!node.rig.kubectl(&["get", "networkpolicies", "-n", TEAM, "-o", "name"])?.contains("later"))
     })
     .unwrap();
     // Whether it exists without the label is asked before the card says that it is gone.
-    until(Duration::from_mins(2), "the card says so", || {
+    until("the card says so", Duration::from_mins(2), || {
         Ok(reason(&node.card(TEAM, "own")?) == "WorkloadNotFound")
     })
     .unwrap();

@@ -53,7 +53,7 @@ fn no_honest_agent_loses_trust_while_the_root_is_replaced_and_nothing_of_the_old
     let spire = node.rig.spire();
     let old = spire.authorities().unwrap().active.unwrap();
     let new = spire.prepare().unwrap();
-    until(Duration::from_mins(2), "both roots are published", || Ok(authorities(&node) == 2)).unwrap();
+    until("both roots are published", Duration::from_mins(2), || Ok(authorities(&node) == 2)).unwrap();
     assert_trusted(&node, &all, "once both roots are published");
     spire.activate(&new).unwrap();
     assert_trusted(&node, &all, "once the new root signs");
@@ -66,16 +66,14 @@ fn no_honest_agent_loses_trust_while_the_root_is_replaced_and_nothing_of_the_old
     node.rig.kubectl(&["rollout", "status", "-n", TEAM, "deployment/itself", "--timeout=120s"]).unwrap();
     node.wait_verdict(TEAM, "itself", None).unwrap();
     // Everybody's new signature has been looked at, of which status does not tell.
-    for name in all {
-        node.looked(TEAM, name, 2).unwrap();
-    }
+    node.looked(TEAM, &all, 2).unwrap();
     assert_trusted(&node, &all, "once everybody could sign again");
 
     let address = node.pod(TEAM, "stale").unwrap();
     // Nobody will ask it again for an hour: what follows comes from the bundle alone.
     look_every(&node.rig, 3600, TEAM, "stale-deployment-card").unwrap();
     spire.revoke(&old).unwrap();
-    until(Duration::from_mins(2), "the new root alone", || Ok(authorities(&node) == 1)).unwrap();
+    until("the new root alone", Duration::from_mins(2), || Ok(authorities(&node) == 1)).unwrap();
     let gone = Instant::now();
     node.wait_verdict(TEAM, "stale", Some("AnchorUnknown")).unwrap();
     println!("from the bundle without the old root to the refusal: {:.1?}", gone.elapsed());

@@ -75,7 +75,7 @@ fn manifests() -> Value {
 
 /// Waits for something that the signer does within seconds.
 fn soon(what: &str, done: impl Fn() -> bool) {
-    until(Duration::from_mins(1), what, || Ok(done())).unwrap();
+    until(what, Duration::from_mins(1), || Ok(done())).unwrap();
 }
 
 #[test]

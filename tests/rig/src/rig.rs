@@ -2,12 +2,14 @@
 
 use crate::component::{COLLECTION, Component, Launch};
 use crate::control_plane;
+use crate::hold;
 use crate::look::{Api, Look};
 use crate::namespace::Namespaces;
 use crate::parts;
 use crate::pki::Pki;
 use crate::relay::Relay;
 use crate::support;
+use crate::wait::until_unless;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -19,7 +21,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a rig may take to come up, on a machine that is busy with other work.
 const UP: Duration = Duration::from_mins(2);
@@ -78,6 +80,7 @@ impl Rig {
         let pki = Pki::create(&folder.join("pki"))?;
         std::fs::create_dir(folder.join("logs"))?;
         let namespaces = Namespaces::create(&folder, cgroup.as_deref())?;
+        hold::on_failure(folder.join("kubeconfig"));
         let components = Mutex::new(BTreeMap::new());
         Ok(Self {
             folder,
@@ -311,24 +314,27 @@ impl Rig {
         self.wait("the API server", || Ok(self.api()?.answers("/readyz")))
     }
 
-    /// Asks five times a second until `done`; an error if a part ends meanwhile or it takes too long.
+    /// Waits until `done`; an error if a part ends meanwhile, if a question fails, or if it takes too long.
     pub fn wait(&self, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-        let begin = Instant::now();
-        while !done()? {
+        let mut failure = None;
+        let asked = || {
+            let result = done();
+            // A question that fails here is a fault of the test or of a part that it did not break itself.
+            Ok(result.unwrap_or_else(|error| {
+                failure = Some(error);
+                true
+            }))
+        };
+        let waited = until_unless(what, UP, asked, || {
             for (name, component) in self.components().iter_mut() {
                 if let Some(status) = component.ended()? {
-                    bail!(
-                        "{name} ended with {status} while the rig waited for {what}:\n{}",
-                        component.last_words()
-                    );
+                    let said = component.last_words();
+                    bail!("{name} ended with {status} while the rig waited for {what}:\n{said}");
                 }
             }
-            if begin.elapsed() > UP {
-                bail!("{what} did not get ready within {} s", UP.as_secs());
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        Ok(())
+            Ok(())
+        });
+        failure.map_or(waited.map(drop), Err)
     }
 
     /// Where the machine sees a path that is one inside the rig.
