@@ -29,7 +29,7 @@ export INTEROP
 RIG ?=
 export RIG
 
-# Set, it also runs what did not change since it last passed on this machine.
+# Not empty: what tests the tools of the tests runs although it has passed with the same sources (scripts/rig-once).
 ALWAYS ?=
 export ALWAYS
 
@@ -108,19 +108,20 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (60), keeping what it finds for the n
 	@scripts/step 'fuzz targets' scripts/fuzz $(FUZZ_SECONDS) keep
 
 .PHONY: rig
-rig: ## Tests of the rig of real parts, with real Kubernetes and SPIRE (RIG=none leaves it out)
-	@scripts/step 'rig of real parts' scripts/rig-test tests/rig 1
+rig: ## Tests of the rig of real parts, if it has changed since they passed (ALWAYS=1: always; RIG=none: never)
+	@scripts/step 'rig of real parts' scripts/rig-once rig tests/rig scripts/rig-test scripts/rig-parts Cargo.lock \
+		-- scripts/rig-test tests/rig 1
 
 .PHONY: cluster-tests
 cluster-tests: ## Scenarios on real Kubernetes and SPIRE, and five of Kubernetes' own specs (RIG=none leaves them out)
 	@scripts/step 'operator for the scenarios' cargo build --locked --features operator
-	@scripts/step 'scenarios on real parts' scripts/rig-test tests/cluster 2 'scripts/rig-conformance few'
+	@scripts/step 'scenarios on real parts' scripts/rig-test tests/cluster 4 'scripts/rig-conformance few'
 
 .PHONY: sidecar-tests
 sidecar-tests: ## Scenarios of AuthBridge with real Keycloak, SPIRE and Envoy (RIG=none leaves them out)
 	@scripts/step 'AuthBridge for the scenarios' \
 		cargo build --locked --no-default-features --features sidecar --bin authbridge
-	@scripts/step 'AuthBridge on real parts' scripts/rig-test --parts 'keycloak envoy hypercorn spire h2spec faketime' tests/sidecar 2
+	@scripts/step 'AuthBridge on real parts' scripts/rig-test --parts 'keycloak envoy hypercorn spire h2spec faketime' tests/sidecar 4
 
 .PHONY: bench-sidecar
 bench-sidecar: ## AuthBridge beside a bare proxy of hyper, and its memory; writes docs/benchmarks.md
@@ -150,11 +151,13 @@ cluster-down: ## Ends that node and leaves nothing of it
 	@target/debug/rig down
 
 .PHONY: rig-netpol
-rig-netpol: ## Tests of the stand-in that enforces NetworkPolicies; needs root (RIG=none leaves it out)
+rig-netpol: ## Tests of the stand-in that enforces NetworkPolicies, if it has changed (ALWAYS=1, RIG=none as for rig)
 ifneq ($(RIG),none)
 	@scripts/step 'packages for the stand-in' scripts/rig-parts packages
-	@scripts/step 'stand-in for a policy engine' go -C tests/rig/netpol test ./...
-	@scripts/step 'its rules against another evaluator' go -C tests/rig/netpol/judge test ./...
+	@scripts/step 'stand-in for a policy engine' scripts/rig-once netpol tests/rig/netpol scripts/rig-once \
+		-- go -C tests/rig/netpol test ./...
+	@scripts/step 'its rules against another evaluator' scripts/rig-once judge tests/rig/netpol scripts/rig-once \
+		-- go -C tests/rig/netpol/judge test ./...
 endif
 
 .PHONY: rig-conformance-few

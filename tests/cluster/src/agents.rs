@@ -19,6 +19,9 @@ pub struct Agents<'r> {
     _kubelet: Kubelet,
 }
 
+/// The kind of AgentCards.
+pub(crate) const CRD: &str = include_str!("../../../crds/agentcards.agent.kagenti.dev.yaml");
+
 /// A card as JSON.
 pub type Card = Value;
 
@@ -37,7 +40,7 @@ pub fn card_of(name: &str, namespace: &str) -> Card {
 impl<'r> Agents<'r> {
     /// Prepares a control plane: CRDs, namespaces, the trust bundle, and the server of cards.
     pub fn new(rig: &'r Rig, namespaces: &[&str], authority: &Authority) -> Result<Self> {
-        rig.apply(include_str!("../../../crds/agentcards.agent.kagenti.dev.yaml"))?;
+        rig.apply(CRD)?;
         let all = ["countersign-system", "spire"].iter().chain(namespaces);
         let all: Vec<Value> = all
             .map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))
@@ -120,6 +123,23 @@ impl<'r> Agents<'r> {
     /// Whether an agent that hangs was asked for its card.
     pub fn hangs(&self, namespace: &str, name: &str) -> bool {
         self.folder.join(format!("{name}.{namespace}.json/asked")).exists()
+    }
+
+    /// How often an agent was asked for its card; `name@address` is one replica of it.
+    pub fn asked(&self, namespace: &str, name: &str) -> u64 {
+        let (name, address) = name
+            .split_once('@')
+            .map_or((name, String::new()), |(name, address)| (name, format!("@{address}")));
+        let file = self.folder.join(format!("{name}.{namespace}{address}.asked"));
+        std::fs::metadata(file).map_or(0, |file| file.len())
+    }
+
+    /// Waits until the operator has looked at an agent so many times from now on, from asking for the card to whatever
+    /// it wrote: the next look begins after that.
+    pub fn looked(&self, namespace: &str, name: &str, times: u64) -> Result<()> {
+        let before = self.asked(namespace, name);
+        // One that was asked just before now may still be judged, and the last one is over when the next begins.
+        self.rig.wait("looks at an agent", || Ok(self.asked(namespace, name) > before + times))
     }
 
     /// Signs a card as the SVID says.

@@ -17,6 +17,8 @@ const OPERATOR: [&str; 2] = ["countersign", "kube"];
 /// The requests of the operator since a moment, but for those about its lease.
 pub struct Audit {
     log: PathBuf,
+    /// The one namespace whose requests count, besides those about no namespace.
+    only: Option<String>,
     read: u64,
     /// Whether what comes next is the end of a line that began earlier.
     within_a_line: bool,
@@ -42,9 +44,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether it asks for a change.
+    /// Whether it asks for a change; a review (of a token, of access) is a question, although it is created.
     pub fn is_write(&self) -> bool {
-        !matches!(self.verb.as_str(), "get" | "list" | "watch")
+        !matches!(self.verb.as_str(), "get" | "list" | "watch") && !self.resource.ends_with("reviews")
     }
 }
 
@@ -55,12 +57,17 @@ impl Audit {
     }
 
     fn of(log: PathBuf) -> Self {
-        Self { log, read: 0, within_a_line: false, rest: Vec::new(), requests: Vec::new() }
+        Self { log, only: None, read: 0, within_a_line: false, rest: Vec::new(), requests: Vec::new() }
     }
 
     /// Everything from now on.
     pub fn from_now_on(rig: &Rig) -> Result<Self> {
         Self::at_the_end_of(rig.audit_log())
+    }
+
+    /// The same for one namespace, and for what is in none.
+    pub fn of_namespace(rig: &Rig, namespace: &str) -> Result<Self> {
+        Ok(Self { only: Some(namespace.to_owned()), ..Self::from_now_on(rig)? })
     }
 
     fn at_the_end_of(log: PathBuf) -> Result<Self> {
@@ -93,7 +100,12 @@ impl Audit {
 
     /// The writes so far.
     pub fn writes(&mut self) -> Result<Vec<Request>> {
-        Ok(self.requests()?.iter().filter(|request| request.is_write()).cloned().collect())
+        let only = self.only.clone();
+        let counts = |request: &&Request| {
+            let elsewhere = only.as_ref().is_some_and(|only| *only != request.place.0);
+            request.is_write() && (!elsewhere || request.place.0.is_empty())
+        };
+        Ok(self.requests()?.iter().filter(counts).cloned().collect())
     }
 }
 

@@ -14,7 +14,7 @@ pub const STUCK: &str = "countersign.test/stuck";
 /// The addresses of Pods, all of them this machine.
 pub(crate) const POD_NETWORK: &str = "10.99.0.0/16";
 /// How often it looks for new Pods.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(250);
 /// Pods that nobody runs yet.
 const PENDING: &str = "/api/v1/pods?fieldSelector=status.phase%3DPending&limit=500";
 

@@ -16,9 +16,24 @@ pub use agents::{Agents, Card, card_of};
 pub use audit::{Audit, Request};
 pub use authority::{Authority, Svid, bundle_json};
 pub use cost::{process_cpu, process_memory};
+pub use countersign_rig::until;
 pub use kubelet::STUCK;
-pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart, until};
+pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart};
 pub use operator::{Operator, TRUST_DOMAIN, program};
-pub use scene::{Scene, condition, find, holds, is, is_open, list, look_every, outcome, reason, user_card};
+pub use scene::{
+    Scene, condition, delete, find, holds, is, is_open, labelled, list, look_every, outcome, reason,
+    user_card,
+};
 pub use spire::{Server, SpireAgents};
 pub use tarpit::Tarpit;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_example_in_the_readme_of_the_tests_is_a_scenario_that_runs() {
+        let readme = include_str!("../../README.md");
+        let example = readme.split("```").find_map(|block| block.strip_prefix("rust\n")).unwrap();
+        assert!(example.starts_with("#[test]\n") && example.len() > 200, "{example}");
+        assert!(include_str!("../tests/weaknesses/trust.rs").contains(example), "{example}");
+    }
+}

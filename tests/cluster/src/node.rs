@@ -3,14 +3,15 @@
 
 use crate::agents::{Card, card_of};
 use crate::authority::Svid;
-use crate::scene::find;
+use crate::scene::{find, labelled};
 use anyhow::{Context, Result, bail};
 use countersign_core::x509::parse_pem_chain;
 use countersign_io::keys::parse_private_key;
-use countersign_rig::{AGNHOST, Entry, Image, Options, Rig, SOCKET, SOCKET_FOLDER, libraries};
+use countersign_rig::{AGNHOST, Entry, Image, Options, Rig, SOCKET, SOCKET_FOLDER, libraries, until};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The namespace of the operator.
 pub const SYSTEM: &str = "countersign-system";
@@ -19,6 +20,9 @@ pub const OPERATOR_USER: &str = "system:serviceaccount:countersign-system:contro
 
 const OPERATOR_IMAGE: &str = "countersign.test/countersign";
 const AGENT_IMAGE: &str = "countersign.test/agent:1";
+
+/// How long anything may take on a machine that is busy besides; a test that is about time measures it itself.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What became of an attempt to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +82,7 @@ impl Node {
     pub fn install(&self, chart: &Path, more: &[&str]) -> Result<()> {
         let chart = chart.display().to_string();
         let mut arguments = vec!["upgrade", "--install", "countersign", &chart, "--namespace", SYSTEM];
-        arguments.extend(["--create-namespace", "--wait", "--timeout", "90s"]);
+        arguments.extend(["--create-namespace", "--wait", "--timeout", "180s"]);
         let image = format!("controllerManager.container.image.repository={OPERATOR_IMAGE}");
         for set in [
             image.as_str(),
@@ -100,8 +104,8 @@ impl Node {
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         self.rig.apply(&namespace.to_string())?;
         // Its service account is made by a controller, and a Pod needs it.
-        until(Duration::from_secs(20), "the default service account", || {
-            Ok(self.rig.kubectl(&["get", "serviceaccount", "default", "-n", name]).is_ok())
+        until("the default service account", PATIENCE, || {
+            Ok(find(&self.rig, "serviceaccount", name, "default")?.is_some())
         })?;
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -195,7 +199,29 @@ impl Node {
     fn card_folder(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let folder = self.rig.folder().join("cards").join(namespace).join(name);
         std::fs::create_dir_all(&folder)?;
+        // The agent is another user, and notes there how often it was asked.
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777))?;
         Ok(folder)
+    }
+
+    /// How often the first Pod of an agent was asked for its card.
+    pub fn asked(&self, namespace: &str, name: &str) -> Result<u64> {
+        let pods = labelled(&self.rig, "pods", namespace, &format!("app={}", short(name)))?;
+        let running = pods.iter().find(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        let uid = running.context("the agent has a Pod")?["metadata"]["uid"].as_str().unwrap_or_default();
+        // Its own folder, if it signs by itself, lies in a mount of the node.
+        let own = format!("state/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/card");
+        let folders = [self.rig.inside(&self.rig.folder().join(own)), self.card_folder(namespace, name)?];
+        let asked = folders.iter().map(|folder| folder.join(format!("{name}.{namespace}.asked")));
+        Ok(asked.filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum())
+    }
+
+    /// Waits until the operator has looked at each of these agents of one Pod so many times from now on.
+    pub fn looked(&self, namespace: &str, names: &[&str], times: u64) -> Result<()> {
+        let asked = || names.iter().map(|name| self.asked(namespace, name)).collect::<Result<Vec<_>>>();
+        let before = asked()?;
+        let looked = || Ok(asked()?.iter().zip(&before).all(|(now, before)| *now > before + times));
+        self.rig.wait("looks at agents", looked).with_context(|| self.report())
     }
 
     /// Lets an agent with [`Signer::Test`] serve these bytes from now on.
@@ -254,15 +280,16 @@ impl Node {
 
     /// The address of an agent's Service.
     pub fn service(&self, namespace: &str, name: &str) -> Result<String> {
-        let path = "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}";
-        self.rig.kubectl(&["get", "service", "-n", namespace, name, "-o", path])
+        let service = find(&self.rig, "service", namespace, name)?.context("the Service is there")?;
+        let address = service["spec"]["clusterIP"].as_str().unwrap_or_default();
+        Ok(format!("{address}:{}", service["spec"]["ports"][0]["port"]))
     }
 
     /// The address of an agent's one Pod.
     pub fn pod(&self, namespace: &str, name: &str) -> Result<String> {
-        let label = format!("app={}", short(name));
-        let path = "jsonpath={.items[0].status.podIP}:8000";
-        self.rig.kubectl(&["get", "pods", "-n", namespace, "-l", &label, "-o", path])
+        let pods = labelled(&self.rig, "pods", namespace, &format!("app={}", short(name)))?;
+        let pod = pods.first().with_context(|| format!("{name} has no Pod"))?;
+        Ok(format!("{}:8000", pod["status"]["podIP"].as_str().unwrap_or_default()))
     }
 
     /// An AgentCard; null if there is none.
@@ -272,17 +299,11 @@ impl Node {
 
     /// Waits until the card that was made for a Deployment has this verdict: `None` for verified, else the
     /// reason of the refusal. Returns the time that it took.
-    pub fn wait_verdict(
-        &self,
-        namespace: &str,
-        name: &str,
-        reason: Option<&str>,
-        within: u64,
-    ) -> Result<Duration> {
+    pub fn wait_verdict(&self, namespace: &str, name: &str, reason: Option<&str>) -> Result<Duration> {
         let card = format!("{name}-deployment-card");
         let what = format!("the verdict {} on {namespace}/{name}", reason.unwrap_or("verified"));
         let mut last = Value::Null;
-        let took = until(Duration::from_secs(within), &what, || {
+        let took = until(&what, PATIENCE, || {
             last = self.card(namespace, &card)?;
             let verdict = &last["status"]["verdict"];
             let wanted = if reason.is_some() { "Refused" } else { "Verified" };
@@ -298,10 +319,9 @@ impl Node {
         (namespace, from): (&str, &str),
         address: &str,
         wanted: Packets,
-        within: u64,
     ) -> Result<Duration> {
         let what = format!("{from} of {namespace} to {address}: {wanted:?}");
-        let result = until(Duration::from_secs(within), &what, || {
+        let result = until(&what, PATIENCE, || {
             Ok(self.connect(namespace, from, address).is_ok_and(|found| found == wanted))
         });
         result.with_context(|| self.report())
@@ -356,20 +376,6 @@ fn short(name: &str) -> &str {
 /// The folder of the chart.
 pub fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/countersign")
-}
-
-/// Asks five times a second until `done`, and says how long it took.
-pub fn until(within: Duration, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<Duration> {
-    let begin = Instant::now();
-    loop {
-        if done()? {
-            return Ok(begin.elapsed());
-        }
-        if begin.elapsed() > within {
-            bail!("not within {} s: {what}", within.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 /// A program of this workspace, beside the one of this test.

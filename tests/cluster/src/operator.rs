@@ -17,6 +17,8 @@ pub struct Operator<'r> {
     rig: &'r Rig,
     child: Child,
     log: PathBuf,
+    /// Where its own part of the log begins: those before it wrote to the same file.
+    begins: usize,
     health: String,
 }
 
@@ -30,6 +32,7 @@ impl<'r> Operator<'r> {
     pub fn start_with(rig: &'r Rig, kubeconfig: &Path, health: &str, flags: &[&str]) -> Result<Self> {
         let log = rig.logs().join(format!("operator-{}.log", health.replace(':', "-")));
         let file = File::options().create(true).append(true).open(&log)?;
+        let begins = usize::try_from(file.metadata()?.len())?;
         let mut command: Command = rig.command(program()?);
         command
             .args(["operator", "--kubeconfig"])
@@ -46,7 +49,7 @@ impl<'r> Operator<'r> {
             .stdout(file.try_clone()?)
             .stderr(file);
         let child = command.spawn().context("starting the operator")?;
-        Ok(Self { rig, child, log, health: health.to_owned() })
+        Ok(Self { rig, child, log, begins, health: health.to_owned() })
     }
 
     /// Waits until it says that it is ready.
@@ -68,7 +71,8 @@ impl<'r> Operator<'r> {
 
     /// Its log so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(log.get(self.begins..).unwrap_or_default()).into_owned()
     }
 
     /// The operator itself: what was started is the program that enters the rig and waits for it.

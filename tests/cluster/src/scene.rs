@@ -1,9 +1,9 @@
 //! A running scene: control plane, authority, agents and operator, and what scenarios ask of the API server.
 //! A shared scene is never dropped; its processes end with the process of the test, as every rig's do.
 
-use crate::agents::{Agents, Card, card_of};
+use crate::agents::{Agents, CRD, Card, card_of};
 use crate::audit::Audit;
-use crate::authority::Authority;
+use crate::authority::{Authority, bundle_json};
 use crate::kubelet;
 use crate::operator::{Operator, TRUST_DOMAIN};
 use anyhow::{Context, Result, bail};
@@ -51,14 +51,29 @@ impl Scene {
 
     /// Starts another operator after [`Scene::kill`], and waits until it is ready.
     pub fn start_again(&mut self, flags: &[&str]) -> Result<()> {
-        self.operator = Operator::start(self.rig, flags)?;
+        self.start_unready_again(flags)?;
         self.operator.wait_ready()
     }
 
-    /// Both.
-    pub fn restart(&mut self, flags: &[&str]) -> Result<()> {
-        self.kill()?;
-        self.start_again(flags)
+    /// The same for one that will not be ready.
+    pub fn start_unready_again(&mut self, flags: &[&str]) -> Result<()> {
+        self.operator = Operator::start(self.rig, flags)?;
+        Ok(())
+    }
+
+    /// Makes a scene that other tests have used ready for the next: no operator runs, the API server and the kind of
+    /// AgentCards are there, the root is the scene's own, and these namespaces are new.
+    pub fn prepare_again(&mut self, namespaces: &[&str]) -> Result<()> {
+        // One that a test has stopped itself is gone already, and so is the API server after a test that failed.
+        let _ = self.operator.kill_now();
+        let _ = self.rig.start_component("apiserver");
+        self.rig.wait_ready()?;
+        self.rig.apply(CRD)?;
+        self.agents.publish(&bundle_json(&[&self.authority], 1))?;
+        for name in namespaces {
+            self.namespace(name, &json!({}))?;
+        }
+        Ok(())
     }
 
     /// Ends the operator in order, and everything else after it.
@@ -161,8 +176,12 @@ impl Scene {
 
     /// Changes an object by a merge patch.
     pub fn patch(&self, kind: &str, namespace: &str, name: &str, patch: &Value) -> Result<()> {
-        let patch = patch.to_string();
-        self.rig.kubectl(&["patch", kind, "-n", namespace, name, "--type=merge", "-p", &patch]).map(drop)
+        self.rig.patch(&format!("{}/{name}", collection(kind, namespace)?), patch)
+    }
+
+    /// Deletes an object and waits until it is gone.
+    pub fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<()> {
+        delete(self.rig, kind, namespace, name)
     }
 
     /// Waits until the AgentCard is verified and the policy of its workload open; returns the card.
@@ -198,14 +217,19 @@ impl Scene {
         waited.with_context(|| format!("{last:#}\n{}", self.operator.log()))
     }
 
-    /// Writes of the operator from now on, but for those of its lease.
-    pub fn audit(&self) -> Result<Audit> {
-        Audit::from_now_on(self.rig)
+    /// Writes of the operator in a namespace from now on.
+    pub fn audit(&self, namespace: &str) -> Result<Audit> {
+        Audit::of_namespace(self.rig, namespace)
     }
 
-    /// Waits until the operator has written nothing for so long.
-    pub fn settle(&self, quiet: Duration) -> Result<()> {
-        let mut audit = self.audit()?;
+    /// Waits until the operator has looked at an agent so many times from now on.
+    pub fn looked(&self, namespace: &str, name: &str, times: u64) -> Result<()> {
+        self.agents.looked(namespace, name, times).with_context(|| self.operator.log())
+    }
+
+    /// Waits until the operator has written nothing in a namespace for so long.
+    pub fn settle(&self, namespace: &str, quiet: Duration) -> Result<()> {
+        let mut audit = self.audit(namespace)?;
         let (mut seen, mut since) = (Vec::new(), Instant::now());
         let waited = self.rig.wait("the operator to have nothing to do", || {
             let now = audit.writes()?;
@@ -232,8 +256,8 @@ pub fn user_card(namespace: &str, name: &str, workload: &str) -> Value {
 
 /// Has an AgentCard looked at every so many seconds.
 pub fn look_every(rig: &Rig, seconds: u32, namespace: &str, card: &str) -> Result<()> {
-    let patch = json!({ "spec": { "syncPeriod": format!("{seconds}s") } }).to_string();
-    rig.kubectl(&["patch", "agentcard", "-n", namespace, card, "--type=merge", "-p", &patch]).map(drop)
+    let patch = json!({ "spec": { "syncPeriod": format!("{seconds}s") } });
+    rig.patch(&format!("{}/{card}", collection("agentcard", namespace)?), &patch)
 }
 
 /// All objects of a kind in a namespace.
@@ -247,6 +271,19 @@ pub fn find(rig: &Rig, kind: &str, namespace: &str, name: &str) -> Result<Option
     rig.get(&format!("{}/{name}", collection(kind, namespace)?))
 }
 
+/// All objects of a kind in a namespace that have a label, such as `app=weather`.
+pub fn labelled(rig: &Rig, kind: &str, namespace: &str, label: &str) -> Result<Vec<Value>> {
+    let label = label.replace('=', "%3D");
+    let list =
+        rig.get(&format!("{}?labelSelector={label}", collection(kind, namespace)?))?.unwrap_or_default();
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
+}
+
+/// Deletes an object and waits until it is gone.
+pub fn delete(rig: &Rig, kind: &str, namespace: &str, name: &str) -> Result<()> {
+    rig.delete(&format!("{}/{name}", collection(kind, namespace)?))
+}
+
 /// Where objects of a kind are found; the kind is given as kubectl takes it, in the singular or the plural.
 fn collection(kind: &str, namespace: &str) -> Result<String> {
     let groups = [
@@ -254,10 +291,12 @@ fn collection(kind: &str, namespace: &str) -> Result<String> {
         ("apis/networking.k8s.io/v1", "networkpolicies"),
         ("apis/apps/v1", "deployments"),
         ("apis/apps/v1", "replicasets"),
+        ("apis/discovery.k8s.io/v1", "endpointslices"),
         ("apis/events.k8s.io/v1", "events.events.k8s.io"),
         ("apis/coordination.k8s.io/v1", "leases"),
         ("api/v1", "configmaps"),
         ("api/v1", "pods"),
+        ("api/v1", "serviceaccounts"),
         ("api/v1", "services"),
     ];
     let singular = |plural: &str| match plural.strip_suffix("ies") {

@@ -1,11 +1,10 @@
 //! Agents on a node with SPIRE that are processes of the node: each is a server of its own, with an SVID of SPIRE.
 //! Their Pods are on the network of the node, so that Services lead to these servers.
 
-use crate::agents::Agents;
+use crate::agents::{Agents, CRD};
 use crate::authority::Svid;
 use anyhow::{Context, Result};
-use countersign_rig::{AGNHOST, Rig, TRUST_DOMAIN};
-use rcgen::{CertificateParams, KeyPair, KeyUsagePurpose, SanType};
+use countersign_rig::{AGNHOST, Ca, Leaf, Rig, TRUST_DOMAIN};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -31,7 +30,7 @@ pub struct Server {
 impl<'r> SpireAgents<'r> {
     /// Prepares a node.
     pub fn new(rig: &'r Rig, namespaces: &[&str]) -> Result<Self> {
-        rig.apply(include_str!("../../../crds/agentcards.agent.kagenti.dev.yaml"))?;
+        rig.apply(CRD)?;
         for namespace in ["countersign-system"].iter().chain(namespaces) {
             let object =
                 json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
@@ -71,14 +70,10 @@ impl<'r> SpireAgents<'r> {
     /// A certificate that nobody vouches for, in place of an SVID in `folder`.
     pub fn forge(&self, namespace: &str, account: &str, folder: &Path) -> Result<()> {
         let id = format!("spiffe://{TRUST_DOMAIN}/ns/{namespace}/sa/{account}");
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::URI(id.try_into()?)];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.not_before = time::OffsetDateTime::now_utc() - time::Duration::minutes(1);
-        params.not_after = time::OffsetDateTime::now_utc() + time::Duration::hours(1);
-        let key = KeyPair::generate()?;
-        std::fs::write(folder.join("svid.pem"), params.self_signed(&key)?.pem())?;
-        Ok(std::fs::write(folder.join("key.pem"), key.serialize_pem())?)
+        let nobody = Ca::new("nobody", None)?;
+        let forged = nobody.issue(Leaf { uris: vec![id], ..Leaf::default() })?;
+        std::fs::write(folder.join("svid.pem"), forged.pem)?;
+        Ok(std::fs::write(folder.join("key.pem"), forged.key_pem)?)
     }
 
     /// Reads an SVID from the files of a folder.
@@ -122,6 +117,25 @@ impl<'r> SpireAgents<'r> {
 }
 
 impl Server {
+    /// Waits until the operator has asked so many times from now on, and judged what it got.
+    pub fn looked(&self, rig: &Rig, times: usize) -> Result<()> {
+        let asked = || -> Result<usize> {
+            let mut asked = 0;
+            for file in std::fs::read_dir(&self.folder)? {
+                let file = file?;
+                let path = file.path();
+                let counts = path.extension().is_some_and(|extension| extension == "asked");
+                // Beside the file of a host are those of its addresses.
+                if counts && !path.display().to_string().contains('@') {
+                    asked += usize::try_from(file.metadata()?.len())?;
+                }
+            }
+            Ok(asked)
+        };
+        let before = asked()?;
+        rig.wait("looks at a server", || Ok(asked()? > before + times))
+    }
+
     /// Serves these bytes as the card of every host from now on.
     pub fn put(&self, card: &[u8]) -> Result<()> {
         let next = self.folder.join("next");

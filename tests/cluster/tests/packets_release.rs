@@ -72,7 +72,7 @@ fn the_test_of_the_chart_succeeds(node: &Node) {
     let name = format!("{health}.{SYSTEM}.svc");
     assert_eq!(hooks.matches(&name).count(), 1, "{hooks}");
     node.rig.apply(&hooks.replace(&name, &address)).unwrap();
-    let done = ["wait", "-n", SYSTEM, "pod/kagenti-controller-manager-test", "--timeout=60s"];
+    let done = ["wait", "-n", SYSTEM, "pod/kagenti-controller-manager-test", "--timeout=120s"];
     node.rig.kubectl(&[&done[..], &["--for=jsonpath={.status.phase}=Succeeded"]].concat()).unwrap();
 }
 
@@ -135,10 +135,10 @@ fn a_release_is_upgraded_uses_its_rights_and_is_uninstalled_without_opening_anyt
     node.serve(TEAM, "bad", card_of("bad", TEAM).to_string().as_bytes()).unwrap();
     node.create(TEAM, "bad", Signer::Test).unwrap();
     for (name, reason) in [("caller", None), ("weather", None), ("bad", Some("CardUnsigned"))] {
-        node.wait_verdict(TEAM, name, reason, 60).unwrap();
+        node.wait_verdict(TEAM, name, reason).unwrap();
     }
     let (weather, bad) = (node.pod(TEAM, "weather").unwrap(), node.pod(TEAM, "bad").unwrap());
-    node.wait_packets((TEAM, "deploy/caller"), &weather, Packets::Pass, 10).unwrap();
+    node.wait_packets((TEAM, "deploy/caller"), &weather, Packets::Pass).unwrap();
     let assert_as_before = |when: &str| {
         let fare = |address: &str| node.connect(TEAM, "deploy/caller", address).unwrap();
         assert_eq!(fare(&weather), Packets::Pass, "{when}: an honest agent\n{}", node.report());
@@ -165,25 +165,25 @@ fn a_release_is_upgraded_uses_its_rights_and_is_uninstalled_without_opening_anyt
     new_agent_is_verified_and_guarded(&node);
     rights_are_those_that_are_used(&node);
 
-    node.rig.helm(&["uninstall", "countersign", "-n", SYSTEM, "--wait", "--timeout", "60s"]).unwrap();
+    node.rig.helm(&["uninstall", "countersign", "-n", SYSTEM, "--wait", "--timeout", "120s"]).unwrap();
     assert_as_before("once it is uninstalled");
     assert!(!node.card(TEAM, "bad-deployment-card").unwrap().is_null(), "the cards stay");
     // As the notes of the chart say.
     let opened = ["delete", "networkpolicies", "-A", "-l", "agent.kagenti.dev/policy-role"];
     node.rig.kubectl(&opened).unwrap();
-    node.wait_packets((TEAM, "deploy/caller"), &bad, Packets::Pass, 10).unwrap();
+    node.wait_packets((TEAM, "deploy/caller"), &bad, Packets::Pass).unwrap();
     for namespace in [TEAM, SYSTEM] {
-        node.rig.kubectl(&["delete", "namespace", namespace, "--timeout=60s"]).unwrap();
+        node.rig.kubectl(&["delete", "namespace", namespace, "--timeout=120s"]).unwrap();
     }
-    node.rig.kubectl(&["delete", "crd", "agentcards.agent.kagenti.dev", "--timeout=30s"]).unwrap();
+    node.rig.kubectl(&["delete", "crd", "agentcards.agent.kagenti.dev", "--timeout=120s"]).unwrap();
 }
 
 /// After the upgrade the operator works, and nobody else sets the mark that it sets.
 fn new_agent_is_verified_and_guarded(node: &Node) {
     node.create_honest(TEAM, "later").unwrap();
-    node.wait_verdict(TEAM, "later", None, 60).unwrap();
+    node.wait_verdict(TEAM, "later", None).unwrap();
     let later = node.pod(TEAM, "later").unwrap();
-    node.wait_packets((TEAM, "deploy/caller"), &later, Packets::Pass, 10).unwrap();
+    node.wait_packets((TEAM, "deploy/caller"), &later, Packets::Pass).unwrap();
     let forge = ["label", "pod", "-n", TEAM, "stranger", "agent.kagenti.dev/verified-peer=later"];
     let refused = node.rig.kubectl(&forge).unwrap_err().to_string();
     assert!(refused.contains("belongs to the operator"), "{refused}");
@@ -200,7 +200,7 @@ fn rights_are_those_that_are_used(node: &Node) {
         "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "later" } },
     });
     node.rig.apply(&own.to_string()).unwrap();
-    until(Duration::from_secs(20), "the made card goes", || {
+    until("the made card goes", Duration::from_mins(2), || {
         Ok(node.card(TEAM, "later-deployment-card")?.is_null())
     })
     .unwrap();
@@ -210,15 +210,15 @@ fn rights_are_those_that_are_used(node: &Node) {
     let svid = node.svid(TEAM, "later", "1h").unwrap();
     node.serve(TEAM, "later", &Agents::sign(&elsewhere, &svid)).unwrap();
     look_every(&node.rig, 1, TEAM, "own").unwrap();
-    let not_ready = ["wait", "--for=condition=Ready=False", "-n", TEAM, "agentcard", "own", "--timeout=20s"];
+    let not_ready = ["wait", "--for=condition=Ready=False", "-n", TEAM, "agentcard", "own", "--timeout=120s"];
     node.rig.kubectl(&not_ready).unwrap();
     node.rig.kubectl(&["delete", "deployment", "-n", TEAM, "later"]).unwrap();
-    until(Duration::from_secs(40), "the policies of the deleted agent go", || {
+    until("the policies of the deleted agent go", Duration::from_mins(2), || {
         Ok(!node.rig.kubectl(&["get", "networkpolicies", "-n", TEAM, "-o", "name"])?.contains("later"))
     })
     .unwrap();
     // Whether it exists without the label is asked before the card says that it is gone.
-    until(Duration::from_secs(40), "the card says so", || {
+    until("the card says so", Duration::from_mins(2), || {
         Ok(reason(&node.card(TEAM, "own")?) == "WorkloadNotFound")
     })
     .unwrap();

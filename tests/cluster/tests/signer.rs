@@ -1,6 +1,6 @@
 //! The signer as a native sidecar: SVIDs of a real SPIRE that live for seconds, and nothing ever restarts.
 
-use countersign_cluster_tests::{Operator, SpireAgents, card_of, holds, look_every, program, until};
+use countersign_cluster_tests::{Operator, SpireAgents, card_of, find, holds, look_every, program, until};
 use countersign_rig::{Entry, Image, Options, Rig, SOCKET, SOCKET_FOLDER, libraries};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -75,7 +75,7 @@ fn manifests() -> Value {
 
 /// Waits for something that the signer does within seconds.
 fn soon(what: &str, done: impl Fn() -> bool) {
-    until(Duration::from_mins(1), what, || Ok(done())).unwrap();
+    until(what, Duration::from_mins(1), || Ok(done())).unwrap();
 }
 
 #[test]
@@ -94,8 +94,7 @@ fn the_served_card_is_signed_again_without_a_restart_and_never_loses_trust() {
 
     let (begin, mut ends) = (Instant::now(), BTreeSet::new());
     while begin.elapsed() < Duration::from_secs(u64::from(TTL) * 2) {
-        let card = rig.kubectl(&["get", "agentcard", "-n", "team", name, "-o", "json"]).unwrap();
-        let card: Value = serde_json::from_str(&card).unwrap();
+        let card = find(&rig, "agentcard", "team", name).unwrap().unwrap();
         assert!(holds(&card, "Ready"), "after {:?}: {card:#}\n{}", begin.elapsed(), operator.log());
         ends.insert(card["status"]["verdict"]["notAfter"].as_str().unwrap().to_owned());
         std::thread::sleep(Duration::from_secs(1));

@@ -2,7 +2,6 @@
 
 use countersign_cluster_tests::{Agents, Scene, Tarpit, card_of, is_open, outcome, user_card};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// The clock may be a minute off on either side, so a leaf counts that long beyond its end.
 const SKEW: i64 = 60;
@@ -77,16 +76,16 @@ fn trust_ends_in_time_although_nobody_can_be_asked() {
     });
     assert!(toggled > 20, "the specs were changed only {toggled} times");
     // Nothing of what hangs is open, and what is closed stays so while its AgentCard is made again.
-    scene.rig.kubectl(&["delete", "agentcard", "-n", "elsewhere", "ending"]).unwrap();
+    scene.delete("agentcard", "elsewhere", "ending").unwrap();
     scene.agents.withdraw("elsewhere", "ending").unwrap();
     scene.agents.hang("elsewhere", "ending").unwrap();
     scene.rig.apply(&user_card("elsewhere", "ending", "ending").to_string()).unwrap();
-    let until = std::time::Instant::now() + Duration::from_secs(3);
-    while std::time::Instant::now() < until {
-        for policy in scene.list("networkpolicies", "elsewhere").unwrap() {
+    let closed_until_given_up = || {
+        for policy in scene.list("networkpolicies", "elsewhere")? {
             assert!(!is_open(&policy), "{policy:#}");
         }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        Ok(outcome(&scene.get("agentcard", "elsewhere", "ending")?) == "FetchTimeout")
+    };
+    scene.rig.wait("the end of the fetch that hangs", closed_until_given_up).unwrap();
     scene.stop().unwrap();
 }

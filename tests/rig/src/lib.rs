@@ -2,10 +2,12 @@
 //! [`Rig`] starts them, leads into them, breaks them on purpose, and leaves nothing behind.
 
 mod authority;
+mod certificates;
 mod component;
 mod containers;
 mod control_plane;
 pub mod fault;
+mod hold;
 mod image;
 mod look;
 mod namespace;
@@ -18,9 +20,12 @@ pub mod record;
 mod relay;
 mod rig;
 mod spire;
+mod spire_parts;
 mod support;
+mod wait;
 
 pub use authority::{Authorities, LocalAuthority, spire_server};
+pub use certificates::{Ca, Certificate, Leaf};
 pub use fault::{Fault, FaultProxy, Rule};
 pub use image::{Entry, Image, libraries};
 pub use look::Api;
@@ -29,3 +34,5 @@ pub use node::AGNHOST;
 pub use relay::Relay;
 pub use rig::{Options, Rig, output};
 pub use spire::{SOCKET, SOCKET_FOLDER, Spire, TRUST_DOMAIN};
+pub use spire_parts::SpireParts;
+pub use wait::{until, until_unless};

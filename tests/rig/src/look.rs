@@ -5,15 +5,17 @@ use crate::relay::Relay;
 use crate::rig::Rig;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Where the way begins inside the rig.
 const INSIDE: &str = "127.0.0.1:18089";
-/// How long an answer to a question may take: what waits longer asks again.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an answer to a question may take on a busy machine: what waits longer asks again.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a write may take.
 const WRITE: Duration = Duration::from_secs(30);
 
@@ -21,7 +23,19 @@ const WRITE: Duration = Duration::from_secs(30);
 pub(crate) struct Look {
     proxy: Child,
     api: Api,
+    /// Where objects go, by API version and kind, as far as it was asked for.
+    places: Mutex<BTreeMap<(String, String), Place>>,
     _way: Relay,
+}
+
+/// Where the objects of a kind go.
+#[derive(Clone)]
+struct Place {
+    /// Such as `/apis/apps/v1`.
+    group: String,
+    /// Such as `deployments`.
+    plural: String,
+    namespaced: bool,
 }
 
 /// The API server of a rig, asked as quickly as it answers. It does not keep the rig.
@@ -45,9 +59,62 @@ impl Look {
             .stderr(Stdio::null())
             .spawn()?;
         let way = rig.relay(INSIDE.parse()?)?;
-        let look = Self { proxy, api: Api { address: way.address() }, _way: way };
-        rig.wait("the direct way", || Ok(look.api.get("/version").is_ok()))?;
+        let look = Self { proxy, api: Api { address: way.address() }, places: Mutex::default(), _way: way };
+        rig.wait("the direct way", || Ok(look.api.answers("/version")))?;
         Ok(look)
+    }
+
+    /// Makes an object be as it is given (server-side apply); lists are taken apart, and one refusal does not keep the
+    /// rest from being tried.
+    pub(crate) fn apply(&self, object: &Value) -> Result<()> {
+        let Some(items) = object["items"].as_array() else { return self.apply_one(object) };
+        // A Pod that comes before its service account is refused, and tried again later and later.
+        let accounts = |item: &&Value| item["kind"] == "ServiceAccount";
+        let (first, rest): (Vec<&Value>, Vec<&Value>) = items.iter().partition(accounts);
+        let failed: Vec<String> = first
+            .into_iter()
+            .chain(rest)
+            .filter_map(|item| self.apply(item).err())
+            .map(|error| format!("{error:#}"))
+            .collect();
+        if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n")) }
+    }
+
+    fn apply_one(&self, object: &Value) -> Result<()> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+        let (namespace, name) = (text(&object["metadata"]["namespace"]), text(&object["metadata"]["name"]));
+        let place = self.place(&version, &kind)?;
+        let namespace = match namespace.as_str() {
+            _ if !place.namespaced => String::new(),
+            "" => "/namespaces/default".to_owned(),
+            namespace => format!("/namespaces/{namespace}"),
+        };
+        let Place { group, plural, .. } = place;
+        let flags = "fieldManager=rig&force=true&fieldValidation=Strict";
+        let path = format!("{group}{namespace}/{plural}/{name}?{flags}");
+        let applied = self.api.send(&format!("PATCH {path}"), "application/apply-patch+yaml", object);
+        let applied = applied.with_context(|| format!("{kind} {name} was not applied"))?;
+        applied.map(drop).with_context(|| format!("{kind} {name} was not applied: nothing is at {path}"))
+    }
+
+    fn place(&self, version: &str, kind: &str) -> Result<Place> {
+        let key = (version.to_owned(), kind.to_owned());
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = places.get(&key) {
+            return Ok(place.clone());
+        }
+        let group = format!("/{}/{version}", if version.contains('/') { "apis" } else { "api" });
+        let known = self.api.get(&group)?.unwrap_or_default();
+        // Subresources have a slash in their name and the kind of what they are part of.
+        let resource = known["resources"].as_array().into_iter().flatten().find(|resource| {
+            resource["kind"] == kind && resource["name"].as_str().is_some_and(|name| !name.contains('/'))
+        });
+        let resource = resource.with_context(|| format!("no kind {kind} in {version}"))?;
+        let plural = resource["name"].as_str().unwrap_or_default().to_owned();
+        let place = Place { group, plural, namespaced: resource["namespaced"] == true };
+        places.insert(key, place.clone());
+        Ok(place)
     }
 
     /// The API server.
@@ -74,6 +141,18 @@ impl Api {
         Ok(self.send(&format!("PATCH {path}"), "application/merge-patch+json", change)?.is_some())
     }
 
+    /// Deletes the object at `path`, which may take longer than this; false if there is none.
+    pub fn delete(&self, path: &str) -> Result<bool> {
+        let request = format!("DELETE {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        Ok(self.ask(&request, WRITE)?.is_some())
+    }
+
+    /// Whether a question about `path` is answered with success, whatever the answer is.
+    pub fn answers(&self, path: &str) -> bool {
+        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        self.exchange(&request, PATIENCE).is_ok_and(|(status, _)| status == "200")
+    }
+
     fn send(&self, what: &str, content_type: &str, body: &Value) -> Result<Option<Value>> {
         let body = body.to_string();
         let head = format!("Content-Type: {content_type}\r\nContent-Length: {}", body.len());
@@ -81,6 +160,19 @@ impl Api {
     }
 
     fn ask(&self, request: &str, patience: Duration) -> Result<Option<Value>> {
+        let (status, body) = self.exchange(request, patience)?;
+        match status.as_str() {
+            "200" | "201" | "202" => Ok(Some(serde_json::from_str(&body)?)),
+            "404" => Ok(None),
+            _ => {
+                let said: Value = serde_json::from_str(&body).unwrap_or_default();
+                bail!("{status}: {}", said["message"].as_str().unwrap_or(body.trim()))
+            }
+        }
+    }
+
+    /// Status and body of the answer to a request.
+    fn exchange(&self, request: &str, patience: Duration) -> Result<(String, String)> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(patience))?;
         // HTTP/1.0: the answer comes in one piece and ends with the connection.
@@ -89,11 +181,7 @@ impl Api {
         stream.read_to_end(&mut answer)?;
         let answer = String::from_utf8(answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer")?;
-        match head.split(' ').nth(1).unwrap_or_default() {
-            "200" | "201" => Ok(Some(serde_json::from_str(body)?)),
-            "404" => Ok(None),
-            _ => bail!("{head}"),
-        }
+        Ok((head.split(' ').nth(1).unwrap_or_default().to_owned(), body.to_owned()))
     }
 }
 

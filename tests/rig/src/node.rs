@@ -10,7 +10,7 @@ use crate::policy;
 use crate::rig::{Options, Rig, output};
 use crate::spire::{self, Spire};
 use anyhow::{Result, anyhow};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// The name of the one node.
@@ -104,6 +104,9 @@ impl Rig {
         self.run(containers::containerd(self.folder())?)?;
         let socket = containers::socket(self.folder()).display().to_string();
         self.wait("containerd", || {
+            if !self.inside(&containers::socket(self.folder())).exists() {
+                return Ok(false);
+            }
             let mut version = self.command("ctr");
             version.args(["--address", &socket, "version"]);
             Ok(output(version, b"").is_ok())
@@ -129,8 +132,10 @@ impl Rig {
             self.wait("the policy engine", || Ok(self.policies_in_force().is_ok()))?;
         }
         self.wait("the node", || {
-            let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
-            Ok(self.kubectl(&["get", "node", NAME, "-o", path]).is_ok_and(|ready| ready == "True"))
+            let node = self.get(&format!("/api/v1/nodes/{NAME}"))?.unwrap_or_default();
+            let conditions = node["status"]["conditions"].as_array();
+            let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+            Ok(conditions.into_iter().flatten().any(is_ready))
         })?;
         if options.without_spire { Ok(()) } else { spire::start(self) }
     }

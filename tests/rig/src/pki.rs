@@ -1,35 +1,29 @@
 //! The keys and certificates of one rig: one authority, and a certificate for each part that speaks.
 //! Everything is made anew for each rig and ends with its folder.
 
+use crate::certificates::{Ca, Leaf};
 use anyhow::{Context, Result};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
+use rcgen::KeyPair;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// The authority, with the folder in which it files what it signs.
 pub(crate) struct Pki {
     folder: PathBuf,
-    issuer: Issuer<'static, KeyPair>,
+    ca: Ca,
 }
 
 impl Pki {
     /// Makes the authority (`ca.crt`, `ca.key`) and the signing key of service account tokens (`sa.key`).
     pub(crate) fn create(folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("{} could not be made", folder.display()))?;
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "countersign-rig");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        write(&folder.join("ca.crt"), &params.self_signed(&key)?.pem())?;
-        write(&folder.join("ca.key"), &key.serialize_pem())?;
+        let ca = Ca::new("countersign-rig", None)?;
+        write(&folder.join("ca.crt"), &ca.certificate().pem)?;
+        write(&folder.join("ca.key"), &ca.certificate().key_pem)?;
         let tokens = KeyPair::generate()?;
         write(&folder.join("sa.key"), &tokens.serialize_pem())?;
         write(&folder.join("sa.pub"), &tokens.public_key_pem())?;
-        Ok(Self { folder: folder.to_owned(), issuer: Issuer::new(params, key) })
+        Ok(Self { folder: folder.to_owned(), ca })
     }
 
     /// The path of `name` in the folder of keys.
@@ -46,18 +40,17 @@ impl Pki {
         group: Option<&str>,
         hosts: &[&str],
     ) -> Result<()> {
-        let key = KeyPair::generate()?;
-        let mut params =
-            CertificateParams::new(hosts.iter().map(|&host| host.to_owned()).collect::<Vec<_>>())?;
-        params.distinguished_name.push(DnType::CommonName, common_name);
-        if let Some(group) = group {
-            params.distinguished_name.push(DnType::OrganizationName, group);
-        }
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        write(&self.path(&format!("{name}.crt")), &params.signed_by(&key, &self.issuer)?.pem())?;
-        write(&self.path(&format!("{name}.key")), &key.serialize_pem())
+        let now = SystemTime::now();
+        let issued = self.ca.issue(Leaf {
+            common_name: Some(common_name.to_owned()),
+            organization: group.map(str::to_owned),
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            // A rig that people use stays up for longer than a test.
+            validity: (now - Duration::from_hours(1), now + Duration::from_hours(24 * 365)),
+            ..Leaf::default()
+        })?;
+        write(&self.path(&format!("{name}.crt")), &issued.pem)?;
+        write(&self.path(&format!("{name}.key")), &issued.key_pem)
     }
 
     /// Makes a certificate for the user and writes `file`, the kubeconfig with which it speaks to `server`.

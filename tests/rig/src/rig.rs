@@ -1,13 +1,15 @@
 //! One running rig: the type with which tests start it, use it, break it and end it.
 
-use crate::component::{Component, Launch};
+use crate::component::{COLLECTION, Component, Launch};
 use crate::control_plane;
+use crate::hold;
 use crate::look::{Api, Look};
 use crate::namespace::Namespaces;
 use crate::parts;
 use crate::pki::Pki;
 use crate::relay::Relay;
 use crate::support;
+use crate::wait::until_unless;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -19,7 +21,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a rig may take to come up, on a machine that is busy with other work.
 const UP: Duration = Duration::from_mins(2);
@@ -78,6 +80,7 @@ impl Rig {
         let pki = Pki::create(&folder.join("pki"))?;
         std::fs::create_dir(folder.join("logs"))?;
         let namespaces = Namespaces::create(&folder, cgroup.as_deref())?;
+        hold::on_failure(folder.join("kubeconfig"));
         let components = Mutex::new(BTreeMap::new());
         Ok(Self {
             folder,
@@ -104,7 +107,7 @@ impl Rig {
         self.wait_ready()?;
         self.run(control_plane::controller_manager(&self.folder, &self.pki)?)?;
         self.wait("the default service account", || {
-            Ok(self.kubectl(&["get", "serviceaccount", "default"]).is_ok())
+            Ok(self.get("/api/v1/namespaces/default/serviceaccounts/default")?.is_some())
         })
     }
 
@@ -175,11 +178,14 @@ impl Rig {
         output(command, b"")
     }
 
-    /// Applies a manifest (YAML or JSON, one or many documents).
-    pub fn apply(&self, manifest: &str) -> Result<String> {
+    /// Applies a manifest: an object or a list as JSON quickly, and YAML of one or many documents by kubectl.
+    pub fn apply(&self, manifest: &str) -> Result<()> {
+        if let Ok(object) = serde_json::from_str(manifest) {
+            return self.look()?.apply(&object);
+        }
         let mut command = self.client(&self.kubectl);
         command.args(["apply", "-f", "-"]);
-        output(command, manifest.as_bytes())
+        output(command, manifest.as_bytes()).map(drop)
     }
 
     /// What the API server has at `path`, such as `/api/v1/namespaces/team/pods`; `None` if nothing is there. Quick
@@ -203,6 +209,16 @@ impl Rig {
         self.api()?.patch(path, change).map(drop)
     }
 
+    /// Deletes the object at `path`, which must be there, and waits until it is gone; as quickly.
+    pub fn delete(&self, path: &str) -> Result<()> {
+        let uid = |object: &Value| object["metadata"]["uid"].clone();
+        let before = self.get(path)?.with_context(|| format!("nothing is at {path}"))?;
+        self.api()?.delete(path)?;
+        // Another one of the same name may be there at once.
+        let gone = || self.get(path).is_ok_and(|found| found.is_none_or(|found| uid(&found) != uid(&before)));
+        self.wait("the end of what was deleted", || Ok(gone()))
+    }
+
     fn look(&self) -> Result<&Look> {
         // One at a time: a second proxy would find its port taken, and be the one that is kept.
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
@@ -220,6 +236,7 @@ impl Rig {
     fn client(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env("KUBECONFIG", self.kubeconfig()).env("KUBECACHEDIR", self.folder.join("cache"));
+        command.env("GOGC", COLLECTION);
         for home in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             command.env(home, self.folder.join("helm"));
         }
@@ -294,27 +311,38 @@ impl Rig {
 
     /// Waits until the API server says that it is ready.
     pub fn wait_ready(&self) -> Result<()> {
-        self.wait("the API server", || Ok(self.kubectl(&["get", "--raw", "/readyz"]).is_ok()))
+        self.wait("the API server", || Ok(self.api()?.answers("/readyz")))
     }
 
-    /// Asks ten times a second until `done`; an error if a part ends meanwhile or it takes too long.
+    /// Waits until `done`; an error if a part ends meanwhile, if a question fails, or if it takes too long.
     pub fn wait(&self, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-        let begin = Instant::now();
-        while !done()? {
+        let mut failure = None;
+        let asked = || {
+            let result = done();
+            // A question that fails here is a fault of the test or of a part that it did not break itself.
+            Ok(result.unwrap_or_else(|error| {
+                failure = Some(error);
+                true
+            }))
+        };
+        let waited = until_unless(what, UP, asked, || {
             for (name, component) in self.components().iter_mut() {
                 if let Some(status) = component.ended()? {
-                    bail!(
-                        "{name} ended with {status} while the rig waited for {what}:\n{}",
-                        component.last_words()
-                    );
+                    let said = component.last_words();
+                    bail!("{name} ended with {status} while the rig waited for {what}:\n{said}");
                 }
             }
-            if begin.elapsed() > UP {
-                bail!("{what} did not get ready within {} s", UP.as_secs());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Ok(())
+            Ok(())
+        });
+        failure.map_or(waited.map(drop), Err)
+    }
+
+    /// Where the machine sees a path that is one inside the rig.
+    pub fn inside(&self, path: &Path) -> PathBuf {
+        Path::new("/proc")
+            .join(self.init_pid().to_string())
+            .join("root")
+            .join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// The number of the rig's process 1 as the machine counts it.

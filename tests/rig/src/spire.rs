@@ -6,8 +6,8 @@ use crate::component::Launch;
 use crate::control_plane::NODE;
 use crate::parts;
 use crate::rig::{Rig, output};
-use anyhow::{Context, Result};
-use serde_json::Value;
+use crate::spire_parts::SpireParts;
+use anyhow::Result;
 use std::path::{Path, PathBuf};
 
 /// The trust domain of every rig.
@@ -29,95 +29,46 @@ pub(crate) fn start(rig: &Rig) -> Result<()> {
     // The publisher writes into it; it does not make it.
     rig.apply(BUNDLE)?;
     let data = rig.folder().join("state/spire");
-    output(command(rig, "mkdir", &["-p", SOCKET_FOLDER, &format!("{}/server", data.display())]), b"")?;
-    let file = rig.folder().join("spire-server.conf");
-    std::fs::write(&file, server_settings(&data, &rig.kubeconfig_inside()))?;
-    let run = |name, program, file: &Path, more: Vec<String>| -> Result<Launch> {
-        let mut arguments = vec!["run".into(), "-config".into(), file.display().to_string()];
-        arguments.extend(more);
-        Ok(Launch::new(name, parts::program("spire", program)?, arguments))
+    let mut folders = rig.command("mkdir");
+    folders.args(["-p", SOCKET_FOLDER]).args(["server", "agent"].map(|name| data.join(name)));
+    output(folders, b"")?;
+    let parts = SpireParts {
+        server_socket: SERVER_SOCKET.into(),
+        agent_socket: Path::new(SOCKET_FOLDER).join(SOCKET),
+        publisher: Some(rig.kubeconfig_inside()),
+        kubelet: Some(rig.folder().join("pki")),
+        ..SpireParts::new(TRUST_DOMAIN, &data, 8081)
     };
-    rig.run(run("spire-server", "spire-server", &file, vec![])?)?;
+    let file = rig.folder().join("spire-server.conf");
+    std::fs::write(&file, parts.server())?;
+    let run = |name: &'static str, arguments| -> Result<Launch> {
+        Ok(Launch::new(name, crate::parts::program("spire", name)?, arguments))
+    };
+    rig.run(run("spire-server", SpireParts::run(&file))?)?;
     let spire = Spire { rig };
-    rig.wait("the SPIRE server", || Ok(spire.server(&["healthcheck"]).is_ok()))?;
+    // A program is not started to ask for what cannot be there yet.
+    let listens = |socket: &Path| rig.inside(socket).exists();
+    rig.wait("the SPIRE server", || {
+        Ok(listens(&parts.server_socket) && spire.server(&["healthcheck"]).is_ok())
+    })?;
     rig.wait("the published bundle", || Ok(spire.published()?.contains("\"keys\"")))?;
 
-    let token = spire.json(&["token", "generate", "-spiffeID", NODE_ID])?;
-    let token = token["value"].as_str().context("the SPIRE server gave no join token")?;
+    let (token, trusted) = SpireParts::join(NODE_ID, |arguments| spire.server(arguments))?;
     let bundle = rig.folder().join("spire-bundle.pem");
-    std::fs::write(&bundle, spire.server(&["bundle", "show"])?)?;
+    std::fs::write(&bundle, trusted)?;
     let file = rig.folder().join("spire-agent.conf");
-    std::fs::write(&file, agent_settings(&data, &bundle, &rig.folder().join("pki")))?;
-    let mut agent = run("spire-agent", "spire-agent", &file, vec!["-joinToken".into(), token.to_owned()])?;
+    std::fs::write(&file, parts.agent(&bundle))?;
+    let arguments = [SpireParts::run(&file), vec!["-joinToken".to_owned(), token]].concat();
+    let mut agent: Launch = run("spire-agent", arguments)?;
     // The attestor reaches the kubelet under this name.
     agent.environment.push(("MY_NODE_NAME", NODE.to_owned()));
     rig.run(agent)?;
-    let socket = format!("{SOCKET_FOLDER}/{SOCKET}");
-    let agent = parts::program("spire", "spire-agent")?.display().to_string();
+    let (socket, agent) = (parts.agent_socket.display().to_string(), spire.agent_program()?);
     rig.wait("the SPIRE agent", || {
-        Ok(output(command(rig, &agent, &["healthcheck", "-socketPath", &socket]), b"").is_ok())
+        let mut asked = rig.command(&agent);
+        asked.args(["healthcheck", "-socketPath", &socket]);
+        Ok(listens(&parts.agent_socket) && output(asked, b"").is_ok())
     })
-}
-
-fn command(rig: &Rig, program: &str, arguments: &[&str]) -> std::process::Command {
-    let mut command = rig.command(program);
-    command.args(arguments);
-    command
-}
-
-fn server_settings(data: &Path, kubeconfig: &Path) -> String {
-    let (data, kubeconfig) = (data.display(), kubeconfig.display());
-    format!(
-        r#"server {{
-  bind_address = "127.0.0.1"
-  bind_port = "8081"
-  socket_path = "{SERVER_SOCKET}"
-  trust_domain = "{TRUST_DOMAIN}"
-  data_dir = "{data}/server"
-  ca_ttl = "24h"
-  default_x509_svid_ttl = "1h"
-  # What the hardened chart of SPIRE uses.
-  ca_key_type = "rsa-2048"
-}}
-plugins {{
-  DataStore "sql" {{ plugin_data {{ database_type = "sqlite3" connection_string = "{data}/server/data.sqlite3" }} }}
-  KeyManager "memory" {{ plugin_data {{}} }}
-  NodeAttestor "join_token" {{ plugin_data {{}} }}
-  BundlePublisher "k8s_configmap" {{ plugin_data {{ clusters = {{ "rig" = {{
-    format = "spiffe" namespace = "spire" configmap_name = "spire-bundle" configmap_key = "bundle.spiffe"
-    kubeconfig_path = "{kubeconfig}"
-  }} }} }} }}
-}}
-"#
-    )
-}
-
-fn agent_settings(data: &Path, bundle: &Path, pki: &Path) -> String {
-    let (data, bundle, pki) = (data.display(), bundle.display(), pki.display());
-    format!(
-        r#"agent {{
-  data_dir = "{data}/agent"
-  server_address = "127.0.0.1"
-  server_port = "8081"
-  socket_path = "{SOCKET_FOLDER}/{SOCKET}"
-  trust_domain = "{TRUST_DOMAIN}"
-  trust_bundle_path = "{bundle}"
-  # A test should not wait for the usual five seconds.
-  experimental {{ sync_interval = "1s" }}
-}}
-plugins {{
-  NodeAttestor "join_token" {{ plugin_data {{}} }}
-  KeyManager "memory" {{ plugin_data {{}} }}
-  WorkloadAttestor "k8s" {{ plugin_data {{
-    node_name_env = "MY_NODE_NAME"
-    kubelet_ca_path = "{pki}/ca.crt"
-    certificate_path = "{pki}/apiserver-kubelet.crt"
-    private_key_path = "{pki}/apiserver-kubelet.key"
-  }} }}
-  WorkloadAttestor "unix" {{ plugin_data {{}} }}
-}}
-"#
-    )
 }
 
 /// What a test asks of SPIRE.
@@ -130,10 +81,6 @@ impl Spire<'_> {
     pub fn server(&self, arguments: &[&str]) -> Result<String> {
         let program = self.rig.command(parts::program("spire", "spire-server")?);
         spire_server(program, Path::new(SERVER_SOCKET), arguments)
-    }
-
-    fn json(&self, arguments: &[&str]) -> Result<Value> {
-        Ok(serde_json::from_str(&self.server(&[arguments, &["-output", "json"]].concat())?)?)
     }
 
     /// Lets the pods of a service account get the SVID `spiffe://rig.example/ns/NAMESPACE/sa/ACCOUNT`, which
@@ -174,8 +121,8 @@ impl Spire<'_> {
 
     /// The bundle as published in the ConfigMap; empty before the first time.
     pub fn published(&self) -> Result<String> {
-        let path = r"jsonpath={.data.bundle\.spiffe}";
-        self.rig.kubectl(&["-n", "spire", "get", "configmap", "spire-bundle", "-o", path])
+        let map = self.rig.get("/api/v1/namespaces/spire/configmaps/spire-bundle")?.unwrap_or_default();
+        Ok(map["data"]["bundle.spiffe"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Which X.509 authority signs, is prepared, and was active before.

@@ -6,7 +6,7 @@ use countersign_rig::Rig;
 fn answers_from_outside_within_the_rights_of_the_caller() {
     let rig = Rig::control_plane().unwrap();
     assert!(rig.kubectl(&["version", "-o", "json"]).unwrap().contains("\"v1.35.4\""));
-    rig.apply(r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"agents"}}"#).unwrap();
+    rig.kubectl(&["create", "namespace", "agents"]).unwrap();
     // Made by the controller manager with a service account of its own.
     rig.wait("the root of trust", || {
         Ok(rig.kubectl(&["-n", "agents", "get", "configmap", "kube-root-ca.crt"]).is_ok())

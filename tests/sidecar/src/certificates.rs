@@ -4,17 +4,17 @@
 use crate::folder::Folder;
 use crate::http;
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use countersign_rig::{Ca, Leaf};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// An authority; its files go into a folder of its own.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    ca: Ca,
     folder: Folder,
 }
 
@@ -31,12 +31,9 @@ impl Authority {
     /// A new authority with a new key.
     pub fn new() -> Result<Self> {
         let folder = Folder::new("authority")?;
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate()?;
-        folder.write("ca.pem", params.self_signed(&key)?.pem())?;
-        Ok(Self { issuer: Issuer::new(params, key), folder })
+        let ca = Ca::new("tests", None)?;
+        folder.write("ca.pem", &ca.certificate().pem)?;
+        Ok(Self { ca, folder })
     }
 
     /// Its certificate as a PEM file.
@@ -46,24 +43,26 @@ impl Authority {
 
     /// A certificate for 127.0.0.1 and `localhost`.
     pub fn server(&self, name: &str) -> Result<Certificate> {
-        self.issue(
-            name,
-            vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into()), SanType::DnsName("localhost".try_into()?)],
-        )
+        let hosts = ["127.0.0.1", "localhost"].map(str::to_owned).to_vec();
+        self.issue(name, Leaf { hosts, ..Leaf::default() })
     }
 
     /// A certificate for a SPIFFE ID, or any other URI.
     pub fn workload(&self, name: &str, id: &str) -> Result<Certificate> {
-        self.issue(name, vec![SanType::URI(id.try_into()?)])
+        self.issue(name, Leaf { uris: vec![id.to_owned()], ..Leaf::default() })
     }
 
-    fn issue(&self, name: &str, names: Vec<SanType>) -> Result<Certificate> {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = names;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let key = KeyPair::generate()?;
-        let chain = self.folder.write(&format!("{name}.pem"), params.signed_by(&key, &self.issuer)?.pem())?;
-        Ok(Certificate { chain, key: self.folder.write(&format!("{name}.key"), key.serialize_pem())? })
+    /// The same, valid until `end`.
+    pub fn workload_until(&self, name: &str, id: &str, end: SystemTime) -> Result<Certificate> {
+        let leaf = Leaf { uris: vec![id.to_owned()], ..Leaf::default() };
+        let validity = (leaf.validity.0, end);
+        self.issue(name, Leaf { validity, ..leaf })
+    }
+
+    fn issue(&self, name: &str, leaf: Leaf) -> Result<Certificate> {
+        let issued = self.ca.issue(leaf)?;
+        let chain = self.folder.write(&format!("{name}.pem"), issued.pem)?;
+        Ok(Certificate { chain, key: self.folder.write(&format!("{name}.key"), issued.key_pem)? })
     }
 }
 

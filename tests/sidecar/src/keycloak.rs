@@ -9,6 +9,7 @@ use crate::process::{Launch, Process, Signal};
 use anyhow::{Context, Result};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The administrator of the seed.
@@ -39,7 +40,7 @@ const JAVA: [&str; 14] = [
 
 /// A Keycloak, which ends when it is dropped.
 pub struct Keycloak {
-    process: Process,
+    process: Mutex<Process>,
     port: u16,
     management: u16,
     _folder: Folder,
@@ -71,7 +72,8 @@ impl Keycloak {
         let launch =
             Launch { name: "keycloak".to_owned(), program: "java".into(), arguments, ..Launch::default() };
         let process = Process::start(launch, folder.path())?;
-        let mut keycloak = Self { process, port, management, _folder: folder };
+        let process = Mutex::new(process);
+        let keycloak = Self { process, port, management, _folder: folder };
         keycloak.wait_ready()?;
         Ok(keycloak)
     }
@@ -107,35 +109,40 @@ impl Keycloak {
     }
 
     /// Ends it; its data stay.
-    pub fn stop(&mut self) -> Result<()> {
-        self.process.stop().map(drop)
+    pub fn stop(&self) -> Result<()> {
+        self.process().stop().map(drop)
     }
 
     /// Starts it again at the same port with the same data, and waits until it is ready.
-    pub fn start_again(&mut self) -> Result<()> {
-        self.process.start_again()?;
+    pub fn start_again(&self) -> Result<()> {
+        self.process().start_again()?;
         self.wait_ready()
     }
 
     /// Lets it keep its connections and answer nothing.
     pub fn pause(&self) -> Result<()> {
-        self.process.signal(Signal::STOP)
+        self.process().signal(Signal::STOP)
     }
 
     /// Lets it go on.
     pub fn resume(&self) -> Result<()> {
-        self.process.signal(Signal::CONT)
+        self.process().signal(Signal::CONT)
     }
 
     /// What it has said.
     pub fn log(&self) -> String {
-        self.process.log()
+        self.process().log()
     }
 
-    fn wait_ready(&mut self) -> Result<()> {
+    fn process(&self) -> MutexGuard<'_, Process> {
+        // A panic of another thread does not make it another process.
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_ready(&self) -> Result<()> {
         // It listens long before it is ready, and logs a line for each question before that.
         let url = format!("http://127.0.0.1:{}/health/ready", self.management);
-        self.process.until("readiness", START, || {
+        self.process().until("readiness", START, || {
             std::thread::sleep(Duration::from_millis(200));
             http::get(&url).is_ok_and(|reply| reply.status == 200)
         })

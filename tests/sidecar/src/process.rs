@@ -3,13 +3,16 @@
 
 use crate::reaper;
 use anyhow::{Context, Result, bail};
+use countersign_rig::until_unless;
 use rustix::process::{Pid, kill_process};
+use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+pub use countersign_rig::until;
 pub use rustix::process::Signal;
 
 /// How long a program may take to end after it was asked to.
@@ -122,18 +125,19 @@ impl Process {
 
     /// Waits until `condition` holds; an error with its last words if it ends or that takes too long.
     pub fn until(&mut self, what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
-        let begin = Instant::now();
-        loop {
-            if condition() {
-                return Ok(());
-            }
-            let ended = self.ended()?;
-            if ended.is_some() || begin.elapsed() > limit {
-                let state = ended.map_or("runs still".to_owned(), |status| format!("ended with {status}"));
-                bail!("{}: no {what}; it {state}:\n{}", self.launch.name, self.last_words());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let name = self.launch.name.clone();
+        let state = RefCell::new(self);
+        let waited = until_unless(
+            what,
+            limit,
+            || Ok(condition()),
+            || match state.borrow_mut().ended()? {
+                Some(status) => bail!("it ended with {status}"),
+                None => Ok(()),
+            },
+        );
+        let said = state.borrow().last_words();
+        waited.map(drop).with_context(|| format!("{name}: no {what}:\n{said}"))
     }
 
     fn last_words(&self) -> String {
@@ -148,21 +152,5 @@ impl Drop for Process {
         if self.child.is_some() && self.stop().is_err() {
             let _ = self.kill();
         }
-    }
-}
-
-/// Waits until `condition` holds; an error if that takes longer than `limit`, with the last reason why not.
-pub fn until(what: &str, limit: Duration, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
-    let begin = Instant::now();
-    loop {
-        let last = condition();
-        if matches!(last, Ok(true)) {
-            return Ok(());
-        }
-        if begin.elapsed() > limit {
-            let reason = last.err().map(|error| format!(": {error:#}")).unwrap_or_default();
-            bail!("no {what} within {limit:?}{reason}");
-        }
-        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -13,7 +13,7 @@ use crate::folder::Folder;
 use crate::ports;
 use crate::process::{Launch, Process, until};
 use anyhow::{Context, Result};
-use countersign_rig::{LocalAuthority, parts, spire_server};
+use countersign_rig::{LocalAuthority, SpireParts, parts, spire_server};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,18 +46,17 @@ impl Spire {
         for name in ["server", "agent", "socket"] {
             folder.folder_of(name, None)?;
         }
-        let file = folder.write("server.conf", settings::server(folder.path(), port, &options))?;
+        let both = settings::parts(folder.path(), port, &options);
+        let file = folder.write("server.conf", both.server())?;
         let program = parts::program("spire", "spire-server")?;
         let mut server = Process::start(launch("spire-server", program, &file, &[]), folder.path())?;
         let socket = folder.join("server.sock");
         server.until("readiness", START, || run_server(&socket, &["healthcheck"]).is_ok())?;
 
-        let token = ["token", "generate", "-output", "json", "-spiffeID", &options.node()];
-        let token: Value = serde_json::from_str(&run_server(&socket, &token)?)?;
-        let token = token["value"].as_str().context("the SPIRE server gave no join token")?;
-        folder.write("bundle.pem", run_server(&socket, &["bundle", "show"])?)?;
-        let file = folder.write("agent.conf", settings::agent(folder.path(), port, &options))?;
-        let launch = launch("spire-agent", agent, &file, &["-joinToken", token]);
+        let (token, trusted) = SpireParts::join(&options.node(), |arguments| run_server(&socket, arguments))?;
+        let bundle = folder.write("bundle.pem", trusted)?;
+        let file = folder.write("agent.conf", both.agent(&bundle))?;
+        let launch = launch("spire-agent", agent, &file, &["-joinToken", &token]);
         let agent = Process::start(launch, folder.path())?;
         let mut spire = Self { agent, server, bundle: Mutex::new(None), options, folder };
         spire.wait_agent()?;
@@ -135,7 +134,7 @@ impl Spire {
     /// Starts the server after it was stopped, and waits until it serves.
     pub fn start_server(&mut self) -> Result<()> {
         self.server.start_again()?;
-        until("SPIRE server", START, || self.server(&["healthcheck"]).map(|_| true))
+        until("SPIRE server", START, || self.server(&["healthcheck"]).map(|_| true)).map(drop)
     }
 
     /// What the server and the agent have said.
@@ -158,7 +157,7 @@ fn run_server(socket: &Path, arguments: &[&str]) -> Result<String> {
 }
 
 fn launch(name: &str, program: PathBuf, settings: &Path, more: &[&str]) -> Launch {
-    let mut arguments = vec!["run".to_owned(), "-config".to_owned(), settings.display().to_string()];
+    let mut arguments = SpireParts::run(settings);
     arguments.extend(more.iter().map(|&argument| argument.to_owned()));
     Launch { name: name.to_owned(), program, arguments, ..Launch::default() }
 }

@@ -2,7 +2,7 @@
 
 use countersign_sidecar_tests::authbridge::Options;
 use countersign_sidecar_tests::backend::{Answer, Backend};
-use countersign_sidecar_tests::certificates::Certificate;
+use countersign_sidecar_tests::certificates::{Authority, Certificate};
 use countersign_sidecar_tests::folder::Folder;
 use countersign_sidecar_tests::frames;
 use countersign_sidecar_tests::http::{self, Connection, Reply, Request, Tls};
@@ -11,11 +11,10 @@ use countersign_sidecar_tests::jwt::{SigningKey, ordinary_claims};
 use countersign_sidecar_tests::process::until;
 use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation, token_exchange};
 use countersign_sidecar_tests::spire::{Spire, X509Files};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -103,18 +102,18 @@ fn only_the_peers_on_the_list_may_connect() {
 
 #[test]
 fn who_proves_no_workload_of_the_trust_domain_is_refused() {
-    let (own, other) = (Authority::new(), Authority::new());
+    let (own, other) = (Authority::new().unwrap(), Authority::new().unwrap());
     let files = Folder::new("svid").unwrap();
-    put(&files, &own, &own.issue("me", Some("spiffe://example.org/me")));
+    put(&files, &own, &own.workload("me", "spiffe://example.org/me").unwrap());
     let scene = Scene::start(&settings("", &files_dir(&files)), &Options::default()).unwrap();
-    assert_eq!(ask(&scene, &own.client("a", Some("spiffe://example.org/a"))).unwrap().status, 200);
-    let stranger = other.issue("e", Some("spiffe://example.org/a"));
+    assert_eq!(ask(&scene, &client(&own, "a", Some("spiffe://example.org/a"))).unwrap().status, 200);
+    let stranger = other.workload("e", "spiffe://example.org/a").unwrap();
     let refused = [
         ("no certificate", Tls::trusting(&own.root()).unwrap()),
-        ("no SPIFFE ID", own.client("web", None)),
-        ("another URI", own.client("b", Some("https://example.org/a"))),
-        ("no workload", own.client("c", Some("spiffe://example.org"))),
-        ("another trust domain", own.client("d", Some("spiffe://other.org/a"))),
+        ("no SPIFFE ID", client(&own, "web", None)),
+        ("another URI", client(&own, "b", Some("https://example.org/a"))),
+        ("no workload", client(&own, "c", Some("spiffe://example.org"))),
+        ("another trust domain", client(&own, "d", Some("spiffe://other.org/a"))),
         ("another authority", Tls::with_certificate(&own.root(), &stranger.chain, &stranger.key).unwrap()),
     ];
     for (count, (what, tls)) in (1..).zip(&refused) {
@@ -133,7 +132,7 @@ fn an_impostor_gets_neither_request_nor_token() {
     let tool = server(&mint("ns/two/sa/tool"));
     let neighbour = server(&mint("ns/two/sa/neighbour"));
     let rival = server(&mint("ns/rival/sa/rival-tool"));
-    let web = Authority::new().issue("web", None).server_config().unwrap();
+    let web = Authority::new().unwrap().server("web").unwrap().server_config().unwrap();
     let web = Backend::start_tls(web, |_| Answer::text("served")).unwrap();
     let plain = Backend::start(Answer::text("served")).unwrap();
 
@@ -164,55 +163,14 @@ fn an_impostor_gets_neither_request_nor_token() {
     }
 }
 
-/// An authority that signs whatever a test needs, for as short a time as SPIRE would.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    folder: Folder,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let folder = Folder::new("authority").unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let key = KeyPair::generate().unwrap();
-        folder.write("ca.pem", params.self_signed(&key).unwrap().pem()).unwrap();
-        Self { issuer: Issuer::new(params, key), folder }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.folder.join("ca.pem")
-    }
-
-    /// A certificate for this URI, or only for a host.
-    fn issue(&self, name: &str, uri: Option<&str>) -> Certificate {
-        self.issue_until(name, uri, SystemTime::now() + Duration::from_hours(1))
-    }
-
-    /// The same, valid until `end`.
-    fn issue_until(&self, name: &str, uri: Option<&str>, end: SystemTime) -> Certificate {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![match uri {
-            Some(uri) => SanType::URI(uri.try_into().unwrap()),
-            None => SanType::DnsName("localhost".try_into().unwrap()),
-        }];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.not_before = (SystemTime::now() - Duration::from_mins(5)).into();
-        params.not_after = end.into();
-        let key = KeyPair::generate().unwrap();
-        let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Certificate {
-            chain: self.folder.write(&format!("{name}.pem"), chain).unwrap(),
-            key: self.folder.write(&format!("{name}.key"), key.serialize_pem()).unwrap(),
-        }
-    }
-
-    /// Shows such a certificate, and trusts the servers of this authority.
-    fn client(&self, name: &str, uri: Option<&str>) -> Tls {
-        let certificate = self.issue(name, uri);
-        Tls::with_certificate(&self.root(), &certificate.chain, &certificate.key).unwrap()
-    }
+/// Shows a certificate for this URI, or only for a host, and trusts the servers of this authority.
+fn client(authority: &Authority, name: &str, uri: Option<&str>) -> Tls {
+    let certificate = match uri {
+        Some(uri) => authority.workload(name, uri),
+        None => authority.server(name),
+    };
+    let certificate = certificate.unwrap();
+    Tls::with_certificate(&authority.root(), &certificate.chain, &certificate.key).unwrap()
 }
 
 /// The settings that name a folder with an SVID.
@@ -235,11 +193,12 @@ fn first_certificate(file: &Path) -> Vec<u8> {
 
 #[test]
 fn replaced_files_are_taken_over_as_soon_as_they_fit_together() {
-    let (old, new) = (Authority::new(), Authority::new());
+    let (old, new) = (Authority::new().unwrap(), Authority::new().unwrap());
     let friend = Some("spiffe://example.org/friend");
-    let (friend_of_old, friend_of_new) = (old.client("friend", friend), new.client("friend", friend));
-    let me = Some("spiffe://example.org/me");
-    let (first, second, third) = (old.issue("first", me), old.issue("second", me), new.issue("third", me));
+    let (friend_of_old, friend_of_new) = (client(&old, "friend", friend), client(&new, "friend", friend));
+    let issue =
+        |authority: &Authority, name: &str| authority.workload(name, "spiffe://example.org/me").unwrap();
+    let (first, second, third) = (issue(&old, "first"), issue(&old, "second"), issue(&new, "third"));
     let files = Folder::new("svid").unwrap();
     put(&files, &old, &first);
     let mut scene = Scene::start(&settings("", &files_dir(&files)), &Options::default()).unwrap();
@@ -271,9 +230,9 @@ fn replaced_files_are_taken_over_as_soon_as_they_fit_together() {
 
 #[test]
 fn a_certificate_that_ran_out_ends_requests_and_no_websocket() {
-    let authority = Authority::new();
+    let authority = Authority::new().unwrap();
     let files = Folder::new("svid").unwrap();
-    put(&files, &authority, &authority.issue("me", Some("spiffe://example.org/me")));
+    put(&files, &authority, &authority.workload("me", "spiffe://example.org/me").unwrap());
     let key = SigningKey::p256("k1").unwrap();
     let jwks = JwksServer::start(&[&key]).unwrap();
     let with = |peers: &str| {
@@ -283,7 +242,7 @@ fn a_certificate_that_ran_out_ends_requests_and_no_websocket() {
     let scene = Scene::start(&with("spiffe://example.org"), &Options::default()).unwrap();
     // Clocks may differ by a minute, so that this one counts for some seconds more.
     let end = SystemTime::now() - Duration::from_secs(50);
-    let friend = authority.issue_until("friend", Some("spiffe://example.org/friend"), end);
+    let friend = authority.workload_until("friend", "spiffe://example.org/friend", end).unwrap();
     let friend = Tls::with_certificate(&authority.root(), &friend.chain, &friend.key).unwrap();
     let open = || Connection::open_tls(&scene.at.inbound.to_string(), &friend).unwrap();
 

@@ -1,92 +1,11 @@
-//! The real parts do what the scenarios count on.
+//! The real parts do what the scenarios count on; Keycloak is asked in `keycloak/exchange.rs`.
 
 use countersign_sidecar_tests::backend::{Answer, Backend};
 use countersign_sidecar_tests::envoy::Envoy;
 use countersign_sidecar_tests::http::{self, Connection, Tls};
 use countersign_sidecar_tests::jwt;
-use countersign_sidecar_tests::keycloak::Keycloak;
 use countersign_sidecar_tests::ports;
 use countersign_sidecar_tests::spire::Spire;
-use countersign_sidecar_tests::tokens::{JWT_SPIFFE, access_token};
-
-const REALM: &str = "agents";
-
-#[test]
-fn keycloak_starts_from_the_seed_and_exchanges_a_users_token_for_another_audience() {
-    let mut keycloak = Keycloak::start().unwrap();
-    let admin = keycloak.admin();
-    admin.create_realm(REALM).unwrap();
-    admin.set_token_lifespan(REALM, 120).unwrap();
-    let caller = admin.create_confidential(REALM, "team/caller", "caller-secret").unwrap();
-    admin.create_confidential(REALM, "team/weather", "weather-secret").unwrap();
-    let alice = admin.create_user(REALM, "alice", "alice-pw").unwrap();
-    // The caller must be in the audience of what it exchanges, and may ask for the other one.
-    let own = admin.create_audience_scope(REALM, "aud-caller", "team/caller").unwrap();
-    admin.attach_default_scope(REALM, &caller, &own).unwrap();
-    let other = admin.create_audience_scope(REALM, "aud-weather", "team/weather").unwrap();
-    admin.attach_optional_scope(REALM, &caller, &other).unwrap();
-    assert_eq!(admin.client_uuid(REALM, "team/caller").unwrap(), caller);
-    assert_eq!(admin.client_secret(REALM, &caller).unwrap(), "caller-secret");
-
-    let user = ("alice", "alice-pw");
-    let subject = keycloak.password_token(REALM, "team/caller", Some("caller-secret"), user).unwrap();
-    let caller = ("team/caller", "caller-secret");
-    let exchanged =
-        access_token(keycloak.exchange(REALM, caller, &subject, "team/weather", "aud-weather").unwrap());
-    let claims = jwt::claims(&exchanged.unwrap()).unwrap();
-    assert_eq!(claims["aud"], "team/weather");
-    assert_eq!(claims["azp"], "team/caller");
-    assert_eq!(claims["sub"], alice.as_str());
-    assert_eq!(claims["iss"], keycloak.issuer(REALM).as_str());
-    assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 120);
-    let (status, refusal) = keycloak.exchange(REALM, caller, &subject, "team/weather", "").unwrap();
-    assert_eq!((status, &refusal["error"]), (400, &"invalid_request".into()));
-
-    // New keys sign at once; the old ones are published until they are removed.
-    let published = |kid: &str| {
-        let keys = http::get(&keycloak.jwks_url(REALM)).unwrap().json().unwrap();
-        keys["keys"].as_array().unwrap().iter().any(|key| key["kid"] == kid)
-    };
-    let before = admin.signing_kid(REALM).unwrap();
-    let after = admin.add_signing_key(REALM).unwrap();
-    assert_ne!(before, after);
-    let token = keycloak.client_token(REALM, "team/weather", "weather-secret").unwrap();
-    assert_eq!(jwt::header(&token).unwrap()["kid"], after.as_str());
-    assert!(published(&before) && published(&after));
-    admin.remove_old_signing_keys(REALM).unwrap();
-    assert!(!published(&before) && published(&after));
-
-    keycloak.stop().unwrap();
-    assert!(keycloak.client_token(REALM, "team/weather", "weather-secret").is_err());
-    keycloak.start_again().unwrap();
-    keycloak.client_token(REALM, "team/weather", "weather-secret").unwrap();
-}
-
-#[test]
-fn an_svid_from_spire_authenticates_a_client_in_keycloak() {
-    let spire = Spire::start("example.org").unwrap();
-    let id = "spiffe://example.org/ns/team/sa/weather";
-    spire.register(id, 10_001).unwrap();
-    let keycloak = Keycloak::start().unwrap();
-    let admin = keycloak.admin();
-    admin.create_realm(REALM).unwrap();
-    admin.trust_spiffe(REALM, "spire", "example.org", &spire.bundle_url().unwrap()).unwrap();
-    admin.create_spiffe_client(REALM, id, "spire", id).unwrap();
-
-    let log_in = |svid: &str| {
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("client_assertion_type", JWT_SPIFFE),
-            ("client_assertion", svid),
-        ];
-        keycloak.token(REALM, &form).unwrap()
-    };
-    let svid = spire.fetch_jwt(10_001, &keycloak.issuer(REALM)).unwrap();
-    let token = access_token(log_in(&svid)).unwrap();
-    assert_eq!(jwt::claims(&token).unwrap()["azp"], id);
-    let elsewhere = spire.fetch_jwt(10_001, "https://elsewhere.example").unwrap();
-    assert_eq!(log_in(&elsewhere).0, 400);
-}
 
 #[test]
 fn two_users_get_two_identities_from_spire() {

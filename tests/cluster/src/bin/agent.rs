@@ -1,8 +1,9 @@
 //! `agent ADDRESS FOLDER`: serves `FOLDER/<host>.json` as the card of every host that it is asked for.
-//! A folder of that name means that the agent accepts, leaves a file `asked` there and never answers; no file means 404. What is in
-//! `FOLDER/<host>.raw` goes out as it is, headers and all, so that an agent can answer as badly as it likes.
+//! A folder of that name means that the agent accepts, leaves a file `asked` there and never answers; no file means
+//! 404. What is in `FOLDER/<host>.raw` goes out as it is, headers and all, so that an agent can answer as badly as it likes.
 //! `FOLDER/<host>@<address>.json` is the card for those who connect to this address, where the agent has several.
-//! What is posted is appended to `FOLDER/posted`.
+//! What is posted is appended to `FOLDER/posted`, and a byte to `FOLDER/<host>.asked` (and to
+//! `FOLDER/<host>@<address>.asked`) for each time that a card was asked for, where the folder can be written.
 //! With a third argument, a folder with `svid.pem`, `key.pem` and `bundle.pem`, it serves over mutual TLS: a client
 //! must show a certificate of the bundle.
 //! Enough of HTTP/1.1 for one request per connection, so that it runs in an image without a shell.
@@ -86,6 +87,11 @@ fn answer(stream: impl Read + Write, folder: &Path, address: &str) -> std::io::R
         let mut stream = reader.into_inner();
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
         return stream.flush();
+    }
+    for asked in [format!("{host}.asked"), format!("{host}@{address}.asked")] {
+        // In an image the folder may belong to somebody else.
+        let file = std::fs::File::options().create(true).append(true).open(folder.join(asked));
+        let _ = file.and_then(|mut file| file.write_all(b"."));
     }
     let own = folder.join(format!("{host}@{address}.json"));
     let file = if own.exists() { own } else { folder.join(format!("{host}.json")) };

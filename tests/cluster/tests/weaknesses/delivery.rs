@@ -29,7 +29,7 @@ fn a_planted_config_map_never_beats_the_live_card() {
     scene.refused(team, "weather", "weather", "SignatureInvalid").unwrap();
     // A good card in the ConfigMap does not help a workload that serves a bad one, whoever owns it.
     deliver(scene, team, "weather", &honest, true);
-    scene.settle(std::time::Duration::from_secs(3)).unwrap();
+    scene.looked(team, "weather", 2).unwrap();
     scene.refused(team, "weather", "weather", "SignatureInvalid").unwrap();
     // And a bad one does not harm a workload that serves a good one.
     scene.agents.serve(team, "weather", &honest).unwrap();
@@ -74,6 +74,6 @@ fn a_delivered_signature_counts_for_the_card_that_the_workload_serves_and_no_oth
     // Back to what was signed, then the ConfigMap goes: nothing of it is remembered.
     scene.agents.serve(team, "weather", card.to_string().as_bytes()).unwrap();
     scene.verified(team, "weather", "weather").unwrap();
-    scene.rig.kubectl(&["delete", "configmap", "-n", team, "weather-card-signed"]).unwrap();
+    scene.delete("configmap", team, "weather-card-signed").unwrap();
     scene.refused(team, "weather", "weather", "CardUnsigned").unwrap();
 }

@@ -37,14 +37,19 @@ fn an_agent_without_a_protocol_loses_trust() {
 #[test]
 fn a_paused_card_is_not_fetched_and_keeps_what_was_proven() {
     let (scene, team) = (scene("paused"), "paused");
-    scene.agent(team, "weather", &scene.honest(team, "weather")).unwrap();
+    for name in ["weather", "other"] {
+        scene.agent(team, name, &scene.honest(team, name)).unwrap();
+    }
     scene.verified(team, "weather", "weather").unwrap();
     let pause = |paused: bool| json!({ "spec": { "paused": paused } });
     scene.patch("agentcard", team, "weather", &pause(true)).unwrap();
     let paused = |card: &Value| card["status"]["observedGeneration"] == card["metadata"]["generation"];
     scene.operator.wait_card(team, "weather", "the pause", paused).unwrap();
     scene.agents.withdraw(team, "weather").unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    let asked = scene.agents.asked(team, "weather");
+    // As often as another one is looked at, this one would be too.
+    scene.looked(team, "other", 3).unwrap();
+    assert_eq!(scene.agents.asked(team, "weather"), asked, "a paused card was fetched");
     scene.verified(team, "weather", "weather").unwrap();
     scene.patch("agentcard", team, "weather", &pause(false)).unwrap();
     scene.refused(team, "weather", "weather", "FetchStatus").unwrap();

@@ -41,7 +41,7 @@ fn a_workload_that_is_not_ready_loses_trust() {
 #[test]
 fn a_workload_that_is_gone_loses_trust_and_leaves_nothing_open() {
     let (scene, team) = verified("gone");
-    scene.rig.kubectl(&["delete", "deployment", "-n", team, "weather"]).unwrap();
+    scene.delete("deployment", team, "weather").unwrap();
     let card = scene
         .operator
         .wait_card(team, "weather", "a refusal", |card| {
@@ -119,7 +119,7 @@ fn a_redirect_is_not_followed_to_a_good_card() {
 fn a_service_that_leads_elsewhere_is_not_asked() {
     let (scene, team) = verified("led-astray");
     let service = |spec: Value| {
-        scene.rig.kubectl(&["delete", "service", "-n", team, "weather"]).unwrap();
+        scene.delete("service", team, "weather").unwrap();
         let object = json!({ "apiVersion": "v1", "kind": "Service",
             "metadata": { "name": "weather", "namespace": team }, "spec": spec });
         scene.rig.apply(&object.to_string()).unwrap();
@@ -154,11 +154,12 @@ fn one_refused_card_of_a_workload_refuses_it_whatever_the_other_says() {
         .unwrap();
     scene.policy_is(team, "weather", "IdentityMismatch").unwrap();
     // They do not fight: nothing is written from here on.
-    scene.settle(std::time::Duration::from_secs(2)).unwrap();
+    scene.settle(team, std::time::Duration::from_secs(2)).unwrap();
     let before = versions(scene, team);
-    std::thread::sleep(std::time::Duration::from_secs(5));
+    // Both cards ask the one workload, so each has been judged several times.
+    scene.looked(team, "weather", 8).unwrap();
     assert_eq!(versions(scene, team), before);
-    scene.rig.kubectl(&["delete", "agentcard", "-n", team, "second"]).unwrap();
+    scene.delete("agentcard", team, "second").unwrap();
     scene.policy_is(team, "weather", "Verified").unwrap();
 }
 

@@ -1,19 +1,16 @@
 //! NetworkPolicies and marks: there from the first moment, the same for every name, and not to be taken away.
 
 use crate::scene;
-use countersign_cluster_tests::{Agents, Scene, card_of, is_open};
+use countersign_cluster_tests::{Agents, Scene, card_of, is_open, labelled};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const MARK: &str = "agent.kagenti.dev/verified-peer";
 
 /// The marks of the Pods with this label.
 fn marks(scene: &Scene, team: &str, selector: &str) -> Vec<Value> {
-    let text = scene.rig.kubectl(&["get", "pods", "-n", team, "-l", selector, "-o", "json"]).unwrap();
-    let list: Value = serde_json::from_str(&text).unwrap();
-    let pods = list["items"].as_array().unwrap();
+    let pods = labelled(scene.rig, "pods", team, selector).unwrap();
     pods.iter().map(|pod| pod["metadata"]["labels"][MARK].clone()).collect()
 }
 
@@ -85,7 +82,7 @@ fn an_agent_whose_card_cannot_be_made_is_closed() {
             Ok(refused)
         })
         .unwrap();
-    scene.rig.kubectl(&["delete", "agentcard", "-n", team, "weather"]).unwrap();
+    scene.delete("agentcard", team, "weather").unwrap();
     // The policy is the card's and goes with it; the marks are ours to take.
     wait_marks(scene, team, "app=weather", |marks| marks == [Value::Null]);
     for policy in scene.list("networkpolicies", team).unwrap() {
@@ -191,7 +188,7 @@ fn isolation_stands_before_the_first_verdict_and_comes_back_when_it_is_deleted()
     scene.policy_is(team, "slow", "FetchTimeout").unwrap();
     for name in both.iter().map(String::as_str).chain(["slow-signature-policy"]) {
         let before = scene.get("networkpolicy", team, name).unwrap();
-        scene.rig.kubectl(&["delete", "networkpolicy", "-n", team, name]).unwrap();
+        scene.delete("networkpolicy", team, name).unwrap();
         let restored = || Ok(scene.get("networkpolicy", team, name)?["spec"] == before["spec"]);
         scene.rig.wait("the deleted policy", restored).unwrap();
         // Opened by another hand, it is closed again.
@@ -210,10 +207,9 @@ fn a_deleted_automatic_card_comes_back_and_nothing_opens_in_between() {
     scene.agents.create(team, &["weather"]).unwrap();
     let card = "weather-deployment-card";
     let before = scene.refused(team, card, "weather", "IdentityMismatch").unwrap();
-    let stop = AtomicBool::new(false);
+    let (stop, looks) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let watching = scope.spawn(|| {
-            let mut looks = 0;
             while !stop.load(Ordering::Acquire) {
                 let policies = scene.list("networkpolicies", team).unwrap();
                 assert!(policies.iter().all(|policy| !is_open(policy)), "{policies:#?}");
@@ -223,13 +219,12 @@ fn a_deleted_automatic_card_comes_back_and_nothing_opens_in_between() {
                         "{policies:#?}"
                     );
                 }
-                looks += 1;
+                looks.fetch_add(1, Ordering::AcqRel);
             }
-            looks
         });
         for _ in 0..3 {
             let uid = scene.get("agentcard", team, card).unwrap()["metadata"]["uid"].clone();
-            scene.rig.kubectl(&["delete", "agentcard", "-n", team, card]).unwrap();
+            scene.delete("agentcard", team, card).unwrap();
             let again = scene.operator.wait_card(team, card, "the card again", |card| {
                 card["metadata"]["uid"] != uid
                     && countersign_cluster_tests::outcome(card) == "IdentityMismatch"
@@ -237,9 +232,13 @@ fn a_deleted_automatic_card_comes_back_and_nothing_opens_in_between() {
             assert_ne!(again.unwrap()["metadata"]["uid"], before["metadata"]["uid"]);
             scene.policy_is(team, "weather", "IdentityMismatch").unwrap();
         }
-        std::thread::sleep(Duration::from_secs(1));
+        // What comes late is seen by looks that begin after everything else.
+        let before = looks.load(Ordering::Acquire);
+        let seen = || Ok(watching.is_finished() || looks.load(Ordering::Acquire) > before + 10);
+        let waited = scene.rig.wait("ten more looks", seen);
         stop.store(true, Ordering::Release);
-        assert!(watching.join().unwrap() > 10);
+        watching.join().unwrap();
+        waited.unwrap();
     });
 }
 

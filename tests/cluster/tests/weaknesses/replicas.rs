@@ -1,6 +1,6 @@
 //! Agents of several replicas: each Pod serves a card of its own, signed with a leaf of its own.
 
-use crate::scene;
+use crate::{scene, witnessed};
 use countersign_cluster_tests::{Agents, Scene, card_of, outcome, user_card};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -34,12 +34,12 @@ fn serve(scene: &Scene, team: &str, address: &str, card: &Value, age: i64) {
 fn replicas_with_leaves_of_different_age_are_verified_together_and_cost_nothing_afterwards() {
     let (scene, pods) = three("ages", [1500, 60, 600]);
     scene.verified("ages", "weather", "weather").unwrap();
-    scene.settle(Duration::from_secs(2)).unwrap();
-    let mut audit = scene.audit().unwrap();
+    scene.settle("ages", Duration::from_secs(2)).unwrap();
+    let mut audit = scene.audit("ages").unwrap();
     // Signed again, one after the other, under newer leaves.
     for (_, address) in &pods {
         serve(scene, "ages", address, &card_of("weather", "ages"), 10);
-        std::thread::sleep(Duration::from_millis(1500));
+        scene.looked("ages", &format!("weather@{address}"), 1).unwrap();
     }
     assert!(audit.writes().unwrap().is_empty(), "{:#?}", audit.writes());
     assert_eq!(outcome(&scene.get("agentcard", "ages", "weather").unwrap()), "Verified");
@@ -98,7 +98,9 @@ fn a_rollout_to_another_card_refuses_nobody_and_the_old_card_does_not_come_back(
         // One replica after the other, with looks in between, in which both contents are served.
         for (_, address) in &pods {
             serve(scene, team, address, &next, 20);
-            std::thread::sleep(Duration::from_secs(3));
+            for (_, address) in &pods {
+                scene.looked(team, &format!("weather@{address}"), 2).unwrap();
+            }
         }
         over.store(true, std::sync::atomic::Ordering::Release);
         watching.join().unwrap();
@@ -143,7 +145,7 @@ fn a_pod_that_copies_the_labels_of_an_agent_refuses_it_while_its_service_leads_t
         assert!(message.contains("impostor") && message.contains(says), "{message}");
         let found = scene.get("pod", team, "impostor").unwrap();
         assert!(found["metadata"]["labels"]["agent.kagenti.dev/verified-peer"].is_null(), "{found:#}");
-        scene.rig.kubectl(&["delete", "pod", "-n", team, "impostor", "--now"]).unwrap();
+        scene.delete("pod", team, "impostor").unwrap();
         scene.verified(team, "weather", "weather").unwrap();
     }
 }
@@ -165,23 +167,21 @@ fn an_address_that_somebody_wrote_into_a_slice_refuses_the_agent() {
         scene.rig.apply(&slice.to_string()).unwrap();
         let card = scene.refused(team, "weather", "weather", "ServiceEndpointNotOwned").unwrap();
         assert!(card["status"]["verdict"]["message"].as_str().unwrap().contains("10.99.200.200"), "{card:#}");
-        scene.rig.kubectl(&["delete", "endpointslice", "-n", team, "planted"]).unwrap();
+        scene.delete("endpointslice", team, "planted").unwrap();
         scene.verified(team, "weather", "weather").unwrap();
     }
 }
 
 #[test]
 fn replicas_whose_leaves_have_ended_stay_verified_by_one_witness_where_that_is_allowed() {
-    let scene = Scene::start(&["--freshness=witnessed"]).unwrap();
-    let team = "witness";
-    scene.namespace(team, &json!({})).unwrap();
-    let pods = create(&scene, team, 3);
+    let (scene, team) = (witnessed("witness"), "witness");
+    let pods = create(scene, team, 3);
     let card = card_of("weather", team);
     for ((_, address), age) in pods.iter().zip([600, 60, 300]) {
-        serve(&scene, team, address, &card, age);
+        serve(scene, team, address, &card, age);
     }
     scene.verified(team, "weather", "weather").unwrap();
-    scene.settle(Duration::from_secs(2)).unwrap();
+    scene.settle(team, Duration::from_secs(2)).unwrap();
     // Ended, and never seen before that: a replica that came late, and one that was asked by nobody else.
     for (index, (_, address)) in pods.iter().enumerate() {
         let svid = scene.authority.issue(team, "weather", -900, -120 - i64::try_from(index).unwrap());
@@ -190,8 +190,10 @@ fn replicas_whose_leaves_have_ended_stay_verified_by_one_witness_where_that_is_a
             .serve_at(team, "weather", address, &Agents::sign_for(&card, &svid, -300, 86_400))
             .unwrap();
     }
-    let mut audit = scene.audit().unwrap();
-    std::thread::sleep(Duration::from_secs(5));
+    let mut audit = scene.audit(team).unwrap();
+    for (_, address) in &pods {
+        scene.looked(team, &format!("weather@{address}"), 3).unwrap();
+    }
     assert!(audit.writes().unwrap().is_empty(), "{:#?}", audit.writes());
     // Other content under such a leaf was never witnessed.
     let mut other = card;

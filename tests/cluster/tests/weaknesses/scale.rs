@@ -1,13 +1,14 @@
 //! Many agents at once, and one among them that never answers.
 
+use crate::scene;
 use countersign_cluster_tests::{Scene, is_open, outcome};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Creates agents of which some hang, and waits until a good one is verified while the last of those is still asked.
-fn verified_beside(scene: &Scene, team: &str, good: &[&str], hung: &[&str]) {
-    scene.namespace(team, &json!({})).unwrap();
+fn verified_beside(team: &str, good: &[&str], hung: &[&str]) -> &'static Scene {
+    let scene = scene(team);
     for name in good {
         scene.agents.serve(team, name, &scene.honest(team, name)).unwrap();
     }
@@ -33,28 +34,26 @@ fn verified_beside(scene: &Scene, team: &str, good: &[&str], hung: &[&str]) {
         .rig
         .wait("all good agents", || Ok(with(&scene.list("agentcards", team)?, "Verified") == good.len()))
         .unwrap();
+    scene
 }
 
 #[test]
 fn agents_that_hang_delay_nobody() {
-    let scene = Scene::start(&[]).unwrap();
     let names: Vec<String> = (0..49).map(|number| format!("agent-{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let stuck: Vec<String> = (0..5).map(|number| format!("hung-{number}")).collect();
     let stuck: Vec<&str> = stuck.iter().map(String::as_str).collect();
-    verified_beside(&scene, "one-hangs", &names, &stuck[..1]);
-    verified_beside(&scene, "five-hang", &names, &stuck);
+    verified_beside("five-hang", &names, &stuck);
+    let scene = verified_beside("one-hangs", &names, &stuck[..1]);
     // The one that hangs is refused, and says why.
     let done = |card: &Value| outcome(card) == "FetchTimeout";
     scene.operator.wait_card("one-hangs", "hung-0-deployment-card", "a refusal", done).unwrap();
     scene.policy_is("one-hangs", "hung-0", "FetchTimeout").unwrap();
-    scene.stop().unwrap();
 }
 
 #[test]
 fn two_hundred_agents_at_once_all_get_their_verdict() {
-    let scene = Scene::start(&[]).unwrap();
-    scene.namespace("many", &json!({})).unwrap();
+    let scene = scene("many");
     let names: Vec<String> = (0..200).map(|number| format!("agent-{number:03}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     // Every tenth is not what it says.
@@ -80,7 +79,7 @@ fn two_hundred_agents_at_once_all_get_their_verdict() {
             Ok(judged == 200 && scene.list("networkpolicies", "many")?.len() == 202)
         })
         .unwrap();
-    scene.settle(Duration::from_secs(2)).unwrap();
+    scene.settle("many", Duration::from_secs(2)).unwrap();
     let cards = scene.list("agentcards", "many").unwrap();
     assert_eq!(cards.len(), 200);
     let with = |wanted: &str| {
@@ -97,5 +96,4 @@ fn two_hundred_agents_at_once_all_get_their_verdict() {
         })
         .collect();
     assert_eq!(open, good);
-    scene.stop().unwrap();
 }

@@ -1,6 +1,6 @@
 //! What the process tells others: metrics to whom the API server allows, traces to where they are configured.
 
-use countersign_cluster_tests::Scene;
+use crate::{METRICS, scene};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -73,25 +73,23 @@ fn metrics(address: SocketAddr, token: Option<&str>) -> (String, String) {
 
 #[test]
 fn metrics_are_for_callers_that_the_api_server_allows_and_traces_go_where_they_are_sent() {
-    let flags = ["--metrics-bind-address=127.0.0.1:18443", "--otlp-endpoint=http://10.96.255.254:8000"];
-    let scene = Scene::start(&flags).unwrap();
-    scene.namespace("team", &json!({})).unwrap();
-    scene.agent("team", "weather", &scene.honest("team", "weather")).unwrap();
-    scene.verified("team", "weather", "weather").unwrap();
+    let (scene, team) = (scene("telemetry"), "telemetry");
+    scene.agent(team, "weather", &scene.honest(team, "weather")).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
 
-    let way = scene.rig.relay("127.0.0.1:18443".parse().unwrap()).unwrap();
+    let way = scene.rig.relay(METRICS.parse().unwrap()).unwrap();
     for account in ["reader", "nobody"] {
-        scene.rig.kubectl(&["create", "serviceaccount", "-n", "team", account]).unwrap();
+        scene.rig.kubectl(&["create", "serviceaccount", "-n", team, account]).unwrap();
     }
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": { "name": "reader" }, "rules": [{ "nonResourceURLs": ["/metrics"], "verbs": ["get"] }] });
     let binding = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": { "name": "reader" },
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader" },
-        "subjects": [{ "kind": "ServiceAccount", "name": "reader", "namespace": "team" }] });
+        "subjects": [{ "kind": "ServiceAccount", "name": "reader", "namespace": team }] });
     scene.apply_all(&[role, binding]).unwrap();
     let token = |account: &str| {
-        scene.rig.kubectl(&["create", "token", "-n", "team", account]).unwrap().trim().to_owned()
+        scene.rig.kubectl(&["create", "token", "-n", team, account]).unwrap().trim().to_owned()
     };
     assert_eq!(metrics(way.address(), None).0, "401");
     assert_eq!(metrics(way.address(), Some("made up")).0, "401");
@@ -111,6 +109,5 @@ fn metrics_are_for_callers_that_the_api_server_allows_and_traces_go_where_they_a
 
     let sent = |text: &str| scene.agents.posted().windows(text.len()).any(|window| window == text.as_bytes());
     scene.rig.wait("the traces", || Ok(sent("reconcile") && sent("fetch") && sent("verify"))).unwrap();
-    assert!(sent("service.name") && sent("agentcard team/weather"), "{log}");
-    scene.stop().unwrap();
+    assert!(sent("service.name") && sent("agentcard telemetry/weather"), "{log}");
 }

@@ -1,8 +1,8 @@
 //! Who may speak for an agent: the workload itself, now, with a signature over what it serves.
 
-use crate::scene;
+use crate::{scene, witnessed};
 use countersign_cluster_tests::{
-    Agents, Authority, Scene, Svid, TRUST_DOMAIN, bundle_json, card_of, holds, user_card,
+    Agents, Authority, Svid, TRUST_DOMAIN, bundle_json, card_of, holds, user_card,
 };
 use countersign_core::encoding::{encode_base64_standard_into, encode_base64url_into};
 use ring::rand::SystemRandom;
@@ -76,7 +76,7 @@ fn a_card_signed_with_an_expired_or_future_certificate_is_refused() {
 fn trust_ends_with_the_certificate_and_not_with_the_next_look() {
     let (scene, team) = (scene("ending"), "ending");
     // The clock may be a minute off on either side, so a leaf counts that long beyond its end.
-    let svid = scene.authority.issue(team, "weather", -600, -52);
+    let svid = scene.authority.issue(team, "weather", -600, -35);
     let mut card = user_card(team, "weather", "weather");
     card["spec"]["syncPeriod"] = json!("30m");
     scene.agents.serve(team, "weather", &Agents::sign_at(&card_of("weather", team), &svid, -300)).unwrap();
@@ -110,17 +110,18 @@ fn signed_without_end(card: &Value, svid: &Svid) -> Vec<u8> {
 
 #[test]
 fn a_witnessed_card_is_not_refused_because_an_authority_is_added() {
-    let scene = Scene::start(&["--freshness=witnessed"]).unwrap();
-    let team = "witnessed";
-    scene.namespace(team, &json!({})).unwrap();
+    let (scene, team) = (witnessed("witnessed"), "witnessed");
     // The clock may be a minute off on either side, so a leaf counts that long beyond its end.
-    let svid = scene.authority.issue(team, "weather", -600, -50);
+    let svid = scene.authority.issue(team, "weather", -600, -35);
+    let issued = std::time::Instant::now();
     scene.agent(team, "weather", &signed_without_end(&card_of("weather", team), &svid)).unwrap();
     scene.verified(team, "weather", "weather").unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(13));
+    // Time itself is waited for: the leaf has ended, and the minute after it is over.
+    std::thread::sleep(std::time::Duration::from_secs(27).saturating_sub(issued.elapsed()));
+    scene.looked(team, "weather", 1).unwrap();
     // From here on only its witness speaks for it.
     scene.verified(team, "weather", "weather").unwrap();
-    let mut audit = scene.audit().unwrap();
+    let mut audit = scene.audit(team).unwrap();
     let other = Authority::new(TRUST_DOMAIN);
     scene.agents.publish(&bundle_json(&[&scene.authority, &other], 2)).unwrap();
     // Another card is judged by the new authority, so the change has arrived.
@@ -131,7 +132,6 @@ fn a_witnessed_card_is_not_refused_because_an_authority_is_added() {
     let writes = audit.writes().unwrap();
     let about: Vec<_> = writes.iter().filter(|write| write.place.1.starts_with("weather")).collect();
     assert!(about.is_empty(), "{about:#?}");
-    scene.stop().unwrap();
 }
 
 #[test]
@@ -212,7 +212,9 @@ fn audit_mode_keeps_the_verdict_and_writes_no_policy() {
         let ready = countersign_cluster_tests::condition(&card, "Ready")["message"].as_str().unwrap();
         assert!(ready.contains("would be refused") && ready.contains(reason), "{ready}");
     }
-    scene.settle(std::time::Duration::from_millis(1500)).unwrap();
+    for name in ["good", "bad", "foreign"] {
+        scene.looked(team, name, 1).unwrap();
+    }
     assert_eq!(scene.list("networkpolicies", team).unwrap(), Vec::<Value>::new());
     // Enforcing needs nothing but the label.
     scene.namespace(team, &json!({ "countersign.dev/mode": "enforce" })).unwrap();

@@ -1,6 +1,7 @@
-//! The settings of a SPIRE server and agent, and what of them a test chooses.
+//! What a test chooses of the settings of a SPIRE server and agent.
 //! Lifetimes are those of SPIRE's charts unless a test is about their end.
 
+use countersign_rig::SpireParts;
 use std::path::Path;
 
 /// What a test chooses.
@@ -33,50 +34,8 @@ impl Options {
     }
 }
 
-pub(super) fn server(folder: &Path, port: u16, options: &Options) -> String {
-    let (folder, Options { trust_domain, x509_ttl, jwt_ttl, .. }) = (folder.display(), options);
-    format!(
-        r#"server {{
-  bind_address = "127.0.0.1"
-  bind_port = "{port}"
-  socket_path = "{folder}/server.sock"
-  trust_domain = "{trust_domain}"
-  data_dir = "{folder}/server"
-  ca_ttl = "24h"
-  default_x509_svid_ttl = "{x509_ttl}"
-  default_jwt_svid_ttl = "{jwt_ttl}"
-  # What the hardened chart of SPIRE uses.
-  ca_key_type = "rsa-2048"
-  # Entries are looked up in a cache, which a test should not wait five seconds for.
-  experimental {{ cache_reload_interval = "500ms" }}
-}}
-plugins {{
-  DataStore "sql" {{ plugin_data {{ database_type = "sqlite3" connection_string = "{folder}/server/data.sqlite3" }} }}
-  KeyManager "disk" {{ plugin_data {{ keys_path = "{folder}/server/keys.json" }} }}
-  NodeAttestor "join_token" {{ plugin_data {{}} }}
-}}
-"#
-    )
-}
-
-pub(super) fn agent(folder: &Path, port: u16, options: &Options) -> String {
-    let (folder, Options { trust_domain, sync_interval, .. }) = (folder.display(), options);
-    format!(
-        r#"agent {{
-  data_dir = "{folder}/agent"
-  server_address = "127.0.0.1"
-  server_port = "{port}"
-  socket_path = "{folder}/socket/agent.sock"
-  trust_domain = "{trust_domain}"
-  trust_bundle_path = "{folder}/bundle.pem"
-  experimental {{ sync_interval = "{sync_interval}" }}
-}}
-plugins {{
-  NodeAttestor "join_token" {{ plugin_data {{}} }}
-  # A join token works once: the agent comes back with the key it has.
-  KeyManager "disk" {{ plugin_data {{ directory = "{folder}/agent" }} }}
-  WorkloadAttestor "unix" {{ plugin_data {{ discover_workload_path = false }} }}
-}}
-"#
-    )
+/// Both parts, with their data in a folder.
+pub(super) fn parts(folder: &Path, port: u16, options: &Options) -> SpireParts {
+    let Options { trust_domain, x509_ttl, jwt_ttl, sync_interval } = options.clone();
+    SpireParts { x509_ttl, jwt_ttl, sync_interval, ..SpireParts::new(&trust_domain, folder, port) }
 }

@@ -1,13 +1,13 @@
 //! Three agents in a row, each behind an AuthBridge of its own user with an SVID from SPIRE: A calls B, and B calls C.
 //! A user logs in at Keycloak; at each hop the token is exchanged for one that only the next agent accepts.
 
+use crate::{KEYCLOAK, keycloak};
 use countersign_sidecar_tests::admin::Admin;
 use countersign_sidecar_tests::authbridge::Options;
 use countersign_sidecar_tests::backend::{Answer, Seen};
 use countersign_sidecar_tests::folder::Folder;
 use countersign_sidecar_tests::http::{self, Reply, Request, Tls};
 use countersign_sidecar_tests::jwt;
-use countersign_sidecar_tests::keycloak::Keycloak;
 use countersign_sidecar_tests::process::until;
 use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation};
 use countersign_sidecar_tests::spire::Spire;
@@ -22,14 +22,9 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 /// The client by which users log in, and its secret.
 const FRONT: (&str, &str) = ("front", "front-secret");
 
-static KEYCLOAK: OnceLock<Keycloak> = OnceLock::new();
 static SPIRE: OnceLock<Spire> = OnceLock::new();
 static BY_SVID: OnceLock<Mutex<Chain>> = OnceLock::new();
 static BY_SECRET: OnceLock<Mutex<Chain>> = OnceLock::new();
-
-fn keycloak() -> &'static Keycloak {
-    KEYCLOAK.get_or_init(|| Keycloak::start().unwrap())
-}
 
 fn spire() -> &'static Spire {
     SPIRE.get_or_init(|| Spire::start("example.org").unwrap())
@@ -57,7 +52,7 @@ impl Chain {
         files: Folder,
         identity: impl Fn(&str) -> String,
     ) -> Self {
-        let issuer = keycloak().issuer(realm);
+        let issuer = KEYCLOAK.issuer(realm);
         let mut next: Option<SocketAddr> = None;
         let start = |index: usize| {
             let (name, user) = (NAMES[index], first + u32::try_from(index).unwrap());
@@ -69,12 +64,12 @@ impl Chain {
                     "- name: token-exchange\n  config:\n    token_url: \"{}\"\n    identity: {}\n    routes:\n      \
                      file: /nonexistent/routes.yaml\n      rules:\n        - {{host: 127.0.0.1, target_audience: \
                      \"{client}\", token_scopes: \"to-{scope} read\", server_spiffe_id: \"{server}\"}}",
-                    keycloak().token_url(realm),
+                    KEYCLOAK.token_url(realm),
                     identity(name),
                 )
             });
             let settings = Settings {
-                inbound: jwt_validation(&issuer, &keycloak().jwks_url(realm), &clients[index]),
+                inbound: jwt_validation(&issuer, &KEYCLOAK.jwks_url(realm), &clients[index]),
                 outbound: outbound.unwrap_or_default(),
                 blocks: format!(
                     "mtls: {{mode: strict, allowed_peers: [\"spiffe://example.org/ns/{realm}/*\"]}}\nspiffe: \
@@ -98,7 +93,7 @@ impl Chain {
 
     /// A token of a new user, for the first agent; and the user's ID.
     fn log_in(&self, user: &str) -> (String, String) {
-        let id = keycloak().admin().create_user(self.realm, user, "password").unwrap();
+        let id = KEYCLOAK.admin().create_user(self.realm, user, "password").unwrap();
         let form = [
             ("grant_type", "password"),
             ("client_id", FRONT.0),
@@ -107,7 +102,7 @@ impl Chain {
             ("password", "password"),
             ("scope", "read write"),
         ];
-        (access_token(keycloak().token(self.realm, &form).unwrap()).unwrap(), id)
+        (access_token(KEYCLOAK.token(self.realm, &form).unwrap()).unwrap(), id)
     }
 
     /// Sends a token to one of the agents, with the SVID of the peer of this name.
@@ -197,7 +192,7 @@ fn alone(chain: &'static Mutex<Chain>) -> MutexGuard<'static, Chain> {
 /// Agents whose clients are their SPIFFE IDs, and which prove that by JWT-SVIDs.
 fn by_svid() -> MutexGuard<'static, Chain> {
     alone(BY_SVID.get_or_init(|| {
-        let (realm, admin) = ("by-svid", keycloak().admin());
+        let (realm, admin) = ("by-svid", KEYCLOAK.admin());
         let clients = NAMES.map(|name| spiffe_id(realm, name));
         let scopes = make_realm(&admin, realm, &clients);
         admin.trust_spiffe(realm, "spire", "example.org", &spire().bundle_url().unwrap()).unwrap();
@@ -206,7 +201,7 @@ fn by_svid() -> MutexGuard<'static, Chain> {
             scopes.allow_next(&admin, realm, &uuid, agent);
         }
         let identity = |name: &str| {
-            let (client, audience) = (spiffe_id(realm, name), keycloak().issuer(realm));
+            let (client, audience) = (spiffe_id(realm, name), KEYCLOAK.issuer(realm));
             format!("{{type: spiffe, client_id: \"{client}\", jwt_audience: \"{audience}\"}}")
         };
         Mutex::new(Chain::start(realm, 11_001, &clients, Folder::new("none").unwrap(), identity))
@@ -216,7 +211,7 @@ fn by_svid() -> MutexGuard<'static, Chain> {
 /// Agents whose clients have secrets, which stand in files.
 fn by_secret() -> MutexGuard<'static, Chain> {
     alone(BY_SECRET.get_or_init(|| {
-        let (realm, admin) = ("by-secret", keycloak().admin());
+        let (realm, admin) = ("by-secret", KEYCLOAK.admin());
         let clients = NAMES.map(|name| format!("team/{name}"));
         let scopes = make_realm(&admin, realm, &clients);
         let files = Folder::new("clients").unwrap();
@@ -255,6 +250,7 @@ fn events_of(scene: &Scene, subject: &str) -> Vec<Value> {
 
 #[test]
 fn the_last_agent_learns_who_the_user_is_by_a_token_that_is_good_for_nothing_else() {
+    let (_keycloak, _shared) = keycloak();
     let chain = by_svid();
     let (token, alice) = chain.log_in("alice");
     let reply = chain.send("front", 0, &token);
@@ -284,6 +280,7 @@ fn the_last_agent_learns_who_the_user_is_by_a_token_that_is_good_for_nothing_els
 
 #[test]
 fn a_token_for_one_agent_is_refused_by_the_next_and_in_other_hands() {
+    let (_keycloak, _shared) = keycloak();
     let chain = by_svid();
     let (token, _) = chain.log_in("mallory");
     assert_eq!(chain.send("front", 0, &token).status, 200);
@@ -303,6 +300,7 @@ fn a_token_for_one_agent_is_refused_by_the_next_and_in_other_hands() {
 
 #[test]
 fn many_requests_of_one_user_cost_one_exchange_at_each_hop() {
+    let (_keycloak, _shared) = keycloak();
     let chain = by_secret();
     let (token, id) = chain.log_in("bob");
     chain.agents[2].agent.forget();
@@ -325,8 +323,9 @@ fn many_requests_of_one_user_cost_one_exchange_at_each_hop() {
 
 #[test]
 fn a_new_client_secret_is_taken_from_its_file_while_the_sidecar_runs() {
+    let (_keycloak, _shared) = keycloak();
     let chain = by_secret();
-    let admin = keycloak().admin();
+    let admin = KEYCLOAK.admin();
     let (token, _) = chain.log_in("dave");
     assert_eq!(chain.send("front", 0, &token).status, 200);
     let running = chain.agents[1].bridge.pid();

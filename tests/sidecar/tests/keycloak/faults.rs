@@ -1,5 +1,6 @@
 //! A Keycloak that is slow, away, has other keys, or refuses: what waits, what goes on, and what callers learn of it.
 
+use crate::{keycloak, keycloak_alone};
 use countersign_sidecar_tests::authbridge::Options;
 use countersign_sidecar_tests::backend::{Answer, Backend};
 use countersign_sidecar_tests::http::{self, Reply, Request};
@@ -10,7 +11,6 @@ use countersign_sidecar_tests::process::until;
 use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation, token_exchange};
 use countersign_sidecar_tests::tokens::access_token;
 use serde_json::json;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The agent's client and its secret.
@@ -18,14 +18,6 @@ const AGENT: (&str, &str) = ("team/agent", "secret-of-the-agent");
 /// A client whose tokens are not for the agent.
 const STRANGER: (&str, &str) = ("team/stranger", "secret-of-the-stranger");
 const STUB: &str = "https://id.example/realms/agents";
-
-static KEYCLOAK: OnceLock<Mutex<Keycloak>> = OnceLock::new();
-
-/// Whoever holds it may also stop it.
-fn keycloak() -> MutexGuard<'static, Keycloak> {
-    let keycloak = KEYCLOAK.get_or_init(|| Mutex::new(Keycloak::start().unwrap()));
-    keycloak.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A Keycloak that answers nothing until this is dropped.
 struct Paused<'a>(&'a Keycloak);
@@ -115,13 +107,13 @@ fn assert_exchange_failed(reply: &Reply, word: &str) {
 
 #[test]
 fn while_keycloak_hangs_known_tokens_work_and_new_ones_are_refused_in_time() {
-    let keycloak = keycloak();
-    let stage = Stage::new(&keycloak, "slow");
-    let [known, new] = [stage.token(&keycloak), stage.token(&keycloak)];
+    let (keycloak, _alone) = keycloak_alone();
+    let stage = Stage::new(keycloak, "slow");
+    let [known, new] = [stage.token(keycloak), stage.token(keycloak)];
     assert_eq!(stage.call_tool(&known).status, 200);
     let exchanged = stage.tool.last().unwrap().bearer().map(str::to_owned);
 
-    let paused = Paused::new(&keycloak);
+    let paused = Paused::new(keycloak);
     let began = Instant::now();
     assert_eq!(stage.call_tool(&known).status, 200);
     assert_eq!(stage.tool.last().unwrap().bearer().map(str::to_owned), exchanged);
@@ -148,9 +140,9 @@ fn while_keycloak_hangs_known_tokens_work_and_new_ones_are_refused_in_time() {
 
 #[test]
 fn a_restart_of_keycloak_is_survived_and_a_sidecar_that_starts_meanwhile_waits_for_it() {
-    let mut keycloak = keycloak();
-    let stage = Stage::new(&keycloak, "away");
-    let [known, new] = [stage.token(&keycloak), stage.token(&keycloak)];
+    let (keycloak, _alone) = keycloak_alone();
+    let stage = Stage::new(keycloak, "away");
+    let [known, new] = [stage.token(keycloak), stage.token(keycloak)];
     assert_eq!(stage.call_tool(&known).status, 200);
     keycloak.stop().unwrap();
 
@@ -159,7 +151,7 @@ fn a_restart_of_keycloak_is_survived_and_a_sidecar_that_starts_meanwhile_waits_f
     let began = Instant::now();
     assert_exchange_failed(&stage.call_tool(&new), "the token endpoint");
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    let late = Scene::start_unready(&settings(&keycloak, "away"), &Options::default()).unwrap();
+    let late = Scene::start_unready(&settings(keycloak, "away"), &Options::default()).unwrap();
     until("the late sidecar", Duration::from_secs(10), || Ok(late.readiness().is_ok())).unwrap();
     let (status, problems) = late.readiness().unwrap();
     assert_eq!(status, 503, "{problems}");
@@ -169,7 +161,7 @@ fn a_restart_of_keycloak_is_survived_and_a_sidecar_that_starts_meanwhile_waits_f
     assert_eq!((refused.status, &refused.json().unwrap()["error"]), (503, &json!("auth.unavailable")));
 
     keycloak.start_again().unwrap();
-    let new = stage.token(&keycloak);
+    let new = stage.token(keycloak);
     assert_eq!(stage.call_tool(&new).status, 200);
     until("keys", Duration::from_secs(15), || Ok(late.call(&request)?.status == 200)).unwrap();
     assert_eq!(late.readiness().unwrap().0, 200);
@@ -177,10 +169,10 @@ fn a_restart_of_keycloak_is_survived_and_a_sidecar_that_starts_meanwhile_waits_f
 
 #[test]
 fn new_signing_keys_count_at_once_and_removed_ones_no_more() {
-    let keycloak = keycloak();
+    let (keycloak, _shared) = keycloak();
     let admin = keycloak.admin();
-    let stage = Stage::new(&keycloak, "keys");
-    let first = stage.token(&keycloak);
+    let stage = Stage::new(keycloak, "keys");
+    let first = stage.token(keycloak);
     assert_eq!(stage.call_in(&first).status, 200);
 
     // The same name and algorithm, but not the key.
@@ -190,17 +182,17 @@ fn new_signing_keys_count_at_once_and_removed_ones_no_more() {
     assert_eq!((forged.status, &forged.json().unwrap()["error"]), (401, &json!("auth.invalid-token")));
 
     admin.add_signing_key(stage.realm).unwrap();
-    let second = stage.token(&keycloak);
+    let second = stage.token(keycloak);
     assert_ne!(jwt::header(&first).unwrap()["kid"], jwt::header(&second).unwrap()["kid"]);
     assert_eq!(stage.call_in(&second).status, 200);
     assert_eq!(stage.call_in(&first).status, 200);
 
     // Another sidecar, because one that fetched keys for an unknown name does so again after ten seconds only.
-    let other = Scene::start(&settings(&keycloak, stage.realm), &Options::default()).unwrap();
+    let other = Scene::start(&settings(keycloak, stage.realm), &Options::default()).unwrap();
     let call = |token: &str| other.call(&Request::new("GET", "/question").bearer(token)).unwrap();
     assert_eq!([call(&first).status, call(&second).status], [200, 200]);
     admin.replace_signing_keys(stage.realm).unwrap();
-    assert_eq!(call(&stage.token(&keycloak)).status, 200);
+    assert_eq!(call(&stage.token(keycloak)).status, 200);
     for removed in [&first, &second] {
         let reply = call(removed);
         assert_eq!((reply.status, &reply.json().unwrap()["reason"]), (401, &json!("TokenKeyUnknown")));
@@ -243,9 +235,9 @@ fn a_flood_of_unknown_keys_causes_one_fetch_in_ten_seconds_and_hides_no_new_key(
 
 #[test]
 fn what_keycloak_refuses_is_told_by_its_word_and_without_anything_secret() {
-    let keycloak = keycloak();
-    let stage = Stage::new(&keycloak, "refusals");
-    let token = stage.token(&keycloak);
+    let (keycloak, _shared) = keycloak();
+    let stage = Stage::new(keycloak, "refusals");
+    let token = stage.token(keycloak);
     let strangers = keycloak.client_token(stage.realm, STRANGER.0, STRANGER.1).unwrap();
     let forged = SigningKey::p256("k").unwrap();
     let forged = forged.sign(&ordinary_claims(&keycloak.issuer(stage.realm), AGENT.0, "alice")).unwrap();
@@ -273,8 +265,8 @@ fn what_keycloak_refuses_is_told_by_its_word_and_without_anything_secret() {
 
 #[test]
 fn a_burst_of_requests_that_fail_asks_keycloak_once() {
-    let keycloak = keycloak();
-    let stage = Stage::new(&keycloak, "burst");
+    let (keycloak, _shared) = keycloak();
+    let stage = Stage::new(keycloak, "burst");
     let form =
         [("grant_type", "client_credentials"), ("client_id", STRANGER.0), ("client_secret", STRANGER.1)];
     let strangers = access_token(keycloak.token(stage.realm, &form).unwrap()).unwrap();
@@ -290,7 +282,7 @@ fn a_burst_of_requests_that_fail_asks_keycloak_once() {
     let most = 1 + u64::try_from(began.elapsed().as_millis() / 1500).unwrap();
     assert!((1..=most).contains(&stage.token_calls()), "{} calls", stage.token_calls());
     // Nobody else has to bear it.
-    assert_eq!(stage.call_tool(&stage.token(&keycloak)).status, 200);
+    assert_eq!(stage.call_tool(&stage.token(keycloak)).status, 200);
 
     let calls = stage.token_calls();
     until("another question", Duration::from_secs(5), || {
