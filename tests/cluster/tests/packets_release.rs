@@ -72,7 +72,7 @@ fn the_test_of_the_chart_succeeds(node: &Node) {
     let name = format!("{health}.{SYSTEM}.svc");
     assert_eq!(hooks.matches(&name).count(), 1, "{hooks}");
     node.rig.apply(&hooks.replace(&name, &address)).unwrap();
-    let done = ["wait", "-n", SYSTEM, "pod/kagenti-controller-manager-test", "--timeout=60s"];
+    let done = ["wait", "-n", SYSTEM, "pod/kagenti-controller-manager-test", "--timeout=120s"];
     node.rig.kubectl(&[&done[..], &["--for=jsonpath={.status.phase}=Succeeded"]].concat()).unwrap();
 }
 
