@@ -8,6 +8,7 @@ use super::flags::Config;
 use super::identity::Identity;
 use super::judgements::Judgements;
 use super::metrics::Metrics;
+use super::workload::Written;
 use super::world::{Place, World};
 use countersign_controller::apply::Writer;
 use countersign_core::encoding::Digest;
@@ -62,6 +63,8 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     /// What happened, in numbers.
     pub(crate) metrics: Metrics,
+    /// Marks that the watch may not have told of yet.
+    pub(crate) marks: Written,
     /// Told when it was tried to say something in a status.
     pub(crate) spoke: Notify,
     /// Told when a proof may end before all others.
@@ -92,6 +95,7 @@ impl Context {
             identity,
             events,
             metrics,
+            marks: Written::default(),
             spoke: Notify::new(),
             ends_earlier: Notify::new(),
             judgements,

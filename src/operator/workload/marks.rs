@@ -5,17 +5,19 @@ use crate::context::Context;
 use crate::key::WorkloadKey;
 use crate::world::{Place, Pod, Workload, selects};
 use countersign_api::keys::PEER_MARK_LABEL;
+use countersign_io::clock::instant;
 use countersign_plan::{EnrolledWorkload, JudgedCard, PodFacts, plan_peer_mark};
 use k8s_openapi::api::core::v1::Pod as ApiPod;
 
-/// Brings the marks of all Pods of the workload in step.
+/// Brings the marks of all Pods of the workload in step. False while it is not known yet whether they are.
 pub(crate) async fn keep(
     context: &Context,
     key: &WorkloadKey,
     workload: &Workload,
     cards: &[JudgedCard],
     enrolled: &EnrolledWorkload,
-) -> Result<(), kube::Error> {
+) -> Result<bool, kube::Error> {
+    let mut known = true;
     for (place, pod) in context.world.pods_of(key, workload) {
         let facts = PodFacts {
             controlled_by_workload: true,
@@ -24,13 +26,13 @@ pub(crate) async fn keep(
             host_network: pod.host_network,
         };
         let wanted = plan_peer_mark(cards, enrolled, facts);
-        set(context, &place, &pod, wanted.as_deref()).await?;
+        known &= set(context, &place, &pod, wanted.as_deref()).await?;
     }
-    Ok(())
+    Ok(known)
 }
 
-/// Takes the mark from a Pod that no workload vouches for.
-pub(crate) async fn clear(context: &Context, place: &Place) -> Result<(), kube::Error> {
+/// Takes the mark from a Pod that no workload vouches for. False as for [`keep`].
+pub(crate) async fn clear(context: &Context, place: &Place) -> Result<bool, kube::Error> {
     if let Some(uid) = context.world.strays.get(place) {
         return write(context, place, &uid, None).await;
     }
@@ -38,19 +40,23 @@ pub(crate) async fn clear(context: &Context, place: &Place) -> Result<(), kube::
         Some(pod) if context.world.workload_of(&place.0, &pod).is_none() => {
             set(context, place, &pod, None).await
         }
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }
 
-async fn set(context: &Context, place: &Place, pod: &Pod, wanted: Option<&str>) -> Result<(), kube::Error> {
+async fn set(context: &Context, place: &Place, pod: &Pod, wanted: Option<&str>) -> Result<bool, kube::Error> {
     if pod.mark() == wanted {
-        return Ok(());
+        return Ok(true);
     }
     write(context, place, &pod.uid, wanted).await
 }
 
-async fn write(context: &Context, place: &Place, uid: &str, mark: Option<&str>) -> Result<(), kube::Error> {
+async fn write(context: &Context, place: &Place, uid: &str, mark: Option<&str>) -> Result<bool, kube::Error> {
+    if context.marks.is_on_its_way(uid, mark, instant()) {
+        return Ok(false);
+    }
     context.writer.set_label::<ApiPod>(&place.0, &place.1, uid, (PEER_MARK_LABEL, mark)).await?;
+    context.marks.wrote(uid, mark, instant());
     context.metrics.wrote("pods");
-    Ok(())
+    Ok(true)
 }

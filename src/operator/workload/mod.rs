@@ -5,6 +5,7 @@ mod automatic;
 mod enrol;
 mod marks;
 mod policies;
+mod written;
 
 use super::context::Context;
 use super::key::{self, WorkloadKey};
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use policies::{remove as remove_policy, write as write_policy};
+use written::ON_ITS_WAY;
+pub(crate) use written::Written;
 
 /// How soon to look again while something that must come first is missing.
 const SOON: Duration = Duration::from_millis(200);
@@ -32,8 +35,8 @@ pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
         Ok(reconcile(&context, &WorkloadKey { kind: Kind::StatefulSet, place }).await?)
     });
     kinds::register(kinds, &key::POD, context, |context, object| async move {
-        marks::clear(&context, &object).await?;
-        Ok(Next::Never)
+        let known = marks::clear(&context, &object).await?;
+        Ok(if known { Next::Never } else { Next::In(ON_ITS_WAY) })
     });
 }
 
@@ -84,8 +87,12 @@ async fn close_or_open(
         context.world.ask(key::namespace(key.place.0.clone()), Urgency::Closing);
         return Ok(Next::In(SOON));
     }
-    marks::keep(context, key, workload, &cards, &enrolled).await?;
-    Ok(if settled { Next::Never } else { Next::In(LATER) })
+    let known = marks::keep(context, key, workload, &cards, &enrolled).await?;
+    Ok(match (known, settled) {
+        (false, _) => Next::In(ON_ITS_WAY),
+        (true, false) => Next::In(LATER),
+        (true, true) => Next::Never,
+    })
 }
 
 /// A workload that is gone, or no agent any more: its marks go now, its policies when no Pod is left.
