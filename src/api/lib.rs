@@ -7,3 +7,6 @@ pub mod duration;
 pub mod keys;
 #[cfg(feature = "kinds")]
 mod limits;
+mod object_ref;
+
+pub use object_ref::ObjectRef;

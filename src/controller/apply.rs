@@ -3,6 +3,7 @@
 
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT;
+use countersign_api::ObjectRef;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, Request, ValidationDirective};
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
@@ -32,36 +33,30 @@ impl Writer {
 
     /// Applies an object; fields of ours that others changed are taken back.
     pub async fn apply<K: Object>(&self, object: &K) -> Result<K, Error> {
-        let (namespace, name) = place(object.meta());
-        self.api::<K>(namespace).patch(name, &applying(), &Patch::Apply(object)).await
+        let ObjectRef { namespace, name } = ObjectRef::from(object.meta());
+        self.api::<K>(&namespace).patch(&name, &applying(), &Patch::Apply(object)).await
     }
 
     /// Deletes an object; one that is gone already is deleted. With a `uid` it is exactly this object, not one that was
     /// made since under its name.
-    pub async fn delete<K: Object>(
-        &self,
-        namespace: &str,
-        name: &str,
-        uid: Option<&str>,
-    ) -> Result<(), Error> {
+    pub async fn delete<K: Object>(&self, object: &ObjectRef, uid: Option<&str>) -> Result<(), Error> {
         let preconditions =
             uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
         let only = DeleteParams { preconditions, ..DeleteParams::default() };
-        gone_is_fine(self.api::<K>(namespace).delete(name, &only).await.map(drop))
+        gone_is_fine(self.api::<K>(&object.namespace).delete(&object.name, &only).await.map(drop))
     }
 
     /// Changes the status of an object by a merge patch that builds on `version`; the metadata after that.
     pub async fn patch_status<K: Object>(
         &self,
-        namespace: &str,
-        name: &str,
+        object: &ObjectRef,
         version: &str,
         patch: Value,
     ) -> Result<ObjectMeta, Error> {
         let patch = json!({ "metadata": { "resourceVersion": version }, "status": patch });
-        let request = Request::new(K::url_path(&(), Some(namespace)));
+        let request = Request::new(K::url_path(&(), Some(&object.namespace)));
         let mut request = request
-            .patch_subresource("status", name, &patching(), &Patch::Merge(patch))
+            .patch_subresource("status", &object.name, &patching(), &Patch::Merge(patch))
             .map_err(Error::BuildRequest)?;
         // What was written is known: the API server need not send the whole object back.
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ALONE));
@@ -72,26 +67,32 @@ impl Writer {
     /// Sets the finalizers of an object, building on `version`.
     pub async fn set_finalizers<K: Object>(
         &self,
-        namespace: &str,
-        name: &str,
+        object: &ObjectRef,
         version: &str,
         finalizers: &[String],
     ) -> Result<(), Error> {
         let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
-        gone_is_fine(self.api::<K>(namespace).patch(name, &patching(), &Patch::Merge(patch)).await.map(drop))
+        gone_is_fine(
+            self.api::<K>(&object.namespace)
+                .patch(&object.name, &patching(), &Patch::Merge(patch))
+                .await
+                .map(drop),
+        )
     }
 
     /// Sets or takes away a label of exactly this object, not of one that was made since under its name.
     pub async fn set_label<K: Object>(
         &self,
-        namespace: &str,
-        name: &str,
+        object: &ObjectRef,
         uid: &str,
         label: (&str, Option<&str>),
     ) -> Result<(), Error> {
         let (key, value) = label;
         let patch = json!({ "metadata": { "uid": uid, "labels": { key: value } } });
-        let patched = self.api::<K>(namespace).patch_metadata(name, &patching(), &Patch::Merge(patch)).await;
+        let patched = self
+            .api::<K>(&object.namespace)
+            .patch_metadata(&object.name, &patching(), &Patch::Merge(patch))
+            .await;
         gone_is_fine(patched.map(drop))
     }
 
@@ -154,10 +155,6 @@ fn gone_is_fine(result: Result<(), Error>) -> Result<(), Error> {
         Err(Error::Api(status)) if status.code == 404 => Ok(()),
         other => other,
     }
-}
-
-fn place(metadata: &ObjectMeta) -> (&str, &str) {
-    (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! same time.
 
 use crate::queue::Tenant;
-use crate::store::Place;
+use countersign_api::ObjectRef;
 use std::fmt;
 
 /// A kind of key. No two kinds have the same name.
@@ -22,12 +22,12 @@ pub struct Key {
     /// What about the object.
     pub kind: &'static Kind,
     /// The object; its namespace is empty if it lies in none.
-    pub object: Place,
+    pub object: ObjectRef,
 }
 
 impl Tenant for Key {
     fn namespace(&self) -> &str {
-        let (namespace, name) = &self.object;
+        let ObjectRef { namespace, name } = &self.object;
         // A namespace is its own tenant.
         if namespace.is_empty() { name } else { namespace }
     }
@@ -35,9 +35,6 @@ impl Tenant for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.object.0, &self.object.1) {
-            (namespace, name) if namespace.is_empty() => write!(f, "{} {name}", self.kind.name),
-            (namespace, name) => write!(f, "{} {namespace}/{name}", self.kind.name),
-        }
+        write!(f, "{} {}", self.kind.name, self.object)
     }
 }

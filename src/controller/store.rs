@@ -2,14 +2,12 @@
 //! Ordered by namespace and name, so that the objects of one namespace are a range; secondary keys find an object by
 //! what it says of itself without a scan.
 
+use countersign_api::ObjectRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
-
-/// Namespace and name of an object.
-pub type Place = (String, String);
 
 /// Objects of one kind, also found by secondary keys of the sorts `B`.
 #[derive(Debug)]
@@ -21,7 +19,7 @@ pub struct Store<V, B = Infallible> {
 
 #[derive(Debug)]
 struct Objects<V, B> {
-    by_place: BTreeMap<Place, V>,
+    by_object: BTreeMap<ObjectRef, V>,
     /// Namespace, sort and secondary key, with the name of each object that has it.
     by_key: BTreeSet<(String, B, String, String)>,
 }
@@ -35,67 +33,69 @@ impl<V> Default for Store<V> {
 impl<V, B> Store<V, B> {
     /// An empty store whose objects are also found by these keys.
     pub const fn indexed(keys_of: fn(&V) -> Vec<(B, String)>) -> Self {
-        let objects = Objects { by_place: BTreeMap::new(), by_key: BTreeSet::new() };
+        let objects = Objects { by_object: BTreeMap::new(), by_key: BTreeSet::new() };
         Self { objects: RwLock::new(objects), keys_of, synced: AtomicBool::new(false) }
     }
 }
 
 impl<V: Clone, B: Copy + Ord> Store<V, B> {
     /// What is known of an object.
-    pub fn get(&self, place: &Place) -> Option<V> {
-        self.read().by_place.get(place).cloned()
+    pub fn get(&self, object: &ObjectRef) -> Option<V> {
+        self.read().by_object.get(object).cloned()
     }
 
     /// What `pick` finds in the objects of a namespace, in the order of their names.
-    pub fn pick<T>(&self, namespace: &str, mut pick: impl FnMut(&Place, &V) -> Option<T>) -> Vec<T> {
+    pub fn pick<T>(&self, namespace: &str, mut pick: impl FnMut(&ObjectRef, &V) -> Option<T>) -> Vec<T> {
         let objects = self.read();
-        of_namespace(&objects.by_place, namespace).filter_map(|(place, value)| pick(place, value)).collect()
+        of_namespace(&objects.by_object, namespace)
+            .filter_map(|(object, value)| pick(object, value))
+            .collect()
     }
 
     /// The objects of a namespace that have this secondary key, in the order of their names.
-    pub fn with_key(&self, namespace: &str, sort: B, key: &str) -> Vec<(Place, V)> {
+    pub fn with_key(&self, namespace: &str, sort: B, key: &str) -> Vec<(ObjectRef, V)> {
         let objects = self.read();
         let start = (namespace.to_owned(), sort, key.to_owned(), String::new());
         objects
             .by_key
             .range((Bound::Included(start), Bound::Unbounded))
-            .take_while(|(place, found, value, _)| place == namespace && *found == sort && value == key)
+            .take_while(|(of, found, value, _)| of == namespace && *found == sort && value == key)
             .filter_map(|(namespace, _, _, name)| {
-                let (place, value) = objects.by_place.get_key_value(&(namespace.clone(), name.clone()))?;
-                Some((place.clone(), value.clone()))
+                let (object, value) = objects.by_object.get_key_value(&ObjectRef::new(namespace, name))?;
+                Some((object.clone(), value.clone()))
             })
             .collect()
     }
 
     /// Where the first object of a namespace is that `wanted` accepts, in the order of names.
-    pub fn find(&self, namespace: &str, mut wanted: impl FnMut(&V) -> bool) -> Option<Place> {
+    pub fn find(&self, namespace: &str, mut wanted: impl FnMut(&V) -> bool) -> Option<ObjectRef> {
         let objects = self.read();
-        of_namespace(&objects.by_place, namespace)
+        of_namespace(&objects.by_object, namespace)
             .find(|(_, value)| wanted(value))
-            .map(|(place, _)| place.clone())
+            .map(|(object, _)| object.clone())
     }
 
-    /// All places.
-    pub fn places(&self) -> Vec<Place> {
-        self.read().by_place.keys().cloned().collect()
+    /// Every object, in the order of namespaces and names.
+    pub fn objects(&self) -> Vec<ObjectRef> {
+        self.read().by_object.keys().cloned().collect()
     }
 
     /// Keeps a value; returns the one before.
-    pub fn insert(&self, place: Place, value: V) -> Option<V> {
-        self.write().put(place, value, self.keys_of)
+    pub fn insert(&self, object: ObjectRef, value: V) -> Option<V> {
+        self.write().put(object, value, self.keys_of)
     }
 
     /// Keeps a value that nothing is known of yet. What a watch has said meanwhile is newer.
-    pub fn insert_new(&self, place: Place, value: V) {
+    pub fn insert_new(&self, object: ObjectRef, value: V) {
         let mut objects = self.write();
-        if !objects.by_place.contains_key(&place) {
-            objects.put(place, value, self.keys_of);
+        if !objects.by_object.contains_key(&object) {
+            objects.put(object, value, self.keys_of);
         }
     }
 
     /// Drops an object; returns what was known of it.
-    pub fn remove(&self, place: &Place) -> Option<V> {
-        self.write().take(place, self.keys_of)
+    pub fn remove(&self, object: &ObjectRef) -> Option<V> {
+        self.write().take(object, self.keys_of)
     }
 
     /// True once the first complete list was read.
@@ -118,19 +118,19 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
 }
 
 impl<V, B: Copy + Ord> Objects<V, B> {
-    fn put(&mut self, place: Place, value: V, keys_of: fn(&V) -> Vec<(B, String)>) -> Option<V> {
-        let before = self.take(&place, keys_of);
+    fn put(&mut self, object: ObjectRef, value: V, keys_of: fn(&V) -> Vec<(B, String)>) -> Option<V> {
+        let before = self.take(&object, keys_of);
         for (sort, key) in keys_of(&value) {
-            self.by_key.insert((place.0.clone(), sort, key, place.1.clone()));
+            self.by_key.insert((object.namespace.clone(), sort, key, object.name.clone()));
         }
-        self.by_place.insert(place, value);
+        self.by_object.insert(object, value);
         before
     }
 
-    fn take(&mut self, place: &Place, keys_of: fn(&V) -> Vec<(B, String)>) -> Option<V> {
-        let before = self.by_place.remove(place)?;
+    fn take(&mut self, object: &ObjectRef, keys_of: fn(&V) -> Vec<(B, String)>) -> Option<V> {
+        let before = self.by_object.remove(object)?;
         for (sort, key) in keys_of(&before) {
-            self.by_key.remove(&(place.0.clone(), sort, key, place.1.clone()));
+            self.by_key.remove(&(object.namespace.clone(), sort, key, object.name.clone()));
         }
         Some(before)
     }
@@ -138,28 +138,24 @@ impl<V, B: Copy + Ord> Objects<V, B> {
 
 /// The objects of a namespace, in the order of their names.
 fn of_namespace<'a, V>(
-    objects: &'a BTreeMap<Place, V>,
+    objects: &'a BTreeMap<ObjectRef, V>,
     namespace: &'a str,
-) -> impl Iterator<Item = (&'a Place, &'a V)> {
-    let start = (namespace.to_owned(), String::new());
+) -> impl Iterator<Item = (&'a ObjectRef, &'a V)> {
+    let start = ObjectRef::new(namespace, "");
     objects
         .range((Bound::Included(start), Bound::Unbounded))
-        .take_while(move |((found, _), _)| found == namespace)
+        .take_while(move |(object, _)| object.namespace == namespace)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn place(namespace: &str, name: &str) -> Place {
-        (namespace.to_owned(), name.to_owned())
-    }
-
     #[test]
     fn a_namespace_is_read_without_its_neighbours() {
         let store = Store::default();
         for (namespace, name) in [("a", "z"), ("team", "one"), ("team", "two"), ("team-b", "three")] {
-            store.insert(place(namespace, name), name.to_owned());
+            store.insert(ObjectRef::new(namespace, name), name.to_owned());
         }
         assert_eq!(store.pick("team", |_, value| Some(value.clone())), ["one", "two"]);
         assert!(store.pick("tea", |_, value| Some(value.clone())).is_empty());
@@ -180,7 +176,7 @@ mod tests {
         });
         let names = |namespace: &str, sort, key: &str| {
             let found = store.with_key(namespace, sort, key).into_iter();
-            found.map(|((_, name), _)| name).collect::<Vec<_>>().join(" ")
+            found.map(|(object, _)| object.name).collect::<Vec<_>>().join(" ")
         };
         for (namespace, name, value) in [
             ("team", "two", "ann red"),
@@ -188,14 +184,14 @@ mod tests {
             ("team", "three", "red ann"),
             ("team-b", "four", "ann"),
         ] {
-            store.insert(place(namespace, name), value.to_owned());
+            store.insert(ObjectRef::new(namespace, name), value.to_owned());
         }
         assert_eq!([names("team", By::Owner, "ann"), names("team", By::Word, "ann")], ["one two", "three"]);
         assert_eq!([names("team", By::Word, "red"), names("team-b", By::Owner, "ann")], ["two", "four"]);
         assert_eq!([names("team", By::Owner, "an"), names("tea", By::Owner, "ann")], ["", ""]);
-        store.insert(place("team", "two"), "bob".to_owned());
-        store.remove(&place("team", "three"));
-        store.insert_new(place("team", "one"), "bob".to_owned());
+        store.insert(ObjectRef::new("team", "two"), "bob".to_owned());
+        store.remove(&ObjectRef::new("team", "three"));
+        store.insert_new(ObjectRef::new("team", "one"), "bob".to_owned());
         assert_eq!([names("team", By::Owner, "ann"), names("team", By::Owner, "bob")], ["one", "two"]);
         assert_eq!([names("team", By::Word, "red"), names("team", By::Word, "ann")], ["", ""]);
     }

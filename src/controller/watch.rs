@@ -1,7 +1,8 @@
 //! Keeps a store equal to what the API server has, and says what changed.
 //! Objects are cut down as they arrive, so that memory does not grow with what nobody asked for.
 
-use crate::store::{Place, Store};
+use crate::store::Store;
+use countersign_api::ObjectRef;
 use futures::{Stream, StreamExt};
 use kube::Resource;
 use kube::runtime::watcher::{Error, Event};
@@ -11,8 +12,8 @@ use std::pin::pin;
 /// What a watch found about an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a, V> {
-    /// Where it is.
-    pub place: &'a Place,
+    /// Which object changed.
+    pub object: &'a ObjectRef,
     /// What was known, if it was.
     pub before: Option<&'a V>,
     /// What is known now, if it is still there.
@@ -36,38 +37,38 @@ pub async fn follow<K, V, B>(
     B: Copy + Ord,
 {
     let mut events = pin!(events);
-    let mut listed: Option<BTreeSet<Place>> = None;
-    let put = |object: K| {
-        let place = place_of(&object);
-        let Some(value) = read(object) else {
-            drop_object(store, &place, &changed);
+    let mut listed: Option<BTreeSet<ObjectRef>> = None;
+    let put = |received: K| {
+        let object = ObjectRef::from(received.meta());
+        let Some(value) = read(received) else {
+            drop_object(store, &object, &changed);
             return None;
         };
-        let before = store.insert(place.clone(), value.clone());
+        let before = store.insert(object.clone(), value.clone());
         if before.as_ref() != Some(&value) {
-            changed(Change { place: &place, before: before.as_ref(), after: Some(&value) });
+            changed(Change { object: &object, before: before.as_ref(), after: Some(&value) });
         }
-        Some(place)
+        Some(object)
     };
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Init) => listed = Some(BTreeSet::new()),
             Ok(Event::InitApply(object)) => {
-                if let (Some(place), Some(listed)) = (put(object), listed.as_mut()) {
-                    listed.insert(place);
+                if let (Some(object), Some(listed)) = (put(object), listed.as_mut()) {
+                    listed.insert(object);
                 }
             }
             Ok(Event::InitDone) => {
                 let listed = listed.take().unwrap_or_default();
-                for place in store.places().into_iter().filter(|place| !listed.contains(place)) {
-                    drop_object(store, &place, &changed);
+                for object in store.objects().into_iter().filter(|object| !listed.contains(object)) {
+                    drop_object(store, &object, &changed);
                 }
                 store.set_synced();
             }
             Ok(Event::Apply(object)) => {
                 put(object);
             }
-            Ok(Event::Delete(object)) => drop_object(store, &place_of(&object), &changed),
+            Ok(Event::Delete(object)) => drop_object(store, &ObjectRef::from(object.meta()), &changed),
             Err(error) => broken(&error),
         }
     }
@@ -75,14 +76,10 @@ pub async fn follow<K, V, B>(
 
 fn drop_object<V: Clone, B: Copy + Ord>(
     store: &Store<V, B>,
-    place: &Place,
+    object: &ObjectRef,
     changed: &impl Fn(Change<'_, V>),
 ) {
-    if let Some(before) = store.remove(place) {
-        changed(Change { place, before: Some(&before), after: None });
+    if let Some(before) = store.remove(object) {
+        changed(Change { object, before: Some(&before), after: None });
     }
-}
-
-fn place_of(object: &impl Resource) -> Place {
-    (object.meta().namespace.clone().unwrap_or_default(), object.meta().name.clone().unwrap_or_default())
 }

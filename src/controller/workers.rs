@@ -5,8 +5,8 @@ use super::failure::Failure;
 use super::key::{Key, Kind};
 use super::next::Next;
 use super::queue::Urgency;
-use super::store::Place;
 use super::turns::{Turns, Work};
+use countersign_api::ObjectRef;
 use countersign_io::clock::instant;
 use futures::future::{BoxFuture, join};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ const SHORT: Duration = Duration::from_millis(800);
 /// How soon a key gets its turn once what it needs is there.
 const LOOK: Duration = Duration::from_millis(500);
 
-type Reconcile = Box<dyn Fn(Place) -> BoxFuture<'static, Result<Next, Failure>> + Send + Sync>;
+type Reconcile = Box<dyn Fn(ObjectRef) -> BoxFuture<'static, Result<Next, Failure>> + Send + Sync>;
 type Unread = Box<dyn Fn() -> Vec<&'static str> + Send + Sync>;
 
 struct Registered {
@@ -42,7 +42,7 @@ impl Kinds {
         &mut self,
         kind: &'static Kind,
         unread: impl Fn() -> Vec<&'static str> + Send + Sync + 'static,
-        reconcile: impl Fn(Place) -> F + Send + Sync + 'static,
+        reconcile: impl Fn(ObjectRef) -> F + Send + Sync + 'static,
     ) where
         F: Future<Output = Result<Next, Failure>> + Send + 'static,
     {
@@ -204,7 +204,7 @@ mod tests {
     static UNKNOWN: Kind = Kind { name: "unknown", controller: "toy", waits: false };
 
     fn key(kind: &'static Kind, name: &str) -> Key {
-        Key { kind, object: ("team".to_owned(), name.to_owned()) }
+        Key { kind, object: ObjectRef::new("team", name) }
     }
 
     #[tokio::test]
@@ -218,7 +218,7 @@ mod tests {
                 let lacks = kind.waits && !is_read.load(Ordering::Relaxed);
                 if lacks { vec!["things"] } else { Vec::new() }
             };
-            kinds.register(kind, lacks, move |(_, name)| {
+            kinds.register(kind, lacks, move |ObjectRef { name, .. }| {
                 tell.send(format!("{} {name}", kind.name)).unwrap();
                 std::future::ready(Ok(Next::Never))
             });
@@ -244,7 +244,7 @@ mod tests {
         let (tell, mut told) = mpsc::unbounded_channel();
         let attempts = Arc::new(AtomicUsize::new(0));
         let mut kinds = Kinds::default();
-        kinds.register(&READY, Vec::new, move |(_, name)| {
+        kinds.register(&READY, Vec::new, move |ObjectRef { name, .. }| {
             let (tell, attempts) = (tell.clone(), Arc::clone(&attempts));
             async move {
                 assert_ne!(name, "broken", "a turn that panics");

@@ -9,7 +9,7 @@ use super::identity::Identity;
 use super::judgements::Judgements;
 use super::metrics::Metrics;
 use super::workload::Written;
-use super::world::{Place, World};
+use super::world::{ObjectRef, World};
 use countersign_controller::apply::Writer;
 use countersign_core::encoding::Digest;
 use countersign_core::policy::Policy;
@@ -153,18 +153,18 @@ impl Context {
     }
 
     /// The last judgement of a card.
-    pub(crate) fn judgement(&self, place: &Place) -> Option<Arc<Judgement>> {
-        self.lock().get(place).cloned()
+    pub(crate) fn judgement(&self, object: &ObjectRef) -> Option<Arc<Judgement>> {
+        self.lock().get(object).cloned()
     }
 
     /// Keeps a judgement; returns the one before.
-    pub(crate) fn judge(&self, place: &Place, judgement: Judgement) -> Option<Arc<Judgement>> {
+    pub(crate) fn judge(&self, object: &ObjectRef, judgement: Judgement) -> Option<Arc<Judgement>> {
         let proof = judgement.finding.outcome.as_ref().ok();
         let check = proof.map(|proof| next_check(self.config.freshness, proof, witness(&judgement), now()));
         let (before, is_first) = {
             let mut judgements = self.lock();
             let first = judgements.next_check();
-            let before = judgements.insert(place, judgement, check);
+            let before = judgements.insert(object, judgement, check);
             (before, check.is_some_and(|check| first.is_none_or(|first| check < first)))
         };
         if is_first {
@@ -174,28 +174,28 @@ impl Context {
     }
 
     /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile. True if it is kept.
-    pub(crate) fn replace(&self, place: &Place, before: &Judgement, now: Judgement) -> bool {
-        self.lock().replace(place, before, now)
+    pub(crate) fn replace(&self, object: &ObjectRef, before: &Judgement, now: Judgement) -> bool {
+        self.lock().replace(object, before, now)
     }
 
     /// Remembers that a judgement is said in status.
-    pub(crate) fn said(&self, place: &Place, judgement: &Judgement) {
+    pub(crate) fn said(&self, object: &ObjectRef, judgement: &Judgement) {
         let mut judgements = self.lock();
         // What was said may have been cut down since.
-        if let Some(held) = judgements.get(place).map(|held| held.as_ref().clone())
+        if let Some(held) = judgements.get(object).map(|held| held.as_ref().clone())
             && held.judged == judgement.judged
         {
-            judgements.replace(place, &held, held.clone().said(true));
+            judgements.replace(object, &held, held.clone().said(true));
         }
     }
 
     /// Waits until the status has what it shows of a card, but not for long: what was received must not pile up faster
     /// than it is written, nor a status that cannot be written keep others from being looked at.
-    pub(crate) async fn until_shown(&self, place: &Place) {
+    pub(crate) async fn until_shown(&self, object: &ObjectRef) {
         let shown = async {
             loop {
                 let spoke = self.spoke.notified();
-                let held = self.judgement(place);
+                let held = self.judgement(object);
                 let content = held.as_ref().and_then(|held| held.finding.content.as_ref());
                 if content.is_none_or(|content| content.data.is_none()) {
                     return;
@@ -208,12 +208,12 @@ impl Context {
     }
 
     /// Forgets a card; returns what was known of it.
-    pub(crate) fn forget(&self, place: &Place) -> Option<Arc<Judgement>> {
-        self.lock().remove(place)
+    pub(crate) fn forget(&self, object: &ObjectRef) -> Option<Arc<Judgement>> {
+        self.lock().remove(object)
     }
 
     /// The verified cards whose proof may have ended by `now`.
-    pub(crate) fn ending(&self, now: Timestamp) -> Vec<Place> {
+    pub(crate) fn ending(&self, now: Timestamp) -> Vec<ObjectRef> {
         self.lock().ending(now)
     }
 
@@ -223,13 +223,13 @@ impl Context {
     }
 
     /// A proof has not ended: it is looked at again at `check`.
-    pub(crate) fn postpone(&self, place: &Place, judgement: &Judgement, check: Timestamp) {
-        self.lock().postpone(place, judgement, check);
+    pub(crate) fn postpone(&self, object: &ObjectRef, judgement: &Judgement, check: Timestamp) {
+        self.lock().postpone(object, judgement, check);
     }
 
     /// Every judged card.
-    pub(crate) fn judged(&self) -> Vec<(Place, Arc<Judgement>)> {
-        self.lock().iter().map(|(place, judgement)| (place.clone(), Arc::clone(judgement))).collect()
+    pub(crate) fn judged(&self) -> Vec<(ObjectRef, Arc<Judgement>)> {
+        self.lock().iter().map(|(object, judgement)| (object.clone(), Arc::clone(judgement))).collect()
     }
 
     /// Whether cards of the operator's own trust domain can be judged now.

@@ -3,7 +3,7 @@
 
 use super::key::WorkloadKey;
 use super::metrics::Metrics;
-use super::world::{Kind, Place, Workload, World};
+use super::world::{Kind, ObjectRef, Workload, World};
 use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use countersign_controller::queue::Shares;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -31,7 +31,7 @@ const NOTE_BYTES: usize = 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Happening {
     /// Which AgentCard.
-    pub(crate) place: Place,
+    pub(crate) object: ObjectRef,
     /// Its UID.
     pub(crate) uid: String,
     /// Whether it is bad news.
@@ -92,8 +92,8 @@ impl Events {
         let about = ObjectReference {
             api_version: Some(AGENT_CARD_API_VERSION.to_owned()),
             kind: Some(AGENT_CARD_KIND.to_owned()),
-            namespace: Some(happening.place.0),
-            name: Some(happening.place.1),
+            namespace: Some(happening.object.namespace),
+            name: Some(happening.object.name),
             uid: Some(happening.uid),
             ..ObjectReference::default()
         };
@@ -105,8 +105,8 @@ impl Events {
         let about = ObjectReference {
             api_version: Some(Kind::API_VERSION.to_owned()),
             kind: Some(key.kind.as_str().to_owned()),
-            namespace: Some(key.place.0.clone()),
-            name: Some(key.place.1.clone()),
+            namespace: Some(key.object.namespace.clone()),
+            name: Some(key.object.name.clone()),
             uid: Some(workload.uid.clone()),
             ..ObjectReference::default()
         };

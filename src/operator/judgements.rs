@@ -2,7 +2,7 @@
 //! is refused when authorities change, until it was fetched again.
 
 use super::card::Judgement;
-use super::world::Place;
+use super::world::ObjectRef;
 use countersign_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,9 +13,9 @@ const KEPT_BYTES: usize = 16 * 1024 * 1024;
 /// Judgements by the place of their card.
 #[derive(Debug, Default)]
 pub(crate) struct Judgements {
-    by_place: BTreeMap<Place, Held>,
+    by_object: BTreeMap<ObjectRef, Held>,
     /// When each verified card has to be judged again, because its proof may have ended.
-    checks: BTreeSet<(Timestamp, Place)>,
+    checks: BTreeSet<(Timestamp, ObjectRef)>,
     kept: usize,
 }
 
@@ -27,34 +27,34 @@ struct Held {
 
 impl Judgements {
     /// The last judgement of a card.
-    pub(crate) fn get(&self, place: &Place) -> Option<&Arc<Judgement>> {
-        self.by_place.get(place).map(|held| &held.judgement)
+    pub(crate) fn get(&self, object: &ObjectRef) -> Option<&Arc<Judgement>> {
+        self.by_object.get(object).map(|held| &held.judgement)
     }
 
     /// All of them, by place.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Place, &Arc<Judgement>)> {
-        self.by_place.iter().map(|(place, held)| (place, &held.judgement))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ObjectRef, &Arc<Judgement>)> {
+        self.by_object.iter().map(|(object, held)| (object, &held.judgement))
     }
 
     /// Keeps a judgement that has to be made again at `check`; returns the one before.
     pub(crate) fn insert(
         &mut self,
-        place: &Place,
+        object: &ObjectRef,
         judgement: Judgement,
         check: Option<Timestamp>,
     ) -> Option<Arc<Judgement>> {
-        let before = self.remove(place);
+        let before = self.remove(object);
         let kept = self.kept.saturating_add(size(&judgement));
         let judgement = if kept <= KEPT_BYTES { judgement } else { judgement.without_body() };
         self.kept = self.kept.saturating_add(size(&judgement));
-        self.by_place.insert(place.clone(), Held { judgement: Arc::new(judgement), check: None });
-        self.set_check(place, check);
+        self.by_object.insert(object.clone(), Held { judgement: Arc::new(judgement), check: None });
+        self.set_check(object, check);
         before
     }
 
     /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile. True if it is kept.
-    pub(crate) fn replace(&mut self, place: &Place, before: &Judgement, now: Judgement) -> bool {
-        let Some(held) = self.held(place, before) else { return false };
+    pub(crate) fn replace(&mut self, object: &ObjectRef, before: &Judgement, now: Judgement) -> bool {
+        let Some(held) = self.held(object, before) else { return false };
         // Whether its bytes are kept was decided for all cards together.
         let now = if held.judgement.body().is_some() { now } else { now.without_body() };
         let (gone, is_verified) = (size(&held.judgement), now.finding.outcome.is_ok());
@@ -62,29 +62,29 @@ impl Judgements {
         held.judgement = Arc::new(now);
         self.kept = self.kept.saturating_sub(gone).saturating_add(comes);
         if !is_verified {
-            self.set_check(place, None);
+            self.set_check(object, None);
         }
         true
     }
 
     /// Has a card judged again at `check`, unless it was judged again meanwhile.
-    pub(crate) fn postpone(&mut self, place: &Place, judged: &Judgement, check: Timestamp) {
-        if self.held(place, judged).is_some() {
-            self.set_check(place, Some(check));
+    pub(crate) fn postpone(&mut self, object: &ObjectRef, judged: &Judgement, check: Timestamp) {
+        if self.held(object, judged).is_some() {
+            self.set_check(object, Some(check));
         }
     }
 
     /// Forgets a card; returns what was known of it.
-    pub(crate) fn remove(&mut self, place: &Place) -> Option<Arc<Judgement>> {
-        self.set_check(place, None);
-        let before = self.by_place.remove(place)?.judgement;
+    pub(crate) fn remove(&mut self, object: &ObjectRef) -> Option<Arc<Judgement>> {
+        self.set_check(object, None);
+        let before = self.by_object.remove(object)?.judgement;
         self.kept = self.kept.saturating_sub(size(&before));
         Some(before)
     }
 
     /// The cards that have to be judged again by `now`.
-    pub(crate) fn ending(&self, now: Timestamp) -> Vec<Place> {
-        self.checks.iter().take_while(|(check, _)| *check <= now).map(|(_, place)| place.clone()).collect()
+    pub(crate) fn ending(&self, now: Timestamp) -> Vec<ObjectRef> {
+        self.checks.iter().take_while(|(check, _)| *check <= now).map(|(_, object)| object.clone()).collect()
     }
 
     /// When the first of them has to be.
@@ -93,18 +93,18 @@ impl Judgements {
     }
 
     /// What is held, if it is this judgement.
-    fn held(&mut self, place: &Place, judgement: &Judgement) -> Option<&mut Held> {
-        let held = self.by_place.get_mut(place)?;
+    fn held(&mut self, object: &ObjectRef, judgement: &Judgement) -> Option<&mut Held> {
+        let held = self.by_object.get_mut(object)?;
         Arc::ptr_eq(&held.judgement.finding, &judgement.finding).then_some(held)
     }
 
-    fn set_check(&mut self, place: &Place, check: Option<Timestamp>) {
-        let Some(held) = self.by_place.get_mut(place) else { return };
+    fn set_check(&mut self, object: &ObjectRef, check: Option<Timestamp>) {
+        let Some(held) = self.by_object.get_mut(object) else { return };
         if let Some(before) = std::mem::replace(&mut held.check, check) {
-            self.checks.remove(&(before, place.clone()));
+            self.checks.remove(&(before, object.clone()));
         }
         if let Some(check) = check {
-            self.checks.insert((check, place.clone()));
+            self.checks.insert((check, object.clone()));
         }
     }
 }
@@ -118,8 +118,8 @@ mod tests {
     use super::*;
     use countersign_core::time::Seconds;
 
-    fn place(name: &str) -> Place {
-        ("team".to_owned(), name.to_owned())
+    fn object(name: &str) -> ObjectRef {
+        ObjectRef::new("team", name)
     }
 
     #[test]
@@ -127,19 +127,20 @@ mod tests {
         let mut judgements = Judgements::default();
         let half = || Judgement::with_body(KEPT_BYTES / 2);
         for name in ["a", "b", "c"] {
-            judgements.insert(&place(name), half(), None);
+            judgements.insert(&object(name), half(), None);
         }
-        let has_body = |judgements: &Judgements, name| judgements.get(&place(name)).unwrap().body().is_some();
+        let has_body =
+            |judgements: &Judgements, name| judgements.get(&object(name)).unwrap().body().is_some();
         assert!(has_body(&judgements, "a") && has_body(&judgements, "b") && !has_body(&judgements, "c"));
         // The same card again takes no more room than before.
-        judgements.insert(&place("b"), half(), None);
+        judgements.insert(&object("b"), half(), None);
         assert!(has_body(&judgements, "b"));
-        judgements.remove(&place("a"));
-        judgements.insert(&place("c"), half(), None);
+        judgements.remove(&object("a"));
+        judgements.insert(&object("c"), half(), None);
         assert!(has_body(&judgements, "c"));
-        let before = judgements.get(&place("c")).unwrap().as_ref().clone();
-        assert!(judgements.replace(&place("c"), &before, before.clone().without_body()));
-        judgements.insert(&place("d"), half(), None);
+        let before = judgements.get(&object("c")).unwrap().as_ref().clone();
+        assert!(judgements.replace(&object("c"), &before, before.clone().without_body()));
+        judgements.insert(&object("d"), half(), None);
         assert!(has_body(&judgements, "d"));
         assert_eq!(judgements.kept, KEPT_BYTES / 2 * 2);
     }
@@ -148,30 +149,30 @@ mod tests {
     fn a_judgement_that_was_overtaken_replaces_nothing() {
         let mut judgements = Judgements::default();
         let (first, second) = (Judgement::with_body(1), Judgement::with_body(2));
-        judgements.insert(&place("a"), first.clone(), None);
-        judgements.insert(&place("a"), second, None);
-        assert!(!judgements.replace(&place("a"), &first, first.clone()));
-        assert_eq!(judgements.get(&place("a")).unwrap().body().unwrap().len(), 2);
+        judgements.insert(&object("a"), first.clone(), None);
+        judgements.insert(&object("a"), second, None);
+        assert!(!judgements.replace(&object("a"), &first, first.clone()));
+        assert_eq!(judgements.get(&object("a")).unwrap().body().unwrap().len(), 2);
     }
 
     #[test]
     fn a_card_is_judged_again_at_the_time_of_its_last_judgement_and_no_other() {
         let at = |seconds| Timestamp::from_unix(1_795_219_200).plus(Seconds::new(seconds));
         let mut judgements = Judgements::default();
-        judgements.insert(&place("a"), Judgement::with_body(1), Some(at(10)));
-        judgements.insert(&place("b"), Judgement::with_body(1), Some(at(5)));
+        judgements.insert(&object("a"), Judgement::with_body(1), Some(at(10)));
+        judgements.insert(&object("b"), Judgement::with_body(1), Some(at(5)));
         assert_eq!(judgements.next_check(), Some(at(5)));
         assert!(judgements.ending(at(4)).is_empty());
-        assert_eq!(judgements.ending(at(10)), [place("b"), place("a")]);
+        assert_eq!(judgements.ending(at(10)), [object("b"), object("a")]);
         // A new judgement has a time of its own, and what is overtaken sets none.
-        let old = judgements.get(&place("b")).unwrap().as_ref().clone();
-        judgements.insert(&place("b"), Judgement::with_body(1), Some(at(20)));
-        judgements.postpone(&place("b"), &old, at(6));
-        assert_eq!(judgements.ending(at(10)), [place("a")]);
+        let old = judgements.get(&object("b")).unwrap().as_ref().clone();
+        judgements.insert(&object("b"), Judgement::with_body(1), Some(at(20)));
+        judgements.postpone(&object("b"), &old, at(6));
+        assert_eq!(judgements.ending(at(10)), [object("a")]);
         // A refusal has nothing that could end.
-        let held = judgements.get(&place("a")).unwrap().as_ref().clone();
-        assert!(judgements.replace(&place("a"), &held, held.clone()));
-        judgements.remove(&place("b"));
+        let held = judgements.get(&object("a")).unwrap().as_ref().clone();
+        assert!(judgements.replace(&object("a"), &held, held.clone()));
+        judgements.remove(&object("b"));
         assert_eq!(judgements.next_check(), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What can be reconciled: one key per thing that has to be brought in step.
 //! Everything that touches one workload's objects runs under its one key, so two writers never race.
 
-use super::world::{Kind as WorkloadKind, Place};
+use super::world::{Kind as WorkloadKind, ObjectRef};
 use countersign_controller::key::{Key, Kind};
 use countersign_plan::workload_label;
 use std::fmt;
@@ -12,13 +12,13 @@ pub(crate) struct WorkloadKey {
     /// The kind.
     pub(crate) kind: WorkloadKind,
     /// Namespace and name.
-    pub(crate) place: Place,
+    pub(crate) object: ObjectRef,
 }
 
 impl WorkloadKey {
     /// The label value that names it on its policies.
     pub(crate) fn label(&self) -> String {
-        workload_label(&self.place.0, self.kind.as_str(), &self.place.1)
+        workload_label(&self.object.namespace, self.kind.as_str(), &self.object.name)
     }
 }
 
@@ -44,7 +44,7 @@ const fn kind(name: &'static str, controller: &'static str) -> Kind {
 
 /// The key of a namespace.
 pub(crate) fn namespace(name: impl Into<String>) -> Key {
-    Key { kind: &NAMESPACE, object: (String::new(), name.into()) }
+    Key { kind: &NAMESPACE, object: ObjectRef::cluster_scoped(name) }
 }
 
 /// The key of a workload.
@@ -53,31 +53,31 @@ pub(crate) fn workload(workload: WorkloadKey) -> Key {
         WorkloadKind::Deployment => &DEPLOYMENT,
         WorkloadKind::StatefulSet => &STATEFUL_SET,
     };
-    Key { kind, object: workload.place }
+    Key { kind, object: workload.object }
 }
 
 /// The key of the verdict about a card.
-pub(crate) const fn card(object: Place) -> Key {
+pub(crate) const fn card(object: ObjectRef) -> Key {
     Key { kind: &CARD, object }
 }
 
 /// The key of the status of a card.
-pub(crate) const fn status(object: Place) -> Key {
+pub(crate) const fn status(object: ObjectRef) -> Key {
     Key { kind: &STATUS, object }
 }
 
 /// The key of a Pod.
-pub(crate) const fn pod(object: Place) -> Key {
+pub(crate) const fn pod(object: ObjectRef) -> Key {
     Key { kind: &POD, object }
 }
 
 /// The key of a policy whose workload is not known.
-pub(crate) const fn orphan(object: Place) -> Key {
+pub(crate) const fn orphan(object: ObjectRef) -> Key {
     Key { kind: &ORPHAN, object }
 }
 
 impl fmt::Display for WorkloadKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind.as_str(), self.place.0, self.place.1)
+        write!(f, "{} {}/{}", self.kind.as_str(), self.object.namespace, self.object.name)
     }
 }

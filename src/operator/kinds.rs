@@ -1,7 +1,7 @@
 //! Every kind that gets turns: one line each.
 
 use super::context::Context;
-use super::world::Place;
+use super::world::ObjectRef;
 use super::{card, namespace, workload};
 use countersign_controller::failure::Failure;
 use countersign_controller::key::Kind;
@@ -25,7 +25,7 @@ pub(crate) fn register<F>(
     kinds: &mut Kinds,
     kind: &'static Kind,
     context: &Arc<Context>,
-    reconcile: fn(Arc<Context>, Place) -> F,
+    reconcile: fn(Arc<Context>, ObjectRef) -> F,
 ) where
     F: Future<Output = Result<Next, Failure>> + Send + 'static,
 {
@@ -37,7 +37,7 @@ pub(crate) fn register<F>(
             let context = Arc::clone(&context);
             async move {
                 // A namespace lies in none.
-                let namespace = if object.0.is_empty() { &object.1 } else { &object.0 };
+                let namespace = if object.namespace.is_empty() { &object.name } else { &object.namespace };
                 if context.watches(namespace) { reconcile(context, object).await } else { Ok(Next::Never) }
             }
         },

@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::workload::{remove_policy, write_policy};
-use super::world::{By, Place, selector_text};
+use super::world::{By, ObjectRef, selector_text};
 use super::{key, kinds};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use countersign_controller::next::Next;
@@ -21,8 +21,8 @@ const LATER: Duration = Duration::from_secs(10);
 
 /// Registers what brings isolation in step.
 pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
-    kinds::register(kinds, &key::NAMESPACE, context, |context, (_, name)| async move {
-        Ok(reconcile(&context, &name).await?)
+    kinds::register(kinds, &key::NAMESPACE, context, |context, object| async move {
+        Ok(reconcile(&context, &object.name).await?)
     });
     kinds::register(kinds, &key::ORPHAN, context, |context, object| async move {
         Ok(reconcile_orphan(&context, &object).await?)
@@ -39,9 +39,9 @@ pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next
     let mode = context.mode(namespace);
     if mode == Mode::Audit || !has_agents {
         for name in [NAMESPACE_MINIMUM, NAMESPACE_BASELINE] {
-            let place = (namespace.to_owned(), name.to_owned());
-            if context.world.policies.get(&place).is_some() {
-                remove_policy(context, &place).await?;
+            let object = ObjectRef::new(namespace, name);
+            if context.world.policies.get(&object).is_some() {
+                remove_policy(context, &object).await?;
             }
         }
         return Ok(Next::Never);
@@ -59,21 +59,23 @@ pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next
 }
 
 /// Removes a policy whose workload is gone, once no Pod is left that it selects.
-async fn reconcile_orphan(context: &Context, place: &Place) -> Result<Next, kube::Error> {
-    let Some(known) = context.world.policies.get(place) else { return Ok(Next::Never) };
-    let owner =
-        known.workload.as_ref().and_then(|label| context.world.workload_by(&place.0, By::Label, label));
+async fn reconcile_orphan(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
+    let Some(known) = context.world.policies.get(object) else { return Ok(Next::Never) };
+    let owner = known
+        .workload
+        .as_ref()
+        .and_then(|label| context.world.workload_by(&object.namespace, By::Label, label));
     let claimed = owner.is_some();
     if claimed || !context.world.is_synced() {
         return Ok(Next::Never);
     }
-    let policies: Api<NetworkPolicy> = Api::namespaced(context.client.clone(), &place.0);
-    let Some(policy) = policies.get_opt(&place.1).await? else { return Ok(Next::Never) };
+    let policies: Api<NetworkPolicy> = Api::namespaced(context.client.clone(), &object.namespace);
+    let Some(policy) = policies.get_opt(&object.name).await? else { return Ok(Next::Never) };
     let selector = policy.spec.and_then(|spec| spec.pod_selector).unwrap_or_default();
     let only = ListParams::default().labels(&selector_text(&selector)).limit(1);
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &place.0);
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &object.namespace);
     if pods.list_metadata(&only).await?.items.is_empty() {
-        remove_policy(context, place).await?;
+        remove_policy(context, object).await?;
         return Ok(Next::Never);
     }
     Ok(Next::In(LATER))

@@ -17,10 +17,10 @@ const WITNESSED: Seconds = Seconds::new(60);
 
 /// Judges every card again whose proof may have ended by `now`.
 pub(crate) fn end_proofs(context: &Context, now: Timestamp) {
-    for place in context.ending(now) {
-        let Some(last) = context.judgement(&place) else { continue };
+    for object in context.ending(now) {
+        let Some(last) = context.judgement(&object) else { continue };
         let Ok(proof) = &last.finding.outcome else { continue };
-        let ended = match rejudge(context, &place, &last, now) {
+        let ended = match rejudge(context, &object, &last, now) {
             Rejudged::Refused(refused) => Some(*refused),
             Rejudged::Verified => None,
             Rejudged::NotAtHand => {
@@ -29,12 +29,12 @@ pub(crate) fn end_proofs(context: &Context, now: Timestamp) {
         };
         match ended {
             Some(refused) => {
-                if replace(context, &place, &last, refused) {
-                    context.world.ask(key::card(place), Urgency::Urgent);
+                if replace(context, &object, &last, refused) {
+                    context.world.ask(key::card(object), Urgency::Urgent);
                 }
             }
             None => context.postpone(
-                &place,
+                &object,
                 &last,
                 next_check(context.config.freshness, proof, witness(&last), now),
             ),

@@ -173,7 +173,7 @@ fn joined(lead: &Finding, all: &[ReplicaLook]) -> Finding {
 mod tests {
     use super::*;
     use crate::card::finding::Proof;
-    use crate::world::Kind;
+    use crate::world::{Kind, ObjectRef};
     use countersign_core::refusal::Reason;
     use countersign_core::time::Seconds;
     use countersign_io::clock::instant;
@@ -215,7 +215,7 @@ mod tests {
         asked: Vec<ReplicaLook>,
         last: &[ReplicaLook],
     ) -> (Result<Timestamp, (Reason, String)>, usize, Seen) {
-        let key = WorkloadKey { kind: Kind::Deployment, place: ("team".to_owned(), "weather".to_owned()) };
+        let key = WorkloadKey { kind: Kind::Deployment, object: ObjectRef::new("team", "weather") };
         let judgement = merge(&reference(), &key, &replicas(ready), asked, last, NOW).unwrap();
         let outcome = match &judgement.finding.outcome {
             Ok(proof) => Ok(proof.valid_until),

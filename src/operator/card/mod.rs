@@ -22,7 +22,7 @@ pub(crate) use rejudge::rejudge_all;
 use super::context::Context;
 use super::key::{self, WorkloadKey};
 use super::kinds;
-use super::world::{Card, Place, Workload};
+use super::world::{Card, ObjectRef, Workload};
 use countersign_api::agent_card::CardVerdict;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
@@ -66,24 +66,24 @@ pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
 }
 
 /// Looks at one AgentCard: finds its workload, receives its card and judges it. Writes nothing.
-async fn reconcile(context: &Context, place: &Place) -> Next {
-    let Some(card) = context.world.cards.get(place).filter(|card| !card.is_leaving) else {
+async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
+    let Some(card) = context.world.cards.get(object).filter(|card| !card.is_leaving) else {
         return Next::Never;
     };
-    let found = observe::find_workload(context, place, &card).await;
+    let found = observe::find_workload(context, object, &card).await;
     let authorities = context.bundles.changes();
-    let judgement = look(context, place, &card, found).await;
-    if context.judgement(place).is_none() && is_starting(&card, &judgement) {
+    let judgement = look(context, object, &card, found).await;
+    if context.judgement(object).is_none() && is_starting(&card, &judgement) {
         return Next::In(SHORTEST_PERIOD);
     }
-    let judgement = judgement.after(context.judgement(place).as_deref()).at(card.generation);
+    let judgement = judgement.after(context.judgement(object).as_deref()).at(card.generation);
     let period = period(context, &card, &judgement);
-    settle(context, place, judgement);
-    context.until_shown(place).await;
+    settle(context, object, judgement);
+    context.until_shown(object).await;
     // Whoever judged all cards again may not have seen this judgement yet.
     if authorities.has_changed().unwrap_or(true) {
-        rejudge::rejudge_one(context, place);
-        context.world.ask(key::card(place.clone()), Urgency::Urgent);
+        rejudge::rejudge_one(context, object);
+        context.world.ask(key::card(object.clone()), Urgency::Urgent);
     }
     Next::In(period)
 }
@@ -108,7 +108,7 @@ fn is_starting(card: &Card, judgement: &Judgement) -> bool {
 /// Observes and judges, in that order. It cannot fail: what goes wrong is the judgement.
 async fn look(
     context: &Context,
-    place: &Place,
+    object: &ObjectRef,
     card: &Card,
     found: Result<(WorkloadKey, Workload), Refusal>,
 ) -> Judgement {
@@ -118,7 +118,7 @@ async fn look(
         Err(refusal) => return Judgement::refused(reference, None, refusal),
     };
     let refuse = |refusal| Judgement::refused(reference, Some(key.clone()), refusal);
-    let expected = Expected::of(&context.config, &card.spec, &place.0, &workload.service_account);
+    let expected = Expected::of(&context.config, &card.spec, &object.namespace, &workload.service_account);
     let expected = match expected {
         Ok(expected) => expected,
         Err(refusal) => return refuse(refusal),
@@ -126,7 +126,7 @@ async fn look(
     // An AgentCard of the same name that was made again is another one.
     let is_same =
         |last: &Arc<Judgement>| last.workload.as_ref() == Some(&key) && last.judged.card() == reference;
-    let last = context.judgement(place).filter(is_same);
+    let last = context.judgement(object).filter(is_same);
     let last = last.as_deref();
     let history = match remembered(card, last) {
         Ok(history) => history,
@@ -290,7 +290,7 @@ impl JudgeCard<'_> {
             let span = tracing::info_span!("verify", reason = tracing::field::Empty);
             let judged: Judged = span.in_scope(|| judge(&received, terms));
             span.record("reason", judged.finding.reason().map(Reason::code));
-            let audit = context.mode(&key.place.0) == Mode::Audit;
+            let audit = context.mode(&key.object.namespace) == Mode::Audit;
             context.metrics.verified(judged.finding.reason(), audit, started.elapsed());
             if !more && judged.finding.reason() == Some(Reason::EndpointNotOwned) {
                 continue;
@@ -348,9 +348,9 @@ async fn observe_hosts(
 }
 
 /// Takes the judgement over: first what is open is closed, then it is said.
-fn settle(context: &Context, place: &Place, judgement: Judgement) {
+fn settle(context: &Context, object: &ObjectRef, judgement: Judgement) {
     let (judged, workload) = (judgement.judged.clone(), judgement.workload.clone());
-    let before = context.judge(place, judgement);
+    let before = context.judge(object, judgement);
     let old = before.as_ref().and_then(|before| before.workload.clone());
     let differs = before.as_ref().is_none_or(|before| before.judged != judged);
     let moved = old != workload;
@@ -361,7 +361,7 @@ fn settle(context: &Context, place: &Place, judgement: Judgement) {
         ask_for(context, workload.as_ref());
     }
     // Also a card that is gone by now is let go there.
-    context.world.ask(key::status(place.clone()), Urgency::Urgent);
+    context.world.ask(key::status(object.clone()), Urgency::Urgent);
 }
 
 fn ask_for(context: &Context, workload: Option<&WorkloadKey>) {

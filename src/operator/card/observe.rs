@@ -5,7 +5,7 @@ use super::look::ReplicaLook;
 use super::replicas::{Replicas, Unusable, find_replicas};
 use crate::context::Context;
 use crate::key::WorkloadKey;
-use crate::world::{Card, Kind, Place, Workload, World};
+use crate::world::{Card, Kind, ObjectRef, Workload, World};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -69,7 +69,7 @@ impl Way {
 /// Finds the workload of a card, ready or not.
 pub(crate) async fn find_workload(
     context: &Context,
-    place: &Place,
+    object: &ObjectRef,
     card: &Card,
 ) -> Result<(WorkloadKey, Workload), Refusal> {
     let missing = |found: String| Refusal::new(Reason::WorkloadNotFound, found);
@@ -78,8 +78,8 @@ pub(crate) async fn find_workload(
             "spec.targetRef is required: specify the workload backing this agent".to_owned(),
         ));
     };
-    let shown = format!("{} {} in {}", Quoted(&target.kind), Quoted(&target.name), Quoted(&place.0));
-    let Some(key) = World::target_of(place, card) else {
+    let shown = format!("{} {} in {}", Quoted(&target.kind), Quoted(&target.name), Quoted(&object.namespace));
+    let Some(key) = World::target_of(object, card) else {
         let found = format!("{shown} of {} is of no kind that is watched", Quoted(&target.api_version));
         return Err(missing(found));
     };
@@ -94,7 +94,7 @@ pub(crate) async fn find_workload(
 
 /// Whether the API server has this workload. An error is no: the card is refused either way.
 async fn exists(context: &Context, key: &WorkloadKey) -> bool {
-    let (namespace, name) = &key.place;
+    let ObjectRef { namespace, name } = &key.object;
     let client = context.client.clone();
     let found = match key.kind {
         Kind::Deployment => Api::<Deployment>::namespaced(client, namespace)
@@ -124,7 +124,7 @@ pub(crate) async fn find_way(
 /// Finds the Service that leads to a workload.
 async fn find_service(context: &Context, key: &WorkloadKey, workload: &Workload) -> Result<Way, Refusal> {
     if !workload.is_ready {
-        let found = format!("{} {} is not ready", key.kind.as_str(), Quoted(&key.place.1));
+        let found = format!("{} {} is not ready", key.kind.as_str(), Quoted(&key.object.name));
         return Err(Refusal::new(Reason::WorkloadNotReady, found));
     }
     match workload.protocol.as_deref() {
@@ -138,9 +138,9 @@ async fn find_service(context: &Context, key: &WorkloadKey, workload: &Workload)
             return Err(Refusal::new(Reason::ProtocolMissing, found));
         }
     }
-    let (namespace, name) = &key.place;
+    let ObjectRef { namespace, name } = &key.object;
     let none = |found: String| Refusal::new(Reason::ServiceNotFound, found);
-    let service = match read_service(context, &key.place).await {
+    let service = match read_service(context, &key.object).await {
         Ok(Some(service)) => service,
         Ok(None) => {
             return Err(none(format!("there is no Service {} in {}", Quoted(name), Quoted(namespace))));
@@ -188,18 +188,18 @@ fn way(
 }
 
 /// A Service, asked for again only when the watch has seen another version of it.
-async fn read_service(context: &Context, place: &Place) -> Result<Option<Arc<Service>>, kube::Error> {
-    let Some(version) = context.world.services.get(place) else { return Ok(None) };
-    if let Some((read, service)) = context.world.read_services.get(place)
+async fn read_service(context: &Context, object: &ObjectRef) -> Result<Option<Arc<Service>>, kube::Error> {
+    let Some(version) = context.world.services.get(object) else { return Ok(None) };
+    if let Some((read, service)) = context.world.read_services.get(object)
         && read == version
     {
         return Ok(Some(service));
     }
-    let api: Api<Service> = Api::namespaced(context.client.clone(), &place.0);
-    let Some(mut service) = api.get_opt(&place.1).await? else { return Ok(None) };
+    let api: Api<Service> = Api::namespaced(context.client.clone(), &object.namespace);
+    let Some(mut service) = api.get_opt(&object.name).await? else { return Ok(None) };
     service.metadata = ObjectMeta { name: service.metadata.name, ..ObjectMeta::default() };
     let service = Arc::new(service);
-    context.world.read_services.insert(place.clone(), (version, Arc::clone(&service)));
+    context.world.read_services.insert(object.clone(), (version, Arc::clone(&service)));
     Ok(Some(service))
 }
 
@@ -209,7 +209,7 @@ pub(crate) async fn other_hosts(
     key: &WorkloadKey,
     workload: &Workload,
 ) -> Result<(BTreeSet<String>, BTreeSet<String>), Refusal> {
-    let namespace = key.place.0.as_str();
+    let namespace = key.object.namespace.as_str();
     let unread = |what: &str, error: &kube::Error| {
         let found =
             format!("the {what} of {} could not be read: {}", Quoted(namespace), Quoted(&error.to_string()));

@@ -5,6 +5,7 @@ use super::judge::{Expected, Received};
 use super::observe::{Reachable, Way};
 use super::replicas::Replica;
 use crate::context::Context;
+use crate::world::ObjectRef;
 use countersign_core::bind::Source;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
@@ -60,7 +61,7 @@ pub(crate) async fn read_delivered(
     context: &Context,
     reachable: &Reachable,
 ) -> Result<Option<Received>, Refusal> {
-    let (namespace, workload) = &reachable.key.place;
+    let ObjectRef { namespace, name: workload } = &reachable.key.object;
     let name = format!("{workload}-card-signed");
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
     let map = match api.get_opt(&name).await {

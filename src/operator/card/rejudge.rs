@@ -6,7 +6,7 @@ use super::judgement::{Basis, Judgement};
 use super::look::Look;
 use crate::context::Context;
 use crate::key;
-use crate::world::Place;
+use crate::world::ObjectRef;
 use countersign_controller::queue::Urgency;
 use countersign_core::bundle::Bundle;
 use countersign_core::policy::{Freshness, Policy};
@@ -19,26 +19,26 @@ use countersign_io::clock::now;
 ///
 /// A card whose bytes are not at hand is refused until it is fetched again: that is asked for as well.
 pub(crate) fn rejudge_all(context: &Context) {
-    for (place, _) in context.judged() {
-        if !rejudge_one(context, &place) {
-            context.world.ask(key::card(place), Urgency::Urgent);
+    for (object, _) in context.judged() {
+        if !rejudge_one(context, &object) {
+            context.world.ask(key::card(object), Urgency::Urgent);
         }
     }
 }
 
 /// Judges a verified card again. True if it no longer is: that is said, and then the card is asked for.
-pub(super) fn rejudge_one(context: &Context, place: &Place) -> bool {
-    let Some(last) = context.judgement(place).filter(|last| last.finding.outcome.is_ok()) else {
+pub(super) fn rejudge_one(context: &Context, object: &ObjectRef) -> bool {
+    let Some(last) = context.judgement(object).filter(|last| last.finding.outcome.is_ok()) else {
         return false;
     };
     let without_bytes = || {
         let found = "the authorities changed and the card has not been fetched since";
         Refusal::new(Reason::AnchorUnknown, found)
     };
-    match rejudge(context, place, &last, now()) {
-        Rejudged::Refused(refused) => replace(context, place, &last, *refused),
+    match rejudge(context, object, &last, now()) {
+        Rejudged::Refused(refused) => replace(context, object, &last, *refused),
         Rejudged::Verified => false,
-        Rejudged::NotAtHand => replace(context, place, &last, refuse(&last, without_bytes())),
+        Rejudged::NotAtHand => replace(context, object, &last, refuse(&last, without_bytes())),
     }
 }
 
@@ -61,19 +61,19 @@ pub(super) fn refuse(last: &Judgement, refusal: Refusal) -> Judgement {
 
 /// Puts a refusal in the place of a verified judgement, unless the card was judged again meanwhile: what is open is
 /// closed, and then it is said.
-pub(super) fn replace(context: &Context, place: &Place, last: &Judgement, refused: Judgement) -> bool {
-    if !context.replace(place, last, refused.said(false)) {
+pub(super) fn replace(context: &Context, object: &ObjectRef, last: &Judgement, refused: Judgement) -> bool {
+    if !context.replace(object, last, refused.said(false)) {
         return false;
     }
     if let Some(workload) = &last.workload {
         context.world.ask(key::workload(workload.clone()), Urgency::Closing);
     }
-    context.world.ask(key::status(place.clone()), Urgency::Urgent);
+    context.world.ask(key::status(object.clone()), Urgency::Urgent);
     true
 }
 
 /// Judges the bytes of a verified card as of `at`.
-pub(super) fn rejudge(context: &Context, place: &Place, last: &Judgement, at: Timestamp) -> Rejudged {
+pub(super) fn rejudge(context: &Context, object: &ObjectRef, last: &Judgement, at: Timestamp) -> Rejudged {
     let (Some(workload), Ok(_)) = (last.workload.clone(), &last.finding.outcome) else {
         return Rejudged::NotAtHand;
     };
@@ -105,7 +105,7 @@ pub(super) fn rejudge(context: &Context, place: &Place, last: &Judgement, at: Ti
     let is_shown = context
         .world
         .cards
-        .get(place)
+        .get(object)
         .is_some_and(|card| card.has_content && card.status.card_id == judgement.finding.card_id());
     let slim = if is_shown { judgement.slimmed() } else { None };
     Rejudged::Refused(Box::new(slim.unwrap_or(judgement)))

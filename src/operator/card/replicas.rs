@@ -6,7 +6,8 @@ use super::observe::Way;
 use crate::context::Context;
 use crate::key::WorkloadKey;
 use crate::world::{
-    Controller, Endpoint, Pod, SERVICE_LABEL, Workload, controller, owner_of, read_endpoints, selector_text,
+    Controller, Endpoint, ObjectRef, Pod, SERVICE_LABEL, Workload, controller, owner_of, read_endpoints,
+    selector_text,
 };
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
@@ -125,7 +126,7 @@ async fn find(context: &Context, way: &Way, terms: EndpointTerms<'_>) -> Result<
     };
     if replicas.ready.is_empty() {
         // The workload is ready, so slices lag behind. Nobody gets traffic meanwhile.
-        let found = format!("no Pod behind the Service {} is ready", Quoted(&key.place.1));
+        let found = format!("no Pod behind the Service {} is ready", Quoted(&key.object.name));
         let refusal = Refusal::new(Reason::WorkloadNotReady, found);
         return Err(Unusable { refusal, may_settle: true });
     }
@@ -134,13 +135,13 @@ async fn find(context: &Context, way: &Way, terms: EndpointTerms<'_>) -> Result<
 
 /// Everybody behind the Service, asked for again only when a slice has changed.
 async fn endpoints(context: &Context, key: &WorkloadKey, way: &Way) -> Result<Arc<Vec<Endpoint>>, Refusal> {
-    let versions = context.world.slice_versions(&key.place);
-    if let Some((read, endpoints)) = context.world.read_endpoints.get(&key.place)
+    let versions = context.world.slice_versions(&key.object);
+    if let Some((read, endpoints)) = context.world.read_endpoints.get(&key.object)
         && read == versions
     {
         return Ok(endpoints);
     }
-    let (namespace, name) = &key.place;
+    let ObjectRef { namespace, name } = &key.object;
     let selector = format!("{SERVICE_LABEL}={name}");
     let slices = list::<EndpointSlice>(context, namespace, &selector).await?;
     let endpoints = read_endpoints(&slices, way.service_port.as_ref(), way.port);
@@ -149,19 +150,19 @@ async fn endpoints(context: &Context, key: &WorkloadKey, way: &Way) -> Result<Ar
         Refusal::new(Reason::ServiceEndpointNotOwned, found)
     })?;
     let endpoints = Arc::new(endpoints);
-    context.world.read_endpoints.insert(key.place.clone(), (versions, Arc::clone(&endpoints)));
+    context.world.read_endpoints.insert(key.object.clone(), (versions, Arc::clone(&endpoints)));
     Ok(endpoints)
 }
 
 /// The Pods that are watched because they carry the label of agents: those of the workload, and whoever is behind its
 /// Service.
 fn watched(context: &Context, key: &WorkloadKey, workload: &Workload, endpoints: &[Endpoint]) -> Known {
-    let (world, namespace) = (&context.world, &key.place.0);
+    let (world, namespace) = (&context.world, &key.object.namespace);
     let behind = endpoints.iter().filter_map(|endpoint| {
         let (name, _) = endpoint.pod.as_ref()?;
-        Some((name.clone(), world.pods.get(&(namespace.clone(), name.clone()))?))
+        Some((name.clone(), world.pods.get(&ObjectRef::new(namespace, name))?))
     });
-    let own = world.pods_of(key, workload).into_iter().map(|((_, name), pod)| (name, pod));
+    let own = world.pods_of(key, workload).into_iter().map(|(object, pod)| (object.name, pod));
     let pods: BTreeMap<String, Pod> = own.chain(behind).collect();
     let controllers = pods.values().filter_map(|pod| pod.controller.as_ref());
     let sets =
@@ -176,7 +177,7 @@ async fn read(
     workload: &Workload,
     way: &Way,
 ) -> Result<Known, Refusal> {
-    let namespace = &key.place.0;
+    let namespace = &key.object.namespace;
     let selector: Vec<String> = way.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut known = Known::default();
     for pod in list::<ApiPod>(context, namespace, &selector.join(",")).await? {
@@ -233,7 +234,7 @@ fn judge_endpoints(
             let who =
                 pod.as_ref().map_or_else(|| "no Pod".to_owned(), |(name, _)| format!("Pod {}", Quoted(name)));
             let found =
-                format!("behind the Service {} stands {who} at {address}, {why}", Quoted(&key.place.1));
+                format!("behind the Service {} stands {who} at {address}, {why}", Quoted(&key.object.name));
             Unusable { refusal: Refusal::new(Reason::ServiceEndpointNotOwned, found), may_settle }
         };
         let Some((name, uid)) = pod else {
@@ -256,7 +257,7 @@ fn judge_endpoints(
             continue;
         }
         if !is_controlled(key, workload, found, known) {
-            let why = format!("which {} {} does not control", key.kind.as_str(), Quoted(&key.place.1));
+            let why = format!("which {} {} does not control", key.kind.as_str(), Quoted(&key.object.name));
             return Err(foreign(&why, false));
         }
         if found.service_account != workload.service_account {
@@ -308,7 +309,7 @@ mod tests {
     }
 
     fn key(kind: Kind) -> WorkloadKey {
-        WorkloadKey { kind, place: ("team".to_owned(), "weather".to_owned()) }
+        WorkloadKey { kind, object: ObjectRef::new("team", "weather") }
     }
 
     /// A Pod at 10.0.0.`last` with this controller.

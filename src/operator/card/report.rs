@@ -7,7 +7,7 @@ use super::status::{Circumstances, plan_status};
 use crate::context::Context;
 use crate::events::Happening;
 use crate::key::WorkloadKey;
-use crate::world::{Card, Place, Workload};
+use crate::world::{Card, ObjectRef, Workload};
 use countersign_api::agent_card::AgentCard;
 use countersign_api::agent_card::{AgentCardStatus, CardVerdict, Outcome, TargetRef};
 use countersign_controller::apply::{lost_a_race, merge_patch};
@@ -17,7 +17,7 @@ use serde_json::Value;
 /// Brings the status in step with a judgement. False if another write came before ours.
 pub(crate) async fn write_status(
     context: &Context,
-    place: &Place,
+    object: &ObjectRef,
     card: &Card,
     judgement: &Judgement,
     workload: Option<&(WorkloadKey, Workload)>,
@@ -30,10 +30,10 @@ pub(crate) async fn write_status(
     });
     let about = Circumstances {
         generation: judgement.generation,
-        name: target.map_or(place.1.as_str(), |target| target.name.as_str()),
+        name: target.map_or(object.name.as_str(), |target| target.name.as_str()),
         target: workload.and(target),
         protocol: workload.and_then(|(_, workload)| workload.protocol.as_deref()),
-        mode: context.mode(&place.0),
+        mode: context.mode(&object.namespace),
         has_binding: card.spec.identity_binding.is_some(),
         history: history.or(written.as_ref()),
         now: now(),
@@ -47,7 +47,7 @@ pub(crate) async fn write_status(
         merge_patch(&json(card.status.as_ref())?, &json(&planned)?)
     };
     if patch.is_none() && shown.is_none() {
-        forget_content(context, place, judgement);
+        forget_content(context, object, judgement);
         return Ok(true);
     }
     let mut patch = patch.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
@@ -55,14 +55,14 @@ pub(crate) async fn write_status(
     if let (Some(shown), Some(patch)) = (shown, patch.as_object_mut()) {
         patch.insert("card".to_owned(), shown);
     }
-    match context.writer.patch_status::<AgentCard>(&place.0, &place.1, &card.resource_version, patch).await {
+    match context.writer.patch_status::<AgentCard>(object, &card.resource_version, patch).await {
         Ok(stored) => {
             context.metrics.wrote("agentcards/status");
             if let Some(stored) = card.with_status(stored, planned.clone(), has_content) {
-                context.world.cards.insert(place.clone(), stored);
+                context.world.cards.insert(object.clone(), stored);
             }
-            forget_content(context, place, judgement);
-            tell(context, place, card, &planned);
+            forget_content(context, object, judgement);
+            tell(context, object, card, &planned);
             Ok(true)
         }
         Err(error) if lost_a_race(&error) => Ok(false),
@@ -71,9 +71,9 @@ pub(crate) async fn write_status(
 }
 
 /// Status has the content of the card; until then a write that failed has to find it again.
-fn forget_content(context: &Context, place: &Place, judgement: &Judgement) {
+fn forget_content(context: &Context, object: &ObjectRef, judgement: &Judgement) {
     if let Some(slim) = judgement.slimmed() {
-        context.replace(place, judgement, slim);
+        context.replace(object, judgement, slim);
     }
 }
 
@@ -91,7 +91,7 @@ fn json(status: &AgentCardStatus) -> Result<Value, kube::Error> {
 }
 
 /// One event when the outcome changes, or the reason of a refusal does.
-fn tell(context: &Context, place: &Place, card: &Card, planned: &AgentCardStatus) {
+fn tell(context: &Context, object: &ObjectRef, card: &Card, planned: &AgentCardStatus) {
     let outcome = |status: &AgentCardStatus| {
         status.verdict.as_ref().map(|verdict| (verdict.outcome, verdict.reason.clone()))
     };
@@ -102,7 +102,7 @@ fn tell(context: &Context, place: &Place, card: &Card, planned: &AgentCardStatus
     let Some((outcome, reason)) = after else { return };
     let note = planned.verdict.as_ref().and_then(|verdict| verdict.message.clone());
     context.events.tell(Happening {
-        place: place.clone(),
+        object: object.clone(),
         uid: card.uid.clone(),
         warning: outcome == Outcome::Refused,
         reason: match (outcome, reason) {

@@ -4,7 +4,7 @@
 use super::{Judgement, SHORTEST_PERIOD, ask_for, report};
 use crate::context::Context;
 use crate::key::{self, WorkloadKey};
-use crate::world::{Card, Place, Workload, World};
+use crate::world::{Card, ObjectRef, Workload, World};
 use countersign_api::agent_card::AgentCard;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
@@ -17,41 +17,41 @@ const FOREIGN_FINALIZERS: [&str; 2] =
 const OVERTAKEN: Duration = Duration::from_millis(100);
 
 /// Says what was judged, or lets the card go; whoever waits for that is told that it was tried.
-pub(crate) async fn reconcile(context: &Context, place: &Place) -> Result<Next, kube::Error> {
-    let next = say(context, place).await;
+pub(crate) async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
+    let next = say(context, object).await;
     context.spoke.notify_waiters();
     next
 }
 
-async fn say(context: &Context, place: &Place) -> Result<Next, kube::Error> {
-    let Some(card) = context.world.cards.get(place) else {
-        forget(context, place);
+async fn say(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
+    let Some(card) = context.world.cards.get(object) else {
+        forget(context, object);
         return Ok(Next::Never);
     };
     if card.is_leaving {
-        forget(context, place);
-        return release(context, place, &card).await;
+        forget(context, object);
+        return release(context, object, &card).await;
     }
-    let Some(judgement) = context.judgement(place).filter(|last| last.judged.card() == &card.reference)
+    let Some(judgement) = context.judgement(object).filter(|last| last.judged.card() == &card.reference)
     else {
         return Ok(Next::Never);
     };
-    let target = card.target().filter(|_| speaks_of_the_target(place, &card, &judgement));
+    let target = card.target().filter(|_| speaks_of_the_target(object, &card, &judgement));
     let workload = found(context, &judgement);
-    if !report::write_status(context, place, &card, &judgement, workload.as_ref(), target).await? {
+    if !report::write_status(context, object, &card, &judgement, workload.as_ref(), target).await? {
         return Ok(Next::In(OVERTAKEN));
     }
     if judgement.is_unsaid {
-        context.said(place, &judgement);
+        context.said(object, &judgement);
         // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
-        context.world.ask_in(SHORTEST_PERIOD, key::card(place.clone()), Urgency::Routine);
+        context.world.ask_in(SHORTEST_PERIOD, key::card(object.clone()), Urgency::Routine);
     }
     Ok(Next::Never)
 }
 
 /// Whether the card still points at the workload that the judgement is about.
-fn speaks_of_the_target(place: &Place, card: &Card, judgement: &Judgement) -> bool {
-    judgement.workload.is_none() || judgement.workload == World::target_of(place, card)
+fn speaks_of_the_target(object: &ObjectRef, card: &Card, judgement: &Judgement) -> bool {
+    judgement.workload.is_none() || judgement.workload == World::target_of(object, card)
 }
 
 /// The workload that was judged, if it is there and still an agent.
@@ -61,18 +61,18 @@ fn found(context: &Context, judgement: &Judgement) -> Option<(WorkloadKey, Workl
     (workload.is_agent && !workload.is_leaving).then_some((key, workload))
 }
 
-fn forget(context: &Context, place: &Place) {
-    if let Some(judgement) = context.forget(place) {
+fn forget(context: &Context, object: &ObjectRef) {
+    if let Some(judgement) = context.forget(object) {
         ask_for(context, judgement.workload.as_ref());
     }
 }
 
 /// Lets a card go that other operators would hold.
-async fn release(context: &Context, place: &Place, card: &Card) -> Result<Next, kube::Error> {
+async fn release(context: &Context, object: &ObjectRef, card: &Card) -> Result<Next, kube::Error> {
     let rest: Vec<String> =
         card.finalizers.iter().filter(|name| !FOREIGN_FINALIZERS.contains(&name.as_str())).cloned().collect();
     if rest.len() < card.finalizers.len() {
-        context.writer.set_finalizers::<AgentCard>(&place.0, &place.1, &card.resource_version, &rest).await?;
+        context.writer.set_finalizers::<AgentCard>(object, &card.resource_version, &rest).await?;
     }
     Ok(Next::Never)
 }

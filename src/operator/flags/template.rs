@@ -45,7 +45,7 @@ impl IdTemplate {
         account: &str,
     ) -> Result<SpiffeId, Refusal> {
         if let Some(name) = [namespace, account].into_iter().find(|name| name.contains('/')) {
-            let found = format!("{} would take the place of several path segments", Quoted(name));
+            let found = format!("{} would take the object of several path segments", Quoted(name));
             return Err(Refusal::new(Reason::SpiffeIdMalformed, found));
         }
         let fill = |segment| match segment {

@@ -83,14 +83,14 @@ async fn accept(
 ) {
     loop {
         // A place in the queue first: whoever opens connections without end waits in the kernel.
-        let Ok(place) = ready.clone().reserve_owned().await else { return };
+        let Ok(object) = ready.clone().reserve_owned().await else { return };
         // By way of axum's listener, which logs and waits when the process is out of file descriptors.
         let (stream, peer) = Listener::accept(&mut listener).await;
         let handshake = acceptor.accept(stream);
         tokio::spawn(async move {
             match timeout(HANDSHAKE, handshake).await {
                 Ok(Ok(stream)) => {
-                    place.send((stream, peer));
+                    object.send((stream, peer));
                 }
                 Ok(Err(error)) => tracing::debug!(%peer, "TLS handshake failed: {error}"),
                 Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),

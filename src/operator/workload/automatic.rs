@@ -3,7 +3,7 @@
 
 use crate::context::Context;
 use crate::key::{self, WorkloadKey};
-use crate::world::{Card, Kind, Workload};
+use crate::world::{Card, Kind, ObjectRef, Workload};
 use countersign_api::agent_card::{AgentCard, AgentCardSpec, IdentityBinding, TargetRef};
 use countersign_api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
 use countersign_controller::queue::Urgency;
@@ -28,16 +28,16 @@ pub(crate) async fn keep_card(
             context.metrics.wrote("agentcards");
             // Until it was judged, the workload has a card without a verdict, and not none.
             if let Some(stored) = Card::of(stored) {
-                let place = (key.place.0.clone(), stored.reference.name().to_owned());
-                context.world.cards.insert_new(place.clone(), stored);
-                context.world.ask(key::card(place), Urgency::Urgent);
+                let object = ObjectRef::new(&key.object.namespace, stored.reference.name());
+                context.world.cards.insert_new(object.clone(), stored);
+                context.world.ask(key::card(object), Urgency::Urgent);
             }
         }
         return Ok(());
     }
     if cards.iter().any(|(_, card)| !card.is_automatic) {
-        for (place, card) in cards.iter().filter(|(_, card)| card.is_automatic) {
-            context.writer.delete::<AgentCard>(&place.0, &place.1, Some(&card.uid)).await?;
+        for (object, card) in cards.iter().filter(|(_, card)| card.is_automatic) {
+            context.writer.delete::<AgentCard>(object, Some(&card.uid)).await?;
             context.metrics.wrote("agentcards");
         }
     }
@@ -46,7 +46,7 @@ pub(crate) async fn keep_card(
 
 /// The card of a workload, with the name that existing tools look for.
 fn plan_card(key: &WorkloadKey, workload: &Workload, has_trust_domain: bool) -> AgentCard {
-    let (namespace, name) = &key.place;
+    let ObjectRef { namespace, name } = &key.object;
     let kind = key.kind.as_str();
     let labels = [
         ("app.kubernetes.io/name", workload.app_name.clone().unwrap_or_else(|| name.clone())),

@@ -19,10 +19,10 @@ pub(crate) async fn enrol(
 ) -> Result<Result<(EnrolledWorkload, bool), FactError>, kube::Error> {
     let (isolation, settled) = isolation(context, key, workload).await?;
     let facts = || {
-        let namespace = Namespace::parse(&key.place.0)?;
+        let namespace = Namespace::parse(&key.object.namespace)?;
         let id = expected(context, key, workload).ok_or(FactError::Empty("the identity of the workload"))?;
         let selector = workload.selector.clone();
-        EnrolledWorkload::new(namespace, key.kind.as_str(), &key.place.1, id, selector)?
+        EnrolledWorkload::new(namespace, key.kind.as_str(), &key.object.name, id, selector)?
             .with_host_network(workload.host_network)
             .with_isolation(isolation)
             .with_uid(&workload.uid)
@@ -36,12 +36,12 @@ const NOBODY: &str = "spiffe://invalid/nobody";
 /// The identity that a verdict must be about. Without a trust domain no verdict can be verified.
 fn expected(context: &Context, key: &WorkloadKey, workload: &Workload) -> Option<SpiffeId> {
     let judged =
-        context.world.cards_of(key).into_iter().find_map(|(place, _)| {
-            context.judgement(&place).and_then(|judgement| judgement.spiffe_id.clone())
+        context.world.cards_of(key).into_iter().find_map(|(object, _)| {
+            context.judgement(&object).and_then(|judgement| judgement.spiffe_id.clone())
         });
     let by_template = || {
         let domain = context.config.trust_domain.as_ref()?;
-        context.config.identity.identity(domain, &key.place.0, &workload.service_account).ok()
+        context.config.identity.identity(domain, &key.object.namespace, &workload.service_account).ok()
     };
     judged.or_else(by_template).or_else(|| SpiffeId::parse(NOBODY).ok())
 }
@@ -60,7 +60,7 @@ async fn isolation(
         return Ok((Isolation::Own, true));
     }
     let selector = format!("{},{TYPE_LABEL}!={AGENT_TYPE}", selector_text(&workload.selector));
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.place.0);
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.object.namespace);
     let unlabelled = api.list_metadata(&ListParams::default().labels(&selector).limit(1)).await?;
     Ok(if unlabelled.items.is_empty() { (Isolation::Namespace, true) } else { (Isolation::Own, false) })
 }

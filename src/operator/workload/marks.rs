@@ -3,7 +3,7 @@
 
 use crate::context::Context;
 use crate::key::WorkloadKey;
-use crate::world::{Place, Pod, Workload, selects};
+use crate::world::{ObjectRef, Pod, Workload, selects};
 use countersign_api::keys::PEER_MARK_LABEL;
 use countersign_io::clock::instant;
 use countersign_plan::{EnrolledWorkload, JudgedCard, PodFacts, plan_peer_mark};
@@ -18,7 +18,7 @@ pub(crate) async fn keep(
     enrolled: &EnrolledWorkload,
 ) -> Result<bool, kube::Error> {
     let mut known = true;
-    for (place, pod) in context.world.pods_of(key, workload) {
+    for (object, pod) in context.world.pods_of(key, workload) {
         let facts = PodFacts {
             controlled_by_workload: true,
             runs_as_workload: pod.service_account == workload.service_account,
@@ -26,36 +26,46 @@ pub(crate) async fn keep(
             host_network: pod.host_network,
         };
         let wanted = plan_peer_mark(cards, enrolled, facts);
-        known &= set(context, &place, &pod, wanted.as_deref()).await?;
+        known &= set(context, &object, &pod, wanted.as_deref()).await?;
     }
     Ok(known)
 }
 
 /// Takes the mark from a Pod that no workload vouches for. False as for [`keep`].
-pub(crate) async fn clear(context: &Context, place: &Place) -> Result<bool, kube::Error> {
-    if let Some(uid) = context.world.strays.get(place) {
-        return write(context, place, &uid, None).await;
+pub(crate) async fn clear(context: &Context, object: &ObjectRef) -> Result<bool, kube::Error> {
+    if let Some(uid) = context.world.strays.get(object) {
+        return write(context, object, &uid, None).await;
     }
-    match context.world.pods.get(place) {
-        Some(pod) if context.world.workload_of(&place.0, &pod).is_none() => {
-            set(context, place, &pod, None).await
+    match context.world.pods.get(object) {
+        Some(pod) if context.world.workload_of(&object.namespace, &pod).is_none() => {
+            set(context, object, &pod, None).await
         }
         _ => Ok(true),
     }
 }
 
-async fn set(context: &Context, place: &Place, pod: &Pod, wanted: Option<&str>) -> Result<bool, kube::Error> {
+async fn set(
+    context: &Context,
+    object: &ObjectRef,
+    pod: &Pod,
+    wanted: Option<&str>,
+) -> Result<bool, kube::Error> {
     if pod.mark() == wanted {
         return Ok(true);
     }
-    write(context, place, &pod.uid, wanted).await
+    write(context, object, &pod.uid, wanted).await
 }
 
-async fn write(context: &Context, place: &Place, uid: &str, mark: Option<&str>) -> Result<bool, kube::Error> {
+async fn write(
+    context: &Context,
+    object: &ObjectRef,
+    uid: &str,
+    mark: Option<&str>,
+) -> Result<bool, kube::Error> {
     if context.marks.is_on_its_way(uid, mark, instant()) {
         return Ok(false);
     }
-    context.writer.set_label::<ApiPod>(&place.0, &place.1, uid, (PEER_MARK_LABEL, mark)).await?;
+    context.writer.set_label::<ApiPod>(object, uid, (PEER_MARK_LABEL, mark)).await?;
     context.marks.wrote(uid, mark, instant());
     context.metrics.wrote("pods");
     Ok(true)

@@ -28,11 +28,11 @@ const LATER: Duration = Duration::from_secs(10);
 
 /// Registers what brings workloads in step, and Pods that none of them vouches for.
 pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
-    kinds::register(kinds, &key::DEPLOYMENT, context, |context, place| async move {
-        Ok(reconcile(&context, &WorkloadKey { kind: Kind::Deployment, place }).await?)
+    kinds::register(kinds, &key::DEPLOYMENT, context, |context, object| async move {
+        Ok(reconcile(&context, &WorkloadKey { kind: Kind::Deployment, object }).await?)
     });
-    kinds::register(kinds, &key::STATEFUL_SET, context, |context, place| async move {
-        Ok(reconcile(&context, &WorkloadKey { kind: Kind::StatefulSet, place }).await?)
+    kinds::register(kinds, &key::STATEFUL_SET, context, |context, object| async move {
+        Ok(reconcile(&context, &WorkloadKey { kind: Kind::StatefulSet, object }).await?)
     });
     kinds::register(kinds, &key::POD, context, |context, object| async move {
         let known = marks::clear(&context, &object).await?;
@@ -84,7 +84,7 @@ async fn close_or_open(
         }
     };
     if !policies::apply(context, key, &cards, &enrolled, &cluster).await? {
-        context.world.ask(key::namespace(key.place.0.clone()), Urgency::Closing);
+        context.world.ask(key::namespace(key.object.namespace.clone()), Urgency::Closing);
         return Ok(Next::In(SOON));
     }
     let known = marks::keep(context, key, workload, &cards, &enrolled).await?;
@@ -97,14 +97,14 @@ async fn close_or_open(
 
 /// A workload that is gone, or no agent any more: its marks go now, its policies when no Pod is left.
 fn leave(context: &Context, key: &WorkloadKey) -> Next {
-    let (namespace, label) = (&key.place.0, key.label());
-    for (place, _) in context.world.policies.with_key(namespace, By::Label, &label) {
-        context.world.ask(key::orphan(place), Urgency::Routine);
+    let (namespace, label) = (&key.object.namespace, key.label());
+    for (object, _) in context.world.policies.with_key(namespace, By::Label, &label) {
+        context.world.ask(key::orphan(object), Urgency::Routine);
     }
-    for place in context.world.pods.pick(namespace, |place, pod| {
-        (pod.mark().is_some() && context.world.workload_of(namespace, pod).is_none()).then(|| place.clone())
+    for object in context.world.pods.pick(namespace, |object, pod| {
+        (pod.mark().is_some() && context.world.workload_of(namespace, pod).is_none()).then(|| object.clone())
     }) {
-        context.world.ask(key::pod(place), Urgency::Closing);
+        context.world.ask(key::pod(object), Urgency::Closing);
     }
     context.world.ask(key::namespace(namespace.clone()), Urgency::Routine);
     Next::Never

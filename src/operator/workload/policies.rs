@@ -3,7 +3,7 @@
 
 use crate::context::Context;
 use crate::key::WorkloadKey;
-use crate::world::{By, Place, Policy};
+use crate::world::{By, ObjectRef, Policy};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use countersign_plan::{ClusterFacts, EnrolledWorkload, Isolation, JudgedCard, Mode, plan_network_policies};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -23,8 +23,8 @@ pub(crate) fn judged_cards(context: &Context, key: &WorkloadKey) -> Cards {
         return Cards::NotYet;
     }
     let mut judged = Vec::new();
-    for (place, card) in context.world.cards_of(key) {
-        match context.judgement(&place) {
+    for (object, card) in context.world.cards_of(key) {
+        match context.judgement(&object) {
             Some(judgement) if judgement.workload.as_ref() == Some(key) => {
                 // A judgement of a card that was deleted and made again opens nothing for this one. What it closed
                 // stays closed: making a card again would otherwise undo the end of a proof.
@@ -63,42 +63,42 @@ pub(crate) async fn apply(
     enrolled: &EnrolledWorkload,
     cluster: &ClusterFacts,
 ) -> Result<bool, kube::Error> {
-    let mode = context.mode(&key.place.0);
+    let mode = context.mode(&key.object.namespace);
     if mode == Mode::Enforce && enrolled.isolation() == Isolation::Namespace && !has_isolation(context, key) {
         return Ok(false);
     }
     let planned = plan_network_policies(cards, enrolled, cluster, mode);
     let mut kept = BTreeSet::new();
     for policy in &planned {
-        kept.insert(place_of(policy));
+        kept.insert(ObjectRef::from(&policy.metadata));
         write(context, policy).await?;
     }
-    let ours = context.world.policies.with_key(&key.place.0, By::Label, &key.label());
-    let stale = ours.into_iter().map(|(place, _)| place).filter(|place| !kept.contains(place));
-    for place in stale {
-        remove(context, &place).await?;
+    let ours = context.world.policies.with_key(&key.object.namespace, By::Label, &key.label());
+    let stale = ours.into_iter().map(|(object, _)| object).filter(|object| !kept.contains(object));
+    for object in stale {
+        remove(context, &object).await?;
     }
     Ok(true)
 }
 
 /// Writes a policy if the API server has another one, or none.
 pub(crate) async fn write(context: &Context, policy: &NetworkPolicy) -> Result<(), kube::Error> {
-    let place = place_of(policy);
+    let object = ObjectRef::from(&policy.metadata);
     let planned = Policy::of(policy);
-    if context.world.policies.get(&place).is_some_and(|stored| stored.digest == planned.digest) {
+    if context.world.policies.get(&object).is_some_and(|stored| stored.digest == planned.digest) {
         return Ok(());
     }
     let stored = context.writer.apply(policy).await?;
     context.metrics.wrote("networkpolicies");
-    context.world.policies.insert(place, Policy::of(&stored));
+    context.world.policies.insert(object, Policy::of(&stored));
     Ok(())
 }
 
 /// Deletes a policy of ours.
-pub(crate) async fn remove(context: &Context, place: &Place) -> Result<(), kube::Error> {
-    context.writer.delete::<NetworkPolicy>(&place.0, &place.1, None).await?;
+pub(crate) async fn remove(context: &Context, object: &ObjectRef) -> Result<(), kube::Error> {
+    context.writer.delete::<NetworkPolicy>(object, None).await?;
     context.metrics.wrote("networkpolicies");
-    context.world.policies.remove(place);
+    context.world.policies.remove(object);
     Ok(())
 }
 
@@ -106,10 +106,5 @@ pub(crate) async fn remove(context: &Context, place: &Place) -> Result<(), kube:
 fn has_isolation(context: &Context, key: &WorkloadKey) -> bool {
     [NAMESPACE_BASELINE, NAMESPACE_MINIMUM]
         .iter()
-        .all(|name| context.world.policies.get(&(key.place.0.clone(), (*name).to_owned())).is_some())
-}
-
-fn place_of(policy: &NetworkPolicy) -> Place {
-    let metadata = &policy.metadata;
-    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+        .all(|name| context.world.policies.get(&ObjectRef::new(&key.object.namespace, *name)).is_some())
 }

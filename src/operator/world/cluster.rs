@@ -40,6 +40,7 @@ pub(crate) fn api_server(slices: &Store<Vec<(String, Vec<u16>)>>) -> Option<ApiS
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_api::ObjectRef;
 
     #[test]
     fn only_the_two_words_are_modes() {
@@ -60,11 +61,11 @@ mod tests {
         };
         let store = Store::default();
         assert_eq!(api_server(&store), None);
-        store.insert(("default".to_owned(), "one".to_owned()), read_slice(slice("10.0.0.1")));
-        store.insert(("default".to_owned(), "two".to_owned()), read_slice(slice("10.0.0.2")));
+        store.insert(ObjectRef::new("default", "one"), read_slice(slice("10.0.0.1")));
+        store.insert(ObjectRef::new("default", "two"), read_slice(slice("10.0.0.2")));
         let both = ApiServer::parse([("10.0.0.1", &[6443][..]), ("10.0.0.2", &[6443])]).unwrap();
         assert_eq!(api_server(&store), Some(both));
-        store.insert(("default".to_owned(), "two".to_owned()), read_slice(slice("127.0.0.1")));
+        store.insert(ObjectRef::new("default", "two"), read_slice(slice("127.0.0.1")));
         assert_eq!(api_server(&store), None);
     }
 }

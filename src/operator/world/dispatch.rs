@@ -1,7 +1,7 @@
 //! What a change of one object asks for: the keys whose outcome depends on it.
 //! A change that cannot matter asks for nothing; a quiet cluster has nothing to do.
 
-use super::{By, Card, Controller, Kind, Place, Pod, Policy, Workload, World};
+use super::{By, Card, Controller, Kind, ObjectRef, Pod, Policy, Workload, World};
 use crate::key::{self, WorkloadKey};
 use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
 use countersign_controller::watch::Change;
@@ -17,12 +17,12 @@ impl World {
         if !matters {
             return;
         }
-        self.ask(key::card(change.place.clone()), Urgent);
+        self.ask(key::card(change.object.clone()), Urgent);
         // A card that goes is let go without asking its agent, and what somebody wrote into status is put right.
-        self.ask(key::status(change.place.clone()), Urgent);
+        self.ask(key::status(change.object.clone()), Urgent);
         // Which cards a workload has decides about it as much as what they say.
         let targets = [change.before, change.after]
-            .map(|card| card.and_then(|card| Self::target_of(change.place, card)));
+            .map(|card| card.and_then(|card| Self::target_of(change.object, card)));
         if targets[0] != targets[1] || change.after.is_none_or(|card| card.is_leaving) {
             for target in targets.into_iter().flatten() {
                 self.ask(key::workload(target), Closing);
@@ -32,27 +32,27 @@ impl World {
 
     /// A workload came, changed or went.
     pub(super) fn workload_changed(&self, kind: Kind, change: &Change<'_, Workload>) {
-        let key = WorkloadKey { kind, place: change.place.clone() };
-        let namespace = key.place.0.clone();
+        let key = WorkloadKey { kind, object: change.object.clone() };
+        let namespace = key.object.namespace.clone();
         if change.before.is_none() || change.after.is_none() {
             self.ask(key::namespace(namespace), Closing);
         }
-        for (place, _) in self.cards_of(&key) {
-            self.ask(key::card(place), Urgent);
+        for (object, _) in self.cards_of(&key) {
+            self.ask(key::card(object), Urgent);
         }
         self.ask(key::workload(key), Closing);
     }
 
     /// A Pod of an agent came, changed or went.
     pub(super) fn pod_changed(&self, change: &Change<'_, Pod>) {
-        let namespace = &change.place.0;
+        let namespace = &change.object.namespace;
         if change.before.is_none() || change.after.is_none() {
             self.ask(key::namespace(namespace.clone()), Routine);
         }
         let Some(pod) = change.after else { return };
         match self.workload_of(namespace, pod) {
             Some(key) => self.ask(key::workload(key), Urgent),
-            None if pod.mark().is_some() => self.ask(key::pod(change.place.clone()), Closing),
+            None if pod.mark().is_some() => self.ask(key::pod(change.object.clone()), Closing),
             None => {}
         }
     }
@@ -60,23 +60,23 @@ impl World {
     /// A Pod that is no agent carries a mark, or no longer does.
     pub(super) fn stray_changed(&self, change: &Change<'_, String>) {
         if change.after.is_some() {
-            self.ask(key::pod(change.place.clone()), Closing);
+            self.ask(key::pod(change.object.clone()), Closing);
         }
     }
 
     /// A `ReplicaSet` came: its Pods may now be traced to their workload.
     pub(super) fn replica_set_changed(&self, change: &Change<'_, (String, Option<Controller>)>) {
         let Some((_, Some(owner))) = change.after else { return };
-        if let Some(key) = self.workload_by(&change.place.0, By::Uid, &owner.uid) {
+        if let Some(key) = self.workload_by(&change.object.namespace, By::Uid, &owner.uid) {
             self.ask(key::workload(key), Urgent);
         }
     }
 
     /// A Service came, changed or went. Its card is asked for at the name of its workload.
-    pub(super) fn service_changed(&self, place: &Place) {
-        let (namespace, name) = place;
-        self.read_services.remove(place);
-        self.read_endpoints.remove(place);
+    pub(super) fn service_changed(&self, object: &ObjectRef) {
+        let ObjectRef { namespace, name } = object;
+        self.read_services.remove(object);
+        self.read_endpoints.remove(object);
         self.ask_for_cards_behind(namespace, name);
     }
 
@@ -89,7 +89,7 @@ impl World {
     /// A slice of endpoints came, changed or went: other replicas stand behind its Service.
     pub(super) fn slice_changed(&self, change: &Change<'_, (String, String)>) {
         for (service, _) in [change.before, change.after].into_iter().flatten() {
-            self.ask_for_cards_behind(&change.place.0, service);
+            self.ask_for_cards_behind(&change.object.namespace, service);
         }
     }
 
@@ -98,35 +98,35 @@ impl World {
         if change.before.map(|policy| policy.digest) == change.after.map(|policy| policy.digest) {
             return;
         }
-        let namespace = &change.place.0;
+        let namespace = &change.object.namespace;
         let Some(label) = change.after.or(change.before).and_then(|policy| policy.workload.clone()) else {
             self.ask(key::namespace(namespace.clone()), Closing);
             return;
         };
         match self.workload_by(namespace, By::Label, &label) {
             Some(key) => self.ask(key::workload(key), Closing),
-            None => self.ask(key::orphan(change.place.clone()), Routine),
+            None => self.ask(key::orphan(change.object.clone()), Routine),
         }
     }
 
     /// The mode of a namespace changed.
     pub(super) fn mode_changed(&self, change: &Change<'_, Mode>) {
-        let (_, namespace) = change.place;
+        let namespace = &change.object.name;
         self.ask(key::namespace(namespace.clone()), Closing);
         for key in self.workloads_in(namespace) {
             self.ask(key::workload(key), Closing);
         }
-        for place in self.cards.pick(namespace, |place, _| Some(place.clone())) {
-            self.ask(key::status(place), Urgent);
+        for object in self.cards.pick(namespace, |object, _| Some(object.clone())) {
+            self.ask(key::status(object), Urgent);
         }
     }
 
     /// The API server answers elsewhere: every minimum has to follow.
     pub(super) fn api_server_changed(&self) {
         for kind in Kind::ALL {
-            for place in self.workloads(kind).places() {
-                self.ask(key::namespace(place.0.clone()), Urgent);
-                self.ask(key::workload(WorkloadKey { kind, place }), Urgent);
+            for object in self.workloads(kind).objects() {
+                self.ask(key::namespace(object.namespace.clone()), Urgent);
+                self.ask(key::workload(WorkloadKey { kind, object }), Urgent);
             }
         }
     }

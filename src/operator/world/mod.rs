@@ -14,7 +14,8 @@ mod workload;
 pub(crate) use by::By;
 pub(crate) use card::Card;
 use cluster::api_server;
-pub(crate) use countersign_controller::store::{Place, Store};
+pub(crate) use countersign_api::ObjectRef;
+pub(crate) use countersign_controller::store::Store;
 pub(crate) use endpoint::{Endpoint, SERVICE_LABEL, SliceVersions, read_endpoints};
 #[cfg(test)]
 pub(crate) use pod::ControllerKind;
@@ -108,13 +109,14 @@ impl World {
 
     /// What is known of a workload.
     pub(crate) fn workload(&self, key: &WorkloadKey) -> Option<Workload> {
-        self.workloads(key.kind).get(&key.place)
+        self.workloads(key.kind).get(&key.object)
     }
 
     /// The workloads of a namespace.
     pub(crate) fn workloads_in(&self, namespace: &str) -> Vec<WorkloadKey> {
         let of = |kind| {
-            self.workloads(kind).pick(namespace, |place, _| Some(WorkloadKey { kind, place: place.clone() }))
+            self.workloads(kind)
+                .pick(namespace, |object, _| Some(WorkloadKey { kind, object: object.clone() }))
         };
         Kind::ALL.into_iter().flat_map(of).collect()
     }
@@ -127,30 +129,31 @@ impl World {
     /// The workload that has a label, or a UID.
     pub(crate) fn workload_by(&self, namespace: &str, by: By, value: &str) -> Option<WorkloadKey> {
         Kind::ALL.into_iter().find_map(|kind| {
-            let (place, _) = self.workloads(kind).with_key(namespace, by, value).into_iter().next()?;
-            Some(WorkloadKey { kind, place })
+            let (object, _) = self.workloads(kind).with_key(namespace, by, value).into_iter().next()?;
+            Some(WorkloadKey { kind, object })
         })
     }
 
     /// The AgentCards that point at a workload and are not being deleted.
-    pub(crate) fn cards_of(&self, key: &WorkloadKey) -> Vec<(Place, Card)> {
-        let mut cards = self.cards.with_key(&key.place.0, By::Target, &key.place.1);
-        cards.retain(|(place, card)| Self::target_of(place, card).as_ref() == Some(key) && !card.is_leaving);
+    pub(crate) fn cards_of(&self, key: &WorkloadKey) -> Vec<(ObjectRef, Card)> {
+        let mut cards = self.cards.with_key(&key.object.namespace, By::Target, &key.object.name);
+        cards
+            .retain(|(object, card)| Self::target_of(object, card).as_ref() == Some(key) && !card.is_leaving);
         cards
     }
 
     /// The workload that a card points at, if it is of a kind that is watched.
-    pub(crate) fn target_of(place: &Place, card: &Card) -> Option<WorkloadKey> {
+    pub(crate) fn target_of(object: &ObjectRef, card: &Card) -> Option<WorkloadKey> {
         let target = card.target()?;
         let kind = Kind::parse(&target.api_version, &target.kind)?;
-        Some(WorkloadKey { kind, place: (place.0.clone(), target.name.clone()) })
+        Some(WorkloadKey { kind, object: ObjectRef::new(&object.namespace, &target.name) })
     }
 
     /// The workload that controls a Pod, as [`owner_of`] says.
     pub(crate) fn workload_of(&self, namespace: &str, pod: &Pod) -> Option<WorkloadKey> {
         let (kind, uid) = owner_of(pod, |set| self.controller_of_set(namespace, set))?;
-        let (place, _) = self.workloads(kind).with_key(namespace, By::Uid, &uid).into_iter().next()?;
-        Some(WorkloadKey { kind, place })
+        let (object, _) = self.workloads(kind).with_key(namespace, By::Uid, &uid).into_iter().next()?;
+        Some(WorkloadKey { kind, object })
     }
 
     /// Who controls the `ReplicaSet` with this UID.
@@ -160,8 +163,8 @@ impl World {
     }
 
     /// The Pods that a workload controls, as [`owner_of`] says.
-    pub(crate) fn pods_of(&self, key: &WorkloadKey, workload: &Workload) -> Vec<(Place, Pod)> {
-        let namespace = key.place.0.as_str();
+    pub(crate) fn pods_of(&self, key: &WorkloadKey, workload: &Workload) -> Vec<(ObjectRef, Pod)> {
+        let namespace = key.object.namespace.as_str();
         let controllers = match key.kind {
             Kind::StatefulSet => vec![workload.uid.clone()],
             Kind::Deployment => {
@@ -173,15 +176,15 @@ impl World {
         let wanted = (key.kind, workload.uid.clone());
         let is_own =
             |pod: &Pod| owner_of(pod, |set| self.controller_of_set(namespace, set)).as_ref() == Some(&wanted);
-        let mut pods: Vec<(Place, Pod)> = pods.filter(|(_, pod)| is_own(pod)).collect();
+        let mut pods: Vec<(ObjectRef, Pod)> = pods.filter(|(_, pod)| is_own(pod)).collect();
         pods.sort_by(|(a, _), (b, _)| a.cmp(b));
         pods
     }
 
     /// The versions of all slices of a Service.
-    pub(crate) fn slice_versions(&self, service: &Place) -> SliceVersions {
-        let slices = self.slices.with_key(&service.0, By::Service, &service.1);
-        slices.into_iter().map(|((_, name), (_, version))| (name, version)).collect()
+    pub(crate) fn slice_versions(&self, service: &ObjectRef) -> SliceVersions {
+        let slices = self.slices.with_key(&service.namespace, By::Service, &service.name);
+        slices.into_iter().map(|(slice, (_, version))| (slice.name, version)).collect()
     }
 
     /// Where the API server answers. While the slices cannot be used, the last usable ones count.
@@ -195,7 +198,7 @@ impl World {
 
     /// The mode of a namespace, if it has one of its own.
     pub(crate) fn mode(&self, namespace: &str) -> Option<Mode> {
-        self.namespaces.get(&(String::new(), namespace.to_owned()))
+        self.namespaces.get(&ObjectRef::cluster_scoped(namespace))
     }
 
     /// True once every watch has read its first list.
@@ -228,8 +231,8 @@ impl World {
 
     /// The namespaces in which there are agents.
     pub(crate) fn namespaces_of_agents(&self) -> BTreeSet<String> {
-        let workloads = Kind::ALL.into_iter().flat_map(|kind| self.workloads(kind).places());
-        workloads.chain(self.pods.places()).map(|(namespace, _)| namespace).collect()
+        let workloads = Kind::ALL.into_iter().flat_map(|kind| self.workloads(kind).objects());
+        workloads.chain(self.pods.objects()).map(|object| object.namespace).collect()
     }
 
     /// Asks for a turn now.

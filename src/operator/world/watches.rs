@@ -83,7 +83,7 @@ pub(crate) fn follow_everything(
         labelled(""),
         |world| &world.services,
         |object| object.metadata.resource_version,
-        |world, change| world.service_changed(change.place),
+        |world, change| world.service_changed(change.object),
     );
     watches.follow(
         "networkpolicies",

@@ -2,6 +2,7 @@
 //! A workload that cannot be described is kept with the reason, so that its card can say it.
 
 use crate::key::WorkloadKey;
+use countersign_api::ObjectRef;
 use countersign_api::keys::{AGENT_TYPE, TYPE_LABEL};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -101,12 +102,12 @@ impl Workload {
         template: PodTemplateSpec,
         is_ready: bool,
     ) -> Self {
+        let object = ObjectRef::from(&metadata);
         let labels = metadata.labels.unwrap_or_default();
         let spec = template.spec.unwrap_or_default();
-        let (namespace, name) = (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
         Self {
             uid: metadata.uid.unwrap_or_default(),
-            label: WorkloadKey { kind, place: (namespace, name) }.label(),
+            label: WorkloadKey { kind, object }.label(),
             generation: metadata.generation.unwrap_or_default(),
             is_agent: is_agent(&labels),
             is_leaving: metadata.deletion_timestamp.is_some(),
@@ -200,7 +201,7 @@ mod tests {
             "metadata": { "name": "weather", "namespace": "team" },
             "spec": { "selector": {}, "serviceName": "", "template": {} },
         });
-        let key = |kind| WorkloadKey { kind, place: ("team".to_owned(), "weather".to_owned()) };
+        let key = |kind| WorkloadKey { kind, object: ObjectRef::new("team", "weather") };
         let deployment = Workload::of_deployment(serde_json::from_value(object.clone()).unwrap()).unwrap();
         let set = Workload::of_stateful_set(serde_json::from_value(object).unwrap()).unwrap();
         assert_eq!(deployment.label, key(Kind::Deployment).label());

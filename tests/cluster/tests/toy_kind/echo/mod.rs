@@ -2,12 +2,13 @@
 
 mod plan;
 
+use countersign_api::ObjectRef;
 use countersign_controller::apply::Writer;
 use countersign_controller::failure::Failure;
 use countersign_controller::key::{Key, Kind};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
-use countersign_controller::store::{Place, Store};
+use countersign_controller::store::Store;
 use countersign_controller::turns::Work;
 use countersign_controller::watches::{Broken, Watches, labelled};
 use countersign_controller::workers::Kinds;
@@ -41,7 +42,7 @@ pub(crate) fn register(
         |echo| &echo.wanted,
         Observed::of,
         |echo, change| {
-            echo.work.enqueue(Key { kind: &ECHO, object: change.place.clone() }, Urgency::Urgent);
+            echo.work.enqueue(Key { kind: &ECHO, object: change.object.clone() }, Urgency::Urgent);
         },
     );
     let (known, writer) = (Arc::clone(&echo), Writer::new(client.clone()));
@@ -52,10 +53,10 @@ pub(crate) fn register(
     );
 }
 
-async fn reconcile(echo: Arc<Echo>, writer: Writer, (namespace, name): Place) -> Result<Next, Failure> {
-    match echo.wanted.get(&(namespace.clone(), name.clone())) {
-        Some(observed) => drop(writer.apply(&plan_echo(&namespace, &name, &observed)).await?),
-        None => writer.delete::<ConfigMap>(&namespace, &echo_of(&name), None).await?,
+async fn reconcile(echo: Arc<Echo>, writer: Writer, object: ObjectRef) -> Result<Next, Failure> {
+    match echo.wanted.get(&object) {
+        Some(observed) => drop(writer.apply(&plan_echo(&object, &observed)).await?),
+        None => writer.delete::<ConfigMap>(&echo_of(&object), None).await?,
     }
     Ok(Next::Never)
 }

@@ -1,5 +1,6 @@
 //! From what was observed to the object that it calls for. Pure.
 
+use countersign_api::ObjectRef;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::ObjectMeta;
 use std::collections::BTreeMap;
@@ -19,12 +20,13 @@ impl Observed {
 }
 
 /// Plans the echo of a ConfigMap: the same data, louder.
-pub(crate) fn plan_echo(namespace: &str, name: &str, observed: &Observed) -> ConfigMap {
+pub(crate) fn plan_echo(object: &ObjectRef, observed: &Observed) -> ConfigMap {
+    let echo = echo_of(object);
     let louder = observed.data.iter().map(|(key, value)| (key.clone(), value.to_uppercase()));
     ConfigMap {
         metadata: ObjectMeta {
-            namespace: Some(namespace.to_owned()),
-            name: Some(echo_of(name)),
+            namespace: Some(echo.namespace),
+            name: Some(echo.name),
             ..ObjectMeta::default()
         },
         data: Some(louder.collect()),
@@ -32,15 +34,15 @@ pub(crate) fn plan_echo(namespace: &str, name: &str, observed: &Observed) -> Con
     }
 }
 
-/// The name of the echo.
-pub(crate) fn echo_of(name: &str) -> String {
-    format!("{name}-echo")
+/// The echo of an object.
+pub(crate) fn echo_of(object: &ObjectRef) -> ObjectRef {
+    ObjectRef::new(&object.namespace, format!("{}-echo", object.name))
 }
 
 #[test]
 fn an_echo_is_the_same_data_louder() {
     let observed = Observed { data: BTreeMap::from([("word".to_owned(), "hello".to_owned())]) };
-    let echo = plan_echo("team", "talk", &observed);
+    let echo = plan_echo(&ObjectRef::new("team", "talk"), &observed);
     assert_eq!(echo.metadata.name.as_deref(), Some("talk-echo"));
     assert_eq!(echo.data.unwrap()["word"], "HELLO");
 }
