@@ -6,10 +6,10 @@ use super::card::{Judgement, next_check, witness};
 use super::events::Events;
 use super::flags::Config;
 use super::identity::Identity;
+use super::index::{Index, ObjectRef};
 use super::judgements::Judgements;
 use super::metrics::Metrics;
 use super::workload::Written;
-use super::world::{ObjectRef, World};
 use countersign_controller::apply::Writer;
 use countersign_core::encoding::Digest;
 use countersign_core::policy::Policy;
@@ -54,7 +54,7 @@ pub(crate) struct Context {
     /// A digest of the acceptance rules, whatever the trust domain.
     pub(crate) rules: Option<Digest>,
     /// What was observed.
-    pub(crate) world: Arc<World>,
+    pub(crate) index: Arc<Index>,
     /// The trust bundles.
     pub(crate) bundles: Arc<Bundles>,
     /// The operator's own identity.
@@ -77,7 +77,7 @@ impl Context {
     pub(crate) fn new(
         config: Arc<Config>,
         client: Client,
-        world: Arc<World>,
+        index: Arc<Index>,
         bundles: Arc<Bundles>,
         events: Events,
         metrics: Metrics,
@@ -90,7 +90,7 @@ impl Context {
             client,
             writer,
             rules,
-            world,
+            index,
             bundles,
             identity,
             events,
@@ -115,12 +115,12 @@ impl Context {
 
     /// Whether a refusal stops traffic in a namespace: its own word, else the configuration.
     pub(crate) fn mode(&self, namespace: &str) -> Mode {
-        self.world.mode(namespace).unwrap_or(self.config.mode)
+        self.index.mode(namespace).unwrap_or(self.config.mode)
     }
 
     /// The facts that every plan needs; `None` until it is known where the API server answers.
     pub(crate) fn cluster(&self) -> Option<Result<ClusterFacts, FactError>> {
-        let api_server = self.world.api_server()?;
+        let api_server = self.index.api_server()?;
         Some(self.cluster_with(api_server))
     }
 

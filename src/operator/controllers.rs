@@ -6,8 +6,8 @@ use super::card::{self, rejudge_all};
 use super::context::Context;
 use super::events::Events;
 use super::flags::BundleOrigin;
+use super::index::{Index, follow_everything};
 use super::metrics::ReconcileResult;
-use super::world::{World, follow_everything};
 use super::{OperatorError, Shared};
 use super::{kinds, namespace};
 use countersign_controller::admin::Check;
@@ -39,13 +39,13 @@ pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError
     let bundle = shared.readiness.check("bundle");
     let watches = shared.readiness.check("watches");
     let max_age = u32::try_from(shared.config.bundle.max_age.as_secs()).unwrap_or(u32::MAX);
-    let world = Arc::new(World::new(shared.config.concurrency, shared.config.min_sync_period));
+    let index = Arc::new(Index::new(shared.config.concurrency, shared.config.min_sync_period));
     let (events, write_events) =
-        Events::new(shared.client.clone(), shared.metrics.clone(), Arc::clone(&world));
+        Events::new(shared.client.clone(), shared.metrics.clone(), Arc::clone(&index));
     let context = Arc::new(Context::new(
         shared.config,
         shared.client,
-        world,
+        index,
         Arc::new(Bundles::new(Seconds::new(max_age), shared.metrics.clone())),
         events,
         shared.metrics,
@@ -72,7 +72,7 @@ pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError
 /// Says whether the lists are read and kept up to date, and the bundle is there, and counts, until dropped.
 async fn report(context: Arc<Context>, [caches, bundle, watches]: [Check; 3]) {
     loop {
-        match context.world.unread().as_slice() {
+        match context.index.unread().as_slice() {
             [] => caches.pass(),
             unread => caches.fail(format!("not read yet: {}", unread.join(", "))),
         }
@@ -80,7 +80,7 @@ async fn report(context: Arc<Context>, [caches, bundle, watches]: [Check; 3]) {
             Ok(()) => bundle.pass(),
             Err(refusal) => bundle.fail(refusal.to_string()),
         }
-        match context.world.health.failing(instant()).as_slice() {
+        match context.index.health.failing(instant()).as_slice() {
             [] => watches.pass(),
             failing => watches.fail(format!("not followed any more: {}", failing.join(", "))),
         }
@@ -96,12 +96,12 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) {
         metrics.watch_failed(kind);
         tracing::warn!(kind, %error, "a watch failed and is tried again");
     });
-    let (world, told) = (Arc::clone(&context.world), Arc::clone(&broken));
+    let (index, told) = (Arc::clone(&context.index), Arc::clone(&broken));
     let noted: Broken = Arc::new(move |kind, error| {
-        world.health.failed(kind, instant());
+        index.health.failed(kind, instant());
         told(kind, error);
     });
-    follow_everything(tasks, &context.client, &context.world, &noted);
+    follow_everything(tasks, &context.client, &context.index, &noted);
     tasks.spawn(follow_bundles(Arc::clone(context), broken));
     tasks.spawn(follow_the_clock(Arc::clone(context)));
     let telling = Arc::clone(context);
@@ -166,9 +166,9 @@ async fn rejudge(context: Arc<Context>) {
 /// Waits until everything is known: a turn before that would judge by half of the facts. Meanwhile agents are closed.
 async fn wait_for_facts(context: &Context) {
     let mut wait = FIRST_WAIT;
-    while !context.world.is_synced() {
+    while !context.index.is_synced() {
         tokio::time::sleep(wait).await;
-        if context.world.can_isolate() {
+        if context.index.can_isolate() {
             isolate_all(context).await;
             wait = wait.saturating_mul(2).min(LAST_WAIT);
         }
@@ -177,7 +177,7 @@ async fn wait_for_facts(context: &Context) {
 
 /// Closes the agents of all namespaces while something is missing that verdicts need, such as the kind of AgentCards.
 async fn isolate_all(context: &Context) {
-    for name in context.world.namespaces_of_agents() {
+    for name in context.index.namespaces_of_agents() {
         if !context.watches(&name) {
             continue;
         }
@@ -199,5 +199,5 @@ async fn take_turns(context: Arc<Context>) {
         };
         metrics.reconciled(kind.controller, outcome, took);
     });
-    Workers::new(kinds::all(&context), Arc::clone(&context.world.work), ended).run().await;
+    Workers::new(kinds::all(&context), Arc::clone(&context.index.work), ended).run().await;
 }

@@ -1,9 +1,9 @@
 //! What happened, for people: one event per transition, written when no turn is due: closing comes before telling.
 //! When too much happens at once the surplus is counted and dropped: status has it all anyway.
 
+use super::index::{Index, Kind, ObjectRef, Workload};
 use super::key::WorkloadKey;
 use super::metrics::Metrics;
-use super::world::{Kind, ObjectRef, Workload, World};
 use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use countersign_controller::queue::Shares;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -57,7 +57,7 @@ impl Events {
     pub(crate) fn new(
         client: Client,
         metrics: Metrics,
-        world: Arc<World>,
+        index: Arc<Index>,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, mut receiver) = mpsc::channel::<(ObjectReference, Event)>(WAITING);
         let counted = metrics.clone();
@@ -76,7 +76,7 @@ impl Events {
                 }
                 // Beyond its patience the event is written all the same, and those that follow wait no longer: somebody
                 // who keeps the operator busy delays what is told of others once, and not once for each.
-                let is_idle = timeout(patience, world.work.short.caught_up(LOOK)).await.is_ok();
+                let is_idle = timeout(patience, index.work.short.caught_up(LOOK)).await.is_ok();
                 patience = if is_idle { PATIENCE } else { LOOK };
                 match recorder.publish(&event, &about).await {
                     Ok(()) => counted.wrote("events"),

@@ -2,7 +2,7 @@
 //! is refused when authorities change, until it was fetched again.
 
 use super::card::Judgement;
-use super::world::ObjectRef;
+use super::index::ObjectRef;
 use countersign_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What can be reconciled: one key per thing that has to be brought in step.
 //! Everything that touches one workload's objects runs under its one key, so two writers never race.
 
-use super::world::{Kind as WorkloadKind, ObjectRef};
+use super::index::{Kind as WorkloadKind, ObjectRef};
 use countersign_controller::key::{Key, Kind};
 use countersign_plan::workload_label;
 use std::fmt;

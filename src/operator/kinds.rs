@@ -1,7 +1,7 @@
 //! Every kind that gets turns: one line each.
 
 use super::context::Context;
-use super::world::ObjectRef;
+use super::index::ObjectRef;
 use super::{card, namespace, workload};
 use countersign_controller::failure::Failure;
 use countersign_controller::key::Kind;
@@ -29,7 +29,7 @@ pub(crate) fn register<F>(
 ) where
     F: Future<Output = Result<Next, Failure>> + Send + 'static,
 {
-    let (known, context) = (Arc::clone(&context.world), Arc::clone(context));
+    let (known, context) = (Arc::clone(&context.index), Arc::clone(context));
     kinds.register(
         kind,
         move || known.unread(),

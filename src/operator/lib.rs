@@ -10,6 +10,7 @@ mod error;
 mod events;
 pub mod flags;
 mod identity;
+mod index;
 mod judgements;
 mod key;
 mod kinds;
@@ -19,7 +20,6 @@ mod namespace;
 mod process;
 mod telemetry;
 mod workload;
-mod world;
 
 pub use entry::main;
 pub use error::OperatorError;

@@ -2,8 +2,8 @@
 //! It stands as long as there is an agent or a Pod of one, and goes after the last.
 
 use super::context::Context;
+use super::index::{By, ObjectRef, selector_text};
 use super::workload::{remove_policy, write_policy};
-use super::world::{By, ObjectRef, selector_text};
 use super::{key, kinds};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use countersign_controller::next::Next;
@@ -31,16 +31,16 @@ pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
 
 /// Brings the isolation of a namespace in step.
 pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Error> {
-    if !context.world.can_isolate() {
+    if !context.index.can_isolate() {
         return Ok(Next::In(Duration::from_millis(100)));
     }
-    let has_agents = context.world.has_workload(namespace);
-    let has_agents = has_agents || context.world.pods.find(namespace, |_| true).is_some();
+    let has_agents = context.index.has_workload(namespace);
+    let has_agents = has_agents || context.index.pods.find(namespace, |_| true).is_some();
     let mode = context.mode(namespace);
     if mode == Mode::Audit || !has_agents {
         for name in [NAMESPACE_MINIMUM, NAMESPACE_BASELINE] {
             let object = ObjectRef::new(namespace, name);
-            if context.world.policies.get(&object).is_some() {
+            if context.index.policies.get(&object).is_some() {
                 remove_policy(context, &object).await?;
             }
         }
@@ -60,13 +60,13 @@ pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next
 
 /// Removes a policy whose workload is gone, once no Pod is left that it selects.
 async fn reconcile_orphan(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
-    let Some(known) = context.world.policies.get(object) else { return Ok(Next::Never) };
+    let Some(known) = context.index.policies.get(object) else { return Ok(Next::Never) };
     let owner = known
         .workload
         .as_ref()
-        .and_then(|label| context.world.workload_by(&object.namespace, By::Label, label));
+        .and_then(|label| context.index.workload_by(&object.namespace, By::Label, label));
     let claimed = owner.is_some();
-    if claimed || !context.world.is_synced() {
+    if claimed || !context.index.is_synced() {
         return Ok(Next::Never);
     }
     let policies: Api<NetworkPolicy> = Api::namespaced(context.client.clone(), &object.namespace);

@@ -30,7 +30,7 @@ pub(crate) fn end_proofs(context: &Context, now: Timestamp) {
         match ended {
             Some(refused) => {
                 if replace(context, &object, &last, refused) {
-                    context.world.ask(key::card(object), Urgency::Urgent);
+                    context.index.ask(key::card(object), Urgency::Urgent);
                 }
             }
             None => context.postpone(

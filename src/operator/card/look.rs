@@ -173,7 +173,7 @@ fn joined(lead: &Finding, all: &[ReplicaLook]) -> Finding {
 mod tests {
     use super::*;
     use crate::card::finding::Proof;
-    use crate::world::{Kind, ObjectRef};
+    use crate::index::{Kind, ObjectRef};
     use countersign_core::refusal::Reason;
     use countersign_core::time::Seconds;
     use countersign_io::clock::instant;

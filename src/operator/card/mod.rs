@@ -20,9 +20,9 @@ pub(crate) use judgement::Judgement;
 pub(crate) use rejudge::rejudge_all;
 
 use super::context::Context;
+use super::index::{Card, ObjectRef, Workload};
 use super::key::{self, WorkloadKey};
 use super::kinds;
-use super::world::{Card, ObjectRef, Workload};
 use countersign_api::agent_card::CardVerdict;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
@@ -67,7 +67,7 @@ pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
 
 /// Looks at one AgentCard: finds its workload, receives its card and judges it. Writes nothing.
 async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
-    let Some(card) = context.world.cards.get(object).filter(|card| !card.is_leaving) else {
+    let Some(card) = context.index.cards.get(object).filter(|card| !card.is_leaving) else {
         return Next::Never;
     };
     let found = observe::find_workload(context, object, &card).await;
@@ -83,7 +83,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     // Whoever judged all cards again may not have seen this judgement yet.
     if authorities.has_changed().unwrap_or(true) {
         rejudge::rejudge_one(context, object);
-        context.world.ask(key::card(object.clone()), Urgency::Urgent);
+        context.index.ask(key::card(object.clone()), Urgency::Urgent);
     }
     Next::In(period)
 }
@@ -341,7 +341,7 @@ async fn observe_hosts(
     key: &WorkloadKey,
 ) -> Result<(BTreeSet<String>, BTreeSet<String>), Refusal> {
     let workload = context
-        .world
+        .index
         .workload(key)
         .ok_or_else(|| Refusal::new(Reason::WorkloadNotFound, format!("{key} is gone")))?;
     observe::other_hosts(context, key, &workload).await
@@ -361,12 +361,12 @@ fn settle(context: &Context, object: &ObjectRef, judgement: Judgement) {
         ask_for(context, workload.as_ref());
     }
     // Also a card that is gone by now is let go there.
-    context.world.ask(key::status(object.clone()), Urgency::Urgent);
+    context.index.ask(key::status(object.clone()), Urgency::Urgent);
 }
 
 fn ask_for(context: &Context, workload: Option<&WorkloadKey>) {
     if let Some(key) = workload {
-        context.world.ask(key::workload(key.clone()), Urgency::Closing);
+        context.index.ask(key::workload(key.clone()), Urgency::Closing);
     }
 }
 

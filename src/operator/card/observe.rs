@@ -4,8 +4,8 @@
 use super::look::ReplicaLook;
 use super::replicas::{Replicas, Unusable, find_replicas};
 use crate::context::Context;
+use crate::index::{Card, Index, Kind, ObjectRef, Workload};
 use crate::key::WorkloadKey;
-use crate::world::{Card, Kind, ObjectRef, Workload, World};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -79,11 +79,11 @@ pub(crate) async fn find_workload(
         ));
     };
     let shown = format!("{} {} in {}", Quoted(&target.kind), Quoted(&target.name), Quoted(&object.namespace));
-    let Some(key) = World::target_of(object, card) else {
+    let Some(key) = Index::target_of(object, card) else {
         let found = format!("{shown} of {} is of no kind that is watched", Quoted(&target.api_version));
         return Err(missing(found));
     };
-    match context.world.workload(&key) {
+    match context.index.workload(&key) {
         Some(workload) if workload.is_leaving => Err(missing(format!("{shown} is being deleted"))),
         Some(workload) if workload.is_agent => Ok((key, workload)),
         // Only agents are watched: one that exists without the label looks gone from there.
@@ -189,8 +189,8 @@ fn way(
 
 /// A Service, asked for again only when the watch has seen another version of it.
 async fn read_service(context: &Context, object: &ObjectRef) -> Result<Option<Arc<Service>>, kube::Error> {
-    let Some(version) = context.world.services.get(object) else { return Ok(None) };
-    if let Some((read, service)) = context.world.read_services.get(object)
+    let Some(version) = context.index.services.get(object) else { return Ok(None) };
+    if let Some((read, service)) = context.index.read_services.get(object)
         && read == version
     {
         return Ok(Some(service));
@@ -199,7 +199,7 @@ async fn read_service(context: &Context, object: &ObjectRef) -> Result<Option<Ar
     let Some(mut service) = api.get_opt(&object.name).await? else { return Ok(None) };
     service.metadata = ObjectMeta { name: service.metadata.name, ..ObjectMeta::default() };
     let service = Arc::new(service);
-    context.world.read_services.insert(object.clone(), (version, Arc::clone(&service)));
+    context.index.read_services.insert(object.clone(), (version, Arc::clone(&service)));
     Ok(Some(service))
 }
 

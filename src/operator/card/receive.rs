@@ -5,7 +5,7 @@ use super::judge::{Expected, Received};
 use super::observe::{Reachable, Way};
 use super::replicas::Replica;
 use crate::context::Context;
-use crate::world::ObjectRef;
+use crate::index::ObjectRef;
 use countersign_core::bind::Source;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;

@@ -5,8 +5,8 @@ use super::judge::{Terms, judge};
 use super::judgement::{Basis, Judgement};
 use super::look::Look;
 use crate::context::Context;
+use crate::index::ObjectRef;
 use crate::key;
-use crate::world::ObjectRef;
 use countersign_controller::queue::Urgency;
 use countersign_core::bundle::Bundle;
 use countersign_core::policy::{Freshness, Policy};
@@ -21,7 +21,7 @@ use countersign_io::clock::now;
 pub(crate) fn rejudge_all(context: &Context) {
     for (object, _) in context.judged() {
         if !rejudge_one(context, &object) {
-            context.world.ask(key::card(object), Urgency::Urgent);
+            context.index.ask(key::card(object), Urgency::Urgent);
         }
     }
 }
@@ -66,9 +66,9 @@ pub(super) fn replace(context: &Context, object: &ObjectRef, last: &Judgement, r
         return false;
     }
     if let Some(workload) = &last.workload {
-        context.world.ask(key::workload(workload.clone()), Urgency::Closing);
+        context.index.ask(key::workload(workload.clone()), Urgency::Closing);
     }
-    context.world.ask(key::status(object.clone()), Urgency::Urgent);
+    context.index.ask(key::status(object.clone()), Urgency::Urgent);
     true
 }
 
@@ -103,7 +103,7 @@ pub(super) fn rejudge(context: &Context, object: &ObjectRef, last: &Judgement, a
         .at(last.generation);
     // A thousand cards at once: what status has of them is not kept beside it.
     let is_shown = context
-        .world
+        .index
         .cards
         .get(object)
         .is_some_and(|card| card.has_content && card.status.card_id == judgement.finding.card_id());

@@ -4,11 +4,11 @@
 use super::look::ReplicaLook;
 use super::observe::Way;
 use crate::context::Context;
-use crate::key::WorkloadKey;
-use crate::world::{
+use crate::index::{
     Controller, Endpoint, ObjectRef, Pod, SERVICE_LABEL, Workload, controller, owner_of, read_endpoints,
     selector_text,
 };
+use crate::key::WorkloadKey;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -135,8 +135,8 @@ async fn find(context: &Context, way: &Way, terms: EndpointTerms<'_>) -> Result<
 
 /// Everybody behind the Service, asked for again only when a slice has changed.
 async fn endpoints(context: &Context, key: &WorkloadKey, way: &Way) -> Result<Arc<Vec<Endpoint>>, Refusal> {
-    let versions = context.world.slice_versions(&key.object);
-    if let Some((read, endpoints)) = context.world.read_endpoints.get(&key.object)
+    let versions = context.index.slice_versions(&key.object);
+    if let Some((read, endpoints)) = context.index.read_endpoints.get(&key.object)
         && read == versions
     {
         return Ok(endpoints);
@@ -150,23 +150,23 @@ async fn endpoints(context: &Context, key: &WorkloadKey, way: &Way) -> Result<Ar
         Refusal::new(Reason::ServiceEndpointNotOwned, found)
     })?;
     let endpoints = Arc::new(endpoints);
-    context.world.read_endpoints.insert(key.object.clone(), (versions, Arc::clone(&endpoints)));
+    context.index.read_endpoints.insert(key.object.clone(), (versions, Arc::clone(&endpoints)));
     Ok(endpoints)
 }
 
 /// The Pods that are watched because they carry the label of agents: those of the workload, and whoever is behind its
 /// Service.
 fn watched(context: &Context, key: &WorkloadKey, workload: &Workload, endpoints: &[Endpoint]) -> Known {
-    let (world, namespace) = (&context.world, &key.object.namespace);
+    let (index, namespace) = (&context.index, &key.object.namespace);
     let behind = endpoints.iter().filter_map(|endpoint| {
         let (name, _) = endpoint.pod.as_ref()?;
-        Some((name.clone(), world.pods.get(&ObjectRef::new(namespace, name))?))
+        Some((name.clone(), index.pods.get(&ObjectRef::new(namespace, name))?))
     });
-    let own = world.pods_of(key, workload).into_iter().map(|(object, pod)| (object.name, pod));
+    let own = index.pods_of(key, workload).into_iter().map(|(object, pod)| (object.name, pod));
     let pods: BTreeMap<String, Pod> = own.chain(behind).collect();
     let controllers = pods.values().filter_map(|pod| pod.controller.as_ref());
     let sets =
-        controllers.map(|set| (set.uid.clone(), world.controller_of_set(namespace, &set.uid))).collect();
+        controllers.map(|set| (set.uid.clone(), index.controller_of_set(namespace, &set.uid))).collect();
     Known { pods, sets }
 }
 
@@ -291,7 +291,7 @@ fn is_controlled(key: &WorkloadKey, workload: &Workload, pod: &Pod, known: &Know
 mod tests {
     use super::*;
     use crate::card::look::Look;
-    use crate::world::{ControllerKind, Kind};
+    use crate::index::{ControllerKind, Kind};
 
     fn workload(kind: Kind) -> Workload {
         let object = serde_json::json!({

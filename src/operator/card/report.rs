@@ -6,8 +6,8 @@ use super::judgement::Judgement;
 use super::status::{Circumstances, plan_status};
 use crate::context::Context;
 use crate::events::Happening;
+use crate::index::{Card, ObjectRef, Workload};
 use crate::key::WorkloadKey;
-use crate::world::{Card, ObjectRef, Workload};
 use countersign_api::agent_card::AgentCard;
 use countersign_api::agent_card::{AgentCardStatus, CardVerdict, Outcome, TargetRef};
 use countersign_controller::apply::{lost_a_race, merge_patch};
@@ -59,7 +59,7 @@ pub(crate) async fn write_status(
         Ok(stored) => {
             context.metrics.wrote("agentcards/status");
             if let Some(stored) = card.with_status(stored, planned.clone(), has_content) {
-                context.world.cards.insert(object.clone(), stored);
+                context.index.cards.insert(object.clone(), stored);
             }
             forget_content(context, object, judgement);
             tell(context, object, card, &planned);

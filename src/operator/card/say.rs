@@ -3,8 +3,8 @@
 
 use super::{Judgement, SHORTEST_PERIOD, ask_for, report};
 use crate::context::Context;
+use crate::index::{Card, Index, ObjectRef, Workload};
 use crate::key::{self, WorkloadKey};
-use crate::world::{Card, ObjectRef, Workload, World};
 use countersign_api::agent_card::AgentCard;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
@@ -24,7 +24,7 @@ pub(crate) async fn reconcile(context: &Context, object: &ObjectRef) -> Result<N
 }
 
 async fn say(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
-    let Some(card) = context.world.cards.get(object) else {
+    let Some(card) = context.index.cards.get(object) else {
         forget(context, object);
         return Ok(Next::Never);
     };
@@ -44,20 +44,20 @@ async fn say(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error>
     if judgement.is_unsaid {
         context.said(object, &judgement);
         // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
-        context.world.ask_in(SHORTEST_PERIOD, key::card(object.clone()), Urgency::Routine);
+        context.index.ask_in(SHORTEST_PERIOD, key::card(object.clone()), Urgency::Routine);
     }
     Ok(Next::Never)
 }
 
 /// Whether the card still points at the workload that the judgement is about.
 fn speaks_of_the_target(object: &ObjectRef, card: &Card, judgement: &Judgement) -> bool {
-    judgement.workload.is_none() || judgement.workload == World::target_of(object, card)
+    judgement.workload.is_none() || judgement.workload == Index::target_of(object, card)
 }
 
 /// The workload that was judged, if it is there and still an agent.
 fn found(context: &Context, judgement: &Judgement) -> Option<(WorkloadKey, Workload)> {
     let key = judgement.workload.clone()?;
-    let workload = context.world.workload(&key)?;
+    let workload = context.index.workload(&key)?;
     (workload.is_agent && !workload.is_leaving).then_some((key, workload))
 }
 

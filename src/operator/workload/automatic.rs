@@ -2,8 +2,8 @@
 //! It is owned by its workload and goes with it; labels that disappear do not delete it.
 
 use crate::context::Context;
+use crate::index::{Card, Kind, ObjectRef, Workload};
 use crate::key::{self, WorkloadKey};
-use crate::world::{Card, Kind, ObjectRef, Workload};
 use countersign_api::agent_card::{AgentCard, AgentCardSpec, IdentityBinding, TargetRef};
 use countersign_api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
 use countersign_controller::queue::Urgency;
@@ -19,18 +19,18 @@ pub(crate) async fn keep_card(
     if workload.protocol.is_none() {
         return Ok(());
     }
-    let cards = context.world.cards_of(key);
+    let cards = context.index.cards_of(key);
     if cards.is_empty() {
         // A list that is not complete yet would make a card that somebody wrote already.
-        if context.world.cards.is_synced() {
+        if context.index.cards.is_synced() {
             let card = plan_card(key, workload, context.config.trust_domain.is_some());
             let stored = context.writer.apply(&card).await?;
             context.metrics.wrote("agentcards");
             // Until it was judged, the workload has a card without a verdict, and not none.
             if let Some(stored) = Card::of(stored) {
                 let object = ObjectRef::new(&key.object.namespace, stored.reference.name());
-                context.world.cards.insert_new(object.clone(), stored);
-                context.world.ask(key::card(object), Urgency::Urgent);
+                context.index.cards.insert_new(object.clone(), stored);
+                context.index.ask(key::card(object), Urgency::Urgent);
             }
         }
         return Ok(());

@@ -2,8 +2,8 @@
 //! The namespace's own do where every Pod carries their label; the rest get two by their selector.
 
 use crate::context::Context;
+use crate::index::{Workload, selector_text};
 use crate::key::WorkloadKey;
-use crate::world::{Workload, selector_text};
 use countersign_api::keys::{AGENT_TYPE, TYPE_LABEL};
 use countersign_core::spiffe::SpiffeId;
 use countersign_plan::{EnrolledWorkload, FactError, Isolation, Namespace};
@@ -36,7 +36,7 @@ const NOBODY: &str = "spiffe://invalid/nobody";
 /// The identity that a verdict must be about. Without a trust domain no verdict can be verified.
 fn expected(context: &Context, key: &WorkloadKey, workload: &Workload) -> Option<SpiffeId> {
     let judged =
-        context.world.cards_of(key).into_iter().find_map(|(object, _)| {
+        context.index.cards_of(key).into_iter().find_map(|(object, _)| {
             context.judgement(&object).and_then(|judgement| judgement.spiffe_id.clone())
         });
     let by_template = || {

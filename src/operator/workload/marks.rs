@@ -2,8 +2,8 @@
 //! A mark is a label on the running Pod alone, so nothing is rolled out.
 
 use crate::context::Context;
+use crate::index::{ObjectRef, Pod, Workload, selects};
 use crate::key::WorkloadKey;
-use crate::world::{ObjectRef, Pod, Workload, selects};
 use countersign_api::keys::PEER_MARK_LABEL;
 use countersign_io::clock::instant;
 use countersign_plan::{EnrolledWorkload, JudgedCard, PodFacts, plan_peer_mark};
@@ -18,7 +18,7 @@ pub(crate) async fn keep(
     enrolled: &EnrolledWorkload,
 ) -> Result<bool, kube::Error> {
     let mut known = true;
-    for (object, pod) in context.world.pods_of(key, workload) {
+    for (object, pod) in context.index.pods_of(key, workload) {
         let facts = PodFacts {
             controlled_by_workload: true,
             runs_as_workload: pod.service_account == workload.service_account,
@@ -33,11 +33,11 @@ pub(crate) async fn keep(
 
 /// Takes the mark from a Pod that no workload vouches for. False as for [`keep`].
 pub(crate) async fn clear(context: &Context, object: &ObjectRef) -> Result<bool, kube::Error> {
-    if let Some(uid) = context.world.strays.get(object) {
+    if let Some(uid) = context.index.strays.get(object) {
         return write(context, object, &uid, None).await;
     }
-    match context.world.pods.get(object) {
-        Some(pod) if context.world.workload_of(&object.namespace, &pod).is_none() => {
+    match context.index.pods.get(object) {
+        Some(pod) if context.index.workload_of(&object.namespace, &pod).is_none() => {
             set(context, object, &pod, None).await
         }
         _ => Ok(true),

@@ -8,9 +8,9 @@ mod policies;
 mod written;
 
 use super::context::Context;
+use super::index::{By, Kind, Workload};
 use super::key::{self, WorkloadKey};
 use super::kinds;
-use super::world::{By, Kind, Workload};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::workers::Kinds;
@@ -42,7 +42,7 @@ pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
 
 /// Brings one workload in step.
 async fn reconcile(context: &Context, key: &WorkloadKey) -> Result<Next, kube::Error> {
-    let Some(workload) = context.world.workload(key).filter(|workload| workload.is_agent) else {
+    let Some(workload) = context.index.workload(key).filter(|workload| workload.is_agent) else {
         return Ok(leave(context, key));
     };
     if workload.is_leaving {
@@ -84,7 +84,7 @@ async fn close_or_open(
         }
     };
     if !policies::apply(context, key, &cards, &enrolled, &cluster).await? {
-        context.world.ask(key::namespace(key.object.namespace.clone()), Urgency::Closing);
+        context.index.ask(key::namespace(key.object.namespace.clone()), Urgency::Closing);
         return Ok(Next::In(SOON));
     }
     let known = marks::keep(context, key, workload, &cards, &enrolled).await?;
@@ -98,14 +98,14 @@ async fn close_or_open(
 /// A workload that is gone, or no agent any more: its marks go now, its policies when no Pod is left.
 fn leave(context: &Context, key: &WorkloadKey) -> Next {
     let (namespace, label) = (&key.object.namespace, key.label());
-    for (object, _) in context.world.policies.with_key(namespace, By::Label, &label) {
-        context.world.ask(key::orphan(object), Urgency::Routine);
+    for (object, _) in context.index.policies.with_key(namespace, By::Label, &label) {
+        context.index.ask(key::orphan(object), Urgency::Routine);
     }
-    for object in context.world.pods.pick(namespace, |object, pod| {
-        (pod.mark().is_some() && context.world.workload_of(namespace, pod).is_none()).then(|| object.clone())
+    for object in context.index.pods.pick(namespace, |object, pod| {
+        (pod.mark().is_some() && context.index.workload_of(namespace, pod).is_none()).then(|| object.clone())
     }) {
-        context.world.ask(key::pod(object), Urgency::Closing);
+        context.index.ask(key::pod(object), Urgency::Closing);
     }
-    context.world.ask(key::namespace(namespace.clone()), Urgency::Routine);
+    context.index.ask(key::namespace(namespace.clone()), Urgency::Routine);
     Next::Never
 }

@@ -2,8 +2,8 @@
 //! What isolates is written first; what the plan no longer has is deleted last.
 
 use crate::context::Context;
+use crate::index::{By, ObjectRef, Policy};
 use crate::key::WorkloadKey;
-use crate::world::{By, ObjectRef, Policy};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use countersign_plan::{ClusterFacts, EnrolledWorkload, Isolation, JudgedCard, Mode, plan_network_policies};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -19,11 +19,11 @@ pub(crate) enum Cards {
 
 /// The verdicts over all cards of a workload.
 pub(crate) fn judged_cards(context: &Context, key: &WorkloadKey) -> Cards {
-    if !context.world.is_synced() {
+    if !context.index.is_synced() {
         return Cards::NotYet;
     }
     let mut judged = Vec::new();
-    for (object, card) in context.world.cards_of(key) {
+    for (object, card) in context.index.cards_of(key) {
         match context.judgement(&object) {
             Some(judgement) if judgement.workload.as_ref() == Some(key) => {
                 // A judgement of a card that was deleted and made again opens nothing for this one. What it closed
@@ -73,7 +73,7 @@ pub(crate) async fn apply(
         kept.insert(ObjectRef::from(&policy.metadata));
         write(context, policy).await?;
     }
-    let ours = context.world.policies.with_key(&key.object.namespace, By::Label, &key.label());
+    let ours = context.index.policies.with_key(&key.object.namespace, By::Label, &key.label());
     let stale = ours.into_iter().map(|(object, _)| object).filter(|object| !kept.contains(object));
     for object in stale {
         remove(context, &object).await?;
@@ -85,12 +85,12 @@ pub(crate) async fn apply(
 pub(crate) async fn write(context: &Context, policy: &NetworkPolicy) -> Result<(), kube::Error> {
     let object = ObjectRef::from(&policy.metadata);
     let planned = Policy::of(policy);
-    if context.world.policies.get(&object).is_some_and(|stored| stored.digest == planned.digest) {
+    if context.index.policies.get(&object).is_some_and(|stored| stored.digest == planned.digest) {
         return Ok(());
     }
     let stored = context.writer.apply(policy).await?;
     context.metrics.wrote("networkpolicies");
-    context.world.policies.insert(object, Policy::of(&stored));
+    context.index.policies.insert(object, Policy::of(&stored));
     Ok(())
 }
 
@@ -98,7 +98,7 @@ pub(crate) async fn write(context: &Context, policy: &NetworkPolicy) -> Result<(
 pub(crate) async fn remove(context: &Context, object: &ObjectRef) -> Result<(), kube::Error> {
     context.writer.delete::<NetworkPolicy>(object, None).await?;
     context.metrics.wrote("networkpolicies");
-    context.world.policies.remove(object);
+    context.index.policies.remove(object);
     Ok(())
 }
 
@@ -106,5 +106,5 @@ pub(crate) async fn remove(context: &Context, object: &ObjectRef) -> Result<(), 
 fn has_isolation(context: &Context, key: &WorkloadKey) -> bool {
     [NAMESPACE_BASELINE, NAMESPACE_MINIMUM]
         .iter()
-        .all(|name| context.world.policies.get(&ObjectRef::new(&key.object.namespace, *name)).is_some())
+        .all(|name| context.index.policies.get(&ObjectRef::new(&key.object.namespace, *name)).is_some())
 }

@@ -1,13 +1,13 @@
 //! What a change of one object asks for: the keys whose outcome depends on it.
 //! A change that cannot matter asks for nothing; a quiet cluster has nothing to do.
 
-use super::{By, Card, Controller, Kind, ObjectRef, Pod, Policy, Workload, World};
+use super::{By, Card, Controller, Index, Kind, ObjectRef, Pod, Policy, Workload};
 use crate::key::{self, WorkloadKey};
 use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
 use countersign_controller::watch::Change;
 use countersign_plan::Mode;
 
-impl World {
+impl Index {
     /// An AgentCard came, changed or went.
     pub(super) fn card_changed(&self, change: &Change<'_, Card>) {
         let matters = match (change.before, change.after) {

@@ -42,7 +42,7 @@ const BURST: u32 = 5;
 
 /// Everything observed.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Index {
     /// AgentCards.
     pub(crate) cards: Store<Card, By>,
     /// Deployments that are labelled as agents.
@@ -76,7 +76,7 @@ pub(crate) struct World {
     pub(crate) work: Arc<Work>,
 }
 
-impl World {
+impl Index {
     /// Nothing observed yet; so many turns of each kind at once, and the shortest time between two looks at one card.
     pub(crate) fn new(slots: NonZeroUsize, period: Duration) -> Self {
         Self {

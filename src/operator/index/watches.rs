@@ -4,7 +4,7 @@
 use super::cluster::{mode_of, read_slice};
 use super::endpoint::SERVICE_LABEL;
 use super::pod::controller;
-use super::{Card, Kind, Pod, Policy, Workload, World};
+use super::{Card, Index, Kind, Pod, Policy, Workload};
 use countersign_api::agent_card::AgentCard;
 use countersign_api::keys::{
     AGENT_TYPE, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL, TYPE_LABEL,
@@ -23,98 +23,98 @@ use tokio::task::JoinSet;
 pub(crate) fn follow_everything(
     tasks: &mut JoinSet<()>,
     client: &Client,
-    world: &Arc<World>,
+    index: &Arc<Index>,
     broken: &Broken,
 ) {
-    let mut watches = Watches::new(tasks, world, broken);
+    let mut watches = Watches::new(tasks, index, broken);
     let agents = labelled(&format!("{TYPE_LABEL}={AGENT_TYPE}"));
     let strays = labelled(&format!("{PEER_MARK_LABEL},{TYPE_LABEL}!={AGENT_TYPE}"));
     watches.follow(
         "agentcards",
         Api::<AgentCard>::all(client.clone()),
         labelled(""),
-        |world| &world.cards,
+        |index| &index.cards,
         Card::of,
-        World::card_changed,
+        Index::card_changed,
     );
     watches.follow(
         "deployments",
         Api::<Deployment>::all(client.clone()),
         agents.clone(),
-        |world| &world.deployments,
+        |index| &index.deployments,
         Workload::of_deployment,
-        |world, change| world.workload_changed(Kind::Deployment, change),
+        |index, change| index.workload_changed(Kind::Deployment, change),
     );
     watches.follow(
         "statefulsets",
         Api::<StatefulSet>::all(client.clone()),
         agents.clone(),
-        |world| &world.stateful_sets,
+        |index| &index.stateful_sets,
         Workload::of_stateful_set,
-        |world, change| world.workload_changed(Kind::StatefulSet, change),
+        |index, change| index.workload_changed(Kind::StatefulSet, change),
     );
     watches.follow(
         "pods",
         Api::<ApiPod>::all(client.clone()),
         agents.clone(),
-        |world| &world.pods,
+        |index| &index.pods,
         Pod::of,
-        World::pod_changed,
+        Index::pod_changed,
     );
     watches.follow(
         "pods",
         Api::<PartialObjectMeta<ApiPod>>::all(client.clone()),
         strays,
-        |world| &world.strays,
+        |index| &index.strays,
         |object| object.metadata.uid,
-        World::stray_changed,
+        Index::stray_changed,
     );
     watches.follow(
         "replicasets",
         Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()),
         agents,
-        |world| &world.replica_sets,
+        |index| &index.replica_sets,
         |object| Some((object.metadata.uid?, controller(object.metadata.owner_references.as_deref()))),
-        World::replica_set_changed,
+        Index::replica_set_changed,
     );
     watches.follow(
         "services",
         Api::<PartialObjectMeta<Service>>::all(client.clone()),
         labelled(""),
-        |world| &world.services,
+        |index| &index.services,
         |object| object.metadata.resource_version,
-        |world, change| world.service_changed(change.object),
+        |index, change| index.service_changed(change.object),
     );
     watches.follow(
         "networkpolicies",
         Api::<NetworkPolicy>::all(client.clone()),
         labelled(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}")),
-        |world| &world.policies,
+        |index| &index.policies,
         |object| Some(Policy::of(&object)),
-        World::policy_changed,
+        Index::policy_changed,
     );
     watches.follow(
         "namespaces",
         Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
         labelled(MODE_LABEL),
-        |world| &world.namespaces,
+        |index| &index.namespaces,
         |object| mode_of(&object.metadata.labels.unwrap_or_default()),
-        World::mode_changed,
+        Index::mode_changed,
     );
     watches.follow(
         "endpointslices",
         Api::<PartialObjectMeta<EndpointSlice>>::all(client.clone()),
         labelled(SERVICE_LABEL),
-        |world| &world.slices,
+        |index| &index.slices,
         |object| Some((object.metadata.labels?.remove(SERVICE_LABEL)?, object.metadata.resource_version?)),
-        World::slice_changed,
+        Index::slice_changed,
     );
     watches.follow(
         "endpointslices",
         Api::<EndpointSlice>::namespaced(client.clone(), "default"),
         labelled("kubernetes.io/service-name=kubernetes"),
-        |world| &world.api_servers,
+        |index| &index.api_servers,
         |slice| Some(read_slice(slice)),
-        |world, _| world.api_server_changed(),
+        |index, _| index.api_server_changed(),
     );
 }
