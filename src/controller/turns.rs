@@ -15,31 +15,31 @@ use tokio::time::{sleep, timeout_at};
 #[derive(Debug)]
 pub struct Turns<K> {
     queue: Mutex<Queue<K>>,
-    asked: Notify,
+    enqueued: Notify,
 }
 
 impl<K: Clone + Ord + Hash + Tenant> Turns<K> {
     /// The turns of a queue.
     pub fn new(queue: Queue<K>) -> Self {
-        Self { queue: Mutex::new(queue), asked: Notify::new() }
+        Self { queue: Mutex::new(queue), enqueued: Notify::new() }
     }
 
-    /// Asks for a turn at `due`.
-    pub fn ask(&self, key: K, due: Instant, urgency: Urgency) {
+    /// Enqueues a turn that is due at `due`.
+    pub fn enqueue(&self, key: K, due: Instant, urgency: Urgency) {
         self.with(|queue| queue.add(key, due, urgency));
-        self.asked.notify_one();
+        self.enqueued.notify_one();
     }
 
     /// Waits for the next turn. It lasts until [`Turns::end`].
     pub async fn next(&self) -> K {
         loop {
-            let asked = self.asked.notified();
+            let enqueued = self.enqueued.notified();
             let (key, later) = self.with(|queue| (queue.take(instant()), queue.next_later()));
             match (key, later) {
                 (Some(key), _) => return key,
                 // Waiting no longer is all that the end of the time means.
-                (None, Some(due)) => drop(timeout_at(due.into(), asked).await),
-                (None, None) => asked.await,
+                (None, Some(due)) => drop(timeout_at(due.into(), enqueued).await),
+                (None, None) => enqueued.await,
             }
         }
     }
@@ -52,7 +52,7 @@ impl<K: Clone + Ord + Hash + Tenant> Turns<K> {
     /// Ends a turn. The next one is at `next`, or earlier if it was asked for meanwhile.
     pub fn end(&self, key: &K, next: Option<Instant>) {
         self.with(|queue| queue.done(key, next));
-        self.asked.notify_one();
+        self.enqueued.notify_one();
     }
 
     /// Waits until no turn is due, looking that often.
@@ -85,15 +85,15 @@ impl Work {
         Self { short: Turns::new(Queue::of_short_turns(slots.get())), long: Turns::new(long) }
     }
 
-    /// Asks for a turn now.
+    /// Enqueues a turn that is due now.
     pub fn enqueue(&self, key: Key, urgency: Urgency) {
-        self.of(&key).ask(key, instant(), urgency);
+        self.of(&key).enqueue(key, instant(), urgency);
     }
 
-    /// Asks for a turn after a while.
+    /// Enqueues a turn that is due after a wait.
     pub fn enqueue_in(&self, wait: Duration, key: Key, urgency: Urgency) {
         let now = instant();
-        self.of(&key).ask(key, now.checked_add(wait).unwrap_or(now), urgency);
+        self.of(&key).enqueue(key, now.checked_add(wait).unwrap_or(now), urgency);
     }
 
     /// The turns of the sort of a key.

@@ -27,24 +27,18 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The longest note that the API server takes, in bytes.
 const NOTE_BYTES: usize = 1024;
 
-/// Something that happened to an AgentCard.
-#[derive(Clone, Debug)]
-pub(crate) struct Happening {
-    /// Which AgentCard.
-    pub(crate) object: ObjectRef,
-    /// Its UID.
-    pub(crate) uid: String,
-    /// Whether it is bad news.
-    pub(crate) warning: bool,
-    /// One word.
+/// A change of what is known of an object that people should hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Transition {
+    /// Whether trust was lost or something is wrong.
+    pub(crate) is_warning: bool,
+    /// One word that tools filter by.
     pub(crate) reason: String,
-    /// What was being done.
-    pub(crate) action: &'static str,
-    /// A sentence.
+    /// A sentence for people.
     pub(crate) note: String,
 }
 
-/// The way to tell of events.
+/// Writes Kubernetes Events, as many as the API server takes without keeping turns waiting.
 #[derive(Clone)]
 pub(crate) struct Events {
     sender: mpsc::Sender<(ObjectReference, Event)>,
@@ -53,7 +47,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// A way, and the loop that writes what comes along it until every sender is gone.
+    /// The sending end, and the loop that writes what is sent until every sender is gone.
     pub(crate) fn new(
         client: Client,
         metrics: Metrics,
@@ -87,35 +81,23 @@ impl Events {
         (Self { sender, shares, metrics }, write)
     }
 
-    /// Tells of something that happened to an AgentCard.
-    pub(crate) fn tell(&self, happening: Happening) {
-        let about = ObjectReference {
-            api_version: Some(AGENT_CARD_API_VERSION.to_owned()),
-            kind: Some(AGENT_CARD_KIND.to_owned()),
-            namespace: Some(happening.object.namespace),
-            name: Some(happening.object.name),
-            uid: Some(happening.uid),
-            ..ObjectReference::default()
-        };
-        self.send(about, happening.warning, happening.reason, happening.action, &happening.note);
+    /// Sends an event about an AgentCard.
+    pub(crate) fn about_card(&self, card: &ObjectRef, uid: &str, transition: Transition) {
+        let about = reference((AGENT_CARD_API_VERSION, AGENT_CARD_KIND), card, uid);
+        self.send(about, "VerifySignature", transition);
     }
 
-    /// Tells of something wrong with a workload.
+    /// Sends an event about something wrong with a workload.
     pub(crate) fn about_workload(&self, key: &WorkloadKey, workload: &Workload, reason: &str, note: &str) {
-        let about = ObjectReference {
-            api_version: Some(Kind::API_VERSION.to_owned()),
-            kind: Some(key.kind.as_str().to_owned()),
-            namespace: Some(key.object.namespace.clone()),
-            name: Some(key.object.name.clone()),
-            uid: Some(workload.uid.clone()),
-            ..ObjectReference::default()
-        };
-        self.send(about, true, reason.to_owned(), "Reconcile", note);
+        let about = reference((Kind::API_VERSION, key.kind.as_str()), &key.object, &workload.uid);
+        let (reason, note) = (reason.to_owned(), note.to_owned());
+        self.send(about, "Reconcile", Transition { is_warning: true, reason, note });
     }
 
-    fn send(&self, about: ObjectReference, warning: bool, reason: String, action: &str, note: &str) {
-        let type_ = if warning { EventType::Warning } else { EventType::Normal };
-        let note = Some(bounded(note));
+    fn send(&self, about: ObjectReference, action: &str, transition: Transition) {
+        let Transition { is_warning, reason, note } = transition;
+        let type_ = if is_warning { EventType::Warning } else { EventType::Normal };
+        let note = Some(bounded(&note));
         let event = Event { type_, reason, note, action: action.to_owned(), secondary: None };
         let namespace = about.namespace.clone().unwrap_or_default();
         if !lock(&self.shares).take(&namespace) {
@@ -124,6 +106,17 @@ impl Events {
             lock(&self.shares).give(&namespace);
             self.metrics.dropped_event();
         }
+    }
+}
+
+fn reference((api_version, kind): (&str, &str), object: &ObjectRef, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(api_version.to_owned()),
+        kind: Some(kind.to_owned()),
+        namespace: Some(object.namespace.clone()),
+        name: Some(object.name.clone()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
     }
 }
 

@@ -93,7 +93,7 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
         }
     }
 
-    /// Asks for a turn at `due`; of several requests the earliest and the most urgent count.
+    /// Enqueues a turn that is due at `due`; of several requests the earliest and the most urgent count.
     pub fn add(&mut self, key: K, due: Instant, urgency: Urgency) {
         let turn = Turn { due, urgency };
         if self.running.contains(&key) {

@@ -30,7 +30,7 @@ pub(crate) fn end_proofs(context: &Context, now: Timestamp) {
         match ended {
             Some(refused) => {
                 if replace(context, &object, &last, refused) {
-                    context.index.ask(key::card(object), Urgency::Urgent);
+                    context.index.enqueue(key::card(object), Urgency::Urgent);
                 }
             }
             None => context.postpone(

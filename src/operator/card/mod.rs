@@ -83,7 +83,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     // Whoever judged all cards again may not have seen this judgement yet.
     if authorities.has_changed().unwrap_or(true) {
         rejudge::rejudge_one(context, object);
-        context.index.ask(key::card(object.clone()), Urgency::Urgent);
+        context.index.enqueue(key::card(object.clone()), Urgency::Urgent);
     }
     Next::In(period)
 }
@@ -355,18 +355,18 @@ fn settle(context: &Context, object: &ObjectRef, judgement: Judgement) {
     let differs = before.as_ref().is_none_or(|before| before.judged != judged);
     let moved = old != workload;
     if moved {
-        ask_for(context, old.as_ref());
+        enqueue_workload(context, old.as_ref());
     }
     if differs || moved {
-        ask_for(context, workload.as_ref());
+        enqueue_workload(context, workload.as_ref());
     }
     // Also a card that is gone by now is let go there.
-    context.index.ask(key::status(object.clone()), Urgency::Urgent);
+    context.index.enqueue(key::status(object.clone()), Urgency::Urgent);
 }
 
-fn ask_for(context: &Context, workload: Option<&WorkloadKey>) {
+fn enqueue_workload(context: &Context, workload: Option<&WorkloadKey>) {
     if let Some(key) = workload {
-        context.index.ask(key::workload(key.clone()), Urgency::Closing);
+        context.index.enqueue(key::workload(key.clone()), Urgency::Closing);
     }
 }
 

@@ -21,7 +21,7 @@ use countersign_io::clock::now;
 pub(crate) fn rejudge_all(context: &Context) {
     for (object, _) in context.judged() {
         if !rejudge_one(context, &object) {
-            context.index.ask(key::card(object), Urgency::Urgent);
+            context.index.enqueue(key::card(object), Urgency::Urgent);
         }
     }
 }
@@ -66,9 +66,9 @@ pub(super) fn replace(context: &Context, object: &ObjectRef, last: &Judgement, r
         return false;
     }
     if let Some(workload) = &last.workload {
-        context.index.ask(key::workload(workload.clone()), Urgency::Closing);
+        context.index.enqueue(key::workload(workload.clone()), Urgency::Closing);
     }
-    context.index.ask(key::status(object.clone()), Urgency::Urgent);
+    context.index.enqueue(key::status(object.clone()), Urgency::Urgent);
     true
 }
 

@@ -5,7 +5,7 @@ use super::conditions::is_ready_in;
 use super::judgement::Judgement;
 use super::status::{Circumstances, plan_status};
 use crate::context::Context;
-use crate::events::Happening;
+use crate::events::Transition;
 use crate::index::{Card, ObjectRef, Workload};
 use crate::key::WorkloadKey;
 use countersign_api::agent_card::AgentCard;
@@ -101,18 +101,16 @@ fn tell(context: &Context, object: &ObjectRef, card: &Card, planned: &AgentCardS
     }
     let Some((outcome, reason)) = after else { return };
     let note = planned.verdict.as_ref().and_then(|verdict| verdict.message.clone());
-    context.events.tell(Happening {
-        object: object.clone(),
-        uid: card.uid.clone(),
-        warning: outcome == Outcome::Refused,
+    let transition = Transition {
+        is_warning: outcome == Outcome::Refused,
         reason: match (outcome, reason) {
             (Outcome::Verified, _) => "SignatureEvaluated".to_owned(),
             (Outcome::Refused, reason) => reason.unwrap_or_else(|| "SignatureFailed".to_owned()),
         },
-        action: "VerifySignature",
         note: note.unwrap_or_else(|| {
             let ready = if is_ready_in(&planned.conditions) { "ready to serve" } else { "not ready" };
             format!("the card is verified and {ready}")
         }),
-    });
+    };
+    context.events.about_card(object, &card.uid, transition);
 }

@@ -1,7 +1,7 @@
 //! The status of one AgentCard, brought in step with the last judgement: a turn that waits for no agent, so that a loss
 //! of trust is said even while nothing can be fetched.
 
-use super::{Judgement, SHORTEST_PERIOD, ask_for, report};
+use super::{Judgement, SHORTEST_PERIOD, enqueue_workload, report};
 use crate::context::Context;
 use crate::index::{Card, Index, ObjectRef, Workload};
 use crate::key::{self, WorkloadKey};
@@ -44,7 +44,7 @@ async fn say(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error>
     if judgement.is_unsaid {
         context.said(object, &judgement);
         // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
-        context.index.ask_in(SHORTEST_PERIOD, key::card(object.clone()), Urgency::Routine);
+        context.index.enqueue_in(SHORTEST_PERIOD, key::card(object.clone()), Urgency::Routine);
     }
     Ok(Next::Never)
 }
@@ -63,7 +63,7 @@ fn found(context: &Context, judgement: &Judgement) -> Option<(WorkloadKey, Workl
 
 fn forget(context: &Context, object: &ObjectRef) {
     if let Some(judgement) = context.forget(object) {
-        ask_for(context, judgement.workload.as_ref());
+        enqueue_workload(context, judgement.workload.as_ref());
     }
 }
 

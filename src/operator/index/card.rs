@@ -82,7 +82,7 @@ impl Card {
     }
 
     /// True if the two differ in what somebody else decides: then the card has to be looked at again.
-    pub(crate) fn asks_otherwise_than(&self, other: &Self) -> bool {
+    pub(crate) fn differs_in_request(&self, other: &Self) -> bool {
         let asked = |card: &Self| (card.uid.clone(), card.generation, card.is_leaving, card.spec.clone());
         asked(self) != asked(other) || self.status != other.status || self.has_content != other.has_content
     }

@@ -11,21 +11,21 @@ impl Index {
     /// An AgentCard came, changed or went.
     pub(super) fn card_changed(&self, change: &Change<'_, Card>) {
         let matters = match (change.before, change.after) {
-            (Some(before), Some(after)) => before.asks_otherwise_than(after),
+            (Some(before), Some(after)) => before.differs_in_request(after),
             _ => true,
         };
         if !matters {
             return;
         }
-        self.ask(key::card(change.object.clone()), Urgent);
+        self.enqueue(key::card(change.object.clone()), Urgent);
         // A card that goes is let go without asking its agent, and what somebody wrote into status is put right.
-        self.ask(key::status(change.object.clone()), Urgent);
+        self.enqueue(key::status(change.object.clone()), Urgent);
         // Which cards a workload has decides about it as much as what they say.
         let targets = [change.before, change.after]
             .map(|card| card.and_then(|card| Self::target_of(change.object, card)));
         if targets[0] != targets[1] || change.after.is_none_or(|card| card.is_leaving) {
             for target in targets.into_iter().flatten() {
-                self.ask(key::workload(target), Closing);
+                self.enqueue(key::workload(target), Closing);
             }
         }
     }
@@ -35,24 +35,24 @@ impl Index {
         let key = WorkloadKey { kind, object: change.object.clone() };
         let namespace = key.object.namespace.clone();
         if change.before.is_none() || change.after.is_none() {
-            self.ask(key::namespace(namespace), Closing);
+            self.enqueue(key::namespace(namespace), Closing);
         }
         for (object, _) in self.cards_of(&key) {
-            self.ask(key::card(object), Urgent);
+            self.enqueue(key::card(object), Urgent);
         }
-        self.ask(key::workload(key), Closing);
+        self.enqueue(key::workload(key), Closing);
     }
 
     /// A Pod of an agent came, changed or went.
     pub(super) fn pod_changed(&self, change: &Change<'_, Pod>) {
         let namespace = &change.object.namespace;
         if change.before.is_none() || change.after.is_none() {
-            self.ask(key::namespace(namespace.clone()), Routine);
+            self.enqueue(key::namespace(namespace.clone()), Routine);
         }
         let Some(pod) = change.after else { return };
         match self.workload_of(namespace, pod) {
-            Some(key) => self.ask(key::workload(key), Urgent),
-            None if pod.mark().is_some() => self.ask(key::pod(change.object.clone()), Closing),
+            Some(key) => self.enqueue(key::workload(key), Urgent),
+            None if pod.mark().is_some() => self.enqueue(key::pod(change.object.clone()), Closing),
             None => {}
         }
     }
@@ -60,7 +60,7 @@ impl Index {
     /// A Pod that is no agent carries a mark, or no longer does.
     pub(super) fn stray_changed(&self, change: &Change<'_, String>) {
         if change.after.is_some() {
-            self.ask(key::pod(change.object.clone()), Closing);
+            self.enqueue(key::pod(change.object.clone()), Closing);
         }
     }
 
@@ -68,7 +68,7 @@ impl Index {
     pub(super) fn replica_set_changed(&self, change: &Change<'_, (String, Option<Controller>)>) {
         let Some((_, Some(owner))) = change.after else { return };
         if let Some(key) = self.workload_by(&change.object.namespace, By::Uid, &owner.uid) {
-            self.ask(key::workload(key), Urgent);
+            self.enqueue(key::workload(key), Urgent);
         }
     }
 
@@ -77,19 +77,19 @@ impl Index {
         let ObjectRef { namespace, name } = object;
         self.read_services.remove(object);
         self.read_endpoints.remove(object);
-        self.ask_for_cards_behind(namespace, name);
+        self.enqueue_cards_behind(namespace, name);
     }
 
-    fn ask_for_cards_behind(&self, namespace: &str, service: &str) {
+    fn enqueue_cards_behind(&self, namespace: &str, service: &str) {
         for (card, _) in self.cards.with_key(namespace, By::Target, service) {
-            self.ask(key::card(card), Urgent);
+            self.enqueue(key::card(card), Urgent);
         }
     }
 
     /// A slice of endpoints came, changed or went: other replicas stand behind its Service.
     pub(super) fn slice_changed(&self, change: &Change<'_, (String, String)>) {
         for (service, _) in [change.before, change.after].into_iter().flatten() {
-            self.ask_for_cards_behind(&change.object.namespace, service);
+            self.enqueue_cards_behind(&change.object.namespace, service);
         }
     }
 
@@ -100,24 +100,24 @@ impl Index {
         }
         let namespace = &change.object.namespace;
         let Some(label) = change.after.or(change.before).and_then(|policy| policy.workload.clone()) else {
-            self.ask(key::namespace(namespace.clone()), Closing);
+            self.enqueue(key::namespace(namespace.clone()), Closing);
             return;
         };
         match self.workload_by(namespace, By::Label, &label) {
-            Some(key) => self.ask(key::workload(key), Closing),
-            None => self.ask(key::orphan(change.object.clone()), Routine),
+            Some(key) => self.enqueue(key::workload(key), Closing),
+            None => self.enqueue(key::orphan(change.object.clone()), Routine),
         }
     }
 
     /// The mode of a namespace changed.
     pub(super) fn mode_changed(&self, change: &Change<'_, Mode>) {
         let namespace = &change.object.name;
-        self.ask(key::namespace(namespace.clone()), Closing);
+        self.enqueue(key::namespace(namespace.clone()), Closing);
         for key in self.workloads_in(namespace) {
-            self.ask(key::workload(key), Closing);
+            self.enqueue(key::workload(key), Closing);
         }
         for object in self.cards.pick(namespace, |object, _| Some(object.clone())) {
-            self.ask(key::status(object), Urgent);
+            self.enqueue(key::status(object), Urgent);
         }
     }
 
@@ -125,8 +125,8 @@ impl Index {
     pub(super) fn api_server_changed(&self) {
         for kind in Kind::ALL {
             for object in self.workloads(kind).objects() {
-                self.ask(key::namespace(object.namespace.clone()), Urgent);
-                self.ask(key::workload(WorkloadKey { kind, object }), Urgent);
+                self.enqueue(key::namespace(object.namespace.clone()), Urgent);
+                self.enqueue(key::workload(WorkloadKey { kind, object }), Urgent);
             }
         }
     }

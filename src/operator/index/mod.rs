@@ -235,13 +235,13 @@ impl Index {
         workloads.chain(self.pods.objects()).map(|object| object.namespace).collect()
     }
 
-    /// Asks for a turn now.
-    pub(crate) fn ask(&self, key: Key, urgency: Urgency) {
+    /// Enqueues a turn that is due now.
+    pub(crate) fn enqueue(&self, key: Key, urgency: Urgency) {
         self.work.enqueue(key, urgency);
     }
 
-    /// Asks for a turn after a while.
-    pub(crate) fn ask_in(&self, wait: Duration, key: Key, urgency: Urgency) {
+    /// Enqueues a turn that is due after a wait.
+    pub(crate) fn enqueue_in(&self, wait: Duration, key: Key, urgency: Urgency) {
         self.work.enqueue_in(wait, key, urgency);
     }
 }

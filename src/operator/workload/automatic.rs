@@ -30,7 +30,7 @@ pub(crate) async fn keep_card(
             if let Some(stored) = Card::of(stored) {
                 let object = ObjectRef::new(&key.object.namespace, stored.reference.name());
                 context.index.cards.insert_new(object.clone(), stored);
-                context.index.ask(key::card(object), Urgency::Urgent);
+                context.index.enqueue(key::card(object), Urgency::Urgent);
             }
         }
         return Ok(());

@@ -84,7 +84,7 @@ async fn close_or_open(
         }
     };
     if !policies::apply(context, key, &cards, &enrolled, &cluster).await? {
-        context.index.ask(key::namespace(key.object.namespace.clone()), Urgency::Closing);
+        context.index.enqueue(key::namespace(key.object.namespace.clone()), Urgency::Closing);
         return Ok(Next::In(SOON));
     }
     let known = marks::keep(context, key, workload, &cards, &enrolled).await?;
@@ -99,13 +99,13 @@ async fn close_or_open(
 fn leave(context: &Context, key: &WorkloadKey) -> Next {
     let (namespace, label) = (&key.object.namespace, key.label());
     for (object, _) in context.index.policies.with_key(namespace, By::Label, &label) {
-        context.index.ask(key::orphan(object), Urgency::Routine);
+        context.index.enqueue(key::orphan(object), Urgency::Routine);
     }
     for object in context.index.pods.pick(namespace, |object, pod| {
         (pod.mark().is_some() && context.index.workload_of(namespace, pod).is_none()).then(|| object.clone())
     }) {
-        context.index.ask(key::pod(object), Urgency::Closing);
+        context.index.enqueue(key::pod(object), Urgency::Closing);
     }
-    context.index.ask(key::namespace(namespace.clone()), Urgency::Routine);
+    context.index.enqueue(key::namespace(namespace.clone()), Urgency::Routine);
     Next::Never
 }
