@@ -16,7 +16,7 @@ use countersign_core::time::Timestamp;
 use countersign_core::verdict::Verdict;
 use countersign_core::verify::{Against, verify_card};
 use countersign_plan::{
-    ApiServer, CardRef, ClusterFacts, Dns, Egress, EnrolledWorkload, JudgedCard, Mode, Namespace, PodFacts,
+    ApiServer, CardRef, ClusterAccess, Dns, Egress, EnrolledWorkload, CardOutcome, Mode, Namespace, PodInput,
     PodGroup, plan_network_policies, plan_peer_mark,
 };
 use countersign_fuzz::authority::{DOMAIN, NOW, WORKLOAD};
@@ -71,7 +71,7 @@ struct Label {
 struct Running {
     facts: EnrolledWorkload,
     selector: LabelSelector,
-    cards: Option<Vec<JudgedCard>>,
+    cards: Option<Vec<CardOutcome>>,
     verified: bool,
     pod: Pod,
 }
@@ -139,11 +139,11 @@ fn group(namespace: &str, key: &str, value: &str) -> Option<PodGroup> {
     PodGroup::labelled(Namespace::parse(namespace).ok()?, labels).ok()
 }
 
-fn cluster_facts(case: &Case) -> Option<ClusterFacts> {
+fn cluster_facts(case: &Case) -> Option<ClusterAccess> {
     let dns = Dns::new(group("kube-system", "k8s-app", "kube-dns")?, &[]).ok()?;
     let server = ApiServer::parse([("172.18.0.2", &[6443][..])]).ok()?;
     let operator = group("countersign-system", "app", "countersign")?;
-    let mut facts = ClusterFacts::new(operator, server, dns).ok()?;
+    let mut facts = ClusterAccess::new(operator, server, dns).ok()?;
     facts = facts.with_egress(if case.anywhere { Egress::Anywhere } else { Egress::Listed(BTreeSet::new()) });
     if case.across {
         for name in ["a", "b"] {
@@ -202,11 +202,11 @@ impl Agent {
         let mut pod = pod(self.in_b, &self.template, address);
         pod.labels.extend(labels);
         pod.host_network = self.host_network;
-        let cards: Option<Vec<JudgedCard>> = self
+        let cards: Option<Vec<CardOutcome>> = self
             .cards
             .as_ref()
             .map(|cards| cards.iter().take(3).enumerate().filter_map(|(at, card)| card.judge(at)).collect());
-        let own = PodFacts {
+        let own = PodInput {
             controlled_by_workload: true,
             runs_as_workload: true,
             matches_selector: selects(&selector, &pod.labels),
@@ -226,13 +226,13 @@ impl Agent {
 }
 
 impl Judgement {
-    fn judge(self, at: usize) -> Option<JudgedCard> {
+    fn judge(self, at: usize) -> Option<CardOutcome> {
         let card = CardRef::new(&format!("card-{at}"), None).ok()?;
         Some(match self {
-            Self::Verified => JudgedCard::new(card, &VERIFIED),
+            Self::Verified => CardOutcome::new(card, &VERIFIED),
             Self::Refused(reason) => {
                 let reason = Reason::ALL[usize::from(reason) % Reason::ALL.len()];
-                JudgedCard::new(card, &Verdict::refused(Refusal::new(reason, "refused")))
+                CardOutcome::new(card, &Verdict::refused(Refusal::new(reason, "refused")))
             }
         })
     }

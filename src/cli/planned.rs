@@ -3,7 +3,7 @@
 use super::exit::Unusable;
 use countersign_api::keys::REASON_ANNOTATION;
 use countersign_core::verdict::Verdict;
-use countersign_plan::{ApiServer, ClusterFacts, Dns, FactError, Namespace, PodGroup};
+use countersign_plan::{ApiServer, ClusterAccess, Dns, InputError, Namespace, PodGroup};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 /// The objects of one workload and what justifies them.
@@ -75,7 +75,7 @@ pub(super) fn reason(policy: &NetworkPolicy) -> &str {
 pub(super) const EXAMPLE_API_SERVER: (&str, u16) = ("10.96.0.1", 443);
 
 /// A cluster as installers usually set it up, for where no real one is at hand.
-pub(super) fn example_cluster() -> Result<ClusterFacts, FactError> {
+pub(super) fn example_cluster() -> Result<ClusterAccess, InputError> {
     cluster("countersign-system", &[(EXAMPLE_API_SERVER.0.to_owned(), EXAMPLE_API_SERVER.1)])
 }
 
@@ -83,12 +83,12 @@ pub(super) fn example_cluster() -> Result<ClusterFacts, FactError> {
 pub(super) fn cluster(
     operator_namespace: &str,
     api_server: &[(String, u16)],
-) -> Result<ClusterFacts, FactError> {
+) -> Result<ClusterAccess, InputError> {
     let labelled = |namespace: &str, key: &str, value: &str| {
         let labels = [(key.to_owned(), value.to_owned())].into();
         PodGroup::labelled(Namespace::parse(namespace)?, labels)
     };
-    ClusterFacts::new(
+    ClusterAccess::new(
         labelled(operator_namespace, "app.kubernetes.io/name", "countersign")?,
         ApiServer::parse(
             api_server.iter().map(|(address, port)| (address.as_str(), std::slice::from_ref(port))),

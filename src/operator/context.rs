@@ -2,12 +2,12 @@
 //! One value, shared; nothing in it decides.
 
 use super::bundles::Bundles;
-use super::card::{Judgement, next_check, witness};
+use super::card::{Evaluation, next_check, witness};
+use super::evaluations::Evaluations;
 use super::events::Events;
 use super::flags::Config;
 use super::identity::Identity;
 use super::index::{Index, ObjectRef};
-use super::judgements::Judgements;
 use super::metrics::Metrics;
 use super::workload::Written;
 use countersign_controller::apply::Writer;
@@ -18,7 +18,7 @@ use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 use countersign_io::fetch::FetchLimits;
-use countersign_plan::{ClusterFacts, Dns, Egress, FactError, Mode, Namespace, PodGroup};
+use countersign_plan::{ClusterAccess, Dns, Egress, InputError, Mode, Namespace, PodGroup};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,7 +69,7 @@ pub(crate) struct Context {
     pub(crate) spoke: Notify,
     /// Told when a proof may end before all others.
     pub(crate) ends_earlier: Notify,
-    judgements: Mutex<Judgements>,
+    evaluations: Mutex<Evaluations>,
 }
 
 impl Context {
@@ -83,7 +83,7 @@ impl Context {
         metrics: Metrics,
     ) -> Self {
         let writer = Writer::new(client.clone());
-        let (identity, judgements) = (Identity::default(), Mutex::default());
+        let (identity, evaluations) = (Identity::default(), Mutex::default());
         let rules = config.trust_domain.clone().map(|domain| policy(&config, domain).fingerprint());
         Self {
             config,
@@ -98,7 +98,7 @@ impl Context {
             marks: Written::default(),
             spoke: Notify::new(),
             ends_earlier: Notify::new(),
-            judgements,
+            evaluations,
         }
     }
 
@@ -119,12 +119,12 @@ impl Context {
     }
 
     /// The facts that every plan needs; `None` until it is known where the API server answers.
-    pub(crate) fn cluster(&self) -> Option<Result<ClusterFacts, FactError>> {
+    pub(crate) fn cluster(&self) -> Option<Result<ClusterAccess, InputError>> {
         let api_server = self.index.api_server()?;
         Some(self.cluster_with(api_server))
     }
 
-    fn cluster_with(&self, api_server: countersign_plan::ApiServer) -> Result<ClusterFacts, FactError> {
+    fn cluster_with(&self, api_server: countersign_plan::ApiServer) -> Result<ClusterAccess, InputError> {
         let config = &self.config;
         let (key, value) = OWN_PODS;
         let own = BTreeMap::from([(key.to_owned(), value.to_owned())]);
@@ -133,7 +133,7 @@ impl Context {
         for address in &config.dns_addresses {
             dns = dns.with_address(*address)?;
         }
-        let mut facts = ClusterFacts::new(operator, api_server, dns)?;
+        let mut facts = ClusterAccess::new(operator, api_server, dns)?;
         for caller in &config.callers {
             facts = facts.with_caller(caller.clone());
         }
@@ -152,19 +152,19 @@ impl Context {
         watched.is_empty() || watched.iter().map(Namespace::as_str).any(|name| name == namespace)
     }
 
-    /// The last judgement of a card.
-    pub(crate) fn judgement(&self, object: &ObjectRef) -> Option<Arc<Judgement>> {
+    /// The last evaluation of a card.
+    pub(crate) fn evaluation(&self, object: &ObjectRef) -> Option<Arc<Evaluation>> {
         self.lock().get(object).cloned()
     }
 
-    /// Keeps a judgement; returns the one before.
-    pub(crate) fn judge(&self, object: &ObjectRef, judgement: Judgement) -> Option<Arc<Judgement>> {
-        let proof = judgement.finding.outcome.as_ref().ok();
-        let check = proof.map(|proof| next_check(self.config.freshness, proof, witness(&judgement), now()));
+    /// Keeps a evaluation; returns the one before.
+    pub(crate) fn keep(&self, object: &ObjectRef, evaluation: Evaluation) -> Option<Arc<Evaluation>> {
+        let proof = evaluation.result.outcome.as_ref().ok();
+        let check = proof.map(|proof| next_check(self.config.freshness, proof, witness(&evaluation), now()));
         let (before, is_first) = {
-            let mut judgements = self.lock();
-            let first = judgements.next_check();
-            let before = judgements.insert(object, judgement, check);
+            let mut evaluations = self.lock();
+            let first = evaluations.next_check();
+            let before = evaluations.insert(object, evaluation, check);
             (before, check.is_some_and(|check| first.is_none_or(|first| check < first)))
         };
         if is_first {
@@ -174,18 +174,18 @@ impl Context {
     }
 
     /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile. True if it is kept.
-    pub(crate) fn replace(&self, object: &ObjectRef, before: &Judgement, now: Judgement) -> bool {
+    pub(crate) fn replace(&self, object: &ObjectRef, before: &Evaluation, now: Evaluation) -> bool {
         self.lock().replace(object, before, now)
     }
 
-    /// Remembers that a judgement is said in status.
-    pub(crate) fn said(&self, object: &ObjectRef, judgement: &Judgement) {
-        let mut judgements = self.lock();
+    /// Remembers that a evaluation is said in status.
+    pub(crate) fn said(&self, object: &ObjectRef, evaluation: &Evaluation) {
+        let mut evaluations = self.lock();
         // What was said may have been cut down since.
-        if let Some(held) = judgements.get(object).map(|held| held.as_ref().clone())
-            && held.judged == judgement.judged
+        if let Some(held) = evaluations.get(object).map(|held| held.as_ref().clone())
+            && held.card == evaluation.card
         {
-            judgements.replace(object, &held, held.clone().said(true));
+            evaluations.replace(object, &held, held.clone().said(true));
         }
     }
 
@@ -195,8 +195,8 @@ impl Context {
         let shown = async {
             loop {
                 let spoke = self.spoke.notified();
-                let held = self.judgement(object);
-                let content = held.as_ref().and_then(|held| held.finding.content.as_ref());
+                let held = self.evaluation(object);
+                let content = held.as_ref().and_then(|held| held.result.content.as_ref());
                 if content.is_none_or(|content| content.data.is_none()) {
                     return;
                 }
@@ -208,7 +208,7 @@ impl Context {
     }
 
     /// Forgets a card; returns what was known of it.
-    pub(crate) fn forget(&self, object: &ObjectRef) -> Option<Arc<Judgement>> {
+    pub(crate) fn forget(&self, object: &ObjectRef) -> Option<Arc<Evaluation>> {
         self.lock().remove(object)
     }
 
@@ -223,13 +223,13 @@ impl Context {
     }
 
     /// A proof has not ended: it is looked at again at `check`.
-    pub(crate) fn postpone(&self, object: &ObjectRef, judgement: &Judgement, check: Timestamp) {
-        self.lock().postpone(object, judgement, check);
+    pub(crate) fn postpone(&self, object: &ObjectRef, evaluation: &Evaluation, check: Timestamp) {
+        self.lock().postpone(object, evaluation, check);
     }
 
     /// Every judged card.
-    pub(crate) fn judged(&self) -> Vec<(ObjectRef, Arc<Judgement>)> {
-        self.lock().iter().map(|(object, judgement)| (object.clone(), Arc::clone(judgement))).collect()
+    pub(crate) fn evaluated(&self) -> Vec<(ObjectRef, Arc<Evaluation>)> {
+        self.lock().iter().map(|(object, evaluation)| (object.clone(), Arc::clone(evaluation))).collect()
     }
 
     /// Whether cards of the operator's own trust domain can be judged now.
@@ -242,17 +242,17 @@ impl Context {
 
     /// Brings the numbers of cards and the age of the bundle up to date.
     pub(crate) fn count(&self) {
-        let judged = self.lock();
-        let verified = judged.iter().filter(|(_, judgement)| judgement.finding.outcome.is_ok()).count();
+        let evaluations = self.lock();
+        let verified = evaluations.iter().filter(|(_, evaluation)| evaluation.result.outcome.is_ok()).count();
         self.metrics.cards("verified", verified);
-        self.metrics.cards("refused", judged.iter().count().saturating_sub(verified));
+        self.metrics.cards("refused", evaluations.iter().count().saturating_sub(verified));
         let refreshed = self.config.trust_domain.as_ref().and_then(|domain| self.bundles.refreshed(domain));
         if let Some(age) = refreshed.and_then(|at| u64::try_from(now().since(at)).ok()) {
             self.metrics.bundle_age(Duration::from_secs(age));
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Judgements> {
-        self.judgements.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Evaluations> {
+        self.evaluations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 //! A key that takes long holds up nobody but itself.
 
 use super::bundles::{BundleSource, Bundles, follow_config_map, follow_federation, follow_workload_api};
-use super::card::{self, rejudge_all};
+use super::card::{self, reevaluate_all};
 use super::context::Context;
 use super::events::Events;
 use super::flags::BundleOrigin;
@@ -53,7 +53,7 @@ pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError
     // Each in a task of its own: what wakes one does not wake the others. All end with this function.
     let mut tasks = JoinSet::new();
     observe(&mut tasks, &context);
-    tasks.spawn(rejudge(Arc::clone(&context)));
+    tasks.spawn(reevaluate(Arc::clone(&context)));
     tasks.spawn(take_turns(Arc::clone(&context)));
     tasks.spawn(write_events);
     tasks.spawn(report(Arc::clone(&context), [caches.clone(), bundle, watches]));
@@ -155,11 +155,11 @@ async fn follow_bundles(context: Arc<Context>, broken: Broken) {
 }
 
 /// Judges all cards again when authorities change, until dropped.
-async fn rejudge(context: Arc<Context>) {
+async fn reevaluate(context: Arc<Context>) {
     let mut changes = context.bundles.changes();
     while changes.changed().await.is_ok() {
         changes.mark_unchanged();
-        rejudge_all(&context);
+        reevaluate_all(&context);
     }
 }
 

@@ -1,7 +1,7 @@
 //! IP addresses and ranges of the things a policy opens a way to.
 //! Total or refused: an address that is skipped closes too much, and one that is misread opens too much.
 
-use super::error::FactError;
+use super::error::InputError;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -14,8 +14,8 @@ pub struct Cidr {
 
 impl Cidr {
     /// Reads `address/prefix`; host bits, signs and an IPv4-mapped IPv6 address are refused.
-    pub fn parse(text: &str) -> Result<Self, FactError> {
-        let wrong = || FactError::address("a range", text);
+    pub fn parse(text: &str) -> Result<Self, InputError> {
+        let wrong = || InputError::address("a range", text);
         let (address, digits) = text.split_once('/').ok_or_else(wrong)?;
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let canonical =
@@ -56,14 +56,14 @@ impl fmt::Display for Cidr {
 ///
 /// Loopback and unspecified addresses mean another host than they say, and a link-local one opens the way to
 /// the metadata service of many clouds.
-pub(super) fn server_address(what: &'static str, address: IpAddr) -> Result<IpAddr, FactError> {
+pub(super) fn server_address(what: &'static str, address: IpAddr) -> Result<IpAddr, InputError> {
     let special =
         address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_mapped(address);
     let narrow = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    if special || narrow { Err(FactError::address(what, &address.to_string())) } else { Ok(address) }
+    if special || narrow { Err(InputError::address(what, &address.to_string())) } else { Ok(address) }
 }
 
 fn is_mapped(address: IpAddr) -> bool {

@@ -2,7 +2,7 @@
 //! Callers come from configuration, never from the workload.
 
 use super::address::{Cidr, server_address};
-use super::error::FactError;
+use super::error::InputError;
 use super::facts::Namespace;
 use super::syntax::{is_label_key, is_label_value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,16 +23,16 @@ impl PodGroup {
     }
 
     /// The Pods of a namespace that carry all of these labels; no labels are refused.
-    pub fn labelled(namespace: Namespace, labels: BTreeMap<String, String>) -> Result<Self, FactError> {
+    pub fn labelled(namespace: Namespace, labels: BTreeMap<String, String>) -> Result<Self, InputError> {
         if labels.is_empty() {
-            return Err(FactError::EmptySelector("a group of Pods"));
+            return Err(InputError::EmptySelector("a group of Pods"));
         }
         for (key, value) in &labels {
             if !is_label_key(key) {
-                return Err(FactError::malformed("a label key", key));
+                return Err(InputError::malformed("a label key", key));
             }
             if !is_label_value(value) {
-                return Err(FactError::malformed("a label value", value));
+                return Err(InputError::malformed("a label value", value));
             }
         }
         Ok(Self { namespace, labels })
@@ -56,16 +56,16 @@ impl ApiServer {
     ///
     /// None at all, an address without ports and an address that no API server can have are refused; the
     /// caller keeps the last good facts.
-    pub fn parse<'a>(endpoints: impl IntoIterator<Item = (&'a str, &'a [u16])>) -> Result<Self, FactError> {
+    pub fn parse<'a>(endpoints: impl IntoIterator<Item = (&'a str, &'a [u16])>) -> Result<Self, InputError> {
         const WHAT: &str = "an API server endpoint";
         let mut all: BTreeMap<IpAddr, BTreeSet<NonZeroU16>> = BTreeMap::new();
         for (text, ports) in endpoints {
-            let address = text.parse().map_err(|_| FactError::address(WHAT, text))?;
+            let address = text.parse().map_err(|_| InputError::address(WHAT, text))?;
             let address = server_address(WHAT, address)?;
             all.entry(address).or_default().extend(read_ports("the ports of the API server", ports)?);
         }
         if all.is_empty() {
-            return Err(FactError::Empty("the list of API server endpoints"));
+            return Err(InputError::Empty("the list of API server endpoints"));
         }
         Ok(Self(all))
     }
@@ -86,9 +86,9 @@ pub struct Dns {
 impl Dns {
     /// The DNS Pods, found on port 53 and on `target_ports`: most network plugins judge a packet by the port
     /// of the Pod, and some DNS Pods listen on 5353 or 8053 behind a Service on 53.
-    pub fn new(pods: PodGroup, target_ports: &[u16]) -> Result<Self, FactError> {
+    pub fn new(pods: PodGroup, target_ports: &[u16]) -> Result<Self, InputError> {
         if pods.labels().is_empty() {
-            return Err(FactError::EmptySelector("the DNS Pods"));
+            return Err(InputError::EmptySelector("the DNS Pods"));
         }
         let mut ports = BTreeSet::from([DNS_PORT]);
         if !target_ports.is_empty() {
@@ -98,7 +98,7 @@ impl Dns {
     }
 
     /// Adds a resolver outside the Pod network, such as a node-local cache; it is reached on the same ports.
-    pub fn with_address(mut self, address: IpAddr) -> Result<Self, FactError> {
+    pub fn with_address(mut self, address: IpAddr) -> Result<Self, InputError> {
         let cache =
             matches!(address, IpAddr::V4(v4) if v4.is_link_local() && !METADATA.contains(&v4.octets()));
         if !cache {
@@ -152,10 +152,10 @@ impl Destination {
         range: Cidr,
         except: impl IntoIterator<Item = Cidr>,
         ports: &[u16],
-    ) -> Result<Self, FactError> {
+    ) -> Result<Self, InputError> {
         let except: BTreeSet<_> = except.into_iter().collect();
         if let Some(outside) = except.iter().find(|part| !range.strictly_contains(part)) {
-            return Err(FactError::address("an exception of a destination", &outside.to_string()));
+            return Err(InputError::address("an exception of a destination", &outside.to_string()));
         }
         Ok(Self { range, except, ports: read_ports("the ports of a destination", ports)? })
     }
@@ -175,7 +175,7 @@ impl Destination {
 
 /// The facts and the configuration that are the same for every workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterFacts {
+pub struct ClusterAccess {
     operator: PodGroup,
     api_server: ApiServer,
     dns: Dns,
@@ -184,12 +184,12 @@ pub struct ClusterFacts {
     egress: Egress,
 }
 
-impl ClusterFacts {
+impl ClusterAccess {
     /// The facts that nothing works without; `operator` needs labels, because the other Pods of its namespace
     /// have no business with agents.
-    pub fn new(operator: PodGroup, api_server: ApiServer, dns: Dns) -> Result<Self, FactError> {
+    pub fn new(operator: PodGroup, api_server: ApiServer, dns: Dns) -> Result<Self, InputError> {
         if operator.labels().is_empty() {
-            return Err(FactError::EmptySelector("the operator's Pods"));
+            return Err(InputError::EmptySelector("the operator's Pods"));
         }
         let egress = Egress::default();
         Ok(Self {
@@ -250,13 +250,13 @@ impl ClusterFacts {
 }
 
 /// Ports as a set; none at all would mean every port, and 0 none.
-fn read_ports(what: &'static str, ports: &[u16]) -> Result<BTreeSet<NonZeroU16>, FactError> {
+fn read_ports(what: &'static str, ports: &[u16]) -> Result<BTreeSet<NonZeroU16>, InputError> {
     if ports.is_empty() {
-        return Err(FactError::Empty(what));
+        return Err(InputError::Empty(what));
     }
     ports
         .iter()
-        .map(|port| NonZeroU16::new(*port).ok_or_else(|| FactError::malformed(what, &port.to_string())))
+        .map(|port| NonZeroU16::new(*port).ok_or_else(|| InputError::malformed(what, &port.to_string())))
         .collect()
 }
 
@@ -278,7 +278,7 @@ mod tests {
                 "{address} {ports:?}"
             );
         }
-        assert_eq!(ApiServer::parse([]), Err(FactError::Empty("the list of API server endpoints")));
+        assert_eq!(ApiServer::parse([]), Err(InputError::Empty("the list of API server endpoints")));
     }
 
     #[test]
@@ -288,7 +288,7 @@ mod tests {
         let labels = BTreeMap::from([("k8s-app".to_owned(), "kube-dns".to_owned())]);
         let dns = Dns::new(PodGroup::labelled(namespace("kube-system"), labels).unwrap(), &[]).unwrap();
         let api_server = ApiServer::parse([("10.0.0.1", &[6443][..])]).unwrap();
-        assert!(ClusterFacts::new(whole, api_server, dns).is_err());
+        assert!(ClusterAccess::new(whole, api_server, dns).is_err());
         assert!(PodGroup::labelled(namespace("a"), BTreeMap::new()).is_err());
     }
 

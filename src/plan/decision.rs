@@ -10,18 +10,18 @@ use countersign_core::verdict::Verdict;
 ///
 /// Only a verdict makes one; a card cannot be claimed to be verified:
 /// ```compile_fail,E0451
-/// use crate::{CardRef, JudgedCard};
-/// # fn claim(card: CardRef, signer: countersign_core::spiffe::SpiffeId) -> JudgedCard {
-/// JudgedCard { card, outcome: Ok(signer) }
+/// use crate::{CardRef, CardOutcome};
+/// # fn claim(card: CardRef, signer: countersign_core::spiffe::SpiffeId) -> CardOutcome {
+/// CardOutcome { card, outcome: Ok(signer) }
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JudgedCard {
+pub struct CardOutcome {
     card: CardRef,
     outcome: Result<SpiffeId, Reason>,
 }
 
-impl JudgedCard {
+impl CardOutcome {
     /// A card with its verdict.
     pub fn new(card: CardRef, verdict: &Verdict) -> Self {
         let outcome = match verdict.outcome() {
@@ -32,7 +32,7 @@ impl JudgedCard {
     }
 
     /// Which card it is.
-    pub const fn card(&self) -> &CardRef {
+    pub const fn reference(&self) -> &CardRef {
         &self.card
     }
 
@@ -61,7 +61,7 @@ pub(super) enum Decision {
 impl Decision {
     /// Decides for a workload. Two cards that disagree refuse: whoever may create an AgentCard could
     /// otherwise outvote the refusal of another one.
-    pub(super) fn of(workload: &EnrolledWorkload, cards: &[JudgedCard]) -> Self {
+    pub(super) fn of(workload: &EnrolledWorkload, cards: &[CardOutcome]) -> Self {
         if let Some(reason) = cards.iter().filter_map(|judged| judged.refusal_for(workload)).max() {
             Self::Refused(reason)
         } else if cards.is_empty() {
@@ -89,6 +89,6 @@ impl Decision {
 }
 
 /// The card that owns the objects that follow the verdict: the same one whichever card was judged last.
-pub(super) fn owner(cards: &[JudgedCard]) -> Option<&CardRef> {
+pub(super) fn owner(cards: &[CardOutcome]) -> Option<&CardRef> {
     cards.iter().map(|judged| &judged.card).min()
 }

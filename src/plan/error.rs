@@ -6,7 +6,7 @@ use countersign_core::text::Quoted;
 /// A fact that no plan may be built on; the message names the fact and quotes what was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum FactError {
+pub enum InputError {
     /// A name, label or UID is not what Kubernetes would accept.
     #[error("{what} is not valid: {}", Quoted(.found))]
     Malformed {
@@ -34,7 +34,7 @@ pub enum FactError {
     Empty(&'static str),
 }
 
-impl FactError {
+impl InputError {
     pub(super) fn malformed(what: &'static str, found: &str) -> Self {
         Self::Malformed { what, found: found.to_owned() }
     }

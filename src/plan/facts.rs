@@ -1,7 +1,7 @@
 //! What the caller observed about one workload and the AgentCards that point at it.
 //! Facts are checked when they are made, so that planning itself cannot fail halfway.
 
-use super::error::FactError;
+use super::error::InputError;
 use super::names::Identity;
 use super::syntax::{is_dns_label, is_dns_subdomain, is_kind, is_label_key, is_label_value, is_uid};
 use countersign_api::keys::{PEER_MARK_LABEL, WORKLOAD_LABEL};
@@ -15,11 +15,11 @@ pub struct Namespace(String);
 
 impl Namespace {
     /// Reads a namespace name; anything but a DNS-1123 label is refused.
-    pub fn parse(name: &str) -> Result<Self, FactError> {
+    pub fn parse(name: &str) -> Result<Self, InputError> {
         if is_dns_label(name) {
             Ok(Self(name.to_owned()))
         } else {
-            Err(FactError::malformed("the namespace", name))
+            Err(InputError::malformed("the namespace", name))
         }
     }
 
@@ -64,12 +64,12 @@ impl EnrolledWorkload {
         name: &str,
         spiffe_id: SpiffeId,
         selector: LabelSelector,
-    ) -> Result<Self, FactError> {
+    ) -> Result<Self, InputError> {
         if !is_kind(kind) {
-            return Err(FactError::malformed("the workload's kind", kind));
+            return Err(InputError::malformed("the workload's kind", kind));
         }
         if !is_dns_subdomain(name) {
-            return Err(FactError::malformed("the workload's name", name));
+            return Err(InputError::malformed("the workload's name", name));
         }
         let identity = Identity::new(namespace, kind.to_owned(), name.to_owned());
         let selector = check_selector(selector)?;
@@ -78,9 +78,9 @@ impl EnrolledWorkload {
 
     /// The UID of the workload object. With it, a workload that is deleted and created again under the same
     /// name needs new marks on its Pods.
-    pub fn with_uid(mut self, uid: &str) -> Result<Self, FactError> {
+    pub fn with_uid(mut self, uid: &str) -> Result<Self, InputError> {
         if !is_uid(uid) {
-            return Err(FactError::malformed("the workload's UID", uid));
+            return Err(InputError::malformed("the workload's UID", uid));
         }
         self.identity = self.identity.with_uid(uid.to_owned());
         Ok(self)
@@ -136,14 +136,14 @@ pub struct CardRef {
 
 impl CardRef {
     /// An AgentCard by name; `uid` is known once the object is stored, and only then can it own a policy.
-    pub fn new(name: &str, uid: Option<&str>) -> Result<Self, FactError> {
+    pub fn new(name: &str, uid: Option<&str>) -> Result<Self, InputError> {
         if !is_dns_subdomain(name) {
-            return Err(FactError::malformed("the AgentCard's name", name));
+            return Err(InputError::malformed("the AgentCard's name", name));
         }
         if let Some(uid) = uid
             && !is_uid(uid)
         {
-            return Err(FactError::malformed("the AgentCard's UID", uid));
+            return Err(InputError::malformed("the AgentCard's UID", uid));
         }
         Ok(Self { name: name.to_owned(), uid: uid.map(str::to_owned) })
     }
@@ -161,16 +161,16 @@ impl CardRef {
 
 /// Accepts a selector that selects something, that the API server would accept, and that does not depend on
 /// our own labels: a selector with `DoesNotExist` on the mark would let a Pod leave its policies by being marked.
-fn check_selector(selector: LabelSelector) -> Result<LabelSelector, FactError> {
+fn check_selector(selector: LabelSelector) -> Result<LabelSelector, InputError> {
     let labels = selector.match_labels.unwrap_or_default();
     let mut expressions = selector.match_expressions.unwrap_or_default();
     if labels.is_empty() && expressions.is_empty() {
-        return Err(FactError::EmptySelector("the workload"));
+        return Err(InputError::EmptySelector("the workload"));
     }
     for (key, value) in &labels {
         check_key(key)?;
         if !is_label_value(value) {
-            return Err(FactError::malformed("a value of the workload's selector", value));
+            return Err(InputError::malformed("a value of the workload's selector", value));
         }
     }
     for expression in &expressions {
@@ -195,17 +195,17 @@ fn check_selector(selector: LabelSelector) -> Result<LabelSelector, FactError> {
     })
 }
 
-fn check_key(key: &str) -> Result<(), FactError> {
+fn check_key(key: &str) -> Result<(), InputError> {
     if !is_label_key(key) {
-        return Err(FactError::malformed("a key of the workload's selector", key));
+        return Err(InputError::malformed("a key of the workload's selector", key));
     }
     if key == PEER_MARK_LABEL || key == WORKLOAD_LABEL {
-        return Err(FactError::ReservedLabel(key.to_owned()));
+        return Err(InputError::ReservedLabel(key.to_owned()));
     }
     Ok(())
 }
 
-fn check_expression(expression: &LabelSelectorRequirement) -> Result<(), FactError> {
+fn check_expression(expression: &LabelSelectorRequirement) -> Result<(), InputError> {
     let values = expression.values.as_deref().unwrap_or_default();
     let fits = match expression.operator.as_str() {
         "In" | "NotIn" => !values.is_empty(),
@@ -213,10 +213,10 @@ fn check_expression(expression: &LabelSelectorRequirement) -> Result<(), FactErr
         _ => false,
     };
     if !fits {
-        return Err(FactError::malformed("an operator of the workload's selector", &expression.operator));
+        return Err(InputError::malformed("an operator of the workload's selector", &expression.operator));
     }
     match values.iter().find(|value| !is_label_value(value)) {
-        Some(value) => Err(FactError::malformed("a value of the workload's selector", value)),
+        Some(value) => Err(InputError::malformed("a value of the workload's selector", value)),
         None => Ok(()),
     }
 }
@@ -235,7 +235,7 @@ mod tests {
         SpiffeId::parse("spiffe://example.org/ns/team/sa/agent").unwrap()
     }
 
-    fn workload(selector: LabelSelector) -> Result<EnrolledWorkload, FactError> {
+    fn workload(selector: LabelSelector) -> Result<EnrolledWorkload, InputError> {
         EnrolledWorkload::new(Namespace::parse("team")?, "Deployment", "agent", id(), selector)
     }
 
@@ -253,8 +253,8 @@ mod tests {
 
     #[test]
     fn an_empty_selector_is_refused_because_it_means_the_whole_namespace() {
-        assert_eq!(workload(LabelSelector::default()), Err(FactError::EmptySelector("the workload")));
-        assert_eq!(workload(selector_of([])), Err(FactError::EmptySelector("the workload")));
+        assert_eq!(workload(LabelSelector::default()), Err(InputError::EmptySelector("the workload")));
+        assert_eq!(workload(selector_of([])), Err(InputError::EmptySelector("the workload")));
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
         for operator in ["Exists", "DoesNotExist"] {
             assert_eq!(
                 workload(expression(PEER_MARK_LABEL, operator, &[])),
-                Err(FactError::ReservedLabel(PEER_MARK_LABEL.to_owned()))
+                Err(InputError::ReservedLabel(PEER_MARK_LABEL.to_owned()))
             );
         }
     }
@@ -277,7 +277,7 @@ mod tests {
             expression("a b", "Exists", &[]),
             selector_of([("app".to_owned(), "x y".to_owned())]),
         ] {
-            assert!(matches!(workload(bad), Err(FactError::Malformed { .. })));
+            assert!(matches!(workload(bad), Err(InputError::Malformed { .. })));
         }
     }
 

@@ -12,12 +12,12 @@ mod peer_mark;
 mod syntax;
 
 pub use address::Cidr;
-pub use cluster::{ApiServer, ClusterFacts, Destination, Dns, Egress, PodGroup};
-pub use decision::JudgedCard;
-pub use error::FactError;
+pub use cluster::{ApiServer, ClusterAccess, Destination, Dns, Egress, PodGroup};
+pub use decision::CardOutcome;
+pub use error::InputError;
 pub use facts::{CardRef, EnrolledWorkload, Isolation, Namespace};
 pub use names::workload_label;
-pub use peer_mark::{PodFacts, plan_peer_mark};
+pub use peer_mark::{PodInput, plan_peer_mark};
 
 use decision::Decision;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -36,7 +36,7 @@ pub enum Mode {
 /// In audit mode there is none: nothing is cut off.
 pub fn plan_namespace_policies(
     namespace: &Namespace,
-    cluster: &ClusterFacts,
+    cluster: &ClusterAccess,
     mode: Mode,
 ) -> Vec<NetworkPolicy> {
     match mode {
@@ -57,9 +57,9 @@ pub fn plan_namespace_baseline(namespace: &Namespace) -> NetworkPolicy {
 /// refused when they were read. `cards` are all AgentCards that point at the workload; none, or one refused
 /// one, plans the restrictive form, and their order does not matter.
 pub fn plan_network_policies(
-    cards: &[JudgedCard],
+    cards: &[CardOutcome],
     workload: &EnrolledWorkload,
-    cluster: &ClusterFacts,
+    cluster: &ClusterAccess,
     mode: Mode,
 ) -> Vec<NetworkPolicy> {
     if mode == Mode::Audit {

@@ -8,7 +8,7 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::verdict::Verdict;
 use countersign_plan::{
-    CardRef, Cidr, Destination, Egress, EnrolledWorkload, JudgedCard, Mode, PodFacts, PodGroup,
+    CardOutcome, CardRef, Cidr, Destination, Egress, EnrolledWorkload, Mode, PodGroup, PodInput,
     plan_network_policies, plan_peer_mark,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -31,7 +31,7 @@ fn names(policies: &[NetworkPolicy]) -> Vec<&str> {
 fn item_19_the_same_verdict_plans_the_same_objects_whatever_its_message_says() {
     let judged = |message: &str| {
         let card = CardRef::new("card", None).unwrap();
-        vec![JudgedCard::new(card, &Verdict::refused(Refusal::new(Reason::FetchTimeout, message)))]
+        vec![CardOutcome::new(card, &Verdict::refused(Refusal::new(Reason::FetchTimeout, message)))]
     };
     let plan = |message| weather().enrolled(judged(message)).policies(&cluster_facts(API));
     assert_eq!(plan("after 5.01 s"), plan("after 5.02 s"));
@@ -205,7 +205,7 @@ fn a_verdict_over_another_workloads_card_opens_nothing() {
     let other = EnrolledWorkload::new(namespace("a"), "Deployment", "weather", id, selector).unwrap();
     let planned = plan_network_policies(&[verified("card")], &other, &cluster_facts(API), Mode::Enforce);
     assert_eq!(planned[2].metadata.annotations.as_ref().unwrap()[REASON_ANNOTATION], "IdentityMismatch");
-    let own = PodFacts {
+    let own = PodInput {
         controlled_by_workload: true,
         runs_as_workload: true,
         matches_selector: true,
@@ -237,7 +237,7 @@ fn a_marked_pod_whose_labels_are_taken_away_stays_isolated_and_loses_its_mark() 
     world.pods[agent].pod.labels.remove("app");
     assert!(world.cluster.isolates(world.pod(agent)));
     assert_eq!(world.meets(agent, stranger), [false, false]);
-    let facts = PodFacts {
+    let facts = PodInput {
         controlled_by_workload: true,
         runs_as_workload: true,
         matches_selector: false,
@@ -249,7 +249,7 @@ fn a_marked_pod_whose_labels_are_taken_away_stays_isolated_and_loses_its_mark() 
 #[test]
 fn either_half_of_closing_a_refused_agent_closes_it() {
     let agents =
-        |cards: Vec<JudgedCard>| vec![weather().enrolled(cards), travel().enrolled(vec![verified("card")])];
+        |cards: Vec<CardOutcome>| vec![weather().enrolled(cards), travel().enrolled(vec![verified("card")])];
     let mut before = World::new(cluster_facts(API), agents(vec![verified("card")]));
     let (agent, other) = (before.run_agent(0, Labels::new()), before.run_agent(1, Labels::new()));
     assert_eq!(before.meets(agent, other), [true, true]);
@@ -279,14 +279,14 @@ fn a_refused_agent_stays_isolated_when_any_two_objects_are_lost() {
 #[test]
 fn pods_on_the_network_of_their_node_are_never_marked() {
     let host = weather().facts.with_host_network(true);
-    let own = PodFacts {
+    let own = PodInput {
         controlled_by_workload: true,
         runs_as_workload: true,
         matches_selector: true,
         host_network: false,
     };
     assert_eq!(plan_peer_mark(&[verified("card")], &host, own), None);
-    let one = PodFacts { host_network: true, ..own };
+    let one = PodInput { host_network: true, ..own };
     assert_eq!(plan_peer_mark(&[verified("card")], &weather().facts, one), None);
     let planned = plan_network_policies(&[verified("card")], &host, &cluster_facts(API), Mode::Enforce);
     assert_eq!(planned[2].metadata.annotations.as_ref().unwrap()[REASON_ANNOTATION], "HostNetwork");
@@ -294,14 +294,14 @@ fn pods_on_the_network_of_their_node_are_never_marked() {
 
 #[test]
 fn a_pod_that_another_controller_owns_is_never_marked() {
-    let own = PodFacts {
+    let own = PodInput {
         controlled_by_workload: true,
         runs_as_workload: true,
         matches_selector: true,
         host_network: false,
     };
     assert!(plan_peer_mark(&[verified("card")], &weather().facts, own).is_some());
-    let copy = PodFacts { controlled_by_workload: false, ..own };
+    let copy = PodInput { controlled_by_workload: false, ..own };
     assert_eq!(plan_peer_mark(&[verified("card")], &weather().facts, copy), None);
 }
 
@@ -355,7 +355,8 @@ fn a_plan_is_ready_for_server_side_apply() {
 #[test]
 fn every_reason_of_a_refusal_plans_the_restrictive_form() {
     let facts = cluster_facts(API);
-    let stands = |cards: &[JudgedCard]| plan_network_policies(cards, &weather().facts, &facts, Mode::Enforce);
+    let stands =
+        |cards: &[CardOutcome]| plan_network_policies(cards, &weather().facts, &facts, Mode::Enforce);
     let closed = stands(&[])[2].spec.clone();
     for reason in Reason::ALL {
         let planned = stands(&[refused("card", *reason)]);

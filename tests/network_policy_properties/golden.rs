@@ -3,11 +3,11 @@
 
 use crate::world::{Agent, cluster_facts, group, namespace, refused, verified};
 use countersign_core::refusal::Reason;
-use countersign_plan::{Cidr, ClusterFacts, Destination, Egress, JudgedCard, PodGroup};
+use countersign_plan::{CardOutcome, Cidr, ClusterAccess, Destination, Egress, PodGroup};
 use serde_json::Value;
 use std::fmt::Write;
 
-fn facts() -> ClusterFacts {
+fn facts() -> ClusterAccess {
     let cidr = |text| Cidr::parse(text).unwrap();
     let models = Destination::new(cidr("0.0.0.0/0"), [cidr("10.0.0.0/8")], &[443]).unwrap();
     cluster_facts(&[("172.18.0.2", &[6443]), ("fd00:18::2", &[6443])])
@@ -17,7 +17,7 @@ fn facts() -> ClusterFacts {
         .with_egress(Egress::Listed([models].into()))
 }
 
-fn check(path: &str, golden: &str, card: JudgedCard) {
+fn check(path: &str, golden: &str, card: CardOutcome) {
     let agent = Agent::new("team1", "Deployment", "weather", &[("app", "weather")]).enrolled(vec![card]);
     let planned: Vec<Value> =
         agent.policies(&facts()).iter().map(|policy| serde_json::to_value(policy).unwrap()).collect();

@@ -9,8 +9,8 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::verdict::Verdict;
 use countersign_plan::{
-    ApiServer, CardRef, ClusterFacts, Dns, Egress, EnrolledWorkload, Isolation, JudgedCard, Mode, Namespace,
-    PodFacts, PodGroup, plan_namespace_policies, plan_network_policies, plan_peer_mark,
+    ApiServer, CardOutcome, CardRef, ClusterAccess, Dns, Egress, EnrolledWorkload, Isolation, Mode,
+    Namespace, PodGroup, PodInput, plan_namespace_policies, plan_network_policies, plan_peer_mark,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -39,26 +39,26 @@ pub(crate) fn group(name: &str, pairs: &[(&str, &str)]) -> PodGroup {
     PodGroup::labelled(namespace(name), labels(pairs)).unwrap()
 }
 
-pub(crate) fn verified(card: &str) -> JudgedCard {
+pub(crate) fn verified(card: &str) -> CardOutcome {
     static VERDICT: LazyLock<Verdict> = LazyLock::new(|| {
         let world = cards::World::new();
         Verdict::of(world.bind(&world.signed(&cards::card()), &cards::facts()))
     });
     assert!(VERDICT.is_verified());
-    JudgedCard::new(CardRef::new(card, Some(CARD_UID)).unwrap(), &VERDICT)
+    CardOutcome::new(CardRef::new(card, Some(CARD_UID)).unwrap(), &VERDICT)
 }
 
-pub(crate) fn refused(card: &str, reason: Reason) -> JudgedCard {
+pub(crate) fn refused(card: &str, reason: Reason) -> CardOutcome {
     let verdict = Verdict::refused(Refusal::new(reason, "refused"));
-    JudgedCard::new(CardRef::new(card, Some(CARD_UID)).unwrap(), &verdict)
+    CardOutcome::new(CardRef::new(card, Some(CARD_UID)).unwrap(), &verdict)
 }
 
 /// A cluster that keeps verified agents to each other; where a test opens it, it says so.
-pub(crate) fn cluster_facts(api_server: &[(&str, &[u16])]) -> ClusterFacts {
+pub(crate) fn cluster_facts(api_server: &[(&str, &[u16])]) -> ClusterAccess {
     let operator = group(OPERATOR_NAMESPACE, &[("app", "countersign")]);
     let dns = Dns::new(group("kube-system", &[("k8s-app", "kube-dns")]), &[]).unwrap();
     let facts =
-        ClusterFacts::new(operator, ApiServer::parse(api_server.iter().copied()).unwrap(), dns).unwrap();
+        ClusterAccess::new(operator, ApiServer::parse(api_server.iter().copied()).unwrap(), dns).unwrap();
     facts.with_egress(Egress::Listed(BTreeSet::new()))
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn cluster_facts(api_server: &[(&str, &[u16])]) -> ClusterFacts {
 pub(crate) struct Agent {
     pub(crate) facts: EnrolledWorkload,
     pub(crate) selector: LabelSelector,
-    pub(crate) cards: Option<Vec<JudgedCard>>,
+    pub(crate) cards: Option<Vec<CardOutcome>>,
     label: bool,
 }
 
@@ -80,7 +80,7 @@ impl Agent {
         Self { facts, selector, cards: None, label: false }
     }
 
-    pub(crate) fn enrolled(mut self, cards: Vec<JudgedCard>) -> Self {
+    pub(crate) fn enrolled(mut self, cards: Vec<CardOutcome>) -> Self {
         self.cards = Some(cards);
         self
     }
@@ -99,7 +99,7 @@ impl Agent {
 
     pub(crate) fn is_verified(&self) -> bool {
         let cards = self.cards.as_deref().unwrap_or_default();
-        let own = PodFacts {
+        let own = PodInput {
             controlled_by_workload: true,
             runs_as_workload: true,
             matches_selector: true,
@@ -108,7 +108,7 @@ impl Agent {
         plan_peer_mark(cards, &self.facts, own).is_some()
     }
 
-    pub(crate) fn policies(&self, cluster: &ClusterFacts) -> Vec<NetworkPolicy> {
+    pub(crate) fn policies(&self, cluster: &ClusterAccess) -> Vec<NetworkPolicy> {
         match &self.cards {
             Some(cards) => plan_network_policies(cards, &self.facts, cluster, Mode::Enforce),
             None => Vec::new(),
@@ -128,12 +128,12 @@ pub(crate) struct World {
     pub(crate) agents: Vec<Agent>,
     pub(crate) pods: Vec<Running>,
     pub(crate) cluster: Cluster,
-    pub(crate) facts: ClusterFacts,
+    pub(crate) facts: ClusterAccess,
     next: u8,
 }
 
 impl World {
-    pub(crate) fn new(facts: ClusterFacts, agents: Vec<Agent>) -> Self {
+    pub(crate) fn new(facts: ClusterAccess, agents: Vec<Agent>) -> Self {
         let mut cluster = Cluster::default();
         for name in ["a", "b", "kube-system", OPERATOR_NAMESPACE] {
             cluster.namespaces.insert(name.to_owned(), labels(&[("kubernetes.io/metadata.name", name)]));
@@ -178,7 +178,7 @@ impl World {
 
     fn mark(&self, pod: &mut Pod, of: Option<usize>) {
         let Some(agent) = of.map(|of| &self.agents[of]) else { return };
-        let facts = PodFacts {
+        let facts = PodInput {
             controlled_by_workload: true,
             runs_as_workload: true,
             matches_selector: selects(&agent.selector, &pod.labels),

@@ -6,7 +6,7 @@ use crate::explain::{Trace, explain_received};
 use crate::page::{BAD, GOOD, Page, STRONG, styled};
 use crate::planned::{Planned, example_cluster};
 use crate::verify::Judge;
-use countersign_plan::{CardRef, EnrolledWorkload, JudgedCard, Mode, Namespace, plan_network_policies};
+use countersign_plan::{CardOutcome, CardRef, EnrolledWorkload, Mode, Namespace, plan_network_policies};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// The agent whose refusal is explained.
@@ -73,7 +73,7 @@ fn policies(outcomes: &[Outcome]) -> Result<Vec<u8>, Unusable> {
 
 fn plan(
     outcome: &Outcome,
-    cluster: &countersign_plan::ClusterFacts,
+    cluster: &countersign_plan::ClusterAccess,
 ) -> Result<Planned, Box<dyn std::error::Error>> {
     let name = outcome.agent.name;
     let labels = [("app".to_owned(), name.to_owned())].into();
@@ -84,7 +84,7 @@ fn plan(
         outcome.agent.spiffe_id()?,
         LabelSelector { match_labels: Some(labels), match_expressions: None },
     )?;
-    let card = JudgedCard::new(CardRef::new(&format!("{name}-deployment-card"), None)?, &outcome.verdict);
+    let card = CardOutcome::new(CardRef::new(&format!("{name}-deployment-card"), None)?, &outcome.verdict);
     Ok(Planned {
         workload: format!("Deployment {NAMESPACE}/{name}"),
         because: Planned::because(&outcome.verdict),

@@ -10,7 +10,7 @@ use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::verdict::Verdict;
-use countersign_plan::{CardRef, JudgedCard};
+use countersign_plan::{CardOutcome, CardRef};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 /// Keys of the ConfigMap that carries a card, the preferred one first.
@@ -21,7 +21,7 @@ pub(super) struct Judged {
     pub(super) expected: SpiffeId,
     /// The verdict that explains the plan: the worst of its cards.
     pub(super) verdict: Verdict,
-    pub(super) cards: Vec<JudgedCard>,
+    pub(super) cards: Vec<CardOutcome>,
 }
 
 /// Judges the card of a workload for every AgentCard that points at it, or for the one that the operator would
@@ -49,7 +49,7 @@ pub(super) fn judge(
         let reference = CardRef::new(card_name, uid).map_err(|error| {
             Unusable::new(format!("AgentCard of {}: {error}; correct the manifest", workload.shown()))
         })?;
-        cards.push(JudgedCard::new(reference, &verdict));
+        cards.push(CardOutcome::new(reference, &verdict));
         if worst.as_ref().is_none_or(|worst: &Verdict| verdict.reason() > worst.reason()) {
             worst = Some(verdict);
         }

@@ -2,7 +2,7 @@
 
 use crate::exit::Unusable;
 use crate::planned::{EXAMPLE_API_SERVER, cluster};
-use countersign_plan::{ClusterFacts, Egress, Namespace, PodGroup};
+use countersign_plan::{ClusterAccess, Egress, Namespace, PodGroup};
 use std::collections::BTreeSet;
 
 /// The cluster.
@@ -35,7 +35,7 @@ enum EgressArg {
 
 impl ClusterArgs {
     /// The facts, and a note about what was assumed.
-    pub(super) fn facts(&self) -> Result<(ClusterFacts, Vec<String>), Unusable> {
+    pub(super) fn facts(&self) -> Result<(ClusterAccess, Vec<String>), Unusable> {
         let (assumed, mut notes) = ([(EXAMPLE_API_SERVER.0.to_owned(), EXAMPLE_API_SERVER.1)], Vec::new());
         let api_server = if self.api_server.is_empty() {
             let (address, port) = EXAMPLE_API_SERVER;

@@ -15,7 +15,7 @@ use super::policy::AcceptArgs;
 use authority::Authorities;
 use countersign_core::spiffe::TrustDomain;
 use countersign_plan::{
-    ClusterFacts, Isolation, Mode, Namespace, plan_namespace_policies, plan_network_policies,
+    ClusterAccess, Isolation, Mode, Namespace, plan_namespace_policies, plan_network_policies,
 };
 use manifests::Manifests;
 use serde_json::json;
@@ -102,7 +102,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
 }
 
 /// What isolates every labelled agent of a namespace.
-fn isolation(namespace: &Namespace, cluster: &ClusterFacts, mode: Mode) -> Planned {
+fn isolation(namespace: &Namespace, cluster: &ClusterAccess, mode: Mode) -> Planned {
     Planned {
         workload: format!("Namespace {}", namespace.as_str()),
         because: "isolated: every labelled agent in it, verified or not".to_owned(),

@@ -1,7 +1,7 @@
 //! The conditions of an AgentCard. A time changes only when the status of a condition does.
 //! In audit mode the verdict stands unchanged beside conditions that say what would have happened.
 
-use super::finding::{Finding, Proof, Refused};
+use super::result::{Proof, Refused, VerificationResult};
 use super::status::Circumstances;
 use countersign_api::agent_card::ConditionReason as Why;
 use countersign_api::agent_card::{ConditionType, time};
@@ -54,17 +54,17 @@ impl Stage {
 /// The conditions that follow `before`.
 pub(crate) fn conditions(
     before: &[Condition],
-    finding: &Finding,
+    result: &VerificationResult,
     about: Circumstances<'_>,
 ) -> Vec<Condition> {
-    let said = match &finding.outcome {
-        Ok(proof) => of_proof(proof, finding, about),
-        Err(refused) => of_refusal(refused, finding, about),
+    let said = match &result.outcome {
+        Ok(proof) => of_proof(proof, result, about),
+        Err(refused) => of_refusal(refused, result, about),
     };
     said.into_iter().map(|says| condition(before, says, about)).collect()
 }
 
-fn of_proof(proof: &Proof, finding: &Finding, about: Circumstances<'_>) -> Vec<Says> {
+fn of_proof(proof: &Proof, result: &VerificationResult, about: Circumstances<'_>) -> Vec<Says> {
     let verified = if let Some(peer) = &proof.attested {
         (Why::MtlsVerified, format!("Agent SPIFFE ID: {peer}"))
     } else {
@@ -73,7 +73,7 @@ fn of_proof(proof: &Proof, finding: &Finding, about: Circumstances<'_>) -> Vec<S
     };
     let bound = format!("SPIFFE ID {} is the identity of the workload", proof.spiffe_id);
     vec![
-        (ConditionType::Synced, true, Why::SyncSucceeded, fetched(finding, about)),
+        (ConditionType::Synced, true, Why::SyncSucceeded, fetched(result, about)),
         (
             ConditionType::SignatureVerified,
             true,
@@ -86,8 +86,8 @@ fn of_proof(proof: &Proof, finding: &Finding, about: Circumstances<'_>) -> Vec<S
     ]
 }
 
-fn of_refusal(refused: &Refused, finding: &Finding, about: Circumstances<'_>) -> Vec<Says> {
-    let has_content = finding.content.is_some();
+fn of_refusal(refused: &Refused, result: &VerificationResult, about: Circumstances<'_>) -> Vec<Says> {
+    let has_content = result.content.is_some();
     let stage = Stage::of(refused, has_content);
     let message = refused.refusal.to_string();
     let audit = about.mode == Mode::Audit;
@@ -97,11 +97,11 @@ fn of_refusal(refused: &Refused, finding: &Finding, about: Circumstances<'_>) ->
         Stage::Fetch => ((false, Why::FetchFailed, message.clone()), Why::FetchFailed),
         Stage::Signature | Stage::Binding if audit => {
             let text =
-                format!("{} (signature verification failed but audit mode enabled)", fetched(finding, about));
+                format!("{} (signature verification failed but audit mode enabled)", fetched(result, about));
             ((true, Why::SyncSucceeded, text), Why::SignatureInvalid)
         }
         Stage::Signature => ((false, Why::SignatureInvalid, message.clone()), Why::SignatureInvalid),
-        Stage::Binding => ((true, Why::SyncSucceeded, fetched(finding, about)), Why::NotVerified),
+        Stage::Binding => ((true, Why::SyncSucceeded, fetched(result, about)), Why::NotVerified),
     };
     said.push((ConditionType::Synced, synced.0, synced.1, synced.2));
     if matches!(stage, Stage::Signature | Stage::Binding) {
@@ -131,9 +131,9 @@ fn of_refusal(refused: &Refused, finding: &Finding, about: Circumstances<'_>) ->
     said
 }
 
-fn fetched(finding: &Finding, about: Circumstances<'_>) -> String {
+fn fetched(result: &VerificationResult, about: Circumstances<'_>) -> String {
     let all = format!("Successfully fetched agent card for {}", about.name);
-    match finding.unreachable.as_slice() {
+    match result.unreachable.as_slice() {
         [] => all,
         unreachable => format!("{all}, but not from {}", unreachable.join("; ")),
     }

@@ -1,9 +1,9 @@
 //! Proofs end by the clock alone: at the end of one its card is judged again from the bytes at hand, and what is no
 //! longer proven is closed. No agent is asked first, so none can delay it.
 
-use super::finding::Proof;
-use super::judgement::Judgement;
-use super::rejudge::{Rejudged, refuse, rejudge, replace};
+use super::evaluation::Evaluation;
+use super::reevaluate::{Reevaluated, reevaluate, refuse, replace};
+use super::result::Proof;
 use crate::context::Context;
 use crate::key;
 use countersign_controller::queue::Urgency;
@@ -18,12 +18,12 @@ const WITNESSED: Seconds = Seconds::new(60);
 /// Judges every card again whose proof may have ended by `now`.
 pub(crate) fn end_proofs(context: &Context, now: Timestamp) {
     for object in context.ending(now) {
-        let Some(last) = context.judgement(&object) else { continue };
-        let Ok(proof) = &last.finding.outcome else { continue };
-        let ended = match rejudge(context, &object, &last, now) {
-            Rejudged::Refused(refused) => Some(*refused),
-            Rejudged::Verified => None,
-            Rejudged::NotAtHand => {
+        let Some(last) = context.evaluation(&object) else { continue };
+        let Ok(proof) = &last.result.outcome else { continue };
+        let ended = match reevaluate(context, &object, &last, now) {
+            Reevaluated::Refused(refused) => Some(*refused),
+            Reevaluated::Verified => None,
+            Reevaluated::NotAtHand => {
                 without_bytes(context, proof, witness(&last), now).map(|refusal| refuse(&last, refusal))
             }
         };
@@ -65,9 +65,9 @@ pub(crate) fn next_check(
 }
 
 /// When the content that is proven was last known to be verified under a valid leaf.
-pub(crate) fn witness(judgement: &Judgement) -> Option<Timestamp> {
-    let proof = judgement.finding.outcome.as_ref().ok()?;
-    judgement.history.as_ref()?.witness(proof.accepted.content())
+pub(crate) fn witness(evaluation: &Evaluation) -> Option<Timestamp> {
+    let proof = evaluation.result.outcome.as_ref().ok()?;
+    evaluation.history.as_ref()?.witness(proof.accepted.content())
 }
 
 /// The last second at which the leaf and the signature count.

@@ -1,23 +1,23 @@
 //! One AgentCard: find its workload, receive its card, judge it; then, in a turn of its own, say so in status.
-//! Every way through ends in a judgement; what cannot be judged is refused.
+//! Every way through ends in a evaluation; what cannot be judged is refused.
 
 mod conditions;
 mod ending;
-mod finding;
-mod judge;
-mod judgement;
-mod look;
+mod evaluate;
+mod evaluation;
+mod merge;
 mod observe;
 mod receive;
-mod rejudge;
+mod reevaluate;
 mod replicas;
 mod report;
+mod result;
 mod say;
 mod status;
 
 pub(crate) use ending::{end_proofs, next_check, witness};
-pub(crate) use judgement::Judgement;
-pub(crate) use rejudge::rejudge_all;
+pub(crate) use evaluation::Evaluation;
+pub(crate) use reevaluate::reevaluate_all;
 
 use super::context::Context;
 use super::index::{Card, ObjectRef, Workload};
@@ -33,10 +33,10 @@ use countersign_core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_LOOK};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_io::clock::{instant, now};
 use countersign_plan::Mode;
+use evaluate::{Expected, Received, Terms, Verification, broken_memory, evaluate};
+use evaluation::Basis;
 use futures::stream::{self, StreamExt};
-use judge::{Expected, Judged, Received, Terms, broken_memory, judge};
-use judgement::Basis;
-use look::{Look, ReplicaLook, choose, merge};
+use merge::{CardEvaluation, ReplicaEvaluation, choose, merge};
 use observe::Reachable;
 use replicas::Unusable;
 use std::collections::BTreeSet;
@@ -72,17 +72,17 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     };
     let found = observe::find_workload(context, object, &card).await;
     let authorities = context.bundles.changes();
-    let judgement = look(context, object, &card, found).await;
-    if context.judgement(object).is_none() && is_starting(&card, &judgement) {
+    let evaluation = look(context, object, &card, found).await;
+    if context.evaluation(object).is_none() && is_starting(&card, &evaluation) {
         return Next::In(SHORTEST_PERIOD);
     }
-    let judgement = judgement.after(context.judgement(object).as_deref()).at(card.generation);
-    let period = period(context, &card, &judgement);
-    settle(context, object, judgement);
+    let evaluation = evaluation.after(context.evaluation(object).as_deref()).at(card.generation);
+    let period = period(context, &card, &evaluation);
+    settle(context, object, evaluation);
     context.until_shown(object).await;
-    // Whoever judged all cards again may not have seen this judgement yet.
+    // Whoever judged all cards again may not have seen this evaluation yet.
     if authorities.has_changed().unwrap_or(true) {
-        rejudge::rejudge_one(context, object);
+        reevaluate::reevaluate_one(context, object);
         context.index.enqueue(key::card(object.clone()), Urgency::Urgent);
     }
     Next::In(period)
@@ -90,7 +90,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
 
 /// True while a card without a verdict is as new as the workload and the Service that it is about: they are usually
 /// applied together, and a verdict about half of them would be followed by another one at once.
-fn is_starting(card: &Card, judgement: &Judgement) -> bool {
+fn is_starting(card: &Card, evaluation: &Evaluation) -> bool {
     let awaited = [
         Reason::WorkloadNotFound,
         Reason::NotAgentWorkload,
@@ -101,23 +101,23 @@ fn is_starting(card: &Card, judgement: &Judgement) -> bool {
     // A clock that differs from that of the API server gives no time at all.
     let age = u64::try_from(now().since(card.created)).ok().map(Duration::from_secs);
     card.status.verdict.is_none()
-        && judgement.finding.reason().is_some_and(|reason| awaited.contains(&reason))
+        && evaluation.result.reason().is_some_and(|reason| awaited.contains(&reason))
         && age.is_some_and(|age| age < STARTING)
 }
 
-/// Observes and judges, in that order. It cannot fail: what goes wrong is the judgement.
+/// Observes and judges, in that order. It cannot fail: what goes wrong is the evaluation.
 async fn look(
     context: &Context,
     object: &ObjectRef,
     card: &Card,
     found: Result<(WorkloadKey, Workload), Refusal>,
-) -> Judgement {
+) -> Evaluation {
     let reference = &card.reference;
     let (key, workload) = match found {
         Ok(found) => found,
-        Err(refusal) => return Judgement::refused(reference, None, refusal),
+        Err(refusal) => return Evaluation::refused(reference, None, refusal),
     };
-    let refuse = |refusal| Judgement::refused(reference, Some(key.clone()), refusal);
+    let refuse = |refusal| Evaluation::refused(reference, Some(key.clone()), refusal);
     let expected = Expected::of(&context.config, &card.spec, &object.namespace, &workload.service_account);
     let expected = match expected {
         Ok(expected) => expected,
@@ -125,41 +125,41 @@ async fn look(
     };
     // An AgentCard of the same name that was made again is another one.
     let is_same =
-        |last: &Arc<Judgement>| last.workload.as_ref() == Some(&key) && last.judged.card() == reference;
-    let last = context.judgement(object).filter(is_same);
+        |last: &Arc<Evaluation>| last.workload.as_ref() == Some(&key) && last.card.reference() == reference;
+    let last = context.evaluation(object).filter(is_same);
     let last = last.as_deref();
     let history = match remembered(card, last) {
         Ok(history) => history,
         Err(refusal) => return refuse(refusal),
     };
     let refuse = |refusal| refuse(refusal).with_history(history.clone());
-    let judge = JudgeCard { context, card, key: &key, expected: &expected, history: history.as_ref() };
+    let judge = EvaluateCard { context, card, key: &key, expected: &expected, history: history.as_ref() };
     if card.spec.paused == Some(true) {
         let paused = Refusal::new(Reason::CardPaused, "spec.paused is set, and the last card is not at hand");
-        let Some((received, basis)) = last.and_then(Judgement::kept) else { return refuse(paused) };
+        let Some((received, basis)) = last.and_then(Evaluation::kept) else { return refuse(paused) };
         let look = judge.received((*received).clone(), basis.hosts.clone()).await;
-        let judgement = Judgement::of(Some(key.clone()), look);
+        let evaluation = Evaluation::of(Some(key.clone()), look);
         // Nobody was asked, so nothing is known of the other replicas, and nothing new is remembered.
-        return judgement.with_history(history.clone());
+        return evaluation.with_history(history.clone());
     }
     let replicas = last.map(|last| last.replicas.as_slice()).unwrap_or_default();
-    let reachable = match observe::find_way(context, key.clone(), workload, replicas).await {
+    let reachable = match observe::find_reachable(context, key.clone(), workload, replicas).await {
         Ok(reachable) => reachable,
         Err(unusable) => return unsettled(last, unusable).unwrap_or_else(refuse),
     };
     let asked = ask_replicas(judge, &reachable, last).await;
-    let Some(judgement) = merge(reference, &key, &reachable.replicas, asked, replicas, now()) else {
+    let Some(evaluation) = merge(reference, &key, &reachable.replicas, asked, replicas, now()) else {
         return refuse(Refusal::new(Reason::WorkloadNotReady, "no replica of the workload is ready"));
     };
-    judgement.remembering(history.as_ref(), context.config.freshness, now())
+    evaluation.remembering(history.as_ref(), context.config.freshness, now())
 }
 
-/// The last judgement again, while slices and Pods disagree about who stands behind the Service; that is the case for
+/// The last evaluation again, while slices and Pods disagree about who stands behind the Service; that is the case for
 /// a moment whenever a Pod ends, and must not last.
-fn unsettled(last: Option<&Judgement>, unusable: Unusable) -> Result<Judgement, Refusal> {
+fn unsettled(last: Option<&Evaluation>, unusable: Unusable) -> Result<Evaluation, Refusal> {
     let Unusable { refusal, may_settle } = unusable;
-    let holds = |last: &&Judgement| {
-        let proof = last.finding.outcome.as_ref();
+    let holds = |last: &&Evaluation| {
+        let proof = last.result.outcome.as_ref();
         may_settle
             && last.unsettled.is_none_or(|since| since.elapsed() < SETTLING)
             && proof.is_ok_and(|proof| now() < proof.valid_until)
@@ -170,10 +170,10 @@ fn unsettled(last: Option<&Judgement>, unusable: Unusable) -> Result<Judgement, 
 
 /// Asks replicas for their cards, some at a time, and judges each as it comes.
 async fn ask_replicas(
-    judge: JudgeCard<'_>,
+    judge: EvaluateCard<'_>,
     reachable: &Reachable,
-    last: Option<&Judgement>,
-) -> Vec<ReplicaLook> {
+    last: Option<&Evaluation>,
+) -> Vec<ReplicaEvaluation> {
     let known = last.map(|last| last.replicas.as_slice()).unwrap_or_default();
     let chosen = choose(&reachable.replicas, known, REPLICAS_PER_LOOK);
     let way = &reachable.service;
@@ -193,16 +193,16 @@ async fn ask_replicas(
                     None => judge.served(reachable, received, &mut delivered).await,
                 }
             }
-            Err(refusal) => Look::refused(&judge.card.reference, refusal),
+            Err(refusal) => CardEvaluation::refused(&judge.card.reference, refusal),
         };
-        looks.push(ReplicaLook { replica, at: instant(), look });
+        looks.push(ReplicaEvaluation { replica, at: instant(), evaluation: look });
     }
     looks
 }
 
 /// Everything that cards of one AgentCard are judged with.
 #[derive(Clone, Copy)]
-struct JudgeCard<'a> {
+struct EvaluateCard<'a> {
     context: &'a Context,
     card: &'a Card,
     key: &'a WorkloadKey,
@@ -210,19 +210,19 @@ struct JudgeCard<'a> {
     history: Option<&'a History>,
 }
 
-impl JudgeCard<'_> {
-    fn refused(&self, refusal: Refusal) -> Look {
-        Look::refused(&self.card.reference, refusal)
+impl EvaluateCard<'_> {
+    fn refused(&self, refusal: Refusal) -> CardEvaluation {
+        CardEvaluation::refused(&self.card.reference, refusal)
     }
 
     /// The last look at a replica again, if nothing that it depends on has changed.
-    fn repeated(&self, before: &ReplicaLook, received: &Received) -> Option<Look> {
+    fn repeated(&self, before: &ReplicaEvaluation, received: &Received) -> Option<CardEvaluation> {
         let at = now();
-        let (look, domain) = (&before.look, &self.expected.trust_domain);
+        let (look, domain) = (&before.evaluation, &self.expected.trust_domain);
         let basis = look.basis.as_deref()?;
-        let proof = look.finding.outcome.as_ref().ok()?;
+        let proof = look.result.outcome.as_ref().ok()?;
         // What status shows of the card was dropped from the look.
-        let is_shown = self.card.has_content && self.card.status.card_id == look.finding.card_id();
+        let is_shown = self.card.has_content && self.card.status.card_id == look.result.card_id();
         let bundle = self.context.bundles.get(domain, at).ok()?;
         let policy = self.context.policy(domain.clone());
         let terms = basis.terms(&bundle, (&policy, self.context.rules), self.expected, at);
@@ -230,7 +230,7 @@ impl JudgeCard<'_> {
             && terms.fingerprint(&received.source) == basis.terms
             && self.card.uid == basis.card_uid;
         let holds = same && is_shown && at < proof.valid_until;
-        holds.then(|| Look { received: Some(Arc::new(received.clone())), ..look.clone() })
+        holds.then(|| CardEvaluation { received: Some(Arc::new(received.clone())), ..look.clone() })
     }
 
     /// Judges what a replica served, or, if that has no signature, the card that was delivered for it.
@@ -239,10 +239,10 @@ impl JudgeCard<'_> {
         reachable: &Reachable,
         received: Received,
         delivered: &mut Option<Result<Option<Received>, Refusal>>,
-    ) -> Look {
+    ) -> CardEvaluation {
         let hosts = reachable.service.hosts.clone();
         let look = self.received(received.clone(), hosts.clone()).await;
-        if look.finding.reason() != Some(Reason::CardUnsigned) {
+        if look.result.reason() != Some(Reason::CardUnsigned) {
             return look;
         }
         if delivered.is_none() {
@@ -257,7 +257,7 @@ impl JudgeCard<'_> {
 
     /// Judges received bytes. If an endpoint is not among the names of the Service, other Services and Ingresses of
     /// the workload are looked up, and the card is judged once more.
-    async fn received(&self, received: Received, mut hosts: BTreeSet<String>) -> Look {
+    async fn received(&self, received: Received, mut hosts: BTreeSet<String>) -> CardEvaluation {
         let Self { context, card, key, expected, history } = *self;
         let mut ingress_hosts = BTreeSet::new();
         for more in [false, true] {
@@ -288,41 +288,46 @@ impl JudgeCard<'_> {
             };
             let started = instant();
             let span = tracing::info_span!("verify", reason = tracing::field::Empty);
-            let judged: Judged = span.in_scope(|| judge(&received, terms));
-            span.record("reason", judged.finding.reason().map(Reason::code));
+            let verification: Verification = span.in_scope(|| evaluate(&received, terms));
+            span.record("reason", verification.result.reason().map(Reason::code));
             let audit = context.mode(&key.object.namespace) == Mode::Audit;
-            context.metrics.verified(judged.finding.reason(), audit, started.elapsed());
-            if !more && judged.finding.reason() == Some(Reason::EndpointNotOwned) {
+            context.metrics.verified(verification.result.reason(), audit, started.elapsed());
+            if !more && verification.result.reason() == Some(Reason::EndpointNotOwned) {
                 continue;
             }
             let terms = terms.fingerprint(&received.source);
             let (card_uid, expected) = (card.uid.clone(), expected.clone());
             let basis = Basis { terms, card_uid, hosts, ingress_hosts, expected };
-            return Look::of(&card.reference, judged, received, basis);
+            return CardEvaluation::of(&card.reference, verification, received, basis);
         }
         self.refused(Refusal::new(Reason::EndpointNotOwned, "an endpoint is not the workload's"))
     }
 
     /// The served card with the signatures of the one in a ConfigMap.
-    async fn delivered(&self, delivered: Received, live: &Received, hosts: BTreeSet<String>) -> Look {
+    async fn delivered(
+        &self,
+        delivered: Received,
+        live: &Received,
+        hosts: BTreeSet<String>,
+    ) -> CardEvaluation {
         let policy = self.context.policy(self.expected.trust_domain.clone());
-        let served = match judge::as_served(live, &delivered, &policy) {
+        let served = match evaluate::as_served(live, &delivered, &policy) {
             Ok(served) => served,
             Err(refusal) => return self.refused(refusal),
         };
         let differs = served.bytes != delivered.bytes;
         let look = self.received(served, hosts).await;
-        if differs && look.finding.reason() == Some(Reason::SignatureInvalid) {
+        if differs && look.result.reason() == Some(Reason::SignatureInvalid) {
             let found = "the workload serves another card than the ConfigMap holds a signature for";
             return self.refused(Refusal::new(Reason::SignatureInvalid, found));
         }
         // The replica serves other bytes than were judged, so the next look judges again.
-        Look { bytes: None, ..look }
+        CardEvaluation { bytes: None, ..look }
     }
 }
 
 /// What is remembered of the accepted cards: by this process, which is ahead of status, or else in status.
-fn remembered(card: &Card, last: Option<&Judgement>) -> Result<Option<History>, Refusal> {
+fn remembered(card: &Card, last: Option<&Evaluation>) -> Result<Option<History>, Refusal> {
     let written = history(card)?;
     Ok(last.and_then(|last| last.history.as_deref().cloned()).or(written))
 }
@@ -347,12 +352,12 @@ async fn observe_hosts(
     observe::other_hosts(context, key, &workload).await
 }
 
-/// Takes the judgement over: first what is open is closed, then it is said.
-fn settle(context: &Context, object: &ObjectRef, judgement: Judgement) {
-    let (judged, workload) = (judgement.judged.clone(), judgement.workload.clone());
-    let before = context.judge(object, judgement);
+/// Takes the evaluation over: first what is open is closed, then it is said.
+fn settle(context: &Context, object: &ObjectRef, evaluation: Evaluation) {
+    let (outcome, workload) = (evaluation.card.clone(), evaluation.workload.clone());
+    let before = context.keep(object, evaluation);
     let old = before.as_ref().and_then(|before| before.workload.clone());
-    let differs = before.as_ref().is_none_or(|before| before.judged != judged);
+    let differs = before.as_ref().is_none_or(|before| before.card != outcome);
     let moved = old != workload;
     if moved {
         enqueue_workload(context, old.as_ref());
@@ -373,18 +378,18 @@ fn enqueue_workload(context: &Context, workload: Option<&WorkloadKey>) {
 /// When to look again: after the card's own period, and well before the proof ends, while the agent has time to sign
 /// again. A card that could not be fetched is asked for again after as long as that has lasted: a Pod is ready before
 /// its Service leads to it.
-fn period(context: &Context, card: &Card, judgement: &Judgement) -> Duration {
+fn period(context: &Context, card: &Card, evaluation: &Evaluation) -> Duration {
     let shortest = context.config.min_sync_period;
     let asked = card.spec.sync_period().unwrap_or(countersign_api::agent_card::SYNC_PERIOD_DEFAULT);
     let asked = asked.clamp(shortest, LONGEST_PERIOD.max(shortest));
-    if judgement.unsettled.is_some() {
+    if evaluation.unsettled.is_some() {
         return SHORTEST_PERIOD;
     }
-    match &judgement.finding.outcome {
+    match &evaluation.result.outcome {
         // What counts by its witness has outlived its certificate, and ends by the clock.
         Ok(proof) if !proof.accepted.is_live() => asked,
         Ok(proof) => asked.min(before_the_end(proof.valid_until.since(now()), shortest)),
-        Err(_) => judgement.failing.map_or(asked, |since| since.elapsed().max(SHORTEST_PERIOD).min(asked)),
+        Err(_) => evaluation.failing.map_or(asked, |since| since.elapsed().max(SHORTEST_PERIOD).min(asked)),
     }
 }
 

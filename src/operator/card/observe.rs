@@ -1,7 +1,7 @@
 //! Where the card of an AgentCard is to be found: its workload, its Service, and the names that belong to it.
 //! Addresses come from the API server alone; no name is ever resolved.
 
-use super::look::ReplicaLook;
+use super::merge::ReplicaEvaluation;
 use super::replicas::{Replicas, Unusable, find_replicas};
 use crate::context::Context;
 use crate::index::{Card, Index, Kind, ObjectRef, Workload};
@@ -34,14 +34,14 @@ pub(crate) struct Reachable {
     /// What is known of it.
     pub(crate) workload: Workload,
     /// The Service that leads to it.
-    pub(crate) service: Way,
+    pub(crate) service: AgentService,
     /// Who stands behind it.
     pub(crate) replicas: Replicas,
 }
 
 /// A Service as a way to a workload.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Way {
+pub(crate) struct AgentService {
     /// The port of the card.
     pub(crate) port: u16,
     /// That port as the Service has it; a headless one need not have any.
@@ -58,7 +58,7 @@ pub(crate) struct Way {
     pub(crate) hosts: BTreeSet<String>,
 }
 
-impl Way {
+impl AgentService {
     /// The address of the card on this port.
     pub(crate) fn url(&self, port: u16) -> String {
         let scheme = if self.is_tls { "https" } else { "http" };
@@ -110,11 +110,11 @@ async fn exists(context: &Context, key: &WorkloadKey) -> bool {
 }
 
 /// Finds the way to the card of a workload.
-pub(crate) async fn find_way(
+pub(crate) async fn find_reachable(
     context: &Context,
     key: WorkloadKey,
     workload: Workload,
-    last: &[ReplicaLook],
+    last: &[ReplicaEvaluation],
 ) -> Result<Reachable, Unusable> {
     let service = find_service(context, &key, &workload).await?;
     let replicas = find_replicas(context, &key, &workload, &service, last).await?;
@@ -122,7 +122,11 @@ pub(crate) async fn find_way(
 }
 
 /// Finds the Service that leads to a workload.
-async fn find_service(context: &Context, key: &WorkloadKey, workload: &Workload) -> Result<Way, Refusal> {
+async fn find_service(
+    context: &Context,
+    key: &WorkloadKey,
+    workload: &Workload,
+) -> Result<AgentService, Refusal> {
     if !workload.is_ready {
         let found = format!("{} {} is not ready", key.kind.as_str(), Quoted(&key.object.name));
         return Err(Refusal::new(Reason::WorkloadNotReady, found));
@@ -163,7 +167,7 @@ fn way(
     name: &str,
     workload: &Workload,
     verified_fetch: bool,
-) -> Result<Way, String> {
+) -> Result<AgentService, String> {
     let shown = Quoted(name);
     leads_to(service, workload)?;
     let spec = service.spec.as_ref().ok_or_else(|| format!("the Service {shown} has no spec"))?;
@@ -176,7 +180,7 @@ fn way(
         }
         None => DEFAULT_PORT,
     };
-    Ok(Way {
+    Ok(AgentService {
         port,
         service_port: service_port.cloned(),
         is_v6: spec.ip_families.as_ref().and_then(|all| all.first()).is_some_and(|first| first == "IPv6"),
@@ -302,7 +306,7 @@ mod tests {
         .unwrap()
     }
 
-    fn read(spec: &serde_json::Value) -> Result<Way, String> {
+    fn read(spec: &serde_json::Value) -> Result<AgentService, String> {
         let object = json!({ "metadata": { "name": "weather" }, "spec": spec });
         let service = serde_json::from_value(object).map_err(|error| error.to_string())?;
         way(&service, "team", "weather", &workload(), true)

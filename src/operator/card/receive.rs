@@ -1,8 +1,8 @@
 //! Receives a card from where the workload serves it. An unsigned one may have its signature in a ConfigMap.
 //! Connections go to the Pod's own address; no name is resolved, no redirect followed, no proxy asked.
 
-use super::judge::{Expected, Received};
-use super::observe::{Reachable, Way};
+use super::evaluate::{Expected, Received};
+use super::observe::{AgentService, Reachable};
 use super::replicas::Replica;
 use crate::context::Context;
 use crate::index::ObjectRef;
@@ -22,7 +22,7 @@ const CARD_KEYS: [&str; 2] = ["signed-agent-card.json", "agent-card.json"];
 /// Fetches the card that one replica of the workload serves.
 pub(crate) async fn fetch_live(
     context: &Context,
-    way: &Way,
+    way: &AgentService,
     replica: &Replica,
     expected: &Expected,
 ) -> Result<Received, Refusal> {
@@ -32,7 +32,7 @@ pub(crate) async fn fetch_live(
 
 async fn fetch(
     context: &Context,
-    way: &Way,
+    way: &AgentService,
     replica: &Replica,
     expected: &Expected,
 ) -> Result<Received, Refusal> {

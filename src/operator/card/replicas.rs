@@ -1,8 +1,8 @@
 //! The replicas behind a Service: every address must be a Pod of the workload, or the card is refused.
 //! Slices of endpoints only claim who answers where; the Pods, their addresses and controllers decide.
 
-use super::look::ReplicaLook;
-use super::observe::Way;
+use super::merge::ReplicaEvaluation;
+use super::observe::AgentService;
 use crate::context::Context;
 use crate::index::{
     Controller, Endpoint, ObjectRef, Pod, SERVICE_LABEL, Workload, controller, owner_of, read_endpoints,
@@ -67,14 +67,14 @@ struct EndpointTerms<'a> {
     /// Whether the first family of the Service is IPv6: of a Pod with both, that address is asked.
     is_v6: bool,
     /// The last look at each replica.
-    last: &'a [ReplicaLook],
+    last: &'a [ReplicaEvaluation],
 }
 
 impl EndpointTerms<'_> {
     /// Whether an endpoint may only disagree with Pods for a moment: it gets no traffic, or it was that of a replica.
     fn may_settle(&self, endpoint: &Endpoint, uid: &str) -> bool {
         let was_here =
-            |look: &ReplicaLook| look.replica.uid == uid && look.replica.address == endpoint.address;
+            |look: &ReplicaEvaluation| look.replica.uid == uid && look.replica.address == endpoint.address;
         !endpoint.is_ready || self.last.iter().any(was_here)
     }
 }
@@ -99,8 +99,8 @@ pub(crate) async fn find_replicas(
     context: &Context,
     key: &WorkloadKey,
     workload: &Workload,
-    way: &Way,
-    last: &[ReplicaLook],
+    way: &AgentService,
+    last: &[ReplicaEvaluation],
 ) -> Result<Replicas, Unusable> {
     let (limit, terms) = (context.limits().total, EndpointTerms { key, workload, is_v6: way.is_v6, last });
     let found = timeout(limit, find(context, way, terms)).await;
@@ -110,17 +110,17 @@ pub(crate) async fn find_replicas(
     })
 }
 
-async fn find(context: &Context, way: &Way, terms: EndpointTerms<'_>) -> Result<Replicas, Unusable> {
+async fn find(context: &Context, way: &AgentService, terms: EndpointTerms<'_>) -> Result<Replicas, Unusable> {
     let EndpointTerms { key, workload, .. } = terms;
     // An API server that does not answer says nothing about the agent.
     let unread = |refusal| Unusable { refusal, may_settle: true };
     let endpoints = endpoints(context, key, way).await.map_err(unread)?;
     let watched = watched(context, key, workload, &endpoints);
-    let replicas = match judge_endpoints(&terms, &endpoints, &watched) {
+    let replicas = match evaluate_endpoints(&terms, &endpoints, &watched) {
         // A Pod without the label of agents is not watched, and one that is may be newer than what was seen of it.
         Err(_) => {
             let read = read(context, key, workload, way).await.map_err(unread)?;
-            judge_endpoints(&terms, &endpoints, &read)?
+            evaluate_endpoints(&terms, &endpoints, &read)?
         }
         Ok(replicas) => replicas,
     };
@@ -134,7 +134,11 @@ async fn find(context: &Context, way: &Way, terms: EndpointTerms<'_>) -> Result<
 }
 
 /// Everybody behind the Service, asked for again only when a slice has changed.
-async fn endpoints(context: &Context, key: &WorkloadKey, way: &Way) -> Result<Arc<Vec<Endpoint>>, Refusal> {
+async fn endpoints(
+    context: &Context,
+    key: &WorkloadKey,
+    way: &AgentService,
+) -> Result<Arc<Vec<Endpoint>>, Refusal> {
     let versions = context.index.slice_versions(&key.object);
     if let Some((read, endpoints)) = context.index.read_endpoints.get(&key.object)
         && read == versions
@@ -175,7 +179,7 @@ async fn read(
     context: &Context,
     key: &WorkloadKey,
     workload: &Workload,
-    way: &Way,
+    way: &AgentService,
 ) -> Result<Known, Refusal> {
     let namespace = &key.object.namespace;
     let selector: Vec<String> = way.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -220,7 +224,7 @@ where
 
 /// Whether each address is that of a Pod of the workload; the first one that is not, named. What cannot settle comes
 /// first.
-fn judge_endpoints(
+fn evaluate_endpoints(
     expected: &EndpointTerms<'_>,
     endpoints: &[Endpoint],
     known: &Known,
@@ -290,7 +294,7 @@ fn is_controlled(key: &WorkloadKey, workload: &Workload, pod: &Pod, known: &Know
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::card::look::Look;
+    use crate::card::merge::CardEvaluation;
     use crate::index::{ControllerKind, Kind};
 
     fn workload(kind: Kind) -> Workload {
@@ -345,20 +349,20 @@ mod tests {
     }
 
     /// Judges the endpoints of a workload whose last look asked these replicas.
-    fn judged(
+    fn evaluated(
         kind: Kind,
         is_v6: bool,
-        last: &[ReplicaLook],
+        last: &[ReplicaEvaluation],
         endpoints: &[Endpoint],
         known: &Known,
     ) -> Result<Replicas, Unusable> {
         let (key, workload) = (key(kind), workload(kind));
-        judge_endpoints(&EndpointTerms { key: &key, workload: &workload, is_v6, last }, endpoints, known)
+        evaluate_endpoints(&EndpointTerms { key: &key, workload: &workload, is_v6, last }, endpoints, known)
     }
 
     fn judge(endpoints: &[Endpoint], known: &Known) -> Result<Vec<String>, (bool, String)> {
-        let judged = judged(Kind::Deployment, false, &[], endpoints, known);
-        judged
+        let evaluated = evaluated(Kind::Deployment, false, &[], endpoints, known);
+        evaluated
             .map(|replicas| replicas.ready.into_iter().map(|replica| replica.name).collect())
             .map_err(|unusable| (unusable.may_settle, unusable.refusal.to_string()))
     }
@@ -375,13 +379,13 @@ mod tests {
         // The third Pod is somebody else's, and only Pods that can still serve count.
         let mut known = known();
         known.pods.get_mut("b").unwrap().can_serve = false;
-        let replicas = judged(Kind::Deployment, false, &[], &all, &known).unwrap();
+        let replicas = evaluated(Kind::Deployment, false, &[], &all, &known).unwrap();
         assert_eq!(replicas.all, ["uid-a".to_owned()].into());
         // Of two addresses the one of the Service's first family is asked, whichever slice comes first.
         for is_v6 in [false, true] {
             for order in [[0, 1], [1, 0]] {
                 let both = order.map(|index: usize| all[index].clone());
-                let replicas = judged(Kind::Deployment, is_v6, &[], &both, &known).unwrap();
+                let replicas = evaluated(Kind::Deployment, is_v6, &[], &both, &known).unwrap();
                 assert_eq!(replicas.ready[0].address.is_ipv6(), is_v6, "{order:?}");
             }
         }
@@ -440,12 +444,12 @@ mod tests {
             port: 8000,
         };
         let reference = countersign_plan::CardRef::new("weather-card", None).unwrap();
-        let look = Look::refused(&reference, Refusal::new(Reason::FetchFailed, "gone"));
-        let last = [ReplicaLook { replica, at: countersign_io::clock::instant(), look }];
+        let look = CardEvaluation::refused(&reference, Refusal::new(Reason::FetchFailed, "gone"));
+        let last = [ReplicaEvaluation { replica, at: countersign_io::clock::instant(), evaluation: look }];
         for (last_byte, settles) in [(9, true), (8, false)] {
             let all = [endpoint("a", 1), endpoint("gone", last_byte)];
-            let judged = judged(Kind::Deployment, false, &last, &all, &known());
-            assert_eq!(judged.unwrap_err().may_settle, settles, "{last_byte}");
+            let evaluated = evaluated(Kind::Deployment, false, &last, &all, &known());
+            assert_eq!(evaluated.unwrap_err().may_settle, settles, "{last_byte}");
         }
     }
 
@@ -453,7 +457,8 @@ mod tests {
     fn a_stateful_set_controls_its_pods_itself() {
         let set = ControllerKind::StatefulSet;
         let known = Known { pods: [pod("weather-0", 1, (set, "workload"))].into(), sets: BTreeMap::new() };
-        let judge = |known: &Known| judged(Kind::StatefulSet, false, &[], &[endpoint("weather-0", 1)], known);
+        let judge =
+            |known: &Known| evaluated(Kind::StatefulSet, false, &[], &[endpoint("weather-0", 1)], known);
         assert_eq!(judge(&known).unwrap().ready.len(), 1);
         let known = Known { pods: [pod("weather-0", 1, (set, "another"))].into(), sets: BTreeMap::new() };
         assert!(judge(&known).is_err());

@@ -2,7 +2,7 @@
 //! Nothing that an agent sends can make the write fail: what status shows of a card is bounded.
 
 use super::conditions::is_ready_in;
-use super::judgement::Judgement;
+use super::evaluation::Evaluation;
 use super::status::{Circumstances, plan_status};
 use crate::context::Context;
 use crate::events::Transition;
@@ -14,22 +14,22 @@ use countersign_controller::apply::{lost_a_race, merge_patch};
 use countersign_io::clock::now;
 use serde_json::Value;
 
-/// Brings the status in step with a judgement. False if another write came before ours.
+/// Brings the status in step with a evaluation. False if another write came before ours.
 pub(crate) async fn write_status(
     context: &Context,
     object: &ObjectRef,
     card: &Card,
-    judgement: &Judgement,
+    evaluation: &Evaluation,
     workload: Option<&(WorkloadKey, Workload)>,
     target: Option<&TargetRef>,
 ) -> Result<bool, kube::Error> {
     let written = card.status.verdict.as_ref().and_then(CardVerdict::history).and_then(Result::ok);
-    let history = judgement.history.as_deref().filter(|now| {
+    let history = evaluation.history.as_deref().filter(|now| {
         // When the same content was signed again is not worth a write.
         written.as_ref().is_none_or(|written| !now.restates(written))
     });
     let about = Circumstances {
-        generation: judgement.generation,
+        generation: evaluation.generation,
         name: target.map_or(object.name.as_str(), |target| target.name.as_str()),
         target: workload.and(target),
         protocol: workload.and_then(|(_, workload)| workload.protocol.as_deref()),
@@ -38,8 +38,8 @@ pub(crate) async fn write_status(
         history: history.or(written.as_ref()),
         now: now(),
     };
-    let planned = plan_status(&card.status, &judgement.finding, about);
-    let shown = content(card, judgement, &planned);
+    let planned = plan_status(&card.status, &evaluation.result, about);
+    let shown = content(card, evaluation, &planned);
     // Most looks find nothing new: those are not worth two documents.
     let patch = if planned == *card.status {
         None
@@ -47,7 +47,7 @@ pub(crate) async fn write_status(
         merge_patch(&json(card.status.as_ref())?, &json(&planned)?)
     };
     if patch.is_none() && shown.is_none() {
-        forget_content(context, object, judgement);
+        forget_content(context, object, evaluation);
         return Ok(true);
     }
     let mut patch = patch.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
@@ -61,7 +61,7 @@ pub(crate) async fn write_status(
             if let Some(stored) = card.with_status(stored, planned.clone(), has_content) {
                 context.index.cards.insert(object.clone(), stored);
             }
-            forget_content(context, object, judgement);
+            forget_content(context, object, evaluation);
             tell(context, object, card, &planned);
             Ok(true)
         }
@@ -71,15 +71,15 @@ pub(crate) async fn write_status(
 }
 
 /// Status has the content of the card; until then a write that failed has to find it again.
-fn forget_content(context: &Context, object: &ObjectRef, judgement: &Judgement) {
-    if let Some(slim) = judgement.slimmed() {
-        context.replace(object, judgement, slim);
+fn forget_content(context: &Context, object: &ObjectRef, evaluation: &Evaluation) {
+    if let Some(slim) = evaluation.slimmed() {
+        context.replace(object, evaluation, slim);
     }
 }
 
 /// What to write of the card itself, if it is another one than status shows.
-fn content(card: &Card, judgement: &Judgement, planned: &AgentCardStatus) -> Option<Value> {
-    let content = judgement.finding.content.as_ref()?;
+fn content(card: &Card, evaluation: &Evaluation, planned: &AgentCardStatus) -> Option<Value> {
+    let content = evaluation.result.content.as_ref()?;
     if card.has_content && card.status.card_id == planned.card_id {
         return None;
     }

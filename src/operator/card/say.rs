@@ -1,7 +1,7 @@
-//! The status of one AgentCard, brought in step with the last judgement: a turn that waits for no agent, so that a loss
+//! The status of one AgentCard, brought in step with the last evaluation: a turn that waits for no agent, so that a loss
 //! of trust is said even while nothing can be fetched.
 
-use super::{Judgement, SHORTEST_PERIOD, enqueue_workload, report};
+use super::{Evaluation, SHORTEST_PERIOD, enqueue_workload, report};
 use crate::context::Context;
 use crate::index::{Card, Index, ObjectRef, Workload};
 use crate::key::{self, WorkloadKey};
@@ -32,38 +32,38 @@ async fn say(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error>
         forget(context, object);
         return release(context, object, &card).await;
     }
-    let Some(judgement) = context.judgement(object).filter(|last| last.judged.card() == &card.reference)
+    let Some(evaluation) = context.evaluation(object).filter(|last| last.card.reference() == &card.reference)
     else {
         return Ok(Next::Never);
     };
-    let target = card.target().filter(|_| speaks_of_the_target(object, &card, &judgement));
-    let workload = found(context, &judgement);
-    if !report::write_status(context, object, &card, &judgement, workload.as_ref(), target).await? {
+    let target = card.target().filter(|_| speaks_of_the_target(object, &card, &evaluation));
+    let workload = found(context, &evaluation);
+    if !report::write_status(context, object, &card, &evaluation, workload.as_ref(), target).await? {
         return Ok(Next::In(OVERTAKEN));
     }
-    if judgement.is_unsaid {
-        context.said(object, &judgement);
+    if evaluation.is_unsaid {
+        context.said(object, &evaluation);
         // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
         context.index.enqueue_in(SHORTEST_PERIOD, key::card(object.clone()), Urgency::Routine);
     }
     Ok(Next::Never)
 }
 
-/// Whether the card still points at the workload that the judgement is about.
-fn speaks_of_the_target(object: &ObjectRef, card: &Card, judgement: &Judgement) -> bool {
-    judgement.workload.is_none() || judgement.workload == Index::target_of(object, card)
+/// Whether the card still points at the workload that the evaluation is about.
+fn speaks_of_the_target(object: &ObjectRef, card: &Card, evaluation: &Evaluation) -> bool {
+    evaluation.workload.is_none() || evaluation.workload == Index::target_of(object, card)
 }
 
 /// The workload that was judged, if it is there and still an agent.
-fn found(context: &Context, judgement: &Judgement) -> Option<(WorkloadKey, Workload)> {
-    let key = judgement.workload.clone()?;
+fn found(context: &Context, evaluation: &Evaluation) -> Option<(WorkloadKey, Workload)> {
+    let key = evaluation.workload.clone()?;
     let workload = context.index.workload(&key)?;
     (workload.is_agent && !workload.is_leaving).then_some((key, workload))
 }
 
 fn forget(context: &Context, object: &ObjectRef) {
-    if let Some(judgement) = context.forget(object) {
-        enqueue_workload(context, judgement.workload.as_ref());
+    if let Some(evaluation) = context.forget(object) {
+        enqueue_workload(context, evaluation.workload.as_ref());
     }
 }
 

@@ -2,7 +2,7 @@
 //! Condition types and reasons are those that existing readers of the status know.
 
 use super::conditions::conditions;
-use super::finding::{Finding, Proof, Refused};
+use super::result::{Proof, Refused, VerificationResult};
 use countersign_api::agent_card::{AgentCardStatus, BindingStatus, CardVerdict, Outcome, TargetRef, time};
 use countersign_core::history::History;
 use countersign_core::refusal::{Reason, Refusal};
@@ -33,24 +33,24 @@ pub(crate) struct Circumstances<'a> {
 /// Plans the status that follows `before`, without `card`.
 pub(crate) fn plan_status(
     before: &AgentCardStatus,
-    finding: &Finding,
+    result: &VerificationResult,
     about: Circumstances<'_>,
 ) -> AgentCardStatus {
-    let finding = &with_old_signature(before, with_old_time(before, finding), about.now);
-    let proof = finding.outcome.as_ref().ok();
-    let refused = finding.outcome.as_ref().err();
+    let result = &with_old_signature(before, with_old_time(before, result), about.now);
+    let proof = result.outcome.as_ref().ok();
+    let refused = result.outcome.as_ref().err();
     let signer = proof.map(|proof| &proof.spiffe_id).or(refused.and_then(|refused| refused.signer.as_ref()));
-    let card_id = finding.card_id();
+    let card_id = result.card_id();
     let same_card = card_id.is_none() || card_id == before.card_id;
-    let judged = finding.content.is_some();
+    let judged = result.content.is_some();
     let mut status = AgentCardStatus {
         card: None,
-        conditions: conditions(&before.conditions, finding, about),
+        conditions: conditions(&before.conditions, result, about),
         last_sync_time: if same_card { before.last_sync_time.clone() } else { Some(time(about.now)) },
         protocol: about.protocol.map(str::to_owned).or_else(|| before.protocol.clone()),
         target_ref: about.target.cloned(),
         valid_signature: judged.then_some(signer.is_some()),
-        signature_verification_details: judged.then(|| details(&finding.outcome)),
+        signature_verification_details: judged.then(|| details(&result.outcome)),
         signature_key_id: proof.and_then(|proof| proof.key_id.clone()),
         signature_spiffe_id: signer.map(ToString::to_string),
         signature_identity_match: about.has_binding.then_some(proof.is_some()),
@@ -61,14 +61,18 @@ pub(crate) fn plan_status(
         observed_generation: Some(about.generation),
         ..AgentCardStatus::default()
     };
-    status.binding_status = Some(binding(before.binding_status.as_ref(), &finding.outcome, about.now));
+    status.binding_status = Some(binding(before.binding_status.as_ref(), &result.outcome, about.now));
     status
 }
 
 /// The finding with the signature that status shows, while that one still counts: replicas have signatures of their
 /// own, and sign again before they end, and none of that is news about the card.
-fn with_old_signature(before: &AgentCardStatus, mut finding: Finding, now: Timestamp) -> Finding {
-    let (Ok(proof), Some(written)) = (&mut finding.outcome, &before.verdict) else { return finding };
+fn with_old_signature(
+    before: &AgentCardStatus,
+    mut result: VerificationResult,
+    now: Timestamp,
+) -> VerificationResult {
+    let (Ok(proof), Some(written)) = (&mut result.outcome, &before.verdict) else { return result };
     let end = written.not_after.as_ref().map(|end| Timestamp::from_unix(end.0.as_second()));
     let is_same = written.outcome == Outcome::Verified
         && written.digest == Some(proof.accepted.content().to_string())
@@ -78,7 +82,7 @@ fn with_old_signature(before: &AgentCardStatus, mut finding: Finding, now: Times
         proof.not_after = end;
         proof.key_id.clone_from(&before.signature_key_id);
     }
-    finding
+    result
 }
 
 /// Refusals whose message says when the card was judged.
@@ -92,10 +96,10 @@ const TIMED: [Reason; 5] = [
 
 /// The finding with the message of the status, where the two can differ in nothing but the time: else every look at
 /// an expired card would write it again.
-fn with_old_time(before: &AgentCardStatus, finding: &Finding) -> Finding {
-    let mut finding = finding.clone();
-    let same_card = finding.content.as_ref().map(|content| content.digest.to_string()) == before.card_id;
-    if let (Err(refused), Some(written)) = (&mut finding.outcome, &before.verdict) {
+fn with_old_time(before: &AgentCardStatus, result: &VerificationResult) -> VerificationResult {
+    let mut result = result.clone();
+    let same_card = result.content.as_ref().map(|content| content.digest.to_string()) == before.card_id;
+    if let (Err(refused), Some(written)) = (&mut result.outcome, &before.verdict) {
         let reason = refused.refusal.reason();
         if TIMED.contains(&reason)
             && (same_card || reason == Reason::BundleStale)
@@ -105,7 +109,7 @@ fn with_old_time(before: &AgentCardStatus, finding: &Finding) -> Finding {
             refused.refusal = Refusal::new(reason, message);
         }
     }
-    finding
+    result
 }
 
 fn verdict(

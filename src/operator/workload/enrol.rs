@@ -6,7 +6,7 @@ use crate::index::{Workload, selector_text};
 use crate::key::WorkloadKey;
 use countersign_api::keys::{AGENT_TYPE, TYPE_LABEL};
 use countersign_core::spiffe::SpiffeId;
-use countersign_plan::{EnrolledWorkload, FactError, Isolation, Namespace};
+use countersign_plan::{EnrolledWorkload, InputError, Isolation, Namespace};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
@@ -16,11 +16,11 @@ pub(crate) async fn enrol(
     context: &Context,
     key: &WorkloadKey,
     workload: &Workload,
-) -> Result<Result<(EnrolledWorkload, bool), FactError>, kube::Error> {
+) -> Result<Result<(EnrolledWorkload, bool), InputError>, kube::Error> {
     let (isolation, settled) = isolation(context, key, workload).await?;
     let facts = || {
         let namespace = Namespace::parse(&key.object.namespace)?;
-        let id = expected(context, key, workload).ok_or(FactError::Empty("the identity of the workload"))?;
+        let id = expected(context, key, workload).ok_or(InputError::Empty("the identity of the workload"))?;
         let selector = workload.selector.clone();
         EnrolledWorkload::new(namespace, key.kind.as_str(), &key.object.name, id, selector)?
             .with_host_network(workload.host_network)
@@ -35,15 +35,14 @@ const NOBODY: &str = "spiffe://invalid/nobody";
 
 /// The identity that a verdict must be about. Without a trust domain no verdict can be verified.
 fn expected(context: &Context, key: &WorkloadKey, workload: &Workload) -> Option<SpiffeId> {
-    let judged =
-        context.index.cards_of(key).into_iter().find_map(|(object, _)| {
-            context.judgement(&object).and_then(|judgement| judgement.spiffe_id.clone())
-        });
+    let evaluated = context.index.cards_of(key).into_iter().find_map(|(object, _)| {
+        context.evaluation(&object).and_then(|evaluation| evaluation.spiffe_id.clone())
+    });
     let by_template = || {
         let domain = context.config.trust_domain.as_ref()?;
         context.config.identity.identity(domain, &key.object.namespace, &workload.service_account).ok()
     };
-    judged.or_else(by_template).or_else(|| SpiffeId::parse(NOBODY).ok())
+    evaluated.or_else(by_template).or_else(|| SpiffeId::parse(NOBODY).ok())
 }
 
 /// Which objects isolate the Pods. Pods of an earlier template may lack the label: as long as one does, the

@@ -6,7 +6,7 @@ use crate::index::{ObjectRef, Pod, Workload, selects};
 use crate::key::WorkloadKey;
 use countersign_api::keys::PEER_MARK_LABEL;
 use countersign_io::clock::instant;
-use countersign_plan::{EnrolledWorkload, JudgedCard, PodFacts, plan_peer_mark};
+use countersign_plan::{CardOutcome, EnrolledWorkload, PodInput, plan_peer_mark};
 use k8s_openapi::api::core::v1::Pod as ApiPod;
 
 /// Brings the marks of all Pods of the workload in step. False while it is not known yet whether they are.
@@ -14,12 +14,12 @@ pub(crate) async fn keep(
     context: &Context,
     key: &WorkloadKey,
     workload: &Workload,
-    cards: &[JudgedCard],
+    cards: &[CardOutcome],
     enrolled: &EnrolledWorkload,
 ) -> Result<bool, kube::Error> {
     let mut known = true;
     for (object, pod) in context.index.pods_of(key, workload) {
-        let facts = PodFacts {
+        let facts = PodInput {
             controlled_by_workload: true,
             runs_as_workload: pod.service_account == workload.service_account,
             matches_selector: selects(&workload.selector, &pod.labels),

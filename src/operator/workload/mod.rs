@@ -75,8 +75,8 @@ async fn close_or_open(
             return Ok(Next::In(LATER));
         }
     };
-    let cards = match policies::judged_cards(context, key) {
-        policies::Cards::Judged(cards) => cards,
+    let cards = match policies::outcomes_of(context, key) {
+        policies::Cards::Evaluated(cards) => cards,
         // Nothing is known yet: what stands, stands, and new Pods have what their namespace gives them.
         policies::Cards::NotYet => {
             policies::isolate(context, &enrolled, &cluster).await?;

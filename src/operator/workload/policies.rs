@@ -5,45 +5,47 @@ use crate::context::Context;
 use crate::index::{By, ObjectRef, Policy};
 use crate::key::WorkloadKey;
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
-use countersign_plan::{ClusterFacts, EnrolledWorkload, Isolation, JudgedCard, Mode, plan_network_policies};
+use countersign_plan::{
+    CardOutcome, ClusterAccess, EnrolledWorkload, Isolation, Mode, plan_network_policies,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use std::collections::BTreeSet;
 
 /// The verdicts that a plan stands on.
 pub(crate) enum Cards {
-    /// Every card of the workload was judged by this process; there may be none.
-    Judged(Vec<JudgedCard>),
+    /// Every card of the workload was outcomes by this process; there may be none.
+    Evaluated(Vec<CardOutcome>),
     /// Some card was not looked at yet.
     NotYet,
 }
 
 /// The verdicts over all cards of a workload.
-pub(crate) fn judged_cards(context: &Context, key: &WorkloadKey) -> Cards {
+pub(crate) fn outcomes_of(context: &Context, key: &WorkloadKey) -> Cards {
     if !context.index.is_synced() {
         return Cards::NotYet;
     }
-    let mut judged = Vec::new();
+    let mut outcomes = Vec::new();
     for (object, card) in context.index.cards_of(key) {
-        match context.judgement(&object) {
-            Some(judgement) if judgement.workload.as_ref() == Some(key) => {
-                // A judgement of a card that was deleted and made again opens nothing for this one. What it closed
+        match context.evaluation(&object) {
+            Some(evaluation) if evaluation.workload.as_ref() == Some(key) => {
+                // A evaluation of a card that was deleted and made again opens nothing for this one. What it closed
                 // stays closed: making a card again would otherwise undo the end of a proof.
-                if judgement.judged.card() != &card.reference && judgement.finding.outcome.is_ok() {
+                if evaluation.card.reference() != &card.reference && evaluation.result.outcome.is_ok() {
                     return Cards::NotYet;
                 }
-                judged.push(judgement.judged.clone());
+                outcomes.push(evaluation.card.clone());
             }
             _ => return Cards::NotYet,
         }
     }
-    Cards::Judged(judged)
+    Cards::Evaluated(outcomes)
 }
 
 /// Writes what isolates the workload, whatever its verdict will be.
 pub(crate) async fn isolate(
     context: &Context,
     enrolled: &EnrolledWorkload,
-    cluster: &ClusterFacts,
+    cluster: &ClusterAccess,
 ) -> Result<(), kube::Error> {
     let mode = context.mode(enrolled.namespace().as_str());
     let mut planned = plan_network_policies(&[], enrolled, cluster, mode);
@@ -59,9 +61,9 @@ pub(crate) async fn isolate(
 pub(crate) async fn apply(
     context: &Context,
     key: &WorkloadKey,
-    cards: &[JudgedCard],
+    cards: &[CardOutcome],
     enrolled: &EnrolledWorkload,
-    cluster: &ClusterFacts,
+    cluster: &ClusterAccess,
 ) -> Result<bool, kube::Error> {
     let mode = context.mode(&key.object.namespace);
     if mode == Mode::Enforce && enrolled.isolation() == Isolation::Namespace && !has_isolation(context, key) {

@@ -3,7 +3,7 @@
 
 use super::minimum::minimum_rules;
 use super::{Rules, isolate};
-use crate::cluster::ClusterFacts;
+use crate::cluster::ClusterAccess;
 use crate::facts::{Namespace, selector_of};
 use crate::names::Role;
 use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
@@ -11,7 +11,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// The baseline and the minimum of a namespace.
-pub(crate) fn plan_namespace(namespace: &Namespace, cluster: &ClusterFacts) -> [NetworkPolicy; 2] {
+pub(crate) fn plan_namespace(namespace: &Namespace, cluster: &ClusterAccess) -> [NetworkPolicy; 2] {
     let name = NAMESPACE_MINIMUM.to_owned();
     let minimum = isolate(name, namespace, Role::Minimum, agents(), minimum_rules(cluster));
     [plan_namespace_baseline(namespace), minimum]

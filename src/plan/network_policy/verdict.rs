@@ -3,7 +3,7 @@
 
 use super::minimum::minimum_rules;
 use super::{Rules, policy, rules};
-use crate::cluster::{ClusterFacts, Egress};
+use crate::cluster::{ClusterAccess, Egress};
 use crate::decision::Decision;
 use crate::facts::{CardRef, EnrolledWorkload};
 use crate::names::{Role, label_value};
@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 /// workload goes, and the baseline stays.
 pub(crate) fn plan_verdict(
     workload: &EnrolledWorkload,
-    cluster: &ClusterFacts,
+    cluster: &ClusterAccess,
     decision: Decision,
     card: Option<&CardRef>,
 ) -> NetworkPolicy {
@@ -35,7 +35,7 @@ pub(crate) fn plan_verdict(
 }
 
 /// The minimum, plus other verified agents and the configured callers and destinations.
-fn verified_rules(cluster: &ClusterFacts) -> Rules {
+fn verified_rules(cluster: &ClusterAccess) -> Rules {
     let Rules { ingress: _, mut egress } = minimum_rules(cluster);
     let agents = rules::verified_agents(cluster.agent_namespaces());
     let mut callers = vec![rules::group(cluster.operator())];

@@ -1,7 +1,7 @@
 //! Received bytes to a verdict, with nothing but arguments: the way of the pure core, in one place.
 //! The verdict goes to the planner as it is; what is worth showing of it is copied.
 
-use super::finding::{Content, Finding, Proof, Refused};
+use super::result::{Content, Proof, Refused, VerificationResult};
 use crate::flags::{BindingScope, Config};
 use countersign_api::agent_card::{AgentCardSpec, BindingScope as AskedScope, card_data};
 use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
@@ -103,29 +103,29 @@ impl Terms<'_> {
 
 /// A verdict with what is worth showing of it.
 #[derive(Debug)]
-pub(crate) struct Judged {
+pub(crate) struct Verification {
     /// For the planner.
     pub(crate) verdict: Verdict,
     /// For people.
-    pub(crate) finding: Finding,
+    pub(crate) result: VerificationResult,
     /// The identity of the workload that the verdict is about.
     pub(crate) spiffe_id: SpiffeId,
 }
 
 /// Judges a card.
-pub(crate) fn judge(received: &Received, terms: Terms<'_>) -> Judged {
+pub(crate) fn evaluate(received: &Received, terms: Terms<'_>) -> Verification {
     let mut content = None;
     let outcome = verify(received, terms, &mut content);
     match outcome {
-        Ok((bound, proof)) => Judged {
+        Ok((bound, proof)) => Verification {
             spiffe_id: proof.spiffe_id.clone(),
             verdict: Verdict::of(Ok(bound)),
-            finding: Finding { content, outcome: Ok(proof), unreachable: Vec::new() },
+            result: VerificationResult { content, outcome: Ok(proof), unreachable: Vec::new() },
         },
-        Err(refused) => Judged {
+        Err(refused) => Verification {
             spiffe_id: terms.expected.spiffe_id.clone(),
             verdict: Verdict::refused(refused.refusal.clone()),
-            finding: Finding { content, outcome: Err(refused), unreachable: Vec::new() },
+            result: VerificationResult { content, outcome: Err(refused), unreachable: Vec::new() },
         },
     }
 }

@@ -1,10 +1,10 @@
 //! What one replica served, and what follows from all of them together.
 //! One bad card refuses the workload; a replica that gives none decides nothing while another one gives a good one.
 
-use super::finding::Finding;
-use super::judge::{Judged, Received};
-use super::judgement::{Basis, Judgement, is_unreachable};
+use super::evaluate::{Received, Verification};
+use super::evaluation::{Basis, Evaluation, is_unreachable};
 use super::replicas::{Replica, Replicas};
+use super::result::VerificationResult;
 use crate::key::WorkloadKey;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::history::Seen;
@@ -13,20 +13,20 @@ use countersign_core::spiffe::SpiffeId;
 use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
 use countersign_core::verdict::Verdict;
-use countersign_plan::{CardRef, JudgedCard};
+use countersign_plan::{CardOutcome, CardRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// One card, judged.
 #[derive(Clone, Debug)]
-pub(crate) struct Look {
+pub(crate) struct CardEvaluation {
     /// The identity that the verdict is about, if one was expected.
     pub(crate) spiffe_id: Option<SpiffeId>,
     /// For the planner.
-    pub(crate) judged: JudgedCard,
+    pub(crate) card: CardOutcome,
     /// For people.
-    pub(crate) finding: Arc<Finding>,
+    pub(crate) result: Arc<VerificationResult>,
     /// SHA-256 of the bytes that were served.
     pub(crate) bytes: Option<Digest>,
     /// The card that was judged.
@@ -35,13 +35,13 @@ pub(crate) struct Look {
     pub(crate) basis: Option<Arc<Basis>>,
 }
 
-impl Look {
+impl CardEvaluation {
     /// A refusal from before there was a card.
     pub(crate) fn refused(reference: &CardRef, refusal: Refusal) -> Self {
         Self {
             spiffe_id: None,
-            judged: JudgedCard::new(reference.clone(), &Verdict::refused(refusal.clone())),
-            finding: Arc::new(Finding::without_card(refusal)),
+            card: CardOutcome::new(reference.clone(), &Verdict::refused(refusal.clone())),
+            result: Arc::new(VerificationResult::without_card(refusal)),
             bytes: None,
             received: None,
             basis: None,
@@ -49,11 +49,16 @@ impl Look {
     }
 
     /// A received card that was judged.
-    pub(crate) fn of(reference: &CardRef, judged: Judged, received: Received, basis: Basis) -> Self {
+    pub(crate) fn of(
+        reference: &CardRef,
+        verification: Verification,
+        received: Received,
+        basis: Basis,
+    ) -> Self {
         Self {
-            spiffe_id: Some(judged.spiffe_id),
-            judged: JudgedCard::new(reference.clone(), &judged.verdict),
-            finding: Arc::new(judged.finding),
+            spiffe_id: Some(verification.spiffe_id),
+            card: CardOutcome::new(reference.clone(), &verification.verdict),
+            result: Arc::new(verification.result),
             bytes: Some(sha256(&received.bytes)),
             received: Some(Arc::new(received)),
             basis: Some(Arc::new(basis)),
@@ -62,40 +67,44 @@ impl Look {
 
     /// The same refusal with the name of the replica in its sentence.
     fn named(self, reference: &CardRef, name: &str) -> Self {
-        let mut finding = (*self.finding).clone();
-        let Err(refused) = &mut finding.outcome else { return self };
+        let mut result = (*self.result).clone();
+        let Err(refused) = &mut result.outcome else { return self };
         let found = format!("replica {}: {}", Quoted(name), refused.refusal.message());
         refused.refusal = Refusal::new(refused.refusal.reason(), found);
-        let judged = JudgedCard::new(reference.clone(), &Verdict::refused(refused.refusal.clone()));
-        Self { judged, finding: Arc::new(finding), ..self }
+        let card = CardOutcome::new(reference.clone(), &Verdict::refused(refused.refusal.clone()));
+        Self { card, result: Arc::new(result), ..self }
     }
 }
 
 /// What one replica served.
 #[derive(Clone, Debug)]
-pub(crate) struct ReplicaLook {
+pub(crate) struct ReplicaEvaluation {
     /// The replica.
     pub(crate) replica: Replica,
     /// When it was asked.
     pub(crate) at: Instant,
     /// What was found, without the card itself.
-    pub(crate) look: Look,
+    pub(crate) evaluation: CardEvaluation,
 }
 
-impl ReplicaLook {
+impl ReplicaEvaluation {
     fn is_good(&self) -> bool {
-        self.look.finding.outcome.is_ok()
+        self.evaluation.result.outcome.is_ok()
     }
 
     fn is_unreachable(&self) -> bool {
-        self.look.finding.reason().is_some_and(is_unreachable)
+        self.evaluation.result.reason().is_some_and(is_unreachable)
     }
 }
 
 /// Which replicas to ask now, at most `limit`: those that were not asked yet, then those that served a bad card, then
 /// those that were asked longest ago.
-pub(crate) fn choose<'r>(replicas: &'r Replicas, last: &[ReplicaLook], limit: usize) -> Vec<&'r Replica> {
-    let last: BTreeMap<&str, &ReplicaLook> =
+pub(crate) fn choose<'r>(
+    replicas: &'r Replicas,
+    last: &[ReplicaEvaluation],
+    limit: usize,
+) -> Vec<&'r Replica> {
+    let last: BTreeMap<&str, &ReplicaEvaluation> =
         last.iter().map(|look| (look.replica.uid.as_str(), look)).collect();
     let mut all: Vec<&Replica> = replicas.ready.iter().collect();
     all.sort_by_key(|replica| {
@@ -105,31 +114,31 @@ pub(crate) fn choose<'r>(replicas: &'r Replicas, last: &[ReplicaLook], limit: us
     all
 }
 
-/// One judgement of all replicas: of those that were asked now, and of those whose last look still holds.
+/// One evaluation of all replicas: of those that were asked now, and of those whose last look still holds.
 pub(crate) fn merge(
     reference: &CardRef,
     workload: &WorkloadKey,
     replicas: &Replicas,
-    asked: Vec<ReplicaLook>,
-    last: &[ReplicaLook],
+    asked: Vec<ReplicaEvaluation>,
+    last: &[ReplicaEvaluation],
     now: Timestamp,
-) -> Option<Judgement> {
+) -> Option<Evaluation> {
     let ready: BTreeSet<&str> = replicas.ready.iter().map(|replica| replica.uid.as_str()).collect();
     let asked_now: BTreeSet<String> = asked.iter().map(|look| look.replica.uid.clone()).collect();
-    let holds = |look: &&ReplicaLook| {
-        let proof = look.look.finding.outcome.as_ref();
+    let holds = |look: &&ReplicaEvaluation| {
+        let proof = look.evaluation.result.outcome.as_ref();
         let has_ended = proof.is_ok_and(|proof| proof.valid_until <= now);
         let uid = look.replica.uid.as_str();
         ready.contains(uid) && !asked_now.contains(uid) && !has_ended
     };
-    let mut all: Vec<ReplicaLook> = last.iter().filter(holds).cloned().collect();
+    let mut all: Vec<ReplicaEvaluation> = last.iter().filter(holds).cloned().collect();
     all.extend(asked);
     all.sort_by(|a, b| a.replica.name.cmp(&b.replica.name));
-    let is_bad = |look: &&ReplicaLook| !look.is_good() && !look.is_unreachable();
+    let is_bad = |look: &&ReplicaEvaluation| !look.is_good() && !look.is_unreachable();
     let lead = all.iter().find(is_bad).or_else(|| all.iter().find(|look| look.is_good()));
     let lead = lead.or(all.first())?;
     let is_alone = replicas.ready.len() <= 1;
-    let mut look = lead.look.clone();
+    let mut look = lead.evaluation.clone();
     if !is_alone {
         look = look.named(reference, &lead.replica.name);
     }
@@ -139,40 +148,40 @@ pub(crate) fn merge(
     let has_seen_all = replicas.all.iter().all(|uid| accepted.contains(uid.as_str()));
     let seen = if is_verified && has_seen_all { Seen::Everything } else { Seen::Part };
     if is_verified {
-        look.finding = Arc::new(joined(&look.finding, &all));
+        look.result = Arc::new(joined(&look.result, &all));
     }
-    // The judgement has the card that stands for all, within a limit that all cards share.
+    // The evaluation has the card that stands for all, within a limit that all cards share.
     for replica in &mut all {
-        replica.look.received = None;
-        if replica.look.finding.content.as_ref().is_some_and(|content| content.data.is_some()) {
-            replica.look.finding = Arc::new(replica.look.finding.slimmed());
+        replica.evaluation.received = None;
+        if replica.evaluation.result.content.as_ref().is_some_and(|content| content.data.is_some()) {
+            replica.evaluation.result = Arc::new(replica.evaluation.result.slimmed());
         }
     }
-    Some(Judgement::of(Some(workload.clone()), look).with_replicas(all, seen))
+    Some(Evaluation::of(Some(workload.clone()), look).with_replicas(all, seen))
 }
 
 /// A proof for all replicas ends with the first of theirs.
-fn joined(lead: &Finding, all: &[ReplicaLook]) -> Finding {
-    let mut finding = lead.clone();
-    let proofs = || all.iter().filter_map(|look| look.look.finding.outcome.as_ref().ok());
-    if let Ok(proof) = &mut finding.outcome {
+fn joined(lead: &VerificationResult, all: &[ReplicaEvaluation]) -> VerificationResult {
+    let mut result = lead.clone();
+    let proofs = || all.iter().filter_map(|look| look.evaluation.result.outcome.as_ref().ok());
+    if let Ok(proof) = &mut result.outcome {
         for other in proofs() {
             proof.valid_until = proof.valid_until.min(other.valid_until);
             proof.not_after = proof.not_after.min(other.not_after);
         }
     }
     let unreachable = all.iter().filter_map(|look| {
-        let reason = look.look.finding.reason()?;
+        let reason = look.evaluation.result.reason()?;
         Some(format!("replica {}: {}", Quoted(&look.replica.name), reason.code()))
     });
-    finding.unreachable = unreachable.collect();
-    finding
+    result.unreachable = unreachable.collect();
+    result
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::card::finding::Proof;
+    use crate::card::result::Proof;
     use crate::index::{Kind, ObjectRef};
     use countersign_core::refusal::Reason;
     use countersign_core::time::Seconds;
@@ -197,36 +206,39 @@ mod tests {
     }
 
     /// A good card whose proof lasts for so many seconds, or a refusal.
-    fn look(name: &str, found: Result<u32, Reason>) -> ReplicaLook {
-        let mut look = Look::refused(&reference(), Refusal::new(Reason::CardUnsigned, "no signature"));
+    fn look(name: &str, found: Result<u32, Reason>) -> ReplicaEvaluation {
+        let mut look =
+            CardEvaluation::refused(&reference(), Refusal::new(Reason::CardUnsigned, "no signature"));
         match found {
             Ok(lasts) => {
                 let proof = Proof::for_test(NOW.plus(Seconds::new(lasts)));
-                look.finding = Arc::new(Finding { outcome: Ok(proof), ..(*look.finding).clone() });
+                look.result = Arc::new(VerificationResult { outcome: Ok(proof), ..(*look.result).clone() });
             }
-            Err(reason) => look = Look::refused(&reference(), Refusal::new(reason, "what was found")),
+            Err(reason) => {
+                look = CardEvaluation::refused(&reference(), Refusal::new(reason, "what was found"));
+            }
         }
-        ReplicaLook { replica: replica(name), at: instant(), look }
+        ReplicaEvaluation { replica: replica(name), at: instant(), evaluation: look }
     }
 
     /// What one look comes to: the outcome, the replicas that gave nothing, and how much was seen.
     fn merged(
         ready: &[&str],
-        asked: Vec<ReplicaLook>,
-        last: &[ReplicaLook],
+        asked: Vec<ReplicaEvaluation>,
+        last: &[ReplicaEvaluation],
     ) -> (Result<Timestamp, (Reason, String)>, usize, Seen) {
         let key = WorkloadKey { kind: Kind::Deployment, object: ObjectRef::new("team", "weather") };
-        let judgement = merge(&reference(), &key, &replicas(ready), asked, last, NOW).unwrap();
-        let outcome = match &judgement.finding.outcome {
+        let evaluation = merge(&reference(), &key, &replicas(ready), asked, last, NOW).unwrap();
+        let outcome = match &evaluation.result.outcome {
             Ok(proof) => Ok(proof.valid_until),
             Err(refused) => {
                 // The planner is told the same.
                 let told = Verdict::refused(refused.refusal.clone());
-                assert_eq!(judgement.judged, JudgedCard::new(reference(), &told));
+                assert_eq!(evaluation.card, CardOutcome::new(reference(), &told));
                 Err((refused.refusal.reason(), refused.refusal.message().to_owned()))
             }
         };
-        (outcome, judgement.finding.unreachable.len(), judgement.seen)
+        (outcome, evaluation.result.unreachable.len(), evaluation.seen)
     }
 
     #[test]

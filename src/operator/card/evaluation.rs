@@ -1,9 +1,9 @@
-//! The last judgement of a card, as the process remembers it: for planning, for status, and for judging again.
+//! The last evaluation of a card, as the process remembers it: for planning, for status, and for judging again.
 //! The received bytes are kept, within a limit, so that a change of the authorities needs no agent to answer.
 
-use super::finding::Finding;
-use super::judge::{Expected, Received, Terms};
-use super::look::{Look, ReplicaLook};
+use super::evaluate::{Expected, Received, Terms};
+use super::merge::{CardEvaluation, ReplicaEvaluation};
+use super::result::VerificationResult;
 use crate::key::WorkloadKey;
 use countersign_core::bundle::Bundle;
 use countersign_core::encoding::Digest;
@@ -13,12 +13,12 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::instant;
-use countersign_plan::{CardRef, JudgedCard};
+use countersign_plan::{CardOutcome, CardRef};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Everything besides time that a judgement stands on.
+/// Everything besides time that a evaluation stands on.
 #[derive(Clone, Debug)]
 pub(crate) struct Basis {
     /// A digest of the terms.
@@ -49,17 +49,17 @@ impl Basis {
 
 /// What is remembered of a judged card.
 #[derive(Clone, Debug)]
-pub(crate) struct Judgement {
+pub(crate) struct Evaluation {
     /// The workload, if it was found.
     pub(crate) workload: Option<WorkloadKey>,
     /// The identity that the verdict is about, if one was expected.
     pub(crate) spiffe_id: Option<SpiffeId>,
     /// For the planner.
-    pub(crate) judged: JudgedCard,
+    pub(crate) card: CardOutcome,
     /// For people.
-    pub(crate) finding: Arc<Finding>,
+    pub(crate) result: Arc<VerificationResult>,
     /// What each replica of the workload served, in the order of the names of their Pods.
-    pub(crate) replicas: Vec<ReplicaLook>,
+    pub(crate) replicas: Vec<ReplicaEvaluation>,
     /// How many of the workload's Pods that is.
     pub(crate) seen: Seen,
     /// What is remembered of accepted cards since then; `None` where it was not looked at.
@@ -76,20 +76,20 @@ pub(crate) struct Judgement {
     basis: Option<Arc<Basis>>,
 }
 
-impl Judgement {
+impl Evaluation {
     /// A refusal from before there was a card.
     pub(crate) fn refused(reference: &CardRef, workload: Option<WorkloadKey>, refusal: Refusal) -> Self {
-        Self::of(workload, Look::refused(reference, refusal))
+        Self::of(workload, CardEvaluation::refused(reference, refusal))
     }
 
-    /// The judgement that one look stands for.
-    pub(crate) fn of(workload: Option<WorkloadKey>, look: Look) -> Self {
-        let Look { spiffe_id, judged, finding, received, basis, bytes: _ } = look;
+    /// The evaluation that one look stands for.
+    pub(crate) fn of(workload: Option<WorkloadKey>, evaluation: CardEvaluation) -> Self {
+        let CardEvaluation { spiffe_id, card, result, received, basis, bytes: _ } = evaluation;
         Self {
             workload,
             spiffe_id,
-            judged,
-            finding,
+            card,
+            result,
             replicas: Vec::new(),
             seen: Seen::Part,
             history: None,
@@ -102,39 +102,40 @@ impl Judgement {
         }
     }
 
-    /// This judgement as the one that follows `last`.
+    /// This evaluation as the one that follows `last`.
     pub(crate) fn after(mut self, last: Option<&Self>) -> Self {
-        if self.finding.reason().is_some_and(is_unreachable) {
+        if self.result.reason().is_some_and(is_unreachable) {
             self.failing = last.and_then(|last| last.failing).or_else(|| Some(instant()));
         }
         self
     }
 
-    /// This judgement as one of these replicas.
-    pub(crate) fn with_replicas(self, replicas: Vec<ReplicaLook>, seen: Seen) -> Self {
+    /// This evaluation as one of these replicas.
+    pub(crate) fn with_replicas(self, replicas: Vec<ReplicaEvaluation>, seen: Seen) -> Self {
         Self { replicas, seen, ..self }
     }
 
-    /// This judgement while it is not clear, since then, who stands behind the Service.
+    /// This evaluation while it is not clear, since then, who stands behind the Service.
     pub(crate) fn unsettled_since(self, since: Instant) -> Self {
         Self { unsettled: Some(since), ..self }
     }
 
-    /// This judgement, after which the same is remembered as before.
+    /// This evaluation, after which the same is remembered as before.
     pub(crate) fn with_history(self, history: Option<History>) -> Self {
         Self { history: history.map(Arc::new), ..self }
     }
 
-    /// This judgement with what is remembered after it. A refusal changes nothing that is remembered.
+    /// This evaluation with what is remembered after it. A refusal changes nothing that is remembered.
     pub(crate) fn remembering(
         mut self,
         before: Option<&History>,
         freshness: Freshness,
         at: Timestamp,
     ) -> Self {
-        let accepted: Vec<Accepted> = match &self.finding.outcome {
+        let accepted: Vec<Accepted> = match &self.result.outcome {
             Ok(_) => {
-                let proofs = self.replicas.iter().filter_map(|look| look.look.finding.outcome.as_ref().ok());
+                let proofs =
+                    self.replicas.iter().filter_map(|look| look.evaluation.result.outcome.as_ref().ok());
                 proofs.map(|proof| proof.accepted).collect()
             }
             Err(_) => Vec::new(),
@@ -155,8 +156,8 @@ impl Judgement {
 
     /// Without what status needs of the card, once status has it; `None` if that is left out already.
     pub(crate) fn slimmed(&self) -> Option<Self> {
-        self.finding.content.as_ref().filter(|content| content.data.is_some())?;
-        Some(Self { finding: Arc::new(self.finding.slimmed()), ..self.clone() })
+        self.result.content.as_ref().filter(|content| content.data.is_some())?;
+        Some(Self { result: Arc::new(self.result.slimmed()), ..self.clone() })
     }
 
     /// The card that it stands on, and what it was judged against.
@@ -182,7 +183,7 @@ pub(crate) const fn is_unreachable(reason: Reason) -> bool {
 }
 
 #[cfg(test)]
-impl Judgement {
+impl Evaluation {
     /// A refused card of so many bytes, kept.
     pub(crate) fn with_body(bytes: usize) -> Self {
         let id = SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap();

@@ -137,7 +137,7 @@ pub(crate) struct Content {
 
 /// Everything found about one card.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Finding {
+pub(crate) struct VerificationResult {
     /// The card, if one was received that could be read.
     pub(crate) content: Option<Content>,
     /// The outcome.
@@ -146,7 +146,7 @@ pub(crate) struct Finding {
     pub(crate) unreachable: Vec<String>,
 }
 
-impl Finding {
+impl VerificationResult {
     /// A refusal from before there was a card.
     pub(crate) fn without_card(refusal: Refusal) -> Self {
         Self { content: None, outcome: Err(refusal.into()), unreachable: Vec::new() }

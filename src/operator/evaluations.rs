@@ -1,0 +1,178 @@
+//! The last evaluation of every card, with the received bytes as long as they fit: a card that does not fit any more
+//! is refused when authorities change, until it was fetched again.
+
+use super::card::Evaluation;
+use super::index::ObjectRef;
+use countersign_core::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Received cards that are kept for judging them again when authorities change.
+const KEPT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Evaluations by the place of their card.
+#[derive(Debug, Default)]
+pub(crate) struct Evaluations {
+    by_object: BTreeMap<ObjectRef, Held>,
+    /// When each verified card has to be judged again, because its proof may have ended.
+    checks: BTreeSet<(Timestamp, ObjectRef)>,
+    kept: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    evaluation: Arc<Evaluation>,
+    check: Option<Timestamp>,
+}
+
+impl Evaluations {
+    /// The last evaluation of a card.
+    pub(crate) fn get(&self, object: &ObjectRef) -> Option<&Arc<Evaluation>> {
+        self.by_object.get(object).map(|held| &held.evaluation)
+    }
+
+    /// All of them, by place.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ObjectRef, &Arc<Evaluation>)> {
+        self.by_object.iter().map(|(object, held)| (object, &held.evaluation))
+    }
+
+    /// Keeps a evaluation that has to be made again at `check`; returns the one before.
+    pub(crate) fn insert(
+        &mut self,
+        object: &ObjectRef,
+        evaluation: Evaluation,
+        check: Option<Timestamp>,
+    ) -> Option<Arc<Evaluation>> {
+        let before = self.remove(object);
+        let kept = self.kept.saturating_add(size(&evaluation));
+        let evaluation = if kept <= KEPT_BYTES { evaluation } else { evaluation.without_body() };
+        self.kept = self.kept.saturating_add(size(&evaluation));
+        self.by_object.insert(object.clone(), Held { evaluation: Arc::new(evaluation), check: None });
+        self.set_check(object, check);
+        before
+    }
+
+    /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile. True if it is kept.
+    pub(crate) fn replace(&mut self, object: &ObjectRef, before: &Evaluation, now: Evaluation) -> bool {
+        let Some(held) = self.held(object, before) else { return false };
+        // Whether its bytes are kept was decided for all cards together.
+        let now = if held.evaluation.body().is_some() { now } else { now.without_body() };
+        let (gone, is_verified) = (size(&held.evaluation), now.result.outcome.is_ok());
+        let comes = size(&now);
+        held.evaluation = Arc::new(now);
+        self.kept = self.kept.saturating_sub(gone).saturating_add(comes);
+        if !is_verified {
+            self.set_check(object, None);
+        }
+        true
+    }
+
+    /// Has a card judged again at `check`, unless it was judged again meanwhile.
+    pub(crate) fn postpone(&mut self, object: &ObjectRef, judged: &Evaluation, check: Timestamp) {
+        if self.held(object, judged).is_some() {
+            self.set_check(object, Some(check));
+        }
+    }
+
+    /// Forgets a card; returns what was known of it.
+    pub(crate) fn remove(&mut self, object: &ObjectRef) -> Option<Arc<Evaluation>> {
+        self.set_check(object, None);
+        let before = self.by_object.remove(object)?.evaluation;
+        self.kept = self.kept.saturating_sub(size(&before));
+        Some(before)
+    }
+
+    /// The cards that have to be judged again by `now`.
+    pub(crate) fn ending(&self, now: Timestamp) -> Vec<ObjectRef> {
+        self.checks.iter().take_while(|(check, _)| *check <= now).map(|(_, object)| object.clone()).collect()
+    }
+
+    /// When the first of them has to be.
+    pub(crate) fn next_check(&self) -> Option<Timestamp> {
+        self.checks.first().map(|(check, _)| *check)
+    }
+
+    /// What is held, if it is this evaluation.
+    fn held(&mut self, object: &ObjectRef, evaluation: &Evaluation) -> Option<&mut Held> {
+        let held = self.by_object.get_mut(object)?;
+        Arc::ptr_eq(&held.evaluation.result, &evaluation.result).then_some(held)
+    }
+
+    fn set_check(&mut self, object: &ObjectRef, check: Option<Timestamp>) {
+        let Some(held) = self.by_object.get_mut(object) else { return };
+        if let Some(before) = std::mem::replace(&mut held.check, check) {
+            self.checks.remove(&(before, object.clone()));
+        }
+        if let Some(check) = check {
+            self.checks.insert((check, object.clone()));
+        }
+    }
+}
+
+fn size(evaluation: &Evaluation) -> usize {
+    evaluation.body().map_or(0, <[u8]>::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_core::time::Seconds;
+
+    fn object(name: &str) -> ObjectRef {
+        ObjectRef::new("team", name)
+    }
+
+    #[test]
+    fn bytes_are_kept_as_long_as_those_of_all_cards_fit_and_room_is_given_back() {
+        let mut evaluations = Evaluations::default();
+        let half = || Evaluation::with_body(KEPT_BYTES / 2);
+        for name in ["a", "b", "c"] {
+            evaluations.insert(&object(name), half(), None);
+        }
+        let has_body =
+            |evaluations: &Evaluations, name| evaluations.get(&object(name)).unwrap().body().is_some();
+        assert!(has_body(&evaluations, "a") && has_body(&evaluations, "b") && !has_body(&evaluations, "c"));
+        // The same card again takes no more room than before.
+        evaluations.insert(&object("b"), half(), None);
+        assert!(has_body(&evaluations, "b"));
+        evaluations.remove(&object("a"));
+        evaluations.insert(&object("c"), half(), None);
+        assert!(has_body(&evaluations, "c"));
+        let before = evaluations.get(&object("c")).unwrap().as_ref().clone();
+        assert!(evaluations.replace(&object("c"), &before, before.clone().without_body()));
+        evaluations.insert(&object("d"), half(), None);
+        assert!(has_body(&evaluations, "d"));
+        assert_eq!(evaluations.kept, KEPT_BYTES / 2 * 2);
+    }
+
+    #[test]
+    fn a_judgement_that_was_overtaken_replaces_nothing() {
+        let mut evaluations = Evaluations::default();
+        let (first, second) = (Evaluation::with_body(1), Evaluation::with_body(2));
+        evaluations.insert(&object("a"), first.clone(), None);
+        evaluations.insert(&object("a"), second, None);
+        assert!(!evaluations.replace(&object("a"), &first, first.clone()));
+        assert_eq!(evaluations.get(&object("a")).unwrap().body().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_card_is_judged_again_at_the_time_of_its_last_judgement_and_no_other() {
+        let at = |seconds| Timestamp::from_unix(1_795_219_200).plus(Seconds::new(seconds));
+        let mut evaluations = Evaluations::default();
+        evaluations.insert(&object("a"), Evaluation::with_body(1), Some(at(10)));
+        evaluations.insert(&object("b"), Evaluation::with_body(1), Some(at(5)));
+        assert_eq!(evaluations.next_check(), Some(at(5)));
+        assert!(evaluations.ending(at(4)).is_empty());
+        assert_eq!(evaluations.ending(at(10)), [object("b"), object("a")]);
+        // A new evaluation has a time of its own, and what is overtaken sets none.
+        let old = evaluations.get(&object("b")).unwrap().as_ref().clone();
+        evaluations.insert(&object("b"), Evaluation::with_body(1), Some(at(20)));
+        evaluations.postpone(&object("b"), &old, at(6));
+        assert_eq!(evaluations.ending(at(10)), [object("a")]);
+        // A refusal has nothing that could end.
+        let held = evaluations.get(&object("a")).unwrap().as_ref().clone();
+        assert!(evaluations.replace(&object("a"), &held, held.clone()));
+        evaluations.remove(&object("b"));
+        assert_eq!(evaluations.next_check(), None);
+    }
+}
