@@ -34,7 +34,7 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-#[cfg(feature = "kinds")]
+#[cfg(feature = "objects")]
 impl From<&k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta> for ObjectRef {
     /// The object that these metadata belong to. What is missing is empty, as in an object that has no namespace.
     fn from(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Self {

@@ -2,7 +2,6 @@
 //! One value, shared; nothing in it decides.
 
 use super::bundles::Bundles;
-use super::card::{Evaluation, next_check, witness};
 use super::evaluations::Evaluations;
 use super::events::Events;
 use super::flags::Config;
@@ -18,6 +17,8 @@ use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 use countersign_io::fetch::FetchLimits;
+use countersign_plan::agent_card::ending::{next_check, witness};
+use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::{ClusterAccess, Dns, Egress, InputError, Mode, Namespace, PodGroup};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,7 +85,7 @@ impl Context {
     ) -> Self {
         let writer = Writer::new(client.clone());
         let (identity, evaluations) = (Identity::default(), Mutex::default());
-        let rules = config.trust_domain.clone().map(|domain| policy(&config, domain).fingerprint());
+        let rules = config.identity.trust_domain.clone().map(|domain| policy(&config, domain).fingerprint());
         Self {
             config,
             client,
@@ -234,7 +235,7 @@ impl Context {
 
     /// Whether cards of the operator's own trust domain can be judged now.
     pub(crate) fn own_bundle(&self) -> Result<(), Refusal> {
-        let domain = self.config.trust_domain.as_ref().ok_or_else(|| {
+        let domain = self.config.identity.trust_domain.as_ref().ok_or_else(|| {
             Refusal::new(Reason::TrustDomainUnknown, "the operator has no --spire-trust-domain")
         })?;
         self.bundles.get(domain, now()).map(drop)
@@ -246,7 +247,8 @@ impl Context {
         let verified = evaluations.iter().filter(|(_, evaluation)| evaluation.result.outcome.is_ok()).count();
         self.metrics.cards("verified", verified);
         self.metrics.cards("refused", evaluations.iter().count().saturating_sub(verified));
-        let refreshed = self.config.trust_domain.as_ref().and_then(|domain| self.bundles.refreshed(domain));
+        let refreshed =
+            self.config.identity.trust_domain.as_ref().and_then(|domain| self.bundles.refreshed(domain));
         if let Some(age) = refreshed.and_then(|at| u64::try_from(now().since(at)).ok()) {
             self.metrics.bundle_age(Duration::from_secs(age));
         }

@@ -133,7 +133,7 @@ async fn follow_the_clock(context: Arc<Context>) {
 /// Follows the sources of bundles until dropped.
 async fn follow_bundles(context: Arc<Context>, broken: Broken) {
     let (config, bundles) = (&context.config.bundle, &*context.bundles);
-    match &context.config.trust_domain {
+    match &context.config.identity.trust_domain {
         Some(domain) if config.origin == BundleOrigin::WorkloadApi => {
             follow_workload_api(&context.config.workload_api, domain, bundles).await;
         }

@@ -1,9 +1,9 @@
 //! The last evaluation of every card, with the received bytes as long as they fit: a card that does not fit any more
 //! is refused when authorities change, until it was fetched again.
 
-use super::card::Evaluation;
 use super::index::ObjectRef;
 use countersign_core::time::Timestamp;
+use countersign_plan::agent_card::evaluation::Evaluation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -116,7 +116,39 @@ fn size(evaluation: &Evaluation) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_core::bind::Source;
+    use countersign_core::encoding::sha256;
+    use countersign_core::refusal::{Reason, Refusal};
+    use countersign_core::spiffe::SpiffeId;
     use countersign_core::time::Seconds;
+    use countersign_core::verdict::Verdict;
+    use countersign_plan::CardRef;
+    use countersign_plan::agent_card::evaluate::{Received, Verification};
+    use countersign_plan::agent_card::evaluation::Basis;
+    use countersign_plan::agent_card::merge::CardEvaluation;
+    use countersign_plan::agent_card::result::VerificationResult;
+    use countersign_plan::input::identity::Expected;
+
+    /// A refused card of so many bytes, kept.
+    fn with_body(bytes: usize) -> Evaluation {
+        let id = SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap();
+        let refusal = Refusal::new(Reason::CardUnsigned, "no signature");
+        let verification = Verification {
+            verdict: Verdict::refused(refusal.clone()),
+            result: VerificationResult::without_card(refusal),
+            spiffe_id: id.clone(),
+        };
+        let received = Received { bytes: vec![b' '; bytes], source: Source::File };
+        let basis = Basis {
+            terms: sha256(b"terms"),
+            card_uid: "uid".to_owned(),
+            hosts: BTreeSet::new(),
+            ingress_hosts: BTreeSet::new(),
+            expected: Expected::exactly(id),
+        };
+        let reference = CardRef::new("weather-card", None).unwrap();
+        Evaluation::of(None, CardEvaluation::of(&reference, verification, received, basis))
+    }
 
     fn object(name: &str) -> ObjectRef {
         ObjectRef::new("team", name)
@@ -125,7 +157,7 @@ mod tests {
     #[test]
     fn bytes_are_kept_as_long_as_those_of_all_cards_fit_and_room_is_given_back() {
         let mut evaluations = Evaluations::default();
-        let half = || Evaluation::with_body(KEPT_BYTES / 2);
+        let half = || with_body(KEPT_BYTES / 2);
         for name in ["a", "b", "c"] {
             evaluations.insert(&object(name), half(), None);
         }
@@ -148,7 +180,7 @@ mod tests {
     #[test]
     fn a_judgement_that_was_overtaken_replaces_nothing() {
         let mut evaluations = Evaluations::default();
-        let (first, second) = (Evaluation::with_body(1), Evaluation::with_body(2));
+        let (first, second) = (with_body(1), with_body(2));
         evaluations.insert(&object("a"), first.clone(), None);
         evaluations.insert(&object("a"), second, None);
         assert!(!evaluations.replace(&object("a"), &first, first.clone()));
@@ -159,14 +191,14 @@ mod tests {
     fn a_card_is_judged_again_at_the_time_of_its_last_judgement_and_no_other() {
         let at = |seconds| Timestamp::from_unix(1_795_219_200).plus(Seconds::new(seconds));
         let mut evaluations = Evaluations::default();
-        evaluations.insert(&object("a"), Evaluation::with_body(1), Some(at(10)));
-        evaluations.insert(&object("b"), Evaluation::with_body(1), Some(at(5)));
+        evaluations.insert(&object("a"), with_body(1), Some(at(10)));
+        evaluations.insert(&object("b"), with_body(1), Some(at(5)));
         assert_eq!(evaluations.next_check(), Some(at(5)));
         assert!(evaluations.ending(at(4)).is_empty());
         assert_eq!(evaluations.ending(at(10)), [object("b"), object("a")]);
         // A new evaluation has a time of its own, and what is overtaken sets none.
         let old = evaluations.get(&object("b")).unwrap().as_ref().clone();
-        evaluations.insert(&object("b"), Evaluation::with_body(1), Some(at(20)));
+        evaluations.insert(&object("b"), with_body(1), Some(at(20)));
         evaluations.postpone(&object("b"), &old, at(6));
         assert_eq!(evaluations.ending(at(10)), [object("a")]);
         // A refusal has nothing that could end.

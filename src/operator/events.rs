@@ -1,8 +1,8 @@
 //! What happened, for people: one event per transition, written when no turn is due: closing comes before telling.
 //! When too much happens at once the surplus is counted and dropped: status has it all anyway.
 
-use super::index::{Index, Kind, ObjectRef, Workload};
-use super::key::WorkloadKey;
+use super::index::WorkloadRef;
+use super::index::{Index, ObjectRef, Workload, WorkloadKind};
 use super::metrics::Metrics;
 use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use countersign_controller::queue::Shares;
@@ -88,8 +88,8 @@ impl Events {
     }
 
     /// Sends an event about something wrong with a workload.
-    pub(crate) fn about_workload(&self, key: &WorkloadKey, workload: &Workload, reason: &str, note: &str) {
-        let about = reference((Kind::API_VERSION, key.kind.as_str()), &key.object, &workload.uid);
+    pub(crate) fn about_workload(&self, key: &WorkloadRef, workload: &Workload, reason: &str, note: &str) {
+        let about = reference((WorkloadKind::API_VERSION, key.kind.as_str()), &key.object, &workload.uid);
         let (reason, note) = (reason.to_owned(), note.to_owned());
         self.send(about, "Reconcile", Transition { is_warning: true, reason, note });
     }

@@ -1,26 +1,8 @@
 //! What can be reconciled: one key per thing that has to be brought in step.
 //! Everything that touches one workload's objects runs under its one key, so two writers never race.
 
-use super::index::{Kind as WorkloadKind, ObjectRef};
+use super::index::{ObjectRef, WorkloadKind, WorkloadRef};
 use countersign_controller::key::{Key, Kind};
-use countersign_plan::workload_label;
-use std::fmt;
-
-/// A workload by kind and place.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct WorkloadKey {
-    /// The kind.
-    pub(crate) kind: WorkloadKind,
-    /// Namespace and name.
-    pub(crate) object: ObjectRef,
-}
-
-impl WorkloadKey {
-    /// The label value that names it on its policies.
-    pub(crate) fn label(&self) -> String {
-        workload_label(&self.object.namespace, self.kind.as_str(), &self.object.name)
-    }
-}
 
 /// The isolation that all agents of a namespace share.
 pub(crate) const NAMESPACE: Kind = kind("namespace", "networkpolicy");
@@ -48,7 +30,7 @@ pub(crate) fn namespace(name: impl Into<String>) -> Key {
 }
 
 /// The key of a workload.
-pub(crate) fn workload(workload: WorkloadKey) -> Key {
+pub(crate) fn workload(workload: WorkloadRef) -> Key {
     let kind = match workload.kind {
         WorkloadKind::Deployment => &DEPLOYMENT,
         WorkloadKind::StatefulSet => &STATEFUL_SET,
@@ -74,10 +56,4 @@ pub(crate) const fn pod(object: ObjectRef) -> Key {
 /// The key of a policy whose workload is not known.
 pub(crate) const fn orphan(object: ObjectRef) -> Key {
     Key { kind: &ORPHAN, object }
-}
-
-impl fmt::Display for WorkloadKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind.as_str(), self.object.namespace, self.object.name)
-    }
 }

@@ -2,13 +2,15 @@
 //! It stands as long as there is an agent or a Pod of one, and goes after the last.
 
 use super::context::Context;
-use super::index::{By, ObjectRef, selector_text};
-use super::workload::{remove_policy, write_policy};
+use super::index::{By, ObjectRef};
+use super::workload::{apply_policy, remove_policy};
 use super::{key, kinds};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use countersign_controller::next::Next;
 use countersign_controller::workers::Kinds;
-use countersign_plan::{Mode, Namespace, plan_namespace_baseline, plan_namespace_policies};
+use countersign_plan::input::pod::selector_text;
+use countersign_plan::namespace::{Observed, plan_namespace};
+use countersign_plan::{ClusterAccess, Namespace};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
@@ -34,28 +36,33 @@ pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next
     if !context.index.can_isolate() {
         return Ok(Next::In(Duration::from_millis(100)));
     }
-    let has_agents = context.index.has_workload(namespace);
-    let has_agents = has_agents || context.index.pods.find(namespace, |_| true).is_some();
-    let mode = context.mode(namespace);
-    if mode == Mode::Audit || !has_agents {
-        for name in [NAMESPACE_MINIMUM, NAMESPACE_BASELINE] {
-            let object = ObjectRef::new(namespace, name);
-            if context.index.policies.get(&object).is_some() {
-                remove_policy(context, &object).await?;
-            }
-        }
-        return Ok(Next::Never);
-    }
+    let cluster = context.cluster().and_then(Result::ok);
     let Ok(name) = Namespace::parse(namespace) else { return Ok(Next::Never) };
-    let Some(Ok(cluster)) = context.cluster() else {
-        // Without these facts agents cannot even be judged, but they can be closed.
-        write_policy(context, &plan_namespace_baseline(&name)).await?;
-        return Ok(Next::In(LATER));
-    };
-    for policy in plan_namespace_policies(&name, &cluster, mode) {
-        write_policy(context, &policy).await?;
+    let plan = plan_namespace(&observe(context, &name, cluster.as_ref()));
+    for object in &plan.remove {
+        remove_policy(context, object).await?;
     }
-    Ok(Next::Never)
+    for policy in &plan.apply {
+        apply_policy(context, policy).await?;
+    }
+    Ok(if plan.is_whole { Next::Never } else { Next::In(LATER) })
+}
+
+fn observe<'a>(
+    context: &Context,
+    namespace: &'a Namespace,
+    cluster: Option<&'a ClusterAccess>,
+) -> Observed<'a> {
+    let (index, name) = (&context.index, namespace.as_str());
+    let stored = |policy: &str| index.policies.get(&ObjectRef::new(name, policy));
+    Observed {
+        namespace,
+        has_agents: index.has_workload(name) || index.pods.find(name, |_| true).is_some(),
+        mode: context.mode(name),
+        cluster,
+        baseline: stored(NAMESPACE_BASELINE),
+        minimum: stored(NAMESPACE_MINIMUM),
+    }
 }
 
 /// Removes a policy whose workload is gone, once no Pod is left that it selects.

@@ -1,25 +1,21 @@
-//! From a verdict to Kubernetes objects. Pure: the same facts give the same objects, byte for byte.
+//! From a verdict to Kubernetes objects. Pure: the same input gives the same objects, byte for byte.
 //! Everything observed is an argument, and no object that opens a way can be planned without a proof.
 
-mod address;
-mod cluster;
-mod decision;
-mod error;
-mod facts;
-mod names;
+#[cfg(feature = "agent-card")]
+pub mod agent_card;
+pub mod input;
+pub mod namespace;
 mod network_policy;
-mod peer_mark;
-mod syntax;
+#[cfg(feature = "agent-card")]
+pub mod workload;
 
-pub use address::Cidr;
-pub use cluster::{ApiServer, ClusterAccess, Destination, Dns, Egress, PodGroup};
-pub use decision::CardOutcome;
-pub use error::InputError;
-pub use facts::{CardRef, EnrolledWorkload, Isolation, Namespace};
-pub use names::workload_label;
-pub use peer_mark::{PodInput, plan_peer_mark};
+pub use input::{
+    ApiServer, CardOutcome, CardRef, Cidr, ClusterAccess, Destination, Dns, Egress, EnrolledWorkload,
+    InputError, Isolation, Namespace, PodGroup, workload_label,
+};
+pub use network_policy::{PodInput, StoredPolicy, plan_peer_mark};
 
-use decision::Decision;
+use input::outcome::{Decision, owner};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 /// Whether a plan may stop traffic. It changes what is planned and never what was found.
@@ -45,11 +41,6 @@ pub fn plan_namespace_policies(
     }
 }
 
-/// Plans the part of [`plan_namespace_policies`] that needs no facts of the cluster: it allows nothing at all.
-pub fn plan_namespace_baseline(namespace: &Namespace) -> NetworkPolicy {
-    network_policy::plan_namespace_baseline(namespace)
-}
-
 /// Plans the NetworkPolicies of one enrolled workload, in the order in which to apply them: what isolates comes
 /// before what allows, and what the namespace shares ([`plan_namespace_policies`]) before both.
 ///
@@ -72,6 +63,6 @@ pub fn plan_network_policies(
         Isolation::Namespace => Vec::new(),
     };
     let decision = Decision::of(workload, cards);
-    planned.push(network_policy::plan_verdict(workload, cluster, decision, decision::owner(cards)));
+    planned.push(network_policy::plan_verdict(workload, cluster, decision, owner(cards)));
     planned
 }

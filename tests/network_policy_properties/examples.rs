@@ -7,6 +7,7 @@ use countersign_api::keys::{AGENT_CARD_LABEL, PEER_MARK_LABEL, REASON_ANNOTATION
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::verdict::Verdict;
+use countersign_plan::input::identity::Expected;
 use countersign_plan::{
     CardOutcome, CardRef, Cidr, Destination, Egress, EnrolledWorkload, Mode, PodGroup, PodInput,
     plan_network_policies, plan_peer_mark,
@@ -202,7 +203,9 @@ fn item_23_two_cards_of_one_workload_do_not_fight() {
 fn a_verdict_over_another_workloads_card_opens_nothing() {
     let id = SpiffeId::parse("spiffe://example.org/ns/a/sa/other").unwrap();
     let selector = by_labels(&[("app", "weather")]);
-    let other = EnrolledWorkload::new(namespace("a"), "Deployment", "weather", id, selector).unwrap();
+    let other =
+        EnrolledWorkload::new(namespace("a"), "Deployment", "weather", Expected::exactly(id), selector)
+            .unwrap();
     let planned = plan_network_policies(&[verified("card")], &other, &cluster_facts(API), Mode::Enforce);
     assert_eq!(planned[2].metadata.annotations.as_ref().unwrap()[REASON_ANNOTATION], "IdentityMismatch");
     let own = PodInput {

@@ -8,6 +8,7 @@ use countersign_api::keys::PEER_MARK_LABEL;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::verdict::Verdict;
+use countersign_plan::input::identity::Expected;
 use countersign_plan::{
     ApiServer, CardOutcome, CardRef, ClusterAccess, Dns, Egress, EnrolledWorkload, Isolation, Mode,
     Namespace, PodGroup, PodInput, plan_namespace_policies, plan_network_policies, plan_peer_mark,
@@ -75,7 +76,9 @@ impl Agent {
     pub(crate) fn new(place: &str, kind: &str, name: &str, app: &[(&str, &str)]) -> Self {
         let selector = by_labels(app);
         let id = SpiffeId::parse(WORKLOAD).unwrap();
-        let facts = EnrolledWorkload::new(namespace(place), kind, name, id, selector.clone()).unwrap();
+        let facts =
+            EnrolledWorkload::new(namespace(place), kind, name, Expected::exactly(id), selector.clone())
+                .unwrap();
         let facts = facts.with_uid("3f0c6f0e-0000-4000-8000-000000000002").unwrap();
         Self { facts, selector, cards: None, label: false }
     }

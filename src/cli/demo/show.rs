@@ -6,6 +6,7 @@ use crate::explain::{Trace, explain_received};
 use crate::page::{BAD, GOOD, Page, STRONG, styled};
 use crate::planned::{Planned, example_cluster};
 use crate::verify::Judge;
+use countersign_plan::input::identity::Expected;
 use countersign_plan::{CardOutcome, CardRef, EnrolledWorkload, Mode, Namespace, plan_network_policies};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -81,7 +82,7 @@ fn plan(
         Namespace::parse(NAMESPACE)?,
         "Deployment",
         name,
-        outcome.agent.spiffe_id()?,
+        Expected::exactly(outcome.agent.spiffe_id()?),
         LabelSelector { match_labels: Some(labels), match_expressions: None },
     )?;
     let card = CardOutcome::new(CardRef::new(&format!("{name}-deployment-card"), None)?, &outcome.verdict);

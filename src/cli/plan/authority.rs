@@ -6,6 +6,7 @@ use crate::args::read_bundles;
 use crate::exit::Unusable;
 use countersign_core::bundle::{BundleSet, parse_bundle};
 use countersign_core::spiffe::TrustDomain;
+use countersign_plan::input::identity::{IdTemplate, IdentityRules, SignerScope};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 /// Keys under which bundles are published, SPIFFE's own format first.
@@ -15,7 +16,8 @@ const BUNDLE_KEYS: [&str; 4] = ["bundle.spiffe", "bundle.json", "bundle.crt", "b
 #[derive(Debug)]
 pub(super) struct Authorities {
     pub(super) bundles: BundleSet,
-    pub(super) trust_domain: TrustDomain,
+    /// The identities that workloads have: the operator's rules with its default template.
+    pub(super) identity: IdentityRules,
     pub(super) warnings: Vec<String>,
 }
 
@@ -45,7 +47,10 @@ impl Authorities {
             );
             bundles.insert(bundle).map_err(Unusable::new)?;
         }
-        Ok(Self { bundles, trust_domain, warnings })
+        let template = IdTemplate::parse(IdTemplate::DEFAULT).map_err(Unusable::new)?;
+        let identity =
+            IdentityRules { trust_domain: Some(trust_domain), template, scope: SignerScope::Workload };
+        Ok(Self { bundles, identity, warnings })
     }
 }
 

@@ -8,39 +8,42 @@ use crate::policy::AcceptArgs;
 use crate::verify::Judge;
 use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
 use countersign_core::refusal::{Reason, Refusal};
-use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::spiffe::TrustDomain;
 use countersign_core::verdict::Verdict;
+use countersign_plan::input::delivered::{KEYS, card_text, config_map_name};
+use countersign_plan::input::identity::{Binding, Expected};
+use countersign_plan::input::service::Hosts;
 use countersign_plan::{CardOutcome, CardRef};
 use k8s_openapi::api::core::v1::ConfigMap;
 
-/// Keys of the ConfigMap that carries a card, the preferred one first.
-const CARD_KEYS: [&str; 2] = ["signed-agent-card.json", "agent-card.json"];
-
 /// What was found about a workload.
-pub(super) struct Judged {
-    pub(super) expected: SpiffeId,
+pub(super) struct Evaluated {
+    pub(super) expected: Expected,
     /// The verdict that explains the plan: the worst of its cards.
     pub(super) verdict: Verdict,
     pub(super) cards: Vec<CardOutcome>,
 }
 
-/// Judges the card of a workload for every AgentCard that points at it, or for the one that the operator would
+/// Evaluates the card of a workload for every AgentCard that points at it, or for the one that the operator would
 /// make.
-pub(super) fn judge(
+pub(super) fn evaluate(
     workload: &Workload,
     manifests: &Manifests,
     authorities: &Authorities,
     accept: &AcceptArgs,
-) -> Result<Judged, Unusable> {
+) -> Result<Evaluated, Unusable> {
     // The first card's own trust domain is the workload's; a card that names another one is refused for it.
-    let domain = match manifests.cards_of(workload).find_map(AgentCard::trust_domain) {
-        Some(named) => TrustDomain::parse(named).map_err(Unusable::new)?,
-        None => authorities.trust_domain.clone(),
-    };
-    let expected = workload.expected_id(&domain)?;
+    let first = manifests.cards_of(workload).next();
+    let named = first.and_then(AgentCard::trust_domain);
+    let own = Binding { trust_domain: named, ..Binding::default() };
+    if let Some(named) = named {
+        TrustDomain::parse(named).map_err(Unusable::new)?;
+    }
+    let expected = workload.expected(&authorities.identity, own);
+    let expected = expected.map_err(|refusal| workload.unusable(refusal.message()))?;
     let (mut worst, mut cards) = (None, Vec::new());
     let mut add = |card: Option<&AgentCard>| -> Result<(), Unusable> {
-        let verdict = Verdict::of(bind(workload, card, &domain, manifests, authorities, accept)?);
+        let verdict = Verdict::of(bind(workload, card, named, manifests, authorities, accept));
         let default = workload.default_card();
         let (card_name, uid) = match card {
             Some(card) => (name(&card.metadata), card.metadata.uid.as_deref()),
@@ -62,39 +65,36 @@ pub(super) fn judge(
     found.try_for_each(|card| add(Some(card)))?;
     let verdict =
         worst.unwrap_or_else(|| Verdict::refused(Refusal::new(Reason::CardUnsigned, "there is no card")));
-    Ok(Judged { expected, verdict, cards })
+    Ok(Evaluated { expected, verdict, cards })
 }
 
 fn bind(
     workload: &Workload,
     card: Option<&AgentCard>,
-    default: &TrustDomain,
+    default: Option<&str>,
     manifests: &Manifests,
     authorities: &Authorities,
     accept: &AcceptArgs,
-) -> Result<Result<BoundCard, Refusal>, Unusable> {
-    let domain = match card.and_then(AgentCard::trust_domain) {
-        Some(named) => TrustDomain::parse(named).map_err(Unusable::new)?,
-        None => default.clone(),
-    };
+) -> Result<BoundCard, Refusal> {
+    let mut binding = card.map(AgentCard::binding).unwrap_or_default();
+    binding.trust_domain = binding.trust_domain.or(default);
+    let expected = workload.expected(&authorities.identity, binding)?;
+    let Hosts { cluster, ingress } = workload.hosts(manifests);
     let facts = WorkloadFacts {
-        expected_id: workload.expected_id(&domain)?,
-        cluster_hosts: workload.cluster_hosts(manifests),
-        ingress_hosts: workload.ingress_hosts(manifests),
+        expected_id: expected.spiffe_id,
+        cluster_hosts: cluster,
+        ingress_hosts: ingress,
         source: Source::File,
     };
-    let bundle = match authorities.bundles.get(&domain) {
-        Ok(bundle) => bundle,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+    let bundle = authorities.bundles.get(&expected.trust_domain)?;
     let judge = Judge {
         bundle,
-        policy: accept.policy(domain),
+        policy: accept.policy(expected.trust_domain),
         expected: Some(&facts.expected_id),
         history: None,
         now: accept.time.at(),
     };
-    Ok(bind_delivered(workload, manifests, &judge, &facts))
+    bind_delivered(workload, manifests, &judge, &facts)
 }
 
 fn bind_delivered(
@@ -103,7 +103,7 @@ fn bind_delivered(
     judge: &Judge<'_>,
     facts: &WorkloadFacts,
 ) -> Result<BoundCard, Refusal> {
-    let wanted = format!("{}-card-signed", workload.name);
+    let wanted = config_map_name(&workload.name);
     let map = manifests.config_map(Some(&workload.namespace), &wanted);
     let Some(map) = map else {
         let found =
@@ -111,8 +111,8 @@ fn bind_delivered(
         return Err(Refusal::new(Reason::FetchFailed, found));
     };
     let data = map.data.as_ref();
-    let Some(text) = CARD_KEYS.iter().find_map(|key| data?.get(*key)) else {
-        let found = format!("the ConfigMap {wanted} has none of the keys {}", CARD_KEYS.join(", "));
+    let Some(text) = data.and_then(card_text) else {
+        let found = format!("the ConfigMap {wanted} has none of the keys {}", KEYS.join(", "));
         return Err(Refusal::new(Reason::FetchFailed, found));
     };
     let signed = judge.verify(text.clone().into_bytes()).map_err(|rejection| rejection.refusal)?;
@@ -128,7 +128,7 @@ fn source(map: &ConfigMap, workload: &Workload) -> Source {
     }
     Source::ConfigMap {
         name: name(&map.metadata).to_owned(),
-        expected_name: format!("{}-card-signed", workload.name),
+        expected_name: config_map_name(&workload.name),
         owned: owners.iter().any(|owner| owner.kind == workload.kind && owner.name == workload.name),
     }
 }

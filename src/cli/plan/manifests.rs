@@ -4,6 +4,7 @@ use super::read::Document;
 use super::workloads::{Template, Workload};
 use crate::exit::Unusable;
 use countersign_core::text::Quoted;
+use countersign_plan::input::identity::Binding;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -53,9 +54,23 @@ struct TargetRef {
 struct IdentityBinding {
     #[serde(default)]
     trust_domain: Option<String>,
+    #[serde(default, rename = "allowedSpiffeIDs")]
+    allowed_spiffe_ids: Vec<String>,
+    #[serde(default)]
+    scope: Option<String>,
 }
 
 impl AgentCard {
+    /// What it asks of its signer.
+    pub(super) fn binding(&self) -> Binding<'_> {
+        let asked = self.spec.identity_binding.as_ref();
+        Binding {
+            trust_domain: self.trust_domain(),
+            allowed: asked.map(|asked| asked.allowed_spiffe_ids.as_slice()).unwrap_or_default(),
+            is_narrowed: asked.and_then(|asked| asked.scope.as_deref()) == Some("workload"),
+        }
+    }
+
     /// The trust domain that it names.
     pub(super) fn trust_domain(&self) -> Option<&str> {
         self.spec.identity_binding.as_ref()?.trust_domain.as_deref().filter(|name| !name.is_empty())

@@ -80,15 +80,15 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     };
     let (mut all, mut shared) = (Vec::new(), BTreeSet::new());
     for workload in manifests.agents() {
-        let judged = cards::judge(workload, &manifests, &authorities, &args.accept)?;
-        let enrolled = workload.enrolled(&judged.expected)?;
+        let evaluated = cards::evaluate(workload, &manifests, &authorities, &args.accept)?;
+        let enrolled = workload.enrolled(&evaluated.expected)?;
         if enrolled.isolation() == Isolation::Namespace {
             shared.insert(enrolled.namespace().clone());
         }
         all.push(Planned {
             workload: workload.shown(),
-            because: Planned::because(&judged.verdict),
-            policies: plan_network_policies(&judged.cards, &enrolled, &cluster, mode),
+            because: Planned::because(&evaluated.verdict),
+            policies: plan_network_policies(&evaluated.cards, &enrolled, &cluster, mode),
         });
     }
     if all.is_empty() {

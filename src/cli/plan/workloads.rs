@@ -2,15 +2,15 @@
 
 use super::manifests::{Manifests, name, namespace};
 use crate::exit::Unusable;
-use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::refusal::Refusal;
+use countersign_plan::input::delivered::default_card_name;
+use countersign_plan::input::identity::{Binding, Expected, IdentityRules};
+use countersign_plan::input::service::Hosts;
+use countersign_plan::input::workload::is_agent;
 use countersign_plan::{EnrolledWorkload, Isolation, Namespace};
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service};
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The label that enrols a workload, and its value for agents.
-const TYPE_LABEL: (&str, &str) = ("kagenti.io/type", "agent");
+use std::collections::BTreeMap;
 
 /// What a workload's Pods are made from.
 #[derive(Debug, Default)]
@@ -71,26 +71,21 @@ impl Workload {
     }
 
     pub(super) fn is_labelled_agent(&self) -> bool {
-        let (key, value) = TYPE_LABEL;
-        [&self.labels, &self.template.labels]
-            .iter()
-            .any(|labels| labels.get(key).is_some_and(|found| found == value))
+        is_agent(&self.labels) || is_agent(&self.template.labels)
     }
 
     /// The name that the operator gives the AgentCard of a workload that has none.
     pub(super) fn default_card(&self) -> String {
-        format!("{}-{}-card", self.name, self.kind.to_lowercase())
+        default_card_name(&self.name, &self.kind)
     }
 
-    /// The identity that its namespace and service account call for (rule 50).
-    pub(super) fn expected_id(&self, trust_domain: &TrustDomain) -> Result<SpiffeId, Unusable> {
-        let account = &self.template.service_account;
-        let id = format!("spiffe://{trust_domain}/ns/{}/sa/{account}", self.namespace);
-        SpiffeId::parse(&id).map_err(|refusal| self.unusable(refusal.message()))
+    /// Who is expected to sign its card, as the operator with its default template expects it (rule 50).
+    pub(super) fn expected(&self, rules: &IdentityRules, binding: Binding<'_>) -> Result<Expected, Refusal> {
+        rules.expect(binding, &self.namespace, &self.template.service_account)
     }
 
     /// The workload as the planner wants it.
-    pub(super) fn enrolled(&self, expected: &SpiffeId) -> Result<EnrolledWorkload, Unusable> {
+    pub(super) fn enrolled(&self, expected: &Expected) -> Result<EnrolledWorkload, Unusable> {
         let namespace = Namespace::parse(&self.namespace).map_err(|error| self.unusable(error))?;
         let enrolled =
             EnrolledWorkload::new(namespace, &self.kind, &self.name, expected.clone(), self.selector.clone())
@@ -105,75 +100,21 @@ impl Workload {
 
     /// Manifests show no Pods of earlier templates, so the one that they have counts.
     fn isolation(&self) -> Isolation {
-        let (key, value) = TYPE_LABEL;
-        if self.template.labels.get(key).is_some_and(|found| found == value) {
-            Isolation::Namespace
-        } else {
-            Isolation::Own
-        }
+        if is_agent(&self.template.labels) { Isolation::Namespace } else { Isolation::Own }
     }
 
-    fn unusable(&self, why: impl std::fmt::Display) -> Unusable {
+    pub(super) fn unusable(&self, why: impl std::fmt::Display) -> Unusable {
         Unusable::new(format!("{}: {why}; correct the manifest", self.shown()))
     }
 
-    /// The DNS names of the Services that lead to its Pods (rule 51).
-    pub(super) fn cluster_hosts(&self, manifests: &Manifests) -> BTreeSet<String> {
-        let names = manifests.services.iter().filter(|service| self.is_behind(service));
-        names.flat_map(|service| self.service_names(name(&service.metadata))).collect()
+    /// The names under which its Pods are reached (rule 51).
+    pub(super) fn hosts(&self, manifests: &Manifests) -> Hosts {
+        let services = manifests.services.iter().filter(|service| self.is_beside(&service.metadata));
+        let ingresses = manifests.ingresses.iter().filter(|ingress| self.is_beside(&ingress.metadata));
+        Hosts::of(&self.namespace, &self.template.labels, services, ingresses)
     }
 
-    /// The hosts of the Ingresses that lead to those Services.
-    pub(super) fn ingress_hosts(&self, manifests: &Manifests) -> BTreeSet<String> {
-        let services: BTreeSet<&str> = manifests
-            .services
-            .iter()
-            .filter(|service| self.is_behind(service))
-            .map(|service| name(&service.metadata))
-            .collect();
-        let own = manifests.ingresses.iter().filter(|ingress| namespace(&ingress.metadata) == self.namespace);
-        own.flat_map(|ingress| hosts_to(ingress, &services)).collect()
+    fn is_beside(&self, metadata: &ObjectMeta) -> bool {
+        namespace(metadata) == self.namespace
     }
-
-    fn service_names(&self, service: &str) -> [String; 4] {
-        let space = &self.namespace;
-        [
-            service.to_owned(),
-            format!("{service}.{space}"),
-            format!("{service}.{space}.svc"),
-            format!("{service}.{space}.svc.cluster.local"),
-        ]
-    }
-
-    /// True if the Service selects Pods of this template. One without a selector leads anywhere.
-    fn is_behind(&self, service: &Service) -> bool {
-        let spec = service.spec.as_ref();
-        let selector = spec.and_then(|spec| spec.selector.as_ref()).filter(|selector| !selector.is_empty());
-        let external = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
-        namespace(&service.metadata) == self.namespace
-            && !external
-            && selector.is_some_and(|selector| {
-                selector.iter().all(|(key, value)| self.template.labels.get(key) == Some(value))
-            })
-    }
-}
-
-/// The hosts under which every path leads to one of these Services.
-fn hosts_to(ingress: &Ingress, services: &BTreeSet<&str>) -> Vec<String> {
-    let rules = ingress.spec.as_ref().and_then(|spec| spec.rules.as_deref()).unwrap_or_default();
-    rules
-        .iter()
-        .filter_map(|rule| {
-            let host = rule.host.as_deref().filter(|host| !host.is_empty() && !host.contains('*'))?;
-            let paths = rule.http.as_ref().map(|http| http.paths.as_slice()).unwrap_or_default();
-            let leads_here = !paths.is_empty()
-                && paths.iter().all(|path| {
-                    path.backend
-                        .service
-                        .as_ref()
-                        .is_some_and(|backend| services.contains(backend.name.as_str()))
-                });
-            leads_here.then(|| host.to_lowercase())
-        })
-        .collect()
 }

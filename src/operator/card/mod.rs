@@ -1,27 +1,21 @@
 //! One AgentCard: find its workload, receive its card, judge it; then, in a turn of its own, say so in status.
 //! Every way through ends in a evaluation; what cannot be judged is refused.
 
-mod conditions;
 mod ending;
-mod evaluate;
-mod evaluation;
-mod merge;
 mod observe;
 mod receive;
 mod reevaluate;
 mod replicas;
 mod report;
-mod result;
 mod say;
-mod status;
 
-pub(crate) use ending::{end_proofs, next_check, witness};
-pub(crate) use evaluation::Evaluation;
+pub(crate) use ending::end_proofs;
 pub(crate) use reevaluate::reevaluate_all;
 
 use super::context::Context;
+use super::index::WorkloadRef;
 use super::index::{Card, ObjectRef, Workload};
-use super::key::{self, WorkloadKey};
+use super::key;
 use super::kinds;
 use countersign_api::agent_card::CardVerdict;
 use countersign_controller::next::Next;
@@ -33,12 +27,16 @@ use countersign_core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_LOOK};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_io::clock::{instant, now};
 use countersign_plan::Mode;
-use evaluate::{Expected, Received, Terms, Verification, broken_memory, evaluate};
-use evaluation::Basis;
+use countersign_plan::agent_card::endpoints::Unusable;
+use countersign_plan::agent_card::evaluate::{
+    Received, Terms, Verification, as_served, broken_memory, evaluate,
+};
+use countersign_plan::agent_card::evaluation::{Basis, Evaluation};
+use countersign_plan::agent_card::merge::{CardEvaluation, ReplicaEvaluation, choose, merge};
+use countersign_plan::input::identity::Expected;
+use countersign_plan::input::service::Hosts;
 use futures::stream::{self, StreamExt};
-use merge::{CardEvaluation, ReplicaEvaluation, choose, merge};
 use observe::Reachable;
-use replicas::Unusable;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
@@ -76,7 +74,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     if context.evaluation(object).is_none() && is_starting(&card, &evaluation) {
         return Next::In(SHORTEST_PERIOD);
     }
-    let evaluation = evaluation.after(context.evaluation(object).as_deref()).at(card.generation);
+    let evaluation = evaluation.after(context.evaluation(object).as_deref(), instant()).at(card.generation);
     let period = period(context, &card, &evaluation);
     settle(context, object, evaluation);
     context.until_shown(object).await;
@@ -110,7 +108,7 @@ async fn look(
     context: &Context,
     object: &ObjectRef,
     card: &Card,
-    found: Result<(WorkloadKey, Workload), Refusal>,
+    found: Result<(WorkloadRef, Workload), Refusal>,
 ) -> Evaluation {
     let reference = &card.reference;
     let (key, workload) = match found {
@@ -118,7 +116,8 @@ async fn look(
         Err(refusal) => return Evaluation::refused(reference, None, refusal),
     };
     let refuse = |refusal| Evaluation::refused(reference, Some(key.clone()), refusal);
-    let expected = Expected::of(&context.config, &card.spec, &object.namespace, &workload.service_account);
+    let expected =
+        context.config.identity.expect(card.binding(), &object.namespace, &workload.service_account);
     let expected = match expected {
         Ok(expected) => expected,
         Err(refusal) => return refuse(refusal),
@@ -176,9 +175,9 @@ async fn ask_replicas(
 ) -> Vec<ReplicaEvaluation> {
     let known = last.map(|last| last.replicas.as_slice()).unwrap_or_default();
     let chosen = choose(&reachable.replicas, known, REPLICAS_PER_LOOK);
-    let way = &reachable.service;
+    let service = &reachable.service;
     let fetches = chosen.into_iter().cloned().map(|replica| async move {
-        let received = receive::fetch_live(judge.context, way, &replica, judge.expected).await;
+        let received = receive::fetch_live(judge.context, service, &replica, judge.expected).await;
         (replica, received)
     });
     let mut answers = pin!(stream::iter(fetches).buffer_unordered(REPLICAS_AT_ONCE));
@@ -205,7 +204,7 @@ async fn ask_replicas(
 struct EvaluateCard<'a> {
     context: &'a Context,
     card: &'a Card,
-    key: &'a WorkloadKey,
+    key: &'a WorkloadRef,
     expected: &'a Expected,
     history: Option<&'a History>,
 }
@@ -264,9 +263,9 @@ impl EvaluateCard<'_> {
             let at = now();
             if more {
                 match observe_hosts(context, key).await {
-                    Ok((services, ingresses)) => {
-                        hosts.extend(services);
-                        ingress_hosts = ingresses;
+                    Ok(others) => {
+                        hosts.extend(others.cluster);
+                        ingress_hosts = others.ingress;
                     }
                     Err(refusal) => return self.refused(refusal),
                 }
@@ -311,7 +310,7 @@ impl EvaluateCard<'_> {
         hosts: BTreeSet<String>,
     ) -> CardEvaluation {
         let policy = self.context.policy(self.expected.trust_domain.clone());
-        let served = match evaluate::as_served(live, &delivered, &policy) {
+        let served = match as_served(live, &delivered, &policy) {
             Ok(served) => served,
             Err(refusal) => return self.refused(refusal),
         };
@@ -341,10 +340,7 @@ fn history(card: &Card) -> Result<Option<History>, Refusal> {
     }
 }
 
-async fn observe_hosts(
-    context: &Context,
-    key: &WorkloadKey,
-) -> Result<(BTreeSet<String>, BTreeSet<String>), Refusal> {
+async fn observe_hosts(context: &Context, key: &WorkloadRef) -> Result<Hosts, Refusal> {
     let workload = context
         .index
         .workload(key)
@@ -369,7 +365,7 @@ fn settle(context: &Context, object: &ObjectRef, evaluation: Evaluation) {
     context.index.enqueue(key::status(object.clone()), Urgency::Urgent);
 }
 
-fn enqueue_workload(context: &Context, workload: Option<&WorkloadKey>) {
+fn enqueue_workload(context: &Context, workload: Option<&WorkloadRef>) {
     if let Some(key) = workload {
         context.index.enqueue(key::workload(key.clone()), Urgency::Closing);
     }

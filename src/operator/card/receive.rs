@@ -1,9 +1,7 @@
 //! Receives a card from where the workload serves it. An unsigned one may have its signature in a ConfigMap.
 //! Connections go to the Pod's own address; no name is resolved, no redirect followed, no proxy asked.
 
-use super::evaluate::{Expected, Received};
-use super::observe::{AgentService, Reachable};
-use super::replicas::Replica;
+use super::observe::Reachable;
 use crate::context::Context;
 use crate::index::ObjectRef;
 use countersign_core::bind::Source;
@@ -12,35 +10,37 @@ use countersign_core::text::Quoted;
 use countersign_io::clock::now;
 use countersign_io::fetch::{CardUrl, FetchLimits, fetch_card};
 use countersign_io::mtls::{Peer, fetch_card_from};
+use countersign_plan::agent_card::endpoints::Replica;
+use countersign_plan::agent_card::evaluate::Received;
+use countersign_plan::input::delivered::{KEYS, card_text, config_map_name};
+use countersign_plan::input::identity::Expected;
+use countersign_plan::input::service::AgentService;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use tracing::Instrument;
 
-/// Keys of the ConfigMap that carries a card, the preferred one first.
-const CARD_KEYS: [&str; 2] = ["signed-agent-card.json", "agent-card.json"];
-
 /// Fetches the card that one replica of the workload serves.
 pub(crate) async fn fetch_live(
     context: &Context,
-    way: &AgentService,
+    service: &AgentService,
     replica: &Replica,
     expected: &Expected,
 ) -> Result<Received, Refusal> {
-    let span = tracing::info_span!("fetch", host = way.host, pod = replica.name);
-    fetch(context, way, replica, expected).instrument(span).await
+    let span = tracing::info_span!("fetch", host = service.host, pod = replica.name);
+    fetch(context, service, replica, expected).instrument(span).await
 }
 
 async fn fetch(
     context: &Context,
-    way: &AgentService,
+    service: &AgentService,
     replica: &Replica,
     expected: &Expected,
 ) -> Result<Received, Refusal> {
-    let url = CardUrl::parse(&way.url(replica.port))
+    let url = CardUrl::parse(&service.url(replica.port))
         .map_err(|error| Refusal::new(Reason::FetchFailed, error.to_string()))?;
-    let host = way.host.clone();
+    let host = service.host.clone();
     let limits = FetchLimits { address: Some(replica.address), ..context.limits() };
-    if !way.is_tls {
+    if !service.is_tls {
         let fetched = fetch_card(&url, limits).await?;
         return Ok(Received { bytes: fetched.body, source: Source::Http { host } });
     }
@@ -62,7 +62,7 @@ pub(crate) async fn read_delivered(
     reachable: &Reachable,
 ) -> Result<Option<Received>, Refusal> {
     let ObjectRef { namespace, name: workload } = &reachable.key.object;
-    let name = format!("{workload}-card-signed");
+    let name = config_map_name(workload);
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
     let map = match api.get_opt(&name).await {
         Ok(Some(map)) => map,
@@ -74,8 +74,8 @@ pub(crate) async fn read_delivered(
     };
     let owners = map.metadata.owner_references.unwrap_or_default();
     let data = map.data.unwrap_or_default();
-    let Some(text) = CARD_KEYS.iter().find_map(|key| data.get(*key)) else {
-        let found = format!("the ConfigMap {name} has none of the keys {}", CARD_KEYS.join(", "));
+    let Some(text) = card_text(&data) else {
+        let found = format!("the ConfigMap {name} has none of the keys {}", KEYS.join(", "));
         // It signs nothing, so the card stays as unsigned as it is served.
         return Err(Refusal::new(Reason::CardUnsigned, found));
     };

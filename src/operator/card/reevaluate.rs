@@ -1,19 +1,17 @@
 //! Authorities changed: every card is judged again at once, from the bytes at hand, without asking any agent.
 //! What is no longer proven is closed before anything is written about it.
 
-use super::evaluate::{Terms, evaluate};
-use super::evaluation::{Basis, Evaluation};
-use super::merge::CardEvaluation;
 use crate::context::Context;
 use crate::index::ObjectRef;
 use crate::key;
 use countersign_controller::queue::Urgency;
-use countersign_core::bundle::Bundle;
-use countersign_core::policy::{Freshness, Policy};
 use countersign_core::refusal::{Reason, Refusal};
-use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
+use countersign_plan::agent_card::ending::unproven;
+use countersign_plan::agent_card::evaluate::{Terms, evaluate};
+use countersign_plan::agent_card::evaluation::{Basis, Evaluation};
+use countersign_plan::agent_card::merge::CardEvaluation;
 
 /// Judges every verified card again, and asks for turns where the outcome changed.
 ///
@@ -114,27 +112,4 @@ pub(super) fn reevaluate(
         .is_some_and(|card| card.has_content && card.status.card_id == evaluation.result.card_id());
     let slim = if is_shown { evaluation.slimmed() } else { None };
     Reevaluated::Refused(Box::new(slim.unwrap_or(evaluation)))
-}
-
-/// Why the proof of another replica than the one whose card is kept counts no longer, if it does not.
-fn unproven(last: &Evaluation, bundle: &Bundle, policy: &Policy, at: Timestamp) -> Option<Refusal> {
-    last.replicas.iter().find_map(|look| {
-        let proof = look.evaluation.result.outcome.as_ref().ok()?;
-        let refusal = |reason, what: &str| {
-            Refusal::new(reason, format!("replica {}: {what}", Quoted(&look.replica.name)))
-        };
-        let is_known = |anchor| bundle.anchors().iter().any(|known| known.sha256() == anchor);
-        if proof.anchor.is_some_and(|anchor| !is_known(anchor)) {
-            return Some(refusal(Reason::AnchorUnknown, "the authority of its card was removed"));
-        }
-        if at <= proof.valid_until.plus(policy.chain.skew) {
-            return None;
-        }
-        let Freshness::Witnessed { max_age } = policy.freshness else {
-            return Some(refusal(Reason::CertificateExpired, "its card ended and was not fetched since"));
-        };
-        let witness = last.history.as_ref().and_then(|history| history.witness(proof.accepted.content()));
-        let holds = witness.is_some_and(|witness| at.since(witness) <= i64::from(max_age.get()));
-        (!holds).then(|| refusal(Reason::WitnessTooOld, "its card ended and was not fetched since"))
-    })
 }

@@ -1,17 +1,17 @@
 //! Writes what was found about a card: its status if it differs, an event if the outcome does.
 //! Nothing that an agent sends can make the write fail: what status shows of a card is bounded.
 
-use super::conditions::is_ready_in;
-use super::evaluation::Evaluation;
-use super::status::{Circumstances, plan_status};
 use crate::context::Context;
 use crate::events::Transition;
+use crate::index::WorkloadRef;
 use crate::index::{Card, ObjectRef, Workload};
-use crate::key::WorkloadKey;
 use countersign_api::agent_card::AgentCard;
 use countersign_api::agent_card::{AgentCardStatus, CardVerdict, Outcome, TargetRef};
 use countersign_controller::apply::{lost_a_race, merge_patch};
 use countersign_io::clock::now;
+use countersign_plan::agent_card::conditions::is_ready_in;
+use countersign_plan::agent_card::evaluation::Evaluation;
+use countersign_plan::agent_card::status::{Circumstances, plan_status};
 use serde_json::Value;
 
 /// Brings the status in step with a evaluation. False if another write came before ours.
@@ -20,7 +20,7 @@ pub(crate) async fn write_status(
     object: &ObjectRef,
     card: &Card,
     evaluation: &Evaluation,
-    workload: Option<&(WorkloadKey, Workload)>,
+    workload: Option<&(WorkloadRef, Workload)>,
     target: Option<&TargetRef>,
 ) -> Result<bool, kube::Error> {
     let written = card.status.verdict.as_ref().and_then(CardVerdict::history).and_then(Result::ok);

@@ -1,13 +1,15 @@
 //! The status of one AgentCard, brought in step with the last evaluation: a turn that waits for no agent, so that a loss
 //! of trust is said even while nothing can be fetched.
 
-use super::{Evaluation, SHORTEST_PERIOD, enqueue_workload, report};
+use super::{SHORTEST_PERIOD, enqueue_workload, report};
 use crate::context::Context;
+use crate::index::WorkloadRef;
 use crate::index::{Card, Index, ObjectRef, Workload};
-use crate::key::{self, WorkloadKey};
+use crate::key;
 use countersign_api::agent_card::AgentCard;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
+use countersign_plan::agent_card::evaluation::Evaluation;
 use std::time::Duration;
 
 /// Finalizers of other operators, which would keep a card from going once they are gone.
@@ -55,7 +57,7 @@ fn speaks_of_the_target(object: &ObjectRef, card: &Card, evaluation: &Evaluation
 }
 
 /// The workload that was judged, if it is there and still an agent.
-fn found(context: &Context, evaluation: &Evaluation) -> Option<(WorkloadKey, Workload)> {
+fn found(context: &Context, evaluation: &Evaluation) -> Option<(WorkloadRef, Workload)> {
     let key = evaluation.workload.clone()?;
     let workload = context.index.workload(&key)?;
     (workload.is_agent && !workload.is_leaving).then_some((key, workload))

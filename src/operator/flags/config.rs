@@ -2,7 +2,6 @@
 
 use super::syntax::{FlagError, Given, boolean};
 use super::table::{Effect, default_of};
-use super::template::IdTemplate;
 use super::values::{bind_address, collector, min_sync_period, pod_group, word};
 use countersign_api::duration::parse_duration;
 use countersign_core::canon::{Profile, ProfileSet};
@@ -10,20 +9,12 @@ use countersign_core::policy::Freshness;
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::Seconds;
 use countersign_io::logs::LogFormat;
+use countersign_plan::input::identity::{IdTemplate, IdentityRules, SignerScope};
 use countersign_plan::{Mode, Namespace, PodGroup};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Who may sign a card, unless the card's `identityBinding.scope` says otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BindingScope {
-    /// The workload's own identity.
-    Workload,
-    /// Anybody in the trust domain.
-    TrustDomain,
-}
 
 /// Where trust bundles come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,12 +84,8 @@ pub enum ServingCertificate {
 /// The operator's configuration. Made from flags and environment only, so every value was checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The trust domain of the agents, if configured.
-    pub trust_domain: Option<TrustDomain>,
-    /// The identity of a workload.
-    pub identity: IdTemplate,
-    /// Who may sign a card.
-    pub binding_scope: BindingScope,
+    /// Which identity a workload has, and who may sign its card.
+    pub identity: IdentityRules,
     /// Canonical forms that are accepted.
     pub profiles: ProfileSet,
     /// When a card is fresh.
@@ -163,12 +150,14 @@ impl Config {
         let spire_namespace = variable("KAGENTI_SPIRE_NAMESPACE")
             .unwrap_or_else(|| "zero-trust-workload-identity-manager".to_owned());
         Ok(Self {
-            trust_domain: flags.trust_domain(variable("KAGENTI_SPIRE_TRUST_DOMAIN"))?,
-            identity: flags.read("spiffe-id-template", IdTemplate::parse)?,
-            binding_scope: flags.word(
-                "binding-scope",
-                &[("workload", BindingScope::Workload), ("trust-domain", BindingScope::TrustDomain)],
-            )?,
+            identity: IdentityRules {
+                trust_domain: flags.trust_domain(variable("KAGENTI_SPIRE_TRUST_DOMAIN"))?,
+                template: flags.read("spiffe-id-template", IdTemplate::parse)?,
+                scope: flags.word(
+                    "binding-scope",
+                    &[("workload", SignerScope::Workload), ("trust-domain", SignerScope::TrustDomain)],
+                )?,
+            },
             profiles: flags.profiles()?,
             freshness: flags.freshness()?,
             bundle: flags.bundle(&spire_namespace)?,
@@ -387,11 +376,11 @@ mod tests {
     fn without_flags_the_defaults_are_the_safe_ones() {
         let config = config(&[], &[]).unwrap();
         assert_eq!(config.mode, Mode::Enforce);
-        assert_eq!((config.binding_scope, config.freshness), (BindingScope::Workload, Freshness::Live));
+        assert_eq!((config.identity.scope, config.freshness), (SignerScope::Workload, Freshness::Live));
         assert_eq!((config.concurrency.get(), config.fetch_timeout), (16, Duration::from_secs(5)));
         assert_eq!(config.min_sync_period, Duration::from_secs(5));
         assert_eq!(config.health, Some("[::]:8081".parse().unwrap()));
-        assert_eq!((config.metrics, config.trust_domain, config.leader_elect), (None, None, false));
+        assert_eq!((config.metrics, config.identity.trust_domain, config.leader_elect), (None, None, false));
         assert_eq!(
             (config.namespace.as_str(), config.bundle.name.as_str()),
             ("kagenti-system", "spire-bundle")
@@ -429,7 +418,7 @@ mod tests {
         .unwrap();
         assert!(config.leader_elect && config.mode == Mode::Enforce);
         assert_eq!(config.metrics.unwrap().tls, Some(ServingCertificate::SelfSigned));
-        assert_eq!(config.trust_domain.unwrap().as_str(), "example.org");
+        assert_eq!(config.identity.trust_domain.unwrap().as_str(), "example.org");
         assert_eq!(config.bundle.namespace.as_str(), "spire");
         assert_eq!(config.warnings.len(), 7, "{:?}", config.warnings);
         let deprecated: Vec<_> =
@@ -465,7 +454,7 @@ mod tests {
         let environment =
             [("KAGENTI_SPIRE_TRUST_DOMAIN", "a.org"), ("KAGENTI_SPIRE_NAMESPACE", "a"), ("RUST_LOG", "a=b")];
         let from_environment = config(&[], &environment).unwrap();
-        assert_eq!(from_environment.trust_domain.unwrap().as_str(), "a.org");
+        assert_eq!(from_environment.identity.trust_domain.unwrap().as_str(), "a.org");
         assert_eq!(from_environment.bundle.namespace.as_str(), "a");
         assert_eq!(from_environment.log_filter, "a=b");
         let flags = [
@@ -474,7 +463,7 @@ mod tests {
             "--zap-log-level=debug",
         ];
         let from_flags = config(&flags, &environment).unwrap();
-        assert_eq!(from_flags.trust_domain.unwrap().as_str(), "b.org");
+        assert_eq!(from_flags.identity.trust_domain.unwrap().as_str(), "b.org");
         assert_eq!(from_flags.bundle.namespace.as_str(), "b");
         assert_eq!(from_flags.log_filter, "debug");
     }

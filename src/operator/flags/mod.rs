@@ -4,13 +4,11 @@
 mod config;
 mod syntax;
 mod table;
-mod template;
 mod values;
 
-pub use config::{BindingScope, BundleOrigin, BundleSource, Config, MetricsServer, ServingCertificate};
+pub use config::{BundleOrigin, BundleSource, Config, MetricsServer, ServingCertificate};
 pub use syntax::FlagError;
 pub use table::help;
-pub use template::IdTemplate;
 
 /// What a command line asks for.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! By what objects are found besides their names, so that no turn reads a whole namespace.
 
-use super::{Card, Controller, Pod, Policy, Workload};
+use super::{Card, Controller, Pod, StoredPolicy, Workload};
 
 /// Sorts of secondary keys. Not every kind has each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +38,6 @@ pub(super) fn of_slice((service, _): &(String, String)) -> Vec<(By, String)> {
     vec![(By::Service, service.clone())]
 }
 
-pub(super) fn of_policy(policy: &Policy) -> Vec<(By, String)> {
+pub(super) fn of_policy(policy: &StoredPolicy) -> Vec<(By, String)> {
     policy.workload.iter().map(|label| (By::Label, label.clone())).collect()
 }

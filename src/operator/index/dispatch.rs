@@ -1,8 +1,9 @@
 //! What a change of one object asks for: the keys whose outcome depends on it.
 //! A change that cannot matter asks for nothing; a quiet cluster has nothing to do.
 
-use super::{By, Card, Controller, Index, Kind, ObjectRef, Pod, Policy, Workload};
-use crate::key::{self, WorkloadKey};
+use super::{By, Card, Controller, Index, ObjectRef, Pod, StoredPolicy, Workload, WorkloadKind};
+use crate::index::WorkloadRef;
+use crate::key;
 use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
 use countersign_controller::watch::Change;
 use countersign_plan::Mode;
@@ -31,8 +32,8 @@ impl Index {
     }
 
     /// A workload came, changed or went.
-    pub(super) fn workload_changed(&self, kind: Kind, change: &Change<'_, Workload>) {
-        let key = WorkloadKey { kind, object: change.object.clone() };
+    pub(super) fn workload_changed(&self, kind: WorkloadKind, change: &Change<'_, Workload>) {
+        let key = WorkloadRef { kind, object: change.object.clone() };
         let namespace = key.object.namespace.clone();
         if change.before.is_none() || change.after.is_none() {
             self.enqueue(key::namespace(namespace), Closing);
@@ -94,7 +95,7 @@ impl Index {
     }
 
     /// A policy of ours came, changed or went, by our hand or by another's.
-    pub(super) fn policy_changed(&self, change: &Change<'_, Policy>) {
+    pub(super) fn policy_changed(&self, change: &Change<'_, StoredPolicy>) {
         if change.before.map(|policy| policy.digest) == change.after.map(|policy| policy.digest) {
             return;
         }
@@ -123,10 +124,10 @@ impl Index {
 
     /// The API server answers elsewhere: every minimum has to follow.
     pub(super) fn api_server_changed(&self) {
-        for kind in Kind::ALL {
+        for kind in WorkloadKind::ALL {
             for object in self.workloads(kind).objects() {
                 self.enqueue(key::namespace(object.namespace.clone()), Urgent);
-                self.enqueue(key::workload(WorkloadKey { kind, object }), Urgent);
+                self.enqueue(key::workload(WorkloadRef { kind, object }), Urgent);
             }
         }
     }

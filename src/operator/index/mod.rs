@@ -2,29 +2,21 @@
 //! Watches write here and ask for turns; reconciling reads here and never asks the API server for what is known.
 
 mod by;
-mod card;
 mod cluster;
 mod dispatch;
-mod endpoint;
-mod pod;
-mod policy;
 mod watches;
-mod workload;
 
 pub(crate) use by::By;
-pub(crate) use card::Card;
 use cluster::api_server;
 pub(crate) use countersign_api::ObjectRef;
 pub(crate) use countersign_controller::store::Store;
-pub(crate) use endpoint::{Endpoint, SERVICE_LABEL, SliceVersions, read_endpoints};
-#[cfg(test)]
-pub(crate) use pod::ControllerKind;
-pub(crate) use pod::{Controller, Pod, controller, owner_of, selector_text, selects};
-pub(crate) use policy::Policy;
+pub(crate) use countersign_plan::StoredPolicy;
+pub(crate) use countersign_plan::agent_card::Card;
+pub(crate) use countersign_plan::input::endpoint::{Endpoint, SliceVersions};
+pub(crate) use countersign_plan::input::pod::{Controller, Pod, owner_of};
+pub(crate) use countersign_plan::input::workload::{Workload, WorkloadKind, WorkloadRef};
 pub(crate) use watches::follow_everything;
-pub(crate) use workload::{Kind, Workload};
 
-use super::key::WorkloadKey;
 use countersign_controller::health::Health;
 use countersign_controller::key::Key;
 use countersign_controller::queue::Urgency;
@@ -64,7 +56,7 @@ pub(crate) struct Index {
     /// Who was found behind a Service, by the versions of the slices that said so.
     pub(crate) read_endpoints: Store<(SliceVersions, Arc<Vec<Endpoint>>)>,
     /// NetworkPolicies that we manage.
-    pub(crate) policies: Store<Policy, By>,
+    pub(crate) policies: Store<StoredPolicy, By>,
     /// Namespaces that have a mode of their own.
     pub(crate) namespaces: Store<Mode>,
     /// The slices that say where the API server answers: addresses and ports of each.
@@ -100,42 +92,42 @@ impl Index {
     }
 
     /// The workloads of a kind.
-    pub(crate) fn workloads(&self, kind: Kind) -> &Store<Workload, By> {
+    pub(crate) fn workloads(&self, kind: WorkloadKind) -> &Store<Workload, By> {
         match kind {
-            Kind::Deployment => &self.deployments,
-            Kind::StatefulSet => &self.stateful_sets,
+            WorkloadKind::Deployment => &self.deployments,
+            WorkloadKind::StatefulSet => &self.stateful_sets,
         }
     }
 
     /// What is known of a workload.
-    pub(crate) fn workload(&self, key: &WorkloadKey) -> Option<Workload> {
+    pub(crate) fn workload(&self, key: &WorkloadRef) -> Option<Workload> {
         self.workloads(key.kind).get(&key.object)
     }
 
     /// The workloads of a namespace.
-    pub(crate) fn workloads_in(&self, namespace: &str) -> Vec<WorkloadKey> {
+    pub(crate) fn workloads_in(&self, namespace: &str) -> Vec<WorkloadRef> {
         let of = |kind| {
             self.workloads(kind)
-                .pick(namespace, |object, _| Some(WorkloadKey { kind, object: object.clone() }))
+                .pick(namespace, |object, _| Some(WorkloadRef { kind, object: object.clone() }))
         };
-        Kind::ALL.into_iter().flat_map(of).collect()
+        WorkloadKind::ALL.into_iter().flat_map(of).collect()
     }
 
     /// True if there is a workload of an agent in a namespace.
     pub(crate) fn has_workload(&self, namespace: &str) -> bool {
-        Kind::ALL.into_iter().any(|kind| self.workloads(kind).find(namespace, |_| true).is_some())
+        WorkloadKind::ALL.into_iter().any(|kind| self.workloads(kind).find(namespace, |_| true).is_some())
     }
 
     /// The workload that has a label, or a UID.
-    pub(crate) fn workload_by(&self, namespace: &str, by: By, value: &str) -> Option<WorkloadKey> {
-        Kind::ALL.into_iter().find_map(|kind| {
+    pub(crate) fn workload_by(&self, namespace: &str, by: By, value: &str) -> Option<WorkloadRef> {
+        WorkloadKind::ALL.into_iter().find_map(|kind| {
             let (object, _) = self.workloads(kind).with_key(namespace, by, value).into_iter().next()?;
-            Some(WorkloadKey { kind, object })
+            Some(WorkloadRef { kind, object })
         })
     }
 
     /// The AgentCards that point at a workload and are not being deleted.
-    pub(crate) fn cards_of(&self, key: &WorkloadKey) -> Vec<(ObjectRef, Card)> {
+    pub(crate) fn cards_of(&self, key: &WorkloadRef) -> Vec<(ObjectRef, Card)> {
         let mut cards = self.cards.with_key(&key.object.namespace, By::Target, &key.object.name);
         cards
             .retain(|(object, card)| Self::target_of(object, card).as_ref() == Some(key) && !card.is_leaving);
@@ -143,17 +135,17 @@ impl Index {
     }
 
     /// The workload that a card points at, if it is of a kind that is watched.
-    pub(crate) fn target_of(object: &ObjectRef, card: &Card) -> Option<WorkloadKey> {
+    pub(crate) fn target_of(object: &ObjectRef, card: &Card) -> Option<WorkloadRef> {
         let target = card.target()?;
-        let kind = Kind::parse(&target.api_version, &target.kind)?;
-        Some(WorkloadKey { kind, object: ObjectRef::new(&object.namespace, &target.name) })
+        let kind = WorkloadKind::parse(&target.api_version, &target.kind)?;
+        Some(WorkloadRef { kind, object: ObjectRef::new(&object.namespace, &target.name) })
     }
 
     /// The workload that controls a Pod, as [`owner_of`] says.
-    pub(crate) fn workload_of(&self, namespace: &str, pod: &Pod) -> Option<WorkloadKey> {
+    pub(crate) fn workload_of(&self, namespace: &str, pod: &Pod) -> Option<WorkloadRef> {
         let (kind, uid) = owner_of(pod, |set| self.controller_of_set(namespace, set))?;
         let (object, _) = self.workloads(kind).with_key(namespace, By::Uid, &uid).into_iter().next()?;
-        Some(WorkloadKey { kind, object })
+        Some(WorkloadRef { kind, object })
     }
 
     /// Who controls the `ReplicaSet` with this UID.
@@ -163,11 +155,11 @@ impl Index {
     }
 
     /// The Pods that a workload controls, as [`owner_of`] says.
-    pub(crate) fn pods_of(&self, key: &WorkloadKey, workload: &Workload) -> Vec<(ObjectRef, Pod)> {
+    pub(crate) fn pods_of(&self, key: &WorkloadRef, workload: &Workload) -> Vec<(ObjectRef, Pod)> {
         let namespace = key.object.namespace.as_str();
         let controllers = match key.kind {
-            Kind::StatefulSet => vec![workload.uid.clone()],
-            Kind::Deployment => {
+            WorkloadKind::StatefulSet => vec![workload.uid.clone()],
+            WorkloadKind::Deployment => {
                 let sets = self.replica_sets.with_key(namespace, By::Controller, &workload.uid);
                 sets.into_iter().map(|(_, (uid, _))| uid).collect()
             }
@@ -231,7 +223,7 @@ impl Index {
 
     /// The namespaces in which there are agents.
     pub(crate) fn namespaces_of_agents(&self) -> BTreeSet<String> {
-        let workloads = Kind::ALL.into_iter().flat_map(|kind| self.workloads(kind).objects());
+        let workloads = WorkloadKind::ALL.into_iter().flat_map(|kind| self.workloads(kind).objects());
         workloads.chain(self.pods.objects()).map(|object| object.namespace).collect()
     }
 

@@ -2,14 +2,14 @@
 //! Everything that is not ours is asked for by label, or without its content.
 
 use super::cluster::{mode_of, read_slice};
-use super::endpoint::SERVICE_LABEL;
-use super::pod::controller;
-use super::{Card, Index, Kind, Pod, Policy, Workload};
+use super::{Card, Index, Pod, StoredPolicy, Workload, WorkloadKind};
 use countersign_api::agent_card::AgentCard;
 use countersign_api::keys::{
     AGENT_TYPE, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL, TYPE_LABEL,
 };
 use countersign_controller::watches::{Broken, Watches, labelled};
+use countersign_plan::input::endpoint::SERVICE_LABEL;
+use countersign_plan::input::pod::controller;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod as ApiPod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -43,7 +43,7 @@ pub(crate) fn follow_everything(
         agents.clone(),
         |index| &index.deployments,
         Workload::of_deployment,
-        |index, change| index.workload_changed(Kind::Deployment, change),
+        |index, change| index.workload_changed(WorkloadKind::Deployment, change),
     );
     watches.follow(
         "statefulsets",
@@ -51,7 +51,7 @@ pub(crate) fn follow_everything(
         agents.clone(),
         |index| &index.stateful_sets,
         Workload::of_stateful_set,
-        |index, change| index.workload_changed(Kind::StatefulSet, change),
+        |index, change| index.workload_changed(WorkloadKind::StatefulSet, change),
     );
     watches.follow(
         "pods",
@@ -90,7 +90,7 @@ pub(crate) fn follow_everything(
         Api::<NetworkPolicy>::all(client.clone()),
         labelled(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}")),
         |index| &index.policies,
-        |object| Some(Policy::of(&object)),
+        |object| Some(StoredPolicy::of(&object)),
         Index::policy_changed,
     );
     watches.follow(

@@ -2,8 +2,8 @@
 //! It knows neither card nor verdict, so nothing that happens to them can remove it.
 
 use super::{ENROLLED, Rules, policy};
-use crate::facts::EnrolledWorkload;
-use crate::names::Role;
+use crate::input::enrolled::EnrolledWorkload;
+use crate::input::names::Role;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 /// The default-deny of the workload.

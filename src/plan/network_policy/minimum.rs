@@ -2,9 +2,9 @@
 //! A second isolation of the same Pods, so that losing the baseline opens nothing.
 
 use super::{ENROLLED, Rules, policy, rules};
-use crate::cluster::ClusterAccess;
-use crate::facts::EnrolledWorkload;
-use crate::names::Role;
+use crate::input::cluster::ClusterAccess;
+use crate::input::enrolled::EnrolledWorkload;
+use crate::input::names::Role;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 /// The minimum of the workload; like the baseline it has no owner.

@@ -4,16 +4,21 @@
 mod baseline;
 mod minimum;
 mod namespace;
+mod peer_mark;
 mod rules;
+mod stored;
 mod verdict;
 
 pub(super) use baseline::plan_baseline;
 pub(super) use minimum::plan_minimum;
 pub(super) use namespace::{plan_namespace, plan_namespace_baseline};
+pub use peer_mark::{PodInput, plan_peer_mark};
+pub use stored::StoredPolicy;
 pub(super) use verdict::plan_verdict;
 
-use super::facts::{EnrolledWorkload, Namespace};
-use super::names::Role;
+use crate::input::enrolled::EnrolledWorkload;
+use crate::input::names::Role;
+use crate::input::namespace::Namespace;
 use countersign_api::keys::{
     MANAGED_BY, MANAGED_BY_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE, POLICY_TYPE_LABEL, REASON_ANNOTATION,
     WORKLOAD_LABEL,

@@ -3,9 +3,10 @@
 
 use super::minimum::minimum_rules;
 use super::{Rules, isolate};
-use crate::cluster::ClusterAccess;
-use crate::facts::{Namespace, selector_of};
-use crate::names::Role;
+use crate::input::cluster::ClusterAccess;
+use crate::input::enrolled::selector_of;
+use crate::input::names::Role;
+use crate::input::namespace::Namespace;
 use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;

@@ -1,9 +1,10 @@
 //! The parts of rules: peers and ports.
 //! A peer list is never empty here, because to Kubernetes an empty one means everybody.
 
-use crate::address::Cidr;
-use crate::cluster::{ApiServer, Destination, Dns, PodGroup};
-use crate::facts::{Namespace, selector_of};
+use crate::input::address::Cidr;
+use crate::input::cluster::{ApiServer, Destination, Dns, PodGroup};
+use crate::input::enrolled::selector_of;
+use crate::input::namespace::Namespace;
 use countersign_api::keys::{NAMESPACE_NAME_LABEL, PEER_MARK_LABEL};
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,

@@ -2,12 +2,13 @@
 //! One object for both, so that a change of the verdict is one atomic write and never a gap.
 
 use super::minimum::minimum_rules;
+use super::peer_mark::marked_as;
 use super::{Rules, policy, rules};
-use crate::cluster::{ClusterAccess, Egress};
-use crate::decision::Decision;
-use crate::facts::{CardRef, EnrolledWorkload};
-use crate::names::{Role, label_value};
-use crate::peer_mark::marked_as;
+use crate::input::card_ref::CardRef;
+use crate::input::cluster::{ClusterAccess, Egress};
+use crate::input::enrolled::EnrolledWorkload;
+use crate::input::names::{Role, label_value};
+use crate::input::outcome::Decision;
 use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND, AGENT_CARD_LABEL};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyEgressRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;

@@ -7,27 +7,27 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The label by which a slice belongs to a Service.
-pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 /// Name and resource version of each slice of a Service.
-pub(crate) type SliceVersions = BTreeMap<String, String>;
+pub type SliceVersions = BTreeMap<String, String>;
 
 /// One address behind a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     /// Where it is.
-    pub(crate) address: IpAddr,
+    pub address: IpAddr,
     /// The port that the Service leads to there; `None` where the slice has no such port.
-    pub(crate) port: Option<u16>,
+    pub port: Option<u16>,
     /// Whether traffic is sent there now.
-    pub(crate) is_ready: bool,
+    pub is_ready: bool,
     /// Name and UID of the Pod that is said to answer there.
-    pub(crate) pod: Option<(String, String)>,
+    pub pod: Option<(String, String)>,
 }
 
 /// Reads all slices of a Service, for one of its ports; without a port, which a headless Service need not have, for
 /// `default`.
-pub(crate) fn read_endpoints(
+pub fn read_endpoints(
     slices: &[EndpointSlice],
     port: Option<&ServicePort>,
     default: u16,

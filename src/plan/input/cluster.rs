@@ -3,7 +3,7 @@
 
 use super::address::{Cidr, server_address};
 use super::error::InputError;
-use super::facts::Namespace;
+use super::namespace::Namespace;
 use super::syntax::{is_label_key, is_label_value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -38,11 +38,11 @@ impl PodGroup {
         Ok(Self { namespace, labels })
     }
 
-    pub(super) fn namespace(&self) -> &Namespace {
+    pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 
-    pub(super) fn labels(&self) -> &BTreeMap<String, String> {
+    pub(crate) fn labels(&self) -> &BTreeMap<String, String> {
         &self.labels
     }
 }
@@ -70,7 +70,7 @@ impl ApiServer {
         Ok(Self(all))
     }
 
-    pub(super) fn endpoints(&self) -> &BTreeMap<IpAddr, BTreeSet<NonZeroU16>> {
+    pub(crate) fn endpoints(&self) -> &BTreeMap<IpAddr, BTreeSet<NonZeroU16>> {
         &self.0
     }
 }
@@ -108,15 +108,15 @@ impl Dns {
         Ok(self)
     }
 
-    pub(super) fn pods(&self) -> &PodGroup {
+    pub(crate) fn pods(&self) -> &PodGroup {
         &self.pods
     }
 
-    pub(super) fn addresses(&self) -> &BTreeSet<IpAddr> {
+    pub(crate) fn addresses(&self) -> &BTreeSet<IpAddr> {
         &self.addresses
     }
 
-    pub(super) fn ports(&self) -> &BTreeSet<NonZeroU16> {
+    pub(crate) fn ports(&self) -> &BTreeSet<NonZeroU16> {
         &self.ports
     }
 }
@@ -160,15 +160,15 @@ impl Destination {
         Ok(Self { range, except, ports: read_ports("the ports of a destination", ports)? })
     }
 
-    pub(super) fn range(&self) -> Cidr {
+    pub(crate) fn range(&self) -> Cidr {
         self.range
     }
 
-    pub(super) fn except(&self) -> &BTreeSet<Cidr> {
+    pub(crate) fn except(&self) -> &BTreeSet<Cidr> {
         &self.except
     }
 
-    pub(super) fn ports(&self) -> &BTreeSet<NonZeroU16> {
+    pub(crate) fn ports(&self) -> &BTreeSet<NonZeroU16> {
         &self.ports
     }
 }
@@ -224,27 +224,27 @@ impl ClusterAccess {
         self
     }
 
-    pub(super) fn operator(&self) -> &PodGroup {
+    pub(crate) fn operator(&self) -> &PodGroup {
         &self.operator
     }
 
-    pub(super) fn api_server(&self) -> &ApiServer {
+    pub(crate) fn api_server(&self) -> &ApiServer {
         &self.api_server
     }
 
-    pub(super) fn dns(&self) -> &Dns {
+    pub(crate) fn dns(&self) -> &Dns {
         &self.dns
     }
 
-    pub(super) fn callers(&self) -> &BTreeSet<PodGroup> {
+    pub(crate) fn callers(&self) -> &BTreeSet<PodGroup> {
         &self.callers
     }
 
-    pub(super) fn agent_namespaces(&self) -> &BTreeSet<Namespace> {
+    pub(crate) fn agent_namespaces(&self) -> &BTreeSet<Namespace> {
         &self.agent_namespaces
     }
 
-    pub(super) fn egress(&self) -> &Egress {
+    pub(crate) fn egress(&self) -> &Egress {
         &self.egress
     }
 }

@@ -1,11 +1,12 @@
 //! What one replica served, and what follows from all of them together.
 //! One bad card refuses the workload; a replica that gives none decides nothing while another one gives a good one.
 
+use super::endpoints::{Replica, Replicas};
 use super::evaluate::{Received, Verification};
 use super::evaluation::{Basis, Evaluation, is_unreachable};
-use super::replicas::{Replica, Replicas};
 use super::result::VerificationResult;
-use crate::key::WorkloadKey;
+use crate::input::workload::WorkloadRef;
+use crate::input::{CardOutcome, CardRef};
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::history::Seen;
 use countersign_core::refusal::Refusal;
@@ -13,31 +14,30 @@ use countersign_core::spiffe::SpiffeId;
 use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
 use countersign_core::verdict::Verdict;
-use countersign_plan::{CardOutcome, CardRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// One card, judged.
 #[derive(Clone, Debug)]
-pub(crate) struct CardEvaluation {
+pub struct CardEvaluation {
     /// The identity that the verdict is about, if one was expected.
-    pub(crate) spiffe_id: Option<SpiffeId>,
+    pub spiffe_id: Option<SpiffeId>,
     /// For the planner.
-    pub(crate) card: CardOutcome,
+    pub card: CardOutcome,
     /// For people.
-    pub(crate) result: Arc<VerificationResult>,
+    pub result: Arc<VerificationResult>,
     /// SHA-256 of the bytes that were served.
-    pub(crate) bytes: Option<Digest>,
+    pub bytes: Option<Digest>,
     /// The card that was judged.
-    pub(crate) received: Option<Arc<Received>>,
+    pub received: Option<Arc<Received>>,
     /// What it was judged against.
-    pub(crate) basis: Option<Arc<Basis>>,
+    pub basis: Option<Arc<Basis>>,
 }
 
 impl CardEvaluation {
     /// A refusal from before there was a card.
-    pub(crate) fn refused(reference: &CardRef, refusal: Refusal) -> Self {
+    pub fn refused(reference: &CardRef, refusal: Refusal) -> Self {
         Self {
             spiffe_id: None,
             card: CardOutcome::new(reference.clone(), &Verdict::refused(refusal.clone())),
@@ -49,12 +49,7 @@ impl CardEvaluation {
     }
 
     /// A received card that was judged.
-    pub(crate) fn of(
-        reference: &CardRef,
-        verification: Verification,
-        received: Received,
-        basis: Basis,
-    ) -> Self {
+    pub fn of(reference: &CardRef, verification: Verification, received: Received, basis: Basis) -> Self {
         Self {
             spiffe_id: Some(verification.spiffe_id),
             card: CardOutcome::new(reference.clone(), &verification.verdict),
@@ -78,13 +73,13 @@ impl CardEvaluation {
 
 /// What one replica served.
 #[derive(Clone, Debug)]
-pub(crate) struct ReplicaEvaluation {
+pub struct ReplicaEvaluation {
     /// The replica.
-    pub(crate) replica: Replica,
+    pub replica: Replica,
     /// When it was asked.
-    pub(crate) at: Instant,
+    pub at: Instant,
     /// What was found, without the card itself.
-    pub(crate) evaluation: CardEvaluation,
+    pub evaluation: CardEvaluation,
 }
 
 impl ReplicaEvaluation {
@@ -99,11 +94,7 @@ impl ReplicaEvaluation {
 
 /// Which replicas to ask now, at most `limit`: those that were not asked yet, then those that served a bad card, then
 /// those that were asked longest ago.
-pub(crate) fn choose<'r>(
-    replicas: &'r Replicas,
-    last: &[ReplicaEvaluation],
-    limit: usize,
-) -> Vec<&'r Replica> {
+pub fn choose<'r>(replicas: &'r Replicas, last: &[ReplicaEvaluation], limit: usize) -> Vec<&'r Replica> {
     let last: BTreeMap<&str, &ReplicaEvaluation> =
         last.iter().map(|look| (look.replica.uid.as_str(), look)).collect();
     let mut all: Vec<&Replica> = replicas.ready.iter().collect();
@@ -115,9 +106,9 @@ pub(crate) fn choose<'r>(
 }
 
 /// One evaluation of all replicas: of those that were asked now, and of those whose last look still holds.
-pub(crate) fn merge(
+pub fn merge(
     reference: &CardRef,
-    workload: &WorkloadKey,
+    workload: &WorkloadRef,
     replicas: &Replicas,
     asked: Vec<ReplicaEvaluation>,
     last: &[ReplicaEvaluation],
@@ -181,13 +172,18 @@ fn joined(lead: &VerificationResult, all: &[ReplicaEvaluation]) -> VerificationR
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::card::result::Proof;
-    use crate::index::{Kind, ObjectRef};
+    use crate::agent_card::result::Proof;
+    use crate::input::workload::WorkloadKind;
+    use countersign_api::ObjectRef;
     use countersign_core::refusal::Reason;
     use countersign_core::time::Seconds;
-    use countersign_io::clock::instant;
 
     const NOW: Timestamp = Timestamp::from_unix(1_795_219_200);
+
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn now() -> Instant {
+        Instant::now()
+    }
 
     fn reference() -> CardRef {
         CardRef::new("weather-card", None).unwrap()
@@ -218,7 +214,7 @@ mod tests {
                 look = CardEvaluation::refused(&reference(), Refusal::new(reason, "what was found"));
             }
         }
-        ReplicaEvaluation { replica: replica(name), at: instant(), evaluation: look }
+        ReplicaEvaluation { replica: replica(name), at: now(), evaluation: look }
     }
 
     /// What one look comes to: the outcome, the replicas that gave nothing, and how much was seen.
@@ -227,7 +223,7 @@ mod tests {
         asked: Vec<ReplicaEvaluation>,
         last: &[ReplicaEvaluation],
     ) -> (Result<Timestamp, (Reason, String)>, usize, Seen) {
-        let key = WorkloadKey { kind: Kind::Deployment, object: ObjectRef::new("team", "weather") };
+        let key = WorkloadRef { kind: WorkloadKind::Deployment, object: ObjectRef::new("team", "weather") };
         let evaluation = merge(&reference(), &key, &replicas(ready), asked, last, NOW).unwrap();
         let outcome = match &evaluation.result.outcome {
             Ok(proof) => Ok(proof.valid_until),

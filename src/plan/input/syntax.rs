@@ -2,22 +2,22 @@
 //! An object that the API server rejects protects nobody, so it must not be planned.
 
 /// Longest label value, label name part and DNS label, in bytes.
-pub(super) const LABEL_BYTES: usize = 63;
+pub(crate) const LABEL_BYTES: usize = 63;
 /// Longest DNS subdomain, in bytes.
 const SUBDOMAIN_BYTES: usize = 253;
 
 /// A DNS-1123 label: the syntax of a namespace name.
-pub(super) fn is_dns_label(text: &str) -> bool {
+pub(crate) fn is_dns_label(text: &str) -> bool {
     text.len() <= LABEL_BYTES && is_dns_part(text)
 }
 
 /// A DNS-1123 subdomain: the syntax of most object names.
-pub(super) fn is_dns_subdomain(text: &str) -> bool {
+pub(crate) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= SUBDOMAIN_BYTES && text.split('.').all(is_dns_part)
 }
 
 /// A label key: a name of up to 63 bytes, after a DNS subdomain and a slash if it has a prefix.
-pub(super) fn is_label_key(text: &str) -> bool {
+pub(crate) fn is_label_key(text: &str) -> bool {
     let (prefix, name) = match text.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, text),
@@ -26,7 +26,7 @@ pub(super) fn is_label_key(text: &str) -> bool {
 }
 
 /// A label value: empty, or up to 63 letters, digits, `-`, `_`, `.` that begin and end with a letter or digit.
-pub(super) fn is_label_value(text: &str) -> bool {
+pub(crate) fn is_label_value(text: &str) -> bool {
     text.is_empty()
         || (text.len() <= LABEL_BYTES
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
@@ -34,14 +34,14 @@ pub(super) fn is_label_value(text: &str) -> bool {
 }
 
 /// A kind: a CamelCase word.
-pub(super) fn is_kind(text: &str) -> bool {
+pub(crate) fn is_kind(text: &str) -> bool {
     text.len() <= LABEL_BYTES
         && text.bytes().next().is_some_and(|b| b.is_ascii_uppercase())
         && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// A UID: what the API server gives is a UUID; anything short and printable without spaces is taken.
-pub(super) fn is_uid(text: &str) -> bool {
+pub(crate) fn is_uid(text: &str) -> bool {
     !text.is_empty() && text.len() <= 128 && text.bytes().all(|b| b.is_ascii_graphic())
 }
 

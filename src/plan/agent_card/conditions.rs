@@ -3,10 +3,10 @@
 
 use super::result::{Proof, Refused, VerificationResult};
 use super::status::Circumstances;
+use crate::Mode;
 use countersign_api::agent_card::ConditionReason as Why;
 use countersign_api::agent_card::{ConditionType, time};
 use countersign_core::refusal::Reason;
-use countersign_plan::Mode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// What one condition says.
@@ -52,7 +52,7 @@ impl Stage {
 }
 
 /// The conditions that follow `before`.
-pub(crate) fn conditions(
+pub fn conditions(
     before: &[Condition],
     result: &VerificationResult,
     about: Circumstances<'_>,
@@ -153,6 +153,6 @@ fn condition(before: &[Condition], (kind, holds, why, message): Says, about: Cir
 }
 
 /// True if `Ready` holds.
-pub(crate) fn is_ready_in(conditions: &[Condition]) -> bool {
+pub fn is_ready_in(conditions: &[Condition]) -> bool {
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

@@ -1,43 +1,44 @@
 //! AgentCards, without the content of the card: what was asked for, and what the status says.
 //! Our own status writes are put here as they are answered, so that their echo changes nothing.
 
-use countersign_api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus, TargetRef};
+use crate::input::CardRef;
+use crate::input::identity::Binding;
+use countersign_api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus, BindingScope, TargetRef};
 use countersign_api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
 use countersign_core::time::Timestamp;
-use countersign_plan::CardRef;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::sync::Arc;
 
 /// What is known of an AgentCard.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Card {
+pub struct Card {
     /// Its name and UID, for the planner.
-    pub(crate) reference: CardRef,
+    pub reference: CardRef,
     /// Its UID.
-    pub(crate) uid: String,
+    pub uid: String,
     /// The version that a write builds on.
-    pub(crate) resource_version: String,
+    pub resource_version: String,
     /// When it came to be, by the clock of the API server.
-    pub(crate) created: Timestamp,
+    pub created: Timestamp,
     /// Changes with its spec.
-    pub(crate) generation: i64,
+    pub generation: i64,
     /// True if it is being deleted.
-    pub(crate) is_leaving: bool,
+    pub is_leaving: bool,
     /// Its finalizers.
-    pub(crate) finalizers: Vec<String>,
+    pub finalizers: Vec<String>,
     /// True if it was made for a workload, not by somebody.
-    pub(crate) is_automatic: bool,
+    pub is_automatic: bool,
     /// What was asked for.
-    pub(crate) spec: Arc<AgentCardSpec>,
+    pub spec: Arc<AgentCardSpec>,
     /// What is written in status, without `card`.
-    pub(crate) status: Arc<AgentCardStatus>,
+    pub status: Arc<AgentCardStatus>,
     /// Whether status has a `card`.
-    pub(crate) has_content: bool,
+    pub has_content: bool,
 }
 
 impl Card {
     /// Reads an AgentCard.
-    pub(crate) fn of(object: AgentCard) -> Option<Self> {
+    pub fn of(object: AgentCard) -> Option<Self> {
         let metadata = object.metadata;
         let mut status = object.status.unwrap_or_default();
         let has_content = status.card.take().is_some();
@@ -60,7 +61,7 @@ impl Card {
     }
 
     /// This card after a write of its status: `metadata` is what the API server answered.
-    pub(crate) fn with_status(
+    pub fn with_status(
         &self,
         metadata: ObjectMeta,
         status: AgentCardStatus,
@@ -77,12 +78,22 @@ impl Card {
     }
 
     /// The workload that it points at.
-    pub(crate) fn target(&self) -> Option<&TargetRef> {
+    pub fn target(&self) -> Option<&TargetRef> {
         self.spec.target_ref.as_ref()
     }
 
+    /// What it asks of its signer.
+    pub fn binding(&self) -> Binding<'_> {
+        let asked = self.spec.identity_binding.as_ref();
+        Binding {
+            trust_domain: asked.and_then(|asked| asked.trust_domain.as_deref()),
+            allowed: asked.map(|asked| asked.allowed_spiffe_ids.as_slice()).unwrap_or_default(),
+            is_narrowed: asked.and_then(|asked| asked.scope) == Some(BindingScope::Workload),
+        }
+    }
+
     /// True if the two differ in what somebody else decides: then the card has to be looked at again.
-    pub(crate) fn differs_in_request(&self, other: &Self) -> bool {
+    pub fn differs_in_request(&self, other: &Self) -> bool {
         let asked = |card: &Self| (card.uid.clone(), card.generation, card.is_leaving, card.spec.clone());
         asked(self) != asked(other) || self.status != other.status || self.has_content != other.has_content
     }

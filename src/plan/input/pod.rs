@@ -1,7 +1,7 @@
 //! Pods of agents, cut down to what decides whether they are marked as peers.
 //! Only Pods with the label that enrols them are watched; another Pod never gets a mark.
 
-use super::Kind;
+use super::workload::WorkloadKind;
 use countersign_api::keys::PEER_MARK_LABEL;
 use k8s_openapi::api::core::v1::Pod as ApiPod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
@@ -15,35 +15,35 @@ const ENDED: [&str; 2] = ["Succeeded", "Failed"];
 
 /// What is known of a Pod.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Pod {
+pub struct Pod {
     /// Its UID.
-    pub(crate) uid: String,
+    pub uid: String,
     /// Its labels.
-    pub(crate) labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// The object that controls it.
-    pub(crate) controller: Option<Controller>,
+    pub controller: Option<Controller>,
     /// The service account that it runs as.
-    pub(crate) service_account: String,
+    pub service_account: String,
     /// The addresses at which it answers.
-    pub(crate) addresses: Vec<IpAddr>,
+    pub addresses: Vec<IpAddr>,
     /// Whether it uses the network of its node.
-    pub(crate) host_network: bool,
+    pub host_network: bool,
     /// False once it ends: it will not serve again.
-    pub(crate) can_serve: bool,
+    pub can_serve: bool,
 }
 
 /// The one owner that controls an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Controller {
+pub struct Controller {
     /// What it is.
-    pub(crate) kind: ControllerKind,
+    pub kind: ControllerKind,
     /// Its UID.
-    pub(crate) uid: String,
+    pub uid: String,
 }
 
 /// The kinds that can stand between a Pod and its workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ControllerKind {
+pub enum ControllerKind {
     /// `apps/v1` Deployment: controls `ReplicaSet`s, never Pods.
     Deployment,
     /// `apps/v1` `ReplicaSet`.
@@ -56,13 +56,16 @@ pub(crate) enum ControllerKind {
 
 /// Kind and UID of the workload at the end of a Pod's chain of controllers: a `StatefulSet` itself, a Deployment only by
 /// a `ReplicaSet` of its own, whose controller `of_set` knows by UID.
-pub(crate) fn owner_of(pod: &Pod, of_set: impl FnOnce(&str) -> Option<Controller>) -> Option<(Kind, String)> {
+pub fn owner_of(
+    pod: &Pod,
+    of_set: impl FnOnce(&str) -> Option<Controller>,
+) -> Option<(WorkloadKind, String)> {
     let controller = pod.controller.as_ref()?;
     match controller.kind {
-        ControllerKind::StatefulSet => Some((Kind::StatefulSet, controller.uid.clone())),
+        ControllerKind::StatefulSet => Some((WorkloadKind::StatefulSet, controller.uid.clone())),
         ControllerKind::ReplicaSet => {
             let owner = of_set(&controller.uid)?;
-            (owner.kind == ControllerKind::Deployment).then_some((Kind::Deployment, owner.uid))
+            (owner.kind == ControllerKind::Deployment).then_some((WorkloadKind::Deployment, owner.uid))
         }
         ControllerKind::Deployment | ControllerKind::Other => None,
     }
@@ -70,7 +73,7 @@ pub(crate) fn owner_of(pod: &Pod, of_set: impl FnOnce(&str) -> Option<Controller
 
 impl Pod {
     /// Reads a Pod.
-    pub(crate) fn of(object: ApiPod) -> Option<Self> {
+    pub fn of(object: ApiPod) -> Option<Self> {
         let (metadata, spec) = (object.metadata, object.spec.unwrap_or_default());
         let status = object.status.unwrap_or_default();
         let has_ended = status.phase.as_deref().is_some_and(|phase| ENDED.contains(&phase));
@@ -93,13 +96,13 @@ impl Pod {
     }
 
     /// The mark that it carries.
-    pub(crate) fn mark(&self) -> Option<&str> {
+    pub fn mark(&self) -> Option<&str> {
         self.labels.get(PEER_MARK_LABEL).map(String::as_str)
     }
 }
 
 /// The one owner that controls an object.
-pub(crate) fn controller(owners: Option<&[OwnerReference]>) -> Option<Controller> {
+pub fn controller(owners: Option<&[OwnerReference]>) -> Option<Controller> {
     let owner = owners.unwrap_or_default().iter().find(|owner| owner.controller == Some(true))?;
     let kind = match (owner.api_version.as_str(), owner.kind.as_str()) {
         (APPS, "Deployment") => ControllerKind::Deployment,
@@ -111,7 +114,7 @@ pub(crate) fn controller(owners: Option<&[OwnerReference]>) -> Option<Controller
 }
 
 /// True if the selector selects these labels. An operator that is not known selects nothing.
-pub(crate) fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let equal = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
     equal
         && selector.match_expressions.iter().flatten().all(|expression| {
@@ -129,7 +132,7 @@ pub(crate) fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String
 }
 
 /// The selector as the text that list requests take.
-pub(crate) fn selector_text(selector: &LabelSelector) -> String {
+pub fn selector_text(selector: &LabelSelector) -> String {
     let mut parts: Vec<String> =
         selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
     for expression in selector.match_expressions.iter().flatten() {

@@ -13,18 +13,18 @@ const OUR_LABELS: [&str; 5] =
 
 /// What is known of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Policy {
+pub struct StoredPolicy {
     /// What we write of it.
-    pub(crate) digest: Digest,
+    pub digest: Digest,
     /// The workload that it protects, as the label has it; none for those of a namespace.
-    pub(crate) workload: Option<String>,
+    pub workload: Option<String>,
     /// The UID of the object, once it is stored.
-    pub(crate) uid: Option<String>,
+    pub uid: Option<String>,
 }
 
-impl Policy {
+impl StoredPolicy {
     /// Reads a policy, planned or stored.
-    pub(crate) fn of(object: &NetworkPolicy) -> Self {
+    pub fn of(object: &NetworkPolicy) -> Self {
         let metadata = &object.metadata;
         let labels = metadata.labels.as_ref();
         let label = |key: &str| labels.and_then(|labels| labels.get(key));
@@ -51,7 +51,7 @@ mod tests {
 
     fn digest(spec: &serde_json::Value) -> Digest {
         let object = json!({ "metadata": { "name": "x", "labels": { "team": "anything" } }, "spec": spec });
-        Policy::of(&serde_json::from_value(object).unwrap()).digest
+        StoredPolicy::of(&serde_json::from_value(object).unwrap()).digest
     }
 
     #[test]

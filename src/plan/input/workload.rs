@@ -1,13 +1,14 @@
 //! Deployments and `StatefulSet`s, cut down to what identifies an agent and says whether it can answer.
 //! A workload that cannot be described is kept with the reason, so that its card can say it.
 
-use crate::key::WorkloadKey;
+use super::names::workload_label;
 use countersign_api::ObjectRef;
 use countersign_api::keys::{AGENT_TYPE, TYPE_LABEL};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Labels of this prefix on a workload name the protocols that it speaks.
 const PROTOCOL_PREFIX: &str = "protocol.kagenti.io/";
@@ -18,21 +19,21 @@ const A2A: &str = "a2a";
 
 /// The kinds that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
+pub enum WorkloadKind {
     /// `apps/v1` Deployment.
     Deployment,
     /// `apps/v1` `StatefulSet`.
     StatefulSet,
 }
 
-impl Kind {
+impl WorkloadKind {
     /// Both kinds.
-    pub(crate) const ALL: [Self; 2] = [Self::Deployment, Self::StatefulSet];
+    pub const ALL: [Self; 2] = [Self::Deployment, Self::StatefulSet];
     /// The API version of both.
-    pub(crate) const API_VERSION: &str = "apps/v1";
+    pub const API_VERSION: &str = "apps/v1";
 
     /// The kind as manifests have it.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",
             Self::StatefulSet => "StatefulSet",
@@ -40,63 +41,85 @@ impl Kind {
     }
 
     /// The kind of a target reference.
-    pub(crate) fn parse(api_version: &str, kind: &str) -> Option<Self> {
+    pub fn parse(api_version: &str, kind: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| api_version == Self::API_VERSION && kind == known.as_str())
+    }
+}
+
+/// A workload by kind, namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkloadRef {
+    /// Kind.
+    pub kind: WorkloadKind,
+    /// Namespace and name.
+    pub object: ObjectRef,
+}
+
+impl WorkloadRef {
+    /// Label value that names the workload on its policies.
+    pub fn label(&self) -> String {
+        workload_label(&self.object.namespace, self.kind.as_str(), &self.object.name)
+    }
+}
+
+impl fmt::Display for WorkloadRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.object)
     }
 }
 
 /// What is known of a workload.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub(crate) struct Workload {
+pub struct Workload {
     /// Its UID.
-    pub(crate) uid: String,
+    pub uid: String,
     /// The label value that names it on its policies.
-    pub(crate) label: String,
+    pub label: String,
     /// Changes with its spec.
-    pub(crate) generation: i64,
+    pub generation: i64,
     /// True if its own metadata enrols it.
-    pub(crate) is_agent: bool,
+    pub is_agent: bool,
     /// True if it is being deleted.
-    pub(crate) is_leaving: bool,
+    pub is_leaving: bool,
     /// The protocol to read its card by, or `None`.
-    pub(crate) protocol: Option<String>,
+    pub protocol: Option<String>,
     /// `app.kubernetes.io/name`, if it has one.
-    pub(crate) app_name: Option<String>,
+    pub app_name: Option<String>,
     /// The selector of its Pods.
-    pub(crate) selector: LabelSelector,
+    pub selector: LabelSelector,
     /// The labels that its template gives them.
-    pub(crate) template_labels: BTreeMap<String, String>,
+    pub template_labels: BTreeMap<String, String>,
     /// The service account of its Pods.
-    pub(crate) service_account: String,
+    pub service_account: String,
     /// Whether they use the network of their node.
-    pub(crate) host_network: bool,
+    pub host_network: bool,
     /// Whether it can answer.
-    pub(crate) is_ready: bool,
+    pub is_ready: bool,
 }
 
 impl Workload {
     /// Reads a Deployment.
-    pub(crate) fn of_deployment(object: Deployment) -> Option<Self> {
+    pub fn of_deployment(object: Deployment) -> Option<Self> {
         let status = object.status.unwrap_or_default();
         let conditions = status.conditions.unwrap_or_default();
         let is_ready =
             conditions.iter().any(|condition| condition.type_ == "Available" && condition.status == "True");
         let spec = object.spec?;
-        Some(Self::new(Kind::Deployment, object.metadata, spec.selector, spec.template, is_ready))
+        Some(Self::new(WorkloadKind::Deployment, object.metadata, spec.selector, spec.template, is_ready))
     }
 
     /// Reads a `StatefulSet`.
-    pub(crate) fn of_stateful_set(object: StatefulSet) -> Option<Self> {
+    pub fn of_stateful_set(object: StatefulSet) -> Option<Self> {
         let status = object.status.unwrap_or_default();
         let spec = object.spec?;
         let ready = status.ready_replicas.unwrap_or_default();
         let is_ready = ready > 0 && ready == status.replicas;
-        Some(Self::new(Kind::StatefulSet, object.metadata, spec.selector, spec.template, is_ready))
+        Some(Self::new(WorkloadKind::StatefulSet, object.metadata, spec.selector, spec.template, is_ready))
     }
 
     fn new(
-        kind: Kind,
+        kind: WorkloadKind,
         metadata: ObjectMeta,
         selector: LabelSelector,
         template: PodTemplateSpec,
@@ -107,7 +130,7 @@ impl Workload {
         let spec = template.spec.unwrap_or_default();
         Self {
             uid: metadata.uid.unwrap_or_default(),
-            label: WorkloadKey { kind, object }.label(),
+            label: WorkloadRef { kind, object }.label(),
             generation: metadata.generation.unwrap_or_default(),
             is_agent: is_agent(&labels),
             is_leaving: metadata.deletion_timestamp.is_some(),
@@ -126,20 +149,20 @@ impl Workload {
     }
 
     /// True if the template gives its Pods the label by which a namespace isolates agents.
-    pub(crate) fn labels_its_pods(&self) -> bool {
+    pub fn labels_its_pods(&self) -> bool {
         is_agent(&self.template_labels)
     }
 
     /// True if every Pod that it ever made must have that label: its selector asks for it, which cannot
     /// change, or its template never changed.
-    pub(crate) fn always_labelled_its_pods(&self) -> bool {
+    pub fn always_labelled_its_pods(&self) -> bool {
         let by_selector = self.selector.match_labels.as_ref().is_some_and(is_agent);
         by_selector || (self.generation == 1 && self.labels_its_pods())
     }
 }
 
 /// True if the label enrols an agent.
-pub(crate) fn is_agent(labels: &BTreeMap<String, String>) -> bool {
+pub fn is_agent(labels: &BTreeMap<String, String>) -> bool {
     labels.get(TYPE_LABEL).is_some_and(|value| value == AGENT_TYPE)
 }
 
@@ -201,11 +224,11 @@ mod tests {
             "metadata": { "name": "weather", "namespace": "team" },
             "spec": { "selector": {}, "serviceName": "", "template": {} },
         });
-        let key = |kind| WorkloadKey { kind, object: ObjectRef::new("team", "weather") };
+        let key = |kind| WorkloadRef { kind, object: ObjectRef::new("team", "weather") };
         let deployment = Workload::of_deployment(serde_json::from_value(object.clone()).unwrap()).unwrap();
         let set = Workload::of_stateful_set(serde_json::from_value(object).unwrap()).unwrap();
-        assert_eq!(deployment.label, key(Kind::Deployment).label());
-        assert_eq!(set.label, key(Kind::StatefulSet).label());
+        assert_eq!(deployment.label, key(WorkloadKind::Deployment).label());
+        assert_eq!(set.label, key(WorkloadKind::StatefulSet).label());
     }
 
     #[test]

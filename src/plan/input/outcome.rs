@@ -1,7 +1,8 @@
 //! What a plan stands on: the verdicts over all AgentCards of a workload, as one decision.
 //! A verified one is made from a verdict for this very workload and from nothing else.
 
-use super::facts::{CardRef, EnrolledWorkload};
+use super::card_ref::CardRef;
+use super::enrolled::EnrolledWorkload;
 use countersign_core::refusal::Reason;
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::verdict::Verdict;
@@ -36,10 +37,15 @@ impl CardOutcome {
         &self.card
     }
 
+    /// True if some identity was proven to have signed the card.
+    pub const fn is_verified(&self) -> bool {
+        self.outcome.is_ok()
+    }
+
     /// Why this card does not speak for the workload, if it does not.
     fn refusal_for(&self, workload: &EnrolledWorkload) -> Option<Reason> {
         match &self.outcome {
-            Ok(signer) => (signer != workload.spiffe_id()).then_some(Reason::IdentityMismatch),
+            Ok(signer) => (!workload.expected().accepts(signer)).then_some(Reason::IdentityMismatch),
             Err(reason) => Some(*reason),
         }
     }
@@ -47,7 +53,7 @@ impl CardOutcome {
 
 /// Why the planned rules are what they are; its code stands on the planned object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// Every card of the workload is verified for it.
     Verified,
     /// A card was refused; of several, the reason that came furthest.
@@ -61,7 +67,7 @@ pub(super) enum Decision {
 impl Decision {
     /// Decides for a workload. Two cards that disagree refuse: whoever may create an AgentCard could
     /// otherwise outvote the refusal of another one.
-    pub(super) fn of(workload: &EnrolledWorkload, cards: &[CardOutcome]) -> Self {
+    pub(crate) fn of(workload: &EnrolledWorkload, cards: &[CardOutcome]) -> Self {
         if let Some(reason) = cards.iter().filter_map(|judged| judged.refusal_for(workload)).max() {
             Self::Refused(reason)
         } else if cards.is_empty() {
@@ -73,12 +79,12 @@ impl Decision {
         }
     }
 
-    pub(super) fn is_verified(self) -> bool {
+    pub(crate) fn is_verified(self) -> bool {
         matches!(self, Self::Verified)
     }
 
     /// The code for the annotation.
-    pub(super) const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Verified => "Verified",
             Self::Refused(reason) => reason.code(),
@@ -89,6 +95,6 @@ impl Decision {
 }
 
 /// The card that owns the objects that follow the verdict: the same one whichever card was judged last.
-pub(super) fn owner(cards: &[CardOutcome]) -> Option<&CardRef> {
+pub(crate) fn owner(cards: &[CardOutcome]) -> Option<&CardRef> {
     cards.iter().map(|judged| &judged.card).min()
 }

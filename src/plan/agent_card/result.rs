@@ -16,36 +16,36 @@ const UNCOVERED: usize = 32;
 
 /// What is worth showing of a card that was verified.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Proof {
+pub struct Proof {
     /// Who signed.
-    pub(crate) spiffe_id: SpiffeId,
+    pub spiffe_id: SpiffeId,
     /// The key ID of the signature.
-    pub(crate) key_id: Option<String>,
+    pub key_id: Option<String>,
     /// The canonical form that was signed.
-    pub(crate) profile: Profile,
+    pub profile: Profile,
     /// The algorithm of the signature.
-    pub(crate) algorithm: Algorithm,
+    pub algorithm: Algorithm,
     /// When the signature ends.
-    pub(crate) not_after: Timestamp,
+    pub not_after: Timestamp,
     /// Until when this may be repeated without verifying again.
-    pub(crate) valid_until: Timestamp,
+    pub valid_until: Timestamp,
     /// How much the signature covers.
-    pub(crate) coverage: &'static str,
+    pub coverage: &'static str,
     /// What it does not cover, as JSON Pointers.
-    pub(crate) uncovered: Vec<String>,
+    pub uncovered: Vec<String>,
     /// How many more there are.
-    pub(crate) uncovered_unlisted: usize,
+    pub uncovered_unlisted: usize,
     /// What to remember.
-    pub(crate) accepted: Accepted,
+    pub accepted: Accepted,
     /// SHA-256 of the authority's certificate.
-    pub(crate) anchor: Option<Digest>,
+    pub anchor: Option<Digest>,
     /// Who served the card, if the connection proved it.
-    pub(crate) attested: Option<SpiffeId>,
+    pub attested: Option<SpiffeId>,
 }
 
 impl Proof {
     /// What is worth showing of `signed`.
-    pub(crate) fn of(signed: &SignedCard, attested: Option<SpiffeId>) -> Self {
+    pub fn of(signed: &SignedCard, attested: Option<SpiffeId>) -> Self {
         let members = signed.uncovered();
         let uncovered = members.iter().take(UNCOVERED).map(|member| member.pointer().to_owned());
         let left_out = members.len().saturating_sub(UNCOVERED);
@@ -105,11 +105,11 @@ impl Proof {
 
 /// Why a card was refused, and what was found before.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Refused {
+pub struct Refused {
     /// The reason.
-    pub(crate) refusal: Refusal,
+    pub refusal: Refusal,
     /// Who signed, if a signature of the card is good all the same.
-    pub(crate) signer: Option<SpiffeId>,
+    pub signer: Option<SpiffeId>,
 }
 
 impl From<Refusal> for Refused {
@@ -128,43 +128,44 @@ impl From<Box<Rejection>> for Refused {
 
 /// The card as it was received.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Content {
+pub struct Content {
     /// SHA-256 of the card without its signatures, which change although the card is the same.
-    pub(crate) digest: Digest,
+    pub digest: Digest,
     /// What status shows of it; `None` if it is the same card as before.
-    pub(crate) data: Option<Box<AgentCardData>>,
+    pub data: Option<Box<AgentCardData>>,
 }
 
 /// Everything found about one card.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct VerificationResult {
+pub struct VerificationResult {
     /// The card, if one was received that could be read.
-    pub(crate) content: Option<Content>,
+    pub content: Option<Content>,
     /// The outcome.
-    pub(crate) outcome: Result<Proof, Refused>,
+    pub outcome: Result<Proof, Refused>,
     /// Replicas that did not answer while others did, each with the reason.
-    pub(crate) unreachable: Vec<String>,
+    pub unreachable: Vec<String>,
 }
 
 impl VerificationResult {
     /// A refusal from before there was a card.
-    pub(crate) fn without_card(refusal: Refusal) -> Self {
+    pub fn without_card(refusal: Refusal) -> Self {
         Self { content: None, outcome: Err(refusal.into()), unreachable: Vec::new() }
     }
 
     /// The same without what status shows of the card.
-    pub(crate) fn slimmed(&self) -> Self {
+    #[must_use]
+    pub fn slimmed(&self) -> Self {
         let content = self.content.as_ref().map(|content| Content { digest: content.digest, data: None });
         Self { content, ..self.clone() }
     }
 
     /// The received card as status names it.
-    pub(crate) fn card_id(&self) -> Option<String> {
+    pub fn card_id(&self) -> Option<String> {
         self.content.as_ref().map(|content| content.digest.to_string())
     }
 
     /// Why it was refused, if it was.
-    pub(crate) fn reason(&self) -> Option<Reason> {
+    pub fn reason(&self) -> Option<Reason> {
         self.outcome.as_ref().err().map(|refused| refused.refusal.reason())
     }
 }

@@ -1,39 +1,20 @@
-//! What the caller observed about one workload and the AgentCards that point at it.
-//! Facts are checked when they are made, so that planning itself cannot fail halfway.
+//! Enrolled workloads, as policies and marks are planned for them.
+//! Everything is checked when it is read, so that planning itself cannot fail halfway.
 
 use super::error::InputError;
+use super::identity::Expected;
 use super::names::Identity;
-use super::syntax::{is_dns_label, is_dns_subdomain, is_kind, is_label_key, is_label_value, is_uid};
+use super::namespace::Namespace;
+use super::syntax::{is_dns_subdomain, is_kind, is_label_key, is_label_value, is_uid};
 use countersign_api::keys::{PEER_MARK_LABEL, WORKLOAD_LABEL};
-use countersign_core::spiffe::SpiffeId;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use std::collections::BTreeMap;
-
-/// The name of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Namespace(String);
-
-impl Namespace {
-    /// Reads a namespace name; anything but a DNS-1123 label is refused.
-    pub fn parse(name: &str) -> Result<Self, InputError> {
-        if is_dns_label(name) {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err(InputError::malformed("the namespace", name))
-        }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// An enrolled workload: where it is, who it is, and which Pods are its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnrolledWorkload {
     identity: Identity,
-    spiffe_id: SpiffeId,
+    expected: Expected,
     selector: LabelSelector,
     host_network: bool,
     isolation: Isolation,
@@ -55,14 +36,14 @@ impl EnrolledWorkload {
     ///
     /// `selector` is `spec.selector` of a Deployment, `StatefulSet`, `DaemonSet`, `ReplicaSet` or Job, never the
     /// labels of the current template: the template changes in a rollout while old Pods still run. A kind
-    /// without a selector passes the one label by which its controller identifies its Pods. `spiffe_id` is the
-    /// identity that its namespace and service account call for: a card verified for another one counts for
-    /// nothing here.
+    /// without a selector passes the one label by which its controller identifies its Pods. `expected` comes
+    /// from the configuration and from the workload, never from a verdict: a card verified for another identity
+    /// counts for nothing here.
     pub fn new(
         namespace: Namespace,
         kind: &str,
         name: &str,
-        spiffe_id: SpiffeId,
+        expected: Expected,
         selector: LabelSelector,
     ) -> Result<Self, InputError> {
         if !is_kind(kind) {
@@ -73,7 +54,7 @@ impl EnrolledWorkload {
         }
         let identity = Identity::new(namespace, kind.to_owned(), name.to_owned());
         let selector = check_selector(selector)?;
-        Ok(Self { identity, spiffe_id, selector, host_network: false, isolation: Isolation::Own })
+        Ok(Self { identity, expected, selector, host_network: false, isolation: Isolation::Own })
     }
 
     /// The UID of the workload object. With it, a workload that is deleted and created again under the same
@@ -105,57 +86,25 @@ impl EnrolledWorkload {
         self.identity.namespace()
     }
 
-    pub(super) fn identity(&self) -> &Identity {
+    pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    pub(super) fn spiffe_id(&self) -> &SpiffeId {
-        &self.spiffe_id
+    pub(crate) fn expected(&self) -> &Expected {
+        &self.expected
     }
 
-    pub(super) fn selector(&self) -> &LabelSelector {
+    pub(crate) fn selector(&self) -> &LabelSelector {
         &self.selector
     }
 
-    pub(super) fn host_network(&self) -> bool {
+    pub(crate) fn host_network(&self) -> bool {
         self.host_network
     }
 
     /// Which objects isolate its Pods.
     pub const fn isolation(&self) -> Isolation {
         self.isolation
-    }
-}
-
-/// An AgentCard object that points at the workload.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CardRef {
-    name: String,
-    uid: Option<String>,
-}
-
-impl CardRef {
-    /// An AgentCard by name; `uid` is known once the object is stored, and only then can it own a policy.
-    pub fn new(name: &str, uid: Option<&str>) -> Result<Self, InputError> {
-        if !is_dns_subdomain(name) {
-            return Err(InputError::malformed("the AgentCard's name", name));
-        }
-        if let Some(uid) = uid
-            && !is_uid(uid)
-        {
-            return Err(InputError::malformed("the AgentCard's UID", uid));
-        }
-        Ok(Self { name: name.to_owned(), uid: uid.map(str::to_owned) })
-    }
-
-    /// The name of the AgentCard.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The UID of the AgentCard, if it is stored.
-    pub fn uid(&self) -> Option<&str> {
-        self.uid.as_deref()
     }
 }
 
@@ -222,7 +171,7 @@ fn check_expression(expression: &LabelSelectorRequirement) -> Result<(), InputEr
 }
 
 /// A selector by labels alone.
-pub(super) fn selector_of(labels: impl IntoIterator<Item = (String, String)>) -> LabelSelector {
+pub(crate) fn selector_of(labels: impl IntoIterator<Item = (String, String)>) -> LabelSelector {
     let labels: BTreeMap<_, _> = labels.into_iter().collect();
     LabelSelector { match_labels: Some(labels), match_expressions: None }
 }
@@ -230,9 +179,10 @@ pub(super) fn selector_of(labels: impl IntoIterator<Item = (String, String)>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_core::spiffe::SpiffeId;
 
-    fn id() -> SpiffeId {
-        SpiffeId::parse("spiffe://example.org/ns/team/sa/agent").unwrap()
+    fn id() -> Expected {
+        Expected::exactly(SpiffeId::parse("spiffe://example.org/ns/team/sa/agent").unwrap())
     }
 
     fn workload(selector: LabelSelector) -> Result<EnrolledWorkload, InputError> {
@@ -290,9 +240,6 @@ mod tests {
 
     #[test]
     fn names_that_kubernetes_would_not_accept_are_refused() {
-        assert!(Namespace::parse("a.b").is_err());
-        assert!(CardRef::new("Card", None).is_err());
-        assert!(CardRef::new("card", Some("")).is_err());
         let selector = selector_of([("app".to_owned(), "x".to_owned())]);
         let namespace = Namespace::parse("team").unwrap();
         assert!(EnrolledWorkload::new(namespace.clone(), "deployment", "a", id(), selector.clone()).is_err());

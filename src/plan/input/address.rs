@@ -35,7 +35,7 @@ impl Cidr {
     }
 
     /// True when `other` lies wholly in this range and is smaller.
-    pub(super) fn strictly_contains(&self, other: &Self) -> bool {
+    pub(crate) fn strictly_contains(&self, other: &Self) -> bool {
         width(self.address) == width(other.address)
             && other.prefix > self.prefix
             && masked(other.address, self.prefix) == bits(self.address)
@@ -56,7 +56,7 @@ impl fmt::Display for Cidr {
 ///
 /// Loopback and unspecified addresses mean another host than they say, and a link-local one opens the way to
 /// the metadata service of many clouds.
-pub(super) fn server_address(what: &'static str, address: IpAddr) -> Result<IpAddr, InputError> {
+pub(crate) fn server_address(what: &'static str, address: IpAddr) -> Result<IpAddr, InputError> {
     let special =
         address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_mapped(address);
     let narrow = match address {

@@ -2,8 +2,8 @@
 //! The verdict goes to the planner as it is; what is worth showing of it is copied.
 
 use super::result::{Content, Proof, Refused, VerificationResult};
-use crate::flags::{BindingScope, Config};
-use countersign_api::agent_card::{AgentCardSpec, BindingScope as AskedScope, card_data};
+use crate::input::identity::{Expected, SignerScope};
+use countersign_api::agent_card::card_data;
 use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
 use countersign_core::bundle::Bundle;
 use countersign_core::canon::{Profile, canonicalize};
@@ -13,7 +13,7 @@ use countersign_core::encoding::{Digest, sha256};
 use countersign_core::history::History;
 use countersign_core::policy::Policy;
 use countersign_core::refusal::{Reason, Refusal};
-use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::spiffe::SpiffeId;
 use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
 use countersign_core::verdict::Verdict;
@@ -22,77 +22,38 @@ use std::collections::BTreeSet;
 
 /// A card as it arrived.
 #[derive(Clone, Debug)]
-pub(crate) struct Received {
+pub struct Received {
     /// Exactly the bytes.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// How it arrived.
-    pub(crate) source: Source,
-}
-
-/// Who is expected to sign a card, and in which domain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Expected {
-    /// The domain whose authorities count.
-    pub(crate) trust_domain: TrustDomain,
-    /// The identity of the workload.
-    pub(crate) spiffe_id: SpiffeId,
-    /// Whether that identity must have signed, or anybody of the domain.
-    pub(crate) scope: BindingScope,
-}
-
-impl Expected {
-    /// Reads the configuration and what the card asks for. A card can only narrow: its author is not the one
-    /// who decides whom the cluster trusts.
-    pub(crate) fn of(
-        config: &Config,
-        spec: &AgentCardSpec,
-        namespace: &str,
-        account: &str,
-    ) -> Result<Self, Refusal> {
-        let binding = spec.identity_binding.as_ref();
-        let trust_domain = match binding.and_then(|binding| binding.trust_domain.as_deref()) {
-            Some(named) => TrustDomain::parse(named)?,
-            None => config.trust_domain.clone().ok_or_else(|| {
-                Refusal::new(Reason::TrustDomainUnknown, "the operator has no --spire-trust-domain")
-            })?,
-        };
-        let spiffe_id = config.identity.identity(&trust_domain, namespace, account)?;
-        let allowed = binding.map(|binding| binding.allowed_spiffe_ids.as_slice()).unwrap_or_default();
-        if !allowed.is_empty() && !allowed.iter().any(|id| id == spiffe_id.as_str()) {
-            let found = format!("spec.identityBinding.allowedSpiffeIDs does not contain {spiffe_id}");
-            return Err(Refusal::new(Reason::IdentityMismatch, found));
-        }
-        let narrowed = binding.and_then(|binding| binding.scope) == Some(AskedScope::Workload);
-        let scope = if narrowed { BindingScope::Workload } else { config.binding_scope };
-        Ok(Self { trust_domain, spiffe_id, scope })
-    }
+    pub source: Source,
 }
 
 /// What a card is judged against.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms<'a> {
+pub struct Terms<'a> {
     /// The authorities.
-    pub(crate) bundle: &'a Bundle,
+    pub bundle: &'a Bundle,
     /// The acceptance rules.
-    pub(crate) policy: &'a Policy,
+    pub policy: &'a Policy,
     /// A digest of them, but for the trust domain.
-    pub(crate) rules: Option<Digest>,
+    pub rules: Option<Digest>,
     /// Who should have signed.
-    pub(crate) expected: &'a Expected,
+    pub expected: &'a Expected,
     /// The names of the workload inside the cluster.
-    pub(crate) cluster_hosts: &'a BTreeSet<String>,
+    pub cluster_hosts: &'a BTreeSet<String>,
     /// The hosts under which it is reached from outside.
-    pub(crate) ingress_hosts: &'a BTreeSet<String>,
+    pub ingress_hosts: &'a BTreeSet<String>,
     /// What is remembered of accepted cards.
-    pub(crate) history: Option<&'a History>,
+    pub history: Option<&'a History>,
     /// The time.
-    pub(crate) now: Timestamp,
+    pub now: Timestamp,
 }
 
 impl Terms<'_> {
     /// A digest of everything but time and history: while it and the bytes are the same, so is the verdict,
     /// until the proof ends.
-    pub(crate) fn fingerprint(&self, source: &Source) -> Digest {
+    pub fn fingerprint(&self, source: &Source) -> Digest {
         let Expected { trust_domain, spiffe_id, scope } = self.expected;
         let names = (self.cluster_hosts, self.ingress_hosts, source);
         let bundle = self.bundle.fingerprint();
@@ -103,17 +64,17 @@ impl Terms<'_> {
 
 /// A verdict with what is worth showing of it.
 #[derive(Debug)]
-pub(crate) struct Verification {
+pub struct Verification {
     /// For the planner.
-    pub(crate) verdict: Verdict,
+    pub verdict: Verdict,
     /// For people.
-    pub(crate) result: VerificationResult,
+    pub result: VerificationResult,
     /// The identity of the workload that the verdict is about.
-    pub(crate) spiffe_id: SpiffeId,
+    pub spiffe_id: SpiffeId,
 }
 
 /// Judges a card.
-pub(crate) fn evaluate(received: &Received, terms: Terms<'_>) -> Verification {
+pub fn evaluate(received: &Received, terms: Terms<'_>) -> Verification {
     let mut content = None;
     let outcome = verify(received, terms, &mut content);
     match outcome {
@@ -141,7 +102,7 @@ fn verify(
     let digest = form.map_or_else(|_| card.digest(), |form| sha256(&form));
     *content = Some(Content { digest, data: Some(Box::new(card_data(card.document()))) });
     let expected = terms.expected;
-    let own = (expected.scope == BindingScope::Workload).then_some(&expected.spiffe_id);
+    let own = (expected.scope == SignerScope::Workload).then_some(&expected.spiffe_id);
     let against = Against {
         bundle: terms.bundle,
         policy: terms.policy,
@@ -168,7 +129,7 @@ fn verify(
 }
 
 /// Says that a card's memory in status cannot be read: forgetting it would accept a replay.
-pub(crate) fn broken_memory(problem: &str) -> Refusal {
+pub fn broken_memory(problem: &str) -> Refusal {
     Refusal::new(
         Reason::ReplayOlderCard,
         format!("the memory of the last accepted card is broken: {}", Quoted(problem)),
@@ -176,7 +137,7 @@ pub(crate) fn broken_memory(problem: &str) -> Refusal {
 }
 
 /// What is judged of a card that is served without signatures, with those that were delivered for it.
-pub(crate) fn as_served(live: &Received, delivered: &Received, policy: &Policy) -> Result<Received, Refusal> {
+pub fn as_served(live: &Received, delivered: &Received, policy: &Policy) -> Result<Received, Refusal> {
     let bytes = card_with_delivered_signatures(live.bytes.clone(), delivered.bytes.clone(), policy)?;
     Ok(Received { bytes, source: delivered.source.clone() })
 }
@@ -185,6 +146,7 @@ pub(crate) fn as_served(live: &Received, delivered: &Received, policy: &Policy) 
 mod tests {
     use super::*;
     use countersign_core::bundle::parse_bundle;
+    use countersign_core::spiffe::TrustDomain;
 
     #[test]
     fn rule_59_a_verdict_is_repeated_only_while_everything_that_it_depends_on_is_the_same() {
@@ -197,7 +159,7 @@ mod tests {
             spiffe_id: SpiffeId::parse(&format!("spiffe://{trust_domain}/ns/demo/sa/{account}")).unwrap(),
             scope,
         };
-        let own = expected("weather", "example.org", BindingScope::Workload);
+        let own = expected("weather", "example.org", SignerScope::Workload);
         let policy = Policy::new(domain("example.org"));
         let (none, host) = (BTreeSet::new(), BTreeSet::from(["weather.demo".to_owned()]));
         let terms = Terms {
@@ -214,9 +176,9 @@ mod tests {
         let later = Terms { now: Timestamp::from_unix(1_795_219_300), ..terms };
         assert_eq!(later.fingerprint(&source), terms.fingerprint(&source));
         let others = [
-            expected("maps", "example.org", BindingScope::Workload),
-            expected("weather", "example.org", BindingScope::TrustDomain),
-            expected("weather", "example.com", BindingScope::Workload),
+            expected("maps", "example.org", SignerScope::Workload),
+            expected("weather", "example.org", SignerScope::TrustDomain),
+            expected("weather", "example.com", SignerScope::Workload),
         ];
         let mut found = BTreeSet::from([terms.fingerprint(&source), terms.fingerprint(&Source::File)]);
         found.extend(others.iter().map(|expected| Terms { expected, ..terms }.fingerprint(&source)));

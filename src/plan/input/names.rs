@@ -1,7 +1,7 @@
 //! Names and label values of planned objects: at most 63 bytes, readable, and never shared by two workloads.
 //! A name that is too long is cut and gets a hash; the two forms can never be equal.
 
-use super::facts::Namespace;
+use super::namespace::Namespace;
 use super::syntax::LABEL_BYTES;
 use ring::digest::{Digest, SHA256, digest};
 use std::fmt::Write;
@@ -16,7 +16,7 @@ const PLAIN_KIND: &str = "Deployment";
 
 /// Which of a workload's policies an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// Isolates the workload's Pods and allows nothing.
     Baseline,
     /// Isolates the workload's Pods and allows what an agent needs to be judged.
@@ -27,7 +27,7 @@ pub(super) enum Role {
 
 impl Role {
     /// The value of the role label.
-    pub(super) const fn label(self) -> &'static str {
+    pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Baseline => "baseline",
             Self::Minimum => "minimum",
@@ -46,7 +46,7 @@ impl Role {
 
 /// Which workload this is; everything that names it is derived from here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     namespace: Namespace,
     kind: String,
     name: String,
@@ -54,16 +54,16 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn new(namespace: Namespace, kind: String, name: String) -> Self {
+    pub(crate) fn new(namespace: Namespace, kind: String, name: String) -> Self {
         Self { namespace, kind, name, uid: None }
     }
 
-    pub(super) fn with_uid(mut self, uid: String) -> Self {
+    pub(crate) fn with_uid(mut self, uid: String) -> Self {
         self.uid = Some(uid);
         self
     }
 
-    pub(super) fn namespace(&self) -> &Namespace {
+    pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 
@@ -73,7 +73,7 @@ impl Identity {
     /// not fit, end in a hash of kind and name: a Deployment and a `StatefulSet` of one name must not share an
     /// object. A plain name ends in a word and a hashed one in hexadecimal digits, so no choice of a
     /// workload's name makes them meet.
-    pub(super) fn object_name(&self, role: Role) -> String {
+    pub(crate) fn object_name(&self, role: Role) -> String {
         let plain = format!("{}-{}", self.name, role.suffix());
         if self.kind == PLAIN_KIND && plain.len() <= LABEL_BYTES {
             return plain;
@@ -83,12 +83,12 @@ impl Identity {
     }
 
     /// The label value that names the workload on its policies.
-    pub(super) fn workload_label(&self) -> String {
+    pub(crate) fn workload_label(&self) -> String {
         workload_label(self.namespace.as_str(), &self.kind, &self.name)
     }
 
     /// The value of the mark on Pods of this workload.
-    pub(super) fn peer_mark(&self) -> String {
+    pub(crate) fn peer_mark(&self) -> String {
         let uid = self.uid.as_deref().unwrap_or_default();
         hash(&["peer", self.namespace.as_str(), &self.kind, &self.name, uid])
     }
@@ -100,7 +100,7 @@ pub fn workload_label(namespace: &str, kind: &str, name: &str) -> String {
 }
 
 /// An object's name as a label value: itself, or cut with a hash behind `_`, which no object name contains.
-pub(super) fn label_value(name: &str) -> String {
+pub(crate) fn label_value(name: &str) -> String {
     if name.len() <= LABEL_BYTES {
         return name.to_owned();
     }
@@ -135,7 +135,7 @@ fn hex(digest: &Digest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::syntax::{is_dns_subdomain, is_label_value};
+    use crate::input::syntax::{is_dns_subdomain, is_label_value};
     use proptest::prelude::*;
 
     const ROLES: [Role; 3] = [Role::Baseline, Role::Minimum, Role::Verdict];

@@ -1,8 +1,8 @@
 //! The mark that makes a Pod a peer of verified agents.
 //! It is put on running Pods by the operator alone, so neither a Pod's author nor its template can claim it.
 
-use super::decision::{CardOutcome, Decision};
-use super::facts::{EnrolledWorkload, selector_of};
+use crate::input::enrolled::{EnrolledWorkload, selector_of};
+use crate::input::outcome::{CardOutcome, Decision};
 use countersign_api::keys::PEER_MARK_LABEL;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 

@@ -3,35 +3,35 @@
 
 use super::conditions::conditions;
 use super::result::{Proof, Refused, VerificationResult};
+use crate::Mode;
 use countersign_api::agent_card::{AgentCardStatus, BindingStatus, CardVerdict, Outcome, TargetRef, time};
 use countersign_core::history::History;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::time::Timestamp;
-use countersign_plan::Mode;
 
 /// What a status stands on besides the finding.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Circumstances<'a> {
+pub struct Circumstances<'a> {
     /// The generation of the AgentCard that was looked at.
-    pub(crate) generation: i64,
+    pub generation: i64,
     /// The name of the workload, for messages.
-    pub(crate) name: &'a str,
+    pub name: &'a str,
     /// The workload, if it was found.
-    pub(crate) target: Option<&'a TargetRef>,
+    pub target: Option<&'a TargetRef>,
     /// Its protocol.
-    pub(crate) protocol: Option<&'a str>,
+    pub protocol: Option<&'a str>,
     /// Whether a refusal stops traffic.
-    pub(crate) mode: Mode,
+    pub mode: Mode,
     /// Whether the card asks for an identity binding.
-    pub(crate) has_binding: bool,
+    pub has_binding: bool,
     /// What is to be remembered of the accepted cards.
-    pub(crate) history: Option<&'a History>,
+    pub history: Option<&'a History>,
     /// The time.
-    pub(crate) now: Timestamp,
+    pub now: Timestamp,
 }
 
 /// Plans the status that follows `before`, without `card`.
-pub(crate) fn plan_status(
+pub fn plan_status(
     before: &AgentCardStatus,
     result: &VerificationResult,
     about: Circumstances<'_>,

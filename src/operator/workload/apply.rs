@@ -1,0 +1,74 @@
+//! The plan of a workload, written in its order: what isolates, what closes, what opens.
+
+use super::marks::apply_mark;
+use super::policies::{apply_policy, remove_policy};
+use super::written::ON_ITS_WAY;
+use super::{LATER, SOON};
+use crate::context::Context;
+use crate::index::{Card, ObjectRef, Workload, WorkloadRef};
+use crate::key;
+use countersign_api::agent_card::AgentCard;
+use countersign_controller::next::Next;
+use countersign_controller::queue::Urgency;
+use countersign_plan::workload::{Missing, WorkloadPlan};
+
+/// Applies a plan. A card that cannot be written is no reason to leave anything open, so that is told of last.
+pub(crate) async fn apply_plan(
+    context: &Context,
+    reference: &WorkloadRef,
+    workload: &Workload,
+    plan: WorkloadPlan,
+) -> Result<Next, kube::Error> {
+    let cards = apply_cards(context, reference, &plan).await;
+    for policy in &plan.apply {
+        apply_policy(context, policy).await?;
+    }
+    for object in &plan.remove {
+        remove_policy(context, object).await?;
+    }
+    let mut is_known = true;
+    for mark in &plan.marks {
+        is_known &= apply_mark(context, mark).await?;
+    }
+    cards?;
+    Ok(match plan.missing {
+        Missing::Nothing | Missing::Facts if !is_known => Next::In(ON_ITS_WAY),
+        Missing::Nothing => Next::Never,
+        Missing::Facts => Next::In(LATER),
+        Missing::NamespaceIsolation => {
+            let namespace = key::namespace(&reference.object.namespace);
+            context.index.enqueue(namespace, Urgency::Closing);
+            Next::In(SOON)
+        }
+        Missing::Usable(error) => {
+            context.events.about_workload(reference, workload, "WorkloadError", &error.to_string());
+            Next::In(LATER)
+        }
+        Missing::UsableCluster(error) => {
+            tracing::error!(%error, "the cluster's facts cannot be planned with; no policy is changed");
+            Next::In(LATER)
+        }
+    })
+}
+
+async fn apply_cards(
+    context: &Context,
+    reference: &WorkloadRef,
+    plan: &WorkloadPlan,
+) -> Result<(), kube::Error> {
+    if let Some(card) = &plan.create {
+        let stored = context.writer.apply(card).await?;
+        context.metrics.wrote("agentcards");
+        // Until it is evaluated, the workload has a card without a verdict, and not none.
+        if let Some(stored) = Card::of(stored) {
+            let object = ObjectRef::new(&reference.object.namespace, stored.reference.name());
+            context.index.cards.insert_new(object.clone(), stored);
+            context.index.enqueue(key::card(object), Urgency::Urgent);
+        }
+    }
+    for (object, uid) in &plan.delete {
+        context.writer.delete::<AgentCard>(object, Some(uid)).await?;
+        context.metrics.wrote("agentcards");
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Everything that one turn of a workload stands on, read once.
+
+use crate::context::Context;
+use crate::index::{By, ObjectRef, Workload, WorkloadRef};
+use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
+use countersign_plan::input::pod::selector_text;
+use countersign_plan::workload::{Observed, ObservedCard};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
+
+/// Observes a workload: all from the index, but for Pods without the label of agents, which are not watched.
+pub(crate) async fn observe<'a>(
+    context: &'a Context,
+    reference: &'a WorkloadRef,
+    workload: &'a Workload,
+) -> Result<Observed<'a>, kube::Error> {
+    let has_unlabelled_pods = has_unlabelled_pods(context, reference, workload).await?;
+    let index = &context.index;
+    let namespace = &reference.object.namespace;
+    let card = |(object, card)| {
+        let evaluation = context.evaluation(&object);
+        let evaluated = evaluation.map(|last| (last.workload.clone(), last.card.clone()));
+        ObservedCard { object, card, evaluated }
+    };
+    let stands = |name: &str| index.policies.get(&ObjectRef::new(namespace, name)).is_some();
+    Ok(Observed {
+        reference,
+        workload,
+        cards: index.cards_of(reference).into_iter().map(card).collect(),
+        has_all_cards: index.cards.is_synced(),
+        is_complete: index.is_synced(),
+        pods: index.pods_of(reference, workload),
+        has_unlabelled_pods,
+        policies: index.policies.with_key(namespace, By::Label, &reference.label()).into_iter().collect(),
+        namespace_is_isolated: [NAMESPACE_BASELINE, NAMESPACE_MINIMUM].into_iter().all(stands),
+        cluster: context.cluster(),
+        mode: context.mode(namespace),
+        identity: &context.config.identity,
+    })
+}
+
+/// Whether a Pod that the workload selects lacks the label of agents; only asked where it decides.
+async fn has_unlabelled_pods(
+    context: &Context,
+    reference: &WorkloadRef,
+    workload: &Workload,
+) -> Result<bool, kube::Error> {
+    if workload.always_labelled_its_pods() || !workload.labels_its_pods() {
+        return Ok(false);
+    }
+    let selector = format!("{},{TYPE_LABEL}!={AGENT_TYPE}", selector_text(&workload.selector));
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &reference.object.namespace);
+    let unlabelled = api.list_metadata(&ListParams::default().labels(&selector).limit(1)).await?;
+    Ok(!unlabelled.items.is_empty())
+}

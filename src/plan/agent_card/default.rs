@@ -1,0 +1,50 @@
+//! The AgentCard that is made for an agent that has none, under the name that existing tools look for.
+
+use crate::input::delivered::default_card_name;
+use crate::input::workload::{Workload, WorkloadKind, WorkloadRef};
+use countersign_api::ObjectRef;
+use countersign_api::agent_card::{AgentCard, AgentCardSpec, IdentityBinding, TargetRef};
+use countersign_api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use std::collections::BTreeMap;
+
+/// Plans the AgentCard of a workload that has none, owned by the workload.
+///
+/// Without a trust domain it asks for no identity binding, which could never hold.
+pub fn plan_default_card(key: &WorkloadRef, workload: &Workload, has_trust_domain: bool) -> AgentCard {
+    let ObjectRef { namespace, name } = &key.object;
+    let kind = key.kind.as_str();
+    let labels = [
+        ("app.kubernetes.io/name", workload.app_name.clone().unwrap_or_else(|| name.clone())),
+        (MANAGED_BY_APP_LABEL, MANAGED_BY.to_owned()),
+    ];
+    let mut card = AgentCard::new(
+        &default_card_name(name, kind),
+        AgentCardSpec {
+            target_ref: Some(TargetRef {
+                api_version: WorkloadKind::API_VERSION.to_owned(),
+                kind: kind.to_owned(),
+                name: name.clone(),
+            }),
+            identity_binding: has_trust_domain.then(IdentityBinding::default),
+            ..AgentCardSpec::default()
+        },
+    );
+    card.metadata = ObjectMeta {
+        name: card.metadata.name,
+        namespace: Some(namespace.clone()),
+        labels: Some(
+            labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<BTreeMap<_, _>>(),
+        ),
+        owner_references: Some(vec![OwnerReference {
+            api_version: WorkloadKind::API_VERSION.to_owned(),
+            kind: kind.to_owned(),
+            name: name.clone(),
+            uid: workload.uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }]),
+        ..ObjectMeta::default()
+    };
+    card
+}

@@ -1,0 +1,15 @@
+//! Evaluations of AgentCards: from received bytes to a verdict, and from that to the status of the AgentCard.
+
+mod card;
+pub mod conditions;
+mod default;
+pub mod ending;
+pub mod endpoints;
+pub mod evaluate;
+pub mod evaluation;
+pub mod merge;
+pub mod result;
+pub mod status;
+
+pub use card::Card;
+pub use default::plan_default_card;

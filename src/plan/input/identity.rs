@@ -1,0 +1,217 @@
+//! Identities of workloads: which one follows from a namespace and a service account, and who may sign a card for it.
+//! One function for the operator and the command line, so that both expect the same signer.
+
+use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::text::Quoted;
+
+const DOMAIN: &str = "{trustDomain}";
+const NAMESPACE: &str = "{namespace}";
+const ACCOUNT: &str = "{serviceAccount}";
+
+/// A checked template such as `spiffe://{trustDomain}/ns/{namespace}/sa/{serviceAccount}`.
+///
+/// Each placeholder is a whole path segment, so that two workloads can never share an identity:
+/// `{namespace}-{serviceAccount}` would give `a-b`, `c` and `a`, `b-c` the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdTemplate(String);
+
+impl IdTemplate {
+    /// The layout that SPIRE's Kubernetes workload registrars use.
+    pub const DEFAULT: &str = "spiffe://{trustDomain}/ns/{namespace}/sa/{serviceAccount}";
+
+    /// Reads a template. The error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let path = text
+            .strip_prefix("spiffe://")
+            .and_then(|rest| rest.strip_prefix(DOMAIN))
+            .ok_or_else(|| format!("does not start with spiffe://{DOMAIN}/"))?;
+        for placeholder in [NAMESPACE, ACCOUNT] {
+            if path.split('/').filter(|segment| *segment == placeholder).count() != 1 {
+                return Err(format!("does not have {placeholder} as exactly one of its path segments"));
+            }
+        }
+        let fixed = |segment: &&str| ![NAMESPACE, ACCOUNT].contains(segment);
+        if path.split('/').filter(fixed).any(|segment| segment.contains(['{', '}'])) {
+            return Err(format!("has braces other than those of {NAMESPACE} and {ACCOUNT}"));
+        }
+        let template = Self(text.to_owned());
+        let domain = TrustDomain::parse("example.org").map_err(|refusal| refusal.to_string())?;
+        match template.identity(&domain, "namespace", "account") {
+            Ok(_) => Ok(template),
+            Err(refusal) => Err(format!("gives no SPIFFE ID: {}", refusal.message())),
+        }
+    }
+
+    /// The identity of the workloads of a service account. Names that are not those of Kubernetes are refused.
+    pub fn identity(
+        &self,
+        domain: &TrustDomain,
+        namespace: &str,
+        account: &str,
+    ) -> Result<SpiffeId, Refusal> {
+        if let Some(name) = [namespace, account].into_iter().find(|name| name.contains('/')) {
+            let found = format!("{} would take the object of several path segments", Quoted(name));
+            return Err(Refusal::new(Reason::SpiffeIdMalformed, found));
+        }
+        let fill = |segment| match segment {
+            DOMAIN => domain.as_str(),
+            NAMESPACE => namespace,
+            ACCOUNT => account,
+            fixed => fixed,
+        };
+        SpiffeId::parse(&self.0.split('/').map(fill).collect::<Vec<&str>>().join("/"))
+    }
+}
+
+/// Whose signature counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignerScope {
+    /// The workload's own identity.
+    Workload,
+    /// Any identity of the trust domain; for compatibility only.
+    TrustDomain,
+}
+
+/// The configuration that says which identity a workload has.
+#[derive(Clone, Debug)]
+pub struct IdentityRules {
+    /// Trust domain of workloads whose card names none.
+    pub trust_domain: Option<TrustDomain>,
+    /// How namespace and service account make an identity.
+    pub template: IdTemplate,
+    /// Whose signature counts where the card does not narrow it.
+    pub scope: SignerScope,
+}
+
+/// What an AgentCard asks of its signer, in `spec.identityBinding`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Binding<'a> {
+    /// Trust domain of the signer.
+    pub trust_domain: Option<&'a str>,
+    /// SPIFFE IDs among which the workload's must be; empty allows every one.
+    pub allowed: &'a [String],
+    /// True if the workload's own identity is asked for, whatever the configuration says.
+    pub is_narrowed: bool,
+}
+
+/// Who is expected to sign a card, and in which domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Domain whose authorities count.
+    pub trust_domain: TrustDomain,
+    /// Identity of the workload.
+    pub spiffe_id: SpiffeId,
+    /// Whether that identity must have signed, or any of the domain.
+    pub scope: SignerScope,
+}
+
+impl Expected {
+    /// Exactly this identity.
+    pub fn exactly(spiffe_id: SpiffeId) -> Self {
+        Self { trust_domain: spiffe_id.trust_domain().clone(), spiffe_id, scope: SignerScope::Workload }
+    }
+
+    /// True if a card that this identity signed speaks for the workload.
+    pub fn accepts(&self, signer: &SpiffeId) -> bool {
+        match self.scope {
+            SignerScope::Workload => *signer == self.spiffe_id,
+            SignerScope::TrustDomain => *signer.trust_domain() == self.trust_domain,
+        }
+    }
+}
+
+impl IdentityRules {
+    /// Says who is expected to sign the card of a workload. A card can only narrow: its author is not the one who
+    /// decides whom the cluster trusts (rule 50).
+    pub fn expect(&self, binding: Binding<'_>, namespace: &str, account: &str) -> Result<Expected, Refusal> {
+        let trust_domain = match binding.trust_domain {
+            Some(named) => TrustDomain::parse(named)?,
+            None => self.trust_domain.clone().ok_or_else(|| {
+                Refusal::new(Reason::TrustDomainUnknown, "the operator has no --spire-trust-domain")
+            })?,
+        };
+        let spiffe_id = self.template.identity(&trust_domain, namespace, account)?;
+        if !binding.allowed.is_empty() && !binding.allowed.iter().any(|id| id == spiffe_id.as_str()) {
+            let found = format!("spec.identityBinding.allowedSpiffeIDs does not contain {spiffe_id}");
+            return Err(Refusal::new(Reason::IdentityMismatch, found));
+        }
+        let scope = if binding.is_narrowed { SignerScope::Workload } else { self.scope };
+        Ok(Expected { trust_domain, spiffe_id, scope })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_gives_the_identity_of_a_workload() {
+        let domain = TrustDomain::parse("example.org").unwrap();
+        for (template, id) in [
+            (
+                "spiffe://{trustDomain}/ns/{namespace}/sa/{serviceAccount}",
+                "spiffe://example.org/ns/shop/sa/cart.v1",
+            ),
+            ("spiffe://{trustDomain}/{serviceAccount}/{namespace}", "spiffe://example.org/cart.v1/shop"),
+        ] {
+            let template = IdTemplate::parse(template).unwrap();
+            assert_eq!(template.identity(&domain, "shop", "cart.v1").unwrap().as_str(), id);
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_reach_into_another_segment() {
+        let domain = TrustDomain::parse("example.org").unwrap();
+        let template = IdTemplate::parse("spiffe://{trustDomain}/{namespace}/{serviceAccount}").unwrap();
+        for (namespace, account) in
+            [("a/b", "c"), ("a", "b/c"), ("", "c"), ("..", "c"), ("a", "{namespace} ")]
+        {
+            assert!(template.identity(&domain, namespace, account).is_err(), "{namespace:?} {account:?}");
+        }
+    }
+
+    #[test]
+    fn templates_under_which_workloads_could_share_an_identity_are_refused() {
+        for template in [
+            "",
+            "spiffe://example.org/ns/{namespace}/sa/{serviceAccount}",
+            "spiffe://{trustDomain}.evil.org/{namespace}/{serviceAccount}",
+            "spiffe://{trustDomain}/sa/{serviceAccount}",
+            "spiffe://{trustDomain}/ns/{namespace}",
+            "spiffe://{trustDomain}/{namespace}-{serviceAccount}",
+            "spiffe://{trustDomain}/{namespace}/{serviceAccount}/{serviceAccount}",
+            "spiffe://{trustDomain}/{namespace}/{serviceAccount}/{podName}",
+            "spiffe://{trustDomain}/{namespace}/{serviceAccount}/",
+            "spiffe://{trustDomain}/n s/{namespace}/{serviceAccount}",
+        ] {
+            assert!(IdTemplate::parse(template).is_err(), "{template}");
+        }
+    }
+
+    #[test]
+    fn a_card_narrows_who_may_sign_it_and_never_widens() {
+        let rules = |domain: Option<&str>, scope| IdentityRules {
+            trust_domain: domain.map(|name| TrustDomain::parse(name).unwrap()),
+            template: IdTemplate::parse(IdTemplate::DEFAULT).unwrap(),
+            scope,
+        };
+        let own = "spiffe://example.org/ns/shop/sa/cart".to_owned();
+        let (exact, other) = ([own.clone()], ["spiffe://example.org/ns/shop/sa/other".to_owned()]);
+        let asked = |trust_domain, allowed, is_narrowed| Binding { trust_domain, allowed, is_narrowed };
+        let (workload, domain) = (SignerScope::Workload, SignerScope::TrustDomain);
+        for (rules, binding, expected) in [
+            (rules(Some("example.org"), workload), Binding::default(), Ok((own.as_str(), workload))),
+            (rules(Some("example.org"), domain), Binding::default(), Ok((own.as_str(), domain))),
+            (rules(Some("example.org"), domain), asked(None, &[], true), Ok((own.as_str(), workload))),
+            (rules(Some("example.org"), workload), asked(None, &exact, false), Ok((own.as_str(), workload))),
+            (rules(None, workload), asked(Some("example.org"), &[], false), Ok((own.as_str(), workload))),
+            (rules(Some("example.org"), workload), asked(None, &other, false), Err(Reason::IdentityMismatch)),
+            (rules(None, workload), Binding::default(), Err(Reason::TrustDomainUnknown)),
+        ] {
+            let found = rules.expect(binding, "shop", "cart");
+            let found = found.as_ref().map(|found| (found.spiffe_id.as_str(), found.scope));
+            assert_eq!(found.map_err(Refusal::reason), expected, "{rules:?} {binding:?}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Services and Ingresses as ways to a workload: whose Pods a Service selects, under which names they are reached.
+//! One reading for the operator and the command line, so that both accept the same endpoints (rule 51).
+
+use countersign_core::text::Quoted;
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The zone of Services.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+/// The port of a Service that names none.
+const DEFAULT_PORT: u16 = 8000;
+/// The port of a Service over which the card is fetched by SPIFFE mTLS.
+const TLS_PORT: &str = "agent-tls";
+/// A Service as a way to a workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentService {
+    /// The port of the card.
+    pub port: u16,
+    /// That port as the Service has it; a headless one need not have any.
+    pub service_port: Option<ServicePort>,
+    /// Whether its first address family is IPv6.
+    pub is_v6: bool,
+    /// The labels of the Pods that it selects.
+    pub selector: BTreeMap<String, String>,
+    /// Whether that port speaks SPIFFE mTLS.
+    pub is_tls: bool,
+    /// The full name of the Service.
+    pub host: String,
+    /// All its names inside the cluster.
+    pub hosts: BTreeSet<String>,
+}
+
+impl AgentService {
+    /// The address of the card on this port.
+    pub fn url(&self, port: u16) -> String {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}:{port}", self.host)
+    }
+}
+
+/// Reads a Service as a way to `workload`, or says why it is none.
+///
+/// With `verified_fetch` a port named `agent-tls` is the only way: there is none back to plain HTTP.
+pub fn read_service(
+    service: &Service,
+    namespace: &str,
+    name: &str,
+    template_labels: &BTreeMap<String, String>,
+    verified_fetch: bool,
+) -> Result<AgentService, String> {
+    let shown = Quoted(name);
+    leads_to(service, template_labels)?;
+    let spec = service.spec.as_ref().ok_or_else(|| format!("the Service {shown} has no spec"))?;
+    let ports = spec.ports.as_deref().unwrap_or_default();
+    let tls = ports.iter().find(|port| verified_fetch && port.name.as_deref() == Some(TLS_PORT));
+    let service_port = tls.or(ports.first());
+    let port = match service_port {
+        Some(port) => {
+            u16::try_from(port.port).map_err(|_| format!("the Service {shown} has no valid port"))?
+        }
+        None => DEFAULT_PORT,
+    };
+    Ok(AgentService {
+        port,
+        service_port: service_port.cloned(),
+        is_v6: spec.ip_families.as_ref().and_then(|all| all.first()).is_some_and(|first| first == "IPv6"),
+        selector: spec.selector.clone().unwrap_or_default(),
+        is_tls: tls.is_some(),
+        host: full_name(name, namespace),
+        hosts: names(name, namespace),
+    })
+}
+
+/// Whether a Service leads to the Pods of a workload and to nobody else's, or why it does not.
+fn leads_to(service: &Service, template_labels: &BTreeMap<String, String>) -> Result<(), String> {
+    let shown = Quoted(service.metadata.name.as_deref().unwrap_or_default());
+    let spec = service.spec.as_ref().ok_or_else(|| format!("the Service {shown} has no spec"))?;
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return Err(format!("the Service {shown} is a name outside the cluster (ExternalName)"));
+    }
+    let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty());
+    let Some(selector) = selector else {
+        return Err(format!("the Service {shown} has no selector, so anybody may stand behind it"));
+    };
+    match selector.iter().find(|(key, value)| template_labels.get(*key) != Some(value)) {
+        None => Ok(()),
+        Some((key, value)) => {
+            let pair = format!("{key}={value}");
+            Err(format!(
+                "the Service {shown} selects {}, which the workload's Pods do not have",
+                Quoted(&pair)
+            ))
+        }
+    }
+}
+
+/// Names under which a workload is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts {
+    /// Names of its Services inside the cluster.
+    pub cluster: BTreeSet<String>,
+    /// Hosts of the Ingresses that lead to those Services and nowhere else.
+    pub ingress: BTreeSet<String>,
+}
+
+impl Hosts {
+    /// Finds the names of the workload whose Pods have these labels, among the Services and Ingresses of its namespace.
+    pub fn of<'a>(
+        namespace: &str,
+        template_labels: &BTreeMap<String, String>,
+        services: impl IntoIterator<Item = &'a Service>,
+        ingresses: impl IntoIterator<Item = &'a Ingress>,
+    ) -> Self {
+        let own: BTreeSet<String> = services
+            .into_iter()
+            .filter(|service| leads_to(service, template_labels).is_ok())
+            .filter_map(|service| service.metadata.name.clone())
+            .collect();
+        let ingress = ingresses.into_iter().flat_map(|ingress| hosts_to(ingress, &own)).collect();
+        Self { cluster: own.iter().flat_map(|name| names(name, namespace)).collect(), ingress }
+    }
+}
+
+/// The hosts under which every path leads to one of these Services.
+fn hosts_to(ingress: &Ingress, services: &BTreeSet<String>) -> Vec<String> {
+    let rules = ingress.spec.as_ref().and_then(|spec| spec.rules.as_deref()).unwrap_or_default();
+    let leads_here = |path: &HTTPIngressPath| {
+        path.backend.service.as_ref().is_some_and(|backend| services.contains(backend.name.as_str()))
+    };
+    rules
+        .iter()
+        .filter(|rule| {
+            rule.http.as_ref().is_some_and(|http| !http.paths.is_empty() && http.paths.iter().all(leads_here))
+        })
+        .filter_map(|rule| rule.host.as_deref().filter(|host| !host.is_empty() && !host.contains('*')))
+        .map(str::to_lowercase)
+        .collect()
+}
+
+/// The names of a Service inside the cluster, in lower case.
+fn names(name: &str, namespace: &str) -> BTreeSet<String> {
+    [
+        name.to_owned(),
+        format!("{name}.{namespace}"),
+        format!("{name}.{namespace}.svc"),
+        full_name(name, namespace),
+    ]
+    .into()
+}
+
+fn full_name(name: &str, namespace: &str) -> String {
+    format!("{name}.{namespace}.svc.{CLUSTER_DOMAIN}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn labels() -> BTreeMap<String, String> {
+        [("app", "weather"), ("tier", "x")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+    }
+
+    fn read(spec: &serde_json::Value) -> Result<AgentService, String> {
+        let object = json!({ "metadata": { "name": "weather" }, "spec": spec });
+        let service = serde_json::from_value(object).map_err(|error| error.to_string())?;
+        read_service(&service, "team", "weather", &labels(), true)
+    }
+
+    #[test]
+    fn a_port_named_agent_tls_is_the_only_way_unless_verified_fetch_is_off() {
+        let spec = json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9",
+            "ports": [{ "name": "http", "port": 80 }, { "name": "agent-tls", "port": 8443 }] });
+        let found = read(&spec).unwrap();
+        assert_eq!(found.url(found.port), "https://weather.team.svc.cluster.local:8443");
+        let service =
+            serde_json::from_value(json!({ "metadata": { "name": "weather" }, "spec": spec })).unwrap();
+        let plain = read_service(&service, "team", "weather", &labels(), false).unwrap();
+        assert_eq!(plain.url(plain.port), "http://weather.team.svc.cluster.local:80");
+    }
+
+    #[test]
+    fn a_service_that_leads_elsewhere_is_no_way_to_the_workload() {
+        let ports = json!([{ "port": 80 }]);
+        let good = json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9", "ports": ports });
+        assert_eq!(read(&good).unwrap().port, 80);
+        // Cards are asked for at the Pods: the Service needs no address.
+        assert!(read(&json!({ "selector": { "app": "weather" }, "clusterIP": "None" })).is_ok());
+        for (bad, says) in [
+            (json!({ "type": "ExternalName", "externalName": "evil.example" }), "ExternalName"),
+            (json!({ "clusterIP": "10.0.0.9", "ports": ports }), "no selector"),
+            (json!({ "selector": { "app": "other" }, "clusterIP": "10.0.0.9" }), "do not have"),
+            (
+                json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9", "ports": [{ "port": 0x10000 }] }),
+                "port",
+            ),
+        ] {
+            let error = read(&bad).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_host_of_an_ingress_counts_if_every_path_leads_to_the_workload() {
+        let service = |name: &str, selector: &serde_json::Value, kind: &str| -> Service {
+            let object =
+                json!({ "metadata": { "name": name }, "spec": { "type": kind, "selector": selector } });
+            serde_json::from_value(object).unwrap()
+        };
+        let own = json!({ "app": "weather" });
+        let services = [
+            service("weather", &own, "ClusterIP"),
+            service("maps", &json!({ "app": "maps" }), "ClusterIP"),
+            service("outside", &own, "ExternalName"),
+            service("anybody", &json!({}), "ClusterIP"),
+        ];
+        let path = |name: &str| json!({ "pathType": "Prefix", "backend": { "service": { "name": name } } });
+        let rule =
+            |host: &str, paths: &[serde_json::Value]| json!({ "host": host, "http": { "paths": paths } });
+        let ingress: Ingress = serde_json::from_value(json!({ "spec": { "rules": [
+            rule("Weather.example", &[path("weather")]),
+            rule("shared.example", &[path("weather"), path("maps")]),
+            rule("*.example", &[path("weather")]),
+            rule("none.example", &[]),
+            rule("", &[path("weather")]),
+        ] } }))
+        .unwrap();
+        let hosts = Hosts::of("team", &labels(), &services, [&ingress]);
+        assert_eq!(hosts.ingress, BTreeSet::from(["weather.example".to_owned()]));
+        assert_eq!(hosts.cluster, names("weather", "team"));
+    }
+}

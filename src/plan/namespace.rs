@@ -1,0 +1,56 @@
+//! One turn of a namespace: the isolation that all its agents share, from one observation.
+//! It stands as long as there is an agent or a Pod of one, and goes after the last.
+
+use crate::{ClusterAccess, Mode, Namespace, StoredPolicy, network_policy};
+use countersign_api::ObjectRef;
+use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+
+/// Everything that one turn of a namespace stands on.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    /// Name of the namespace.
+    pub namespace: &'a Namespace,
+    /// Whether a workload or a Pod of an agent is in it.
+    pub has_agents: bool,
+    /// Whether a refusal stops traffic in it.
+    pub mode: Mode,
+    /// What agents of the cluster may reach; `None` while that is not known, or cannot be planned with.
+    pub cluster: Option<&'a ClusterAccess>,
+    /// The policy that denies everything, if it stands.
+    pub baseline: Option<StoredPolicy>,
+    /// The policy that allows what an agent needs to be evaluated, if it stands.
+    pub minimum: Option<StoredPolicy>,
+}
+
+/// The objects that a namespace calls for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NamespacePlan {
+    /// Policies to write, in this order; those that stand as planned are left out.
+    pub apply: Vec<NetworkPolicy>,
+    /// Policies to delete, in this order: what denies everything goes last.
+    pub remove: Vec<ObjectRef>,
+    /// False while the plan lacks what agents need to be evaluated, because the cluster is not known.
+    pub is_whole: bool,
+}
+
+/// Plans one turn of a namespace. Without the facts of the cluster agents cannot be evaluated, but they can be closed.
+pub fn plan_namespace(observed: &Observed<'_>) -> NamespacePlan {
+    let Observed { namespace, has_agents, mode, cluster, baseline, minimum } = observed;
+    if *mode == Mode::Audit || !has_agents {
+        let stand = [(NAMESPACE_MINIMUM, minimum), (NAMESPACE_BASELINE, baseline)];
+        let gone = stand.into_iter().filter(|(_, stored)| stored.is_some());
+        let remove = gone.map(|(name, _)| ObjectRef::new(namespace.as_str(), name)).collect();
+        return NamespacePlan { remove, is_whole: true, ..NamespacePlan::default() };
+    }
+    let mut apply = match cluster {
+        Some(cluster) => Vec::from(network_policy::plan_namespace(namespace, cluster)),
+        None => vec![network_policy::plan_namespace_baseline(namespace)],
+    };
+    apply.retain(|policy| {
+        let is_baseline = policy.metadata.name.as_deref() == Some(NAMESPACE_BASELINE);
+        let stored = if is_baseline { baseline } else { minimum };
+        stored.as_ref().is_none_or(|stored| stored.digest != StoredPolicy::of(policy).digest)
+    });
+    NamespacePlan { apply, is_whole: cluster.is_some(), ..NamespacePlan::default() }
+}
