@@ -7,8 +7,8 @@ use super::ext_proc::{self, Processor};
 use super::identity::Identity;
 use super::inbound::{self, Inbound};
 use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
-use super::plane::{Lasting, Plane, Planes};
 use super::reload::{Reloader, Reloads, Source};
+use super::runtime_config::{ActiveConfig, ProcessState, RuntimeConfig};
 use super::serve::{Listeners, bind};
 use super::stats::Stats;
 use countersign_core::encoding::Digest;
@@ -87,9 +87,9 @@ pub(super) async fn run(
     let stats = Stats::new();
     stats.config_current.set(1);
     let identity = Identity::new();
-    let lasting =
-        Lasting { identity: identity.clone(), store: Store::new(bounds(config)), stats: stats.clone() };
-    let plane = Plane::new(&checked, &lasting)?;
+    let state =
+        ProcessState { identity: identity.clone(), store: Store::new(bounds(config)), stats: stats.clone() };
+    let runtime = RuntimeConfig::new(&checked, &state)?;
     let failed = |error: io::Error| error.to_string();
     let servers = Servers::bind(addresses.health, addresses.stats, addresses.session).map_err(failed)?;
     let sockets = Sockets {
@@ -101,25 +101,31 @@ pub(super) async fn run(
     };
     let mut source = Source::new(identity.clone());
     source.set(config.spiffe.as_ref());
-    let planes = Planes::new(plane);
+    let active = ActiveConfig::new(runtime);
     let reloads = Reloads::new(digest);
     let about =
-        About { planes: planes.clone(), stats: stats.clone(), reloads: reloads.clone(), stop: stop.clone() };
+        About { active: active.clone(), stats: stats.clone(), reloads: reloads.clone(), stop: stop.clone() };
     let guard = config.admin.token_file.as_deref().map(Guard::new);
     let reloader =
-        Reloader { path, reading, planes: planes.clone(), lasting, source, reloads, stats: stats.clone() };
+        Reloader { path, reading, active: active.clone(), state, source, reloads, stats: stats.clone() };
     let connections = config.limits.connections;
     tracing::info!(mode = ?config.mode, "started");
     // The servers outlive the data plane by nothing: their end is not waited for.
     let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about, guard)) };
-    let judging = judge_again(&planes, &identity, &stop);
-    tokio::join!(data_plane(sockets, connections, &planes, &stats, &stop), watching, judging);
+    let judging = judge_again(&active, &identity, &stop);
+    tokio::join!(data_plane(sockets, connections, &active, &stats, &stop), watching, judging);
     Ok(())
 }
 
-async fn data_plane(sockets: Sockets, connections: usize, planes: &Planes, stats: &Stats, stop: &Shutdown) {
-    let inbound = Arc::new(Inbound::new(planes.clone(), stats.clone(), stop.clone()));
-    let outbound = Arc::new(OutboundHandler::new(planes.clone(), stats.clone(), stop.clone()));
+async fn data_plane(
+    sockets: Sockets,
+    connections: usize,
+    active: &ActiveConfig,
+    stats: &Stats,
+    stop: &Shutdown,
+) {
+    let inbound = Arc::new(Inbound::new(active.clone(), stats.clone(), stop.clone()));
+    let outbound = Arc::new(OutboundHandler::new(active.clone(), stats.clone(), stop.clone()));
     let reverse = async {
         let Some(socket) = sockets.inbound else { return };
         let serve = |stream, peer| inbound::serve(Arc::clone(&inbound), stream, peer);
@@ -134,7 +140,7 @@ async fn data_plane(sockets: Sockets, connections: usize, planes: &Planes, stats
         let serve = |stream, peer| serve_redirected(Arc::clone(&outbound), stream, peer);
         Listeners::new("transparent", connections).run(socket, stop.clone(), DRAIN, serve)
     }));
-    let processor = Arc::new(Processor::new(planes.clone(), stats.clone(), stop.clone()));
+    let processor = Arc::new(Processor::new(active.clone(), stats.clone(), stop.clone()));
     let processing = async {
         let Some(socket) = sockets.ext_proc else { return };
         let serve = |stream, peer| ext_proc::serve(Arc::clone(&processor), stream, peer);
@@ -144,14 +150,14 @@ async fn data_plane(sockets: Sockets, connections: usize, planes: &Planes, stats
 }
 
 /// Has connections judged again when the identity changes, and when the end is asked for.
-async fn judge_again(planes: &Planes, identity: &Identity, stop: &Shutdown) {
+async fn judge_again(active: &ActiveConfig, identity: &Identity, stop: &Shutdown) {
     let mut changes = identity.changes();
     loop {
         let ends = tokio::select! {
             told = changes.changed() => told.is_err(),
             () = stop.requested() => true,
         };
-        planes.judge_again();
+        active.judge_again();
         if ends {
             return;
         }

@@ -2,7 +2,7 @@
 
 use super::config::{Checked, Finding, Reading, Spiffe, parse_config};
 use super::identity::{Identity, follow_files, follow_workload_api, mirror};
-use super::plane::{Lasting, Plane, Planes};
+use super::runtime_config::{ActiveConfig, ProcessState, RuntimeConfig};
 use super::stats::Stats;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::text::Quoted;
@@ -133,9 +133,9 @@ pub(crate) struct Reloader {
     /// How it is read.
     pub(crate) reading: Reading,
     /// What is replaced.
-    pub(crate) planes: Planes,
+    pub(crate) active: ActiveConfig,
     /// What stays.
-    pub(crate) lasting: Lasting,
+    pub(crate) state: ProcessState,
     /// Where identities come from.
     pub(crate) source: Source,
     /// How it went.
@@ -184,14 +184,14 @@ impl Reloader {
         let shown =
             |findings: Vec<Finding>| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let (checked, _) = read_config(&self.path, self.reading).map_err(shown)?;
-        let current = self.planes.current();
+        let current = self.active.current();
         if checked.config.mode != current.config.mode || checked.addresses != current.addresses {
             return Err("mode and addresses cannot change while it runs; restart the sidecar".to_owned());
         }
-        let plane = Plane::new(&checked, &self.lasting)?;
-        self.lasting.store.set_bounds(super::process::bounds(&checked.config));
+        let runtime = RuntimeConfig::new(&checked, &self.state)?;
+        self.state.store.set_bounds(super::process::bounds(&checked.config));
         self.source.set(checked.config.spiffe.as_ref());
-        self.planes.replace(plane);
+        self.active.replace(runtime);
         super::process::tell(&checked.notices);
         Ok(())
     }

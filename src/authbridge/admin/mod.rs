@@ -8,8 +8,8 @@ mod statistics;
 pub(crate) use guard::Guard;
 
 use super::config::ListenAddress;
-use super::plane::Planes;
 use super::reload::Reloads;
+use super::runtime_config::ActiveConfig;
 use super::serve::bind;
 use super::stats::Stats;
 use axum::Router;
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 #[derive(Clone)]
 pub(crate) struct About {
     /// The configuration at work.
-    pub(crate) planes: Planes,
+    pub(crate) active: ActiveConfig,
     /// What is counted.
     pub(crate) stats: Stats,
     /// How the last reload went.

@@ -24,7 +24,7 @@ impl UnaryService<HealthRequest> for Check {
         if !service.is_empty() && service != SERVICE {
             return ready(Err(Status::not_found("there is no such service")));
         }
-        let healthy = self.0.planes.current().problems().is_empty();
+        let healthy = self.0.active.current().problems().is_empty();
         let status = if healthy { SERVING } else { NOT_SERVING };
         ready(Ok(Response::new(HealthResponse { status })))
     }

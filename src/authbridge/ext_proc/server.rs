@@ -29,7 +29,7 @@ const HEADER_LIST_BYTES: u32 = 16 * 1024;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(processor: Arc<Processor>, stream: TcpStream, address: SocketAddr) {
-    let times = processor.planes.current().times();
+    let times = processor.active.current().times();
     let service = service_fn(|request| {
         let answer = call(Arc::clone(&processor), request);
         async move { Ok::<_, Infallible>(answer.await) }

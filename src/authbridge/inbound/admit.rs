@@ -6,8 +6,8 @@ use crate::denial::{Code, Denial};
 use crate::events::{Direction, Parser, Watch};
 use crate::forward;
 use crate::identity::Peer;
-use crate::plane::Plane;
 use crate::quiet::Quiet;
+use crate::runtime_config::RuntimeConfig;
 use crate::stats::Stats;
 use crate::upgrade::WebSocket;
 use hyper::{Method, Request};
@@ -18,7 +18,7 @@ pub(crate) type Judged = Result<Option<Admitted>, Denial>;
 /// Judges a request from `peer`. What is said on a WebSocket is judged by nobody, so that one needs an accepted token,
 /// whatever a path or a mode would forgive.
 pub(crate) async fn admit<B: Sync>(
-    plane: &Plane,
+    runtime: &RuntimeConfig,
     request: &Request<B>,
     peer: Option<&Peer>,
     quiet: &Quiet,
@@ -28,11 +28,11 @@ pub(crate) async fn admit<B: Sync>(
         return Err(Denial::new(Code::BadRequest, "CONNECT is for proxies"));
     }
     let tunnel = WebSocket::asked(request).is_some();
-    let judged = match &plane.inbound.gate {
+    let judged = match &runtime.inbound.gate {
         None => None,
         Some(gate) => match gate.judge(request.uri().path(), request.headers(), peer).await {
             Ok(admitted) => Some(admitted),
-            Err(denial) if plane.inbound.observes && !tunnel => {
+            Err(denial) if runtime.inbound.observes && !tunnel => {
                 quiet.log("a request would have been denied", &denial.message);
                 None
             }
@@ -67,13 +67,13 @@ pub(crate) fn count(stats: &Stats, judged: &Judged) {
 
 /// Begins to watch a request, if anybody does.
 pub(crate) fn watch<B>(
-    plane: &Plane,
+    runtime: &RuntimeConfig,
     request: &Request<B>,
     peer: Option<&Peer>,
     parsers: &[Parser],
     judged: &Judged,
 ) -> Option<Watch> {
-    let store = plane.sessions.as_ref()?;
+    let store = runtime.sessions.as_ref()?;
     let mut watch = Watch::new(store, Direction::Inbound, request, parsers);
     if let Some(peer) = peer {
         watch.peer(peer);

@@ -17,18 +17,18 @@ const FIRST_BYTES: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(inbound: Arc<Inbound>, stream: TcpStream, address: SocketAddr) {
     let mut stream = Prefixed::new(stream);
     let mut begins = Begins::Http1;
-    if inbound.planes.current().terminator.is_some() {
+    if inbound.active.current().terminator.is_some() {
         let Ok(Ok(found)) = timeout(FIRST_BYTES, stream.begins()).await else { return };
         begins = found;
     }
     // Read once, and only here: what was in force while nothing was said lets nobody in.
-    let (plane, epoch) = inbound.planes.in_force();
-    let times = plane.times();
-    match (begins, &plane.terminator) {
+    let (runtime, epoch) = inbound.active.current_with_epoch();
+    let times = runtime.times();
+    match (begins, &runtime.terminator) {
         (Begins::Closed, _) | (Begins::Tls, None) => return,
         (Begins::Tls, Some((terminator, _))) => {
             let terminator = terminator.clone();
-            drop(plane);
+            drop(runtime);
             // What only TLS needs is boxed, so that a plain connection stays small.
             return Box::pin(serve_tls(inbound, stream, address, terminator, (times, epoch))).await;
         }
@@ -38,7 +38,7 @@ pub(crate) async fn serve(inbound: Arc<Inbound>, stream: TcpStream, address: Soc
         }
         (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Permissive)) | None) => {}
     }
-    drop(plane);
+    drop(runtime);
     inbound.stats.tls.inbound_plain_accepted.inc();
     serve_http(stream, Arc::new(Link::to_agent(address, None, epoch)), inbound, times).await;
 }

@@ -5,8 +5,8 @@ use super::standing::{judge_joined, judge_link};
 use crate::body::Body;
 use crate::denial::{Code, Denial};
 use crate::forward;
-use crate::plane::{Plane, Planes};
 use crate::quiet::Quiet;
+use crate::runtime_config::{ActiveConfig, RuntimeConfig};
 use crate::serve::{Handler, Link};
 use crate::stats::Stats;
 use crate::upgrade::{WebSocket, write_wish};
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 /// Answers requests to the agent.
 pub(crate) struct Inbound {
-    pub(super) planes: Planes,
+    pub(super) active: ActiveConfig,
     stop: Shutdown,
     pub(super) stats: Stats,
     pub(super) quiet: Quiet,
@@ -30,8 +30,8 @@ pub(crate) struct Inbound {
 
 impl Inbound {
     /// A handler over whatever configuration is current.
-    pub(crate) const fn new(planes: Planes, stats: Stats, stop: Shutdown) -> Self {
-        Self { planes, stop, stats, quiet: Quiet::new("inbound") }
+    pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
+        Self { active, stop, stats, quiet: Quiet::new("inbound") }
     }
 
     fn deny(&self, denial: &Denial) -> Response<Body> {
@@ -44,14 +44,14 @@ impl Inbound {
 impl Handler for Inbound {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, link: Arc<Link>) -> Response<Body> {
         let (ticket, began) = (link.ticket(), instant());
-        let (plane, epoch) = self.planes.in_force();
+        let (runtime, epoch) = self.active.current_with_epoch();
         let peer = link.peer.as_deref();
-        let judged = match judge_link(&link, &plane, epoch) {
-            Ok(()) => admit(&plane, &request, peer, &self.quiet).await,
+        let judged = match judge_link(&link, &runtime, epoch) {
+            Ok(()) => admit(&runtime, &request, peer, &self.quiet).await,
             Err(denial) => Err(denial),
         };
         count(&self.stats, &judged);
-        let mut watch = watch(&plane, &request, peer, &plane.inbound.parsers, &judged);
+        let mut watch = watch(&runtime, &request, peer, &runtime.inbound.parsers, &judged);
         let asked = WebSocket::asked(&request);
         let (parts, body) = request.into_parts();
         let passed = if let Err(denial) = judged {
@@ -62,7 +62,7 @@ impl Handler for Inbound {
             if let Some(observer) = observer {
                 body = body.observed_by(observer);
             }
-            self.pass_on(&plane, parts, asked, body).await
+            self.pass_on(&runtime, parts, asked, body).await
         };
         let response = match passed.and_then(|response| forward::answer(response, asked, &link)) {
             Ok(response) => response,
@@ -81,15 +81,15 @@ impl Handler for Inbound {
     }
 
     fn epochs(&self) -> watch::Receiver<u64> {
-        self.planes.epochs()
+        self.active.epochs()
     }
 
     fn is_over(&self, link: &Link) -> bool {
         if self.stop.is_requested() {
             return true;
         }
-        let (plane, epoch) = self.planes.in_force();
-        let judged = judge_link(link, &plane, epoch);
+        let (runtime, epoch) = self.active.current_with_epoch();
+        let judged = judge_link(link, &runtime, epoch);
         if let Err(denial) = &judged {
             self.quiet.log("a connection is ended", &denial.message);
         }
@@ -97,14 +97,14 @@ impl Handler for Inbound {
     }
 
     fn is_cut(&self, link: &Link) -> bool {
-        judge_joined(link, &self.planes.current()).is_err()
+        judge_joined(link, &self.active.current()).is_err()
     }
 }
 
 impl Inbound {
     async fn pass_on(
         &self,
-        plane: &Plane,
+        runtime: &RuntimeConfig,
         mut parts: request::Parts,
         asked: Option<WebSocket>,
         body: Body,
@@ -127,13 +127,13 @@ impl Inbound {
         let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let mut to = uri::Parts::default();
         to.scheme = Some(Scheme::HTTP);
-        to.authority = Some(plane.backend()?);
+        to.authority = Some(runtime.backend()?);
         to.path_and_query = Some(target);
         parts.uri =
             Uri::from_parts(to).map_err(|_| Denial::new(Code::BadRequest, "the target is not usable"))?;
-        let agent = &plane.agent;
+        let agent = &runtime.agent;
         let client = if grpc { &agent.http2 } else { &agent.http1 };
         parts.version = if grpc { Version::HTTP_2 } else { Version::HTTP_11 };
-        forward::send(client, Request::from_parts(parts, body), plane.response_timeout()).await
+        forward::send(client, Request::from_parts(parts, body), runtime.response_timeout()).await
     }
 }

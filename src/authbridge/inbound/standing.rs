@@ -4,18 +4,18 @@
 use crate::config::MtlsMode;
 use crate::denial::{Code, Denial};
 use crate::identity::Peer;
-use crate::plane::Plane;
+use crate::runtime_config::RuntimeConfig;
 use crate::serve::Link;
 use countersign_core::refusal::Refusal;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 
-/// Judges a connection by `plane`, unless it was since anything changed: a request on it is judged by nothing older.
+/// Judges a connection by `runtime`, unless it was since anything changed: a request on it is judged by nothing older.
 /// A certificate that ran out is judged each time, until it is beyond the difference of clocks that a chain is granted.
-pub(super) fn judge_link(link: &Link, plane: &Plane, epoch: u64) -> Result<(), Denial> {
+pub(super) fn judge_link(link: &Link, runtime: &RuntimeConfig, epoch: u64) -> Result<(), Denial> {
     let ran_out = link.peer.as_ref().is_some_and(|peer| now() > peer.valid_until);
     if ran_out || !link.was_admitted_at(epoch) {
-        judge_at(link, plane, |_| now())?;
+        judge_at(link, runtime, |_| now())?;
         link.admit_at(epoch);
     }
     Ok(())
@@ -23,12 +23,12 @@ pub(super) fn judge_link(link: &Link, plane: &Plane, epoch: u64) -> Result<(), D
 
 /// Judges a connection that is joined to the agent. Certificates are short-lived and what is joined is not: one that ran
 /// out is judged as of its last second.
-pub(super) fn judge_joined(link: &Link, plane: &Plane) -> Result<(), Denial> {
-    judge_at(link, plane, |peer| now().min(peer.valid_until))
+pub(super) fn judge_joined(link: &Link, runtime: &RuntimeConfig) -> Result<(), Denial> {
+    judge_at(link, runtime, |peer| now().min(peer.valid_until))
 }
 
-fn judge_at(link: &Link, plane: &Plane, at: impl FnOnce(&Peer) -> Timestamp) -> Result<(), Denial> {
-    let mtls = plane.terminator.as_ref();
+fn judge_at(link: &Link, runtime: &RuntimeConfig, at: impl FnOnce(&Peer) -> Timestamp) -> Result<(), Denial> {
+    let mtls = runtime.terminator.as_ref();
     let mtls = mtls.map(|(terminator, mode)| (*mode, |peer: &Peer| terminator.judge_again(peer, at(peer))));
     judge_connection(mtls, link.peer.as_deref())
 }

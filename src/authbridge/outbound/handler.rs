@@ -12,8 +12,8 @@ use crate::config::RouteTls;
 use crate::denial::{Code, Denial};
 use crate::events::{Direction, Watch};
 use crate::forward;
-use crate::plane::{Plane, Planes};
 use crate::quiet::Quiet;
+use crate::runtime_config::{ActiveConfig, RuntimeConfig};
 use crate::serve::{Handler, Link, Prefixed, Tunnel};
 use crate::stats::Stats;
 use crate::upgrade::{WebSocket, write_wish};
@@ -35,7 +35,7 @@ use tokio::time::timeout;
 
 /// Answers requests of the agent.
 pub(crate) struct Outbound {
-    planes: Planes,
+    active: ActiveConfig,
     stop: Shutdown,
     stats: Stats,
     pub(super) quiet: Quiet,
@@ -51,24 +51,24 @@ struct Trip {
 
 impl Outbound {
     /// A handler over whatever configuration is current.
-    pub(crate) const fn new(planes: Planes, stats: Stats, stop: Shutdown) -> Self {
-        Self { planes, stop, stats, quiet: Quiet::new("outbound") }
+    pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
+        Self { active, stop, stats, quiet: Quiet::new("outbound") }
     }
 
     /// The current configuration at work.
-    pub(super) fn plane(&self) -> Arc<Plane> {
-        self.planes.current()
+    pub(super) fn runtime(&self) -> Arc<RuntimeConfig> {
+        self.active.current()
     }
 
     async fn answer(
         &self,
-        plane: &Plane,
+        runtime: &RuntimeConfig,
         request: Request<Incoming>,
         link: &Link,
         watch: &mut Option<Watch>,
     ) -> Result<Response<Body>, Denial> {
         forward::refuse_ambiguity(&request)?;
-        let routing = plane.outbound.routing();
+        let routing = runtime.outbound.routing();
         let target = target(&request, link)?;
         let decision = routing.table.decide(&target.host);
         if request.method() == Method::CONNECT {
@@ -76,10 +76,10 @@ impl Outbound {
                 let why = "CONNECT is understood by HTTP/1.1 only";
                 return Err(Denial::new(Code::BadRequest, why));
             }
-            return self.tunnel(plane, target, &decision, link).await;
+            return self.tunnel(runtime, target, &decision, link).await;
         }
         let mut trip = Trip { target, decision, did: ("allow", "passthrough") };
-        verify_trip(plane, &trip).await?;
+        verify_trip(runtime, &trip).await?;
         let asked = WebSocket::asked(&request);
         let (mut parts, body) = request.into_parts();
         if let Some(watch) = watch.as_mut()
@@ -87,7 +87,7 @@ impl Outbound {
         {
             watch.belongs_to(sha256(token.as_bytes()));
         }
-        match plane.outbound.grant(&trip.decision, &parts.headers).await {
+        match runtime.outbound.grant(&trip.decision, &parts.headers).await {
             Ok(granted) => {
                 trip.did = granted.did;
                 if let Some(authorization) = granted.authorization {
@@ -95,7 +95,7 @@ impl Outbound {
                 }
             }
             // What is said on a WebSocket is judged by nobody, so that none is opened on trust.
-            Err(denial) if plane.outbound.observes && asked.is_none() => {
+            Err(denial) if runtime.outbound.observes && asked.is_none() => {
                 self.quiet.log("a request would have been denied", &denial.message);
             }
             Err(denial) => return Err(denial),
@@ -107,13 +107,13 @@ impl Outbound {
                 body = body.observed_by(observer);
             }
         }
-        let response = pass_on(plane, &routing, trip, (parts, asked), body).await?;
+        let response = pass_on(runtime, &routing, trip, (parts, asked), body).await?;
         forward::answer(response, asked, link)
     }
 
     async fn tunnel(
         &self,
-        plane: &Plane,
+        runtime: &RuntimeConfig,
         target: Target,
         decision: &Decision,
         link: &Link,
@@ -121,14 +121,14 @@ impl Outbound {
         match decision.token {
             Token::Keep { by_default: true } => self.stats.outbound.no_matching_route.inc(),
             Token::Keep { by_default: false } => self.stats.outbound.passthrough.inc(),
-            Token::Deny => return Err(plane.outbound.denied_by_route()),
+            Token::Deny => return Err(runtime.outbound.denied_by_route()),
             Token::Exchange(..) | Token::Own(_) => {
                 let why =
                     "a tunnel hides the token that this route would exchange; call the server by http://";
                 return Err(Denial::new(Code::Forbidden, why).by(NAME));
             }
         };
-        let dialer = plane.outbound.dialer(target, RouteTls::Plain, decision);
+        let dialer = runtime.outbound.dialer(target, RouteTls::Plain, decision);
         let stream = dialer.connect().await.map_err(|error| {
             tracing::debug!("a tunnel was not opened: {error}");
             Denial::new(Code::Unreachable, "the other end cannot be reached")
@@ -140,15 +140,15 @@ impl Outbound {
 
     /// Joins a redirected TLS connection to where it was going, if the rules for the name that it shows allow it.
     pub(super) async fn pass_tls(&self, stream: Prefixed<TcpStream>, destination: SocketAddr) {
-        let patience = self.plane().times().header;
+        let patience = self.runtime().times().header;
         let Some((mut stream, name)) = server_name(stream, patience).await else { return };
         // Only now: rules that changed while nothing had been said do not count.
-        let plane = self.plane();
+        let runtime = self.runtime();
         let host = name.map_or_else(|| destination.ip().to_string(), |name| normalize_host(&name));
-        let decision = plane.outbound.routing().table.decide(&host);
+        let decision = runtime.outbound.routing().table.decide(&host);
         let target = Target { host, port: destination.port(), address: Some(destination) };
         let link = Link::of_agent(destination, Some(destination));
-        match self.tunnel(&plane, target, &decision, &link).await {
+        match self.tunnel(&runtime, target, &decision, &link).await {
             Ok(_) => link.run_tunnel(&mut stream).await,
             Err(denial) => {
                 self.stats.denied(denial.code);
@@ -161,12 +161,12 @@ impl Outbound {
 impl Handler for Outbound {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, link: Arc<Link>) -> Response<Body> {
         let (ticket, began) = (link.ticket(), instant());
-        let plane = self.plane();
-        let mut watch = plane
+        let runtime = self.runtime();
+        let mut watch = runtime
             .sessions
             .as_ref()
-            .map(|store| Watch::new(store, Direction::Outbound, &request, &plane.outbound.parsers));
-        let response = match self.answer(&plane, request, &link, &mut watch).await {
+            .map(|store| Watch::new(store, Direction::Outbound, &request, &runtime.outbound.parsers));
+        let response = match self.answer(&runtime, request, &link, &mut watch).await {
             Ok(response) => response,
             Err(denial) => {
                 if let Some(watch) = &mut watch {
@@ -185,7 +185,7 @@ impl Handler for Outbound {
     }
 
     fn epochs(&self) -> watch::Receiver<u64> {
-        self.planes.epochs()
+        self.active.epochs()
     }
 
     fn is_over(&self, _: &Link) -> bool {
@@ -249,17 +249,17 @@ fn target(request: &Request<Incoming>, link: &Link) -> Result<Target, Denial> {
 }
 
 /// A server that a redirected connection only names gets no token, and no proof of who we are.
-async fn verify_trip(plane: &Plane, trip: &Trip) -> Result<(), Denial> {
+async fn verify_trip(runtime: &RuntimeConfig, trip: &Trip) -> Result<(), Denial> {
     let Some(address) = trip.target.address else { return Ok(()) };
     let keeps = matches!(trip.decision.token, Token::Keep { .. } | Token::Deny);
-    if keeps && plane.outbound.tls(&trip.decision) == RouteTls::Plain {
+    if keeps && runtime.outbound.tls(&trip.decision) == RouteTls::Plain {
         return Ok(());
     }
     verify_destination(&trip.target.host, trip.target.port, address).await
 }
 
 async fn pass_on(
-    plane: &Plane,
+    runtime: &RuntimeConfig,
     routing: &Routing,
     trip: Trip,
     (mut parts, asked): (Parts, Option<WebSocket>),
@@ -290,6 +290,6 @@ async fn pass_on(
         Some(parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
     parts.uri = Uri::from_parts(to).map_err(|_| Denial::new(Code::BadRequest, "the target is not usable"))?;
     parts.version = Version::HTTP_11;
-    let client = plane.outbound.client(routing, target, &decision);
-    forward::send(&client, Request::from_parts(parts, body), plane.response_timeout()).await
+    let client = runtime.outbound.client(routing, target, &decision);
+    forward::send(&client, Request::from_parts(parts, body), runtime.response_timeout()).await
 }

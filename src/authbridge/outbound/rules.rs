@@ -11,7 +11,7 @@ use crate::config::{
 };
 use crate::events::Parser;
 use crate::identity::Identity;
-use crate::plane::{Lasting, outbound_parsers};
+use crate::runtime_config::{ProcessState, outbound_parsers};
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
 use countersign_core::text::Quoted;
@@ -62,7 +62,11 @@ impl Routing {
 
 impl Outbound {
     /// Builds it; `tasks` read the files on which it lives.
-    pub(crate) fn new(config: &Config, lasting: &Lasting, tasks: &mut JoinSet<()>) -> Result<Self, String> {
+    pub(crate) fn new(
+        config: &Config,
+        state: &ProcessState,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, String> {
         let mut plugins =
             config.pipeline.outbound.plugins.iter().filter(|plugin| plugin.on_error != OnError::Off);
         let plugin = plugins.find_map(|plugin| match &plugin.settings {
@@ -80,7 +84,7 @@ impl Outbound {
         };
         let table = Table::new(settings, &from_file, &skip)?;
         let exchanger =
-            settings.map(|settings| exchanger(config, settings, &table, lasting, tasks)).transpose()?;
+            settings.map(|settings| exchanger(config, settings, &table, state, tasks)).transpose()?;
         let routing = Arc::new(ArcSwap::from_pointee(Routing::new(table)));
         let problem = Arc::new(Mutex::new(problem));
         if let Some(settings) = settings {
@@ -99,10 +103,10 @@ impl Outbound {
             exchanger: exchanger.map(Arc::new),
             observes: plugin.is_some_and(|(_, on_error)| on_error == OnError::Observe),
             parsers: outbound_parsers(config)?,
-            identity: lasting.identity.clone(),
+            identity: state.identity.clone(),
             default_tls: if strict { RouteTls::Mtls } else { RouteTls::Plain },
             forbidden: own_ports(config),
-            stats: lasting.stats.clone(),
+            stats: state.stats.clone(),
             problem,
         })
     }
@@ -159,12 +163,12 @@ fn exchanger(
     config: &Config,
     settings: &TokenExchange,
     table: &Table,
-    lasting: &Lasting,
+    state: &ProcessState,
     tasks: &mut JoinSet<()>,
 ) -> Result<Exchanger, String> {
     let url = settings.token_endpoint().ok_or("token-exchange has no token endpoint")?;
     let credentials = Credentials::new(&settings.identity, config.spiffe.as_ref(), tasks)?;
-    let mut exchanger = Exchanger::new(credentials, fetch_client(&url)?, lasting.stats.clone());
+    let mut exchanger = Exchanger::new(credentials, fetch_client(&url)?, state.stats.clone());
     for url in table.token_urls() {
         exchanger.add_endpoint(fetch_client(url)?);
     }

@@ -14,7 +14,7 @@ const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to the forward proxy.
 pub(crate) async fn serve_proxy(outbound: Arc<Outbound>, stream: TcpStream, address: SocketAddr) {
-    let times = outbound.plane().times();
+    let times = outbound.runtime().times();
     let link = Arc::new(Link::of_agent(address, None));
     serve_http(Prefixed::new(stream), link, outbound, times).await;
 }
@@ -33,7 +33,7 @@ pub(crate) async fn serve_redirected(outbound: Arc<Outbound>, stream: TcpStream,
     match timeout(FIRST_BYTES, stream.begins()).await {
         Ok(Ok(Begins::Tls)) => outbound.pass_tls(stream, destination).await,
         Ok(Ok(Begins::Http1)) => {
-            let times = outbound.plane().times();
+            let times = outbound.runtime().times();
             let link = Arc::new(Link::of_agent(address, Some(destination)));
             serve_http(stream, link, outbound, times).await;
         }

@@ -29,15 +29,15 @@ const KEEP: Duration = Duration::from_mins(1);
 
 /// The current configuration at work. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Planes(Arc<Current>);
+pub(crate) struct ActiveConfig(Arc<Versioned>);
 
-struct Current {
-    plane: ArcSwap<Plane>,
+struct Versioned {
+    runtime: ArcSwap<RuntimeConfig>,
     epochs: watch::Sender<u64>,
 }
 
 /// What outlives a configuration.
-pub(crate) struct Lasting {
+pub(crate) struct ProcessState {
     /// Who we are.
     pub(crate) identity: Identity,
     /// The sessions.
@@ -47,7 +47,7 @@ pub(crate) struct Lasting {
 }
 
 /// One configuration at work.
-pub(crate) struct Plane {
+pub(crate) struct RuntimeConfig {
     /// The configuration itself.
     pub(crate) config: Config,
     /// Where it listens.
@@ -65,7 +65,7 @@ pub(crate) struct Plane {
     /// Connections to the agent.
     pub(crate) agent: Agent,
     backend: Option<Authority>,
-    // Dropped with the plane: its tasks end.
+    // Dropped with the configuration: its tasks end.
     _stop: Trigger,
     _tasks: JoinSet<()>,
 }
@@ -101,9 +101,9 @@ impl Agent {
     }
 }
 
-impl Plane {
+impl RuntimeConfig {
     /// Puts a configuration to work. The error is a sentence.
-    pub(crate) fn new(checked: &Checked, lasting: &Lasting) -> Result<Self, String> {
+    pub(crate) fn new(checked: &Checked, state: &ProcessState) -> Result<Self, String> {
         let Checked { config, addresses, .. } = checked;
         let (trigger, stop) = shutdown::channel();
         let mut tasks = JoinSet::new();
@@ -119,13 +119,13 @@ impl Plane {
                 _ => {}
             }
         }
-        let outbound = OutboundRules::new(config, lasting, &mut tasks)?;
+        let outbound = OutboundRules::new(config, state, &mut tasks)?;
         let terminator = match &config.mtls {
             None => None,
             Some(mtls) => {
                 let allowed = mtls.allowed_peers.as_deref().map(PeerPolicy::parse).transpose()?;
                 let terminator =
-                    Terminator::new(&lasting.identity, allowed).map_err(|error| error.to_string())?;
+                    Terminator::new(&state.identity, allowed).map_err(|error| error.to_string())?;
                 Some((terminator, mtls.mode))
             }
         };
@@ -139,9 +139,9 @@ impl Plane {
         Ok(Self {
             config: config.clone(),
             addresses: addresses.clone(),
-            identity: lasting.identity.clone(),
+            identity: state.identity.clone(),
             terminator,
-            sessions: config.session.enabled.then(|| lasting.store.clone()),
+            sessions: config.session.enabled.then(|| state.store.clone()),
             inbound,
             outbound,
             agent: Agent::new(),
@@ -166,7 +166,7 @@ impl Plane {
         self.backend.clone().ok_or_else(|| Denial::new(Code::Unreachable, "no agent is configured"))
     }
 
-    /// What keeps this plane from judging requests now, by name.
+    /// What keeps this configuration from judging requests now, by name.
     pub(crate) fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         if self.config.spiffe.is_some()
@@ -199,28 +199,28 @@ pub(crate) fn outbound_parsers(config: &Config) -> Result<Vec<Parser>, String> {
     Ok(parsers)
 }
 
-impl Planes {
-    /// Begins with this plane.
-    pub(crate) fn new(plane: Plane) -> Self {
+impl ActiveConfig {
+    /// Starts with `runtime`.
+    pub(crate) fn new(runtime: RuntimeConfig) -> Self {
         let (epochs, _) = watch::channel(0);
-        Self(Arc::new(Current { plane: ArcSwap::from_pointee(plane), epochs }))
+        Self(Arc::new(Versioned { runtime: ArcSwap::from_pointee(runtime), epochs }))
     }
 
     /// What is at work now.
-    pub(crate) fn current(&self) -> Arc<Plane> {
-        self.0.plane.load_full()
+    pub(crate) fn current(&self) -> Arc<RuntimeConfig> {
+        self.0.runtime.load_full()
     }
 
     /// What is at work now, and an epoch at which it was, for what is judged once for each of them.
-    pub(crate) fn in_force(&self) -> (Arc<Plane>, u64) {
-        // In this order: a plane that is newer than its epoch is only judged by once more.
+    pub(crate) fn current_with_epoch(&self) -> (Arc<RuntimeConfig>, u64) {
+        // In this order: a configuration that is newer than its epoch costs one more check and admits nobody.
         let epoch = *self.0.epochs.borrow();
         (self.current(), epoch)
     }
 
-    /// Puts another plane to work; requests that are under way keep theirs.
-    pub(crate) fn replace(&self, plane: Plane) {
-        self.0.plane.store(Arc::new(plane));
+    /// Replaces the configuration; requests in flight finish under the one they began with.
+    pub(crate) fn replace(&self, runtime: RuntimeConfig) {
+        self.0.runtime.store(Arc::new(runtime));
         self.judge_again();
     }
 
