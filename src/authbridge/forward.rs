@@ -2,7 +2,7 @@
 
 use super::body::Body;
 use super::denial::{Code, Denial};
-use super::serve::{Link, Stream, Tunnel};
+use super::serve::{Connection, Stream, Tunnel};
 use super::upgrade::{WebSocket, verify_change, write_wish};
 use hyper::body::Incoming;
 use hyper::header::{
@@ -139,7 +139,7 @@ fn unreachable_because(error: &hyper_util::client::legacy::Error) -> Denial {
 pub(crate) fn answer(
     mut response: Response<Incoming>,
     asked: Option<WebSocket>,
-    link: &Link,
+    connection: &Connection,
 ) -> Result<Response<Body>, Denial> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         verify_change(asked, response.headers())?;
@@ -148,7 +148,7 @@ pub(crate) fn answer(
             let stream: Box<dyn Stream> = Box::new(TokioIo::new(upgraded.await.ok()?));
             Some(stream)
         });
-        link.join(tunnel);
+        connection.join(tunnel);
         let (mut parts, _) = response.into_parts();
         strip(&mut parts.headers);
         write_wish(asked, &mut parts.headers);

@@ -2,7 +2,7 @@
 
 use super::handler::Inbound;
 use crate::config::MtlsMode;
-use crate::serve::{Begins, Link, Prefixed, Times, serve_http};
+use crate::serve::{Begins, Connection, Prefixed, Times, serve_http};
 use crate::tls::Terminator;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(crate) async fn serve(inbound: Arc<Inbound>, stream: TcpStream, address: Soc
     }
     drop(runtime);
     inbound.stats.tls.inbound_plain_accepted.inc();
-    serve_http(stream, Arc::new(Link::to_agent(address, None, epoch)), inbound, times).await;
+    serve_http(stream, Arc::new(Connection::to_agent(address, None, epoch)), inbound, times).await;
 }
 
 async fn serve_tls(
@@ -54,8 +54,8 @@ async fn serve_tls(
         Ok(Ok((stream, peer))) => {
             inbound.stats.tls.inbound_tls_accepted.inc();
             // By what was in force before the handshake: if that changed meanwhile, the connection is judged again.
-            let link = Arc::new(Link::to_agent(address, Some(Arc::new(peer)), epoch));
-            return serve_http(Prefixed::new(stream), link, inbound, times).await;
+            let connection = Arc::new(Connection::to_agent(address, Some(Arc::new(peer)), epoch));
+            return serve_http(Prefixed::new(stream), connection, inbound, times).await;
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it took too long".to_owned(),

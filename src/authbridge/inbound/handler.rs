@@ -1,13 +1,13 @@
 //! One request to the agent: its form, the gate, the parsers that watch, and on to the agent.
 
 use super::admit::{admit, count, watch};
-use super::standing::{judge_joined, judge_link};
+use super::standing::{judge_connection, judge_joined};
 use crate::body::Body;
 use crate::denial::{Code, Denial};
 use crate::forward;
 use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
-use crate::serve::{Handler, Link};
+use crate::serve::{Connection, Handler};
 use crate::stats::Stats;
 use crate::upgrade::{WebSocket, write_wish};
 use countersign_io::clock::instant;
@@ -42,11 +42,15 @@ impl Inbound {
 }
 
 impl Handler for Inbound {
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, link: Arc<Link>) -> Response<Body> {
-        let (ticket, began) = (link.ticket(), instant());
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        connection: Arc<Connection>,
+    ) -> Response<Body> {
+        let (ticket, began) = (connection.ticket(), instant());
         let (runtime, epoch) = self.active.current_with_epoch();
-        let peer = link.peer.as_deref();
-        let judged = match judge_link(&link, &runtime, epoch) {
+        let peer = connection.peer.as_deref();
+        let judged = match judge_connection(&connection, &runtime, epoch) {
             Ok(()) => admit(&runtime, &request, peer, &self.quiet).await,
             Err(denial) => Err(denial),
         };
@@ -57,14 +61,14 @@ impl Handler for Inbound {
         let passed = if let Err(denial) = judged {
             Err(denial)
         } else {
-            let mut body = Body::incoming(body).with_ticket(link.ticket());
+            let mut body = Body::incoming(body).with_ticket(connection.ticket());
             let observer = watch.as_mut().and_then(|watch| watch.goes_on(&parts.headers, parts.version));
             if let Some(observer) = observer {
                 body = body.observed_by(observer);
             }
             self.pass_on(&runtime, parts, asked, body).await
         };
-        let response = match passed.and_then(|response| forward::answer(response, asked, &link)) {
+        let response = match passed.and_then(|response| forward::answer(response, asked, &connection)) {
             Ok(response) => response,
             Err(denial) => {
                 if let Some(watch) = &mut watch {
@@ -84,20 +88,20 @@ impl Handler for Inbound {
         self.active.epochs()
     }
 
-    fn is_over(&self, link: &Link) -> bool {
+    fn is_over(&self, connection: &Connection) -> bool {
         if self.stop.is_requested() {
             return true;
         }
         let (runtime, epoch) = self.active.current_with_epoch();
-        let judged = judge_link(link, &runtime, epoch);
+        let judged = judge_connection(connection, &runtime, epoch);
         if let Err(denial) = &judged {
             self.quiet.log("a connection is ended", &denial.message);
         }
         judged.is_err()
     }
 
-    fn is_cut(&self, link: &Link) -> bool {
-        judge_joined(link, &self.active.current()).is_err()
+    fn is_cut(&self, connection: &Connection) -> bool {
+        judge_joined(connection, &self.active.current()).is_err()
     }
 }
 

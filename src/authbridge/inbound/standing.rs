@@ -5,36 +5,44 @@ use crate::config::MtlsMode;
 use crate::denial::{Code, Denial};
 use crate::identity::Peer;
 use crate::runtime_config::RuntimeConfig;
-use crate::serve::Link;
+use crate::serve::Connection;
 use countersign_core::refusal::Refusal;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 
 /// Judges a connection by `runtime`, unless it was since anything changed: a request on it is judged by nothing older.
 /// A certificate that ran out is judged each time, until it is beyond the difference of clocks that a chain is granted.
-pub(super) fn judge_link(link: &Link, runtime: &RuntimeConfig, epoch: u64) -> Result<(), Denial> {
-    let ran_out = link.peer.as_ref().is_some_and(|peer| now() > peer.valid_until);
-    if ran_out || !link.was_admitted_at(epoch) {
-        judge_at(link, runtime, |_| now())?;
-        link.admit_at(epoch);
+pub(super) fn judge_connection(
+    connection: &Connection,
+    runtime: &RuntimeConfig,
+    epoch: u64,
+) -> Result<(), Denial> {
+    let ran_out = connection.peer.as_ref().is_some_and(|peer| now() > peer.valid_until);
+    if ran_out || !connection.was_admitted_at(epoch) {
+        judge_at(connection, runtime, |_| now())?;
+        connection.admit_at(epoch);
     }
     Ok(())
 }
 
 /// Judges a connection that is joined to the agent. Certificates are short-lived and what is joined is not: one that ran
 /// out is judged as of its last second.
-pub(super) fn judge_joined(link: &Link, runtime: &RuntimeConfig) -> Result<(), Denial> {
-    judge_at(link, runtime, |peer| now().min(peer.valid_until))
+pub(super) fn judge_joined(connection: &Connection, runtime: &RuntimeConfig) -> Result<(), Denial> {
+    judge_at(connection, runtime, |peer| now().min(peer.valid_until))
 }
 
-fn judge_at(link: &Link, runtime: &RuntimeConfig, at: impl FnOnce(&Peer) -> Timestamp) -> Result<(), Denial> {
+fn judge_at(
+    connection: &Connection,
+    runtime: &RuntimeConfig,
+    at: impl FnOnce(&Peer) -> Timestamp,
+) -> Result<(), Denial> {
     let mtls = runtime.terminator.as_ref();
     let mtls = mtls.map(|(terminator, mode)| (*mode, |peer: &Peer| terminator.judge_again(peer, at(peer))));
-    judge_connection(mtls, link.peer.as_deref())
+    judge_peer(mtls, connection.peer.as_deref())
 }
 
 /// Judges who is at the other end of a connection: by the mode and the rules for peers that `mtls` names, if it is on.
-fn judge_connection(
+fn judge_peer(
     mtls: Option<(MtlsMode, impl FnOnce(&Peer) -> Result<(), Refusal>)>,
     peer: Option<&Peer>,
 ) -> Result<(), Denial> {
@@ -73,7 +81,7 @@ mod tests {
             (Some(MtlsMode::Strict), Some(&peer), false, false),
         ] {
             let judge = |_: &Peer| if admitted { Ok(()) } else { gone() };
-            let judged = judge_connection(mode.map(|mode| (mode, judge)), peer);
+            let judged = judge_peer(mode.map(|mode| (mode, judge)), peer);
             assert_eq!(judged.is_ok(), stands, "{mode:?}, {}, {admitted}", peer.is_some());
             assert!(judged.map_or_else(|denial| denial.code == Code::Forbidden, |()| true));
         }

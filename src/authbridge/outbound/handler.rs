@@ -14,7 +14,7 @@ use crate::events::{Direction, Watch};
 use crate::forward;
 use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
-use crate::serve::{Handler, Link, Prefixed, Tunnel};
+use crate::serve::{Connection, Handler, Prefixed, Tunnel};
 use crate::stats::Stats;
 use crate::upgrade::{WebSocket, write_wish};
 use countersign_core::encoding::sha256;
@@ -64,19 +64,19 @@ impl Outbound {
         &self,
         runtime: &RuntimeConfig,
         request: Request<Incoming>,
-        link: &Link,
+        connection: &Connection,
         watch: &mut Option<Watch>,
     ) -> Result<Response<Body>, Denial> {
         forward::refuse_ambiguity(&request)?;
         let routing = runtime.outbound.routing();
-        let target = target(&request, link)?;
+        let target = target(&request, connection)?;
         let decision = routing.table.decide(&target.host);
         if request.method() == Method::CONNECT {
             if request.version() == Version::HTTP_2 {
                 let why = "CONNECT is understood by HTTP/1.1 only";
                 return Err(Denial::new(Code::BadRequest, why));
             }
-            return self.tunnel(runtime, target, &decision, link).await;
+            return self.tunnel(runtime, target, &decision, connection).await;
         }
         let mut trip = Trip { target, decision, did: ("allow", "passthrough") };
         verify_trip(runtime, &trip).await?;
@@ -100,7 +100,7 @@ impl Outbound {
             }
             Err(denial) => return Err(denial),
         }
-        let mut body = Body::incoming(body).with_ticket(link.ticket());
+        let mut body = Body::incoming(body).with_ticket(connection.ticket());
         if let Some(watch) = watch.as_mut() {
             watch.invocation(NAME, trip.did.0, trip.did.1);
             if let Some(observer) = watch.goes_on(&parts.headers, parts.version) {
@@ -108,7 +108,7 @@ impl Outbound {
             }
         }
         let response = pass_on(runtime, &routing, trip, (parts, asked), body).await?;
-        forward::answer(response, asked, link)
+        forward::answer(response, asked, connection)
     }
 
     async fn tunnel(
@@ -116,7 +116,7 @@ impl Outbound {
         runtime: &RuntimeConfig,
         target: Target,
         decision: &Decision,
-        link: &Link,
+        connection: &Connection,
     ) -> Result<Response<Body>, Denial> {
         match decision.token {
             Token::Keep { by_default: true } => self.stats.outbound.no_matching_route.inc(),
@@ -134,7 +134,7 @@ impl Outbound {
             Denial::new(Code::Unreachable, "the other end cannot be reached")
         })?;
         let tunnel: Tunnel = Box::pin(async move { Some(stream) });
-        link.join(tunnel);
+        connection.join(tunnel);
         Ok(Response::new(Body::default()))
     }
 
@@ -147,9 +147,9 @@ impl Outbound {
         let host = name.map_or_else(|| destination.ip().to_string(), |name| normalize_host(&name));
         let decision = runtime.outbound.routing().table.decide(&host);
         let target = Target { host, port: destination.port(), address: Some(destination) };
-        let link = Link::of_agent(destination, Some(destination));
-        match self.tunnel(&runtime, target, &decision, &link).await {
-            Ok(_) => link.run_tunnel(&mut stream).await,
+        let connection = Connection::of_agent(destination, Some(destination));
+        match self.tunnel(&runtime, target, &decision, &connection).await {
+            Ok(_) => connection.run_tunnel(&mut stream).await,
             Err(denial) => {
                 self.stats.denied(denial.code);
                 self.quiet.log(denial.code.text(), &denial.message);
@@ -159,14 +159,18 @@ impl Outbound {
 }
 
 impl Handler for Outbound {
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, link: Arc<Link>) -> Response<Body> {
-        let (ticket, began) = (link.ticket(), instant());
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        connection: Arc<Connection>,
+    ) -> Response<Body> {
+        let (ticket, began) = (connection.ticket(), instant());
         let runtime = self.runtime();
         let mut watch = runtime
             .sessions
             .as_ref()
             .map(|store| Watch::new(store, Direction::Outbound, &request, &runtime.outbound.parsers));
-        let response = match self.answer(&runtime, request, &link, &mut watch).await {
+        let response = match self.answer(&runtime, request, &connection, &mut watch).await {
             Ok(response) => response,
             Err(denial) => {
                 if let Some(watch) = &mut watch {
@@ -188,11 +192,11 @@ impl Handler for Outbound {
         self.active.epochs()
     }
 
-    fn is_over(&self, _: &Link) -> bool {
+    fn is_over(&self, _: &Connection) -> bool {
         self.stop.is_requested()
     }
 
-    fn is_cut(&self, _: &Link) -> bool {
+    fn is_cut(&self, _: &Connection) -> bool {
         false
     }
 }
@@ -220,10 +224,10 @@ async fn server_name(
 }
 
 /// Where a request goes: by its target, or, where a connection was redirected, by the address that the kernel says.
-fn target(request: &Request<Incoming>, link: &Link) -> Result<Target, Denial> {
+fn target(request: &Request<Incoming>, connection: &Connection) -> Result<Target, Denial> {
     let bad = |message: &str| Denial::new(Code::BadRequest, message);
     let uri = request.uri();
-    let named = match (uri.authority(), link.destination) {
+    let named = match (uri.authority(), connection.destination) {
         (Some(authority), None) => authority.clone(),
         (None, Some(_)) => {
             let host = request.headers().get(HOST).ok_or_else(|| bad("the request has no Host header"))?;
@@ -245,7 +249,7 @@ fn target(request: &Request<Incoming>, link: &Link) -> Result<Target, Denial> {
         _ => return Err(bad("the target has no usable port")),
     };
     let host = named.host().trim_start_matches('[').trim_end_matches(']');
-    Ok(Target { host: normalize_host(host), port, address: link.destination })
+    Ok(Target { host: normalize_host(host), port, address: connection.destination })
 }
 
 /// A server that a redirected connection only names gets no token, and no proof of who we are.
