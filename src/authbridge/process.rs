@@ -112,8 +112,8 @@ pub(super) async fn run(
     tracing::info!(mode = ?config.mode, "started");
     // The servers outlive the data plane by nothing: their end is not waited for.
     let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about, guard)) };
-    let judging = judge_again(&active, &identity, &stop);
-    tokio::join!(data_plane(sockets, connections, &active, &stats, &stop), watching, judging);
+    let reauthorizing = reauthorize_on_change(&active, &identity, &stop);
+    tokio::join!(data_plane(sockets, connections, &active, &stats, &stop), watching, reauthorizing);
     Ok(())
 }
 
@@ -150,14 +150,14 @@ async fn data_plane(
 }
 
 /// Has connections judged again when the identity changes, and when the end is asked for.
-async fn judge_again(active: &ActiveConfig, identity: &Identity, stop: &Shutdown) {
+async fn reauthorize_on_change(active: &ActiveConfig, identity: &Identity, stop: &Shutdown) {
     let mut changes = identity.changes();
     loop {
         let ends = tokio::select! {
             told = changes.changed() => told.is_err(),
             () = stop.requested() => true,
         };
-        active.judge_again();
+        active.reauthorize_connections();
         if ends {
             return;
         }

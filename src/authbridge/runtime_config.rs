@@ -221,11 +221,11 @@ impl ActiveConfig {
     /// Replaces the configuration; requests in flight finish under the one they began with.
     pub(crate) fn replace(&self, runtime: RuntimeConfig) {
         self.0.runtime.store(Arc::new(runtime));
-        self.judge_again();
+        self.reauthorize_connections();
     }
 
     /// Has every connection judged again.
-    pub(crate) fn judge_again(&self) {
+    pub(crate) fn reauthorize_connections(&self) {
         self.0.epochs.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
     }
 

@@ -104,13 +104,13 @@ mod tests {
     #[test]
     fn a_change_is_the_one_that_was_asked_for_or_an_error() {
         let (listed, websocket) = (("connection", "upgrade"), ("upgrade", "WebSocket"));
-        let judged = |asked, headers: &[(&'static str, &'static str)]| {
+        let verified = |asked, headers: &[(&'static str, &'static str)]| {
             let answer = request(Method::GET, Version::HTTP_11, headers);
             verify_change(asked, answer.headers()).map_err(|denial| denial.code)
         };
         let asked = Some(WebSocket(()));
-        assert_eq!(judged(asked, &[listed, websocket]), Ok(()));
-        assert_eq!(judged(None, &[listed, websocket]), Err(Code::WrongProtocol));
+        assert_eq!(verified(asked, &[listed, websocket]), Ok(()));
+        assert_eq!(verified(None, &[listed, websocket]), Err(Code::WrongProtocol));
         for headers in [
             &[listed][..],
             &[websocket],
@@ -119,7 +119,7 @@ mod tests {
             &[listed, websocket, ("upgrade", "h2c")],
             &[listed, ("upgrade", "websocket, h2c")],
         ] {
-            assert_eq!(judged(asked, headers), Err(Code::WrongProtocol), "{headers:?}");
+            assert_eq!(verified(asked, headers), Err(Code::WrongProtocol), "{headers:?}");
         }
     }
 }

@@ -71,7 +71,7 @@ impl TokenGate {
     }
 
     /// Judges a request for `path` with these headers, from `peer`.
-    pub(crate) async fn judge(
+    pub(crate) async fn authorize(
         &self,
         path: &str,
         headers: &HeaderMap,
@@ -92,7 +92,7 @@ impl TokenGate {
         match self.verify_now(token) {
             // Keys may have changed, or not be here yet: one of many requests asks, and some wait.
             Err(denial) if may_be_early(&denial) && self.keys.refetch().await => self.verify_now(token),
-            judged => judged,
+            result => result,
         }
     }
 

@@ -1,8 +1,8 @@
 //! The health service of gRPC, which an Envoy may ask before it sends requests here (`grpc/health/v1/health.proto`).
 //! Its answer is that of `/readyz`.
 
-use super::judge::Processor;
 use super::messages::{HealthRequest, HealthResponse};
+use super::processor::Processor;
 use super::server::SERVICE;
 use std::future::{Ready, ready};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! gRPC over HTTP/2 without TLS: connections of the Envoy on this machine, and the two methods that it may call.
 
 use super::health::Check;
-use super::judge::Processor;
+use super::processor::Processor;
 use super::stream::Process;
 use crate::serve::{Http2Bounds, drive_http2};
 use hyper::body::Incoming;

@@ -1,7 +1,7 @@
 //! One request to the agent: its form, the gate, the parsers that watch, and on to the agent.
 
 use super::admit::{admit, count, watch};
-use super::standing::{judge_connection, judge_joined};
+use super::reauthorize::{authorize_connection, authorize_tunnel};
 use crate::body::Body;
 use crate::denial::{Code, Denial};
 use crate::forward;
@@ -50,15 +50,15 @@ impl Handler for Inbound {
         let (ticket, began) = (connection.ticket(), instant());
         let (runtime, epoch) = self.active.current_with_epoch();
         let peer = connection.peer.as_deref();
-        let judged = match judge_connection(&connection, &runtime, epoch) {
+        let decision = match authorize_connection(&connection, &runtime, epoch) {
             Ok(()) => admit(&runtime, &request, peer, &self.quiet).await,
             Err(denial) => Err(denial),
         };
-        count(&self.stats, &judged);
-        let mut watch = watch(&runtime, &request, peer, &runtime.inbound.parsers, &judged);
+        count(&self.stats, &decision);
+        let mut watch = watch(&runtime, &request, peer, &runtime.inbound.parsers, &decision);
         let asked = WebSocket::asked(&request);
         let (parts, body) = request.into_parts();
-        let passed = if let Err(denial) = judged {
+        let passed = if let Err(denial) = decision {
             Err(denial)
         } else {
             let mut body = Body::incoming(body).with_ticket(connection.ticket());
@@ -93,15 +93,15 @@ impl Handler for Inbound {
             return true;
         }
         let (runtime, epoch) = self.active.current_with_epoch();
-        let judged = judge_connection(connection, &runtime, epoch);
-        if let Err(denial) = &judged {
+        let decision = authorize_connection(connection, &runtime, epoch);
+        if let Err(denial) = &decision {
             self.quiet.log("a connection is ended", &denial.message);
         }
-        judged.is_err()
+        decision.is_err()
     }
 
     fn is_cut(&self, connection: &Connection) -> bool {
-        judge_joined(connection, &self.active.current()).is_err()
+        authorize_tunnel(connection, &self.active.current()).is_err()
     }
 }
 

@@ -3,7 +3,7 @@
 mod admit;
 mod connection;
 mod handler;
-mod standing;
+mod reauthorize;
 
 pub(crate) use admit::{admit, count, watch};
 pub(crate) use connection::serve;

@@ -32,7 +32,7 @@ pub(super) async fn verify_destination(host: &str, port: u16, address: SocketAdd
 impl Outbound {
     /// Judges a `request` that names `authority`, and that another proxy passes on to `destination`, which is asked for
     /// only where it matters.
-    pub(crate) async fn judge(
+    pub(crate) async fn authorize(
         &self,
         authority: &Authority,
         destination: impl FnOnce() -> Result<SocketAddr, Denial> + Send,

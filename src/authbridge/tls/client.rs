@@ -61,7 +61,7 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn judge(&self, chain: &[Vec<u8>]) -> Result<(), Refusal> {
+    fn verify(&self, chain: &[Vec<u8>]) -> Result<(), Refusal> {
         let current = self.identity.current();
         let current =
             current.ok_or_else(|| Refusal::new(Reason::TrustDomainUnknown, "there is no identity yet"))?;
@@ -83,7 +83,7 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.judge(&chain(leaf, issuers)).map(|()| ServerCertVerified::assertion()).map_err(|refusal| {
+        self.verify(&chain(leaf, issuers)).map(|()| ServerCertVerified::assertion()).map_err(|refusal| {
             Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
         })
     }

@@ -40,7 +40,7 @@ struct Gate {
 }
 
 impl Gate {
-    fn judge(&self, chain: &[Vec<u8>], at: Timestamp) -> Result<Peer, Refusal> {
+    fn verify(&self, chain: &[Vec<u8>], at: Timestamp) -> Result<Peer, Refusal> {
         let current = self
             .identity
             .current()
@@ -86,7 +86,7 @@ impl Terminator {
         let stream = self.acceptor.accept(stream).await?;
         let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let chain: Vec<Vec<u8>> = shown.iter().map(|der| der.to_vec()).collect();
-        let peer = self.gate.judge(&chain, now()).map_err(io::Error::other)?;
+        let peer = self.gate.verify(&chain, now()).map_err(io::Error::other)?;
         Ok((stream, peer))
     }
 
@@ -96,8 +96,8 @@ impl Terminator {
     }
 
     /// Judges somebody who is connected once more, as of `at`.
-    pub(crate) fn judge_again(&self, peer: &Peer, at: Timestamp) -> Result<(), Refusal> {
-        self.gate.judge(&peer.chain, at).map(drop)
+    pub(crate) fn verify_again(&self, peer: &Peer, at: Timestamp) -> Result<(), Refusal> {
+        self.gate.verify(&peer.chain, at).map(drop)
     }
 }
 
@@ -127,7 +127,7 @@ impl ClientCertVerifier for Verifier {
         issuers: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.gate.judge(&chain(leaf, issuers), now()).map(|_| ClientCertVerified::assertion()).map_err(
+        self.gate.verify(&chain(leaf, issuers), now()).map(|_| ClientCertVerified::assertion()).map_err(
             |refusal| {
                 tracing::debug!(leaf = %sha256(leaf), "a client was refused: {refusal}");
                 Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))

@@ -40,7 +40,11 @@ impl Processor {
     }
 
     /// Judges a request.
-    pub(super) async fn judge(&self, head: &HttpHeaders, attributes: Attributes<'_>) -> ProcessingResponse {
+    pub(super) async fn evaluate(
+        &self,
+        head: &HttpHeaders,
+        attributes: Attributes<'_>,
+    ) -> ProcessingResponse {
         let began = instant();
         let runtime = self.active.current();
         match (attributes.direction(), read_head(head)) {
@@ -66,16 +70,16 @@ impl Processor {
         attributes: Attributes<'_>,
         began: Instant,
     ) -> ProcessingResponse {
-        let (peer, judged) = match caller(runtime, attributes) {
+        let (peer, decision) = match caller(runtime, attributes) {
             Ok(peer) => {
-                let judged = admit(runtime, request, peer.as_ref(), &self.inbound).await;
-                (peer, judged)
+                let decision = admit(runtime, request, peer.as_ref(), &self.inbound).await;
+                (peer, decision)
             }
             Err(denial) => (None, Err(denial)),
         };
-        count(&self.stats, &judged);
-        let mut watch = watch(runtime, request, peer.as_ref(), &[], &judged);
-        match judged {
+        count(&self.stats, &decision);
+        let mut watch = watch(runtime, request, peer.as_ref(), &[], &decision);
+        match decision {
             Ok(_) => {
                 if let Some(watch) = &mut watch {
                     watch.goes_on(request.headers(), request.version());
@@ -121,7 +125,7 @@ impl Processor {
         let authority = request.uri().authority();
         let authority =
             authority.ok_or_else(|| Denial::new(Code::BadRequest, "the request names no host"))?;
-        runtime.outbound.judge(authority, || attributes.destination(), request, &self.outbound).await
+        runtime.outbound.authorize(authority, || attributes.destination(), request, &self.outbound).await
     }
 
     fn refuse(

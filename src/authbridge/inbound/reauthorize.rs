@@ -12,14 +12,14 @@ use countersign_io::clock::now;
 
 /// Judges a connection by `runtime`, unless it was since anything changed: a request on it is judged by nothing older.
 /// A certificate that ran out is judged each time, until it is beyond the difference of clocks that a chain is granted.
-pub(super) fn judge_connection(
+pub(super) fn authorize_connection(
     connection: &Connection,
     runtime: &RuntimeConfig,
     epoch: u64,
 ) -> Result<(), Denial> {
     let ran_out = connection.peer.as_ref().is_some_and(|peer| now() > peer.valid_until);
     if ran_out || !connection.was_admitted_at(epoch) {
-        judge_at(connection, runtime, |_| now())?;
+        authorize_at(connection, runtime, |_| now())?;
         connection.admit_at(epoch);
     }
     Ok(())
@@ -27,22 +27,22 @@ pub(super) fn judge_connection(
 
 /// Judges a connection that is joined to the agent. Certificates are short-lived and what is joined is not: one that ran
 /// out is judged as of its last second.
-pub(super) fn judge_joined(connection: &Connection, runtime: &RuntimeConfig) -> Result<(), Denial> {
-    judge_at(connection, runtime, |peer| now().min(peer.valid_until))
+pub(super) fn authorize_tunnel(connection: &Connection, runtime: &RuntimeConfig) -> Result<(), Denial> {
+    authorize_at(connection, runtime, |peer| now().min(peer.valid_until))
 }
 
-fn judge_at(
+fn authorize_at(
     connection: &Connection,
     runtime: &RuntimeConfig,
     at: impl FnOnce(&Peer) -> Timestamp,
 ) -> Result<(), Denial> {
     let mtls = runtime.terminator.as_ref();
-    let mtls = mtls.map(|(terminator, mode)| (*mode, |peer: &Peer| terminator.judge_again(peer, at(peer))));
-    judge_peer(mtls, connection.peer.as_deref())
+    let mtls = mtls.map(|(terminator, mode)| (*mode, |peer: &Peer| terminator.verify_again(peer, at(peer))));
+    authorize_peer(mtls, connection.peer.as_deref())
 }
 
 /// Judges who is at the other end of a connection: by the mode and the rules for peers that `mtls` names, if it is on.
-fn judge_peer(
+fn authorize_peer(
     mtls: Option<(MtlsMode, impl FnOnce(&Peer) -> Result<(), Refusal>)>,
     peer: Option<&Peer>,
 ) -> Result<(), Denial> {
@@ -52,7 +52,7 @@ fn judge_peer(
             let why = "mtls.mode is strict, and this connection has no TLS: open one with a certificate";
             Err(Denial::new(Code::Forbidden, why))
         }
-        (Some((_, judge)), Some(peer)) => judge(peer).map_err(|refusal| {
+        (Some((_, verify)), Some(peer)) => verify(peer).map_err(|refusal| {
             Denial::new(Code::Forbidden, format!("the caller may no longer connect: {}", refusal.message()))
         }),
     }
@@ -80,10 +80,10 @@ mod tests {
             (Some(MtlsMode::Strict), Some(&peer), true, true),
             (Some(MtlsMode::Strict), Some(&peer), false, false),
         ] {
-            let judge = |_: &Peer| if admitted { Ok(()) } else { gone() };
-            let judged = judge_peer(mode.map(|mode| (mode, judge)), peer);
-            assert_eq!(judged.is_ok(), stands, "{mode:?}, {}, {admitted}", peer.is_some());
-            assert!(judged.map_or_else(|denial| denial.code == Code::Forbidden, |()| true));
+            let verify = |_: &Peer| if admitted { Ok(()) } else { gone() };
+            let decision = authorize_peer(mode.map(|mode| (mode, verify)), peer);
+            assert_eq!(decision.is_ok(), stands, "{mode:?}, {}, {admitted}", peer.is_some());
+            assert!(decision.map_or_else(|denial| denial.code == Code::Forbidden, |()| true));
         }
     }
 }
