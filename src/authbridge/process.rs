@@ -1,7 +1,7 @@
 //! The process: one thread, the sockets first, then everything that runs until it is asked to end.
 
 use super::admin::{About, Guard, Servers};
-use super::config::{Checked, Config, Finding, ListenAddress, Reading};
+use super::config::{Checked, Config, Diagnostic, ListenAddress, Reading};
 use super::events::{Bounds, Store};
 use super::ext_proc::{self, Processor};
 use super::identity::Identity;
@@ -36,7 +36,7 @@ pub(super) fn bounds(config: &Config) -> Bounds {
 }
 
 /// Logs what was passed over or understood differently than before.
-pub(super) fn tell(notices: &[Finding]) {
+pub(super) fn tell(notices: &[Diagnostic]) {
     for notice in notices {
         tracing::warn!("configuration: {notice}");
     }

@@ -1,6 +1,6 @@
 //! Taking over a changed configuration while requests run: as a whole or not at all, and never silently.
 
-use super::config::{Checked, Finding, Reading, Spiffe, parse_config};
+use super::config::{Checked, Diagnostic, Reading, Spiffe, parse_config};
 use super::identity::{Identity, follow_files, follow_workload_api, mirror};
 use super::runtime_config::{ActiveConfig, ProcessState, RuntimeConfig};
 use super::stats::Stats;
@@ -27,8 +27,8 @@ const SETTLE: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Reads and judges the file at `path`.
-pub(crate) fn read_config(path: &Path, reading: Reading) -> Result<(Checked, Digest), Vec<Finding>> {
-    let unreadable = |problem: String| vec![Finding { line: 0, key: String::new(), problem }];
+pub(crate) fn read_config(path: &Path, reading: Reading) -> Result<(Checked, Digest), Vec<Diagnostic>> {
+    let unreadable = |problem: String| vec![Diagnostic { line: 0, key: String::new(), problem }];
     let text = read_text(path, CONFIG_BYTES).map_err(|error| unreadable(error.to_string()))?;
     let digest = sha256(text.as_bytes());
     parse_config(&text, &variable, reading).map(|checked| (checked, digest))
@@ -181,8 +181,9 @@ impl Reloader {
     }
 
     fn take_over(&mut self) -> Result<(), String> {
-        let shown =
-            |findings: Vec<Finding>| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let shown = |diagnostics: Vec<Diagnostic>| {
+            diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
         let (checked, _) = read_config(&self.path, self.reading).map_err(shown)?;
         let current = self.active.current();
         if checked.config.mode != current.config.mode || checked.addresses != current.addresses {

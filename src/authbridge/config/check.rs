@@ -4,7 +4,7 @@ use super::address::{Backend, ListenAddress};
 use super::model::{Config, Mode};
 use super::node::{Node, Value};
 use super::plugins::{OnError, Settings};
-use super::reader::Finding;
+use super::reader::Diagnostic;
 use super::token_exchange::{Action, DefaultPolicy, IdentityKind, Route, RouteTls, TokenExchange};
 use super::{AudienceMode, JwtValidation};
 use crate::glob::Glob;
@@ -31,36 +31,36 @@ pub struct Addresses {
     pub session: ListenAddress,
 }
 
-/// Collects findings with their lines.
+/// Collects diagnostics with the lines they are about.
 struct Check<'a> {
     root: &'a Node,
-    findings: Vec<Finding>,
-    notices: &'a mut Vec<Finding>,
+    diagnostics: Vec<Diagnostic>,
+    notices: &'a mut Vec<Diagnostic>,
 }
 
 /// Judges a configuration.
 pub(super) fn check(
     config: &Config,
     root: &Node,
-    notices: &mut Vec<Finding>,
-) -> Result<Addresses, Vec<Finding>> {
-    let mut check = Check { root, findings: Vec::new(), notices };
+    notices: &mut Vec<Diagnostic>,
+) -> Result<Addresses, Vec<Diagnostic>> {
+    let mut check = Check { root, diagnostics: Vec::new(), notices };
     let addresses = check.addresses(config);
     check.pipelines(config);
     check.mtls(config);
     match addresses {
-        Some(addresses) if check.findings.is_empty() => Ok(addresses),
-        _ => Err(check.findings),
+        Some(addresses) if check.diagnostics.is_empty() => Ok(addresses),
+        _ => Err(check.diagnostics),
     }
 }
 
 /// Judges routes that stand in `root` below `path`.
-pub(super) fn check_routes(routes: &[Route], root: &Node, path: &[Step], findings: &mut Vec<Finding>) {
+pub(super) fn check_routes(routes: &[Route], root: &Node, path: &[Step], diagnostics: &mut Vec<Diagnostic>) {
     for (index, route) in routes.iter().enumerate() {
         let place = [path, &[Step::Index(index)]].concat();
         if let Some((key, problem)) = route_problem(route) {
             let steps = [place.as_slice(), &[Step::Key(key)]].concat();
-            findings.push(finding(root, &steps, problem));
+            diagnostics.push(diagnostic(root, &steps, problem));
         }
     }
 }
@@ -92,8 +92,8 @@ pub(super) enum Step<'a> {
     Index(usize),
 }
 
-/// A finding at the deepest place of `steps` that the file has.
-fn finding(root: &Node, steps: &[Step<'_>], problem: String) -> Finding {
+/// A diagnostic at the deepest value along `steps` that the file has.
+fn diagnostic(root: &Node, steps: &[Step<'_>], problem: String) -> Diagnostic {
     let (mut node, mut line, mut key) = (Some(root), root.line, String::new());
     for step in steps {
         node = match (step, node.map(|node| &node.value)) {
@@ -113,16 +113,16 @@ fn finding(root: &Node, steps: &[Step<'_>], problem: String) -> Finding {
             Step::Index(index) => key.extend(["[", &index.to_string(), "]"]),
         }
     }
-    Finding { line, key, problem }
+    Diagnostic { line, key, problem }
 }
 
 impl Check<'_> {
     fn wrong(&mut self, steps: &[Step<'_>], problem: impl Into<String>) {
-        self.findings.push(finding(self.root, steps, problem.into()));
+        self.diagnostics.push(diagnostic(self.root, steps, problem.into()));
     }
 
     fn note(&mut self, steps: &[Step<'_>], problem: impl Into<String>) {
-        self.notices.push(finding(self.root, steps, problem.into()));
+        self.notices.push(diagnostic(self.root, steps, problem.into()));
     }
 
     fn addresses(&mut self, config: &Config) -> Option<Addresses> {
@@ -355,7 +355,7 @@ impl Check<'_> {
             );
         }
         let path = [at, &[Step::Key("routes"), Step::Key("rules")]].concat();
-        check_routes(&exchange.routes.rules, self.root, &path, &mut self.findings);
+        check_routes(&exchange.routes.rules, self.root, &path, &mut self.diagnostics);
         for (index, route) in exchange.routes.rules.iter().enumerate() {
             let asks =
                 route.server_spiffe_id.is_some() || matches!(route.tls, Some(tls) if tls != RouteTls::Plain);

@@ -21,7 +21,7 @@ pub use model::{Config, Limits, Listener, Mode, Mtls, MtlsMode, Pipeline, Pipeli
 pub use parsers::{A2aParser, InferenceParser, McpParser};
 pub(crate) use plugins::catalogue as plugin_catalogue;
 pub use plugins::{OnError, Plugin, Settings};
-pub use reader::Finding;
+pub use reader::Diagnostic;
 pub use secret::Secret;
 pub use token_exchange::{
     Action, AssertionType, DefaultPolicy, Identity, IdentityKind, NoTokenPolicy, Provider, Route, RouteTls,
@@ -54,11 +54,15 @@ pub struct Checked {
     /// Where to listen.
     pub addresses: Addresses,
     /// What was passed over or understood differently than before.
-    pub notices: Vec<Finding>,
+    pub notices: Vec<Diagnostic>,
 }
 
 /// Reads and judges a configuration file.
-pub fn parse_config(text: &str, variables: Variables<'_>, reading: Reading) -> Result<Checked, Vec<Finding>> {
+pub fn parse_config(
+    text: &str,
+    variables: Variables<'_>,
+    reading: Reading,
+) -> Result<Checked, Vec<Diagnostic>> {
     let (root, config, mut notices): (_, Config, _) = parse(text, variables, reading)?;
     let addresses = check::check(&config, &root, &mut notices)?;
     Ok(Checked { config, addresses, notices })
@@ -69,39 +73,39 @@ pub fn parse_routes(
     text: &str,
     variables: Variables<'_>,
     reading: Reading,
-) -> Result<(Vec<Route>, Vec<Finding>), Vec<Finding>> {
+) -> Result<(Vec<Route>, Vec<Diagnostic>), Vec<Diagnostic>> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok((Vec::new(), Vec::new()));
     }
-    let (root, routes, mut findings): (_, Vec<Route>, _) = parse(text, variables, reading)?;
-    let notices = findings.len();
-    check::check_routes(&routes, &root, &[], &mut findings);
-    if findings.len() > notices { Err(findings.split_off(notices)) } else { Ok((routes, findings)) }
+    let (root, routes, mut diagnostics): (_, Vec<Route>, _) = parse(text, variables, reading)?;
+    let notices = diagnostics.len();
+    check::check_routes(&routes, &root, &[], &mut diagnostics);
+    if diagnostics.len() > notices { Err(diagnostics.split_off(notices)) } else { Ok((routes, diagnostics)) }
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(
     text: &str,
     variable: Variables<'_>,
     reading: Reading,
-) -> Result<(Node, T, Vec<Finding>), Vec<Finding>> {
+) -> Result<(Node, T, Vec<Diagnostic>), Vec<Diagnostic>> {
     let root = Node::parse(text).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
         // The first line says what is wrong; the rest shows the file, which may hold secrets.
         let problem = error.without_snippet().to_string();
         let problem = problem.lines().next().unwrap_or("it is not YAML").to_owned();
-        vec![Finding { line, key: String::new(), problem: Quoted(&problem).to_string() }]
+        vec![Diagnostic { line, key: String::new(), problem: Quoted(&problem).to_string() }]
     })?;
     let lenient = reading == Reading::Lenient;
-    let shared = Shared { variable, lenient, findings: RefCell::default() };
+    let shared = Shared { variable, lenient, diagnostics: RefCell::default() };
     let read = T::deserialize(Reader::new(&root, &shared));
-    let mut findings = shared.findings.into_inner();
+    let mut diagnostics = shared.diagnostics.into_inner();
     match read {
-        Ok(value) if lenient || findings.is_empty() => Ok((root, value, findings)),
-        Ok(_) => Err(findings),
+        Ok(value) if lenient || diagnostics.is_empty() => Ok((root, value, diagnostics)),
+        Ok(_) => Err(diagnostics),
         Err(failure) => {
             // What was passed over is no error, but it may explain one.
-            findings.push(failure.into_finding(root.line));
-            Err(findings)
+            diagnostics.push(failure.into_diagnostic(root.line));
+            Err(diagnostics)
         }
     }
 }

@@ -12,9 +12,9 @@ use serde::forward_to_deserialize_any;
 use std::cell::RefCell;
 use std::fmt;
 
-/// What is wrong at one place of a file.
+/// One error or notice about the configuration file, with its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct Diagnostic {
     /// The line, from 1.
     pub line: u64,
     /// The keys that lead there, for example `listener.forward_proxy_addr`.
@@ -23,7 +23,7 @@ pub struct Finding {
     pub problem: String,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, key, problem } = self;
         if key.is_empty() {
@@ -41,7 +41,7 @@ pub(super) struct Shared<'a> {
     /// Reads leniently: what is not known is passed over.
     pub(super) lenient: bool,
     /// What was passed over, or will be the error.
-    pub(super) findings: RefCell<Vec<Finding>>,
+    pub(super) diagnostics: RefCell<Vec<Diagnostic>>,
 }
 
 /// Reads one node.
@@ -78,10 +78,10 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// The finding that it is, if nothing more is known at `line`.
-    pub(super) fn into_finding(self, line: u64) -> Finding {
+    /// The diagnostic for this failure; `line` counts where no location was recorded.
+    pub(super) fn into_diagnostic(self, line: u64) -> Diagnostic {
         let (line, key) = self.at.unwrap_or((line, String::new()));
-        Finding { line, key, problem: self.problem }
+        Diagnostic { line, key, problem: self.problem }
     }
 }
 
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
         Self { node, path: &Path::Root, shared }
     }
 
-    fn placed<T>(self, result: Result<T, Failure>) -> Result<T, Failure> {
+    fn located<T>(self, result: Result<T, Failure>) -> Result<T, Failure> {
         result.map_err(|failure| Failure {
             at: failure.at.or_else(|| Some((self.node.line, self.path.to_string()))),
             ..failure
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         match expand(text, self.shared.variable) {
             Ok(text) => Ok(text),
             Err(name) if self.shared.lenient => {
-                self.find(self.node.line, None, format!("${{{name}}} is not set and stays as it is"));
+                self.record(self.node.line, None, format!("${{{name}}} is not set and stays as it is"));
                 Ok(text.to_owned())
             }
             Err(name) => Err(Failure::custom(format!(
@@ -125,12 +125,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn find(self, line: u64, key: Option<&str>, problem: String) {
+    fn record(self, line: u64, key: Option<&str>, problem: String) {
         let key = key.map_or_else(|| self.path.to_string(), |key| Path::Key(self.path, key).to_string());
-        self.shared.findings.borrow_mut().push(Finding { line, key, problem });
+        self.shared.diagnostics.borrow_mut().push(Diagnostic { line, key, problem });
     }
 
-    fn find_unknown(self, key: &Key, fields: &[&str]) {
+    fn record_unknown(self, key: &Key, fields: &[&str]) {
         let nearest = fields
             .iter()
             .map(|field| (strsim::damerau_levenshtein(field, &key.name), *field))
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
             None => format!("there is no such key; known are {}", fields.join(", ")),
         };
         let shown = Quoted(&key.name).to_string();
-        self.find(key.line, Some(shown.trim_matches('"')), problem);
+        self.record(key.line, Some(shown.trim_matches('"')), problem);
     }
 
     fn members(self, members: &'a [(Key, Node)], fields: Option<&'static [&'static str]>) -> Members<'a> {
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
             left.retain(|(key, _)| {
                 let known = fields.contains(&key.name.as_str());
                 if !known {
-                    self.find_unknown(key, fields);
+                    self.record_unknown(key, fields);
                 }
                 known
             });
@@ -167,15 +167,15 @@ impl<'a> Reader<'a> {
         visitor: V,
     ) -> Result<V::Value, Failure> {
         match &self.node.value {
-            Value::Map(members) => self.placed(visitor.visit_map(self.members(members, fields))),
+            Value::Map(members) => self.located(visitor.visit_map(self.members(members, fields))),
             // An empty block is one with all defaults.
-            Value::Null => self.placed(visitor.visit_map(self.members(&[], fields))),
+            Value::Null => self.located(visitor.visit_map(self.members(&[], fields))),
             Value::Text(text) => {
-                let text = self.placed(self.text(text))?;
-                self.placed(visitor.visit_string(text))
+                let text = self.located(self.text(text))?;
+                self.located(visitor.visit_string(text))
             }
             other => {
-                self.placed(Err(Failure::custom(format!("it is {}, expected a map of keys", other.kind()))))
+                self.located(Err(Failure::custom(format!("it is {}, expected a map of keys", other.kind()))))
             }
         }
     }
@@ -207,20 +207,20 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         match &self.node.value {
-            Value::Null => self.placed(visitor.visit_unit()),
-            Value::Bool(value) => self.placed(visitor.visit_bool(*value)),
-            Value::Integer(value) => self.placed(match u64::try_from(*value) {
+            Value::Null => self.located(visitor.visit_unit()),
+            Value::Bool(value) => self.located(visitor.visit_bool(*value)),
+            Value::Integer(value) => self.located(match u64::try_from(*value) {
                 Ok(value) => visitor.visit_u64(value),
                 Err(_) => visitor.visit_i64(*value),
             }),
-            Value::Float(value) => self.placed(visitor.visit_f64(*value)),
+            Value::Float(value) => self.located(visitor.visit_f64(*value)),
             Value::Text(text) => {
-                let text = self.placed(self.text(text))?;
-                self.placed(visitor.visit_string(text))
+                let text = self.located(self.text(text))?;
+                self.located(visitor.visit_string(text))
             }
             Value::List(nodes) => {
                 let mut elements = Elements { reader: self, left: nodes.iter().enumerate() };
-                self.placed(visitor.visit_seq(&mut elements))
+                self.located(visitor.visit_seq(&mut elements))
             }
             Value::Map(_) => self.map(None, visitor),
         }
@@ -247,10 +247,10 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, Failure> {
         let Value::Text(text) = &self.node.value else {
             let found = format!("it is {}, expected a text", self.node.value.kind());
-            return self.placed(Err(Failure::custom(found)));
+            return self.located(Err(Failure::custom(found)));
         };
-        let text = self.placed(self.text(text))?;
-        self.placed(visitor.visit_enum(Word(text)))
+        let text = self.located(self.text(text))?;
+        self.located(visitor.visit_enum(Word(text)))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -324,7 +324,7 @@ impl<'de> MapAccess<'de> for Members<'_> {
         };
         let path = Path::Key(self.reader.path, &key.name);
         let reader = Reader { node, path: &path, shared: self.reader.shared };
-        reader.placed(seed.deserialize(reader))
+        reader.located(seed.deserialize(reader))
     }
 }
 
@@ -340,7 +340,7 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_> {
         let Some((index, node)) = self.left.next() else { return Ok(None) };
         let path = Path::Index(self.reader.path, index);
         let reader = Reader { node, path: &path, shared: self.reader.shared };
-        reader.placed(seed.deserialize(reader)).map(Some)
+        reader.located(seed.deserialize(reader)).map(Some)
     }
 }
 

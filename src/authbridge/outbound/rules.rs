@@ -200,8 +200,8 @@ fn read_routes(path: &str) -> Result<Vec<Route>, String> {
         Err(error) => return Err(error.to_string()),
     };
     let routes = parse_routes(&text, &|_| None, Reading::Strict);
-    routes.map(|(routes, _)| routes).map_err(|findings| {
-        let list: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    routes.map(|(routes, _)| routes).map_err(|diagnostics| {
+        let list: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
         format!("{}: {}", Quoted(path), list.join("; "))
     })
 }
