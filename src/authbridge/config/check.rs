@@ -57,9 +57,9 @@ pub(super) fn check(
 /// Judges routes that stand in `root` below `path`.
 pub(super) fn check_routes(routes: &[Route], root: &Node, path: &[Step], diagnostics: &mut Vec<Diagnostic>) {
     for (index, route) in routes.iter().enumerate() {
-        let place = [path, &[Step::Index(index)]].concat();
+        let location = [path, &[Step::Index(index)]].concat();
         if let Some((key, problem)) = route_problem(route) {
-            let steps = [place.as_slice(), &[Step::Key(key)]].concat();
+            let steps = [location.as_slice(), &[Step::Key(key)]].concat();
             diagnostics.push(diagnostic(root, &steps, problem));
         }
     }

@@ -1,4 +1,4 @@
-//! The configuration file of AuthBridge: read strictly, with the place of everything that is wrong.
+//! The configuration file of AuthBridge: read strictly, with the line and key of everything that is wrong.
 //! Nothing here reads files or the environment; both come as arguments.
 
 mod address;

@@ -70,7 +70,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// An error on the way to its place.
+/// A deserialization error, and its location once a reader has added it.
 #[derive(Debug)]
 pub(super) struct Failure {
     problem: String,

@@ -30,7 +30,7 @@ pub(super) fn read_head(told: &HttpHeaders) -> Result<Request<()>, Denial> {
     let (mut pseudo, mut headers) = (Pseudo::default(), HeaderMap::new());
     for header in told {
         let value = bytes(header);
-        let place = match header.key.as_str() {
+        let field = match header.key.as_str() {
             ":method" => &mut pseudo.method,
             ":authority" => &mut pseudo.authority,
             ":path" => &mut pseudo.path,
@@ -44,7 +44,7 @@ pub(super) fn read_head(told: &HttpHeaders) -> Result<Request<()>, Denial> {
                 continue;
             }
         };
-        if place.replace(value).is_some() {
+        if field.replace(value).is_some() {
             return Err(bad("the request has a pseudo-header twice"));
         }
     }

@@ -125,7 +125,7 @@ impl Exchanger {
                 self.stats.outbound.cache_hit.inc();
                 kept.result()
             }
-            Err(place) => {
+            Err(slot) => {
                 let asked = self.ask(endpoint, subject, wanted, &client_id).await;
                 let (kept, result) = match asked {
                     Ok((token, until)) => {
@@ -139,7 +139,7 @@ impl Exchanger {
                 };
                 if let Some(kept) = kept {
                     // An error means that the key was taken off meanwhile, and the next one asks again.
-                    let _ = place.insert(kept);
+                    let _ = slot.insert(kept);
                 }
                 result
             }
