@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::denial::{Code, Denial};
 use super::serve::{Connection, Stream, Tunnel};
-use super::upgrade::{WebSocket, verify_change, write_wish};
+use super::upgrade::{WebSocket, verify_change, write_upgrade};
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -138,11 +138,11 @@ fn unreachable_because(error: &hyper_util::client::legacy::Error) -> Denial {
 /// `asked` for, after which the two connections are joined.
 pub(crate) fn answer(
     mut response: Response<Incoming>,
-    asked: Option<WebSocket>,
+    upgrade: Option<WebSocket>,
     connection: &Connection,
 ) -> Result<Response<Body>, Denial> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        verify_change(asked, response.headers())?;
+        verify_change(upgrade, response.headers())?;
         let upgraded = hyper::upgrade::on(&mut response);
         let tunnel: Tunnel = Box::pin(async move {
             let stream: Box<dyn Stream> = Box::new(TokioIo::new(upgraded.await.ok()?));
@@ -151,7 +151,7 @@ pub(crate) fn answer(
         connection.join(tunnel);
         let (mut parts, _) = response.into_parts();
         strip(&mut parts.headers);
-        write_wish(asked, &mut parts.headers);
+        write_upgrade(upgrade, &mut parts.headers);
         return Ok(Response::from_parts(parts, Body::default()));
     }
     let (mut parts, body) = response.into_parts();

@@ -33,7 +33,7 @@ struct Shared {
     max_age: Duration,
     current: ArcSwapOption<Fetched>,
     wanted: Notify,
-    asked: Mutex<Option<Instant>>,
+    last_refetch: Mutex<Option<Instant>>,
     attempts: watch::Sender<u64>,
     problem: Mutex<Option<String>>,
 }
@@ -55,7 +55,7 @@ impl KeyStore {
             max_age,
             current: ArcSwapOption::empty(),
             wanted: Notify::new(),
-            asked: Mutex::default(),
+            last_refetch: Mutex::default(),
             attempts,
             problem: Mutex::default(),
         }))
@@ -83,19 +83,19 @@ impl KeyStore {
     pub(crate) async fn refetch(&self) -> bool {
         let mut attempts = self.0.attempts.subscribe();
         let never = *attempts.borrow_and_update() == 0;
-        if !never && !self.may_ask() {
+        if !never && !self.may_refetch() {
             return false;
         }
         self.0.wanted.notify_one();
         timeout(PATIENCE, attempts.changed()).await.is_ok()
     }
 
-    fn may_ask(&self) -> bool {
+    fn may_refetch(&self) -> bool {
         let now = instant();
-        let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = asked.is_none_or(|last| now.duration_since(last) >= UNKNOWN_KEY);
+        let mut last_refetch = self.0.last_refetch.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last_refetch.is_none_or(|last| now.duration_since(last) >= UNKNOWN_KEY);
         if may {
-            *asked = Some(now);
+            *last_refetch = Some(now);
         }
         may
     }

@@ -357,9 +357,9 @@ impl Check<'_> {
         let path = [at, &[Step::Key("routes"), Step::Key("rules")]].concat();
         check_routes(&exchange.routes.rules, self.root, &path, &mut self.diagnostics);
         for (index, route) in exchange.routes.rules.iter().enumerate() {
-            let asks =
+            let says_tls =
                 route.server_spiffe_id.is_some() || matches!(route.tls, Some(tls) if tls != RouteTls::Plain);
-            if config.mode == Mode::EnvoySidecar && asks {
+            if config.mode == Mode::EnvoySidecar && says_tls {
                 let steps = [&path[..], &[Step::Index(index), Step::Key("tls")]].concat();
                 self.wrong(
                     &steps,

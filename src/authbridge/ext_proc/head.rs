@@ -59,7 +59,7 @@ pub(super) fn read_head(told: &HttpHeaders) -> Result<Request<()>, Denial> {
     *request.headers_mut() = headers;
     refuse_ambiguity(&request)?;
     // Envoy takes the header off unless its settings allow the protocol, and then carries what follows as it comes.
-    if request.headers().contains_key(UPGRADE) && WebSocket::asked(&request).is_none() {
+    if request.headers().contains_key(UPGRADE) && WebSocket::requested(&request).is_none() {
         let why = "a change to anything but WebSocket is not allowed; Envoy's `upgrade_configs` may name nothing else";
         return Err(Denial::new(Code::Forbidden, why));
     }

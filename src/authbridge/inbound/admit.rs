@@ -27,7 +27,7 @@ pub(crate) async fn admit<B: Sync>(
     if request.method() == Method::CONNECT {
         return Err(Denial::new(Code::BadRequest, "CONNECT is for proxies"));
     }
-    let tunnel = WebSocket::asked(request).is_some();
+    let tunnel = WebSocket::requested(request).is_some();
     let decision = match &runtime.inbound.gate {
         None => None,
         Some(gate) => match gate.authorize(request.uri().path(), request.headers(), peer).await {

@@ -9,7 +9,7 @@ use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
 use crate::serve::{Connection, Handler};
 use crate::stats::Stats;
-use crate::upgrade::{WebSocket, write_wish};
+use crate::upgrade::{WebSocket, write_upgrade};
 use countersign_io::clock::instant;
 use countersign_io::shutdown::Shutdown;
 use hyper::body::Incoming;
@@ -56,7 +56,7 @@ impl Handler for Inbound {
         };
         count(&self.stats, &decision);
         let mut watch = watch(&runtime, &request, peer, &runtime.inbound.parsers, &decision);
-        let asked = WebSocket::asked(&request);
+        let upgrade = WebSocket::requested(&request);
         let (parts, body) = request.into_parts();
         let passed = if let Err(denial) = decision {
             Err(denial)
@@ -66,9 +66,9 @@ impl Handler for Inbound {
             if let Some(observer) = observer {
                 body = body.observed_by(observer);
             }
-            self.pass_on(&runtime, parts, asked, body).await
+            self.pass_on(&runtime, parts, upgrade, body).await
         };
-        let response = match passed.and_then(|response| forward::answer(response, asked, &connection)) {
+        let response = match passed.and_then(|response| forward::answer(response, upgrade, &connection)) {
             Ok(response) => response,
             Err(denial) => {
                 if let Some(watch) = &mut watch {
@@ -110,7 +110,7 @@ impl Inbound {
         &self,
         runtime: &RuntimeConfig,
         mut parts: request::Parts,
-        asked: Option<WebSocket>,
+        upgrade: Option<WebSocket>,
         body: Body,
     ) -> Result<Response<Incoming>, Denial> {
         forward::strip(&mut parts.headers);
@@ -126,7 +126,7 @@ impl Inbound {
                 .headers
                 .get(CONTENT_TYPE)
                 .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        write_wish(asked, &mut parts.headers);
+        write_upgrade(upgrade, &mut parts.headers);
         // Exactly the bytes that were judged.
         let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let mut to = uri::Parts::default();

@@ -54,7 +54,7 @@ impl Outbound {
         }
         match self.grant(&decision, request.headers()).await {
             // What is said on a WebSocket is judged by nobody, so that none is opened on trust.
-            Err(denial) if self.observes && WebSocket::asked(request).is_none() => {
+            Err(denial) if self.observes && WebSocket::requested(request).is_none() => {
                 quiet.log("a request would have been denied", &denial.message);
                 Ok(Granted { authorization: None, did: ("observe", "denied") })
             }

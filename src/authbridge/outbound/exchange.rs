@@ -126,8 +126,8 @@ impl Exchanger {
                 kept.result()
             }
             Err(slot) => {
-                let asked = self.ask(endpoint, subject, wanted, &client_id).await;
-                let (kept, result) = match asked {
+                let answered = self.request_token(endpoint, subject, wanted, &client_id).await;
+                let (kept, result) = match answered {
                     Ok((token, until)) => {
                         let token = Arc::new(token);
                         (until.and_then(|until| kept(&token, until)), Ok(token))
@@ -146,7 +146,7 @@ impl Exchanger {
         }
     }
 
-    async fn ask(
+    async fn request_token(
         &self,
         endpoint: &Fetcher,
         subject: Option<&str>,
@@ -157,7 +157,7 @@ impl Exchanger {
         let proof = self.credentials.proof().await.map_err(failed)?;
         let form = token_form(subject, wanted, client_id, &proof);
         self.stats.token_calls.inc();
-        let (asked, began) = (now(), instant());
+        let (requested_at, began) = (now(), instant());
         let answer = send(endpoint.post_form(form.to_string()), TOKEN_RESPONSE_BYTES).await;
         self.stats.token_seconds.observe(began.elapsed().as_secs_f64());
         let (status, body) = answer.map_err(|why| failed(format!("the token endpoint: {why}")))?;
@@ -169,7 +169,7 @@ impl Exchanger {
             let reason = Some(refusal.reason());
             Denial { reason, ..failed(refusal.message().to_owned()) }
         })?;
-        let until = response.lifetime.and_then(|lifetime| keep_until(asked, lifetime, subject));
+        let until = response.lifetime.and_then(|lifetime| keep_until(requested_at, lifetime, subject));
         Ok((Secret::new(response.token), until))
     }
 }
@@ -180,12 +180,12 @@ fn kept(token: &Arc<Secret>, until: Timestamp) -> Option<Kept> {
 }
 
 /// Until when a token is kept: not to its own end, and not past the end of what it was exchanged for.
-fn keep_until(asked: Timestamp, lifetime: Seconds, subject: Option<&str>) -> Option<Timestamp> {
+fn keep_until(requested_at: Timestamp, lifetime: Seconds, subject: Option<&str>) -> Option<Timestamp> {
     let life = i64::from(lifetime.get());
     let margin = MARGIN.min(life.div_euclid(4));
-    let own = Timestamp::from_unix(asked.as_unix().saturating_add(life).saturating_sub(margin));
+    let own = Timestamp::from_unix(requested_at.as_unix().saturating_add(life).saturating_sub(margin));
     let until = subject.and_then(unverified_expiry).map_or(own, |end| own.min(end));
-    (until > asked).then_some(until)
+    (until > requested_at).then_some(until)
 }
 
 /// Everything that makes a token what it is; each part with its length, so that no two questions look the same.

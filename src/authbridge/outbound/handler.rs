@@ -16,7 +16,7 @@ use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
 use crate::serve::{Connection, Handler, Prefixed, Tunnel};
 use crate::stats::Stats;
-use crate::upgrade::{WebSocket, write_wish};
+use crate::upgrade::{WebSocket, write_upgrade};
 use countersign_core::encoding::sha256;
 use countersign_io::clock::instant;
 use countersign_io::shutdown::Shutdown;
@@ -80,7 +80,7 @@ impl Outbound {
         }
         let mut trip = Trip { target, decision, did: ("allow", "passthrough") };
         verify_trip(runtime, &trip).await?;
-        let asked = WebSocket::asked(&request);
+        let upgrade = WebSocket::requested(&request);
         let (mut parts, body) = request.into_parts();
         if let Some(watch) = watch.as_mut()
             && let Some(token) = bearer(&parts.headers)
@@ -95,7 +95,7 @@ impl Outbound {
                 }
             }
             // What is said on a WebSocket is judged by nobody, so that none is opened on trust.
-            Err(denial) if runtime.outbound.observes && asked.is_none() => {
+            Err(denial) if runtime.outbound.observes && upgrade.is_none() => {
                 self.quiet.log("a request would have been denied", &denial.message);
             }
             Err(denial) => return Err(denial),
@@ -107,8 +107,8 @@ impl Outbound {
                 body = body.observed_by(observer);
             }
         }
-        let response = pass_on(runtime, &routing, trip, (parts, asked), body).await?;
-        forward::answer(response, asked, connection)
+        let response = pass_on(runtime, &routing, trip, (parts, upgrade), body).await?;
+        forward::answer(response, upgrade, connection)
     }
 
     async fn tunnel(
@@ -266,12 +266,12 @@ async fn pass_on(
     runtime: &RuntimeConfig,
     routing: &Routing,
     trip: Trip,
-    (mut parts, asked): (Parts, Option<WebSocket>),
+    (mut parts, upgrade): (Parts, Option<WebSocket>),
     body: Body,
 ) -> Result<Response<Incoming>, Denial> {
     let Trip { target, decision, .. } = trip;
     forward::strip(&mut parts.headers);
-    write_wish(asked, &mut parts.headers);
+    write_upgrade(upgrade, &mut parts.headers);
     let bad = |_| Denial::new(Code::BadRequest, "the target is not usable");
     let authority = match parts.uri.authority() {
         Some(authority) => authority.clone(),
