@@ -1,6 +1,6 @@
 //! Passing a request on: what belongs to one connection stays behind, and the rest goes through as it came.
 
-use super::body::Body;
+use super::body::ProxyBody;
 use super::denial::{Code, Denial};
 use super::serve::{Connection, Stream, Tunnel};
 use super::upgrade::{WebSocket, verify_change, write_upgrade};
@@ -101,8 +101,8 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 
 /// Sends a request and waits for the head of the answer.
 pub(crate) async fn send<C>(
-    client: &Client<C, Body>,
-    request: Request<Body>,
+    client: &Client<C, ProxyBody>,
+    request: Request<ProxyBody>,
     patience: Duration,
 ) -> Result<Response<Incoming>, Denial>
 where
@@ -140,7 +140,7 @@ pub(crate) fn answer(
     mut response: Response<Incoming>,
     upgrade: Option<WebSocket>,
     connection: &Connection,
-) -> Result<Response<Body>, Denial> {
+) -> Result<Response<ProxyBody>, Denial> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         verify_change(upgrade, response.headers())?;
         let upgraded = hyper::upgrade::on(&mut response);
@@ -152,17 +152,17 @@ pub(crate) fn answer(
         let (mut parts, _) = response.into_parts();
         strip(&mut parts.headers);
         write_upgrade(upgrade, &mut parts.headers);
-        return Ok(Response::from_parts(parts, Body::default()));
+        return Ok(Response::from_parts(parts, ProxyBody::default()));
     }
     let (mut parts, body) = response.into_parts();
     strip(&mut parts.headers);
     parts.version = Version::HTTP_11;
-    Ok(Response::from_parts(parts, Body::incoming(body)))
+    Ok(Response::from_parts(parts, ProxyBody::incoming(body)))
 }
 
 /// An answer of our own.
-pub(crate) fn deny(denial: &Denial) -> Response<Body> {
-    let mut response = Response::new(Body::full(denial.body()));
+pub(crate) fn deny(denial: &Denial) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody::full(denial.body()));
     *response.status_mut() = denial.code.status();
     let headers = response.headers_mut();
     headers.insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

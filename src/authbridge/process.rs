@@ -1,13 +1,13 @@
 //! The process: one thread, the sockets first, then everything that runs until it is asked to end.
 
-use super::admin::{About, Guard, Servers};
+use super::admin::{About, AdminServers, Guard};
 use super::config::{Checked, Config, Diagnostic, ListenAddress, Reading};
-use super::events::{Bounds, Store};
+use super::events::{Bounds, SessionStore};
 use super::ext_proc::{self, Processor};
-use super::identity::Identity;
-use super::inbound::{self, Inbound};
+use super::identity::WorkloadIdentity;
+use super::inbound::{self, InboundHandler};
 use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
-use super::reload::{Reloader, Reloads, Source};
+use super::reload::{IdentitySource, Reloader, Reloads};
 use super::runtime_config::{ActiveConfig, ProcessState, RuntimeConfig};
 use super::serve::{Listeners, bind};
 use super::stats::Stats;
@@ -86,12 +86,15 @@ pub(super) async fn run(
     tell(notices);
     let stats = Stats::new();
     stats.config_current.set(1);
-    let identity = Identity::new();
-    let state =
-        ProcessState { identity: identity.clone(), store: Store::new(bounds(config)), stats: stats.clone() };
-    let runtime = RuntimeConfig::new(&checked, &state)?;
+    let identity = WorkloadIdentity::new();
+    let process_state = ProcessState {
+        identity: identity.clone(),
+        store: SessionStore::new(bounds(config)),
+        stats: stats.clone(),
+    };
+    let runtime = RuntimeConfig::new(&checked, &process_state)?;
     let failed = |error: io::Error| error.to_string();
-    let servers = Servers::bind(addresses.health, addresses.stats, addresses.session).map_err(failed)?;
+    let servers = AdminServers::bind(addresses.health, addresses.stats, addresses.session).map_err(failed)?;
     let sockets = Sockets {
         inbound: named("the reverse proxy", addresses.inbound.as_ref().map(|(address, _)| *address))
             .map_err(failed)?,
@@ -99,15 +102,22 @@ pub(super) async fn run(
         transparent: transparent(addresses.transparent).map_err(failed)?,
         ext_proc: named("the external processor", addresses.ext_proc).map_err(failed)?,
     };
-    let mut source = Source::new(identity.clone());
+    let mut source = IdentitySource::new(identity.clone());
     source.set(config.spiffe.as_ref());
     let active = ActiveConfig::new(runtime);
     let reloads = Reloads::new(digest);
     let about =
         About { active: active.clone(), stats: stats.clone(), reloads: reloads.clone(), stop: stop.clone() };
     let guard = config.admin.token_file.as_deref().map(Guard::new);
-    let reloader =
-        Reloader { path, reading, active: active.clone(), state, source, reloads, stats: stats.clone() };
+    let reloader = Reloader {
+        path,
+        reading,
+        active: active.clone(),
+        state: process_state,
+        source,
+        reloads,
+        stats: stats.clone(),
+    };
     let connections = config.limits.connections;
     tracing::info!(mode = ?config.mode, "started");
     // The servers outlive the data plane by nothing: their end is not waited for.
@@ -124,7 +134,7 @@ async fn data_plane(
     stats: &Stats,
     stop: &Shutdown,
 ) {
-    let inbound = Arc::new(Inbound::new(active.clone(), stats.clone(), stop.clone()));
+    let inbound = Arc::new(InboundHandler::new(active.clone(), stats.clone(), stop.clone()));
     let outbound = Arc::new(OutboundHandler::new(active.clone(), stats.clone(), stop.clone()));
     let reverse = async {
         let Some(socket) = sockets.inbound else { return };
@@ -150,7 +160,7 @@ async fn data_plane(
 }
 
 /// Has connections judged again when the identity changes, and when the end is asked for.
-async fn reauthorize_on_change(active: &ActiveConfig, identity: &Identity, stop: &Shutdown) {
+async fn reauthorize_on_change(active: &ActiveConfig, identity: &WorkloadIdentity, stop: &Shutdown) {
     let mut changes = identity.changes();
     loop {
         let ends = tokio::select! {

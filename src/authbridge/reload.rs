@@ -1,7 +1,7 @@
 //! Taking over a changed configuration while requests run: as a whole or not at all, and never silently.
 
 use super::config::{Checked, Diagnostic, Reading, Spiffe, parse_config};
-use super::identity::{Identity, follow_files, follow_workload_api, mirror};
+use super::identity::{WorkloadIdentity, follow_files, follow_workload_api, mirror};
 use super::runtime_config::{ActiveConfig, ProcessState, RuntimeConfig};
 use super::stats::Stats;
 use countersign_core::encoding::{Digest, sha256};
@@ -86,15 +86,15 @@ impl Reloads {
 }
 
 /// Where identities come from now: one task, replaced when the configuration names another source.
-pub(crate) struct Source {
-    identity: Identity,
+pub(crate) struct IdentitySource {
+    identity: WorkloadIdentity,
     settings: Option<Spiffe>,
     task: Option<JoinHandle<()>>,
 }
 
-impl Source {
+impl IdentitySource {
     /// No source yet.
-    pub(crate) const fn new(identity: Identity) -> Self {
+    pub(crate) const fn new(identity: WorkloadIdentity) -> Self {
         Self { identity, settings: None, task: None }
     }
 
@@ -137,7 +137,7 @@ pub(crate) struct Reloader {
     /// What stays.
     pub(crate) state: ProcessState,
     /// Where identities come from.
-    pub(crate) source: Source,
+    pub(crate) source: IdentitySource,
     /// How it went.
     pub(crate) reloads: Reloads,
     /// What is counted.

@@ -1,12 +1,12 @@
 //! One configuration at work: everything that requests pass through, replaced as a whole and never in parts.
 
 use super::auth::TokenGate;
-use super::body::Body;
-use super::config::{Addresses, Checked, Config, MtlsMode, OnError, Settings};
+use super::body::ProxyBody;
+use super::config::{Addresses, Checked, Config, MtlsMode, OnError, PluginSettings};
 use super::denial::{Code, Denial};
-use super::events::{Parser, Store, parse_paths};
-use super::identity::Identity;
-use super::outbound::Outbound as OutboundRules;
+use super::events::{Parser, SessionStore, parse_paths};
+use super::identity::WorkloadIdentity;
+use super::outbound::OutboundRules;
 use super::peers::PeerPolicy;
 use super::serve::Times;
 use super::stats::Stats;
@@ -29,9 +29,9 @@ const KEEP: Duration = Duration::from_mins(1);
 
 /// The current configuration at work. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct ActiveConfig(Arc<Versioned>);
+pub(crate) struct ActiveConfig(Arc<ConfigAndEpoch>);
 
-struct Versioned {
+struct ConfigAndEpoch {
     runtime: ArcSwap<RuntimeConfig>,
     epochs: watch::Sender<u64>,
 }
@@ -39,9 +39,9 @@ struct Versioned {
 /// What outlives a configuration.
 pub(crate) struct ProcessState {
     /// Who we are.
-    pub(crate) identity: Identity,
+    pub(crate) identity: WorkloadIdentity,
     /// The sessions.
-    pub(crate) store: Store,
+    pub(crate) store: SessionStore,
     /// What is counted.
     pub(crate) stats: Stats,
 }
@@ -53,17 +53,17 @@ pub(crate) struct RuntimeConfig {
     /// Where it listens.
     pub(crate) addresses: Addresses,
     /// Who we are.
-    pub(crate) identity: Identity,
+    pub(crate) identity: WorkloadIdentity,
     /// mTLS for connections to the agent, if it is on.
     pub(crate) terminator: Option<(Terminator, MtlsMode)>,
     /// The sessions, if they are kept.
-    pub(crate) sessions: Option<Store>,
+    pub(crate) sessions: Option<SessionStore>,
     /// Requests to the agent.
     pub(crate) inbound: InboundRules,
     /// Requests of the agent.
     pub(crate) outbound: OutboundRules,
     /// Connections to the agent.
-    pub(crate) agent: Agent,
+    pub(crate) agent: AgentClients,
     backend: Option<Authority>,
     // Dropped with the configuration: its tasks end.
     _stop: Trigger,
@@ -81,14 +81,14 @@ pub(crate) struct InboundRules {
 }
 
 /// Connections to the agent, kept for later requests.
-pub(crate) struct Agent {
+pub(crate) struct AgentClients {
     /// HTTP/1.1.
-    pub(crate) http1: Client<HttpConnector, Body>,
+    pub(crate) http1: Client<HttpConnector, ProxyBody>,
     /// HTTP/2 without TLS, for gRPC.
-    pub(crate) http2: Client<HttpConnector, Body>,
+    pub(crate) http2: Client<HttpConnector, ProxyBody>,
 }
 
-impl Agent {
+impl AgentClients {
     fn new() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -111,11 +111,11 @@ impl RuntimeConfig {
         for plugin in config.pipeline.inbound.plugins.iter().filter(|plugin| plugin.on_error != OnError::Off)
         {
             match &plugin.settings {
-                Settings::JwtValidation(jwt) => {
+                PluginSettings::JwtValidation(jwt) => {
                     inbound.gate = Some(TokenGate::new(jwt, &mut tasks, &stop)?);
                     inbound.observes = plugin.on_error == OnError::Observe;
                 }
-                Settings::A2aParser(_) => inbound.parsers.push(Parser::A2a),
+                PluginSettings::A2aParser(_) => inbound.parsers.push(Parser::A2a),
                 _ => {}
             }
         }
@@ -144,7 +144,7 @@ impl RuntimeConfig {
             sessions: config.session.enabled.then(|| state.store.clone()),
             inbound,
             outbound,
-            agent: Agent::new(),
+            agent: AgentClients::new(),
             backend,
             _stop: trigger,
             _tasks: tasks,
@@ -189,8 +189,8 @@ pub(crate) fn outbound_parsers(config: &Config) -> Result<Vec<Parser>, String> {
     let mut parsers = Vec::new();
     for plugin in config.pipeline.outbound.plugins.iter().filter(|plugin| plugin.on_error != OnError::Off) {
         match &plugin.settings {
-            Settings::McpParser(mcp) => parsers.push(Parser::Mcp(parse_paths(&mcp.paths)?)),
-            Settings::InferenceParser(inference) => {
+            PluginSettings::McpParser(mcp) => parsers.push(Parser::Mcp(parse_paths(&mcp.paths)?)),
+            PluginSettings::InferenceParser(inference) => {
                 parsers.push(Parser::Inference(parse_paths(&inference.paths)?));
             }
             _ => {}
@@ -203,7 +203,7 @@ impl ActiveConfig {
     /// Starts with `runtime`.
     pub(crate) fn new(runtime: RuntimeConfig) -> Self {
         let (epochs, _) = watch::channel(0);
-        Self(Arc::new(Versioned { runtime: ArcSwap::from_pointee(runtime), epochs }))
+        Self(Arc::new(ConfigAndEpoch { runtime: ArcSwap::from_pointee(runtime), epochs }))
     }
 
     /// What is at work now.

@@ -32,13 +32,13 @@ pub(crate) struct About {
 }
 
 /// The three servers, bound and not yet serving.
-pub(crate) struct Servers {
+pub(crate) struct AdminServers {
     health: TcpListener,
     stats: TcpListener,
     sessions: TcpListener,
 }
 
-impl Servers {
+impl AdminServers {
     /// Binds all three, or none.
     pub(crate) fn bind(
         health: ListenAddress,

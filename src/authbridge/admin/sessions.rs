@@ -2,7 +2,7 @@
 
 use super::About;
 use crate::config::{OnError, Plugin};
-use crate::events::{Event, Store};
+use crate::events::{Event, SessionStore};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{self, KeepAlive, Sse};
@@ -37,7 +37,7 @@ pub(super) fn router(about: Arc<About>) -> Router {
 /// An answer without a document.
 type Absent = (StatusCode, &'static str);
 
-fn store(about: &About) -> Result<Store, Absent> {
+fn store(about: &About) -> Result<SessionStore, Absent> {
     let off = (StatusCode::NOT_FOUND, "sessions are not kept: session.enabled is false\n");
     about.active.current().sessions.clone().ok_or(off)
 }

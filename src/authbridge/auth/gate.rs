@@ -5,7 +5,7 @@ use super::issuer::fetch_client;
 use super::key_store::KeyStore;
 use crate::config::JwtValidation;
 use crate::denial::{Code, Denial};
-use crate::identity::Peer;
+use crate::identity::VerifiedPeer;
 use crate::jwt::{TokenPolicy, VerifiedToken, verify_token};
 use crate::request_path::BypassPaths;
 use countersign_core::encoding::{Digest, sha256};
@@ -75,7 +75,7 @@ impl TokenGate {
         &self,
         path: &str,
         headers: &HeaderMap,
-        peer: Option<&Peer>,
+        peer: Option<&VerifiedPeer>,
     ) -> Result<Admitted, Denial> {
         let refused = |refusal: &Refusal| Denial::refused(NAME, refusal);
         if self.bypass.admits(path).map_err(|refusal| refused(&refusal))? {

@@ -26,12 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The keys of one issuer. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct KeyStore(Arc<Shared>);
+pub(crate) struct KeyStore(Arc<KeyStoreInner>);
 
-struct Shared {
+struct KeyStoreInner {
     fetcher: Fetcher,
     max_age: Duration,
-    current: ArcSwapOption<Fetched>,
+    current: ArcSwapOption<FetchedKeys>,
     wanted: Notify,
     last_refetch: Mutex<Option<Instant>>,
     attempts: watch::Sender<u64>,
@@ -40,7 +40,7 @@ struct Shared {
 
 /// A set, and when it came.
 #[derive(Debug)]
-pub(crate) struct Fetched {
+pub(crate) struct FetchedKeys {
     /// The keys.
     pub(crate) keys: KeySet,
     at: Instant,
@@ -50,7 +50,7 @@ impl KeyStore {
     /// No keys yet.
     pub(crate) fn new(fetcher: Fetcher, max_age: Duration) -> Self {
         let (attempts, _) = watch::channel(0);
-        Self(Arc::new(Shared {
+        Self(Arc::new(KeyStoreInner {
             fetcher,
             max_age,
             current: ArcSwapOption::empty(),
@@ -62,7 +62,7 @@ impl KeyStore {
     }
 
     /// The keys that count now; the error says why none do.
-    pub(crate) fn current(&self) -> Result<Arc<Fetched>, String> {
+    pub(crate) fn current(&self) -> Result<Arc<FetchedKeys>, String> {
         match self.0.current.load_full() {
             Some(fetched) if instant().duration_since(fetched.at) <= self.0.max_age => Ok(fetched),
             Some(_) => Err(format!(
@@ -155,7 +155,7 @@ impl KeyStore {
             if !same {
                 tracing::info!(url = self.0.fetcher.url, keys = keys.len(), "the issuer's keys changed");
             }
-            self.0.current.store(Some(Arc::new(Fetched { keys, at: instant() })));
+            self.0.current.store(Some(Arc::new(FetchedKeys { keys, at: instant() })));
         }
         self.0.attempts.send_modify(|attempts| *attempts = attempts.wrapping_add(1));
         good

@@ -17,20 +17,22 @@ pub use address::{Backend, ListenAddress};
 pub use check::Addresses;
 pub use duration::GoDuration;
 pub use jwt_validation::{AudienceMode, JwtValidation};
-pub use model::{Config, Limits, Listener, Mode, Mtls, MtlsMode, Pipeline, Pipelines, Session, Spiffe};
+pub use model::{
+    Config, Limits, Listener, Mtls, MtlsMode, Pipeline, Pipelines, SessionSettings, SidecarMode, Spiffe,
+};
 pub use parsers::{A2aParser, InferenceParser, McpParser};
 pub(crate) use plugins::catalogue as plugin_catalogue;
-pub use plugins::{OnError, Plugin, Settings};
+pub use plugins::{OnError, Plugin, PluginSettings};
 pub use reader::Diagnostic;
 pub use secret::Secret;
 pub use token_exchange::{
-    Action, AssertionType, DefaultPolicy, Identity, IdentityKind, NoTokenPolicy, Provider, Route, RouteTls,
-    Routes, TokenExchange,
+    Action, AssertionType, ClientIdentity, DefaultPolicy, IdentityKind, NoTokenPolicy, Provider, Route,
+    RouteTls, Routes, TokenExchange,
 };
 
 use countersign_core::text::Quoted;
-use node::Node;
-use reader::{Reader, Shared};
+use node::YamlNode;
+use reader::{ConfigReader, ReaderContext};
 use serde::Deserialize;
 use std::cell::RefCell;
 
@@ -87,8 +89,8 @@ fn parse<T: for<'de> Deserialize<'de>>(
     text: &str,
     variable: Variables<'_>,
     reading: Reading,
-) -> Result<(Node, T, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let root = Node::parse(text).map_err(|error| {
+) -> Result<(YamlNode, T, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let root = YamlNode::parse(text).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
         // The first line says what is wrong; the rest shows the file, which may hold secrets.
         let problem = error.without_snippet().to_string();
@@ -96,9 +98,9 @@ fn parse<T: for<'de> Deserialize<'de>>(
         vec![Diagnostic { line, key: String::new(), problem: Quoted(&problem).to_string() }]
     })?;
     let lenient = reading == Reading::Lenient;
-    let shared = Shared { variable, lenient, diagnostics: RefCell::default() };
-    let read = T::deserialize(Reader::new(&root, &shared));
-    let mut diagnostics = shared.diagnostics.into_inner();
+    let context = ReaderContext { variable, lenient, diagnostics: RefCell::default() };
+    let read = T::deserialize(ConfigReader::new(&root, &context));
+    let mut diagnostics = context.diagnostics.into_inner();
     match read {
         Ok(value) if lenient || diagnostics.is_empty() => Ok((root, value, diagnostics)),
         Ok(_) => Err(diagnostics),

@@ -13,9 +13,9 @@ const SERVING: i32 = 1;
 const NOT_SERVING: i32 = 2;
 
 /// The method `grpc.health.v1.Health/Check`.
-pub(super) struct Check(pub(super) Arc<Processor>);
+pub(super) struct HealthCheck(pub(super) Arc<Processor>);
 
-impl UnaryService<HealthRequest> for Check {
+impl UnaryService<HealthRequest> for HealthCheck {
     type Response = HealthResponse;
     type Future = Ready<Result<Response<HealthResponse>, Status>>;
 

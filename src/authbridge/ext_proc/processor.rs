@@ -9,7 +9,7 @@ use crate::config::MtlsMode;
 use crate::denial::{Code, Denial};
 use crate::events::{Direction, Watch};
 use crate::forward;
-use crate::identity::Peer;
+use crate::identity::VerifiedPeer;
 use crate::inbound::{admit, count, watch};
 use crate::outbound::{EXCHANGE, Granted, bearer};
 use crate::quiet::Quiet;
@@ -146,7 +146,7 @@ impl Processor {
 }
 
 /// Who asks, if `mtls` lets them in. Envoy has verified the certificate; who may come is said by our configuration.
-fn caller(runtime: &RuntimeConfig, attributes: Attributes<'_>) -> Result<Option<Peer>, Denial> {
+fn caller(runtime: &RuntimeConfig, attributes: Attributes<'_>) -> Result<Option<VerifiedPeer>, Denial> {
     let peer = attributes.peer()?;
     let problem = match (&runtime.terminator, &peer) {
         (Some((terminator, _)), Some(peer)) if !terminator.admits(&peer.id) => {

@@ -1,6 +1,6 @@
 //! gRPC over HTTP/2 without TLS: connections of the Envoy on this machine, and the two methods that it may call.
 
-use super::health::Check;
+use super::health::HealthCheck;
 use super::processor::Processor;
 use super::stream::Process;
 use crate::serve::{Http2Bounds, drive_http2};
@@ -46,7 +46,7 @@ async fn call(processor: Arc<Processor>, request: Request<Incoming>) -> Response
         }
         CHECK => {
             let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(MESSAGE_BYTES);
-            grpc.unary(Check(processor), request).await
+            grpc.unary(HealthCheck(processor), request).await
         }
         _ => Status::new(Code::Unimplemented, "there is no such method").into_http(),
     }

@@ -5,7 +5,7 @@ use crate::auth::{Admitted, GATE};
 use crate::denial::{Code, Denial};
 use crate::events::{Direction, Parser, Watch};
 use crate::forward;
-use crate::identity::Peer;
+use crate::identity::VerifiedPeer;
 use crate::quiet::Quiet;
 use crate::runtime_config::RuntimeConfig;
 use crate::stats::Stats;
@@ -20,7 +20,7 @@ pub(crate) type AdmissionDecision = Result<Option<Admitted>, Denial>;
 pub(crate) async fn admit<B: Sync>(
     runtime: &RuntimeConfig,
     request: &Request<B>,
-    peer: Option<&Peer>,
+    peer: Option<&VerifiedPeer>,
     quiet: &Quiet,
 ) -> AdmissionDecision {
     forward::refuse_ambiguity(request)?;
@@ -69,7 +69,7 @@ pub(crate) fn count(stats: &Stats, decision: &AdmissionDecision) {
 pub(crate) fn watch<B>(
     runtime: &RuntimeConfig,
     request: &Request<B>,
-    peer: Option<&Peer>,
+    peer: Option<&VerifiedPeer>,
     parsers: &[Parser],
     decision: &AdmissionDecision,
 ) -> Option<Watch> {

@@ -1,6 +1,6 @@
 //! One connection to the agent: TLS or not is decided by its first byte, in its own task and in limited time.
 
-use super::handler::Inbound;
+use super::handler::InboundHandler;
 use crate::config::MtlsMode;
 use crate::serve::{Begins, Connection, Prefixed, Times, serve_http};
 use crate::tls::Terminator;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(inbound: Arc<Inbound>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, address: SocketAddr) {
     let mut stream = Prefixed::new(stream);
     let mut begins = Begins::Http1;
     if inbound.active.current().terminator.is_some() {
@@ -44,7 +44,7 @@ pub(crate) async fn serve(inbound: Arc<Inbound>, stream: TcpStream, address: Soc
 }
 
 async fn serve_tls(
-    inbound: Arc<Inbound>,
+    inbound: Arc<InboundHandler>,
     stream: Prefixed<TcpStream>,
     address: SocketAddr,
     terminator: Terminator,

@@ -2,7 +2,7 @@
 
 use super::admit::{admit, count, watch};
 use super::reauthorize::{authorize_connection, authorize_tunnel};
-use crate::body::Body;
+use crate::body::ProxyBody;
 use crate::denial::{Code, Denial};
 use crate::forward;
 use crate::quiet::Quiet;
@@ -21,32 +21,32 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Answers requests to the agent.
-pub(crate) struct Inbound {
+pub(crate) struct InboundHandler {
     pub(super) active: ActiveConfig,
     stop: Shutdown,
     pub(super) stats: Stats,
     pub(super) quiet: Quiet,
 }
 
-impl Inbound {
+impl InboundHandler {
     /// A handler over whatever configuration is current.
     pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
         Self { active, stop, stats, quiet: Quiet::new("inbound") }
     }
 
-    fn deny(&self, denial: &Denial) -> Response<Body> {
+    fn deny(&self, denial: &Denial) -> Response<ProxyBody> {
         self.stats.denied(denial.code);
         self.quiet.log(denial.code.text(), &denial.message);
         forward::deny(denial)
     }
 }
 
-impl Handler for Inbound {
+impl Handler for InboundHandler {
     async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
         connection: Arc<Connection>,
-    ) -> Response<Body> {
+    ) -> Response<ProxyBody> {
         let (ticket, began) = (connection.ticket(), instant());
         let (runtime, epoch) = self.active.current_with_epoch();
         let peer = connection.peer.as_deref();
@@ -61,7 +61,7 @@ impl Handler for Inbound {
         let passed = if let Err(denial) = decision {
             Err(denial)
         } else {
-            let mut body = Body::incoming(body).with_ticket(connection.ticket());
+            let mut body = ProxyBody::incoming(body).with_ticket(connection.ticket());
             let observer = watch.as_mut().and_then(|watch| watch.goes_on(&parts.headers, parts.version));
             if let Some(observer) = observer {
                 body = body.observed_by(observer);
@@ -105,13 +105,13 @@ impl Handler for Inbound {
     }
 }
 
-impl Inbound {
+impl InboundHandler {
     async fn pass_on(
         &self,
         runtime: &RuntimeConfig,
         mut parts: request::Parts,
         upgrade: Option<WebSocket>,
-        body: Body,
+        body: ProxyBody,
     ) -> Result<Response<Incoming>, Denial> {
         forward::strip(&mut parts.headers);
         // The agent sees the host that the caller meant, whichever way it was written.

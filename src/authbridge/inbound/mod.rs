@@ -7,4 +7,4 @@ mod reauthorize;
 
 pub(crate) use admit::{admit, count, watch};
 pub(crate) use connection::serve;
-pub(crate) use handler::Inbound;
+pub(crate) use handler::InboundHandler;

@@ -3,7 +3,7 @@
 
 use crate::config::MtlsMode;
 use crate::denial::{Code, Denial};
-use crate::identity::Peer;
+use crate::identity::VerifiedPeer;
 use crate::runtime_config::RuntimeConfig;
 use crate::serve::Connection;
 use countersign_core::refusal::Refusal;
@@ -34,17 +34,18 @@ pub(super) fn authorize_tunnel(connection: &Connection, runtime: &RuntimeConfig)
 fn authorize_at(
     connection: &Connection,
     runtime: &RuntimeConfig,
-    at: impl FnOnce(&Peer) -> Timestamp,
+    at: impl FnOnce(&VerifiedPeer) -> Timestamp,
 ) -> Result<(), Denial> {
     let mtls = runtime.terminator.as_ref();
-    let mtls = mtls.map(|(terminator, mode)| (*mode, |peer: &Peer| terminator.verify_again(peer, at(peer))));
+    let mtls =
+        mtls.map(|(terminator, mode)| (*mode, |peer: &VerifiedPeer| terminator.verify_again(peer, at(peer))));
     authorize_peer(mtls, connection.peer.as_deref())
 }
 
 /// Judges who is at the other end of a connection: by the mode and the rules for peers that `mtls` names, if it is on.
 fn authorize_peer(
-    mtls: Option<(MtlsMode, impl FnOnce(&Peer) -> Result<(), Refusal>)>,
-    peer: Option<&Peer>,
+    mtls: Option<(MtlsMode, impl FnOnce(&VerifiedPeer) -> Result<(), Refusal>)>,
+    peer: Option<&VerifiedPeer>,
 ) -> Result<(), Denial> {
     match (mtls, peer) {
         (None, _) | (Some((MtlsMode::Permissive, _)), None) => Ok(()),
@@ -68,7 +69,7 @@ mod tests {
     #[test]
     fn a_connection_stands_by_the_mode_and_the_peers_of_now() {
         let id = SpiffeId::parse("spiffe://example.org/ns/a/sa/b").unwrap();
-        let peer = Peer { id, leaf_sha256: sha256(b"leaf"), valid_until: now(), chain: Vec::new() };
+        let peer = VerifiedPeer { id, leaf_sha256: sha256(b"leaf"), valid_until: now(), chain: Vec::new() };
         let gone = || Err(Refusal::new(Reason::PeerIdentityMismatch, "it is not on the list"));
         for (mode, peer, admitted, stands) in [
             (None, None, false, true),
@@ -80,7 +81,7 @@ mod tests {
             (Some(MtlsMode::Strict), Some(&peer), true, true),
             (Some(MtlsMode::Strict), Some(&peer), false, false),
         ] {
-            let verify = |_: &Peer| if admitted { Ok(()) } else { gone() };
+            let verify = |_: &VerifiedPeer| if admitted { Ok(()) } else { gone() };
             let decision = authorize_peer(mode.map(|mode| (mode, verify)), peer);
             assert_eq!(decision.is_ok(), stands, "{mode:?}, {}, {admitted}", peer.is_some());
             assert!(decision.map_or_else(|denial| denial.code == Code::Forbidden, |()| true));

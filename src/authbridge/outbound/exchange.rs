@@ -36,13 +36,13 @@ pub(super) struct Exchanger {
     credentials: Credentials,
     endpoint: Fetcher,
     others: BTreeMap<String, Fetcher>,
-    kept: Cache<Digest, Kept, Weight>,
+    kept: Cache<Digest, CachedResult, Weight>,
     stats: Stats,
 }
 
 /// What an earlier question came to.
 #[derive(Clone, Debug)]
-enum Kept {
+enum CachedResult {
     /// Both clocks decide: one that was set back must not lengthen the life of a token.
     Token {
         token: Arc<Secret>,
@@ -55,7 +55,7 @@ enum Kept {
     },
 }
 
-impl Kept {
+impl CachedResult {
     fn is_fresh(&self) -> bool {
         match self {
             Self::Token { until, not_after, .. } => now() < *until && instant() < *not_after,
@@ -74,11 +74,11 @@ impl Kept {
 #[derive(Clone, Debug)]
 struct Weight;
 
-impl Weighter<Digest, Kept> for Weight {
-    fn weight(&self, _: &Digest, kept: &Kept) -> u64 {
+impl Weighter<Digest, CachedResult> for Weight {
+    fn weight(&self, _: &Digest, kept: &CachedResult) -> u64 {
         let bytes = match kept {
-            Kept::Token { token, .. } => token.expose().len(),
-            Kept::Failure { denial, .. } => denial.message.len(),
+            CachedResult::Token { token, .. } => token.expose().len(),
+            CachedResult::Failure { denial, .. } => denial.message.len(),
         };
         u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(256)
     }
@@ -134,7 +134,7 @@ impl Exchanger {
                     }
                     Err(denial) => {
                         let until = instant().checked_add(FAILURE).unwrap_or_else(instant);
-                        (Some(Kept::Failure { denial: Arc::new(denial.clone()), until }), Err(denial))
+                        (Some(CachedResult::Failure { denial: Arc::new(denial.clone()), until }), Err(denial))
                     }
                 };
                 if let Some(kept) = kept {
@@ -154,8 +154,8 @@ impl Exchanger {
         client_id: &str,
     ) -> Result<(Secret, Option<Timestamp>), Denial> {
         let failed = |why: String| Denial::new(Code::ExchangeFailed, why).by(NAME);
-        let proof = self.credentials.proof().await.map_err(failed)?;
-        let form = token_form(subject, wanted, client_id, &proof);
+        let authentication = self.credentials.authentication().await.map_err(failed)?;
+        let form = token_form(subject, wanted, client_id, &authentication);
         self.stats.token_calls.inc();
         let (requested_at, began) = (now(), instant());
         let answer = send(endpoint.post_form(form.to_string()), TOKEN_RESPONSE_BYTES).await;
@@ -174,9 +174,9 @@ impl Exchanger {
     }
 }
 
-fn kept(token: &Arc<Secret>, until: Timestamp) -> Option<Kept> {
+fn kept(token: &Arc<Secret>, until: Timestamp) -> Option<CachedResult> {
     let left = Duration::from_secs(u64::try_from(until.since(now())).ok()?);
-    Some(Kept::Token { token: Arc::clone(token), until, not_after: instant().checked_add(left)? })
+    Some(CachedResult::Token { token: Arc::clone(token), until, not_after: instant().checked_add(left)? })
 }
 
 /// Until when a token is kept: not to its own end, and not past the end of what it was exchanged for.

@@ -4,9 +4,9 @@ use super::connect::Target;
 use super::destination::verify_destination;
 use super::exchange::NAME;
 use super::grant::bearer;
-use super::routes::{Decision, Token, normalize_host};
+use super::routes::{RouteDecision, TokenAction, normalize_host};
 use super::rules::Routing;
-use crate::body::Body;
+use crate::body::ProxyBody;
 use crate::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
 use crate::config::RouteTls;
 use crate::denial::{Code, Denial};
@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Answers requests of the agent.
-pub(crate) struct Outbound {
+pub(crate) struct OutboundHandler {
     active: ActiveConfig,
     stop: Shutdown,
     stats: Stats,
@@ -44,12 +44,12 @@ pub(crate) struct Outbound {
 /// Where a request goes, and what is decided about it.
 struct Trip {
     target: Target,
-    decision: Decision,
+    decision: RouteDecision,
     /// What a plugin did, as a word.
     did: (&'static str, &'static str),
 }
 
-impl Outbound {
+impl OutboundHandler {
     /// A handler over whatever configuration is current.
     pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
         Self { active, stop, stats, quiet: Quiet::new("outbound") }
@@ -66,7 +66,7 @@ impl Outbound {
         request: Request<Incoming>,
         connection: &Connection,
         watch: &mut Option<Watch>,
-    ) -> Result<Response<Body>, Denial> {
+    ) -> Result<Response<ProxyBody>, Denial> {
         forward::refuse_ambiguity(&request)?;
         let routing = runtime.outbound.routing();
         let target = target(&request, connection)?;
@@ -100,7 +100,7 @@ impl Outbound {
             }
             Err(denial) => return Err(denial),
         }
-        let mut body = Body::incoming(body).with_ticket(connection.ticket());
+        let mut body = ProxyBody::incoming(body).with_ticket(connection.ticket());
         if let Some(watch) = watch.as_mut() {
             watch.invocation(NAME, trip.did.0, trip.did.1);
             if let Some(observer) = watch.goes_on(&parts.headers, parts.version) {
@@ -115,14 +115,14 @@ impl Outbound {
         &self,
         runtime: &RuntimeConfig,
         target: Target,
-        decision: &Decision,
+        decision: &RouteDecision,
         connection: &Connection,
-    ) -> Result<Response<Body>, Denial> {
+    ) -> Result<Response<ProxyBody>, Denial> {
         match decision.token {
-            Token::Keep { by_default: true } => self.stats.outbound.no_matching_route.inc(),
-            Token::Keep { by_default: false } => self.stats.outbound.passthrough.inc(),
-            Token::Deny => return Err(runtime.outbound.denied_by_route()),
-            Token::Exchange(..) | Token::Own(_) => {
+            TokenAction::Keep { by_default: true } => self.stats.outbound.no_matching_route.inc(),
+            TokenAction::Keep { by_default: false } => self.stats.outbound.passthrough.inc(),
+            TokenAction::Deny => return Err(runtime.outbound.denied_by_route()),
+            TokenAction::Exchange(..) | TokenAction::Own(_) => {
                 let why =
                     "a tunnel hides the token that this route would exchange; call the server by http://";
                 return Err(Denial::new(Code::Forbidden, why).by(NAME));
@@ -135,7 +135,7 @@ impl Outbound {
         })?;
         let tunnel: Tunnel = Box::pin(async move { Some(stream) });
         connection.join(tunnel);
-        Ok(Response::new(Body::default()))
+        Ok(Response::new(ProxyBody::default()))
     }
 
     /// Joins a redirected TLS connection to where it was going, if the rules for the name that it shows allow it.
@@ -158,12 +158,12 @@ impl Outbound {
     }
 }
 
-impl Handler for Outbound {
+impl Handler for OutboundHandler {
     async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
         connection: Arc<Connection>,
-    ) -> Response<Body> {
+    ) -> Response<ProxyBody> {
         let (ticket, began) = (connection.ticket(), instant());
         let runtime = self.runtime();
         let mut watch = runtime
@@ -255,7 +255,7 @@ fn target(request: &Request<Incoming>, connection: &Connection) -> Result<Target
 /// A server that a redirected connection only names gets no token, and no proof of who we are.
 async fn verify_trip(runtime: &RuntimeConfig, trip: &Trip) -> Result<(), Denial> {
     let Some(address) = trip.target.address else { return Ok(()) };
-    let keeps = matches!(trip.decision.token, Token::Keep { .. } | Token::Deny);
+    let keeps = matches!(trip.decision.token, TokenAction::Keep { .. } | TokenAction::Deny);
     if keeps && runtime.outbound.tls(&trip.decision) == RouteTls::Plain {
         return Ok(());
     }
@@ -267,7 +267,7 @@ async fn pass_on(
     routing: &Routing,
     trip: Trip,
     (mut parts, upgrade): (Parts, Option<WebSocket>),
-    body: Body,
+    body: ProxyBody,
 ) -> Result<Response<Incoming>, Denial> {
     let Trip { target, decision, .. } = trip;
     forward::strip(&mut parts.headers);

@@ -3,14 +3,14 @@
 use super::connect::{Dialer, Target};
 use super::credentials::Credentials;
 use super::exchange::Exchanger;
-use super::routes::{Decision, Table};
+use super::routes::{RouteDecision, Table};
 use crate::auth::fetch_client;
-use crate::body::Body;
+use crate::body::ProxyBody;
 use crate::config::{
-    Config, MtlsMode, OnError, Reading, Route, RouteTls, Settings, TokenExchange, parse_routes,
+    Config, MtlsMode, OnError, PluginSettings, Reading, Route, RouteTls, TokenExchange, parse_routes,
 };
 use crate::events::Parser;
-use crate::identity::Identity;
+use crate::identity::WorkloadIdentity;
 use crate::runtime_config::{ProcessState, outbound_parsers};
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
@@ -35,13 +35,13 @@ const SERVERS: usize = 256;
 const KEEP: Duration = Duration::from_mins(1);
 
 /// What requests of the agent pass.
-pub(crate) struct Outbound {
+pub(crate) struct OutboundRules {
     routing: Arc<ArcSwap<Routing>>,
     pub(super) exchanger: Option<Arc<Exchanger>>,
     /// True if a refusal for want of a token has no effect.
     pub(super) observes: bool,
     pub(super) parsers: Vec<Parser>,
-    identity: Identity,
+    identity: WorkloadIdentity,
     default_tls: RouteTls,
     forbidden: Vec<u16>,
     pub(super) stats: Stats,
@@ -51,7 +51,7 @@ pub(crate) struct Outbound {
 /// One table, and the connections that were opened under it.
 pub(super) struct Routing {
     pub(super) table: Table,
-    clients: Cache<String, Client<Dialer, Body>>,
+    clients: Cache<String, Client<Dialer, ProxyBody>>,
 }
 
 impl Routing {
@@ -60,7 +60,7 @@ impl Routing {
     }
 }
 
-impl Outbound {
+impl OutboundRules {
     /// Builds it; `tasks` read the files on which it lives.
     pub(crate) fn new(
         config: &Config,
@@ -70,7 +70,7 @@ impl Outbound {
         let mut plugins =
             config.pipeline.outbound.plugins.iter().filter(|plugin| plugin.on_error != OnError::Off);
         let plugin = plugins.find_map(|plugin| match &plugin.settings {
-            Settings::TokenExchange(settings) => Some((settings.as_ref(), plugin.on_error)),
+            PluginSettings::TokenExchange(settings) => Some((settings.as_ref(), plugin.on_error)),
             _ => None,
         });
         let settings = plugin.map(|(settings, _)| settings);
@@ -117,7 +117,7 @@ impl Outbound {
     }
 
     /// How a server is reached.
-    pub(super) fn tls(&self, decision: &Decision) -> RouteTls {
+    pub(super) fn tls(&self, decision: &RouteDecision) -> RouteTls {
         decision.tls.unwrap_or(self.default_tls)
     }
 
@@ -126,8 +126,8 @@ impl Outbound {
         &self,
         routing: &Routing,
         target: Target,
-        decision: &Decision,
-    ) -> Client<Dialer, Body> {
+        decision: &RouteDecision,
+    ) -> Client<Dialer, ProxyBody> {
         let tls = self.tls(decision);
         // Who we are, and whom we trust, are part of a connection by mTLS: after a change others are opened, and their
         // servers judged by what counts then.
@@ -148,7 +148,7 @@ impl Outbound {
     }
 
     /// Opens single connections to one server.
-    pub(super) fn dialer(&self, target: Target, tls: RouteTls, decision: &Decision) -> Dialer {
+    pub(super) fn dialer(&self, target: Target, tls: RouteTls, decision: &RouteDecision) -> Dialer {
         Dialer::new(target, tls, decision, &self.identity, self.forbidden.clone(), self.stats.clone())
     }
 

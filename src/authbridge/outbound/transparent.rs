@@ -1,6 +1,6 @@
 //! Connections of the agent, as a proxy or redirected by the kernel: which of both is decided by the listener.
 
-use super::handler::Outbound;
+use super::handler::OutboundHandler;
 use crate::serve::{Begins, Connection, Prefixed, serve_http};
 use socket2::SockRef;
 use std::net::SocketAddr;
@@ -13,14 +13,14 @@ use tokio::time::timeout;
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to the forward proxy.
-pub(crate) async fn serve_proxy(outbound: Arc<Outbound>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve_proxy(outbound: Arc<OutboundHandler>, stream: TcpStream, address: SocketAddr) {
     let times = outbound.runtime().times();
     let connection = Arc::new(Connection::of_agent(address, None));
     serve_http(Prefixed::new(stream), connection, outbound, times).await;
 }
 
 /// Serves a connection that the kernel redirected here.
-pub(crate) async fn serve_redirected(outbound: Arc<Outbound>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve_redirected(outbound: Arc<OutboundHandler>, stream: TcpStream, address: SocketAddr) {
     let Some(destination) = original_destination(&stream) else {
         outbound.quiet.log("a connection was closed", "the kernel does not know where it was going");
         return;

@@ -88,7 +88,7 @@ impl Listeners {
     }
 
     /// Pauses after a failure, and logs one of many.
-    async fn told(&mut self, accepted: io::Result<Accepted>) -> Option<Accepted> {
+    async fn told(&mut self, accepted: io::Result<AcceptedSocket>) -> Option<AcceptedSocket> {
         let error = match accepted {
             Ok(accepted) => return Some(accepted),
             Err(error) => error,
@@ -103,10 +103,10 @@ impl Listeners {
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+type AcceptedSocket = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 
 /// Takes a permit before accepting, so that excess connections wait in the backlog of the kernel and cost no memory here.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<Accepted> {
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<AcceptedSocket> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
     Ok((stream, peer, permit))

@@ -2,8 +2,8 @@
 //! when everything was answered and nothing is half read.
 
 use super::prefix::{Begins, Prefixed};
-use crate::body::{Body, Pending, Ticket};
-use crate::identity::Peer;
+use crate::body::{Pending, ProxyBody, Ticket};
+use crate::identity::VerifiedPeer;
 use countersign_io::clock::now;
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
@@ -46,7 +46,7 @@ pub(crate) struct Times {
 /// What a request needs to know of its connection.
 pub(crate) struct Connection {
     /// Who proved itself at the other end.
-    pub(crate) peer: Option<Arc<Peer>>,
+    pub(crate) peer: Option<Arc<VerifiedPeer>>,
     /// Where the other end is.
     pub(crate) address: SocketAddr,
     /// Where a redirected connection wanted to go.
@@ -67,7 +67,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Connection {
     /// A connection to the agent from `peer`, which was admitted at `epoch`.
-    pub(crate) fn to_agent(address: SocketAddr, peer: Option<Arc<Peer>>, epoch: u64) -> Self {
+    pub(crate) fn to_agent(address: SocketAddr, peer: Option<Arc<VerifiedPeer>>, epoch: u64) -> Self {
         Self { peer, ..Self::new(address, epoch) }
     }
 
@@ -128,7 +128,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
         self: Arc<Self>,
         request: Request<Incoming>,
         connection: Arc<Connection>,
-    ) -> impl Future<Output = Response<Body>> + Send;
+    ) -> impl Future<Output = Response<ProxyBody>> + Send;
 
     /// Changes whenever connections have to be judged again.
     fn epochs(&self) -> watch::Receiver<u64>;
