@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod tests {
-    use countersign_authbridge::config::{Checked, Finding, Reading, parse_config, parse_routes};
+    use countersign_authbridge::config::{Checked, Diagnostic, Reading, parse_config, parse_routes};
 
     const GOOD: &str = r#"
 mode: proxy-sidecar
@@ -31,16 +31,16 @@ pipeline:
         (name == "SECRET").then(|| "hunter2$x".to_owned())
     }
 
-    fn read(text: &str, reading: Reading) -> Result<Checked, Vec<Finding>> {
+    fn read(text: &str, reading: Reading) -> Result<Checked, Vec<Diagnostic>> {
         parse_config(text, &variable, reading)
     }
 
-    /// The findings of a file that is refused, as `LINE KEY: PROBLEM`.
+    /// The diagnostics of a file that is refused, as `LINE KEY: PROBLEM`.
     fn refused(text: &str) -> Vec<String> {
-        let findings = read(text, Reading::Strict).expect_err("it is accepted");
-        findings
+        let diagnostics = read(text, Reading::Strict).expect_err("it is accepted");
+        diagnostics
             .iter()
-            .map(|finding| format!("{} {}: {}", finding.line, finding.key, finding.problem))
+            .map(|diagnostic| format!("{} {}: {}", diagnostic.line, diagnostic.key, diagnostic.problem))
             .collect()
     }
 

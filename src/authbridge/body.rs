@@ -43,30 +43,30 @@ pub(super) trait Observe: Send + Sync {
 
 /// A body on its way.
 #[derive(Default)]
-pub(super) struct Body {
+pub(super) struct ProxyBody {
     // Dropped in this order: hyper learns that a body is not wanted before the ticket is given back.
-    source: Source,
+    source: BodySource,
     observer: Option<Box<dyn Observe>>,
     ticket: Option<Ticket>,
 }
 
 #[derive(Default)]
-enum Source {
+enum BodySource {
     #[default]
     Empty,
     Full(Bytes),
     Incoming(Incoming),
 }
 
-impl Body {
+impl ProxyBody {
     /// A body that is here.
     pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { source: Source::Full(bytes.into()), observer: None, ticket: None }
+        Self { source: BodySource::Full(bytes.into()), observer: None, ticket: None }
     }
 
     /// A body that comes from the other side.
     pub(super) fn incoming(body: Incoming) -> Self {
-        Self { source: Source::Incoming(body), observer: None, ticket: None }
+        Self { source: BodySource::Incoming(body), observer: None, ticket: None }
     }
 
     /// The same, with a ticket for as long as it lives.
@@ -90,14 +90,14 @@ impl Body {
     }
 }
 
-impl Drop for Body {
+impl Drop for ProxyBody {
     fn drop(&mut self) {
         let whole = self.source.is_end();
         self.finish(whole);
     }
 }
 
-impl Source {
+impl BodySource {
     fn is_end(&self) -> bool {
         match self {
             Self::Empty => true,
@@ -107,7 +107,7 @@ impl Source {
     }
 }
 
-impl HttpBody for Body {
+impl HttpBody for ProxyBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -116,12 +116,12 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = match &mut self.source {
-            Source::Empty => None,
-            Source::Full(_) => match std::mem::take(&mut self.source) {
-                Source::Full(bytes) => Some(Ok(Frame::data(bytes))),
+            BodySource::Empty => None,
+            BodySource::Full(_) => match std::mem::take(&mut self.source) {
+                BodySource::Full(bytes) => Some(Ok(Frame::data(bytes))),
                 _ => None,
             },
-            Source::Incoming(body) => ready!(Pin::new(body).poll_frame(cx)),
+            BodySource::Incoming(body) => ready!(Pin::new(body).poll_frame(cx)),
         };
         match &frame {
             Some(Ok(frame)) => {
@@ -141,9 +141,9 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
-            Source::Full(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
-            Source::Incoming(body) => body.size_hint(),
+            BodySource::Empty => SizeHint::with_exact(0),
+            BodySource::Full(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            BodySource::Incoming(body) => body.size_hint(),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Passing a request on: what belongs to one connection stays behind, and the rest goes through as it came.
 
-use super::body::Body;
+use super::body::ProxyBody;
 use super::denial::{Code, Denial};
-use super::serve::{Link, Stream, Tunnel};
-use super::upgrade::{WebSocket, verify_change, write_wish};
+use super::serve::{Connection, Stream, Tunnel};
+use super::upgrade::{WebSocket, verify_change, write_upgrade};
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -101,8 +101,8 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 
 /// Sends a request and waits for the head of the answer.
 pub(crate) async fn send<C>(
-    client: &Client<C, Body>,
-    request: Request<Body>,
+    client: &Client<C, ProxyBody>,
+    request: Request<ProxyBody>,
     patience: Duration,
 ) -> Result<Response<Incoming>, Denial>
 where
@@ -138,31 +138,31 @@ fn unreachable_because(error: &hyper_util::client::legacy::Error) -> Denial {
 /// `asked` for, after which the two connections are joined.
 pub(crate) fn answer(
     mut response: Response<Incoming>,
-    asked: Option<WebSocket>,
-    link: &Link,
-) -> Result<Response<Body>, Denial> {
+    upgrade: Option<WebSocket>,
+    connection: &Connection,
+) -> Result<Response<ProxyBody>, Denial> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        verify_change(asked, response.headers())?;
+        verify_change(upgrade, response.headers())?;
         let upgraded = hyper::upgrade::on(&mut response);
         let tunnel: Tunnel = Box::pin(async move {
             let stream: Box<dyn Stream> = Box::new(TokioIo::new(upgraded.await.ok()?));
             Some(stream)
         });
-        link.join(tunnel);
+        connection.join(tunnel);
         let (mut parts, _) = response.into_parts();
         strip(&mut parts.headers);
-        write_wish(asked, &mut parts.headers);
-        return Ok(Response::from_parts(parts, Body::default()));
+        write_upgrade(upgrade, &mut parts.headers);
+        return Ok(Response::from_parts(parts, ProxyBody::default()));
     }
     let (mut parts, body) = response.into_parts();
     strip(&mut parts.headers);
     parts.version = Version::HTTP_11;
-    Ok(Response::from_parts(parts, Body::incoming(body)))
+    Ok(Response::from_parts(parts, ProxyBody::incoming(body)))
 }
 
 /// An answer of our own.
-pub(crate) fn deny(denial: &Denial) -> Response<Body> {
-    let mut response = Response::new(Body::full(denial.body()));
+pub(crate) fn deny(denial: &Denial) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody::full(denial.body()));
     *response.status_mut() = denial.code.status();
     let headers = response.headers_mut();
     headers.insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

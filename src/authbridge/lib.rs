@@ -38,13 +38,13 @@ mod outbound;
 #[cfg(feature = "proxy")]
 pub mod peers;
 #[cfg(feature = "proxy")]
-mod plane;
-#[cfg(feature = "proxy")]
 mod process;
 #[cfg(feature = "proxy")]
 mod quiet;
 #[cfg(feature = "proxy")]
 mod reload;
+#[cfg(feature = "proxy")]
+mod runtime_config;
 #[cfg(feature = "proxy")]
 mod serve;
 #[cfg(feature = "proxy")]

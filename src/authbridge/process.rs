@@ -1,14 +1,14 @@
 //! The process: one thread, the sockets first, then everything that runs until it is asked to end.
 
-use super::admin::{About, Guard, Servers};
-use super::config::{Checked, Config, Finding, ListenAddress, Reading};
-use super::events::{Bounds, Store};
+use super::admin::{About, AdminServers, Guard};
+use super::config::{Checked, Config, Diagnostic, ListenAddress, Reading};
+use super::events::{Bounds, SessionStore};
 use super::ext_proc::{self, Processor};
-use super::identity::Identity;
-use super::inbound::{self, Inbound};
+use super::identity::WorkloadIdentity;
+use super::inbound::{self, InboundHandler};
 use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
-use super::plane::{Lasting, Plane, Planes};
-use super::reload::{Reloader, Reloads, Source};
+use super::reload::{IdentitySource, Reloader, Reloads};
+use super::runtime_config::{ActiveConfig, ProcessState, RuntimeConfig};
 use super::serve::{Listeners, bind};
 use super::stats::Stats;
 use countersign_core::encoding::Digest;
@@ -36,7 +36,7 @@ pub(super) fn bounds(config: &Config) -> Bounds {
 }
 
 /// Logs what was passed over or understood differently than before.
-pub(super) fn tell(notices: &[Finding]) {
+pub(super) fn tell(notices: &[Diagnostic]) {
     for notice in notices {
         tracing::warn!("configuration: {notice}");
     }
@@ -86,12 +86,15 @@ pub(super) async fn run(
     tell(notices);
     let stats = Stats::new();
     stats.config_current.set(1);
-    let identity = Identity::new();
-    let lasting =
-        Lasting { identity: identity.clone(), store: Store::new(bounds(config)), stats: stats.clone() };
-    let plane = Plane::new(&checked, &lasting)?;
+    let identity = WorkloadIdentity::new();
+    let process_state = ProcessState {
+        identity: identity.clone(),
+        store: SessionStore::new(bounds(config)),
+        stats: stats.clone(),
+    };
+    let runtime = RuntimeConfig::new(&checked, &process_state)?;
     let failed = |error: io::Error| error.to_string();
-    let servers = Servers::bind(addresses.health, addresses.stats, addresses.session).map_err(failed)?;
+    let servers = AdminServers::bind(addresses.health, addresses.stats, addresses.session).map_err(failed)?;
     let sockets = Sockets {
         inbound: named("the reverse proxy", addresses.inbound.as_ref().map(|(address, _)| *address))
             .map_err(failed)?,
@@ -99,27 +102,40 @@ pub(super) async fn run(
         transparent: transparent(addresses.transparent).map_err(failed)?,
         ext_proc: named("the external processor", addresses.ext_proc).map_err(failed)?,
     };
-    let mut source = Source::new(identity.clone());
+    let mut source = IdentitySource::new(identity.clone());
     source.set(config.spiffe.as_ref());
-    let planes = Planes::new(plane);
+    let active = ActiveConfig::new(runtime);
     let reloads = Reloads::new(digest);
     let about =
-        About { planes: planes.clone(), stats: stats.clone(), reloads: reloads.clone(), stop: stop.clone() };
+        About { active: active.clone(), stats: stats.clone(), reloads: reloads.clone(), stop: stop.clone() };
     let guard = config.admin.token_file.as_deref().map(Guard::new);
-    let reloader =
-        Reloader { path, reading, planes: planes.clone(), lasting, source, reloads, stats: stats.clone() };
+    let reloader = Reloader {
+        path,
+        reading,
+        active: active.clone(),
+        state: process_state,
+        source,
+        reloads,
+        stats: stats.clone(),
+    };
     let connections = config.limits.connections;
     tracing::info!(mode = ?config.mode, "started");
     // The servers outlive the data plane by nothing: their end is not waited for.
     let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about, guard)) };
-    let judging = judge_again(&planes, &identity, &stop);
-    tokio::join!(data_plane(sockets, connections, &planes, &stats, &stop), watching, judging);
+    let reauthorizing = reauthorize_on_change(&active, &identity, &stop);
+    tokio::join!(data_plane(sockets, connections, &active, &stats, &stop), watching, reauthorizing);
     Ok(())
 }
 
-async fn data_plane(sockets: Sockets, connections: usize, planes: &Planes, stats: &Stats, stop: &Shutdown) {
-    let inbound = Arc::new(Inbound::new(planes.clone(), stats.clone(), stop.clone()));
-    let outbound = Arc::new(OutboundHandler::new(planes.clone(), stats.clone(), stop.clone()));
+async fn data_plane(
+    sockets: Sockets,
+    connections: usize,
+    active: &ActiveConfig,
+    stats: &Stats,
+    stop: &Shutdown,
+) {
+    let inbound = Arc::new(InboundHandler::new(active.clone(), stats.clone(), stop.clone()));
+    let outbound = Arc::new(OutboundHandler::new(active.clone(), stats.clone(), stop.clone()));
     let reverse = async {
         let Some(socket) = sockets.inbound else { return };
         let serve = |stream, peer| inbound::serve(Arc::clone(&inbound), stream, peer);
@@ -134,7 +150,7 @@ async fn data_plane(sockets: Sockets, connections: usize, planes: &Planes, stats
         let serve = |stream, peer| serve_redirected(Arc::clone(&outbound), stream, peer);
         Listeners::new("transparent", connections).run(socket, stop.clone(), DRAIN, serve)
     }));
-    let processor = Arc::new(Processor::new(planes.clone(), stats.clone(), stop.clone()));
+    let processor = Arc::new(Processor::new(active.clone(), stats.clone(), stop.clone()));
     let processing = async {
         let Some(socket) = sockets.ext_proc else { return };
         let serve = |stream, peer| ext_proc::serve(Arc::clone(&processor), stream, peer);
@@ -144,14 +160,14 @@ async fn data_plane(sockets: Sockets, connections: usize, planes: &Planes, stats
 }
 
 /// Has connections judged again when the identity changes, and when the end is asked for.
-async fn judge_again(planes: &Planes, identity: &Identity, stop: &Shutdown) {
+async fn reauthorize_on_change(active: &ActiveConfig, identity: &WorkloadIdentity, stop: &Shutdown) {
     let mut changes = identity.changes();
     loop {
         let ends = tokio::select! {
             told = changes.changed() => told.is_err(),
             () = stop.requested() => true,
         };
-        planes.judge_again();
+        active.reauthorize_connections();
         if ends {
             return;
         }

@@ -1,8 +1,8 @@
 //! Taking over a changed configuration while requests run: as a whole or not at all, and never silently.
 
-use super::config::{Checked, Finding, Reading, Spiffe, parse_config};
-use super::identity::{Identity, follow_files, follow_workload_api, mirror};
-use super::plane::{Lasting, Plane, Planes};
+use super::config::{Checked, Diagnostic, Reading, Spiffe, parse_config};
+use super::identity::{WorkloadIdentity, follow_files, follow_workload_api, mirror};
+use super::runtime_config::{ActiveConfig, ProcessState, RuntimeConfig};
 use super::stats::Stats;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::text::Quoted;
@@ -27,8 +27,8 @@ const SETTLE: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Reads and judges the file at `path`.
-pub(crate) fn read_config(path: &Path, reading: Reading) -> Result<(Checked, Digest), Vec<Finding>> {
-    let unreadable = |problem: String| vec![Finding { line: 0, key: String::new(), problem }];
+pub(crate) fn read_config(path: &Path, reading: Reading) -> Result<(Checked, Digest), Vec<Diagnostic>> {
+    let unreadable = |problem: String| vec![Diagnostic { line: 0, key: String::new(), problem }];
     let text = read_text(path, CONFIG_BYTES).map_err(|error| unreadable(error.to_string()))?;
     let digest = sha256(text.as_bytes());
     parse_config(&text, &variable, reading).map(|checked| (checked, digest))
@@ -86,15 +86,15 @@ impl Reloads {
 }
 
 /// Where identities come from now: one task, replaced when the configuration names another source.
-pub(crate) struct Source {
-    identity: Identity,
+pub(crate) struct IdentitySource {
+    identity: WorkloadIdentity,
     settings: Option<Spiffe>,
     task: Option<JoinHandle<()>>,
 }
 
-impl Source {
+impl IdentitySource {
     /// No source yet.
-    pub(crate) const fn new(identity: Identity) -> Self {
+    pub(crate) const fn new(identity: WorkloadIdentity) -> Self {
         Self { identity, settings: None, task: None }
     }
 
@@ -133,11 +133,11 @@ pub(crate) struct Reloader {
     /// How it is read.
     pub(crate) reading: Reading,
     /// What is replaced.
-    pub(crate) planes: Planes,
+    pub(crate) active: ActiveConfig,
     /// What stays.
-    pub(crate) lasting: Lasting,
+    pub(crate) state: ProcessState,
     /// Where identities come from.
-    pub(crate) source: Source,
+    pub(crate) source: IdentitySource,
     /// How it went.
     pub(crate) reloads: Reloads,
     /// What is counted.
@@ -181,17 +181,18 @@ impl Reloader {
     }
 
     fn take_over(&mut self) -> Result<(), String> {
-        let shown =
-            |findings: Vec<Finding>| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let shown = |diagnostics: Vec<Diagnostic>| {
+            diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
         let (checked, _) = read_config(&self.path, self.reading).map_err(shown)?;
-        let current = self.planes.current();
+        let current = self.active.current();
         if checked.config.mode != current.config.mode || checked.addresses != current.addresses {
             return Err("mode and addresses cannot change while it runs; restart the sidecar".to_owned());
         }
-        let plane = Plane::new(&checked, &self.lasting)?;
-        self.lasting.store.set_bounds(super::process::bounds(&checked.config));
+        let runtime = RuntimeConfig::new(&checked, &self.state)?;
+        self.state.store.set_bounds(super::process::bounds(&checked.config));
         self.source.set(checked.config.spiffe.as_ref());
-        self.planes.replace(plane);
+        self.active.replace(runtime);
         super::process::tell(&checked.notices);
         Ok(())
     }

@@ -15,11 +15,11 @@ type Labels = [(&'static str, &'static str); 2];
 #[derive(Clone, Debug)]
 pub(crate) struct Stats {
     /// Requests to the agent.
-    pub(crate) inbound: Inbound,
+    pub(crate) inbound: InboundStats,
     /// Requests of the agent.
-    pub(crate) outbound: Outbound,
+    pub(crate) outbound: OutboundStats,
     /// Handshakes.
-    pub(crate) tls: Tls,
+    pub(crate) tls: TlsStats,
     /// Answers of our own, in the order of [`Code::ALL`].
     denials: Vec<Counter>,
     requests: Family<Labels, Counter>,
@@ -41,7 +41,7 @@ pub(crate) struct Stats {
 
 /// Requests to the agent by what became of them.
 #[derive(Clone, Debug)]
-pub(crate) struct Inbound {
+pub(crate) struct InboundStats {
     pub(crate) passthrough: Counter,
     pub(crate) authorized: Counter,
     pub(crate) unauthenticated: Counter,
@@ -53,7 +53,7 @@ pub(crate) struct Inbound {
 
 /// Requests of the agent by what became of them.
 #[derive(Clone, Debug)]
-pub(crate) struct Outbound {
+pub(crate) struct OutboundStats {
     pub(crate) no_matching_route: Counter,
     pub(crate) passthrough: Counter,
     pub(crate) no_token_policy: Counter,
@@ -67,7 +67,7 @@ pub(crate) struct Outbound {
 
 /// Connections by what became of them.
 #[derive(Clone, Debug)]
-pub(crate) struct Tls {
+pub(crate) struct TlsStats {
     pub(crate) inbound_tls_accepted: Counter,
     pub(crate) inbound_plain_accepted: Counter,
     pub(crate) inbound_plain_rejected: Counter,
@@ -87,7 +87,7 @@ impl Stats {
             Family::get_or_create_owned(&refused, &[("code", code.text()), ("source", "authbridge")])
         };
         Self {
-            inbound: Inbound {
+            inbound: InboundStats {
                 passthrough: inbound("bypass"),
                 authorized: inbound("authorized"),
                 unauthenticated: inbound("unauthenticated"),
@@ -96,7 +96,7 @@ impl Stats {
                 validator_missing: inbound("cannot_verify"),
                 jwt_failed: inbound("jwt_failed"),
             },
-            outbound: Outbound {
+            outbound: OutboundStats {
                 no_matching_route: outbound("no_matching_route"),
                 passthrough: outbound("passthrough"),
                 no_token_policy: outbound("no_token_policy"),
@@ -107,7 +107,7 @@ impl Stats {
                 replace_token: outbound("replace_token"),
                 cache_hit: outbound("cache_hit"),
             },
-            tls: Tls {
+            tls: TlsStats {
                 inbound_tls_accepted: counter(&handshakes, "inbound", "tls_accepted"),
                 inbound_plain_accepted: counter(&handshakes, "inbound", "plain_accepted"),
                 inbound_plain_rejected: counter(&handshakes, "inbound", "plain_rejected"),

@@ -15,7 +15,7 @@ pub(crate) struct WebSocket(());
 impl WebSocket {
     /// The wish, if a request is the opening handshake of a WebSocket (RFC 6455 §4.1). Who offers something else, as
     /// clients do that would speak HTTP/2, is answered as if the offer had not been made.
-    pub(crate) fn asked<B>(request: &Request<B>) -> Option<Self> {
+    pub(crate) fn requested<B>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
         let opens = request.version() == Version::HTTP_11 && request.method() == Method::GET;
         // The other protocol begins where the request ends, and two readers must not see that end differently.
@@ -27,17 +27,17 @@ impl WebSocket {
 }
 
 /// Puts the wish, or the consent to it, into headers from which those of the connection were taken.
-pub(crate) fn write_wish(asked: Option<WebSocket>, headers: &mut HeaderMap) {
-    if asked.is_some() {
+pub(crate) fn write_upgrade(upgrade: Option<WebSocket>, headers: &mut HeaderMap) {
+    if upgrade.is_some() {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
     }
 }
 
 /// Verifies that a change of protocol is the one that was asked for, by the headers of the answer that announces it.
-pub(crate) fn verify_change(asked: Option<WebSocket>, answer: &HeaderMap) -> Result<(), Denial> {
+pub(crate) fn verify_change(upgrade: Option<WebSocket>, answer: &HeaderMap) -> Result<(), Denial> {
     let wrong = |message: &str| Err(Denial::new(Code::WrongProtocol, message));
-    if asked.is_none() {
+    if upgrade.is_none() {
         return wrong("the other end changes the protocol, and nobody asked for it");
     }
     let mut protocols = protocols(answer);
@@ -73,44 +73,44 @@ mod tests {
 
     #[test]
     fn a_websocket_is_asked_for_by_its_handshake_alone() {
-        let asks = |method, version, headers: &[(&'static str, &'static str)]| {
-            WebSocket::asked(&request(method, version, headers)).is_some()
+        let is_request = |method, version, headers: &[(&'static str, &'static str)]| {
+            WebSocket::requested(&request(method, version, headers)).is_some()
         };
-        let (listed, wish) = (("connection", "Upgrade"), ("upgrade", "websocket"));
+        let (listed, upgrade) = (("connection", "Upgrade"), ("upgrade", "websocket"));
         for (headers, expected) in [
-            (&[listed, wish][..], true),
+            (&[listed, upgrade][..], true),
             (&[("connection", "keep-alive, upgrade"), ("upgrade", "WebSocket")], true),
-            (&[("connection", "close"), listed, wish], true),
-            (&[listed, ("upgrade", "h2c"), wish], true),
+            (&[("connection", "close"), listed, upgrade], true),
+            (&[listed, ("upgrade", "h2c"), upgrade], true),
             (&[listed, ("upgrade", "h2c ,\twebsocket")], true),
-            (&[wish], false),
+            (&[upgrade], false),
             (&[listed], false),
-            (&[("connection", "x-upgrade"), wish], false),
+            (&[("connection", "x-upgrade"), upgrade], false),
             (&[listed, ("upgrade", "h2c")], false),
             (&[listed, ("upgrade", "websocket/13")], false),
             (&[listed, ("upgrade", "web socket")], false),
             (&[listed, ("upgrade", "")], false),
-            (&[listed, wish, ("content-length", "0")], true),
-            (&[listed, wish, ("content-length", "1")], false),
-            (&[listed, wish, ("transfer-encoding", "chunked")], false),
+            (&[listed, upgrade, ("content-length", "0")], true),
+            (&[listed, upgrade, ("content-length", "1")], false),
+            (&[listed, upgrade, ("transfer-encoding", "chunked")], false),
         ] {
-            assert_eq!(asks(Method::GET, Version::HTTP_11, headers), expected, "{headers:?}");
+            assert_eq!(is_request(Method::GET, Version::HTTP_11, headers), expected, "{headers:?}");
         }
-        assert!(!asks(Method::POST, Version::HTTP_11, &[listed, wish]));
-        assert!(!asks(Method::GET, Version::HTTP_10, &[listed, wish]));
-        assert!(!asks(Method::GET, Version::HTTP_2, &[listed, wish]));
+        assert!(!is_request(Method::POST, Version::HTTP_11, &[listed, upgrade]));
+        assert!(!is_request(Method::GET, Version::HTTP_10, &[listed, upgrade]));
+        assert!(!is_request(Method::GET, Version::HTTP_2, &[listed, upgrade]));
     }
 
     #[test]
     fn a_change_is_the_one_that_was_asked_for_or_an_error() {
         let (listed, websocket) = (("connection", "upgrade"), ("upgrade", "WebSocket"));
-        let judged = |asked, headers: &[(&'static str, &'static str)]| {
+        let verified = |upgrade, headers: &[(&'static str, &'static str)]| {
             let answer = request(Method::GET, Version::HTTP_11, headers);
-            verify_change(asked, answer.headers()).map_err(|denial| denial.code)
+            verify_change(upgrade, answer.headers()).map_err(|denial| denial.code)
         };
-        let asked = Some(WebSocket(()));
-        assert_eq!(judged(asked, &[listed, websocket]), Ok(()));
-        assert_eq!(judged(None, &[listed, websocket]), Err(Code::WrongProtocol));
+        let upgrade = Some(WebSocket(()));
+        assert_eq!(verified(upgrade, &[listed, websocket]), Ok(()));
+        assert_eq!(verified(None, &[listed, websocket]), Err(Code::WrongProtocol));
         for headers in [
             &[listed][..],
             &[websocket],
@@ -119,7 +119,7 @@ mod tests {
             &[listed, websocket, ("upgrade", "h2c")],
             &[listed, ("upgrade", "websocket, h2c")],
         ] {
-            assert_eq!(judged(asked, headers), Err(Code::WrongProtocol), "{headers:?}");
+            assert_eq!(verified(upgrade, headers), Err(Code::WrongProtocol), "{headers:?}");
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn router(about: Arc<About>) -> Router {
 
 async fn ready(State(about): State<Arc<About>>) -> Response {
     let mut problems: Map<String, Value> = about
-        .planes
+        .active
         .current()
         .problems()
         .into_iter()

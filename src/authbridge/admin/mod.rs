@@ -8,8 +8,8 @@ mod statistics;
 pub(crate) use guard::Guard;
 
 use super::config::ListenAddress;
-use super::plane::Planes;
 use super::reload::Reloads;
+use super::runtime_config::ActiveConfig;
 use super::serve::bind;
 use super::stats::Stats;
 use axum::Router;
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 #[derive(Clone)]
 pub(crate) struct About {
     /// The configuration at work.
-    pub(crate) planes: Planes,
+    pub(crate) active: ActiveConfig,
     /// What is counted.
     pub(crate) stats: Stats,
     /// How the last reload went.
@@ -32,13 +32,13 @@ pub(crate) struct About {
 }
 
 /// The three servers, bound and not yet serving.
-pub(crate) struct Servers {
+pub(crate) struct AdminServers {
     health: TcpListener,
     stats: TcpListener,
     sessions: TcpListener,
 }
 
-impl Servers {
+impl AdminServers {
     /// Binds all three, or none.
     pub(crate) fn bind(
         health: ListenAddress,

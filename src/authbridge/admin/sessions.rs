@@ -2,7 +2,7 @@
 
 use super::About;
 use crate::config::{OnError, Plugin};
-use crate::events::{Event, Store};
+use crate::events::{Event, SessionStore};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{self, KeepAlive, Sse};
@@ -37,9 +37,9 @@ pub(super) fn router(about: Arc<About>) -> Router {
 /// An answer without a document.
 type Absent = (StatusCode, &'static str);
 
-fn store(about: &About) -> Result<Store, Absent> {
+fn store(about: &About) -> Result<SessionStore, Absent> {
     let off = (StatusCode::NOT_FOUND, "sessions are not kept: session.enabled is false\n");
-    about.planes.current().sessions.clone().ok_or(off)
+    about.active.current().sessions.clone().ok_or(off)
 }
 
 async fn list(State(about): State<Arc<About>>) -> Result<Json<Value>, Absent> {
@@ -84,7 +84,7 @@ fn live(
 }
 
 async fn pipeline(State(about): State<Arc<About>>) -> Json<Value> {
-    let plane = about.planes.current();
+    let runtime = about.active.current();
     let shown = |plugins: &[Plugin]| -> Value {
         plugins
             .iter()
@@ -92,7 +92,7 @@ async fn pipeline(State(about): State<Arc<About>>) -> Json<Value> {
             .map(|plugin| json!({ "name": plugin.settings.name(), "id": plugin.id, "on_error": plugin.on_error }))
             .collect()
     };
-    let pipeline = &plane.config.pipeline;
+    let pipeline = &runtime.config.pipeline;
     Json(
         json!({ "inbound": shown(&pipeline.inbound.plugins), "outbound": shown(&pipeline.outbound.plugins) }),
     )

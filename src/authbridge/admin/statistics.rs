@@ -26,7 +26,7 @@ pub(super) fn router(about: Arc<About>) -> Router {
 
 async fn config(State(about): State<Arc<About>>) -> Json<Value> {
     // Secrets are redacted by their type.
-    Json(serde_json::to_value(&about.planes.current().config).unwrap_or_default())
+    Json(serde_json::to_value(&about.active.current().config).unwrap_or_default())
 }
 
 async fn metrics(State(about): State<Arc<About>>) -> Response {

@@ -5,7 +5,7 @@ use super::issuer::fetch_client;
 use super::key_store::KeyStore;
 use crate::config::JwtValidation;
 use crate::denial::{Code, Denial};
-use crate::identity::Peer;
+use crate::identity::VerifiedPeer;
 use crate::jwt::{TokenPolicy, VerifiedToken, verify_token};
 use crate::request_path::BypassPaths;
 use countersign_core::encoding::{Digest, sha256};
@@ -71,11 +71,11 @@ impl TokenGate {
     }
 
     /// Judges a request for `path` with these headers, from `peer`.
-    pub(crate) async fn judge(
+    pub(crate) async fn authorize(
         &self,
         path: &str,
         headers: &HeaderMap,
-        peer: Option<&Peer>,
+        peer: Option<&VerifiedPeer>,
     ) -> Result<Admitted, Denial> {
         let refused = |refusal: &Refusal| Denial::refused(NAME, refusal);
         if self.bypass.admits(path).map_err(|refusal| refused(&refusal))? {
@@ -92,7 +92,7 @@ impl TokenGate {
         match self.verify_now(token) {
             // Keys may have changed, or not be here yet: one of many requests asks, and some wait.
             Err(denial) if may_be_early(&denial) && self.keys.refetch().await => self.verify_now(token),
-            judged => judged,
+            result => result,
         }
     }
 

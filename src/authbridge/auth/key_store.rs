@@ -26,21 +26,21 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The keys of one issuer. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct KeyStore(Arc<Shared>);
+pub(crate) struct KeyStore(Arc<KeyStoreInner>);
 
-struct Shared {
+struct KeyStoreInner {
     fetcher: Fetcher,
     max_age: Duration,
-    current: ArcSwapOption<Fetched>,
+    current: ArcSwapOption<FetchedKeys>,
     wanted: Notify,
-    asked: Mutex<Option<Instant>>,
+    last_refetch: Mutex<Option<Instant>>,
     attempts: watch::Sender<u64>,
     problem: Mutex<Option<String>>,
 }
 
 /// A set, and when it came.
 #[derive(Debug)]
-pub(crate) struct Fetched {
+pub(crate) struct FetchedKeys {
     /// The keys.
     pub(crate) keys: KeySet,
     at: Instant,
@@ -50,19 +50,19 @@ impl KeyStore {
     /// No keys yet.
     pub(crate) fn new(fetcher: Fetcher, max_age: Duration) -> Self {
         let (attempts, _) = watch::channel(0);
-        Self(Arc::new(Shared {
+        Self(Arc::new(KeyStoreInner {
             fetcher,
             max_age,
             current: ArcSwapOption::empty(),
             wanted: Notify::new(),
-            asked: Mutex::default(),
+            last_refetch: Mutex::default(),
             attempts,
             problem: Mutex::default(),
         }))
     }
 
     /// The keys that count now; the error says why none do.
-    pub(crate) fn current(&self) -> Result<Arc<Fetched>, String> {
+    pub(crate) fn current(&self) -> Result<Arc<FetchedKeys>, String> {
         match self.0.current.load_full() {
             Some(fetched) if instant().duration_since(fetched.at) <= self.0.max_age => Ok(fetched),
             Some(_) => Err(format!(
@@ -83,19 +83,19 @@ impl KeyStore {
     pub(crate) async fn refetch(&self) -> bool {
         let mut attempts = self.0.attempts.subscribe();
         let never = *attempts.borrow_and_update() == 0;
-        if !never && !self.may_ask() {
+        if !never && !self.may_refetch() {
             return false;
         }
         self.0.wanted.notify_one();
         timeout(PATIENCE, attempts.changed()).await.is_ok()
     }
 
-    fn may_ask(&self) -> bool {
+    fn may_refetch(&self) -> bool {
         let now = instant();
-        let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = asked.is_none_or(|last| now.duration_since(last) >= UNKNOWN_KEY);
+        let mut last_refetch = self.0.last_refetch.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last_refetch.is_none_or(|last| now.duration_since(last) >= UNKNOWN_KEY);
         if may {
-            *asked = Some(now);
+            *last_refetch = Some(now);
         }
         may
     }
@@ -155,7 +155,7 @@ impl KeyStore {
             if !same {
                 tracing::info!(url = self.0.fetcher.url, keys = keys.len(), "the issuer's keys changed");
             }
-            self.0.current.store(Some(Arc::new(Fetched { keys, at: instant() })));
+            self.0.current.store(Some(Arc::new(FetchedKeys { keys, at: instant() })));
         }
         self.0.attempts.send_modify(|attempts| *attempts = attempts.wrapping_add(1));
         good

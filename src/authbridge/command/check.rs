@@ -1,7 +1,7 @@
 //! `authbridge check`: what a configuration means, or what is wrong with it and where.
 
 use super::{UNUSABLE, line};
-use crate::config::{Checked, Finding, Reading};
+use crate::config::{Checked, Diagnostic, Reading};
 use crate::reload::read_config;
 use serde::Serialize;
 use serde_json::json;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 /// Explains the configuration at `path`.
 pub(super) fn check(path: &Path, reading: Reading) -> ExitCode {
     match read_config(path, reading) {
-        Err(findings) => refuse(path, &findings),
+        Err(diagnostics) => refuse(path, &diagnostics),
         Ok((Checked { config, addresses, notices }, digest)) => {
             let listens = json!({
                 "inbound": addresses.inbound.as_ref().map(|(address, _)| address.address.to_string()),
@@ -33,11 +33,11 @@ pub(super) fn check(path: &Path, reading: Reading) -> ExitCode {
 }
 
 /// Says what is wrong, one line each.
-pub(super) fn refuse(path: &Path, findings: &[Finding]) -> ExitCode {
+pub(super) fn refuse(path: &Path, diagnostics: &[Diagnostic]) -> ExitCode {
     let mut to = std::io::stderr().lock();
-    for finding in findings {
+    for diagnostic in diagnostics {
         // Nothing is left to be done if the terminal is gone.
-        let _ = writeln!(to, "{}", line(path, finding));
+        let _ = writeln!(to, "{}", line(path, diagnostic));
     }
     ExitCode::from(UNUSABLE)
 }

@@ -4,7 +4,7 @@ mod check;
 mod logs;
 mod top;
 
-use super::config::{Config, Finding, Reading};
+use super::config::{Config, Diagnostic, Reading};
 use super::netinit;
 use super::process;
 use super::reload::read_config;
@@ -82,7 +82,7 @@ fn serve(file: File) -> ExitCode {
     let path = file.config.unwrap_or_default();
     let (checked, digest) = match read_config(&path, reading) {
         Ok(read) => read,
-        Err(findings) => return check::refuse(&path, &findings),
+        Err(diagnostics) => return check::refuse(&path, &diagnostics),
     };
     logs::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -103,9 +103,9 @@ fn serve(file: File) -> ExitCode {
 }
 
 /// One line about something that is wrong with a file.
-fn line(path: &std::path::Path, finding: &Finding) -> String {
+fn line(path: &std::path::Path, diagnostic: &Diagnostic) -> String {
     let path = path.to_string_lossy();
-    let Finding { line, key, problem } = finding;
+    let Diagnostic { line, key, problem } = diagnostic;
     match (*line, key.as_str()) {
         (0, _) => problem.clone(),
         (line, "") => format!("{path}:{line}: {problem}"),

@@ -62,8 +62,8 @@ async fn show(top: &Top) -> Result<(), String> {
         None => None,
         Some(path) => Some(read_text(path, 4096).map_err(|error| error.to_string())?.trim().to_owned()),
     };
-    let asker = Asker::new(token)?;
-    let mut events = asker.events(&top.sessions).await?;
+    let client = AdminClient::new(token)?;
+    let mut events = client.events(&top.sessions).await?;
     let (mut last, mut looks) = (VecDeque::new(), 0_u64);
     let redraw = top.count.is_none() && std::io::stdout().is_terminal();
     loop {
@@ -81,7 +81,7 @@ async fn show(top: &Top) -> Result<(), String> {
                 }
             }
         }
-        let stats = asker.get(&format!("{}/stats", top.stats)).await?;
+        let stats = client.get(&format!("{}/stats", top.stats)).await?;
         draw(&stats, &last, redraw).map_err(|error| error.to_string())?;
         looks = looks.saturating_add(1);
         if top.count.is_some_and(|count| looks >= count) {
@@ -91,37 +91,37 @@ async fn show(top: &Top) -> Result<(), String> {
 }
 
 /// Asks the servers of the sidecar.
-struct Asker {
+struct AdminClient {
     client: Client,
     token: Option<String>,
 }
 
-impl Asker {
+impl AdminClient {
     fn new(token: Option<String>) -> Result<Self, String> {
         let fetcher = crate::auth::fetch_client("http://127.0.0.1")?;
         Ok(Self { client: fetcher.into_client(), token })
     }
 
-    async fn ask(&self, url: &str) -> Result<reqwest::Response, String> {
+    async fn request(&self, url: &str) -> Result<reqwest::Response, String> {
         let request = self.client.get(url);
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let asked = tokio::time::timeout(ANSWER, request.timeout(Duration::from_hours(24)).send()).await;
-        let response = asked.map_err(|_| format!("{} does not answer", Quoted(url)))?;
+        let answered = tokio::time::timeout(ANSWER, request.timeout(Duration::from_hours(24)).send()).await;
+        let response = answered.map_err(|_| format!("{} does not answer", Quoted(url)))?;
         let response = response.map_err(|error| format!("{}: {error}", Quoted(url)))?;
         response.error_for_status().map_err(|error| format!("{error}"))
     }
 
     async fn get(&self, url: &str) -> Result<Value, String> {
-        let text = self.ask(url).await?.text().await.map_err(|error| error.to_string())?;
+        let text = self.request(url).await?.text().await.map_err(|error| error.to_string())?;
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", Quoted(url)))
     }
 
     /// The events of the session server as they come.
     async fn events(&self, sessions: &str) -> Result<impl futures::Stream<Item = Value> + Unpin, String> {
-        let response = self.ask(&format!("{sessions}/v1/events")).await?;
+        let response = self.request(&format!("{sessions}/v1/events")).await?;
         let chunks = futures::stream::unfold((response, String::new()), async |(mut response, mut rest)| {
             loop {
                 if let Some((event, after)) = rest.split_once("\n\n") {

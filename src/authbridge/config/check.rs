@@ -1,10 +1,10 @@
 //! What the types alone cannot say: which keys need or exclude each other, and which choices are refused.
 
 use super::address::{Backend, ListenAddress};
-use super::model::{Config, Mode};
-use super::node::{Node, Value};
-use super::plugins::{OnError, Settings};
-use super::reader::Finding;
+use super::model::{Config, SidecarMode};
+use super::node::{YamlNode, YamlValue};
+use super::plugins::{OnError, PluginSettings};
+use super::reader::Diagnostic;
 use super::token_exchange::{Action, DefaultPolicy, IdentityKind, Route, RouteTls, TokenExchange};
 use super::{AudienceMode, JwtValidation};
 use crate::glob::Glob;
@@ -31,36 +31,41 @@ pub struct Addresses {
     pub session: ListenAddress,
 }
 
-/// Collects findings with their lines.
-struct Check<'a> {
-    root: &'a Node,
-    findings: Vec<Finding>,
-    notices: &'a mut Vec<Finding>,
+/// Collects diagnostics with the lines they are about.
+struct Checker<'a> {
+    root: &'a YamlNode,
+    diagnostics: Vec<Diagnostic>,
+    notices: &'a mut Vec<Diagnostic>,
 }
 
 /// Judges a configuration.
 pub(super) fn check(
     config: &Config,
-    root: &Node,
-    notices: &mut Vec<Finding>,
-) -> Result<Addresses, Vec<Finding>> {
-    let mut check = Check { root, findings: Vec::new(), notices };
+    root: &YamlNode,
+    notices: &mut Vec<Diagnostic>,
+) -> Result<Addresses, Vec<Diagnostic>> {
+    let mut check = Checker { root, diagnostics: Vec::new(), notices };
     let addresses = check.addresses(config);
     check.pipelines(config);
     check.mtls(config);
     match addresses {
-        Some(addresses) if check.findings.is_empty() => Ok(addresses),
-        _ => Err(check.findings),
+        Some(addresses) if check.diagnostics.is_empty() => Ok(addresses),
+        _ => Err(check.diagnostics),
     }
 }
 
 /// Judges routes that stand in `root` below `path`.
-pub(super) fn check_routes(routes: &[Route], root: &Node, path: &[Step], findings: &mut Vec<Finding>) {
+pub(super) fn check_routes(
+    routes: &[Route],
+    root: &YamlNode,
+    path: &[PathStep],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     for (index, route) in routes.iter().enumerate() {
-        let place = [path, &[Step::Index(index)]].concat();
+        let location = [path, &[PathStep::Index(index)]].concat();
         if let Some((key, problem)) = route_problem(route) {
-            let steps = [place.as_slice(), &[Step::Key(key)]].concat();
-            findings.push(finding(root, &steps, problem));
+            let steps = [location.as_slice(), &[PathStep::Key(key)]].concat();
+            diagnostics.push(diagnostic(root, &steps, problem));
         }
     }
 }
@@ -87,56 +92,57 @@ fn route_problem(route: &Route) -> Option<(&'static str, String)> {
 
 /// One step on the way from the root to a value.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step<'a> {
+pub(super) enum PathStep<'a> {
     Key(&'a str),
     Index(usize),
 }
 
-/// A finding at the deepest place of `steps` that the file has.
-fn finding(root: &Node, steps: &[Step<'_>], problem: String) -> Finding {
+/// A diagnostic at the deepest value along `steps` that the file has.
+fn diagnostic(root: &YamlNode, steps: &[PathStep<'_>], problem: String) -> Diagnostic {
     let (mut node, mut line, mut key) = (Some(root), root.line, String::new());
     for step in steps {
         node = match (step, node.map(|node| &node.value)) {
-            (Step::Key(name), Some(Value::Map(members))) => {
+            (PathStep::Key(name), Some(YamlValue::Map(members))) => {
                 members.iter().find(|(key, _)| key.name == *name).map(|(key, node)| {
                     line = key.line;
                     node
                 })
             }
-            (Step::Index(index), Some(Value::List(nodes))) => {
+            (PathStep::Index(index), Some(YamlValue::List(nodes))) => {
                 nodes.get(*index).inspect(|node| line = node.line)
             }
             _ => None,
         };
         match step {
-            Step::Key(name) => key.extend([if key.is_empty() { "" } else { "." }, name]),
-            Step::Index(index) => key.extend(["[", &index.to_string(), "]"]),
+            PathStep::Key(name) => key.extend([if key.is_empty() { "" } else { "." }, name]),
+            PathStep::Index(index) => key.extend(["[", &index.to_string(), "]"]),
         }
     }
-    Finding { line, key, problem }
+    Diagnostic { line, key, problem }
 }
 
-impl Check<'_> {
-    fn wrong(&mut self, steps: &[Step<'_>], problem: impl Into<String>) {
-        self.findings.push(finding(self.root, steps, problem.into()));
+impl Checker<'_> {
+    fn wrong(&mut self, steps: &[PathStep<'_>], problem: impl Into<String>) {
+        self.diagnostics.push(diagnostic(self.root, steps, problem.into()));
     }
 
-    fn note(&mut self, steps: &[Step<'_>], problem: impl Into<String>) {
-        self.notices.push(finding(self.root, steps, problem.into()));
+    fn note(&mut self, steps: &[PathStep<'_>], problem: impl Into<String>) {
+        self.notices.push(diagnostic(self.root, steps, problem.into()));
     }
 
     fn addresses(&mut self, config: &Config) -> Option<Addresses> {
         let listener = &config.listener;
-        let at = |name| [Step::Key("listener"), Step::Key(name)];
+        let at = |name| [PathStep::Key("listener"), PathStep::Key(name)];
         if listener.ext_authz_addr.is_some() {
             self.wrong(
                 &at("ext_authz_addr"),
                 "it belongs to the mode waypoint, for which there is no program",
             );
         }
-        let health = self.listen(&[Step::Key("health"), Step::Key("address")], &config.health.address)?;
+        let health =
+            self.listen(&[PathStep::Key("health"), PathStep::Key("address")], &config.health.address)?;
         let stats =
-            self.private(config, &[Step::Key("stats"), Step::Key("address")], &config.stats.address)?;
+            self.private(config, &[PathStep::Key("stats"), PathStep::Key("address")], &config.stats.address)?;
         let session = listener.session_api_addr.as_deref().unwrap_or(":9094");
         let session = self.private(config, &at("session_api_addr"), session)?;
         let mut addresses = Addresses {
@@ -149,11 +155,11 @@ impl Check<'_> {
             session,
         };
         match config.mode {
-            Mode::Waypoint => {
-                self.wrong(&[Step::Key("mode")], "there is no program for waypoint; use proxy-sidecar");
+            SidecarMode::Waypoint => {
+                self.wrong(&[PathStep::Key("mode")], "there is no program for waypoint; use proxy-sidecar");
                 return None;
             }
-            Mode::EnvoySidecar => {
+            SidecarMode::EnvoySidecar => {
                 for (name, given) in [
                     ("reverse_proxy_addr", &listener.reverse_proxy_addr),
                     ("reverse_proxy_backend", &listener.reverse_proxy_backend),
@@ -167,7 +173,7 @@ impl Check<'_> {
                 let text = listener.ext_proc_addr.as_deref().unwrap_or(":9090");
                 addresses.ext_proc = Some(self.loopback(&at("ext_proc_addr"), text)?);
             }
-            Mode::ProxySidecar => {
+            SidecarMode::ProxySidecar => {
                 if listener.ext_proc_addr.is_some() {
                     self.wrong(&at("ext_proc_addr"), "it belongs to the mode envoy-sidecar; take it out");
                 }
@@ -209,7 +215,7 @@ impl Check<'_> {
         Some(addresses)
     }
 
-    fn listen(&mut self, steps: &[Step<'_>], text: &str) -> Option<ListenAddress> {
+    fn listen(&mut self, steps: &[PathStep<'_>], text: &str) -> Option<ListenAddress> {
         let parsed = ListenAddress::parse(text);
         if let Err(problem) = parsed {
             self.wrong(steps, format!("{} {problem}", Quoted(text)));
@@ -218,7 +224,7 @@ impl Check<'_> {
     }
 
     /// An address that only this Pod may reach; a port alone has always meant every interface, and is told.
-    fn loopback(&mut self, steps: &[Step<'_>], text: &str) -> Option<ListenAddress> {
+    fn loopback(&mut self, steps: &[PathStep<'_>], text: &str) -> Option<ListenAddress> {
         let address = self.listen(steps, text)?;
         if address.only_port {
             self.note(steps, "it listens on 127.0.0.1, not on every interface: only the agent may use it");
@@ -230,7 +236,7 @@ impl Check<'_> {
     }
 
     /// An address that others may reach with a token.
-    fn private(&mut self, config: &Config, steps: &[Step<'_>], text: &str) -> Option<ListenAddress> {
+    fn private(&mut self, config: &Config, steps: &[PathStep<'_>], text: &str) -> Option<ListenAddress> {
         let address = self.listen(steps, text)?;
         if address.only_port && config.admin.token_file.is_none() {
             return Some(address.on_loopback());
@@ -249,12 +255,15 @@ impl Check<'_> {
         let pipelines = &config.pipeline;
         let dangerous = pipelines.dangerously_allow_unauthenticated;
         for (direction, pipeline) in [("inbound", &pipelines.inbound), ("outbound", &pipelines.outbound)] {
-            let plugins = [Step::Key("pipeline"), Step::Key(direction), Step::Key("plugins")];
+            let plugins = [PathStep::Key("pipeline"), PathStep::Key(direction), PathStep::Key("plugins")];
             let mut seen = Vec::new();
             for (index, plugin) in pipeline.plugins.iter().enumerate() {
-                let steps = [&plugins[..], &[Step::Index(index)]].concat();
+                let steps = [&plugins[..], &[PathStep::Index(index)]].concat();
                 let name = plugin.settings.name();
-                let inbound = matches!(plugin.settings, Settings::JwtValidation(_) | Settings::A2aParser(_));
+                let inbound = matches!(
+                    plugin.settings,
+                    PluginSettings::JwtValidation(_) | PluginSettings::A2aParser(_)
+                );
                 if inbound != (direction == "inbound") {
                     self.wrong(
                         &steps,
@@ -267,16 +276,19 @@ impl Check<'_> {
                     self.wrong(&steps, format!("{name} stands there twice; only one would count"));
                 }
                 seen.push(name);
-                let gate = matches!(plugin.settings, Settings::JwtValidation(_) | Settings::TokenExchange(_));
+                let gate = matches!(
+                    plugin.settings,
+                    PluginSettings::JwtValidation(_) | PluginSettings::TokenExchange(_)
+                );
                 if gate && plugin.on_error != OnError::Enforce && !dangerous {
-                    let steps = [&steps[..], &[Step::Key("on_error")]].concat();
+                    let steps = [&steps[..], &[PathStep::Key("on_error")]].concat();
                     self.wrong(&steps, format!("{name} must enforce; pipeline.dangerously_allow_unauthenticated would let requests pass without it"));
                 }
-                let at = [&steps[..], &[Step::Key("config")]].concat();
+                let at = [&steps[..], &[PathStep::Key("config")]].concat();
                 match &plugin.settings {
-                    Settings::JwtValidation(jwt) => self.jwt_validation(jwt, &at),
-                    Settings::TokenExchange(exchange) => self.token_exchange(config, exchange, &at),
-                    _ if config.mode == Mode::EnvoySidecar => {
+                    PluginSettings::JwtValidation(jwt) => self.jwt_validation(jwt, &at),
+                    PluginSettings::TokenExchange(exchange) => self.token_exchange(config, exchange, &at),
+                    _ if config.mode == SidecarMode::EnvoySidecar => {
                         self.note(&steps, format!("{name} reads nothing: Envoy sends no bodies here"));
                     }
                     _ => {}
@@ -288,14 +300,14 @@ impl Check<'_> {
         }
         if dangerous {
             self.note(
-                &[Step::Key("pipeline"), Step::Key("dangerously_allow_unauthenticated")],
+                &[PathStep::Key("pipeline"), PathStep::Key("dangerously_allow_unauthenticated")],
                 "requests may pass without authentication",
             );
         }
     }
 
-    fn jwt_validation(&mut self, jwt: &JwtValidation, at: &[Step<'_>]) {
-        let key = |name| [at, &[Step::Key(name)]].concat();
+    fn jwt_validation(&mut self, jwt: &JwtValidation, at: &[PathStep<'_>]) {
+        let key = |name| [at, &[PathStep::Key(name)]].concat();
         if jwt.issuer.is_empty() {
             self.wrong(&key("issuer"), "it is missing; it must equal `iss` of the tokens");
         }
@@ -314,7 +326,7 @@ impl Check<'_> {
         self.url(&key("jwks_url"), &jwt.key_set_url());
     }
 
-    fn url(&mut self, steps: &[Step<'_>], url: &str) {
+    fn url(&mut self, steps: &[PathStep<'_>], url: &str) {
         let plain = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         if plain
             .is_none_or(|rest| rest.is_empty() || rest.contains('@') || rest.contains(char::is_whitespace))
@@ -323,9 +335,9 @@ impl Check<'_> {
         }
     }
 
-    fn token_exchange(&mut self, config: &Config, exchange: &TokenExchange, at: &[Step<'_>]) {
-        let key = |name| [at, &[Step::Key(name)]].concat();
-        let identity = |name| [at, &[Step::Key("identity"), Step::Key(name)]].concat();
+    fn token_exchange(&mut self, config: &Config, exchange: &TokenExchange, at: &[PathStep<'_>]) {
+        let key = |name| [at, &[PathStep::Key(name)]].concat();
+        let identity = |name| [at, &[PathStep::Key("identity"), PathStep::Key(name)]].concat();
         match exchange.token_endpoint() {
             Some(url) => self.url(&key("token_url"), &url),
             None => {
@@ -354,13 +366,13 @@ impl Check<'_> {
                 "exchange needs audience_from_host: no route names an audience",
             );
         }
-        let path = [at, &[Step::Key("routes"), Step::Key("rules")]].concat();
-        check_routes(&exchange.routes.rules, self.root, &path, &mut self.findings);
+        let path = [at, &[PathStep::Key("routes"), PathStep::Key("rules")]].concat();
+        check_routes(&exchange.routes.rules, self.root, &path, &mut self.diagnostics);
         for (index, route) in exchange.routes.rules.iter().enumerate() {
-            let asks =
+            let says_tls =
                 route.server_spiffe_id.is_some() || matches!(route.tls, Some(tls) if tls != RouteTls::Plain);
-            if config.mode == Mode::EnvoySidecar && asks {
-                let steps = [&path[..], &[Step::Index(index), Step::Key("tls")]].concat();
+            if config.mode == SidecarMode::EnvoySidecar && says_tls {
+                let steps = [&path[..], &[PathStep::Index(index), PathStep::Key("tls")]].concat();
                 self.wrong(
                     &steps,
                     "Envoy connects in envoy-sidecar; say TLS in its cluster, and take it out here",
@@ -371,10 +383,10 @@ impl Check<'_> {
 
     fn mtls(&mut self, config: &Config) {
         let Some(mtls) = &config.mtls else { return };
-        let at = [Step::Key("mtls"), Step::Key("allowed_peers")];
+        let at = [PathStep::Key("mtls"), PathStep::Key("allowed_peers")];
         if config.spiffe.is_none() {
             self.wrong(
-                &[Step::Key("mtls")],
+                &[PathStep::Key("mtls")],
                 "it needs the block `spiffe`, which says where identities come from",
             );
         }

@@ -1,4 +1,4 @@
-//! The configuration file of AuthBridge: read strictly, with the place of everything that is wrong.
+//! The configuration file of AuthBridge: read strictly, with the line and key of everything that is wrong.
 //! Nothing here reads files or the environment; both come as arguments.
 
 mod address;
@@ -17,20 +17,22 @@ pub use address::{Backend, ListenAddress};
 pub use check::Addresses;
 pub use duration::GoDuration;
 pub use jwt_validation::{AudienceMode, JwtValidation};
-pub use model::{Config, Limits, Listener, Mode, Mtls, MtlsMode, Pipeline, Pipelines, Session, Spiffe};
+pub use model::{
+    Config, Limits, Listener, Mtls, MtlsMode, Pipeline, Pipelines, SessionSettings, SidecarMode, Spiffe,
+};
 pub use parsers::{A2aParser, InferenceParser, McpParser};
 pub(crate) use plugins::catalogue as plugin_catalogue;
-pub use plugins::{OnError, Plugin, Settings};
-pub use reader::Finding;
+pub use plugins::{OnError, Plugin, PluginSettings};
+pub use reader::Diagnostic;
 pub use secret::Secret;
 pub use token_exchange::{
-    Action, AssertionType, DefaultPolicy, Identity, IdentityKind, NoTokenPolicy, Provider, Route, RouteTls,
-    Routes, TokenExchange,
+    Action, AssertionType, ClientIdentity, DefaultPolicy, IdentityKind, NoTokenPolicy, Provider, Route,
+    RouteTls, Routes, TokenExchange,
 };
 
 use countersign_core::text::Quoted;
-use node::Node;
-use reader::{Reader, Shared};
+use node::YamlNode;
+use reader::{ConfigReader, ReaderContext};
 use serde::Deserialize;
 use std::cell::RefCell;
 
@@ -54,11 +56,15 @@ pub struct Checked {
     /// Where to listen.
     pub addresses: Addresses,
     /// What was passed over or understood differently than before.
-    pub notices: Vec<Finding>,
+    pub notices: Vec<Diagnostic>,
 }
 
 /// Reads and judges a configuration file.
-pub fn parse_config(text: &str, variables: Variables<'_>, reading: Reading) -> Result<Checked, Vec<Finding>> {
+pub fn parse_config(
+    text: &str,
+    variables: Variables<'_>,
+    reading: Reading,
+) -> Result<Checked, Vec<Diagnostic>> {
     let (root, config, mut notices): (_, Config, _) = parse(text, variables, reading)?;
     let addresses = check::check(&config, &root, &mut notices)?;
     Ok(Checked { config, addresses, notices })
@@ -69,39 +75,39 @@ pub fn parse_routes(
     text: &str,
     variables: Variables<'_>,
     reading: Reading,
-) -> Result<(Vec<Route>, Vec<Finding>), Vec<Finding>> {
+) -> Result<(Vec<Route>, Vec<Diagnostic>), Vec<Diagnostic>> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok((Vec::new(), Vec::new()));
     }
-    let (root, routes, mut findings): (_, Vec<Route>, _) = parse(text, variables, reading)?;
-    let notices = findings.len();
-    check::check_routes(&routes, &root, &[], &mut findings);
-    if findings.len() > notices { Err(findings.split_off(notices)) } else { Ok((routes, findings)) }
+    let (root, routes, mut diagnostics): (_, Vec<Route>, _) = parse(text, variables, reading)?;
+    let notices = diagnostics.len();
+    check::check_routes(&routes, &root, &[], &mut diagnostics);
+    if diagnostics.len() > notices { Err(diagnostics.split_off(notices)) } else { Ok((routes, diagnostics)) }
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(
     text: &str,
     variable: Variables<'_>,
     reading: Reading,
-) -> Result<(Node, T, Vec<Finding>), Vec<Finding>> {
-    let root = Node::parse(text).map_err(|error| {
+) -> Result<(YamlNode, T, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let root = YamlNode::parse(text).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
         // The first line says what is wrong; the rest shows the file, which may hold secrets.
         let problem = error.without_snippet().to_string();
         let problem = problem.lines().next().unwrap_or("it is not YAML").to_owned();
-        vec![Finding { line, key: String::new(), problem: Quoted(&problem).to_string() }]
+        vec![Diagnostic { line, key: String::new(), problem: Quoted(&problem).to_string() }]
     })?;
     let lenient = reading == Reading::Lenient;
-    let shared = Shared { variable, lenient, findings: RefCell::default() };
-    let read = T::deserialize(Reader::new(&root, &shared));
-    let mut findings = shared.findings.into_inner();
+    let context = ReaderContext { variable, lenient, diagnostics: RefCell::default() };
+    let read = T::deserialize(ConfigReader::new(&root, &context));
+    let mut diagnostics = context.diagnostics.into_inner();
     match read {
-        Ok(value) if lenient || findings.is_empty() => Ok((root, value, findings)),
-        Ok(_) => Err(findings),
+        Ok(value) if lenient || diagnostics.is_empty() => Ok((root, value, diagnostics)),
+        Ok(_) => Err(diagnostics),
         Err(failure) => {
             // What was passed over is no error, but it may explain one.
-            findings.push(failure.into_finding(root.line));
-            Err(findings)
+            diagnostics.push(failure.into_diagnostic(root.line));
+            Err(diagnostics)
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 pub struct Config {
     /// How traffic comes here.
-    pub mode: Mode,
+    pub mode: SidecarMode,
     /// Addresses.
     #[serde(default)]
     pub listener: Listener,
@@ -19,13 +19,13 @@ pub struct Config {
     pub pipeline: Pipelines,
     /// The store of recent events.
     #[serde(default)]
-    pub session: Session,
+    pub session: SessionSettings,
     /// The server of statistics.
     #[serde(default)]
-    pub stats: Stats,
+    pub stats: StatsServer,
     /// The server of health checks (ours).
     #[serde(default)]
-    pub health: Health,
+    pub health: HealthServer,
     /// Who may ask the statistics and session servers (ours).
     #[serde(default)]
     pub admin: Admin,
@@ -48,7 +48,8 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 /// How traffic comes here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mode {
+#[schemars(rename = "Mode")]
+pub enum SidecarMode {
     /// A reverse proxy in front of the agent and a forward proxy behind it.
     ProxySidecar,
     /// An external processor of an Envoy.
@@ -112,7 +113,8 @@ pub struct Pipeline {
 /// The store of recent events.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
-pub struct Session {
+#[schemars(rename = "Session")]
+pub struct SessionSettings {
     /// Whether events are kept.
     pub enabled: bool,
     /// How long a session without events is kept.
@@ -125,7 +127,7 @@ pub struct Session {
     pub max_bytes: usize,
 }
 
-impl Default for Session {
+impl Default for SessionSettings {
     fn default() -> Self {
         Self {
             enabled: true,
@@ -140,12 +142,13 @@ impl Default for Session {
 /// The server of statistics.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
-pub struct Stats {
+#[schemars(rename = "Stats")]
+pub struct StatsServer {
     /// Its address; loopback unless a host stands there.
     pub address: String,
 }
 
-impl Default for Stats {
+impl Default for StatsServer {
     fn default() -> Self {
         Self { address: ":9093".to_owned() }
     }
@@ -154,12 +157,13 @@ impl Default for Stats {
 /// The server of health checks.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
-pub struct Health {
+#[schemars(rename = "Health")]
+pub struct HealthServer {
     /// Its address, on every interface, because the kubelet asks.
     pub address: String,
 }
 
-impl Default for Health {
+impl Default for HealthServer {
     fn default() -> Self {
         Self { address: ":9091".to_owned() }
     }

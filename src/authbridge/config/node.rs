@@ -7,42 +7,42 @@ use std::fmt;
 
 /// One value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
-    pub(super) value: Value,
+pub(super) struct YamlNode {
+    pub(super) value: YamlValue,
     pub(super) line: u64,
 }
 
 /// What a value is.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(super) enum YamlValue {
     Null,
     Bool(bool),
     Integer(i64),
     Float(f64),
     Text(String),
-    List(Vec<Node>),
-    Map(Vec<(Key, Node)>),
+    List(Vec<YamlNode>),
+    Map(Vec<(MemberKey, YamlNode)>),
 }
 
 /// The key of a member and where it stands.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Key {
+pub(super) struct MemberKey {
     pub(super) name: String,
     pub(super) line: u64,
 }
 
-impl Node {
+impl YamlNode {
     /// Reads one YAML document; an empty one is an empty map.
     pub(super) fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
         let root: Self = serde_saphyr::from_str(text)?;
         Ok(match root.value {
-            Value::Null => Self { value: Value::Map(Vec::new()), line: 1 },
+            YamlValue::Null => Self { value: YamlValue::Map(Vec::new()), line: 1 },
             _ => root,
         })
     }
 }
 
-impl Value {
+impl YamlValue {
     /// What it is, for messages.
     pub(super) const fn kind(&self) -> &'static str {
         match self {
@@ -56,14 +56,14 @@ impl Value {
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for YamlNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned { value, referenced, .. } = Spanned::<Value>::deserialize(deserializer)?;
+        let Spanned { value, referenced, .. } = Spanned::<YamlValue>::deserialize(deserializer)?;
         Ok(Self { value, line: referenced.line() })
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
+impl<'de> Deserialize<'de> for YamlValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Tree)
     }
@@ -72,59 +72,59 @@ impl<'de> Deserialize<'de> for Value {
 struct Tree;
 
 impl<'de> Visitor<'de> for Tree {
-    type Value = Value;
+    type Value = YamlValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<YamlValue, E> {
+        Ok(YamlValue::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_none<E>(self) -> Result<YamlValue, E> {
+        Ok(YamlValue::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer)
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<YamlValue, D::Error> {
+        YamlValue::deserialize(deserializer)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<YamlValue, E> {
+        Ok(YamlValue::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Integer(value))
+    fn visit_i64<E>(self, value: i64) -> Result<YamlValue, E> {
+        Ok(YamlValue::Integer(value))
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        i64::try_from(value).map(Value::Integer).map_err(|_| E::custom("a number is too large"))
+    fn visit_u64<E: Error>(self, value: u64) -> Result<YamlValue, E> {
+        i64::try_from(value).map(YamlValue::Integer).map_err(|_| E::custom("a number is too large"))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Float(value))
+    fn visit_f64<E>(self, value: f64) -> Result<YamlValue, E> {
+        Ok(YamlValue::Float(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
+    fn visit_str<E>(self, value: &str) -> Result<YamlValue, E> {
+        Ok(YamlValue::Text(value.to_owned()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<YamlValue, A::Error> {
         let mut nodes = Vec::new();
         while let Some(node) = list.next_element()? {
             nodes.push(node);
         }
-        Ok(Value::List(nodes))
+        Ok(YamlValue::List(nodes))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<YamlValue, A::Error> {
         let mut members = Vec::new();
         while let Some(key) = map.next_key::<Spanned<String>>()? {
-            let key = Key { line: key.referenced.line(), name: key.value };
+            let key = MemberKey { line: key.referenced.line(), name: key.value };
             members.push((key, map.next_value()?));
         }
-        Ok(Value::Map(members))
+        Ok(YamlValue::Map(members))
     }
 }
 
@@ -134,21 +134,21 @@ mod tests {
 
     #[test]
     fn every_value_knows_its_line() {
-        let root = Node::parse("a: 1\nb:\n  - x\n  - c: true\n").unwrap();
-        let Value::Map(members) = &root.value else { panic!("{root:?}") };
+        let root = YamlNode::parse("a: 1\nb:\n  - x\n  - c: true\n").unwrap();
+        let YamlValue::Map(members) = &root.value else { panic!("{root:?}") };
         assert_eq!((members[1].0.name.as_str(), members[1].0.line), ("b", 2));
-        let Value::List(list) = &members[1].1.value else { panic!("{root:?}") };
+        let YamlValue::List(list) = &members[1].1.value else { panic!("{root:?}") };
         assert_eq!(list.iter().map(|node| node.line).collect::<Vec<_>>(), [3, 4]);
     }
 
     #[test]
     fn a_key_occurs_once() {
-        assert!(Node::parse("a: 1\na: 2\n").is_err());
+        assert!(YamlNode::parse("a: 1\na: 2\n").is_err());
     }
 
     #[test]
     fn an_empty_document_is_an_empty_map() {
-        assert_eq!(Node::parse("").unwrap().value, Value::Map(Vec::new()));
-        assert_eq!(Node::parse("# nothing\n").unwrap().value, Value::Map(Vec::new()));
+        assert_eq!(YamlNode::parse("").unwrap().value, YamlValue::Map(Vec::new()));
+        assert_eq!(YamlNode::parse("# nothing\n").unwrap().value, YamlValue::Map(Vec::new()));
     }
 }

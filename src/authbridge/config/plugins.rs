@@ -20,7 +20,7 @@ pub struct Plugin {
     pub on_error: OnError,
     /// Which one, and how.
     #[serde(flatten)]
-    pub settings: Settings,
+    pub settings: PluginSettings,
 }
 
 /// What a refusal of a plugin does.
@@ -39,7 +39,7 @@ pub enum OnError {
 /// A plugin and its configuration.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "name", content = "config", rename_all = "kebab-case")]
-pub enum Settings {
+pub enum PluginSettings {
     /// Judges the tokens of requests to the agent.
     JwtValidation(Box<JwtValidation>),
     /// Gives requests of the agent a token for whom they call.
@@ -58,7 +58,7 @@ const NAMES: [&str; 5] = ["jwt-validation", "token-exchange", "a2a-parser", "mcp
 const ABSENT: [&str; 4] = ["ibac", "sparc", "token-broker", "opa"];
 const FIELDS: &[&str] = &["name", "id", "on_error", "config"];
 
-impl Settings {
+impl PluginSettings {
     /// The plugin's name.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -93,15 +93,17 @@ pub(crate) fn catalogue() -> serde_json::Value {
 struct Named<'n>(&'n str);
 
 impl<'de> DeserializeSeed<'de> for Named<'_> {
-    type Value = Settings;
+    type Value = PluginSettings;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Settings, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<PluginSettings, D::Error> {
         Ok(match self.0 {
-            "jwt-validation" => Settings::JwtValidation(Box::deserialize(deserializer)?),
-            "token-exchange" => Settings::TokenExchange(Box::deserialize(deserializer)?),
-            "a2a-parser" => Settings::A2aParser(A2aParser::deserialize(deserializer)?),
-            "mcp-parser" => Settings::McpParser(McpParser::deserialize(deserializer)?),
-            "inference-parser" => Settings::InferenceParser(InferenceParser::deserialize(deserializer)?),
+            "jwt-validation" => PluginSettings::JwtValidation(Box::deserialize(deserializer)?),
+            "token-exchange" => PluginSettings::TokenExchange(Box::deserialize(deserializer)?),
+            "a2a-parser" => PluginSettings::A2aParser(A2aParser::deserialize(deserializer)?),
+            "mcp-parser" => PluginSettings::McpParser(McpParser::deserialize(deserializer)?),
+            "inference-parser" => {
+                PluginSettings::InferenceParser(InferenceParser::deserialize(deserializer)?)
+            }
             _ => return Err(unknown(self.0)),
         })
     }
@@ -123,19 +125,19 @@ fn unknown<E: Error>(name: &str) -> E {
 }
 
 /// A configuration in which nothing stands.
-fn empty<E: Error>(name: &str) -> Result<Settings, E> {
+fn empty<E: Error>(name: &str) -> Result<PluginSettings, E> {
     Named(name).deserialize(serde::de::value::MapDeserializer::new(std::iter::empty::<(&str, &str)>()))
 }
 
 impl<'de> Deserialize<'de> for Plugin {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_struct("plugin", FIELDS, Entry)
+        deserializer.deserialize_struct("plugin", FIELDS, PluginVisitor)
     }
 }
 
-struct Entry;
+struct PluginVisitor;
 
-impl<'de> Visitor<'de> for Entry {
+impl<'de> Visitor<'de> for PluginVisitor {
     type Value = Plugin;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

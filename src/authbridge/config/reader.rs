@@ -1,7 +1,7 @@
 //! Typed values out of a YAML tree: unknown keys are found by the fields a type has, with the nearest of them, and
 //! `${NAME}` in a text is replaced where it stands.
 
-use super::node::{Key, Node, Value};
+use super::node::{MemberKey, YamlNode, YamlValue};
 use countersign_core::text::Quoted;
 use serde::de::value::StringDeserializer;
 use serde::de::{
@@ -12,9 +12,9 @@ use serde::forward_to_deserialize_any;
 use std::cell::RefCell;
 use std::fmt;
 
-/// What is wrong at one place of a file.
+/// One error or notice about the configuration file, with its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct Diagnostic {
     /// The line, from 1.
     pub line: u64,
     /// The keys that lead there, for example `listener.forward_proxy_addr`.
@@ -23,7 +23,7 @@ pub struct Finding {
     pub problem: String,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, key, problem } = self;
         if key.is_empty() {
@@ -35,21 +35,21 @@ impl fmt::Display for Finding {
 }
 
 /// What every reader of one file shares.
-pub(super) struct Shared<'a> {
+pub(super) struct ReaderContext<'a> {
     /// Looks an environment variable up.
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
     /// Reads leniently: what is not known is passed over.
     pub(super) lenient: bool,
     /// What was passed over, or will be the error.
-    pub(super) findings: RefCell<Vec<Finding>>,
+    pub(super) diagnostics: RefCell<Vec<Diagnostic>>,
 }
 
 /// Reads one node.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a> {
-    node: &'a Node,
+pub(super) struct ConfigReader<'a> {
+    node: &'a YamlNode,
     path: &'a Path<'a>,
-    shared: &'a Shared<'a>,
+    context: &'a ReaderContext<'a>,
 }
 
 /// How to a node was come.
@@ -70,67 +70,67 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// An error on the way to its place.
+/// A deserialization error, and its location once a reader has added it.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct ReadError {
     problem: String,
     at: Option<(u64, String)>,
 }
 
-impl Failure {
-    /// The finding that it is, if nothing more is known at `line`.
-    pub(super) fn into_finding(self, line: u64) -> Finding {
+impl ReadError {
+    /// The diagnostic for this failure; `line` counts where no location was recorded.
+    pub(super) fn into_diagnostic(self, line: u64) -> Diagnostic {
         let (line, key) = self.at.unwrap_or((line, String::new()));
-        Finding { line, key, problem: self.problem }
+        Diagnostic { line, key, problem: self.problem }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.problem)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for ReadError {}
 
-impl serde::de::Error for Failure {
+impl serde::de::Error for ReadError {
     fn custom<T: fmt::Display>(problem: T) -> Self {
         Self { problem: problem.to_string(), at: None }
     }
 }
 
-impl<'a> Reader<'a> {
-    pub(super) const fn new(node: &'a Node, shared: &'a Shared<'a>) -> Self {
-        Self { node, path: &Path::Root, shared }
+impl<'a> ConfigReader<'a> {
+    pub(super) const fn new(node: &'a YamlNode, context: &'a ReaderContext<'a>) -> Self {
+        Self { node, path: &Path::Root, context }
     }
 
-    fn placed<T>(self, result: Result<T, Failure>) -> Result<T, Failure> {
-        result.map_err(|failure| Failure {
-            at: failure.at.or_else(|| Some((self.node.line, self.path.to_string()))),
-            ..failure
+    fn located<T>(self, result: Result<T, ReadError>) -> Result<T, ReadError> {
+        result.map_err(|error| ReadError {
+            at: error.at.or_else(|| Some((self.node.line, self.path.to_string()))),
+            ..error
         })
     }
 
-    fn text(self, text: &str) -> Result<String, Failure> {
-        match expand(text, self.shared.variable) {
+    fn text(self, text: &str) -> Result<String, ReadError> {
+        match expand(text, self.context.variable) {
             Ok(text) => Ok(text),
-            Err(name) if self.shared.lenient => {
-                self.find(self.node.line, None, format!("${{{name}}} is not set and stays as it is"));
+            Err(name) if self.context.lenient => {
+                self.record(self.node.line, None, format!("${{{name}}} is not set and stays as it is"));
                 Ok(text.to_owned())
             }
-            Err(name) => Err(Failure::custom(format!(
+            Err(name) => Err(ReadError::custom(format!(
                 "the environment variable {} is not set; set it, or write $${{…}} for a literal ${{…}}",
                 Quoted(&name)
             ))),
         }
     }
 
-    fn find(self, line: u64, key: Option<&str>, problem: String) {
+    fn record(self, line: u64, key: Option<&str>, problem: String) {
         let key = key.map_or_else(|| self.path.to_string(), |key| Path::Key(self.path, key).to_string());
-        self.shared.findings.borrow_mut().push(Finding { line, key, problem });
+        self.context.diagnostics.borrow_mut().push(Diagnostic { line, key, problem });
     }
 
-    fn find_unknown(self, key: &Key, fields: &[&str]) {
+    fn record_unknown(self, key: &MemberKey, fields: &[&str]) {
         let nearest = fields
             .iter()
             .map(|field| (strsim::damerau_levenshtein(field, &key.name), *field))
@@ -141,18 +141,22 @@ impl<'a> Reader<'a> {
             None => format!("there is no such key; known are {}", fields.join(", ")),
         };
         let shown = Quoted(&key.name).to_string();
-        self.find(key.line, Some(shown.trim_matches('"')), problem);
+        self.record(key.line, Some(shown.trim_matches('"')), problem);
     }
 
-    fn members(self, members: &'a [(Key, Node)], fields: Option<&'static [&'static str]>) -> Members<'a> {
+    fn members(
+        self,
+        members: &'a [(MemberKey, YamlNode)],
+        fields: Option<&'static [&'static str]>,
+    ) -> Members<'a> {
         // Whoever reads a plugin needs its name before its configuration.
-        let mut left: Vec<&(Key, Node)> = members.iter().collect();
+        let mut left: Vec<&(MemberKey, YamlNode)> = members.iter().collect();
         left.sort_by_key(|(key, _)| key.name != "name");
         if let Some(fields) = fields {
             left.retain(|(key, _)| {
                 let known = fields.contains(&key.name.as_str());
                 if !known {
-                    self.find_unknown(key, fields);
+                    self.record_unknown(key, fields);
                 }
                 known
             });
@@ -165,18 +169,17 @@ impl<'a> Reader<'a> {
         self,
         fields: Option<&'static [&'static str]>,
         visitor: V,
-    ) -> Result<V::Value, Failure> {
+    ) -> Result<V::Value, ReadError> {
         match &self.node.value {
-            Value::Map(members) => self.placed(visitor.visit_map(self.members(members, fields))),
+            YamlValue::Map(members) => self.located(visitor.visit_map(self.members(members, fields))),
             // An empty block is one with all defaults.
-            Value::Null => self.placed(visitor.visit_map(self.members(&[], fields))),
-            Value::Text(text) => {
-                let text = self.placed(self.text(text))?;
-                self.placed(visitor.visit_string(text))
+            YamlValue::Null => self.located(visitor.visit_map(self.members(&[], fields))),
+            YamlValue::Text(text) => {
+                let text = self.located(self.text(text))?;
+                self.located(visitor.visit_string(text))
             }
-            other => {
-                self.placed(Err(Failure::custom(format!("it is {}, expected a map of keys", other.kind()))))
-            }
+            other => self
+                .located(Err(ReadError::custom(format!("it is {}, expected a map of keys", other.kind())))),
         }
     }
 }
@@ -202,32 +205,32 @@ fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Strin
     Ok(expanded)
 }
 
-impl<'de> Deserializer<'de> for Reader<'_> {
-    type Error = Failure;
+impl<'de> Deserializer<'de> for ConfigReader<'_> {
+    type Error = ReadError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
-            Value::Null => self.placed(visitor.visit_unit()),
-            Value::Bool(value) => self.placed(visitor.visit_bool(*value)),
-            Value::Integer(value) => self.placed(match u64::try_from(*value) {
+            YamlValue::Null => self.located(visitor.visit_unit()),
+            YamlValue::Bool(value) => self.located(visitor.visit_bool(*value)),
+            YamlValue::Integer(value) => self.located(match u64::try_from(*value) {
                 Ok(value) => visitor.visit_u64(value),
                 Err(_) => visitor.visit_i64(*value),
             }),
-            Value::Float(value) => self.placed(visitor.visit_f64(*value)),
-            Value::Text(text) => {
-                let text = self.placed(self.text(text))?;
-                self.placed(visitor.visit_string(text))
+            YamlValue::Float(value) => self.located(visitor.visit_f64(*value)),
+            YamlValue::Text(text) => {
+                let text = self.located(self.text(text))?;
+                self.located(visitor.visit_string(text))
             }
-            Value::List(nodes) => {
+            YamlValue::List(nodes) => {
                 let mut elements = Elements { reader: self, left: nodes.iter().enumerate() };
-                self.placed(visitor.visit_seq(&mut elements))
+                self.located(visitor.visit_seq(&mut elements))
             }
-            Value::Map(_) => self.map(None, visitor),
+            YamlValue::Map(_) => self.map(None, visitor),
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if self.node.value == Value::Null { visitor.visit_none() } else { visitor.visit_some(self) }
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        if self.node.value == YamlValue::Null { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -235,7 +238,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Failure> {
+    ) -> Result<V::Value, ReadError> {
         self.map(Some(fields), visitor)
     }
 
@@ -244,20 +247,20 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Failure> {
-        let Value::Text(text) = &self.node.value else {
+    ) -> Result<V::Value, ReadError> {
+        let YamlValue::Text(text) = &self.node.value else {
             let found = format!("it is {}, expected a text", self.node.value.kind());
-            return self.placed(Err(Failure::custom(found)));
+            return self.located(Err(ReadError::custom(found)));
         };
-        let text = self.placed(self.text(text))?;
-        self.placed(visitor.visit_enum(Word(text)))
+        let text = self.located(self.text(text))?;
+        self.located(visitor.visit_enum(Word(text)))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Failure> {
+    ) -> Result<V::Value, ReadError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -271,76 +274,80 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 struct Word(String);
 
 impl<'de> EnumAccess<'de> for Word {
-    type Error = Failure;
+    type Error = ReadError;
     type Variant = Self;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Failure> {
-        let name: StringDeserializer<Failure> = self.0.clone().into_deserializer();
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), ReadError> {
+        let name: StringDeserializer<ReadError> = self.0.clone().into_deserializer();
         Ok((seed.deserialize(name)?, self))
     }
 }
 
 impl<'de> VariantAccess<'de> for Word {
-    type Error = Failure;
+    type Error = ReadError;
 
-    fn unit_variant(self) -> Result<(), Failure> {
+    fn unit_variant(self) -> Result<(), ReadError> {
         Ok(())
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Failure> {
-        Err(Failure::custom(NO_CONTENTS))
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, ReadError> {
+        Err(ReadError::custom(NO_CONTENTS))
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Failure> {
-        Err(Failure::custom(NO_CONTENTS))
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, ReadError> {
+        Err(ReadError::custom(NO_CONTENTS))
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Failure> {
-        Err(Failure::custom(NO_CONTENTS))
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, ReadError> {
+        Err(ReadError::custom(NO_CONTENTS))
     }
 }
 
 const NO_CONTENTS: &str = "a word has no contents";
 
 struct Members<'a> {
-    reader: Reader<'a>,
-    left: Vec<&'a (Key, Node)>,
-    next: Option<&'a (Key, Node)>,
+    reader: ConfigReader<'a>,
+    left: Vec<&'a (MemberKey, YamlNode)>,
+    next: Option<&'a (MemberKey, YamlNode)>,
 }
 
 impl<'de> MapAccess<'de> for Members<'_> {
-    type Error = Failure;
+    type Error = ReadError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Failure> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
         self.next = self.left.pop();
         let Some((key, _)) = self.next else { return Ok(None) };
-        let name: StringDeserializer<Failure> = key.name.clone().into_deserializer();
+        let name: StringDeserializer<ReadError> = key.name.clone().into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ReadError> {
         let Some((key, node)) = self.next.take() else {
-            return Err(Failure::custom("a value was asked for before its key"));
+            return Err(ReadError::custom("a value was asked for before its key"));
         };
         let path = Path::Key(self.reader.path, &key.name);
-        let reader = Reader { node, path: &path, shared: self.reader.shared };
-        reader.placed(seed.deserialize(reader))
+        let reader = ConfigReader { node, path: &path, context: self.reader.context };
+        reader.located(seed.deserialize(reader))
     }
 }
 
 struct Elements<'a> {
-    reader: Reader<'a>,
-    left: std::iter::Enumerate<std::slice::Iter<'a, Node>>,
+    reader: ConfigReader<'a>,
+    left: std::iter::Enumerate<std::slice::Iter<'a, YamlNode>>,
 }
 
 impl<'de> SeqAccess<'de> for &mut Elements<'_> {
-    type Error = Failure;
+    type Error = ReadError;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, ReadError> {
         let Some((index, node)) = self.left.next() else { return Ok(None) };
         let path = Path::Index(self.reader.path, index);
-        let reader = Reader { node, path: &path, shared: self.reader.shared };
-        reader.placed(seed.deserialize(reader)).map(Some)
+        let reader = ConfigReader { node, path: &path, context: self.reader.context };
+        reader.located(seed.deserialize(reader)).map(Some)
     }
 }
 

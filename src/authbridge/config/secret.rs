@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// What stands in the place of a secret.
+/// Written instead of a secret, whatever its length.
 const REDACTED: &str = "[redacted]";
 
 /// A secret; it has to be asked for by [`Secret::expose`] where it is sent.

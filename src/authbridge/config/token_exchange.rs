@@ -31,7 +31,7 @@ pub struct TokenExchange {
     /// What happens where a route exchanges and the request has no token.
     pub no_token_policy: NoTokenPolicy,
     /// As whom tokens are asked for.
-    pub identity: Identity,
+    pub identity: ClientIdentity,
     /// Who gets which token.
     pub routes: Routes,
     /// Takes the first label of the host as audience where no route names one.
@@ -80,7 +80,8 @@ pub enum NoTokenPolicy {
 /// As whom tokens are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
-pub struct Identity {
+#[schemars(rename = "Identity")]
+pub struct ClientIdentity {
     /// By what the agent proves itself.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<IdentityKind>,
@@ -206,7 +207,7 @@ impl TokenExchange {
     }
 }
 
-impl Identity {
+impl ClientIdentity {
     /// The file from which the client's ID is read, if it is.
     pub fn client_id_path(&self) -> Option<&str> {
         let file = self.client_id_file.as_deref();

@@ -8,5 +8,5 @@ mod watch;
 
 pub(crate) use call::{Parser, parse_paths};
 pub(crate) use event::{Direction, Event};
-pub(crate) use store::{Bounds, Store};
+pub(crate) use store::{Bounds, SessionStore};
 pub(crate) use watch::Watch;

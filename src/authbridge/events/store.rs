@@ -66,9 +66,9 @@ impl Owner {
 
 /// The sessions of this process. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Store(Arc<Shared>);
+pub(crate) struct SessionStore(Arc<StoreInner>);
 
-struct Shared {
+struct StoreInner {
     sessions: Mutex<Sessions>,
     live: broadcast::Sender<(Arc<str>, Arc<Event>)>,
     by_token: Cache<Digest, Owner>,
@@ -88,12 +88,12 @@ struct Session {
     updated: Timestamp,
 }
 
-impl Store {
+impl SessionStore {
     /// An empty store.
     pub(crate) fn new(bounds: Bounds) -> Self {
         let (live, _) = broadcast::channel(BEHIND);
         let sessions = Sessions { bounds, by_owner: BTreeMap::new(), bytes: 0, looked: Timestamp::default() };
-        Self(Arc::new(Shared { sessions: Mutex::new(sessions), live, by_token: Cache::new(TOKENS) }))
+        Self(Arc::new(StoreInner { sessions: Mutex::new(sessions), live, by_token: Cache::new(TOKENS) }))
     }
 
     /// Other bounds from now on.
@@ -228,8 +228,8 @@ mod tests {
         }
     }
 
-    fn store(events: usize, sessions: usize, bytes: usize) -> Store {
-        Store::new(Bounds { events, sessions, bytes, idle: 60 })
+    fn store(events: usize, sessions: usize, bytes: usize) -> SessionStore {
+        SessionStore::new(Bounds { events, sessions, bytes, idle: 60 })
     }
 
     #[test]

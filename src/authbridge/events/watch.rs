@@ -2,10 +2,10 @@
 
 use super::call::{Call, Parser};
 use super::event::{Caller, Direction, Event, Invocation, Phase, bounded};
-use super::store::{Owner, Store};
-use crate::body::{Body, Observe};
+use super::store::{Owner, SessionStore};
+use crate::body::{Observe, ProxyBody};
 use crate::denial::Denial;
-use crate::identity::Peer;
+use crate::identity::VerifiedPeer;
 use crate::jwt::VerifiedToken;
 use countersign_core::encoding::Digest;
 use countersign_core::refusal::Reason;
@@ -21,7 +21,7 @@ const BODY_BYTES: usize = 64 * 1024;
 
 /// One request under watch.
 pub(crate) struct Watch {
-    store: Store,
+    store: SessionStore,
     owner: Owner,
     token: Option<Digest>,
     event: Event,
@@ -31,7 +31,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to watch a request.
     pub(crate) fn new<B>(
-        store: &Store,
+        store: &SessionStore,
         direction: Direction,
         request: &Request<B>,
         parsers: &[Parser],
@@ -58,7 +58,7 @@ impl Watch {
     }
 
     /// Who is at the other end.
-    pub(crate) fn peer(&mut self, peer: &Peer) {
+    pub(crate) fn peer(&mut self, peer: &VerifiedPeer) {
         self.event.caller.peer = Some(peer.id.to_string());
     }
 
@@ -104,7 +104,7 @@ impl Watch {
             kind.as_bytes().get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/json"))
         });
         if let Some(parser) = self.parser.take().filter(|_| has_body && is_json) {
-            let seen = Seen {
+            let collector = BodyCollector {
                 store: self.store.clone(),
                 owner: self.owner.clone(),
                 token: self.token,
@@ -113,7 +113,7 @@ impl Watch {
                 body: Vec::new(),
                 whole: true,
             };
-            return Some(Box::new(seen));
+            return Some(Box::new(collector));
         }
         if let Some(token) = self.token {
             self.store.remember(token, &self.owner);
@@ -123,7 +123,7 @@ impl Watch {
     }
 
     /// Tells how the request ended.
-    pub(crate) fn ends(mut self, response: &Response<Body>, began: Instant) {
+    pub(crate) fn ends(mut self, response: &Response<ProxyBody>, began: Instant) {
         if self.event.phase == Phase::Request {
             self.event.phase = Phase::Response;
             self.event.status = Some(response.status().as_u16());
@@ -135,8 +135,8 @@ impl Watch {
 }
 
 /// Collects a body as it passes.
-struct Seen {
-    store: Store,
+struct BodyCollector {
+    store: SessionStore,
     owner: Owner,
     token: Option<Digest>,
     event: Option<Event>,
@@ -145,7 +145,7 @@ struct Seen {
     whole: bool,
 }
 
-impl Observe for Seen {
+impl Observe for BodyCollector {
     fn data(&mut self, bytes: &Bytes) {
         if bytes.len() > BODY_BYTES.saturating_sub(self.body.len()) {
             self.whole = false;

@@ -1,8 +1,8 @@
 //! What Envoy is told to do with a request: pass it on with other headers, or answer it as we say.
 
 use super::messages::{
-    Answer, CommonResponse, Header, HeaderMutation, HeaderOption, HeadersResponse, HttpStatus,
-    ImmediateResponse, OVERWRITE, ProcessingResponse,
+    Answer, CommonResponse, HeaderMutation, HeaderOption, HeadersResponse, HttpStatus, ImmediateResponse,
+    OVERWRITE, ProcessingResponse, RawHeader,
 };
 use crate::denial::Denial;
 use crate::forward::{HTTP2_SETTINGS, OWN_PREFIX};
@@ -43,8 +43,11 @@ pub(super) fn deny(denial: &Denial) -> ProcessingResponse {
 }
 
 fn set(name: &HeaderName, value: &HeaderValue) -> HeaderOption {
-    let header =
-        Header { key: name.as_str().to_owned(), value: String::new(), raw_value: value.as_bytes().to_vec() };
+    let header = RawHeader {
+        key: name.as_str().to_owned(),
+        value: String::new(),
+        raw_value: value.as_bytes().to_vec(),
+    };
     HeaderOption { header: Some(header), append_action: OVERWRITE }
 }
 

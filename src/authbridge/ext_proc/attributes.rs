@@ -1,10 +1,10 @@
 //! What Envoy says of a request besides its headers. No caller can set any of it: the direction comes from the listener,
 //! the addresses from the connection, the identity from the handshake.
 
-use super::messages::{Kind, ProcessingRequest, Struct};
+use super::messages::{ProcessingRequest, Struct, ValueKind};
 use crate::denial::{Code, Denial};
 use crate::events::Direction;
-use crate::identity::Peer;
+use crate::identity::VerifiedPeer;
 use countersign_core::encoding::Digest;
 use countersign_core::spiffe::SpiffeId;
 use countersign_io::clock::now;
@@ -31,13 +31,13 @@ impl<'a> Attributes<'a> {
         Self(request.attributes.get(FILTER))
     }
 
-    fn get(self, name: &str) -> Option<&'a Kind> {
+    fn get(self, name: &str) -> Option<&'a ValueKind> {
         self.0?.fields.get(name)?.kind.as_ref()
     }
 
     fn text(self, name: &str) -> Option<&'a str> {
         match self.get(name)? {
-            Kind::Text(text) if !text.is_empty() => Some(text),
+            ValueKind::Text(text) if !text.is_empty() => Some(text),
             _ => None,
         }
     }
@@ -46,8 +46,8 @@ impl<'a> Attributes<'a> {
     pub(super) fn direction(self) -> Result<Direction, Denial> {
         let is = |number: &f64, direction: f64| number.total_cmp(&direction).is_eq();
         match self.get(DIRECTION) {
-            Some(Kind::Number(number)) if is(number, INBOUND) => Ok(Direction::Inbound),
-            Some(Kind::Number(number)) if is(number, OUTBOUND) => Ok(Direction::Outbound),
+            Some(ValueKind::Number(number)) if is(number, INBOUND) => Ok(Direction::Inbound),
+            Some(ValueKind::Number(number)) if is(number, OUTBOUND) => Ok(Direction::Outbound),
             Some(_) => Err(unset("the listener of Envoy needs `traffic_direction: INBOUND` or `OUTBOUND`")),
             None => Err(unnamed(DIRECTION)),
         }
@@ -63,7 +63,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// Who showed a certificate, if somebody did and Envoy tells it.
-    pub(super) fn peer(self) -> Result<Option<Peer>, Denial> {
+    pub(super) fn peer(self) -> Result<Option<VerifiedPeer>, Denial> {
         let Some(id) = self.text(PEER) else { return Ok(None) };
         let id = SpiffeId::parse(id).map_err(|_| {
             Denial::new(Code::Forbidden, "the certificate of the caller does not name a SPIFFE ID first")
@@ -72,7 +72,7 @@ impl<'a> Attributes<'a> {
         let leaf_sha256 = digest_of(digest)
             .ok_or_else(|| unset("Envoy's digest of the caller's certificate is not hexadecimal"))?;
         // Envoy judged the chain in the handshake; there is nothing here to judge again.
-        Ok(Some(Peer { id, leaf_sha256, valid_until: now(), chain: Vec::new() }))
+        Ok(Some(VerifiedPeer { id, leaf_sha256, valid_until: now(), chain: Vec::new() }))
     }
 }
 
@@ -102,13 +102,13 @@ fn digest_of(hex: &str) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ext_proc::messages::Value;
+    use crate::ext_proc::messages::ProtoValue;
     use countersign_core::encoding::sha256;
 
-    fn request(filter: &str, attributes: &[(&str, Kind)]) -> ProcessingRequest {
+    fn request(filter: &str, attributes: &[(&str, ValueKind)]) -> ProcessingRequest {
         let fields = attributes
             .iter()
-            .map(|(name, kind)| ((*name).to_owned(), Value { kind: Some(kind.clone()) }))
+            .map(|(name, kind)| ((*name).to_owned(), ProtoValue { kind: Some(kind.clone()) }))
             .collect();
         ProcessingRequest {
             told: None,
@@ -117,23 +117,27 @@ mod tests {
         }
     }
 
-    fn text(text: &str) -> Kind {
-        Kind::Text(text.to_owned())
+    fn text(text: &str) -> ValueKind {
+        ValueKind::Text(text.to_owned())
     }
 
     #[test]
     fn the_direction_is_the_listeners_or_none() {
         let direction = |filter, kind| Attributes::of(&request(filter, &[(DIRECTION, kind)])).direction();
-        assert_eq!(direction(FILTER, Kind::Number(1.0)), Ok(Direction::Inbound));
-        assert_eq!(direction(FILTER, Kind::Number(2.0)), Ok(Direction::Outbound));
-        for kind in
-            [Kind::Number(0.0), Kind::Number(1.5), Kind::Number(f64::NAN), text("1"), text("OUTBOUND")]
-        {
+        assert_eq!(direction(FILTER, ValueKind::Number(1.0)), Ok(Direction::Inbound));
+        assert_eq!(direction(FILTER, ValueKind::Number(2.0)), Ok(Direction::Outbound));
+        for kind in [
+            ValueKind::Number(0.0),
+            ValueKind::Number(1.5),
+            ValueKind::Number(f64::NAN),
+            text("1"),
+            text("OUTBOUND"),
+        ] {
             let denial = direction(FILTER, kind).unwrap_err();
             assert_eq!(denial.code, Code::CannotVerify);
             assert!(denial.message.contains("traffic_direction"), "{}", denial.message);
         }
-        let denial = direction("another.filter", Kind::Number(1.0)).unwrap_err();
+        let denial = direction("another.filter", ValueKind::Number(1.0)).unwrap_err();
         assert!(denial.message.contains("request_attributes"), "{}", denial.message);
     }
 
@@ -143,7 +147,8 @@ mod tests {
         assert_eq!(destination(text("10.0.0.1:80")).unwrap().to_string(), "10.0.0.1:80");
         assert_eq!(destination(text("[::ffff:10.0.0.1]:80")).unwrap().to_string(), "10.0.0.1:80");
         assert_eq!(destination(text("[fd00::1]:80")).unwrap().to_string(), "[fd00::1]:80");
-        for kind in [text(""), text("10.0.0.1"), text("tool:80"), text("/run/socket"), Kind::Number(1.0)] {
+        for kind in [text(""), text("10.0.0.1"), text("tool:80"), text("/run/socket"), ValueKind::Number(1.0)]
+        {
             assert_eq!(destination(kind).unwrap_err().code, Code::CannotVerify);
         }
     }

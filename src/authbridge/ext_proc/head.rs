@@ -1,7 +1,7 @@
 //! The head of a request as Envoy tells it, as the request that everything else here judges.
 //! What Envoy forwards is what was told: a path or host that would be read in another form here is refused.
 
-use super::messages::{Header, HttpHeaders};
+use super::messages::{HttpHeaders, RawHeader};
 use crate::denial::{Code, Denial};
 use crate::forward::refuse_ambiguity;
 use crate::upgrade::WebSocket;
@@ -30,7 +30,7 @@ pub(super) fn read_head(told: &HttpHeaders) -> Result<Request<()>, Denial> {
     let (mut pseudo, mut headers) = (Pseudo::default(), HeaderMap::new());
     for header in told {
         let value = bytes(header);
-        let place = match header.key.as_str() {
+        let field = match header.key.as_str() {
             ":method" => &mut pseudo.method,
             ":authority" => &mut pseudo.authority,
             ":path" => &mut pseudo.path,
@@ -44,7 +44,7 @@ pub(super) fn read_head(told: &HttpHeaders) -> Result<Request<()>, Denial> {
                 continue;
             }
         };
-        if place.replace(value).is_some() {
+        if field.replace(value).is_some() {
             return Err(bad("the request has a pseudo-header twice"));
         }
     }
@@ -59,7 +59,7 @@ pub(super) fn read_head(told: &HttpHeaders) -> Result<Request<()>, Denial> {
     *request.headers_mut() = headers;
     refuse_ambiguity(&request)?;
     // Envoy takes the header off unless its settings allow the protocol, and then carries what follows as it comes.
-    if request.headers().contains_key(UPGRADE) && WebSocket::asked(&request).is_none() {
+    if request.headers().contains_key(UPGRADE) && WebSocket::requested(&request).is_none() {
         let why = "a change to anything but WebSocket is not allowed; Envoy's `upgrade_configs` may name nothing else";
         return Err(Denial::new(Code::Forbidden, why));
     }
@@ -67,7 +67,7 @@ pub(super) fn read_head(told: &HttpHeaders) -> Result<Request<()>, Denial> {
 }
 
 /// At most one of both is filled in; which one depends on Envoy's age.
-fn bytes(header: &Header) -> &[u8] {
+fn bytes(header: &RawHeader) -> &[u8] {
     if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value }
 }
 
@@ -99,7 +99,7 @@ mod tests {
     use crate::ext_proc::messages::Headers;
 
     fn read(headers: &[(&str, &str)]) -> Result<Request<()>, Denial> {
-        let header = |&(name, value): &(&str, &str)| Header {
+        let header = |&(name, value): &(&str, &str)| RawHeader {
             key: name.to_owned(),
             value: String::new(),
             raw_value: value.as_bytes().to_vec(),
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!((request.method(), request.uri().path()), (&Method::POST, "/a%2Fb"));
         assert_eq!(request.uri().authority().unwrap(), "tool.team1:80");
         assert_eq!(request.headers().get_all("x-a").iter().count(), 2);
-        let old = Header { key: ":path".to_owned(), value: "/old".to_owned(), raw_value: Vec::new() };
+        let old = RawHeader { key: ":path".to_owned(), value: "/old".to_owned(), raw_value: Vec::new() };
         assert_eq!(bytes(&old), b"/old");
     }
 

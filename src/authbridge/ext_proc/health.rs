@@ -1,8 +1,8 @@
 //! The health service of gRPC, which an Envoy may ask before it sends requests here (`grpc/health/v1/health.proto`).
 //! Its answer is that of `/readyz`.
 
-use super::judge::Processor;
 use super::messages::{HealthRequest, HealthResponse};
+use super::processor::Processor;
 use super::server::SERVICE;
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -13,9 +13,9 @@ const SERVING: i32 = 1;
 const NOT_SERVING: i32 = 2;
 
 /// The method `grpc.health.v1.Health/Check`.
-pub(super) struct Check(pub(super) Arc<Processor>);
+pub(super) struct HealthCheck(pub(super) Arc<Processor>);
 
-impl UnaryService<HealthRequest> for Check {
+impl UnaryService<HealthRequest> for HealthCheck {
     type Response = HealthResponse;
     type Future = Ready<Result<Response<HealthResponse>, Status>>;
 
@@ -24,7 +24,7 @@ impl UnaryService<HealthRequest> for Check {
         if !service.is_empty() && service != SERVICE {
             return ready(Err(Status::not_found("there is no such service")));
         }
-        let healthy = self.0.planes.current().problems().is_empty();
+        let healthy = self.0.active.current().problems().is_empty();
         let status = if healthy { SERVING } else { NOT_SERVING };
         ready(Ok(Response::new(HealthResponse { status })))
     }

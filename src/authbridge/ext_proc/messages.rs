@@ -51,12 +51,12 @@ pub(super) struct HttpHeaders {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Headers {
     #[prost(message, repeated, tag = "1")]
-    pub(super) headers: Vec<Header>,
+    pub(super) headers: Vec<RawHeader>,
 }
 
 /// `HeaderValue` (`envoy/config/core/v3/base.proto`).
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct Header {
+pub(super) struct RawHeader {
     #[prost(string, tag = "1")]
     pub(super) key: String,
     /// What Envoys filled in before there was `raw_value`; at most one of both is set.
@@ -70,19 +70,19 @@ pub(super) struct Header {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Struct {
     #[prost(btree_map = "string, message", tag = "1")]
-    pub(super) fields: BTreeMap<String, Value>,
+    pub(super) fields: BTreeMap<String, ProtoValue>,
 }
 
 /// `google.protobuf.Value`.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Value {
-    #[prost(oneof = "Kind", tags = "2, 3")]
-    pub(super) kind: Option<Kind>,
+pub(super) struct ProtoValue {
+    #[prost(oneof = "ValueKind", tags = "2, 3")]
+    pub(super) kind: Option<ValueKind>,
 }
 
 /// The kinds of values that attributes have here.
 #[derive(Clone, PartialEq, Oneof)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     #[prost(double, tag = "2")]
     Number(f64),
     #[prost(string, tag = "3")]
@@ -142,7 +142,7 @@ pub(super) struct HeaderMutation {
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(super) struct HeaderOption {
     #[prost(message, optional, tag = "1")]
-    pub(super) header: Option<Header>,
+    pub(super) header: Option<RawHeader>,
     /// `HeaderAppendAction`.
     #[prost(int32, tag = "3")]
     pub(super) append_action: i32,
@@ -213,14 +213,14 @@ mod tests {
         assert_eq!(headers.headers[0].key, ":path");
         assert_eq!(headers.headers[0].raw_value, b"/a\xff");
         let attributes = &read.attributes["envoy.filters.http.ext_proc"].fields;
-        assert_eq!(attributes["xds.listener_direction"].kind, Some(Kind::Number(2.0)));
+        assert_eq!(attributes["xds.listener_direction"].kind, Some(ValueKind::Number(2.0)));
         assert_eq!(attributes["connection.mtls"].kind, None);
         assert!(!read.observability_mode);
     }
 
     #[test]
     fn an_answer_is_written_by_the_field_numbers_of_envoy() {
-        let header = Header { key: "a".to_owned(), value: String::new(), raw_value: b"b".to_vec() };
+        let header = RawHeader { key: "a".to_owned(), value: String::new(), raw_value: b"b".to_vec() };
         let set = HeaderOption { header: Some(header), append_action: OVERWRITE };
         let header_mutation = HeaderMutation { set_headers: vec![set], remove_headers: vec!["c".to_owned()] };
         let response = CommonResponse { header_mutation: Some(header_mutation) };

@@ -5,10 +5,10 @@ mod answer;
 mod attributes;
 mod head;
 mod health;
-mod judge;
 mod messages;
+mod processor;
 mod server;
 mod stream;
 
-pub(crate) use judge::Processor;
+pub(crate) use processor::Processor;
 pub(crate) use server::serve;

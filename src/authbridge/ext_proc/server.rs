@@ -1,7 +1,7 @@
 //! gRPC over HTTP/2 without TLS: connections of the Envoy on this machine, and the two methods that it may call.
 
-use super::health::Check;
-use super::judge::Processor;
+use super::health::HealthCheck;
+use super::processor::Processor;
 use super::stream::Process;
 use crate::serve::{Http2Bounds, drive_http2};
 use hyper::body::Incoming;
@@ -29,7 +29,7 @@ const HEADER_LIST_BYTES: u32 = 16 * 1024;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(processor: Arc<Processor>, stream: TcpStream, address: SocketAddr) {
-    let times = processor.planes.current().times();
+    let times = processor.active.current().times();
     let service = service_fn(|request| {
         let answer = call(Arc::clone(&processor), request);
         async move { Ok::<_, Infallible>(answer.await) }
@@ -46,7 +46,7 @@ async fn call(processor: Arc<Processor>, request: Request<Incoming>) -> Response
         }
         CHECK => {
             let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(MESSAGE_BYTES);
-            grpc.unary(Check(processor), request).await
+            grpc.unary(HealthCheck(processor), request).await
         }
         _ => Status::new(Code::Unimplemented, "there is no such method").into_http(),
     }

@@ -2,8 +2,8 @@
 //! A stream that is closed without an error lets its request pass, so whatever is out of order ends it with one.
 
 use super::attributes::Attributes;
-use super::judge::Processor;
 use super::messages::{Answer, Empty, ProcessingRequest, ProcessingResponse, Told};
+use super::processor::Processor;
 use futures::Stream;
 use futures::stream::unfold;
 use std::future::{Ready, ready};
@@ -24,7 +24,7 @@ impl StreamingService<ProcessingRequest> for Process {
         let talk = Talk {
             processor: Arc::clone(&self.0),
             messages: request.into_inner(),
-            judged: false,
+            evaluated: false,
             over: false,
         };
         ready(Ok(Response::new(Box::pin(unfold(talk, Talk::next)))))
@@ -36,7 +36,7 @@ struct Talk {
     processor: Arc<Processor>,
     messages: Streaming<ProcessingRequest>,
     /// True once the head of the request was judged.
-    judged: bool,
+    evaluated: bool,
     /// True after an error.
     over: bool,
 }
@@ -48,7 +48,7 @@ impl Talk {
         }
         let answer = match self.messages.message().await {
             Ok(Some(message)) => self.answer(&message).await,
-            Ok(None) if self.judged => return None,
+            Ok(None) if self.evaluated => return None,
             Ok(None) => Err(Status::failed_precondition("no request was told")),
             Err(status) => Err(status),
         };
@@ -68,15 +68,15 @@ impl Talk {
             return Err(Status::failed_precondition(why));
         }
         let empty = match &message.told {
-            Some(Told::RequestHeaders(head)) if !self.judged => {
-                self.judged = true;
-                return Ok(self.processor.judge(head, Attributes::of(message)).await);
+            Some(Told::RequestHeaders(head)) if !self.evaluated => {
+                self.evaluated = true;
+                return Ok(self.processor.evaluate(head, Attributes::of(message)).await);
             }
             Some(Told::RequestHeaders(_)) => {
                 return Err(Status::failed_precondition("the head of the request was told twice"));
             }
             None => return Err(Status::unimplemented("Envoy tells something that is not known here")),
-            Some(_) if !self.judged => {
+            Some(_) if !self.evaluated => {
                 let why = "the head of the request was not told first: request_header_mode must be SEND";
                 return Err(Status::failed_precondition(why));
             }

@@ -2,7 +2,7 @@
 //! They are read together and only count together, because a helper may be in the middle of writing them.
 
 use super::snapshot::Material;
-use super::store::Identity;
+use super::store::WorkloadIdentity;
 use countersign_core::x509::leaf_facts;
 use countersign_io::files::read_file;
 use countersign_io::workload_api::{DomainBundle, WorkloadSvid};
@@ -18,7 +18,7 @@ const BYTES: usize = 256 * 1024;
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Follows the files until dropped; a set that does not fit together leaves what was before.
-pub(crate) async fn follow_files(folder: &Path, identity: &Identity) {
+pub(crate) async fn follow_files(folder: &Path, identity: &WorkloadIdentity) {
     loop {
         match read(folder) {
             Ok(material) => identity.update(Ok(&material)),

@@ -13,11 +13,11 @@ use tokio::sync::Mutex;
 #[derive(Debug)]
 pub(crate) struct JwtSvids {
     socket: String,
-    held: Mutex<BTreeMap<String, Held>>,
+    cached: Mutex<BTreeMap<String, CachedSvid>>,
 }
 
 #[derive(Clone, Debug)]
-struct Held {
+struct CachedSvid {
     token: Secret,
     /// By the clock that only goes forward: one that was set back must not lengthen the life of a token.
     renew_at: Instant,
@@ -28,15 +28,15 @@ struct Held {
 impl JwtSvids {
     /// None yet; `socket` is the Workload API.
     pub(crate) fn new(socket: String) -> Self {
-        Self { socket, held: Mutex::default() }
+        Self { socket, cached: Mutex::default() }
     }
 
     /// A token for `audience`. One that is past its half life is renewed first, and still used when that fails.
     pub(crate) async fn token(&self, audience: &str) -> Result<Secret, WorkloadApiError> {
         // Held over the fetch: whoever comes meanwhile waits for the same token. Audiences come from the
         // configuration, so there are few.
-        let mut held = self.held.lock().await;
-        let last = held.get(audience).filter(|last| last.expires_at > now() && last.not_after > instant());
+        let mut cached = self.cached.lock().await;
+        let last = cached.get(audience).filter(|last| last.expires_at > now() && last.not_after > instant());
         if let Some(last) = last.filter(|last| last.renew_at > instant()) {
             return Ok(last.token.clone());
         }
@@ -46,9 +46,9 @@ impl JwtSvids {
                 let token = Secret::new(token.to_string());
                 let after = |life: Duration| instant().checked_add(life).unwrap_or_else(instant);
                 let (renew_at, not_after) = (after(life.mul_f64(0.5)), after(life));
-                held.insert(
+                cached.insert(
                     audience.to_owned(),
-                    Held { token: token.clone(), renew_at, not_after, expires_at },
+                    CachedSvid { token: token.clone(), renew_at, not_after, expires_at },
                 );
                 Ok(token)
             }

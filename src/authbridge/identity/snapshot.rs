@@ -41,7 +41,7 @@ impl fmt::Debug for Snapshot {
 
 /// Somebody who proved a SPIFFE ID in a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Peer {
+pub(crate) struct VerifiedPeer {
     /// Who.
     pub(crate) id: SpiffeId,
     /// SHA-256 of the certificate shown.
@@ -112,7 +112,7 @@ impl Snapshot {
     }
 
     /// Verifies what somebody shows, under the bundle of the trust domain that it names.
-    pub(crate) fn verify(&self, chain: &[Vec<u8>], now: Timestamp) -> Result<Peer, Refusal> {
+    pub(crate) fn verify(&self, chain: &[Vec<u8>], now: Timestamp) -> Result<VerifiedPeer, Refusal> {
         let leaf = chain
             .first()
             .ok_or_else(|| Refusal::new(Reason::ChainEncoding, "the peer showed no certificate"))?;
@@ -122,7 +122,7 @@ impl Snapshot {
         let moments = Moments::live(now);
         let proven =
             verify_chain(chain, &domain, bundle, &ChainPolicy::default(), moments, &mut Budget::default())?;
-        Ok(Peer {
+        Ok(VerifiedPeer {
             id: proven.spiffe_id().clone(),
             leaf_sha256: proven.leaf_sha256(),
             valid_until: proven.valid_until(),

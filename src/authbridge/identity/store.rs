@@ -8,20 +8,20 @@ use tokio::sync::watch;
 
 /// What sources write and everybody reads. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity(Arc<Shared>);
+pub(crate) struct WorkloadIdentity(Arc<IdentityInner>);
 
 #[derive(Debug)]
-struct Shared {
+struct IdentityInner {
     current: ArcSwapOption<Snapshot>,
     changes: watch::Sender<u64>,
     problem: Mutex<Option<String>>,
 }
 
-impl Identity {
+impl WorkloadIdentity {
     /// Nobody yet.
     pub(crate) fn new() -> Self {
         let (changes, _) = watch::channel(0);
-        Self(Arc::new(Shared { current: ArcSwapOption::empty(), changes, problem: Mutex::default() }))
+        Self(Arc::new(IdentityInner { current: ArcSwapOption::empty(), changes, problem: Mutex::default() }))
     }
 
     /// What is known now; `None` before the first time.

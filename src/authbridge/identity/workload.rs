@@ -1,7 +1,7 @@
 //! The Workload API as a source.
 
 use super::snapshot::Material;
-use super::store::Identity;
+use super::store::WorkloadIdentity;
 use countersign_io::workload_api::{WorkloadContext, follow_context};
 use std::time::Duration;
 
@@ -9,7 +9,11 @@ use std::time::Duration;
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// Follows the Workload API until dropped; `told` hears of everything new that was accepted.
-pub(crate) async fn follow_workload_api(socket: &str, identity: &Identity, mut told: impl FnMut(&Material)) {
+pub(crate) async fn follow_workload_api(
+    socket: &str,
+    identity: &WorkloadIdentity,
+    mut told: impl FnMut(&Material),
+) {
     follow_context(socket, ANSWER, |update| match update {
         Ok(WorkloadContext { svid, bundles }) => {
             let material = Material { svid, bundles };

@@ -5,53 +5,53 @@ use crate::auth::{Admitted, GATE};
 use crate::denial::{Code, Denial};
 use crate::events::{Direction, Parser, Watch};
 use crate::forward;
-use crate::identity::Peer;
-use crate::plane::Plane;
+use crate::identity::VerifiedPeer;
 use crate::quiet::Quiet;
+use crate::runtime_config::RuntimeConfig;
 use crate::stats::Stats;
 use crate::upgrade::WebSocket;
 use hyper::{Method, Request};
 
 /// What was found; `Ok(None)` passes without having been authenticated.
-pub(crate) type Judged = Result<Option<Admitted>, Denial>;
+pub(crate) type AdmissionDecision = Result<Option<Admitted>, Denial>;
 
 /// Judges a request from `peer`. What is said on a WebSocket is judged by nobody, so that one needs an accepted token,
 /// whatever a path or a mode would forgive.
 pub(crate) async fn admit<B: Sync>(
-    plane: &Plane,
+    runtime: &RuntimeConfig,
     request: &Request<B>,
-    peer: Option<&Peer>,
+    peer: Option<&VerifiedPeer>,
     quiet: &Quiet,
-) -> Judged {
+) -> AdmissionDecision {
     forward::refuse_ambiguity(request)?;
     if request.method() == Method::CONNECT {
         return Err(Denial::new(Code::BadRequest, "CONNECT is for proxies"));
     }
-    let tunnel = WebSocket::asked(request).is_some();
-    let judged = match &plane.inbound.gate {
+    let tunnel = WebSocket::requested(request).is_some();
+    let decision = match &runtime.inbound.gate {
         None => None,
-        Some(gate) => match gate.judge(request.uri().path(), request.headers(), peer).await {
+        Some(gate) => match gate.authorize(request.uri().path(), request.headers(), peer).await {
             Ok(admitted) => Some(admitted),
-            Err(denial) if plane.inbound.observes && !tunnel => {
+            Err(denial) if runtime.inbound.observes && !tunnel => {
                 quiet.log("a request would have been denied", &denial.message);
                 None
             }
             Err(denial) => return Err(denial),
         },
     };
-    match judged {
+    match decision {
         None | Some(Admitted::Bypass) if tunnel => {
             let why = "a WebSocket is joined only after a token was accepted, and none is asked for here";
             Err(Denial::new(Code::Forbidden, why))
         }
-        judged => Ok(judged),
+        decision => Ok(decision),
     }
 }
 
 /// Counts a judgement.
-pub(crate) fn count(stats: &Stats, judged: &Judged) {
+pub(crate) fn count(stats: &Stats, decision: &AdmissionDecision) {
     let inbound = &stats.inbound;
-    match judged {
+    match decision {
         Ok(None) => &inbound.unauthenticated,
         Ok(Some(Admitted::Bypass)) => &inbound.passthrough,
         Ok(Some(Admitted::Token(..))) => &inbound.authorized,
@@ -67,18 +67,18 @@ pub(crate) fn count(stats: &Stats, judged: &Judged) {
 
 /// Begins to watch a request, if anybody does.
 pub(crate) fn watch<B>(
-    plane: &Plane,
+    runtime: &RuntimeConfig,
     request: &Request<B>,
-    peer: Option<&Peer>,
+    peer: Option<&VerifiedPeer>,
     parsers: &[Parser],
-    judged: &Judged,
+    decision: &AdmissionDecision,
 ) -> Option<Watch> {
-    let store = plane.sessions.as_ref()?;
+    let store = runtime.sessions.as_ref()?;
     let mut watch = Watch::new(store, Direction::Inbound, request, parsers);
     if let Some(peer) = peer {
         watch.peer(peer);
     }
-    match judged {
+    match decision {
         Ok(Some(Admitted::Token(token, digest))) => {
             watch.user(token, Some(*digest));
             watch.invocation(GATE, "allow", "authorized");

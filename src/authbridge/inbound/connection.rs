@@ -1,8 +1,8 @@
 //! One connection to the agent: TLS or not is decided by its first byte, in its own task and in limited time.
 
-use super::handler::Inbound;
+use super::handler::InboundHandler;
 use crate::config::MtlsMode;
-use crate::serve::{Begins, Link, Prefixed, Times, serve_http};
+use crate::serve::{Begins, Connection, Prefixed, Times, serve_http};
 use crate::tls::Terminator;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use tokio::time::timeout;
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(inbound: Arc<Inbound>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, address: SocketAddr) {
     let mut stream = Prefixed::new(stream);
     let mut begins = Begins::Http1;
-    if inbound.planes.current().terminator.is_some() {
+    if inbound.active.current().terminator.is_some() {
         let Ok(Ok(found)) = timeout(FIRST_BYTES, stream.begins()).await else { return };
         begins = found;
     }
     // Read once, and only here: what was in force while nothing was said lets nobody in.
-    let (plane, epoch) = inbound.planes.in_force();
-    let times = plane.times();
-    match (begins, &plane.terminator) {
+    let (runtime, epoch) = inbound.active.current_with_epoch();
+    let times = runtime.times();
+    match (begins, &runtime.terminator) {
         (Begins::Closed, _) | (Begins::Tls, None) => return,
         (Begins::Tls, Some((terminator, _))) => {
             let terminator = terminator.clone();
-            drop(plane);
+            drop(runtime);
             // What only TLS needs is boxed, so that a plain connection stays small.
             return Box::pin(serve_tls(inbound, stream, address, terminator, (times, epoch))).await;
         }
@@ -38,13 +38,13 @@ pub(crate) async fn serve(inbound: Arc<Inbound>, stream: TcpStream, address: Soc
         }
         (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Permissive)) | None) => {}
     }
-    drop(plane);
+    drop(runtime);
     inbound.stats.tls.inbound_plain_accepted.inc();
-    serve_http(stream, Arc::new(Link::to_agent(address, None, epoch)), inbound, times).await;
+    serve_http(stream, Arc::new(Connection::to_agent(address, None, epoch)), inbound, times).await;
 }
 
 async fn serve_tls(
-    inbound: Arc<Inbound>,
+    inbound: Arc<InboundHandler>,
     stream: Prefixed<TcpStream>,
     address: SocketAddr,
     terminator: Terminator,
@@ -54,8 +54,8 @@ async fn serve_tls(
         Ok(Ok((stream, peer))) => {
             inbound.stats.tls.inbound_tls_accepted.inc();
             // By what was in force before the handshake: if that changed meanwhile, the connection is judged again.
-            let link = Arc::new(Link::to_agent(address, Some(Arc::new(peer)), epoch));
-            return serve_http(Prefixed::new(stream), link, inbound, times).await;
+            let connection = Arc::new(Connection::to_agent(address, Some(Arc::new(peer)), epoch));
+            return serve_http(Prefixed::new(stream), connection, inbound, times).await;
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it took too long".to_owned(),

@@ -1,15 +1,15 @@
 //! One request to the agent: its form, the gate, the parsers that watch, and on to the agent.
 
 use super::admit::{admit, count, watch};
-use super::standing::{judge_joined, judge_link};
-use crate::body::Body;
+use super::reauthorize::{authorize_connection, authorize_tunnel};
+use crate::body::ProxyBody;
 use crate::denial::{Code, Denial};
 use crate::forward;
-use crate::plane::{Plane, Planes};
 use crate::quiet::Quiet;
-use crate::serve::{Handler, Link};
+use crate::runtime_config::{ActiveConfig, RuntimeConfig};
+use crate::serve::{Connection, Handler};
 use crate::stats::Stats;
-use crate::upgrade::{WebSocket, write_wish};
+use crate::upgrade::{WebSocket, write_upgrade};
 use countersign_io::clock::instant;
 use countersign_io::shutdown::Shutdown;
 use hyper::body::Incoming;
@@ -21,50 +21,54 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Answers requests to the agent.
-pub(crate) struct Inbound {
-    pub(super) planes: Planes,
+pub(crate) struct InboundHandler {
+    pub(super) active: ActiveConfig,
     stop: Shutdown,
     pub(super) stats: Stats,
     pub(super) quiet: Quiet,
 }
 
-impl Inbound {
+impl InboundHandler {
     /// A handler over whatever configuration is current.
-    pub(crate) const fn new(planes: Planes, stats: Stats, stop: Shutdown) -> Self {
-        Self { planes, stop, stats, quiet: Quiet::new("inbound") }
+    pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
+        Self { active, stop, stats, quiet: Quiet::new("inbound") }
     }
 
-    fn deny(&self, denial: &Denial) -> Response<Body> {
+    fn deny(&self, denial: &Denial) -> Response<ProxyBody> {
         self.stats.denied(denial.code);
         self.quiet.log(denial.code.text(), &denial.message);
         forward::deny(denial)
     }
 }
 
-impl Handler for Inbound {
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, link: Arc<Link>) -> Response<Body> {
-        let (ticket, began) = (link.ticket(), instant());
-        let (plane, epoch) = self.planes.in_force();
-        let peer = link.peer.as_deref();
-        let judged = match judge_link(&link, &plane, epoch) {
-            Ok(()) => admit(&plane, &request, peer, &self.quiet).await,
+impl Handler for InboundHandler {
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        connection: Arc<Connection>,
+    ) -> Response<ProxyBody> {
+        let (ticket, began) = (connection.ticket(), instant());
+        let (runtime, epoch) = self.active.current_with_epoch();
+        let peer = connection.peer.as_deref();
+        let decision = match authorize_connection(&connection, &runtime, epoch) {
+            Ok(()) => admit(&runtime, &request, peer, &self.quiet).await,
             Err(denial) => Err(denial),
         };
-        count(&self.stats, &judged);
-        let mut watch = watch(&plane, &request, peer, &plane.inbound.parsers, &judged);
-        let asked = WebSocket::asked(&request);
+        count(&self.stats, &decision);
+        let mut watch = watch(&runtime, &request, peer, &runtime.inbound.parsers, &decision);
+        let upgrade = WebSocket::requested(&request);
         let (parts, body) = request.into_parts();
-        let passed = if let Err(denial) = judged {
+        let passed = if let Err(denial) = decision {
             Err(denial)
         } else {
-            let mut body = Body::incoming(body).with_ticket(link.ticket());
+            let mut body = ProxyBody::incoming(body).with_ticket(connection.ticket());
             let observer = watch.as_mut().and_then(|watch| watch.goes_on(&parts.headers, parts.version));
             if let Some(observer) = observer {
                 body = body.observed_by(observer);
             }
-            self.pass_on(&plane, parts, asked, body).await
+            self.pass_on(&runtime, parts, upgrade, body).await
         };
-        let response = match passed.and_then(|response| forward::answer(response, asked, &link)) {
+        let response = match passed.and_then(|response| forward::answer(response, upgrade, &connection)) {
             Ok(response) => response,
             Err(denial) => {
                 if let Some(watch) = &mut watch {
@@ -81,33 +85,33 @@ impl Handler for Inbound {
     }
 
     fn epochs(&self) -> watch::Receiver<u64> {
-        self.planes.epochs()
+        self.active.epochs()
     }
 
-    fn is_over(&self, link: &Link) -> bool {
+    fn is_over(&self, connection: &Connection) -> bool {
         if self.stop.is_requested() {
             return true;
         }
-        let (plane, epoch) = self.planes.in_force();
-        let judged = judge_link(link, &plane, epoch);
-        if let Err(denial) = &judged {
+        let (runtime, epoch) = self.active.current_with_epoch();
+        let decision = authorize_connection(connection, &runtime, epoch);
+        if let Err(denial) = &decision {
             self.quiet.log("a connection is ended", &denial.message);
         }
-        judged.is_err()
+        decision.is_err()
     }
 
-    fn is_cut(&self, link: &Link) -> bool {
-        judge_joined(link, &self.planes.current()).is_err()
+    fn is_cut(&self, connection: &Connection) -> bool {
+        authorize_tunnel(connection, &self.active.current()).is_err()
     }
 }
 
-impl Inbound {
+impl InboundHandler {
     async fn pass_on(
         &self,
-        plane: &Plane,
+        runtime: &RuntimeConfig,
         mut parts: request::Parts,
-        asked: Option<WebSocket>,
-        body: Body,
+        upgrade: Option<WebSocket>,
+        body: ProxyBody,
     ) -> Result<Response<Incoming>, Denial> {
         forward::strip(&mut parts.headers);
         // The agent sees the host that the caller meant, whichever way it was written.
@@ -122,18 +126,18 @@ impl Inbound {
                 .headers
                 .get(CONTENT_TYPE)
                 .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        write_wish(asked, &mut parts.headers);
+        write_upgrade(upgrade, &mut parts.headers);
         // Exactly the bytes that were judged.
         let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let mut to = uri::Parts::default();
         to.scheme = Some(Scheme::HTTP);
-        to.authority = Some(plane.backend()?);
+        to.authority = Some(runtime.backend()?);
         to.path_and_query = Some(target);
         parts.uri =
             Uri::from_parts(to).map_err(|_| Denial::new(Code::BadRequest, "the target is not usable"))?;
-        let agent = &plane.agent;
+        let agent = &runtime.agent;
         let client = if grpc { &agent.http2 } else { &agent.http1 };
         parts.version = if grpc { Version::HTTP_2 } else { Version::HTTP_11 };
-        forward::send(client, Request::from_parts(parts, body), plane.response_timeout()).await
+        forward::send(client, Request::from_parts(parts, body), runtime.response_timeout()).await
     }
 }

@@ -3,8 +3,8 @@
 mod admit;
 mod connection;
 mod handler;
-mod standing;
+mod reauthorize;
 
 pub(crate) use admit::{admit, count, watch};
 pub(crate) use connection::serve;
-pub(crate) use handler::Inbound;
+pub(crate) use handler::InboundHandler;

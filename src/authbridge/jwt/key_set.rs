@@ -12,14 +12,14 @@ use countersign_core::refusal::{Reason, Refusal};
 /// The usable keys of one document, in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<VerificationKey>,
     skipped: usize,
     digest: Digest,
 }
 
 /// One key, and what the set says about its use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Key {
+struct VerificationKey {
     id: Option<String>,
     algorithm: Option<Algorithm>,
     public: PublicKey,
@@ -53,7 +53,7 @@ impl KeySet {
         key_id: Option<&str>,
         algorithm: Algorithm,
     ) -> impl Iterator<Item = &PublicKey> {
-        let fits = move |key: &&Key| {
+        let fits = move |key: &&VerificationKey| {
             algorithm.fits(key.public.kind()) && key.algorithm.is_none_or(|named| named == algorithm)
         };
         let only = key_id.is_none() && self.keys.iter().filter(fits).count() == 1;
@@ -78,7 +78,8 @@ pub fn parse_key_set(bytes: Vec<u8>) -> Result<KeySet, Refusal> {
     if entries.len() > KEY_SET_KEYS {
         return Err(malformed(&format!("it has {} keys, the limit is {KEY_SET_KEYS}", entries.len())));
     }
-    let keys: Vec<Key> = entries.iter().filter_map(|entry| entry.as_object().and_then(read_key)).collect();
+    let keys: Vec<VerificationKey> =
+        entries.iter().filter_map(|entry| entry.as_object().and_then(read_key)).collect();
     if keys.is_empty() {
         return Err(malformed(&format!("none of its {} keys may verify a signature here", entries.len())));
     }
@@ -91,7 +92,7 @@ fn malformed(problem: &str) -> Refusal {
 }
 
 /// One key for signatures; `None` for every other entry, as RFC 7517 §5 asks for.
-fn read_key(key: Object<'_>) -> Option<Key> {
+fn read_key(key: Object<'_>) -> Option<VerificationKey> {
     let may_verify = key.get("use").is_none_or(|usage| usage.as_str() == Some("sig"))
         && key.get("key_ops").is_none_or(|operations| {
             operations.as_array().is_some_and(|list| list.iter().any(|one| one.as_str() == Some("verify")))
@@ -110,7 +111,11 @@ fn read_key(key: Object<'_>) -> Option<Key> {
         Some(name) => Some(Algorithm::parse(name.as_str()?).ok()?),
     };
     let public = PublicKey::from_spki(&subject_public_key_info(key)?).ok()?;
-    algorithm.is_none_or(|named| named.fits(public.kind())).then_some(Key { id, algorithm, public })
+    algorithm.is_none_or(|named| named.fits(public.kind())).then_some(VerificationKey {
+        id,
+        algorithm,
+        public,
+    })
 }
 
 /// The DER `SubjectPublicKeyInfo` of a JSON Web Key (RFC 7518 §6, RFC 8037 §2).

@@ -11,7 +11,7 @@ use apply::apply_rules;
 use clap::Args;
 use resolv::read_nameservers;
 use rules::plan_rules;
-use settings::{Settings, Texts};
+use settings::{NetinitSettings, Texts};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 fn install(arguments: &Arguments, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let texts = Texts { arguments, variable };
-    let mut settings = Settings::parse(&texts)?;
+    let mut settings = NetinitSettings::parse(&texts)?;
     if settings.confines() {
         settings.nameservers = read_nameservers(texts.resolv_conf().as_ref())?;
     }
@@ -114,13 +114,13 @@ mod tests {
     use clap::Parser;
 
     #[derive(Parser)]
-    struct Line {
+    struct TestCommand {
         #[command(flatten)]
         arguments: Arguments,
     }
 
     pub(super) fn arguments(flags: &[&str]) -> Arguments {
-        Line::parse_from(["netinit"].iter().chain(flags)).arguments
+        TestCommand::parse_from(["netinit"].iter().chain(flags)).arguments
     }
 
     #[test]

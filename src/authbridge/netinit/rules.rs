@@ -1,8 +1,8 @@
 //! The text of the transaction: one table, made anew, with chains for what goes out and what comes in.
 //! Its family is `inet`: the kernel has each chain for IPv4 and IPv6 or refuses it, so neither family is left open.
 
-use super::settings::{Mode, Redirect, Settings};
-use super::values::Mark;
+use super::settings::{CaptureMode, NetinitSettings, Redirect};
+use super::values::PacketMark;
 use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
 use std::net::IpAddr;
@@ -16,18 +16,18 @@ const NEIGHBOURS: &str = "icmpv6 type { mld-listener-report, mld-listener-done, 
                           nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept";
 
 /// Plans the transaction that replaces whatever this program installed before.
-pub(super) fn plan_rules(settings: &Settings) -> Result<String, String> {
+pub(super) fn plan_rules(settings: &NetinitSettings) -> Result<String, String> {
     let mut closed = settings.agent_ports.clone();
     let mut chains = String::new();
     match &settings.mode {
-        Mode::Redirect(redirect) => {
+        CaptureMode::Redirect(redirect) => {
             if let Some(port) = closed.iter().find(|port| redirect.opens(**port)) {
                 return Err(format!("port {port} cannot be closed as an agent's and open for others"));
             }
             closed.insert(redirect.outbound_port);
             chains.push_str(&redirect_chains(redirect, settings));
         }
-        Mode::Enforce { transparent_port } => {
+        CaptureMode::Enforce { transparent_port } => {
             closed.insert(*transparent_port);
             chains.push_str(&enforce_chain(*transparent_port, settings));
         }
@@ -60,13 +60,13 @@ impl Redirect {
     }
 }
 
-fn redirect_chains(redirect: &Redirect, settings: &Settings) -> String {
+fn redirect_chains(redirect: &Redirect, settings: &NetinitSettings) -> String {
     let Redirect { outbound_port, inbound_port, .. } = redirect;
     let uid = settings.proxy_uid;
     let mut chains = String::new();
     let mut outbound = vec!["meta l4proto != tcp return".to_owned()];
     if let Some(mark) = settings.mesh {
-        let Mark { value, mask } = mark;
+        let PacketMark { value, mask } = mark;
         let marked =
             format!("meta skuid {uid} fib daddr type local meta mark set meta mark & 0x{:08x}", !mask);
         let marked = [format!("{marked} | 0x{value:08x}")];
@@ -109,7 +109,7 @@ fn mesh_delivery(redirect: &Redirect) -> Vec<String> {
     rules
 }
 
-fn enforce_chain(port: u16, settings: &Settings) -> String {
+fn enforce_chain(port: u16, settings: &NetinitSettings) -> String {
     let mut rules = vec!["meta l4proto != tcp return".to_owned()];
     rules.extend(settings.mesh.map(|mark| format!("{mark} return")));
     rules.push(format!("meta skuid {} return", settings.proxy_uid));
@@ -121,14 +121,14 @@ fn enforce_chain(port: u16, settings: &Settings) -> String {
 }
 
 /// Nothing leaves but what is named here. It is judged after routing, when redirected packets are on loopback.
-fn confinement(settings: &Settings) -> String {
+fn confinement(settings: &NetinitSettings) -> String {
     let uid = settings.proxy_uid;
     let mut rules = vec!["oifname \"lo\" accept".to_owned()];
     rules.extend(settings.mesh.map(|mark| format!("{mark} accept")));
     rules.push(format!("meta skuid {uid} accept"));
     rules.push("ct direction reply accept".to_owned());
     rules.extend(to_each(&settings.nameservers, "daddr", "meta l4proto { tcp, udp } th dport 53 accept"));
-    if let Mode::Redirect(Redirect { outbound_open, .. }) = &settings.mode
+    if let CaptureMode::Redirect(Redirect { outbound_open, .. }) = &settings.mode
         && !outbound_open.is_empty()
     {
         rules.push(format!("tcp dport {} accept", set(outbound_open)));
@@ -166,7 +166,7 @@ fn set<T: Display>(items: &BTreeSet<T>) -> String {
     format!("{{ {} }}", items.join(", "))
 }
 
-impl Display for Mark {
+impl Display for PacketMark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "meta mark & 0x{:08x} == 0x{:08x}", self.mask, self.value)
     }
@@ -180,11 +180,11 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    fn settings(mode: Mode) -> Settings {
-        Settings {
+    fn settings(mode: CaptureMode) -> NetinitSettings {
+        NetinitSettings {
             mode,
             proxy_uid: 1337,
-            mesh: Some(Mark { value: 0x539, mask: 0xfff }),
+            mesh: Some(PacketMark { value: 0x539, mask: 0xfff }),
             agent_ports: BTreeSet::new(),
             nameservers: Vec::new(),
         }
@@ -203,10 +203,14 @@ mod tests {
         }
     }
 
-    fn enforce() -> Settings {
+    fn enforce() -> NetinitSettings {
         let nameservers = addresses(&["fd00::a", "10.96.0.10", "10.96.0.9"]);
         let agent_ports = BTreeSet::from([8001]);
-        Settings { agent_ports, nameservers, ..settings(Mode::Enforce { transparent_port: 8082 }) }
+        NetinitSettings {
+            agent_ports,
+            nameservers,
+            ..settings(CaptureMode::Enforce { transparent_port: 8082 })
+        }
     }
 
     #[test]
@@ -290,14 +294,16 @@ table inet authbridge {
 	}
 }
 "#;
-        assert_eq!(plan_rules(&settings(Mode::Redirect(redirect()))).unwrap(), expected);
+        assert_eq!(plan_rules(&settings(CaptureMode::Redirect(redirect()))).unwrap(), expected);
     }
 
     #[test]
     fn redirecting_can_confine_as_well_and_then_lets_out_what_is_not_redirected() {
         let redirect = Redirect { drop_other: true, ..redirect() };
-        let settings =
-            Settings { nameservers: addresses(&["10.96.0.10"]), ..settings(Mode::Redirect(redirect)) };
+        let settings = NetinitSettings {
+            nameservers: addresses(&["10.96.0.10"]),
+            ..settings(CaptureMode::Redirect(redirect))
+        };
         let rules = plan_rules(&settings).unwrap();
         let (_, confinement) = rules.split_once("chain confine_outbound").unwrap();
         assert!(confinement.contains("policy drop;"), "{rules}");
@@ -320,8 +326,8 @@ table inet authbridge {
 
     #[test]
     fn without_a_mesh_no_mark_means_anything() {
-        for mode in [Mode::Redirect(redirect()), Mode::Enforce { transparent_port: 8082 }] {
-            let rules = plan_rules(&Settings { mode, mesh: None, ..enforce() }).unwrap();
+        for mode in [CaptureMode::Redirect(redirect()), CaptureMode::Enforce { transparent_port: 8082 }] {
+            let rules = plan_rules(&NetinitSettings { mode, mesh: None, ..enforce() }).unwrap();
             assert!(!rules.contains("mark") && !rules.contains("mesh"), "{rules}");
         }
     }
@@ -334,21 +340,23 @@ table inet authbridge {
             probes: Vec::new(),
             ..redirect()
         };
-        let rules = plan_rules(&settings(Mode::Redirect(empty))).unwrap();
+        let rules = plan_rules(&settings(CaptureMode::Redirect(empty))).unwrap();
         assert!(!rules.contains("{  }") && !rules.contains("saddr"), "{rules}");
     }
 
     #[test]
     fn a_port_is_not_both_closed_and_open() {
         for port in [15_124, 7000] {
-            let closed =
-                Settings { agent_ports: BTreeSet::from([port]), ..settings(Mode::Redirect(redirect())) };
+            let closed = NetinitSettings {
+                agent_ports: BTreeSet::from([port]),
+                ..settings(CaptureMode::Redirect(redirect()))
+            };
             assert!(plan_rules(&closed).unwrap_err().contains(&port.to_string()));
         }
     }
 
     #[test]
     fn nobody_is_confined_without_a_way_to_ask_for_names() {
-        assert!(plan_rules(&Settings { nameservers: Vec::new(), ..enforce() }).is_err());
+        assert!(plan_rules(&NetinitSettings { nameservers: Vec::new(), ..enforce() }).is_err());
     }
 }

@@ -2,7 +2,7 @@
 //! Nothing that is not one of these reaches the text of a rule.
 
 use super::Arguments;
-use super::values::{Mark, list, mark, port, value};
+use super::values::{PacketMark, list, mark, port, value};
 use countersign_core::text::Quoted;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -18,10 +18,10 @@ pub(super) struct Texts<'a> {
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Settings {
-    pub(super) mode: Mode,
+pub(super) struct NetinitSettings {
+    pub(super) mode: CaptureMode,
     pub(super) proxy_uid: u32,
-    pub(super) mesh: Option<Mark>,
+    pub(super) mesh: Option<PacketMark>,
     pub(super) agent_ports: BTreeSet<u16>,
     /// The servers that the pod may ask for names; read only where it is confined.
     pub(super) nameservers: Vec<IpAddr>,
@@ -29,7 +29,7 @@ pub(super) struct Settings {
 
 /// Which traffic is led through the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum CaptureMode {
     /// TCP both ways, to an Envoy.
     Redirect(Redirect),
     /// Outgoing TCP, and nothing else goes out.
@@ -108,15 +108,15 @@ impl Texts<'_> {
     }
 }
 
-impl Settings {
+impl NetinitSettings {
     /// Reads flags and variables; the DNS servers are not among them.
     pub(super) fn parse(texts: &Texts<'_>) -> Result<Self, String> {
         let flags = texts.arguments;
         let mode = match texts.get(flags.mode.as_ref(), "MODE", "redirect").as_str() {
-            "redirect" => Mode::Redirect(texts.redirect()?),
+            "redirect" => CaptureMode::Redirect(texts.redirect()?),
             "enforce-redirect" => {
                 let text = texts.get(flags.transparent_port.as_ref(), "TRANSPARENT_PORT", "8082");
-                Mode::Enforce { transparent_port: port("TRANSPARENT_PORT", &text)? }
+                CaptureMode::Enforce { transparent_port: port("TRANSPARENT_PORT", &text)? }
             }
             other => return Err(format!("MODE is redirect or enforce-redirect, not {}", Quoted(other))),
         };
@@ -137,13 +137,13 @@ impl Settings {
     /// True if only what is meant to goes out, rather than all that is not TCP.
     pub(super) fn confines(&self) -> bool {
         match &self.mode {
-            Mode::Redirect(redirect) => redirect.drop_other,
-            Mode::Enforce { .. } => true,
+            CaptureMode::Redirect(redirect) => redirect.drop_other,
+            CaptureMode::Enforce { .. } => true,
         }
     }
 }
 
-impl Mode {
+impl CaptureMode {
     /// What it is called.
     pub(super) const fn name(&self) -> &'static str {
         match self {
@@ -158,17 +158,17 @@ mod tests {
     use super::super::tests::arguments;
     use super::*;
 
-    fn parse(flags: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
+    fn parse(flags: &[&str], variables: &[(&str, &str)]) -> Result<NetinitSettings, String> {
         let variable = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
-        Settings::parse(&Texts { arguments: &arguments(flags), variable: &variable })
+        NetinitSettings::parse(&Texts { arguments: &arguments(flags), variable: &variable })
     }
 
     fn redirect(flags: &[&str], variables: &[(&str, &str)]) -> Redirect {
         match parse(flags, variables).unwrap().mode {
-            Mode::Redirect(redirect) => redirect,
-            Mode::Enforce { .. } => panic!("enforced"),
+            CaptureMode::Redirect(redirect) => redirect,
+            CaptureMode::Enforce { .. } => panic!("enforced"),
         }
     }
 

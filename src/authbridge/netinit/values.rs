@@ -9,7 +9,7 @@ pub(super) const LIST: usize = 64;
 
 /// A mark of packets, and the bits that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct PacketMark {
     pub(super) value: u32,
     pub(super) mask: u32,
 }
@@ -41,7 +41,7 @@ pub(super) fn list<T>(
 }
 
 /// `0x539/0xfff`, as `iptables` writes it; without a mask all bits count.
-pub(super) fn mark(text: &str) -> Result<Mark, String> {
+pub(super) fn mark(text: &str) -> Result<PacketMark, String> {
     let number = |text: &str| match text.trim().strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => text.trim().parse().ok(),
@@ -52,7 +52,7 @@ pub(super) fn mark(text: &str) -> Result<Mark, String> {
     };
     match value.zip(bits) {
         // Of no bits every packet has the right ones, and a bit that does not count can never match.
-        Some((value, mask)) if value & mask != 0 && value & !mask == 0 => Ok(Mark { value, mask }),
+        Some((value, mask)) if value & mask != 0 && value & !mask == 0 => Ok(PacketMark { value, mask }),
         _ => Err(format!("ZTUNNEL_MARK cannot be {}", Quoted(text))),
     }
 }
@@ -81,8 +81,8 @@ mod tests {
 
     #[test]
     fn a_mark_counts_with_its_mask_and_matches_some_packets_only() {
-        assert_eq!(mark("0x539/0xfff"), Ok(Mark { value: 0x539, mask: 0xfff }));
-        assert_eq!(mark("1337"), Ok(Mark { value: 1337, mask: u32::MAX }));
+        assert_eq!(mark("0x539/0xfff"), Ok(PacketMark { value: 0x539, mask: 0xfff }));
+        assert_eq!(mark("1337"), Ok(PacketMark { value: 1337, mask: u32::MAX }));
         for text in ["", "0x539/", "0/0", "0/0xfff", "0x539/0x0ff", "0x1ffffffff", "mark"] {
             assert!(mark(text).is_err(), "{text:?}");
         }

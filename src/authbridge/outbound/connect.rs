@@ -1,8 +1,8 @@
 //! Connections to servers: plain, with TLS of the web, or with mTLS to exactly who is expected.
 
-use super::routes::Decision;
+use super::routes::RouteDecision;
 use crate::config::RouteTls;
-use crate::identity::Identity;
+use crate::identity::WorkloadIdentity;
 use crate::peers::{PeerPolicy, namespace_of};
 use crate::serve::Stream;
 use crate::stats::Stats;
@@ -40,14 +40,14 @@ pub(super) struct Target {
 /// Opens connections of one kind to one server. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Dialer {
-    shared: Arc<Shared>,
+    inner: Arc<DialerInner>,
 }
 
-struct Shared {
+struct DialerInner {
     target: Target,
     tls: RouteTls,
     expected: Option<Arc<PeerPolicy>>,
-    identity: Identity,
+    identity: WorkloadIdentity,
     forbidden: Vec<u16>,
     stats: Stats,
     /// Made once, because it reads the certificates of this machine.
@@ -59,26 +59,26 @@ impl Dialer {
     pub(super) fn new(
         target: Target,
         tls: RouteTls,
-        decision: &Decision,
-        identity: &Identity,
+        decision: &RouteDecision,
+        identity: &WorkloadIdentity,
         forbidden: Vec<u16>,
         stats: Stats,
     ) -> Self {
         let expected = decision.server.clone();
         let (identity, system) = (identity.clone(), OnceLock::new());
-        Self { shared: Arc::new(Shared { target, tls, expected, identity, forbidden, stats, system }) }
+        Self { inner: Arc::new(DialerInner { target, tls, expected, identity, forbidden, stats, system }) }
     }
 
     /// A connection, ready for requests.
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        match timeout(CONNECT, self.shared.open()).await {
+        match timeout(CONNECT, self.inner.open()).await {
             Ok(opened) => opened,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")),
         }
     }
 }
 
-impl Shared {
+impl DialerInner {
     async fn open(&self) -> io::Result<Box<dyn Stream>> {
         let stream = self.tcp().await?;
         let connector = match self.tls {

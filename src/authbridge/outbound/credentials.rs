@@ -1,14 +1,14 @@
 //! As whom tokens are asked for: the client's ID and its proof, read again when their files change.
 
 use crate::auth::follow_line;
-use crate::config::{AssertionType, Identity as Settings, IdentityKind, Secret, Spiffe};
+use crate::config::{AssertionType, ClientIdentity, IdentityKind, Secret, Spiffe};
 use crate::identity::JwtSvids;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// What the client shows.
-pub(super) enum Proof {
+pub(super) enum ClientAuthentication {
     /// A secret.
     Secret(Secret),
     /// A signed statement about itself.
@@ -21,12 +21,12 @@ pub(super) enum Proof {
 }
 
 /// One line that is configured, or stands in a file.
-enum Line {
+enum CredentialLine {
     Fixed(Arc<str>),
     File(watch::Receiver<Option<Arc<str>>>),
 }
 
-impl Line {
+impl CredentialLine {
     fn new(fixed: Option<&str>, path: Option<&str>, tasks: &mut JoinSet<()>) -> Option<Self> {
         // A file wins over a configured value, because it is what rotates.
         match (path, fixed) {
@@ -49,25 +49,25 @@ impl Line {
 
 /// The client.
 pub(super) struct Credentials {
-    client_id: Option<Line>,
-    kind: Kind,
+    client_id: Option<CredentialLine>,
+    kind: CredentialKind,
 }
 
-enum Kind {
-    Secret(Option<Line>),
+enum CredentialKind {
+    Secret(Option<CredentialLine>),
     Spiffe { svids: JwtSvids, audience: String, assertion: &'static str },
 }
 
 impl Credentials {
     /// The client that the configuration names.
     pub(super) fn new(
-        settings: &Settings,
+        settings: &ClientIdentity,
         spiffe: Option<&Spiffe>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, String> {
-        let client_id = Line::new(settings.client_id.as_deref(), settings.client_id_path(), tasks);
+        let client_id = CredentialLine::new(settings.client_id.as_deref(), settings.client_id_path(), tasks);
         let kind = if let Some(IdentityKind::Spiffe) = settings.kind {
-            Kind::Spiffe {
+            CredentialKind::Spiffe {
                 svids: JwtSvids::new(spiffe.ok_or("a JWT-SVID needs the block `spiffe`")?.socket.clone()),
                 audience: settings.jwt_audience.clone().ok_or("identity.jwt_audience is missing")?,
                 assertion: match settings.assertion_type {
@@ -77,28 +77,30 @@ impl Credentials {
             }
         } else {
             let fixed = settings.client_secret.as_ref().map(Secret::expose);
-            Kind::Secret(Line::new(fixed, settings.client_secret_path(), tasks))
+            CredentialKind::Secret(CredentialLine::new(fixed, settings.client_secret_path(), tasks))
         };
         Ok(Self { client_id, kind })
     }
 
     /// The client's ID, once it is known.
     pub(super) fn client_id(&self) -> Result<Arc<str>, String> {
-        let id = self.client_id.as_ref().and_then(Line::get);
+        let id = self.client_id.as_ref().and_then(CredentialLine::get);
         id.ok_or_else(|| "the client ID of this agent is not known yet".to_owned())
     }
 
     /// What the client shows now.
-    pub(super) async fn proof(&self) -> Result<Proof, String> {
+    pub(super) async fn authentication(&self) -> Result<ClientAuthentication, String> {
         match &self.kind {
-            Kind::Secret(secret) => {
-                let secret =
-                    secret.as_ref().and_then(Line::get).ok_or("the client secret is not known yet")?;
-                Ok(Proof::Secret(Secret::new(secret.to_string())))
+            CredentialKind::Secret(secret) => {
+                let secret = secret
+                    .as_ref()
+                    .and_then(CredentialLine::get)
+                    .ok_or("the client secret is not known yet")?;
+                Ok(ClientAuthentication::Secret(Secret::new(secret.to_string())))
             }
-            Kind::Spiffe { svids, audience, assertion } => {
+            CredentialKind::Spiffe { svids, audience, assertion } => {
                 let token = svids.token(audience).await.map_err(|error| error.to_string())?;
-                Ok(Proof::Assertion { kind: assertion, token })
+                Ok(ClientAuthentication::Assertion { kind: assertion, token })
             }
         }
     }
@@ -109,7 +111,7 @@ impl Credentials {
             return Some(problem);
         }
         match &self.kind {
-            Kind::Secret(secret) if secret.as_ref().and_then(Line::get).is_none() => {
+            CredentialKind::Secret(secret) if secret.as_ref().and_then(CredentialLine::get).is_none() => {
                 Some("the client secret is not known yet".to_owned())
             }
             _ => None,

@@ -2,8 +2,8 @@
 
 use super::exchange::NAME;
 use super::grant::Granted;
-use super::routes::{Token, normalize_host};
-use super::rules::Outbound;
+use super::routes::{TokenAction, normalize_host};
+use super::rules::OutboundRules;
 use crate::config::RouteTls;
 use crate::denial::{Code, Denial};
 use crate::quiet::Quiet;
@@ -29,10 +29,10 @@ pub(super) async fn verify_destination(host: &str, port: u16, address: SocketAdd
     }
 }
 
-impl Outbound {
+impl OutboundRules {
     /// Judges a `request` that names `authority`, and that another proxy passes on to `destination`, which is asked for
     /// only where it matters.
-    pub(crate) async fn judge(
+    pub(crate) async fn authorize(
         &self,
         authority: &Authority,
         destination: impl FnOnce() -> Result<SocketAddr, Denial> + Send,
@@ -46,7 +46,7 @@ impl Outbound {
             let why = "the route asks for TLS to the server; who connects here is Envoy, so its cluster must say so";
             return Err(Denial::new(Code::Forbidden, why).by(NAME));
         }
-        if matches!(decision.token, Token::Exchange(..) | Token::Own(_)) {
+        if matches!(decision.token, TokenAction::Exchange(..) | TokenAction::Own(_)) {
             // A port that is none is not an absent one, although both are `None`.
             let port = if authority.as_str() == authority.host() { Some(80) } else { authority.port_u16() };
             let port = port.ok_or_else(|| Denial::new(Code::BadRequest, "the target has no usable port"))?;
@@ -54,7 +54,7 @@ impl Outbound {
         }
         match self.grant(&decision, request.headers()).await {
             // What is said on a WebSocket is judged by nobody, so that none is opened on trust.
-            Err(denial) if self.observes && WebSocket::asked(request).is_none() => {
+            Err(denial) if self.observes && WebSocket::requested(request).is_none() => {
                 quiet.log("a request would have been denied", &denial.message);
                 Ok(Granted { authorization: None, did: ("observe", "denied") })
             }

@@ -36,13 +36,13 @@ pub(super) struct Exchanger {
     credentials: Credentials,
     endpoint: Fetcher,
     others: BTreeMap<String, Fetcher>,
-    kept: Cache<Digest, Kept, Weight>,
+    kept: Cache<Digest, CachedResult, Weight>,
     stats: Stats,
 }
 
 /// What an earlier question came to.
 #[derive(Clone, Debug)]
-enum Kept {
+enum CachedResult {
     /// Both clocks decide: one that was set back must not lengthen the life of a token.
     Token {
         token: Arc<Secret>,
@@ -55,7 +55,7 @@ enum Kept {
     },
 }
 
-impl Kept {
+impl CachedResult {
     fn is_fresh(&self) -> bool {
         match self {
             Self::Token { until, not_after, .. } => now() < *until && instant() < *not_after,
@@ -74,11 +74,11 @@ impl Kept {
 #[derive(Clone, Debug)]
 struct Weight;
 
-impl Weighter<Digest, Kept> for Weight {
-    fn weight(&self, _: &Digest, kept: &Kept) -> u64 {
+impl Weighter<Digest, CachedResult> for Weight {
+    fn weight(&self, _: &Digest, kept: &CachedResult) -> u64 {
         let bytes = match kept {
-            Kept::Token { token, .. } => token.expose().len(),
-            Kept::Failure { denial, .. } => denial.message.len(),
+            CachedResult::Token { token, .. } => token.expose().len(),
+            CachedResult::Failure { denial, .. } => denial.message.len(),
         };
         u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(256)
     }
@@ -125,28 +125,28 @@ impl Exchanger {
                 self.stats.outbound.cache_hit.inc();
                 kept.result()
             }
-            Err(place) => {
-                let asked = self.ask(endpoint, subject, wanted, &client_id).await;
-                let (kept, result) = match asked {
+            Err(slot) => {
+                let answered = self.request_token(endpoint, subject, wanted, &client_id).await;
+                let (kept, result) = match answered {
                     Ok((token, until)) => {
                         let token = Arc::new(token);
                         (until.and_then(|until| kept(&token, until)), Ok(token))
                     }
                     Err(denial) => {
                         let until = instant().checked_add(FAILURE).unwrap_or_else(instant);
-                        (Some(Kept::Failure { denial: Arc::new(denial.clone()), until }), Err(denial))
+                        (Some(CachedResult::Failure { denial: Arc::new(denial.clone()), until }), Err(denial))
                     }
                 };
                 if let Some(kept) = kept {
                     // An error means that the key was taken off meanwhile, and the next one asks again.
-                    let _ = place.insert(kept);
+                    let _ = slot.insert(kept);
                 }
                 result
             }
         }
     }
 
-    async fn ask(
+    async fn request_token(
         &self,
         endpoint: &Fetcher,
         subject: Option<&str>,
@@ -154,10 +154,10 @@ impl Exchanger {
         client_id: &str,
     ) -> Result<(Secret, Option<Timestamp>), Denial> {
         let failed = |why: String| Denial::new(Code::ExchangeFailed, why).by(NAME);
-        let proof = self.credentials.proof().await.map_err(failed)?;
-        let form = token_form(subject, wanted, client_id, &proof);
+        let authentication = self.credentials.authentication().await.map_err(failed)?;
+        let form = token_form(subject, wanted, client_id, &authentication);
         self.stats.token_calls.inc();
-        let (asked, began) = (now(), instant());
+        let (requested_at, began) = (now(), instant());
         let answer = send(endpoint.post_form(form.to_string()), TOKEN_RESPONSE_BYTES).await;
         self.stats.token_seconds.observe(began.elapsed().as_secs_f64());
         let (status, body) = answer.map_err(|why| failed(format!("the token endpoint: {why}")))?;
@@ -169,23 +169,23 @@ impl Exchanger {
             let reason = Some(refusal.reason());
             Denial { reason, ..failed(refusal.message().to_owned()) }
         })?;
-        let until = response.lifetime.and_then(|lifetime| keep_until(asked, lifetime, subject));
+        let until = response.lifetime.and_then(|lifetime| keep_until(requested_at, lifetime, subject));
         Ok((Secret::new(response.token), until))
     }
 }
 
-fn kept(token: &Arc<Secret>, until: Timestamp) -> Option<Kept> {
+fn kept(token: &Arc<Secret>, until: Timestamp) -> Option<CachedResult> {
     let left = Duration::from_secs(u64::try_from(until.since(now())).ok()?);
-    Some(Kept::Token { token: Arc::clone(token), until, not_after: instant().checked_add(left)? })
+    Some(CachedResult::Token { token: Arc::clone(token), until, not_after: instant().checked_add(left)? })
 }
 
 /// Until when a token is kept: not to its own end, and not past the end of what it was exchanged for.
-fn keep_until(asked: Timestamp, lifetime: Seconds, subject: Option<&str>) -> Option<Timestamp> {
+fn keep_until(requested_at: Timestamp, lifetime: Seconds, subject: Option<&str>) -> Option<Timestamp> {
     let life = i64::from(lifetime.get());
     let margin = MARGIN.min(life.div_euclid(4));
-    let own = Timestamp::from_unix(asked.as_unix().saturating_add(life).saturating_sub(margin));
+    let own = Timestamp::from_unix(requested_at.as_unix().saturating_add(life).saturating_sub(margin));
     let until = subject.and_then(unverified_expiry).map_or(own, |end| own.min(end));
-    (until > asked).then_some(until)
+    (until > requested_at).then_some(until)
 }
 
 /// Everything that makes a token what it is; each part with its length, so that no two questions look the same.

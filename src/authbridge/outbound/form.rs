@@ -1,6 +1,6 @@
 //! The forms that token endpoints take: RFC 8693 §2.1 and RFC 6749 §4.4, with the client's proof in the body.
 
-use super::credentials::Proof;
+use super::credentials::ClientAuthentication;
 use super::routes::Wanted;
 use zeroize::Zeroizing;
 
@@ -12,9 +12,9 @@ pub(super) fn token_form(
     subject: Option<&str>,
     wanted: &Wanted,
     client_id: &str,
-    proof: &Proof,
+    authentication: &ClientAuthentication,
 ) -> Zeroizing<String> {
-    let mut form = Form::default();
+    let mut form = FormBody::default();
     match subject {
         Some(subject) => {
             form.add("grant_type", EXCHANGE);
@@ -33,9 +33,9 @@ pub(super) fn token_form(
         form.add("scope", &wanted.scopes.join(" "));
     }
     form.add("client_id", client_id);
-    match proof {
-        Proof::Secret(secret) => form.add("client_secret", secret.expose()),
-        Proof::Assertion { kind, token } => {
+    match authentication {
+        ClientAuthentication::Secret(secret) => form.add("client_secret", secret.expose()),
+        ClientAuthentication::Assertion { kind, token } => {
             form.add("client_assertion_type", kind);
             form.add("client_assertion", token.expose());
         }
@@ -44,9 +44,9 @@ pub(super) fn token_form(
 }
 
 #[derive(Default)]
-struct Form(Zeroizing<String>);
+struct FormBody(Zeroizing<String>);
 
-impl Form {
+impl FormBody {
     fn add(&mut self, name: &str, value: &str) {
         if !self.0.is_empty() {
             self.0.push('&');
@@ -81,8 +81,8 @@ mod tests {
     fn every_parameter_is_escaped_and_stands_once() {
         let wanted =
             Wanted { audience: Some("ns/a&b".into()), scopes: vec!["r w".into()], ..Wanted::default() };
-        let proof = Proof::Secret(Secret::new("p=ä".into()));
-        let form = token_form(Some("t.o-k_e"), &wanted, "spiffe://a/b", &proof);
+        let authentication = ClientAuthentication::Secret(Secret::new("p=ä".into()));
+        let form = token_form(Some("t.o-k_e"), &wanted, "spiffe://a/b", &authentication);
         assert_eq!(
             form.as_str(),
             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token=t.o-k_e\
@@ -90,7 +90,7 @@ mod tests {
              &requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token\
              &audience=ns%2Fa%26b&scope=r+w&client_id=spiffe%3A%2F%2Fa%2Fb&client_secret=p%3D%C3%A4"
         );
-        let own = token_form(None, &Wanted::default(), "c", &proof);
+        let own = token_form(None, &Wanted::default(), "c", &authentication);
         assert_eq!(own.as_str(), "grant_type=client_credentials&client_id=c&client_secret=p%3D%C3%A4");
     }
 }

@@ -1,8 +1,8 @@
 //! Which token a request of the agent gets: none other, a new one in exchange, one of the agent itself, or a refusal.
 
 use super::exchange::NAME;
-use super::routes::{Decision, Token};
-use super::rules::Outbound;
+use super::routes::{RouteDecision, TokenAction};
+use super::rules::OutboundRules;
 use crate::config::NoTokenPolicy;
 use crate::denial::{Code, Denial};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -22,22 +22,26 @@ impl Granted {
     }
 }
 
-impl Outbound {
+impl OutboundRules {
     /// The token for a request with these headers, by the decision for its host.
-    pub(super) async fn grant(&self, decision: &Decision, headers: &HeaderMap) -> Result<Granted, Denial> {
+    pub(super) async fn grant(
+        &self,
+        decision: &RouteDecision,
+        headers: &HeaderMap,
+    ) -> Result<Granted, Denial> {
         let counts = &self.stats.outbound;
         let (wanted, subject) = match &decision.token {
-            Token::Keep { by_default: true } => {
+            TokenAction::Keep { by_default: true } => {
                 counts.no_matching_route.inc();
                 return Ok(Granted::nothing(("skip", "no_matching_route")));
             }
-            Token::Keep { by_default: false } => {
+            TokenAction::Keep { by_default: false } => {
                 counts.passthrough.inc();
                 return Ok(Granted::nothing(("allow", "passthrough")));
             }
-            Token::Deny => return Err(self.denied_by_route()),
-            Token::Own(wanted) => (Arc::clone(wanted), None),
-            Token::Exchange(wanted, no_token) => match (bearer(headers), no_token) {
+            TokenAction::Deny => return Err(self.denied_by_route()),
+            TokenAction::Own(wanted) => (Arc::clone(wanted), None),
+            TokenAction::Exchange(wanted, no_token) => match (bearer(headers), no_token) {
                 (Some(token), _) => (Arc::clone(wanted), Some(token)),
                 (None, NoTokenPolicy::Allow) => {
                     counts.no_token_policy.inc();

@@ -4,19 +4,19 @@ use super::connect::Target;
 use super::destination::verify_destination;
 use super::exchange::NAME;
 use super::grant::bearer;
-use super::routes::{Decision, Token, normalize_host};
+use super::routes::{RouteDecision, TokenAction, normalize_host};
 use super::rules::Routing;
-use crate::body::Body;
+use crate::body::ProxyBody;
 use crate::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
 use crate::config::RouteTls;
 use crate::denial::{Code, Denial};
 use crate::events::{Direction, Watch};
 use crate::forward;
-use crate::plane::{Plane, Planes};
 use crate::quiet::Quiet;
-use crate::serve::{Handler, Link, Prefixed, Tunnel};
+use crate::runtime_config::{ActiveConfig, RuntimeConfig};
+use crate::serve::{Connection, Handler, Prefixed, Tunnel};
 use crate::stats::Stats;
-use crate::upgrade::{WebSocket, write_wish};
+use crate::upgrade::{WebSocket, write_upgrade};
 use countersign_core::encoding::sha256;
 use countersign_io::clock::instant;
 use countersign_io::shutdown::Shutdown;
@@ -34,8 +34,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Answers requests of the agent.
-pub(crate) struct Outbound {
-    planes: Planes,
+pub(crate) struct OutboundHandler {
+    active: ActiveConfig,
     stop: Shutdown,
     stats: Stats,
     pub(super) quiet: Quiet,
@@ -44,50 +44,50 @@ pub(crate) struct Outbound {
 /// Where a request goes, and what is decided about it.
 struct Trip {
     target: Target,
-    decision: Decision,
+    decision: RouteDecision,
     /// What a plugin did, as a word.
     did: (&'static str, &'static str),
 }
 
-impl Outbound {
+impl OutboundHandler {
     /// A handler over whatever configuration is current.
-    pub(crate) const fn new(planes: Planes, stats: Stats, stop: Shutdown) -> Self {
-        Self { planes, stop, stats, quiet: Quiet::new("outbound") }
+    pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
+        Self { active, stop, stats, quiet: Quiet::new("outbound") }
     }
 
     /// The current configuration at work.
-    pub(super) fn plane(&self) -> Arc<Plane> {
-        self.planes.current()
+    pub(super) fn runtime(&self) -> Arc<RuntimeConfig> {
+        self.active.current()
     }
 
     async fn answer(
         &self,
-        plane: &Plane,
+        runtime: &RuntimeConfig,
         request: Request<Incoming>,
-        link: &Link,
+        connection: &Connection,
         watch: &mut Option<Watch>,
-    ) -> Result<Response<Body>, Denial> {
+    ) -> Result<Response<ProxyBody>, Denial> {
         forward::refuse_ambiguity(&request)?;
-        let routing = plane.outbound.routing();
-        let target = target(&request, link)?;
+        let routing = runtime.outbound.routing();
+        let target = target(&request, connection)?;
         let decision = routing.table.decide(&target.host);
         if request.method() == Method::CONNECT {
             if request.version() == Version::HTTP_2 {
                 let why = "CONNECT is understood by HTTP/1.1 only";
                 return Err(Denial::new(Code::BadRequest, why));
             }
-            return self.tunnel(plane, target, &decision, link).await;
+            return self.tunnel(runtime, target, &decision, connection).await;
         }
         let mut trip = Trip { target, decision, did: ("allow", "passthrough") };
-        verify_trip(plane, &trip).await?;
-        let asked = WebSocket::asked(&request);
+        verify_trip(runtime, &trip).await?;
+        let upgrade = WebSocket::requested(&request);
         let (mut parts, body) = request.into_parts();
         if let Some(watch) = watch.as_mut()
             && let Some(token) = bearer(&parts.headers)
         {
             watch.belongs_to(sha256(token.as_bytes()));
         }
-        match plane.outbound.grant(&trip.decision, &parts.headers).await {
+        match runtime.outbound.grant(&trip.decision, &parts.headers).await {
             Ok(granted) => {
                 trip.did = granted.did;
                 if let Some(authorization) = granted.authorization {
@@ -95,61 +95,61 @@ impl Outbound {
                 }
             }
             // What is said on a WebSocket is judged by nobody, so that none is opened on trust.
-            Err(denial) if plane.outbound.observes && asked.is_none() => {
+            Err(denial) if runtime.outbound.observes && upgrade.is_none() => {
                 self.quiet.log("a request would have been denied", &denial.message);
             }
             Err(denial) => return Err(denial),
         }
-        let mut body = Body::incoming(body).with_ticket(link.ticket());
+        let mut body = ProxyBody::incoming(body).with_ticket(connection.ticket());
         if let Some(watch) = watch.as_mut() {
             watch.invocation(NAME, trip.did.0, trip.did.1);
             if let Some(observer) = watch.goes_on(&parts.headers, parts.version) {
                 body = body.observed_by(observer);
             }
         }
-        let response = pass_on(plane, &routing, trip, (parts, asked), body).await?;
-        forward::answer(response, asked, link)
+        let response = pass_on(runtime, &routing, trip, (parts, upgrade), body).await?;
+        forward::answer(response, upgrade, connection)
     }
 
     async fn tunnel(
         &self,
-        plane: &Plane,
+        runtime: &RuntimeConfig,
         target: Target,
-        decision: &Decision,
-        link: &Link,
-    ) -> Result<Response<Body>, Denial> {
+        decision: &RouteDecision,
+        connection: &Connection,
+    ) -> Result<Response<ProxyBody>, Denial> {
         match decision.token {
-            Token::Keep { by_default: true } => self.stats.outbound.no_matching_route.inc(),
-            Token::Keep { by_default: false } => self.stats.outbound.passthrough.inc(),
-            Token::Deny => return Err(plane.outbound.denied_by_route()),
-            Token::Exchange(..) | Token::Own(_) => {
+            TokenAction::Keep { by_default: true } => self.stats.outbound.no_matching_route.inc(),
+            TokenAction::Keep { by_default: false } => self.stats.outbound.passthrough.inc(),
+            TokenAction::Deny => return Err(runtime.outbound.denied_by_route()),
+            TokenAction::Exchange(..) | TokenAction::Own(_) => {
                 let why =
                     "a tunnel hides the token that this route would exchange; call the server by http://";
                 return Err(Denial::new(Code::Forbidden, why).by(NAME));
             }
         };
-        let dialer = plane.outbound.dialer(target, RouteTls::Plain, decision);
+        let dialer = runtime.outbound.dialer(target, RouteTls::Plain, decision);
         let stream = dialer.connect().await.map_err(|error| {
             tracing::debug!("a tunnel was not opened: {error}");
             Denial::new(Code::Unreachable, "the other end cannot be reached")
         })?;
         let tunnel: Tunnel = Box::pin(async move { Some(stream) });
-        link.join(tunnel);
-        Ok(Response::new(Body::default()))
+        connection.join(tunnel);
+        Ok(Response::new(ProxyBody::default()))
     }
 
     /// Joins a redirected TLS connection to where it was going, if the rules for the name that it shows allow it.
     pub(super) async fn pass_tls(&self, stream: Prefixed<TcpStream>, destination: SocketAddr) {
-        let patience = self.plane().times().header;
+        let patience = self.runtime().times().header;
         let Some((mut stream, name)) = server_name(stream, patience).await else { return };
         // Only now: rules that changed while nothing had been said do not count.
-        let plane = self.plane();
+        let runtime = self.runtime();
         let host = name.map_or_else(|| destination.ip().to_string(), |name| normalize_host(&name));
-        let decision = plane.outbound.routing().table.decide(&host);
+        let decision = runtime.outbound.routing().table.decide(&host);
         let target = Target { host, port: destination.port(), address: Some(destination) };
-        let link = Link::of_agent(destination, Some(destination));
-        match self.tunnel(&plane, target, &decision, &link).await {
-            Ok(_) => link.run_tunnel(&mut stream).await,
+        let connection = Connection::of_agent(destination, Some(destination));
+        match self.tunnel(&runtime, target, &decision, &connection).await {
+            Ok(_) => connection.run_tunnel(&mut stream).await,
             Err(denial) => {
                 self.stats.denied(denial.code);
                 self.quiet.log(denial.code.text(), &denial.message);
@@ -158,15 +158,19 @@ impl Outbound {
     }
 }
 
-impl Handler for Outbound {
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, link: Arc<Link>) -> Response<Body> {
-        let (ticket, began) = (link.ticket(), instant());
-        let plane = self.plane();
-        let mut watch = plane
+impl Handler for OutboundHandler {
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        connection: Arc<Connection>,
+    ) -> Response<ProxyBody> {
+        let (ticket, began) = (connection.ticket(), instant());
+        let runtime = self.runtime();
+        let mut watch = runtime
             .sessions
             .as_ref()
-            .map(|store| Watch::new(store, Direction::Outbound, &request, &plane.outbound.parsers));
-        let response = match self.answer(&plane, request, &link, &mut watch).await {
+            .map(|store| Watch::new(store, Direction::Outbound, &request, &runtime.outbound.parsers));
+        let response = match self.answer(&runtime, request, &connection, &mut watch).await {
             Ok(response) => response,
             Err(denial) => {
                 if let Some(watch) = &mut watch {
@@ -185,14 +189,14 @@ impl Handler for Outbound {
     }
 
     fn epochs(&self) -> watch::Receiver<u64> {
-        self.planes.epochs()
+        self.active.epochs()
     }
 
-    fn is_over(&self, _: &Link) -> bool {
+    fn is_over(&self, _: &Connection) -> bool {
         self.stop.is_requested()
     }
 
-    fn is_cut(&self, _: &Link) -> bool {
+    fn is_cut(&self, _: &Connection) -> bool {
         false
     }
 }
@@ -220,10 +224,10 @@ async fn server_name(
 }
 
 /// Where a request goes: by its target, or, where a connection was redirected, by the address that the kernel says.
-fn target(request: &Request<Incoming>, link: &Link) -> Result<Target, Denial> {
+fn target(request: &Request<Incoming>, connection: &Connection) -> Result<Target, Denial> {
     let bad = |message: &str| Denial::new(Code::BadRequest, message);
     let uri = request.uri();
-    let named = match (uri.authority(), link.destination) {
+    let named = match (uri.authority(), connection.destination) {
         (Some(authority), None) => authority.clone(),
         (None, Some(_)) => {
             let host = request.headers().get(HOST).ok_or_else(|| bad("the request has no Host header"))?;
@@ -245,29 +249,29 @@ fn target(request: &Request<Incoming>, link: &Link) -> Result<Target, Denial> {
         _ => return Err(bad("the target has no usable port")),
     };
     let host = named.host().trim_start_matches('[').trim_end_matches(']');
-    Ok(Target { host: normalize_host(host), port, address: link.destination })
+    Ok(Target { host: normalize_host(host), port, address: connection.destination })
 }
 
 /// A server that a redirected connection only names gets no token, and no proof of who we are.
-async fn verify_trip(plane: &Plane, trip: &Trip) -> Result<(), Denial> {
+async fn verify_trip(runtime: &RuntimeConfig, trip: &Trip) -> Result<(), Denial> {
     let Some(address) = trip.target.address else { return Ok(()) };
-    let keeps = matches!(trip.decision.token, Token::Keep { .. } | Token::Deny);
-    if keeps && plane.outbound.tls(&trip.decision) == RouteTls::Plain {
+    let keeps = matches!(trip.decision.token, TokenAction::Keep { .. } | TokenAction::Deny);
+    if keeps && runtime.outbound.tls(&trip.decision) == RouteTls::Plain {
         return Ok(());
     }
     verify_destination(&trip.target.host, trip.target.port, address).await
 }
 
 async fn pass_on(
-    plane: &Plane,
+    runtime: &RuntimeConfig,
     routing: &Routing,
     trip: Trip,
-    (mut parts, asked): (Parts, Option<WebSocket>),
-    body: Body,
+    (mut parts, upgrade): (Parts, Option<WebSocket>),
+    body: ProxyBody,
 ) -> Result<Response<Incoming>, Denial> {
     let Trip { target, decision, .. } = trip;
     forward::strip(&mut parts.headers);
-    write_wish(asked, &mut parts.headers);
+    write_upgrade(upgrade, &mut parts.headers);
     let bad = |_| Denial::new(Code::BadRequest, "the target is not usable");
     let authority = match parts.uri.authority() {
         Some(authority) => authority.clone(),
@@ -290,6 +294,6 @@ async fn pass_on(
         Some(parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
     parts.uri = Uri::from_parts(to).map_err(|_| Denial::new(Code::BadRequest, "the target is not usable"))?;
     parts.version = Version::HTTP_11;
-    let client = plane.outbound.client(routing, target, &decision);
-    forward::send(&client, Request::from_parts(parts, body), plane.response_timeout()).await
+    let client = runtime.outbound.client(routing, target, &decision);
+    forward::send(&client, Request::from_parts(parts, body), runtime.response_timeout()).await
 }

@@ -13,6 +13,6 @@ mod transparent;
 
 pub(crate) use exchange::NAME as EXCHANGE;
 pub(crate) use grant::{Granted, bearer};
-pub(crate) use handler::Outbound as OutboundHandler;
-pub(crate) use rules::Outbound;
+pub(crate) use handler::OutboundHandler;
+pub(crate) use rules::OutboundRules;
 pub(crate) use transparent::{serve_proxy, serve_redirected};

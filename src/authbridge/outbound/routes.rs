@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// What is done with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
+pub(super) enum TokenAction {
     /// It goes on as it is.
     Keep {
         /// True if no route said so.
@@ -36,9 +36,9 @@ pub(super) struct Wanted {
 
 /// The decision for one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Decision {
+pub(super) struct RouteDecision {
     /// Which token.
-    pub(super) token: Token,
+    pub(super) token: TokenAction,
     /// How the server is reached, if a route says so.
     pub(super) tls: Option<RouteTls>,
     /// Who the server must be, if a route says so.
@@ -48,7 +48,7 @@ pub(super) struct Decision {
 /// Routes in order, and what happens without one.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    routes: Vec<(Glob, Decision)>,
+    routes: Vec<(Glob, RouteDecision)>,
     skip: Vec<Glob>,
     default: DefaultPolicy,
     audience_from_host: bool,
@@ -89,14 +89,15 @@ impl Table {
     /// The endpoints besides the usual one.
     pub(super) fn token_urls(&self) -> impl Iterator<Item = &str> {
         self.routes.iter().filter_map(|(_, decision)| match &decision.token {
-            Token::Exchange(wanted, _) | Token::Own(wanted) => wanted.token_url.as_deref(),
-            Token::Keep { .. } | Token::Deny => None,
+            TokenAction::Exchange(wanted, _) | TokenAction::Own(wanted) => wanted.token_url.as_deref(),
+            TokenAction::Keep { .. } | TokenAction::Deny => None,
         })
     }
 
     /// The decision for a normalized host.
-    pub(super) fn decide(&self, host: &str) -> Decision {
-        let keep = |by_default| Decision { token: Token::Keep { by_default }, tls: None, server: None };
+    pub(super) fn decide(&self, host: &str) -> RouteDecision {
+        let keep =
+            |by_default| RouteDecision { token: TokenAction::Keep { by_default }, tls: None, server: None };
         if self.skip.iter().any(|glob| glob.matches(host)) {
             return keep(false);
         }
@@ -105,16 +106,16 @@ impl Table {
         }
         match self.default {
             DefaultPolicy::Passthrough => keep(true),
-            DefaultPolicy::Deny => Decision { token: Token::Deny, ..keep(true) },
+            DefaultPolicy::Deny => RouteDecision { token: TokenAction::Deny, ..keep(true) },
             DefaultPolicy::Exchange => {
-                let token = Token::Exchange(Arc::default(), self.no_token);
-                self.with_audience(Decision { token, ..keep(true) }, host)
+                let token = TokenAction::Exchange(Arc::default(), self.no_token);
+                self.with_audience(RouteDecision { token, ..keep(true) }, host)
             }
         }
     }
 
-    fn with_audience(&self, mut decision: Decision, host: &str) -> Decision {
-        if let Token::Exchange(wanted, _) | Token::Own(wanted) = &mut decision.token
+    fn with_audience(&self, mut decision: RouteDecision, host: &str) -> RouteDecision {
+        if let TokenAction::Exchange(wanted, _) | TokenAction::Own(wanted) = &mut decision.token
             && self.audience_from_host
             && wanted.audience.is_none()
         {
@@ -125,7 +126,7 @@ impl Table {
     }
 }
 
-fn decision(route: &Route, plugin: &TokenExchange) -> Result<Decision, String> {
+fn decision(route: &Route, plugin: &TokenExchange) -> Result<RouteDecision, String> {
     let mut scopes: Vec<String> =
         route.token_scopes.as_deref().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
     scopes.sort_unstable();
@@ -137,15 +138,15 @@ fn decision(route: &Route, plugin: &TokenExchange) -> Result<Decision, String> {
         resource: route.resource.clone(),
     });
     let token = match (route.action, route.passthrough) {
-        (Some(Action::Passthrough), _) | (None, Some(true)) => Token::Keep { by_default: false },
-        (Some(Action::Deny), _) => Token::Deny,
-        (Some(Action::ClientCredentials), _) => Token::Own(wanted),
-        (Some(Action::Exchange) | None, _) => Token::Exchange(wanted, plugin.no_token_policy),
+        (Some(Action::Passthrough), _) | (None, Some(true)) => TokenAction::Keep { by_default: false },
+        (Some(Action::Deny), _) => TokenAction::Deny,
+        (Some(Action::ClientCredentials), _) => TokenAction::Own(wanted),
+        (Some(Action::Exchange) | None, _) => TokenAction::Exchange(wanted, plugin.no_token_policy),
     };
     let server = route.server_spiffe_id.as_ref().map(|rule| PeerPolicy::parse(std::slice::from_ref(rule)));
     let server = server.transpose()?.map(Arc::new);
     let tls = route.tls.or_else(|| server.is_some().then_some(RouteTls::Mtls));
-    Ok(Decision { token, tls, server })
+    Ok(RouteDecision { token, tls, server })
 }
 
 #[cfg(test)]
@@ -174,10 +175,10 @@ mod tests {
     fn the_first_route_that_matches_decides_whatever_the_case() {
         let deny = Route { action: Some(Action::Deny), ..route("tool.team1") };
         let table = table(&[deny, route("*.team1")]);
-        assert_eq!(table.decide(&normalize_host("TOOL.Team1.")).token, Token::Deny);
-        assert!(matches!(table.decide("other.team1").token, Token::Exchange(..)));
-        assert_eq!(table.decide("other.team2").token, Token::Keep { by_default: true });
-        assert_eq!(table.decide("a.skip.example").token, Token::Keep { by_default: false });
+        assert_eq!(table.decide(&normalize_host("TOOL.Team1.")).token, TokenAction::Deny);
+        assert!(matches!(table.decide("other.team1").token, TokenAction::Exchange(..)));
+        assert_eq!(table.decide("other.team2").token, TokenAction::Keep { by_default: true });
+        assert_eq!(table.decide("a.skip.example").token, TokenAction::Keep { by_default: false });
     }
 
     #[test]
@@ -186,14 +187,14 @@ mod tests {
         let new = Route { action: Some(Action::Passthrough), ..route("b") };
         let table = table(&[old, new]);
         for host in ["a", "b"] {
-            assert_eq!(table.decide(host).token, Token::Keep { by_default: false }, "{host}");
+            assert_eq!(table.decide(host).token, TokenAction::Keep { by_default: false }, "{host}");
         }
     }
 
     #[test]
     fn scopes_are_a_set() {
         let one = Route { token_scopes: Some("b a b".to_owned()), ..route("a") };
-        let Token::Exchange(wanted, _) = table(&[one]).decide("a").token else { panic!() };
+        let TokenAction::Exchange(wanted, _) = table(&[one]).decide("a").token else { panic!() };
         assert_eq!(wanted.scopes, ["a", "b"]);
     }
 
@@ -205,7 +206,7 @@ mod tests {
             ..TokenExchange::default()
         };
         let table = Table::new(Some(&plugin), &[], &[]).unwrap();
-        let Token::Exchange(wanted, _) = table.decide("tool.team1.svc").token else { panic!() };
+        let TokenAction::Exchange(wanted, _) = table.decide("tool.team1.svc").token else { panic!() };
         assert_eq!(wanted.audience.as_deref(), Some("tool"));
     }
 }

@@ -3,15 +3,15 @@
 use super::connect::{Dialer, Target};
 use super::credentials::Credentials;
 use super::exchange::Exchanger;
-use super::routes::{Decision, Table};
+use super::routes::{RouteDecision, Table};
 use crate::auth::fetch_client;
-use crate::body::Body;
+use crate::body::ProxyBody;
 use crate::config::{
-    Config, MtlsMode, OnError, Reading, Route, RouteTls, Settings, TokenExchange, parse_routes,
+    Config, MtlsMode, OnError, PluginSettings, Reading, Route, RouteTls, TokenExchange, parse_routes,
 };
 use crate::events::Parser;
-use crate::identity::Identity;
-use crate::plane::{Lasting, outbound_parsers};
+use crate::identity::WorkloadIdentity;
+use crate::runtime_config::{ProcessState, outbound_parsers};
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
 use countersign_core::text::Quoted;
@@ -35,13 +35,13 @@ const SERVERS: usize = 256;
 const KEEP: Duration = Duration::from_mins(1);
 
 /// What requests of the agent pass.
-pub(crate) struct Outbound {
+pub(crate) struct OutboundRules {
     routing: Arc<ArcSwap<Routing>>,
     pub(super) exchanger: Option<Arc<Exchanger>>,
     /// True if a refusal for want of a token has no effect.
     pub(super) observes: bool,
     pub(super) parsers: Vec<Parser>,
-    identity: Identity,
+    identity: WorkloadIdentity,
     default_tls: RouteTls,
     forbidden: Vec<u16>,
     pub(super) stats: Stats,
@@ -51,7 +51,7 @@ pub(crate) struct Outbound {
 /// One table, and the connections that were opened under it.
 pub(super) struct Routing {
     pub(super) table: Table,
-    clients: Cache<String, Client<Dialer, Body>>,
+    clients: Cache<String, Client<Dialer, ProxyBody>>,
 }
 
 impl Routing {
@@ -60,13 +60,17 @@ impl Routing {
     }
 }
 
-impl Outbound {
+impl OutboundRules {
     /// Builds it; `tasks` read the files on which it lives.
-    pub(crate) fn new(config: &Config, lasting: &Lasting, tasks: &mut JoinSet<()>) -> Result<Self, String> {
+    pub(crate) fn new(
+        config: &Config,
+        state: &ProcessState,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, String> {
         let mut plugins =
             config.pipeline.outbound.plugins.iter().filter(|plugin| plugin.on_error != OnError::Off);
         let plugin = plugins.find_map(|plugin| match &plugin.settings {
-            Settings::TokenExchange(settings) => Some((settings.as_ref(), plugin.on_error)),
+            PluginSettings::TokenExchange(settings) => Some((settings.as_ref(), plugin.on_error)),
             _ => None,
         });
         let settings = plugin.map(|(settings, _)| settings);
@@ -80,7 +84,7 @@ impl Outbound {
         };
         let table = Table::new(settings, &from_file, &skip)?;
         let exchanger =
-            settings.map(|settings| exchanger(config, settings, &table, lasting, tasks)).transpose()?;
+            settings.map(|settings| exchanger(config, settings, &table, state, tasks)).transpose()?;
         let routing = Arc::new(ArcSwap::from_pointee(Routing::new(table)));
         let problem = Arc::new(Mutex::new(problem));
         if let Some(settings) = settings {
@@ -99,10 +103,10 @@ impl Outbound {
             exchanger: exchanger.map(Arc::new),
             observes: plugin.is_some_and(|(_, on_error)| on_error == OnError::Observe),
             parsers: outbound_parsers(config)?,
-            identity: lasting.identity.clone(),
+            identity: state.identity.clone(),
             default_tls: if strict { RouteTls::Mtls } else { RouteTls::Plain },
             forbidden: own_ports(config),
-            stats: lasting.stats.clone(),
+            stats: state.stats.clone(),
             problem,
         })
     }
@@ -113,7 +117,7 @@ impl Outbound {
     }
 
     /// How a server is reached.
-    pub(super) fn tls(&self, decision: &Decision) -> RouteTls {
+    pub(super) fn tls(&self, decision: &RouteDecision) -> RouteTls {
         decision.tls.unwrap_or(self.default_tls)
     }
 
@@ -122,8 +126,8 @@ impl Outbound {
         &self,
         routing: &Routing,
         target: Target,
-        decision: &Decision,
-    ) -> Client<Dialer, Body> {
+        decision: &RouteDecision,
+    ) -> Client<Dialer, ProxyBody> {
         let tls = self.tls(decision);
         // Who we are, and whom we trust, are part of a connection by mTLS: after a change others are opened, and their
         // servers judged by what counts then.
@@ -144,7 +148,7 @@ impl Outbound {
     }
 
     /// Opens single connections to one server.
-    pub(super) fn dialer(&self, target: Target, tls: RouteTls, decision: &Decision) -> Dialer {
+    pub(super) fn dialer(&self, target: Target, tls: RouteTls, decision: &RouteDecision) -> Dialer {
         Dialer::new(target, tls, decision, &self.identity, self.forbidden.clone(), self.stats.clone())
     }
 
@@ -159,12 +163,12 @@ fn exchanger(
     config: &Config,
     settings: &TokenExchange,
     table: &Table,
-    lasting: &Lasting,
+    state: &ProcessState,
     tasks: &mut JoinSet<()>,
 ) -> Result<Exchanger, String> {
     let url = settings.token_endpoint().ok_or("token-exchange has no token endpoint")?;
     let credentials = Credentials::new(&settings.identity, config.spiffe.as_ref(), tasks)?;
-    let mut exchanger = Exchanger::new(credentials, fetch_client(&url)?, lasting.stats.clone());
+    let mut exchanger = Exchanger::new(credentials, fetch_client(&url)?, state.stats.clone());
     for url in table.token_urls() {
         exchanger.add_endpoint(fetch_client(url)?);
     }
@@ -196,8 +200,8 @@ fn read_routes(path: &str) -> Result<Vec<Route>, String> {
         Err(error) => return Err(error.to_string()),
     };
     let routes = parse_routes(&text, &|_| None, Reading::Strict);
-    routes.map(|(routes, _)| routes).map_err(|findings| {
-        let list: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    routes.map(|(routes, _)| routes).map_err(|diagnostics| {
+        let list: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
         format!("{}: {}", Quoted(path), list.join("; "))
     })
 }

@@ -1,7 +1,7 @@
 //! Connections of the agent, as a proxy or redirected by the kernel: which of both is decided by the listener.
 
-use super::handler::Outbound;
-use crate::serve::{Begins, Link, Prefixed, serve_http};
+use super::handler::OutboundHandler;
+use crate::serve::{Begins, Connection, Prefixed, serve_http};
 use socket2::SockRef;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tokio::time::timeout;
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to the forward proxy.
-pub(crate) async fn serve_proxy(outbound: Arc<Outbound>, stream: TcpStream, address: SocketAddr) {
-    let times = outbound.plane().times();
-    let link = Arc::new(Link::of_agent(address, None));
-    serve_http(Prefixed::new(stream), link, outbound, times).await;
+pub(crate) async fn serve_proxy(outbound: Arc<OutboundHandler>, stream: TcpStream, address: SocketAddr) {
+    let times = outbound.runtime().times();
+    let connection = Arc::new(Connection::of_agent(address, None));
+    serve_http(Prefixed::new(stream), connection, outbound, times).await;
 }
 
 /// Serves a connection that the kernel redirected here.
-pub(crate) async fn serve_redirected(outbound: Arc<Outbound>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve_redirected(outbound: Arc<OutboundHandler>, stream: TcpStream, address: SocketAddr) {
     let Some(destination) = original_destination(&stream) else {
         outbound.quiet.log("a connection was closed", "the kernel does not know where it was going");
         return;
@@ -33,9 +33,9 @@ pub(crate) async fn serve_redirected(outbound: Arc<Outbound>, stream: TcpStream,
     match timeout(FIRST_BYTES, stream.begins()).await {
         Ok(Ok(Begins::Tls)) => outbound.pass_tls(stream, destination).await,
         Ok(Ok(Begins::Http1)) => {
-            let times = outbound.plane().times();
-            let link = Arc::new(Link::of_agent(address, Some(destination)));
-            serve_http(stream, link, outbound, times).await;
+            let times = outbound.runtime().times();
+            let connection = Arc::new(Connection::of_agent(address, Some(destination)));
+            serve_http(stream, connection, outbound, times).await;
         }
         Ok(Ok(Begins::Http2)) => {
             outbound.quiet.log("a connection was closed", "HTTP/2 without TLS is not redirected");

@@ -1,4 +1,4 @@
-//! Sockets and the loop that accepts: every connection gets a task and a place, and nothing else happens here.
+//! Listening sockets and the accept loop: each connection gets a permit and a task, and nothing is read here.
 
 use crate::config::ListenAddress;
 use countersign_io::clock::instant;
@@ -43,7 +43,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// The connections of one listener.
 pub(crate) struct Listeners {
     tasks: JoinSet<()>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     name: &'static str,
     complained: Option<Instant>,
 }
@@ -51,8 +51,8 @@ pub(crate) struct Listeners {
 impl Listeners {
     /// At most `connections` at a time; more wait in the kernel.
     pub(crate) fn new(name: &'static str, connections: usize) -> Self {
-        let places = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { tasks: JoinSet::new(), places, name, complained: None }
+        let permits = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { tasks: JoinSet::new(), permits, name, complained: None }
     }
 
     /// Accepts until the end is asked for, and then waits at most `drain` for what still runs.
@@ -67,17 +67,17 @@ impl Listeners {
     {
         loop {
             let accepted = tokio::select! {
-                accepted = accept(&listener, &self.places) => accepted,
+                accepted = accept(&listener, &self.permits) => accepted,
                 () = stop.requested() => break,
                 Some(_) = self.tasks.join_next() => continue,
             };
-            let Some((stream, peer, place)) = self.told(accepted).await else { continue };
+            let Some((stream, peer, permit)) = self.told(accepted).await else { continue };
             // Small answers must not wait for more to come.
             let _ = stream.set_nodelay(true);
             let served = serve(stream, peer);
             self.tasks.spawn(async move {
                 served.await;
-                drop(place);
+                drop(permit);
             });
         }
         drop(listener);
@@ -88,7 +88,7 @@ impl Listeners {
     }
 
     /// Pauses after a failure, and logs one of many.
-    async fn told(&mut self, accepted: io::Result<Accepted>) -> Option<Accepted> {
+    async fn told(&mut self, accepted: io::Result<AcceptedSocket>) -> Option<AcceptedSocket> {
         let error = match accepted {
             Ok(accepted) => return Some(accepted),
             Err(error) => error,
@@ -103,11 +103,11 @@ impl Listeners {
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+type AcceptedSocket = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 
-/// A place first: whoever opens connections without end waits in the kernel.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+/// Takes a permit before accepting, so that excess connections wait in the backlog of the kernel and cost no memory here.
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<AcceptedSocket> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, place))
+    Ok((stream, peer, permit))
 }

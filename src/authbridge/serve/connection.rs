@@ -2,8 +2,8 @@
 //! when everything was answered and nothing is half read.
 
 use super::prefix::{Begins, Prefixed};
-use crate::body::{Body, Pending, Ticket};
-use crate::identity::Peer;
+use crate::body::{Pending, ProxyBody, Ticket};
+use crate::identity::VerifiedPeer;
 use countersign_io::clock::now;
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
@@ -44,9 +44,9 @@ pub(crate) struct Times {
 }
 
 /// What a request needs to know of its connection.
-pub(crate) struct Link {
+pub(crate) struct Connection {
     /// Who proved itself at the other end.
-    pub(crate) peer: Option<Arc<Peer>>,
+    pub(crate) peer: Option<Arc<VerifiedPeer>>,
     /// Where the other end is.
     pub(crate) address: SocketAddr,
     /// Where a redirected connection wanted to go.
@@ -65,9 +65,9 @@ pub(crate) type Tunnel = Pin<Box<dyn Future<Output = Option<Box<dyn Stream>>> + 
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-impl Link {
+impl Connection {
     /// A connection to the agent from `peer`, which was admitted at `epoch`.
-    pub(crate) fn to_agent(address: SocketAddr, peer: Option<Arc<Peer>>, epoch: u64) -> Self {
+    pub(crate) fn to_agent(address: SocketAddr, peer: Option<Arc<VerifiedPeer>>, epoch: u64) -> Self {
         Self { peer, ..Self::new(address, epoch) }
     }
 
@@ -127,29 +127,29 @@ pub(crate) trait Handler: Send + Sync + 'static {
     fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
-        link: Arc<Link>,
-    ) -> impl Future<Output = Response<Body>> + Send;
+        connection: Arc<Connection>,
+    ) -> impl Future<Output = Response<ProxyBody>> + Send;
 
     /// Changes whenever connections have to be judged again.
     fn epochs(&self) -> watch::Receiver<u64>;
 
     /// True if the connection must come to its end, after what is under way.
-    fn is_over(&self, link: &Link) -> bool;
+    fn is_over(&self, connection: &Connection) -> bool;
 
     /// True if the connection must not stay joined to another one.
-    fn is_cut(&self, link: &Link) -> bool;
+    fn is_cut(&self, connection: &Connection) -> bool;
 }
 
 /// Waits until a connection must come to its end: when something changed that it stands on, or its peer's
 /// certificates expired.
-async fn over<H: Handler>(handler: &H, link: &Link) {
+async fn over<H: Handler>(handler: &H, connection: &Connection) {
     let mut epochs = handler.epochs();
     // Boxed, because most connections have none.
-    let mut expiry = link.peer.as_ref().map(|peer| {
+    let mut expiry = connection.peer.as_ref().map(|peer| {
         let left = u64::try_from(peer.valid_until.since(now())).unwrap_or(0);
         Box::pin(sleep(Duration::from_secs(left.saturating_add(1))))
     });
-    while !handler.is_over(link) {
+    while !handler.is_over(connection) {
         let ended = match &mut expiry {
             None => epochs.changed().await.is_err(),
             Some(expiry) => tokio::select! {
@@ -164,8 +164,12 @@ async fn over<H: Handler>(handler: &H, link: &Link) {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve_http<T, H>(mut stream: Prefixed<T>, link: Arc<Link>, handler: Arc<H>, times: Times)
-where
+pub(crate) async fn serve_http<T, H>(
+    mut stream: Prefixed<T>,
+    connection: Arc<Connection>,
+    handler: Arc<H>,
+    times: Times,
+) where
     T: Stream + 'static,
     H: Handler,
 {
@@ -174,15 +178,15 @@ where
             // What was said already is judged, and answered; only who is silent is ended without a word.
             biased;
             begins = timeout(times.idle, stream.begins()) => begins,
-            () = over(&*handler, &link) => break,
+            () = over(&*handler, &connection) => break,
         };
         match begins {
             // What only a busy connection needs is boxed, so that an idle one stays small.
-            Ok(Ok(Begins::Http2)) => return Box::pin(serve_http2(stream, link, handler, times)).await,
+            Ok(Ok(Begins::Http2)) => return Box::pin(serve_http2(stream, connection, handler, times)).await,
             Ok(Ok(Begins::Http1)) => {}
             _ => break,
         }
-        match Box::pin(serve_http1(stream, &link, &handler, times)).await {
+        match Box::pin(serve_http1(stream, &connection, &handler, times)).await {
             Some(again) => stream = again,
             None => return,
         }
@@ -193,7 +197,7 @@ where
 /// Serves until nothing has been asked for a while, and gives the connection back then; `None` at its end.
 async fn serve_http1<T, H>(
     stream: Prefixed<T>,
-    link: &Arc<Link>,
+    connection: &Arc<Connection>,
     handler: &Arc<H>,
     times: Times,
 ) -> Option<Prefixed<T>>
@@ -201,12 +205,12 @@ where
     T: Stream + 'static,
     H: Handler,
 {
-    link.requests.store(0, Ordering::Relaxed);
+    connection.requests.store(0, Ordering::Relaxed);
     let writing = stream.writing();
     let service = service_fn(|request: Request<Incoming>| {
-        link.requests.fetch_add(1, Ordering::Relaxed);
+        connection.requests.fetch_add(1, Ordering::Relaxed);
         let chunked = request.headers().contains_key(TRANSFER_ENCODING);
-        let answer = Arc::clone(handler).handle(request, Arc::clone(link));
+        let answer = Arc::clone(handler).handle(request, Arc::clone(connection));
         Box::pin(async move {
             let mut answer = answer.await;
             if chunked {
@@ -217,28 +221,31 @@ where
             Ok::<_, Infallible>(answer)
         })
     });
-    let connection = http1::Builder::new()
+    let http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(times.header)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     // Not part of this task's own memory while it waits between requests.
-    let mut connection = Box::new(connection);
-    let mut retired = Box::pin(over(&**handler, link));
+    let mut http = Box::new(http);
+    let mut retired = Box::pin(over(&**handler, connection));
     let mut look = Box::pin(sleep(REST));
     let (mut stopping, mut seen) = (false, 0);
     let ended = poll_fn(|cx| {
         if !stopping && retired.as_mut().poll(cx).is_ready() {
             stopping = true;
-            Pin::new(&mut *connection).graceful_shutdown();
+            Pin::new(&mut *http).graceful_shutdown();
         }
-        if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
+        if let Poll::Ready(ended) = http.poll_without_shutdown(cx) {
             return Poll::Ready(Some(ended));
         }
         while !stopping && look.as_mut().poll(cx).is_ready() {
-            let requests = link.requests.load(Ordering::Relaxed);
+            let requests = connection.requests.load(Ordering::Relaxed);
             // Polled just now, and with nothing left to read, answer or write: hyper waits for a next request.
-            if requests > 0 && requests == seen && link.pending.is_idle() && !writing.load(Ordering::Relaxed)
+            if requests > 0
+                && requests == seen
+                && connection.pending.is_idle()
+                && !writing.load(Ordering::Relaxed)
             {
                 return Poll::Ready(None);
             }
@@ -250,15 +257,15 @@ where
     })
     .await;
     drop(retired);
-    let parts = connection.into_parts();
+    let parts = http.into_parts();
     let stream = parts.io.into_inner();
     let mut stream = if parts.read_buf.is_empty() { stream } else { stream.push_back(&parts.read_buf) };
-    match (ended, link.take_tunnel()) {
+    match (ended, connection.take_tunnel()) {
         (None, _) => return Some(stream),
-        (Some(Ok(())), Some(tunnel)) => join(stream, tunnel, times, cut(&**handler, link)).await,
+        (Some(Ok(())), Some(tunnel)) => join(stream, tunnel, times, cut(&**handler, connection)).await,
         (Some(ended), _) => {
             if let Err(error) = ended {
-                tracing::debug!(peer = %link.address, "a connection ended: {error}");
+                tracing::debug!(peer = %connection.address, "a connection ended: {error}");
             }
             let _ = timeout(times.header, stream.shutdown()).await;
         }
@@ -266,30 +273,30 @@ where
     None
 }
 
-async fn serve_http2<T, H>(stream: Prefixed<T>, link: Arc<Link>, handler: Arc<H>, times: Times)
+async fn serve_http2<T, H>(stream: Prefixed<T>, connection: Arc<Connection>, handler: Arc<H>, times: Times)
 where
     T: Stream + 'static,
     H: Handler,
 {
     let service = service_fn(|request| {
-        let answer = Arc::clone(&handler).handle(request, Arc::clone(&link));
+        let answer = Arc::clone(&handler).handle(request, Arc::clone(&connection));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let bounds = Http2Bounds { streams: STREAMS, header_bytes: HEADER_LIST_BYTES };
     tokio::select! {
-        () = drive_http2(stream, service, bounds, times, link.address, over(&*handler, &link)) => {}
-        () = outstayed(&*handler, &link, times) => {}
+        () = drive_http2(stream, service, bounds, times, connection.address, over(&*handler, &connection)) => {}
+        () = outstayed(&*handler, &connection, times) => {}
     }
 }
 
 /// Waits until a connection must come to its end, had the time for it, and did nothing for as long again. A peer that
 /// never acknowledges the first GOAWAY (RFC 9113 §6.8) would keep it otherwise.
-async fn outstayed<H: Handler>(handler: &H, link: &Link, times: Times) {
-    over(handler, link).await;
+async fn outstayed<H: Handler>(handler: &H, connection: &Connection, times: Times) {
+    over(handler, connection).await;
     let mut was_idle = false;
     loop {
         sleep(times.header).await;
-        let is_idle = link.pending.is_idle();
+        let is_idle = connection.pending.is_idle();
         if is_idle && was_idle {
             return;
         }
@@ -320,19 +327,19 @@ pub(crate) async fn drive_http2<T, S, B>(
     S::Future: Send + 'static,
     B: HttpBody<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let http = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(times.idle)
         .keep_alive_timeout(times.header)
         .max_header_list_size(bounds.header_bytes)
         .max_concurrent_streams(bounds.streams)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
+    let mut http = pin!(http);
     let ended = tokio::select! {
-        ended = &mut connection => ended,
+        ended = &mut http => ended,
         () = over => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            http.as_mut().graceful_shutdown();
+            http.await
         }
     };
     if let Err(error) = ended {
@@ -341,9 +348,9 @@ pub(crate) async fn drive_http2<T, S, B>(
 }
 
 /// Waits until a connection must not stay joined.
-async fn cut<H: Handler>(handler: &H, link: &Link) {
+async fn cut<H: Handler>(handler: &H, connection: &Connection) {
     let mut epochs = handler.epochs();
-    while !handler.is_cut(link) && epochs.changed().await.is_ok() {}
+    while !handler.is_cut(connection) && epochs.changed().await.is_ok() {}
 }
 
 async fn join<T: Stream>(

@@ -5,5 +5,7 @@ mod connection;
 mod prefix;
 
 pub(crate) use accept::{Listeners, bind};
-pub(crate) use connection::{Handler, Http2Bounds, Link, Stream, Times, Tunnel, drive_http2, serve_http};
+pub(crate) use connection::{
+    Connection, Handler, Http2Bounds, Stream, Times, Tunnel, drive_http2, serve_http,
+};
 pub(crate) use prefix::{Begins, Prefixed};

@@ -1,7 +1,7 @@
 //! The client's side: our SVID to a server that proves an expected SPIFFE ID, or plain TLS to a server of the web.
 
 use super::signatures::{Signatures, chain};
-use crate::identity::Identity;
+use crate::identity::WorkloadIdentity;
 use crate::peers::PeerPolicy;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_io::clock::now;
@@ -17,13 +17,13 @@ use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 
 /// TLS to servers that prove to be one of `expected`.
-pub(crate) fn mtls_client(identity: &Identity, expected: PeerPolicy) -> Result<TlsConnector, Error> {
-    let verifier = Verifier { identity: identity.clone(), expected, signatures: Signatures::new() };
+pub(crate) fn mtls_client(identity: &WorkloadIdentity, expected: PeerPolicy) -> Result<TlsConnector, Error> {
+    let verifier = ServerVerifier { identity: identity.clone(), expected, signatures: Signatures::new() };
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(OwnSvid(identity.clone())));
+        .with_client_cert_resolver(Arc::new(ClientSvidResolver(identity.clone())));
     // A resumed session would not be judged again.
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -41,9 +41,9 @@ pub(crate) fn system_client() -> Result<TlsConnector, Error> {
 }
 
 #[derive(Debug)]
-struct OwnSvid(Identity);
+struct ClientSvidResolver(WorkloadIdentity);
 
-impl ResolvesClientCert for OwnSvid {
+impl ResolvesClientCert for ClientSvidResolver {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.0.current().map(|current| current.own())
     }
@@ -54,14 +54,14 @@ impl ResolvesClientCert for OwnSvid {
 }
 
 #[derive(Debug)]
-struct Verifier {
-    identity: Identity,
+struct ServerVerifier {
+    identity: WorkloadIdentity,
     expected: PeerPolicy,
     signatures: Signatures,
 }
 
-impl Verifier {
-    fn judge(&self, chain: &[Vec<u8>]) -> Result<(), Refusal> {
+impl ServerVerifier {
+    fn verify(&self, chain: &[Vec<u8>]) -> Result<(), Refusal> {
         let current = self.identity.current();
         let current =
             current.ok_or_else(|| Refusal::new(Reason::TrustDomainUnknown, "there is no identity yet"))?;
@@ -74,7 +74,7 @@ impl Verifier {
     }
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -83,7 +83,7 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.judge(&chain(leaf, issuers)).map(|()| ServerCertVerified::assertion()).map_err(|refusal| {
+        self.verify(&chain(leaf, issuers)).map(|()| ServerCertVerified::assertion()).map_err(|refusal| {
             Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
         })
     }

@@ -1,7 +1,7 @@
 //! The server's side: TLS 1.3, our SVID, and a client certificate that proves an admitted SPIFFE ID.
 
 use super::signatures::{Signatures, chain};
-use crate::identity::{Identity, Peer};
+use crate::identity::{VerifiedPeer, WorkloadIdentity};
 use crate::peers::PeerPolicy;
 use countersign_core::encoding::sha256;
 use countersign_core::refusal::{Reason, Refusal};
@@ -34,13 +34,13 @@ pub(crate) struct Terminator {
 /// Who may come in.
 #[derive(Clone, Debug)]
 struct Gate {
-    identity: Identity,
+    identity: WorkloadIdentity,
     /// `None` stands for the own trust domain.
     allowed: Option<Arc<PeerPolicy>>,
 }
 
 impl Gate {
-    fn judge(&self, chain: &[Vec<u8>], at: Timestamp) -> Result<Peer, Refusal> {
+    fn verify(&self, chain: &[Vec<u8>], at: Timestamp) -> Result<VerifiedPeer, Refusal> {
         let current = self
             .identity
             .current()
@@ -64,13 +64,13 @@ impl Gate {
 
 impl Terminator {
     /// TLS for connections of `allowed` peers; `None` admits every workload of the own trust domain.
-    pub(crate) fn new(identity: &Identity, allowed: Option<PeerPolicy>) -> Result<Self, Error> {
+    pub(crate) fn new(identity: &WorkloadIdentity, allowed: Option<PeerPolicy>) -> Result<Self, Error> {
         let gate = Gate { identity: identity.clone(), allowed: allowed.map(Arc::new) };
-        let verifier = Verifier { gate: gate.clone(), signatures: Signatures::new() };
+        let verifier = ClientVerifier { gate: gate.clone(), signatures: Signatures::new() };
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(OwnSvid(identity.clone())));
+            .with_cert_resolver(Arc::new(ServerSvidResolver(identity.clone())));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // A resumed session would not be judged again.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -79,14 +79,14 @@ impl Terminator {
     }
 
     /// The handshake, and who came.
-    pub(crate) async fn accept<T>(&self, stream: T) -> io::Result<(TlsStream<T>, Peer)>
+    pub(crate) async fn accept<T>(&self, stream: T) -> io::Result<(TlsStream<T>, VerifiedPeer)>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let stream = self.acceptor.accept(stream).await?;
         let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let chain: Vec<Vec<u8>> = shown.iter().map(|der| der.to_vec()).collect();
-        let peer = self.gate.judge(&chain, now()).map_err(io::Error::other)?;
+        let peer = self.gate.verify(&chain, now()).map_err(io::Error::other)?;
         Ok((stream, peer))
     }
 
@@ -96,27 +96,27 @@ impl Terminator {
     }
 
     /// Judges somebody who is connected once more, as of `at`.
-    pub(crate) fn judge_again(&self, peer: &Peer, at: Timestamp) -> Result<(), Refusal> {
-        self.gate.judge(&peer.chain, at).map(drop)
+    pub(crate) fn verify_again(&self, peer: &VerifiedPeer, at: Timestamp) -> Result<(), Refusal> {
+        self.gate.verify(&peer.chain, at).map(drop)
     }
 }
 
 #[derive(Debug)]
-struct OwnSvid(Identity);
+struct ServerSvidResolver(WorkloadIdentity);
 
-impl ResolvesServerCert for OwnSvid {
+impl ResolvesServerCert for ServerSvidResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.0.current().map(|current| current.own())
     }
 }
 
 #[derive(Debug)]
-struct Verifier {
+struct ClientVerifier {
     gate: Gate,
     signatures: Signatures,
 }
 
-impl ClientCertVerifier for Verifier {
+impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -127,7 +127,7 @@ impl ClientCertVerifier for Verifier {
         issuers: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.gate.judge(&chain(leaf, issuers), now()).map(|_| ClientCertVerified::assertion()).map_err(
+        self.gate.verify(&chain(leaf, issuers), now()).map(|_| ClientCertVerified::assertion()).map_err(
             |refusal| {
                 tracing::debug!(leaf = %sha256(leaf), "a client was refused: {refusal}");
                 Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))

@@ -160,14 +160,14 @@ fn servers_beyond_loopback_ask_for_their_token() {
     let folder = countersign_sidecar_tests::folder::Folder::new("admin").unwrap();
     let file = folder.write("token", "let-me-in\n").unwrap();
     let stage = stage(&format!("admin: {{token_file: \"{}\"}}", file.display()));
-    let ask = |token: Option<&str>| {
+    let call = |token: Option<&str>| {
         let request = Request::new("GET", "/stats");
         let request = token.iter().fold(request, |request, token| request.bearer(token));
         request.send(&stage.scene.at.stats.to_string()).unwrap().status
     };
-    assert_eq!([ask(None), ask(Some("wrong")), ask(Some("let-me-in"))], [401, 401, 200]);
+    assert_eq!([call(None), call(Some("wrong")), call(Some("let-me-in"))], [401, 401, 200]);
     folder.write("token", "").unwrap();
-    assert_eq!(ask(Some("")), 401, "an empty token opens nothing");
+    assert_eq!(call(Some("")), 401, "an empty token opens nothing");
     assert_eq!(http::get(&format!("http://{}/healthz", stage.scene.at.health)).unwrap().status, 200);
 }
 

@@ -52,17 +52,17 @@ fn a_token_is_judged_by_the_time_of_now_even_if_it_was_judged_before() {
     let inbound = jwt_validation(ISSUER, &jwks.url(), "agent-a");
     let scene = Scene::start(&Settings { inbound, ..Settings::default() }, &clock.options()).unwrap();
     let token = key.sign(&ordinary_claims(ISSUER, "agent-a", "alice")).unwrap();
-    let judged = || {
+    let outcome = || {
         let reply = scene.call(&Request::new("GET", "/x").bearer(&token)).unwrap();
         (reply.status, reply.json().map(|body| body["reason"].clone()).unwrap_or_default())
     };
-    assert_eq!(judged().0, 200);
+    assert_eq!(outcome().0, 200);
     clock.set("+3h");
-    assert_eq!(judged(), (401, json!("TokenExpired")));
+    assert_eq!(outcome(), (401, json!("TokenExpired")));
     clock.set("-3h");
-    assert_eq!(judged(), (401, json!("TokenNotYetValid")));
+    assert_eq!(outcome(), (401, json!("TokenNotYetValid")));
     clock.set("+0");
-    assert_eq!(judged().0, 200);
+    assert_eq!(outcome().0, 200);
 }
 
 #[test]

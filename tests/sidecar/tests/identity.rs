@@ -50,7 +50,7 @@ fn tls(files: &X509Files) -> Tls {
     Tls::with_certificate(&files.bundle, &files.chain, &files.key).unwrap()
 }
 
-fn ask(scene: &Scene, tls: &Tls) -> anyhow::Result<Reply> {
+fn get(scene: &Scene, tls: &Tls) -> anyhow::Result<Reply> {
     Request::new("GET", OPEN).send_tls(&scene.at.inbound.to_string(), tls)
 }
 
@@ -92,7 +92,7 @@ fn only_the_peers_on_the_list_may_connect() {
     ] {
         let (settings, options) = workload(spire(), "spiffe://example.org/ns/one/sa/me", user, peers, "");
         let scene = Scene::start(&settings, &options).unwrap();
-        let admitted = clients.each_ref().map(|tls| ask(&scene, tls).is_ok_and(|reply| reply.status == 200));
+        let admitted = clients.each_ref().map(|tls| get(&scene, tls).is_ok_and(|reply| reply.status == 200));
         assert_eq!(admitted, expected, "{peers}");
         let count = expected.iter().filter(|admitted| **admitted).count();
         assert_eq!(scene.agent.seen().len(), count);
@@ -106,7 +106,7 @@ fn who_proves_no_workload_of_the_trust_domain_is_refused() {
     let files = Folder::new("svid").unwrap();
     put(&files, &own, &own.workload("me", "spiffe://example.org/me").unwrap());
     let scene = Scene::start(&settings("", &files_dir(&files)), &Options::default()).unwrap();
-    assert_eq!(ask(&scene, &client(&own, "a", Some("spiffe://example.org/a"))).unwrap().status, 200);
+    assert_eq!(get(&scene, &client(&own, "a", Some("spiffe://example.org/a"))).unwrap().status, 200);
     let stranger = other.workload("e", "spiffe://example.org/a").unwrap();
     let refused = [
         ("no certificate", Tls::trusting(&own.root()).unwrap()),
@@ -117,7 +117,7 @@ fn who_proves_no_workload_of_the_trust_domain_is_refused() {
         ("another authority", Tls::with_certificate(&own.root(), &stranger.chain, &stranger.key).unwrap()),
     ];
     for (count, (what, tls)) in (1..).zip(&refused) {
-        assert!(ask(&scene, tls).is_err(), "{what}");
+        assert!(get(&scene, tls).is_err(), "{what}");
         assert_eq!(connections(&scene, "inbound_tls_failed"), count, "{what}");
     }
     let plain = Request::new("GET", OPEN).bytes("agent");
@@ -211,7 +211,7 @@ fn replaced_files_are_taken_over_as_soon_as_they_fit_together() {
         let before = warnings(&scene);
         files.write("svid.pem", half).unwrap();
         until("a look at the files", SOON, || Ok(warnings(&scene) > before)).unwrap();
-        assert_eq!(ask(&scene, &friend_of_old).unwrap().status, 200);
+        assert_eq!(get(&scene, &friend_of_old).unwrap().status, 200);
         assert_eq!(shown(&scene, &friend_of_old), first_certificate(&first.chain));
         assert_eq!(scene.readiness().unwrap().0, 200);
     }
@@ -222,8 +222,8 @@ fn replaced_files_are_taken_over_as_soon_as_they_fit_together() {
     let mut open = Connection::open_tls(&scene.at.inbound.to_string(), &friend_of_old).unwrap();
     assert_eq!(open.send(&Request::new("GET", OPEN)).unwrap().status, 200);
     put(&files, &new, &third);
-    until("the third SVID", SOON, || Ok(ask(&scene, &friend_of_new).is_ok())).unwrap();
-    assert!(ask(&scene, &friend_of_old).is_err(), "the old authority still counts");
+    until("the third SVID", SOON, || Ok(get(&scene, &friend_of_new).is_ok())).unwrap();
+    assert!(get(&scene, &friend_of_old).is_err(), "the old authority still counts");
     assert!(open.is_closed_within(SOON).unwrap());
     scene.bridge.stop().unwrap();
 }
@@ -249,13 +249,13 @@ fn a_certificate_that_ran_out_ends_requests_and_no_websocket() {
     let mut http2 = open();
     http2.write(frames::PREFACE).unwrap();
     let mut stream = 1;
-    let mut ask = || -> anyhow::Result<String> {
+    let mut get = || -> anyhow::Result<String> {
         http2.write(&frames::get(stream, OPEN))?;
         let said = frames::body(&mut http2, stream, Duration::from_millis(300))?;
         stream += 2;
         Ok(said)
     };
-    assert_eq!(ask().unwrap(), "the agent");
+    assert_eq!(get().unwrap(), "the agent");
     let token = key.sign(&ordinary_claims("https://id.example", "agent", "alice")).unwrap();
     scene.agent.answer(Answer::upgrade_and_echo("websocket"));
     let mut websocket = open();
@@ -263,7 +263,7 @@ fn a_certificate_that_ran_out_ends_requests_and_no_websocket() {
     assert_eq!(websocket.send(&handshake.bearer(&token)).unwrap().status, 101);
     scene.agent.answer(Answer::text("the agent"));
     // It never acknowledges that it should go.
-    until("the end of its requests", SOON, || Ok(ask()?.contains("policy.forbidden"))).unwrap();
+    until("the end of its requests", SOON, || Ok(get()?.contains("policy.forbidden"))).unwrap();
 
     let reloads = |count: u64| {
         until("reload", SOON, || Ok(scene.stats("/reload/status")?["reloads_ok"] == count)).unwrap();

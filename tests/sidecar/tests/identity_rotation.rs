@@ -62,7 +62,7 @@ fn open(scene: &Scene, tls: &Tls) -> anyhow::Result<Connection> {
     Connection::open_tls(&scene.at.inbound.to_string(), tls)
 }
 
-fn ask(scene: &Scene, tls: &Tls) -> anyhow::Result<Reply> {
+fn get(scene: &Scene, tls: &Tls) -> anyhow::Result<Reply> {
     open(scene, tls)?.send(&Request::new("GET", OPEN))
 }
 
@@ -138,10 +138,10 @@ fn a_new_authority_is_trusted_and_a_revoked_one_is_not_in_both_directions_and_wi
         authority.activate(&prepared).unwrap();
         let new = mint(&spire, "new");
         for scene in [&a, &b] {
-            until("trust in the new authority", SOON, || Ok(ask(scene, &tls(&new))?.status == 200)).unwrap();
+            until("trust in the new authority", SOON, || Ok(get(scene, &tls(&new))?.status == 200)).unwrap();
         }
         // Both authorities count, and who is connected stays connected.
-        assert_eq!(ask(&b, &tls(&old)).unwrap().status, 200);
+        assert_eq!(get(&b, &tls(&old)).unwrap().status, 200);
         assert_eq!(kept.send(&Request::new("GET", OPEN)).unwrap().status, 200);
         assert_eq!(call_old_server().text(), "served");
 
@@ -150,8 +150,8 @@ fn a_new_authority_is_trusted_and_a_revoked_one_is_not_in_both_directions_and_wi
             until("an SVID of the new authority", SOON, || Ok(shown(scene, &tls(&new))? != before)).unwrap();
         }
         authority.revoke(&replaced).unwrap();
-        until("the refusal of an old client", SOON, || Ok(ask(&b, &tls(&old)).is_err())).unwrap();
-        assert_eq!(ask(&b, &tls(&new)).unwrap().status, 200);
+        until("the refusal of an old client", SOON, || Ok(get(&b, &tls(&old)).is_err())).unwrap();
+        assert_eq!(get(&b, &tls(&new)).unwrap().status, 200);
         until("the refusal of an old server", SOON, || Ok(call_old_server().status == 502)).unwrap();
         assert_eq!(call_old_server().json().unwrap()["error"], json!("upstream.wrong-peer"));
     });
@@ -177,7 +177,7 @@ fn short_lived_identities_are_replaced_under_load_and_while_the_agent_is_away_fo
         let good = load.good.load(Ordering::Relaxed);
         until("requests without an agent", SOON, || Ok(load.good.load(Ordering::Relaxed) > good + 100))
             .unwrap();
-        assert_eq!(ask(&b, &client).unwrap().status, 200);
+        assert_eq!(get(&b, &client).unwrap().status, 200);
         assert_eq!([a.readiness().unwrap().0, b.readiness().unwrap().0], [200, 200]);
         spire.start_agent().unwrap();
         renewed(&renewed(&second));
@@ -189,10 +189,10 @@ fn short_lived_identities_are_replaced_under_load_and_while_the_agent_is_away_fo
 /// came meanwhile.
 fn mirrored(folder: &Path) -> Option<(PathBuf, [Vec<u8>; 3])> {
     let names = ["svid.pem", "svid_key.pem", "svid_bundle.pem"];
-    let place = || Some(std::fs::canonicalize(folder.join(names[0])).ok()?.parent()?.to_owned());
-    let before = place()?;
+    let target = || Some(std::fs::canonicalize(folder.join(names[0])).ok()?.parent()?.to_owned());
+    let before = target()?;
     let [chain, key, bundle] = names.map(|name| std::fs::read(folder.join(name)).ok());
-    (before == place()?).then_some((before, [chain?, key?, bundle?]))
+    (before == target()?).then_some((before, [chain?, key?, bundle?]))
 }
 
 #[test]
@@ -217,8 +217,8 @@ fn mirrored_files_are_one_set_at_any_time_and_only_there_if_wanted() {
         let watcher = threads.spawn(|| {
             let mut sets: BTreeMap<PathBuf, [Vec<u8>; 3]> = BTreeMap::new();
             while !stop.load(Ordering::Relaxed) {
-                let Some((place, set)) = mirrored(&wanted) else { continue };
-                let known = sets.entry(place).or_insert_with(|| set.clone());
+                let Some((target, set)) = mirrored(&wanted) else { continue };
+                let known = sets.entry(target).or_insert_with(|| set.clone());
                 assert!(*known == set, "files were changed in place");
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -57,15 +57,15 @@ fn grpc_keeps_its_trailers_and_is_judged_like_everything_else() {
 fn a_change_of_protocol_joins_both_ends_after_the_gate() {
     let Stage { scene, token, _jwks } = &stage();
     scene.agent.answer(Answer::upgrade_and_echo("websocket"));
-    let ask = |token: Option<&str>| {
+    let call = |token: Option<&str>| {
         let request =
             Request::new("GET", "/ws").header("Connection", "Upgrade").header("Upgrade", "websocket");
         let request = token.iter().fold(request, |request, token| request.bearer(token));
         let mut connection = Connection::open(&scene.at.inbound.to_string()).unwrap();
         (connection.send(&request).unwrap(), connection)
     };
-    assert_eq!(ask(None).0.status, 401);
-    let (reply, mut connection) = ask(Some(token));
+    assert_eq!(call(None).0.status, 401);
+    let (reply, mut connection) = call(Some(token));
     assert_eq!((reply.status, reply.header("upgrade")), (101, Some("websocket")));
     connection.write(b"not http \0\xff").unwrap();
     assert_eq!(connection.read_exactly(11).unwrap(), b"not http \0\xff");

@@ -256,9 +256,9 @@ fn a_websocket_ends_with_what_let_its_connection_in() {
     let stage = Stage::start(Some(("permissive", EVERYBODY)));
     stage.scene.agent.answer(Answer::upgrade_and_echo("websocket"));
     let token = stage.key.sign(&ordinary_claims(ISSUER, "agent-a", "alice")).unwrap();
-    let ask = Request::new("GET", "/ws").header("Connection", "Upgrade").header("Upgrade", "websocket");
+    let upgrade = Request::new("GET", "/ws").header("Connection", "Upgrade").header("Upgrade", "websocket");
     let joined = |mut connection: Connection| {
-        assert_eq!(connection.send(&ask.clone().bearer(&token)).unwrap().status, 101);
+        assert_eq!(connection.send(&upgrade.clone().bearer(&token)).unwrap().status, 101);
         connection
     };
     let echoes = |connection: &mut Connection| {

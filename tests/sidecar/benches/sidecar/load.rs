@@ -73,7 +73,7 @@ impl Load {
             let mut streams = Vec::new();
             for _ in 0..each {
                 let mut stream = target.connect().await;
-                ask(&mut stream, &target.bytes).await;
+                send_request(&mut stream, &target.bytes).await;
                 streams.push(stream);
             }
             let cpu = contender.cpu();
@@ -87,7 +87,7 @@ impl Load {
                     for round in 0..rounds {
                         let due = begin + offset + gap * round;
                         tokio::time::sleep_until(due.into()).await;
-                        ask(&mut stream, &bytes).await;
+                        send_request(&mut stream, &bytes).await;
                         times.push(due.elapsed());
                     }
                     times
@@ -107,7 +107,7 @@ impl Load {
 }
 
 /// One request, and its answer to the end.
-async fn ask(stream: &mut Box<dyn Stream>, bytes: &[u8]) {
+async fn send_request(stream: &mut Box<dyn Stream>, bytes: &[u8]) {
     stream.write_all(bytes).await.unwrap();
     stream.flush().await.unwrap();
     let (mut read, mut buffer) = (0, [0; 8192]);

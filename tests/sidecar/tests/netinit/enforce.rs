@@ -1,7 +1,8 @@
 //! Mode enforce-redirect: what the agent sends goes to the proxy, to DNS, or nowhere.
 
 use crate::pod::{
-    AGENT, DNS, POD, Pod, SERVER, asks, asks_by, at, call, line, listen, listen_at, listen_udp, sh,
+    AGENT, DNS, POD, Pod, SERVER, at, call, line, listen, listen_at, listen_udp, sh, udp_answers,
+    udp_answers_from,
 };
 use countersign_rig::Net;
 use std::io::{Read, Write};
@@ -53,8 +54,8 @@ fn traffic_within_the_pod_is_left_alone() {
         let address = at(address, 9000);
         assert_eq!(pod.as_agent(|| call(address)), format!("neighbour {address}"));
     }
-    assert!(pod.as_agent(|| asks(at("127.0.0.1", 9000))));
-    assert!(pod.as_agent(|| asks(at("::1", 9000))));
+    assert!(pod.as_agent(|| udp_answers(at("127.0.0.1", 9000))));
+    assert!(pod.as_agent(|| udp_answers(at("::1", 9000))));
 }
 
 #[test]
@@ -64,18 +65,18 @@ fn dns_goes_to_the_named_servers_and_no_other_datagram_goes_out() {
     for address in [DNS, SERVER].concat() {
         listen_udp(&pod.outside, at(address, 53));
         listen_udp(&pod.outside, at(address, 443));
-        assert!(pod.as_agent(|| asks(at(address, 443))), "before the rules");
+        assert!(pod.as_agent(|| udp_answers(at(address, 443))), "before the rules");
     }
     pod.enforce();
     for dns in DNS {
-        assert!(pod.as_agent(|| asks(at(dns, 53))), "{dns}");
-        assert!(!pod.as_agent(|| asks(at(dns, 443))), "{dns}");
+        assert!(pod.as_agent(|| udp_answers(at(dns, 53))), "{dns}");
+        assert!(!pod.as_agent(|| udp_answers(at(dns, 443))), "{dns}");
         assert_eq!(pod.as_agent(|| call(at(dns, 53))), format!("server {}", at(dns, 53)));
     }
     for server in SERVER {
         for port in [53, 443] {
-            assert!(!pod.as_agent(|| asks(at(server, port))), "{server} {port}");
-            assert!(pod.as_proxy(|| asks(at(server, port))), "{server} {port}");
+            assert!(!pod.as_agent(|| udp_answers(at(server, port))), "{server} {port}");
+            assert!(pod.as_proxy(|| udp_answers(at(server, port))), "{server} {port}");
         }
         assert_eq!(pod.as_agent(|| call(at(server, 53))), format!("proxy {}", at(server, 53)));
     }
@@ -115,7 +116,7 @@ fn who_asks_from_outside_is_answered() {
     listen(&pod.inside, "agent", 9001);
     pod.enforce();
     for own in POD {
-        assert!(pod.beyond(|| asks(at(own, 9000))));
+        assert!(pod.beyond(|| udp_answers(at(own, 9000))));
         assert_eq!(pod.beyond(|| call(at(own, 9001))), format!("agent {}", at(own, 9001)));
     }
 }
@@ -137,7 +138,7 @@ fn a_socket_that_chooses_its_interface_gets_no_further() {
                 socket.bind_device(Some(interface.as_bytes())).unwrap();
                 let socket = socket.into_std().unwrap();
                 socket.set_nonblocking(false).unwrap();
-                (tcp, asks_by(&socket, at(SERVER[0], 443)))
+                (tcp, udp_answers_from(&socket, at(SERVER[0], 443)))
             })
         });
         // By loopback it may still be redirected: to the proxy, never out.
@@ -158,7 +159,7 @@ fn a_network_within_the_pod_gets_no_further_than_the_pod() {
     sh(&pod.outside, &format!("ip route add 10.78.0.0/24 via {}", POD[0]));
     listen_udp(&pod.outside, at(SERVER[0], 443));
     let reaches = || {
-        let reach = || (call(at(SERVER[0], 80)), asks(at(SERVER[0], 443)));
+        let reach = || (call(at(SERVER[0], 80)), udp_answers(at(SERVER[0], 443)));
         nested.inside(None, reach).unwrap()
     };
     assert_eq!(reaches(), (format!("server {}", at(SERVER[0], 80)), true), "before the rules");
@@ -178,7 +179,7 @@ fn a_connection_or_flow_from_before_the_rules_gets_no_further() {
         }
         let (mut stream, socket) = pod.as_agent(|| {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-            assert!(asks_by(&socket, at(SERVER[0], 443)));
+            assert!(udp_answers_from(&socket, at(SERVER[0], 443)));
             (TcpStream::connect(at(SERVER[1], 80)).unwrap(), socket)
         });
         assert!(line(&mut stream).starts_with("server"));
@@ -188,7 +189,7 @@ fn a_connection_or_flow_from_before_the_rules_gets_no_further() {
         // What was not followed before looks new: it is redirected, and the proxy's side knows nothing of it.
         let _ = stream.write_all(b"secret\n").and_then(|()| stream.write_all(b"secret\n"));
         assert_eq!(line(&mut stream), "");
-        assert!(!asks_by(&socket, at(SERVER[0], 443)));
+        assert!(!udp_answers_from(&socket, at(SERVER[0], 443)));
     }
 }
 

@@ -193,15 +193,15 @@ pub(crate) fn line(stream: &mut TcpStream) -> String {
 }
 
 /// True if a datagram is answered.
-pub(crate) fn asks(address: SocketAddr) -> bool {
+pub(crate) fn udp_answers(address: SocketAddr) -> bool {
     let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    asks_by(&UdpSocket::bind(any).unwrap(), address)
+    udp_answers_from(&UdpSocket::bind(any).unwrap(), address)
 }
 
 /// The same by a socket that there is.
-pub(crate) fn asks_by(socket: &UdpSocket, address: SocketAddr) -> bool {
+pub(crate) fn udp_answers_from(socket: &UdpSocket, address: SocketAddr) -> bool {
     socket.set_read_timeout(Some(SILENCE)).unwrap();
     // The kernel may say at once that it is not allowed.
-    let ask = || socket.send_to(b"?", address).is_ok() && socket.recv_from(&mut [0]).is_ok();
-    (0..QUESTIONS).any(|_| ask())
+    let attempt = || socket.send_to(b"?", address).is_ok() && socket.recv_from(&mut [0]).is_ok();
+    (0..QUESTIONS).any(|_| attempt())
 }

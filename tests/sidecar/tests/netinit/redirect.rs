@@ -1,6 +1,8 @@
 //! Mode redirect: TCP both ways through an Envoy, whose place listeners of the test take.
 
-use crate::pod::{DNS, OTHER, POD, PROBE, Pod, SERVER, asks, at, call, listen, listen_at, listen_udp, sh};
+use crate::pod::{
+    DNS, OTHER, POD, PROBE, Pod, SERVER, at, call, listen, listen_at, listen_udp, sh, udp_answers,
+};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpSocket;
@@ -113,10 +115,10 @@ fn datagrams_go_out_unless_that_is_asked_to_end() {
         listen_udp(&pod.outside, at(address, 53));
     }
     pod.netinit(&BOTH);
-    assert!(SERVER.iter().all(|server| pod.as_agent(|| asks(at(server, 53)))));
+    assert!(SERVER.iter().all(|server| pod.as_agent(|| udp_answers(at(server, 53)))));
     pod.netinit(&[&BOTH[..], &["--drop-other"]].concat());
-    assert!(!SERVER.iter().any(|server| pod.as_agent(|| asks(at(server, 53)))));
-    assert!(DNS.iter().all(|dns| pod.as_agent(|| asks(at(dns, 53)))));
+    assert!(!SERVER.iter().any(|server| pod.as_agent(|| udp_answers(at(server, 53)))));
+    assert!(DNS.iter().all(|dns| pod.as_agent(|| udp_answers(at(dns, 53)))));
     for server in SERVER {
         assert_eq!(pod.as_agent(|| call(at(server, 80))), format!("outbound {}", at(server, 80)));
         assert_eq!(pod.as_agent(|| call(at(server, 22))), format!("server {}", at(server, 22)));

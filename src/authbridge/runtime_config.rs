@@ -1,12 +1,12 @@
 //! One configuration at work: everything that requests pass through, replaced as a whole and never in parts.
 
 use super::auth::TokenGate;
-use super::body::Body;
-use super::config::{Addresses, Checked, Config, MtlsMode, OnError, Settings};
+use super::body::ProxyBody;
+use super::config::{Addresses, Checked, Config, MtlsMode, OnError, PluginSettings};
 use super::denial::{Code, Denial};
-use super::events::{Parser, Store, parse_paths};
-use super::identity::Identity;
-use super::outbound::Outbound as OutboundRules;
+use super::events::{Parser, SessionStore, parse_paths};
+use super::identity::WorkloadIdentity;
+use super::outbound::OutboundRules;
 use super::peers::PeerPolicy;
 use super::serve::Times;
 use super::stats::Stats;
@@ -29,43 +29,43 @@ const KEEP: Duration = Duration::from_mins(1);
 
 /// The current configuration at work. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Planes(Arc<Current>);
+pub(crate) struct ActiveConfig(Arc<ConfigAndEpoch>);
 
-struct Current {
-    plane: ArcSwap<Plane>,
+struct ConfigAndEpoch {
+    runtime: ArcSwap<RuntimeConfig>,
     epochs: watch::Sender<u64>,
 }
 
 /// What outlives a configuration.
-pub(crate) struct Lasting {
+pub(crate) struct ProcessState {
     /// Who we are.
-    pub(crate) identity: Identity,
+    pub(crate) identity: WorkloadIdentity,
     /// The sessions.
-    pub(crate) store: Store,
+    pub(crate) store: SessionStore,
     /// What is counted.
     pub(crate) stats: Stats,
 }
 
 /// One configuration at work.
-pub(crate) struct Plane {
+pub(crate) struct RuntimeConfig {
     /// The configuration itself.
     pub(crate) config: Config,
     /// Where it listens.
     pub(crate) addresses: Addresses,
     /// Who we are.
-    pub(crate) identity: Identity,
+    pub(crate) identity: WorkloadIdentity,
     /// mTLS for connections to the agent, if it is on.
     pub(crate) terminator: Option<(Terminator, MtlsMode)>,
     /// The sessions, if they are kept.
-    pub(crate) sessions: Option<Store>,
+    pub(crate) sessions: Option<SessionStore>,
     /// Requests to the agent.
     pub(crate) inbound: InboundRules,
     /// Requests of the agent.
     pub(crate) outbound: OutboundRules,
     /// Connections to the agent.
-    pub(crate) agent: Agent,
+    pub(crate) agent: AgentClients,
     backend: Option<Authority>,
-    // Dropped with the plane: its tasks end.
+    // Dropped with the configuration: its tasks end.
     _stop: Trigger,
     _tasks: JoinSet<()>,
 }
@@ -81,14 +81,14 @@ pub(crate) struct InboundRules {
 }
 
 /// Connections to the agent, kept for later requests.
-pub(crate) struct Agent {
+pub(crate) struct AgentClients {
     /// HTTP/1.1.
-    pub(crate) http1: Client<HttpConnector, Body>,
+    pub(crate) http1: Client<HttpConnector, ProxyBody>,
     /// HTTP/2 without TLS, for gRPC.
-    pub(crate) http2: Client<HttpConnector, Body>,
+    pub(crate) http2: Client<HttpConnector, ProxyBody>,
 }
 
-impl Agent {
+impl AgentClients {
     fn new() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -101,9 +101,9 @@ impl Agent {
     }
 }
 
-impl Plane {
+impl RuntimeConfig {
     /// Puts a configuration to work. The error is a sentence.
-    pub(crate) fn new(checked: &Checked, lasting: &Lasting) -> Result<Self, String> {
+    pub(crate) fn new(checked: &Checked, state: &ProcessState) -> Result<Self, String> {
         let Checked { config, addresses, .. } = checked;
         let (trigger, stop) = shutdown::channel();
         let mut tasks = JoinSet::new();
@@ -111,21 +111,21 @@ impl Plane {
         for plugin in config.pipeline.inbound.plugins.iter().filter(|plugin| plugin.on_error != OnError::Off)
         {
             match &plugin.settings {
-                Settings::JwtValidation(jwt) => {
+                PluginSettings::JwtValidation(jwt) => {
                     inbound.gate = Some(TokenGate::new(jwt, &mut tasks, &stop)?);
                     inbound.observes = plugin.on_error == OnError::Observe;
                 }
-                Settings::A2aParser(_) => inbound.parsers.push(Parser::A2a),
+                PluginSettings::A2aParser(_) => inbound.parsers.push(Parser::A2a),
                 _ => {}
             }
         }
-        let outbound = OutboundRules::new(config, lasting, &mut tasks)?;
+        let outbound = OutboundRules::new(config, state, &mut tasks)?;
         let terminator = match &config.mtls {
             None => None,
             Some(mtls) => {
                 let allowed = mtls.allowed_peers.as_deref().map(PeerPolicy::parse).transpose()?;
                 let terminator =
-                    Terminator::new(&lasting.identity, allowed).map_err(|error| error.to_string())?;
+                    Terminator::new(&state.identity, allowed).map_err(|error| error.to_string())?;
                 Some((terminator, mtls.mode))
             }
         };
@@ -139,12 +139,12 @@ impl Plane {
         Ok(Self {
             config: config.clone(),
             addresses: addresses.clone(),
-            identity: lasting.identity.clone(),
+            identity: state.identity.clone(),
             terminator,
-            sessions: config.session.enabled.then(|| lasting.store.clone()),
+            sessions: config.session.enabled.then(|| state.store.clone()),
             inbound,
             outbound,
-            agent: Agent::new(),
+            agent: AgentClients::new(),
             backend,
             _stop: trigger,
             _tasks: tasks,
@@ -166,7 +166,7 @@ impl Plane {
         self.backend.clone().ok_or_else(|| Denial::new(Code::Unreachable, "no agent is configured"))
     }
 
-    /// What keeps this plane from judging requests now, by name.
+    /// What keeps this configuration from judging requests now, by name.
     pub(crate) fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         if self.config.spiffe.is_some()
@@ -189,8 +189,8 @@ pub(crate) fn outbound_parsers(config: &Config) -> Result<Vec<Parser>, String> {
     let mut parsers = Vec::new();
     for plugin in config.pipeline.outbound.plugins.iter().filter(|plugin| plugin.on_error != OnError::Off) {
         match &plugin.settings {
-            Settings::McpParser(mcp) => parsers.push(Parser::Mcp(parse_paths(&mcp.paths)?)),
-            Settings::InferenceParser(inference) => {
+            PluginSettings::McpParser(mcp) => parsers.push(Parser::Mcp(parse_paths(&mcp.paths)?)),
+            PluginSettings::InferenceParser(inference) => {
                 parsers.push(Parser::Inference(parse_paths(&inference.paths)?));
             }
             _ => {}
@@ -199,33 +199,33 @@ pub(crate) fn outbound_parsers(config: &Config) -> Result<Vec<Parser>, String> {
     Ok(parsers)
 }
 
-impl Planes {
-    /// Begins with this plane.
-    pub(crate) fn new(plane: Plane) -> Self {
+impl ActiveConfig {
+    /// Starts with `runtime`.
+    pub(crate) fn new(runtime: RuntimeConfig) -> Self {
         let (epochs, _) = watch::channel(0);
-        Self(Arc::new(Current { plane: ArcSwap::from_pointee(plane), epochs }))
+        Self(Arc::new(ConfigAndEpoch { runtime: ArcSwap::from_pointee(runtime), epochs }))
     }
 
     /// What is at work now.
-    pub(crate) fn current(&self) -> Arc<Plane> {
-        self.0.plane.load_full()
+    pub(crate) fn current(&self) -> Arc<RuntimeConfig> {
+        self.0.runtime.load_full()
     }
 
     /// What is at work now, and an epoch at which it was, for what is judged once for each of them.
-    pub(crate) fn in_force(&self) -> (Arc<Plane>, u64) {
-        // In this order: a plane that is newer than its epoch is only judged by once more.
+    pub(crate) fn current_with_epoch(&self) -> (Arc<RuntimeConfig>, u64) {
+        // In this order: a configuration that is newer than its epoch costs one more check and admits nobody.
         let epoch = *self.0.epochs.borrow();
         (self.current(), epoch)
     }
 
-    /// Puts another plane to work; requests that are under way keep theirs.
-    pub(crate) fn replace(&self, plane: Plane) {
-        self.0.plane.store(Arc::new(plane));
-        self.judge_again();
+    /// Replaces the configuration; requests in flight finish under the one they began with.
+    pub(crate) fn replace(&self, runtime: RuntimeConfig) {
+        self.0.runtime.store(Arc::new(runtime));
+        self.reauthorize_connections();
     }
 
     /// Has every connection judged again.
-    pub(crate) fn judge_again(&self) {
+    pub(crate) fn reauthorize_connections(&self) {
         self.0.epochs.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
     }
 

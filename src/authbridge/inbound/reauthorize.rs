@@ -3,40 +3,49 @@
 
 use crate::config::MtlsMode;
 use crate::denial::{Code, Denial};
-use crate::identity::Peer;
-use crate::plane::Plane;
-use crate::serve::Link;
+use crate::identity::VerifiedPeer;
+use crate::runtime_config::RuntimeConfig;
+use crate::serve::Connection;
 use countersign_core::refusal::Refusal;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 
-/// Judges a connection by `plane`, unless it was since anything changed: a request on it is judged by nothing older.
+/// Judges a connection by `runtime`, unless it was since anything changed: a request on it is judged by nothing older.
 /// A certificate that ran out is judged each time, until it is beyond the difference of clocks that a chain is granted.
-pub(super) fn judge_link(link: &Link, plane: &Plane, epoch: u64) -> Result<(), Denial> {
-    let ran_out = link.peer.as_ref().is_some_and(|peer| now() > peer.valid_until);
-    if ran_out || !link.was_admitted_at(epoch) {
-        judge_at(link, plane, |_| now())?;
-        link.admit_at(epoch);
+pub(super) fn authorize_connection(
+    connection: &Connection,
+    runtime: &RuntimeConfig,
+    epoch: u64,
+) -> Result<(), Denial> {
+    let ran_out = connection.peer.as_ref().is_some_and(|peer| now() > peer.valid_until);
+    if ran_out || !connection.was_admitted_at(epoch) {
+        authorize_at(connection, runtime, |_| now())?;
+        connection.admit_at(epoch);
     }
     Ok(())
 }
 
 /// Judges a connection that is joined to the agent. Certificates are short-lived and what is joined is not: one that ran
 /// out is judged as of its last second.
-pub(super) fn judge_joined(link: &Link, plane: &Plane) -> Result<(), Denial> {
-    judge_at(link, plane, |peer| now().min(peer.valid_until))
+pub(super) fn authorize_tunnel(connection: &Connection, runtime: &RuntimeConfig) -> Result<(), Denial> {
+    authorize_at(connection, runtime, |peer| now().min(peer.valid_until))
 }
 
-fn judge_at(link: &Link, plane: &Plane, at: impl FnOnce(&Peer) -> Timestamp) -> Result<(), Denial> {
-    let mtls = plane.terminator.as_ref();
-    let mtls = mtls.map(|(terminator, mode)| (*mode, |peer: &Peer| terminator.judge_again(peer, at(peer))));
-    judge_connection(mtls, link.peer.as_deref())
+fn authorize_at(
+    connection: &Connection,
+    runtime: &RuntimeConfig,
+    at: impl FnOnce(&VerifiedPeer) -> Timestamp,
+) -> Result<(), Denial> {
+    let mtls = runtime.terminator.as_ref();
+    let mtls =
+        mtls.map(|(terminator, mode)| (*mode, |peer: &VerifiedPeer| terminator.verify_again(peer, at(peer))));
+    authorize_peer(mtls, connection.peer.as_deref())
 }
 
 /// Judges who is at the other end of a connection: by the mode and the rules for peers that `mtls` names, if it is on.
-fn judge_connection(
-    mtls: Option<(MtlsMode, impl FnOnce(&Peer) -> Result<(), Refusal>)>,
-    peer: Option<&Peer>,
+fn authorize_peer(
+    mtls: Option<(MtlsMode, impl FnOnce(&VerifiedPeer) -> Result<(), Refusal>)>,
+    peer: Option<&VerifiedPeer>,
 ) -> Result<(), Denial> {
     match (mtls, peer) {
         (None, _) | (Some((MtlsMode::Permissive, _)), None) => Ok(()),
@@ -44,7 +53,7 @@ fn judge_connection(
             let why = "mtls.mode is strict, and this connection has no TLS: open one with a certificate";
             Err(Denial::new(Code::Forbidden, why))
         }
-        (Some((_, judge)), Some(peer)) => judge(peer).map_err(|refusal| {
+        (Some((_, verify)), Some(peer)) => verify(peer).map_err(|refusal| {
             Denial::new(Code::Forbidden, format!("the caller may no longer connect: {}", refusal.message()))
         }),
     }
@@ -60,7 +69,7 @@ mod tests {
     #[test]
     fn a_connection_stands_by_the_mode_and_the_peers_of_now() {
         let id = SpiffeId::parse("spiffe://example.org/ns/a/sa/b").unwrap();
-        let peer = Peer { id, leaf_sha256: sha256(b"leaf"), valid_until: now(), chain: Vec::new() };
+        let peer = VerifiedPeer { id, leaf_sha256: sha256(b"leaf"), valid_until: now(), chain: Vec::new() };
         let gone = || Err(Refusal::new(Reason::PeerIdentityMismatch, "it is not on the list"));
         for (mode, peer, admitted, stands) in [
             (None, None, false, true),
@@ -72,10 +81,10 @@ mod tests {
             (Some(MtlsMode::Strict), Some(&peer), true, true),
             (Some(MtlsMode::Strict), Some(&peer), false, false),
         ] {
-            let judge = |_: &Peer| if admitted { Ok(()) } else { gone() };
-            let judged = judge_connection(mode.map(|mode| (mode, judge)), peer);
-            assert_eq!(judged.is_ok(), stands, "{mode:?}, {}, {admitted}", peer.is_some());
-            assert!(judged.map_or_else(|denial| denial.code == Code::Forbidden, |()| true));
+            let verify = |_: &VerifiedPeer| if admitted { Ok(()) } else { gone() };
+            let decision = authorize_peer(mode.map(|mode| (mode, verify)), peer);
+            assert_eq!(decision.is_ok(), stands, "{mode:?}, {}, {admitted}", peer.is_some());
+            assert!(decision.map_or_else(|denial| denial.code == Code::Forbidden, |()| true));
         }
     }
 }

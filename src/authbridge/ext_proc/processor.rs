@@ -9,11 +9,11 @@ use crate::config::MtlsMode;
 use crate::denial::{Code, Denial};
 use crate::events::{Direction, Watch};
 use crate::forward;
-use crate::identity::Peer;
+use crate::identity::VerifiedPeer;
 use crate::inbound::{admit, count, watch};
 use crate::outbound::{EXCHANGE, Granted, bearer};
-use crate::plane::{Plane, Planes};
 use crate::quiet::Quiet;
+use crate::runtime_config::{ActiveConfig, RuntimeConfig};
 use crate::stats::Stats;
 use countersign_core::encoding::sha256;
 use countersign_io::clock::instant;
@@ -23,7 +23,7 @@ use std::time::Instant;
 
 /// Judges what Envoy tells.
 pub(crate) struct Processor {
-    pub(super) planes: Planes,
+    pub(super) active: ActiveConfig,
     pub(super) stop: Shutdown,
     pub(super) quiet: Quiet,
     stats: Stats,
@@ -33,20 +33,26 @@ pub(crate) struct Processor {
 
 impl Processor {
     /// A processor over whatever configuration is current.
-    pub(crate) const fn new(planes: Planes, stats: Stats, stop: Shutdown) -> Self {
+    pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
         let inbound = Quiet::new("inbound");
         let outbound = Quiet::new("outbound");
-        Self { planes, stop, quiet: Quiet::new("ext_proc"), stats, inbound, outbound }
+        Self { active, stop, quiet: Quiet::new("ext_proc"), stats, inbound, outbound }
     }
 
     /// Judges a request.
-    pub(super) async fn judge(&self, head: &HttpHeaders, attributes: Attributes<'_>) -> ProcessingResponse {
+    pub(super) async fn evaluate(
+        &self,
+        head: &HttpHeaders,
+        attributes: Attributes<'_>,
+    ) -> ProcessingResponse {
         let began = instant();
-        let plane = self.planes.current();
+        let runtime = self.active.current();
         match (attributes.direction(), read_head(head)) {
-            (Ok(Direction::Inbound), Ok(request)) => self.inbound(&plane, &request, attributes, began).await,
+            (Ok(Direction::Inbound), Ok(request)) => {
+                self.inbound(&runtime, &request, attributes, began).await
+            }
             (Ok(Direction::Outbound), Ok(request)) => {
-                self.outbound(&plane, &request, attributes, began).await
+                self.outbound(&runtime, &request, attributes, began).await
             }
             (Ok(Direction::Inbound), Err(denial)) => {
                 count(&self.stats, &Err(denial.clone()));
@@ -59,21 +65,21 @@ impl Processor {
 
     async fn inbound(
         &self,
-        plane: &Plane,
+        runtime: &RuntimeConfig,
         request: &Request<()>,
         attributes: Attributes<'_>,
         began: Instant,
     ) -> ProcessingResponse {
-        let (peer, judged) = match caller(plane, attributes) {
+        let (peer, decision) = match caller(runtime, attributes) {
             Ok(peer) => {
-                let judged = admit(plane, request, peer.as_ref(), &self.inbound).await;
-                (peer, judged)
+                let decision = admit(runtime, request, peer.as_ref(), &self.inbound).await;
+                (peer, decision)
             }
             Err(denial) => (None, Err(denial)),
         };
-        count(&self.stats, &judged);
-        let mut watch = watch(plane, request, peer.as_ref(), &[], &judged);
-        match judged {
+        count(&self.stats, &decision);
+        let mut watch = watch(runtime, request, peer.as_ref(), &[], &decision);
+        match decision {
             Ok(_) => {
                 if let Some(watch) = &mut watch {
                     watch.goes_on(request.headers(), request.version());
@@ -86,19 +92,19 @@ impl Processor {
 
     async fn outbound(
         &self,
-        plane: &Plane,
+        runtime: &RuntimeConfig,
         request: &Request<()>,
         attributes: Attributes<'_>,
         began: Instant,
     ) -> ProcessingResponse {
         let mut watch =
-            plane.sessions.as_ref().map(|store| Watch::new(store, Direction::Outbound, request, &[]));
+            runtime.sessions.as_ref().map(|store| Watch::new(store, Direction::Outbound, request, &[]));
         if let Some(watch) = &mut watch
             && let Some(token) = bearer(request.headers())
         {
             watch.belongs_to(sha256(token.as_bytes()));
         }
-        match self.grant(plane, request, attributes).await {
+        match self.grant(runtime, request, attributes).await {
             Ok(granted) => {
                 if let Some(watch) = &mut watch {
                     watch.invocation(EXCHANGE, granted.did.0, granted.did.1);
@@ -112,14 +118,14 @@ impl Processor {
 
     async fn grant(
         &self,
-        plane: &Plane,
+        runtime: &RuntimeConfig,
         request: &Request<()>,
         attributes: Attributes<'_>,
     ) -> Result<Granted, Denial> {
         let authority = request.uri().authority();
         let authority =
             authority.ok_or_else(|| Denial::new(Code::BadRequest, "the request names no host"))?;
-        plane.outbound.judge(authority, || attributes.destination(), request, &self.outbound).await
+        runtime.outbound.authorize(authority, || attributes.destination(), request, &self.outbound).await
     }
 
     fn refuse(
@@ -140,9 +146,9 @@ impl Processor {
 }
 
 /// Who asks, if `mtls` lets them in. Envoy has verified the certificate; who may come is said by our configuration.
-fn caller(plane: &Plane, attributes: Attributes<'_>) -> Result<Option<Peer>, Denial> {
+fn caller(runtime: &RuntimeConfig, attributes: Attributes<'_>) -> Result<Option<VerifiedPeer>, Denial> {
     let peer = attributes.peer()?;
-    let problem = match (&plane.terminator, &peer) {
+    let problem = match (&runtime.terminator, &peer) {
         (Some((terminator, _)), Some(peer)) if !terminator.admits(&peer.id) => {
             "the caller is not one of the peers that may connect"
         }
