@@ -116,7 +116,7 @@ pub(super) fn read_bundles(
             Unusable::new(format!("bundle {}: {refusal}; {}", Quoted(&file), refusal.reason().fix()))
         })?;
         warnings.extend(bundle.skipped().iter().map(|entry| {
-            format!("warning: bundle {}: {} was not used: {}", Quoted(&file), entry.place, entry.why)
+            format!("warning: bundle {}: {} was not used: {}", Quoted(&file), entry.location, entry.why)
         }));
         let replaced = bundles.insert(bundle).map_err(Unusable::new)?;
         if replaced.is_some() {

@@ -25,20 +25,20 @@ const VERSION_WITHOUT_CONTENTS: u32 = 1;
 #[derive(Debug)]
 pub(super) struct Memory {
     path: PathBuf,
-    content: Content,
+    content: MemoryFile,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Content {
+struct MemoryFile {
     version: u32,
-    workloads: BTreeMap<String, Entry>,
+    workloads: BTreeMap<String, WorkloadEntry>,
 }
 
 /// [`History`] in the names and units of the file; times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Entry {
+struct WorkloadEntry {
     contents: Vec<ContentEntry>,
     issued_after: Option<i64>,
     leaf_not_before: Option<i64>,
@@ -60,7 +60,7 @@ impl Memory {
         let content = match read_file(path, MEMORY_BYTES) {
             Ok(bytes) => parse(&bytes).map_err(|problem| damaged(path, &problem))?,
             Err(FileError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                Content { version: VERSION, workloads: BTreeMap::new() }
+                MemoryFile { version: VERSION, workloads: BTreeMap::new() }
             }
             Err(FileError::Empty { .. }) => return Err(damaged(path, "it is empty")),
             Err(error) => return Err(error.into()),
@@ -83,7 +83,7 @@ impl Memory {
 
     /// Remembers a workload; the file is written only if something changed.
     pub(super) fn remember(mut self, id: &SpiffeId, history: &History) -> Result<(), Unusable> {
-        let entry = Entry::of(history);
+        let entry = WorkloadEntry::of(history);
         if self.content.workloads.get(id.as_str()) == Some(&entry) {
             return Ok(());
         }
@@ -96,11 +96,11 @@ impl Memory {
 
 /// Reads the file. One of the version before has nothing that could be compared with a card: the next accepted one
 /// begins the memory anew.
-fn parse(bytes: &[u8]) -> Result<Content, String> {
+fn parse(bytes: &[u8]) -> Result<MemoryFile, String> {
     let versioned: Versioned = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     match versioned.version {
         VERSION => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
-        VERSION_WITHOUT_CONTENTS => Ok(Content { version: VERSION, workloads: BTreeMap::new() }),
+        VERSION_WITHOUT_CONTENTS => Ok(MemoryFile { version: VERSION, workloads: BTreeMap::new() }),
         other => Err(format!("its version is {other}")),
     }
 }
@@ -110,7 +110,7 @@ struct Versioned {
     version: u32,
 }
 
-impl Entry {
+impl WorkloadEntry {
     fn of(history: &History) -> Self {
         let content = |content: &history::Content| ContentEntry {
             digest: content.digest.to_string(),
@@ -128,7 +128,7 @@ impl Entry {
     fn history(&self) -> Option<History> {
         let content = |entry: &ContentEntry| {
             Some(history::Content {
-                digest: parse_digest(&entry.digest)?,
+                digest: Digest::from_hex(&entry.digest)?,
                 witnessed_at: Timestamp::from_unix(entry.witnessed_at),
                 signed_at: entry.signed_at.map(Timestamp::from_unix),
             })
@@ -140,18 +140,6 @@ impl Entry {
             profile: Profile::from_id(&self.profile)?,
         })
     }
-}
-
-fn parse_digest(hex: &str) -> Option<Digest> {
-    let mut bytes = [0; 32];
-    if hex.len() != 64 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        let start = index.checked_mul(2)?;
-        *byte = u8::from_str_radix(hex.get(start..start.checked_add(2)?)?, 16).ok()?;
-    }
-    Some(Digest::from_bytes(bytes))
 }
 
 fn damaged(path: &Path, why: &str) -> Unusable {
@@ -178,14 +166,6 @@ mod tests {
             leaf_not_before: None,
             profile: Profile::KagentiGo,
         };
-        assert_eq!(Entry::of(&history).history(), Some(history));
-    }
-
-    #[test]
-    fn a_digest_is_64_hexadecimal_digits() {
-        assert!(parse_digest(&"a".repeat(64)).is_some());
-        for bad in ["", &"a".repeat(63), &"+1".repeat(32), &"g".repeat(64)] {
-            assert!(parse_digest(bad).is_none(), "{bad}");
-        }
+        assert_eq!(WorkloadEntry::of(&history).history(), Some(history));
     }
 }

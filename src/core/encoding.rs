@@ -41,8 +41,8 @@ pub(crate) fn encode_base64url_in_place(bytes: &mut Vec<u8>, prefix: usize) {
         let chunk = bytes.get(from..from.saturating_add(CHUNK).min(length)).unwrap_or_default();
         let written = engine.encode_slice(chunk, &mut text).unwrap_or_default();
         let to = prefix.saturating_add(index.saturating_mul(CHUNK_TEXT));
-        let place = bytes.get_mut(to..to.saturating_add(written)).unwrap_or_default();
-        place.copy_from_slice(text.get(..place.len()).unwrap_or_default());
+        let target = bytes.get_mut(to..to.saturating_add(written)).unwrap_or_default();
+        target.copy_from_slice(text.get(..target.len()).unwrap_or_default());
     }
 }
 
@@ -70,6 +70,21 @@ impl Digest {
         Self(bytes)
     }
 
+    /// Reads the 64 lower-case hexadecimal digits that a digest prints as; `None` for anything else.
+    ///
+    /// Upper case is refused, so that one digest has one text in files and in status.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return None;
+        }
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = nibble(*high)? << 4 | nibble(*low)?;
+        }
+        Some(Self(bytes))
+    }
+
     /// The 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -86,6 +101,14 @@ impl Digest {
             *pair = [digit(byte >> 4), digit(byte & 0xf)];
         }
         hex
+    }
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => digit.checked_sub(b'0'),
+        b'a'..=b'f' => digit.checked_sub(b'a')?.checked_add(10),
+        _ => None,
     }
 }
 
@@ -168,6 +191,32 @@ mod tests {
         pieces.update(b"a");
         pieces.update(b"bc");
         assert_eq!(pieces.finish().to_string(), expected);
+    }
+
+    #[test]
+    fn a_digest_is_read_from_the_digits_it_prints_and_from_nothing_else() {
+        let all = Digest::from_bytes(std::array::from_fn(|index| u8::try_from(index * 8 + 7).unwrap()));
+        for digest in [all, sha256(b""), Digest::from_bytes([0; 32]), Digest::from_bytes([0xff; 32])] {
+            assert_eq!(Digest::from_hex(&digest.to_string()), Some(digest));
+        }
+        let digits = |count| "a".repeat(count);
+        for (what, text) in [
+            ("empty", String::new()),
+            ("one digit short", digits(63)),
+            ("one byte short", digits(62)),
+            ("one byte long", digits(66)),
+            ("upper case", digits(64).to_ascii_uppercase()),
+            ("a sign", digits(62) + "+1"),
+            ("a prefix", "0x".to_owned() + &digits(62)),
+            ("a space", digits(63) + " "),
+            ("below the digits", digits(63) + "/"),
+            ("between digits and letters", digits(63) + ":"),
+            ("before a", digits(63) + "`"),
+            ("after f", digits(63) + "g"),
+            ("64 bytes that are not ASCII", "é".repeat(32)),
+        ] {
+            assert_eq!(Digest::from_hex(&text), None, "{what}");
+        }
     }
 
     #[test]

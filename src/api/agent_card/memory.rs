@@ -51,7 +51,7 @@ impl CardVerdict {
     fn read(&self) -> Result<History, MemoryError> {
         let content = |content: &AcceptedContent| {
             Ok(Content {
-                digest: text("contents.digest", Some(&content.digest), digest)?,
+                digest: text("contents.digest", Some(&content.digest), Digest::from_hex)?,
                 witnessed_at: moment(&content.witnessed_at),
                 signed_at: content.signed_at.as_ref().map(moment),
             })
@@ -76,27 +76,6 @@ fn text<T>(
 ) -> Result<T, MemoryError> {
     let found = || value.map_or_else(|| "absent".to_owned(), |text| Quoted(text).to_string());
     value.and_then(read).ok_or_else(|| MemoryError { field, found: found() })
-}
-
-/// 64 lower-case hexadecimal digits.
-fn digest(hex: &str) -> Option<Digest> {
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    let mut bytes = [0_u8; 32];
-    if pairs.len() != bytes.len() || !rest.is_empty() {
-        return None;
-    }
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = nibble(*high)?.checked_mul(16)?.checked_add(nibble(*low)?)?;
-    }
-    Some(Digest::from_bytes(bytes))
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => digit.checked_sub(b'0'),
-        b'a'..=b'f' => digit.checked_sub(b'a')?.checked_add(10),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

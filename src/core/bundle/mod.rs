@@ -32,7 +32,7 @@ pub struct Bundle {
 #[non_exhaustive]
 pub struct SkippedEntry {
     /// Where it stands, for example `keys[2].x5c[1]` or `certificate 3`.
-    pub place: String,
+    pub location: String,
     /// Why it was not used.
     pub why: String,
 }

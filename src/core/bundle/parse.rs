@@ -23,7 +23,7 @@ pub fn parse_bundle(trust_domain: &TrustDomain, bytes: Vec<u8>) -> Result<Bundle
     if bytes.len() > BUNDLE_BYTES {
         return Err(malformed(format!("the bundle has {} bytes, the limit is {BUNDLE_BYTES}", bytes.len())));
     }
-    let mut reader = Reader { trust_domain, anchors: Vec::new(), skipped: Vec::new() };
+    let mut reader = BundleReader { trust_domain, anchors: Vec::new(), skipped: Vec::new() };
     let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     let (sequence, refresh_hint) =
         if is_json { reader.read_json(bytes)? } else { reader.read_pem(&bytes)? };
@@ -33,13 +33,13 @@ pub fn parse_bundle(trust_domain: &TrustDomain, bytes: Vec<u8>) -> Result<Bundle
 /// `spiffe_sequence` and `spiffe_refresh_hint`.
 type Numbering = (Option<u64>, Option<Seconds>);
 
-struct Reader<'a> {
+struct BundleReader<'a> {
     trust_domain: &'a TrustDomain,
     anchors: Vec<Arc<Anchor>>,
     skipped: Vec<SkippedEntry>,
 }
 
-impl Reader<'_> {
+impl BundleReader<'_> {
     fn read_pem(&mut self, bytes: &[u8]) -> Result<Numbering, Refusal> {
         let text =
             std::str::from_utf8(bytes).map_err(|_| malformed("the bundle is neither JSON nor PEM text"))?;
@@ -112,16 +112,16 @@ impl Reader<'_> {
 
     /// One JWK. Keys for other purposes are passed over in silence, as SPIFFE asks for.
     fn read_key(&mut self, index: usize, key: Value<'_>) -> Result<(), Refusal> {
-        let place = format!("keys[{index}]");
+        let location = format!("keys[{index}]");
         let Some(key) = key.as_object() else {
-            self.skip(place, "it is not an object");
+            self.skip(location, "it is not an object");
             return Ok(());
         };
         match key.get("use").map(Value::as_str) {
             Some(Some("x509-svid")) => {}
             Some(Some(_)) => return Ok(()),
             Some(None) => {
-                self.skip(place, "its use is not a string");
+                self.skip(location, "its use is not a string");
                 return Ok(());
             }
             // A JWKS without `use` tells X.509 keys from JWT keys by their x5c alone.
@@ -130,30 +130,33 @@ impl Reader<'_> {
         }
         let Some(key_type) = key.get("kty").and_then(Value::as_str).filter(|kty| ["EC", "RSA"].contains(kty))
         else {
-            self.skip(place, "its kty is not EC or RSA");
+            self.skip(location, "its kty is not EC or RSA");
             return Ok(());
         };
         let certificates = key.get("x5c").and_then(Value::as_array);
         let first = certificates.and_then(|certificates| certificates.iter().next()).and_then(Value::as_str);
         let (Some(certificates), Some(first)) = (certificates, first) else {
-            self.skip(place, "its x5c does not begin with a string");
+            self.skip(location, "its x5c does not begin with a string");
             return Ok(());
         };
         match decode_base64_standard(first) {
-            Ok(der) => self.add(format!("{place}.x5c[0]"), &der, Some(key_type))?,
-            Err(refusal) => self.skip(format!("{place}.x5c[0]"), refusal.message()),
+            Ok(der) => self.add(format!("{location}.x5c[0]"), &der, Some(key_type))?,
+            Err(refusal) => self.skip(format!("{location}.x5c[0]"), refusal.message()),
         }
         for extra in 1..certificates.len() {
-            self.skip(format!("{place}.x5c[{extra}]"), "only the first certificate of a key is an authority");
+            self.skip(
+                format!("{location}.x5c[{extra}]"),
+                "only the first certificate of a key is an authority",
+            );
         }
         Ok(())
     }
 
-    fn add(&mut self, place: String, der: &[u8], key_type: Option<&str>) -> Result<(), Refusal> {
+    fn add(&mut self, location: String, der: &[u8], key_type: Option<&str>) -> Result<(), Refusal> {
         let anchor = match Anchor::parse(der, self.trust_domain) {
             Ok(anchor) => anchor,
             Err(refusal) => {
-                self.skip(place, &refusal.to_string());
+                self.skip(location, &refusal.to_string());
                 return Ok(());
             }
         };
@@ -161,12 +164,12 @@ impl Reader<'_> {
             KeyKind::P256 | KeyKind::P384 => "EC",
             KeyKind::Rsa { .. } => "RSA",
             KeyKind::Ed25519 => {
-                self.skip(place, "its key is Ed25519, which cannot issue an X509-SVID here");
+                self.skip(location, "its key is Ed25519, which cannot issue an X509-SVID here");
                 return Ok(());
             }
         };
         if let Some(claimed) = key_type.filter(|claimed| *claimed != found) {
-            self.skip(place, &format!("its kty is {}, its certificate holds {found}", Quoted(claimed)));
+            self.skip(location, &format!("its kty is {}, its certificate holds {found}", Quoted(claimed)));
             return Ok(());
         }
         if self.anchors.len() == BUNDLE_ANCHORS {
@@ -176,8 +179,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn skip(&mut self, place: String, why: &str) {
-        self.skipped.push(SkippedEntry { place, why: why.to_owned() });
+    fn skip(&mut self, location: String, why: &str) {
+        self.skipped.push(SkippedEntry { location, why: why.to_owned() });
     }
 
     fn finish(mut self, sequence: Option<u64>, refresh_hint: Option<Seconds>) -> Result<Bundle, Refusal> {
@@ -190,7 +193,7 @@ impl Reader<'_> {
         if self.anchors.is_empty() {
             let mut message = format!("the bundle of {} holds no usable X.509 authority", self.trust_domain);
             for entry in &self.skipped {
-                for part in ["; ", &entry.place, ": ", &entry.why] {
+                for part in ["; ", &entry.location, ": ", &entry.why] {
                     message.push_str(part);
                 }
             }
