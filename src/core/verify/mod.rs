@@ -73,7 +73,7 @@ pub fn verify_card(card: &Card, against: Against<'_>) -> Result<SignedCard, Box<
         forms.check(card, profile, &mut candidates, &mut budget);
     }
     for candidate in candidates.iter_mut().filter(|candidate| candidate.is_expired()) {
-        candidate.need_witness(card, against);
+        candidate.need_witness(against, |profile| forms.content(card, profile));
     }
     signed::conclude(card, against, &candidates, forms)
 }
@@ -175,17 +175,26 @@ impl Forms {
         self.input.get(self.prefix..).unwrap_or_default()
     }
 
+    /// SHA-256 of the form of `profile`. The form stays in the buffer, so that [`Self::take`] need not write it again.
+    fn content(&mut self, card: &Card, profile: Profile) -> Result<Digest, Refusal> {
+        self.select(card, profile)?;
+        Ok(sha256(&decode_own_base64url(self.encoded())?))
+    }
+
     /// The form of `profile`, decoded from the very bytes that were checked; the buffer is given up for it.
     fn take(&mut self, card: &Card, profile: Profile) -> Result<SignedForm, Refusal> {
-        let complete = match self.current.take() {
-            Some((current, complete)) if current == profile => complete,
-            _ => {
-                self.write(card, profile, "")?;
-                self.current.take().is_some_and(|(_, complete)| complete)
-            }
-        };
+        self.select(card, profile)?;
+        let complete = self.current.take().is_some_and(|(_, complete)| complete);
         let bytes = decode_own_base64url(self.encoded())?;
         self.input = Vec::new();
         Ok(SignedForm { profile, complete, bytes })
+    }
+
+    /// Writes the form of `profile` into the buffer, unless it is there.
+    fn select(&mut self, card: &Card, profile: Profile) -> Result<(), Refusal> {
+        match self.current {
+            Some((current, _)) if current == profile => Ok(()),
+            _ => self.write(card, profile, ""),
+        }
     }
 }

@@ -3,9 +3,9 @@
 
 use super::Against;
 use super::outcome::SignatureOutcome;
-use crate::canon::{Profile, canonicalize};
-use crate::card::{Card, RawSignature};
-use crate::encoding::{Digest, decode_base64url, sha256};
+use crate::canon::Profile;
+use crate::card::RawSignature;
+use crate::encoding::{Digest, decode_base64url};
 use crate::jws::{Header, PublicKey, parse_header, verify_signature};
 use crate::limits::{Budget, SHORT_KEY_ID_DIGITS};
 use crate::policy::{DenyList, Freshness, PinnedKey};
@@ -20,7 +20,7 @@ pub(super) struct Candidate<'c> {
     index: usize,
     raw: RawSignature<'c>,
     header: Option<Header>,
-    key: Option<Key>,
+    key: Option<KeySource>,
     signature: Vec<u8>,
     /// Why the chain counts only if the content was witnessed: it is not valid now.
     expired: Option<Refusal>,
@@ -34,12 +34,12 @@ enum State {
 }
 
 /// The one key source of a signature (rule 27).
-pub(super) enum Key {
+pub(super) enum KeySource {
     Chain(VerifiedChain),
     Pinned(PinnedKey),
 }
 
-impl Key {
+impl KeySource {
     pub(super) fn public_key(&self) -> &PublicKey {
         match self {
             Self::Chain(chain) => chain.leaf_key(),
@@ -101,11 +101,11 @@ impl<'c> Candidate<'c> {
                 let found = "the protected header has no `x5c`, and its `kid` names no pinned key";
                 return Err(Refusal::new(Reason::KeySourceMissing, found));
             }
-            (None, Some(pinned)) => Key::Pinned(pinned.clone()),
+            (None, Some(pinned)) => KeySource::Pinned(pinned.clone()),
             (Some(chain), None) => {
                 let (chain, expired) = verify_fresh_chain(chain, against, chains, budget)?;
                 self.expired = expired;
-                Key::Chain(chain)
+                KeySource::Chain(chain)
             }
         });
         refuse_denied(key, &policy.deny)?;
@@ -133,11 +133,13 @@ impl<'c> Candidate<'c> {
     /// Refuses what verified under an expired chain over content that was not witnessed, or too long ago (rule 57).
     ///
     /// The witness is for the content: whoever signs the same content again changes nothing about it.
-    pub(super) fn need_witness(&mut self, card: &Card, against: Against<'_>) {
+    pub(super) fn need_witness(
+        &mut self,
+        against: Against<'_>,
+        content: impl FnOnce(Profile) -> Result<Digest, Refusal>,
+    ) {
         let State::Verified(profile) = self.state else { return };
-        let witnessed = canonicalize(card.document(), profile)
-            .and_then(|form| self.refuse_unwitnessed(sha256(&form), against));
-        if let Err(refusal) = witnessed {
+        if let Err(refusal) = content(profile).and_then(|digest| self.refuse_unwitnessed(digest, against)) {
             self.state = State::Refused(refusal);
         }
     }
@@ -184,7 +186,7 @@ impl<'c> Candidate<'c> {
     }
 
     /// The profile under which the signature verified, with its key and header.
-    pub(super) fn verified(&self) -> Option<(Profile, &Key, &Header)> {
+    pub(super) fn verified(&self) -> Option<(Profile, &KeySource, &Header)> {
         match self.state {
             State::Verified(profile) => Some((profile, self.key.as_ref()?, self.header.as_ref()?)),
             State::Open | State::Refused(_) => None,
@@ -197,7 +199,7 @@ impl<'c> Candidate<'c> {
         unproven: impl FnOnce() -> Refusal,
         expected: Option<&SpiffeId>,
     ) -> SignatureOutcome {
-        let spiffe_id = self.key.as_ref().map(Key::spiffe_id);
+        let spiffe_id = self.key.as_ref().map(KeySource::spiffe_id);
         let result = match &self.state {
             State::Open => Err(unproven()),
             State::Refused(refusal) => Err(refusal.clone()),
@@ -245,7 +247,7 @@ fn verify_fresh_chain(
 }
 
 /// Rule 58.
-fn refuse_denied(key: &Key, deny: &DenyList) -> Result<(), Refusal> {
+fn refuse_denied(key: &KeySource, deny: &DenyList) -> Result<(), Refusal> {
     let denied = |what: &str| Err(Refusal::new(Reason::Denied, format!("{what} is on the deny-list")));
     if deny.spiffe_ids.contains(key.spiffe_id()) {
         return denied(key.spiffe_id().as_str());

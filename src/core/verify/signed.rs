@@ -3,7 +3,7 @@
 use super::coverage::judge_coverage;
 use super::outcome::{Rejection, SignatureOutcome};
 use super::payload::parse_payload;
-use super::signature::{Candidate, Key};
+use super::signature::{Candidate, KeySource};
 use super::{Against, Forms};
 use crate::canon::{Profile, Uncovered};
 use crate::card::Card;
@@ -26,7 +26,7 @@ pub struct SignedCard {
     document: Document,
     digest: Digest,
     content: Digest,
-    signer: Signer,
+    signer: SignerFacts,
     coverage: CoverageLevel,
     uncovered: Vec<Uncovered>,
     unlisted: usize,
@@ -53,7 +53,7 @@ impl CoverageLevel {
 }
 
 #[derive(Debug)]
-struct Signer {
+struct SignerFacts {
     spiffe_id: SpiffeId,
     profile: Profile,
     algorithm: Algorithm,
@@ -216,7 +216,7 @@ fn prove(
         document: parse_payload(signed.bytes)?,
         digest: card.digest(),
         content,
-        signer: Signer::of(candidate, profile, against)?,
+        signer: SignerFacts::of(candidate, profile, against)?,
         coverage,
         uncovered,
         unlisted,
@@ -224,17 +224,17 @@ fn prove(
     })
 }
 
-impl Signer {
+impl SignerFacts {
     fn of(candidate: &Candidate<'_>, profile: Profile, against: Against<'_>) -> Result<Self, Refusal> {
         let Some((_, key, header)) = candidate.verified() else {
             return Err(Refusal::new(Reason::SignatureInvalid, "the signature was not verified"));
         };
         let end_of_time = Timestamp::from_unix(i64::MAX);
         let (not_before, not_after, valid_until, leaf) = match key {
-            Key::Chain(chain) => {
+            KeySource::Chain(chain) => {
                 (chain.not_before(), chain.not_after(), chain.valid_until(), chain.leaf_sha256())
             }
-            Key::Pinned(pinned) => {
+            KeySource::Pinned(pinned) => {
                 (Timestamp::from_unix(i64::MIN), end_of_time, end_of_time, pinned.key.spki_sha256())
             }
         };
