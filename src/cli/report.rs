@@ -12,12 +12,12 @@ use serde::Serialize;
 /// Whether something was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Outcome {
+pub(super) enum VerdictWord {
     Verified,
     Refused,
 }
 
-impl Outcome {
+impl VerdictWord {
     const fn word(self) -> &'static str {
         match self {
             Self::Verified => "verified",
@@ -42,7 +42,7 @@ pub(super) enum CoverageWord {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    pub(super) verdict: Outcome,
+    pub(super) verdict: VerdictWord,
     pub(super) reason: Option<&'static str>,
     pub(super) message: Option<String>,
     pub(super) fix: Option<&'static str>,
@@ -67,7 +67,7 @@ pub(super) struct SignatureReport {
     pub(super) index: usize,
     pub(super) key_id: Option<String>,
     pub(super) algorithm: Option<&'static str>,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: VerdictWord,
     pub(super) reason: Option<&'static str>,
     pub(super) message: Option<String>,
     pub(super) spiffe_id: Option<String>,
@@ -78,7 +78,7 @@ impl Report {
     /// A verified result of which nothing else is known yet.
     pub(super) const fn verified() -> Self {
         Self {
-            verdict: Outcome::Verified,
+            verdict: VerdictWord::Verified,
             reason: None,
             message: None,
             fix: None,
@@ -98,7 +98,7 @@ impl Report {
     /// A refused result.
     pub(super) fn refused(refusal: &Refusal) -> Self {
         Self {
-            verdict: Outcome::Refused,
+            verdict: VerdictWord::Refused,
             reason: Some(refusal.reason().code()),
             message: Some(refusal.message().to_owned()),
             fix: Some(refusal.reason().fix()),
@@ -108,7 +108,7 @@ impl Report {
 
     /// True if something was refused.
     pub(super) fn is_refused(&self) -> bool {
-        self.verdict == Outcome::Refused
+        self.verdict == VerdictWord::Refused
     }
 
     /// One JSON object on lines of its own.
@@ -174,7 +174,7 @@ impl From<&SignatureOutcome> for SignatureReport {
             index: found.index,
             key_id: found.key_id.clone(),
             algorithm: found.algorithm.map(Algorithm::name),
-            outcome: if refusal.is_some() { Outcome::Refused } else { Outcome::Verified },
+            outcome: if refusal.is_some() { VerdictWord::Refused } else { VerdictWord::Verified },
             reason: refusal.map(|refusal| refusal.reason().code()),
             message: refusal.map(|refusal| refusal.message().to_owned()),
             spiffe_id: found.spiffe_id.as_ref().map(ToString::to_string),

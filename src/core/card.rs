@@ -35,7 +35,7 @@ impl Card {
         let card = Self { document, digest };
         let root = card.root()?;
         refuse_aliases(root)?;
-        refuse_unsafe_text(card.document.root(), Place::Other)?;
+        refuse_unsafe_text(card.document.root(), TextRole::Other)?;
         refuse_odd_signatures(root)?;
         Ok(card)
     }
@@ -133,31 +133,31 @@ fn malformed(found: &str) -> Refusal {
 
 /// What a string or an object stands for, as far as rule 10 is concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum TextRole {
     Identifier,
     NamedMap,
     Other,
 }
 
 /// Rule 10: addresses, identifiers and the names of security schemes hold nothing invisible.
-fn refuse_unsafe_text(value: Value<'_>, place: Place) -> Result<(), Refusal> {
+fn refuse_unsafe_text(value: Value<'_>, role: TextRole) -> Result<(), Refusal> {
     if let Some(text) = value.as_str() {
-        return if place == Place::Identifier { refuse_unsafe(text) } else { Ok(()) };
+        return if role == TextRole::Identifier { refuse_unsafe(text) } else { Ok(()) };
     }
     if let Some(array) = value.as_array() {
-        return array.iter().try_for_each(|item| refuse_unsafe_text(item, place));
+        return array.iter().try_for_each(|item| refuse_unsafe_text(item, role));
     }
     let Some(object) = value.as_object() else { return Ok(()) };
     for (name, value) in object.iter() {
-        if place == Place::NamedMap {
+        if role == TextRole::NamedMap {
             refuse_unsafe(name)?;
         }
         let inside = match name {
             "params" | "signatures" => continue,
-            "securitySchemes" | "schemes" | "security" | "scopes" => Place::NamedMap,
-            "id" | "tenant" | "url" => Place::Identifier,
-            name if name.ends_with("Url") => Place::Identifier,
-            _ => Place::Other,
+            "securitySchemes" | "schemes" | "security" | "scopes" => TextRole::NamedMap,
+            "id" | "tenant" | "url" => TextRole::Identifier,
+            name if name.ends_with("Url") => TextRole::Identifier,
+            _ => TextRole::Other,
         };
         refuse_unsafe_text(value, inside)?;
     }

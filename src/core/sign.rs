@@ -168,9 +168,9 @@ fn common_form(card: &Card) -> Result<Vec<u8>, Refusal> {
     let refuse = |found: String| Err(Refusal::new(Reason::CardNotSignable, found));
     let lost = uncovered(card.document(), Profile::ProtoCleanJcs)?;
     if let Some(first) = lost.listed().first() {
-        let place = Quoted(first.pointer());
+        let pointer = Quoted(first.pointer());
         return refuse(format!(
-            "{place} is not a 1.0 member with content, so stripping readers do not see it"
+            "{pointer} is not a 1.0 member with content, so stripping readers do not see it"
         ));
     }
     let form = canonicalize(card.document(), Profile::ProtoCleanJcs)?;

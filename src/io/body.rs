@@ -5,13 +5,13 @@ use countersign_core::refusal::{Reason, Refusal};
 
 /// Bytes received so far.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct BoundedBody {
     url: String,
     bytes: Vec<u8>,
     limit: usize,
 }
 
-impl Body {
+impl BoundedBody {
     /// Nothing yet of the answer of `url`, which may have so many bytes.
     pub(super) const fn new(url: String, limit: usize) -> Self {
         Self { url, bytes: Vec::new(), limit }
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_body_ends_at_its_limit_whatever_was_promised() {
-        let body = || Body::new("http://a".to_owned(), 4);
+        let body = || BoundedBody::new("http://a".to_owned(), 4);
         assert_eq!(body().expect(Some(5)).unwrap_err().reason(), Reason::BodyTooLarge);
         assert_eq!(body().expect(Some(u64::MAX)).unwrap_err().reason(), Reason::BodyTooLarge);
         let mut one = body();

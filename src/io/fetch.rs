@@ -1,7 +1,7 @@
 //! Fetching a card over HTTP from an agent that may be hostile (rules 1 and 2).
 //! What the agent answers decides nothing but the bytes: no redirect, proxy, encoding or retry is followed.
 
-use super::body::Body;
+use super::body::BoundedBody;
 use super::plain::{self, Dial, PlainError};
 use countersign_core::limits::BODY_BYTES;
 use countersign_core::refusal::{Reason, Refusal};
@@ -81,7 +81,7 @@ impl CardUrl {
         text.contains("://")
     }
 
-    /// Reads an address; a bare origin means the well-known places at that origin.
+    /// Reads an address; a bare origin means the well-known addresses at that origin.
     pub fn parse(text: &str) -> Result<Self, CardUrlError> {
         let refuse = |why| Err(CardUrlError { text: text.to_owned(), why });
         let Ok(url) = Url::parse(text) else {
@@ -108,7 +108,7 @@ impl CardUrl {
     }
 
     /// The address, with the well-known path for a bare origin, and the one to ask after a 404.
-    fn places(&self) -> (Url, Option<Url>) {
+    fn addresses(&self) -> (Url, Option<Url>) {
         if self.0.path() != "/" || self.0.query().is_some() {
             return (self.0.clone(), None);
         }
@@ -122,7 +122,9 @@ impl CardUrl {
 /// Fetches a card; every failure is a refusal that says what was found.
 pub async fn fetch_card(url: &CardUrl, limits: FetchLimits) -> Result<Fetched, Refusal> {
     match limits.address {
-        Some(address) if url.0.scheme() == "http" => fetch_with(&Way::Plain(address), url, limits).await,
+        Some(address) if url.0.scheme() == "http" => {
+            fetch_with(&Transport::Plain(address), url, limits).await
+        }
         _ => fetch_card_over(url, limits, web_tls(url)?).await,
     }
 }
@@ -138,24 +140,24 @@ pub async fn fetch_card_over(
         // Port 0 stands for the port of the URL.
         builder = builder.resolve(url.host(), SocketAddr::new(address, 0));
     }
-    fetch_with(&Way::Web(build_client(builder, limits, tls)?), url, limits).await
+    fetch_with(&Transport::Web(build_client(builder, limits, tls)?), url, limits).await
 }
 
 /// How a card is asked for.
-enum Way {
+enum Transport {
     /// By a client that finds out where the host is, and may speak TLS.
     Web(Client),
     /// Over plain http at this address, whatever the host resolves to.
     Plain(IpAddr),
 }
 
-async fn fetch_with(way: &Way, url: &CardUrl, limits: FetchLimits) -> Result<Fetched, Refusal> {
-    let (first, second) = url.places();
+async fn fetch_with(transport: &Transport, url: &CardUrl, limits: FetchLimits) -> Result<Fetched, Refusal> {
+    let (first, second) = url.addresses();
     let both = async {
-        match fetch_one(way, &first, limits).await? {
+        match fetch_one(transport, &first, limits).await? {
             Some(body) => Ok(Fetched { body, url: first.to_string() }),
             None => match second {
-                Some(second) => match fetch_one(way, &second, limits).await? {
+                Some(second) => match fetch_one(transport, &second, limits).await? {
                     Some(body) => Ok(Fetched { body, url: second.to_string() }),
                     None => Err(not_found(&second)),
                 },
@@ -219,16 +221,20 @@ fn build_client(builder: ClientBuilder, limits: FetchLimits, tls: ClientConfig) 
 }
 
 /// The body, or `None` for a 404.
-async fn fetch_one(way: &Way, url: &Url, limits: FetchLimits) -> Result<Option<Vec<u8>>, Refusal> {
-    let mut body = Body::new(url.to_string(), limits.body);
-    let accepted = match way {
-        Way::Web(client) => fetch_by_client(client, url, &mut body).await?,
-        Way::Plain(address) => fetch_plainly(*address, url, limits, &mut body).await?,
+async fn fetch_one(
+    transport: &Transport,
+    url: &Url,
+    limits: FetchLimits,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut body = BoundedBody::new(url.to_string(), limits.body);
+    let accepted = match transport {
+        Transport::Web(client) => fetch_by_client(client, url, &mut body).await?,
+        Transport::Plain(address) => fetch_plainly(*address, url, limits, &mut body).await?,
     };
     Ok(accepted.then(|| body.finish()))
 }
 
-async fn fetch_by_client(client: &Client, url: &Url, body: &mut Body) -> Result<bool, Refusal> {
+async fn fetch_by_client(client: &Client, url: &Url, body: &mut BoundedBody) -> Result<bool, Refusal> {
     let asked =
         client.get(url.clone()).header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
     let mut response = asked.send().await.map_err(|error| transport(url, &error, error.is_timeout()))?;
@@ -248,7 +254,7 @@ async fn fetch_plainly(
     address: IpAddr,
     url: &Url,
     limits: FetchLimits,
-    body: &mut Body,
+    body: &mut BoundedBody,
 ) -> Result<bool, Refusal> {
     let port = url.port_or_known_default().unwrap_or_default();
     let dial = Dial { address: SocketAddr::new(address, port), connect: limits.connect, headers: HEADERS };
@@ -378,18 +384,18 @@ mod tests {
 
     #[test]
     fn only_a_bare_origin_gets_the_well_known_paths() {
-        let places = |text| {
-            let (first, second) = CardUrl::parse(text).unwrap().places();
+        let addresses = |text| {
+            let (first, second) = CardUrl::parse(text).unwrap().addresses();
             (first.to_string(), second.map(|url| url.to_string()))
         };
         assert_eq!(
-            places("http://a:8000"),
+            addresses("http://a:8000"),
             (
                 "http://a:8000/.well-known/agent-card.json".to_owned(),
                 Some("http://a:8000/.well-known/agent.json".to_owned())
             )
         );
-        assert_eq!(places("http://a/card"), ("http://a/card".to_owned(), None));
-        assert_eq!(places("http://a/?x=1"), ("http://a/?x=1".to_owned(), None));
+        assert_eq!(addresses("http://a/card"), ("http://a/card".to_owned(), None));
+        assert_eq!(addresses("http://a/?x=1"), ("http://a/?x=1".to_owned(), None));
     }
 }

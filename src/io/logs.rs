@@ -114,9 +114,9 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     #[derive(Clone, Default)]
-    struct Memory(Arc<Mutex<Vec<u8>>>);
+    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Memory {
+    impl Write for LogBuffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
             Ok(bytes.len())
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn logged(format: LogFormat, log: impl FnOnce()) -> String {
-        let memory = Memory::default();
+        let memory = LogBuffer::default();
         let to = memory.clone();
         let layer =
             tracing_subscriber::fmt::layer().event_format(Lines(format)).with_writer(move || to.clone());

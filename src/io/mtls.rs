@@ -80,8 +80,11 @@ pub async fn fetch_card_from(
     own: &ClientSvid,
     peer: Peer,
 ) -> Result<Fetched, Refusal> {
-    let verifier =
-        Arc::new(Verifier { peer, provider: Arc::new(ring::default_provider()), refused: Mutex::default() });
+    let verifier = Arc::new(PeerVerifier {
+        peer,
+        provider: Arc::new(ring::default_provider()),
+        refused: Mutex::default(),
+    });
     let tls = configure(own, &verifier).map_err(|error| {
         Refusal::new(Reason::FetchFailed, format!("TLS cannot be set up on this machine: {error}"))
     })?;
@@ -90,7 +93,7 @@ pub async fn fetch_card_from(
     fetched.map_err(|refusal| verifier.take_refusal().unwrap_or(refusal))
 }
 
-fn configure(own: &ClientSvid, verifier: &Arc<Verifier>) -> Result<ClientConfig, Error> {
+fn configure(own: &ClientSvid, verifier: &Arc<PeerVerifier>) -> Result<ClientConfig, Error> {
     let mut tls = ClientConfig::builder_with_provider(Arc::clone(&verifier.provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -103,13 +106,13 @@ fn configure(own: &ClientSvid, verifier: &Arc<Verifier>) -> Result<ClientConfig,
 
 /// Judges the certificates of a server by the core's rules, and keeps the reason.
 #[derive(Debug)]
-struct Verifier {
+struct PeerVerifier {
     peer: Peer,
     provider: Arc<CryptoProvider>,
     refused: Mutex<Option<Refusal>>,
 }
 
-impl Verifier {
+impl PeerVerifier {
     fn judge(&self, chain: &[Vec<u8>]) -> Result<(), Refusal> {
         let Peer { spiffe_id, bundle, policy } = &self.peer;
         let domain = spiffe_id.trust_domain();
@@ -127,7 +130,7 @@ impl Verifier {
     }
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for PeerVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,

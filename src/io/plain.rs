@@ -1,7 +1,7 @@
 //! One GET over plain HTTP/1.1 to an address that the caller knows, on a connection of its own.
 //! Nothing but hyper's parser and a socket, because every agent is asked again and again.
 
-use super::body::Body;
+use super::body::BoundedBody;
 use countersign_core::refusal::Refusal;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body as _, Bytes};
@@ -49,7 +49,7 @@ pub(super) async fn get(
     dial: Dial,
     request: Request<Empty<Bytes>>,
     accept: impl FnOnce(StatusCode, &HeaderMap) -> Result<bool, Refusal>,
-    body: &mut Body,
+    body: &mut BoundedBody,
 ) -> Result<bool, PlainError> {
     let connected = timeout(dial.connect, TcpStream::connect(dial.address)).await;
     let stream = connected.map_err(|_| PlainError::Slow(dial.connect))??;
@@ -63,7 +63,7 @@ async fn exchange(
     mut sender: SendRequest<Empty<Bytes>>,
     request: Request<Empty<Bytes>>,
     accept: impl FnOnce(StatusCode, &HeaderMap) -> Result<bool, Refusal>,
-    body: &mut Body,
+    body: &mut BoundedBody,
 ) -> Result<bool, PlainError> {
     let mut response = sender.send_request(request).await?;
     if !accept(response.status(), response.headers()).map_err(PlainError::Unwanted)? {

@@ -104,7 +104,7 @@ pub enum WorkloadApiError {
 
 /// Asks the agent behind `socket`, a path or a `unix:` address, for the workload's default SVID.
 pub async fn fetch_svid(socket: &str, timeout: Duration) -> Result<WorkloadSvid, WorkloadApiError> {
-    let agent = Agent { socket, timeout };
+    let agent = AgentSocket { socket, timeout };
     agent.within(async { agent.connect().await?.fetch_x509_svid().await }).await.map(|svid| (&svid).into())
 }
 
@@ -118,7 +118,7 @@ pub async fn follow_svid(
     let open = |client: WorkloadApiClient| async move {
         client.stream_x509_svids().await.map(|stream| -> Updates<X509Svid> { Box::pin(stream) })
     };
-    Agent { socket, timeout }.follow(open, |update| tell(update.map(|svid| (&svid).into()))).await;
+    AgentSocket { socket, timeout }.follow(open, |update| tell(update.map(|svid| (&svid).into()))).await;
 }
 
 /// Follows the bundles of the workload's own and of federated trust domains, as [`follow_svid`] does for the SVID.
@@ -131,7 +131,7 @@ pub async fn follow_bundles(
     let open = |client: WorkloadApiClient| async move {
         client.stream_x509_bundles().await.map(|stream| -> Updates<X509BundleSet> { Box::pin(stream) })
     };
-    Agent { socket, timeout }.follow(open, |update| tell(update.map(|set| domains(&set)))).await;
+    AgentSocket { socket, timeout }.follow(open, |update| tell(update.map(|set| domains(&set)))).await;
 }
 
 /// The workload's identity and what it trusts, from one answer of the agent.
@@ -156,7 +156,7 @@ pub async fn follow_context(
         let svid = context.default_svid().ok_or(ClientError::EmptyResponse)?;
         Ok(WorkloadContext { svid: svid.as_ref().into(), bundles: domains(context.bundle_set()) })
     };
-    let agent = Agent { socket, timeout };
+    let agent = AgentSocket { socket, timeout };
     let told = |update: Result<X509Context, WorkloadApiError>| {
         tell(update.and_then(|context| read(context).map_err(|error| agent.failed(&error))));
     };
@@ -169,7 +169,7 @@ pub async fn fetch_jwt_svid(
     timeout: Duration,
     audience: &str,
 ) -> Result<(Zeroizing<String>, Timestamp), WorkloadApiError> {
-    let agent = Agent { socket, timeout };
+    let agent = AgentSocket { socket, timeout };
     let svid = agent.within(async { agent.connect().await?.fetch_jwt_svid([audience], None).await }).await?;
     let expires_at = Timestamp::from_unix(svid.expiry().unix_timestamp());
     Ok((Zeroizing::new(svid.token().to_owned()), expires_at))
@@ -188,12 +188,12 @@ type Updates<T> = Pin<Box<dyn Stream<Item = Result<T, ClientError>> + Send>>;
 
 /// The agent behind a socket, and how long it may take to answer.
 #[derive(Clone, Copy)]
-struct Agent<'a> {
+struct AgentSocket<'a> {
     socket: &'a str,
     timeout: Duration,
 }
 
-impl Agent<'_> {
+impl AgentSocket<'_> {
     async fn connect(&self) -> Result<WorkloadApiClient, ClientError> {
         let socket = self.socket;
         let endpoint = if socket.contains(':') { socket.to_owned() } else { format!("unix://{socket}") };

@@ -1,7 +1,7 @@
 //! The six agents: what each one serves, and how it came to be.
 
 use super::NAMESPACE;
-use super::authority::{Authority, Svid};
+use super::authority::{DemoAuthority, IssuedSvid};
 use countersign_core::canon::{Profile, canonicalize};
 use countersign_core::card::Card;
 use countersign_core::encoding::{encode_base64_standard_into, encode_base64url_into, sha256};
@@ -20,7 +20,7 @@ const AGE: Seconds = Seconds::new(10);
 const STALE_AGE: Seconds = Seconds::new(2 * 3600);
 
 /// One agent.
-pub(super) struct Agent {
+pub(super) struct DemoAgent {
     pub(super) name: &'static str,
     /// What happened to its card.
     pub(super) story: &'static str,
@@ -34,32 +34,32 @@ pub(super) fn host(name: &str) -> String {
 }
 
 /// All six, in the order of the table.
-pub(super) fn all(authority: &Authority, now: Timestamp) -> Result<Vec<Agent>, Box<dyn Error>> {
+pub(super) fn all(authority: &DemoAuthority, now: Timestamp) -> Result<Vec<DemoAgent>, Box<dyn Error>> {
     let fresh = |name: &'static str| authority.issue(name, now.minus(AGE));
     let stale_from = now.minus(STALE_AGE);
     Ok(vec![
-        Agent { name: "weather", story: "honest", body: signed("weather", &fresh("weather")?, now)? },
-        Agent {
+        DemoAgent { name: "weather", story: "honest", body: signed("weather", &fresh("weather")?, now)? },
+        DemoAgent {
             name: "maps",
             story: "honest, signed as SDKs and kagenti do",
             body: signed_by_others("maps", &fresh("maps")?)?,
         },
-        Agent {
+        DemoAgent {
             name: "news",
             story: "changed after it was signed",
             body: tampered(&signed("news", &fresh("news")?, now)?)?,
         },
-        Agent {
+        DemoAgent {
             name: "notes",
             story: "signed by another workload",
             body: signed("notes", &fresh("intruder")?, now)?,
         },
-        Agent {
+        DemoAgent {
             name: "archive",
             story: "signed with an SVID that expired",
             body: signed("archive", &authority.issue("archive", stale_from)?, stale_from)?,
         },
-        Agent {
+        DemoAgent {
             name: "shop",
             story: "an endpoint was injected on the way",
             body: injected(&signed("shop", &fresh("shop")?, now)?)?,
@@ -82,7 +82,7 @@ fn card(name: &str) -> Value {
     })
 }
 
-fn signed(name: &str, svid: &Svid, now: Timestamp) -> Result<Vec<u8>, Refusal> {
+fn signed(name: &str, svid: &IssuedSvid, now: Timestamp) -> Result<Vec<u8>, Refusal> {
     let key = SigningKey::from_pkcs8(&svid.key)?;
     let options = SignOptions { chain: &svid.chain, lifetime: None, also_kagenti: false, now };
     sign_card(card(name).to_string().into_bytes(), &key, options)
@@ -90,7 +90,7 @@ fn signed(name: &str, svid: &Svid, now: Timestamp) -> Result<Vec<u8>, Refusal> {
 
 /// A card with empty members, as servers write them, and two signatures over forms without them: first as the
 /// A2A SDKs sign, then as kagenti does.
-fn signed_by_others(name: &str, svid: &Svid) -> Result<Vec<u8>, Box<dyn Error>> {
+fn signed_by_others(name: &str, svid: &IssuedSvid) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut served = card(name);
     let members = served.as_object_mut().ok_or("a card is an object")?;
     members.insert("documentationUrl".to_owned(), json!(""));
@@ -106,7 +106,7 @@ fn signed_by_others(name: &str, svid: &Svid) -> Result<Vec<u8>, Box<dyn Error>> 
 }
 
 /// One flattened JWS over `payload`, made with nothing but a JWS library's knowledge.
-fn entry(svid: &Svid, key_id: &str, payload: &[u8]) -> Result<Value, Box<dyn Error>> {
+fn entry(svid: &IssuedSvid, key_id: &str, payload: &[u8]) -> Result<Value, Box<dyn Error>> {
     let certificates: Vec<String> = svid
         .chain
         .iter()

@@ -11,13 +11,13 @@ use std::time::Duration;
 const HOUR: u32 = 3600;
 
 /// The authority of the trust domain.
-pub(super) struct Authority {
+pub(super) struct DemoAuthority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
 }
 
 /// An SVID with its key.
-pub(super) struct Svid {
+pub(super) struct IssuedSvid {
     /// DER certificates, leaf first.
     pub(super) chain: Vec<Vec<u8>>,
     /// PKCS#8.
@@ -29,7 +29,7 @@ pub(super) fn spiffe_id(service_account: &str) -> String {
     format!("spiffe://{DOMAIN}/ns/{NAMESPACE}/sa/{service_account}")
 }
 
-impl Authority {
+impl DemoAuthority {
     /// An authority that is valid from a day before `now` to a day after it.
     pub(super) fn new(now: Timestamp) -> Result<Self, rcgen::Error> {
         let day = Seconds::new(24 * HOUR);
@@ -47,7 +47,7 @@ impl Authority {
     }
 
     /// An SVID that is valid for one hour from `from`.
-    pub(super) fn issue(&self, service_account: &str, from: Timestamp) -> Result<Svid, rcgen::Error> {
+    pub(super) fn issue(&self, service_account: &str, from: Timestamp) -> Result<IssuedSvid, rcgen::Error> {
         let until = from.plus(Seconds::new(HOUR));
         let mut params = params("SPIRE", &spiffe_id(service_account), from, until)?;
         params.is_ca = IsCa::ExplicitNoCa;
@@ -57,7 +57,7 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let leaf = params.signed_by(&key, &self.issuer)?;
-        Ok(Svid { chain: vec![leaf.der().to_vec()], key: key.serialize_der() })
+        Ok(IssuedSvid { chain: vec![leaf.der().to_vec()], key: key.serialize_der() })
     }
 }
 

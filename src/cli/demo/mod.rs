@@ -9,8 +9,8 @@ mod show;
 use super::exit::{Done, Unusable};
 use super::received::{Received, block_on};
 use super::verify::Judge;
-use agents::Agent;
-use authority::Authority;
+use agents::DemoAgent;
+use authority::DemoAuthority;
 use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
 use countersign_core::bundle::parse_bundle;
 use countersign_core::policy::Policy;
@@ -34,15 +34,15 @@ const NAMESPACE: &str = "demo";
 pub(super) struct Args {}
 
 /// An agent, what it served, and what came of it.
-struct Outcome {
-    agent: Agent,
+struct AgentOutcome {
+    agent: DemoAgent,
     received: Option<Received>,
     verdict: Verdict,
 }
 
 pub(super) fn run(_: &Args) -> Result<Done, Unusable> {
     let now = clock::now();
-    let authority = Authority::new(now).map_err(Unusable::new)?;
+    let authority = DemoAuthority::new(now).map_err(Unusable::new)?;
     let agents = agents::all(&authority, now).map_err(Unusable::new)?;
     let domain = TrustDomain::parse(DOMAIN).map_err(Unusable::new)?;
     let bundle = parse_bundle(&domain, authority.bundle()).map_err(Unusable::new)?;
@@ -58,7 +58,7 @@ pub(super) fn run(_: &Args) -> Result<Done, Unusable> {
 }
 
 /// Serves one card, fetches it, verifies it and binds it to its workload.
-async fn visit(agent: Agent, judge: &Judge<'_>) -> Result<Outcome, Unusable> {
+async fn visit(agent: DemoAgent, judge: &Judge<'_>) -> Result<AgentOutcome, Unusable> {
     let server = serve::start(agent.body.clone())
         .await
         .map_err(|error| Unusable::new(format!("this machine lets no agent listen on 127.0.0.1: {error}")))?;
@@ -68,7 +68,7 @@ async fn visit(agent: Agent, judge: &Judge<'_>) -> Result<Outcome, Unusable> {
     let limits = FetchLimits { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), ..FetchLimits::default() };
     let expected_id = agent.spiffe_id().map_err(Unusable::new)?;
     let outcome = match fetch_card(&url, limits).await {
-        Err(refusal) => Outcome { agent, received: None, verdict: Verdict::refused(refusal) },
+        Err(refusal) => AgentOutcome { agent, received: None, verdict: Verdict::refused(refusal) },
         Ok(fetched) => {
             let facts = WorkloadFacts {
                 expected_id,
@@ -78,7 +78,7 @@ async fn visit(agent: Agent, judge: &Judge<'_>) -> Result<Outcome, Unusable> {
             };
             let received = Received::new(fetched.body, fetched.url);
             let bound = bind(&received, judge, &facts);
-            Outcome { agent, received: Some(received), verdict: Verdict::of(bound) }
+            AgentOutcome { agent, received: Some(received), verdict: Verdict::of(bound) }
         }
     };
     Ok(outcome)
@@ -89,7 +89,7 @@ fn bind(received: &Received, judge: &Judge<'_>, facts: &WorkloadFacts) -> Result
     bind_card(signed, facts, None)
 }
 
-impl Agent {
+impl DemoAgent {
     /// The DNS name of its Service.
     fn host(&self) -> String {
         agents::host(self.name)

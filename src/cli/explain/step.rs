@@ -10,7 +10,7 @@ use serde::Serialize;
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Decision {
+pub(super) enum StepDecision {
     Accepted,
     Refused,
     /// A fact that decides nothing by itself.
@@ -19,10 +19,10 @@ pub(super) enum Decision {
 
 /// One step: what was checked, what was found, what was decided.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Step {
+pub(super) struct TraceStep {
     checked: String,
     found: Vec<String>,
-    decided: Decision,
+    decided: StepDecision,
     reason: Option<&'static str>,
     fix: Option<&'static str>,
 }
@@ -31,7 +31,7 @@ pub(super) struct Step {
 #[derive(Debug, Serialize)]
 pub(crate) struct Trace {
     card: String,
-    steps: Vec<Step>,
+    steps: Vec<TraceStep>,
 }
 
 impl Trace {
@@ -41,27 +41,27 @@ impl Trace {
 
     /// A check that passed.
     pub(super) fn accepted(&mut self, checked: &str, found: Vec<String>) {
-        self.push(checked, found, Decision::Accepted);
+        self.push(checked, found, StepDecision::Accepted);
     }
 
     /// A fact.
     pub(super) fn noted(&mut self, checked: &str, found: Vec<String>) {
-        self.push(checked, found, Decision::Noted);
+        self.push(checked, found, StepDecision::Noted);
     }
 
     /// A check that failed.
     pub(super) fn refused(&mut self, checked: &str, refusal: &Refusal) {
-        self.steps.push(Step {
+        self.steps.push(TraceStep {
             checked: checked.to_owned(),
             found: vec![refusal.message().to_owned()],
-            decided: Decision::Refused,
+            decided: StepDecision::Refused,
             reason: Some(refusal.reason().code()),
             fix: Some(refusal.reason().fix()),
         });
     }
 
-    fn push(&mut self, checked: &str, found: Vec<String>, decided: Decision) {
-        self.steps.push(Step { checked: checked.to_owned(), found, decided, reason: None, fix: None });
+    fn push(&mut self, checked: &str, found: Vec<String>, decided: StepDecision) {
+        self.steps.push(TraceStep { checked: checked.to_owned(), found, decided, reason: None, fix: None });
     }
 
     /// The explanation for standard output.
@@ -82,11 +82,11 @@ impl Trace {
         for (index, step) in self.steps.iter().enumerate() {
             let number = index.saturating_add(1);
             let decided = match (step.decided, step.reason) {
-                (Decision::Accepted, _) => styled(GOOD, "accepted"),
-                (Decision::Refused, reason) => {
+                (StepDecision::Accepted, _) => styled(GOOD, "accepted"),
+                (StepDecision::Refused, reason) => {
                     format!("{} {}", styled(BAD, "refused"), reason.unwrap_or_default())
                 }
-                (Decision::Noted, _) => String::new(),
+                (StepDecision::Noted, _) => String::new(),
             };
             page.line(format!("{number:>2}. {}  {decided}", step.checked).trim_end());
             for found in &step.found {

@@ -116,9 +116,9 @@ fn seconds(span: Seconds) -> Duration {
     Duration::from_secs(u64::from(span.get()))
 }
 
-type Svid = (PrivateKey, Vec<Vec<u8>>);
+type KeyAndChain = (PrivateKey, Vec<Vec<u8>>);
 
-fn read_svid(args: &Args) -> Result<Result<Svid, Refusal>, Unusable> {
+fn read_svid(args: &Args) -> Result<Result<KeyAndChain, Refusal>, Unusable> {
     match (&args.workload_api, &args.key, &args.chain) {
         (Some(socket), ..) => {
             let timeout = args.timeout.map_or(WORKLOAD_API_TIMEOUT, seconds);
@@ -131,7 +131,7 @@ fn read_svid(args: &Args) -> Result<Result<Svid, Refusal>, Unusable> {
     }
 }
 
-fn read_svid_files(key: &Path, chain: &Path) -> Result<Result<Svid, Refusal>, Unusable> {
+fn read_svid_files(key: &Path, chain: &Path) -> Result<Result<KeyAndChain, Refusal>, Unusable> {
     let parsed = parse_private_key(&read_text(key, KEY_FILE_BYTES)?).map_err(|error| {
         Unusable::new(format!("the key file {}: {error}", Quoted(&key.to_string_lossy())))
     })?;

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 /// Where everything is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(super) struct SignerSettings {
     /// The unsigned card.
     pub(super) card: PathBuf,
     /// The signed card.
@@ -44,7 +44,7 @@ pub(super) struct Signed {
 }
 
 pub(super) fn run(args: &super::Args) -> Result<Done, Unusable> {
-    let settings = Settings::of(args, variable)?;
+    let settings = SignerSettings::of(args, variable)?;
     let shown = |path: &PathBuf| path.to_string_lossy().into_owned();
     journal::info(
         "starting agentcard signer",
@@ -65,7 +65,7 @@ pub(super) fn run(args: &super::Args) -> Result<Done, Unusable> {
     Ok(Done::text("").with_refused(outcome.is_err()))
 }
 
-impl Settings {
+impl SignerSettings {
     fn of(args: &super::Args, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Unusable> {
         // A manifest may set a variable to the empty string where it has no value for it.
         let variable = |name: &str, or: &str| {
@@ -147,17 +147,17 @@ mod tests {
     use clap::Parser as _;
 
     #[derive(Debug, clap::Parser)]
-    struct Line {
+    struct SignLine {
         #[command(flatten)]
         args: super::super::Args,
     }
 
-    fn settings(line: &[&str], environment: &[(&str, &str)]) -> Result<Settings, Unusable> {
-        let line = Line::try_parse_from([&["sign"], line].concat())
+    fn settings(line: &[&str], environment: &[(&str, &str)]) -> Result<SignerSettings, Unusable> {
+        let line = SignLine::try_parse_from([&["sign"], line].concat())
             .map_err(|error| Unusable::new(error.to_string()))?;
         let find =
             |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-        Settings::of(&line.args, find)
+        SignerSettings::of(&line.args, find)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! A failure leaves the last signed card where it is; verifiers judge by its times whether it still counts.
 
 use super::journal;
-use super::pod::{Settings, Signed, said_fetched};
+use super::pod::{Signed, SignerSettings, said_fetched};
 use crate::exit::Unusable;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::limits::BODY_BYTES;
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(2);
 const REPEAT: Seconds = Seconds::new(60);
 
 /// Signs until the process is asked to end.
-pub(super) async fn run(settings: &Settings) -> Result<(), Unusable> {
+pub(super) async fn run(settings: &SignerSettings) -> Result<(), Unusable> {
     let ended = end()?;
     let (latest, mut changed) = watch::channel::<Option<Arc<WorkloadSvid>>>(None);
     let mut problems = Problems::default();
@@ -40,7 +40,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Unusable> {
         Err(error) => problems.say(&error.to_string()),
     });
     let work = async {
-        let mut signer = Signer { settings, last: None, problems: Problems::default() };
+        let mut signer = WatchSigner { settings, last: None, problems: Problems::default() };
         loop {
             let svid = changed.borrow_and_update().clone();
             if let Some(svid) = svid {
@@ -84,13 +84,13 @@ struct Last {
     renew: Timestamp,
 }
 
-struct Signer<'a> {
-    settings: &'a Settings,
+struct WatchSigner<'a> {
+    settings: &'a SignerSettings,
     last: Option<Last>,
     problems: Problems,
 }
 
-impl Signer<'_> {
+impl WatchSigner<'_> {
     /// Signs if the card, the SVID or the time asks for it.
     fn look(&mut self, svid: &WorkloadSvid) {
         match self.try_look(svid, clock::now()) {

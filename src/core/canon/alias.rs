@@ -10,24 +10,24 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 /// All three schemas as one, because a card is looked at under all of them at once.
-static CARD: LazyLock<Place> = LazyLock::new(|| {
+static CARD: LazyLock<SchemaNode> = LazyLock::new(|| {
     let roots = [&v1::CARD, &v03::CARD, &kagenti::CARD];
-    Place::merge(&roots.map(Shape::Object))
+    SchemaNode::merge(&roots.map(Shape::Object))
 });
 
-/// What the schemas together know about one place in a card.
-struct Place {
+/// What the schemas together know about one node in a card.
+struct SchemaNode {
     /// The known members of an object here.
-    members: Vec<(&'static str, Place)>,
+    members: Vec<(&'static str, SchemaNode)>,
     /// The messages that the members come from, to look for other spellings.
     messages: Vec<&'static Message>,
     /// What stands in a list here.
-    items: Option<Box<Place>>,
+    items: Option<Box<SchemaNode>>,
     /// What stands under the free names of a map here.
-    values: Option<Box<Place>>,
+    values: Option<Box<SchemaNode>>,
 }
 
-impl Place {
+impl SchemaNode {
     fn merge(shapes: &[Shape]) -> Self {
         let messages: Vec<&'static Message> = shapes
             .iter()
@@ -45,8 +45,8 @@ impl Place {
         };
         let inside = |pick: fn(Shape) -> Option<Shape>| {
             let inner: Vec<_> = shapes.iter().copied().filter_map(pick).collect();
-            let place = (!inner.is_empty()).then(|| Self::merge(&inner))?;
-            (!place.is_opaque()).then(|| Box::new(place))
+            let node = (!inner.is_empty()).then(|| Self::merge(&inner))?;
+            (!node.is_opaque()).then(|| Box::new(node))
         };
         Self {
             members: names.into_iter().map(member).collect(),
@@ -57,7 +57,7 @@ impl Place {
     }
 
     fn member(&self, name: &str) -> Option<&Self> {
-        self.members.iter().find(|(known, _)| *known == name).map(|(_, place)| place)
+        self.members.iter().find(|(known, _)| *known == name).map(|(_, node)| node)
     }
 
     /// True if no object that stands here, or anywhere inside, is known.
@@ -75,7 +75,7 @@ pub(crate) fn refuse_aliases(card: Object<'_>) -> Result<(), Refusal> {
     check(card, &CARD)
 }
 
-fn check(object: Object<'_>, here: &Place) -> Result<(), Refusal> {
+fn check(object: Object<'_>, here: &SchemaNode) -> Result<(), Refusal> {
     for (name, value) in object.iter() {
         if let Some(member) = here.member(name) {
             descend(value, member)?;
@@ -87,20 +87,20 @@ fn check(object: Object<'_>, here: &Place) -> Result<(), Refusal> {
 }
 
 /// Follows one value down to the known objects inside it.
-fn descend(value: Value<'_>, place: &Place) -> Result<(), Refusal> {
-    if place.is_opaque() {
+fn descend(value: Value<'_>, node: &SchemaNode) -> Result<(), Refusal> {
+    if node.is_opaque() {
         return Ok(());
     }
     if let Some(array) = value.as_array() {
-        let Some(items) = &place.items else { return Ok(()) };
+        let Some(items) = &node.items else { return Ok(()) };
         return array.iter().try_for_each(|item| descend(item, items));
     }
     if let Some(object) = value.as_object() {
-        if let Some(values) = &place.values {
+        if let Some(values) = &node.values {
             object.iter().try_for_each(|(_, value)| descend(value, values))?;
         }
-        if !place.messages.is_empty() {
-            check(object, place)?;
+        if !node.messages.is_empty() {
+            check(object, node)?;
         }
     }
     Ok(())

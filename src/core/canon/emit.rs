@@ -2,7 +2,7 @@
 //! In recording mode it also notes what was received but not written.
 
 use super::schema::{Field, Message, Presence, Shape};
-use super::uncovered::{Content, Mark, UncoveredMembers, Way};
+use super::uncovered::{BoundedPointer, Checkpoint, UncoveredMembers, ValueClass};
 use super::{kagenti, v1, v03};
 use crate::json::{Array, Dialect, Kind, Object, Value};
 use crate::refusal::{Reason, Refusal};
@@ -10,7 +10,7 @@ use crate::text::Quoted;
 
 /// A canonical form as flags.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Form {
+pub(super) struct FormRules {
     pub(super) projection: Projection,
     pub(super) strip: Strip,
     pub(super) dialect: Dialect,
@@ -35,33 +35,33 @@ pub(super) enum Strip {
 }
 
 pub(super) struct Emitter<'o> {
-    form: Form,
+    form: FormRules,
     out: &'o mut Vec<u8>,
     /// False once something was left out.
     complete: bool,
-    record: Option<Record>,
+    record: Option<Recording>,
 }
 
 /// One step of the way to a value.
 #[derive(Clone, Copy)]
-enum Token<'t> {
+enum PathToken<'t> {
     Name(&'t str),
     Index(usize),
 }
 
 #[derive(Default)]
-struct Record {
-    way: Way,
+struct Recording {
+    pointer: BoundedPointer,
     found: UncoveredMembers,
 }
 
 impl<'o> Emitter<'o> {
-    pub(super) const fn new(form: Form, out: &'o mut Vec<u8>) -> Self {
+    pub(super) const fn new(form: FormRules, out: &'o mut Vec<u8>) -> Self {
         Self { form, out, complete: true, record: None }
     }
 
-    pub(super) fn recording(form: Form, out: &'o mut Vec<u8>) -> Self {
-        Self { form, out, complete: true, record: Some(Record::default()) }
+    pub(super) fn recording(form: FormRules, out: &'o mut Vec<u8>) -> Self {
+        Self { form, out, complete: true, record: Some(Recording::default()) }
     }
 
     pub(super) const fn is_complete(&self) -> bool {
@@ -128,7 +128,7 @@ impl<'o> Emitter<'o> {
             }
             self.form.dialect.write_string(name, self.out);
             self.out.push(b':');
-            let written = self.within(Token::Name(name), |emitter| {
+            let written = self.within(PathToken::Name(name), |emitter| {
                 if let Some(field) = message.field(name) {
                     return emitter.field(value, field);
                 }
@@ -158,10 +158,10 @@ impl<'o> Emitter<'o> {
         if default {
             return Ok(false);
         }
-        let mark = self.mark();
+        let checkpoint = self.checkpoint();
         let written = self.shaped(value, field.shape)?;
         if !written && !is_plain_default(value, field.shape) {
-            self.note_whole(value, mark);
+            self.note_whole(value, checkpoint);
         }
         Ok(written)
     }
@@ -234,11 +234,11 @@ impl<'o> Emitter<'o> {
         if separate {
             self.out.push(b',');
         }
-        let written = self.within(Token::Index(index), |emitter| {
-            let mark = emitter.mark();
+        let written = self.within(PathToken::Index(index), |emitter| {
+            let checkpoint = emitter.checkpoint();
             let written = write(emitter)?;
             if !written {
-                emitter.note_whole(value, mark);
+                emitter.note_whole(value, checkpoint);
             }
             Ok(written)
         })?;
@@ -272,11 +272,11 @@ impl<'o> Emitter<'o> {
             }
             self.form.dialect.write_string(name, self.out);
             self.out.push(b':');
-            let written = self.within(Token::Name(name), |emitter| {
-                let mark = emitter.mark();
+            let written = self.within(PathToken::Name(name), |emitter| {
+                let checkpoint = emitter.checkpoint();
                 let written = write(emitter, value)?;
                 if !written {
-                    emitter.note_whole(value, mark);
+                    emitter.note_whole(value, checkpoint);
                 }
                 Ok(written)
             });
@@ -322,13 +322,14 @@ impl<'o> Emitter<'o> {
 
     fn expect<T>(&self, found: Option<T>, value: Value<'_>, expected: &str) -> Result<T, Refusal> {
         found.ok_or_else(|| {
-            let place = self.record.as_ref().map(|record| format!(" at {}", Quoted(record.way.pointer())));
+            let location =
+                self.record.as_ref().map(|record| format!(" at {}", Quoted(record.pointer.as_str())));
             Refusal::new(
                 Reason::CardMemberType,
                 format!(
                     "the schema asks for {expected} where the card has {}{}",
                     value.kind().name(),
-                    place.unwrap_or_default()
+                    location.unwrap_or_default()
                 ),
             )
         })
@@ -336,16 +337,16 @@ impl<'o> Emitter<'o> {
 
     fn within<T>(
         &mut self,
-        token: Token<'_>,
+        token: PathToken<'_>,
         work: impl FnOnce(&mut Self) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let step = self.record.as_mut().map(|record| match token {
-            Token::Name(name) => record.way.enter(name),
-            Token::Index(index) => record.way.enter(&index.to_string()),
+            PathToken::Name(name) => record.pointer.enter(name),
+            PathToken::Index(index) => record.pointer.enter(&index.to_string()),
         });
         let result = work(self);
         if let (Some(record), Some(step)) = (self.record.as_mut(), step) {
-            record.way.leave(step);
+            record.pointer.leave(step);
         }
         result
     }
@@ -358,18 +359,18 @@ impl<'o> Emitter<'o> {
     /// Notes a value that was never looked into.
     fn note(&mut self, value: Value<'_>) {
         if let Some(record) = self.record.as_mut() {
-            record.found.note(record.way.pointer(), Content::of(value));
+            record.found.note(record.pointer.as_str(), ValueClass::of(value));
         }
     }
 
-    fn mark(&self) -> Option<Mark> {
-        self.record.as_ref().map(|record| record.found.mark())
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        self.record.as_ref().map(|record| record.found.checkpoint())
     }
 
     /// Notes a value that is left out as a whole, after its parts were looked at.
-    fn note_whole(&mut self, value: Value<'_>, mark: Option<Mark>) {
-        if let (Some(record), Some(mark)) = (self.record.as_mut(), mark) {
-            record.found.note_whole(record.way.pointer(), Content::of(value), mark);
+    fn note_whole(&mut self, value: Value<'_>, checkpoint: Option<Checkpoint>) {
+        if let (Some(record), Some(checkpoint)) = (self.record.as_mut(), checkpoint) {
+            record.found.note_whole(record.pointer.as_str(), ValueClass::of(value), checkpoint);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Rewrites the 0.3 members of a card into their 1.0 shape, as a2a-python ≥ 1.0 does before it signs.
 //! Members that are dropped on the way are reported, so that nothing is lost silently.
 
-use super::uncovered::{Content, UncoveredMembers, Way};
+use super::uncovered::{BoundedPointer, UncoveredMembers, ValueClass};
 use crate::json::{Dialect, Document, JsonLimits, Numbers, Object, Value, copy_value};
 use crate::limits::FORM_BYTES;
 use crate::refusal::{Reason, Refusal};
@@ -11,9 +11,9 @@ const CONNECTION: [&str; 4] = ["url", "preferredTransport", "protocolVersion", "
 /// The card in 1.0 members, and the members that it has no longer.
 pub(super) fn fold(card: &Document) -> Result<(Document, UncoveredMembers), Refusal> {
     let root = card.root().as_object().ok_or_else(|| wrong("the card is not an object"))?;
-    let mut writer = Writer { out: Vec::with_capacity(card.text().len()), folded: Folded::default() };
+    let mut writer = FoldWriter { out: Vec::with_capacity(card.text().len()), folded: Folded::default() };
     writer.card(root)?;
-    let Writer { out, folded } = writer;
+    let FoldWriter { out, folded } = writer;
     Ok((Document::parse(out, &JsonLimits::DERIVED, Numbers::Binary64)?, folded.dropped))
 }
 
@@ -21,7 +21,7 @@ fn wrong(message: &str) -> Refusal {
     Refusal::new(Reason::CardMemberType, message)
 }
 
-struct Writer {
+struct FoldWriter {
     out: Vec<u8>,
     folded: Folded,
 }
@@ -32,7 +32,7 @@ struct Folded {
     dropped: UncoveredMembers,
 }
 
-impl Writer {
+impl FoldWriter {
     fn card(&mut self, root: Object<'_>) -> Result<(), Refusal> {
         let interfaces = self.interfaces(root)?;
         let mut object = ObjectWriter::open(&mut self.out);
@@ -91,9 +91,9 @@ impl Writer {
             for (index, entry) in list.iter().enumerate() {
                 let entry =
                     entry.as_object().ok_or_else(|| wrong("an additional interface is not an object"))?;
-                let place = ["additionalInterfaces", &index.to_string()];
+                let parent = ["additionalInterfaces", &index.to_string()];
                 for (name, _) in entry.iter().filter(|(name, _)| !["url", "transport"].contains(name)) {
-                    self.folded.drop_member(&place, name, entry);
+                    self.folded.drop_member(&parent, name, entry);
                 }
                 out.push(b',');
                 let transport = entry.get("transport").map_or(Ok(None), transport)?;
@@ -169,10 +169,14 @@ fn capabilities(root: Object<'_>, folded: &mut Folded) -> Result<Option<Vec<u8>>
 }
 
 /// `security` becomes `securityRequirements`, unless the object has its own.
-fn requirements(object: Object<'_>, place: &[&str], folded: &mut Folded) -> Result<Option<Vec<u8>>, Refusal> {
+fn requirements(
+    object: Object<'_>,
+    parent: &[&str],
+    folded: &mut Folded,
+) -> Result<Option<Vec<u8>>, Refusal> {
     let legacy = object.get("security").filter(|value| value.kind() != crate::json::Kind::Null);
     if let Some(own) = object.get("securityRequirements") {
-        folded.drop_member(place, "security", object);
+        folded.drop_member(parent, "security", object);
         let mut out = Vec::new();
         copy_value(own, &mut out);
         return Ok(Some(out));
@@ -278,14 +282,14 @@ impl Folded {
     }
 
     /// Reports a member that does not survive folding, unless it is empty or false.
-    fn drop_member(&mut self, place: &[&str], name: &str, object: Object<'_>) {
+    fn drop_member(&mut self, parent: &[&str], name: &str, object: Object<'_>) {
         let value = object.get(name).filter(|value| !value.is_empty() && value.as_bool() != Some(false));
         if let Some(value) = value {
-            let mut way = Way::default();
-            for token in place.iter().chain([&name]) {
-                way.enter(token);
+            let mut pointer = BoundedPointer::default();
+            for token in parent.iter().chain([&name]) {
+                pointer.enter(token);
             }
-            self.dropped.note(way.pointer(), Content::of(value));
+            self.dropped.note(pointer.as_str(), ValueClass::of(value));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The seven canonical forms and the sets in which a trust domain allows them.
 //! Their order is the order in which they are tried, strongest coverage first.
 
-use super::emit::{Form, Projection, Strip};
+use super::emit::{FormRules, Projection, Strip};
 use crate::json::Dialect;
 use std::fmt;
 
@@ -84,7 +84,7 @@ impl Profile {
         matches!(self, Self::PyLegacy | Self::ProtoFoldedJcs)
     }
 
-    pub(super) const fn form(self) -> Form {
+    pub(super) const fn form(self) -> FormRules {
         let (projection, strip, dialect) = match self {
             Self::Spec841 => (Projection::V1, Strip::Nothing, Dialect::Jcs),
             Self::JcsRaw => (Projection::Everything, Strip::Nothing, Dialect::Jcs),
@@ -93,7 +93,7 @@ impl Profile {
             Self::PyLegacy => (Projection::V1, Strip::Empties, Dialect::PythonFloats),
             Self::Py03 => (Projection::V03, Strip::Empties, Dialect::PythonNumbers),
         };
-        Form { projection, strip, dialect }
+        FormRules { projection, strip, dialect }
     }
 
     const fn bit(self) -> u8 {

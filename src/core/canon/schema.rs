@@ -37,14 +37,14 @@ pub(super) enum Shape {
     Map(&'static Shape),
     Object(&'static Message),
     /// An object whose kind is named by its member `type`, or follows from the member that only it has.
-    Typed(&'static [Kind]),
+    Typed(&'static [Alternative]),
     /// Free-form JSON.
     Free,
 }
 
 /// One alternative of [`Shape::Typed`].
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(super) struct Alternative {
     pub(super) name: &'static str,
     /// The member that only this kind has; empty if it has none.
     pub(super) mark: &'static str,

@@ -9,12 +9,12 @@ use crate::limits::{UNCOVERED_LISTED, UNCOVERED_POINTER_BYTES};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uncovered {
     pointer: String,
-    content: Content,
+    class: ValueClass,
 }
 
 /// How much a value says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Content {
+pub(super) enum ValueClass {
     Null,
     False,
     /// Nothing but nulls, empty strings, lists and objects.
@@ -22,7 +22,7 @@ pub(super) enum Content {
     Something,
 }
 
-impl Content {
+impl ValueClass {
     pub(super) fn of(value: Value<'_>) -> Self {
         match value.kind() {
             Kind::Null => Self::Null,
@@ -56,27 +56,27 @@ impl Uncovered {
     /// signers leave it out, and what is handed on is the signed form, which does not have it. Neither does an
     /// extended card that is not there: to every reader null and false are the same as nothing.
     pub fn decides_security(&self) -> bool {
-        decides_security(&self.pointer, self.content)
+        decides_security(&self.pointer, self.class)
     }
 }
 
 /// All received members that a form leaves out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UncoveredMembers {
-    deciding: Kept,
-    other: Kept,
+    deciding: MemberList,
+    other: MemberList,
 }
 
 /// The first members of one kind, and how many there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Kept {
+struct MemberList {
     members: Vec<Uncovered>,
     total: usize,
 }
 
 /// How many members had been noted at some moment.
 #[derive(Clone, Copy)]
-pub(super) struct Mark {
+pub(super) struct Checkpoint {
     deciding: (usize, usize),
     other: (usize, usize),
 }
@@ -99,7 +99,7 @@ impl UncoveredMembers {
 
     /// At most [`UNCOVERED_LISTED`] members: those that decide about security first, each kind sorted.
     pub fn listed(&self) -> Vec<Uncovered> {
-        let sorted = |kept: &Kept| {
+        let sorted = |kept: &MemberList| {
             let mut members = kept.members.clone();
             members.sort_unstable();
             members
@@ -110,23 +110,23 @@ impl UncoveredMembers {
         listed
     }
 
-    pub(super) fn note(&mut self, pointer: &str, content: Content) {
-        let kept = if decides_security(pointer, content) { &mut self.deciding } else { &mut self.other };
-        kept.note(pointer, content);
+    pub(super) fn note(&mut self, pointer: &str, class: ValueClass) {
+        let kept = if decides_security(pointer, class) { &mut self.deciding } else { &mut self.other };
+        kept.note(pointer, class);
     }
 
-    pub(super) const fn mark(&self) -> Mark {
-        Mark { deciding: self.deciding.mark(), other: self.other.mark() }
+    pub(super) const fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { deciding: self.deciding.checkpoint(), other: self.other.checkpoint() }
     }
 
-    /// Notes a member that is left out as a whole in place of what was noted inside it since `mark`. Members inside
+    /// Notes a member that is left out as a whole in place of what was noted inside it since `checkpoint`. Members inside
     /// that decide about security stay, unless the whole decides about it: nothing may hide behind what it stands in.
-    pub(super) fn note_whole(&mut self, pointer: &str, content: Content, mark: Mark) {
-        self.other.forget(mark.other);
-        if decides_security(pointer, content) {
-            self.deciding.forget(mark.deciding);
+    pub(super) fn note_whole(&mut self, pointer: &str, class: ValueClass, checkpoint: Checkpoint) {
+        self.other.forget(checkpoint.other);
+        if decides_security(pointer, class) {
+            self.deciding.forget(checkpoint.deciding);
         }
-        self.note(pointer, content);
+        self.note(pointer, class);
     }
 
     /// Adds what was noted elsewhere, at other places.
@@ -140,17 +140,17 @@ impl UncoveredMembers {
     }
 }
 
-impl Kept {
-    fn note(&mut self, pointer: &str, content: Content) {
+impl MemberList {
+    fn note(&mut self, pointer: &str, class: ValueClass) {
         self.total = self.total.saturating_add(1);
         // Places below a pointer that could not grow are one place.
         let again = self.members.last().is_some_and(|last| last.pointer == pointer);
         if !again && self.members.len() < UNCOVERED_LISTED {
-            self.members.push(Uncovered { pointer: pointer.to_owned(), content });
+            self.members.push(Uncovered { pointer: pointer.to_owned(), class });
         }
     }
 
-    const fn mark(&self) -> (usize, usize) {
+    const fn checkpoint(&self) -> (usize, usize) {
         (self.members.len(), self.total)
     }
 
@@ -160,9 +160,9 @@ impl Kept {
     }
 }
 
-/// The way to the value that is looked at, as a JSON Pointer that stops growing before it is too long.
+/// The pointer to the value that is looked at, as a JSON Pointer that stops growing before it is too long.
 #[derive(Debug, Default)]
-pub(super) struct Way {
+pub(super) struct BoundedPointer {
     pointer: String,
     /// Steps taken since the pointer could not grow.
     beyond: usize,
@@ -170,27 +170,27 @@ pub(super) struct Way {
 
 /// What one step added.
 #[derive(Clone, Copy)]
-pub(super) struct Step(Option<usize>);
+pub(super) struct Undo(Option<usize>);
 
-impl Way {
-    pub(super) fn pointer(&self) -> &str {
+impl BoundedPointer {
+    pub(super) fn as_str(&self) -> &str {
         &self.pointer
     }
 
-    pub(super) fn enter(&mut self, token: &str) -> Step {
+    pub(super) fn enter(&mut self, token: &str) -> Undo {
         let before = self.pointer.len();
         if self.beyond == 0 {
             push_token(&mut self.pointer, token);
             if self.pointer.len() <= UNCOVERED_POINTER_BYTES {
-                return Step(Some(before));
+                return Undo(Some(before));
             }
             self.pointer.truncate(before);
         }
         self.beyond = self.beyond.saturating_add(1);
-        Step(None)
+        Undo(None)
     }
 
-    pub(super) fn leave(&mut self, step: Step) {
+    pub(super) fn leave(&mut self, step: Undo) {
         match step.0 {
             Some(before) => self.pointer.truncate(before),
             None => self.beyond = self.beyond.saturating_sub(1),
@@ -198,12 +198,12 @@ impl Way {
     }
 }
 
-fn decides_security(pointer: &str, content: Content) -> bool {
+fn decides_security(pointer: &str, class: ValueClass) -> bool {
     let mut segments = pointer.split('/').skip(1);
     match (segments.next(), segments.next(), segments.next()) {
         (Some("supportsAuthenticatedExtendedCard"), None, _)
         | (Some("capabilities"), Some("extendedAgentCard"), None)
-            if matches!(content, Content::Null | Content::False) =>
+            if matches!(class, ValueClass::Null | ValueClass::False) =>
         {
             false
         }
@@ -226,7 +226,7 @@ fn decides_security(pointer: &str, content: Content) -> bool {
         | (Some("capabilities"), Some("extendedAgentCard"), _)
         | (Some("skills"), Some(_), Some("security" | "securityRequirements")) => true,
         (Some("capabilities"), Some("extensions"), _) => {
-            !(matches!(content, Content::Null | Content::Empty) && segments.next() == Some("params"))
+            !(matches!(class, ValueClass::Null | ValueClass::Empty) && segments.next() == Some("params"))
         }
         _ => false,
     }
@@ -250,8 +250,8 @@ mod tests {
 
     #[test]
     fn rule_47_members_that_decide_about_security_are_known() {
-        use Content::{Empty, False, Null, Something};
-        for (pointer, content, expected) in [
+        use ValueClass::{Empty, False, Null, Something};
+        for (pointer, class, expected) in [
             ("/url", Something, true),
             ("/supportedInterfaces/1", Something, true),
             ("/securitySchemes/a/apiKeySecurityScheme/extra", Something, true),
@@ -273,8 +273,8 @@ mod tests {
             ("/xVendor", Something, false),
             ("/urls", Something, false),
         ] {
-            let member = Uncovered { pointer: pointer.to_owned(), content };
-            assert_eq!(member.decides_security(), expected, "{pointer} {content:?}");
+            let member = Uncovered { pointer: pointer.to_owned(), class };
+            assert_eq!(member.decides_security(), expected, "{pointer} {class:?}");
         }
     }
 
@@ -286,10 +286,10 @@ mod tests {
     fn members_that_decide_come_first_and_the_rest_is_counted() {
         let mut members = UncoveredMembers::default();
         for index in 0..1000 {
-            members.note(&format!("/!{index:03}"), Content::Something);
+            members.note(&format!("/!{index:03}"), ValueClass::Something);
         }
-        members.note("/url", Content::Something);
-        members.note("/security", Content::Something);
+        members.note("/url", ValueClass::Something);
+        members.note("/security", ValueClass::Something);
         let listed = pointers(&members);
         assert_eq!(listed.len(), UNCOVERED_LISTED);
         assert_eq!(listed.get(..3).unwrap(), ["/security", "/url", "/!000"]);
@@ -299,33 +299,33 @@ mod tests {
     #[test]
     fn what_is_left_out_as_a_whole_hides_no_member_that_decides() {
         let mut members = UncoveredMembers::default();
-        members.note("/a", Content::Something);
-        let mark = members.mark();
-        members.note("/capabilities/x", Content::Something);
-        members.note("/capabilities/extendedAgentCard", Content::Something);
-        members.note_whole("/capabilities", Content::Something, mark);
+        members.note("/a", ValueClass::Something);
+        let checkpoint = members.checkpoint();
+        members.note("/capabilities/x", ValueClass::Something);
+        members.note("/capabilities/extendedAgentCard", ValueClass::Something);
+        members.note_whole("/capabilities", ValueClass::Something, checkpoint);
         assert_eq!(pointers(&members), ["/capabilities/extendedAgentCard", "/a", "/capabilities"]);
-        let mark = members.mark();
-        members.note("/security/0", Content::Something);
-        members.note_whole("/security", Content::Something, mark);
+        let checkpoint = members.checkpoint();
+        members.note("/security/0", ValueClass::Something);
+        members.note_whole("/security", ValueClass::Something, checkpoint);
         assert_eq!((members.total(), members.deciding()), (4, 2));
     }
 
     #[test]
     fn a_way_stops_growing_and_comes_back() {
-        let mut way = Way::default();
+        let mut pointer = BoundedPointer::default();
         let long = "n".repeat(300);
-        let steps: Vec<Step> = (0..9).map(|_| way.enter(&long)).collect();
-        let grown = way.pointer().to_owned();
+        let steps: Vec<Undo> = (0..9).map(|_| pointer.enter(&long)).collect();
+        let grown = pointer.as_str().to_owned();
         assert_eq!(grown, format!("/{long}").repeat(3));
         // A name that would fit is not appended behind one that was left out.
-        let short = way.enter("x");
-        assert_eq!(way.pointer(), grown);
-        way.leave(short);
-        steps.into_iter().rev().for_each(|step| way.leave(step));
-        assert_eq!(way.pointer(), "");
-        way.enter("x");
-        assert_eq!(way.pointer(), "/x");
+        let short = pointer.enter("x");
+        assert_eq!(pointer.as_str(), grown);
+        pointer.leave(short);
+        steps.into_iter().rev().for_each(|step| pointer.leave(step));
+        assert_eq!(pointer.as_str(), "");
+        pointer.enter("x");
+        assert_eq!(pointer.as_str(), "/x");
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub enum Numbers {
 pub struct Document {
     text: String,
     decoded: String,
-    nodes: Vec<Node>,
+    nodes: Vec<JsonNode>,
     items: Vec<u32>,
     members: Vec<Member>,
     root: u32,
@@ -119,7 +119,7 @@ impl Text {
 
 /// One value; children are spans of the item and member lists.
 #[derive(Clone, Copy, Debug)]
-enum Node {
+enum JsonNode {
     Null,
     Bool(bool),
     Number(Text),
@@ -154,8 +154,8 @@ impl Document {
         text.resolve(&self.text, &self.decoded)
     }
 
-    fn node(&self, id: u32) -> Node {
-        slice(&self.nodes, id, 1).first().copied().unwrap_or(Node::Null)
+    fn node(&self, id: u32) -> JsonNode {
+        slice(&self.nodes, id, 1).first().copied().unwrap_or(JsonNode::Null)
     }
 }
 

@@ -101,13 +101,13 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_judged_alike_at_every_place() {
+    fn every_byte_is_judged_alike_at_every_position() {
         for (run, ends) in RUNS {
-            for place in 0..17 {
+            for position in 0..17 {
                 for byte in 0..=u8::MAX {
                     let mut bytes = [b'a'; 17];
-                    bytes[place] = byte;
-                    assert_eq!(run(&bytes), if ends(byte) { place } else { 17 }, "{byte} at {place}");
+                    bytes[position] = byte;
+                    assert_eq!(run(&bytes), if ends(byte) { position } else { 17 }, "{byte} at {position}");
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Read access to the values of a document.
 //! Handles are two words, `Copy`, and never fail: a wrong kind is `None`.
 
-use super::{Document, Member, Node, Text, compare_utf16, slice};
+use super::{Document, JsonNode, Member, Text, compare_utf16, slice};
 
 /// One value of a document.
 #[derive(Clone, Copy, Debug)]
@@ -63,32 +63,32 @@ impl<'d> Value<'d> {
     /// The kind of this value.
     pub fn kind(self) -> Kind {
         match self.document.node(self.id) {
-            Node::Null => Kind::Null,
-            Node::Bool(_) => Kind::Bool,
-            Node::Number(_) => Kind::Number,
-            Node::String(_) => Kind::String,
-            Node::Array { .. } => Kind::Array,
-            Node::Object { .. } => Kind::Object,
+            JsonNode::Null => Kind::Null,
+            JsonNode::Bool(_) => Kind::Bool,
+            JsonNode::Number(_) => Kind::Number,
+            JsonNode::String(_) => Kind::String,
+            JsonNode::Array { .. } => Kind::Array,
+            JsonNode::Object { .. } => Kind::Object,
         }
     }
 
     /// The unescaped text of a string.
     pub fn as_str(self) -> Option<&'d str> {
         match self.document.node(self.id) {
-            Node::String(text) => Some(self.document.resolve(text)),
+            JsonNode::String(text) => Some(self.document.resolve(text)),
             _ => None,
         }
     }
 
     /// True for a string that was received without an escape, so that RFC 8785 spells it as it was received.
     pub(super) fn is_plain_text(self) -> bool {
-        matches!(self.document.node(self.id), Node::String(text) if text.start & Text::DECODED == 0)
+        matches!(self.document.node(self.id), JsonNode::String(text) if text.start & Text::DECODED == 0)
     }
 
     /// A boolean.
     pub fn as_bool(self) -> Option<bool> {
         match self.document.node(self.id) {
-            Node::Bool(value) => Some(value),
+            JsonNode::Bool(value) => Some(value),
             _ => None,
         }
     }
@@ -96,7 +96,7 @@ impl<'d> Value<'d> {
     /// The literal of a number as it was written.
     pub fn as_number_literal(self) -> Option<&'d str> {
         match self.document.node(self.id) {
-            Node::Number(text) => Some(self.document.resolve(text)),
+            JsonNode::Number(text) => Some(self.document.resolve(text)),
             _ => None,
         }
     }
@@ -114,7 +114,7 @@ impl<'d> Value<'d> {
     /// The elements of an array.
     pub fn as_array(self) -> Option<Array<'d>> {
         match self.document.node(self.id) {
-            Node::Array { first, len } => {
+            JsonNode::Array { first, len } => {
                 Some(Array { document: self.document, items: slice(&self.document.items, first, len) })
             }
             _ => None,
@@ -124,7 +124,7 @@ impl<'d> Value<'d> {
     /// The members of an object.
     pub fn as_object(self) -> Option<Object<'d>> {
         match self.document.node(self.id) {
-            Node::Object { first, len } => {
+            JsonNode::Object { first, len } => {
                 Some(Object { document: self.document, members: slice(&self.document.members, first, len) })
             }
             _ => None,
@@ -134,10 +134,10 @@ impl<'d> Value<'d> {
     /// True for null, the empty string, the empty array and the empty object.
     pub fn is_empty(self) -> bool {
         match self.document.node(self.id) {
-            Node::Null => true,
-            Node::String(text) => text.len == 0,
-            Node::Array { len, .. } | Node::Object { len, .. } => len == 0,
-            Node::Bool(_) | Node::Number(_) => false,
+            JsonNode::Null => true,
+            JsonNode::String(text) => text.len == 0,
+            JsonNode::Array { len, .. } | JsonNode::Object { len, .. } => len == 0,
+            JsonNode::Bool(_) | JsonNode::Number(_) => false,
         }
     }
 }

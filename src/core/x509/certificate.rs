@@ -209,8 +209,8 @@ fn is_whole(extension: &X509Extension<'_>) -> bool {
     };
     let optional = |mut order: &[u8]| {
         only(&mut |tag| match order.iter().position(|known| *known == tag) {
-            Some(place) => {
-                order = order.get(place.saturating_add(1)..).unwrap_or_default();
+            Some(index) => {
+                order = order.get(index.saturating_add(1)..).unwrap_or_default();
                 true
             }
             None => false,

@@ -6,7 +6,7 @@ use super::certificate::Certificate;
 use super::leaf::verify_leaf_role;
 use super::link::{is_signed_by, is_supported};
 use super::path::{allows_issuers_below, check_issuer_role, check_order};
-use super::proof::{ChainPolicy, Issuer, Moments, Proof, VerifiedChain};
+use super::proof::{ChainPolicy, ChainProof, Issuer, Moments, VerifiedChain};
 use crate::bundle::Bundle;
 use crate::encoding::sha256;
 use crate::jws::{KeyKind, KeyView, PublicKey};
@@ -34,7 +34,7 @@ pub(crate) fn prove_chain(
     trust_domain: &TrustDomain,
     bundle: &Bundle,
     budget: &mut Budget,
-) -> Result<Proof, Refusal> {
+) -> Result<ChainProof, Refusal> {
     if bundle.trust_domain() != trust_domain {
         let message = format!("the bundle belongs to {}, the card to {trust_domain}", bundle.trust_domain());
         return Err(Refusal::new(Reason::TrustDomainUnknown, message));
@@ -57,7 +57,7 @@ pub(crate) fn prove_chain(
         return Err(Refusal::new(Reason::TrustDomainMismatch, message));
     }
     let anchors = verify_signatures(&leaf, &issuers, &keys.issuers, root, bundle, budget)?;
-    Ok(Proof {
+    Ok(ChainProof {
         spiffe_id,
         leaf_sha256: sha256(leaf.der),
         leaf_key: keys.leaf,

@@ -2,7 +2,7 @@
 //! Nothing outlives the card, so no verdict depends on what was verified before it.
 
 use super::chain::prove_chain;
-use super::proof::Proof;
+use super::proof::ChainProof;
 use crate::bundle::Bundle;
 use crate::limits::Budget;
 use crate::refusal::Refusal;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(crate) struct ProvenChains<'b> {
     trust_domain: &'b TrustDomain,
     bundle: &'b Bundle,
-    proven: Vec<(Vec<Vec<u8>>, Arc<Proof>)>,
+    proven: Vec<(Vec<Vec<u8>>, Arc<ChainProof>)>,
 }
 
 impl<'b> ProvenChains<'b> {
@@ -23,7 +23,11 @@ impl<'b> ProvenChains<'b> {
     }
 
     /// Proves everything about a chain that does not depend on time, and spends nothing if it was proven before.
-    pub(crate) fn prove(&mut self, chain: Vec<Vec<u8>>, budget: &mut Budget) -> Result<Arc<Proof>, Refusal> {
+    pub(crate) fn prove(
+        &mut self,
+        chain: Vec<Vec<u8>>,
+        budget: &mut Budget,
+    ) -> Result<Arc<ChainProof>, Refusal> {
         if let Some((_, proof)) = self.proven.iter().find(|(known, _)| *known == chain) {
             return Ok(Arc::clone(proof));
         }

@@ -52,7 +52,7 @@ pub(crate) struct Issuer {
 
 /// Everything about a genuine chain that does not depend on time.
 #[derive(Clone, Debug)]
-pub(crate) struct Proof {
+pub(crate) struct ChainProof {
     pub(crate) spiffe_id: SpiffeId,
     pub(crate) leaf_sha256: Digest,
     pub(crate) leaf_key: PublicKey,
@@ -63,7 +63,7 @@ pub(crate) struct Proof {
     pub(crate) anchors: Vec<Arc<Anchor>>,
 }
 
-impl Proof {
+impl ChainProof {
     /// Last second at which the leaf and all intermediates are valid.
     pub(crate) fn not_after(&self) -> Timestamp {
         let issuers = self.issuers.iter().map(|issuer| issuer.validity.not_after);
@@ -74,14 +74,14 @@ impl Proof {
 /// A chain that is genuine and valid: the proof that a card's key belongs to a SPIFFE ID.
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
-    proof: Arc<Proof>,
+    proof: Arc<ChainProof>,
     anchor: Arc<Anchor>,
     valid_until: Timestamp,
 }
 
 impl VerifiedChain {
     /// Judges the times of a proven chain.
-    pub(crate) fn judge(proof: Arc<Proof>, policy: &ChainPolicy, at: Moments) -> Result<Self, Refusal> {
+    pub(crate) fn judge(proof: Arc<ChainProof>, policy: &ChainPolicy, at: Moments) -> Result<Self, Refusal> {
         let leaf = proof.leaf_validity;
         let mut valid_until = leaf.not_after;
         for (position, validity) in
