@@ -1,5 +1,5 @@
-//! The file that carries what is remembered of accepted cards from one run to the next.
-//! It makes replay checks (rule 55) and `witnessed` freshness (rule 57) work without a running operator.
+//! The memory file, which carries the memory of accepted cards from one run to the next.
+//! With the file, replay checks (rule 55) and `witnessed` freshness (rule 57) need no running operator.
 
 use super::exit::Unusable;
 use countersign_core::canon::Profile;
@@ -14,14 +14,14 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Largest memory file, in bytes: some 3,000 workloads.
+/// Largest memory file, in bytes; holds about 3,000 workloads.
 const MEMORY_BYTES: usize = 1024 * 1024;
-/// The version of the format that this program reads and writes.
+/// Version of the format that is written.
 const VERSION: u32 = 2;
-/// The version before contents were kept: its entries say nothing about what is served.
+/// Version without contents, whose entries cannot be compared with a card.
 const VERSION_WITHOUT_CONTENTS: u32 = 1;
 
-/// The memory of many workloads and where it is kept.
+/// The memory of many workloads, with the path of its file.
 #[derive(Debug)]
 pub(super) struct Memory {
     path: PathBuf,
@@ -35,7 +35,7 @@ struct MemoryFile {
     workloads: BTreeMap<String, WorkloadEntry>,
 }
 
-/// [`History`] in the names and units of the file; times are seconds since 1970.
+/// The JSON form of a [`History`]; times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WorkloadEntry {
@@ -45,7 +45,7 @@ struct WorkloadEntry {
     profile: String,
 }
 
-/// [`countersign_core::history::Content`] likewise.
+/// The JSON form of a [`countersign_core::history::Content`]; times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ContentEntry {
@@ -55,7 +55,7 @@ struct ContentEntry {
 }
 
 impl Memory {
-    /// Reads the file; one that does not exist is a memory without workloads.
+    /// Reads the memory; a file that does not exist is a memory without workloads.
     pub(super) fn read(path: &Path) -> Result<Self, Unusable> {
         let content = match read_file(path, MEMORY_BYTES) {
             Ok(bytes) => parse(&bytes).map_err(|problem| damaged(path, &problem))?,
@@ -66,7 +66,7 @@ impl Memory {
             Err(error) => return Err(error.into()),
         };
         let memory = Self { path: path.to_owned(), content };
-        // Every entry is read now: a damaged one is found before it is needed.
+        // A damaged entry of any workload fails now, and not in the run that first needs it.
         for id in memory.content.workloads.keys() {
             let id = SpiffeId::parse(id).map_err(|refusal| damaged(path, refusal.message()))?;
             memory.history(&id)?;
@@ -74,14 +74,14 @@ impl Memory {
         Ok(memory)
     }
 
-    /// What is remembered of a workload.
+    /// The memory of one workload, if there is one.
     pub(super) fn history(&self, id: &SpiffeId) -> Result<Option<History>, Unusable> {
         let Some(entry) = self.content.workloads.get(id.as_str()) else { return Ok(None) };
         let history = entry.history();
         history.map(Some).ok_or_else(|| damaged(&self.path, &format!("the entry of {id} cannot be read")))
     }
 
-    /// Remembers a workload; the file is written only if something changed.
+    /// Replaces the memory of one workload and writes the file, unless nothing changed.
     pub(super) fn remember(mut self, id: &SpiffeId, history: &History) -> Result<(), Unusable> {
         let entry = WorkloadEntry::of(history);
         if self.content.workloads.get(id.as_str()) == Some(&entry) {
@@ -94,8 +94,7 @@ impl Memory {
     }
 }
 
-/// Reads the file. One of the version before has nothing that could be compared with a card: the next accepted one
-/// begins the memory anew.
+/// Parses the file. One of [`VERSION_WITHOUT_CONTENTS`] is read as empty: the next accepted card starts the memory.
 fn parse(bytes: &[u8]) -> Result<MemoryFile, String> {
     let versioned: Versioned = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     match versioned.version {

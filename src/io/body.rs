@@ -1,9 +1,9 @@
-//! The body of an answer, as far as it may go.
-//! A promised length is believed only when it is too large.
+//! The body of an HTTP response, up to a limit (rule 1).
+//! A `Content-Length` above the limit refuses the response; a smaller one proves nothing, so bytes are counted.
 
 use countersign_core::refusal::{Reason, Refusal};
 
-/// Bytes received so far.
+/// The received part of a body, never longer than the limit.
 #[derive(Debug)]
 pub(super) struct BoundedBody {
     url: String,
@@ -12,12 +12,12 @@ pub(super) struct BoundedBody {
 }
 
 impl BoundedBody {
-    /// Nothing yet of the answer of `url`, which may have so many bytes.
+    /// Makes an empty body of the response of `url`, with a limit in bytes.
     pub(super) const fn new(url: String, limit: usize) -> Self {
         Self { url, bytes: Vec::new(), limit }
     }
 
-    /// Refuses what will be too large, before any of it is read.
+    /// Refuses a body whose `Content-Length` exceeds the limit, before any of it is read.
     pub(super) fn expect(&mut self, promised: Option<u64>) -> Result<(), Refusal> {
         let Some(promised) = promised else { return Ok(()) };
         match usize::try_from(promised) {
@@ -29,7 +29,7 @@ impl BoundedBody {
         }
     }
 
-    /// Takes over what was read.
+    /// Appends received bytes; fails if the body would exceed the limit.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
         if chunk.len() > self.limit.saturating_sub(self.bytes.len()) {
             return Err(self.too_large());
@@ -38,7 +38,7 @@ impl BoundedBody {
         Ok(())
     }
 
-    /// Everything that was read.
+    /// The whole received body.
     pub(super) fn finish(self) -> Vec<u8> {
         self.bytes
     }

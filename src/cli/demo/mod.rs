@@ -1,5 +1,5 @@
-//! `countersign demo`: the whole way of six cards on this machine, with an authority that lives for seconds.
-//! The cards go over real sockets and through the same code as any other card.
+//! `countersign demo`: fetches, verifies and binds the cards of six agents on this machine.
+//! A throw-away authority issues the SVIDs; the cards pass real sockets and the code that verifies any other card.
 
 mod agents;
 mod authority;
@@ -23,7 +23,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// The trust domain of the demonstration.
 const DOMAIN: &str = "example.org";
-/// The namespace that its agents seem to live in.
+/// The namespace of the demonstration's agents.
 const NAMESPACE: &str = "demo";
 
 /// Show the whole way: six agents on this machine, their verdicts and the policies that follow.
@@ -33,7 +33,7 @@ const NAMESPACE: &str = "demo";
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
-/// An agent, what it served, and what came of it.
+/// An agent, the card that was fetched, and the verdict.
 struct AgentOutcome {
     agent: DemoAgent,
     received: Option<Received>,
@@ -62,7 +62,7 @@ async fn visit(agent: DemoAgent, judge: &Judge<'_>) -> Result<AgentOutcome, Unus
     let server = serve::start(agent.body.clone())
         .await
         .map_err(|error| Unusable::new(format!("this machine lets no agent listen on 127.0.0.1: {error}")))?;
-    // The name of the Service in the cluster; here it stands for the loopback address.
+    // In a cluster this name is that of the Service; here `limits.address` leads it to the loopback address.
     let host = agent.host();
     let url = CardUrl::parse(&format!("http://{host}:{}", server.port())).map_err(Unusable::new)?;
     let limits = FetchLimits { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), ..FetchLimits::default() };
@@ -90,12 +90,12 @@ fn bind(received: &Received, judge: &Judge<'_>, facts: &WorkloadFacts) -> Result
 }
 
 impl DemoAgent {
-    /// The DNS name of its Service.
+    /// The DNS name of the agent's Service.
     fn host(&self) -> String {
         agents::host(self.name)
     }
 
-    /// The identity that its namespace and service account call for.
+    /// The SPIFFE ID that follows from the agent's namespace and service account.
     fn spiffe_id(&self) -> Result<SpiffeId, Refusal> {
         SpiffeId::parse(&authority::spiffe_id(self.name))
     }

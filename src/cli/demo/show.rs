@@ -1,4 +1,4 @@
-//! The page of the demonstration: the table, one refusal explained, the policies.
+//! The page of the demonstration: the table of verdicts, one refusal explained, and the NetworkPolicies.
 
 use super::{AgentOutcome, NAMESPACE};
 use crate::exit::Unusable;
@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// The agent whose refusal is explained.
 const EXPLAINED: &str = "shop";
-/// The agents whose policies are shown whole: one verified, one refused.
+/// The agents whose NetworkPolicies are shown in full: one verified, one refused.
 const SHOWN: [&str; 2] = ["weather", EXPLAINED];
 
 pub(super) fn page(outcomes: &[AgentOutcome], judge: &Judge<'_>) -> Result<Vec<u8>, Unusable> {

@@ -1,5 +1,5 @@
-//! Reads a bundle from SPIFFE JSON, a JWKS without `use`, PEM, or a map of bundles (rules 43 and 44).
-//! An entry that cannot be used is listed and left out; a document that cannot be read is refused as a whole.
+//! Parsing of bundles: SPIFFE JSON, a JWKS without `use`, PEM, or a map of bundles (rules 43 and 44).
+//! An unusable entry is listed and left out; an unreadable document is refused as a whole.
 
 use super::{Bundle, SkippedEntry, fingerprint};
 use crate::encoding::decode_base64_standard;
@@ -15,10 +15,10 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Reads the bundle of `trust_domain`; the format is told by the first character.
+/// Parses the bundle of `trust_domain`: JSON if the first character is a brace, PEM otherwise.
 ///
-/// `BundleMalformed` when the document cannot be read, `BundleEmpty` when it holds no usable authority, which
-/// means that the domain revoked its keys, and `TrustDomainUnknown` when a map lacks the domain.
+/// Fails with `BundleMalformed` for an unreadable document, with `BundleEmpty` for one without a usable authority,
+/// which means that the domain revoked its keys, and with `TrustDomainUnknown` if a map lacks the domain.
 pub fn parse_bundle(trust_domain: &TrustDomain, bytes: Vec<u8>) -> Result<Bundle, Refusal> {
     if bytes.len() > BUNDLE_BYTES {
         return Err(malformed(format!("the bundle has {} bytes, the limit is {BUNDLE_BYTES}", bytes.len())));
@@ -30,7 +30,7 @@ pub fn parse_bundle(trust_domain: &TrustDomain, bytes: Vec<u8>) -> Result<Bundle
     reader.finish(sequence, refresh_hint)
 }
 
-/// `spiffe_sequence` and `spiffe_refresh_hint`.
+/// The members `spiffe_sequence` and `spiffe_refresh_hint` of a bundle.
 type Numbering = (Option<u64>, Option<Seconds>);
 
 struct BundleReader<'a> {
@@ -110,7 +110,7 @@ impl BundleReader<'_> {
         Ok((sequence, hint))
     }
 
-    /// One JWK. Keys for other purposes are passed over in silence, as SPIFFE asks for.
+    /// Reads one JWK. Keys with another `use` are ignored, as SPIFFE Trust Domain and Bundle §4.2.2 requires.
     fn read_key(&mut self, index: usize, key: Value<'_>) -> Result<(), Refusal> {
         let location = format!("keys[{index}]");
         let Some(key) = key.as_object() else {
@@ -124,7 +124,7 @@ impl BundleReader<'_> {
                 self.skip(location, "its use is not a string");
                 return Ok(());
             }
-            // A JWKS without `use` tells X.509 keys from JWT keys by their x5c alone.
+            // In a JWKS without `use`, only `x5c` tells an X.509 authority from a JWT key.
             None if key.get("x5c").is_none() => return Ok(()),
             None => {}
         }
@@ -186,8 +186,8 @@ impl BundleReader<'_> {
     fn finish(mut self, sequence: Option<u64>, refresh_hint: Option<Seconds>) -> Result<Bundle, Refusal> {
         let mut seen = BTreeSet::new();
         self.anchors.retain(|anchor| seen.insert(anchor.sha256()));
-        // A chain that names no key is tried against equally named authorities in this order, and the newest
-        // usually signs. Publishers append, so the later entry counts as newer where the dates agree.
+        // A chain without an authority key identifier is tried against equally named authorities in this order, and the
+        // newest one usually signs. Publishers append, so of equal dates the later entry counts as newer.
         self.anchors.reverse();
         self.anchors.sort_by_key(|anchor| Reverse(anchor.not_before()));
         if self.anchors.is_empty() {

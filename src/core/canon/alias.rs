@@ -1,5 +1,5 @@
-//! Refuses members that lenient readers take for known ones (rule 6).
-//! Go ignores case, generated TypeScript and protobuf readers accept `snake_case`.
+//! Refusal of members that lenient readers take for known ones (rule 6).
+//! Go ignores case; generated TypeScript and protobuf readers accept `snake_case`.
 
 use super::schema::{Message, Shape, is_spelled_like};
 use super::{kagenti, v1, v03};
@@ -9,21 +9,21 @@ use crate::text::Quoted;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-/// All three schemas as one, because a card is looked at under all of them at once.
+/// The merged root of the 1.0, 0.3 and kagenti schemas: a caller may read a card under any of them.
 static CARD: LazyLock<SchemaNode> = LazyLock::new(|| {
     let roots = [&v1::CARD, &v03::CARD, &kagenti::CARD];
     SchemaNode::merge(&roots.map(Shape::Object))
 });
 
-/// What the schemas together know about one node in a card.
+/// The members that any schema knows at one location of a card.
 struct SchemaNode {
-    /// The known members of an object here.
+    /// Known members of an object at this location.
     members: Vec<(&'static str, SchemaNode)>,
-    /// The messages that the members come from, to look for other spellings.
+    /// The messages that declare the members, which are searched for other spellings.
     messages: Vec<&'static Message>,
-    /// What stands in a list here.
+    /// The node of each element of a list at this location.
     items: Option<Box<SchemaNode>>,
-    /// What stands under the free names of a map here.
+    /// The node of each value of a map, whose names are free.
     values: Option<Box<SchemaNode>>,
 }
 
@@ -60,13 +60,13 @@ impl SchemaNode {
         self.members.iter().find(|(known, _)| *known == name).map(|(_, node)| node)
     }
 
-    /// True if no object that stands here, or anywhere inside, is known.
+    /// True if no schema knows an object at this location or below, so that the search ends here.
     const fn is_opaque(&self) -> bool {
         self.members.is_empty() && self.items.is_none() && self.values.is_none()
     }
 }
 
-/// Checks the card and every known object in it, under all three schemas at once.
+/// Refuses aliases in the card and in every known object below, under all three schemas at once (rule 6).
 pub(crate) fn refuse_aliases(card: Object<'_>) -> Result<(), Refusal> {
     let mut names = card.iter().map(|(name, _)| name);
     if let Some(name) = names.find(|name| *name != "signatures" && is_spelled_like(name, "signatures")) {
@@ -86,7 +86,7 @@ fn check(object: Object<'_>, here: &SchemaNode) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Follows one value down to the known objects inside it.
+/// Checks every known object inside `value`.
 fn descend(value: Value<'_>, node: &SchemaNode) -> Result<(), Refusal> {
     if node.is_opaque() {
         return Ok(());

@@ -1,23 +1,22 @@
-//! Received members that a signature does not cover (rules 47 and 48).
-//! Named by JSON Pointer (RFC 6901) into the received document. All are judged and counted, few are kept: a sender
-//! chooses how many there are, and how long their names.
+//! Received members that a signature does not cover, by JSON Pointer (RFC 6901; rules 47 and 48).
+//! Every member is checked and counted, but few are kept: a sender chooses their number and the length of their names.
 
 use crate::json::{Kind, Value};
 use crate::limits::{UNCOVERED_LISTED, UNCOVERED_POINTER_BYTES};
 
-/// One member or element that is not part of the signed bytes.
+/// A received member or element that is not part of the signed bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uncovered {
     pointer: String,
     class: ValueClass,
 }
 
-/// How much a value says.
+/// The class of a value, by how much it tells a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum ValueClass {
     Null,
     False,
-    /// Nothing but nulls, empty strings, lists and objects.
+    /// Nulls, empty strings, lists and objects, at any depth, and nothing else.
     Empty,
     Something,
 }
@@ -44,37 +43,37 @@ fn holds_nothing(value: Value<'_>) -> bool {
 }
 
 impl Uncovered {
-    /// Where it stands in the received document, as a JSON Pointer of about 1 KiB at most: a
-    /// member further down is named by what it stands in.
+    /// The location in the received document, as a JSON Pointer of at most 1 KiB. A deeper member has the pointer of
+    /// the value that contains it.
     pub fn pointer(&self) -> &str {
         &self.pointer
     }
 
-    /// True if it can decide who is called, how, or with which authentication.
+    /// True if the member can decide who is called, how, or with which authentication (rule 47).
     ///
-    /// An empty value inside an extension's free-form `params` is reported but does not count: stripping
-    /// signers leave it out, and what is handed on is the signed form, which does not have it. Neither does an
-    /// extended card that is not there: to every reader null and false are the same as nothing.
+    /// Two cases are listed but do not count. An empty value inside the free-form `params` of an extension: stripping
+    /// signers leave it out, and callers get the signed form without it. A null or false extended card: every reader
+    /// takes either for absent.
     pub fn decides_security(&self) -> bool {
         decides_security(&self.pointer, self.class)
     }
 }
 
-/// All received members that a form leaves out.
+/// The received members that a canonical form leaves out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UncoveredMembers {
     deciding: MemberList,
     other: MemberList,
 }
 
-/// The first members of one kind, and how many there are.
+/// The first [`UNCOVERED_LISTED`] members of one kind, and the number of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct MemberList {
     members: Vec<Uncovered>,
     total: usize,
 }
 
-/// How many members had been noted at some moment.
+/// The numbers of noted members at one time, to which [`UncoveredMembers::note_whole`] returns.
 #[derive(Clone, Copy)]
 pub(super) struct Checkpoint {
     deciding: (usize, usize),
@@ -82,22 +81,22 @@ pub(super) struct Checkpoint {
 }
 
 impl UncoveredMembers {
-    /// True if the form leaves nothing out.
+    /// True if the form leaves out no member.
     pub const fn is_empty(&self) -> bool {
         self.total() == 0
     }
 
-    /// How many members the form leaves out.
+    /// Number of members that the form leaves out, listed or not.
     pub const fn total(&self) -> usize {
         self.deciding.total.saturating_add(self.other.total)
     }
 
-    /// How many of them decide about security ([`Uncovered::decides_security`]).
+    /// Number of left-out members that decide about security ([`Uncovered::decides_security`]).
     pub(crate) const fn deciding(&self) -> usize {
         self.deciding.total
     }
 
-    /// At most [`UNCOVERED_LISTED`] members: those that decide about security first, each kind sorted.
+    /// The first [`UNCOVERED_LISTED`] members: those that decide about security first, each kind sorted.
     pub fn listed(&self) -> Vec<Uncovered> {
         let sorted = |kept: &MemberList| {
             let mut members = kept.members.clone();
@@ -119,8 +118,8 @@ impl UncoveredMembers {
         Checkpoint { deciding: self.deciding.checkpoint(), other: self.other.checkpoint() }
     }
 
-    /// Notes a member that is left out as a whole in place of what was noted inside it since `checkpoint`. Members inside
-    /// that decide about security stay, unless the whole decides about it: nothing may hide behind what it stands in.
+    /// Notes a member that is left out as a whole, instead of the members noted inside it since `checkpoint`. Inner
+    /// members that decide about security stay noted unless the whole does, too: none may hide behind its container.
     pub(super) fn note_whole(&mut self, pointer: &str, class: ValueClass, checkpoint: Checkpoint) {
         self.other.forget(checkpoint.other);
         if decides_security(pointer, class) {
@@ -129,7 +128,7 @@ impl UncoveredMembers {
         self.note(pointer, class);
     }
 
-    /// Adds what was noted elsewhere, at other places.
+    /// Adds the members of `more`, with their pointers mapped by `to`.
     pub(super) fn absorb(&mut self, more: Self, to: impl Fn(&str) -> String) {
         for (kept, more) in [(&mut self.deciding, more.deciding), (&mut self.other, more.other)] {
             let room = UNCOVERED_LISTED.saturating_sub(kept.members.len());
@@ -143,7 +142,7 @@ impl UncoveredMembers {
 impl MemberList {
     fn note(&mut self, pointer: &str, class: ValueClass) {
         self.total = self.total.saturating_add(1);
-        // Places below a pointer that could not grow are one place.
+        // Members below a pointer that reached its limit share this pointer and are listed once.
         let again = self.members.last().is_some_and(|last| last.pointer == pointer);
         if !again && self.members.len() < UNCOVERED_LISTED {
             self.members.push(Uncovered { pointer: pointer.to_owned(), class });
@@ -160,15 +159,15 @@ impl MemberList {
     }
 }
 
-/// The pointer to the value that is looked at, as a JSON Pointer that stops growing before it is too long.
+/// A JSON Pointer to the current value that never exceeds [`UNCOVERED_POINTER_BYTES`].
 #[derive(Debug, Default)]
 pub(super) struct BoundedPointer {
     pointer: String,
-    /// Steps taken since the pointer could not grow.
+    /// Number of tokens entered beyond the limit.
     beyond: usize,
 }
 
-/// What one step added.
+/// The length of the pointer before a token was entered; `None` if the token was beyond the limit.
 #[derive(Clone, Copy)]
 pub(super) struct Undo(Option<usize>);
 
@@ -232,7 +231,7 @@ fn decides_security(pointer: &str, class: ValueClass) -> bool {
     }
 }
 
-/// Appends one reference token to a JSON Pointer.
+/// Appends one reference token, escaped as in RFC 6901 §3.
 fn push_token(pointer: &mut String, token: &str) {
     pointer.push('/');
     for c in token.chars() {

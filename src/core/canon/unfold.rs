@@ -1,9 +1,9 @@
-//! Where a tail of the folded card stands in the received one: the way back of `fold`.
-//! Only the shape of the pointer and of the received card decide, so that it costs the same for every tail.
+//! The inverse of `fold` for pointers: maps a location in the folded card to its origin in the received card.
+//! The mapping depends on the pointer and the received card alone, so each pointer costs the same work.
 
 use crate::json::{Object, Value};
 
-/// The JSON Pointer into the received card of what `folded` names in the folded one.
+/// Maps `folded`, a JSON Pointer into the folded card, to a JSON Pointer into the received card.
 pub(super) fn received_pointer(folded: &str, card: Object<'_>) -> String {
     let tokens: Vec<&str> = folded.split('/').skip(1).collect();
     match tokens.as_slice() {
@@ -29,7 +29,8 @@ fn join(start: &str, tokens: &[&str]) -> String {
     tokens.iter().fold(start.to_owned(), |pointer, token| pointer + "/" + token)
 }
 
-/// The first interface comes from `url` and `preferredTransport`, the others from `additionalInterfaces`.
+/// Maps a pointer below `supportedInterfaces`: the first interface comes from `url` and `preferredTransport`, the
+/// others from `additionalInterfaces`.
 fn interface(tail: &[&str]) -> String {
     let (index, member) = match tail {
         [] => return "/url".to_owned(),
@@ -45,7 +46,7 @@ fn interface(tail: &[&str]) -> String {
     }
 }
 
-/// `{"schemes": {name: {"list": [..]}}}` comes from `{name: [..]}`.
+/// Maps a pointer below `securityRequirements`: `{"schemes": {name: {"list": [..]}}}` comes from `{name: [..]}`.
 fn requirement(list: &str, tail: &[&str]) -> String {
     match tail {
         [index, "schemes", name, "list", scope @ ..] => join(list, &[&[*index, *name], scope].concat()),

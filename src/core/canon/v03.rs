@@ -1,5 +1,5 @@
-//! The A2A 0.3 card as a2a-python 0.3 models it: what it keeps, and the defaults that it leaves out.
-//! Every member is kept when present; empties are stripped afterwards.
+//! The schema of the A2A 0.3 card in a2a-python 0.3: its members, and the defaults that it leaves out.
+//! Every member is tracked; the form strips empties afterwards.
 
 use super::schema::{Alternative, FLAG, Message, Shape, TEXT, TEXT_MAP, TEXTS, default_text, tracked};
 

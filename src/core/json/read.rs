@@ -1,5 +1,5 @@
-//! The strict reader: one pass, bounded depth, everything refused that readers disagree about.
-//! Grammar of RFC 8259; I-JSON (RFC 7493) for names, surrogates and numbers.
+//! The strict parser: one pass, bounded depth, and a refusal wherever JSON readers disagree (rules 3–8).
+//! The grammar is RFC 8259; names, surrogates and numbers follow I-JSON (RFC 7493).
 
 use super::scan::{count, plain_run};
 use super::{Document, JsonLimits, JsonNode, Member, Numbers, Text, compare_utf16};
@@ -22,9 +22,10 @@ pub(super) fn parse(bytes: Vec<u8>, limits: &JsonLimits, numbers: Numbers) -> Re
         let offset = error.utf8_error().valid_up_to();
         Refusal::new(Reason::JsonEncoding, format!("the document is not UTF-8 at byte {offset}"))
     })?;
-    // Counted beforehand, so that the arena is allocated once and never larger than the text can fill.
+    // Commas, brackets and colons bound the number of values, so the arena is allocated once and never larger than the
+    // text can fill.
     let elements = count(text.as_bytes(), |byte| byte == b',');
-    // The brackets differ in one bit.
+    // `{` and `[` differ in the bit 0x20 alone.
     let children = elements.saturating_add(count(text.as_bytes(), |byte| byte | 0x20 == b'{'));
     let members = count(text.as_bytes(), |byte| byte == b':');
     let document = Document {
@@ -67,7 +68,7 @@ struct JsonReader<'t> {
     limits: &'t JsonLimits,
     numbers: Numbers,
     document: Document,
-    /// Children of the arrays and objects that are still open; elements of arrays have no name.
+    /// Children of the arrays and objects that are still open; elements of arrays have an empty name.
     open: Vec<Member>,
 }
 
@@ -220,12 +221,12 @@ impl JsonReader<'_> {
         self.close_object(base)
     }
 
-    /// Sorts the members of the object that ends here and refuses names that occur twice (rules 5 and 9).
+    /// Sorts the members of the innermost open object and refuses names that occur twice (rules 5 and 9).
     fn close_object(&mut self, base: usize) -> Result<JsonNode, Refusal> {
         let (text, decoded) = (self.text, &self.document.decoded);
         let name = |member: &Member| member.name.resolve(text, decoded);
         let open = self.open.get_mut(base..).unwrap_or_default();
-        // Members that are in order already, as in every canonical form, are neither sorted nor repeated.
+        // Strictly ascending names, as in every canonical form, need no sort and hold no duplicate.
         let twice = if open.is_sorted_by(|a, b| compare_utf16(name(a), name(b)).is_lt()) {
             None
         } else {
@@ -387,7 +388,7 @@ impl JsonReader<'_> {
         self.position.saturating_sub(start)
     }
 
-    /// Rule 8: overflow is refused always; inexact integers and underflow to zero in strict mode.
+    /// Refuses overflow and, in strict mode, inexact integers and underflow to zero (rule 8).
     fn check_number(&self, literal: &str, integer: bool) -> Result<(), Refusal> {
         if integer && literal.len() <= 15 {
             return Ok(()); // at most 15 digits: exact in binary64

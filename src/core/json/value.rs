@@ -1,16 +1,16 @@
-//! Read access to the values of a document.
-//! Handles are two words, `Copy`, and never fail: a wrong kind is `None`.
+//! Read access to the values of a document, by `Copy` handles.
+//! No access fails: a value of another kind is `None`.
 
 use super::{Document, JsonNode, Member, Text, compare_utf16, slice};
 
-/// One value of a document.
+/// A handle to one value of a document.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'d> {
     document: &'d Document,
     id: u32,
 }
 
-/// The kinds of JSON values.
+/// The kind of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `null`
@@ -28,7 +28,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name of the kind, with its article, for messages.
+    /// The name of the kind with its article, for messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -72,7 +72,7 @@ impl<'d> Value<'d> {
         }
     }
 
-    /// The unescaped text of a string.
+    /// The unescaped text; `None` unless the value is a string.
     pub fn as_str(self) -> Option<&'d str> {
         match self.document.node(self.id) {
             JsonNode::String(text) => Some(self.document.resolve(text)),
@@ -80,12 +80,12 @@ impl<'d> Value<'d> {
         }
     }
 
-    /// True for a string that was received without an escape, so that RFC 8785 spells it as it was received.
+    /// True for a string that was received without an escape, whose RFC 8785 spelling is the received one.
     pub(super) fn is_plain_text(self) -> bool {
         matches!(self.document.node(self.id), JsonNode::String(text) if text.start & Text::DECODED == 0)
     }
 
-    /// A boolean.
+    /// The boolean; `None` for a value of another kind.
     pub fn as_bool(self) -> Option<bool> {
         match self.document.node(self.id) {
             JsonNode::Bool(value) => Some(value),
@@ -93,7 +93,7 @@ impl<'d> Value<'d> {
         }
     }
 
-    /// The literal of a number as it was written.
+    /// The literal of a number as received; `None` for a value of another kind.
     pub fn as_number_literal(self) -> Option<&'d str> {
         match self.document.node(self.id) {
             JsonNode::Number(text) => Some(self.document.resolve(text)),
@@ -101,17 +101,17 @@ impl<'d> Value<'d> {
         }
     }
 
-    /// A number as the nearest IEEE 754 double.
+    /// The IEEE 754 double nearest to a number; `None` for a value of another kind.
     pub fn as_f64(self) -> Option<f64> {
         self.as_number_literal()?.parse().ok()
     }
 
-    /// A number that is written as an integer from 0 to 2^53−1.
+    /// The number, if it is written as an integer from 0 to 2^53−1.
     pub fn as_u53(self) -> Option<u64> {
         self.as_number_literal()?.parse().ok().filter(|n| *n < 1 << 53)
     }
 
-    /// The elements of an array.
+    /// The elements; `None` unless the value is an array.
     pub fn as_array(self) -> Option<Array<'d>> {
         match self.document.node(self.id) {
             JsonNode::Array { first, len } => {
@@ -121,7 +121,7 @@ impl<'d> Value<'d> {
         }
     }
 
-    /// The members of an object.
+    /// The members; `None` unless the value is an object.
     pub fn as_object(self) -> Option<Object<'d>> {
         match self.document.node(self.id) {
             JsonNode::Object { first, len } => {
@@ -170,7 +170,7 @@ impl<'d> Object<'d> {
         self.members.is_empty()
     }
 
-    /// The value of the member with exactly this name.
+    /// The value of the member whose name is exactly `name`.
     pub fn get(self, name: &str) -> Option<Value<'d>> {
         let found = self
             .members

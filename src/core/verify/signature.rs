@@ -1,5 +1,5 @@
-//! One signature on its way: header, key source, identity, times; then the check over each canonical form.
-//! Nothing is checked with a key that has not been vouched for (rules 12–45, 56, 58).
+//! Verification of one signature: header, key source, identity and times, then the check over each canonical form.
+//! No check uses a key that neither a chain nor the policy vouches for (rules 12–45, 56, 58).
 
 use super::Against;
 use super::outcome::SignatureOutcome;
@@ -22,7 +22,7 @@ pub(super) struct Candidate<'c> {
     header: Option<Header>,
     key: Option<KeySource>,
     signature: Vec<u8>,
-    /// Why the chain counts only if the content was witnessed: it is not valid now.
+    /// The refusal of a chain that is not valid now; the signature then counts only over witnessed content (rule 57).
     expired: Option<Refusal>,
     state: State,
 }
@@ -33,7 +33,7 @@ enum State {
     Refused(Refusal),
 }
 
-/// The one key source of a signature (rule 27).
+/// The key source of a signature, of which there must be exactly one (rule 27).
 pub(super) enum KeySource {
     Chain(VerifiedChain),
     Pinned(PinnedKey),
@@ -63,7 +63,7 @@ impl KeySource {
 }
 
 impl<'c> Candidate<'c> {
-    /// Judges everything about a signature that does not depend on the canonical form.
+    /// Checks everything about a signature that does not depend on the canonical form.
     pub(super) fn open(
         index: usize,
         raw: RawSignature<'c>,
@@ -120,19 +120,20 @@ impl<'c> Candidate<'c> {
         refuse_times(header, key.chain(), policy.chain.skew, against.now)
     }
 
-    /// Which entry of `signatures` it is.
+    /// Index of the signature in `signatures`, from 0.
     pub(super) const fn index(&self) -> usize {
         self.index
     }
 
-    /// True if the chain is not valid now, so that only witnessed content counts.
+    /// True if the chain is not valid now, so that the signature counts only over witnessed content.
     pub(super) const fn is_expired(&self) -> bool {
         self.expired.is_some()
     }
 
-    /// Refuses what verified under an expired chain over content that was not witnessed, or too long ago (rule 57).
+    /// Refuses a signature under an expired chain whose content was not witnessed, or too long ago (rule 57).
     ///
-    /// The witness is for the content: whoever signs the same content again changes nothing about it.
+    /// `content` computes the SHA-256 of a form. The witness is for the content: a new signature over equal content
+    /// does not renew it.
     pub(super) fn need_witness(
         &mut self,
         against: Against<'_>,
@@ -172,7 +173,7 @@ impl<'c> Candidate<'c> {
         self.raw.protected
     }
 
-    /// Checks the signature over one form. `SignatureInvalid` leaves it open for the next form.
+    /// Checks the signature over one form. `SignatureInvalid` leaves the signature open for the next form.
     pub(super) fn check(&mut self, input: &[u8], profile: Profile, budget: &mut Budget) {
         let (Some(header), Some(key)) = (&self.header, &self.key) else { return };
         let checked = budget
@@ -193,7 +194,7 @@ impl<'c> Candidate<'c> {
         }
     }
 
-    /// The outcome; `unproven` is the refusal for a signature that verified over no form.
+    /// The outcome of the signature; `unproven` makes the refusal of one that verified over no form.
     pub(super) fn outcome(
         &self,
         unproven: impl FnOnce() -> Refusal,
@@ -223,8 +224,8 @@ pub(crate) fn identity_mismatch(found: &SpiffeId, expected: &SpiffeId) -> Refusa
     Refusal::new(Reason::IdentityMismatch, message)
 }
 
-/// Verifies the chain now or, under `witnessed`, as of its end, with the reason why it is not valid now: what it
-/// signed must then have been witnessed, which the form tells that it signed.
+/// Verifies the chain at `now`. Under `witnessed`, an expired chain is verified at its end instead and returned with
+/// the refusal: whether its content was witnessed is known only once the signed form is (rule 57).
 fn verify_fresh_chain(
     chain: Vec<Vec<u8>>,
     against: Against<'_>,
@@ -233,20 +234,20 @@ fn verify_fresh_chain(
 ) -> Result<(VerifiedChain, Option<Refusal>), Refusal> {
     let Against { policy, now, .. } = against;
     let proof = chains.prove(chain, budget)?;
-    match VerifiedChain::judge(Arc::clone(&proof), &policy.chain, Moments::live(now)) {
+    match VerifiedChain::check_times(Arc::clone(&proof), &policy.chain, Moments::live(now)) {
         Err(expired)
             if expired.reason() == Reason::CertificateExpired
                 && matches!(policy.freshness, Freshness::Witnessed { .. }) =>
         {
             let leaf_at = proof.not_after();
-            VerifiedChain::judge(proof, &policy.chain, Moments { now, leaf_at })
+            VerifiedChain::check_times(proof, &policy.chain, Moments { now, leaf_at })
                 .map(|chain| (chain, Some(expired)))
         }
         live => live.map(|chain| (chain, None)),
     }
 }
 
-/// Rule 58.
+/// Refuses a denied SPIFFE ID, public key or key identifier (rule 58).
 fn refuse_denied(key: &KeySource, deny: &DenyList) -> Result<(), Refusal> {
     let denied = |what: &str| Err(Refusal::new(Reason::Denied, format!("{what} is on the deny-list")));
     if deny.spiffe_ids.contains(key.spiffe_id()) {
@@ -266,7 +267,8 @@ fn refuse_denied(key: &KeySource, deny: &DenyList) -> Result<(), Refusal> {
     }
 }
 
-/// Rules 25 and 26: a `kid` in kagenti's form and an `x5t#S256` must name the leaf that is used.
+/// Refuses a header whose `x5t#S256`, or whose `kid` in kagenti's form, names another leaf than the one in use (rules
+/// 25 and 26).
 fn refuse_other_leaf(header: &Header, leaf: Digest) -> Result<(), Refusal> {
     if header.thumbprint.is_some_and(|thumbprint| thumbprint != leaf) {
         let found = format!("`x5t#S256` does not name the leaf, whose SHA-256 is {leaf}");
@@ -284,7 +286,7 @@ fn refuse_other_leaf(header: &Header, leaf: Digest) -> Result<(), Refusal> {
     }
 }
 
-/// Rule 56: `iat` and `exp` are enforced when present, and `iat` lies within the leaf's life.
+/// Enforces `iat` and `exp` if present, and `iat` within the life of the leaf (rule 56).
 fn refuse_times(
     header: &Header,
     chain: Option<&VerifiedChain>,

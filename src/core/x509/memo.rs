@@ -1,5 +1,5 @@
-//! Remembers the chains of one card while it is verified: a signer that signs twice proves its chain once.
-//! Nothing outlives the card, so no verdict depends on what was verified before it.
+//! Chains that were proven during the verification of one card: a signer with two signatures proves its chain once.
+//! The list ends with the verification, so no verdict depends on an earlier card.
 
 use super::chain::prove_chain;
 use super::proof::ChainProof;
@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::spiffe::TrustDomain;
 use std::sync::Arc;
 
-/// The proven chains of one card, under one bundle. A card has few signatures, so they are searched one by one.
+/// The proven chains of one card under one bundle. A card has at most four signatures, so the search is linear.
 #[derive(Debug)]
 pub(crate) struct ProvenChains<'b> {
     trust_domain: &'b TrustDomain,
@@ -22,7 +22,7 @@ impl<'b> ProvenChains<'b> {
         Self { trust_domain, bundle, proven: Vec::new() }
     }
 
-    /// Proves everything about a chain that does not depend on time, and spends nothing if it was proven before.
+    /// Verifies everything about a chain that does not depend on time. An equal chain that was proven costs nothing.
     pub(crate) fn prove(
         &mut self,
         chain: Vec<Vec<u8>>,
