@@ -123,11 +123,6 @@ impl VerifiedChain {
         self.proof.leaf_sha256
     }
 
-    /// SHA-256 of the `SubjectPublicKeyInfo` of the leaf.
-    pub fn spki_sha256(&self) -> Digest {
-        self.proof.leaf_key.spki_sha256()
-    }
-
     /// First second of validity of the leaf (`notBefore`).
     pub fn not_before(&self) -> Timestamp {
         self.proof.leaf_validity.not_before
@@ -141,11 +136,6 @@ impl VerifiedChain {
     /// Last second in which leaf, intermediates and anchor are all valid.
     pub fn valid_until(&self) -> Timestamp {
         self.valid_until
-    }
-
-    /// Time from the first to the last second of validity of the leaf; saturates at 136 years.
-    pub fn lifetime(&self) -> Seconds {
-        Seconds::new(u32::try_from(self.not_after().since(self.not_before())).unwrap_or(u32::MAX))
     }
 
     /// The subject key identifier of the leaf, if present.
