@@ -1,14 +1,14 @@
-//! Durations in the syntax of Go's `time.ParseDuration`, which manifests and flags of this API use.
-//! Whole-number arithmetic, because the text may come from anybody and must not overflow.
+//! Durations in the syntax of Go's `time.ParseDuration`, as in manifests and flags of this API.
+//! All arithmetic is checked and in whole nanoseconds: anybody who may write a manifest chooses the text.
 
 use std::time::Duration;
 
-/// Longest text that is looked at, in bytes; Go itself prints at most 25.
+/// Longest text that is parsed, in bytes; Go itself prints at most 25.
 const LONGEST: usize = 64;
 
-/// Reads a duration such as `30s`, `1h30m` or `1.5s`, with nanosecond resolution.
+/// Parses a duration such as `30s`, `1h30m` or `1.5s`, with nanosecond resolution.
 ///
-/// The error says what is wrong, to be preceded by the name of the field or flag.
+/// The error completes a sentence that begins with the name of the field or flag.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     const SYNTAX: &str = "is not a duration such as 30s, 5m or 1h30m";
     if text.len() > LONGEST {
@@ -38,7 +38,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
         nanos = nanos.checked_add(part).ok_or(SYNTAX)?;
         rest = after;
     }
-    // Go counts nanoseconds in 64 bits with a sign.
+    // Go's `time.Duration` is a signed 64-bit number of nanoseconds.
     let nanos = i64::try_from(nanos).map_err(|_| "is too long; the limit is about 292 years")?;
     Ok(Duration::from_nanos(nanos.unsigned_abs()))
 }
@@ -60,14 +60,14 @@ const fn unit_nanos(unit: &str) -> Option<u128> {
     })
 }
 
-/// `whole.fraction` times `unit`, rounded down; nothing on overflow.
+/// `whole.fraction` times `unit`, rounded down; `None` on overflow.
 fn scaled(whole: &str, fraction: &str, unit: u128) -> Option<u128> {
     let number = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u128>().ok() };
     let mut total = number(whole)?.checked_mul(unit)?;
-    let mut place = unit;
+    let mut digit_nanos = unit;
     for digit in fraction.bytes() {
-        place = place.checked_div(10)?;
-        total = total.checked_add(place.checked_mul(u128::from(digit.checked_sub(b'0')?))?)?;
+        digit_nanos = digit_nanos.checked_div(10)?;
+        total = total.checked_add(digit_nanos.checked_mul(u128::from(digit.checked_sub(b'0')?))?)?;
     }
     Some(total)
 }

@@ -1,5 +1,5 @@
-//! The Kubernetes API this project shares with its users: groups, kinds, labels and annotations.
-//! One kind or one idea per file; nothing here talks to a cluster.
+//! The Kubernetes API of Countersign: groups, kinds, labels and annotations.
+//! The crate holds types and names alone and never talks to a cluster.
 
 #[cfg(feature = "kinds")]
 pub mod agent_card;

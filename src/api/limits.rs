@@ -1,9 +1,9 @@
-//! Caps of what the cluster sees, each with its reason.
+//! Limits on what is written into the status of an object, each with its reason.
 
-/// Longest text of a card repeated in an object's status, in characters.
+/// Longest text that is copied from a card into status, in characters; longer text is cut.
 pub(crate) const STATUS_TEXT_CHARS: usize = 2_000;
-/// Longest list of a card repeated in an object's status.
+/// Most elements of a list that are copied from a card into status; the rest is left out.
 pub(crate) const STATUS_LIST_ITEMS: usize = 64;
-/// Longest contents of a card repeated in an object's status, in bytes of JSON: far below the 1.5 MiB that etcd
-/// stores, and a thousand of them still fit into memory.
+/// Most that is copied from a card into status, in bytes of JSON: far below the 1.5 MiB that etcd stores for an
+/// object, and 64 MiB of memory for a thousand cards.
 pub(crate) const STATUS_CARD_BYTES: usize = 64 * 1024;

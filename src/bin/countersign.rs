@@ -1,4 +1,4 @@
-//! The command line and, in the images, the operator; everything is in the library.
+//! The binary `countersign`: the command line and, in the images, the operator.
 
 use std::process::ExitCode;
 
@@ -10,8 +10,8 @@ fn main() -> ExitCode {
     countersign_cli::run(std::env::args_os())
 }
 
-/// The operator's own arguments, if it is meant: by `countersign operator …`, or by the name `manager`, under
-/// which existing Deployments start it.
+/// The arguments of the operator; `None` starts the command line. The operator starts by `countersign operator …`, or
+/// by the program name `manager`, which existing Deployments use.
 #[cfg(feature = "operator")]
 fn operator_arguments() -> Option<impl Iterator<Item = std::ffi::OsString>> {
     let mut arguments = std::env::args_os();

@@ -1,5 +1,5 @@
-//! Arguments that several commands share, and how their values are read.
-//! A value that cannot be read is an error of its flag; nothing falls back to a default in silence.
+//! Arguments that several commands share, with their parsers.
+//! A malformed value is an error of its flag and never falls back to a default.
 
 use super::exit::Unusable;
 use countersign_core::bundle::{Bundle, BundleSet, parse_bundle};
@@ -41,7 +41,7 @@ impl From<NumbersArg> for Numbers {
     }
 }
 
-/// A bundle file and the trust domain that it is for, if the flag names one.
+/// A bundle file, and its trust domain if the flag names one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BundleArg {
     trust_domain: Option<TrustDomain>,
@@ -60,23 +60,23 @@ pub(super) struct AuthorityArgs {
     trust_domain: TrustDomain,
 }
 
-/// The bundles that were read, and what in them was not used.
+/// The bundles of the flags, with warnings about unused entries.
 #[derive(Debug)]
 pub(super) struct Authority {
     bundles: BundleSet,
     trust_domain: TrustDomain,
-    /// One line for every part of a bundle that was not used.
+    /// One line for each bundle entry that was not used.
     pub(super) warnings: Vec<String>,
 }
 
 impl AuthorityArgs {
-    /// The same flags where a command reads them as optional.
+    /// Makes the arguments for a command whose flags are optional.
     pub(super) fn new(bundles: Vec<BundleArg>, trust_domain: TrustDomain) -> Self {
         Self { bundles, trust_domain }
     }
 
-    /// Reads every bundle, also those of other domains: a bad one is an error even if this card does not
-    /// need it.
+    /// Reads every bundle. An unreadable bundle of another domain is an error as well, although this card does not need
+    /// that bundle: a pipeline should learn of it before a card does.
     pub(super) fn read(&self) -> Result<Authority, Unusable> {
         let (bundles, warnings) = read_bundles(&self.bundles, &self.trust_domain)?;
         if bundles.get(&self.trust_domain).is_err() {
@@ -95,14 +95,14 @@ impl Authority {
         &self.trust_domain
     }
 
-    /// Its bundle.
+    /// The bundle of the signer's trust domain.
     pub(super) fn bundle(&self) -> Result<&Bundle, Unusable> {
         self.bundles.get(&self.trust_domain).map_err(Unusable::new)
     }
 }
 
-/// Reads bundle files; one without a trust domain of its own is for `default`. A line for every part of a bundle
-/// that was not used comes with them.
+/// Reads bundle files; a flag without a trust domain stands for `default`. Returns the bundles and one warning line for
+/// each unused entry.
 pub(super) fn read_bundles(
     args: &[BundleArg],
     default: &TrustDomain,
@@ -116,7 +116,7 @@ pub(super) fn read_bundles(
             Unusable::new(format!("bundle {}: {refusal}; {}", Quoted(&file), refusal.reason().fix()))
         })?;
         warnings.extend(bundle.skipped().iter().map(|entry| {
-            format!("warning: bundle {}: {} was not used: {}", Quoted(&file), entry.place, entry.why)
+            format!("warning: bundle {}: {} was not used: {}", Quoted(&file), entry.location, entry.why)
         }));
         let replaced = bundles.insert(bundle).map_err(Unusable::new)?;
         if replaced.is_some() {
@@ -144,12 +144,12 @@ pub(super) struct TimeArgs {
 }
 
 impl TimeArgs {
-    /// The moment to judge at.
+    /// The time at which to verify: `--at`, or now.
     pub(super) fn at(&self) -> Timestamp {
         self.at.unwrap_or_else(clock::now)
     }
 
-    /// The chain policy that the flags ask for.
+    /// The chain policy of the flags.
     pub(super) fn chain_policy(&self) -> countersign_core::x509::ChainPolicy {
         let mut policy = countersign_core::x509::ChainPolicy::default();
         policy.max_svid_lifetime = (!self.max_svid_lifetime.is_zero()).then_some(self.max_svid_lifetime);
@@ -159,7 +159,7 @@ impl TimeArgs {
 }
 
 pub(super) fn parse_bundle_arg(text: &str) -> Result<BundleArg, String> {
-    // What stands before `=` is a trust domain if it can be one; a file of such a name is given as `./a=b`.
+    // Text before `=` is a trust domain if it has the form of one; a file of such a name is given as `./a=b`.
     if let Some((domain, file)) = text.split_once('=')
         && let Ok(trust_domain) = TrustDomain::parse(domain)
     {
@@ -186,7 +186,7 @@ pub(super) fn parse_profile(text: &str) -> Result<Profile, String> {
     })
 }
 
-/// A span in whole seconds, such as `90s`, `15m`, `1h 30m`, or `0`.
+/// Parses a span of whole seconds, such as `90s`, `15m`, `1h 30m`, or `0`.
 pub(super) fn parse_seconds(text: &str) -> Result<Seconds, String> {
     if text == "0" {
         return Ok(Seconds::new(0));

@@ -1,4 +1,4 @@
-//! `countersign canonicalize`: the exact bytes that a signature under one profile covers.
+//! `countersign canonicalize`: prints the exact bytes that a signature under one profile covers.
 
 use super::args::{NumbersArg, parse_profile};
 use super::exit::{Done, Unusable};

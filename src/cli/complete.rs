@@ -1,5 +1,5 @@
-//! Shell completions and manual pages, made from the arguments themselves.
-//! The generated files are kept in `completions/` and `man/`; a test compares them with what this makes.
+//! Shell completions and manual pages, generated from the argument types.
+//! `completions/` and `man/` hold the output; a test fails when they are out of date.
 
 use super::exit::{Done, Unusable};
 use clap::CommandFactory;
@@ -35,7 +35,7 @@ pub(super) fn man(args: &ManArgs) -> Result<Done, Unusable> {
     Ok(Done::text(""))
 }
 
-/// The page of the program and one per command that people are meant to see.
+/// Renders the page of the program and one page for each command that is not hidden.
 fn pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut root = super::Cli::command().disable_help_subcommand(true);
     root.build();

@@ -1,4 +1,4 @@
-//! `countersign crd`: the custom resource definitions of the operator, for `kubectl apply -f -`.
+//! `countersign crd`: prints the custom resource definitions of the operator, for `kubectl apply -f -`.
 
 use super::exit::{Done, Unusable};
 use countersign_api::agent_card;
@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(super) struct Args {}
 
 pub(super) fn run(_: &Args) -> Result<Done, Unusable> {
-    // By way of a JSON value, because a status that nobody has set yet is left out there.
+    // The type always writes a status, which a manifest must not have, so a JSON value is edited instead.
     let mut definition = serde_json::to_value(agent_card::definition()).map_err(Unusable::new)?;
     if let Some(definition) = definition.as_object_mut() {
         definition.remove("status");
@@ -23,8 +23,8 @@ pub(super) fn run(_: &Args) -> Result<Done, Unusable> {
     Ok(Done::text(yaml))
 }
 
-/// Bounds are floating-point numbers in the type. Written with a fraction, they differ from what tools that read
-/// and write the file make of them.
+/// Rewrites whole floating-point numbers as integers. The type holds bounds as `f64`, and `1.0` in the file would
+/// differ from the `1` that other tools write.
 fn write_whole_numbers(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(write_whole_numbers),

@@ -1,4 +1,4 @@
-//! What a command came to: a document with its exit code, or the one line that says why there is none.
+//! Results of commands: a document with its exit code, or one line about unusable input.
 
 use countersign_core::refusal::Refusal;
 use countersign_io::files::FileError;
@@ -6,36 +6,36 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// A command that came to an end.
+/// The result of a command that ran to its end.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// What goes to standard output.
+    /// Bytes for standard output.
     pub(super) output: Vec<u8>,
     /// Lines for standard error.
     pub(super) notes: Vec<String>,
-    /// True if the output is data and goes out byte for byte.
+    /// True if the output is data, which is written byte for byte, without styles being stripped.
     pub(super) raw: bool,
     refused: bool,
 }
 
 impl Done {
-    /// A document for people or machines, with exit code 0.
+    /// Makes a result with a document for people or scripts, and exit code 0.
     pub(super) fn text(output: impl Into<Vec<u8>>) -> Self {
         Self { output: output.into(), notes: Vec::new(), raw: false, refused: false }
     }
 
-    /// Data, byte for byte, with exit code 0.
+    /// Makes a result with data, and exit code 0.
     pub(super) fn data(output: Vec<u8>) -> Self {
         Self { output, notes: Vec::new(), raw: true, refused: false }
     }
 
-    /// A refusal without a document: the reason on standard error and exit code 1.
+    /// Makes a refusal without a document: reason and fix on standard error, and exit code 1.
     pub(super) fn refusal(refusal: &Refusal) -> Self {
         let notes = vec![format!("refused: {refusal}"), format!("fix: {}", refusal.reason().fix())];
         Self { output: Vec::new(), notes, raw: true, refused: true }
     }
 
-    /// Exit code 1 if `refused`.
+    /// Sets exit code 1 if `refused`, and 0 otherwise.
     pub(super) fn with_refused(mut self, refused: bool) -> Self {
         self.refused = refused;
         self
@@ -52,20 +52,20 @@ impl Done {
     }
 }
 
-/// Input that nothing can be said about: exit code 2 and one line that says what to do.
+/// Input that cannot be verified at all: exit code 2, and one line that says what to do.
 #[derive(Debug)]
 pub(super) struct Unusable(String);
 
 impl Unusable {
-    /// Line breaks in `message` become spaces, so that it stays one line.
+    /// Makes the error of a message, whose line breaks become spaces.
     pub(super) fn new(message: impl fmt::Display) -> Self {
         let words: Vec<String> =
             message.to_string().split(['\n', '\r']).map(|line| line.trim().to_owned()).collect();
         Self(words.join(" ").trim().to_owned())
     }
 
-    pub(super) fn report(&self) -> ExitCode {
-        // Where standard error cannot be written there is nobody to tell; the exit code still does.
+    pub(super) fn print(&self) -> ExitCode {
+        // If standard error cannot be written, the exit code alone tells of the error.
         let _ = writeln!(anstream::stderr().lock(), "error: {}", self.0);
         ExitCode::from(2)
     }

@@ -1,5 +1,5 @@
-//! The command line `countersign`: arguments in, one document on standard output and an exit code out.
-//! 0 is verified or done, 1 refused, 2 unusable input with one line on standard error that says what to do.
+//! The command line `countersign`: from arguments to one document on standard output and an exit code.
+//! Exit code 0 is verified or done, 1 refused, 2 unusable input with one line on standard error that says what to do.
 
 mod args;
 mod canonicalize;
@@ -72,11 +72,11 @@ enum Command {
     Man(complete::ManArgs),
 }
 
-/// Runs the command line and prints what came out of it.
+/// Runs the command line, prints its output and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage::report(&error),
+        Err(error) => return usage::print(&error),
     };
     let outcome = match &cli.command {
         Command::Verify(args) => verify::run(args),
@@ -95,15 +95,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match outcome.and_then(|done| print(&done).map(|()| done.code())) {
         Ok(code) => code,
-        Err(unusable) => unusable.report(),
+        Err(unusable) => unusable.print(),
     }
 }
 
-/// Warnings first, then the document in one piece: colours only where a terminal shows them.
+/// Prints the notes to standard error, then the document to standard output, with colours only on a terminal.
 fn print(done: &Done) -> Result<(), Unusable> {
     let mut stderr = anstream::stderr().lock();
     for note in &done.notes {
-        // Where standard error cannot be written there is nobody to tell.
+        // If standard error cannot be written, the document and the exit code still can.
         let _ = writeln!(stderr, "{note}");
     }
     let mut stdout = anstream::stdout().lock();
@@ -114,7 +114,7 @@ fn print(done: &Done) -> Result<(), Unusable> {
     };
     match written {
         Ok(()) => Ok(()),
-        // The reader has seen enough, as in `countersign … | head`; the verdict still decides the exit code.
+        // A reader may close the pipe early, as in `countersign … | head`; the exit code still tells the verdict.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Unusable::new(format!("cannot write to standard output: {error}"))),
     }

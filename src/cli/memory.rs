@@ -1,5 +1,5 @@
-//! The file that carries what is remembered of accepted cards from one run to the next.
-//! It makes replay checks (rule 55) and `witnessed` freshness (rule 57) work without a running operator.
+//! The memory file, which carries the memory of accepted cards from one run to the next.
+//! With the file, replay checks (rule 55) and `witnessed` freshness (rule 57) need no running operator.
 
 use super::exit::Unusable;
 use countersign_core::canon::Profile;
@@ -14,38 +14,38 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Largest memory file, in bytes: some 3,000 workloads.
+/// Largest memory file, in bytes; holds about 3,000 workloads.
 const MEMORY_BYTES: usize = 1024 * 1024;
-/// The version of the format that this program reads and writes.
+/// Version of the format that is written.
 const VERSION: u32 = 2;
-/// The version before contents were kept: its entries say nothing about what is served.
+/// Version without contents, whose entries cannot be compared with a card.
 const VERSION_WITHOUT_CONTENTS: u32 = 1;
 
-/// The memory of many workloads and where it is kept.
+/// The memory of many workloads, with the path of its file.
 #[derive(Debug)]
 pub(super) struct Memory {
     path: PathBuf,
-    content: Content,
+    content: MemoryFile,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Content {
+struct MemoryFile {
     version: u32,
-    workloads: BTreeMap<String, Entry>,
+    workloads: BTreeMap<String, WorkloadEntry>,
 }
 
-/// [`History`] in the names and units of the file; times are seconds since 1970.
+/// The JSON form of a [`History`]; times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Entry {
+struct WorkloadEntry {
     contents: Vec<ContentEntry>,
     issued_after: Option<i64>,
     leaf_not_before: Option<i64>,
     profile: String,
 }
 
-/// [`countersign_core::history::Content`] likewise.
+/// The JSON form of a [`countersign_core::history::Content`]; times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ContentEntry {
@@ -55,18 +55,18 @@ struct ContentEntry {
 }
 
 impl Memory {
-    /// Reads the file; one that does not exist is a memory without workloads.
+    /// Reads the memory; a file that does not exist is a memory without workloads.
     pub(super) fn read(path: &Path) -> Result<Self, Unusable> {
         let content = match read_file(path, MEMORY_BYTES) {
             Ok(bytes) => parse(&bytes).map_err(|problem| damaged(path, &problem))?,
             Err(FileError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                Content { version: VERSION, workloads: BTreeMap::new() }
+                MemoryFile { version: VERSION, workloads: BTreeMap::new() }
             }
             Err(FileError::Empty { .. }) => return Err(damaged(path, "it is empty")),
             Err(error) => return Err(error.into()),
         };
         let memory = Self { path: path.to_owned(), content };
-        // Every entry is read now: a damaged one is found before it is needed.
+        // A damaged entry of any workload fails now, and not in the run that first needs it.
         for id in memory.content.workloads.keys() {
             let id = SpiffeId::parse(id).map_err(|refusal| damaged(path, refusal.message()))?;
             memory.history(&id)?;
@@ -74,16 +74,16 @@ impl Memory {
         Ok(memory)
     }
 
-    /// What is remembered of a workload.
+    /// The memory of one workload, if there is one.
     pub(super) fn history(&self, id: &SpiffeId) -> Result<Option<History>, Unusable> {
         let Some(entry) = self.content.workloads.get(id.as_str()) else { return Ok(None) };
         let history = entry.history();
         history.map(Some).ok_or_else(|| damaged(&self.path, &format!("the entry of {id} cannot be read")))
     }
 
-    /// Remembers a workload; the file is written only if something changed.
+    /// Replaces the memory of one workload and writes the file, unless nothing changed.
     pub(super) fn remember(mut self, id: &SpiffeId, history: &History) -> Result<(), Unusable> {
-        let entry = Entry::of(history);
+        let entry = WorkloadEntry::of(history);
         if self.content.workloads.get(id.as_str()) == Some(&entry) {
             return Ok(());
         }
@@ -94,13 +94,12 @@ impl Memory {
     }
 }
 
-/// Reads the file. One of the version before has nothing that could be compared with a card: the next accepted one
-/// begins the memory anew.
-fn parse(bytes: &[u8]) -> Result<Content, String> {
+/// Parses the file. One of [`VERSION_WITHOUT_CONTENTS`] is read as empty: the next accepted card starts the memory.
+fn parse(bytes: &[u8]) -> Result<MemoryFile, String> {
     let versioned: Versioned = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     match versioned.version {
         VERSION => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
-        VERSION_WITHOUT_CONTENTS => Ok(Content { version: VERSION, workloads: BTreeMap::new() }),
+        VERSION_WITHOUT_CONTENTS => Ok(MemoryFile { version: VERSION, workloads: BTreeMap::new() }),
         other => Err(format!("its version is {other}")),
     }
 }
@@ -110,7 +109,7 @@ struct Versioned {
     version: u32,
 }
 
-impl Entry {
+impl WorkloadEntry {
     fn of(history: &History) -> Self {
         let content = |content: &history::Content| ContentEntry {
             digest: content.digest.to_string(),
@@ -128,7 +127,7 @@ impl Entry {
     fn history(&self) -> Option<History> {
         let content = |entry: &ContentEntry| {
             Some(history::Content {
-                digest: parse_digest(&entry.digest)?,
+                digest: Digest::from_hex(&entry.digest)?,
                 witnessed_at: Timestamp::from_unix(entry.witnessed_at),
                 signed_at: entry.signed_at.map(Timestamp::from_unix),
             })
@@ -140,18 +139,6 @@ impl Entry {
             profile: Profile::from_id(&self.profile)?,
         })
     }
-}
-
-fn parse_digest(hex: &str) -> Option<Digest> {
-    let mut bytes = [0; 32];
-    if hex.len() != 64 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        let start = index.checked_mul(2)?;
-        *byte = u8::from_str_radix(hex.get(start..start.checked_add(2)?)?, 16).ok()?;
-    }
-    Some(Digest::from_bytes(bytes))
 }
 
 fn damaged(path: &Path, why: &str) -> Unusable {
@@ -178,14 +165,6 @@ mod tests {
             leaf_not_before: None,
             profile: Profile::KagentiGo,
         };
-        assert_eq!(Entry::of(&history).history(), Some(history));
-    }
-
-    #[test]
-    fn a_digest_is_64_hexadecimal_digits() {
-        assert!(parse_digest(&"a".repeat(64)).is_some());
-        for bad in ["", &"a".repeat(63), &"+1".repeat(32), &"g".repeat(64)] {
-            assert!(parse_digest(bad).is_none(), "{bad}");
-        }
+        assert_eq!(WorkloadEntry::of(&history).history(), Some(history));
     }
 }

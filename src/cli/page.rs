@@ -1,53 +1,53 @@
-//! Text for people: lines that fit 80 columns, with styles that only terminals show.
+//! Text for people, in lines of at most 80 columns, with styles for terminals.
 
 use anstyle::{AnsiColor, Style};
 use std::fmt::{self, Write};
 
-/// Columns that every terminal has.
+/// Width of a line, in columns: that of the narrowest usual terminal.
 const COLUMNS: usize = 80;
 
-/// Something went well.
+/// Style of a good outcome.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
-/// Something was refused.
+/// Style of a refusal.
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// A name in front of a value.
+/// Style of a label in front of a value.
 pub(super) const LABEL: Style = Style::new().dimmed();
-/// A heading.
+/// Style of a heading.
 pub(super) const STRONG: Style = Style::new().bold();
 
-/// Text in a style.
+/// Formats text in a style.
 pub(super) fn styled(style: Style, text: impl fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// A number and what is counted.
+/// Formats a number with the counted noun, in singular or plural.
 pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// A text that grows line by line.
+/// A text that is built line by line.
 #[derive(Debug, Default)]
 pub(super) struct Page(String);
 
 impl Page {
-    /// A page without lines.
+    /// Makes a page without lines.
     pub(super) fn new() -> Self {
         Self::default()
     }
 
-    /// One line as it is.
+    /// Appends one line without breaking it.
     pub(super) fn line(&mut self, line: impl fmt::Display) -> &mut Self {
         // Writing into a string cannot fail.
         let _ = writeln!(self.0, "{line}");
         self
     }
 
-    /// An empty line.
+    /// Appends an empty line.
     pub(super) fn gap(&mut self) -> &mut Self {
         self.line("")
     }
 
-    /// Text broken at spaces, every line after `indent` spaces.
+    /// Appends text that is broken at spaces, each line indented by `indent` columns.
     pub(super) fn paragraph(&mut self, indent: usize, text: &str) -> &mut Self {
         let margin = " ".repeat(indent);
         for line in wrap(text, COLUMNS.saturating_sub(indent)) {
@@ -56,7 +56,7 @@ impl Page {
         self
     }
 
-    /// A label of 11 columns and a value that continues below itself.
+    /// Appends a label, padded to 11 columns, and a value whose further lines are aligned below its first.
     pub(super) fn field(&mut self, label: &str, value: &str) -> &mut Self {
         const WIDTH: usize = 11;
         let indent = WIDTH.saturating_add(2);
@@ -70,13 +70,13 @@ impl Page {
         self
     }
 
-    /// The text, ready for standard output.
+    /// The text with styles, for standard output.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0.into_bytes()
     }
 }
 
-/// Breaks at spaces; a word that is longer than a line stays whole, because it is something to copy.
+/// Breaks text at spaces. A word longer than a line stays whole, because people copy IDs and paths.
 pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0_usize;

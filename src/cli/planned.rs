@@ -1,4 +1,4 @@
-//! Planned objects on their way out: YAML documents, each behind a comment that says why it is planned.
+//! Output of planned objects: YAML documents, each after a comment with the verdict that it follows.
 
 use super::exit::Unusable;
 use countersign_api::keys::REASON_ANNOTATION;
@@ -6,19 +6,19 @@ use countersign_core::verdict::Verdict;
 use countersign_plan::{ApiServer, ClusterAccess, Dns, InputError, Namespace, PodGroup};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
-/// The objects of one workload and what justifies them.
+/// The NetworkPolicies of one workload, with the verdict that they follow.
 #[derive(Debug)]
 pub(super) struct Planned {
     /// Kind, namespace and name of the workload.
     pub(super) workload: String,
-    /// The verdict, in words, on one line.
+    /// The verdict in words, in one line.
     pub(super) because: String,
-    /// In the order in which to apply them.
+    /// The NetworkPolicies, in the order in which to apply them.
     pub(super) policies: Vec<NetworkPolicy>,
 }
 
 impl Planned {
-    /// A verdict in words, on one line.
+    /// Describes a verdict in words, in one line.
     pub(super) fn because(verdict: &Verdict) -> String {
         match verdict.outcome() {
             Ok(bound) => {
@@ -29,18 +29,18 @@ impl Planned {
         }
     }
 
-    /// Name and reason of one policy.
+    /// Name and reason of one NetworkPolicy, in columns.
     pub(super) fn summary(policy: &NetworkPolicy) -> String {
         let name = policy.metadata.name.as_deref().unwrap_or_default();
         format!("{name:<38}{}", reason(policy))
     }
 
-    /// Every policy as a YAML document.
+    /// Writes every NetworkPolicy as a YAML document.
     pub(super) fn yaml(&self) -> Result<Vec<u8>, Unusable> {
         self.documents(&self.policies)
     }
 
-    /// The policy that follows the verdict, as a YAML document.
+    /// Writes the last NetworkPolicy, the one that depends on the verdict, as a YAML document.
     pub(super) fn last_yaml(&self) -> Result<Vec<u8>, Unusable> {
         let from = self.policies.len().saturating_sub(1);
         self.documents(self.policies.get(from..).unwrap_or_default())
@@ -65,21 +65,22 @@ impl Planned {
     }
 }
 
-/// The code on a planned object.
+/// The reason code in the annotation of a planned NetworkPolicy, or an empty text.
 pub(super) fn reason(policy: &NetworkPolicy) -> &str {
     let annotations = policy.metadata.annotations.as_ref();
     annotations.and_then(|all| all.get(REASON_ANNOTATION)).map_or("", String::as_str)
 }
 
-/// The API server's address in most clusters made by kubeadm: that of the Service, not of its endpoints.
+/// Address and port of the Service `kubernetes` in most clusters of kubeadm.
 pub(super) const EXAMPLE_API_SERVER: (&str, u16) = ("10.96.0.1", 443);
 
-/// A cluster as installers usually set it up, for where no real one is at hand.
+/// Makes the facts of a cluster with usual settings, for output without a real cluster.
 pub(super) fn example_cluster() -> Result<ClusterAccess, InputError> {
     cluster("countersign-system", &[(EXAMPLE_API_SERVER.0.to_owned(), EXAMPLE_API_SERVER.1)])
 }
 
-/// A cluster whose operator runs in `operator_namespace` and whose API server answers at `api_server`.
+/// Makes the facts of a cluster whose operator runs in `operator_namespace` and whose API server answers at
+/// `api_server`.
 pub(super) fn cluster(
     operator_namespace: &str,
     api_server: &[(String, u16)],

@@ -1,4 +1,4 @@
-//! The flags that say what is accepted, and the policy they come to.
+//! The flags of the acceptance policy, and their conversion to a [`Policy`].
 
 use super::args::{NumbersArg, TimeArgs, parse_profile, parse_seconds, parse_spiffe_id};
 use super::exit::Unusable;
@@ -69,7 +69,7 @@ pub(super) struct PolicyArgs {
 }
 
 impl AcceptArgs {
-    /// The policy for a trust domain.
+    /// Makes the policy of the flags for a trust domain.
     pub(super) fn policy(&self, trust_domain: TrustDomain) -> Policy {
         let mut policy = Policy::new(trust_domain);
         policy.profiles = self.profile_set();
@@ -94,7 +94,7 @@ impl AcceptArgs {
 }
 
 impl PolicyArgs {
-    /// The policy for a trust domain.
+    /// Makes the policy of the flags for a trust domain.
     pub(super) fn policy(&self, trust_domain: TrustDomain) -> Policy {
         let mut policy = self.accept.policy(trust_domain);
         policy.freshness = match self.freshness {
@@ -104,12 +104,12 @@ impl PolicyArgs {
         policy
     }
 
-    /// The moment to judge at.
+    /// The time at which to verify: `--at`, or now.
     pub(super) fn at(&self) -> Timestamp {
         self.accept.time.at()
     }
 
-    /// The memory, and what it holds about the expected workload.
+    /// Reads the memory file, if one is given, and the memory of the expected workload in it.
     pub(super) fn memory(&self) -> Result<(Option<Memory>, Option<History>), Unusable> {
         let (Some(path), Some(id)) = (&self.memory, &self.expect_id) else { return Ok((None, None)) };
         let memory = Memory::read(path)?;

@@ -1,5 +1,4 @@
-//! `countersign probe`: whether an address answers 200 or a file is there, for images that have neither shell nor
-//! curl.
+//! `countersign probe`: tests that a URL answers 200 or that a file exists, for images without shell and curl.
 
 use super::exit::{Done, Unusable};
 use countersign_io::probe::{answers, is_written};

@@ -1,5 +1,5 @@
-//! The card of a command line: a file, standard input, or the answer to a URL.
-//! A card that is too large or cannot be fetched is refused; a file that cannot be read is unusable input.
+//! Reading of the card that an argument names: a file, standard input, or a URL.
+//! A card that is too large or cannot be fetched is refused; an unreadable file is unusable input.
 
 use super::exit::Unusable;
 use countersign_core::encoding::{Digest, sha256};
@@ -12,27 +12,27 @@ use std::path::Path;
 /// A card as it was received.
 #[derive(Clone, Debug)]
 pub(super) struct Received {
-    /// Exactly the bytes.
+    /// The received bytes, unchanged.
     pub(super) bytes: Vec<u8>,
     /// SHA-256 of the bytes.
     pub(super) digest: Digest,
-    /// The file or the URL that answered.
+    /// The path, or the URL that answered.
     pub(super) source: String,
 }
 
 impl Received {
-    /// Bytes from `source`.
+    /// Makes a received card of the bytes from `source`.
     pub(super) fn new(bytes: Vec<u8>, source: String) -> Self {
         Self { digest: sha256(&bytes), bytes, source }
     }
 }
 
-/// What the argument names, for people.
+/// The argument as shown to people.
 pub(super) fn shown(argument: &str) -> String {
     if is_stdin(Path::new(argument)) { "standard input".to_owned() } else { argument.to_owned() }
 }
 
-/// Gets the card that `argument` names.
+/// Reads the card that `argument` names; the outer error is unusable input, the inner one a refusal.
 pub(super) fn receive(argument: &str) -> Result<Result<Received, Refusal>, Unusable> {
     let (bytes, source) = if CardUrl::looks_like(argument) {
         let url = CardUrl::parse(argument).map_err(Unusable::new)?;
@@ -52,7 +52,7 @@ pub(super) fn receive(argument: &str) -> Result<Result<Received, Refusal>, Unusa
     Ok(Ok(Received::new(bytes, source)))
 }
 
-/// Runs one asynchronous edge to its end on this thread.
+/// Runs a future to its end on this thread.
 pub(super) fn block_on<T>(edge: impl Future<Output = T>) -> Result<T, Unusable> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime

@@ -1,5 +1,5 @@
-//! The result of a verification as scripts and people read it.
-//! The JSON members are a contract: always all of them, in this order, null or empty where there is nothing.
+//! The result of a verification, as JSON for scripts and as text for people.
+//! The JSON members are a contract: every member is always present, in this order, null or empty without a value.
 
 use super::exit::Unusable;
 use super::page::{BAD, GOOD, Page, STRONG, styled};
@@ -9,15 +9,15 @@ use countersign_core::text::Quoted;
 use countersign_core::verify::SignatureOutcome;
 use serde::Serialize;
 
-/// Whether something was verified.
+/// The verdict in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Outcome {
+pub(super) enum VerdictWord {
     Verified,
     Refused,
 }
 
-impl Outcome {
+impl VerdictWord {
     const fn word(self) -> &'static str {
         match self {
             Self::Verified => "verified",
@@ -30,7 +30,7 @@ impl Outcome {
     }
 }
 
-/// How much of the received card the signature covers.
+/// The coverage of the signature in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum CoverageWord {
@@ -38,11 +38,11 @@ pub(super) enum CoverageWord {
     Partial,
 }
 
-/// One result.
+/// The result for one card or SVID.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    pub(super) verdict: Outcome,
+    pub(super) verdict: VerdictWord,
     pub(super) reason: Option<&'static str>,
     pub(super) message: Option<String>,
     pub(super) fix: Option<&'static str>,
@@ -53,21 +53,21 @@ pub(super) struct Report {
     pub(super) digest: Option<String>,
     pub(super) not_after: Option<String>,
     pub(super) coverage: Option<CoverageWord>,
-    /// At most 64, those that decide about security first.
+    /// JSON Pointers to uncovered members, at most 64: those that decide about security first.
     pub(super) uncovered: Vec<String>,
-    /// How many more there are.
+    /// Number of uncovered members beyond `uncovered`.
     pub(super) uncovered_unlisted: usize,
     pub(super) signatures: Vec<SignatureReport>,
 }
 
-/// What became of one entry of `signatures`.
+/// The outcome of one entry of `signatures`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SignatureReport {
     pub(super) index: usize,
     pub(super) key_id: Option<String>,
     pub(super) algorithm: Option<&'static str>,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: VerdictWord,
     pub(super) reason: Option<&'static str>,
     pub(super) message: Option<String>,
     pub(super) spiffe_id: Option<String>,
@@ -75,10 +75,10 @@ pub(super) struct SignatureReport {
 }
 
 impl Report {
-    /// A verified result of which nothing else is known yet.
+    /// Makes a verified result without any further value.
     pub(super) const fn verified() -> Self {
         Self {
-            verdict: Outcome::Verified,
+            verdict: VerdictWord::Verified,
             reason: None,
             message: None,
             fix: None,
@@ -95,10 +95,10 @@ impl Report {
         }
     }
 
-    /// A refused result.
+    /// Makes a refused result with reason, message and fix.
     pub(super) fn refused(refusal: &Refusal) -> Self {
         Self {
-            verdict: Outcome::Refused,
+            verdict: VerdictWord::Refused,
             reason: Some(refusal.reason().code()),
             message: Some(refusal.message().to_owned()),
             fix: Some(refusal.reason().fix()),
@@ -106,19 +106,19 @@ impl Report {
         }
     }
 
-    /// True if something was refused.
+    /// True if the verdict is a refusal, which decides the exit code.
     pub(super) fn is_refused(&self) -> bool {
-        self.verdict == Outcome::Refused
+        self.verdict == VerdictWord::Refused
     }
 
-    /// One JSON object on lines of its own.
+    /// Writes one JSON object, indented, with a line break at its end.
     pub(super) fn to_json(&self) -> Result<Vec<u8>, Unusable> {
         let mut json = serde_json::to_vec_pretty(self).map_err(Unusable::new)?;
         json.push(b'\n');
         Ok(json)
     }
 
-    /// For people; `source` names what was verified.
+    /// Writes the result as text; `source` names the card or file.
     pub(super) fn to_text(&self, source: &str) -> Vec<u8> {
         let mut page = Page::new();
         page.line(format_args!("{}  {}", self.verdict.shown(), Quoted(source)));
@@ -174,7 +174,7 @@ impl From<&SignatureOutcome> for SignatureReport {
             index: found.index,
             key_id: found.key_id.clone(),
             algorithm: found.algorithm.map(Algorithm::name),
-            outcome: if refusal.is_some() { Outcome::Refused } else { Outcome::Verified },
+            outcome: if refusal.is_some() { VerdictWord::Refused } else { VerdictWord::Verified },
             reason: refusal.map(|refusal| refusal.reason().code()),
             message: refusal.map(|refusal| refusal.message().to_owned()),
             spiffe_id: found.spiffe_id.as_ref().map(ToString::to_string),

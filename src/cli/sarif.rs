@@ -1,4 +1,4 @@
-//! A verdict as SARIF 2.1.0, so that code scanning shows refused cards beside the file they are in.
+//! Output of a verdict as SARIF 2.1.0, so that code scanning shows a refused card at its file.
 
 use super::exit::Unusable;
 use super::report::Report;
@@ -6,11 +6,11 @@ use countersign_core::refusal::Reason;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// The identifier of the format's schema; it names the format and is not fetched.
+/// Identifier of the SARIF schema; the URL names the format and is never fetched.
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
-/// One run with one result for a refusal, and none for a verified card; a note for each uncovered member.
+/// Writes one SARIF run: one result of level `error` for a refusal, and one `note` for each uncovered member.
 pub(super) fn write(report: &Report, source: &str) -> Result<Vec<u8>, Unusable> {
     let uncovered = Reason::UncoveredSecurityMember;
     let location = json!([{ "physicalLocation": { "artifactLocation": { "uri": uri(source) } } }]);
@@ -68,7 +68,7 @@ fn rule(reason: Reason) -> Value {
     })
 }
 
-/// A URI reference: a URL as it is, a path with everything escaped that a URI cannot hold.
+/// Converts a source to a URI reference: a URL stays, a path is percent-encoded (RFC 3986 §2.1).
 fn uri(source: &str) -> String {
     if source.contains("://") {
         return source.to_owned();

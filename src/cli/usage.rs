@@ -1,14 +1,14 @@
-//! What clap has to say, in the form of the other errors: one line that says what to do, exit code 2.
+//! Errors of clap in the form of all other errors: one line that says what to do, and exit code 2.
 
 use super::exit::Unusable;
 use clap::error::ErrorKind;
 use std::process::ExitCode;
 
-/// Prints help and version as they are, and anything else as one line.
-pub(super) fn report(error: &clap::Error) -> ExitCode {
+/// Prints help and version unchanged, and any other message as one line.
+pub(super) fn print(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Nobody reads it if it cannot be written.
+            // Help that cannot be written has no reader, so the error is ignored.
             let _ = error.print();
             ExitCode::SUCCESS
         }
@@ -16,11 +16,11 @@ pub(super) fn report(error: &clap::Error) -> ExitCode {
             let _ = error.print();
             ExitCode::from(2)
         }
-        _ => Unusable::new(one_line(&error.render().to_string())).report(),
+        _ => Unusable::new(one_line(&error.render().to_string())).print(),
     }
 }
 
-/// The message and its tips; the usage block and the pointer to the help become one hint at the end.
+/// Joins the message and its tips into one line; the usage block becomes a hint to `--help` at the end.
 fn one_line(rendered: &str) -> String {
     let message: Vec<&str> = rendered.split("\n\n").take_while(|part| !part.starts_with("Usage:")).collect();
     let words: Vec<&str> = message.iter().flat_map(|part| part.split_whitespace()).collect();

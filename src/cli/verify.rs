@@ -1,4 +1,4 @@
-//! `countersign verify`: a card and a bundle in, a reasoned verdict out.
+//! `countersign verify`: verifies a card over a bundle and prints the verdict with its reason.
 
 use super::args::AuthorityArgs;
 use super::exit::{Done, Unusable};
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         Err(refusal) => (Report::refused(&refusal), None),
         Ok(received) => {
             let digest = received.digest.to_string();
-            let (report, remembered) = judge.judge(received);
+            let (report, remembered) = judge.report(received);
             (Report { digest: Some(digest), ..report }, remembered)
         }
     };
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     Ok(Done::text(output).with_refused(report.is_refused()).with_notes(authority.warnings))
 }
 
-/// Everything that a card is judged against.
+/// Inputs of a verification besides the card.
 pub(super) struct Judge<'a> {
     pub(super) bundle: &'a Bundle,
     pub(super) policy: Policy,
@@ -86,12 +86,12 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// The report, and what to remember if the card was verified.
-    fn judge(&self, received: Received) -> (Report, Option<History>) {
+    /// Verifies a card; returns the report, and for a verified card the new memory of the workload.
+    fn report(&self, received: Received) -> (Report, Option<History>) {
         match self.verify(received.bytes) {
             Ok(signed) => {
                 let (before, accepted) = (self.history.as_ref(), Accepted::of(&signed));
-                // One run sees one card, which stands for its workload.
+                // A run sees one card and knows no replicas, so this card counts as all that the workload serves.
                 let (seen, freshness) = (Seen::Everything, self.policy.freshness);
                 let after = History::after(before, &[accepted], seen, freshness, self.now);
                 (Report::of_signed(&signed), after)
@@ -100,7 +100,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Verifies the card and its place in the workload's history.
+    /// Verifies the card and refuses a replay of older content (rule 55).
     pub(super) fn verify(&self, bytes: Vec<u8>) -> Result<SignedCard, Box<Rejection>> {
         let card = Card::parse(bytes, self.policy.numbers)?;
         let signed = verify_card(&card, self.against())?;
@@ -121,7 +121,7 @@ impl Judge<'_> {
     }
 }
 
-/// A refusal of a card whose signatures are good.
+/// Makes the rejection of a card whose signatures are good, with their outcomes.
 pub(super) fn with_signatures(refusal: Refusal, signed: &SignedCard) -> Rejection {
     let mut rejection = *Box::<Rejection>::from(refusal);
     rejection.signatures = signed.signatures().to_vec();
@@ -129,7 +129,7 @@ pub(super) fn with_signatures(refusal: Refusal, signed: &SignedCard) -> Rejectio
 }
 
 impl Report {
-    /// The report of a verified card.
+    /// Makes the report of a verified card.
     pub(super) fn of_signed(signed: &SignedCard) -> Self {
         Self {
             spiffe_id: Some(signed.spiffe_id().to_string()),
@@ -149,7 +149,7 @@ impl Report {
         }
     }
 
-    /// The report of a refused card.
+    /// Makes the report of a refused card.
     pub(super) fn of_rejection(rejection: &Rejection) -> Self {
         Self {
             signatures: rejection.signatures.iter().map(Into::into).collect(),

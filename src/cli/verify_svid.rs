@@ -1,4 +1,4 @@
-//! `countersign verify-svid`: the chain rules alone, for one X.509-SVID.
+//! `countersign verify-svid`: applies the chain rules alone to one X.509-SVID.
 
 use super::args::{AuthorityArgs, Output, TimeArgs, parse_spiffe_id};
 use super::exit::{Done, Unusable};
@@ -10,7 +10,7 @@ use countersign_core::x509::{Moments, VerifiedChain, parse_pem_chain, verify_cha
 use countersign_io::files::read_text;
 use std::path::PathBuf;
 
-/// Longest PEM file with a chain, in bytes: the largest chain in base64 with text around it.
+/// Longest PEM file with a chain, in bytes: the largest chain takes 22 KiB in base64, and text may surround it.
 const CHAIN_FILE_BYTES: usize = 64 * 1024;
 
 /// Verify an X.509-SVID and its chain over a trust bundle.

@@ -1,5 +1,5 @@
 //! Binds a signed card to the workload that serves it: identity, endpoints, source, replay (rules 50–55).
-//! The only way to a [`BoundCard`]; the caller brings facts, the card brings none.
+//! Only [`bind_card`] makes a [`BoundCard`]. The caller observes every fact about the workload; the card states none.
 
 use super::endpoint::{Endpoint, endpoint_urls};
 use super::history::{Accepted, History};
@@ -9,66 +9,66 @@ use super::text::Quoted;
 use super::verify::{SignedCard, identity_mismatch};
 use std::collections::BTreeSet;
 
-/// What the caller observed about the workload behind a card.
+/// Facts that the caller observed about the workload behind a card.
 #[derive(Clone, Debug)]
 pub struct WorkloadFacts {
-    /// The identity that its namespace and service account call for.
+    /// The SPIFFE ID that follows from the workload's namespace and service account.
     pub expected_id: SpiffeId,
-    /// DNS names of its Services inside the cluster, in lower case.
+    /// DNS names of the workload's Services inside the cluster, in lower case.
     pub cluster_hosts: BTreeSet<String>,
-    /// Declared ingress hosts, in lower case; reachable by https only.
+    /// Hosts of the workload's Ingresses, in lower case; an endpoint there must use https (rule 51).
     pub ingress_hosts: BTreeSet<String>,
-    /// How the card arrived. It adds no trust, only ways to be refused (rule 52).
+    /// The source of the card. No source adds trust; each one can only refuse a card (rule 52).
     pub source: Source,
 }
 
-/// How a card arrived.
+/// The source that a card was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file given by the user of a command line: there is no path to judge.
+    /// A file that the user of a command line named: no host, peer or owner is checked.
     File,
-    /// Fetched over plain HTTP or web TLS from this host.
+    /// An HTTP server, plain or over web TLS.
     Http {
-        /// The host that was asked, in lower case.
+        /// The host that served the card, in lower case.
         host: String,
     },
-    /// Fetched over SPIFFE mTLS.
+    /// A server that authenticated by SPIFFE mTLS.
     Mtls {
-        /// The host that was asked, in lower case.
+        /// The host that served the card, in lower case.
         host: String,
-        /// The identity that the server proved.
+        /// The SPIFFE ID that the server proved in the handshake; it must equal the signer's (rule 53).
         peer: SpiffeId,
     },
-    /// Read from a ConfigMap.
+    /// A ConfigMap.
     ConfigMap {
-        /// Its name.
+        /// The name of the ConfigMap that was read.
         name: String,
-        /// The name that belongs to the agent.
+        /// The name that the agent's ConfigMap must have.
         expected_name: String,
-        /// Whether an owner reference ties it to the workload.
+        /// True if an owner reference of the ConfigMap names the workload.
         owned: bool,
     },
 }
 
-/// A signed card that belongs to its workload: made only by [`bind_card`].
+/// Proof that a signed card belongs to its workload; made only by [`bind_card`].
 #[derive(Debug)]
 pub struct BoundCard {
     signed: SignedCard,
 }
 
 impl BoundCard {
-    /// The signed card.
+    /// The card with the proof of its signature.
     pub const fn signed(&self) -> &SignedCard {
         &self.signed
     }
 
-    /// What to remember of it, by [`History::after`].
+    /// The facts that the next [`History::after`] remembers of this card.
     pub fn accepted(&self) -> Accepted {
         Accepted::of(&self.signed)
     }
 }
 
-/// Binds `signed` to the workload of `facts`, or says which tie is missing.
+/// Binds `signed` to the workload of `facts`, or refuses it for the first rule of 50 to 55 that fails.
 pub fn bind_card(
     signed: SignedCard,
     facts: &WorkloadFacts,
@@ -85,7 +85,7 @@ pub fn bind_card(
     Ok(BoundCard { signed })
 }
 
-/// Rules 51 (origin), 52 and 53.
+/// Refuses a card whose source does not belong to the workload (rules 51, 52 and 53).
 fn refuse_foreign_source(signed: &SignedCard, facts: &WorkloadFacts) -> Result<(), Refusal> {
     let host = match &facts.source {
         Source::File => return Ok(()),
@@ -114,7 +114,8 @@ fn refuse_foreign_source(signed: &SignedCard, facts: &WorkloadFacts) -> Result<(
     Err(Refusal::new(Reason::OriginNotOwned, found))
 }
 
-/// Rule 51, over the signed document: what is not signed is not used.
+/// Refuses endpoints outside the workload's hosts, or unencrypted outside the cluster (rule 51). Reads the signed
+/// document alone: a member that is not signed is never used.
 fn refuse_foreign_endpoints(signed: &SignedCard, facts: &WorkloadFacts) -> Result<(), Refusal> {
     let Some(card) = signed.document().root().as_object() else {
         return Err(Refusal::new(Reason::PayloadNotCard, "the signed document is not an object"));

@@ -1,5 +1,5 @@
-//! The card as received: strict JSON whose shape is safe to look at, signatures not judged yet.
-//! Rules 1–11; nothing here says that the card is genuine.
+//! The card as received: strict JSON of the right shape, its signatures not yet verified (rules 3–11).
+//! A parsed [`Card`] proves nothing about its author.
 
 use super::canon::refuse_aliases;
 use super::encoding::{Digest, sha256};
@@ -8,34 +8,34 @@ use super::limits::{PROTECTED_BYTES, SIGNATURE_TEXT_BYTES, SIGNATURES};
 use super::refusal::{Reason, Refusal};
 use super::text::{Quoted, is_unsafe_for_display};
 
-/// A received AgentCard: bytes first, typed view second.
+/// A received AgentCard: the exact bytes, and read access to their members.
 #[derive(Clone, Debug)]
 pub struct Card {
     document: Document,
     digest: Digest,
 }
 
-/// One entry of `signatures`, by shape only.
+/// One entry of the member `signatures`, with its shape checked and its signature not verified.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RawSignature<'c> {
-    /// The protected header in base64url, verbatim: it is part of what was signed.
+    /// The protected header in base64url, verbatim, because the signature covers this text (RFC 7515 §5.1).
     pub protected: &'c str,
     /// The signature in base64url.
     pub signature: &'c str,
-    /// The unprotected header, which influences nothing (rule 22).
+    /// The unprotected header, which can refuse a signature and never help one (rule 22).
     pub header: Option<Object<'c>>,
 }
 
 impl Card {
-    /// Reads a card from exactly the bytes that were received.
+    /// Parses a card from exactly the bytes that were received.
     pub fn parse(bytes: Vec<u8>, numbers: Numbers) -> Result<Self, Refusal> {
         let digest = sha256(&bytes);
         let document = Document::parse(bytes, &JsonLimits::CARD, numbers)?;
         let card = Self { document, digest };
         let root = card.root()?;
         refuse_aliases(root)?;
-        refuse_unsafe_text(card.document.root(), Place::Other)?;
+        refuse_unsafe_text(card.document.root(), TextRole::Other)?;
         refuse_odd_signatures(root)?;
         Ok(card)
     }
@@ -63,7 +63,8 @@ impl Card {
         })
     }
 
-    /// Names that could mislead a reader although they are allowed, as JSON member names (rule 10).
+    /// Members for display (`name`, `description`, `version`) that hold invisible characters: allowed, but worth a
+    /// warning (rule 10).
     pub fn misleading_names(&self) -> Vec<&'static str> {
         let root = self.document.root().as_object();
         ["name", "description", "version"]
@@ -87,7 +88,8 @@ impl Card {
     }
 }
 
-/// Rule 11: an array of 1..4 objects whose members are exactly `protected`, `signature`, `header?`.
+/// Refuses `signatures` unless it is an array of at most [`SIGNATURES`] objects with the members `protected`,
+/// `signature` and, optionally, `header` (rule 11).
 fn refuse_odd_signatures(root: Object<'_>) -> Result<(), Refusal> {
     let Some(list) = root.get("signatures") else { return Ok(()) };
     let entries = list.as_array().ok_or_else(|| malformed("`signatures` is not an array"))?;
@@ -131,33 +133,34 @@ fn malformed(found: &str) -> Refusal {
     Refusal::new(Reason::SignaturesMalformed, found)
 }
 
-/// What a string or an object stands for, as far as rule 10 is concerned.
+/// The role of a string or an object in a card, which decides whether rule 10 applies.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum TextRole {
     Identifier,
     NamedMap,
     Other,
 }
 
-/// Rule 10: addresses, identifiers and the names of security schemes hold nothing invisible.
-fn refuse_unsafe_text(value: Value<'_>, place: Place) -> Result<(), Refusal> {
+/// Refuses invisible characters in addresses, identifiers and names of security schemes: two of them that look equal
+/// could differ (rule 10).
+fn refuse_unsafe_text(value: Value<'_>, role: TextRole) -> Result<(), Refusal> {
     if let Some(text) = value.as_str() {
-        return if place == Place::Identifier { refuse_unsafe(text) } else { Ok(()) };
+        return if role == TextRole::Identifier { refuse_unsafe(text) } else { Ok(()) };
     }
     if let Some(array) = value.as_array() {
-        return array.iter().try_for_each(|item| refuse_unsafe_text(item, place));
+        return array.iter().try_for_each(|item| refuse_unsafe_text(item, role));
     }
     let Some(object) = value.as_object() else { return Ok(()) };
     for (name, value) in object.iter() {
-        if place == Place::NamedMap {
+        if role == TextRole::NamedMap {
             refuse_unsafe(name)?;
         }
         let inside = match name {
             "params" | "signatures" => continue,
-            "securitySchemes" | "schemes" | "security" | "scopes" => Place::NamedMap,
-            "id" | "tenant" | "url" => Place::Identifier,
-            name if name.ends_with("Url") => Place::Identifier,
-            _ => Place::Other,
+            "securitySchemes" | "schemes" | "security" | "scopes" => TextRole::NamedMap,
+            "id" | "tenant" | "url" => TextRole::Identifier,
+            name if name.ends_with("Url") => TextRole::Identifier,
+            _ => TextRole::Other,
         };
         refuse_unsafe_text(value, inside)?;
     }

@@ -1,5 +1,5 @@
-//! Signatures that come by another way than the card: an agent may serve its card unsigned, and its signer put a
-//! signed copy beside it. What counts is what callers get, so the served card is judged with those signatures.
+//! Detached delivery: an agent serves its card unsigned, and its signer stores a signed copy elsewhere.
+//! Callers read the served card, so that card is verified, with the signatures of the copy.
 
 use super::canon::{Profile, canonicalize};
 use super::card::Card;
@@ -9,13 +9,12 @@ use super::refusal::{Reason, Refusal};
 
 const SIGNATURES: &str = "signatures";
 
-/// Returns the document to judge for a workload that serves the unsigned card `served`, beside which `delivered`
-/// lies: the delivered one, byte for byte, if both are the same but for their signatures (RFC 8785 of all members);
-/// else the served one with the delivered signatures in place of its own.
+/// Returns the document to verify for a workload that serves the unsigned card `served` and whose signer stored the
+/// signed copy `delivered`. If both have equal RFC 8785 forms without `signatures`, the result is `delivered`, byte
+/// for byte. Otherwise it is `served` with the `signatures` of `delivered`.
 ///
-/// No rule is made for this case: what the served card has beyond the signed form is then uncovered, and endpoints,
-/// limits and the number of signatures are judged as if the workload had sent the document like this. Fails if either
-/// is no card, or if the delivered one is on the deny-list, which names received bytes (rule 58).
+/// All rules then apply to the result as to any received card; a member that only `served` has is uncovered (rule
+/// 47). Fails if either document is not a card, or if `delivered` is on the deny-list of received bytes (rule 58).
 pub fn card_with_delivered_signatures(
     served: Vec<u8>,
     delivered: Vec<u8>,

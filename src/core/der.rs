@@ -1,5 +1,5 @@
-//! The few DER structures that are read by hand: one tag and length at a time, with no second encoding of any.
-//! Lengths beyond 65,535 do not occur in anything this reads and are refused.
+//! A reader of single DER elements that accepts one encoding of each (X.690 §10).
+//! Contents above 65,535 bytes are refused: certificates and keys are limited to less.
 
 /// Tag of a SEQUENCE.
 pub(crate) const SEQUENCE: u8 = 0x30;
@@ -12,7 +12,7 @@ pub(crate) const OCTET_STRING: u8 = 0x04;
 /// Tag of a BIT STRING.
 pub(crate) const BIT_STRING: u8 = 0x03;
 
-/// One element and what follows it.
+/// A DER element and the bytes after it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Element<'a> {
     /// The contents, without tag and length.
@@ -41,7 +41,7 @@ pub(crate) fn read(input: &[u8], tag: u8) -> Option<Element<'_>> {
     Some(Element { contents, whole, rest })
 }
 
-/// The contents of one element that is all of `input`.
+/// The contents of an element of tag `tag` that fills `input`; `None` if bytes follow it.
 pub(crate) fn read_only(input: &[u8], tag: u8) -> Option<&[u8]> {
     let element = read(input, tag)?;
     element.rest.is_empty().then_some(element.contents)
@@ -56,7 +56,7 @@ pub(crate) fn consists_of(mut contents: &[u8], mut allowed: impl FnMut(u8) -> bo
     true
 }
 
-/// The magnitude of a positive INTEGER in its shortest form, without the sign byte.
+/// The magnitude of a positive INTEGER, without its sign byte; `None` unless it has its shortest form (X.690 §8.3.2).
 pub(crate) fn positive(contents: &[u8]) -> Option<&[u8]> {
     match contents {
         [0, 0x80..=0xff, ..] => contents.get(1..),
@@ -65,7 +65,7 @@ pub(crate) fn positive(contents: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The bytes of a BIT STRING without unused bits.
+/// The bytes of a BIT STRING that has no unused bits; `None` for any other.
 pub(crate) fn whole_bytes(contents: &[u8]) -> Option<&[u8]> {
     contents.strip_prefix(&[0])
 }

@@ -1,5 +1,5 @@
-//! Base64 in its only strict forms, and SHA-256 digests.
-//! A text that two decoders could read differently is refused, because caches and deny-lists compare texts.
+//! Strict base64 and SHA-256 digests.
+//! A text that two decoders could read differently is refused: deny-lists and key IDs compare texts.
 
 use super::refusal::{Reason, Refusal};
 use base64::Engine as _;
@@ -7,7 +7,8 @@ use base64::engine::Simd;
 use base64::engine::general_purpose::{NO_PAD, STANDARD, URL_SAFE_NO_PAD};
 use std::fmt;
 
-/// Vector instructions for the texts that are made here; what others sent is read by the plain engine.
+/// The base64url engine with vector instructions, for text that this crate wrote. Received text is decoded by the
+/// plain engine, which has fewer lines to trust.
 fn own_text() -> Simd {
     Simd::url_safe(NO_PAD)
 }
@@ -22,12 +23,12 @@ pub fn encode_base64url_into(bytes: &[u8], text: &mut String) {
     URL_SAFE_NO_PAD.encode_string(bytes, text);
 }
 
-/// Decodes what [`encode_base64url_in_place`] wrote.
+/// Decodes text that [`encode_base64url_in_place`] wrote; never for received text.
 pub(crate) fn decode_own_base64url(text: &[u8]) -> Result<Vec<u8>, Refusal> {
     own_text().decode(text).map_err(|error| malformed("base64url without padding", &error))
 }
 
-/// Replaces `bytes` by their base64url form, without padding, behind `prefix` bytes that the caller fills.
+/// Replaces `bytes` by `prefix` bytes for the caller to fill and then their base64url form, without padding.
 pub(crate) fn encode_base64url_in_place(bytes: &mut Vec<u8>, prefix: usize) {
     const CHUNK: usize = 3 * 1024;
     const CHUNK_TEXT: usize = CHUNK / 3 * 4;
@@ -35,14 +36,14 @@ pub(crate) fn encode_base64url_in_place(bytes: &mut Vec<u8>, prefix: usize) {
     bytes.resize(prefix.saturating_add(length.saturating_mul(4).div_ceil(3)), 0);
     let engine = own_text();
     let mut text = [0; CHUNK_TEXT];
-    // From the end, where a text lands behind all bytes that are still to be read.
+    // From the end: encoded text is longer than its bytes, so each chunk is written behind all bytes still to be read.
     for index in (0..length.div_ceil(CHUNK)).rev() {
         let from = index.saturating_mul(CHUNK);
         let chunk = bytes.get(from..from.saturating_add(CHUNK).min(length)).unwrap_or_default();
         let written = engine.encode_slice(chunk, &mut text).unwrap_or_default();
         let to = prefix.saturating_add(index.saturating_mul(CHUNK_TEXT));
-        let place = bytes.get_mut(to..to.saturating_add(written)).unwrap_or_default();
-        place.copy_from_slice(text.get(..place.len()).unwrap_or_default());
+        let target = bytes.get_mut(to..to.saturating_add(written)).unwrap_or_default();
+        target.copy_from_slice(text.get(..target.len()).unwrap_or_default());
     }
 }
 
@@ -65,9 +66,24 @@ fn malformed(form: &str, error: &base64::DecodeError) -> Refusal {
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// A digest computed earlier, for example one read back from storage.
+    /// Makes a digest of 32 bytes that were computed elsewhere, for example read back from storage.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// Reads the 64 lower-case hexadecimal digits that a digest prints as; `None` for anything else.
+    ///
+    /// Upper case is refused, so that one digest has one text in files and in status.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return None;
+        }
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = nibble(*high)? << 4 | nibble(*low)?;
+        }
+        Some(Self(bytes))
     }
 
     /// The 32 bytes.
@@ -75,7 +91,7 @@ impl Digest {
         &self.0
     }
 
-    /// The 64 lower-case hexadecimal digits, in ASCII.
+    /// The digest as 64 lower-case hexadecimal digits, in ASCII.
     pub(crate) fn to_hex(self) -> [u8; 64] {
         let digit = |nibble: u8| {
             if nibble < 10 { b'0' | nibble } else { b'a'.saturating_sub(10).saturating_add(nibble) }
@@ -86,6 +102,14 @@ impl Digest {
             *pair = [digit(byte >> 4), digit(byte & 0xf)];
         }
         hex
+    }
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => digit.checked_sub(b'0'),
+        b'a'..=b'f' => digit.checked_sub(b'a')?.checked_add(10),
+        _ => None,
     }
 }
 
@@ -108,21 +132,21 @@ pub fn sha256(bytes: &[u8]) -> Digest {
     hasher.finish()
 }
 
-/// SHA-256 over several pieces, without joining them first.
+/// An SHA-256 computation over several pieces, which need not be joined in memory.
 pub struct Sha256(ring::digest::Context);
 
 impl Sha256 {
-    /// The digest of nothing yet.
+    /// Starts a computation without input.
     pub fn new() -> Self {
         Self(ring::digest::Context::new(&ring::digest::SHA256))
     }
 
-    /// Adds `bytes`.
+    /// Appends `bytes` to the input.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of everything added.
+    /// The digest of all input, in the order of the calls of [`Self::update`].
     pub fn finish(self) -> Digest {
         let mut digest = [0; 32];
         for (to, from) in digest.iter_mut().zip(self.0.finish().as_ref()) {
@@ -168,6 +192,32 @@ mod tests {
         pieces.update(b"a");
         pieces.update(b"bc");
         assert_eq!(pieces.finish().to_string(), expected);
+    }
+
+    #[test]
+    fn a_digest_is_read_from_the_digits_it_prints_and_from_nothing_else() {
+        let all = Digest::from_bytes(std::array::from_fn(|index| u8::try_from(index * 8 + 7).unwrap()));
+        for digest in [all, sha256(b""), Digest::from_bytes([0; 32]), Digest::from_bytes([0xff; 32])] {
+            assert_eq!(Digest::from_hex(&digest.to_string()), Some(digest));
+        }
+        let digits = |count| "a".repeat(count);
+        for (what, text) in [
+            ("empty", String::new()),
+            ("one digit short", digits(63)),
+            ("one byte short", digits(62)),
+            ("one byte long", digits(66)),
+            ("upper case", digits(64).to_ascii_uppercase()),
+            ("a sign", digits(62) + "+1"),
+            ("a prefix", "0x".to_owned() + &digits(62)),
+            ("a space", digits(63) + " "),
+            ("below the digits", digits(63) + "/"),
+            ("between digits and letters", digits(63) + ":"),
+            ("before a", digits(63) + "`"),
+            ("after f", digits(63) + "g"),
+            ("64 bytes that are not ASCII", "é".repeat(32)),
+        ] {
+            assert_eq!(Digest::from_hex(&text), None, "{what}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The endpoints of a card as plain http(s) URLs with a DNS name, or a refusal (rule 51).
-//! A few lines instead of a URL library: everything that URL readers disagree about is refused.
+//! The endpoints of a card: http(s) URLs whose host is a DNS name (rule 51).
+//! No URL library is used: URL readers disagree about hosts, and every spelling on which they do is refused.
 
 use super::json::{Object, Value};
 use super::refusal::{Reason, Refusal};
@@ -14,8 +14,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Parses `http(s)://host[:port][/path]`. Refused are user names, IP literals in any notation, empty
-    /// labels, percent-encoding and non-ASCII in the host, white space, backslashes and fragments.
+    /// Parses `http(s)://host[:port][/path]`. Refuses user names, IP literals in any notation, empty labels,
+    /// percent-encoding and non-ASCII in the host, white space, backslashes and fragments.
     pub fn parse(url: &str) -> Result<Self, Refusal> {
         let refuse = |why: &str| {
             Refusal::new(Reason::EndpointMalformed, format!("the endpoint {} {why}", Quoted(url)))
@@ -51,23 +51,24 @@ impl Endpoint {
         Ok(Self { encrypted, host: host.to_ascii_lowercase(), port })
     }
 
-    /// True for https.
+    /// True if the scheme is https.
     pub const fn is_encrypted(&self) -> bool {
         self.encrypted
     }
 
-    /// The host, in lower case.
+    /// The host name, in lower case.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, if the URL names one.
+    /// The port, if the URL names one; never 0.
     pub const fn port(&self) -> Option<u16> {
         self.port
     }
 }
 
-/// A DNS name of RFC 1123 whose last label is not numeric, so that no reader takes it for an address.
+/// True for a DNS name of RFC 1123 §2.1 whose last label is not a number, so that no reader takes it for an IPv4
+/// address.
 fn is_dns_name(host: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -81,7 +82,7 @@ fn is_dns_name(host: &str) -> bool {
     host.len() <= 253 && host.split('.').all(label) && !numeric
 }
 
-/// Every endpoint URL that a card of any version names, in document order.
+/// Every endpoint URL of a card: 0.3 `url`, then 1.0 and 0.3 interfaces. An endpoint that is not text is a refusal.
 pub(crate) fn endpoint_urls(card: Object<'_>) -> Vec<Result<&str, Refusal>> {
     let text = |value: Value<'_>| -> Result<(), Refusal> {
         Err(Refusal::new(Reason::EndpointMalformed, format!("an endpoint is {}", value.kind().name())))

@@ -1,8 +1,8 @@
-//! What is remembered of a workload's accepted cards, as plain data that an owner can persist.
-//! It stops replays of older content and downgrades (rule 55) and carries the witnesses of freshness (rule 57).
+//! The memory of a workload's accepted cards, as plain data that an owner persists. It stops replays of older content
+//! and downgrades (rule 55), and carries the witnesses of freshness (rule 57).
 //!
-//! Replicas of a workload sign the same content with leaves of different age, and sign it again before a leaf ends.
-//! What is remembered is therefore the signed content, not the signature: only *other* content can be a replay.
+//! Replicas of a workload sign equal content under leaves of different age, and sign it again before a leaf ends.
+//! The memory therefore holds the signed content, not the signature: only *other* content can be a replay.
 
 use super::canon::Profile;
 use super::encoding::Digest;
@@ -15,42 +15,44 @@ use super::verify::SignedCard;
 /// The memory of one workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
-    /// The contents that the workload serves, in the order of their digests, at most [`REPLAY_CONTENTS`]. None are
-    /// known of a workload whose memory was written before contents were kept.
+    /// Contents that the workload serves, sorted by digest, at most [`REPLAY_CONTENTS`]. Empty in a memory that was
+    /// written by a version that stored no contents; no card is then a replay.
     pub contents: Vec<Content>,
-    /// The newest signature over a content that is served no longer. Other content counts only if its `iat` is later.
+    /// Time of the newest signature over content that is no longer served. Other content is accepted only with a later
+    /// `iat`.
     pub issued_after: Option<Timestamp>,
-    /// Start of the oldest leaf in use when a content was last replaced. Other content that has no `iat` counts only
-    /// under a leaf that is not older.
+    /// `notBefore` of the oldest leaf in use when content was last replaced. Other content without `iat` is accepted
+    /// only under a leaf that is not older.
     pub leaf_not_before: Option<Timestamp>,
-    /// The strongest profile that an accepted card was signed with.
+    /// The strongest profile of any accepted signature; a card of a weaker one is a downgrade.
     pub profile: Profile,
 }
 
-/// One content that a workload serves.
+/// Signed content that a workload serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// SHA-256 of the canonical form that is signed.
+    /// SHA-256 of the signed canonical form.
     pub digest: Digest,
-    /// When it was verified under a valid leaf. Renewed now and then, and only under `witnessed`.
+    /// Time at which the content was verified under a valid leaf. Renewed a few times within the longest age, and only
+    /// under `witnessed` freshness (rule 57).
     pub witnessed_at: Timestamp,
-    /// When it was last signed, as far as it is known.
+    /// Time of the last known signature over the content; `None` if unknown, as for a pinned key without `iat`.
     pub signed_at: Option<Timestamp>,
 }
 
-/// What one accepted card adds to the memory.
+/// The facts that one accepted card adds to the memory of its workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
     content: Digest,
     profile: Profile,
     issued_at: Option<Timestamp>,
-    /// None for a pinned key, which has no certificate.
+    /// `notBefore` of the leaf; `None` for a pinned key, which has no certificate.
     leaf_not_before: Option<Timestamp>,
     is_live: bool,
 }
 
 impl Accepted {
-    /// What is worth remembering of a verified card.
+    /// The facts of a verified card.
     pub fn of(card: &SignedCard) -> Self {
         Self {
             content: card.content(),
@@ -66,30 +68,31 @@ impl Accepted {
         self.content
     }
 
-    /// True if its certificates were valid; false if it counted by a witness.
+    /// True if the card's certificates were valid; false if a witness stood in for an expired leaf (rule 57).
     pub const fn is_live(&self) -> bool {
         self.is_live
     }
 
-    /// When it was signed at the earliest: an `iat` lies within the life of the leaf.
+    /// The earliest possible time of the signature: `iat`, or the start of the leaf, because rule 56 keeps `iat` within
+    /// the life of the leaf.
     fn signed_at(&self) -> Option<Timestamp> {
         self.issued_at.or(self.leaf_not_before)
     }
 }
 
-/// How much of a workload one look has seen.
+/// The part of a workload's replicas whose cards were read in one round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// What every replica serves: a content that none of them has is gone.
+    /// Every replica was read: content that none of them serves is no longer served.
     Everything,
-    /// What some replicas serve: nothing is forgotten.
+    /// Some replicas were not read: no content is forgotten.
     Part,
 }
 
 impl History {
-    /// The memory after one look at `now` accepted these cards; `None` as long as none was ever accepted.
+    /// The memory after a round at `now` accepted the cards `accepted`; `None` as long as no card was ever accepted.
     ///
-    /// Signing the same content again changes nothing but `signed_at`; see [`Self::restates`].
+    /// A new signature over known content changes `signed_at` alone; see [`Self::restates`].
     pub fn after(
         before: Option<&Self>,
         accepted: &[Accepted],
@@ -126,35 +129,38 @@ impl History {
         };
         match seen {
             Seen::Part => after.contents.extend(gone),
-            // What has no room is served all the same: nothing may be taken for older than it.
+            // More contents than fit are served. One that was dropped is unknown, not older: raising the floor would
+            // refuse it as a replay (rule 55).
             Seen::Everything if after.contents.len() > REPLAY_CONTENTS => {}
             Seen::Everything if !gone.is_empty() => after.replace(&gone, accepted),
             Seen::Everything if after.issued_after.is_none() => after.begin(accepted),
             Seen::Everything => {}
         }
-        // What is served stands first: it is not what has to go.
+        // Served contents come first, so that truncation drops only contents that no replica was seen to serve.
         after.contents.truncate(REPLAY_CONTENTS);
         after.contents.sort_by_key(|content| content.digest);
         Some(after)
     }
 
-    /// The first look at all replicas: what was signed before any of their cards is older than they are.
+    /// Sets the floors after the first round that read every replica: any earlier signature is older than every served
+    /// card.
     fn begin(&mut self, accepted: &[Accepted]) {
         self.issued_after = before_all(accepted);
         self.leaf_not_before = oldest_leaf(accepted);
     }
 
-    /// Every replica was seen, and none serves these contents any more: no signature over them counts again, and
-    /// what comes later is signed later, under one of the leaves in use or a newer one.
+    /// Raises the floors after every replica was read and none serves the contents `gone`: no signature over them is
+    /// accepted again. New content is signed later, under a leaf in use or a newer one.
     fn replace(&mut self, gone: &[Content], accepted: &[Accepted]) {
         let newest = gone.iter().map(|content| content.signed_at).max().flatten();
-        // Of the last signatures over it not all may be known, but what is served now was signed after it began to go.
+        // The last signatures over `gone` may be unknown. Served cards were signed after the rollout began, so the
+        // floor rises to just before the oldest of them.
         self.issued_after = self.issued_after.max(newest).max(before_all(accepted));
         self.leaf_not_before = self.leaf_not_before.max(oldest_leaf(accepted));
     }
 
-    /// True if this says the same as `before`, but for when the same contents were signed. That need not be
-    /// persisted: the next look finds it again.
+    /// True if this memory differs from `before` in `signed_at` at most, which need not be persisted: the next round
+    /// reads it again.
     pub fn restates(&self, before: &Self) -> bool {
         let unsigned = |history: &Self| Self {
             contents: history
@@ -167,19 +173,21 @@ impl History {
         unsigned(self) == unsigned(before)
     }
 
-    /// When this content was last known to be verified under a valid leaf, if it is one of those that are served.
+    /// Time at which `content` was last recorded as verified under a valid leaf; `None` if the workload does not serve
+    /// this content.
     pub fn witness(&self, content: Digest) -> Option<Timestamp> {
         self.contents.iter().find(|known| known.digest == content).map(|known| known.witnessed_at)
     }
 
-    /// Refuses other content that is older, or protected less, than what was accepted before (rule 55).
+    /// Refuses a card whose content is not remembered and is older, or signed under a weaker profile, than accepted
+    /// content (rule 55).
     pub fn refuse_replay(&self, card: &SignedCard) -> Result<(), Refusal> {
         let card = &Accepted::of(card);
-        // Without a content there is nothing to be older than: a memory that was written before contents were kept.
+        // A memory without contents was written by a version that stored none: no content can be older.
         if self.contents.is_empty() || self.witness(card.content).is_some() {
             return Ok(());
         }
-        // A leaf is issued before it signs, and replicas renew theirs at different times.
+        // Replicas renew their leaves at different times, so an honest one may still sign under a slightly older leaf.
         let overlap = Seconds::new(REPLAY_OVERLAP_SECONDS);
         let replay = match (card.issued_at, card.leaf_not_before) {
             (Some(found), _) => {
@@ -209,7 +217,7 @@ impl History {
     }
 }
 
-/// The last second before the oldest of these cards was signed: what was signed in the same one is not older.
+/// One second before the oldest of the accepted signatures: a signature of that second itself is not older.
 fn before_all(accepted: &[Accepted]) -> Option<Timestamp> {
     let oldest = accepted.iter().map(Accepted::signed_at).min().flatten();
     oldest.map(|at| at.minus(Seconds::new(1)))
@@ -219,8 +227,8 @@ fn oldest_leaf(accepted: &[Accepted]) -> Option<Timestamp> {
     accepted.iter().filter_map(|card| card.leaf_not_before).min()
 }
 
-/// Under `witnessed` the age of a witness counts, so it must not be that of the first of many signatures; a fraction
-/// of the longest age makes that a few writes per age.
+/// Moves the witness of live content to `now` once it is older than the longest age divided by [`WITNESS_RENEWALS`]:
+/// the witness must not end while the content is verified, and each renewal is a write to the API server (rule 57).
 fn renew(content: &mut Content, freshness: Freshness, now: Timestamp) {
     if let Freshness::Witnessed { max_age } = freshness
         && now.since(content.witnessed_at) >= i64::from(max_age.get().div_ceil(WITNESS_RENEWALS))

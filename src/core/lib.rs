@@ -1,6 +1,6 @@
 //! Countersign verifies who an AI agent is and lets only verified agents speak.
 //!
-//! A signed A2A card and the trust bundle of its domain go in; a proof, or a refusal with a reason, comes out:
+//! Input is a signed A2A card and the trust bundle of its trust domain; output is a proof, or a refusal with a reason:
 //!
 //! ```
 //! use countersign_core::{Against, Card, Policy, Timestamp, TrustDomain, parse_bundle, verify_card};
@@ -18,8 +18,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! No clock, environment, I/O or async: time, limits and bundles are arguments, and no verdict depends on an earlier
-//! one. Only a [`sign::SigningKey`] draws random numbers, from the operating system.
+//! The crate has no clock, environment, I/O or async: time, limits and bundles are arguments, and no verdict depends
+//! on an earlier one. Only a [`sign::SigningKey`] draws random numbers, from the operating system.
 
 pub mod bind;
 pub mod bundle;

@@ -1,19 +1,19 @@
-//! Every cap of the core in one place, each with its reason.
-//! Verification work is bounded by these numbers, never by what the sender chose.
+//! Every limit of the core, each with its reason.
+//! These numbers bound the work of a verification; nothing that a sender chooses does.
 
 use super::refusal::{Reason, Refusal};
 use super::time::Seconds;
 
 /// Largest card body read, in bytes. Real cards are 1–16 KiB; 128 KiB ones exist.
 pub const BODY_BYTES: usize = 256 * 1024;
-/// Largest body that configuration may allow, in bytes. Offsets into a document are 32-bit and stay small.
+/// Largest JSON document of any kind, in bytes. Offsets into a document have 32 bits, of which one is a flag.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Longest canonical form, in bytes. A form grows where its writer escapes what the card does not; a real card
-/// of the largest size in any script stays below this under RFC 8785, and far below in a smaller card.
+/// Longest canonical form, in bytes. A form is longer than its card where its writer escapes characters; under RFC
+/// 8785 a card of [`BODY_BYTES`] in any script stays below this limit.
 pub(crate) const FORM_BYTES: usize = 2 * BODY_BYTES;
-/// Deepest nesting of arrays and objects. The A2A tools use up to 128; no card needs 32.
+/// Deepest nesting of arrays and objects. A2A tools accept up to 128; no real card reaches 32.
 pub const JSON_DEPTH: usize = 32;
-/// Most JSON values in one document: bounds the arena to about twice [`BODY_BYTES`].
+/// Most JSON values in one document: bounds the arena to about twice [`BODY_BYTES`] of memory.
 pub const JSON_NODES: usize = 20_000;
 /// Most members of one object: bounds sorting and duplicate search.
 pub const JSON_MEMBERS: usize = 1024;
@@ -21,12 +21,12 @@ pub const JSON_MEMBERS: usize = 1024;
 pub const JSON_KEY_BYTES: usize = 256;
 /// Longest string, in bytes after unescaping.
 pub const JSON_STRING_BYTES: usize = 64 * 1024;
-/// Longest number literal, in bytes. A shortest binary64 needs 24; the rest is slack for other writers.
+/// Longest number literal, in bytes. The shortest form of a binary64 number needs at most 24.
 pub(crate) const JSON_NUMBER_BYTES: usize = 1024;
 
-/// Most entries of the top-level `signatures` array: own, `--also-kagenti`, and both again while a key rotates.
+/// Most entries of `signatures`: one over the 1.0 form, one over kagenti's, and both again while a key rotates.
 pub(crate) const SIGNATURES: usize = 4;
-/// Longest base64url text of a `protected` header, in bytes: a five-certificate chain and room.
+/// Longest base64url text of a `protected` header, in bytes: a chain of five certificates with room to spare.
 pub(crate) const PROTECTED_BYTES: usize = 32 * 1024;
 /// Longest decoded protected header, in bytes (rule 12).
 pub const PROTECTED_DECODED_BYTES: usize = 16 * 1024;
@@ -34,7 +34,7 @@ pub const PROTECTED_DECODED_BYTES: usize = 16 * 1024;
 pub const SIGNATURE_TEXT_BYTES: usize = 1024;
 /// Most parameters of one protected or unprotected header (rule 28).
 pub(crate) const HEADER_PARAMETERS: usize = 32;
-/// Digits of the short key ID that kagenti writes: the first 64 bits of the leaf's SHA-256.
+/// Hexadecimal digits of the short key ID that kagenti writes: the first 64 bits of the leaf's SHA-256 (rule 25).
 pub(crate) const SHORT_KEY_ID_DIGITS: usize = 16;
 /// Longest `kid`, in characters (rule 25).
 pub const KEY_ID_CHARS: usize = 256;
@@ -43,11 +43,11 @@ pub const KEY_ID_CHARS: usize = 256;
 pub(crate) const CHAIN_CERTIFICATES: usize = 5;
 /// Largest certificate, in DER bytes (rule 29).
 pub(crate) const CERTIFICATE_BYTES: usize = 8 * 1024;
-/// Most extensions of one certificate: an SVID has 6; bounds the search for duplicates (rule 30).
+/// Most extensions of one certificate: bounds the search for duplicates; an SVID has 6 (rule 30).
 pub(crate) const CERTIFICATE_EXTENSIONS: usize = 32;
 /// Largest chain, in DER bytes (rule 29).
 pub(crate) const CHAIN_BYTES: usize = 16 * 1024;
-/// Smallest and largest RSA modulus, in bits: below is weak, above costs the verifier (rule 15).
+/// Smallest and largest RSA modulus, in bits: a smaller one is weak, a larger one costs the verifier (rule 15).
 pub(crate) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
 /// Longest SPIFFE ID, in bytes (SPIFFE-ID §2.3).
@@ -57,81 +57,82 @@ pub(crate) const TRUST_DOMAIN_BYTES: usize = 255;
 
 /// Largest trust bundle document, in bytes: 200 roots of 2 KiB in base64, and room.
 pub const BUNDLE_BYTES: usize = 1024 * 1024;
-/// Most anchors of one trust domain: SPIRE keeps 2–3; 120 have been seen after forced rotations.
+/// Most anchors of one trust domain: SPIRE keeps 2 or 3, and forced rotations have left 120.
 pub(crate) const BUNDLE_ANCHORS: usize = 256;
 /// Most trust domains of one bundle map.
 pub(crate) const BUNDLE_DOMAINS: usize = 256;
-/// How often a bundle is refreshed when it brings no hint: the default of SPIRE's bundle endpoint.
+/// Refresh interval of a bundle without a hint: the default of SPIRE's bundle endpoint (rule 45).
 pub(crate) const BUNDLE_REFRESH_DEFAULT: Seconds = Seconds::new(300);
-/// Shortest refresh interval: a hint of zero must not become a busy loop (rule 45).
+/// Shortest refresh interval: a published hint of zero must not become a busy loop (rule 45).
 pub(crate) const BUNDLE_REFRESH_MIN: Seconds = Seconds::new(60);
-/// Longest refresh interval: a revocation must not wait for days (rule 45).
+/// Longest refresh interval: a published hint must not delay a revocation by days (rule 45).
 pub(crate) const BUNDLE_REFRESH_MAX: Seconds = Seconds::new(3600);
-/// Missed refreshes that deserve a warning (rule 45).
+/// Missed refreshes in a row from which a bundle deserves a warning (rule 45).
 pub(crate) const BUNDLE_MISSED_REFRESHES: u32 = 3;
-/// Nesting, values, members and string length of a bundle document.
+/// Most JSON values of a bundle document; one key has about 10.
 pub(crate) const BUNDLE_JSON_NODES: usize = 20_000;
 
-/// Largest difference between our clock and an issuer's that policy may tolerate.
+/// Largest difference between the verifier's clock and an issuer's that a policy may tolerate.
 pub const CLOCK_SKEW_MAX: Seconds = Seconds::new(60);
 
-/// Longest message of a refusal, in characters: fits a Kubernetes event (1,024) with its prefix.
+/// Longest message of a refusal, in characters: leaves room for a prefix in the 1,024 of a Kubernetes event.
 pub(crate) const MESSAGE_CHARS: usize = 700;
 /// Longest quotation of untrusted text inside a message, in characters.
 pub const QUOTED_CHARS: usize = 120;
-/// Most uncovered members listed by name; the rest is counted. A card can leave [`JSON_NODES`] of them uncovered.
+/// Most uncovered members listed by name; further ones are counted. A card can have [`JSON_NODES`] of them.
 pub const UNCOVERED_LISTED: usize = 64;
-/// Longest JSON Pointer to an uncovered member, in bytes: longer than the way to any member that a card needs, and
-/// than one longest name with every character escaped. All of them in a list are 64 KiB.
+/// Longest JSON Pointer to an uncovered member, in bytes: one member name of [`JSON_KEY_BYTES`] with every character
+/// escaped fits. A full list of [`UNCOVERED_LISTED`] pointers takes 64 KiB.
 pub(crate) const UNCOVERED_POINTER_BYTES: usize = 1024;
 
-/// How much older than the leaves in use a leaf may be that signs other content without saying when, in seconds:
-/// replicas renew at different times (rule 55).
+/// Seconds by which the leaf of other content without `iat` may be older than the leaves in use: replicas renew their
+/// leaves at different times (rule 55).
 pub(crate) const REPLAY_OVERLAP_SECONDS: u32 = 5 * 60;
-/// Most replicas of a workload that one look asks for their card; the others are asked by the next looks.
+/// Most replicas of a workload whose card is fetched in one round; the next rounds fetch from the others.
 pub const REPLICAS_PER_LOOK: usize = 16;
-/// Most of them at a time: each may send a body of [`BODY_BYTES`], and keep the look waiting until its time is over.
+/// Most replicas of a workload that are fetched from at a time: each may hold [`BODY_BYTES`] of memory until its
+/// timeout.
 pub const REPLICAS_AT_ONCE: usize = 8;
-/// Most contents remembered of one workload: twice the replicas that one look sees, each with content of its own
-/// (rule 55).
+/// Most contents remembered of one workload: four times [`REPLICAS_PER_LOOK`], in case each replica serves content of
+/// its own (rule 55).
 pub const REPLAY_CONTENTS: usize = 64;
-/// How often in the longest age of a witness it is renewed while the card is verified under valid leaves: each
-/// renewal is a write (rule 57).
+/// Renewals of a witness within its longest age while the card is verified under valid leaves; each one is a write to
+/// the API server (rule 57).
 pub(crate) const WITNESS_RENEWALS: u32 = 4;
 
-/// Cost of one signature check in tenths of a P-256 check with ring on one core (measured; see `benches/`).
+/// Cost of one signature check, in tenths of a P-256 check by ring on one core (measured by `benches/`).
 pub mod cost {
-    /// ECDSA P-256.
+    /// An ECDSA check on P-256: the unit.
     pub const P256: u32 = 10;
-    /// ECDSA P-384: ring has no fast field arithmetic for it.
+    /// An ECDSA check on P-384, for which ring has no fast field arithmetic.
     pub const P384: u32 = 100;
-    /// Ed25519.
+    /// An Ed25519 check.
     pub const ED25519: u32 = 8;
-    /// RSA up to 2048 bits.
+    /// An RSA check with a modulus of at most 2048 bits.
     pub const RSA_2048: u32 = 4;
-    /// RSA up to 4096 bits.
+    /// An RSA check with a modulus of 2049 to 4096 bits.
     pub const RSA_4096: u32 = 18;
 }
 
-/// Work for one card, in the unit of [`cost`]: four signatures with P-256 chains of two under four profiles
-/// need 240; one P-384 signature under a P-384 chain needs 200 to 500.
+/// Work that one card may cost, in the unit of [`cost`]: four signatures with P-256 chains of two under four profiles
+/// cost 240; one P-384 signature under a P-384 chain costs 200 to 500 (rule 40).
 pub(crate) const BUDGET: u32 = 600;
 
-/// The signature checks that one card may still cost.
+/// The work that the signature checks of one card may still cost (rule 40).
 ///
-/// Weighted, because the sender chooses the curve: counting checks alone would let P-384 cost ten times more.
+/// Checks are weighted, because the sender chooses the curve: a mere count would let P-384 cost ten times as much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     left: u32,
 }
 
 impl Budget {
-    /// A budget of `units` tenths of a P-256 check.
+    /// Makes a budget of `units` tenths of a P-256 check.
     pub const fn new(units: u32) -> Self {
         Self { left: units }
     }
 
-    /// Takes `cost` before the check is made; a refusal leaves the budget as it was.
+    /// Subtracts `cost`, in the unit of [`cost`]. Call before the check; a refusal leaves the budget unchanged.
     pub fn spend(&mut self, cost: u32) -> Result<(), Refusal> {
         self.left = self.left.checked_sub(cost).ok_or_else(|| {
             Refusal::new(
@@ -145,7 +146,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Units left.
+    /// Units that are left, in the unit of [`cost`].
     pub const fn left(&self) -> u32 {
         self.left
     }

@@ -1,5 +1,5 @@
-//! What one trust domain accepts: plain data, chosen by the operator, never by the card.
-//! Defaults are the strict ones; every loosening is a field that somebody has to set.
+//! The acceptance policy of one trust domain: plain data that the administrator chooses, never the card.
+//! Every default is the strict choice; each loosening is a field that somebody has to set.
 
 use super::canon::ProfileSet;
 use super::encoding::{Digest, sha256};
@@ -15,96 +15,97 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Policy {
-    /// The trust domain that signers must belong to.
+    /// The trust domain that every signer must belong to.
     pub trust_domain: TrustDomain,
-    /// Canonical forms that may be tried (rule 49).
+    /// Canonical forms that a signature may cover (rule 49).
     pub profiles: ProfileSet,
-    /// How numbers in cards are read (rule 8).
+    /// Reading of numbers in cards (rule 8).
     pub numbers: Numbers,
-    /// Algorithms that may sign (rule 13).
+    /// Algorithms that a signature may use (rule 13).
     pub algorithms: AlgorithmSet,
-    /// What happens to security members that no signature covers (rules 47 and 48).
+    /// Treatment of security members that no signature covers (rules 47 and 48).
     pub coverage: Coverage,
-    /// When a card is fresh (rule 57).
+    /// Condition under which a card is fresh (rule 57).
     pub freshness: Freshness,
-    /// Time rules for certificates (rule 38).
+    /// Limits on the times of certificates (rule 38).
     pub chain: ChainPolicy,
-    /// False tolerates signatures without `kid` (rule 25).
+    /// True refuses a signature without `kid` (rule 25).
     pub require_key_id: bool,
-    /// Identities, keys and cards that are refused whatever they can prove (rule 58).
+    /// Identities, keys and cards that are refused whatever proof they bring (rule 58).
     pub deny: DenyList,
-    /// How many and whose signatures are asked for (rule 54).
+    /// Signatures that a card needs besides one of the expected workload (rule 54).
     pub signers: SignerRule,
-    /// Keys that the operator trusts without a certificate, by key ID (rule 27).
+    /// Keys that are trusted without a certificate, by key ID (rule 27).
     pub pinned_keys: BTreeMap<String, PinnedKey>,
-    /// Signature checks that one card may cost, in the unit of [`limits::cost`] (rule 40).
+    /// Work that the signature checks of one card may cost, in the unit of [`limits::cost`] (rule 40).
     pub budget: u32,
 }
 
-/// A key that the operator vouches for.
+/// A key that the administrator trusts without a certificate.
 #[derive(Clone, Debug)]
 pub struct PinnedKey {
-    /// The public key.
+    /// The trusted public key.
     pub key: PublicKey,
-    /// The workload that holds it.
+    /// The SPIFFE ID of the workload that holds the private key.
     pub spiffe_id: SpiffeId,
 }
 
-/// What to do about members that decide about security and are not signed.
+/// Treatment of members that decide about security and are not signed (rule 47).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Coverage {
     /// Refuse the card.
     #[default]
     Strict,
-    /// Accept the signed part and list the rest.
+    /// Accept the signed members and list the unsigned ones.
     Report,
 }
 
-/// When a card is fresh.
+/// Condition under which a card is fresh (rule 57).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Freshness {
-    /// Its leaf certificate is valid now.
+    /// The leaf certificate is valid now.
     #[default]
     Live,
-    /// Its leaf is valid now, or this content was verified under a valid leaf, not longer ago than this.
+    /// The leaf is valid now, or this content was verified under a valid leaf at most `max_age` ago.
     Witnessed {
-        /// The longest time since the content was last known to be verified under a valid leaf.
+        /// Longest time since the content was last recorded as verified under a valid leaf.
         max_age: Seconds,
     },
 }
 
-/// Which signatures a card needs besides one by the expected workload.
+/// Signatures that a card needs besides one of the expected workload (rule 54).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignerRule {
-    /// One good signature is enough; others are reported.
+    /// One good signature is enough; the outcomes of the others are listed.
     #[default]
     AnyOf,
     /// Every signature on the card must be good.
     AllOf,
-    /// This many different identities must have signed.
+    /// At least this many different SPIFFE IDs must have signed.
     Threshold(usize),
-    /// Each of these identities must have signed.
+    /// Each of these SPIFFE IDs must have signed.
     Named(BTreeSet<SpiffeId>),
 }
 
-/// What is refused whatever it can prove; effective at once, because it is part of [`Policy::fingerprint`].
+/// Identities, keys and cards that are refused whatever proof they bring (rule 58). A change takes effect at once,
+/// because [`Policy::fingerprint`] covers the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DenyList {
-    /// SPIFFE IDs of workloads.
+    /// SPIFFE IDs of workloads that may not sign.
     pub spiffe_ids: BTreeSet<SpiffeId>,
     /// Subject key identifiers of leaves or issuers.
     pub key_identifiers: BTreeSet<Vec<u8>>,
-    /// SHA-256 of the leaf's SubjectPublicKeyInfo.
+    /// SHA-256 of the SubjectPublicKeyInfo of leaves or pinned keys.
     pub public_keys: BTreeSet<Digest>,
-    /// SHA-256 of received cards.
+    /// SHA-256 of the bytes of received cards.
     pub cards: BTreeSet<Digest>,
 }
 
 impl Policy {
-    /// The strict defaults for a trust domain.
+    /// Makes a policy with the strict defaults.
     pub fn new(trust_domain: TrustDomain) -> Self {
         Self {
             trust_domain,
@@ -122,9 +123,9 @@ impl Policy {
         }
     }
 
-    /// A digest of everything in this policy: while it is the same, a verdict can be repeated (rule 59).
+    /// SHA-256 over every field of the policy: while the digest is unchanged, a verdict may be repeated (rule 59).
     ///
-    /// Taken over the derived `Debug` form, which lists every field, so that a new one cannot be forgotten.
+    /// The input is the derived `Debug` form, which lists every field, so that a new field cannot be forgotten.
     pub fn fingerprint(&self) -> Digest {
         sha256(format!("{self:?}").as_bytes())
     }

@@ -1,11 +1,11 @@
-//! Why a card was refused: one closed, ordered list that the command line, conditions, events, metrics
-//! and documentation share.
+//! Refusals and their reasons: one closed, ordered list that the command line, conditions, events, metrics and
+//! documentation share (ADR 0009).
 
 use super::limits::MESSAGE_CHARS;
 use super::text::is_unsafe_for_display;
 use std::fmt;
 
-/// A refusal: a stable reason and one sentence with what was checked and what was found.
+/// A stable reason and one sentence about what was checked and what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     reason: Reason,
@@ -13,10 +13,10 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal for `reason`; `message` says what was checked and found.
+    /// Makes a refusal for `reason`; `message` says what was checked and found.
     ///
-    /// The message is bounded and stripped of characters that could forge output, whatever it was built
-    /// from; quote untrusted text with [`super::text::Quoted`] all the same, so that its ends are visible.
+    /// The message is cut at 700 characters, and characters that could forge output are replaced. Quote untrusted text
+    /// with [`super::text::Quoted`] as well, so that a reader sees where the text begins and ends.
     pub fn new(reason: Reason, message: impl AsRef<str>) -> Self {
         let mut bounded = String::with_capacity(message.as_ref().len().min(MESSAGE_CHARS));
         for (index, c) in message.as_ref().chars().enumerate() {
@@ -29,12 +29,12 @@ impl Refusal {
         Self { reason, message: bounded }
     }
 
-    /// The stable reason.
+    /// The reason, stable across releases.
     pub const fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// What was checked and found, for people; safe to print.
+    /// One sentence for people about what was checked and found; safe to print.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -54,11 +54,11 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Declares the list once: variant, rules, title, attack, fix.
+/// Declares each reason once: variant, rules, title, attack, fix.
 macro_rules! reasons {
     ($($(#[$stage:meta])* $name:ident [$($rule:literal),*] $title:literal; $attack:literal; $fix:literal;)+) => {
-        /// Every reason for a refusal, ordered from the start of the pipeline to its end: a later reason is
-        /// more specific, because everything before it had passed.
+        /// A reason for a refusal, ordered from the start of the pipeline to its end: a later reason is more
+        /// specific, because every earlier check had passed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Reason {
@@ -66,35 +66,35 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// All reasons, in order.
+            /// Every reason, in the order of the pipeline.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The stable code, as it stands in status, events, metrics and JSON.
+            /// The code in status, events, metrics and JSON; stable across releases.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)+ }
             }
 
-            /// What is wrong, in one line.
+            /// The problem in one line, without a full stop.
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)+ }
             }
 
-            /// What an attacker would gain if this were accepted.
+            /// The attack that becomes possible if such a card is accepted.
             pub const fn attack(self) -> &'static str {
                 match self { $(Self::$name => $attack,)+ }
             }
 
-            /// What to do about it.
+            /// The remedy, as one or more imperative sentences.
             pub const fn fix(self) -> &'static str {
                 match self { $(Self::$name => $fix,)+ }
             }
 
-            /// The numbered rules of `docs/rules.md` that this reason enforces.
+            /// The numbers of the rules in `docs/rules.md` that the reason enforces.
             pub const fn rules(self) -> &'static [u8] {
                 match self { $(Self::$name => &[$($rule),*],)+ }
             }
 
-            /// The reason with this code, if there is one; case matters.
+            /// The reason whose code is exactly `code`; case matters.
             pub fn from_code(code: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|reason| reason.code() == code)
             }

@@ -1,5 +1,5 @@
-//! The signer: puts a card into the form on which all current readers agree, and signs that.
-//! The key may live elsewhere: whatever it returns is verified before a card carries it.
+//! Signing of cards: writes a card in the form on which all current readers agree, and signs that form.
+//! The private key may live in a KMS or an HSM, so every signature is verified before a card carries it.
 
 use super::canon::{Profile, canonicalize, uncovered};
 use super::card::Card;
@@ -18,9 +18,9 @@ use ring::signature::{
 };
 use std::fmt;
 
-/// A private key that signs cards: a [`SigningKey`], or one that stays in a KMS or an HSM.
+/// A private key that signs cards: a [`SigningKey`], or a key that stays in a KMS or an HSM.
 ///
-/// Its public key is that of the first certificate in [`SignOptions::chain`].
+/// The matching public key is that of the first certificate in [`SignOptions::chain`].
 ///
 /// ```
 /// # use countersign_core::{jws::Algorithm, refusal::Refusal, sign::Signer};
@@ -36,11 +36,11 @@ use std::fmt;
 /// }
 /// ```
 pub trait Signer {
-    /// The algorithm of the signatures that it makes.
+    /// The algorithm of the signatures that [`Self::sign`] returns.
     fn algorithm(&self) -> Algorithm;
 
-    /// Signs `signing_input`, and returns the signature as RFC 7518 §3 has it: for ECDSA r and s, each of the length
-    /// of the curve, and not DER. Fails with [`Reason::SigningKeyUnusable`].
+    /// Signs `signing_input` and returns the signature in the form of RFC 7518 §3: for ECDSA r and s, each of the
+    /// length of the curve, not DER. Fails with [`Reason::SigningKeyUnusable`].
     fn sign(&self, signing_input: &[u8]) -> Result<Vec<u8>, Refusal>;
 }
 
@@ -101,25 +101,25 @@ fn unusable(found: impl AsRef<str>) -> Refusal {
     Refusal::new(Reason::SigningKeyUnusable, found)
 }
 
-/// What a signature is made with besides the card.
+/// Inputs of a signature besides the card and the key.
 #[derive(Clone, Copy, Debug)]
 pub struct SignOptions<'a> {
-    /// The certificates of the key, DER, leaf first.
+    /// The certificates of the key: DER, leaf first, at most five.
     pub chain: &'a [Vec<u8>],
-    /// How long the signature lasts; `None` as long as the leaf. Past the leaf's end it counts only where
-    /// `witnessed` freshness is allowed.
+    /// Lifetime of the signature; `None` ends the signature with the leaf. Past the end of the leaf only verifiers with
+    /// `witnessed` freshness accept the card.
     pub lifetime: Option<Seconds>,
-    /// Adds a second signature, over kagenti's projection, for its existing verifier.
+    /// Adds a second signature, over kagenti's canonical form, for kagenti's own verifier.
     pub also_kagenti: bool,
-    /// The moment of signing.
+    /// The time of signing, written as `iat`.
     pub now: Timestamp,
 }
 
-/// Returns the card, in compact JSON, with new signatures in place of any old ones.
+/// Returns the card, in compact JSON, with new signatures instead of any old ones.
 ///
-/// The form is the one on which `spec841`, `jcs-raw` and `proto-clean-jcs` coincide, so that every current
-/// reader verifies it and everything received is covered. A card that cannot be put into it is refused, and so is
-/// a signature that the first certificate of the chain does not verify.
+/// The signed form is the one on which `spec841`, `jcs-raw` and `proto-clean-jcs` coincide, so that every current
+/// reader verifies the card and every member is covered. A card without such a form is refused, and so is a
+/// signature that the first certificate of the chain does not verify.
 ///
 /// ```
 /// # use countersign_core::{sign::{SignOptions, SigningKey, sign_card}, time::Timestamp};
@@ -154,7 +154,7 @@ pub fn sign_card(bytes: Vec<u8>, signer: &dyn Signer, options: SignOptions<'_>) 
     Ok(card)
 }
 
-/// Old signatures go before the card is judged: they are replaced, whatever they were.
+/// Removes old signatures before the card is checked: they are replaced, even if they are malformed.
 fn without_signatures(bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
     let document = Document::parse(bytes, &JsonLimits::CARD, Numbers::Strict)?;
     if document.root().as_object().is_none_or(|root| root.get("signatures").is_none()) {
@@ -163,14 +163,14 @@ fn without_signatures(bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
     canonicalize(&document, Profile::JcsRaw)
 }
 
-/// The form on which profiles 1, 2 and 3 coincide, or why the card has none.
+/// The canonical form on which `spec841`, `jcs-raw` and `proto-clean-jcs` coincide, or a refusal if they differ.
 fn common_form(card: &Card) -> Result<Vec<u8>, Refusal> {
     let refuse = |found: String| Err(Refusal::new(Reason::CardNotSignable, found));
     let lost = uncovered(card.document(), Profile::ProtoCleanJcs)?;
     if let Some(first) = lost.listed().first() {
-        let place = Quoted(first.pointer());
+        let pointer = Quoted(first.pointer());
         return refuse(format!(
-            "{place} is not a 1.0 member with content, so stripping readers do not see it"
+            "{pointer} is not a 1.0 member with content, so stripping readers do not see it"
         ));
     }
     let form = canonicalize(card.document(), Profile::ProtoCleanJcs)?;
@@ -198,13 +198,13 @@ fn common_form(card: &Card) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-/// What all signatures of one card have in common.
+/// The parts that all new signatures of one card share.
 struct Signing<'a> {
     signer: &'a dyn Signer,
     algorithm: Algorithm,
-    /// The key of the first certificate: readers have no other.
+    /// The key of the first certificate, the only one that readers verify with.
     leaf_key: PublicKey,
-    /// The protected header in base64url.
+    /// The protected header, in base64url.
     protected: String,
 }
 
@@ -223,7 +223,7 @@ impl<'a> Signing<'a> {
             );
             return Err(Refusal::new(Reason::CertificateExpired, found));
         }
-        // Asked once, so that what is written and what is checked cannot differ.
+        // Read once, so that the `alg` that is written and the one that is checked cannot differ.
         let algorithm = signer.algorithm();
         let kind = facts.key.kind();
         // No reader accepts a chain with an Ed25519 key (rule 39).
@@ -253,7 +253,7 @@ impl<'a> Signing<'a> {
         Ok(Self { signer, algorithm, leaf_key: facts.key, protected })
     }
 
-    /// One entry of `signatures`, checked as a reader checks it before it leaves.
+    /// Signs `payload` and returns one entry of `signatures`, after verifying the signature as a reader will.
     fn entry(&self, payload: &[u8]) -> Result<String, Refusal> {
         let protected = &self.protected;
         let mut input = format!("{protected}.");

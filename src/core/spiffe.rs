@@ -1,5 +1,5 @@
-//! SPIFFE IDs and trust domain names, byte-strict (rule 41; SPIFFE-ID §2).
-//! Nothing is lower-cased or otherwise repaired: a name that another reader could take for a second one is refused.
+//! SPIFFE IDs and trust domain names, compared byte for byte (rule 41; SPIFFE-ID §2).
+//! Nothing is lower-cased or otherwise repaired: a text that two readers could take for different IDs is refused.
 
 use super::limits::{SPIFFE_ID_BYTES, TRUST_DOMAIN_BYTES};
 use super::refusal::{Reason, Refusal};
@@ -14,7 +14,7 @@ const SCHEME: &str = "spiffe://";
 pub struct TrustDomain(Arc<str>);
 
 impl TrustDomain {
-    /// Reads a bare name: 1 to 255 of `a`–`z`, `0`–`9`, `.`, `-`, `_`; no scheme, port or path.
+    /// Parses a bare name: 1 to 255 of `a`–`z`, `0`–`9`, `.`, `-`, `_`, without scheme, port or path.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         match trust_domain_problem(text) {
             None => Ok(Self(text.into())),
@@ -22,7 +22,7 @@ impl TrustDomain {
         }
     }
 
-    /// The name.
+    /// The name, without scheme.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -42,7 +42,7 @@ pub struct SpiffeId {
 }
 
 impl SpiffeId {
-    /// Reads an ID in its exact form; the path may be absent, but then so is the slash.
+    /// Parses an ID of at most 2048 bytes. The path may be absent, and then no slash may follow the trust domain.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         if text.len() > SPIFFE_ID_BYTES {
             return Err(malformed("SPIFFE ID", text, "is longer than 2048 bytes"));
@@ -60,24 +60,24 @@ impl SpiffeId {
         Ok(Self { text: text.into(), trust_domain: TrustDomain(domain.into()) })
     }
 
-    /// The whole ID.
+    /// The whole ID, scheme included.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The trust domain.
+    /// The trust domain that the ID belongs to.
     pub const fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
     }
 
-    /// The path with its leading slash, or the empty string.
+    /// The path with its leading slash; empty if the ID names a trust domain.
     pub fn path(&self) -> &str {
         let path =
             self.text.strip_prefix(SCHEME).and_then(|rest| rest.strip_prefix(self.trust_domain.as_str()));
         path.unwrap_or_default()
     }
 
-    /// True for the ID of a workload; an ID without a path names the trust domain itself.
+    /// True if the ID names a workload; an ID without a path names a trust domain.
     pub fn has_path(&self) -> bool {
         !self.path().is_empty()
     }

@@ -1,11 +1,11 @@
-//! Untrusted text on its way into messages, logs, status and events.
-//! One place escapes and bounds it, so that no caller can forget (rule 60).
+//! Display of untrusted text in messages, logs, status and events (rule 60).
+//! [`Quoted`] alone escapes and cuts such text, so that no caller can forget to.
 
 use super::limits::QUOTED_CHARS;
 use std::fmt::{self, Write};
 
-/// Shows untrusted text in double quotes: control, bidirectional and invisible characters escaped,
-/// at most [`QUOTED_CHARS`] characters, an ellipsis where it was cut.
+/// Displays untrusted text in double quotes: control, bidirectional and invisible characters are escaped, and the
+/// text is cut at [`QUOTED_CHARS`] characters with an ellipsis.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a str);
 
@@ -28,8 +28,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// True for characters that can change how the text around them is read: C0 and C1 controls, line and
-/// paragraph separators, bidirectional controls, zero-width and other invisible formatting characters.
+/// True for a character that can change how the text around it is read: C0 and C1 controls, line and paragraph
+/// separators, bidirectional controls, zero-width and other invisible formatting characters.
 pub fn is_unsafe_for_display(c: char) -> bool {
     c.is_control()
         || matches!(c,

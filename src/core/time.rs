@@ -1,5 +1,5 @@
-//! Points and spans of time as plain integers, so that the core never asks a clock.
-//! Resolution is one second, which is what X.509 and JWT carry.
+//! Points and spans of time as plain integers, so that the core never reads a clock.
+//! Resolution is one second, as in X.509 and JWT.
 
 /// A point in time: whole seconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,24 +10,24 @@ pub struct Timestamp(i64);
 pub struct Seconds(u32);
 
 impl Timestamp {
-    /// From seconds since the Unix epoch.
+    /// Makes a point of seconds since 1970-01-01T00:00:00Z.
     pub const fn from_unix(seconds: i64) -> Self {
         Self(seconds)
     }
 
-    /// Seconds since the Unix epoch.
+    /// Seconds since 1970-01-01T00:00:00Z; negative before.
     pub const fn as_unix(self) -> i64 {
         self.0
     }
 
     #[must_use]
-    /// This point plus a span; saturates at the end of time instead of wrapping.
+    /// The point `span` later; saturates at the largest point, so that a sum never wraps into the past.
     pub fn plus(self, span: Seconds) -> Self {
         Self(self.0.saturating_add(i64::from(span.0)))
     }
 
     #[must_use]
-    /// This point minus a span; saturates.
+    /// The point `span` earlier; saturates at the smallest point.
     pub fn minus(self, span: Seconds) -> Self {
         Self(self.0.saturating_sub(i64::from(span.0)))
     }
@@ -39,23 +39,23 @@ impl Timestamp {
 }
 
 impl Seconds {
-    /// A span of `seconds`.
+    /// Makes a span of `seconds`.
     pub const fn new(seconds: u32) -> Self {
         Self(seconds)
     }
 
-    /// The number of seconds.
+    /// The length in seconds.
     pub const fn get(self) -> u32 {
         self.0
     }
 
-    /// True for the empty span; policies read it as "no limit" only where they say so.
+    /// True for the empty span. A limit of zero means "no limit" only where its documentation says so.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 }
 
-/// RFC 3339 in UTC, for example `2026-11-21T10:00:00Z`.
+/// Writes RFC 3339 in UTC, for example `2026-11-21T10:00:00Z`.
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (year, month, day) = civil_from_days(self.0.div_euclid(86_400));

@@ -1,29 +1,28 @@
-//! The outcome for one card at one time. Everything that acts on a card acts on this, never on less.
-//! A refusal is a value too: it plans the restrictive objects.
+//! The verdict on one card at one time. Every action on a card takes a [`Verdict`], never less.
+//! A refusal is a value too: the planner turns it into restrictive objects (ADR 0008).
 
 use super::bind::BoundCard;
 use super::refusal::{Reason, Refusal};
 
-/// Verified with its proof, or refused with a reason.
+/// The proof that a card is verified and bound, or the refusal.
 #[derive(Debug)]
 pub struct Verdict {
     outcome: Result<BoundCard, Refusal>,
 }
 
 impl Verdict {
-    /// Judges a card by the outcome of binding it. There is no other way to a verified verdict, because there
-    /// is no other way to a [`BoundCard`]; and no mode here, because auditing changes plans, never verdicts
-    /// (rule 60).
+    /// Makes the verdict of the outcome of binding. Only a [`BoundCard`] makes a verified one. No audit mode is passed,
+    /// because auditing changes plans, never verdicts (rule 60).
     pub const fn of(outcome: Result<BoundCard, Refusal>) -> Self {
         Self { outcome }
     }
 
-    /// A refusal from before there was a card to bind, for example one that could not be fetched.
+    /// Makes the verdict on a card that never reached binding, for example because it could not be fetched.
     pub const fn refused(refusal: Refusal) -> Self {
         Self { outcome: Err(refusal) }
     }
 
-    /// The proof, or the reason.
+    /// The proof, or the refusal.
     pub const fn outcome(&self) -> Result<&BoundCard, &Refusal> {
         self.outcome.as_ref()
     }
@@ -33,7 +32,7 @@ impl Verdict {
         self.outcome.is_ok()
     }
 
-    /// The reason, if the card was refused.
+    /// The reason of the refusal; `None` for a verified card.
     pub fn reason(&self) -> Option<Reason> {
         self.outcome.as_ref().err().map(Refusal::reason)
     }

@@ -1,23 +1,23 @@
-//! The body of an answer, as far as it may go.
-//! A promised length is believed only when it is too large.
+//! The body of an HTTP response, up to a limit (rule 1).
+//! A `Content-Length` above the limit refuses the response; a smaller one proves nothing, so bytes are counted.
 
 use countersign_core::refusal::{Reason, Refusal};
 
-/// Bytes received so far.
+/// The received part of a body, never longer than the limit.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct BoundedBody {
     url: String,
     bytes: Vec<u8>,
     limit: usize,
 }
 
-impl Body {
-    /// Nothing yet of the answer of `url`, which may have so many bytes.
+impl BoundedBody {
+    /// Makes an empty body of the response of `url`, with a limit in bytes.
     pub(super) const fn new(url: String, limit: usize) -> Self {
         Self { url, bytes: Vec::new(), limit }
     }
 
-    /// Refuses what will be too large, before any of it is read.
+    /// Refuses a body whose `Content-Length` exceeds the limit, before any of it is read.
     pub(super) fn expect(&mut self, promised: Option<u64>) -> Result<(), Refusal> {
         let Some(promised) = promised else { return Ok(()) };
         match usize::try_from(promised) {
@@ -29,7 +29,7 @@ impl Body {
         }
     }
 
-    /// Takes over what was read.
+    /// Appends received bytes; fails if the body would exceed the limit.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
         if chunk.len() > self.limit.saturating_sub(self.bytes.len()) {
             return Err(self.too_large());
@@ -38,7 +38,7 @@ impl Body {
         Ok(())
     }
 
-    /// Everything that was read.
+    /// The whole received body.
     pub(super) fn finish(self) -> Vec<u8> {
         self.bytes
     }
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_body_ends_at_its_limit_whatever_was_promised() {
-        let body = || Body::new("http://a".to_owned(), 4);
+        let body = || BoundedBody::new("http://a".to_owned(), 4);
         assert_eq!(body().expect(Some(5)).unwrap_err().reason(), Reason::BodyTooLarge);
         assert_eq!(body().expect(Some(u64::MAX)).unwrap_err().reason(), Reason::BodyTooLarge);
         let mut one = body();

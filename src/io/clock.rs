@@ -1,25 +1,25 @@
-//! The only place that asks the system what time it is.
-//! Everything below takes the answer as an argument, so that every time rule can be tested at its edge.
+//! The clocks of the programs: no other module reads the system time.
+//! All other code takes time as an argument, so that tests reach the edge of every time rule.
 
 use countersign_core::time::Timestamp;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The system's time in whole seconds.
+/// The system time, in whole seconds.
 ///
-/// A clock before 1970 reads as 1970: every certificate is then not valid yet, and nothing is accepted.
+/// A clock before 1970 reads as 1970: no certificate is valid yet then, and nothing is accepted.
 #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// A point of the clock that only goes forward, for waits and durations.
+/// The time of the monotonic clock, for waits and durations.
 #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
 pub fn instant() -> Instant {
     Instant::now()
 }
 
-/// How long it is until a time, by the clock as it goes now; none if it has come.
+/// Time from now until `time` by the system clock; zero once `time` has come.
 #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
 pub fn until(time: Timestamp) -> Duration {
     let since_epoch = Duration::from_secs(u64::try_from(time.as_unix()).unwrap_or(0));

@@ -1,7 +1,7 @@
-//! Fetching a card over HTTP from an agent that may be hostile (rules 1 and 2).
-//! What the agent answers decides nothing but the bytes: no redirect, proxy, encoding or retry is followed.
+//! Fetching of a card over HTTP from an agent that may be hostile (rules 1 and 2).
+//! The response of an agent decides the bytes alone: no redirect, proxy, content encoding or retry is followed.
 
-use super::body::Body;
+use super::body::BoundedBody;
 use super::plain::{self, Dial, PlainError};
 use countersign_core::limits::BODY_BYTES;
 use countersign_core::refusal::{Reason, Refusal};
@@ -20,26 +20,26 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where A2A serves the card since 0.3.
+/// Path of the card since A2A 0.3.
 const WELL_KNOWN: &str = "/.well-known/agent-card.json";
-/// Where A2A 0.2 served it; asked only after a 404.
+/// Path of the card in A2A 0.2, which is fetched only after a 404.
 const WELL_KNOWN_0_2: &str = "/.well-known/agent.json";
-/// Most header lines of an answer; real servers send fewer than 30.
+/// Most header lines of a response; real servers send fewer than 30.
 const HEADERS: usize = 64;
 
-/// How agents see us.
+/// The `User-Agent` of a request.
 const AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
-/// How long and how much an agent may keep us.
+/// Limits on one fetch: times, bytes, and the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchLimits {
-    /// For the connection, TLS included.
+    /// Longest time to connect, TLS included.
     pub connect: Duration,
-    /// For everything from the name lookup to the last byte, both addresses together.
+    /// Longest time from the name lookup to the last byte, for both well-known paths together.
     pub total: Duration,
     /// Largest body, in bytes.
     pub body: usize,
-    /// Where the host is, if the caller knows; DNS is then not asked, and cannot lead elsewhere.
+    /// The address of the host, if the caller knows it; DNS is then not used and cannot lead elsewhere.
     pub address: Option<IpAddr>,
 }
 
@@ -54,11 +54,11 @@ impl Default for FetchLimits {
     }
 }
 
-/// The address of a card: an http(s) URL of a host, without user name or fragment.
+/// The URL of a card: http or https, with a host, without user name or fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CardUrl(Url);
 
-/// Why a text is not the address of a card.
+/// An error in the URL of a card.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not the address of a card: {why}", Quoted(.text))]
 pub struct CardUrlError {
@@ -66,22 +66,22 @@ pub struct CardUrlError {
     why: &'static str,
 }
 
-/// A card as received, and the address that it came from.
+/// A card as received, with its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// Exactly the bytes of the body.
+    /// The bytes of the body, unchanged.
     pub body: Vec<u8>,
-    /// The address asked, with the well-known path if the given one had none.
+    /// The URL that answered, with the well-known path if the given URL had no path.
     pub url: String,
 }
 
 impl CardUrl {
-    /// True for texts that are meant as a URL rather than as a file name.
+    /// True if `text` is meant as a URL and not as a file name.
     pub fn looks_like(text: &str) -> bool {
         text.contains("://")
     }
 
-    /// Reads an address; a bare origin means the well-known places at that origin.
+    /// Parses a URL; one without path and query stands for the well-known paths of its origin.
     pub fn parse(text: &str) -> Result<Self, CardUrlError> {
         let refuse = |why| Err(CardUrlError { text: text.to_owned(), why });
         let Ok(url) = Url::parse(text) else {
@@ -102,13 +102,13 @@ impl CardUrl {
         Ok(Self(url))
     }
 
-    /// The host, as the URL has it.
+    /// The host, as in the URL.
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
 
-    /// The address, with the well-known path for a bare origin, and the one to ask after a 404.
-    fn places(&self) -> (Url, Option<Url>) {
+    /// The URL to fetch, and the URL to fetch after a 404: two only if the given URL has neither path nor query.
+    fn candidates(&self) -> (Url, Option<Url>) {
         if self.0.path() != "/" || self.0.query().is_some() {
             return (self.0.clone(), None);
         }
@@ -119,15 +119,17 @@ impl CardUrl {
     }
 }
 
-/// Fetches a card; every failure is a refusal that says what was found.
+/// Fetches a card; every failure is a refusal that says what the agent answered.
 pub async fn fetch_card(url: &CardUrl, limits: FetchLimits) -> Result<Fetched, Refusal> {
     match limits.address {
-        Some(address) if url.0.scheme() == "http" => fetch_with(&Way::Plain(address), url, limits).await,
+        Some(address) if url.0.scheme() == "http" => {
+            fetch_with(&Transport::Plain(address), url, limits).await
+        }
         _ => fetch_card_over(url, limits, web_tls(url)?).await,
     }
 }
 
-/// As [`fetch_card`], over TLS as the caller has configured it.
+/// Fetches a card with the TLS configuration of the caller; failures are those of [`fetch_card`].
 pub async fn fetch_card_over(
     url: &CardUrl,
     limits: FetchLimits,
@@ -135,27 +137,27 @@ pub async fn fetch_card_over(
 ) -> Result<Fetched, Refusal> {
     let mut builder = Client::builder();
     if let Some(address) = limits.address {
-        // Port 0 stands for the port of the URL.
+        // Port 0 makes reqwest use the port of the URL.
         builder = builder.resolve(url.host(), SocketAddr::new(address, 0));
     }
-    fetch_with(&Way::Web(build_client(builder, limits, tls)?), url, limits).await
+    fetch_with(&Transport::Web(build_client(builder, limits, tls)?), url, limits).await
 }
 
-/// How a card is asked for.
-enum Way {
-    /// By a client that finds out where the host is, and may speak TLS.
+/// The client that sends the request for a card.
+enum Transport {
+    /// reqwest, which resolves the host and may speak TLS.
     Web(Client),
-    /// Over plain http at this address, whatever the host resolves to.
+    /// hyper over plain http, to this address whatever the host resolves to.
     Plain(IpAddr),
 }
 
-async fn fetch_with(way: &Way, url: &CardUrl, limits: FetchLimits) -> Result<Fetched, Refusal> {
-    let (first, second) = url.places();
+async fn fetch_with(transport: &Transport, url: &CardUrl, limits: FetchLimits) -> Result<Fetched, Refusal> {
+    let (first, second) = url.candidates();
     let both = async {
-        match fetch_one(way, &first, limits).await? {
+        match fetch_one(transport, &first, limits).await? {
             Some(body) => Ok(Fetched { body, url: first.to_string() }),
             None => match second {
-                Some(second) => match fetch_one(way, &second, limits).await? {
+                Some(second) => match fetch_one(transport, &second, limits).await? {
                     Some(body) => Ok(Fetched { body, url: second.to_string() }),
                     None => Err(not_found(&second)),
                 },
@@ -176,7 +178,7 @@ fn no_tls(error: &dyn Error) -> Refusal {
     Refusal::new(Reason::FetchFailed, format!("TLS cannot be set up on this machine: {error}"))
 }
 
-/// TLS by ring and the system's roots, which plain http does not load.
+/// TLS with ring and the roots of the system, which are not loaded for plain http.
 fn web_tls(url: &CardUrl) -> Result<ClientConfig, Refusal> {
     if url.0.scheme() != "https" {
         return plain_tls();
@@ -185,7 +187,7 @@ fn web_tls(url: &CardUrl) -> Result<ClientConfig, Refusal> {
     Ok(tls.with_no_client_auth())
 }
 
-/// TLS that trusts nobody: plain http wants a configuration, too.
+/// TLS without any trusted root: reqwest needs a configuration even for plain http.
 fn plain_tls() -> Result<ClientConfig, Refusal> {
     Ok(tls_versions()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
@@ -197,7 +199,7 @@ fn tls_versions() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Refusal>
         .map_err(|error| no_tls(&error))
 }
 
-/// A client that does nothing on its own.
+/// Builds a client that follows, retries, decodes and forwards nothing (rule 2).
 fn build_client(builder: ClientBuilder, limits: FetchLimits, tls: ClientConfig) -> Result<Client, Refusal> {
     builder
         .tls_backend_preconfigured(tls)
@@ -218,20 +220,24 @@ fn build_client(builder: ClientBuilder, limits: FetchLimits, tls: ClientConfig) 
         .map_err(|error| no_tls(&error))
 }
 
-/// The body, or `None` for a 404.
-async fn fetch_one(way: &Way, url: &Url, limits: FetchLimits) -> Result<Option<Vec<u8>>, Refusal> {
-    let mut body = Body::new(url.to_string(), limits.body);
-    let accepted = match way {
-        Way::Web(client) => fetch_by_client(client, url, &mut body).await?,
-        Way::Plain(address) => fetch_plainly(*address, url, limits, &mut body).await?,
+/// Fetches one URL; `None` for a 404.
+async fn fetch_one(
+    transport: &Transport,
+    url: &Url,
+    limits: FetchLimits,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut body = BoundedBody::new(url.to_string(), limits.body);
+    let accepted = match transport {
+        Transport::Web(client) => fetch_by_client(client, url, &mut body).await?,
+        Transport::Plain(address) => fetch_plainly(*address, url, limits, &mut body).await?,
     };
     Ok(accepted.then(|| body.finish()))
 }
 
-async fn fetch_by_client(client: &Client, url: &Url, body: &mut Body) -> Result<bool, Refusal> {
-    let asked =
+async fn fetch_by_client(client: &Client, url: &Url, body: &mut BoundedBody) -> Result<bool, Refusal> {
+    let request =
         client.get(url.clone()).header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
-    let mut response = asked.send().await.map_err(|error| transport(url, &error, error.is_timeout()))?;
+    let mut response = request.send().await.map_err(|error| transport(url, &error, error.is_timeout()))?;
     if !accept(url, response.status(), response.headers())? {
         return Ok(false);
     }
@@ -248,7 +254,7 @@ async fn fetch_plainly(
     address: IpAddr,
     url: &Url,
     limits: FetchLimits,
-    body: &mut Body,
+    body: &mut BoundedBody,
 ) -> Result<bool, Refusal> {
     let port = url.port_or_known_default().unwrap_or_default();
     let dial = Dial { address: SocketAddr::new(address, port), connect: limits.connect, headers: HEADERS };
@@ -270,7 +276,7 @@ async fn fetch_plainly(
     }
 }
 
-/// Whether to read the answer; false for a 404.
+/// True if the body is to be read; false for a 404. Any other status or header refuses the response.
 fn accept(url: &Url, status: StatusCode, headers: &HeaderMap) -> Result<bool, Refusal> {
     match status {
         StatusCode::OK => check_headers(url, headers).map(|()| true),
@@ -303,7 +309,7 @@ fn texts(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
 }
 
-/// `application/json` or `application/…+json`, in UTF-8 if it says so at all.
+/// True for `application/json` or `application/…+json` with no charset but UTF-8.
 fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
     let essence = parts.next().unwrap_or_default();
@@ -324,7 +330,7 @@ fn refuse(reason: Reason, url: &Url, found: &str) -> Refusal {
     Refusal::new(reason, format!("{} {found}", Quoted(url.as_str())))
 }
 
-/// The innermost cause, because the outer ones only repeat the address.
+/// Makes the refusal of a failed exchange from its innermost cause: the outer ones repeat the URL.
 fn transport(url: &Url, error: &dyn Error, is_timeout: bool) -> Refusal {
     let mut cause = error;
     while let Some(inner) = cause.source() {
@@ -378,18 +384,18 @@ mod tests {
 
     #[test]
     fn only_a_bare_origin_gets_the_well_known_paths() {
-        let places = |text| {
-            let (first, second) = CardUrl::parse(text).unwrap().places();
+        let urls = |text| {
+            let (first, second) = CardUrl::parse(text).unwrap().candidates();
             (first.to_string(), second.map(|url| url.to_string()))
         };
         assert_eq!(
-            places("http://a:8000"),
+            urls("http://a:8000"),
             (
                 "http://a:8000/.well-known/agent-card.json".to_owned(),
                 Some("http://a:8000/.well-known/agent.json".to_owned())
             )
         );
-        assert_eq!(places("http://a/card"), ("http://a/card".to_owned(), None));
-        assert_eq!(places("http://a/?x=1"), ("http://a/?x=1".to_owned(), None));
+        assert_eq!(urls("http://a/card"), ("http://a/card".to_owned(), None));
+        assert_eq!(urls("http://a/?x=1"), ("http://a/?x=1".to_owned(), None));
     }
 }

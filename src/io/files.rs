@@ -1,5 +1,5 @@
-//! Reading files up to a cap, and writing them whole or not at all.
-//! An error says what to do in one line, because it is all that a person in front of a failed job sees.
+//! Files: read up to a limit, and written whole or not at all.
+//! Each error is one line that says what to do, because a failed job often shows nothing else.
 
 use countersign_core::text::Quoted;
 use std::ffi::{OsStr, OsString};
@@ -7,60 +7,60 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Why a file could not be read or written, with what to do about it.
+/// A failure to read or write a file, with its remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
     /// Opening or reading failed.
     #[error("cannot read {}: {}; check the path and its permissions", shown(.path), plain(.source))]
     Read {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The path names a directory.
     #[error("cannot read {}: it is a directory; name a file in it", shown(.path))]
     Directory {
-        /// Which directory.
+        /// The directory.
         path: PathBuf,
     },
-    /// There is nothing in it.
+    /// The file has no bytes.
     #[error("{} is empty; nothing can be read from it", shown(.path))]
     Empty {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
-    /// There is more in it than the cap allows; nothing is cut off.
+    /// The file exceeds the limit; it is refused and never cut.
     #[error("{} is larger than {limit} bytes, the limit for this kind of file; make it smaller", shown(.path))]
     TooLarge {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// The cap, in bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// The bytes are not text.
+    /// The bytes are not UTF-8.
     #[error("{} is not UTF-8 text; check that it is the right file", shown(.path))]
     NotText {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
-    /// Writing failed; the file is as it was before.
+    /// Writing failed; the file is unchanged.
     #[error("cannot write {}: {}; the file was left as it was", shown(.path), plain(.source))]
     Write {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// The path that means standard input.
+/// True for `-`, the path that means standard input.
 pub fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Reads a file, or standard input for `-`; refuses an empty one and more than `limit` bytes.
+/// Reads a file, or standard input for `-`; fails for an empty one and above `limit` bytes.
 pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::IsADirectory => FileError::Directory { path: path.to_owned() },
@@ -79,12 +79,12 @@ pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     }
 }
 
-/// As [`read_file`], for text.
+/// Reads UTF-8 text; fails as [`read_file`] does, and for other bytes.
 pub fn read_text(path: &Path, limit: usize) -> Result<String, FileError> {
     String::from_utf8(read_file(path, limit)?).map_err(|_| FileError::NotText { path: path.to_owned() })
 }
 
-/// `None` if there is more than the limit: what lies behind it is never cut off silently (rule 1).
+/// Reads to the end; `None` above `limit` bytes, because input is never cut silently (rule 1).
 fn read_up_to(source: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
@@ -92,13 +92,13 @@ fn read_up_to(source: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> {
     Ok((bytes.len() <= limit).then_some(bytes))
 }
 
-/// Writes a file whole: readers see the old content or the new one, never a part, and a failure leaves the
-/// old content. Symbolic links are followed; anything but a regular file is refused.
+/// Writes a file whole: readers see the old bytes or the new ones, never a part, and a failure leaves the old ones.
+/// Follows symbolic links; fails for anything but a regular file.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace(path, bytes, None).map_err(|source| FileError::Write { path: path.to_owned(), source })
 }
 
-/// As [`write_file`], for a file that others read: its folders are made, and everybody may read it.
+/// Writes a file whole, like [`write_file`], for readers of other users: makes missing folders and sets mode 0644.
 pub fn publish_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let failed = |source| FileError::Write { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
@@ -119,7 +119,8 @@ fn readable_by_all() -> Option<Permissions> {
     None
 }
 
-/// `mode`: the permissions of the new file, those of the old one if absent.
+/// Writes a temporary file beside `path` and renames it over `path`. `mode` is that of the new file; without one, the
+/// permissions of the old file stay.
 fn replace(path: &Path, bytes: &[u8], mode: Option<Permissions>) -> io::Result<()> {
     let (target, permissions) = match fs::metadata(path) {
         Ok(found) if found.is_file() => (fs::canonicalize(path)?, Some(found.permissions())),
@@ -141,14 +142,14 @@ fn replace(path: &Path, bytes: &[u8], mode: Option<Permissions>) -> io::Result<(
         fs::rename(&temporary, &target)
     })();
     if written.is_err() {
-        // The error that matters is the one above; a left-over of our own name is all that can remain.
+        // The caller learns of the first error; if removal fails as well, only a temporary file remains.
         let _ = fs::remove_file(&temporary);
     }
     written
 }
 
-/// A new file. One of our own name that is in the way was left by a process that was killed: in a container
-/// every process has the number 1.
+/// Creates a file. An existing one of this name was left by a killed process of the same ID, which is normal in a
+/// container, where the process is always number 1; it is removed first.
 fn create(path: &Path) -> io::Result<File> {
     let create = || OpenOptions::new().write(true).create_new(true).open(path);
     match create() {
@@ -160,7 +161,8 @@ fn create(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Hidden, next to the target so that the rename stays on one file system, and our own by the process ID.
+/// The name of the temporary file: hidden, and unique by the process ID. Its directory is that of the target, so that
+/// the rename stays on one file system and is atomic.
 fn temporary_name(name: &OsStr) -> OsString {
     let mut temporary = OsString::from(".");
     temporary.push(name);
@@ -168,12 +170,12 @@ fn temporary_name(name: &OsStr) -> OsString {
     temporary
 }
 
-/// The path for people; it may hold anything, so it is quoted and escaped.
+/// The path for messages, quoted and escaped, because a path may hold any character (rule 60).
 fn shown(path: &Path) -> String {
     if is_stdin(path) { "standard input".to_owned() } else { Quoted(&path.to_string_lossy()).to_string() }
 }
 
-/// The system's words without the number that follows them.
+/// The message of a system error, without the error number at its end.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let end = text.find(" (os error").unwrap_or(text.len());

@@ -1,33 +1,33 @@
-//! Private keys from PEM, in any of the three forms that key tools write, always handed on as PKCS#8.
-//! The key never shows in `Debug` output or in an error.
+//! Private keys from PEM: PKCS#8, SEC 1 or PKCS#1 in, PKCS#8 out.
+//! No key appears in `Debug` output or in an error.
 
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Longest PEM file with a private key, in bytes; RSA-4096 needs 3.3 KiB, and a chain may stand beside it.
+/// Longest PEM file with a private key, in bytes; RSA-4096 needs 3.3 KiB, and the file may hold a chain as well.
 pub const KEY_FILE_BYTES: usize = 64 * 1024;
 
 /// `INTEGER 0`, the version of an unencrypted PKCS#8 key without attributes.
 const VERSION: &[u8] = &[0x02, 1, 0];
-/// `AlgorithmIdentifier` of the keys whose own encoding does not carry one (RFC 5480, RFC 8017).
+/// `AlgorithmIdentifiers` for SEC 1 and PKCS#1 keys, whose own encoding has none (RFC 5480 §2.1, RFC 8017 §A.1).
 const P256: &[u8] =
     &[0x30, 19, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 const P384: &[u8] = &[0x30, 16, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x06, 5, 0x2b, 0x81, 4, 0, 0x22];
 const RSA: &[u8] = &[0x30, 13, 0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 0x05, 0];
 
-/// A private key as one or more PKCS#8 documents: an older form does not always name its curve outside the
-/// key, so the reader of the key takes the first that fits. Its memory is overwritten when it is dropped.
+/// A private key as one or more PKCS#8 documents, in memory that is overwritten on drop. A SEC 1 key need not name
+/// its curve, so there is one document for each curve, and the first one that parses counts.
 pub struct PrivateKey(Vec<Zeroizing<Vec<u8>>>);
 
 impl PrivateKey {
-    /// A key that already is PKCS#8.
+    /// Makes a key of one PKCS#8 document.
     pub fn from_pkcs8(der: Zeroizing<Vec<u8>>) -> Self {
         Self(vec![der])
     }
 
-    /// The PKCS#8 documents to try, in order.
+    /// The PKCS#8 documents, in the order in which to try them.
     pub fn pkcs8(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(|der| der.as_slice())
     }
@@ -39,24 +39,24 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// Why a text holds no usable private key, with what to do about it.
+/// A text without exactly one usable private key, with the remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// No private key block at all.
+    /// The text has no PEM block with a private key.
     #[error("it holds no PEM private key; give a PKCS#8, SEC 1 or PKCS#1 key")]
     None,
     /// The key is protected by a pass phrase.
     #[error("its private key is encrypted; decrypt it first, for example with `openssl pkcs8`")]
     Encrypted,
-    /// More than one.
+    /// The text has more than one private key.
     #[error("it holds more than one private key; give a file with exactly one")]
     Several,
-    /// The block is damaged.
+    /// The PEM block is damaged.
     #[error("its private key is damaged; export the key again")]
     Damaged,
 }
 
-/// Reads exactly one private key; certificates and other blocks beside it are ignored.
+/// Parses exactly one private key; certificates and other blocks are ignored.
 pub fn parse_private_key(pem: &str) -> Result<PrivateKey, KeyError> {
     let mut keys = PrivateKeyDer::pem_slice_iter(pem.as_bytes());
     let Some(first) = keys.next() else {
@@ -83,12 +83,12 @@ pub fn parse_private_key(pem: &str) -> Result<PrivateKey, KeyError> {
     Ok(PrivateKey(documents.into_iter().map(Zeroizing::new).collect()))
 }
 
-/// `PrivateKeyInfo` of RFC 5958 around a key in its algorithm's own form.
+/// Wraps a SEC 1 or PKCS#1 key into a `PrivateKeyInfo` (RFC 5958 §2).
 fn wrap(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
     tlv(0x30, &[VERSION, algorithm, &tlv(0x04, key)].concat())
 }
 
-/// Tag, definite length and value; values here are far below 64 KiB.
+/// Encodes a DER element; `value` must be shorter than 64 KiB, as every key file is.
 fn tlv(tag: u8, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes();
     let mut out = vec![tag];

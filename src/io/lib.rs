@@ -1,5 +1,5 @@
-//! The edges of the programs: clock, files, network, keys. Everything that can fail for reasons outside
-//! the input is here, so that the core and the planner stay pure.
+//! The edges of the programs: clock, files, network, keys.
+//! Every operation that can fail for reasons outside its input is in this crate, so that core and planner stay pure.
 
 mod body;
 pub mod clock;

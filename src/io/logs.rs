@@ -1,5 +1,5 @@
-//! Log lines on standard error: one JSON object each with `level`, `ts` and `msg`, as other operators write.
-//! JSON escapes what could forge a line; invisible characters in values are replaced besides.
+//! Log lines on standard error: one JSON object each, with `level`, `ts` and `msg` as other operators write.
+//! JSON escapes line breaks, which could forge a line; invisible characters in values are replaced as well.
 
 use crate::clock::now;
 use countersign_core::text::is_unsafe_for_display;
@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The form of log lines.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object per line.
@@ -20,10 +20,10 @@ pub enum LogFormat {
     Console,
 }
 
-/// Longest value of one field, in characters.
+/// Longest value of one field, in characters; a longer one is cut.
 const VALUE_CHARS: usize = 2_000;
 
-/// Writes events as lines of the given form.
+/// A formatter that writes each event as one line.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines(pub LogFormat);
 
@@ -114,9 +114,9 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     #[derive(Clone, Default)]
-    struct Memory(Arc<Mutex<Vec<u8>>>);
+    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Memory {
+    impl Write for LogBuffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
             Ok(bytes.len())
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn logged(format: LogFormat, log: impl FnOnce()) -> String {
-        let memory = Memory::default();
+        let memory = LogBuffer::default();
         let to = memory.clone();
         let layer =
             tracing_subscriber::fmt::layer().event_format(Lines(format)).with_writer(move || to.clone());

@@ -1,5 +1,5 @@
-//! SPIFFE mTLS as a client: our own SVID out, and a server that must prove exactly one identity.
-//! The chain rules are those of the core; rustls contributes the protocol and the signature of the handshake.
+//! SPIFFE mTLS as a client: presents our SVID and accepts a server of exactly one SPIFFE ID.
+//! The core verifies the chain of the server; rustls runs the protocol and verifies the handshake signature.
 
 use crate::clock::now;
 use crate::fetch::{CardUrl, FetchLimits, Fetched, fetch_card_over};
@@ -19,7 +19,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, Other
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Our own SVID, ready for handshakes.
+/// The SVID that this process presents in handshakes.
 #[derive(Clone)]
 pub struct ClientSvid {
     certified: Arc<SingleCertAndKey>,
@@ -34,7 +34,7 @@ impl fmt::Debug for ClientSvid {
 }
 
 impl ClientSvid {
-    /// Makes an SVID ready; the error is one sentence.
+    /// Prepares an SVID for handshakes; the error is one sentence.
     pub fn new(svid: &WorkloadSvid) -> Result<Self, String> {
         let leaf = svid.chain.first().ok_or("the operator's SVID has no certificate")?;
         let facts =
@@ -50,67 +50,70 @@ impl ClientSvid {
         })
     }
 
-    /// Whose it is.
+    /// The SPIFFE ID in the SVID.
     pub const fn spiffe_id(&self) -> &SpiffeId {
         &self.spiffe_id
     }
 
-    /// The last second of its validity.
+    /// Last second of validity of the SVID.
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
     }
 }
 
-/// Who must be at the other end.
+/// The server that must answer.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Its identity.
+    /// The SPIFFE ID that the server must prove.
     pub spiffe_id: SpiffeId,
-    /// The authorities of its trust domain.
+    /// The authorities of the server's trust domain.
     pub bundle: Arc<Bundle>,
-    /// Time rules for its certificates.
+    /// Limits on the times of the server's certificates.
     pub policy: ChainPolicy,
 }
 
-/// Fetches a card from a server that proves to be `peer`. A server that does not is refused in the handshake, before
-/// it is asked for anything.
+/// Fetches a card from a server that proves to be `peer`. Any other server is refused in the handshake, before a
+/// request is sent.
 pub async fn fetch_card_from(
     url: &CardUrl,
     limits: FetchLimits,
     own: &ClientSvid,
     peer: Peer,
 ) -> Result<Fetched, Refusal> {
-    let verifier =
-        Arc::new(Verifier { peer, provider: Arc::new(ring::default_provider()), refused: Mutex::default() });
+    let verifier = Arc::new(PeerVerifier {
+        peer,
+        provider: Arc::new(ring::default_provider()),
+        refused: Mutex::default(),
+    });
     let tls = configure(own, &verifier).map_err(|error| {
         Refusal::new(Reason::FetchFailed, format!("TLS cannot be set up on this machine: {error}"))
     })?;
     let fetched = fetch_card_over(url, limits, tls).await;
-    // TLS has one word for all reasons; ours says what is wrong with the server.
+    // TLS reports one alert for all reasons; the verifier's refusal says what is wrong with the server.
     fetched.map_err(|refusal| verifier.take_refusal().unwrap_or(refusal))
 }
 
-fn configure(own: &ClientSvid, verifier: &Arc<Verifier>) -> Result<ClientConfig, Error> {
+fn configure(own: &ClientSvid, verifier: &Arc<PeerVerifier>) -> Result<ClientConfig, Error> {
     let mut tls = ClientConfig::builder_with_provider(Arc::clone(&verifier.provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(verifier.clone())
         .with_client_cert_resolver(own.certified.clone());
-    // A resumed session would not be judged again.
+    // A resumed session skips certificate verification, so a removed authority would stay trusted.
     tls.resumption = Resumption::disabled();
     Ok(tls)
 }
 
-/// Judges the certificates of a server by the core's rules, and keeps the reason.
+/// A verifier of server certificates by the rules of the core, which keeps its last refusal for the caller.
 #[derive(Debug)]
-struct Verifier {
+struct PeerVerifier {
     peer: Peer,
     provider: Arc<CryptoProvider>,
     refused: Mutex<Option<Refusal>>,
 }
 
-impl Verifier {
-    fn judge(&self, chain: &[Vec<u8>]) -> Result<(), Refusal> {
+impl PeerVerifier {
+    fn verify(&self, chain: &[Vec<u8>]) -> Result<(), Refusal> {
         let Peer { spiffe_id, bundle, policy } = &self.peer;
         let domain = spiffe_id.trust_domain();
         let moments = Moments::live(now());
@@ -127,7 +130,7 @@ impl Verifier {
     }
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for PeerVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -137,7 +140,7 @@ impl ServerCertVerifier for Verifier {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let chain: Vec<Vec<u8>> = std::iter::once(leaf).chain(issuers).map(|der| der.to_vec()).collect();
-        self.judge(&chain).map(|()| ServerCertVerified::assertion()).map_err(|refusal| {
+        self.verify(&chain).map(|()| ServerCertVerified::assertion()).map_err(|refusal| {
             *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal.clone());
             Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
         })

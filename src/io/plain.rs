@@ -1,7 +1,7 @@
-//! One GET over plain HTTP/1.1 to an address that the caller knows, on a connection of its own.
-//! Nothing but hyper's parser and a socket, because every agent is asked again and again.
+//! One GET over plain HTTP/1.1 to a known address, on a connection of its own.
+//! The module uses hyper's parser and a socket alone: every agent is fetched from every 30 s, so cost counts.
 
-use super::body::Body;
+use super::body::BoundedBody;
 use countersign_core::refusal::Refusal;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body as _, Bytes};
@@ -16,40 +16,40 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Why there is no answer.
+/// A failed exchange.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlainError {
-    /// No connection within the time for it.
+    /// Connecting took longer than the limit.
     #[error("no connection within {0:?}")]
     Slow(Duration),
-    /// No connection.
+    /// Connecting failed.
     #[error(transparent)]
     Connect(#[from] std::io::Error),
-    /// The answer is not HTTP, or ends too early.
+    /// The response is not HTTP, or ends too early.
     #[error(transparent)]
     Http(#[from] hyper::Error),
-    /// The caller does not want it.
+    /// The caller refused the response.
     #[error("{0}")]
     Unwanted(Refusal),
 }
 
-/// Where to connect, and with which limits.
+/// The address to connect to, with limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dial {
-    /// Whom to connect to.
+    /// The address and port of the server.
     pub(super) address: SocketAddr,
-    /// The longest wait for the connection.
+    /// Longest time to connect.
     pub(super) connect: Duration,
-    /// Most header lines of an answer.
+    /// Most header lines of a response.
     pub(super) headers: usize,
 }
 
-/// Sends `request`, and reads its answer into `body` if `accept` says so; false if it did not.
+/// Sends `request` and returns the result of `accept`; if true, the response was read into `body`.
 pub(super) async fn get(
     dial: Dial,
     request: Request<Empty<Bytes>>,
     accept: impl FnOnce(StatusCode, &HeaderMap) -> Result<bool, Refusal>,
-    body: &mut Body,
+    body: &mut BoundedBody,
 ) -> Result<bool, PlainError> {
     let connected = timeout(dial.connect, TcpStream::connect(dial.address)).await;
     let stream = connected.map_err(|_| PlainError::Slow(dial.connect))??;
@@ -63,7 +63,7 @@ async fn exchange(
     mut sender: SendRequest<Empty<Bytes>>,
     request: Request<Empty<Bytes>>,
     accept: impl FnOnce(StatusCode, &HeaderMap) -> Result<bool, Refusal>,
-    body: &mut Body,
+    body: &mut BoundedBody,
 ) -> Result<bool, PlainError> {
     let mut response = sender.send_request(request).await?;
     if !accept(response.status(), response.headers()).map_err(PlainError::Unwanted)? {
@@ -71,7 +71,7 @@ async fn exchange(
     }
     body.expect(response.body().size_hint().exact()).map_err(PlainError::Unwanted)?;
     while let Some(frame) = response.frame().await {
-        // Trailers are of no interest.
+        // Trailers are ignored: the headers alone were checked (rule 2).
         if let Ok(data) = frame?.into_data() {
             body.push(&data).map_err(PlainError::Unwanted)?;
         }
@@ -79,7 +79,7 @@ async fn exchange(
     Ok(true)
 }
 
-/// Lets a connection work until the exchange over it is done.
+/// Runs a connection until the exchange over it ends.
 async fn drive<T>(
     connection: impl Future<Output = Result<(), hyper::Error>>,
     exchange: impl Future<Output = Result<T, PlainError>>,
@@ -90,6 +90,6 @@ async fn drive<T>(
         done = &mut exchange => return done,
         ended = &mut connection => ended?,
     }
-    // The connection gave all that it had.
+    // The server has closed the connection; the exchange may still have received bytes to read.
     exchange.await
 }

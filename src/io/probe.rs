@@ -1,5 +1,4 @@
-//! What a probe asks: a server's own health address, over plain http, or whether a file was written yet.
-//! The status, or a yes or no, is the whole answer.
+//! Probes: the HTTP status of a health URL, and the existence of a written file.
 
 use countersign_core::text::Quoted;
 use reqwest::{Client, Url};
@@ -8,17 +7,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// True if `path` is a file with something in it.
+/// True if `path` is a regular file that is not empty.
 pub fn is_written(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0)
 }
 
-/// The HTTP status that `url` answers with. The error is one sentence.
+/// Sends one GET to an http URL and returns the status. The error is one sentence.
 pub async fn answers(url: &str, within: Duration) -> Result<u16, String> {
     let shown = Quoted(url);
     let parsed = Url::parse(url).ok().filter(|url| url.scheme() == "http");
     let parsed = parsed.ok_or_else(|| format!("{shown} is not an http address"))?;
-    // Plain http still wants a TLS configuration; this one trusts nobody.
+    // reqwest needs a TLS configuration even for plain http; this one has no trusted root.
     let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?

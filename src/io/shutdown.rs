@@ -1,49 +1,49 @@
-//! The way to a graceful end: one token that everything long-running listens to.
+//! Graceful shutdown: one token that every long-running task waits for.
 //! Controllers stop first, then the lease is released, then the servers stop.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Asks for the end of everything that holds the matching [`Shutdown`].
+/// The sender of a shutdown request to every clone of the matching [`Shutdown`].
 #[derive(Debug)]
 pub struct Trigger(watch::Sender<bool>);
 
-/// Told when the end was asked for. Cheap to clone.
+/// The token that learns of a shutdown request. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Shutdown(watch::Receiver<bool>);
 
-/// A trigger and its token.
+/// Makes a trigger and its token.
 pub fn channel() -> (Trigger, Shutdown) {
     let (sender, receiver) = watch::channel(false);
     (Trigger(sender), Shutdown(receiver))
 }
 
 impl Trigger {
-    /// Asks for the end. Dropping the trigger does the same.
+    /// Requests the shutdown. Dropping the trigger requests it, too.
     pub fn request(&self) {
         self.0.send_replace(true);
     }
 }
 
 impl Shutdown {
-    /// Waits until the end was asked for. May be dropped and called again at any time.
+    /// Waits until the shutdown was requested. The future may be dropped and made again at any time.
     pub async fn requested(&self) {
-        // An error means that the trigger is gone, which is the end too.
+        // An error means that the trigger was dropped, which requests the shutdown.
         let _ = self.0.clone().wait_for(|requested| *requested).await;
     }
 
-    /// The same as a future without a borrow, for servers that ask for one.
+    /// Waits until the shutdown was requested, as a future that owns the token, for servers that need `'static`.
     pub async fn into_requested(self) {
         self.requested().await;
     }
 
-    /// True once the end was asked for.
+    /// True once the shutdown was requested.
     pub fn is_requested(&self) -> bool {
         *self.0.borrow() || self.0.has_changed().is_err()
     }
 }
 
-/// A token for the signals that ask a process to end. They are caught from now on.
+/// Makes a token that SIGTERM or SIGINT requests to shut down. The process catches both signals from now on.
 pub fn on_signal() -> std::io::Result<Shutdown> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,5 +1,5 @@
-//! The SPIFFE Workload API: the workload's own SVID and the bundles of trust domains, once or for as long as it
-//! takes. The socket is an argument; `SPIFFE_ENDPOINT_SOCKET` is read, if at all, by the command line.
+//! The SPIFFE Workload API: the workload's own SVID and the bundles of trust domains, fetched once or followed.
+//! The socket is an argument; only the command line reads `SPIFFE_ENDPOINT_SOCKET`.
 
 use countersign_core::encoding::encode_base64_standard_into;
 use countersign_core::text::Quoted;
@@ -11,18 +11,18 @@ use std::pin::Pin;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// The wait before the first new attempt, doubled with each failure in a row.
+/// Wait before the first new attempt; doubles with each failure in a row.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// The longest wait between two attempts.
+/// Longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// After this long without a word the agent is asked anew: one that hangs would not say that it does.
+/// Longest time without an update before the stream is opened again: a hung agent sends no error.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// An SVID and its private key, whose memory is overwritten when it is dropped.
+/// An X509-SVID with its private key, in memory that is overwritten on drop.
 pub struct WorkloadSvid {
-    /// DER certificates, leaf first.
+    /// The certificates: DER, leaf first.
     pub chain: Vec<Vec<u8>>,
-    /// The private key as PKCS#8 DER.
+    /// The private key: PKCS#8, DER.
     pub key: Zeroizing<Vec<u8>>,
 }
 
@@ -41,17 +41,17 @@ impl From<&X509Svid> for WorkloadSvid {
     }
 }
 
-/// The X.509 authorities of one trust domain, as the agent knows them now.
+/// The X.509 authorities of one trust domain, as the agent last sent them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainBundle {
     /// The name of the trust domain.
     pub trust_domain: String,
-    /// DER certificates; none means that the domain took all of them back.
+    /// The certificates of the authorities, in DER; none means that the domain revoked all of them (rule 44).
     pub authorities: Vec<Vec<u8>>,
 }
 
 impl DomainBundle {
-    /// The authorities as a document that bundles are read from; none is the empty bundle, which revokes.
+    /// The authorities as a bundle document: PEM, or the empty JWKS without any authority, which revokes (rule 44).
     pub fn document(&self) -> Vec<u8> {
         if self.authorities.is_empty() {
             return br#"{"keys":[]}"#.to_vec();
@@ -59,13 +59,13 @@ impl DomainBundle {
         self.pem().collect::<String>().into_bytes()
     }
 
-    /// The authorities in PEM, one after the other.
+    /// The authorities in PEM, one text for each.
     pub fn pem(&self) -> impl Iterator<Item = String> {
         self.authorities.iter().map(|der| pem_certificate(der))
     }
 }
 
-/// One certificate in PEM, in lines of 64 characters (RFC 7468 §2).
+/// Writes one certificate in PEM, in lines of 64 characters (RFC 7468 §2).
 pub fn pem_certificate(der: &[u8]) -> String {
     let mut base64 = String::new();
     encode_base64_standard_into(der, &mut base64);
@@ -80,36 +80,36 @@ pub fn pem_certificate(der: &[u8]) -> String {
     pem
 }
 
-/// Why the agent gave nothing, with what to do about it.
+/// A failed request to the agent, with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkloadApiError {
-    /// The agent did not answer.
+    /// The agent did not answer in time.
     #[error("the Workload API at {} did not answer within {timeout:?}; check that the SPIRE agent runs and that the socket is mounted", Quoted(.socket))]
     Timeout {
-        /// The socket asked.
+        /// The socket of the agent.
         socket: String,
-        /// How long we waited.
+        /// The longest time for the answer.
         timeout: Duration,
     },
-    /// The agent refused, or the socket cannot be used.
+    /// The agent refused the request, or the socket cannot be used.
     #[error("the Workload API at {} gave nothing: {}; check the socket and the registration entry of this workload", Quoted(.socket), Quoted(.cause))]
     Failed {
-        /// The socket asked.
+        /// The socket of the agent.
         socket: String,
-        /// What the client said.
+        /// The error of the client library.
         cause: String,
     },
 }
 
-/// Asks the agent behind `socket`, a path or a `unix:` address, for the workload's default SVID.
+/// Fetches the workload's default SVID from the agent behind `socket`, a path or a `unix:` address.
 pub async fn fetch_svid(socket: &str, timeout: Duration) -> Result<WorkloadSvid, WorkloadApiError> {
-    let agent = Agent { socket, timeout };
+    let agent = AgentSocket { socket, timeout };
     agent.within(async { agent.connect().await?.fetch_x509_svid().await }).await.map(|svid| (&svid).into())
 }
 
-/// Follows the workload's default SVID until dropped, and connects again after every failure. `tell` hears of each
-/// SVID, which may be the same as before, and of each failure; `timeout` bounds every attempt.
+/// Follows the workload's default SVID until dropped, and connects again after every failure. Calls `tell` with each
+/// SVID, which may equal the previous one, and with each failure; `timeout` bounds every attempt.
 pub async fn follow_svid(
     socket: &str,
     timeout: Duration,
@@ -118,11 +118,11 @@ pub async fn follow_svid(
     let open = |client: WorkloadApiClient| async move {
         client.stream_x509_svids().await.map(|stream| -> Updates<X509Svid> { Box::pin(stream) })
     };
-    Agent { socket, timeout }.follow(open, |update| tell(update.map(|svid| (&svid).into()))).await;
+    AgentSocket { socket, timeout }.follow(open, |update| tell(update.map(|svid| (&svid).into()))).await;
 }
 
-/// Follows the bundles of the workload's own and of federated trust domains, as [`follow_svid`] does for the SVID.
-/// What is told is complete: a domain that is no longer named is no longer federated.
+/// Follows the bundles of the workload's own and of federated trust domains, in the manner of [`follow_svid`]. Each
+/// list is complete: a domain that is not in it is no longer federated.
 pub async fn follow_bundles(
     socket: &str,
     timeout: Duration,
@@ -131,19 +131,19 @@ pub async fn follow_bundles(
     let open = |client: WorkloadApiClient| async move {
         client.stream_x509_bundles().await.map(|stream| -> Updates<X509BundleSet> { Box::pin(stream) })
     };
-    Agent { socket, timeout }.follow(open, |update| tell(update.map(|set| domains(&set)))).await;
+    AgentSocket { socket, timeout }.follow(open, |update| tell(update.map(|set| domains(&set)))).await;
 }
 
-/// The workload's identity and what it trusts, from one answer of the agent.
+/// The workload's SVID and bundles, from one answer of the agent.
 #[derive(Debug)]
 pub struct WorkloadContext {
-    /// The default SVID.
+    /// The workload's default SVID.
     pub svid: WorkloadSvid,
-    /// The bundles of its own and of federated trust domains; complete.
+    /// The bundles of the workload's own and of all federated trust domains.
     pub bundles: Vec<DomainBundle>,
 }
 
-/// Follows identity and bundles together, as [`follow_svid`] does for the SVID.
+/// Follows SVID and bundles together, in the manner of [`follow_svid`].
 pub async fn follow_context(
     socket: &str,
     timeout: Duration,
@@ -156,20 +156,20 @@ pub async fn follow_context(
         let svid = context.default_svid().ok_or(ClientError::EmptyResponse)?;
         Ok(WorkloadContext { svid: svid.as_ref().into(), bundles: domains(context.bundle_set()) })
     };
-    let agent = Agent { socket, timeout };
+    let agent = AgentSocket { socket, timeout };
     let told = |update: Result<X509Context, WorkloadApiError>| {
         tell(update.and_then(|context| read(context).map_err(|error| agent.failed(&error))));
     };
     agent.follow(open, told).await;
 }
 
-/// Asks the agent for a JWT-SVID for one audience: the token, and when it expires.
+/// Fetches a JWT-SVID for one audience; returns the token and its expiry.
 pub async fn fetch_jwt_svid(
     socket: &str,
     timeout: Duration,
     audience: &str,
 ) -> Result<(Zeroizing<String>, Timestamp), WorkloadApiError> {
-    let agent = Agent { socket, timeout };
+    let agent = AgentSocket { socket, timeout };
     let svid = agent.within(async { agent.connect().await?.fetch_jwt_svid([audience], None).await }).await?;
     let expires_at = Timestamp::from_unix(svid.expiry().unix_timestamp());
     Ok((Zeroizing::new(svid.token().to_owned()), expires_at))
@@ -186,14 +186,14 @@ fn domains(set: &X509BundleSet) -> Vec<DomainBundle> {
 
 type Updates<T> = Pin<Box<dyn Stream<Item = Result<T, ClientError>> + Send>>;
 
-/// The agent behind a socket, and how long it may take to answer.
+/// The socket of an agent, and the longest time for each answer.
 #[derive(Clone, Copy)]
-struct Agent<'a> {
+struct AgentSocket<'a> {
     socket: &'a str,
     timeout: Duration,
 }
 
-impl Agent<'_> {
+impl AgentSocket<'_> {
     async fn connect(&self) -> Result<WorkloadApiClient, ClientError> {
         let socket = self.socket;
         let endpoint = if socket.contains(':') { socket.to_owned() } else { format!("unix://{socket}") };
@@ -202,9 +202,9 @@ impl Agent<'_> {
 
     async fn within<T>(
         &self,
-        asked: impl Future<Output = Result<T, ClientError>>,
+        request: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, WorkloadApiError> {
-        match tokio::time::timeout(self.timeout, asked).await {
+        match tokio::time::timeout(self.timeout, request).await {
             Err(_) => {
                 Err(WorkloadApiError::Timeout { socket: self.socket.to_owned(), timeout: self.timeout })
             }
@@ -246,7 +246,7 @@ impl Agent<'_> {
     }
 }
 
-/// Hands on updates until the stream fails, ends, or has been quiet for long.
+/// Passes updates to `tell` until the stream fails, ends, or sends none for [`QUIET`].
 async fn drain<T>(mut updates: Updates<T>, mut tell: impl FnMut(T)) -> Option<ClientError> {
     loop {
         match tokio::time::timeout(QUIET, updates.next()).await {

@@ -30,7 +30,7 @@ fn bundle_of_keys(keys: &[Value]) -> Result<Bundle, Reason> {
 }
 
 fn places(bundle: &Bundle) -> Vec<&str> {
-    bundle.skipped().iter().map(|entry| entry.place.as_str()).collect()
+    bundle.skipped().iter().map(|entry| entry.location.as_str()).collect()
 }
 
 #[test]

@@ -1,24 +1,25 @@
-//! Condition types and reasons. Others alert on these words, so a spelling here never changes.
+//! Types and reasons of the conditions of an AgentCard.
+//! Users alert on these words, so no spelling may change.
 
-/// The type of a condition of an AgentCard.
+/// Type of a condition of an AgentCard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
-    /// The card was fetched and not rejected.
+    /// True if the card was fetched and not rejected.
     Synced,
-    /// The signature verifies.
+    /// True if the signature of the card verifies.
     SignatureVerified,
-    /// The Sigstore bundle verifies.
+    /// True if the Sigstore bundle of the card verifies.
     SigstoreVerified,
-    /// Some trust mechanism verified the agent.
+    /// True if any trust mechanism verified the agent.
     Verified,
-    /// The signer belongs to the workload.
+    /// True if the signer belongs to the workload.
     Bound,
-    /// Synced, and verified where that is asked for.
+    /// True if the card is synced and, where verification is required, verified.
     Ready,
 }
 
 impl ConditionType {
-    /// Every type, in the order in which they are written.
+    /// Every type, in the order in status.
     pub const ALL: [Self; 6] = [
         Self::Synced,
         Self::SignatureVerified,
@@ -28,7 +29,7 @@ impl ConditionType {
         Self::Ready,
     ];
 
-    /// The word in status.
+    /// The word in status; stable across releases.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Synced => "Synced",
@@ -54,7 +55,7 @@ macro_rules! reasons {
             /// Every reason.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The word in status.
+            /// The word in status; stable across releases.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => reasons!(@text $name $($text)?),)+

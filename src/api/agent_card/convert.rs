@@ -1,5 +1,5 @@
-//! From a card's document to its contents in status. Total: whatever an agent wrote, the result is small
-//! enough to be stored and safe to print, so that no card can make the status write fail.
+//! Conversion of a card's document to its copy in status. The conversion never fails: whatever an agent wrote, the copy
+//! is small enough to store and safe to print, so that no card can make its own status write fail.
 
 use super::data::{
     AgentCapabilities, AgentCardData, AgentExtension, AgentProvider, AgentSkill, CardSignature,
@@ -10,12 +10,12 @@ use countersign_core::json::{Array, Document, Object, Value};
 use countersign_core::text::is_unsafe_for_display;
 use serde_json::Value as Json;
 
-/// The contents of `card` for status. Members of another type than expected are left out, texts are cut at
-/// `STATUS_TEXT_CHARS`, lists at `STATUS_LIST_ITEMS`, and everything after `STATUS_CARD_BYTES` is dropped.
+/// Copies `card` for status. A member of an unexpected type is left out; texts are cut at 2,000 characters, lists at
+/// 64 elements, and everything beyond 64 KiB of JSON is dropped.
 pub fn card_data(card: &Document) -> AgentCardData {
     let Some(card) = card.root().as_object() else { return AgentCardData::default() };
     let mut room = Room { bytes: STATUS_CARD_BYTES };
-    // In the order of their use to readers, because what comes last is dropped first.
+    // The most useful members come first, because the last ones are dropped when room runs out.
     AgentCardData {
         name: room.text(card, "name"),
         version: room.text(card, "version"),
@@ -41,22 +41,22 @@ pub fn card_data(card: &Document) -> AgentCardData {
     }
 }
 
-/// What may still be written, counted in bytes of JSON.
+/// Room that is left in the copy, in bytes of JSON.
 struct Room {
     bytes: usize,
 }
 
 impl Room {
-    /// What any value costs besides its text: quotes, a comma and the name of the longest member.
+    /// Bytes that any value takes besides its text: quotes, a comma and the longest member name.
     const OVERHEAD: usize = 48;
 
-    /// Takes the space for a value of `bytes`; nothing is taken if there is not enough.
+    /// Takes room for a value of `bytes` and its overhead; `None` takes no room, because too little is left.
     fn take(&mut self, bytes: usize) -> Option<()> {
         self.bytes = self.bytes.checked_sub(bytes.checked_add(Self::OVERHEAD)?)?;
         Some(())
     }
 
-    /// The text, with unsafe characters replaced, cut to its longest; nothing if even that has no room.
+    /// Copies a text with unsafe characters replaced, cut at [`STATUS_TEXT_CHARS`]; `None` if the room is too small.
     fn string(&mut self, text: &str) -> Option<String> {
         let mut safe = String::new();
         for (index, c) in text.chars().enumerate() {
@@ -66,7 +66,8 @@ impl Room {
             }
             safe.push(if is_unsafe_for_display(c) { '\u{fffd}' } else { c });
         }
-        // Quotation marks and backslashes are escaped with one more byte; Go's JSON writes six for `<>&`.
+        // `"` and `\` take one byte more in JSON. The API server is written in Go, whose JSON spends five more on each
+        // of `<>&`; five for all is an upper bound.
         let escaped = safe.chars().filter(|c| matches!(c, '"' | '\\' | '<' | '>' | '&')).count();
         self.take(safe.len().saturating_add(escaped.saturating_mul(5)))?;
         Some(safe)
@@ -80,7 +81,7 @@ impl Room {
         items(object, name).filter_map(|item| self.string(item.as_str()?)).collect()
     }
 
-    /// The objects of a list, as far as there is room for each.
+    /// Copies the objects of a list until the room is used up.
     fn list<T>(
         &mut self,
         object: Object<'_>,
@@ -96,7 +97,7 @@ impl Room {
             .collect()
     }
 
-    /// A signature is useful only whole.
+    /// Copies a signature whole or not at all: a cut one cannot verify.
     fn signature(&mut self, entry: Object<'_>) -> Option<CardSignature> {
         let protected = base64url(entry.get("protected")?)?;
         let signature = base64url(entry.get("signature")?)?;
@@ -137,7 +138,7 @@ impl Room {
         }
     }
 
-    /// The members of a free-form object, as far as there is room.
+    /// Copies the members of a free-form object until the room is used up.
     fn members<'r, 'd: 'r>(
         &'r mut self,
         object: Object<'d>,
@@ -148,7 +149,7 @@ impl Room {
         })
     }
 
-    /// Any value; the depth is bounded by the reader of the document.
+    /// Copies any value. The parser of the document has bounded the nesting, so recursion is safe.
     fn json(&mut self, value: Value<'_>) -> Option<Json> {
         if let Some(text) = value.as_str() {
             return self.string(text).map(Json::String);

@@ -1,5 +1,5 @@
-//! The card's contents in status, in the members that existing readers of the API know.
-//! For display and search: whoever acts on a card reads the signed document instead.
+//! The copy of a card in status, in the members that existing readers of the API know.
+//! The copy is for display and search; code that acts on a card reads the signed document instead.
 
 use super::schema;
 use schemars::JsonSchema;

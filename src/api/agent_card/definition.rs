@@ -1,5 +1,5 @@
-//! The `CustomResourceDefinition` of AgentCard: the generated schema, made equal to the existing one where
-//! generators differ, and what CEL can say about a manifest, with a message for its author.
+//! The `CustomResourceDefinition` of AgentCard: the generated schema, adapted to the one that controller-gen wrote for
+//! the existing operator, with CEL rules whose messages tell the author of a manifest what to change.
 
 use super::spec::AgentCard;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -7,10 +7,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-/// The text that existing clients know; their operator says it in a webhook.
+/// Message for a manifest without `spec.targetRef`: that of the existing operator's webhook, which clients may match.
 const TARGET_REF_REQUIRED: &str = "spec.targetRef is required: specify the workload backing this agent";
 
-/// The definition to install.
+/// Builds the definition that the chart installs.
 pub fn definition() -> CustomResourceDefinition {
     let mut definition = AgentCard::crd();
     definition.spec.names.list_kind = Some("AgentCardList".to_owned());
@@ -18,7 +18,7 @@ pub fn definition() -> CustomResourceDefinition {
         let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
         if let Some(root) = schema {
             normalize(root);
-            // The object may come without `spec`, and so may the definition's author write it.
+            // The existing definition does not require `spec`, so stored objects may lack it.
             root.required = None;
             add_rules(root);
         }
@@ -26,7 +26,7 @@ pub fn definition() -> CustomResourceDefinition {
     definition
 }
 
-/// No title, no `nullable`, and no default on what may be absent: as controller-gen writes it.
+/// Removes `title` and `nullable`, which controller-gen does not write.
 fn normalize(schema: &mut JSONSchemaProps) {
     schema.title = None;
     schema.nullable = None;
@@ -44,7 +44,7 @@ fn normalize(schema: &mut JSONSchemaProps) {
 }
 
 fn add_rules(root: &mut JSONSchemaProps) {
-    // On creation only: a status must remain writable for objects that were stored without `spec`.
+    // The rule applies on creation alone: the status of an object that was stored without `spec` must stay writable.
     let created_with_spec = ValidationRule {
         optional_old_self: Some(true),
         ..rule("has(self.spec) || oldSelf.optMap(old, !has(old.spec)).orValue(false)", TARGET_REF_REQUIRED)

@@ -1,5 +1,5 @@
-//! The replay memory between `core::history` and the fields of a status.
-//! A memory that cannot be read is an error, never an absent one: forgetting would accept a replay.
+//! Conversion of the replay memory between `core::history` and the fields of a status.
+//! An unreadable memory is an error, never an absent one: forgetting would accept a replay (rule 55).
 
 use super::status::time;
 use super::verdict::{AcceptedContent, CardVerdict};
@@ -11,7 +11,7 @@ use countersign_core::time::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use thiserror::Error;
 
-/// A memory in status that cannot be read.
+/// An unreadable field of the memory in status.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "status.verdict.{field} is {found}; the memory of the last accepted card is unusable, so delete the AgentCard \
@@ -23,7 +23,7 @@ pub struct MemoryError {
 }
 
 impl CardVerdict {
-    /// The memory of the last accepted card; `None` if there is none, an error if a part is missing or odd.
+    /// Reads the memory; `None` if no field of it is set, an error if a field is missing or malformed.
     pub fn history(&self) -> Option<Result<History, MemoryError>> {
         let parts = [
             self.profile.is_some(),
@@ -34,7 +34,7 @@ impl CardVerdict {
         parts.contains(&true).then(|| self.read())
     }
 
-    /// Replaces the memory.
+    /// Replaces the fields of the memory; the other fields stay.
     pub fn remember(&mut self, history: &History) {
         let content = |content: &Content| AcceptedContent {
             digest: content.digest.to_string(),
@@ -47,11 +47,11 @@ impl CardVerdict {
         self.leaf_not_before = history.leaf_not_before.map(time);
     }
 
-    /// Contents are absent from a memory that was written before they were kept.
+    /// Reads every field. `contents` is empty in a status that a version without contents wrote.
     fn read(&self) -> Result<History, MemoryError> {
         let content = |content: &AcceptedContent| {
             Ok(Content {
-                digest: text("contents.digest", Some(&content.digest), digest)?,
+                digest: text("contents.digest", Some(&content.digest), Digest::from_hex)?,
                 witnessed_at: moment(&content.witnessed_at),
                 signed_at: content.signed_at.as_ref().map(moment),
             })
@@ -76,27 +76,6 @@ fn text<T>(
 ) -> Result<T, MemoryError> {
     let found = || value.map_or_else(|| "absent".to_owned(), |text| Quoted(text).to_string());
     value.and_then(read).ok_or_else(|| MemoryError { field, found: found() })
-}
-
-/// 64 lower-case hexadecimal digits.
-fn digest(hex: &str) -> Option<Digest> {
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    let mut bytes = [0_u8; 32];
-    if pairs.len() != bytes.len() || !rest.is_empty() {
-        return None;
-    }
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = nibble(*high)?.checked_mul(16)?.checked_add(nibble(*low)?)?;
-    }
-    Some(Digest::from_bytes(bytes))
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => digit.checked_sub(b'0'),
-        b'a'..=b'f' => digit.checked_sub(b'a')?.checked_add(10),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The kind AgentCard of `agent.kagenti.dev/v1alpha1`, as existing manifests and status readers know it.
-//! What this project adds is optional and named so; the schema in `crds/` is generated from these types.
+//! The kind AgentCard of `agent.kagenti.dev/v1alpha1`, compatible with existing manifests and readers of status.
+//! Every field that Countersign adds is optional. The schema in `crds/` is generated from these types.
 
 mod condition;
 mod convert;

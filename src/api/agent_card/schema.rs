@@ -1,9 +1,9 @@
-//! Pieces of the schema that the types alone do not say, in the form that controller-gen gives existing ones.
+//! Parts of the schema that the Rust types do not express, in the form that controller-gen writes.
 
 use countersign_core::limits::UNCOVERED_LISTED;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// An object whose members may be anything.
+/// The schema of an object with members of any type.
 pub(super) fn any_members(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -11,12 +11,12 @@ pub(super) fn any_members(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A bounded list of JSON Pointers.
+/// The schema of a list of at most [`UNCOVERED_LISTED`] JSON Pointers.
 pub(super) fn pointers(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": { "type": "string" }, "maxItems": UNCOVERED_LISTED })
 }
 
-/// `[]metav1.Condition` with its validation.
+/// The schema of `[]metav1.Condition` with its validation.
 pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -63,7 +63,7 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A bounded list of SPIFFE IDs of workloads.
+/// The schema of a list of at most 64 SPIFFE IDs of at most 2048 bytes.
 pub(super) fn spiffe_ids(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": { "type": "string", "maxLength": 2048 }, "maxItems": 64 })
 }

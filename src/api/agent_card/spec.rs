@@ -1,5 +1,5 @@
-//! What people ask for: which workload the card is of, and whose signature counts.
-//! Existing manifests apply unchanged, so nothing here is stricter than the schema they were written for.
+//! The spec of an AgentCard: the workload behind the card, and the identities that may sign it.
+//! Existing manifests apply unchanged, so no field is stricter than in the existing schema.
 
 use super::schema;
 use super::status::AgentCardStatus;
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
-/// How often a card is fetched unless its `syncPeriod` says otherwise.
+/// Time between two fetches of a card without a readable `syncPeriod`.
 pub const SYNC_PERIOD_DEFAULT: Duration = Duration::from_secs(30);
 
 /// What is asked for about an AgentCard.
@@ -132,7 +132,7 @@ pub struct SigstoreVerification {
 }
 
 impl AgentCardSpec {
-    /// How often the card is fetched. The error says why [`SYNC_PERIOD_DEFAULT`] applies instead.
+    /// Time between two fetches of the card. The error says why [`SYNC_PERIOD_DEFAULT`] applies instead.
     pub fn sync_period(&self) -> Result<Duration, &'static str> {
         match parse_duration(&self.sync_period)? {
             Duration::ZERO => Err("is zero; give a duration such as 30s"),
@@ -157,7 +157,7 @@ fn default_sync_period() -> String {
     "30s".to_owned()
 }
 
-/// The schema allows an object without `spec`; one such object must not end the watch of all others.
+/// Reads an absent `spec` as the default: the schema allows such an object, and one must not end the watch of all.
 impl<'de> Deserialize<'de> for AgentCardSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]

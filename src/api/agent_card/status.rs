@@ -1,5 +1,5 @@
-//! What the operator found, in the fields that existing dashboards and scripts read.
-//! Only the operator writes it; `verdict` and `observedGeneration` are additions.
+//! The status of an AgentCard, in the fields that existing dashboards and scripts read.
+//! Only the operator writes a status; `verdict` and `observedGeneration` are additions of Countersign.
 
 use super::data::AgentCardData;
 use super::schema;
@@ -98,7 +98,7 @@ pub struct BindingStatus {
     pub last_evaluation_time: Option<Time>,
 }
 
-/// A point in time as the Kubernetes API carries it, clamped to the years that it can write.
+/// Converts a point in time to the type of the Kubernetes API, clamped to the years that RFC 3339 can write.
 pub fn time(at: Timestamp) -> Time {
     let (least, greatest) = (jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
     Time(jiff::Timestamp::from_second(at.as_unix().clamp(least, greatest)).unwrap_or_default())

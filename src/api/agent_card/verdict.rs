@@ -1,5 +1,5 @@
-//! The verdict in status: the outcome with its reason, and the memory of the last accepted card.
-//! The memory is here so that a restarted operator refuses the same replays as before.
+//! The verdict in status: the outcome with its reason, and the replay memory.
+//! Status holds the memory so that a restarted operator refuses replays, too (rule 55).
 
 use super::schema;
 use countersign_core::limits::REPLAY_CONTENTS;

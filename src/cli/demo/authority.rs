@@ -1,4 +1,4 @@
-//! A certificate authority and the SVIDs that it issues, as SPIRE makes them; all keys die with the process.
+//! The certificate authority of the demonstration, whose SVIDs have the form of SPIRE's. No key is written to disk.
 
 use super::{DOMAIN, NAMESPACE};
 use countersign_core::time::{Seconds, Timestamp};
@@ -10,27 +10,27 @@ use std::time::Duration;
 
 const HOUR: u32 = 3600;
 
-/// The authority of the trust domain.
-pub(super) struct Authority {
+/// The certificate authority of the demonstration's trust domain.
+pub(super) struct DemoAuthority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
 }
 
-/// An SVID with its key.
-pub(super) struct Svid {
-    /// DER certificates, leaf first.
+/// An SVID with its private key.
+pub(super) struct IssuedSvid {
+    /// The certificates: DER, leaf first.
     pub(super) chain: Vec<Vec<u8>>,
-    /// PKCS#8.
+    /// The private key: PKCS#8, DER.
     pub(super) key: Vec<u8>,
 }
 
-/// The identity of a service account of the demonstration.
+/// The SPIFFE ID of a service account of the demonstration.
 pub(super) fn spiffe_id(service_account: &str) -> String {
     format!("spiffe://{DOMAIN}/ns/{NAMESPACE}/sa/{service_account}")
 }
 
-impl Authority {
-    /// An authority that is valid from a day before `now` to a day after it.
+impl DemoAuthority {
+    /// Makes an authority that is valid from a day before `now` to a day after.
     pub(super) fn new(now: Timestamp) -> Result<Self, rcgen::Error> {
         let day = Seconds::new(24 * HOUR);
         let mut params = params("SPIRE", &format!("spiffe://{DOMAIN}"), now.minus(day), now.plus(day))?;
@@ -41,13 +41,13 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), certificate })
     }
 
-    /// The trust bundle, as PEM.
+    /// The trust bundle with this authority, in PEM.
     pub(super) fn bundle(&self) -> Vec<u8> {
         self.certificate.clone().into_bytes()
     }
 
-    /// An SVID that is valid for one hour from `from`.
-    pub(super) fn issue(&self, service_account: &str, from: Timestamp) -> Result<Svid, rcgen::Error> {
+    /// Issues an SVID that is valid for one hour from `from`.
+    pub(super) fn issue(&self, service_account: &str, from: Timestamp) -> Result<IssuedSvid, rcgen::Error> {
         let until = from.plus(Seconds::new(HOUR));
         let mut params = params("SPIRE", &spiffe_id(service_account), from, until)?;
         params.is_ca = IsCa::ExplicitNoCa;
@@ -57,7 +57,7 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let leaf = params.signed_by(&key, &self.issuer)?;
-        Ok(Svid { chain: vec![leaf.der().to_vec()], key: key.serialize_der() })
+        Ok(IssuedSvid { chain: vec![leaf.der().to_vec()], key: key.serialize_der() })
     }
 }
 

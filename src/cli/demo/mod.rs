@@ -1,5 +1,5 @@
-//! `countersign demo`: the whole way of six cards on this machine, with an authority that lives for seconds.
-//! The cards go over real sockets and through the same code as any other card.
+//! `countersign demo`: fetches, verifies and binds the cards of six agents on this machine.
+//! A throw-away authority issues the SVIDs; the cards pass real sockets and the code that verifies any other card.
 
 mod agents;
 mod authority;
@@ -9,8 +9,8 @@ mod show;
 use super::exit::{Done, Unusable};
 use super::received::{Received, block_on};
 use super::verify::Judge;
-use agents::Agent;
-use authority::Authority;
+use agents::DemoAgent;
+use authority::DemoAuthority;
 use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
 use countersign_core::bundle::parse_bundle;
 use countersign_core::policy::Policy;
@@ -23,7 +23,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// The trust domain of the demonstration.
 const DOMAIN: &str = "example.org";
-/// The namespace that its agents seem to live in.
+/// The namespace of the demonstration's agents.
 const NAMESPACE: &str = "demo";
 
 /// Show the whole way: six agents on this machine, their verdicts and the policies that follow.
@@ -33,16 +33,16 @@ const NAMESPACE: &str = "demo";
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
-/// An agent, what it served, and what came of it.
-struct Outcome {
-    agent: Agent,
+/// An agent, the card that was fetched, and the verdict.
+struct AgentOutcome {
+    agent: DemoAgent,
     received: Option<Received>,
     verdict: Verdict,
 }
 
 pub(super) fn run(_: &Args) -> Result<Done, Unusable> {
     let now = clock::now();
-    let authority = Authority::new(now).map_err(Unusable::new)?;
+    let authority = DemoAuthority::new(now).map_err(Unusable::new)?;
     let agents = agents::all(&authority, now).map_err(Unusable::new)?;
     let domain = TrustDomain::parse(DOMAIN).map_err(Unusable::new)?;
     let bundle = parse_bundle(&domain, authority.bundle()).map_err(Unusable::new)?;
@@ -58,17 +58,17 @@ pub(super) fn run(_: &Args) -> Result<Done, Unusable> {
 }
 
 /// Serves one card, fetches it, verifies it and binds it to its workload.
-async fn visit(agent: Agent, judge: &Judge<'_>) -> Result<Outcome, Unusable> {
+async fn visit(agent: DemoAgent, judge: &Judge<'_>) -> Result<AgentOutcome, Unusable> {
     let server = serve::start(agent.body.clone())
         .await
         .map_err(|error| Unusable::new(format!("this machine lets no agent listen on 127.0.0.1: {error}")))?;
-    // The name of the Service in the cluster; here it stands for the loopback address.
+    // In a cluster this name is that of the Service; here `limits.address` leads it to the loopback address.
     let host = agent.host();
     let url = CardUrl::parse(&format!("http://{host}:{}", server.port())).map_err(Unusable::new)?;
     let limits = FetchLimits { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), ..FetchLimits::default() };
     let expected_id = agent.spiffe_id().map_err(Unusable::new)?;
     let outcome = match fetch_card(&url, limits).await {
-        Err(refusal) => Outcome { agent, received: None, verdict: Verdict::refused(refusal) },
+        Err(refusal) => AgentOutcome { agent, received: None, verdict: Verdict::refused(refusal) },
         Ok(fetched) => {
             let facts = WorkloadFacts {
                 expected_id,
@@ -78,7 +78,7 @@ async fn visit(agent: Agent, judge: &Judge<'_>) -> Result<Outcome, Unusable> {
             };
             let received = Received::new(fetched.body, fetched.url);
             let bound = bind(&received, judge, &facts);
-            Outcome { agent, received: Some(received), verdict: Verdict::of(bound) }
+            AgentOutcome { agent, received: Some(received), verdict: Verdict::of(bound) }
         }
     };
     Ok(outcome)
@@ -89,13 +89,13 @@ fn bind(received: &Received, judge: &Judge<'_>, facts: &WorkloadFacts) -> Result
     bind_card(signed, facts, None)
 }
 
-impl Agent {
-    /// The DNS name of its Service.
+impl DemoAgent {
+    /// The DNS name of the agent's Service.
     fn host(&self) -> String {
         agents::host(self.name)
     }
 
-    /// The identity that its namespace and service account call for.
+    /// The SPIFFE ID that follows from the agent's namespace and service account.
     fn spiffe_id(&self) -> Result<SpiffeId, Refusal> {
         SpiffeId::parse(&authority::spiffe_id(self.name))
     }

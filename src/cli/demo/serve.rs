@@ -1,4 +1,4 @@
-//! An agent as far as a verifier sees it: an HTTP server on the loopback address that serves one card.
+//! The HTTP server of an agent: serves one card on the loopback address.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -7,14 +7,14 @@ use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// A running agent; it ends when this is dropped.
+/// A running server, which stops on drop.
 pub(super) struct Server {
     port: u16,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    /// The port that it listens on.
+    /// The TCP port of the server.
     pub(super) const fn port(&self) -> u16 {
         self.port
     }
@@ -26,14 +26,14 @@ impl Drop for Server {
     }
 }
 
-/// Starts an agent on a free port.
+/// Starts a server on a free port.
 pub(super) async fn start(card: Vec<u8>) -> std::io::Result<Server> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = listener.local_addr()?.port();
     let answer = move || async move { ([(CONTENT_TYPE, "application/json")], card) };
     let routes = Router::new().route("/.well-known/agent-card.json", get(answer));
     let task = tokio::spawn(async move {
-        // An agent that stops serving shows as a refusal of its card.
+        // If the server fails, the fetch fails and its card is refused, which shows the problem.
         let _ = axum::serve(listener, routes).await;
     });
     Ok(Server { port, task })

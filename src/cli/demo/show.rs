@@ -1,6 +1,6 @@
-//! The page of the demonstration: the table, one refusal explained, the policies.
+//! The page of the demonstration: the table of verdicts, one refusal explained, and the NetworkPolicies.
 
-use super::{NAMESPACE, Outcome};
+use super::{AgentOutcome, NAMESPACE};
 use crate::exit::Unusable;
 use crate::explain::{Trace, explain_received};
 use crate::page::{BAD, GOOD, Page, STRONG, styled};
@@ -12,10 +12,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// The agent whose refusal is explained.
 const EXPLAINED: &str = "shop";
-/// The agents whose policies are shown whole: one verified, one refused.
+/// The agents whose NetworkPolicies are shown in full: one verified, one refused.
 const SHOWN: [&str; 2] = ["weather", EXPLAINED];
 
-pub(super) fn page(outcomes: &[Outcome], judge: &Judge<'_>) -> Result<Vec<u8>, Unusable> {
+pub(super) fn page(outcomes: &[AgentOutcome], judge: &Judge<'_>) -> Result<Vec<u8>, Unusable> {
     let mut page = Page::new();
     page.paragraph(
         0,
@@ -38,9 +38,9 @@ pub(super) fn page(outcomes: &[Outcome], judge: &Judge<'_>) -> Result<Vec<u8>, U
     Ok(text)
 }
 
-fn table(outcomes: &[Outcome], page: &mut Page) {
+fn table(outcomes: &[AgentOutcome], page: &mut Page) {
     page.line(styled(STRONG, format_args!("{:<9}{:<38}{:<10}WHY", "AGENT", "CARD", "VERDICT")));
-    for Outcome { agent, verdict, .. } in outcomes {
+    for AgentOutcome { agent, verdict, .. } in outcomes {
         let (style, word, why) = match verdict.outcome() {
             Ok(bound) => (GOOD, "verified", bound.signed().profile().id()),
             Err(refusal) => (BAD, "refused", refusal.reason().code()),
@@ -50,7 +50,7 @@ fn table(outcomes: &[Outcome], page: &mut Page) {
     }
 }
 
-fn policies(outcomes: &[Outcome]) -> Result<Vec<u8>, Unusable> {
+fn policies(outcomes: &[AgentOutcome]) -> Result<Vec<u8>, Unusable> {
     let mut page = Page::new();
     page.gap();
     page.line(styled(STRONG, "The policies that would be applied"));
@@ -73,7 +73,7 @@ fn policies(outcomes: &[Outcome]) -> Result<Vec<u8>, Unusable> {
 }
 
 fn plan(
-    outcome: &Outcome,
+    outcome: &AgentOutcome,
     cluster: &countersign_plan::ClusterAccess,
 ) -> Result<Planned, Box<dyn std::error::Error>> {
     let name = outcome.agent.name;

@@ -1,5 +1,5 @@
-//! One card through the pipeline, step by step, and in the end the verdict of the verifier itself.
-//! The steps show its parts; the verdict is never put together from them.
+//! The explanation of one card: the steps of the pipeline, then the verdict of the verifier.
+//! The steps only show intermediate results; the verdict never depends on them.
 
 use super::step::Trace;
 use crate::args::AuthorityArgs;
@@ -18,7 +18,7 @@ use countersign_core::text::Quoted;
 use countersign_core::verify::{Rejection, SignedCard};
 use countersign_core::x509::{Moments, VerifiedChain, verify_chain};
 
-/// An explanation and its verdict.
+/// The explanation of one card, with its verdict.
 pub(super) struct Explained {
     pub(super) trace: Trace,
     pub(super) refused: bool,
@@ -48,7 +48,7 @@ pub(super) fn explain(
     Ok(Explained { trace, refused, warnings: authority.warnings })
 }
 
-/// Explains a card that was received; true if it is refused.
+/// Explains a received card; returns true if the card is refused.
 pub(crate) fn explain_received(judge: &Judge<'_>, received: Received, trace: &mut Trace) -> bool {
     let size = received.bytes.len();
     let from = Quoted(&received.source).to_string();
@@ -76,7 +76,7 @@ fn explain_authority(judge: &Judge<'_>, trace: &mut Trace) {
     );
 }
 
-/// True if the card is refused.
+/// Explains parsing, signatures, forms and verdict of the card; returns true if the card is refused.
 fn explain_document(judge: &Judge<'_>, bytes: Vec<u8>, trace: &mut Trace) -> bool {
     const READ: &str = "read the card as strict JSON";
     let card = match Card::parse(bytes.clone(), judge.policy.numbers) {
@@ -158,7 +158,7 @@ fn describe_chain(chain: &VerifiedChain) -> Vec<String> {
     ]
 }
 
-/// The bytes that signatures may cover, each form once.
+/// Lists length and digest of each canonical form that a signature may cover.
 fn explain_forms(judge: &Judge<'_>, card: &Card, trace: &mut Trace) {
     let mut seen: Vec<(Digest, &str)> = Vec::new();
     let found = judge

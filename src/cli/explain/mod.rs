@@ -1,4 +1,4 @@
-//! `countersign explain`: the page of a reason, or the whole way of one card through the pipeline.
+//! `countersign explain`: explains a reason, or each step of the verification of a card.
 
 mod card;
 mod reason;
@@ -53,7 +53,8 @@ pub(crate) fn run(args: &Args) -> Result<Done, Unusable> {
     Ok(Done::text(text).with_refused(refused).with_notes(notes))
 }
 
-/// The authority for a card; without flags the subject may have been meant as a reason.
+/// The bundles and trust domain for a card. The error without flags says that `subject` is no reason code, because the
+/// user may have misspelled one.
 fn authority(args: &Args, subject: &str) -> Result<AuthorityArgs, Unusable> {
     let missing = match (args.bundles.is_empty(), &args.trust_domain) {
         (false, Some(domain)) => return Ok(AuthorityArgs::new(args.bundles.clone(), domain.clone())),

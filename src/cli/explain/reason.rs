@@ -1,4 +1,4 @@
-//! The page of one reason, from the list that the verifier itself uses.
+//! The explanation of one reason, from the list that the verifier uses.
 
 use crate::args::Output;
 use crate::exit::Unusable;

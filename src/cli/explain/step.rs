@@ -1,4 +1,4 @@
-//! The steps of an explanation as plain values, written as text or JSON.
+//! The steps of an explanation, written as text or JSON.
 
 use crate::args::Output;
 use crate::exit::Unusable;
@@ -7,31 +7,31 @@ use countersign_core::refusal::Refusal;
 use countersign_core::text::Quoted;
 use serde::Serialize;
 
-/// What a step came to.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Decision {
+pub(super) enum StepDecision {
     Accepted,
     Refused,
-    /// A fact that decides nothing by itself.
+    /// An observation that neither accepts nor refuses the card.
     Noted,
 }
 
-/// One step: what was checked, what was found, what was decided.
+/// One step of an explanation: the check, its observations and its outcome.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Step {
+pub(super) struct TraceStep {
     checked: String,
     found: Vec<String>,
-    decided: Decision,
+    decided: StepDecision,
     reason: Option<&'static str>,
     fix: Option<&'static str>,
 }
 
-/// All steps of one card.
+/// The steps of the explanation of one card, in order.
 #[derive(Debug, Serialize)]
 pub(crate) struct Trace {
     card: String,
-    steps: Vec<Step>,
+    steps: Vec<TraceStep>,
 }
 
 impl Trace {
@@ -39,32 +39,32 @@ impl Trace {
         Self { card: card.to_owned(), steps: Vec::new() }
     }
 
-    /// A check that passed.
+    /// Appends a check that passed.
     pub(super) fn accepted(&mut self, checked: &str, found: Vec<String>) {
-        self.push(checked, found, Decision::Accepted);
+        self.push(checked, found, StepDecision::Accepted);
     }
 
-    /// A fact.
+    /// Appends an observation.
     pub(super) fn noted(&mut self, checked: &str, found: Vec<String>) {
-        self.push(checked, found, Decision::Noted);
+        self.push(checked, found, StepDecision::Noted);
     }
 
-    /// A check that failed.
+    /// Appends a check that failed, with reason and fix.
     pub(super) fn refused(&mut self, checked: &str, refusal: &Refusal) {
-        self.steps.push(Step {
+        self.steps.push(TraceStep {
             checked: checked.to_owned(),
             found: vec![refusal.message().to_owned()],
-            decided: Decision::Refused,
+            decided: StepDecision::Refused,
             reason: Some(refusal.reason().code()),
             fix: Some(refusal.reason().fix()),
         });
     }
 
-    fn push(&mut self, checked: &str, found: Vec<String>, decided: Decision) {
-        self.steps.push(Step { checked: checked.to_owned(), found, decided, reason: None, fix: None });
+    fn push(&mut self, checked: &str, found: Vec<String>, decided: StepDecision) {
+        self.steps.push(TraceStep { checked: checked.to_owned(), found, decided, reason: None, fix: None });
     }
 
-    /// The explanation for standard output.
+    /// Writes the explanation in the format of `output`.
     pub(crate) fn write(&self, output: Output) -> Result<Vec<u8>, Unusable> {
         match output {
             Output::Text => Ok(self.to_text()),
@@ -82,11 +82,11 @@ impl Trace {
         for (index, step) in self.steps.iter().enumerate() {
             let number = index.saturating_add(1);
             let decided = match (step.decided, step.reason) {
-                (Decision::Accepted, _) => styled(GOOD, "accepted"),
-                (Decision::Refused, reason) => {
+                (StepDecision::Accepted, _) => styled(GOOD, "accepted"),
+                (StepDecision::Refused, reason) => {
                     format!("{} {}", styled(BAD, "refused"), reason.unwrap_or_default())
                 }
-                (Decision::Noted, _) => String::new(),
+                (StepDecision::Noted, _) => String::new(),
             };
             page.line(format!("{number:>2}. {}  {decided}", step.checked).trim_end());
             for found in &step.found {

@@ -43,7 +43,7 @@ impl Authorities {
                 bundle
                     .skipped()
                     .iter()
-                    .map(|entry| format!("warning: {place}: {} was not used: {}", entry.place, entry.why)),
+                    .map(|entry| format!("warning: {place}: {} was not used: {}", entry.location, entry.why)),
             );
             bundles.insert(bundle).map_err(Unusable::new)?;
         }

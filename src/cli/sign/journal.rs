@@ -1,25 +1,25 @@
-//! What the signer of a Pod says on standard error: one JSON object a line, as the existing signer does.
+//! Log lines of the signer in a Pod, on standard error: one JSON object each, as kagenti's signer writes.
 
 use countersign_core::text::is_unsafe_for_display;
 use countersign_io::clock::now;
 use serde_json::{Map, Value};
 use std::io::Write;
 
-/// Longest value, in characters.
+/// Longest value of one field, in characters; a longer one is cut.
 const VALUE_CHARS: usize = 2_000;
 
-/// Something went as it should.
+/// Logs an expected event.
 pub(super) fn info(message: &str, pairs: &[(&str, String)]) {
     log("info", message, pairs);
 }
 
-/// Something did not, and is tried again or ends the program.
+/// Logs a failure, which the caller retries or which ends the program.
 pub(super) fn error(message: &str, pairs: &[(&str, String)]) {
     log("error", message, pairs);
 }
 
 fn log(level: &str, message: &str, pairs: &[(&str, String)]) {
-    // Where standard error cannot be written there is nobody to tell.
+    // If standard error cannot be written, signing matters more than the log.
     let _ = writeln!(std::io::stderr().lock(), "{}", line(level, message, pairs, &now().to_string()));
 }
 

@@ -1,5 +1,5 @@
-//! `countersign sign`: a card out with a signature that every current reader verifies.
-//! Once for people and pipelines, once as the init container of a Pod, or for ever as its sidecar.
+//! `countersign sign`: signs a card so that every current reader verifies it.
+//! Runs once for people and pipelines, once as the init container of a Pod, or for ever as a sidecar.
 
 mod journal;
 mod pod;
@@ -20,7 +20,7 @@ use countersign_io::{clock, workload_api};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long the Workload API may take, unless a flag says otherwise.
+/// Longest time for an answer of the Workload API, unless a flag says otherwise.
 const WORKLOAD_API_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sign a card with an X.509-SVID.
@@ -98,14 +98,14 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     }
 }
 
-/// The signed card as it is written: one line.
+/// Signs a card and appends a line break.
 fn sign(card: Vec<u8>, key: &PrivateKey, options: SignOptions<'_>) -> Result<Vec<u8>, Refusal> {
     let mut signed = sign_card(card, &signing_key(key)?, options)?;
     signed.push(b'\n');
     Ok(signed)
 }
 
-/// The first form of the key that can be read.
+/// The first PKCS#8 document of the key that parses.
 fn signing_key(key: &PrivateKey) -> Result<SigningKey, Refusal> {
     let mut forms = key.pkcs8().map(SigningKey::from_pkcs8);
     let first = forms.next().unwrap_or_else(|| SigningKey::from_pkcs8(&[]));
@@ -116,9 +116,9 @@ fn seconds(span: Seconds) -> Duration {
     Duration::from_secs(u64::from(span.get()))
 }
 
-type Svid = (PrivateKey, Vec<Vec<u8>>);
+type KeyAndChain = (PrivateKey, Vec<Vec<u8>>);
 
-fn read_svid(args: &Args) -> Result<Result<Svid, Refusal>, Unusable> {
+fn read_svid(args: &Args) -> Result<Result<KeyAndChain, Refusal>, Unusable> {
     match (&args.workload_api, &args.key, &args.chain) {
         (Some(socket), ..) => {
             let timeout = args.timeout.map_or(WORKLOAD_API_TIMEOUT, seconds);
@@ -131,7 +131,7 @@ fn read_svid(args: &Args) -> Result<Result<Svid, Refusal>, Unusable> {
     }
 }
 
-fn read_svid_files(key: &Path, chain: &Path) -> Result<Result<Svid, Refusal>, Unusable> {
+fn read_svid_files(key: &Path, chain: &Path) -> Result<Result<KeyAndChain, Refusal>, Unusable> {
     let parsed = parse_private_key(&read_text(key, KEY_FILE_BYTES)?).map_err(|error| {
         Unusable::new(format!("the key file {}: {error}", Quoted(&key.to_string_lossy())))
     })?;

@@ -1,4 +1,4 @@
-//! The signer inside a Pod: where its card, its socket and its output are, and one round of signing.
+//! The signer in a Pod: its settings, and one round of signing.
 //! The environment is that of kagenti's `agentcard-signer`, so that its manifests need only another image.
 
 use super::{WORKLOAD_API_TIMEOUT, journal, seconds, sign, watch};
@@ -19,32 +19,32 @@ use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// Where everything is.
+/// Paths, socket and options of the signer in a Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Settings {
-    /// The unsigned card.
+pub(super) struct SignerSettings {
+    /// Path of the unsigned card.
     pub(super) card: PathBuf,
-    /// The signed card.
+    /// Path of the signed card.
     pub(super) output: PathBuf,
-    /// The Workload API.
+    /// Socket of the Workload API.
     pub(super) socket: String,
-    /// How long it may take to answer.
+    /// Longest time for an answer of the Workload API.
     pub(super) timeout: Duration,
-    /// How long a signature lasts; as long as the SVID, if absent.
+    /// Lifetime of a signature; `None` ends the signature with the SVID.
     pub(super) lifetime: Option<Seconds>,
-    /// Whether kagenti's verifier gets a signature of its own.
+    /// True adds a second signature for kagenti's verifier.
     pub(super) also_kagenti: bool,
 }
 
-/// What was signed with what.
+/// The result of a round of signing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Signed {
-    /// When the signature or the leaf ends, whichever is first.
+    /// The end of the signature or of the leaf, whichever is earlier.
     pub(super) ends: Timestamp,
 }
 
 pub(super) fn run(args: &super::Args) -> Result<Done, Unusable> {
-    let settings = Settings::of(args, variable)?;
+    let settings = SignerSettings::of(args, variable)?;
     let shown = |path: &PathBuf| path.to_string_lossy().into_owned();
     journal::info(
         "starting agentcard signer",
@@ -65,9 +65,9 @@ pub(super) fn run(args: &super::Args) -> Result<Done, Unusable> {
     Ok(Done::text("").with_refused(outcome.is_err()))
 }
 
-impl Settings {
+impl SignerSettings {
     fn of(args: &super::Args, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Unusable> {
-        // A manifest may set a variable to the empty string where it has no value for it.
+        // A manifest template may set a variable without a value to the empty string, which means the default.
         let variable = |name: &str, or: &str| {
             variable(name).filter(|value| !value.is_empty()).unwrap_or_else(|| or.to_owned())
         };
@@ -98,7 +98,7 @@ impl Settings {
         })
     }
 
-    /// Signs the card and puts it where the agent serves it from. The error is one sentence.
+    /// Signs the card and writes it to the output path, from which the agent serves it. The error is one sentence.
     pub(super) fn sign(&self, card: Vec<u8>, svid: &WorkloadSvid) -> Result<Signed, String> {
         let now = clock::now();
         let ends = self.ends(svid, now)?;
@@ -119,7 +119,7 @@ impl Settings {
         Ok(Signed { ends })
     }
 
-    /// When a signature that is made now ends, or its leaf does.
+    /// The end of a signature made at `now`, or of its leaf, whichever is earlier.
     pub(super) fn ends(&self, svid: &WorkloadSvid, now: Timestamp) -> Result<Timestamp, String> {
         let leaf = svid.chain.first().ok_or("the SVID has no certificate; check the SPIRE agent")?;
         let leaf = leaf_facts(leaf).map_err(|refusal| refusal.to_string())?;
@@ -127,7 +127,7 @@ impl Settings {
     }
 }
 
-/// Says which SVID was received: its certificate, never its key.
+/// Logs the SPIFFE ID and expiry of a received SVID, never its key.
 pub(super) fn said_fetched(svid: &WorkloadSvid) {
     let leaf = svid.chain.first().and_then(|leaf| leaf_facts(leaf).ok());
     let pairs = leaf.map(|leaf| {
@@ -147,17 +147,17 @@ mod tests {
     use clap::Parser as _;
 
     #[derive(Debug, clap::Parser)]
-    struct Line {
+    struct SignLine {
         #[command(flatten)]
         args: super::super::Args,
     }
 
-    fn settings(line: &[&str], environment: &[(&str, &str)]) -> Result<Settings, Unusable> {
-        let line = Line::try_parse_from([&["sign"], line].concat())
+    fn settings(line: &[&str], environment: &[(&str, &str)]) -> Result<SignerSettings, Unusable> {
+        let line = SignLine::try_parse_from([&["sign"], line].concat())
             .map_err(|error| Unusable::new(error.to_string()))?;
         let find =
             |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-        Settings::of(&line.args, find)
+        SignerSettings::of(&line.args, find)
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! `countersign sign --watch`: the sidecar that keeps a signed card fresh while the Pod runs, without any restart.
-//! A failure leaves the last signed card where it is; verifiers judge by its times whether it still counts.
+//! `countersign sign --watch`: a sidecar that keeps the signed card fresh while the Pod runs, without a restart.
+//! A failure leaves the last signed card in its file; verifiers decide by its times whether to accept it.
 
 use super::journal;
-use super::pod::{Settings, Signed, said_fetched};
+use super::pod::{Signed, SignerSettings, said_fetched};
 use crate::exit::Unusable;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::limits::BODY_BYTES;
@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often the unsigned card and the clock are looked at.
+/// Time between two reads of the unsigned card and of the clock.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often the same failure is logged again.
+/// Shortest time between two log lines about an unchanged failure.
 const REPEAT: Seconds = Seconds::new(60);
 
-/// Signs until the process is asked to end.
-pub(super) async fn run(settings: &Settings) -> Result<(), Unusable> {
+/// Signs until SIGTERM or SIGINT.
+pub(super) async fn run(settings: &SignerSettings) -> Result<(), Unusable> {
     let ended = end()?;
     let (latest, mut changed) = watch::channel::<Option<Arc<WorkloadSvid>>>(None);
     let mut problems = Problems::default();
@@ -28,7 +28,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Unusable> {
         Ok(svid) => {
             problems = Problems::default();
             latest.send_if_modified(|last| {
-                // An agent that is asked again gives the same SVID again.
+                // After each reconnection the agent sends the current SVID, which may be the known one.
                 let is_new = last.as_ref().is_none_or(|last| last.chain != svid.chain);
                 if is_new {
                     said_fetched(&svid);
@@ -40,7 +40,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Unusable> {
         Err(error) => problems.say(&error.to_string()),
     });
     let work = async {
-        let mut signer = Signer { settings, last: None, problems: Problems::default() };
+        let mut signer = WatchSigner { settings, last: None, problems: Problems::default() };
         loop {
             let svid = changed.borrow_and_update().clone();
             if let Some(svid) = svid {
@@ -62,8 +62,8 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Unusable> {
     Ok(())
 }
 
-/// Resolves when the process is asked to end. The signals are caught from now on: process 1 of a container would
-/// not even end by them otherwise.
+/// Returns a future that ends with SIGTERM or SIGINT. The process catches both from now on: the kernel ignores them
+/// for process 1 of a container without a handler.
 fn end() -> Result<impl Future<Output = ()>, Unusable> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(Unusable::new)?;
@@ -76,7 +76,7 @@ fn end() -> Result<impl Future<Output = ()>, Unusable> {
     })
 }
 
-/// What the last signed card was made of, and when it is due again.
+/// The inputs of the last signed card, and the time of its renewal.
 struct Last {
     card: Digest,
     leaf: Digest,
@@ -84,14 +84,14 @@ struct Last {
     renew: Timestamp,
 }
 
-struct Signer<'a> {
-    settings: &'a Settings,
+struct WatchSigner<'a> {
+    settings: &'a SignerSettings,
     last: Option<Last>,
     problems: Problems,
 }
 
-impl Signer<'_> {
-    /// Signs if the card, the SVID or the time asks for it.
+impl WatchSigner<'_> {
+    /// Signs if the card or the SVID changed, or the renewal is due.
     fn look(&mut self, svid: &WorkloadSvid) {
         match self.try_look(svid, clock::now()) {
             Ok(()) => self.problems = Problems::default(),
@@ -110,7 +110,7 @@ impl Signer<'_> {
             if now < last.renew {
                 return Ok(());
             }
-            // The same SVID again gains nothing unless the signature would last longer.
+            // An unchanged SVID gains nothing unless the new signature would last longer.
             if self.settings.ends(svid, now)? <= last.signed.ends {
                 return Err(format!(
                     "the SVID has not been renewed and the signed card ends at {}; check the SPIRE agent",
@@ -125,13 +125,13 @@ impl Signer<'_> {
     }
 }
 
-/// The middle between now and the end.
+/// The time half way from `now` to `end`; `now` if `end` has passed.
 fn half_way(now: Timestamp, end: Timestamp) -> Timestamp {
     let half = end.since(now).max(0).checked_div(2).unwrap_or_default();
     now.plus(Seconds::new(u32::try_from(half).unwrap_or(u32::MAX)))
 }
 
-/// Failures that were logged: the same one only once a minute.
+/// The last logged failure, so that an unchanged one is logged once per [`REPEAT`].
 #[derive(Default)]
 struct Problems(Option<(String, Timestamp)>);
 

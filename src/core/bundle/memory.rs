@@ -1,5 +1,5 @@
-//! What is remembered about a trust domain's bundle between refreshes, and what a new one may change (rules 44, 45).
-//! Plain data: whoever stores it decides how.
+//! The memory of a trust domain's bundle between refreshes, and the changes that a new bundle may bring (rules 44, 45).
+//! The memory is plain data; its owner decides how to store it.
 
 use super::Bundle;
 use crate::encoding::Digest;
@@ -9,59 +9,59 @@ use crate::limits::{
 use crate::refusal::{Reason, Refusal};
 use crate::time::{Seconds, Timestamp};
 
-/// What to remember about the last accepted bundle of one trust domain.
+/// Facts about the last accepted bundle of one trust domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BundleMemory {
-    /// The highest `spiffe_sequence` accepted.
+    /// The highest accepted `spiffe_sequence`; a lower one is a rollback.
     pub sequence: Option<u64>,
-    /// The set of authorities accepted.
+    /// The fingerprint of the accepted set of authorities.
     pub fingerprint: Digest,
-    /// When a source last delivered an acceptable bundle, changed or not.
+    /// Time at which the source last delivered an acceptable bundle, changed or not.
     pub refreshed: Timestamp,
-    /// How often to refresh: the published hint within [1 min, 1 h], 5 min without one.
+    /// Refresh interval: the published hint, clamped to 1 min to 1 h; 5 min without a hint.
     pub refresh_every: Seconds,
 }
 
-/// A bundle that may be used, and what to remember about it.
+/// A bundle that may be used, and the memory of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AcceptedBundle {
-    /// The bundle.
+    /// The accepted bundle.
     pub bundle: Bundle,
-    /// Replaces the previous memory.
+    /// The memory that replaces the previous one.
     pub memory: BundleMemory,
-    /// True when the set of authorities is another one than before; only then stored verdicts are judged again.
+    /// True if the set of authorities differs from the previous one; only then must stored verdicts be evaluated again.
     pub authorities_changed: bool,
 }
 
-/// How fresh the last good bundle is.
+/// The age of the last good bundle, in refresh intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BundleFreshness {
-    /// Refreshed in time.
+    /// No refresh was missed.
     Fresh,
-    /// This many refreshes were missed; three or more deserve a warning.
+    /// One or more refreshes were missed; three or more deserve a warning.
     Late {
-        /// Refreshes missed since the last good one.
+        /// Refreshes missed since the last good refresh.
         missed: u32,
     },
 }
 
-/// What to do with the last good bundle when the source delivered something that was refused.
+/// Treatment of the last good bundle after the source delivered a document that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FallbackAfter {
-    /// The domain revoked its keys: forget the last good bundle and refuse everything (SPIFFE Trust Domain and
+    /// The trust domain revoked its keys: forget the last good bundle and refuse every card (SPIFFE Trust Domain and
     /// Bundle §4.1.3).
     Revoked,
-    /// Keep the last good bundle for as long as it counts as fresh.
+    /// Keep the last good bundle until [`BundleMemory::freshness`] refuses its age.
     KeepLastGood,
 }
 
-/// Decides whether `new` may follow what was accepted before.
+/// Accepts `new` as the successor of the bundle that `previous` remembers.
 ///
-/// `BundleRollback` when its sequence is lower, or when it has none and the one before had. `accept_rollback` is
-/// the operator's word that the sequence was reset on purpose.
+/// Fails with `BundleRollback` if the sequence is lower, or absent where the previous bundle had one: a replayed
+/// bundle could bring back a revoked authority. `accept_rollback` states that the sequence was reset on purpose.
 pub fn accept_bundle(
     previous: Option<&BundleMemory>,
     new: Bundle,
@@ -93,13 +93,14 @@ pub fn accept_bundle(
 }
 
 impl BundleMemory {
-    /// What to remember after the domain revoked its keys: the bundle that was good before must not come back.
+    /// The memory after the domain revoked its keys. The sequence is raised by one, so that the last good bundle cannot
+    /// be replayed.
     #[must_use]
     pub fn after_revocation(self) -> Self {
         Self { sequence: self.sequence.map(|sequence| sequence.saturating_add(1)), ..self }
     }
 
-    /// How fresh the bundle is at `now`, or `BundleStale` when it was not refreshed for more than `limit`.
+    /// The freshness of the bundle at `now`; fails with `BundleStale` if the last refresh is more than `limit` ago.
     ///
     /// A clock that was set back does not make a bundle stale.
     pub fn freshness(&self, now: Timestamp, limit: Seconds) -> Result<BundleFreshness, Refusal> {
@@ -124,7 +125,8 @@ impl BundleFreshness {
 }
 
 impl FallbackAfter {
-    /// An empty bundle revokes; everything else that is refused may be an accident or an attack.
+    /// An empty bundle revokes (rule 44). Any other refused document may be an accident or an attack, and neither may
+    /// end trust at once.
     pub fn refusal(refusal: &Refusal) -> Self {
         match refusal.reason() {
             Reason::BundleEmpty => Self::Revoked,

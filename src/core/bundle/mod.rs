@@ -1,5 +1,5 @@
-//! Trust bundles: the X.509 authorities of one trust domain, from the formats in which SPIRE publishes them.
-//! The domain's name comes from the caller, never from the content (rules 42 and 43).
+//! Trust bundles: the X.509 authorities of one trust domain, in the formats in which SPIRE publishes them.
+//! The caller names the trust domain; the content of a bundle never does (rules 42 and 43).
 
 mod memory;
 mod parse;
@@ -16,7 +16,7 @@ use super::x509::Anchor;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The authorities of one trust domain; never empty.
+/// The X.509 authorities of one trust domain; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
     trust_domain: TrustDomain,
@@ -27,43 +27,43 @@ pub struct Bundle {
     skipped: Vec<SkippedEntry>,
 }
 
-/// A part of a bundle that was not used, and why.
+/// An entry of a bundle document that was not used as an authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SkippedEntry {
-    /// Where it stands, for example `keys[2].x5c[1]` or `certificate 3`.
-    pub place: String,
-    /// Why it was not used.
+    /// The location in the document, for example `keys[2].x5c[1]` or `certificate 3`.
+    pub location: String,
+    /// The problem, for people.
     pub why: String,
 }
 
 impl Bundle {
-    /// The trust domain whose authorities these are.
+    /// The trust domain of the authorities.
     pub const fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
     }
 
-    /// The authorities, newest first, each once. Expired ones are among them and validate nothing.
+    /// The authorities, newest first, each once. Expired ones are included and validate nothing.
     pub fn anchors(&self) -> &[Arc<Anchor>] {
         &self.anchors
     }
 
-    /// `spiffe_sequence`, when the document has one.
+    /// `spiffe_sequence`, if the document has one.
     pub const fn sequence(&self) -> Option<u64> {
         self.sequence
     }
 
-    /// `spiffe_refresh_hint` as published, when the document is a single bundle that has one.
+    /// `spiffe_refresh_hint` in seconds as published; `None` in a map of bundles.
     pub const fn refresh_hint(&self) -> Option<Seconds> {
         self.refresh_hint
     }
 
-    /// A digest of the set of authorities alone: it does not change with JWT keys, order, format or sequence.
+    /// SHA-256 over the set of authorities alone: JWT keys, order, format and sequence do not change it.
     pub const fn fingerprint(&self) -> Digest {
         self.fingerprint
     }
 
-    /// What was not used, in document order.
+    /// The entries that were not used, in document order.
     pub fn skipped(&self) -> &[SkippedEntry] {
         &self.skipped
     }

@@ -1,5 +1,5 @@
-//! Reads a bundle from SPIFFE JSON, a JWKS without `use`, PEM, or a map of bundles (rules 43 and 44).
-//! An entry that cannot be used is listed and left out; a document that cannot be read is refused as a whole.
+//! Parsing of bundles: SPIFFE JSON, a JWKS without `use`, PEM, or a map of bundles (rules 43 and 44).
+//! An unusable entry is listed and left out; an unreadable document is refused as a whole.
 
 use super::{Bundle, SkippedEntry, fingerprint};
 use crate::encoding::decode_base64_standard;
@@ -15,31 +15,31 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Reads the bundle of `trust_domain`; the format is told by the first character.
+/// Parses the bundle of `trust_domain`: JSON if the first character is a brace, PEM otherwise.
 ///
-/// `BundleMalformed` when the document cannot be read, `BundleEmpty` when it holds no usable authority, which
-/// means that the domain revoked its keys, and `TrustDomainUnknown` when a map lacks the domain.
+/// Fails with `BundleMalformed` for an unreadable document, with `BundleEmpty` for one without a usable authority,
+/// which means that the domain revoked its keys, and with `TrustDomainUnknown` if a map lacks the domain.
 pub fn parse_bundle(trust_domain: &TrustDomain, bytes: Vec<u8>) -> Result<Bundle, Refusal> {
     if bytes.len() > BUNDLE_BYTES {
         return Err(malformed(format!("the bundle has {} bytes, the limit is {BUNDLE_BYTES}", bytes.len())));
     }
-    let mut reader = Reader { trust_domain, anchors: Vec::new(), skipped: Vec::new() };
+    let mut reader = BundleReader { trust_domain, anchors: Vec::new(), skipped: Vec::new() };
     let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     let (sequence, refresh_hint) =
         if is_json { reader.read_json(bytes)? } else { reader.read_pem(&bytes)? };
     reader.finish(sequence, refresh_hint)
 }
 
-/// `spiffe_sequence` and `spiffe_refresh_hint`.
+/// The members `spiffe_sequence` and `spiffe_refresh_hint` of a bundle.
 type Numbering = (Option<u64>, Option<Seconds>);
 
-struct Reader<'a> {
+struct BundleReader<'a> {
     trust_domain: &'a TrustDomain,
     anchors: Vec<Arc<Anchor>>,
     skipped: Vec<SkippedEntry>,
 }
 
-impl Reader<'_> {
+impl BundleReader<'_> {
     fn read_pem(&mut self, bytes: &[u8]) -> Result<Numbering, Refusal> {
         let text =
             std::str::from_utf8(bytes).map_err(|_| malformed("the bundle is neither JSON nor PEM text"))?;
@@ -110,50 +110,53 @@ impl Reader<'_> {
         Ok((sequence, hint))
     }
 
-    /// One JWK. Keys for other purposes are passed over in silence, as SPIFFE asks for.
+    /// Reads one JWK. Keys with another `use` are ignored, as SPIFFE Trust Domain and Bundle §4.2.2 requires.
     fn read_key(&mut self, index: usize, key: Value<'_>) -> Result<(), Refusal> {
-        let place = format!("keys[{index}]");
+        let location = format!("keys[{index}]");
         let Some(key) = key.as_object() else {
-            self.skip(place, "it is not an object");
+            self.skip(location, "it is not an object");
             return Ok(());
         };
         match key.get("use").map(Value::as_str) {
             Some(Some("x509-svid")) => {}
             Some(Some(_)) => return Ok(()),
             Some(None) => {
-                self.skip(place, "its use is not a string");
+                self.skip(location, "its use is not a string");
                 return Ok(());
             }
-            // A JWKS without `use` tells X.509 keys from JWT keys by their x5c alone.
+            // In a JWKS without `use`, only `x5c` tells an X.509 authority from a JWT key.
             None if key.get("x5c").is_none() => return Ok(()),
             None => {}
         }
         let Some(key_type) = key.get("kty").and_then(Value::as_str).filter(|kty| ["EC", "RSA"].contains(kty))
         else {
-            self.skip(place, "its kty is not EC or RSA");
+            self.skip(location, "its kty is not EC or RSA");
             return Ok(());
         };
         let certificates = key.get("x5c").and_then(Value::as_array);
         let first = certificates.and_then(|certificates| certificates.iter().next()).and_then(Value::as_str);
         let (Some(certificates), Some(first)) = (certificates, first) else {
-            self.skip(place, "its x5c does not begin with a string");
+            self.skip(location, "its x5c does not begin with a string");
             return Ok(());
         };
         match decode_base64_standard(first) {
-            Ok(der) => self.add(format!("{place}.x5c[0]"), &der, Some(key_type))?,
-            Err(refusal) => self.skip(format!("{place}.x5c[0]"), refusal.message()),
+            Ok(der) => self.add(format!("{location}.x5c[0]"), &der, Some(key_type))?,
+            Err(refusal) => self.skip(format!("{location}.x5c[0]"), refusal.message()),
         }
         for extra in 1..certificates.len() {
-            self.skip(format!("{place}.x5c[{extra}]"), "only the first certificate of a key is an authority");
+            self.skip(
+                format!("{location}.x5c[{extra}]"),
+                "only the first certificate of a key is an authority",
+            );
         }
         Ok(())
     }
 
-    fn add(&mut self, place: String, der: &[u8], key_type: Option<&str>) -> Result<(), Refusal> {
+    fn add(&mut self, location: String, der: &[u8], key_type: Option<&str>) -> Result<(), Refusal> {
         let anchor = match Anchor::parse(der, self.trust_domain) {
             Ok(anchor) => anchor,
             Err(refusal) => {
-                self.skip(place, &refusal.to_string());
+                self.skip(location, &refusal.to_string());
                 return Ok(());
             }
         };
@@ -161,12 +164,12 @@ impl Reader<'_> {
             KeyKind::P256 | KeyKind::P384 => "EC",
             KeyKind::Rsa { .. } => "RSA",
             KeyKind::Ed25519 => {
-                self.skip(place, "its key is Ed25519, which cannot issue an X509-SVID here");
+                self.skip(location, "its key is Ed25519, which cannot issue an X509-SVID here");
                 return Ok(());
             }
         };
         if let Some(claimed) = key_type.filter(|claimed| *claimed != found) {
-            self.skip(place, &format!("its kty is {}, its certificate holds {found}", Quoted(claimed)));
+            self.skip(location, &format!("its kty is {}, its certificate holds {found}", Quoted(claimed)));
             return Ok(());
         }
         if self.anchors.len() == BUNDLE_ANCHORS {
@@ -176,21 +179,21 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn skip(&mut self, place: String, why: &str) {
-        self.skipped.push(SkippedEntry { place, why: why.to_owned() });
+    fn skip(&mut self, location: String, why: &str) {
+        self.skipped.push(SkippedEntry { location, why: why.to_owned() });
     }
 
     fn finish(mut self, sequence: Option<u64>, refresh_hint: Option<Seconds>) -> Result<Bundle, Refusal> {
         let mut seen = BTreeSet::new();
         self.anchors.retain(|anchor| seen.insert(anchor.sha256()));
-        // A chain that names no key is tried against equally named authorities in this order, and the newest
-        // usually signs. Publishers append, so the later entry counts as newer where the dates agree.
+        // A chain without an authority key identifier is tried against equally named authorities in this order, and the
+        // newest one usually signs. Publishers append, so of equal dates the later entry counts as newer.
         self.anchors.reverse();
         self.anchors.sort_by_key(|anchor| Reverse(anchor.not_before()));
         if self.anchors.is_empty() {
             let mut message = format!("the bundle of {} holds no usable X.509 authority", self.trust_domain);
             for entry in &self.skipped {
-                for part in ["; ", &entry.place, ": ", &entry.why] {
+                for part in ["; ", &entry.location, ": ", &entry.why] {
                     message.push_str(part);
                 }
             }

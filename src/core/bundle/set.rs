@@ -1,4 +1,4 @@
-//! The bundles of all configured trust domains, each apart from the others (rule 42).
+//! The bundles of all configured trust domains, never pooled (rule 42).
 
 use super::Bundle;
 use crate::limits::BUNDLE_DOMAINS;
@@ -6,17 +6,18 @@ use crate::refusal::{Reason, Refusal};
 use crate::spiffe::TrustDomain;
 use std::collections::BTreeMap;
 
-/// One bundle per trust domain. There is no way to ask for the anchors of all of them.
+/// One bundle per trust domain. No method returns the anchors of several domains: one domain must not vouch for the
+/// names of another (rule 42).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BundleSet(BTreeMap<TrustDomain, Bundle>);
 
 impl BundleSet {
-    /// No bundle yet.
+    /// Makes a set without bundles, which refuses every card.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts a bundle in the place of its trust domain and returns the one that was there.
+    /// Inserts a bundle and returns the previous bundle of its trust domain. Fails beyond 256 trust domains.
     pub fn insert(&mut self, bundle: Bundle) -> Result<Option<Bundle>, Refusal> {
         if self.0.len() >= BUNDLE_DOMAINS && !self.0.contains_key(bundle.trust_domain()) {
             let message = format!("there are already bundles for {BUNDLE_DOMAINS} trust domains");
@@ -25,12 +26,12 @@ impl BundleSet {
         Ok(self.0.insert(bundle.trust_domain().clone(), bundle))
     }
 
-    /// Takes the bundle of a domain away: its cards are refused from then on.
+    /// Removes the bundle of a trust domain, whose cards are refused from then on.
     pub fn remove(&mut self, trust_domain: &TrustDomain) -> Option<Bundle> {
         self.0.remove(trust_domain)
     }
 
-    /// The bundle of exactly this trust domain.
+    /// The bundle of exactly `trust_domain`; fails with `TrustDomainUnknown` if there is none.
     pub fn get(&self, trust_domain: &TrustDomain) -> Result<&Bundle, Refusal> {
         self.0.get(trust_domain).ok_or_else(|| {
             Refusal::new(Reason::TrustDomainUnknown, format!("no bundle is configured for {trust_domain}"))

@@ -1,5 +1,5 @@
-//! Refuses members that lenient readers take for known ones (rule 6).
-//! Go ignores case, generated TypeScript and protobuf readers accept `snake_case`.
+//! Refusal of members that lenient readers take for known ones (rule 6).
+//! Go ignores case; generated TypeScript and protobuf readers accept `snake_case`.
 
 use super::schema::{Message, Shape, is_spelled_like};
 use super::{kagenti, v1, v03};
@@ -9,25 +9,25 @@ use crate::text::Quoted;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-/// All three schemas as one, because a card is looked at under all of them at once.
-static CARD: LazyLock<Place> = LazyLock::new(|| {
+/// The merged root of the 1.0, 0.3 and kagenti schemas: a caller may read a card under any of them.
+static CARD: LazyLock<SchemaNode> = LazyLock::new(|| {
     let roots = [&v1::CARD, &v03::CARD, &kagenti::CARD];
-    Place::merge(&roots.map(Shape::Object))
+    SchemaNode::merge(&roots.map(Shape::Object))
 });
 
-/// What the schemas together know about one place in a card.
-struct Place {
-    /// The known members of an object here.
-    members: Vec<(&'static str, Place)>,
-    /// The messages that the members come from, to look for other spellings.
+/// The members that any schema knows at one location of a card.
+struct SchemaNode {
+    /// Known members of an object at this location.
+    members: Vec<(&'static str, SchemaNode)>,
+    /// The messages that declare the members, which are searched for other spellings.
     messages: Vec<&'static Message>,
-    /// What stands in a list here.
-    items: Option<Box<Place>>,
-    /// What stands under the free names of a map here.
-    values: Option<Box<Place>>,
+    /// The node of each element of a list at this location.
+    items: Option<Box<SchemaNode>>,
+    /// The node of each value of a map, whose names are free.
+    values: Option<Box<SchemaNode>>,
 }
 
-impl Place {
+impl SchemaNode {
     fn merge(shapes: &[Shape]) -> Self {
         let messages: Vec<&'static Message> = shapes
             .iter()
@@ -45,8 +45,8 @@ impl Place {
         };
         let inside = |pick: fn(Shape) -> Option<Shape>| {
             let inner: Vec<_> = shapes.iter().copied().filter_map(pick).collect();
-            let place = (!inner.is_empty()).then(|| Self::merge(&inner))?;
-            (!place.is_opaque()).then(|| Box::new(place))
+            let node = (!inner.is_empty()).then(|| Self::merge(&inner))?;
+            (!node.is_opaque()).then(|| Box::new(node))
         };
         Self {
             members: names.into_iter().map(member).collect(),
@@ -57,16 +57,16 @@ impl Place {
     }
 
     fn member(&self, name: &str) -> Option<&Self> {
-        self.members.iter().find(|(known, _)| *known == name).map(|(_, place)| place)
+        self.members.iter().find(|(known, _)| *known == name).map(|(_, node)| node)
     }
 
-    /// True if no object that stands here, or anywhere inside, is known.
+    /// True if no schema knows an object at this location or below, so that the search ends here.
     const fn is_opaque(&self) -> bool {
         self.members.is_empty() && self.items.is_none() && self.values.is_none()
     }
 }
 
-/// Checks the card and every known object in it, under all three schemas at once.
+/// Refuses aliases in the card and in every known object below, under all three schemas at once (rule 6).
 pub(crate) fn refuse_aliases(card: Object<'_>) -> Result<(), Refusal> {
     let mut names = card.iter().map(|(name, _)| name);
     if let Some(name) = names.find(|name| *name != "signatures" && is_spelled_like(name, "signatures")) {
@@ -75,7 +75,7 @@ pub(crate) fn refuse_aliases(card: Object<'_>) -> Result<(), Refusal> {
     check(card, &CARD)
 }
 
-fn check(object: Object<'_>, here: &Place) -> Result<(), Refusal> {
+fn check(object: Object<'_>, here: &SchemaNode) -> Result<(), Refusal> {
     for (name, value) in object.iter() {
         if let Some(member) = here.member(name) {
             descend(value, member)?;
@@ -86,21 +86,21 @@ fn check(object: Object<'_>, here: &Place) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Follows one value down to the known objects inside it.
-fn descend(value: Value<'_>, place: &Place) -> Result<(), Refusal> {
-    if place.is_opaque() {
+/// Checks every known object inside `value`.
+fn descend(value: Value<'_>, node: &SchemaNode) -> Result<(), Refusal> {
+    if node.is_opaque() {
         return Ok(());
     }
     if let Some(array) = value.as_array() {
-        let Some(items) = &place.items else { return Ok(()) };
+        let Some(items) = &node.items else { return Ok(()) };
         return array.iter().try_for_each(|item| descend(item, items));
     }
     if let Some(object) = value.as_object() {
-        if let Some(values) = &place.values {
+        if let Some(values) = &node.values {
             object.iter().try_for_each(|(_, value)| descend(value, values))?;
         }
-        if !place.messages.is_empty() {
-            check(object, place)?;
+        if !node.messages.is_empty() {
+            check(object, node)?;
         }
     }
     Ok(())

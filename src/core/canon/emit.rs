@@ -1,22 +1,22 @@
-//! The one emitter behind all profiles: projects onto a schema, drops what the form drops, writes the rest.
-//! In recording mode it also notes what was received but not written.
+//! The emitter of all profiles: projects a card onto a schema, drops empties as the form says, writes the rest.
+//! In recording mode the emitter also notes each received member that it does not write (rule 47).
 
 use super::schema::{Field, Message, Presence, Shape};
-use super::uncovered::{Content, Mark, UncoveredMembers, Way};
+use super::uncovered::{BoundedPointer, Checkpoint, UncoveredMembers, ValueClass};
 use super::{kagenti, v1, v03};
 use crate::json::{Array, Dialect, Kind, Object, Value};
 use crate::refusal::{Reason, Refusal};
 use crate::text::Quoted;
 
-/// A canonical form as flags.
+/// The rules of one canonical form.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Form {
+pub(super) struct FormRules {
     pub(super) projection: Projection,
     pub(super) strip: Strip,
     pub(super) dialect: Dialect,
 }
 
-/// Which members are looked at.
+/// The schema whose members a form contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Projection {
     Everything,
@@ -25,43 +25,43 @@ pub(super) enum Projection {
     Kagenti,
 }
 
-/// Which empty values (null, "", [] and {}) leave no trace.
+/// The empty values (null, "", [] and {}) that a form drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strip {
     Nothing,
     Empties,
-    /// As `Empties`, but a list directly inside a list is kept as it is.
+    /// All empties, except inside a list that is directly inside a list.
     EmptiesOutsideNestedLists,
 }
 
 pub(super) struct Emitter<'o> {
-    form: Form,
+    form: FormRules,
     out: &'o mut Vec<u8>,
-    /// False once something was left out.
+    /// False once a received member was left out.
     complete: bool,
-    record: Option<Record>,
+    record: Option<Recording>,
 }
 
-/// One step of the way to a value.
+/// One reference token of a JSON Pointer (RFC 6901 §3).
 #[derive(Clone, Copy)]
-enum Token<'t> {
+enum PathToken<'t> {
     Name(&'t str),
     Index(usize),
 }
 
 #[derive(Default)]
-struct Record {
-    way: Way,
+struct Recording {
+    pointer: BoundedPointer,
     found: UncoveredMembers,
 }
 
 impl<'o> Emitter<'o> {
-    pub(super) const fn new(form: Form, out: &'o mut Vec<u8>) -> Self {
+    pub(super) const fn new(form: FormRules, out: &'o mut Vec<u8>) -> Self {
         Self { form, out, complete: true, record: None }
     }
 
-    pub(super) fn recording(form: Form, out: &'o mut Vec<u8>) -> Self {
-        Self { form, out, complete: true, record: Some(Record::default()) }
+    pub(super) fn recording(form: FormRules, out: &'o mut Vec<u8>) -> Self {
+        Self { form, out, complete: true, record: Some(Recording::default()) }
     }
 
     pub(super) const fn is_complete(&self) -> bool {
@@ -72,7 +72,7 @@ impl<'o> Emitter<'o> {
         self.record.map(|record| record.found).unwrap_or_default()
     }
 
-    /// Writes the card. Only its top-level `signatures` is left out (rule 11).
+    /// Writes the card without its top-level `signatures`, the only member that no form covers (rule 11).
     pub(super) fn card(&mut self, root: Value<'_>) -> Result<(), Refusal> {
         let card = self.expect(root.as_object(), root, "an object")?;
         let message = match self.form.projection {
@@ -86,7 +86,7 @@ impl<'o> Emitter<'o> {
         };
         let start = self.out.len();
         if !self.members(card, message, Some("signatures"))? {
-            // A card of nothing but empties: the signers write an empty object.
+            // Every member of the card was empty: the stripping signers then sign an empty object.
             self.out.truncate(start);
             self.out.extend_from_slice(b"{}");
         }
@@ -112,7 +112,7 @@ impl<'o> Emitter<'o> {
         !matches!(self.form.strip, Strip::Nothing)
     }
 
-    /// Writes an object of known members but `without`. Returns whether anything inside it was written.
+    /// Writes an object of known members, except `without`. Returns true if any member was written.
     fn members(
         &mut self,
         object: Object<'_>,
@@ -128,7 +128,7 @@ impl<'o> Emitter<'o> {
             }
             self.form.dialect.write_string(name, self.out);
             self.out.push(b':');
-            let written = self.within(Token::Name(name), |emitter| {
+            let written = self.within(PathToken::Name(name), |emitter| {
                 if let Some(field) = message.field(name) {
                     return emitter.field(value, field);
                 }
@@ -149,7 +149,7 @@ impl<'o> Emitter<'o> {
 
     fn field(&mut self, value: Value<'_>, field: &Field) -> Result<bool, Refusal> {
         let default = match (value.kind(), field.presence) {
-            // In ProtoJSON and in the models of the other signers, null is the same as absent.
+            // ProtoJSON and the models of the other signers read null as absent.
             (Kind::Null, _) => true,
             (_, Presence::Plain) => is_plain_default(value, field.shape),
             (_, Presence::DefaultText(text)) => value.as_str() == Some(text),
@@ -158,15 +158,15 @@ impl<'o> Emitter<'o> {
         if default {
             return Ok(false);
         }
-        let mark = self.mark();
+        let checkpoint = self.checkpoint();
         let written = self.shaped(value, field.shape)?;
         if !written && !is_plain_default(value, field.shape) {
-            self.note_whole(value, mark);
+            self.note_whole(value, checkpoint);
         }
         Ok(written)
     }
 
-    /// Writes a value of a known shape. Returns false, with nothing kept by the caller, if it is stripped.
+    /// Writes a value of a known shape. Returns false if the value is stripped; the caller then truncates the output.
     fn shaped(&mut self, value: Value<'_>, shape: Shape) -> Result<bool, Refusal> {
         match shape {
             Shape::Text => {
@@ -187,7 +187,8 @@ impl<'o> Emitter<'o> {
             }
             Shape::Typed(kinds) => {
                 let object = self.expect(value.as_object(), value, "an object")?;
-                // The signed form has no `type`, so it must follow from a member that the form does have.
+                // The signed form has no `type`, so another member of the form must determine the kind: otherwise the
+                // kind could be changed without breaking the signature (rule 47).
                 let named = object.get("type").and_then(Value::as_str);
                 let kind = kinds.iter().find(|kind| {
                     named.is_none_or(|name| kind.name == name)
@@ -203,8 +204,8 @@ impl<'o> Emitter<'o> {
         }
     }
 
-    /// True if a member of this name was written behind `start`. Quotes inside of strings are escaped, so that
-    /// only a name can look like one.
+    /// True if a member named `name` was written after `start`. Quotes inside strings are escaped, so only a member
+    /// name matches.
     fn has_member_since(&self, start: usize, name: &str) -> bool {
         let written = self.out.get(start..).unwrap_or_default();
         let member = format!("\"{name}\":");
@@ -222,7 +223,7 @@ impl<'o> Emitter<'o> {
         Ok(any || !self.strips())
     }
 
-    /// Writes one element with its separator, or notes that it was left out.
+    /// Writes one element of a list with its separator, or notes the element as left out.
     fn element(
         &mut self,
         value: Value<'_>,
@@ -234,11 +235,11 @@ impl<'o> Emitter<'o> {
         if separate {
             self.out.push(b',');
         }
-        let written = self.within(Token::Index(index), |emitter| {
-            let mark = emitter.mark();
+        let written = self.within(PathToken::Index(index), |emitter| {
+            let checkpoint = emitter.checkpoint();
             let written = write(emitter)?;
             if !written {
-                emitter.note_whole(value, mark);
+                emitter.note_whole(value, checkpoint);
             }
             Ok(written)
         })?;
@@ -253,7 +254,7 @@ impl<'o> Emitter<'o> {
         self.object_of(object, |emitter, value| emitter.shaped(value, item))
     }
 
-    /// Writes an object whose names are free, in the dialect's order.
+    /// Writes an object whose names are free, in the member order of the dialect.
     fn object_of(
         &mut self,
         object: Object<'_>,
@@ -272,11 +273,11 @@ impl<'o> Emitter<'o> {
             }
             self.form.dialect.write_string(name, self.out);
             self.out.push(b':');
-            let written = self.within(Token::Name(name), |emitter| {
-                let mark = emitter.mark();
+            let written = self.within(PathToken::Name(name), |emitter| {
+                let checkpoint = emitter.checkpoint();
                 let written = write(emitter, value)?;
                 if !written {
-                    emitter.note_whole(value, mark);
+                    emitter.note_whole(value, checkpoint);
                 }
                 Ok(written)
             });
@@ -322,13 +323,14 @@ impl<'o> Emitter<'o> {
 
     fn expect<T>(&self, found: Option<T>, value: Value<'_>, expected: &str) -> Result<T, Refusal> {
         found.ok_or_else(|| {
-            let place = self.record.as_ref().map(|record| format!(" at {}", Quoted(record.way.pointer())));
+            let location =
+                self.record.as_ref().map(|record| format!(" at {}", Quoted(record.pointer.as_str())));
             Refusal::new(
                 Reason::CardMemberType,
                 format!(
                     "the schema asks for {expected} where the card has {}{}",
                     value.kind().name(),
-                    place.unwrap_or_default()
+                    location.unwrap_or_default()
                 ),
             )
         })
@@ -336,16 +338,16 @@ impl<'o> Emitter<'o> {
 
     fn within<T>(
         &mut self,
-        token: Token<'_>,
+        token: PathToken<'_>,
         work: impl FnOnce(&mut Self) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let step = self.record.as_mut().map(|record| match token {
-            Token::Name(name) => record.way.enter(name),
-            Token::Index(index) => record.way.enter(&index.to_string()),
+            PathToken::Name(name) => record.pointer.enter(name),
+            PathToken::Index(index) => record.pointer.enter(&index.to_string()),
         });
         let result = work(self);
         if let (Some(record), Some(step)) = (self.record.as_mut(), step) {
-            record.way.leave(step);
+            record.pointer.leave(step);
         }
         result
     }
@@ -355,38 +357,38 @@ impl<'o> Emitter<'o> {
         self.complete = false;
     }
 
-    /// Notes a value that was never looked into.
+    /// Notes a value whose inside was not visited as left out.
     fn note(&mut self, value: Value<'_>) {
         if let Some(record) = self.record.as_mut() {
-            record.found.note(record.way.pointer(), Content::of(value));
+            record.found.note(record.pointer.as_str(), ValueClass::of(value));
         }
     }
 
-    fn mark(&self) -> Option<Mark> {
-        self.record.as_ref().map(|record| record.found.mark())
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        self.record.as_ref().map(|record| record.found.checkpoint())
     }
 
-    /// Notes a value that is left out as a whole, after its parts were looked at.
-    fn note_whole(&mut self, value: Value<'_>, mark: Option<Mark>) {
-        if let (Some(record), Some(mark)) = (self.record.as_mut(), mark) {
-            record.found.note_whole(record.way.pointer(), Content::of(value), mark);
+    /// Notes a value as left out as a whole, after its parts were visited.
+    fn note_whole(&mut self, value: Value<'_>, checkpoint: Option<Checkpoint>) {
+        if let (Some(record), Some(checkpoint)) = (self.record.as_mut(), checkpoint) {
+            record.found.note_whole(record.pointer.as_str(), ValueClass::of(value), checkpoint);
         }
     }
 }
 
-/// True if leaving the value out loses nothing: it is the default of its declared type, and of that type.
+/// True if `value` has its declared type and is the default of that type, so that dropping it loses nothing.
 fn is_plain_default(value: Value<'_>, shape: Shape) -> bool {
     match shape {
         Shape::Flag => value.as_bool() == Some(false),
         Shape::Text => value.as_str() == Some(""),
         Shape::List(_) => value.as_array().is_some_and(Array::is_empty),
         Shape::Map(_) => value.as_object().is_some_and(Object::is_empty),
-        // An empty sub-message is present, which can mean something (`mtlsSecurityScheme: {}`).
+        // The presence of an empty sub-message has a meaning (`mtlsSecurityScheme: {}`).
         Shape::Object(_) | Shape::Typed(_) | Shape::Free => false,
     }
 }
 
-/// True for members of other versions of the card, whose emptiness equals their absence.
+/// True for members of the 1.0 or 0.3 card, whose readers take empty for absent.
 fn is_legacy(name: &str) -> bool {
     v03::CARD.field(name).or(v1::CARD.field(name)).is_some()
 }

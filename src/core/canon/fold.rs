@@ -1,19 +1,19 @@
-//! Rewrites the 0.3 members of a card into their 1.0 shape, as a2a-python ≥ 1.0 does before it signs.
-//! Members that are dropped on the way are reported, so that nothing is lost silently.
+//! Folding: rewrites the 0.3 members of a card into their 1.0 shape, as a2a-python ≥ 1.0 does before it signs.
+//! Dropped members are returned as uncovered, so that none is lost silently (rule 47).
 
-use super::uncovered::{Content, UncoveredMembers, Way};
+use super::uncovered::{BoundedPointer, UncoveredMembers, ValueClass};
 use crate::json::{Dialect, Document, JsonLimits, Numbers, Object, Value, copy_value};
 use crate::limits::FORM_BYTES;
 use crate::refusal::{Reason, Refusal};
 
 const CONNECTION: [&str; 4] = ["url", "preferredTransport", "protocolVersion", "additionalInterfaces"];
 
-/// The card in 1.0 members, and the members that it has no longer.
+/// The folded card, and the received members that it lacks.
 pub(super) fn fold(card: &Document) -> Result<(Document, UncoveredMembers), Refusal> {
     let root = card.root().as_object().ok_or_else(|| wrong("the card is not an object"))?;
-    let mut writer = Writer { out: Vec::with_capacity(card.text().len()), folded: Folded::default() };
+    let mut writer = FoldWriter { out: Vec::with_capacity(card.text().len()), folded: Folded::default() };
     writer.card(root)?;
-    let Writer { out, folded } = writer;
+    let FoldWriter { out, folded } = writer;
     Ok((Document::parse(out, &JsonLimits::DERIVED, Numbers::Binary64)?, folded.dropped))
 }
 
@@ -21,18 +21,18 @@ fn wrong(message: &str) -> Refusal {
     Refusal::new(Reason::CardMemberType, message)
 }
 
-struct Writer {
+struct FoldWriter {
     out: Vec<u8>,
     folded: Folded,
 }
 
 #[derive(Default)]
 struct Folded {
-    /// Members that the folded document does not contain.
+    /// Received members that the folded document lacks.
     dropped: UncoveredMembers,
 }
 
-impl Writer {
+impl FoldWriter {
     fn card(&mut self, root: Object<'_>) -> Result<(), Refusal> {
         let interfaces = self.interfaces(root)?;
         let mut object = ObjectWriter::open(&mut self.out);
@@ -68,7 +68,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The folded `supportedInterfaces`, unless the card has its own, which then wins.
+    /// Makes `supportedInterfaces` of the 0.3 members; `None` if the card has its own, which then counts alone.
     fn interfaces(&mut self, root: Object<'_>) -> Result<Option<Vec<u8>>, Refusal> {
         let url = root.get("url").filter(|url| !url.is_empty());
         let folds = root.get("supportedInterfaces").is_none() && url.is_some();
@@ -91,9 +91,9 @@ impl Writer {
             for (index, entry) in list.iter().enumerate() {
                 let entry =
                     entry.as_object().ok_or_else(|| wrong("an additional interface is not an object"))?;
-                let place = ["additionalInterfaces", &index.to_string()];
+                let parent = ["additionalInterfaces", &index.to_string()];
                 for (name, _) in entry.iter().filter(|(name, _)| !["url", "transport"].contains(name)) {
-                    self.folded.drop_member(&place, name, entry);
+                    self.folded.drop_member(&parent, name, entry);
                 }
                 out.push(b',');
                 let transport = entry.get("transport").map_or(Ok(None), transport)?;
@@ -106,7 +106,7 @@ impl Writer {
     }
 }
 
-/// Every interface repeats the version, which the sender chose the length of.
+/// Refuses interfaces beyond [`FORM_BYTES`]: each repeats `protocolVersion`, whose length the sender chooses.
 fn refuse_long(interfaces: &[u8]) -> Result<(), Refusal> {
     if interfaces.len() <= FORM_BYTES {
         return Ok(());
@@ -115,7 +115,7 @@ fn refuse_long(interfaces: &[u8]) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::BodyTooLarge, found))
 }
 
-/// The name of a transport; null is the same as absent.
+/// The name of a transport; `None` for null, which a2a-python reads as absent.
 fn transport(value: Value<'_>) -> Result<Option<&str>, Refusal> {
     if value.kind() == crate::json::Kind::Null {
         return Ok(None);
@@ -138,7 +138,7 @@ fn interface(out: &mut Vec<u8>, url: Option<Value<'_>>, transport: Option<&str>,
     object.close();
 }
 
-/// `supportsAuthenticatedExtendedCard` moves into the capabilities, unless they have their own answer.
+/// Moves `supportsAuthenticatedExtendedCard` into the capabilities, unless they have `extendedAgentCard`.
 fn capabilities(root: Object<'_>, folded: &mut Folded) -> Result<Option<Vec<u8>>, Refusal> {
     let extended = match root.get("supportsAuthenticatedExtendedCard") {
         None => false,
@@ -168,11 +168,15 @@ fn capabilities(root: Object<'_>, folded: &mut Folded) -> Result<Option<Vec<u8>>
     Ok(Some(out))
 }
 
-/// `security` becomes `securityRequirements`, unless the object has its own.
-fn requirements(object: Object<'_>, place: &[&str], folded: &mut Folded) -> Result<Option<Vec<u8>>, Refusal> {
+/// Makes `securityRequirements` of `security`, unless the object has its own.
+fn requirements(
+    object: Object<'_>,
+    parent: &[&str],
+    folded: &mut Folded,
+) -> Result<Option<Vec<u8>>, Refusal> {
     let legacy = object.get("security").filter(|value| value.kind() != crate::json::Kind::Null);
     if let Some(own) = object.get("securityRequirements") {
-        folded.drop_member(place, "security", object);
+        folded.drop_member(parent, "security", object);
         let mut out = Vec::new();
         copy_value(own, &mut out);
         return Ok(Some(out));
@@ -200,7 +204,7 @@ fn requirements(object: Object<'_>, place: &[&str], folded: &mut Folded) -> Resu
     Ok(Some(out))
 }
 
-/// The member of the 1.0 oneof for the `type` of a 0.3 scheme.
+/// The member of the 1.0 `SecurityScheme` oneof that stands for the `type` of a 0.3 scheme.
 pub(super) fn wrapper(kind: &str) -> Option<&'static str> {
     match kind {
         "apiKey" => Some("apiKeySecurityScheme"),
@@ -213,7 +217,7 @@ pub(super) fn wrapper(kind: &str) -> Option<&'static str> {
 }
 
 impl Folded {
-    /// OpenAPI-style schemes with a `type` become the oneof of 1.0; others stay as they are.
+    /// Rewrites OpenAPI-style schemes with a `type` into the oneof of 1.0 and copies others unchanged.
     fn security_schemes(&mut self, schemes: Value<'_>) -> Result<Vec<u8>, Refusal> {
         let mut out = Vec::new();
         let Some(schemes) = schemes.as_object() else {
@@ -277,20 +281,20 @@ impl Folded {
         Ok(out)
     }
 
-    /// Reports a member that does not survive folding, unless it is empty or false.
-    fn drop_member(&mut self, place: &[&str], name: &str, object: Object<'_>) {
+    /// Notes a member as dropped by folding, unless its value is empty or false.
+    fn drop_member(&mut self, parent: &[&str], name: &str, object: Object<'_>) {
         let value = object.get(name).filter(|value| !value.is_empty() && value.as_bool() != Some(false));
         if let Some(value) = value {
-            let mut way = Way::default();
-            for token in place.iter().chain([&name]) {
-                way.enter(token);
+            let mut pointer = BoundedPointer::default();
+            for token in parent.iter().chain([&name]) {
+                pointer.enter(token);
             }
-            self.dropped.note(way.pointer(), Content::of(value));
+            self.dropped.note(pointer.as_str(), ValueClass::of(value));
         }
     }
 }
 
-/// Writes the members of one object in the order of the calls; the reader sorts them again.
+/// A writer of one JSON object in the order of the calls; the parser of the result sorts the members.
 struct ObjectWriter<'o> {
     out: &'o mut Vec<u8>,
     separator: u8,

@@ -1,5 +1,5 @@
-//! The card as kagenti's signer and verifier model it: a part of 0.3 plus `skills[].parameters`.
-//! It knows no security members and no 1.0 interfaces, so its signatures cover neither.
+//! The schema of kagenti's signer and verifier: a part of A2A 0.3 plus `skills[].parameters`.
+//! The schema has no security members and no 1.0 interfaces, so kagenti's signatures cover neither.
 
 use super::schema::{FLAG, Message, Shape, TEXT, TEXTS, tracked};
 use super::v03::{EXTENSION, PROVIDER};

@@ -1,5 +1,5 @@
-//! Canonical forms of a card: the exact bytes that each kind of signer signs.
-//! Profiles are flags on one emitter over the received document, tried in a fixed order (rule 49).
+//! Canonical forms of a card: the exact bytes that each released signer signs.
+//! One emitter writes every form from the received document; profiles are tried in a fixed order (rule 49).
 
 mod alias;
 mod emit;
@@ -21,9 +21,10 @@ use super::limits::FORM_BYTES;
 use super::refusal::{Reason, Refusal};
 use emit::Emitter;
 
-/// Writes the bytes that a signature under `profile` covers, replacing what is in `out`.
+/// Replaces `out` by the bytes that a signature under `profile` covers.
 ///
-/// Returns true if nothing of the card was left out but its `signatures`. Fails with `CardMemberType` if a member does not have the JSON type that the profile's schema gives it.
+/// Returns true if nothing of the card but `signatures` was left out. Fails with `CardMemberType` if a member lacks
+/// the JSON type that the schema of the profile declares, and with `BodyTooLarge` above [`FORM_BYTES`].
 pub(crate) fn canonicalize_into(
     card: &Document,
     profile: Profile,
@@ -38,7 +39,7 @@ pub(crate) fn canonicalize_into(
     })
 }
 
-/// Refuses a card whose form could become longer than [`FORM_BYTES`], before any of it is written.
+/// Refuses a card whose form could exceed [`FORM_BYTES`], before any byte is written.
 fn refuse_swelling(card: &str, profile: Profile) -> Result<(), Refusal> {
     let longest = profile.form().dialect.longest(card);
     if longest <= FORM_BYTES {
@@ -48,14 +49,14 @@ fn refuse_swelling(card: &str, profile: Profile) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::BodyTooLarge, found))
 }
 
-/// The bytes that a signature under `profile` covers.
+/// Returns the bytes that a signature under `profile` covers.
 pub fn canonicalize(card: &Document, profile: Profile) -> Result<Vec<u8>, Refusal> {
     let mut out = Vec::with_capacity(card.text().len());
     canonicalize_into(card, profile, &mut out)?;
     Ok(out)
 }
 
-/// The received members that a signature under `profile` does not cover (rule 47).
+/// Returns the received members that a signature under `profile` does not cover (rule 47).
 pub fn uncovered(card: &Document, profile: Profile) -> Result<UncoveredMembers, Refusal> {
     let mut scratch = Vec::new();
     with_source(card, profile, |root, mut found| {
@@ -70,7 +71,7 @@ pub fn uncovered(card: &Document, profile: Profile) -> Result<UncoveredMembers, 
     })
 }
 
-/// Calls `use_it` with the document that the profile reads: the received one, or its 0.3 members folded.
+/// Calls `use_it` with the document that the profile reads, received or folded, and the members lost by folding.
 fn with_source<T>(
     card: &Document,
     profile: Profile,

@@ -1,32 +1,33 @@
-//! The seven canonical forms and the sets in which a trust domain allows them.
-//! Their order is the order in which they are tried, strongest coverage first.
+//! The seven profiles of canonical forms, and the sets of them that a trust domain allows.
+//! Profiles are ordered by coverage, strongest first, and are tried in this order (rule 49).
 
-use super::emit::{Form, Projection, Strip};
+use super::emit::{FormRules, Projection, Strip};
 use crate::json::Dialect;
 use std::fmt;
 
-/// One way to turn a card into the bytes that are signed.
+/// A canonical form: a mapping from a card to the bytes that are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Profile {
     /// A2A 1.0 §8.4.1: the 1.0 members with their presence rules, RFC 8785.
     Spec841,
-    /// The whole document but its top-level `signatures`, RFC 8785.
+    /// The whole document without its top-level `signatures`, RFC 8785.
     JcsRaw,
     /// The 1.0 members, defaults and all empties removed, RFC 8785: a2a-python ≥ 1.1.4, a2a-js ≥ 1.0.1.
     ProtoCleanJcs,
     /// The members that kagenti knows, empties removed, Go's JSON.
     KagentiGo,
-    /// As `ProtoCleanJcs` with 0.3 members folded, Python's JSON: a2a-python 1.0.0–1.1.3.
+    /// The 1.0 members with 0.3 ones folded, defaults and all empties removed, Python's JSON: a2a-python 1.0.0–1.1.3.
     PyLegacy,
     /// The 0.3 members, schema defaults and empties removed, Python's JSON: a2a-python 0.3.21–0.3.26.
     Py03,
-    /// As `ProtoCleanJcs` with 0.3 members folded: a2a-python ≥ 1.1.4 given a 0.3-shaped card.
+    /// The 1.0 members with 0.3 ones folded, defaults and all empties removed, RFC 8785: a2a-python ≥ 1.1.4 given a
+    /// 0.3-shaped card.
     ProtoFoldedJcs,
 }
 
 impl Profile {
-    /// All profiles, in the order in which they are tried.
+    /// Every profile, in the order of trial.
     pub const ALL: [Self; 7] = [
         Self::Spec841,
         Self::JcsRaw,
@@ -37,7 +38,7 @@ impl Profile {
         Self::ProtoFoldedJcs,
     ];
 
-    /// The name used in flags, status and JSON.
+    /// The name in flags, status and JSON; stable across releases.
     pub const fn id(self) -> &'static str {
         match self {
             Self::Spec841 => "spec841",
@@ -50,12 +51,12 @@ impl Profile {
         }
     }
 
-    /// The profile with this name.
+    /// The profile whose name is exactly `id`.
     pub fn from_id(id: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|profile| profile.id() == id)
     }
 
-    /// One line for people.
+    /// A description for people, in one line.
     pub const fn description(self) -> &'static str {
         match self {
             Self::Spec841 => "A2A 1.0 §8.4.1: presence rules, RFC 8785",
@@ -74,8 +75,7 @@ impl Profile {
         }
     }
 
-    /// True if the form leaves no trace of empty members, so that their absence is not authenticated
-    /// (rule 48).
+    /// True if the form drops empty members, so that the absence of a member is not authenticated (rule 48).
     pub(crate) const fn strips(self) -> bool {
         !matches!(self, Self::Spec841 | Self::JcsRaw)
     }
@@ -84,7 +84,7 @@ impl Profile {
         matches!(self, Self::PyLegacy | Self::ProtoFoldedJcs)
     }
 
-    pub(super) const fn form(self) -> Form {
+    pub(super) const fn form(self) -> FormRules {
         let (projection, strip, dialect) = match self {
             Self::Spec841 => (Projection::V1, Strip::Nothing, Dialect::Jcs),
             Self::JcsRaw => (Projection::Everything, Strip::Nothing, Dialect::Jcs),
@@ -93,7 +93,7 @@ impl Profile {
             Self::PyLegacy => (Projection::V1, Strip::Empties, Dialect::PythonFloats),
             Self::Py03 => (Projection::V03, Strip::Empties, Dialect::PythonNumbers),
         };
-        Form { projection, strip, dialect }
+        FormRules { projection, strip, dialect }
     }
 
     const fn bit(self) -> u8 {
@@ -115,30 +115,30 @@ impl fmt::Display for Profile {
     }
 }
 
-/// The profiles that a trust domain allows; always tried in the order of [`Profile::ALL`].
+/// The profiles that a trust domain allows, always tried in the order of [`Profile::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProfileSet(u8);
 
 impl ProfileSet {
-    /// No profile at all: refuses every card.
+    /// The empty set, which refuses every card.
     pub const NONE: Self = Self(0);
-    /// The first four: current SDKs, raw signers and kagenti.
+    /// The first four profiles: current SDKs, signers of raw RFC 8785, and kagenti.
     pub const DEFAULT: Self = Self(0b1111);
-    /// All seven.
+    /// All seven profiles.
     pub const ALL: Self = Self(0b111_1111);
 
-    /// This set and one more profile.
+    /// The set with `profile` added.
     #[must_use]
     pub const fn with(self, profile: Profile) -> Self {
         Self(self.0 | profile.bit())
     }
 
-    /// True if the profile is allowed.
+    /// True if `profile` is allowed.
     pub const fn contains(self, profile: Profile) -> bool {
         self.0 & profile.bit() != 0
     }
 
-    /// The allowed profiles, in the order in which they are tried.
+    /// The allowed profiles, in the order of trial.
     pub fn iter(self) -> impl Iterator<Item = Profile> {
         Profile::ALL.into_iter().filter(move |profile| self.contains(*profile))
     }

@@ -1,13 +1,13 @@
-//! What the profiles know about the shape of a card: members, presence and types.
-//! The tables are data; `emit` interprets them.
+//! Types of the schema tables: members of a card with their presence and JSON types.
+//! The tables are data; the module `emit` interprets them.
 
-/// The known members of one kind of object, sorted by name.
+/// The declaration of an object: its known members, sorted by name.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) fields: &'static [Field],
 }
 
-/// One known member.
+/// The declaration of one member.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) name: &'static str,
@@ -15,16 +15,16 @@ pub(super) struct Field {
     pub(super) shape: Shape,
 }
 
-/// When a member that is present in the received document is part of the canonical form.
+/// The condition under which a received member is part of the canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// REQUIRED by the specification: stays even when empty.
+    /// REQUIRED by the specification: kept even if empty.
     Required,
-    /// Presence is tracked: stays when present, whatever its value.
+    /// Tracked presence: kept if present, whatever its value.
     Tracked,
-    /// Its default value is the same as its absence.
+    /// Untracked presence: dropped if it has the default value of its type.
     Plain,
-    /// As `Plain`, with this text as the default value.
+    /// Untracked presence: dropped if it has this text as its value.
     DefaultText(&'static str),
 }
 
@@ -36,17 +36,17 @@ pub(super) enum Shape {
     List(&'static Shape),
     Map(&'static Shape),
     Object(&'static Message),
-    /// An object whose kind is named by its member `type`, or follows from the member that only it has.
-    Typed(&'static [Kind]),
-    /// Free-form JSON.
+    /// An object of several kinds, told apart by the member `type` or by a member that only one kind has.
+    Typed(&'static [Alternative]),
+    /// Any JSON value.
     Free,
 }
 
-/// One alternative of [`Shape::Typed`].
+/// One kind of object of [`Shape::Typed`].
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(super) struct Alternative {
     pub(super) name: &'static str,
-    /// The member that only this kind has; empty if it has none.
+    /// A member that no other kind has; empty if there is none.
     pub(super) mark: &'static str,
     pub(super) message: &'static Message,
 }
@@ -73,20 +73,20 @@ pub(super) const fn default_text(name: &'static str, value: &'static str) -> Fie
 }
 
 impl Message {
-    /// The known member with exactly this name.
+    /// The declaration of the member whose name is exactly `name`.
     pub(super) fn field(&self, name: &str) -> Option<&'static Field> {
-        // Lengths differ most of the time, so this compares fewer bytes than a binary search.
+        // Most names differ in length, so a linear search compares fewer bytes than a binary one.
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// The known member of which `name` is another spelling.
+    /// The name of the known member of which `name` is another spelling (rule 6).
     pub(super) fn aliased_by(&self, name: &str) -> Option<&'static str> {
         self.fields.iter().map(|field| field.name).find(|known| is_spelled_like(name, known))
     }
 }
 
-/// True for names that are the same to readers that ignore case (with the two non-ASCII letters that fold into
-/// ASCII) or accept `snake_case`.
+/// True if readers that ignore case or accept `snake_case` take `name` for `known`. U+017F and U+212A, the two
+/// non-ASCII letters that Unicode case folding maps to ASCII, count as `s` and `k`.
 pub(super) fn is_spelled_like(name: &str, known: &str) -> bool {
     fold(known).eq(fold(name))
 }

@@ -1,28 +1,27 @@
-//! Received members that a signature does not cover (rules 47 and 48).
-//! Named by JSON Pointer (RFC 6901) into the received document. All are judged and counted, few are kept: a sender
-//! chooses how many there are, and how long their names.
+//! Received members that a signature does not cover, by JSON Pointer (RFC 6901; rules 47 and 48).
+//! Every member is checked and counted, but few are kept: a sender chooses their number and the length of their names.
 
 use crate::json::{Kind, Value};
 use crate::limits::{UNCOVERED_LISTED, UNCOVERED_POINTER_BYTES};
 
-/// One member or element that is not part of the signed bytes.
+/// A received member or element that is not part of the signed bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uncovered {
     pointer: String,
-    content: Content,
+    class: ValueClass,
 }
 
-/// How much a value says.
+/// The class of a value, by how much it tells a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Content {
+pub(super) enum ValueClass {
     Null,
     False,
-    /// Nothing but nulls, empty strings, lists and objects.
+    /// Nulls, empty strings, lists and objects, at any depth, and nothing else.
     Empty,
     Something,
 }
 
-impl Content {
+impl ValueClass {
     pub(super) fn of(value: Value<'_>) -> Self {
         match value.kind() {
             Kind::Null => Self::Null,
@@ -44,62 +43,62 @@ fn holds_nothing(value: Value<'_>) -> bool {
 }
 
 impl Uncovered {
-    /// Where it stands in the received document, as a JSON Pointer of about 1 KiB at most: a
-    /// member further down is named by what it stands in.
+    /// The location in the received document, as a JSON Pointer of at most 1 KiB. A deeper member has the pointer of
+    /// the value that contains it.
     pub fn pointer(&self) -> &str {
         &self.pointer
     }
 
-    /// True if it can decide who is called, how, or with which authentication.
+    /// True if the member can decide who is called, how, or with which authentication (rule 47).
     ///
-    /// An empty value inside an extension's free-form `params` is reported but does not count: stripping
-    /// signers leave it out, and what is handed on is the signed form, which does not have it. Neither does an
-    /// extended card that is not there: to every reader null and false are the same as nothing.
+    /// Two cases are listed but do not count. An empty value inside the free-form `params` of an extension: stripping
+    /// signers leave it out, and callers get the signed form without it. A null or false extended card: every reader
+    /// takes either for absent.
     pub fn decides_security(&self) -> bool {
-        decides_security(&self.pointer, self.content)
+        decides_security(&self.pointer, self.class)
     }
 }
 
-/// All received members that a form leaves out.
+/// The received members that a canonical form leaves out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UncoveredMembers {
-    deciding: Kept,
-    other: Kept,
+    deciding: MemberList,
+    other: MemberList,
 }
 
-/// The first members of one kind, and how many there are.
+/// The first [`UNCOVERED_LISTED`] members of one kind, and the number of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Kept {
+struct MemberList {
     members: Vec<Uncovered>,
     total: usize,
 }
 
-/// How many members had been noted at some moment.
+/// The numbers of noted members at one time, to which [`UncoveredMembers::note_whole`] returns.
 #[derive(Clone, Copy)]
-pub(super) struct Mark {
+pub(super) struct Checkpoint {
     deciding: (usize, usize),
     other: (usize, usize),
 }
 
 impl UncoveredMembers {
-    /// True if the form leaves nothing out.
+    /// True if the form leaves out no member.
     pub const fn is_empty(&self) -> bool {
         self.total() == 0
     }
 
-    /// How many members the form leaves out.
+    /// Number of members that the form leaves out, listed or not.
     pub const fn total(&self) -> usize {
         self.deciding.total.saturating_add(self.other.total)
     }
 
-    /// How many of them decide about security ([`Uncovered::decides_security`]).
+    /// Number of left-out members that decide about security ([`Uncovered::decides_security`]).
     pub(crate) const fn deciding(&self) -> usize {
         self.deciding.total
     }
 
-    /// At most [`UNCOVERED_LISTED`] members: those that decide about security first, each kind sorted.
+    /// The first [`UNCOVERED_LISTED`] members: those that decide about security first, each kind sorted.
     pub fn listed(&self) -> Vec<Uncovered> {
-        let sorted = |kept: &Kept| {
+        let sorted = |kept: &MemberList| {
             let mut members = kept.members.clone();
             members.sort_unstable();
             members
@@ -110,26 +109,26 @@ impl UncoveredMembers {
         listed
     }
 
-    pub(super) fn note(&mut self, pointer: &str, content: Content) {
-        let kept = if decides_security(pointer, content) { &mut self.deciding } else { &mut self.other };
-        kept.note(pointer, content);
+    pub(super) fn note(&mut self, pointer: &str, class: ValueClass) {
+        let kept = if decides_security(pointer, class) { &mut self.deciding } else { &mut self.other };
+        kept.note(pointer, class);
     }
 
-    pub(super) const fn mark(&self) -> Mark {
-        Mark { deciding: self.deciding.mark(), other: self.other.mark() }
+    pub(super) const fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { deciding: self.deciding.checkpoint(), other: self.other.checkpoint() }
     }
 
-    /// Notes a member that is left out as a whole in place of what was noted inside it since `mark`. Members inside
-    /// that decide about security stay, unless the whole decides about it: nothing may hide behind what it stands in.
-    pub(super) fn note_whole(&mut self, pointer: &str, content: Content, mark: Mark) {
-        self.other.forget(mark.other);
-        if decides_security(pointer, content) {
-            self.deciding.forget(mark.deciding);
+    /// Notes a member that is left out as a whole, instead of the members noted inside it since `checkpoint`. Inner
+    /// members that decide about security stay noted unless the whole does, too: none may hide behind its container.
+    pub(super) fn note_whole(&mut self, pointer: &str, class: ValueClass, checkpoint: Checkpoint) {
+        self.other.forget(checkpoint.other);
+        if decides_security(pointer, class) {
+            self.deciding.forget(checkpoint.deciding);
         }
-        self.note(pointer, content);
+        self.note(pointer, class);
     }
 
-    /// Adds what was noted elsewhere, at other places.
+    /// Adds the members of `more`, with their pointers mapped by `to`.
     pub(super) fn absorb(&mut self, more: Self, to: impl Fn(&str) -> String) {
         for (kept, more) in [(&mut self.deciding, more.deciding), (&mut self.other, more.other)] {
             let room = UNCOVERED_LISTED.saturating_sub(kept.members.len());
@@ -140,17 +139,17 @@ impl UncoveredMembers {
     }
 }
 
-impl Kept {
-    fn note(&mut self, pointer: &str, content: Content) {
+impl MemberList {
+    fn note(&mut self, pointer: &str, class: ValueClass) {
         self.total = self.total.saturating_add(1);
-        // Places below a pointer that could not grow are one place.
+        // Members below a pointer that reached its limit share this pointer and are listed once.
         let again = self.members.last().is_some_and(|last| last.pointer == pointer);
         if !again && self.members.len() < UNCOVERED_LISTED {
-            self.members.push(Uncovered { pointer: pointer.to_owned(), content });
+            self.members.push(Uncovered { pointer: pointer.to_owned(), class });
         }
     }
 
-    const fn mark(&self) -> (usize, usize) {
+    const fn checkpoint(&self) -> (usize, usize) {
         (self.members.len(), self.total)
     }
 
@@ -160,37 +159,37 @@ impl Kept {
     }
 }
 
-/// The way to the value that is looked at, as a JSON Pointer that stops growing before it is too long.
+/// A JSON Pointer to the current value that never exceeds [`UNCOVERED_POINTER_BYTES`].
 #[derive(Debug, Default)]
-pub(super) struct Way {
+pub(super) struct BoundedPointer {
     pointer: String,
-    /// Steps taken since the pointer could not grow.
+    /// Number of tokens entered beyond the limit.
     beyond: usize,
 }
 
-/// What one step added.
+/// The length of the pointer before a token was entered; `None` if the token was beyond the limit.
 #[derive(Clone, Copy)]
-pub(super) struct Step(Option<usize>);
+pub(super) struct Undo(Option<usize>);
 
-impl Way {
-    pub(super) fn pointer(&self) -> &str {
+impl BoundedPointer {
+    pub(super) fn as_str(&self) -> &str {
         &self.pointer
     }
 
-    pub(super) fn enter(&mut self, token: &str) -> Step {
+    pub(super) fn enter(&mut self, token: &str) -> Undo {
         let before = self.pointer.len();
         if self.beyond == 0 {
             push_token(&mut self.pointer, token);
             if self.pointer.len() <= UNCOVERED_POINTER_BYTES {
-                return Step(Some(before));
+                return Undo(Some(before));
             }
             self.pointer.truncate(before);
         }
         self.beyond = self.beyond.saturating_add(1);
-        Step(None)
+        Undo(None)
     }
 
-    pub(super) fn leave(&mut self, step: Step) {
+    pub(super) fn leave(&mut self, step: Undo) {
         match step.0 {
             Some(before) => self.pointer.truncate(before),
             None => self.beyond = self.beyond.saturating_sub(1),
@@ -198,12 +197,12 @@ impl Way {
     }
 }
 
-fn decides_security(pointer: &str, content: Content) -> bool {
+fn decides_security(pointer: &str, class: ValueClass) -> bool {
     let mut segments = pointer.split('/').skip(1);
     match (segments.next(), segments.next(), segments.next()) {
         (Some("supportsAuthenticatedExtendedCard"), None, _)
         | (Some("capabilities"), Some("extendedAgentCard"), None)
-            if matches!(content, Content::Null | Content::False) =>
+            if matches!(class, ValueClass::Null | ValueClass::False) =>
         {
             false
         }
@@ -226,13 +225,13 @@ fn decides_security(pointer: &str, content: Content) -> bool {
         | (Some("capabilities"), Some("extendedAgentCard"), _)
         | (Some("skills"), Some(_), Some("security" | "securityRequirements")) => true,
         (Some("capabilities"), Some("extensions"), _) => {
-            !(matches!(content, Content::Null | Content::Empty) && segments.next() == Some("params"))
+            !(matches!(class, ValueClass::Null | ValueClass::Empty) && segments.next() == Some("params"))
         }
         _ => false,
     }
 }
 
-/// Appends one reference token to a JSON Pointer.
+/// Appends one reference token, escaped as in RFC 6901 §3.
 fn push_token(pointer: &mut String, token: &str) {
     pointer.push('/');
     for c in token.chars() {
@@ -250,8 +249,8 @@ mod tests {
 
     #[test]
     fn rule_47_members_that_decide_about_security_are_known() {
-        use Content::{Empty, False, Null, Something};
-        for (pointer, content, expected) in [
+        use ValueClass::{Empty, False, Null, Something};
+        for (pointer, class, expected) in [
             ("/url", Something, true),
             ("/supportedInterfaces/1", Something, true),
             ("/securitySchemes/a/apiKeySecurityScheme/extra", Something, true),
@@ -273,8 +272,8 @@ mod tests {
             ("/xVendor", Something, false),
             ("/urls", Something, false),
         ] {
-            let member = Uncovered { pointer: pointer.to_owned(), content };
-            assert_eq!(member.decides_security(), expected, "{pointer} {content:?}");
+            let member = Uncovered { pointer: pointer.to_owned(), class };
+            assert_eq!(member.decides_security(), expected, "{pointer} {class:?}");
         }
     }
 
@@ -286,10 +285,10 @@ mod tests {
     fn members_that_decide_come_first_and_the_rest_is_counted() {
         let mut members = UncoveredMembers::default();
         for index in 0..1000 {
-            members.note(&format!("/!{index:03}"), Content::Something);
+            members.note(&format!("/!{index:03}"), ValueClass::Something);
         }
-        members.note("/url", Content::Something);
-        members.note("/security", Content::Something);
+        members.note("/url", ValueClass::Something);
+        members.note("/security", ValueClass::Something);
         let listed = pointers(&members);
         assert_eq!(listed.len(), UNCOVERED_LISTED);
         assert_eq!(listed.get(..3).unwrap(), ["/security", "/url", "/!000"]);
@@ -299,33 +298,33 @@ mod tests {
     #[test]
     fn what_is_left_out_as_a_whole_hides_no_member_that_decides() {
         let mut members = UncoveredMembers::default();
-        members.note("/a", Content::Something);
-        let mark = members.mark();
-        members.note("/capabilities/x", Content::Something);
-        members.note("/capabilities/extendedAgentCard", Content::Something);
-        members.note_whole("/capabilities", Content::Something, mark);
+        members.note("/a", ValueClass::Something);
+        let checkpoint = members.checkpoint();
+        members.note("/capabilities/x", ValueClass::Something);
+        members.note("/capabilities/extendedAgentCard", ValueClass::Something);
+        members.note_whole("/capabilities", ValueClass::Something, checkpoint);
         assert_eq!(pointers(&members), ["/capabilities/extendedAgentCard", "/a", "/capabilities"]);
-        let mark = members.mark();
-        members.note("/security/0", Content::Something);
-        members.note_whole("/security", Content::Something, mark);
+        let checkpoint = members.checkpoint();
+        members.note("/security/0", ValueClass::Something);
+        members.note_whole("/security", ValueClass::Something, checkpoint);
         assert_eq!((members.total(), members.deciding()), (4, 2));
     }
 
     #[test]
     fn a_way_stops_growing_and_comes_back() {
-        let mut way = Way::default();
+        let mut pointer = BoundedPointer::default();
         let long = "n".repeat(300);
-        let steps: Vec<Step> = (0..9).map(|_| way.enter(&long)).collect();
-        let grown = way.pointer().to_owned();
+        let steps: Vec<Undo> = (0..9).map(|_| pointer.enter(&long)).collect();
+        let grown = pointer.as_str().to_owned();
         assert_eq!(grown, format!("/{long}").repeat(3));
         // A name that would fit is not appended behind one that was left out.
-        let short = way.enter("x");
-        assert_eq!(way.pointer(), grown);
-        way.leave(short);
-        steps.into_iter().rev().for_each(|step| way.leave(step));
-        assert_eq!(way.pointer(), "");
-        way.enter("x");
-        assert_eq!(way.pointer(), "/x");
+        let short = pointer.enter("x");
+        assert_eq!(pointer.as_str(), grown);
+        pointer.leave(short);
+        steps.into_iter().rev().for_each(|step| pointer.leave(step));
+        assert_eq!(pointer.as_str(), "");
+        pointer.enter("x");
+        assert_eq!(pointer.as_str(), "/x");
     }
 
     #[test]

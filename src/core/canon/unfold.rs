@@ -1,25 +1,25 @@
-//! Where a place of the folded card stands in the received one: the way back of `fold`.
-//! Only the shape of the pointer and of the received card decide, so that it costs the same for every place.
+//! The inverse of `fold` for pointers: maps a location in the folded card to its origin in the received card.
+//! The mapping depends on the pointer and the received card alone, so each pointer costs the same work.
 
 use crate::json::{Object, Value};
 
-/// The JSON Pointer into the received card of what `folded` names in the folded one.
+/// Maps `folded`, a JSON Pointer into the folded card, to a JSON Pointer into the received card.
 pub(super) fn received_pointer(folded: &str, card: Object<'_>) -> String {
     let tokens: Vec<&str> = folded.split('/').skip(1).collect();
     match tokens.as_slice() {
-        ["supportedInterfaces", place @ ..] if card.get("supportedInterfaces").is_none() => interface(place),
-        ["securityRequirements", place @ ..] if card.get("securityRequirements").is_none() => {
-            requirement("/security", place)
+        ["supportedInterfaces", tail @ ..] if card.get("supportedInterfaces").is_none() => interface(tail),
+        ["securityRequirements", tail @ ..] if card.get("securityRequirements").is_none() => {
+            requirement("/security", tail)
         }
-        ["skills", index, "securityRequirements", place @ ..] if has_legacy_security(card, index) => {
-            requirement(&format!("/skills/{index}/security"), place)
+        ["skills", index, "securityRequirements", tail @ ..] if has_legacy_security(card, index) => {
+            requirement(&format!("/skills/{index}/security"), tail)
         }
-        ["securitySchemes", name, wrapper, place @ ..] if is_wrapped(card, name) => {
-            let place = match (*wrapper, place) {
+        ["securitySchemes", name, wrapper, tail @ ..] if is_wrapped(card, name) => {
+            let tail = match (*wrapper, tail) {
                 ("apiKeySecurityScheme", ["location", inside @ ..]) => join("/in", inside),
-                (_, place) => join("", place),
+                (_, tail) => join("", tail),
             };
-            format!("/securitySchemes/{name}{place}")
+            format!("/securitySchemes/{name}{tail}")
         }
         _ => folded.to_owned(),
     }
@@ -29,9 +29,10 @@ fn join(start: &str, tokens: &[&str]) -> String {
     tokens.iter().fold(start.to_owned(), |pointer, token| pointer + "/" + token)
 }
 
-/// The first interface comes from `url` and `preferredTransport`, the others from `additionalInterfaces`.
-fn interface(place: &[&str]) -> String {
-    let (index, member) = match place {
+/// Maps a pointer below `supportedInterfaces`: the first interface comes from `url` and `preferredTransport`, the
+/// others from `additionalInterfaces`.
+fn interface(tail: &[&str]) -> String {
+    let (index, member) = match tail {
         [] => return "/url".to_owned(),
         [index, member @ ..] => (index.parse::<usize>().unwrap_or_default(), member),
     };
@@ -45,9 +46,9 @@ fn interface(place: &[&str]) -> String {
     }
 }
 
-/// `{"schemes": {name: {"list": [..]}}}` comes from `{name: [..]}`.
-fn requirement(list: &str, place: &[&str]) -> String {
-    match place {
+/// Maps a pointer below `securityRequirements`: `{"schemes": {name: {"list": [..]}}}` comes from `{name: [..]}`.
+fn requirement(list: &str, tail: &[&str]) -> String {
+    match tail {
         [index, "schemes", name, "list", scope @ ..] => join(list, &[&[*index, *name], scope].concat()),
         [index, "schemes", name, ..] => join(list, &[index, name]),
         [index, ..] => join(list, &[index]),

@@ -1,7 +1,7 @@
-//! The A2A 0.3 card as a2a-python 0.3 models it: what it keeps, and the defaults that it leaves out.
-//! Every member is kept when present; empties are stripped afterwards.
+//! The schema of the A2A 0.3 card in a2a-python 0.3: its members, and the defaults that it leaves out.
+//! Every member is tracked; the form strips empties afterwards.
 
-use super::schema::{FLAG, Kind, Message, Shape, TEXT, TEXT_MAP, TEXTS, default_text, tracked};
+use super::schema::{Alternative, FLAG, Message, Shape, TEXT, TEXT_MAP, TEXTS, default_text, tracked};
 
 const fn object(message: &'static Message) -> Shape {
     Shape::Object(message)
@@ -67,12 +67,12 @@ static SKILL: Message = Message {
     ],
 };
 
-static SECURITY_SCHEMES: &[Kind] = &[
-    Kind { name: "apiKey", mark: "in", message: &API_KEY },
-    Kind { name: "http", mark: "scheme", message: &HTTP_AUTH },
-    Kind { name: "oauth2", mark: "flows", message: &OAUTH2 },
-    Kind { name: "openIdConnect", mark: "openIdConnectUrl", message: &OPEN_ID_CONNECT },
-    Kind { name: "mutualTLS", mark: "", message: &MUTUAL_TLS },
+static SECURITY_SCHEMES: &[Alternative] = &[
+    Alternative { name: "apiKey", mark: "in", message: &API_KEY },
+    Alternative { name: "http", mark: "scheme", message: &HTTP_AUTH },
+    Alternative { name: "oauth2", mark: "flows", message: &OAUTH2 },
+    Alternative { name: "openIdConnect", mark: "openIdConnectUrl", message: &OPEN_ID_CONNECT },
+    Alternative { name: "mutualTLS", mark: "", message: &MUTUAL_TLS },
 ];
 
 static API_KEY: Message = Message {

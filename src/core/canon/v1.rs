@@ -1,5 +1,5 @@
-//! The A2A 1.0 card: members and presence as in `specification/a2a.proto` (package lf.a2a.v1).
-//! Required = `field_behavior` REQUIRED; tracked = proto3 `optional`, a sub-message or a oneof member.
+//! The schema of the A2A 1.0 card: members and presence of `specification/a2a.proto` (package lf.a2a.v1).
+//! `required` is `field_behavior` REQUIRED; `tracked` is proto3 `optional`, a sub-message or a oneof member.
 
 use super::schema::{FLAG, Field, Message, Shape, TEXT, TEXT_MAP, TEXTS, plain, required, tracked};
 

@@ -1,9 +1,9 @@
-//! Copies of values into other documents: nothing is spelled in another way that a reader could take for another value.
+//! Copies of values into other documents, with every literal kept: a respelled number could be another value.
 
 use super::{Dialect, Value};
 
-/// Writes a value so that reading it gives the same again: number literals as they were received, strings as short
-/// as RFC 8785 has them, members in order. The copy is never longer than what was received.
+/// Appends a copy of `value` that parses to an equal value: number literals as received, strings in their RFC 8785
+/// spelling, members sorted. The copy is never longer than the received text.
 pub(crate) fn copy_value(value: Value<'_>, out: &mut Vec<u8>) {
     if let Some(object) = value.as_object() {
         let mut separator = b'{';

@@ -1,11 +1,11 @@
-//! How the JSON writers of the signing implementations spell strings, numbers and member order.
-//! RFC 8785 is the rule; the Go and Python forms exist because released signers use them.
+//! Dialects: the spelling of strings and numbers and the member order of released JSON writers.
+//! RFC 8785 is the specified one; the Go and Python dialects exist because released signers sign their output.
 
 use super::scan::{count, plain_run, plain_run_for_go, plain_run_for_python};
 use super::{Value, compare_utf16};
 use std::cmp::Ordering;
 
-/// One way to write JSON without white space.
+/// A deterministic spelling of JSON without white space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dialect {
     /// RFC 8785: ECMAScript strings and numbers, members by UTF-16 code units.
@@ -18,7 +18,7 @@ pub enum Dialect {
     PythonNumbers,
 }
 
-/// The RFC 8785 form of any value.
+/// Returns the RFC 8785 form of `value`.
 pub fn canonical_bytes(value: Value<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     Dialect::Jcs.write_value(value, &mut out);
@@ -26,7 +26,7 @@ pub fn canonical_bytes(value: Value<'_>) -> Vec<u8> {
 }
 
 impl Dialect {
-    /// Writes a whole value, unchanged but for its spelling.
+    /// Appends a value with everything inside it.
     pub fn write_value(self, value: Value<'_>, out: &mut Vec<u8>) {
         if let Some(object) = value.as_object() {
             out.push(b'{');
@@ -53,7 +53,7 @@ impl Dialect {
         }
     }
 
-    /// Writes null, a boolean, a number or a string; nothing for arrays and objects.
+    /// Appends null, a boolean, a number or a string; nothing for an array or an object.
     pub(crate) fn write_scalar(self, value: Value<'_>, out: &mut Vec<u8>) {
         if let Some(text) = value.as_str() {
             if self == Self::Jcs && value.is_plain_text() {
@@ -72,7 +72,7 @@ impl Dialect {
         }
     }
 
-    /// Visits the members in the order in which this dialect writes them.
+    /// Visits the members of an object in the order in which this dialect writes them, with their index from 0.
     pub(crate) fn for_each_member<'d>(
         self,
         object: super::Object<'d>,
@@ -80,7 +80,8 @@ impl Dialect {
     ) {
         let in_order = match self {
             Self::Jcs => true,
-            // Byte order differs from UTF-16 order only if some name holds U+E000 or above.
+            // UTF-8 byte order differs from UTF-16 order only if a name holds U+E000 or above, whose lead byte is 0xEE
+            // or above.
             _ => !object.iter().any(|(name, _)| name.bytes().any(|byte| byte >= 0xee)),
         };
         if in_order {
@@ -92,7 +93,7 @@ impl Dialect {
         }
     }
 
-    /// The order of two member names.
+    /// Compares two member names in the order of this dialect.
     pub(crate) fn compare(self, a: &str, b: &str) -> Ordering {
         match self {
             Self::Jcs => compare_utf16(a, b),
@@ -101,14 +102,15 @@ impl Dialect {
         }
     }
 
-    /// How long a document can become when it is written in this dialect, but for the spelling of its numbers.
+    /// Upper bound of the length of `text` in this dialect, in bytes; numbers are counted as received.
     pub(crate) fn longest(self, text: &str) -> usize {
         let bytes = text.as_bytes();
         let extra = match self {
             Self::Jcs => 0,
-            // One byte becomes six; U+2028 and U+2029 three bytes.
+            // One byte becomes six: five more. U+2028 and U+2029 have three bytes and become six.
             Self::Go => count(bytes, |byte| matches!(byte, b'<' | b'>' | b'&' | 0xe2)).saturating_mul(5),
-            // Two bytes become six, four become twelve; DEL alone one.
+            // A character of two bytes becomes six, one of four becomes twelve: two more per byte. DEL has one byte and
+            // becomes six.
             Self::PythonFloats | Self::PythonNumbers => {
                 let other = count(bytes, |byte| byte >= 0x80).saturating_mul(2);
                 other.saturating_add(count(bytes, |byte| byte == 0x7f).saturating_mul(5))
@@ -117,7 +119,7 @@ impl Dialect {
         text.len().saturating_add(extra)
     }
 
-    /// Writes a string with its quotes.
+    /// Appends a string with its quotes.
     pub(crate) fn write_string(self, text: &str, out: &mut Vec<u8>) {
         out.push(b'"');
         let mut rest = text;
@@ -133,7 +135,7 @@ impl Dialect {
         out.push(b'"');
     }
 
-    /// The number of bytes before the first that starts a character which may need an escape.
+    /// Length in bytes of the start of `bytes` in which no character may need an escape.
     fn plain_run(self, bytes: &[u8]) -> usize {
         match self {
             Self::Jcs => plain_run(bytes),
@@ -169,14 +171,14 @@ impl Dialect {
         }
     }
 
-    /// Writes a number from its literal, which the reader has already found to be finite.
+    /// Appends a number of the given literal, which the parser has found to be finite.
     pub(crate) fn write_number(self, literal: &str, out: &mut Vec<u8>) {
         let integer = literal.bytes().all(|byte| byte.is_ascii_digit());
         if integer && literal.len() <= 15 && self != Self::PythonFloats {
             out.extend_from_slice(literal.as_bytes());
             return;
         }
-        // Python reads the token `-0` as an integer, which has no negative zero.
+        // Python parses the token `-0` as an integer, which has no negative zero.
         let literal = if literal == "-0" && self != Self::Go { "0" } else { literal };
         let value: f64 = literal.parse().unwrap_or(0.0);
         match self {
@@ -192,7 +194,7 @@ impl Dialect {
     }
 }
 
-/// `\uXXXX`, in lower case as RFC 8785, Go and Python write it.
+/// Appends `\uXXXX` in lower case, as RFC 8785 §3.2.2.2, Go and Python do.
 fn write_unit(unit: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\\u");
     for shift in [12, 8, 4, 0] {
@@ -201,7 +203,7 @@ fn write_unit(unit: u16, out: &mut Vec<u8>) {
     }
 }
 
-/// Python's `repr` of a float: shortest digits, an exponent below 1e-4 and from 1e16.
+/// Appends Python's `repr` of a float: shortest digits, an exponent below 1e-4 and from 1e16 on.
 fn write_python_float(value: f64, out: &mut Vec<u8>) {
     let scientific = format!("{value:e}");
     let (significand, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));

@@ -1,5 +1,5 @@
-//! Strict JSON: one reader that sees everything a lenient one hides, and the writers over its arena.
-//! Duplicate names, lone surrogates, NUL and inexact numbers are refused while reading (rules 3–8).
+//! Strict JSON: a parser into an arena, and writers over the arena.
+//! The parser refuses duplicate names, lone surrogates, NUL and inexact numbers (rules 3–8).
 
 mod copy;
 mod dialect;
@@ -16,7 +16,7 @@ pub use value::{Array, Kind, Object, Value};
 use super::limits;
 use super::refusal::Refusal;
 
-/// The caps of one kind of document.
+/// Limits on one kind of document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonLimits {
     /// Largest document, in bytes.
@@ -34,7 +34,7 @@ pub struct JsonLimits {
 }
 
 impl JsonLimits {
-    /// For an AgentCard (rule 4).
+    /// Limits on an AgentCard (rule 4).
     pub const CARD: Self = Self {
         bytes: limits::BODY_BYTES,
         depth: limits::JSON_DEPTH,
@@ -44,8 +44,8 @@ impl JsonLimits {
         string_bytes: limits::JSON_STRING_BYTES,
     };
 
-    /// For a form that was made from a card: some writers escape every non-ASCII character, and folding 0.3
-    /// members nests security requirements deeper and repeats versions.
+    /// Limits on a canonical form: some dialects escape every non-ASCII character, and folding 0.3 members nests
+    /// security requirements two levels deeper and repeats versions.
     pub const DERIVED: Self = Self {
         bytes: limits::BODY_BYTES_MAX,
         depth: 2 + limits::JSON_DEPTH,
@@ -54,7 +54,7 @@ impl JsonLimits {
         ..Self::CARD
     };
 
-    /// For a decoded JWS header (rules 12 and 28).
+    /// Limits on a decoded JWS header (rules 12 and 28).
     pub(crate) const HEADER: Self = Self {
         bytes: limits::PROTECTED_DECODED_BYTES,
         depth: 8,
@@ -64,7 +64,7 @@ impl JsonLimits {
         string_bytes: limits::PROTECTED_DECODED_BYTES,
     };
 
-    /// For a trust bundle or bundle map (rule 43).
+    /// Limits on a trust bundle or a map of bundles (rule 43).
     pub(crate) const BUNDLE: Self = Self {
         bytes: limits::BUNDLE_BYTES,
         depth: 8,
@@ -75,29 +75,29 @@ impl JsonLimits {
     };
 }
 
-/// How numbers are read (rule 8).
+/// Reading of numbers (rule 8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Numbers {
-    /// Refuses integers outside ±(2^53−1) and numbers that vanish to zero, besides overflow.
+    /// Refuses overflow, integers outside ±(2^53−1), and numbers that underflow to zero.
     #[default]
     Strict,
-    /// Reads any number as the nearest IEEE 754 double, as the A2A SDKs do; only overflow is refused.
+    /// Refuses overflow alone and reads every other number as the nearest IEEE 754 double, as the A2A SDKs do.
     Binary64,
 }
 
-/// A parsed document: the received text and an arena of its values, whose members are sorted.
+/// A parsed document: the received text and an arena of its values, with members sorted by name.
 #[derive(Clone, Debug)]
 pub struct Document {
     text: String,
     decoded: String,
-    nodes: Vec<Node>,
+    nodes: Vec<JsonNode>,
     items: Vec<u32>,
     members: Vec<Member>,
     root: u32,
 }
 
-/// A piece of text: a span of the received text, or of the unescaped strings when the top bit is set.
+/// A span of the received text, or of the unescaped strings if the top bit of `start` is set.
 #[derive(Clone, Copy, Debug)]
 struct Text {
     start: u32,
@@ -112,14 +112,14 @@ impl Text {
         let source = if self.start & Self::DECODED == 0 { received } else { decoded };
         let start = usize::try_from(self.start & !Self::DECODED).unwrap_or(usize::MAX);
         let end = start.saturating_add(usize::try_from(self.len).unwrap_or(usize::MAX));
-        // Spans are made by the reader from positions in the same strings, so this is always `Some`.
+        // The parser makes spans of positions in these two strings, so the range always exists.
         source.get(start..end).unwrap_or_default()
     }
 }
 
-/// One value; children are spans of the item and member lists.
+/// One value of the arena; children are spans of `items` or `members`.
 #[derive(Clone, Copy, Debug)]
-enum Node {
+enum JsonNode {
     Null,
     Bool(bool),
     Number(Text),
@@ -135,7 +135,7 @@ struct Member {
 }
 
 impl Document {
-    /// Reads exactly one JSON value from `bytes`, or says what is wrong and where.
+    /// Parses exactly one JSON value, or refuses it with the problem and its byte offset.
     pub fn parse(bytes: Vec<u8>, limits: &JsonLimits, numbers: Numbers) -> Result<Self, Refusal> {
         read::parse(bytes, limits, numbers)
     }
@@ -154,12 +154,12 @@ impl Document {
         text.resolve(&self.text, &self.decoded)
     }
 
-    fn node(&self, id: u32) -> Node {
-        slice(&self.nodes, id, 1).first().copied().unwrap_or(Node::Null)
+    fn node(&self, id: u32) -> JsonNode {
+        slice(&self.nodes, id, 1).first().copied().unwrap_or(JsonNode::Null)
     }
 }
 
-/// `len` entries from `first`; empty if the span is not inside the list.
+/// `len` entries from `first`; empty if the span exceeds the list.
 fn slice<T>(list: &[T], first: u32, len: u32) -> &[T] {
     let first = usize::try_from(first).unwrap_or(usize::MAX);
     let end = first.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));

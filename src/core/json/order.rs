@@ -1,13 +1,13 @@
-//! Member order of RFC 8785 §3.2.3: by UTF-16 code units of the unescaped names (rule 9).
-//! Computed on UTF-8, without converting.
+//! The member order of RFC 8785 §3.2.3: by UTF-16 code units of the unescaped names (rule 9).
+//! Names are compared in UTF-8, without conversion.
 
 use std::cmp::Ordering;
 
 /// Compares two strings by their UTF-16 code units.
 ///
-/// UTF-8 order is code point order. UTF-16 order differs from it in one case only: characters above U+FFFF
-/// start with a surrogate (D800–DFFF) and therefore come before U+E000–U+FFFF. In UTF-8 these are the lead
-/// bytes F0 and above against EE and EF.
+/// UTF-8 order is code point order. UTF-16 order differs in one case only: a character above U+FFFF starts with a
+/// surrogate (D800–DFFF) and therefore precedes U+E000–U+FFFF. In UTF-8 the former has a lead byte of F0 or above,
+/// the latter EE or EF.
 pub(super) fn compare_utf16(a: &str, b: &str) -> Ordering {
     for (x, y) in a.bytes().zip(b.bytes()) {
         if x != y {

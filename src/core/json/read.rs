@@ -1,8 +1,8 @@
-//! The strict reader: one pass, bounded depth, everything refused that readers disagree about.
-//! Grammar of RFC 8259; I-JSON (RFC 7493) for names, surrogates and numbers.
+//! The strict parser: one pass, bounded depth, and a refusal wherever JSON readers disagree (rules 3–8).
+//! The grammar is RFC 8259; names, surrogates and numbers follow I-JSON (RFC 7493).
 
 use super::scan::{count, plain_run};
-use super::{Document, JsonLimits, Member, Node, Numbers, Text, compare_utf16};
+use super::{Document, JsonLimits, JsonNode, Member, Numbers, Text, compare_utf16};
 use crate::limits::{BODY_BYTES_MAX, JSON_NUMBER_BYTES};
 use crate::refusal::{Reason, Refusal};
 use crate::text::Quoted;
@@ -19,12 +19,13 @@ pub(super) fn parse(bytes: Vec<u8>, limits: &JsonLimits, numbers: Numbers) -> Re
         return Err(Refusal::new(Reason::JsonEncoding, "the document starts with a byte order mark"));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
-        let place = error.utf8_error().valid_up_to();
-        Refusal::new(Reason::JsonEncoding, format!("the document is not UTF-8 at byte {place}"))
+        let offset = error.utf8_error().valid_up_to();
+        Refusal::new(Reason::JsonEncoding, format!("the document is not UTF-8 at byte {offset}"))
     })?;
-    // Counted beforehand, so that the arena is allocated once and never larger than the text can fill.
+    // Commas, brackets and colons bound the number of values, so the arena is allocated once and never larger than the
+    // text can fill.
     let elements = count(text.as_bytes(), |byte| byte == b',');
-    // The brackets differ in one bit.
+    // `{` and `[` differ in the bit 0x20 alone.
     let children = elements.saturating_add(count(text.as_bytes(), |byte| byte | 0x20 == b'{'));
     let members = count(text.as_bytes(), |byte| byte == b':');
     let document = Document {
@@ -35,7 +36,7 @@ pub(super) fn parse(bytes: Vec<u8>, limits: &JsonLimits, numbers: Numbers) -> Re
         root: 0,
         text: String::new(),
     };
-    let mut reader = Reader {
+    let mut reader = JsonReader {
         bytes: text.as_bytes(),
         text: &text,
         position: 0,
@@ -59,7 +60,7 @@ pub(super) fn parse(bytes: Vec<u8>, limits: &JsonLimits, numbers: Numbers) -> Re
     Ok(document)
 }
 
-struct Reader<'t> {
+struct JsonReader<'t> {
     text: &'t str,
     bytes: &'t [u8],
     position: usize,
@@ -67,11 +68,11 @@ struct Reader<'t> {
     limits: &'t JsonLimits,
     numbers: Numbers,
     document: Document,
-    /// Children of the arrays and objects that are still open; elements of arrays have no name.
+    /// Children of the arrays and objects that are still open; elements of arrays have an empty name.
     open: Vec<Member>,
 }
 
-impl Reader<'_> {
+impl JsonReader<'_> {
     fn refuse(&self, reason: Reason, found: &str) -> Refusal {
         Refusal::new(reason, format!("{found} (at byte {})", self.position))
     }
@@ -108,7 +109,7 @@ impl Reader<'_> {
     }
 
     #[inline]
-    fn push(&mut self, node: Node) -> Result<u32, Refusal> {
+    fn push(&mut self, node: JsonNode) -> Result<u32, Refusal> {
         let count = self.document.nodes.len();
         if count >= self.limits.nodes {
             let found = format!("the document has more than {} values", self.limits.nodes);
@@ -129,20 +130,20 @@ impl Reader<'_> {
             Some(b'[') => self.nested(Self::array),
             Some(b'"') => {
                 let text = self.string(self.limits.string_bytes, Reason::JsonStringLength)?;
-                self.push(Node::String(text))
+                self.push(JsonNode::String(text))
             }
             Some(b'-' | b'0'..=b'9') => {
                 let text = self.number()?;
-                self.push(Node::Number(text))
+                self.push(JsonNode::Number(text))
             }
-            Some(b't') => self.literal("true", Node::Bool(true)),
-            Some(b'f') => self.literal("false", Node::Bool(false)),
-            Some(b'n') => self.literal("null", Node::Null),
+            Some(b't') => self.literal("true", JsonNode::Bool(true)),
+            Some(b'f') => self.literal("false", JsonNode::Bool(false)),
+            Some(b'n') => self.literal("null", JsonNode::Null),
             _ => Err(self.syntax("a JSON value")),
         }
     }
 
-    fn literal(&mut self, word: &str, node: Node) -> Result<u32, Refusal> {
+    fn literal(&mut self, word: &str, node: JsonNode) -> Result<u32, Refusal> {
         let end = self.position.saturating_add(word.len());
         if self.bytes.get(self.position..end) != Some(word.as_bytes()) {
             return Err(self.syntax("true, false or null"));
@@ -151,7 +152,7 @@ impl Reader<'_> {
         self.push(node)
     }
 
-    fn nested(&mut self, read: fn(&mut Self) -> Result<Node, Refusal>) -> Result<u32, Refusal> {
+    fn nested(&mut self, read: fn(&mut Self) -> Result<JsonNode, Refusal>) -> Result<u32, Refusal> {
         if self.depth >= self.limits.depth {
             let found = format!("the document is nested deeper than {} levels", self.limits.depth);
             return Err(self.refuse(Reason::JsonDepth, &found));
@@ -163,7 +164,7 @@ impl Reader<'_> {
         self.push(node)
     }
 
-    fn array(&mut self) -> Result<Node, Refusal> {
+    fn array(&mut self) -> Result<JsonNode, Refusal> {
         let base = self.open.len();
         self.skip_space();
         if !self.take(b']') {
@@ -184,10 +185,10 @@ impl Reader<'_> {
         let closed = self.open.drain(base..);
         let len = closed.len();
         self.document.items.extend(closed.map(|item| item.value));
-        Ok(Node::Array { first, len: self.offset(len)? })
+        Ok(JsonNode::Array { first, len: self.offset(len)? })
     }
 
-    fn object(&mut self) -> Result<Node, Refusal> {
+    fn object(&mut self) -> Result<JsonNode, Refusal> {
         let base = self.open.len();
         self.skip_space();
         if !self.take(b'}') {
@@ -220,12 +221,12 @@ impl Reader<'_> {
         self.close_object(base)
     }
 
-    /// Sorts the members of the object that ends here and refuses names that occur twice (rules 5 and 9).
-    fn close_object(&mut self, base: usize) -> Result<Node, Refusal> {
+    /// Sorts the members of the innermost open object and refuses names that occur twice (rules 5 and 9).
+    fn close_object(&mut self, base: usize) -> Result<JsonNode, Refusal> {
         let (text, decoded) = (self.text, &self.document.decoded);
         let name = |member: &Member| member.name.resolve(text, decoded);
         let open = self.open.get_mut(base..).unwrap_or_default();
-        // Members that are in order already, as in every canonical form, are neither sorted nor repeated.
+        // Strictly ascending names, as in every canonical form, need no sort and hold no duplicate.
         let twice = if open.is_sorted_by(|a, b| compare_utf16(name(a), name(b)).is_lt()) {
             None
         } else {
@@ -243,7 +244,7 @@ impl Reader<'_> {
         let closed = self.open.drain(base..);
         let len = closed.len();
         self.document.members.extend(closed);
-        Ok(Node::Object { first, len: self.offset(len)? })
+        Ok(JsonNode::Object { first, len: self.offset(len)? })
     }
 
     /// Reads a string from its opening quote; text without escapes stays a span of the received text.
@@ -387,7 +388,7 @@ impl Reader<'_> {
         self.position.saturating_sub(start)
     }
 
-    /// Rule 8: overflow is refused always; inexact integers and underflow to zero in strict mode.
+    /// Refuses overflow and, in strict mode, inexact integers and underflow to zero (rule 8).
     fn check_number(&self, literal: &str, integer: bool) -> Result<(), Refusal> {
         if integer && literal.len() <= 15 {
             return Ok(()); // at most 15 digits: exact in binary64

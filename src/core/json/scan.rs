@@ -1,13 +1,13 @@
-//! The inner loop of reading and writing strings: how far a text goes on without anything special.
-//! Eight bytes at a time, because most of a card is prose.
+//! The inner loop of reading and writing strings: the length of a run of plain characters.
+//! The loop takes eight or more bytes at a time, because most of a card is prose.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// The number of bytes before the first quote, backslash or control character (RFC 8259 §7).
+/// Number of bytes before the first quote, backslash or control character (RFC 8259 §7).
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    // Names and most values end within two words; prose goes on in whole blocks, which compilers turn into vector
-    // instructions because nothing in them is a short circuit.
+    // Names and most values end within two words of eight bytes. Longer text is read in blocks of 16 without a branch
+    // inside, which compilers turn into vector instructions.
     let (start, rest) = bytes.split_at_checked(16).unwrap_or((bytes, &[]));
     let run = run_before(start, special);
     if run < start.len() {
@@ -21,20 +21,22 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
     run.saturating_add(plain).saturating_add(last)
 }
 
-/// As [`plain_run`], but it also ends before `<`, `>`, `&` and the first byte of U+2028.
+/// Number of bytes before the first that Go's `encoding/json` may escape: those of [`plain_run`], `<`, `>`, `&`, and
+/// 0xE2, the first byte of U+2028.
 pub(super) fn plain_run_for_go(bytes: &[u8]) -> usize {
     let more = |word| equal(word, b'<') | equal(word, b'>') | equal(word, b'&') | equal(word, 0xe2);
     run_before(bytes, |word| special(word) | more(word))
 }
 
-/// As [`plain_run`], but it also ends before DEL and everything that is not ASCII.
+/// Number of bytes before the first that Python's `json.dumps` escapes: those of [`plain_run`], DEL, and every byte
+/// that is not ASCII.
 pub(super) fn plain_run_for_python(bytes: &[u8]) -> usize {
     run_before(bytes, |word| special(word) | equal(word, 0x7f) | (word & HIGH))
 }
 
-/// The number of bytes before the first whose high bit `find` sets in a word of eight.
+/// Number of bytes before the first whose high bit `find` sets in a word of eight bytes.
 ///
-/// Only the lowest bit found counts: the borrows of the subtractions below can add bits, but only behind it.
+/// Only the lowest set bit counts: the borrows of the subtractions in `find` can set further bits, but only above it.
 fn run_before(bytes: &[u8], find: impl Fn(u64) -> u64) -> usize {
     let (words, tail) = bytes.as_chunks::<8>();
     let first = |word: [u8; 8]| match find(u64::from_le_bytes(word)) {
@@ -52,7 +54,8 @@ fn run_before(bytes: &[u8], find: impl Fn(u64) -> u64) -> usize {
     bytes.len().saturating_sub(tail.len()).saturating_add(in_tail)
 }
 
-/// How many bytes there are of a kind; in short runs, whose counts fit the lanes of a vector.
+/// Number of bytes for which `kind` holds. Counts in runs of 255 bytes, so that each count fits a vector lane of one
+/// byte.
 pub(super) fn count(bytes: &[u8], kind: impl Fn(u8) -> bool) -> usize {
     let in_run = |run: &[u8]| run.iter().fold(0_u8, |sum, byte| sum.wrapping_add(u8::from(kind(*byte))));
     bytes.chunks(usize::from(u8::MAX)).map(|run| usize::from(in_run(run))).sum()
@@ -63,7 +66,7 @@ fn special(word: u64) -> u64 {
     control | equal(word, b'"') | equal(word, b'\\')
 }
 
-/// The high bit of each byte that is `byte`, up to the first.
+/// Sets the high bit of the first byte of `word` that equals `byte`; bits above it are arbitrary.
 fn equal(word: u64, byte: u8) -> u64 {
     let zero_where_equal = word ^ ONES.wrapping_mul(u64::from(byte));
     zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & HIGH
@@ -101,13 +104,13 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_judged_alike_at_every_place() {
+    fn every_byte_is_judged_alike_at_every_position() {
         for (run, ends) in RUNS {
-            for place in 0..17 {
+            for position in 0..17 {
                 for byte in 0..=u8::MAX {
                     let mut bytes = [b'a'; 17];
-                    bytes[place] = byte;
-                    assert_eq!(run(&bytes), if ends(byte) { place } else { 17 }, "{byte} at {place}");
+                    bytes[position] = byte;
+                    assert_eq!(run(&bytes), if ends(byte) { position } else { 17 }, "{byte} at {position}");
                 }
             }
         }

@@ -1,16 +1,16 @@
-//! Read access to the values of a document.
-//! Handles are two words, `Copy`, and never fail: a wrong kind is `None`.
+//! Read access to the values of a document, by `Copy` handles.
+//! No access fails: a value of another kind is `None`.
 
-use super::{Document, Member, Node, Text, compare_utf16, slice};
+use super::{Document, JsonNode, Member, Text, compare_utf16, slice};
 
-/// One value of a document.
+/// A handle to one value of a document.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'d> {
     document: &'d Document,
     id: u32,
 }
 
-/// The kinds of JSON values.
+/// The kind of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `null`
@@ -28,7 +28,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name of the kind, with its article, for messages.
+    /// The name of the kind with its article, for messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -63,68 +63,68 @@ impl<'d> Value<'d> {
     /// The kind of this value.
     pub fn kind(self) -> Kind {
         match self.document.node(self.id) {
-            Node::Null => Kind::Null,
-            Node::Bool(_) => Kind::Bool,
-            Node::Number(_) => Kind::Number,
-            Node::String(_) => Kind::String,
-            Node::Array { .. } => Kind::Array,
-            Node::Object { .. } => Kind::Object,
+            JsonNode::Null => Kind::Null,
+            JsonNode::Bool(_) => Kind::Bool,
+            JsonNode::Number(_) => Kind::Number,
+            JsonNode::String(_) => Kind::String,
+            JsonNode::Array { .. } => Kind::Array,
+            JsonNode::Object { .. } => Kind::Object,
         }
     }
 
-    /// The unescaped text of a string.
+    /// The unescaped text; `None` unless the value is a string.
     pub fn as_str(self) -> Option<&'d str> {
         match self.document.node(self.id) {
-            Node::String(text) => Some(self.document.resolve(text)),
+            JsonNode::String(text) => Some(self.document.resolve(text)),
             _ => None,
         }
     }
 
-    /// True for a string that was received without an escape, so that RFC 8785 spells it as it was received.
+    /// True for a string that was received without an escape, whose RFC 8785 spelling is the received one.
     pub(super) fn is_plain_text(self) -> bool {
-        matches!(self.document.node(self.id), Node::String(text) if text.start & Text::DECODED == 0)
+        matches!(self.document.node(self.id), JsonNode::String(text) if text.start & Text::DECODED == 0)
     }
 
-    /// A boolean.
+    /// The boolean; `None` for a value of another kind.
     pub fn as_bool(self) -> Option<bool> {
         match self.document.node(self.id) {
-            Node::Bool(value) => Some(value),
+            JsonNode::Bool(value) => Some(value),
             _ => None,
         }
     }
 
-    /// The literal of a number as it was written.
+    /// The literal of a number as received; `None` for a value of another kind.
     pub fn as_number_literal(self) -> Option<&'d str> {
         match self.document.node(self.id) {
-            Node::Number(text) => Some(self.document.resolve(text)),
+            JsonNode::Number(text) => Some(self.document.resolve(text)),
             _ => None,
         }
     }
 
-    /// A number as the nearest IEEE 754 double.
+    /// The IEEE 754 double nearest to a number; `None` for a value of another kind.
     pub fn as_f64(self) -> Option<f64> {
         self.as_number_literal()?.parse().ok()
     }
 
-    /// A number that is written as an integer from 0 to 2^53−1.
+    /// The number, if it is written as an integer from 0 to 2^53−1.
     pub fn as_u53(self) -> Option<u64> {
         self.as_number_literal()?.parse().ok().filter(|n| *n < 1 << 53)
     }
 
-    /// The elements of an array.
+    /// The elements; `None` unless the value is an array.
     pub fn as_array(self) -> Option<Array<'d>> {
         match self.document.node(self.id) {
-            Node::Array { first, len } => {
+            JsonNode::Array { first, len } => {
                 Some(Array { document: self.document, items: slice(&self.document.items, first, len) })
             }
             _ => None,
         }
     }
 
-    /// The members of an object.
+    /// The members; `None` unless the value is an object.
     pub fn as_object(self) -> Option<Object<'d>> {
         match self.document.node(self.id) {
-            Node::Object { first, len } => {
+            JsonNode::Object { first, len } => {
                 Some(Object { document: self.document, members: slice(&self.document.members, first, len) })
             }
             _ => None,
@@ -134,10 +134,10 @@ impl<'d> Value<'d> {
     /// True for null, the empty string, the empty array and the empty object.
     pub fn is_empty(self) -> bool {
         match self.document.node(self.id) {
-            Node::Null => true,
-            Node::String(text) => text.len == 0,
-            Node::Array { len, .. } | Node::Object { len, .. } => len == 0,
-            Node::Bool(_) | Node::Number(_) => false,
+            JsonNode::Null => true,
+            JsonNode::String(text) => text.len == 0,
+            JsonNode::Array { len, .. } | JsonNode::Object { len, .. } => len == 0,
+            JsonNode::Bool(_) | JsonNode::Number(_) => false,
         }
     }
 }
@@ -170,7 +170,7 @@ impl<'d> Object<'d> {
         self.members.is_empty()
     }
 
-    /// The value of the member with exactly this name.
+    /// The value of the member whose name is exactly `name`.
     pub fn get(self, name: &str) -> Option<Value<'d>> {
         let found = self
             .members

@@ -1,5 +1,5 @@
-//! Signature algorithms by their JWS names, and the allow-list of them (rule 13).
-//! `none` and the HMAC family do not exist here, so no configuration can allow them.
+//! Signature algorithms by their JWS names, and the allow-list of algorithms (rule 13).
+//! The type has neither `none` nor HMAC, so no configuration can allow one of them (RFC 8725 §3.1).
 
 use super::key::KeyKind;
 use crate::refusal::{Reason, Refusal};
@@ -31,7 +31,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Every algorithm, in the order of declaration.
+    /// Every algorithm, in the order of the variants.
     pub const ALL: [Self; 9] = [
         Self::Es256,
         Self::Es384,
@@ -44,7 +44,7 @@ impl Algorithm {
         Self::EdDsa,
     ];
 
-    /// The algorithm with this name; case matters. Ed25519 goes by two names.
+    /// Parses a JWS name; case matters. Ed25519 has two names.
     pub fn parse(name: &str) -> Result<Self, Refusal> {
         let found = match name {
             "Ed25519" => Some(Self::EdDsa),
@@ -71,7 +71,7 @@ impl Algorithm {
         }
     }
 
-    /// True when a key of this kind may make such a signature: key type *and* curve (rule 14).
+    /// True if a key of `kind` may sign with this algorithm: both key type and curve must match (rule 14).
     pub const fn fits(self, kind: KeyKind) -> bool {
         match self {
             Self::Es256 => matches!(kind, KeyKind::P256),
@@ -104,33 +104,33 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// A set of allowed algorithms.
+/// The algorithms that a signature may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlgorithmSet(u16);
 
 impl AlgorithmSet {
-    /// No algorithm at all.
+    /// The empty set, which refuses every signature.
     pub(crate) const EMPTY: Self = Self(0);
 
-    /// What SPIRE can issue keys for, with the hash that belongs to the key: ES256, ES384, RS256, PS256.
+    /// ES256, ES384, RS256 and PS256: the kinds of key that SPIRE issues, each with the hash of its strength.
     pub const DEFAULT: Self = Self::EMPTY
         .with(Algorithm::Es256)
         .with(Algorithm::Es384)
         .with(Algorithm::Rs256)
         .with(Algorithm::Ps256);
 
-    /// This set and `algorithm`.
+    /// The set with `algorithm` added.
     #[must_use]
     pub const fn with(self, algorithm: Algorithm) -> Self {
         Self(self.0 | algorithm.bit())
     }
 
-    /// True when `algorithm` is in the set.
+    /// True if `algorithm` is allowed.
     pub const fn contains(self, algorithm: Algorithm) -> bool {
         self.0 & algorithm.bit() != 0
     }
 
-    /// The algorithms of the set, in the order of [`Algorithm::ALL`].
+    /// The allowed algorithms, in the order of [`Algorithm::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Algorithm> {
         Algorithm::ALL.into_iter().filter(move |algorithm| self.contains(*algorithm))
     }

@@ -1,5 +1,5 @@
-//! The JWS headers of one signature (rules 12, 13, 20–28).
-//! Only the protected header decides anything, and only by what stands here.
+//! Parsing of the JWS headers of one signature (rules 12, 13, 20–28).
+//! Only parameters of the protected header that this module names influence a verification.
 
 use super::algorithm::{Algorithm, AlgorithmSet};
 use crate::encoding::{Digest, decode_base64url};
@@ -10,29 +10,29 @@ use crate::text::Quoted;
 use crate::time::Timestamp;
 use crate::x509::decode_x5c;
 
-/// What a verifier needs from the headers of one signature.
+/// The parameters of a protected header that a verifier uses.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Header {
-    /// The algorithm, on the allow-list.
+    /// `alg`, which the allow-list contains.
     pub algorithm: Algorithm,
-    /// The key ID; absent only where the policy tolerates it.
+    /// `kid`; `None` only if the policy does not require one.
     pub key_id: Option<String>,
-    /// The DER certificates of `x5c`, leaf first.
+    /// The certificates of `x5c`: DER, leaf first.
     pub chain: Option<Vec<Vec<u8>>>,
-    /// `x5t#S256`, to be compared with the leaf.
+    /// `x5t#S256`, which must be the SHA-256 of the leaf (rule 26).
     pub thumbprint: Option<Digest>,
-    /// `iat`: when the signature says it was made.
+    /// `iat`, the time at which the signer claims to have signed.
     pub issued_at: Option<Timestamp>,
-    /// `exp`: when the signature says it ends.
+    /// `exp`, the end of the signature.
     pub expires_at: Option<Timestamp>,
 }
 
-/// Parameters that must not stand in the unprotected header, because readers would act on them (rule 22).
+/// Parameters that refuse a signature if its unprotected header has one: other readers would act on them (rule 22).
 const PROTECTED_ONLY: [&str; 11] =
     ["alg", "kid", "typ", "x5c", "jku", "jwk", "x5u", "x5t", "x5t#S256", "iat", "exp"];
 
-/// Reads and judges the headers of one signature.
+/// Parses the headers of one signature; fails for the first of rules 12 to 28 that they break.
 pub fn parse_header(
     protected: &str,
     unprotected: Option<Object<'_>>,
@@ -59,7 +59,8 @@ pub fn parse_header(
     })
 }
 
-/// Algorithm and key ID of an access token's header; the types are those of RFC 7519 §5.1 and RFC 9068 §2.1.
+/// Parses the header of an access token and returns algorithm and key ID. `typ` is that of RFC 7519 §5.1 or RFC 9068
+/// §2.1.
 pub fn parse_token_header(
     protected: &str,
     allowed: AlgorithmSet,
@@ -90,7 +91,7 @@ fn root(document: &Document) -> Result<Object<'_>, Refusal> {
     })
 }
 
-/// Rules 20, 21 and 28: no `crit`, no `b64`, in either header; not too many parameters.
+/// Refuses `crit` and `b64` in either header, and more than [`HEADER_PARAMETERS`] (rules 20, 21 and 28; RFC 7797 §6).
 fn refuse_extensions(header: Object<'_>) -> Result<(), Refusal> {
     if header.len() > HEADER_PARAMETERS {
         let found = format!("a header has {} parameters; the limit is {HEADER_PARAMETERS}", header.len());
@@ -108,7 +109,8 @@ fn refuse_extensions(header: Object<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Rule 22: RFC 7515 §7.2.1 wants disjoint names, and some names belong to the protected header alone.
+/// Refuses parameters of the unprotected header that the protected one has, or that belong only there (rule 22; RFC
+/// 7515 §7.2.1).
 fn refuse_shadowing(header: Object<'_>, unprotected: Object<'_>) -> Result<(), Refusal> {
     let shadow = unprotected
         .iter()
@@ -123,7 +125,8 @@ fn refuse_shadowing(header: Object<'_>, unprotected: Object<'_>) -> Result<(), R
     }
 }
 
-/// Rule 23; `JWT` is what `PyJWT` writes unless it is told otherwise.
+/// Refuses a `typ` outside `known`, such as that of another protocol's token (rule 23; RFC 8725 §3.11). Cards may say
+/// `JWT`, because `PyJWT` writes it by default.
 fn refuse_foreign_type(header: Object<'_>, known: &[&str]) -> Result<(), Refusal> {
     let Some(value) = header.get("typ") else { return Ok(()) };
     match value.as_str() {
@@ -151,7 +154,8 @@ fn algorithm(header: Object<'_>, allowed: AlgorithmSet) -> Result<Algorithm, Ref
     Ok(algorithm)
 }
 
-/// Rule 26: a key or an address of a key in the header is refused or ignored, never followed.
+/// Refuses `jwk`, and `jku` or `x5u` that is not a string. A URL there is ignored and never fetched: a sender must
+/// choose neither the key nor a request of ours (rule 26).
 fn refuse_own_key(header: Object<'_>) -> Result<(), Refusal> {
     if header.get("jwk").is_some() {
         return Err(Refusal::new(Reason::KeyInHeader, "the protected header contains `jwk`"));
@@ -166,7 +170,8 @@ fn refuse_own_key(header: Object<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Rule 25. A key ID is compared and shown, never opened, so it may not look like something to open.
+/// Reads `kid`. A key ID is compared and shown, never opened, so one that resembles a path or URL is refused (rule
+/// 25; RFC 8725 §3.10).
 fn key_id(header: Object<'_>, required: bool) -> Result<Option<String>, Refusal> {
     let Some(value) = header.get("kid") else {
         let missing = Refusal::new(Reason::KeyIdMalformed, "the protected header has no `kid`");

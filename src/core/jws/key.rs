@@ -1,5 +1,5 @@
-//! Public keys from their `SubjectPublicKeyInfo`, in the only encoding each kind has (rules 15 and 39).
-//! Elliptic-curve keys are matched byte for byte: named curve, uncompressed point, nothing optional.
+//! Public keys, parsed from `SubjectPublicKeyInfo` in one encoding for each kind (rules 15 and 39).
+//! Elliptic-curve keys are matched byte for byte: named curve, uncompressed point, no optional part.
 
 use crate::der;
 use crate::encoding::{Digest, sha256};
@@ -7,32 +7,32 @@ use crate::limits::{RSA_BITS, cost};
 use crate::refusal::{Reason, Refusal};
 use std::fmt;
 
-/// `AlgorithmIdentifier` contents of P-256, P-384, RSA and Ed25519 keys (RFC 5480 §2.1, RFC 3279 §2.3.1, RFC 8410 §3).
+/// Contents of the `AlgorithmIdentifier` of each kind of key (RFC 5480 §2.1, RFC 3279 §2.3.1, RFC 8410 §3).
 const P256_ID: &[u8] =
     &[0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 const P384_ID: &[u8] = &[0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x06, 5, 0x2b, 0x81, 4, 0, 0x22];
 const RSA_ID: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 0x05, 0];
 const ED25519_ID: &[u8] = &[0x06, 3, 0x2b, 0x65, 0x70];
 
-/// The kind of a key: what decides which algorithms fit it and what a check costs.
+/// The kind of a key, which decides the algorithms that fit and the cost of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyKind {
-    /// ECDSA on P-256.
+    /// An elliptic-curve key on P-256.
     P256,
-    /// ECDSA on P-384.
+    /// An elliptic-curve key on P-384.
     P384,
-    /// RSA.
+    /// An RSA key.
     Rsa {
         /// Length of the modulus in bits.
         bits: usize,
     },
-    /// Ed25519.
+    /// An Ed25519 key.
     Ed25519,
 }
 
 impl KeyKind {
-    /// What one check with a key of this kind costs, in the unit of [`crate::limits::cost`].
+    /// Cost of one signature check with such a key, in the unit of [`crate::limits::cost`].
     pub(crate) const fn cost(self) -> u32 {
         match self {
             Self::P256 => cost::P256,
@@ -43,7 +43,7 @@ impl KeyKind {
         }
     }
 
-    /// The contents of the `AlgorithmIdentifier` of such a key.
+    /// Contents of the `AlgorithmIdentifier` of such a key, in DER.
     pub const fn algorithm_id(self) -> &'static [u8] {
         match self {
             Self::P256 => P256_ID,
@@ -65,16 +65,16 @@ impl fmt::Display for KeyKind {
     }
 }
 
-/// A borrowed look into a `SubjectPublicKeyInfo`.
+/// A public key borrowed from its `SubjectPublicKeyInfo`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyView<'a> {
     pub(crate) kind: KeyKind,
-    /// The key itself: an uncompressed point, an `RSAPublicKey`, or 32 bytes.
+    /// The key bits: an uncompressed point, an `RSAPublicKey`, or the 32 bytes of an Ed25519 key.
     pub(crate) bits: &'a [u8],
 }
 
 impl<'a> KeyView<'a> {
-    /// Reads a whole `SubjectPublicKeyInfo`; the error completes the sentence "the key …".
+    /// Parses a `SubjectPublicKeyInfo` that fills `spki`; the error completes a sentence that begins with "the key".
     pub(crate) fn parse(spki: &'a [u8]) -> Result<Self, String> {
         const BROKEN: &str = "is not a SubjectPublicKeyInfo in DER";
         let contents = der::read_only(spki, der::SEQUENCE).ok_or(BROKEN)?;
@@ -93,7 +93,7 @@ impl<'a> KeyView<'a> {
     }
 }
 
-/// The modulus length of an `RSAPublicKey` whose modulus and exponent are acceptable.
+/// Length of the modulus of an `RSAPublicKey`, in bits; an error if modulus or exponent breaks rule 15.
 fn rsa_bits(key: &[u8]) -> Result<usize, String> {
     const BROKEN: &str = "is not an RSAPublicKey in DER";
     let contents = der::read_only(key, der::SEQUENCE).ok_or(BROKEN)?;
@@ -116,17 +116,17 @@ fn rsa_bits(key: &[u8]) -> Result<usize, String> {
     Ok(bits)
 }
 
-/// A public key that passed the rules for its kind.
+/// A public key that meets the rules for its kind (rules 15 and 39).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PublicKey {
     spki: Box<[u8]>,
     kind: KeyKind,
-    /// The key itself is at the end of `spki`, this many bytes long.
+    /// Length of the key bits in bytes; `spki` ends with them.
     bits_len: usize,
 }
 
 impl PublicKey {
-    /// Reads a DER `SubjectPublicKeyInfo`.
+    /// Parses a DER `SubjectPublicKeyInfo`.
     pub fn from_spki(spki: &[u8]) -> Result<Self, Refusal> {
         let view = KeyView::parse(spki)
             .map_err(|problem| Refusal::new(Reason::ChainAlgorithm, format!("the key {problem}")))?;
@@ -138,12 +138,12 @@ impl PublicKey {
         self.kind
     }
 
-    /// The DER `SubjectPublicKeyInfo`.
+    /// The `SubjectPublicKeyInfo`, in DER.
     pub fn spki(&self) -> &[u8] {
         &self.spki
     }
 
-    /// SHA-256 of the DER `SubjectPublicKeyInfo`, the name of a key on deny-lists.
+    /// SHA-256 of the DER `SubjectPublicKeyInfo`, by which deny-lists name a key.
     pub fn spki_sha256(&self) -> Digest {
         sha256(&self.spki)
     }

@@ -1,5 +1,5 @@
-//! JSON Web Signatures (RFC 7515) as cards use them: algorithms, keys, and the one signature check.
-//! Everything here works on decoded bytes; which key may sign for whom is decided elsewhere.
+//! JSON Web Signatures (RFC 7515) of cards: algorithms, headers, public keys, and the signature check.
+//! This module decides whether a key made a signature; `verify` and `x509` decide for whom the key may sign.
 
 mod algorithm;
 mod header;

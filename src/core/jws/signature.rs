@@ -1,12 +1,12 @@
-//! The one signature check of a JWS: algorithm against key, the shape of the signature, then ring.
-//! Whatever has two encodings elsewhere has one here (rules 14 to 19).
+//! The signature check of a JWS: algorithm against key, shape of the signature, then ring.
+//! Each signature has one accepted encoding, so that nobody can make a second one of it (rules 14 to 19).
 
 use super::algorithm::Algorithm;
 use super::key::{KeyKind, PublicKey};
 use crate::refusal::{Reason, Refusal};
 use ring::signature::{self as ring_signature, UnparsedPublicKey, VerificationAlgorithm};
 
-/// Group orders, big-endian (SEC 2 §2.4.2 and §2.5.1).
+/// Orders of the base points of P-256 and P-384, big-endian (SEC 2 §2.4.2 and §2.5.1).
 const P256_ORDER: [u8; 32] = [
     0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc,
     0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
@@ -21,12 +21,12 @@ const ED25519_ORDER: [u8; 32] = [
     0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x10,
 ];
-/// 2^255 − 19, little-endian: y-coordinates at or above it are second encodings.
+/// 2^255 − 19, little-endian. A y-coordinate at or above this prime is a second encoding of a smaller one.
 const ED25519_PRIME: [u8; 32] = [
     0xed, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
 ];
-/// The y-coordinates of the points of order 1, 2, 4 and 8, little-endian; the sign bit is cleared before comparing.
+/// The y-coordinates of the Ed25519 points of order 1, 2, 4 and 8, little-endian, with the sign bit cleared.
 const ED25519_SMALL_ORDER: [[u8; 32]; 5] = [
     [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     [0; 32],
@@ -46,8 +46,9 @@ const ED25519_SMALL_ORDER: [[u8; 32]; 5] = [
 
 /// Verifies `signature` over `signing_input`.
 ///
-/// `AlgorithmKeyMismatch` (rule 14) when `algorithm` is not one for this key, `SignatureMalformed` (rules 17 and
-/// 19) when the bytes cannot be a signature of it, `SignatureInvalid` (rule 16) when they are not.
+/// Fails with `AlgorithmKeyMismatch` if `algorithm` does not fit the key (rule 14), with `SignatureMalformed` if the
+/// bytes cannot be a signature by such a key (rules 17 and 19), and with `SignatureInvalid` if they are none over
+/// this input (rule 16).
 pub fn verify_signature(
     algorithm: Algorithm,
     key: &PublicKey,
@@ -104,9 +105,9 @@ fn check_shape(kind: KeyKind, key: &[u8], signature: &[u8]) -> Result<(), String
     }
 }
 
-/// 1 ≤ r, s < n (FIPS 186-5 §6.4.2).
+/// Refuses r or s outside 1 to n − 1 (FIPS 186-5 §6.4.2).
 fn check_ecdsa_scalars(r: &[u8], s: &[u8], order: &[u8]) -> Result<(), String> {
-    // Equal lengths, so the order of big-endian byte strings is the order of the numbers.
+    // The lengths are equal, so big-endian byte strings compare as the numbers do.
     let in_range = |scalar: &[u8]| scalar.iter().any(|byte| *byte != 0) && scalar < order;
     if in_range(r) && in_range(s) { Ok(()) } else { Err("has r or s outside 1 to n-1".to_owned()) }
 }

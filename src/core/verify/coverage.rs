@@ -1,4 +1,5 @@
-//! What the chosen signature leaves uncovered, and whether that is acceptable (rules 47 and 48).
+//! Coverage: the received members that the chosen signature does not cover, and whether they refuse the card (rules 47
+//! and 48).
 
 use super::SignedForm;
 use crate::canon::{Profile, Uncovered, UncoveredMembers, canonicalize, uncovered};
@@ -12,8 +13,8 @@ pub(super) struct Covered {
     pub(super) uncovered: UncoveredMembers,
 }
 
-/// Judges the coverage of the form that was signed.
-pub(super) fn judge_coverage(card: &Card, signed: &SignedForm, policy: Coverage) -> Result<Covered, Refusal> {
+/// Lists the uncovered members of the signed form and, under `strict`, refuses those that decide about security.
+pub(super) fn check_coverage(card: &Card, signed: &SignedForm, policy: Coverage) -> Result<Covered, Refusal> {
     let SignedForm { profile, complete, ref bytes } = *signed;
     let uncovered = if complete { UncoveredMembers::default() } else { uncovered(card.document(), profile)? };
     if policy == Coverage::Strict {
@@ -37,7 +38,7 @@ fn refuse_uncovered_security(uncovered: &UncoveredMembers, profile: Profile) -> 
     Err(Refusal::new(Reason::UncoveredSecurityMember, found))
 }
 
-/// Rule 48: a stripped form authenticates absences only if it equals a form that strips nothing.
+/// True if the stripped form equals a form that strips nothing; only then are absent members authenticated (rule 48).
 fn equals_unstripped(card: &Card, canonical: &[u8]) -> bool {
     [Profile::Spec841, Profile::JcsRaw]
         .into_iter()

@@ -1,5 +1,5 @@
-//! Card and bundle to proof: which signature, over which bytes, by which workload.
-//! The only way to a [`SignedCard`] leads through here.
+//! Verification of a card over a bundle: which signature, over which bytes, by which workload.
+//! Only [`verify_card`] makes a [`SignedCard`].
 
 mod coverage;
 mod outcome;
@@ -24,26 +24,26 @@ use super::time::Timestamp;
 use super::x509::ProvenChains;
 use signature::Candidate;
 
-/// What a verification is made against.
+/// Inputs of a verification besides the card.
 #[derive(Clone, Copy, Debug)]
 pub struct Against<'a> {
-    /// The anchors of the policy's trust domain.
+    /// The authorities of the policy's trust domain.
     pub bundle: &'a Bundle,
-    /// What the trust domain accepts.
+    /// The acceptance policy of the trust domain.
     pub policy: &'a Policy,
-    /// The identity that must have signed; `None` accepts any workload of the trust domain.
+    /// The SPIFFE ID that must have signed; `None` accepts any workload of the trust domain.
     pub expected: Option<&'a SpiffeId>,
-    /// What is remembered of the workload, for `witnessed` freshness.
+    /// The memory of the workload, for `witnessed` freshness.
     pub history: Option<&'a History>,
-    /// The moment of the verification.
+    /// The time of the verification.
     pub now: Timestamp,
 }
 
-/// Verifies a card: every signature is judged by itself, and a bad one never hides a good one (rule 54).
+/// Verifies a card. Each signature is verified by itself, and a bad one never hides a good one (rule 54).
 ///
-/// Headers, chains and identities are judged first, each once; then the card is written in one canonical form
-/// after the other, each signature that is still open is checked over it, and equal bytes are never checked
-/// twice. Work is bounded by `policy.budget`.
+/// Headers, chains and identities come first, each once. Then the card is written in one canonical form after the
+/// other, and each open signature is checked over the form; equal bytes are never checked twice (rule 49).
+/// `policy.budget` bounds the work.
 pub fn verify_card(card: &Card, against: Against<'_>) -> Result<SignedCard, Box<Rejection>> {
     let Against { bundle, policy, .. } = against;
     if bundle.trust_domain() != &policy.trust_domain {
@@ -73,36 +73,36 @@ pub fn verify_card(card: &Card, against: Against<'_>) -> Result<SignedCard, Box<
         forms.check(card, profile, &mut candidates, &mut budget);
     }
     for candidate in candidates.iter_mut().filter(|candidate| candidate.is_expired()) {
-        candidate.need_witness(card, against);
+        candidate.need_witness(against, |profile| forms.content(card, profile));
     }
     signed::conclude(card, against, &candidates, forms)
 }
 
-/// The canonical forms tried so far, and the one buffer that each is written into.
+/// The canonical forms that were tried, and the one buffer that each form is written into.
 struct Forms {
-    /// The signing input: protected header, a dot, the form in base64url. The form is written here first and
-    /// encoded in place, because with it the buffer is as large as everything else that a verification needs.
+    /// The signing input: protected header, a dot, the form in base64url (RFC 7515 §5.1). The form is encoded in place:
+    /// this buffer is as large as all other memory of a verification together.
     input: Vec<u8>,
-    /// Where the form begins.
+    /// Offset of the form in `input`.
     prefix: usize,
-    /// Which form that is, and whether it leaves nothing out.
+    /// The profile of the form in `input`, and true if that form leaves nothing out.
     current: Option<(Profile, bool)>,
-    /// Digests of the forms, in base64url.
+    /// SHA-256 of the base64url text of each form that was tried.
     tried: Vec<(Profile, Digest)>,
-    /// Profiles that have no form for this card.
+    /// Refusals of the profiles that have no form for this card.
     inapplicable: Vec<Refusal>,
 }
 
-/// A form that a signature covers.
+/// The canonical form that a verified signature covers.
 struct SignedForm {
     profile: Profile,
-    /// True if it leaves nothing out but `signatures`.
+    /// True if the form leaves out nothing but `signatures`.
     complete: bool,
     bytes: Vec<u8>,
 }
 
 impl Forms {
-    /// `size` is the length of the received card, which no form exceeds but by its spelling.
+    /// Makes an empty buffer for the forms of a card of `size` bytes.
     fn new(size: usize) -> Self {
         Self {
             input: Vec::with_capacity(size.saturating_mul(4).div_ceil(3)),
@@ -113,7 +113,7 @@ impl Forms {
         }
     }
 
-    /// Writes the card under `profile` and checks the open signatures over it, unless equal bytes were tried.
+    /// Writes the card under `profile` and checks the open signatures over the form, unless equal bytes were tried.
     fn check(
         &mut self,
         card: &Card,
@@ -123,7 +123,7 @@ impl Forms {
     ) {
         let mut open = candidates.iter_mut().filter(|candidate| candidate.is_open()).peekable();
         let Some(first) = open.peek() else { return };
-        // The digest of the first form is only needed once there is a second one to compare with.
+        // Most cards verify under the first form, so its digest is computed only when a second form is to be compared.
         if let Some((last, _)) = self.current
             && self.tried.last().is_none_or(|(tried, _)| *tried != last)
         {
@@ -147,7 +147,7 @@ impl Forms {
         }
     }
 
-    /// Writes `protected . base64url(form)`.
+    /// Writes the signing input `protected.base64url(form)` into the buffer.
     fn write(&mut self, card: &Card, profile: Profile, protected: &str) -> Result<(), Refusal> {
         self.current = None;
         let complete = canonicalize_into(card.document(), profile, &mut self.input)?;
@@ -161,7 +161,7 @@ impl Forms {
         Ok(())
     }
 
-    /// Puts another protected header before the same form.
+    /// Replaces the protected header in front of the form.
     fn replace_header(&mut self, protected: &str) {
         let old = self.input.get(..self.prefix).and_then(<[u8]>::split_last);
         if old.is_none_or(|(_, old)| old != protected.as_bytes()) {
@@ -170,22 +170,31 @@ impl Forms {
         }
     }
 
-    /// The form in base64url.
+    /// The form in the buffer, in base64url.
     fn encoded(&self) -> &[u8] {
         self.input.get(self.prefix..).unwrap_or_default()
     }
 
-    /// The form of `profile`, decoded from the very bytes that were checked; the buffer is given up for it.
+    /// SHA-256 of the form of `profile`. The form stays in the buffer, so that [`Self::take`] need not write it again.
+    fn content(&mut self, card: &Card, profile: Profile) -> Result<Digest, Refusal> {
+        self.select(card, profile)?;
+        Ok(sha256(&decode_own_base64url(self.encoded())?))
+    }
+
+    /// Takes the form of `profile`, decoded from the bytes that the signature was checked over. Frees the buffer.
     fn take(&mut self, card: &Card, profile: Profile) -> Result<SignedForm, Refusal> {
-        let complete = match self.current.take() {
-            Some((current, complete)) if current == profile => complete,
-            _ => {
-                self.write(card, profile, "")?;
-                self.current.take().is_some_and(|(_, complete)| complete)
-            }
-        };
+        self.select(card, profile)?;
+        let complete = self.current.take().is_some_and(|(_, complete)| complete);
         let bytes = decode_own_base64url(self.encoded())?;
         self.input = Vec::new();
         Ok(SignedForm { profile, complete, bytes })
+    }
+
+    /// Writes the form of `profile` into the buffer, unless it is there.
+    fn select(&mut self, card: &Card, profile: Profile) -> Result<(), Refusal> {
+        match self.current {
+            Some((current, _)) if current == profile => Ok(()),
+            _ => self.write(card, profile, ""),
+        }
     }
 }

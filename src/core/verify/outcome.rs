@@ -1,4 +1,4 @@
-//! What became of each signature, and of the whole card when it was refused.
+//! Outcomes of the signatures of a card, and the rejection of a whole card.
 
 use crate::canon::Profile;
 use crate::jws::Algorithm;
@@ -10,32 +10,32 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SignatureOutcome {
-    /// Position in the array, from 0.
+    /// Index in `signatures`, from 0.
     pub index: usize,
-    /// The key ID, if the header could be read.
+    /// The key ID; `None` if the header is unreadable or has none.
     pub key_id: Option<String>,
-    /// The algorithm, if the header could be read.
+    /// The algorithm; `None` if the header is unreadable.
     pub algorithm: Option<Algorithm>,
-    /// The signer, if the chain could be verified.
+    /// The SPIFFE ID of the signer; `None` if no chain or pinned key proves one.
     pub spiffe_id: Option<SpiffeId>,
-    /// The profile under which it verified, or why it does not count.
+    /// The profile under which the signature verified, or the refusal.
     pub result: Result<Profile, Refusal>,
 }
 
-/// Why a card was refused, with everything else that was found on the way.
+/// A refused card: the most specific refusal, all other refusals, and the outcome of each signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rejection {
-    /// The most specific refusal.
+    /// The most specific refusal: the one furthest down the pipeline.
     pub refusal: Refusal,
-    /// The other refusals, in the order of the signatures and profiles.
+    /// The other refusals: those of profiles, then those of signatures, each in order.
     pub others: Vec<Refusal>,
-    /// The outcome of every signature.
+    /// The outcome of each signature, in the order of the card.
     pub signatures: Vec<SignatureOutcome>,
 }
 
 impl Rejection {
-    /// Picks the most specific refusal of a list; the earlier one of equals.
+    /// Makes a rejection of the most specific refusal, the first of equals; `None` without any refusal.
     pub(super) fn most_specific(
         mut refusals: Vec<Refusal>,
         signatures: Vec<SignatureOutcome>,

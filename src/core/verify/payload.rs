@@ -1,14 +1,14 @@
-//! The signed bytes as a card again: what is handed on is what was signed, nothing else (rules 24 and 46).
+//! The signed bytes, parsed as a card again: callers get the signed document and nothing else (rules 24 and 46).
 
 use crate::json::{Document, JsonLimits, Kind, Numbers, Object, Value};
 use crate::refusal::{Reason, Refusal};
 
-/// Members of which an AgentCard of any version has at least one besides its name.
+/// Members of which an AgentCard of any version has at least one besides `name`.
 const CARD_MEMBERS: [&str; 4] = ["supportedInterfaces", "url", "capabilities", "skills"];
 
-/// Reads the signed bytes back and checks that they are a card and not some other document.
+/// Parses the signed bytes and refuses a document that is not a card: the key may have signed other JSON, too.
 pub(super) fn parse_payload(bytes: Vec<u8>) -> Result<Document, Refusal> {
-    // Numbers were judged in the received document; here they are the doubles that were signed.
+    // Rule 8 was applied to the received numbers; the form holds the doubles that were signed.
     let document = Document::parse(bytes, &JsonLimits::DERIVED, Numbers::Binary64)?;
     let missing = match document.root().as_object() {
         None => Some("is not an object"),

@@ -1,11 +1,11 @@
-//! One signature on its way: header, key source, identity, times; then the check over each canonical form.
-//! Nothing is checked with a key that has not been vouched for (rules 12–45, 56, 58).
+//! Verification of one signature: header, key source, identity and times, then the check over each canonical form.
+//! No check uses a key that neither a chain nor the policy vouches for (rules 12–45, 56, 58).
 
 use super::Against;
 use super::outcome::SignatureOutcome;
-use crate::canon::{Profile, canonicalize};
-use crate::card::{Card, RawSignature};
-use crate::encoding::{Digest, decode_base64url, sha256};
+use crate::canon::Profile;
+use crate::card::RawSignature;
+use crate::encoding::{Digest, decode_base64url};
 use crate::jws::{Header, PublicKey, parse_header, verify_signature};
 use crate::limits::{Budget, SHORT_KEY_ID_DIGITS};
 use crate::policy::{DenyList, Freshness, PinnedKey};
@@ -20,9 +20,9 @@ pub(super) struct Candidate<'c> {
     index: usize,
     raw: RawSignature<'c>,
     header: Option<Header>,
-    key: Option<Key>,
+    key: Option<KeySource>,
     signature: Vec<u8>,
-    /// Why the chain counts only if the content was witnessed: it is not valid now.
+    /// The refusal of a chain that is not valid now; the signature then counts only over witnessed content (rule 57).
     expired: Option<Refusal>,
     state: State,
 }
@@ -33,13 +33,13 @@ enum State {
     Refused(Refusal),
 }
 
-/// The one key source of a signature (rule 27).
-pub(super) enum Key {
+/// The key source of a signature, of which there must be exactly one (rule 27).
+pub(super) enum KeySource {
     Chain(VerifiedChain),
     Pinned(PinnedKey),
 }
 
-impl Key {
+impl KeySource {
     pub(super) fn public_key(&self) -> &PublicKey {
         match self {
             Self::Chain(chain) => chain.leaf_key(),
@@ -63,7 +63,7 @@ impl Key {
 }
 
 impl<'c> Candidate<'c> {
-    /// Judges everything about a signature that does not depend on the canonical form.
+    /// Checks everything about a signature that does not depend on the canonical form.
     pub(super) fn open(
         index: usize,
         raw: RawSignature<'c>,
@@ -101,11 +101,11 @@ impl<'c> Candidate<'c> {
                 let found = "the protected header has no `x5c`, and its `kid` names no pinned key";
                 return Err(Refusal::new(Reason::KeySourceMissing, found));
             }
-            (None, Some(pinned)) => Key::Pinned(pinned.clone()),
+            (None, Some(pinned)) => KeySource::Pinned(pinned.clone()),
             (Some(chain), None) => {
                 let (chain, expired) = verify_fresh_chain(chain, against, chains, budget)?;
                 self.expired = expired;
-                Key::Chain(chain)
+                KeySource::Chain(chain)
             }
         });
         refuse_denied(key, &policy.deny)?;
@@ -120,24 +120,27 @@ impl<'c> Candidate<'c> {
         refuse_times(header, key.chain(), policy.chain.skew, against.now)
     }
 
-    /// Which entry of `signatures` it is.
+    /// Index of the signature in `signatures`, from 0.
     pub(super) const fn index(&self) -> usize {
         self.index
     }
 
-    /// True if the chain is not valid now, so that only witnessed content counts.
+    /// True if the chain is not valid now, so that the signature counts only over witnessed content.
     pub(super) const fn is_expired(&self) -> bool {
         self.expired.is_some()
     }
 
-    /// Refuses what verified under an expired chain over content that was not witnessed, or too long ago (rule 57).
+    /// Refuses a signature under an expired chain whose content was not witnessed, or too long ago (rule 57).
     ///
-    /// The witness is for the content: whoever signs the same content again changes nothing about it.
-    pub(super) fn need_witness(&mut self, card: &Card, against: Against<'_>) {
+    /// `content` computes the SHA-256 of a form. The witness is for the content: a new signature over equal content
+    /// does not renew it.
+    pub(super) fn need_witness(
+        &mut self,
+        against: Against<'_>,
+        content: impl FnOnce(Profile) -> Result<Digest, Refusal>,
+    ) {
         let State::Verified(profile) = self.state else { return };
-        let witnessed = canonicalize(card.document(), profile)
-            .and_then(|form| self.refuse_unwitnessed(sha256(&form), against));
-        if let Err(refusal) = witnessed {
+        if let Err(refusal) = content(profile).and_then(|digest| self.refuse_unwitnessed(digest, against)) {
             self.state = State::Refused(refusal);
         }
     }
@@ -170,7 +173,7 @@ impl<'c> Candidate<'c> {
         self.raw.protected
     }
 
-    /// Checks the signature over one form. `SignatureInvalid` leaves it open for the next form.
+    /// Checks the signature over one form. `SignatureInvalid` leaves the signature open for the next form.
     pub(super) fn check(&mut self, input: &[u8], profile: Profile, budget: &mut Budget) {
         let (Some(header), Some(key)) = (&self.header, &self.key) else { return };
         let checked = budget
@@ -184,20 +187,20 @@ impl<'c> Candidate<'c> {
     }
 
     /// The profile under which the signature verified, with its key and header.
-    pub(super) fn verified(&self) -> Option<(Profile, &Key, &Header)> {
+    pub(super) fn verified(&self) -> Option<(Profile, &KeySource, &Header)> {
         match self.state {
             State::Verified(profile) => Some((profile, self.key.as_ref()?, self.header.as_ref()?)),
             State::Open | State::Refused(_) => None,
         }
     }
 
-    /// The outcome; `unproven` is the refusal for a signature that verified over no form.
+    /// The outcome of the signature; `unproven` makes the refusal of one that verified over no form.
     pub(super) fn outcome(
         &self,
         unproven: impl FnOnce() -> Refusal,
         expected: Option<&SpiffeId>,
     ) -> SignatureOutcome {
-        let spiffe_id = self.key.as_ref().map(Key::spiffe_id);
+        let spiffe_id = self.key.as_ref().map(KeySource::spiffe_id);
         let result = match &self.state {
             State::Open => Err(unproven()),
             State::Refused(refusal) => Err(refusal.clone()),
@@ -221,8 +224,8 @@ pub(crate) fn identity_mismatch(found: &SpiffeId, expected: &SpiffeId) -> Refusa
     Refusal::new(Reason::IdentityMismatch, message)
 }
 
-/// Verifies the chain now or, under `witnessed`, as of its end, with the reason why it is not valid now: what it
-/// signed must then have been witnessed, which the form tells that it signed.
+/// Verifies the chain at `now`. Under `witnessed`, an expired chain is verified at its end instead and returned with
+/// the refusal: whether its content was witnessed is known only once the signed form is (rule 57).
 fn verify_fresh_chain(
     chain: Vec<Vec<u8>>,
     against: Against<'_>,
@@ -231,21 +234,21 @@ fn verify_fresh_chain(
 ) -> Result<(VerifiedChain, Option<Refusal>), Refusal> {
     let Against { policy, now, .. } = against;
     let proof = chains.prove(chain, budget)?;
-    match VerifiedChain::judge(Arc::clone(&proof), &policy.chain, Moments::live(now)) {
+    match VerifiedChain::check_times(Arc::clone(&proof), &policy.chain, Moments::live(now)) {
         Err(expired)
             if expired.reason() == Reason::CertificateExpired
                 && matches!(policy.freshness, Freshness::Witnessed { .. }) =>
         {
             let leaf_at = proof.not_after();
-            VerifiedChain::judge(proof, &policy.chain, Moments { now, leaf_at })
+            VerifiedChain::check_times(proof, &policy.chain, Moments { now, leaf_at })
                 .map(|chain| (chain, Some(expired)))
         }
         live => live.map(|chain| (chain, None)),
     }
 }
 
-/// Rule 58.
-fn refuse_denied(key: &Key, deny: &DenyList) -> Result<(), Refusal> {
+/// Refuses a denied SPIFFE ID, public key or key identifier (rule 58).
+fn refuse_denied(key: &KeySource, deny: &DenyList) -> Result<(), Refusal> {
     let denied = |what: &str| Err(Refusal::new(Reason::Denied, format!("{what} is on the deny-list")));
     if deny.spiffe_ids.contains(key.spiffe_id()) {
         return denied(key.spiffe_id().as_str());
@@ -264,7 +267,8 @@ fn refuse_denied(key: &Key, deny: &DenyList) -> Result<(), Refusal> {
     }
 }
 
-/// Rules 25 and 26: a `kid` in kagenti's form and an `x5t#S256` must name the leaf that is used.
+/// Refuses a header whose `x5t#S256`, or whose `kid` in kagenti's form, names another leaf than the one in use (rules
+/// 25 and 26).
 fn refuse_other_leaf(header: &Header, leaf: Digest) -> Result<(), Refusal> {
     if header.thumbprint.is_some_and(|thumbprint| thumbprint != leaf) {
         let found = format!("`x5t#S256` does not name the leaf, whose SHA-256 is {leaf}");
@@ -282,7 +286,7 @@ fn refuse_other_leaf(header: &Header, leaf: Digest) -> Result<(), Refusal> {
     }
 }
 
-/// Rule 56: `iat` and `exp` are enforced when present, and `iat` lies within the leaf's life.
+/// Enforces `iat` and `exp` if present, and `iat` within the life of the leaf (rule 56).
 fn refuse_times(
     header: &Header,
     chain: Option<&VerifiedChain>,

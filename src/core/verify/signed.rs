@@ -1,9 +1,9 @@
-//! The proof that a card is signed: made from the outcomes of all signatures, in one place.
+//! The proof that a card is signed, made from the outcomes of all its signatures.
 
-use super::coverage::judge_coverage;
+use super::coverage::check_coverage;
 use super::outcome::{Rejection, SignatureOutcome};
 use super::payload::parse_payload;
-use super::signature::{Candidate, Key};
+use super::signature::{Candidate, KeySource};
 use super::{Against, Forms};
 use crate::canon::{Profile, Uncovered};
 use crate::card::Card;
@@ -17,33 +17,33 @@ use crate::time::Timestamp;
 use crate::x509::VerifiedChain;
 use std::collections::BTreeSet;
 
-/// A card with the proof of who signed it: made only by [`super::verify_card`].
+/// A card with the proof of its signer; made only by [`super::verify_card`].
 ///
-/// Its content is re-parsed from the signed bytes (rule 46); members that were received but not signed are
-/// not in it, only listed.
+/// The document is parsed again from the signed bytes (rule 46): it lacks members that were received but not
+/// signed, which [`Self::uncovered`] lists.
 #[derive(Debug)]
 pub struct SignedCard {
     document: Document,
     digest: Digest,
     content: Digest,
-    signer: Signer,
+    signer: SignerFacts,
     coverage: CoverageLevel,
     uncovered: Vec<Uncovered>,
     unlisted: usize,
     signatures: Vec<SignatureOutcome>,
 }
 
-/// How much of the received card the signature protects.
+/// The part of the received card that the signature protects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CoverageLevel {
-    /// Everything that was received, and the absence of everything that was not.
+    /// Every received member, and the absence of every other one.
     Full,
-    /// Some received members are not signed, or stripping leaves absences unauthenticated (rule 48).
+    /// Not every received member is signed, or stripping leaves absences unauthenticated (rule 48).
     Partial,
 }
 
 impl CoverageLevel {
-    /// `full` or `partial`.
+    /// The word in status and JSON: `full` or `partial`.
     pub const fn id(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -53,11 +53,11 @@ impl CoverageLevel {
 }
 
 #[derive(Debug)]
-struct Signer {
+struct SignerFacts {
     spiffe_id: SpiffeId,
     profile: Profile,
     algorithm: Algorithm,
-    /// Which entry of `signatures` it is.
+    /// Index of the signature in `signatures`, from 0.
     index: usize,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -69,7 +69,7 @@ struct Signer {
 }
 
 impl SignedCard {
-    /// The card as it was signed.
+    /// The document, parsed from the signed bytes.
     pub const fn document(&self) -> &Document {
         &self.document
     }
@@ -79,58 +79,58 @@ impl SignedCard {
         self.digest
     }
 
-    /// SHA-256 of the signed canonical form: the same for every signature over the same content.
+    /// SHA-256 of the signed canonical form: equal for all signatures over equal content.
     pub const fn content(&self) -> Digest {
         self.content
     }
 
-    /// Who signed it.
+    /// The SPIFFE ID of the signer.
     pub const fn spiffe_id(&self) -> &SpiffeId {
         &self.signer.spiffe_id
     }
 
-    /// The canonical form that the signature covers.
+    /// The profile of the canonical form that the signature covers.
     pub const fn profile(&self) -> Profile {
         self.signer.profile
     }
 
-    /// The algorithm of the signature.
+    /// The JWS algorithm of the signature.
     pub const fn algorithm(&self) -> Algorithm {
         self.signer.algorithm
     }
 
-    /// The key ID of the signature.
+    /// The `kid` of the signature, if its header has one.
     pub fn key_id(&self) -> Option<&str> {
         self.signatures.get(self.signer.index)?.key_id.as_deref()
     }
 
-    /// Start of the leaf's validity; the oldest time for a pinned key.
+    /// First second of the leaf's validity; the smallest time for a pinned key.
     pub const fn not_before(&self) -> Timestamp {
         self.signer.not_before
     }
 
-    /// End of the leaf's validity or of the signature, whichever is first.
+    /// Last second of the leaf's validity or of the signature (`exp`), whichever is earlier.
     pub const fn not_after(&self) -> Timestamp {
         self.signer.not_after
     }
 
-    /// Until when this proof may be repeated from a cache: no certificate of the chain, its anchor included,
-    /// and no signature ends earlier.
+    /// Last second in which this proof may be reused without verifying again: no certificate of the chain, the anchor
+    /// included, and no `exp` ends earlier (rule 59).
     pub const fn valid_until(&self) -> Timestamp {
         self.signer.valid_until
     }
 
-    /// When the signer says that it signed (`iat`).
+    /// The time at which the signer claims to have signed (`iat`).
     pub const fn issued_at(&self) -> Option<Timestamp> {
         self.signer.issued_at
     }
 
-    /// True if the chain is valid now; false if the card counts only because it was witnessed.
+    /// True if the chain was valid at verification; false if the card counts only by a witness (rule 57).
     pub const fn is_live(&self) -> bool {
         self.signer.is_live
     }
 
-    /// SHA-256 of the authority's certificate; `None` for a pinned key.
+    /// SHA-256 of the certificate of the authority; `None` for a pinned key.
     pub const fn anchor(&self) -> Option<Digest> {
         self.signer.anchor
     }
@@ -140,29 +140,29 @@ impl SignedCard {
         self.signer.leaf
     }
 
-    /// How much of the received card is protected.
+    /// The part of the received card that the signature protects.
     pub const fn coverage(&self) -> CoverageLevel {
         self.coverage
     }
 
-    /// Received members that are not signed, at most [`crate::limits::UNCOVERED_LISTED`]: those that decide
-    /// about security first, each kind sorted.
+    /// Received members that are not signed, at most [`crate::limits::UNCOVERED_LISTED`]: those that decide about
+    /// security first, each kind sorted.
     pub fn uncovered(&self) -> &[Uncovered] {
         &self.uncovered
     }
 
-    /// How many uncovered members are not listed.
+    /// Number of uncovered members beyond those that [`Self::uncovered`] lists.
     pub const fn unlisted(&self) -> usize {
         self.unlisted
     }
 
-    /// The outcome of every signature on the card.
+    /// The outcome of each signature, in the order of the card.
     pub fn signatures(&self) -> &[SignatureOutcome] {
         &self.signatures
     }
 }
 
-/// Turns the outcomes into a proof or a reasoned rejection.
+/// Makes the proof of the good signature with the strongest coverage, or the rejection of the card.
 pub(super) fn conclude(
     card: &Card,
     against: Against<'_>,
@@ -178,10 +178,10 @@ pub(super) fn conclude(
 
     let any_good = outcomes.iter().any(|outcome| outcome.result.is_ok());
     if let (true, Err(refusal)) = (any_good, satisfy(&against.policy.signers, candidates)) {
-        // The workload has signed; what is missing is what others were asked for.
+        // A good signature exists, so the refusals of the others must not hide that the policy wants more (rule 54).
         return Err(Box::new(Rejection { refusal, others: refusals, signatures: outcomes }));
     }
-    // Strongest coverage first; equals in the order of the card.
+    // Strongest coverage first, and the order of the card among equals, so that a sender cannot choose a weaker form.
     for profile in Profile::ALL {
         for (candidate, outcome) in candidates.iter().zip(&outcomes) {
             if outcome.result != Ok(profile) {
@@ -208,7 +208,7 @@ fn prove(
 ) -> Result<SignedCard, Refusal> {
     let signed = forms.take(card, profile)?;
     let content = sha256(&signed.bytes);
-    let covered = judge_coverage(card, &signed, against.policy.coverage)?;
+    let covered = check_coverage(card, &signed, against.policy.coverage)?;
     let coverage = if covered.full { CoverageLevel::Full } else { CoverageLevel::Partial };
     let uncovered = covered.uncovered.listed();
     let unlisted = covered.uncovered.total().saturating_sub(uncovered.len());
@@ -216,7 +216,7 @@ fn prove(
         document: parse_payload(signed.bytes)?,
         digest: card.digest(),
         content,
-        signer: Signer::of(candidate, profile, against)?,
+        signer: SignerFacts::of(candidate, profile, against)?,
         coverage,
         uncovered,
         unlisted,
@@ -224,17 +224,17 @@ fn prove(
     })
 }
 
-impl Signer {
+impl SignerFacts {
     fn of(candidate: &Candidate<'_>, profile: Profile, against: Against<'_>) -> Result<Self, Refusal> {
         let Some((_, key, header)) = candidate.verified() else {
             return Err(Refusal::new(Reason::SignatureInvalid, "the signature was not verified"));
         };
         let end_of_time = Timestamp::from_unix(i64::MAX);
         let (not_before, not_after, valid_until, leaf) = match key {
-            Key::Chain(chain) => {
+            KeySource::Chain(chain) => {
                 (chain.not_before(), chain.not_after(), chain.valid_until(), chain.leaf_sha256())
             }
-            Key::Pinned(pinned) => {
+            KeySource::Pinned(pinned) => {
                 (Timestamp::from_unix(i64::MIN), end_of_time, end_of_time, pinned.key.spki_sha256())
             }
         };
@@ -246,7 +246,7 @@ impl Signer {
             index: candidate.index(),
             not_before,
             not_after: not_after.min(expires_at),
-            // A witnessed card outlives its leaf; what may be repeated without judging again does not.
+            // A witnessed card outlives its leaf, but its proof is never reused: rule 57 checks the witness each time.
             valid_until: valid_until.min(expires_at).max(against.now),
             issued_at: header.issued_at,
             leaf,
@@ -256,7 +256,7 @@ impl Signer {
     }
 }
 
-/// Rule 54: the options beyond "any one good signature".
+/// Refuses a card that lacks signatures that the policy wants beyond one good one (rule 54).
 fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>]) -> Result<(), Refusal> {
     let refuse = |found: String| Err(Refusal::new(Reason::SignerPolicy, found));
     let verified = || candidates.iter().filter_map(Candidate::verified);
@@ -298,7 +298,7 @@ fn unproven(tried: &[Profile]) -> Refusal {
 }
 
 impl Forms {
-    /// The profiles that had a form for this card, in the order in which they were tried.
+    /// The profiles that have a form for this card, in the order of trial.
     fn profiles(&self) -> Vec<Profile> {
         let mut profiles: Vec<_> = self.tried.iter().map(|(profile, _)| *profile).collect();
         if let Some((last, _)) = self.current.filter(|(last, _)| !profiles.contains(last)) {

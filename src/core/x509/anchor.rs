@@ -1,4 +1,4 @@
-//! An authority of a trust bundle: read once when the bundle is read, then only compared (rule 43).
+//! Anchors: the authorities of a trust bundle, parsed once when the bundle is parsed (rule 43).
 
 use super::certificate::{Certificate, Validity};
 use super::path::check_issuer_role;
@@ -9,7 +9,7 @@ use crate::spiffe::TrustDomain;
 use crate::time::Timestamp;
 use std::fmt;
 
-/// A CA certificate that a trust domain publishes as one of its authorities.
+/// A CA certificate that a trust domain publishes as an authority.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Anchor {
     der: Box<[u8]>,
@@ -23,8 +23,8 @@ pub struct Anchor {
 }
 
 impl Anchor {
-    /// Reads an authority of `trust_domain`: a CA with keyCertSign and a supported key, whose SPIFFE ID, if it
-    /// has one, is the trust domain alone. An expired one is read, but validates nothing.
+    /// Parses an authority of `trust_domain`: a CA with keyCertSign and a supported key, whose SPIFFE ID, if any, names
+    /// the trust domain alone. Expiry is checked when the anchor is used, not here.
     pub(crate) fn parse(der: &[u8], trust_domain: &TrustDomain) -> Result<Self, Refusal> {
         let certificate = Certificate::parse(der)?;
         check_issuer_role(&certificate, trust_domain)?;
@@ -40,32 +40,32 @@ impl Anchor {
         })
     }
 
-    /// The certificate.
+    /// The certificate, in DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// SHA-256 of the certificate.
+    /// SHA-256 of the DER certificate.
     pub const fn sha256(&self) -> Digest {
         self.sha256
     }
 
-    /// The authority's key.
+    /// The public key of the authority.
     pub const fn key(&self) -> &PublicKey {
         &self.key
     }
 
-    /// The subject key identifier, when the certificate has one.
+    /// The subject key identifier, if the certificate has one.
     pub fn subject_key_id(&self) -> Option<&[u8]> {
         self.subject_key_id.as_deref()
     }
 
-    /// First second of validity.
+    /// First second of validity (`notBefore`).
     pub const fn not_before(&self) -> Timestamp {
         self.validity.not_before
     }
 
-    /// Last second of validity.
+    /// Last second of validity (`notAfter`).
     pub const fn not_after(&self) -> Timestamp {
         self.validity.not_after
     }

@@ -1,5 +1,5 @@
-//! One certificate, read strictly into the facts that the rules need (rule 30).
-//! Two parsers must agree that it is well-formed: webpki for canonical DER, x509-parser for the fields.
+//! Strict parsing of one certificate into the facts that the rules use (rule 30).
+//! Two parsers must accept each certificate: webpki for canonical DER, and x509-parser for the fields.
 
 use crate::der;
 use crate::limits::{CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS};
@@ -11,7 +11,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::nom::Parser as _;
 use x509_parser::oid_registry as oid;
 
-/// The key usages that decide about a role, and whether the extension is critical.
+/// The key usage extension: the bits that decide about the role of a certificate, and its criticality.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each bool is one bit of the extension")]
 pub(crate) struct KeyUsage {
@@ -21,13 +21,13 @@ pub(crate) struct KeyUsage {
     pub(crate) signs_revocations: bool,
 }
 
-/// The facts of one certificate, borrowed from its DER.
+/// The facts of one certificate, borrowed from the DER.
 #[derive(Debug)]
 pub(crate) struct Certificate<'a> {
     pub(crate) der: &'a [u8],
-    /// The signed part, byte for byte.
+    /// The `tbsCertificate`, which the signature covers, with tag and length.
     pub(crate) signed: &'a [u8],
-    /// Contents of the signature's `AlgorithmIdentifier`, the same inside and outside.
+    /// Contents of the `AlgorithmIdentifier` of the signature; `check_canonical` has compared the inner and outer one.
     pub(crate) signature_algorithm: &'a [u8],
     pub(crate) signature: &'a [u8],
     pub(crate) issuer: &'a [u8],
@@ -37,9 +37,9 @@ pub(crate) struct Certificate<'a> {
     pub(crate) is_ca: bool,
     pub(crate) path_length: Option<u32>,
     pub(crate) key_usage: Option<KeyUsage>,
-    /// Whether the extended key usage, if present, has both serverAuth and clientAuth.
+    /// True if the extended key usage has both serverAuth and clientAuth; `None` if the extension is absent.
     pub(crate) extended_for_svid: Option<bool>,
-    /// How many URI names there are, and the first.
+    /// Number of URI names in the subject alternative name.
     pub(crate) uri_count: usize,
     pub(crate) first_uri: Option<&'a str>,
     pub(crate) subject_key_id: Option<&'a [u8]>,
@@ -47,7 +47,7 @@ pub(crate) struct Certificate<'a> {
     pub(crate) has_name_constraints: bool,
 }
 
-/// First and last second of validity, both included (RFC 5280 §4.1.2.5).
+/// The validity period: first and last second, both included (RFC 5280 §4.1.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Validity {
     pub(crate) not_before: Timestamp,
@@ -55,7 +55,7 @@ pub(crate) struct Validity {
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads exactly one certificate of version 3.
+    /// Parses exactly one certificate of version 3, in canonical DER.
     pub(crate) fn parse(der: &'a [u8]) -> Result<Self, Refusal> {
         if der.len() > CERTIFICATE_BYTES {
             let message = format!("it has {} bytes, the limit is {CERTIFICATE_BYTES}", der.len());
@@ -74,8 +74,8 @@ impl<'a> Certificate<'a> {
     }
 
     fn from_parts(der: &'a [u8], parsed: &X509Certificate<'a>) -> Result<Self, Refusal> {
-        // x509-parser does not keep the bytes of the outer AlgorithmIdentifier, which the choice of the
-        // verification algorithm compares.
+        // The signature algorithm is chosen by the exact bytes of the outer AlgorithmIdentifier, which x509-parser does
+        // not keep.
         let broken =
             || malformed("its outer structure is not tbsCertificate, signatureAlgorithm, signatureValue");
         let contents = der::read_only(der, der::SEQUENCE).ok_or_else(broken)?;
@@ -182,15 +182,15 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// True when the certificate names itself as its issuer. Only the signature could prove it, but no genuine
-    /// intermediate looks like this: its authority key is another one than its own.
+    /// True if the certificate names itself as its issuer. Only the signature could prove this, but the authority key
+    /// identifier of a genuine intermediate never equals its own subject key identifier.
     pub(crate) fn claims_to_be_self_signed(&self) -> bool {
         self.issuer == self.subject
             && (self.authority_key_id.is_none() || self.authority_key_id == self.subject_key_id)
     }
 
-    /// True when `subject` and `subject_key_id` are those of the issuer that this certificate names: the same
-    /// name byte for byte, and the same key identifier when both sides have one (RFC 5280 §4.2.1.1).
+    /// True if this certificate names the holder of `subject` and `subject_key_id` as its issuer: equal names, byte for
+    /// byte, and equal key identifiers if both sides have one (RFC 5280 §4.2.1.1).
     pub(crate) fn names_as_issuer(&self, subject: &[u8], subject_key_id: Option<&[u8]>) -> bool {
         let same_key = match (self.authority_key_id, subject_key_id) {
             (Some(wanted), Some(found)) => wanted == found,
@@ -200,8 +200,8 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// True when the value holds nothing but the elements that its type has, in their order. x509-parser reads as far
-/// as it understands and forgets what follows, inside of a value and behind it.
+/// True if the value of an extension holds the elements of its type, in order, and nothing else. x509-parser ignores
+/// what follows the elements that it knows, so another reader could see more than the rules do.
 fn is_whole(extension: &X509Extension<'_>) -> bool {
     let value = extension.value;
     let only = |allowed: &mut dyn FnMut(u8) -> bool| {
@@ -209,8 +209,8 @@ fn is_whole(extension: &X509Extension<'_>) -> bool {
     };
     let optional = |mut order: &[u8]| {
         only(&mut |tag| match order.iter().position(|known| *known == tag) {
-            Some(place) => {
-                order = order.get(place.saturating_add(1)..).unwrap_or_default();
+            Some(index) => {
+                order = order.get(index.saturating_add(1)..).unwrap_or_default();
                 true
             }
             None => false,
@@ -233,7 +233,8 @@ fn is_whole(extension: &X509Extension<'_>) -> bool {
     }
 }
 
-/// Refuses what is not canonical DER, not version 3, or signed under two algorithm names.
+/// Refuses a certificate that is not canonical DER, not version 3, or whose inner and outer signature algorithms
+/// differ.
 fn check_canonical(der: &[u8]) -> Result<(), Refusal> {
     match webpki::EndEntityCert::try_from(&CertificateDer::from(der)) {
         Ok(_) => Ok(()),

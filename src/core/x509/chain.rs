@@ -1,12 +1,12 @@
-//! From a list of certificates to a proof: structure, roles, domain, anchor, signatures, then time (rules 29–42).
-//! The order of the checks is the order of the reasons, so that a refusal tells how far a chain came.
+//! Verification of a chain: structure, roles, trust domain, anchor, signatures, then time (rules 29–42).
+//! Checks run in the order of the reasons, so that a refusal tells how far the chain came.
 
 use super::anchor::Anchor;
 use super::certificate::Certificate;
+use super::issued::{is_signed_by, is_supported};
 use super::leaf::verify_leaf_role;
-use super::link::{is_signed_by, is_supported};
 use super::path::{allows_issuers_below, check_issuer_role, check_order};
-use super::proof::{ChainPolicy, Issuer, Moments, Proof, VerifiedChain};
+use super::proof::{ChainPolicy, ChainProof, Issuer, Moments, VerifiedChain};
 use crate::bundle::Bundle;
 use crate::encoding::sha256;
 use crate::jws::{KeyKind, KeyView, PublicKey};
@@ -15,8 +15,8 @@ use crate::refusal::{Reason, Refusal};
 use crate::spiffe::TrustDomain;
 use std::sync::Arc;
 
-/// Verifies that `chain`, DER and leaf first, is an X509-SVID of `trust_domain` issued under `bundle`, and that
-/// everything in it is valid at the given moments. Spends the cost of each signature from `budget` first.
+/// Verifies that `chain` (DER, leaf first) is an X509-SVID of `trust_domain` issued under `bundle`, and that every
+/// certificate is valid at the given times. Takes the cost of each signature from `budget` before checking it.
 pub fn verify_chain(
     chain: &[Vec<u8>],
     trust_domain: &TrustDomain,
@@ -25,16 +25,16 @@ pub fn verify_chain(
     at: Moments,
     budget: &mut Budget,
 ) -> Result<VerifiedChain, Refusal> {
-    VerifiedChain::judge(Arc::new(prove_chain(chain, trust_domain, bundle, budget)?), policy, at)
+    VerifiedChain::check_times(Arc::new(prove_chain(chain, trust_domain, bundle, budget)?), policy, at)
 }
 
-/// Proves everything about a chain that does not depend on time.
+/// Verifies everything about a chain that does not depend on time.
 pub(crate) fn prove_chain(
     chain: &[Vec<u8>],
     trust_domain: &TrustDomain,
     bundle: &Bundle,
     budget: &mut Budget,
-) -> Result<Proof, Refusal> {
+) -> Result<ChainProof, Refusal> {
     if bundle.trust_domain() != trust_domain {
         let message = format!("the bundle belongs to {}, the card to {trust_domain}", bundle.trust_domain());
         return Err(Refusal::new(Reason::TrustDomainUnknown, message));
@@ -57,7 +57,7 @@ pub(crate) fn prove_chain(
         return Err(Refusal::new(Reason::TrustDomainMismatch, message));
     }
     let anchors = verify_signatures(&leaf, &issuers, &keys.issuers, root, bundle, budget)?;
-    Ok(Proof {
+    Ok(ChainProof {
         spiffe_id,
         leaf_sha256: sha256(leaf.der),
         leaf_key: keys.leaf,
@@ -85,7 +85,7 @@ fn check_size(chain: &[Vec<u8>]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Takes off a trailing root that is byte for byte an anchor (rule 31).
+/// Splits off a trailing root that equals an anchor byte for byte (rule 31).
 fn split_root<'b, 'c>(chain: &'c [Vec<u8>], bundle: &'b Bundle) -> (Option<&'b Anchor>, &'c [Vec<u8>]) {
     match chain.split_last() {
         Some((last, rest)) if !rest.is_empty() => {
@@ -128,7 +128,7 @@ struct Keys<'a> {
     issuers: Vec<KeyView<'a>>,
 }
 
-/// Reads all keys and checks them and the signature algorithms (rules 15 and 39).
+/// Parses all keys, and refuses unsupported keys and signature algorithms (rules 15 and 39).
 fn read_keys<'a>(leaf: &Certificate<'_>, issuers: &[Certificate<'a>]) -> Result<Keys<'a>, Refusal> {
     let refuse = |position: usize, problem: &str| {
         Refusal::new(Reason::ChainAlgorithm, format!("certificate {position} of the chain {problem}"))
@@ -155,10 +155,10 @@ fn read_keys<'a>(leaf: &Certificate<'_>, issuers: &[Certificate<'a>]) -> Result<
     Ok(Keys { leaf: key, issuers: views })
 }
 
-/// Finds the anchor that signed the top of the chain, checks the chain down from there, and returns every
-/// anchor with that same key.
+/// Finds the anchor that signed the last certificate, verifies the chain from there down to the leaf, and returns
+/// every anchor with the key of that anchor.
 ///
-/// From the top, because then each key was vouched for before the sender can make us use it.
+/// The order is top down, so that each key is vouched for before a sender can make the verifier use it (rule 40).
 fn verify_signatures(
     leaf: &Certificate<'_>,
     issuers: &[Certificate<'_>],
@@ -191,8 +191,8 @@ fn verify_signatures(
     Ok(candidates.into_iter().filter(|other| other.key() == signer.key()).map(Arc::clone).collect())
 }
 
-/// The anchors that `top` can have been issued by: of its issuer's name, with its authority key identifier if
-/// any anchor has it (rule 40). An authority re-issued with the same key stands here twice.
+/// The anchors that can have issued `top`: those of its issuer name, narrowed to its authority key identifier if any
+/// of them has that one (rule 40). An authority re-issued with an unchanged key is listed twice.
 fn select_anchors<'b>(
     top: &Certificate<'_>,
     issuers: usize,

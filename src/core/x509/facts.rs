@@ -1,4 +1,4 @@
-//! What a signer has to know of its own leaf before it signs; proves nothing about who issued it.
+//! Facts of a leaf certificate for its holder, read before signing. They prove nothing about the issuer.
 
 use super::certificate::Certificate;
 use super::leaf::verify_leaf_role;
@@ -7,21 +7,21 @@ use crate::refusal::Refusal;
 use crate::spiffe::SpiffeId;
 use crate::time::Timestamp;
 
-/// The facts of a leaf certificate that is an X509-SVID by its form.
+/// Facts of a leaf certificate that has the form of an X509-SVID.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LeafFacts {
-    /// The identity that it names.
+    /// The SPIFFE ID in the certificate.
     pub spiffe_id: SpiffeId,
-    /// Its public key.
+    /// The public key in the certificate.
     pub key: PublicKey,
-    /// Start of its validity.
+    /// First second of validity (`notBefore`).
     pub not_before: Timestamp,
-    /// End of its validity.
+    /// Last second of validity (`notAfter`).
     pub not_after: Timestamp,
 }
 
-/// Reads the leaf that is about to sign; it has to be an X509-SVID in form (rules 30 and 33 to 35).
+/// Parses a DER leaf and fails unless it has the form of an X509-SVID (rules 30 and 33 to 35).
 pub fn leaf_facts(der: &[u8]) -> Result<LeafFacts, Refusal> {
     let leaf = Certificate::parse(der)?;
     Ok(LeafFacts {

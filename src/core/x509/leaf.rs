@@ -1,11 +1,11 @@
-//! What a certificate must be to sign a card: an X509-SVID of a workload (rules 33 to 35; X509-SVID §4 and §5).
+//! The role of a leaf: an X509-SVID of a workload, which may sign a card (rules 33 to 35; X509-SVID §4 and §5).
 
 use super::certificate::Certificate;
 use crate::refusal::{Reason, Refusal};
 use crate::spiffe::SpiffeId;
 use crate::text::Quoted;
 
-/// Checks the leaf's role and returns the one identity it carries.
+/// Verifies the role of a leaf and returns its SPIFFE ID, of which there must be exactly one.
 pub(crate) fn verify_leaf_role(leaf: &Certificate<'_>) -> Result<SpiffeId, Refusal> {
     if leaf.is_ca {
         return Err(Refusal::new(Reason::LeafIsCa, "the first certificate has CA=true"));

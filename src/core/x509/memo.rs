@@ -1,20 +1,20 @@
-//! Remembers the chains of one card while it is verified: a signer that signs twice proves its chain once.
-//! Nothing outlives the card, so no verdict depends on what was verified before it.
+//! Chains that were proven during the verification of one card: a signer with two signatures proves its chain once.
+//! The list ends with the verification, so no verdict depends on an earlier card.
 
 use super::chain::prove_chain;
-use super::proof::Proof;
+use super::proof::ChainProof;
 use crate::bundle::Bundle;
 use crate::limits::Budget;
 use crate::refusal::Refusal;
 use crate::spiffe::TrustDomain;
 use std::sync::Arc;
 
-/// The proven chains of one card, under one bundle. A card has few signatures, so they are searched one by one.
+/// The proven chains of one card under one bundle. A card has at most four signatures, so the search is linear.
 #[derive(Debug)]
 pub(crate) struct ProvenChains<'b> {
     trust_domain: &'b TrustDomain,
     bundle: &'b Bundle,
-    proven: Vec<(Vec<Vec<u8>>, Arc<Proof>)>,
+    proven: Vec<(Vec<Vec<u8>>, Arc<ChainProof>)>,
 }
 
 impl<'b> ProvenChains<'b> {
@@ -22,8 +22,12 @@ impl<'b> ProvenChains<'b> {
         Self { trust_domain, bundle, proven: Vec::new() }
     }
 
-    /// Proves everything about a chain that does not depend on time, and spends nothing if it was proven before.
-    pub(crate) fn prove(&mut self, chain: Vec<Vec<u8>>, budget: &mut Budget) -> Result<Arc<Proof>, Refusal> {
+    /// Verifies everything about a chain that does not depend on time. An equal chain that was proven costs nothing.
+    pub(crate) fn prove(
+        &mut self,
+        chain: Vec<Vec<u8>>,
+        budget: &mut Budget,
+    ) -> Result<Arc<ChainProof>, Refusal> {
         if let Some((_, proof)) = self.proven.iter().find(|(known, _)| *known == chain) {
             return Ok(Arc::clone(proof));
         }

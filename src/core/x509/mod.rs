@@ -1,12 +1,12 @@
-//! X.509 chains of signers: strict reading, the rules for each role, and the proof that a chain is genuine.
-//! A proof says nothing about time; validity is judged again each time it is used.
+//! X.509 chains of signers: strict parsing, the rules for each role, and the proof that a chain is genuine.
+//! A chain proof says nothing about time; validity is checked at each use.
 
 mod anchor;
 mod certificate;
 mod chain;
 mod facts;
+mod issued;
 mod leaf;
-mod link;
 mod memo;
 mod path;
 mod pem;

@@ -1,5 +1,5 @@
-//! The shape of a chain and the role of its issuers (rules 31, 36 and 37).
-//! The order is the sender's and is only checked: nothing is searched, sorted or skipped.
+//! The order of a chain and the role of its issuers (rules 31, 36 and 37).
+//! The sender's order is checked as it is: a search or sort would do work that the sender chooses.
 
 use super::anchor::Anchor;
 use super::certificate::Certificate;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Checks that each certificate names the next one as its issuer, and that none is repeated or a root.
 ///
-/// `certificates` is leaf first, without a trailing root that the bundle contains.
+/// `root` is the trailing root of the chain that the bundle contains, if any; `issuers` comes without it.
 pub(crate) fn check_order(
     leaf: &Certificate<'_>,
     issuers: &[Certificate<'_>],
@@ -19,11 +19,11 @@ pub(crate) fn check_order(
 ) -> Result<(), Refusal> {
     let mut child = leaf;
     for (index, issuer) in issuers.iter().enumerate() {
-        check_link(child, issuer.subject, issuer.subject_key_id, anchors, index)?;
+        check_issuer_name(child, issuer.subject, issuer.subject_key_id, anchors, index)?;
         child = issuer;
     }
     if let Some(root) = root {
-        check_link(child, root.subject(), root.subject_key_id(), anchors, issuers.len())?;
+        check_issuer_name(child, root.subject(), root.subject_key_id(), anchors, issuers.len())?;
     }
     for (index, issuer) in issuers.iter().enumerate() {
         let position = index.saturating_add(1);
@@ -41,7 +41,7 @@ pub(crate) fn check_order(
     Ok(())
 }
 
-fn check_link(
+fn check_issuer_name(
     child: &Certificate<'_>,
     subject: &[u8],
     subject_key_id: Option<&[u8]>,
@@ -52,7 +52,7 @@ fn check_link(
         return Ok(());
     }
     let next = index.saturating_add(1);
-    // The chain was already complete, so what follows does not belong to it.
+    // The bundle issued `child`, so the chain was complete and the following certificate does not belong to it.
     if anchors.iter().any(|anchor| child.names_as_issuer(anchor.subject(), anchor.subject_key_id())) {
         let message =
             format!("certificate {index} is issued by the bundle, but certificate {next} follows it");
@@ -66,7 +66,8 @@ fn extra(message: String) -> Refusal {
     Refusal::new(Reason::ChainExtraCertificate, message)
 }
 
-/// Checks that a certificate may issue others in `trust_domain` (rule 36; X509-SVID §3.2 and §4).
+/// Refuses an issuer without CA=true or keyCertSign, or with the SPIFFE ID of a workload or of another domain than
+/// `trust_domain` (rule 36; X509-SVID §3.2 and §4).
 pub(crate) fn check_issuer_role(issuer: &Certificate<'_>, trust_domain: &TrustDomain) -> Result<(), Refusal> {
     if !issuer.is_ca {
         return Err(Refusal::new(Reason::IssuerNotCa, "it does not have CA=true"));
@@ -87,10 +88,10 @@ pub(crate) fn check_issuer_role(issuer: &Certificate<'_>, trust_domain: &TrustDo
     Err(Refusal::new(Reason::IssuerSpiffeId, message))
 }
 
-/// Checks a path length constraint against the number of CA certificates below its holder.
+/// True if a path length constraint allows `below` CA certificates between its holder and the leaf.
 ///
-/// Self-issued certificates count, unlike in RFC 5280 §6.1.4: SPIRE servers share one name, so that the
-/// exception would lift the limit altogether.
+/// Self-issued certificates count, unlike in RFC 5280 §6.1.4: SPIRE servers share one name, so the exception would
+/// lift the limit altogether.
 pub(crate) fn allows_issuers_below(path_length: Option<u32>, below: usize) -> bool {
     path_length.and_then(|limit| usize::try_from(limit).ok()).is_none_or(|limit| below <= limit)
 }

@@ -1,11 +1,11 @@
-//! Certificates in PEM text; keys, requests and parameters in the same file are passed over (rule 43; RFC 7468).
+//! Certificates in PEM text; keys, requests and parameters beside them are ignored (rule 43; RFC 7468).
 
 use crate::limits::{BUNDLE_ANCHORS, CHAIN_CERTIFICATES};
 use crate::refusal::{Reason, Refusal};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-/// Reads the certificates of a chain, leaf first, as SPIRE writes them to `svid.pem`.
+/// Parses the certificates of a chain, leaf first, as SPIRE writes them to `svid.pem`; returns 1 to 5 in DER.
 pub fn parse_pem_chain(text: &str) -> Result<Vec<Vec<u8>>, Refusal> {
     let chain = parse_pem_certificates(text, CHAIN_CERTIFICATES).map_err(|problem| match problem {
         Problem::TooMany => {
@@ -20,16 +20,16 @@ pub fn parse_pem_chain(text: &str) -> Result<Vec<Vec<u8>>, Refusal> {
     Ok(chain)
 }
 
-/// Why certificates could not be read from PEM.
+/// An error in PEM text.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    /// More than the limit.
+    /// The text holds more certificates than the limit.
     TooMany,
-    /// A block that is cut off or not base64.
+    /// A block is cut off or not base64; the text says which.
     Broken(String),
 }
 
-/// Reads at most `limit` certificates.
+/// Parses at most `limit` certificates into DER.
 pub(crate) fn parse_pem_certificates(text: &str, limit: usize) -> Result<Vec<Vec<u8>>, Problem> {
     let mut certificates = Vec::new();
     for block in CertificateDer::pem_slice_iter(text.as_bytes()) {

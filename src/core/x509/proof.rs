@@ -1,5 +1,5 @@
-//! What was proven about a chain, and the judgement of time over it (rule 38).
-//! A proof can be kept; a [`VerifiedChain`] is a proof that was judged at one moment.
+//! The proof that a chain is genuine, and the check of its times (rule 38).
+//! A [`ChainProof`] does not depend on time; a [`VerifiedChain`] is one whose times were checked.
 
 use super::anchor::Anchor;
 use super::certificate::Validity;
@@ -10,78 +10,83 @@ use crate::spiffe::SpiffeId;
 use crate::time::{Seconds, Timestamp};
 use std::sync::Arc;
 
-/// What an operator may set about chains.
+/// Limits on the times of certificates, as an administrator may set them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ChainPolicy {
-    /// Longest lifetime of a leaf, from its first to its last second of validity; none for no limit.
+    /// Longest lifetime of a leaf, from its first to its last second of validity; `None` for no limit.
     pub max_svid_lifetime: Option<Seconds>,
-    /// How far clocks may differ. SPIRE dates certificates back by 10 seconds.
+    /// Largest tolerated difference between the clocks of issuer and verifier. SPIRE dates certificates back by 10 s.
     pub skew: Seconds,
 }
 
 impl Default for ChainPolicy {
-    /// 24 hours and 60 seconds.
+    /// A lifetime of 24 hours and a skew of 60 seconds.
     fn default() -> Self {
         Self { max_svid_lifetime: Some(Seconds::new(86_400)), skew: Seconds::new(60) }
     }
 }
 
-/// The moments at which a chain must be valid.
+/// The times at which a chain must be valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Moments {
-    /// The present: the anchor must be valid.
+    /// The present, at which the anchor must be valid.
     pub now: Timestamp,
-    /// When the card was seen first: leaf, intermediates and anchor must be valid.
+    /// The time at which leaf, intermediates and anchor must be valid. Under `witnessed` freshness this is the end of
+    /// an expired leaf (rule 57).
     pub leaf_at: Timestamp,
 }
 
 impl Moments {
-    /// Everything must be valid now.
+    /// Makes the times of a check at `now` alone.
     pub const fn live(now: Timestamp) -> Self {
         Self { now, leaf_at: now }
     }
 }
 
-/// An intermediate of a proven chain.
+/// An intermediate certificate of a proven chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Issuer {
     pub(crate) validity: Validity,
     pub(crate) key_id: Option<Box<[u8]>>,
 }
 
-/// Everything about a genuine chain that does not depend on time.
+/// The facts of a genuine chain that do not depend on time.
 #[derive(Clone, Debug)]
-pub(crate) struct Proof {
+pub(crate) struct ChainProof {
     pub(crate) spiffe_id: SpiffeId,
     pub(crate) leaf_sha256: Digest,
     pub(crate) leaf_key: PublicKey,
     pub(crate) leaf_validity: Validity,
     pub(crate) subject_key_id: Option<Box<[u8]>>,
     pub(crate) issuers: Vec<Issuer>,
-    /// The authority that signed the top of the chain, once per certificate it has in the bundle.
+    /// The authority that signed the top of the chain, once for each of its certificates in the bundle.
     pub(crate) anchors: Vec<Arc<Anchor>>,
 }
 
-impl Proof {
-    /// Last second at which the leaf and all intermediates are valid.
+impl ChainProof {
+    /// Last second in which the leaf and all intermediates are valid.
     pub(crate) fn not_after(&self) -> Timestamp {
         let issuers = self.issuers.iter().map(|issuer| issuer.validity.not_after);
         issuers.fold(self.leaf_validity.not_after, Timestamp::min)
     }
 }
 
-/// A chain that is genuine and valid: the proof that a card's key belongs to a SPIFFE ID.
+/// Proof that a chain is genuine and valid, and so that its leaf key belongs to a SPIFFE ID.
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
-    proof: Arc<Proof>,
+    proof: Arc<ChainProof>,
     anchor: Arc<Anchor>,
     valid_until: Timestamp,
 }
 
 impl VerifiedChain {
-    /// Judges the times of a proven chain.
-    pub(crate) fn judge(proof: Arc<Proof>, policy: &ChainPolicy, at: Moments) -> Result<Self, Refusal> {
+    /// Checks the times of a proven chain: validity of each certificate, then the lifetime of the leaf (rule 38).
+    pub(crate) fn check_times(
+        proof: Arc<ChainProof>,
+        policy: &ChainPolicy,
+        at: Moments,
+    ) -> Result<Self, Refusal> {
         let leaf = proof.leaf_validity;
         let mut valid_until = leaf.not_after;
         for (position, validity) in
@@ -93,7 +98,7 @@ impl VerifiedChain {
         let anchor = select_valid_anchor(&proof.anchors, policy.skew, at)?;
         valid_until = valid_until.min(anchor.not_after());
         if let Some(limit) = policy.max_svid_lifetime {
-            // The skew is for the seconds by which an issuer dates a certificate back.
+            // The skew is added because issuers date certificates back by some seconds.
             if leaf.not_after > leaf.not_before.plus(limit).plus(policy.skew) {
                 let lifetime = leaf.not_after.since(leaf.not_before);
                 let message = format!("the leaf lives for {lifetime} seconds, the limit is {}", limit.get());
@@ -103,58 +108,48 @@ impl VerifiedChain {
         Ok(Self { proof, anchor, valid_until })
     }
 
-    /// The identity of the signer; it has a path and is in the expected trust domain.
+    /// The SPIFFE ID of the signer: that of a workload in the expected trust domain.
     pub fn spiffe_id(&self) -> &SpiffeId {
         &self.proof.spiffe_id
     }
 
-    /// The key of exactly the leaf that was verified (rule 32).
+    /// The key of the leaf that was verified, the only key that may check the signature (rule 32).
     pub fn leaf_key(&self) -> &PublicKey {
         &self.proof.leaf_key
     }
 
-    /// SHA-256 of the leaf certificate.
+    /// SHA-256 of the DER leaf certificate.
     pub fn leaf_sha256(&self) -> Digest {
         self.proof.leaf_sha256
     }
 
-    /// SHA-256 of the leaf's `SubjectPublicKeyInfo`.
-    pub fn spki_sha256(&self) -> Digest {
-        self.proof.leaf_key.spki_sha256()
-    }
-
-    /// First second of the leaf's validity.
+    /// First second of validity of the leaf (`notBefore`).
     pub fn not_before(&self) -> Timestamp {
         self.proof.leaf_validity.not_before
     }
 
-    /// Last second of the leaf's validity.
+    /// Last second of validity of the leaf (`notAfter`).
     pub fn not_after(&self) -> Timestamp {
         self.proof.leaf_validity.not_after
     }
 
-    /// Last second at which leaf, intermediates and anchor are all valid.
+    /// Last second in which leaf, intermediates and anchor are all valid.
     pub fn valid_until(&self) -> Timestamp {
         self.valid_until
     }
 
-    /// From the leaf's first second of validity to its last; saturates at 136 years.
-    pub fn lifetime(&self) -> Seconds {
-        Seconds::new(u32::try_from(self.not_after().since(self.not_before())).unwrap_or(u32::MAX))
-    }
-
-    /// The leaf's subject key identifier, when it has one.
+    /// The subject key identifier of the leaf, if present.
     pub fn subject_key_id(&self) -> Option<&[u8]> {
         self.proof.subject_key_id.as_deref()
     }
 
-    /// The subject key identifiers of the intermediates and the anchor, those that have one.
+    /// The subject key identifiers of intermediates and anchor, as far as they have one.
     pub fn issuer_key_ids(&self) -> impl Iterator<Item = &[u8]> {
         let intermediates = self.proof.issuers.iter().filter_map(|issuer| issuer.key_id.as_deref());
         intermediates.chain(self.anchor.subject_key_id())
     }
 
-    /// SHA-256 of the anchor's certificate.
+    /// SHA-256 of the DER certificate of the anchor.
     pub fn anchor_sha256(&self) -> Digest {
         self.anchor.sha256()
     }
@@ -173,7 +168,7 @@ fn check_validity(position: usize, validity: Validity, skew: Seconds, at: Timest
     Ok(())
 }
 
-/// The anchor that is valid at both moments, the longest-lived if there are several.
+/// The anchor that is valid at both times; of several, the one that ends last.
 fn select_valid_anchor(anchors: &[Arc<Anchor>], skew: Seconds, at: Moments) -> Result<Arc<Anchor>, Refusal> {
     let covers = |anchor: &&Arc<Anchor>| {
         [at.now, at.leaf_at]

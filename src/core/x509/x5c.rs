@@ -1,11 +1,11 @@
-//! The `x5c` header parameter: standard base64 texts, leaf first (rule 29; RFC 7515 §4.1.6).
+//! Decoding of the header parameter `x5c`: standard base64 texts, leaf first (rule 29; RFC 7515 §4.1.6).
 
 use crate::encoding::decode_base64_standard;
 use crate::json::Array;
 use crate::limits::{CERTIFICATE_BYTES, CHAIN_BYTES, CHAIN_CERTIFICATES};
 use crate::refusal::{Reason, Refusal};
 
-/// Decodes the members of an `x5c` array. Sizes are checked before anything is decoded.
+/// Decodes the elements of an `x5c` array. The length of each text is checked before it is decoded.
 pub(crate) fn decode_x5c(values: Array<'_>) -> Result<Vec<Vec<u8>>, Refusal> {
     if values.is_empty() {
         return Err(Refusal::new(Reason::ChainEncoding, "x5c is empty"));

@@ -1,7 +1,7 @@
-//! One signature of a chain: the child's bytes under the issuer's key, paid for before it is checked (rules 39, 40).
+//! The signature of one certificate under the key of its issuer (rules 39 and 40).
 //!
-//! webpki's algorithm table and ring do the work. Its own path search is not used: among the equally named
-//! authorities of SPIRE it would try keys in an order, and a number of times, that the sender can influence.
+//! webpki's algorithm table and ring verify the signature. webpki's path search is not used: among the equally named
+//! authorities of SPIRE a sender could influence the order and the number of the keys that it tries.
 
 use super::certificate::Certificate;
 use crate::jws::KeyView;
@@ -10,7 +10,8 @@ use crate::refusal::Refusal;
 use rustls_pki_types::SignatureVerificationAlgorithm;
 use webpki::ring as algorithms;
 
-/// RSA, P-256 and P-384 with SHA-2. Matched on the exact bytes of both `AlgorithmIdentifiers`.
+/// Supported signature algorithms: RSA, P-256 and P-384 with SHA-2, matched by the exact bytes of the
+/// `AlgorithmIdentifiers` of signature and key.
 static SUPPORTED: [&dyn SignatureVerificationAlgorithm; 10] = [
     algorithms::ECDSA_P256_SHA256,
     algorithms::RSA_PKCS1_2048_8192_SHA256,
@@ -24,13 +25,13 @@ static SUPPORTED: [&dyn SignatureVerificationAlgorithm; 10] = [
     algorithms::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
 ];
 
-/// True when some key could check a signature of this algorithm.
+/// True if a key of some kind can verify a signature of this algorithm.
 pub(crate) fn is_supported(signature_algorithm: &[u8]) -> bool {
     SUPPORTED.iter().any(|known| known.signature_alg_id().as_ref() == signature_algorithm)
 }
 
-/// Whether `issuer` signed `child`. A key that cannot make such a signature did not, at no cost; everything
-/// else costs what the issuer's key costs, and an empty budget is a refusal.
+/// True if `issuer` signed `child`. Takes the cost of the issuer's key from `budget` first and fails if too little is
+/// left. A key whose kind cannot make such a signature costs nothing.
 pub(crate) fn is_signed_by(
     child: &Certificate<'_>,
     issuer: KeyView<'_>,
