@@ -1,4 +1,5 @@
-//! Bodies on their way: streamed frame by frame, counted while they live, and copied for whoever asked to read them.
+//! Bodies of requests and responses: streamed frame by frame, counted while they live, and copied for an observer.
+//! A body is never collected before it is passed on, so its size costs no memory here.
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use std::pin::Pin;
@@ -6,22 +7,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-/// Counts what a connection still has to do.
+/// Number of requests and bodies that a connection still has to finish.
 #[derive(Debug, Default)]
 pub(super) struct Pending(AtomicUsize);
 
-/// One thing to do; done when dropped.
+/// One unit of [`Pending`] work; finished when dropped.
 #[derive(Debug)]
 pub(super) struct Ticket(Arc<Pending>);
 
 impl Pending {
-    /// Takes a ticket.
+    /// Counts one more unit of work until the ticket is dropped.
     pub(super) fn ticket(self: &Arc<Self>) -> Ticket {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ticket(Arc::clone(self))
     }
 
-    /// True when nothing is left to do.
+    /// True when no ticket is held, so that the connection may be taken away from hyper.
     pub(super) fn is_idle(&self) -> bool {
         self.0.load(Ordering::Acquire) == 0
     }
@@ -33,15 +34,15 @@ impl Drop for Ticket {
     }
 }
 
-/// Told of what passes by.
+/// Reader of a copy of a body; it can neither change nor delay what passes.
 pub(super) trait Observe: Send + Sync {
-    /// Some bytes of the body.
+    /// Receives the next bytes of the body, in order.
     fn data(&mut self, bytes: &Bytes);
-    /// The end: true if all of the body passed, false if it broke off.
+    /// Receives the end, once: `whole` is false if the body broke off.
     fn end(&mut self, whole: bool);
 }
 
-/// A body on its way.
+/// Body that the proxy forwards, or an answer of its own.
 #[derive(Default)]
 pub(super) struct ProxyBody {
     // Dropped in this order: hyper learns that a body is not wanted before the ticket is given back.
@@ -59,24 +60,24 @@ enum BodySource {
 }
 
 impl ProxyBody {
-    /// A body that is here.
+    /// A body that is complete in memory.
     pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
         Self { source: BodySource::Full(bytes.into()), observer: None, ticket: None }
     }
 
-    /// A body that comes from the other side.
+    /// A body that is still being received.
     pub(super) fn incoming(body: Incoming) -> Self {
         Self { source: BodySource::Incoming(body), observer: None, ticket: None }
     }
 
-    /// The same, with a ticket for as long as it lives.
+    /// Holds `ticket` until the body is dropped, so that its connection is not counted as idle before.
     #[must_use]
     pub(super) fn with_ticket(mut self, ticket: Ticket) -> Self {
         self.ticket = Some(ticket);
         self
     }
 
-    /// The same, observed.
+    /// Copies what passes to `observer`.
     #[must_use]
     pub(super) fn observed_by(mut self, observer: Box<dyn Observe>) -> Self {
         self.observer = Some(observer);

@@ -1,21 +1,21 @@
-//! The server name of a TLS `ClientHello` (RFC 8446 §4.1.2, RFC 6066 §3), for policy about connections that stay
-//! encrypted. Nothing is trusted here: a name only chooses which rules apply, and none of them gives anything away.
+//! Server name of a TLS `ClientHello` (RFC 8446 §4.1.2, RFC 6066 §3), to select the route of a connection that stays
+//! encrypted. The name is not authenticated: no route adds a token to such a connection, so a false one gains nothing.
 
-/// Most bytes that a `ClientHello` may have before its name was found: one full record (RFC 8446 §5.1).
+/// Most bytes read for a `ClientHello`: one full record with its header (RFC 8446 §5.1).
 pub const CLIENT_HELLO_BYTES: usize = 5 + (1 << 14);
 
-/// What the first bytes of a connection say.
+/// Result of parsing the first bytes of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hello {
-    /// More bytes are needed.
+    /// The record is not complete; more bytes are needed.
     Incomplete,
-    /// It is a `ClientHello`, with a name if it has one.
+    /// A `ClientHello`, with the server name if it has one.
     Name(Option<String>),
-    /// It is none, or not one in a single record.
+    /// Not a `ClientHello`, or one that is split over several records.
     Other,
 }
 
-/// A cursor over bytes that ends instead of failing.
+/// Cursor over bytes; reading past the end gives `None`.
 #[derive(Clone, Copy)]
 struct Bytes<'a>(&'a [u8]);
 
@@ -31,14 +31,14 @@ impl<'a> Bytes<'a> {
         Some(bytes.iter().fold(0, |value: usize, byte| value.wrapping_shl(8) | usize::from(*byte)))
     }
 
-    /// A vector with its length in front.
+    /// A vector with its length in front (RFC 8446 §3.4).
     fn vector(&mut self, length: usize) -> Option<Self> {
         let length = self.number(length)?;
         self.take(length).map(Self)
     }
 }
 
-/// Reads the first bytes of a connection.
+/// Parses the first bytes of a connection.
 pub fn parse_client_hello(bytes: &[u8]) -> Hello {
     const HANDSHAKE: u8 = 22;
     let mut record = Bytes(bytes);
@@ -57,7 +57,7 @@ pub fn parse_client_hello(bytes: &[u8]) -> Hello {
     }
 }
 
-/// `None` for what is not a whole `ClientHello`.
+/// Parses the handshake message in a record; `None` if it is not a whole `ClientHello`.
 fn read_message(mut message: Bytes<'_>) -> Option<Hello> {
     const CLIENT_HELLO: usize = 1;
     if message.number(1)? != CLIENT_HELLO {

@@ -1,42 +1,42 @@
-//! The answers that AuthBridge gives itself: a stable code, a status, and one sentence, as JSON.
-//! The codes are those of the existing AuthBridge; `reason` is ours and finer.
+//! Error responses of AuthBridge itself: a stable code, a status, and one sentence, as JSON.
+//! The codes are those of the existing AuthBridge; `reason` is an addition and finer.
 
 use countersign_core::refusal::{Reason, Refusal};
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use serde_json::json;
 
-/// Which answer.
+/// Stable code of an error response; callers, metrics and logs match on its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Code {
-    /// There is no token.
+    /// The request carries no token.
     MissingToken,
-    /// The token is not acceptable.
+    /// The token is malformed, expired, not signed by the issuer, or of another kind.
     InvalidToken,
-    /// The token is for somebody else.
+    /// The token names other audiences than this agent.
     AudienceMismatch,
-    /// The token, or its client, may not do this.
+    /// The token, its client, or the peer is authentic and not allowed to do this.
     Forbidden,
-    /// Nobody can be judged now.
+    /// Nothing can be verified now, because keys, an identity or an attribute of Envoy are missing.
     CannotVerify,
-    /// The request is not clear.
+    /// The request is ambiguous or malformed, so two readers could understand it differently.
     BadRequest,
-    /// There are too many.
+    /// Never sent, because excess connections wait in the kernel; its series stays in the metrics.
     Overloaded,
-    /// The other end cannot be reached.
+    /// No connection to the agent or server, or it broke off.
     Unreachable,
-    /// The other end is not who it should be.
+    /// The server does not prove the identity that is expected of it.
     WrongPeer,
-    /// The other end changes the protocol without being asked.
+    /// The other end switches to a protocol that was not requested.
     WrongProtocol,
-    /// No token could be had.
+    /// The token endpoint gave no usable token.
     ExchangeFailed,
-    /// The other end took too long.
+    /// The agent or server did not begin its answer in `limits.response_timeout`.
     Timeout,
 }
 
 impl Code {
-    /// Every code, in the order of declaration.
+    /// Every code, in the order of declaration; counters are indexed by it.
     pub(super) const ALL: [Self; 12] = [
         Self::MissingToken,
         Self::InvalidToken,
@@ -52,7 +52,7 @@ impl Code {
         Self::Timeout,
     ];
 
-    /// The code as it stands in answers, metrics and logs.
+    /// Text of the code in answers, metrics and logs. It is part of the interface and never changes.
     pub(super) const fn text(self) -> &'static str {
         match self {
             Self::MissingToken => "auth.missing-token",
@@ -70,7 +70,7 @@ impl Code {
         }
     }
 
-    /// The status of the answer.
+    /// HTTP status of the response.
     pub(super) const fn status(self) -> StatusCode {
         match self {
             Self::MissingToken | Self::InvalidToken | Self::AudienceMismatch => StatusCode::UNAUTHORIZED,
@@ -96,26 +96,26 @@ impl Code {
     }
 }
 
-/// One such answer.
+/// Error response before it is written: its code, and what a caller may know about the cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Denial {
-    /// Which one.
+    /// Selects status and challenge.
     pub code: Code,
-    /// What was checked and found; shown to the caller, so without anything secret.
+    /// One sentence for the caller: what was checked and found, without anything secret.
     pub message: String,
-    /// The plugin that decided, if one did.
+    /// Plugin that refused; `None` where the proxy itself did.
     pub plugin: Option<&'static str>,
-    /// Why, in the words that the whole project shares.
+    /// Reason code of the core, with its hint at a fix.
     pub reason: Option<Reason>,
 }
 
 impl Denial {
-    /// An answer that no plugin decided.
+    /// A response of the proxy itself, without plugin and reason.
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), plugin: None, reason: None }
     }
 
-    /// The answer for a request that was refused.
+    /// The response for a refusal of the core by `plugin`.
     pub(super) fn refused(plugin: &'static str, refusal: &Refusal) -> Self {
         let code = match refusal.reason() {
             Reason::PathAmbiguous => Code::BadRequest,
@@ -128,13 +128,13 @@ impl Denial {
         Self { code, message, plugin: Some(plugin), reason: Some(refusal.reason()) }
     }
 
-    /// The same, decided by a plugin.
+    /// Names the plugin that refused.
     #[must_use]
     pub(super) fn by(self, plugin: &'static str) -> Self {
         Self { plugin: Some(plugin), ..self }
     }
 
-    /// The body.
+    /// JSON body of the response.
     pub(super) fn body(&self) -> String {
         let mut body = json!({ "error": self.code.text(), "message": self.message });
         if let Some(members) = body.as_object_mut() {
@@ -149,10 +149,11 @@ impl Denial {
         body.to_string()
     }
 
-    /// `WWW-Authenticate` (RFC 6750 §3), where one is due.
+    /// `WWW-Authenticate` (RFC 6750 §3). Only the gate for requests to the agent challenges: towards the agent this
+    /// is a proxy, and not the resource that the token is for.
     pub(super) fn challenge(&self) -> Option<HeaderValue> {
         let error = self.code.challenge().filter(|_| self.plugin == Some("jwt-validation"))?;
-        // What is described stands in the body; a quoted string here would need an escape of its own.
+        // No `error_description`: the body has the sentence, and a quoted string would need an escape of its own.
         Some(match error {
             "invalid_token" => HeaderValue::from_static("Bearer error=\"invalid_token\""),
             "insufficient_scope" => HeaderValue::from_static("Bearer error=\"insufficient_scope\""),

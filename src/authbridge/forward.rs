@@ -1,4 +1,4 @@
-//! Passing a request on: what belongs to one connection stays behind, and the rest goes through as it came.
+//! Forwarding of requests and responses: hop-by-hop fields are taken off, everything else passes unchanged.
 
 use super::body::ProxyBody;
 use super::denial::{Code, Denial};
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::time::Duration;
 
-/// Headers of one connection (RFC 9110 §7.6.1) beside those that `Connection` names.
+/// Hop-by-hop headers (RFC 9110 §7.6.1), beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     TE,
@@ -28,13 +28,14 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("proxy-authorization"),
 ];
-/// Belongs to an offer of HTTP/2 (RFC 7540 §3.2.1), which is never passed on; callers need not list it.
+/// Header of an h2c upgrade (RFC 7540 §3.2.1), which is never passed on. It is removed even where `Connection` does not
+/// list it, because a server that reads it anyway would begin HTTP/2.
 pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-/// Marks of the sidecar itself; nobody else may set them.
+/// Prefix of headers that only the sidecar sets; whoever sends one is not believed.
 pub(crate) const OWN_PREFIX: &str = "x-authbridge-";
 
-/// Refuses a request that names two hosts, or none. What is wrong with its framing hyper refuses, and what is only
-/// doubtful ends its connection (see `serve`).
+/// Refuses a request that names two hosts, or none (RFC 9112 §3.2): the host selects route and token, so the next reader
+/// must not choose another one. hyper refuses invalid framing; doubtful framing ends the connection (see `serve`).
 pub(crate) fn refuse_ambiguity<B>(request: &Request<B>) -> Result<(), Denial> {
     let bad = |message: &str| Err(Denial::new(Code::BadRequest, message));
     let headers = request.headers();
@@ -51,7 +52,7 @@ pub(crate) fn refuse_ambiguity<B>(request: &Request<B>) -> Result<(), Denial> {
     }
 }
 
-/// Refuses a target and a Host header that name different hosts.
+/// Refuses a target and a `Host` header that name different hosts. Port 80 is the default of `http` and may be left out.
 pub(crate) fn refuse_two_hosts(headers: &HeaderMap, target: &Authority) -> Result<(), Denial> {
     let plain = |text: &str| {
         let text = text.to_ascii_lowercase();
@@ -66,7 +67,7 @@ pub(crate) fn refuse_two_hosts(headers: &HeaderMap, target: &Authority) -> Resul
     }
 }
 
-/// What all `Connection` headers list.
+/// The options of all `Connection` headers.
 pub(super) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(CONNECTION)
@@ -75,8 +76,8 @@ pub(super) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &s
         .flat_map(|value| value.split(',').map(str::trim))
 }
 
-/// Takes off what belongs to the connection, and what only the sidecar may say. `TE: trailers` stays, because gRPC
-/// asks for it.
+/// Removes hop-by-hop headers, and those that only the sidecar may set. `TE: trailers` stays, because gRPC requires it
+/// of every hop.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     let trailers = headers.get(TE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
     if headers.contains_key(CONNECTION) {
@@ -99,7 +100,7 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// Sends a request and waits for the head of the answer.
+/// Sends a request, and waits at most `patience` for the head of the answer.
 pub(crate) async fn send<C>(
     client: &Client<C, ProxyBody>,
     request: Request<ProxyBody>,
@@ -115,7 +116,8 @@ where
     }
 }
 
-/// Connection errors speak of addresses and certificates, not of requests; still the caller gets only their kind.
+/// Maps a connection error to its kind. Its text names addresses and certificates of the cluster, so it goes to the log
+/// and not to the caller.
 fn unreachable_because(error: &hyper_util::client::legacy::Error) -> Denial {
     let mut inner: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(cause) = inner {
@@ -123,7 +125,7 @@ fn unreachable_because(error: &hyper_util::client::legacy::Error) -> Denial {
             tracing::debug!("a server was refused: {tls}");
             return Denial::new(Code::WrongPeer, "the other end could not prove who it is");
         }
-        // What an I/O error wraps is not its source but its inner error.
+        // `source()` of an I/O error skips the error that it wraps, and rustls errors are wrapped so.
         inner = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),
             None => cause.source(),
@@ -134,8 +136,8 @@ fn unreachable_because(error: &hyper_util::client::legacy::Error) -> Denial {
     Denial::new(Code::Unreachable, what)
 }
 
-/// The answer as it goes back: the same without what belongs to the connection, or the change of protocol that was
-/// `asked` for, after which the two connections are joined.
+/// The response for the caller: stripped of hop-by-hop headers or, for a 101 to the requested `upgrade`, joined to the
+/// other connection once it is written.
 pub(crate) fn answer(
     mut response: Response<Incoming>,
     upgrade: Option<WebSocket>,
@@ -160,7 +162,7 @@ pub(crate) fn answer(
     Ok(Response::from_parts(parts, ProxyBody::incoming(body)))
 }
 
-/// An answer of our own.
+/// The error response for `denial`.
 pub(crate) fn deny(denial: &Denial) -> Response<ProxyBody> {
     let mut response = Response::new(ProxyBody::full(denial.body()));
     *response.status_mut() = denial.code.status();

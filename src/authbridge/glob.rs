@@ -1,9 +1,9 @@
 //! Patterns for hosts and paths: `*` and `?` stay between separators, `**` crosses them.
-//! Matching takes time in proportion to pattern times text, whatever either of them is.
+//! Matching takes at most pattern length times text length steps, without backtracking that a request could exploit.
 
 use crate::limits::{GLOB_BYTES, GLOB_VARIANTS};
 
-/// A pattern for text in which `separator` divides labels or segments.
+/// Pattern for a text whose labels or segments are divided by a separator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
     separator: u8,
@@ -13,16 +13,17 @@ pub struct Glob {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Byte(u8),
-    /// `?`: one byte that is no separator.
+    /// `?`: one byte, except a separator.
     One,
-    /// `*`: any number of bytes, none a separator.
+    /// `*`: any number of bytes, except separators.
     Star,
     /// `**`: any number of bytes.
     DoubleStar,
 }
 
 impl Glob {
-    /// Reads a pattern. `{a,b}` stands for either text; `[` and `\` are refused, because readers differ about them.
+    /// Parses a pattern. `{a,b}` stands for either text; `[` and `\` are refused, because implementations differ about
+    /// them and a route must not mean something else than its author thinks.
     ///
     /// The error completes the sentence "the pattern …".
     pub fn parse(pattern: &str, separator: u8) -> Result<Self, &'static str> {
@@ -39,13 +40,13 @@ impl Glob {
         Ok(Self { separator, variants })
     }
 
-    /// True when the whole of `text` has the form of the pattern; case matters.
+    /// True when the pattern matches the whole of `text`, case included.
     pub fn matches(&self, text: &str) -> bool {
         self.variants.iter().any(|variant| matches(variant, self.separator, text.as_bytes()))
     }
 }
 
-/// The texts that braces stand for, in order.
+/// Expands braces to the patterns that they stand for, in order.
 fn expand(pattern: &str) -> Result<Vec<String>, &'static str> {
     const UNBALANCED: &str = "has braces that are not closed, not opened, or inside each other";
     let Some((before, rest)) = pattern.split_once('{') else {
@@ -77,7 +78,7 @@ fn parts(pattern: &[u8]) -> Vec<Part> {
     parts
 }
 
-/// Follows all positions in the pattern that the text so far can have led to.
+/// Simulates all positions in the pattern at once, as a Thompson NFA, one byte of text after the other.
 fn matches(pattern: &[Part], separator: u8, text: &[u8]) -> bool {
     if let Some(equal) = literal(pattern, text) {
         return equal;
@@ -104,7 +105,7 @@ fn matches(pattern: &[Part], separator: u8, text: &[u8]) -> bool {
     at.last() == Some(&true)
 }
 
-/// Marks a position, and those behind stars that match nothing.
+/// Marks a position as reachable, and those behind stars that match the empty text.
 fn mark(pattern: &[Part], at: &mut [bool], position: usize) {
     let stars =
         pattern.iter().skip(position).take_while(|part| matches!(part, Part::Star | Part::DoubleStar));
@@ -112,7 +113,7 @@ fn mark(pattern: &[Part], at: &mut [bool], position: usize) {
     at.get_mut(position..=end).unwrap_or_default().fill(true);
 }
 
-/// Most patterns are plain texts.
+/// Shortcut for a pattern without wildcards, which most are; `None` for any other.
 fn literal(pattern: &[Part], text: &[u8]) -> Option<bool> {
     let plain = pattern.iter().all(|part| matches!(part, Part::Byte(_)));
     plain.then(|| {

@@ -1,7 +1,7 @@
-//! AuthBridge, the data plane beside an agent: it lets in who proves itself, and gives what goes out the right token.
-//! Directions are decided by the listener; nothing that a request says changes which rules apply to it.
+//! AuthBridge, the data plane beside an agent: it authenticates requests to the agent, and exchanges the tokens of
+//! requests of the agent. The listener decides the direction; nothing in a request changes which rules apply to it.
 
-// Parsers and judges of what strangers send: pure, and fuzzed without the rest.
+// Parsers and verifiers of untrusted input. They do no I/O, so the fuzz targets build them without the proxy.
 pub mod client_hello;
 pub mod glob;
 pub mod jwt;

@@ -1,4 +1,4 @@
-//! Caps of the data plane, each with its reason. Those of cards are in [`countersign_core::limits`].
+//! Limits of the data plane, each with its reason. Those of cards are in [`countersign_core::limits`].
 
 use countersign_core::json::JsonLimits;
 
@@ -18,12 +18,12 @@ pub const GLOB_BYTES: usize = 256;
 /// Most texts that the braces of one pattern stand for: they multiply.
 pub const GLOB_VARIANTS: usize = 64;
 
-/// For a key set of an issuer of tokens.
+/// JSON limits of a key set; a JWK is at most an array of strings in an object in `keys`.
 pub const KEY_SET: JsonLimits = JsonLimits { bytes: KEY_SET_BYTES, depth: 8, ..JsonLimits::CARD };
 
-/// For an answer of a token endpoint.
+/// JSON limits of a token response; RFC 6749 §5.1 needs five members, servers add some of their own.
 pub const TOKEN_RESPONSE: JsonLimits =
     JsonLimits { bytes: TOKEN_RESPONSE_BYTES, depth: 8, nodes: 256, ..JsonLimits::CARD };
 
-/// For the claims of an access token.
+/// JSON limits of the claims of an access token; Keycloak nests roles by client.
 pub const CLAIMS: JsonLimits = JsonLimits { bytes: TOKEN_BYTES, depth: 16, nodes: 4096, ..JsonLimits::CARD };

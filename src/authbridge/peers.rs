@@ -1,19 +1,19 @@
-//! Who may be at the other end of a connection: SPIFFE IDs, everything below a path, or a whole trust domain.
+//! Policies for the peer of a connection: exact SPIFFE IDs, IDs below a path, or a whole trust domain.
 
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::text::Quoted;
 
-/// A list of identities.
+/// Set of SPIFFE IDs that may be at the other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerPolicy(Vec<Rule>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Rule {
     Exactly(SpiffeId),
-    /// An ID, and what follows it after a slash.
+    /// IDs with more segments than this one, which itself is not among them.
     Below(SpiffeId),
     Domain(TrustDomain),
-    /// A workload of a namespace, by SPIRE's usual form of IDs.
+    /// IDs of one namespace in the form that SPIRE's controller manager gives them.
     Namespace(TrustDomain, String),
 }
 
@@ -46,7 +46,8 @@ impl PeerPolicy {
         Self(vec![Rule::Namespace(trust_domain, namespace)])
     }
 
-    /// True when `peer` is on the list. An ID without a path names no workload and is on none.
+    /// True when the policy admits `peer`. An ID without a path is admitted by none, because it names the trust domain
+    /// and no workload.
     pub fn admits(&self, peer: &SpiffeId) -> bool {
         peer.has_path()
             && self.0.iter().any(|rule| match rule {

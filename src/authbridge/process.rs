@@ -1,4 +1,5 @@
-//! The process: one thread, the sockets first, then everything that runs until it is asked to end.
+//! The process: sockets are bound first, so that a port in use fails the start, and then everything runs on one thread
+//! until SIGTERM or SIGINT.
 
 use super::admin::{About, AdminServers, Guard};
 use super::config::{Checked, Config, Diagnostic, ListenAddress, Reading};
@@ -21,10 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// How long requests that are under way may take at the end.
+/// Longest time for requests in flight after a shutdown is requested; half of a pod's usual grace period of 30 s.
 const DRAIN: Duration = Duration::from_secs(15);
 
-/// How much the sessions may take.
+/// Memory bounds of the session store, from the configuration.
 pub(super) fn bounds(config: &Config) -> Bounds {
     let session = &config.session;
     Bounds {
@@ -35,14 +36,14 @@ pub(super) fn bounds(config: &Config) -> Bounds {
     }
 }
 
-/// Logs what was passed over or understood differently than before.
+/// Logs what was ignored, or is understood differently than by the existing AuthBridge.
 pub(super) fn tell(notices: &[Diagnostic]) {
     for notice in notices {
         tracing::warn!("configuration: {notice}");
     }
 }
 
-/// The sockets of the data plane.
+/// Listening sockets of the data plane.
 struct Sockets {
     inbound: Option<TcpListener>,
     outbound: Option<TcpListener>,
@@ -58,8 +59,8 @@ fn named(name: &str, address: Option<ListenAddress>) -> io::Result<Option<TcpLis
         .map_err(|error| io::Error::other(format!("{name} cannot listen on {}: {error}", address.address)))
 }
 
-/// The kernel redirects to the loopback address of the family at hand: a port alone is bound on both, where the machine
-/// has both.
+/// Binds the transparent listener. The kernel redirects to the loopback address of a connection's own family, so a port
+/// alone is bound on both, where the machine has both.
 fn transparent(address: Option<ListenAddress>) -> io::Result<Vec<TcpListener>> {
     let name = "the transparent listener";
     let mut sockets: Vec<TcpListener> = named(name, address)?.into_iter().collect();
@@ -74,7 +75,7 @@ fn transparent(address: Option<ListenAddress>) -> io::Result<Vec<TcpListener>> {
     Ok(sockets)
 }
 
-/// Runs until the process is asked to end. The error is a sentence.
+/// Runs until a shutdown signal. The error is a sentence.
 pub(super) async fn run(
     path: PathBuf,
     reading: Reading,
@@ -120,7 +121,7 @@ pub(super) async fn run(
     };
     let connections = config.limits.connections;
     tracing::info!(mode = ?config.mode, "started");
-    // The servers outlive the data plane by nothing: their end is not waited for.
+    // Joined with the data plane and without a drain of their own: a scrape must not delay the end of the process.
     let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about, guard)) };
     let reauthorizing = reauthorize_on_change(&active, &identity, &stop);
     tokio::join!(data_plane(sockets, connections, &active, &stats, &stop), watching, reauthorizing);
@@ -159,7 +160,8 @@ async fn data_plane(
     tokio::join!(reverse, forward, transparent, processing);
 }
 
-/// Has connections judged again when the identity changes, and when the end is asked for.
+/// Starts a new epoch whenever the identity changes, since bundles decide who may stay connected, and at shutdown, which
+/// wakes idle connections so that they end.
 async fn reauthorize_on_change(active: &ActiveConfig, identity: &WorkloadIdentity, stop: &Shutdown) {
     let mut changes = identity.changes();
     loop {

@@ -1,28 +1,28 @@
-//! Log lines about requests, once for each cause and while: whoever floods us does not flood the log.
+//! Rate limit of log lines about requests, per cause: a flood of requests must not become a flood of log lines.
 
 use countersign_io::clock::instant;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a cause is not logged again.
+/// Shortest time between two lines about the same cause.
 const WHILE: Duration = Duration::from_secs(30);
-/// Most causes told apart; they are words of this program, so this is never reached.
+/// Most causes remembered. They are words of this program and far fewer; the bound holds if one ever is not.
 const CAUSES: usize = 256;
 
-/// The causes of one direction.
+/// Rate limiter for the log lines of one direction.
 pub(crate) struct Quiet {
     direction: &'static str,
     causes: Mutex<BTreeMap<String, (Instant, u64)>>,
 }
 
 impl Quiet {
-    /// Nothing logged yet.
+    /// A limiter that has logged nothing.
     pub(crate) const fn new(direction: &'static str) -> Self {
         Self { direction, causes: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Logs `cause` with one example, unless that was done a moment ago.
+    /// Logs `cause` with one example, or only counts it if it was logged less than [`WHILE`] ago.
     pub(crate) fn log(&self, cause: &str, example: &str) {
         let now = instant();
         let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Taking over a changed configuration while requests run: as a whole or not at all, and never silently.
+//! Reload of a changed configuration while requests run: it is taken over whole or not at all, and never silently.
 
 use super::config::{Checked, Diagnostic, Reading, Spiffe, parse_config};
 use super::identity::{WorkloadIdentity, follow_files, follow_workload_api, mirror};
@@ -21,12 +21,12 @@ use tokio::time::{sleep, timeout};
 
 /// Largest configuration file, in bytes.
 const CONFIG_BYTES: usize = 1024 * 1024;
-/// How long changes are waited for, until they come no more: a volume is replaced in several steps.
+/// Quiet time after a change before the file is read: the kubelet replaces a volume in several steps.
 const SETTLE: Duration = Duration::from_millis(250);
-/// How often the file is read even if nothing was heard of it.
+/// Longest time between two reads: inotify reports nothing on some network file systems.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Reads and judges the file at `path`.
+/// Reads and checks the file at `path`; also its digest, by which a reload knows what it has seen.
 pub(crate) fn read_config(path: &Path, reading: Reading) -> Result<(Checked, Digest), Vec<Diagnostic>> {
     let unreadable = |problem: String| vec![Diagnostic { line: 0, key: String::new(), problem }];
     let text = read_text(path, CONFIG_BYTES).map_err(|error| unreadable(error.to_string()))?;
@@ -39,7 +39,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// How the last reload went. Cheap to clone.
+/// Outcome of the last reload, and counts of all. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Reloads(Arc<Mutex<Status>>);
 
@@ -53,7 +53,7 @@ struct Status {
 }
 
 impl Reloads {
-    /// The configuration with this digest runs.
+    /// No reload yet; `active` is the digest of the configuration that runs.
     pub(crate) fn new(active: Digest) -> Self {
         let status =
             Status { active, last_attempt: None, last_success: None, last_error: None, good: 0, bad: 0 };
@@ -64,12 +64,12 @@ impl Reloads {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What is wrong with the file on disk, if something is.
+    /// Why the file on disk does not run; `None` if it does.
     pub(crate) fn problem(&self) -> Option<String> {
         self.with(|status| status.last_error.clone())
     }
 
-    /// In the form that the existing AuthBridge answers.
+    /// JSON in the form of the existing AuthBridge's `/reload/status`.
     pub(crate) fn json(&self) -> Value {
         self.with(|status| {
             let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
@@ -85,7 +85,8 @@ impl Reloads {
     }
 }
 
-/// Where identities come from now: one task, replaced when the configuration names another source.
+/// Task that follows the source of the identity; replaced only when the configuration names another source, so that a
+/// reload of other keys does not interrupt it.
 pub(crate) struct IdentitySource {
     identity: WorkloadIdentity,
     settings: Option<Spiffe>,
@@ -93,12 +94,12 @@ pub(crate) struct IdentitySource {
 }
 
 impl IdentitySource {
-    /// No source yet.
+    /// A source that delivers nothing until [`IdentitySource::set`].
     pub(crate) const fn new(identity: WorkloadIdentity) -> Self {
         Self { identity, settings: None, task: None }
     }
 
-    /// Follows what the configuration names.
+    /// Follows the source in `settings` from now on; the identity stays until the new source delivers one.
     pub(crate) fn set(&mut self, settings: Option<&Spiffe>) {
         if self.settings.as_ref() == settings {
             return;
@@ -126,26 +127,26 @@ impl IdentitySource {
     }
 }
 
-/// Follows the file, and takes over what changes.
+/// Task that watches the configuration file and takes over its changes.
 pub(crate) struct Reloader {
-    /// The file.
+    /// Path of the configuration file.
     pub(crate) path: PathBuf,
-    /// How it is read.
+    /// Whether unknown keys are errors, as at the start.
     pub(crate) reading: Reading,
-    /// What is replaced.
+    /// Handle through which the configuration is replaced.
     pub(crate) active: ActiveConfig,
-    /// What stays.
+    /// State that the next configuration keeps.
     pub(crate) state: ProcessState,
-    /// Where identities come from.
+    /// Task that follows the source of the identity.
     pub(crate) source: IdentitySource,
-    /// How it went.
+    /// Where the outcome is recorded.
     pub(crate) reloads: Reloads,
-    /// What is counted.
+    /// Counters of reloads.
     pub(crate) stats: Stats,
 }
 
 impl Reloader {
-    /// Follows until the end is asked for.
+    /// Watches until `stop` is requested.
     pub(crate) async fn run(mut self, stop: Shutdown) {
         let heard = Arc::new(Notify::new());
         let watcher = self.watch(&heard);
@@ -161,7 +162,7 @@ impl Reloader {
                 () = sleep(LOOK) => {}
                 () = stop.requested() => return,
             }
-            // What was seen already is not judged again, good or bad.
+            // The same bytes have the same outcome: without this a broken file would be logged every time.
             let text = read_text(&self.path, CONFIG_BYTES);
             let digest = sha256(text.as_ref().map_or(&[], |text| text.as_bytes()));
             if digest != seen {

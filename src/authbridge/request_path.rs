@@ -1,16 +1,17 @@
-//! Paths of requests that need no token, matched on exactly the bytes that are forwarded.
-//! A path that another reader could take for one of them is refused, because it is the agent that reads it next.
+//! Bypass paths, which need no token, matched on exactly the bytes that are forwarded.
+//! A path that another server could normalize to a bypass path, or from one, is refused: the agent reads it next, and may
+//! do so.
 
 use crate::glob::Glob;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 
-/// Patterns of paths without a token; `*` stays within a segment.
+/// Patterns of bypass paths; `*` stays within a segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BypassPaths(Vec<Glob>);
 
 impl BypassPaths {
-    /// Reads the patterns; each begins with a slash and names no way up.
+    /// Parses the patterns; each begins with a slash and has no dot segments.
     ///
     /// The error is a sentence.
     pub fn parse(patterns: &[impl AsRef<str>]) -> Result<Self, String> {
@@ -33,20 +34,20 @@ impl BypassPaths {
 
     /// True when a request for `path`, without its query, needs no token.
     ///
-    /// `PathAmbiguous` when the path climbs by dot segments, contains what servers read in several ways, or becomes
-    /// one of these paths when its escapes are undone.
+    /// `PathAmbiguous` when the path has dot segments, contains characters that servers treat differently, or is a bypass
+    /// path only after decoding.
     pub fn admits(&self, path: &str) -> Result<bool, Refusal> {
         let refuse = |why: &str| {
             let found = format!("the path {} {why}", Quoted(path));
             Err(Refusal::new(Reason::PathAmbiguous, found))
         };
-        // What most requests are: nothing to read twice.
         if !path.starts_with('/') {
             return refuse("does not begin with /");
         }
         if !path.bytes().all(|byte| is_visible(byte) && !matches!(byte, b'#' | b'?')) {
             return refuse("has a character that does not belong into a path (RFC 3986 §3.3)");
         }
+        // The usual request: no escape and nothing ambiguous, so there is one way to read it.
         if !path.contains(['%', ';', '\\', '.']) {
             return Ok(self.matches(path));
         }
@@ -56,7 +57,7 @@ impl BypassPaths {
         if !path.contains(['%', ';']) {
             return Ok(self.matches(path));
         }
-        // Servers differ in how often they decode, and where they end a path.
+        // Servers differ in how often they decode escapes, and in which characters end a path, so every reading is tried.
         let once = decode(path);
         let twice = decode(&once);
         for reading in [&once, &twice] {
@@ -70,8 +71,8 @@ impl BypassPaths {
         Ok(false)
     }
 
-    /// Only what everybody writes in one way: a character that some escape and others do not (RFC 3986 §3.3) needs a
-    /// token wherever it stands.
+    /// True if the path matches as written. A path with a character that some clients escape and others do not (RFC 3986
+    /// §3.3) never does, so that equivalent spellings need a token alike.
     fn matches(&self, path: &str) -> bool {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte);
         path.bytes().all(plain) && self.0.iter().any(|glob| glob.matches(path))
@@ -91,7 +92,7 @@ const fn is_visible(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e)
 }
 
-/// Why servers would read this path in several ways, whatever is asked for.
+/// Reason why servers may read this path differently, whatever the patterns are.
 fn ambiguity(path: &str) -> Option<&'static str> {
     if path.contains(['\\', '\0']) {
         return Some("contains a backslash or NUL");
@@ -99,12 +100,12 @@ fn ambiguity(path: &str) -> Option<&'static str> {
     path.split('/').any(is_dot_segment).then_some("contains a dot segment")
 }
 
-/// `.` and `..`, also before path parameters, which some servers cut off first.
+/// True for `.` and `..`, also with path parameters, which some servers remove before they resolve dot segments.
 fn is_dot_segment(segment: &str) -> bool {
     matches!(segment.split(';').next(), Some("." | ".."))
 }
 
-/// Undoes escapes once; what is no escape stays.
+/// Decodes percent escapes once; an invalid escape stays.
 fn decode(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();

@@ -1,4 +1,5 @@
-//! One configuration at work: everything that requests pass through, replaced as a whole and never in parts.
+//! Runtime form of one configuration: everything that a request passes through, replaced as a whole and never in parts,
+//! so that no request sees the gate of one file and the routes of another.
 
 use super::auth::TokenGate;
 use super::body::ProxyBody;
@@ -22,12 +23,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long a connection to the agent may take; it is on this machine.
+/// Longest time for a TCP connection to the agent, which is on the same machine.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long a connection to the agent is kept for the next request.
+/// How long an idle connection to the agent is kept for the next request.
 const KEEP: Duration = Duration::from_mins(1);
 
-/// The current configuration at work. Cheap to clone.
+/// Handle to the configuration in force, which a reload replaces. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct ActiveConfig(Arc<ConfigAndEpoch>);
 
@@ -36,55 +37,55 @@ struct ConfigAndEpoch {
     epochs: watch::Sender<u64>,
 }
 
-/// What outlives a configuration.
+/// State that outlives a configuration: a reload keeps it.
 pub(crate) struct ProcessState {
-    /// Who we are.
+    /// SVID and trust bundles of this workload.
     pub(crate) identity: WorkloadIdentity,
-    /// The sessions.
+    /// Recent events by session.
     pub(crate) store: SessionStore,
-    /// What is counted.
+    /// Counters and histograms.
     pub(crate) stats: Stats,
 }
 
-/// One configuration at work.
+/// Configuration with everything that was built from it: gate, routes, clients and TLS.
 pub(crate) struct RuntimeConfig {
-    /// The configuration itself.
+    /// The file's contents with all defaults.
     pub(crate) config: Config,
-    /// Where it listens.
+    /// Addresses of all listeners; a reload cannot change them.
     pub(crate) addresses: Addresses,
-    /// Who we are.
+    /// SVID and trust bundles of this workload.
     pub(crate) identity: WorkloadIdentity,
-    /// mTLS for connections to the agent, if it is on.
+    /// mTLS for connections to the agent; `None` without the block `mtls`.
     pub(crate) terminator: Option<(Terminator, MtlsMode)>,
-    /// The sessions, if they are kept.
+    /// Recent events by session; `None` if `session.enabled` is false.
     pub(crate) sessions: Option<SessionStore>,
-    /// Requests to the agent.
+    /// Rules for requests to the agent.
     pub(crate) inbound: InboundRules,
-    /// Requests of the agent.
+    /// Rules for requests of the agent.
     pub(crate) outbound: OutboundRules,
-    /// Connections to the agent.
+    /// HTTP clients with their connections to the agent.
     pub(crate) agent: AgentClients,
     backend: Option<Authority>,
-    // Dropped with the configuration: its tasks end.
+    // Dropped with the configuration, which ends the tasks that fetch its keys and read its files.
     _stop: Trigger,
     _tasks: JoinSet<()>,
 }
 
-/// What requests to the agent pass.
+/// Rules for requests to the agent.
 pub(crate) struct InboundRules {
-    /// The gate, if there is one.
+    /// The plugin `jwt-validation`; `None` only with `dangerously_allow_unauthenticated`.
     pub(crate) gate: Option<TokenGate>,
-    /// True if its refusals have no effect.
+    /// True with `on_error: observe`: refusals of the gate are logged, and the request passes.
     pub(crate) observes: bool,
-    /// Who reads calls.
+    /// Plugins that read calls for the session store.
     pub(crate) parsers: Vec<Parser>,
 }
 
-/// Connections to the agent, kept for later requests.
+/// HTTP clients for the agent, with pools of idle connections.
 pub(crate) struct AgentClients {
-    /// HTTP/1.1.
+    /// Client for HTTP/1.1.
     pub(crate) http1: Client<HttpConnector, ProxyBody>,
-    /// HTTP/2 without TLS, for gRPC.
+    /// Client for HTTP/2 with prior knowledge, which gRPC needs.
     pub(crate) http2: Client<HttpConnector, ProxyBody>,
 }
 
@@ -102,7 +103,7 @@ impl AgentClients {
 }
 
 impl RuntimeConfig {
-    /// Puts a configuration to work. The error is a sentence.
+    /// Builds the runtime form and starts its tasks. The error is a sentence.
     pub(crate) fn new(checked: &Checked, state: &ProcessState) -> Result<Self, String> {
         let Checked { config, addresses, .. } = checked;
         let (trigger, stop) = shutdown::channel();
@@ -151,22 +152,22 @@ impl RuntimeConfig {
         })
     }
 
-    /// How long connections may take.
+    /// Timeouts of client connections.
     pub(crate) fn times(&self) -> Times {
         Times { header: self.config.limits.header_timeout.0, idle: self.config.limits.idle_timeout.0 }
     }
 
-    /// How long an answer may take to begin.
+    /// Longest time until the head of an answer.
     pub(crate) fn response_timeout(&self) -> Duration {
         self.config.limits.response_timeout.0
     }
 
-    /// Where the agent is.
+    /// Authority of the agent; there is none in envoy-sidecar.
     pub(crate) fn backend(&self) -> Result<Authority, Denial> {
         self.backend.clone().ok_or_else(|| Denial::new(Code::Unreachable, "no agent is configured"))
     }
 
-    /// What keeps this configuration from judging requests now, by name.
+    /// Reasons why requests cannot be authorized now, by component; readiness fails while there is one.
     pub(crate) fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         if self.config.spiffe.is_some()
@@ -184,7 +185,7 @@ impl RuntimeConfig {
     }
 }
 
-/// The parsers of requests of the agent.
+/// Plugins that read the calls in requests of the agent.
 pub(crate) fn outbound_parsers(config: &Config) -> Result<Vec<Parser>, String> {
     let mut parsers = Vec::new();
     for plugin in config.pipeline.outbound.plugins.iter().filter(|plugin| plugin.on_error != OnError::Off) {
@@ -206,14 +207,15 @@ impl ActiveConfig {
         Self(Arc::new(ConfigAndEpoch { runtime: ArcSwap::from_pointee(runtime), epochs }))
     }
 
-    /// What is at work now.
+    /// The configuration in force.
     pub(crate) fn current(&self) -> Arc<RuntimeConfig> {
         self.0.runtime.load_full()
     }
 
-    /// What is at work now, and an epoch at which it was, for what is judged once for each of them.
+    /// The configuration in force and its epoch. A connection that was authorized at this epoch need not be again.
     pub(crate) fn current_with_epoch(&self) -> (Arc<RuntimeConfig>, u64) {
-        // In this order: a configuration that is newer than its epoch costs one more check and admits nobody.
+        // The epoch first: a configuration that is newer than its epoch costs one more check. The other order could
+        // pair an old configuration with the new epoch, and a connection would keep what the new one forbids.
         let epoch = *self.0.epochs.borrow();
         (self.current(), epoch)
     }
@@ -224,12 +226,12 @@ impl ActiveConfig {
         self.reauthorize_connections();
     }
 
-    /// Has every connection judged again.
+    /// Starts a new epoch, in which every open connection is authorized again.
     pub(crate) fn reauthorize_connections(&self) {
         self.0.epochs.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
     }
 
-    /// Changes whenever connections have to be judged again.
+    /// Receiver that is notified of each new epoch.
     pub(crate) fn epochs(&self) -> watch::Receiver<u64> {
         self.0.epochs.subscribe()
     }

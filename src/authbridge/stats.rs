@@ -1,5 +1,5 @@
-//! What is counted: the statistics of the existing AuthBridge under their names, and metrics for Prometheus.
-//! Labels are words of this program; nothing that a request says becomes one.
+//! Counters and histograms: the statistics of the existing AuthBridge under their names, and metrics for Prometheus.
+//! Label values are constants of this program. Text from a request never becomes one, so the number of series is fixed.
 
 use super::denial::Code;
 use prometheus_client::metrics::counter::Counter;
@@ -11,35 +11,35 @@ use serde_json::{Value, json};
 
 type Labels = [(&'static str, &'static str); 2];
 
-/// Everything that is counted. Cheap to clone.
+/// All counters and histograms of the process. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Stats {
-    /// Requests to the agent.
+    /// Requests to the agent, by outcome.
     pub(crate) inbound: InboundStats,
-    /// Requests of the agent.
+    /// Requests of the agent, by outcome.
     pub(crate) outbound: OutboundStats,
-    /// Handshakes.
+    /// Connections and TLS handshakes, by outcome.
     pub(crate) tls: TlsStats,
-    /// Answers of our own, in the order of [`Code::ALL`].
+    /// Error responses, in the order of [`Code::ALL`]; resolved once, so that a denial takes no lock.
     denials: Vec<Counter>,
     requests: Family<Labels, Counter>,
     handshakes: Family<Labels, Counter>,
     refused: Family<Labels, Counter>,
-    /// Seconds until the head of an answer, by direction.
+    /// Seconds from a request to the agent until the head of its answer.
     pub(crate) inbound_seconds: Histogram,
-    /// The same for requests of the agent.
+    /// Seconds from a request of the agent until the head of its answer.
     pub(crate) outbound_seconds: Histogram,
-    /// Seconds of calls to token endpoints.
+    /// Seconds that a call to a token endpoint takes.
     pub(crate) token_seconds: Histogram,
-    /// Calls to token endpoints.
+    /// Calls to token endpoints; tokens from the cache are not among them.
     pub(crate) token_calls: Counter,
-    /// Configurations taken over, and refused.
+    /// Reloads of the configuration: taken over, then refused.
     pub(crate) reloads: [Counter; 2],
     /// 1 while the file on disk is the one that runs.
     pub(crate) config_current: Gauge,
 }
 
-/// Requests to the agent by what became of them.
+/// Requests to the agent, by outcome, under the names of the existing AuthBridge.
 #[derive(Clone, Debug)]
 pub(crate) struct InboundStats {
     pub(crate) passthrough: Counter,
@@ -51,7 +51,7 @@ pub(crate) struct InboundStats {
     pub(crate) jwt_failed: Counter,
 }
 
-/// Requests of the agent by what became of them.
+/// Requests of the agent, by outcome, under the names of the existing AuthBridge.
 #[derive(Clone, Debug)]
 pub(crate) struct OutboundStats {
     pub(crate) no_matching_route: Counter,
@@ -65,7 +65,7 @@ pub(crate) struct OutboundStats {
     pub(crate) cache_hit: Counter,
 }
 
-/// Connections by what became of them.
+/// Connections, by outcome, under the names of the existing AuthBridge.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsStats {
     pub(crate) inbound_tls_accepted: Counter,
@@ -77,7 +77,7 @@ pub(crate) struct TlsStats {
 }
 
 impl Stats {
-    /// Nothing counted yet.
+    /// Counters at zero, all series present, so that a rate over the first event is not lost.
     pub(crate) fn new() -> Self {
         let (requests, handshakes, refused) = (Family::default(), Family::default(), Family::default());
         let inbound = |result| counter(&requests, "inbound", result);
@@ -128,7 +128,7 @@ impl Stats {
         }
     }
 
-    /// Counts an answer of our own.
+    /// Counts an error response.
     pub(crate) fn denied(&self, code: Code) {
         let index = Code::ALL.iter().position(|known| *known == code);
         if let Some(counter) = index.and_then(|index| self.denials.get(index)) {
@@ -136,7 +136,7 @@ impl Stats {
         }
     }
 
-    /// The metrics.
+    /// Registry of all metrics, in the form that Prometheus scrapes.
     pub(crate) fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("authbridge");
         registry.register("requests", "Requests by direction and what became of them", self.requests.clone());

@@ -1,5 +1,5 @@
-//! What a token endpoint answers (RFC 6749 §5, RFC 8693 §2.2), read strictly: a token that could not be sent as a
-//! bearer token is none.
+//! Responses of token endpoints (RFC 6749 §5, RFC 8693 §2.2), parsed strictly: a token that cannot be sent as a bearer
+//! token (RFC 6750 §2.1) is an error, and not put into a header.
 
 use crate::limits::{TOKEN_BYTES, TOKEN_RESPONSE};
 use countersign_core::json::{Document, Numbers, Value};
@@ -8,16 +8,16 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_core::time::Seconds;
 
-/// What an access token is called (RFC 8693 §3).
+/// Token types that an access token may have (RFC 8693 §3).
 const KINDS: [&str; 2] =
     ["urn:ietf:params:oauth:token-type:access_token", "urn:ietf:params:oauth:token-type:jwt"];
 
-/// An access token and how long it lives.
+/// Access token with its lifetime.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenResponse {
-    /// The token: only visible ASCII characters.
+    /// Token of visible ASCII characters.
     pub token: String,
-    /// `expires_in`; without it nobody knows how long the token may be kept.
+    /// `expires_in`; a token without it is not cached.
     pub lifetime: Option<Seconds>,
 }
 
@@ -27,9 +27,9 @@ impl std::fmt::Debug for TokenResponse {
     }
 }
 
-/// Reads the body of a successful answer.
+/// Parses the body of a successful response.
 ///
-/// `TokenResponseMalformed` when there is no bearer access token in it.
+/// `TokenResponseMalformed` when it has no bearer access token.
 pub fn parse_token_response(body: Vec<u8>) -> Result<TokenResponse, Refusal> {
     let document = Document::parse(body, &TOKEN_RESPONSE, Numbers::Binary64)
         .map_err(|refusal| malformed(refusal.message()))?;
@@ -40,7 +40,7 @@ pub fn parse_token_response(body: Vec<u8>) -> Result<TokenResponse, Refusal> {
     if token.is_empty() || token.len() > TOKEN_BYTES || !visible {
         return Err(malformed("its `access_token` is empty, too long, or not visible ASCII"));
     }
-    // RFC 8693 §2.2.1: `N_A` stands for something that is no access token.
+    // RFC 8693 §2.2.1: the type `N_A` marks an issued token that is not an access token.
     let kind = text("token_type").ok_or_else(|| malformed("it has no `token_type`"))?;
     if !kind.eq_ignore_ascii_case("bearer") {
         return Err(malformed(&format!("its `token_type` is {}, not Bearer", Quoted(kind))));
@@ -62,7 +62,8 @@ pub fn parse_token_response(body: Vec<u8>) -> Result<TokenResponse, Refusal> {
     Ok(TokenResponse { token: token.to_owned(), lifetime })
 }
 
-/// The `error` of an answer that is no success (RFC 6749 §5.2), bounded; its description is left out.
+/// `error` of an error response (RFC 6749 §5.2), bounded. The description is left out, because it may repeat what was
+/// sent.
 pub fn parse_token_error(body: Vec<u8>) -> Option<String> {
     let document = Document::parse(body, &TOKEN_RESPONSE, Numbers::Binary64).ok()?;
     let error = document.root().as_object()?.get("error")?.as_str()?;

@@ -1,5 +1,5 @@
-//! Changes of protocol (RFC 9110 §7.8). WebSocket is the only one that is passed on: after any other, such as HTTP/2,
-//! more requests would follow, and nobody would judge them.
+//! Changes of protocol (RFC 9110 §7.8). Only WebSocket is passed on: after a change to another protocol, such as h2c,
+//! further requests could follow on the connection without passing the gate.
 
 use super::denial::{Code, Denial};
 use super::forward::connection_options;
@@ -8,17 +8,18 @@ use hyper::{Method, Request, Version};
 
 const WEBSOCKET: &str = "websocket";
 
-/// The wish of one request for a WebSocket.
+/// Proof that a request is the opening handshake of a WebSocket. Only [`WebSocket::requested`] makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WebSocket(());
 
 impl WebSocket {
-    /// The wish, if a request is the opening handshake of a WebSocket (RFC 6455 §4.1). Who offers something else, as
-    /// clients do that would speak HTTP/2, is answered as if the offer had not been made.
+    /// Recognizes the opening handshake of a WebSocket (RFC 6455 §4.1). A request with any other `Upgrade`, such as h2c,
+    /// is served as if the header were absent, which RFC 9110 §7.8 allows.
     pub(crate) fn requested<B>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
         let opens = request.version() == Version::HTTP_11 && request.method() == Method::GET;
-        // The other protocol begins where the request ends, and two readers must not see that end differently.
+        // The new protocol begins where the request ends. With a body two readers could see that end differently, and
+        // bytes of the one protocol would be read as the other (request smuggling).
         let has_body = headers.contains_key(TRANSFER_ENCODING)
             || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
         let named = listed(headers) && protocols(headers).any(|name| name.eq_ignore_ascii_case(WEBSOCKET));
@@ -26,7 +27,7 @@ impl WebSocket {
     }
 }
 
-/// Puts the wish, or the consent to it, into headers from which those of the connection were taken.
+/// Writes the request for the change, or its acceptance, into headers that were stripped of hop-by-hop fields.
 pub(crate) fn write_upgrade(upgrade: Option<WebSocket>, headers: &mut HeaderMap) {
     if upgrade.is_some() {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -34,7 +35,8 @@ pub(crate) fn write_upgrade(upgrade: Option<WebSocket>, headers: &mut HeaderMap)
     }
 }
 
-/// Verifies that a change of protocol is the one that was asked for, by the headers of the answer that announces it.
+/// Verifies that a 101 answer changes to the protocol that was requested. A server that changes unasked would leave a
+/// connection on which requests pass without the gate.
 pub(crate) fn verify_change(upgrade: Option<WebSocket>, answer: &HeaderMap) -> Result<(), Denial> {
     let wrong = |message: &str| Err(Denial::new(Code::WrongProtocol, message));
     if upgrade.is_none() {
@@ -47,12 +49,13 @@ pub(crate) fn verify_change(upgrade: Option<WebSocket>, answer: &HeaderMap) -> R
     }
 }
 
-/// True if `Connection` says that `Upgrade` means something.
+/// True if `Connection` lists `Upgrade`; otherwise the header was meant for another hop (RFC 9110 §7.8).
 fn listed(headers: &HeaderMap) -> bool {
     connection_options(headers).any(|option| option.eq_ignore_ascii_case(UPGRADE.as_str()))
 }
 
-/// The protocols of all `Upgrade` headers; what is no text is one that nobody knows.
+/// The protocols of all `Upgrade` headers. A value that is not text becomes `?`, which matches no protocol, rather than
+/// none at all.
 fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(UPGRADE).iter();
     values.flat_map(|value| value.to_str().unwrap_or("?").split(',').map(str::trim))

@@ -1,4 +1,4 @@
-//! The token that callers of the private servers need, where they listen beyond loopback.
+//! Bearer token for the statistics and session servers, required where they listen beyond loopback.
 
 use axum::Router;
 use axum::extract::Request;
@@ -14,17 +14,17 @@ use std::sync::Arc;
 /// Largest token file, in bytes.
 const BYTES: usize = 4096;
 
-/// A file with the token; it is read at each request, so that it can be replaced.
+/// Guard with the path of the token file, which is read at each request, so that the token can rotate.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard(Arc<str>);
 
 impl Guard {
-    /// The guard that the file at `path` keeps.
+    /// A guard with the token file at `path`; without a readable file it admits nobody.
     pub(crate) fn new(path: &str) -> Self {
         Self(path.into())
     }
 
-    /// Puts the guard in front of a server.
+    /// Answers 401 before any route of `router` to a request without the token.
     pub(super) fn protect(self, router: Router) -> Router {
         router.layer(from_fn(move |request: Request, next: Next| {
             let guard = self.clone();
@@ -37,7 +37,7 @@ impl Guard {
         let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         let wanted = read_text(Path::new(self.0.as_ref()), BYTES).unwrap_or_default();
         let wanted = wanted.trim();
-        // Digests, so that the time of the comparison says nothing about the token.
+        // Digests are compared, because the time of a comparison of texts reveals how long a prefix is right.
         !wanted.is_empty() && sha256(shown.as_bytes()) == sha256(wanted.as_bytes())
     }
 }

@@ -1,4 +1,4 @@
-//! `/healthz` says that the process runs; `/readyz` says that it can judge requests, or why it cannot.
+//! `/healthz` answers while the process runs; `/readyz` says whether requests can be authorized, or why they cannot.
 
 use super::About;
 use axum::Router;
@@ -9,7 +9,7 @@ use axum::routing::get;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// The routes.
+/// Routes of the health server; it needs no token, because the kubelet has none.
 pub(super) fn router(about: Arc<About>) -> Router {
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready)).with_state(about)
 }

@@ -1,4 +1,4 @@
-//! What people and machines ask the sidecar itself: health for everybody, the rest on loopback or with a token.
+//! Admin servers of the sidecar: health for everybody, statistics and sessions on loopback or with a token.
 
 mod guard;
 mod health;
@@ -18,20 +18,20 @@ use std::io;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// What the servers tell about.
+/// State that the admin servers show.
 #[derive(Clone)]
 pub(crate) struct About {
-    /// The configuration at work.
+    /// The configuration in force.
     pub(crate) active: ActiveConfig,
-    /// What is counted.
+    /// Counters and histograms.
     pub(crate) stats: Stats,
-    /// How the last reload went.
+    /// Outcome of the last reload.
     pub(crate) reloads: Reloads,
-    /// Asked for at the end.
+    /// Ends the servers; readiness fails from then on.
     pub(crate) stop: Shutdown,
 }
 
-/// The three servers, bound and not yet serving.
+/// The three admin servers, bound and not yet serving.
 pub(crate) struct AdminServers {
     health: TcpListener,
     stats: TcpListener,
@@ -39,7 +39,7 @@ pub(crate) struct AdminServers {
 }
 
 impl AdminServers {
-    /// Binds all three, or none.
+    /// Binds all three sockets; the error names the server that has none.
     pub(crate) fn bind(
         health: ListenAddress,
         stats: ListenAddress,
@@ -57,7 +57,7 @@ impl AdminServers {
         })
     }
 
-    /// Serves until the end is asked for.
+    /// Serves until a shutdown is requested. Only statistics and sessions are guarded.
     pub(crate) async fn serve(self, about: About, guard: Option<Guard>) {
         let about = Arc::new(about);
         let health = run(self.health, health::router(Arc::clone(&about)), &about.stop);

@@ -1,4 +1,4 @@
-//! The session API: recent events, live events, and what the pipelines consist of.
+//! Session API: recent and live events, and the plugins of the pipelines.
 
 use super::About;
 use crate::config::{OnError, Plugin};
@@ -19,10 +19,10 @@ use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-/// How often a quiet stream says that it lives.
+/// Time between two comments on a quiet event stream, so that proxies do not close it as idle.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// The routes.
+/// Routes of the session server.
 pub(super) fn router(about: Arc<About>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
@@ -34,7 +34,7 @@ pub(super) fn router(about: Arc<About>) -> Router {
         .with_state(about)
 }
 
-/// An answer without a document.
+/// Error response without a document.
 type Absent = (StatusCode, &'static str);
 
 fn store(about: &About) -> Result<SessionStore, Absent> {
@@ -61,7 +61,7 @@ async fn events(State(about): State<Arc<About>>, Query(filter): Query<Filter>) -
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response())
 }
 
-/// Events as they come; a subscriber that is too slow loses some and goes on.
+/// Stream of events as they are stored. A subscriber that falls behind loses some, so that it delays no request.
 fn live(
     events: Receiver<(Arc<str>, Arc<Event>)>,
     session: Option<String>,

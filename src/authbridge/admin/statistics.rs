@@ -1,4 +1,4 @@
-//! Statistics, metrics, the configuration without its secrets, and how the last reload went.
+//! Statistics server: counters, metrics, the configuration without its secrets, and the outcome of the last reload.
 
 use super::About;
 use axum::extract::State;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 const INDEX: &str = "/stats\n/config\n/metrics\n/reload/status\n";
 
-/// The routes.
+/// Routes of the statistics server.
 pub(super) fn router(about: Arc<About>) -> Router {
     Router::new()
         .route("/", get(async || INDEX))
@@ -25,7 +25,7 @@ pub(super) fn router(about: Arc<About>) -> Router {
 }
 
 async fn config(State(about): State<Arc<About>>) -> Json<Value> {
-    // Secrets are redacted by their type.
+    // `Secret` serializes as redacted, so no field has to be left out here.
     Json(serde_json::to_value(&about.active.current().config).unwrap_or_default())
 }
 

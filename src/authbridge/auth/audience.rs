@@ -1,4 +1,4 @@
-//! The audiences that are accepted: configured ones, and one from a file that may appear and change later.
+//! Credential files of one line, such as the client ID that registration writes after the start.
 
 use countersign_core::text::Quoted;
 use countersign_io::files::read_text;
@@ -9,12 +9,13 @@ use tokio::sync::watch;
 
 /// Largest credential file, in bytes.
 const BYTES: usize = 16 * 1024;
-/// How often a credential file is read again.
+/// Time between two reads of a credential file.
 const LOOK: Duration = Duration::from_secs(2);
-/// How many looks pass between two warnings about a file that is absent.
+/// Failed reads between two warnings; with [`LOOK`] one warning per minute.
 const WARN_EVERY: u32 = 30;
 
-/// The one line of a credential file.
+/// Reads a credential file, which must hold one line without control characters: the value is sent in headers and
+/// forms.
 pub(crate) fn read_line(path: &Path) -> Result<String, String> {
     let text = read_text(path, BYTES).map_err(|error| error.to_string())?;
     let line = text.trim();
@@ -24,7 +25,8 @@ pub(crate) fn read_line(path: &Path) -> Result<String, String> {
     Ok(line.to_owned())
 }
 
-/// Reads a credential file again and again; a file that vanished leaves the last content.
+/// Follows a credential file. One that vanishes leaves the last value, since a volume is briefly empty while it is
+/// replaced.
 pub(crate) async fn follow_line(path: String, line: watch::Sender<Option<Arc<str>>>) {
     let mut failures = 0_u32;
     loop {

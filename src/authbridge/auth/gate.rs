@@ -1,4 +1,4 @@
-//! The plugin `jwt-validation`: from a request to the proof of its token, or to the answer that refuses it.
+//! Plugin `jwt-validation`: verifies the access token of a request to the agent, or denies the request.
 
 use super::audience::follow_line;
 use super::issuer::fetch_client;
@@ -20,32 +20,32 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// The plugin's name.
+/// Name of the plugin in configuration, events and denials.
 pub(crate) const NAME: &str = "jwt-validation";
-/// Most proofs kept, about 1 KiB each.
+/// Most verified tokens cached, about 1 KiB each.
 const PROOFS: usize = 4096;
 
-/// The plugin.
+/// Gate for requests to the agent, with the keys of one issuer.
 pub(crate) struct TokenGate {
     bypass: BypassPaths,
     keys: KeyStore,
     policy: TokenPolicy,
     audience: Option<watch::Receiver<Option<Arc<str>>>>,
-    /// By the token and everything else that the proof stands on.
+    /// Verified tokens by a digest of the token, the key set and the audience: a change of any of them misses the cache.
     proofs: Cache<Digest, Arc<VerifiedToken>>,
 }
 
-/// What the gate found.
+/// Reason for which the gate admits a request.
 #[derive(Debug)]
 pub(crate) enum Admitted {
-    /// The path needs no token.
+    /// The path is in `bypass_paths`.
     Bypass,
-    /// By this token, which has this digest.
+    /// The token was verified; the digest is SHA-256 of its text.
     Token(Arc<VerifiedToken>, Digest),
 }
 
 impl TokenGate {
-    /// The gate, and the tasks on which it lives.
+    /// A gate by `config`; `tasks` fetch the keys and follow the audience file.
     pub(crate) fn new(
         config: &JwtValidation,
         tasks: &mut JoinSet<()>,
@@ -70,7 +70,8 @@ impl TokenGate {
         Ok(Self { bypass, keys, policy, audience, proofs: Cache::new(PROOFS) })
     }
 
-    /// Judges a request for `path` with these headers, from `peer`.
+    /// Authorizes a request for `path` with these headers, from `peer`. The caller is checked at each request, because
+    /// the cache does not know who sends a token.
     pub(crate) async fn authorize(
         &self,
         path: &str,
@@ -90,7 +91,8 @@ impl TokenGate {
 
     async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
         match self.verify_now(token) {
-            // Keys may have changed, or not be here yet: one of many requests asks, and some wait.
+            // The issuer may have rotated its keys, or none were fetched yet: the fetch is brought forward, at a limited
+            // rate, because anybody can send a token with an unknown key.
             Err(denial) if may_be_early(&denial) && self.keys.refetch().await => self.verify_now(token),
             result => result,
         }
@@ -129,7 +131,7 @@ impl TokenGate {
         Ok(verified)
     }
 
-    /// Why the gate cannot judge, if it cannot.
+    /// Why no token can be verified now; `None` if tokens can.
     pub(crate) fn problem(&self) -> Option<String> {
         let waiting = self.audience.as_ref().is_some_and(|audience| audience.borrow().is_none());
         if waiting && self.policy.audiences.is_empty() {
@@ -143,7 +145,8 @@ fn may_be_early(denial: &Denial) -> bool {
     denial.code == Code::CannotVerify || denial.reason == Some(Reason::TokenKeyUnknown)
 }
 
-/// The one bearer token of a request (RFC 6750 §2.1).
+/// The bearer token of a request (RFC 6750 §2.1). Several `Authorization` headers are refused, because the agent could
+/// read another one than the gate.
 fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {

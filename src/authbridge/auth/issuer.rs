@@ -1,4 +1,5 @@
-//! Calls to an issuer of tokens: bounded in time and size, never redirected, never through a proxy.
+//! HTTP calls to a token issuer, bounded in time and size. They follow no redirect and use no proxy from the environment:
+//! either could lead credentials to another server.
 
 use countersign_core::text::Quoted;
 use reqwest::{Client, RequestBuilder};
@@ -9,21 +10,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// For the connection, and for the whole answer.
+/// Longest time for a connection to the issuer.
 const CONNECT: Duration = Duration::from_secs(3);
+/// Longest time for a call, from the connection to the end of the answer.
 const TOTAL: Duration = Duration::from_secs(10);
-/// How issuers see us.
+/// `User-Agent` of the calls.
 const AGENT: &str = concat!("countersign-authbridge/", env!("CARGO_PKG_VERSION"));
 
-/// A client for one endpoint.
+/// HTTP client with the URL of one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
     client: Client,
-    /// Where.
+    /// URL of the endpoint.
     pub(crate) url: String,
 }
 
-/// A client for `url`. Roots are loaded only where they are needed.
+/// Makes a client for `url`. The root certificates of the machine are loaded only for https, since that takes
+/// milliseconds and memory.
 pub(crate) fn fetch_client(url: &str) -> Result<Fetcher, String> {
     let failed = |error: &dyn std::error::Error| format!("no client for {}: {error}", Quoted(url));
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -50,23 +53,24 @@ pub(crate) fn fetch_client(url: &str) -> Result<Fetcher, String> {
 }
 
 impl Fetcher {
-    /// A GET of the endpoint.
+    /// Prepares a GET of the endpoint.
     pub(crate) fn get(&self) -> RequestBuilder {
         self.client.get(&self.url)
     }
 
-    /// The client itself.
+    /// The client without its URL.
     pub(crate) fn into_client(self) -> Client {
         self.client
     }
 
-    /// A POST of a form to the endpoint.
+    /// Prepares a POST of a form to the endpoint.
     pub(crate) fn post_form(&self, form: String) -> RequestBuilder {
         self.client.post(&self.url).header("content-type", "application/x-www-form-urlencoded").body(form)
     }
 }
 
-/// Sends a request; status and body, or one sentence. The body may hold a token and is wiped.
+/// Sends a request and reads at most `limit` bytes of the answer: status and body, or a sentence. The body may hold a
+/// token, so it is wiped when dropped.
 pub(crate) async fn send(request: RequestBuilder, limit: usize) -> Result<(u16, Zeroizing<Vec<u8>>), String> {
     let mut response = request.send().await.map_err(|error| cause(&error))?;
     let status = response.status().as_u16();
@@ -80,7 +84,7 @@ pub(crate) async fn send(request: RequestBuilder, limit: usize) -> Result<(u16, 
     Ok((status, body))
 }
 
-/// The innermost cause, without the address, which the caller names.
+/// The innermost cause; reqwest's own text repeats the URL, which the caller names.
 fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();

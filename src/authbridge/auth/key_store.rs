@@ -1,5 +1,5 @@
-//! The keys of an issuer, fetched by a task of their own: no request carries them, and none can end the task.
-//! The last good set counts for a maximum age; a key that is not known brings the next fetch forward.
+//! Keys of a token issuer, fetched by a task of its own, so that a request that is cancelled does not cancel a fetch.
+//! The last good set counts for a maximum age; a token with an unknown key brings the next fetch forward.
 
 use super::issuer::{Fetcher, send};
 use crate::jwt::{KeySet, parse_key_set};
@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-/// How often keys are fetched.
+/// Time between two fetches while they succeed.
 const REFRESH: Duration = Duration::from_mins(5);
-/// The wait before the first new attempt, doubled with each failure in a row.
+/// Wait after a first failure, doubled with each further one in a row.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The longest wait between two attempts.
+/// Longest wait after a failure.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// How often a token with an unknown key may bring a fetch forward.
+/// Shortest time between two fetches that unknown keys bring forward: otherwise forged tokens would flood the issuer.
 const UNKNOWN_KEY: Duration = Duration::from_secs(10);
 /// How long a request waits for a fetch that it brought forward.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The keys of one issuer. Cheap to clone.
+/// Key set of one issuer, kept current. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct KeyStore(Arc<KeyStoreInner>);
 
@@ -38,16 +38,16 @@ struct KeyStoreInner {
     problem: Mutex<Option<String>>,
 }
 
-/// A set, and when it came.
+/// Key set, and when it was fetched.
 #[derive(Debug)]
 pub(crate) struct FetchedKeys {
-    /// The keys.
+    /// Usable keys of the issuer.
     pub(crate) keys: KeySet,
     at: Instant,
 }
 
 impl KeyStore {
-    /// No keys yet.
+    /// A store without keys; [`KeyStore::run`] fetches them.
     pub(crate) fn new(fetcher: Fetcher, max_age: Duration) -> Self {
         let (attempts, _) = watch::channel(0);
         Self(Arc::new(KeyStoreInner {
@@ -61,7 +61,8 @@ impl KeyStore {
         }))
     }
 
-    /// The keys that count now; the error says why none do.
+    /// The keys that are valid now; an error once they are older than the maximum age, because a key that the issuer
+    /// withdrew must not count forever.
     pub(crate) fn current(&self) -> Result<Arc<FetchedKeys>, String> {
         match self.0.current.load_full() {
             Some(fetched) if instant().duration_since(fetched.at) <= self.0.max_age => Ok(fetched),
@@ -78,8 +79,8 @@ impl KeyStore {
         }
     }
 
-    /// Waits for the next attempt to fetch keys, or the first one. For a key that is not known an attempt is brought
-    /// forward, if that was not done just now; false if it was.
+    /// Brings the next fetch forward and waits for it; false if that was done less than [`UNKNOWN_KEY`] ago, or takes too
+    /// long. Before the first fetch everybody waits for it.
     pub(crate) async fn refetch(&self) -> bool {
         let mut attempts = self.0.attempts.subscribe();
         let never = *attempts.borrow_and_update() == 0;
@@ -105,7 +106,7 @@ impl KeyStore {
         problem.unwrap_or_else(|| "they are being fetched".to_owned())
     }
 
-    /// Fetches until the end is asked for.
+    /// Fetches keys until `stop` is requested.
     pub(crate) async fn run(self, stop: Shutdown) {
         let mut wait = FIRST_WAIT;
         loop {
@@ -121,7 +122,7 @@ impl KeyStore {
                 wait = wait.saturating_mul(2).min(LONGEST_WAIT);
                 pause
             };
-            // Sidecars that started together should not ask together.
+            // 10 % of jitter: sidecars that started together would otherwise fetch together for ever.
             let pause = pause.mul_f64(0.9 + 0.2 * fastrand::f64());
             tokio::select! {
                 () = sleep(pause) => {}

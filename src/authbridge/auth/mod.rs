@@ -1,4 +1,4 @@
-//! The gate for requests to the agent: keys of the issuer, tokens already judged, and the plugin that asks them.
+//! Authentication of requests to the agent: keys of the issuer, verified tokens, and the plugin that uses both.
 
 mod audience;
 mod gate;

@@ -1,4 +1,4 @@
-//! `authbridge check`: what a configuration means, or what is wrong with it and where.
+//! `authbridge check`: prints a configuration as it would run, or its errors with their lines.
 
 use super::{UNUSABLE, line};
 use crate::config::{Checked, Diagnostic, Reading};
@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Explains the configuration at `path`.
+/// Prints the configuration at `path` with all defaults and without secrets.
 pub(super) fn check(path: &Path, reading: Reading) -> ExitCode {
     match read_config(path, reading) {
         Err(diagnostics) => refuse(path, &diagnostics),
@@ -32,17 +32,17 @@ pub(super) fn check(path: &Path, reading: Reading) -> ExitCode {
     }
 }
 
-/// Says what is wrong, one line each.
+/// Prints diagnostics, one per line.
 pub(super) fn refuse(path: &Path, diagnostics: &[Diagnostic]) -> ExitCode {
     let mut to = std::io::stderr().lock();
     for diagnostic in diagnostics {
-        // Nothing is left to be done if the terminal is gone.
+        // A write to a closed terminal fails, and there is nobody to tell.
         let _ = writeln!(to, "{}", line(path, diagnostic));
     }
     ExitCode::from(UNUSABLE)
 }
 
-/// Prints a document.
+/// Prints a document as JSON.
 pub(super) fn print(document: &impl Serialize) -> ExitCode {
     let text = serde_json::to_string_pretty(document).unwrap_or_default();
     match writeln!(std::io::stdout().lock(), "{text}") {

@@ -1,4 +1,4 @@
-//! The log: its level from `LOG_LEVEL`, and SIGUSR1 for the time in which more is needed.
+//! Log: its level comes from `LOG_LEVEL`, and SIGUSR1 switches to debug without a restart.
 
 use countersign_io::logs::{Lines, LogFormat};
 use std::sync::OnceLock;
@@ -11,11 +11,11 @@ use tracing_subscriber::{Registry, fmt};
 
 static LEVEL: OnceLock<Handle<LevelFilter, Registry>> = OnceLock::new();
 
-/// Starts the log.
+/// Starts the log, as JSON lines on standard error.
 pub(super) fn start() {
     let (level, handle) = Layer::new(configured());
     let lines = fmt::layer().event_format(Lines(LogFormat::Json)).with_writer(std::io::stderr);
-    // A second log would be one of a test; the first one stays.
+    // Only tests start a second log in one process; the first one stays.
     let _ = tracing_subscriber::registry().with(level).with(lines).try_init();
     let _ = LEVEL.set(handle);
 }
@@ -30,7 +30,7 @@ fn configured() -> LevelFilter {
     }
 }
 
-/// Switches to debug and back at each SIGUSR1.
+/// Switches between debug and info at each SIGUSR1.
 pub(super) fn follow_signal() {
     let Ok(mut signals) = signal(SignalKind::user_defined1()) else { return };
     tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! The command line of `authbridge`.
+//! Command line of `authbridge`.
 
 mod check;
 mod logs;
@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The exit code for a configuration or command line that cannot be run.
+/// Exit code for a configuration or command line that cannot be run.
 const UNUSABLE: u8 = 2;
 
 /// The data plane beside an agent: judges the tokens of requests to it, and gives its own requests the right ones.
@@ -58,12 +58,12 @@ impl File {
     }
 }
 
-/// Runs the command line.
+/// Runs a command line to its exit code.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let line = match CommandLine::try_parse_from(arguments) {
         Ok(line) => line,
         Err(error) => {
-            // Nothing is left to be done if the terminal is gone.
+            // A write to a closed terminal fails, and there is nobody to tell.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { UNUSABLE } else { 0 });
         }
@@ -102,7 +102,7 @@ fn serve(file: File) -> ExitCode {
     }
 }
 
-/// One line about something that is wrong with a file.
+/// Formats a diagnostic as `FILE:LINE:KEY: PROBLEM`, which editors can jump to.
 fn line(path: &std::path::Path, diagnostic: &Diagnostic) -> String {
     let path = path.to_string_lossy();
     let Diagnostic { line, key, problem } = diagnostic;

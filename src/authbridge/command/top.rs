@@ -1,5 +1,5 @@
-//! `authbridge top`: live requests, verdicts and exchanges of a running sidecar, in a terminal.
-//! It asks the statistics and session servers as anybody else would.
+//! `authbridge top`: live requests, decisions and exchanges of a running sidecar, in a terminal.
+//! It is an ordinary client of the statistics and session servers, without privileges of its own.
 
 use clap::Args;
 use countersign_core::text::Quoted;
@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How many of the last events are shown.
+/// Number of latest events shown.
 const SHOWN: usize = 15;
-/// Longest event that is read, in bytes.
+/// Longest event, in bytes.
 const EVENT_BYTES: usize = 256 * 1024;
-/// How long a server may take to answer.
+/// Longest time until a server answers.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Where to ask.
@@ -40,7 +40,7 @@ pub(super) struct Top {
     every: u64,
 }
 
-/// Shows until it is interrupted, or for so many looks.
+/// Redraws until interrupted, or as often as `top` says.
 pub(super) fn run(top: &Top) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let shown = match runtime {
@@ -50,7 +50,7 @@ pub(super) fn run(top: &Top) -> ExitCode {
     match shown {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            // Nothing is left to be done if the terminal is gone.
+            // A write to a closed terminal fails, and there is nobody to tell.
             let _ = writeln!(std::io::stderr(), "{problem}");
             ExitCode::FAILURE
         }
@@ -90,7 +90,7 @@ async fn show(top: &Top) -> Result<(), String> {
     }
 }
 
-/// Asks the servers of the sidecar.
+/// HTTP client of the statistics and session servers.
 struct AdminClient {
     client: Client,
     token: Option<String>,
@@ -119,7 +119,7 @@ impl AdminClient {
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", Quoted(url)))
     }
 
-    /// The events of the session server as they come.
+    /// Stream of events of the session server.
     async fn events(&self, sessions: &str) -> Result<impl futures::Stream<Item = Value> + Unpin, String> {
         let response = self.request(&format!("{sessions}/v1/events")).await?;
         let chunks = futures::stream::unfold((response, String::new()), async |(mut response, mut rest)| {
@@ -143,7 +143,7 @@ impl AdminClient {
     }
 }
 
-/// One event in one line. What came from outside is escaped by its quotation.
+/// Formats an event as one line. Text from requests is escaped, so that it cannot send control sequences to the terminal.
 fn line(event: &Value) -> String {
     let text = |name: &str| event[name].as_str().unwrap_or_default();
     let at = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default();
@@ -186,7 +186,7 @@ fn line(event: &Value) -> String {
 fn draw(stats: &Value, last: &VecDeque<String>, redraw: bool) -> std::io::Result<()> {
     let mut to = std::io::stdout().lock();
     if redraw {
-        // Home, and clear from there (ECMA-48).
+        // Cursor home, then erase below (ECMA-48 CUP, ED).
         to.write_all(b"\x1b[H\x1b[J")?;
     }
     for group in [

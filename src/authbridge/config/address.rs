@@ -1,18 +1,19 @@
-//! Addresses as they stand in the file: where to listen, and where the agent is.
+//! Addresses in the configuration: of listeners, and of the agent.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Where to listen.
+/// Address of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
-    /// The address; unspecified IPv6 stands for every interface of both families.
+    /// IP address and port; unspecified IPv6 stands for every interface of both families.
     pub address: SocketAddr,
     /// True if the file names only a port.
     pub only_port: bool,
 }
 
 impl ListenAddress {
-    /// Reads `:8080` or `127.0.0.1:8080` or `[::1]:8080`; names are not looked up.
+    /// Parses `:8080`, `127.0.0.1:8080` or `[::1]:8080`. Names are not resolved: an answer of DNS must not decide on which
+    /// interface the sidecar listens.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const SYNTAX: &str = "is not an address such as :8080 or 127.0.0.1:8080";
         if let Some(port) = text.strip_prefix(':') {
@@ -27,7 +28,7 @@ impl ListenAddress {
         Ok(Self { address, only_port: false })
     }
 
-    /// The same on loopback, if only a port was named.
+    /// The address on loopback if the file names only a port; otherwise unchanged.
     #[must_use]
     pub fn on_loopback(self) -> Self {
         if self.only_port {
@@ -38,15 +39,15 @@ impl ListenAddress {
     }
 }
 
-/// The agent, reached in plain HTTP on this machine.
+/// Address of the agent, which is reached by plain HTTP in the same pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// `host:port`, as it stands in the URL.
+    /// `host:port`; port 80 if the URL names none.
     pub authority: String,
 }
 
 impl Backend {
-    /// Reads `http://127.0.0.1:8001`.
+    /// Parses a URL such as `http://127.0.0.1:8001`, without user and path.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const SYNTAX: &str = "is not a URL such as http://127.0.0.1:8001";
         let authority = text.strip_prefix("http://").ok_or(SYNTAX)?;

@@ -1,4 +1,4 @@
-//! What the types alone cannot say: which keys need or exclude each other, and which choices are refused.
+//! Checks beyond the types: keys that need or exclude each other, and settings that are refused as unsafe.
 
 use super::address::{Backend, ListenAddress};
 use super::model::{Config, SidecarMode};
@@ -12,22 +12,22 @@ use crate::peers::PeerPolicy;
 use crate::request_path::BypassPaths;
 use countersign_core::text::Quoted;
 
-/// Where to listen, and where the agent is.
+/// Addresses of all listeners, and of the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// The reverse proxy and the agent behind it; absent in envoy-sidecar.
+    /// Reverse proxy and the agent behind it; absent in envoy-sidecar.
     pub inbound: Option<(ListenAddress, Backend)>,
-    /// The forward proxy; absent in envoy-sidecar.
+    /// Forward proxy; absent in envoy-sidecar.
     pub outbound: Option<ListenAddress>,
-    /// The listener for redirected connections.
+    /// Listener for connections that the kernel redirects.
     pub transparent: Option<ListenAddress>,
-    /// The external processor; only in envoy-sidecar.
+    /// External processor; only in envoy-sidecar.
     pub ext_proc: Option<ListenAddress>,
-    /// Health checks.
+    /// Health server.
     pub health: ListenAddress,
-    /// Statistics.
+    /// Statistics server.
     pub stats: ListenAddress,
-    /// Sessions.
+    /// Session server.
     pub session: ListenAddress,
 }
 
@@ -38,7 +38,7 @@ struct Checker<'a> {
     notices: &'a mut Vec<Diagnostic>,
 }
 
-/// Judges a configuration.
+/// Checks a configuration: its addresses, or every error in it.
 pub(super) fn check(
     config: &Config,
     root: &YamlNode,
@@ -54,7 +54,7 @@ pub(super) fn check(
     }
 }
 
-/// Judges routes that stand in `root` below `path`.
+/// Checks routes, which are in `root` below `path`.
 pub(super) fn check_routes(
     routes: &[Route],
     root: &YamlNode,
@@ -90,14 +90,14 @@ fn route_problem(route: &Route) -> Option<(&'static str, String)> {
     None
 }
 
-/// One step on the way from the root to a value.
+/// One step of the path from the root to a value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PathStep<'a> {
     Key(&'a str),
     Index(usize),
 }
 
-/// A diagnostic at the deepest value along `steps` that the file has.
+/// A diagnostic for the value at `steps`, with the line of the deepest part of it that the file has.
 fn diagnostic(root: &YamlNode, steps: &[PathStep<'_>], problem: String) -> Diagnostic {
     let (mut node, mut line, mut key) = (Some(root), root.line, String::new());
     for step in steps {
@@ -223,7 +223,8 @@ impl Checker<'_> {
         parsed.ok()
     }
 
-    /// An address that only this Pod may reach; a port alone has always meant every interface, and is told.
+    /// An address that only this pod may reach. For the existing AuthBridge a port alone means every interface, so that
+    /// it now means loopback is told in a notice.
     fn loopback(&mut self, steps: &[PathStep<'_>], text: &str) -> Option<ListenAddress> {
         let address = self.listen(steps, text)?;
         if address.only_port {
@@ -235,7 +236,7 @@ impl Checker<'_> {
         Some(address.on_loopback())
     }
 
-    /// An address that others may reach with a token.
+    /// An address of an admin server: loopback, or any with `admin.token_file`.
     fn private(&mut self, config: &Config, steps: &[PathStep<'_>], text: &str) -> Option<ListenAddress> {
         let address = self.listen(steps, text)?;
         if address.only_port && config.admin.token_file.is_none() {

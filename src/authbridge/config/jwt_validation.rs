@@ -79,13 +79,13 @@ impl Default for JwtValidation {
     }
 }
 
-/// Keycloak's path of a realm's endpoint, below its address.
+/// URL below which Keycloak has the OIDC `endpoint` of a realm.
 pub(crate) fn keycloak_endpoint(url: &str, realm: &str, endpoint: &str) -> String {
     format!("{}/realms/{realm}/protocol/openid-connect/{endpoint}", url.trim_end_matches('/'))
 }
 
 impl JwtValidation {
-    /// Where the keys are.
+    /// URL of the issuer's key set.
     pub fn key_set_url(&self) -> String {
         match (&self.jwks_url, &self.keycloak_url, &self.keycloak_realm) {
             (Some(url), _, _) => url.clone(),
@@ -94,7 +94,7 @@ impl JwtValidation {
         }
     }
 
-    /// The file from which an audience is read, if one is.
+    /// File with an accepted audience; `None` if audiences are configured and no file is.
     pub fn audience_path(&self) -> Option<&str> {
         let configured = self.audience.is_some() || !self.allowed_audiences.is_empty();
         match &self.audience_file {

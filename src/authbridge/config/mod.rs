@@ -1,5 +1,5 @@
-//! The configuration file of AuthBridge: read strictly, with the line and key of everything that is wrong.
-//! Nothing here reads files or the environment; both come as arguments.
+//! Configuration file of AuthBridge: read strictly, with the line and key of every error.
+//! It reads neither files nor the environment; both come as arguments.
 
 mod address;
 mod check;
@@ -36,30 +36,30 @@ use reader::{ConfigReader, ReaderContext};
 use serde::Deserialize;
 use std::cell::RefCell;
 
-/// Where `${NAME}` looks names up.
+/// Lookup of a variable for `${NAME}`.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// How a file is read.
+/// Treatment of unknown keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// What is not known is an error.
+    /// An unknown key is an error.
     Strict,
-    /// What is not known is passed over, and told.
+    /// An unknown key is ignored, with a notice.
     Lenient,
 }
 
-/// A configuration that can be run.
+/// Configuration that passed all checks and can be run.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// What the file says, with all defaults.
+    /// Contents of the file with all defaults.
     pub config: Config,
-    /// Where to listen.
+    /// Addresses of all listeners.
     pub addresses: Addresses,
-    /// What was passed over or understood differently than before.
+    /// Notices: what was ignored, or is understood differently than by the existing AuthBridge.
     pub notices: Vec<Diagnostic>,
 }
 
-/// Reads and judges a configuration file.
+/// Parses and checks a configuration file; the error has every problem found, not only the first.
 pub fn parse_config(
     text: &str,
     variables: Variables<'_>,
@@ -70,7 +70,7 @@ pub fn parse_config(
     Ok(Checked { config, addresses, notices })
 }
 
-/// Reads a file of routes: a list of them.
+/// Parses and checks a file with a list of routes; also its notices.
 pub fn parse_routes(
     text: &str,
     variables: Variables<'_>,
@@ -92,7 +92,7 @@ fn parse<T: for<'de> Deserialize<'de>>(
 ) -> Result<(YamlNode, T, Vec<Diagnostic>), Vec<Diagnostic>> {
     let root = YamlNode::parse(text).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
-        // The first line says what is wrong; the rest shows the file, which may hold secrets.
+        // Only the first line of the message: the others quote the file, which may hold secrets.
         let problem = error.without_snippet().to_string();
         let problem = problem.lines().next().unwrap_or("it is not YAML").to_owned();
         vec![Diagnostic { line, key: String::new(), problem: Quoted(&problem).to_string() }]
@@ -105,7 +105,7 @@ fn parse<T: for<'de> Deserialize<'de>>(
         Ok(value) if lenient || diagnostics.is_empty() => Ok((root, value, diagnostics)),
         Ok(_) => Err(diagnostics),
         Err(failure) => {
-            // What was passed over is no error, but it may explain one.
+            // The notices are kept: a misspelt key that was ignored often explains the error.
             diagnostics.push(failure.into_diagnostic(root.line));
             Err(diagnostics)
         }

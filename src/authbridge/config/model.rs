@@ -40,7 +40,8 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// A block that stands there without contents is there.
+/// Reads a block that is present but empty as one with all defaults, where serde would read null as absent: `mtls:` must
+/// not mean that mTLS is off.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }

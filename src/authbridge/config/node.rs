@@ -1,18 +1,18 @@
-//! YAML as a tree in which every value knows its line, so that an error can name it.
-//! The YAML crate refuses duplicate keys and bounds aliases and depth; this adds nothing of its own.
+//! YAML tree in which every value has its line, so that a diagnostic can name it.
+//! The YAML crate refuses duplicate keys and bounds aliases and depth; nothing is accepted here that it refuses.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 use std::fmt;
 
-/// One value and where it stands.
+/// YAML value with its line.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct YamlNode {
     pub(super) value: YamlValue,
     pub(super) line: u64,
 }
 
-/// What a value is.
+/// YAML value without its line.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum YamlValue {
     Null,
@@ -24,7 +24,7 @@ pub(super) enum YamlValue {
     Map(Vec<(MemberKey, YamlNode)>),
 }
 
-/// The key of a member and where it stands.
+/// Key of a map's member with its line.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct MemberKey {
     pub(super) name: String,
@@ -32,7 +32,7 @@ pub(super) struct MemberKey {
 }
 
 impl YamlNode {
-    /// Reads one YAML document; an empty one is an empty map.
+    /// Parses one YAML document; an empty one is an empty map, so that defaults apply.
     pub(super) fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
         let root: Self = serde_saphyr::from_str(text)?;
         Ok(match root.value {
@@ -43,7 +43,7 @@ impl YamlNode {
 }
 
 impl YamlValue {
-    /// What it is, for messages.
+    /// Kind of the value, for messages.
     pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",

@@ -1,5 +1,5 @@
-//! The entries of a pipeline: a plain name, or a name with its failure mode and its own configuration.
-//! Which configuration is read is decided by the name.
+//! Entries of a pipeline: a plain name, or a name with `on_error` and the plugin's configuration.
+//! The name selects the type of the configuration.
 
 use super::jwt_validation::JwtValidation;
 use super::parsers::{A2aParser, InferenceParser, McpParser};
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
-/// One plugin of a pipeline.
+/// Plugin of a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plugin {
-    /// Distinguishes two of the same name in statistics.
+    /// Identifier that the session API shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// What a refusal does.
+    /// Effect of a denial by the plugin.
     pub on_error: OnError,
-    /// Which one, and how.
+    /// Name and configuration.
     #[serde(flatten)]
     pub settings: PluginSettings,
 }
@@ -36,30 +36,30 @@ pub enum OnError {
     Off,
 }
 
-/// A plugin and its configuration.
+/// Configuration of a plugin, by its name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "name", content = "config", rename_all = "kebab-case")]
 pub enum PluginSettings {
-    /// Judges the tokens of requests to the agent.
+    /// `jwt-validation`: verifies the tokens of requests to the agent.
     JwtValidation(Box<JwtValidation>),
-    /// Gives requests of the agent a token for whom they call.
+    /// `token-exchange`: exchanges the tokens of requests of the agent.
     TokenExchange(Box<TokenExchange>),
-    /// Reads A2A calls for the session store.
+    /// `a2a-parser`: reads A2A calls for the session store.
     A2aParser(A2aParser),
-    /// Reads MCP calls for the session store.
+    /// `mcp-parser`: reads MCP calls for the session store.
     McpParser(McpParser),
-    /// Reads calls of language models for the session store.
+    /// `inference-parser`: reads calls of language models for the session store.
     InferenceParser(InferenceParser),
 }
 
-/// The names of the plugins, in the order of [`Settings`].
+/// Names of the plugins, in the order of [`PluginSettings`].
 const NAMES: [&str; 5] = ["jwt-validation", "token-exchange", "a2a-parser", "mcp-parser", "inference-parser"];
-/// Plugins of the existing AuthBridge that are not here.
+/// Plugins of the existing AuthBridge that are not implemented; refused, because each decides about requests there.
 const ABSENT: [&str; 4] = ["ibac", "sparc", "token-broker", "opa"];
 const FIELDS: &[&str] = &["name", "id", "on_error", "config"];
 
 impl PluginSettings {
-    /// The plugin's name.
+    /// Name of the plugin.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::JwtValidation(_) => "jwt-validation",
@@ -71,7 +71,7 @@ impl PluginSettings {
     }
 }
 
-/// What the plugins are, for the session API.
+/// Catalogue of the plugins, for the session API.
 pub(crate) fn catalogue() -> serde_json::Value {
     let entry = |name: &str, direction: &str, reads_body: bool, description: &str| {
         serde_json::json!({
@@ -89,7 +89,7 @@ pub(crate) fn catalogue() -> serde_json::Value {
     ])
 }
 
-/// Reads the configuration of the plugin with this name.
+/// Deserializer of the configuration of the plugin with this name.
 struct Named<'n>(&'n str);
 
 impl<'de> DeserializeSeed<'de> for Named<'_> {
@@ -124,7 +124,7 @@ fn unknown<E: Error>(name: &str) -> E {
     ))
 }
 
-/// A configuration in which nothing stands.
+/// Configuration of a plugin with all defaults.
 fn empty<E: Error>(name: &str) -> Result<PluginSettings, E> {
     Named(name).deserialize(serde::de::value::MapDeserializer::new(std::iter::empty::<(&str, &str)>()))
 }

@@ -1,5 +1,5 @@
-//! Typed values out of a YAML tree: unknown keys are found by the fields a type has, with the nearest of them, and
-//! `${NAME}` in a text is replaced where it stands.
+//! Deserializer from a YAML tree. It reports unknown keys with the nearest known one, and expands `${NAME}` in each text
+//! value after YAML was parsed, so that a variable cannot add structure to the file.
 
 use super::node::{MemberKey, YamlNode, YamlValue};
 use countersign_core::text::Quoted;
@@ -15,11 +15,11 @@ use std::fmt;
 /// One error or notice about the configuration file, with its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The line, from 1.
+    /// Line in the file, from 1; 0 if the file was not read.
     pub line: u64,
-    /// The keys that lead there, for example `listener.forward_proxy_addr`.
+    /// Path of keys to the value, for example `listener.forward_proxy_addr`.
     pub key: String,
-    /// What was found and what is expected.
+    /// What was found, and what is expected.
     pub problem: String,
 }
 
@@ -34,17 +34,17 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// What every reader of one file shares.
+/// Context that all readers of one file share.
 pub(super) struct ReaderContext<'a> {
-    /// Looks an environment variable up.
+    /// Looks up an environment variable.
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
-    /// Reads leniently: what is not known is passed over.
+    /// True if unknown keys and variables are ignored with a notice.
     pub(super) lenient: bool,
-    /// What was passed over, or will be the error.
+    /// Notices in lenient mode; errors otherwise.
     pub(super) diagnostics: RefCell<Vec<Diagnostic>>,
 }
 
-/// Reads one node.
+/// Deserializer of one node.
 #[derive(Clone, Copy)]
 pub(super) struct ConfigReader<'a> {
     node: &'a YamlNode,
@@ -52,7 +52,7 @@ pub(super) struct ConfigReader<'a> {
     context: &'a ReaderContext<'a>,
 }
 
-/// How to a node was come.
+/// Path from the root to a node, linked through the readers on the stack.
 pub(super) enum Path<'a> {
     Root,
     Key(&'a Self, &'a str),
@@ -78,7 +78,7 @@ pub(super) struct ReadError {
 }
 
 impl ReadError {
-    /// The diagnostic for this failure; `line` counts where no location was recorded.
+    /// Diagnostic of the error; `line` is used where no reader added a location.
     pub(super) fn into_diagnostic(self, line: u64) -> Diagnostic {
         let (line, key) = self.at.unwrap_or((line, String::new()));
         Diagnostic { line, key, problem: self.problem }
@@ -149,7 +149,7 @@ impl<'a> ConfigReader<'a> {
         members: &'a [(MemberKey, YamlNode)],
         fields: Option<&'static [&'static str]>,
     ) -> Members<'a> {
-        // Whoever reads a plugin needs its name before its configuration.
+        // `name` first, wherever the file has it: it selects the type of a plugin's configuration.
         let mut left: Vec<&(MemberKey, YamlNode)> = members.iter().collect();
         left.sort_by_key(|(key, _)| key.name != "name");
         if let Some(fields) = fields {
@@ -172,7 +172,7 @@ impl<'a> ConfigReader<'a> {
     ) -> Result<V::Value, ReadError> {
         match &self.node.value {
             YamlValue::Map(members) => self.located(visitor.visit_map(self.members(members, fields))),
-            // An empty block is one with all defaults.
+            // `session:` without contents is an empty map to people, and null to YAML.
             YamlValue::Null => self.located(visitor.visit_map(self.members(&[], fields))),
             YamlValue::Text(text) => {
                 let text = self.located(self.text(text))?;
@@ -184,8 +184,8 @@ impl<'a> ConfigReader<'a> {
     }
 }
 
-/// Replaces `${NAME}`; `$${` stands for `${`, and any other dollar sign for itself. The error is the name of a
-/// variable that is not set.
+/// Expands `${NAME}`; `$${` stands for `${`, and any other dollar sign for itself, because secrets contain them. The error
+/// is the name of a variable that is not set.
 fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
@@ -270,7 +270,7 @@ impl<'de> Deserializer<'de> for ConfigReader<'_> {
     }
 }
 
-/// The name of a variant.
+/// Access to a unit variant by its name.
 struct Word(String);
 
 impl<'de> EnumAccess<'de> for Word {

@@ -21,12 +21,12 @@ impl From<String> for Secret {
 }
 
 impl Secret {
-    /// Takes over a text.
+    /// Wraps a text; it is wiped when dropped.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself.
+    /// The text in clear, to send it and for nothing else.
     pub fn expose(&self) -> &str {
         &self.0
     }

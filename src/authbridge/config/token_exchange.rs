@@ -199,7 +199,7 @@ pub enum RouteTls {
 }
 
 impl TokenExchange {
-    /// The token endpoint, if the configuration gives one.
+    /// URL of the token endpoint; `None` if neither it nor the realm's address is configured.
     pub fn token_endpoint(&self) -> Option<String> {
         let url = self.keycloak_url.as_ref().or(self.provider_url.as_ref());
         let realm = self.keycloak_realm.as_ref().or(self.provider_realm.as_ref());
@@ -208,13 +208,13 @@ impl TokenExchange {
 }
 
 impl ClientIdentity {
-    /// The file from which the client's ID is read, if it is.
+    /// File of the client ID; `None` if the ID is in the configuration.
     pub fn client_id_path(&self) -> Option<&str> {
         let file = self.client_id_file.as_deref();
         file.or_else(|| self.client_id.is_none().then_some("/shared/client-id.txt"))
     }
 
-    /// The file from which the client's secret is read, if it is.
+    /// File of the client secret; `None` if the secret is in the configuration, or a JWT-SVID takes its part.
     pub fn client_secret_path(&self) -> Option<&str> {
         if self.kind != Some(IdentityKind::ClientSecret) {
             return None;

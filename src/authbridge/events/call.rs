@@ -1,5 +1,5 @@
-//! What a request calls, read from its body: A2A, MCP, or a language model. A body that two readers could read
-//! differently is read by nobody here.
+//! Calls in request bodies: A2A, MCP, or a language model. A body that two readers could understand differently, for
+//! example with duplicate members, is not interpreted, so that an event never shows another call than the agent sees.
 
 use super::event::bounded;
 use crate::glob::Glob;
@@ -7,26 +7,26 @@ use countersign_core::json::{Array, Document, JsonLimits, Numbers, Object, Value
 use countersign_core::text::Quoted;
 use serde_json::{Value, json};
 
-/// A call that was understood.
+/// Call that a parser recognized in a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     /// A2A.
     A2a {
-        /// The method of JSON-RPC.
+        /// JSON-RPC method.
         method: String,
-        /// The context to which the call belongs.
+        /// `contextId` to which the call belongs.
         context: Option<String>,
     },
     /// MCP.
     Mcp {
-        /// The method of JSON-RPC, or a synthetic one for a request without a body.
+        /// JSON-RPC method, or a synthetic one for a request without a body.
         method: String,
-        /// The tool, prompt or resource.
+        /// Name of the tool or prompt, or URI of the resource.
         name: Option<String>,
     },
     /// A language model.
     Inference {
-        /// The model asked for.
+        /// Requested model.
         model: Option<String>,
         /// How many messages the request has.
         messages: usize,
@@ -35,7 +35,7 @@ pub(crate) enum Call {
     },
 }
 
-/// A plugin that reads calls.
+/// Plugin that reads calls.
 #[derive(Clone, Debug)]
 pub(crate) enum Parser {
     /// `a2a-parser`
@@ -46,7 +46,7 @@ pub(crate) enum Parser {
     Inference(Vec<Glob>),
 }
 
-/// The paths of a parser. The error is a sentence.
+/// Parses the paths of a parser. The error is a sentence.
 pub(crate) fn parse_paths(paths: &[String]) -> Result<Vec<Glob>, String> {
     let mut globs = Vec::with_capacity(paths.len());
     for path in paths {
@@ -58,7 +58,7 @@ pub(crate) fn parse_paths(paths: &[String]) -> Result<Vec<Glob>, String> {
 }
 
 impl Parser {
-    /// Whether it reads requests for this path.
+    /// True if the parser reads requests for `path`.
     pub(crate) fn reads(&self, path: &str) -> bool {
         match self {
             Self::A2a => true,
@@ -66,7 +66,7 @@ impl Parser {
         }
     }
 
-    /// Reads a request with this method and this body.
+    /// Parses the body of a request; `None` if it is not a call of this protocol.
     pub(crate) fn parse(&self, method: &str, body: &[u8]) -> Option<Call> {
         if body.is_empty() {
             let synthetic = match (self, method) {
@@ -112,7 +112,7 @@ fn inference(body: Object<'_>) -> Call {
     Call::Inference { model: text(body, "model"), messages: count("messages"), tools: count("tools") }
 }
 
-/// Methods that do something, beside those that only look: A2A 0.3 and 1.0, and MCP.
+/// Methods with an effect, in contrast to those that only list or read state: A2A 0.3 and 1.0, and MCP.
 const ACTIONS: [&str; 7] = [
     "message/send",
     "message/stream",
@@ -124,7 +124,7 @@ const ACTIONS: [&str; 7] = [
 ];
 
 impl Call {
-    /// The member of an event that it is.
+    /// Name of the member of an event that holds the call.
     pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::A2a { .. } => "a2a",
@@ -133,7 +133,7 @@ impl Call {
         }
     }
 
-    /// The context that it names.
+    /// A2A context of the call, which names its session.
     pub(super) fn context(&self) -> Option<&str> {
         match self {
             Self::A2a { context, .. } => context.as_deref(),

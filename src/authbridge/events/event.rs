@@ -1,14 +1,14 @@
-//! One event, in the shape that the session API has always had.
+//! Event of the session API, in the JSON form of the existing AuthBridge.
 
 use super::call::Call;
 use countersign_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::mem::size_of;
 
-/// Longest text of a request that an event repeats, in characters.
+/// Longest text from a request in an event, in characters.
 pub(super) const TEXT_CHARS: usize = 256;
 
-/// Which way a request goes.
+/// Direction of a request, as seen from the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// To the agent.
@@ -18,7 +18,7 @@ pub(crate) enum Direction {
 }
 
 impl Direction {
-    /// As it stands in events.
+    /// Text of the direction in events.
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Inbound => "inbound",
@@ -27,31 +27,31 @@ impl Direction {
     }
 }
 
-/// What happened.
+/// State of a request at its event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// A request was let through.
+    /// The request was passed on.
     Request,
-    /// Its answer began.
+    /// Its response began.
     Response,
-    /// It was refused.
+    /// The request was denied.
     Denied,
 }
 
-/// What one plugin did.
+/// Action of one plugin on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Invocation {
-    /// Which.
+    /// Name of the plugin.
     pub(crate) plugin: &'static str,
     /// `allow`, `deny`, `skip`, `modify` or `observe`.
     pub(crate) action: &'static str,
-    /// Why, as a word.
+    /// Reason code.
     pub(crate) reason: &'static str,
-    /// True if a refusal had no effect.
+    /// True if a denial had no effect.
     pub(crate) shadow: bool,
 }
 
-/// Who asked.
+/// Caller of a request, as far as token and mTLS tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) subject: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) struct Caller {
     pub(crate) peer: Option<String>,
 }
 
-/// One event.
+/// Event of one request at one phase.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) at: Timestamp,
@@ -77,13 +77,13 @@ pub(crate) struct Event {
     pub(crate) duration_ms: Option<f64>,
 }
 
-/// The first characters of a text that came from outside; the rest is nobody's business.
+/// Truncates a text from a request to [`TEXT_CHARS`], so that no caller decides how much memory an event takes.
 pub(super) fn bounded(text: &str) -> String {
     text.chars().take(TEXT_CHARS).collect()
 }
 
 impl Event {
-    /// About how many bytes it takes.
+    /// Approximate memory of the event, in bytes.
     pub(super) fn weight(&self) -> usize {
         let texts = [&self.method, &self.host, &self.path];
         let caller = [&self.caller.subject, &self.caller.client, &self.caller.peer];
@@ -100,7 +100,7 @@ impl Event {
             .saturating_add(invocations)
     }
 
-    /// As JSON, in the session with this ID.
+    /// JSON of the event in the session with this ID.
     pub(crate) fn json(&self, session: &str) -> Value {
         let mut event = Map::new();
         let mut set = |name: &str, value: Value| event.insert(name.to_owned(), value);

@@ -1,5 +1,5 @@
-//! Recent requests for whoever watches the agent: what was asked, by whom, and what became of it.
-//! Users are kept apart, memory is bounded in bytes, and losing an event never delays a request.
+//! Recent requests for the session API: what was called, by whom, and with which outcome. Users have separate sessions,
+//! memory is bounded in bytes, and events are dropped rather than delay a request.
 
 mod call;
 mod event;

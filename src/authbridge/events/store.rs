@@ -1,4 +1,4 @@
-//! The sessions: events by user and context, oldest out first, within bounds that nobody outside can move.
+//! Session store: events by user and context, oldest dropped first. Its bounds hold whatever callers send.
 
 use super::event::Event;
 use countersign_core::encoding::{Digest, sha256};
@@ -9,15 +9,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 
-/// How many events a subscriber may be behind before it loses some.
+/// Events that a subscriber may be behind before it loses some.
 const BEHIND: usize = 64;
-/// Most tokens whose session is remembered.
+/// Most tokens remembered with their sessions.
 const TOKENS: usize = 4096;
 
-/// How often idle sessions are looked for, in seconds.
+/// Seconds between two searches for idle sessions.
 const LOOK: i64 = 5;
 
-/// How much is kept.
+/// Memory bounds of the session store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     /// Most events of one session.
@@ -26,11 +26,12 @@ pub(crate) struct Bounds {
     pub(crate) sessions: usize,
     /// Most bytes of all events together.
     pub(crate) bytes: usize,
-    /// How long a session without events is kept, in seconds.
+    /// Seconds that a session without new events is kept.
     pub(crate) idle: i64,
 }
 
-/// Whose session, and which of theirs.
+/// Key of a session: its user and context. The user is part of the key, so that nobody adds to the session of another
+/// by naming its context.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Owner {
     user: Digest,
@@ -38,7 +39,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// The session `context` of the user whom an issuer names so; without a name, of nobody.
+    /// The session `context` of `user`, given as issuer and subject; requests without a user share one.
     pub(crate) fn new(user: Option<(&str, &str)>, context: Option<&str>) -> Self {
         let user = user.map_or_else(
             || sha256(b""),
@@ -52,19 +53,19 @@ impl Owner {
         Self { user, context: super::event::bounded(context) }
     }
 
-    /// The same user's session of another name.
+    /// The session of another context of the same user.
     pub(crate) fn with_context(&self, context: &str) -> Self {
         Self { user: self.user, context: super::event::bounded(context) }
     }
 
-    /// How the API names it: the same context of two users has two names.
+    /// ID of the session in the API: context and a digest of the user, so that equal contexts of two users differ.
     pub(crate) fn id(&self) -> String {
         let user = self.user.to_string();
         format!("{}.{}", self.context, user.get(..8).unwrap_or_default())
     }
 }
 
-/// The sessions of this process. Cheap to clone.
+/// Sessions of this process. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct SessionStore(Arc<StoreInner>);
 
@@ -89,14 +90,14 @@ struct Session {
 }
 
 impl SessionStore {
-    /// An empty store.
+    /// Makes an empty store.
     pub(crate) fn new(bounds: Bounds) -> Self {
         let (live, _) = broadcast::channel(BEHIND);
         let sessions = Sessions { bounds, by_owner: BTreeMap::new(), bytes: 0, looked: Timestamp::default() };
         Self(Arc::new(StoreInner { sessions: Mutex::new(sessions), live, by_token: Cache::new(TOKENS) }))
     }
 
-    /// Other bounds from now on.
+    /// Replaces the bounds, and drops what exceeds the new ones.
     pub(crate) fn set_bounds(&self, bounds: Bounds) {
         self.with(|sessions| {
             sessions.bounds = bounds;
@@ -104,15 +105,15 @@ impl SessionStore {
         });
     }
 
-    /// Adds an event.
+    /// Stores an event and sends it to subscribers.
     pub(crate) fn add(&self, owner: &Owner, event: Event) {
         let event = Arc::new(event);
         let id = self.with(|sessions| sessions.add(owner, Arc::clone(&event)));
-        // Nobody listening is no failure.
+        // `send` fails only without a subscriber, which is the usual case.
         let _ = self.0.live.send((id, event));
     }
 
-    /// Remembers whose session a token opened, so that calls of the agent with the same token belong to it.
+    /// Remembers the session that a token opened, so that calls of the agent with the same token join it.
     pub(crate) fn remember(&self, token: Digest, owner: &Owner) {
         if self.0.by_token.get(&token).is_none_or(|known| known != *owner) {
             self.0.by_token.insert(token, owner.clone());
@@ -124,7 +125,7 @@ impl SessionStore {
         self.0.by_token.get(&token)
     }
 
-    /// Events from now on, with the IDs of their sessions.
+    /// Receiver of events from now on, with the IDs of their sessions.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<(Arc<str>, Arc<Event>)> {
         self.0.live.subscribe()
     }
@@ -178,7 +179,7 @@ impl Sessions {
         id
     }
 
-    /// Sessions leave whole, the one that rested longest first.
+    /// Drops whole sessions, the least recently used first, until the bounds hold.
     fn shrink(&mut self) {
         while self.by_owner.len() > self.bounds.sessions || self.bytes > self.bounds.bytes {
             let oldest = self.by_owner.iter().min_by_key(|(_, session)| session.updated);

@@ -1,4 +1,4 @@
-//! One request as it is watched: what the plugins did, what the body called, and how it ended.
+//! Recording of one request: the actions of plugins, the call in the body, and the outcome.
 
 use super::call::{Call, Parser};
 use super::event::{Caller, Direction, Event, Invocation, Phase, bounded};
@@ -16,10 +16,10 @@ use hyper::http::uri::Authority;
 use hyper::{Request, Response, Version};
 use std::time::Instant;
 
-/// How much of a body is read; a larger one is passed on whole and read by nobody.
+/// Largest body that is parsed, in bytes; a larger one passes and its event has no call.
 const BODY_BYTES: usize = 64 * 1024;
 
-/// One request under watch.
+/// Recorder of one request, which becomes one event per phase.
 pub(crate) struct Watch {
     store: SessionStore,
     owner: Owner,
@@ -29,7 +29,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch a request.
+    /// Starts the event of a request.
     pub(crate) fn new<B>(
         store: &SessionStore,
         direction: Direction,
@@ -57,12 +57,12 @@ impl Watch {
         Self { store: store.clone(), owner: Owner::new(None, None), token: None, event, parser }
     }
 
-    /// Who is at the other end.
+    /// Records the peer of the connection.
     pub(crate) fn peer(&mut self, peer: &VerifiedPeer) {
         self.event.caller.peer = Some(peer.id.to_string());
     }
 
-    /// By which token the request came in; its user owns the session.
+    /// Records the verified token of a request to the agent; its user owns the session.
     pub(crate) fn user(&mut self, token: &VerifiedToken, digest: Option<Digest>) {
         let claims = token.claims();
         self.event.caller.subject = claims.subject.as_deref().map(bounded);
@@ -73,19 +73,20 @@ impl Watch {
         self.token = digest;
     }
 
-    /// Whose session the request belongs to, when the token that it carries opened one.
+    /// Joins the session that `token` opened at the gate, if it did. The token is not verified here: it only selects
+    /// where the event is listed.
     pub(crate) fn belongs_to(&mut self, token: Digest) {
         if let Some(owner) = self.store.of_token(token) {
             self.owner = owner;
         }
     }
 
-    /// What a plugin did.
+    /// Records the action of a plugin.
     pub(crate) fn invocation(&mut self, plugin: &'static str, action: &'static str, reason: &'static str) {
         self.event.invocations.push(Invocation { plugin, action, reason, shadow: false });
     }
 
-    /// The request was refused.
+    /// Records the denial of the request.
     pub(crate) fn denied(&mut self, denial: &Denial) {
         self.event.phase = Phase::Denied;
         self.event.status = Some(denial.code.status().as_u16());
@@ -95,7 +96,8 @@ impl Watch {
         }
     }
 
-    /// Tells that the request goes on, now or when its body was read; in that case the observer for the body.
+    /// Stores the event of a request that is passed on. If its body may hold a call, the returned observer stores it
+    /// once the body has passed.
     pub(crate) fn goes_on(&mut self, headers: &HeaderMap, version: Version) -> Option<Box<dyn Observe>> {
         let has_body = version == Version::HTTP_2
             || headers.contains_key(CONTENT_LENGTH)
@@ -122,7 +124,7 @@ impl Watch {
         None
     }
 
-    /// Tells how the request ended.
+    /// Stores the event of the response or denial.
     pub(crate) fn ends(mut self, response: &Response<ProxyBody>, began: Instant) {
         if self.event.phase == Phase::Request {
             self.event.phase = Phase::Response;
@@ -134,7 +136,7 @@ impl Watch {
     }
 }
 
-/// Collects a body as it passes.
+/// Observer that collects a body of at most [`BODY_BYTES`] and stores the event at its end.
 struct BodyCollector {
     store: SessionStore,
     owner: Owner,

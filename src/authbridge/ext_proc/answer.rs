@@ -1,4 +1,4 @@
-//! What Envoy is told to do with a request: pass it on with other headers, or answer it as we say.
+//! Answers to Envoy: forward the request with changed headers, or send an error response.
 
 use super::messages::{
     Answer, CommonResponse, HeaderMutation, HeaderOption, HeadersResponse, HttpStatus, ImmediateResponse,
@@ -9,8 +9,8 @@ use crate::forward::{HTTP2_SETTINGS, OWN_PREFIX};
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 
-/// Passes a request with these headers on, without our own marks and offers of HTTP/2, and with this `Authorization` in
-/// place of every other if there is one.
+/// Tells Envoy to forward a request with these headers, without `x-authbridge-*` and `http2-settings`, and with
+/// `authorization` replacing every other if there is one. Hop-by-hop headers are Envoy's own task.
 pub(super) fn pass_on(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> ProcessingResponse {
     let behind = |name: &&HeaderName| name.as_str().starts_with(OWN_PREFIX) || **name == HTTP2_SETTINGS;
     let behind = headers.keys().filter(behind);
@@ -24,7 +24,7 @@ pub(super) fn pass_on(headers: &HeaderMap, authorization: Option<&HeaderValue>) 
     ProcessingResponse { answer: Some(answer) }
 }
 
-/// Answers in place of the other end.
+/// Tells Envoy to send the error response of `denial`; the request goes nowhere.
 pub(super) fn deny(denial: &Denial) -> ProcessingResponse {
     let json = HeaderValue::from_static("application/json");
     let challenge = denial.challenge();

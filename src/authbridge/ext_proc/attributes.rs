@@ -1,5 +1,5 @@
-//! What Envoy says of a request besides its headers. No caller can set any of it: the direction comes from the listener,
-//! the addresses from the connection, the identity from the handshake.
+//! Attributes that Envoy sends with a request. No caller can set one: the direction comes from Envoy's listener, the
+//! address from the connection, and the identity from the handshake. A missing one denies the request.
 
 use super::messages::{ProcessingRequest, Struct, ValueKind};
 use crate::denial::{Code, Denial};
@@ -10,23 +10,23 @@ use countersign_core::spiffe::SpiffeId;
 use countersign_io::clock::now;
 use std::net::SocketAddr;
 
-/// Under which name the filter sends its attributes.
+/// Key under which the filter sends its attributes.
 const FILTER: &str = "envoy.filters.http.ext_proc";
 /// `TrafficDirection` of the listener (`envoy/config/core/v3/base.proto`).
 const DIRECTION: &str = "xds.listener_direction";
 const INBOUND: f64 = 1.0;
 const OUTBOUND: f64 = 2.0;
-/// The address to which a connection was made, before it was redirected.
+/// Address to which a connection was made before it was redirected.
 const DESTINATION: &str = "destination.address";
 const PEER: &str = "connection.uri_san_peer_certificate";
 const PEER_DIGEST: &str = "connection.sha256_peer_certificate_digest";
 
-/// The attributes of one request.
+/// Attributes of one request.
 #[derive(Clone, Copy)]
 pub(super) struct Attributes<'a>(Option<&'a Struct>);
 
 impl<'a> Attributes<'a> {
-    /// Those that came with a message.
+    /// The attributes in a message; none if another filter's name is on them.
     pub(super) fn of(request: &'a ProcessingRequest) -> Self {
         Self(request.attributes.get(FILTER))
     }
@@ -42,7 +42,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Which way the request goes.
+    /// Direction of the request, by the listener of Envoy that it came to.
     pub(super) fn direction(self) -> Result<Direction, Denial> {
         let is = |number: &f64, direction: f64| number.total_cmp(&direction).is_eq();
         match self.get(DIRECTION) {
@@ -53,7 +53,8 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Where Envoy connects to, if its cluster keeps the destination.
+    /// Address to which Envoy connects, if its cluster is one of original destinations. IPv4 in an IPv6 form is
+    /// unmapped, so that it equals what a lookup gives.
     pub(super) fn destination(self) -> Result<SocketAddr, Denial> {
         let text = self.text(DESTINATION).ok_or_else(|| unnamed(DESTINATION))?;
         let address: SocketAddr = text
@@ -62,7 +63,7 @@ impl<'a> Attributes<'a> {
         Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
     }
 
-    /// Who showed a certificate, if somebody did and Envoy tells it.
+    /// Peer that Envoy authenticated by mTLS; `None` on a plain connection.
     pub(super) fn peer(self) -> Result<Option<VerifiedPeer>, Denial> {
         let Some(id) = self.text(PEER) else { return Ok(None) };
         let id = SpiffeId::parse(id).map_err(|_| {
@@ -71,12 +72,12 @@ impl<'a> Attributes<'a> {
         let digest = self.text(PEER_DIGEST).ok_or_else(|| unnamed(PEER_DIGEST))?;
         let leaf_sha256 = digest_of(digest)
             .ok_or_else(|| unset("Envoy's digest of the caller's certificate is not hexadecimal"))?;
-        // Envoy judged the chain in the handshake; there is nothing here to judge again.
+        // Envoy verified the chain in the handshake and does not send it, so there is none to verify again.
         Ok(Some(VerifiedPeer { id, leaf_sha256, valid_until: now(), chain: Vec::new() }))
     }
 }
 
-/// An attribute is missing from Envoy's configuration.
+/// Denial for an attribute that Envoy's configuration does not request.
 fn unnamed(attribute: &str) -> Denial {
     unset(format!("Envoy's ext_proc filter must name `{attribute}` in `request_attributes`"))
 }

@@ -1,5 +1,5 @@
-//! The head of a request as Envoy tells it, as the request that everything else here judges.
-//! What Envoy forwards is what was told: a path or host that would be read in another form here is refused.
+//! Head of a request as Envoy sends it, converted to the type that the gate and the routes take.
+//! Envoy forwards its own copy, so a path or host that this conversion would change is refused.
 
 use super::messages::{HttpHeaders, RawHeader};
 use crate::denial::{Code, Denial};
@@ -9,10 +9,10 @@ use hyper::header::{HeaderName, HeaderValue, UPGRADE};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{HeaderMap, Method, Request, Uri};
 
-/// Most headers of a request. Envoy's own limit is 100 unless it is raised.
+/// Most headers of a request; Envoy's own limit is 100 unless it is raised.
 const HEADERS: usize = 512;
 
-/// The pseudo-headers (RFC 9113 §8.3.1).
+/// Pseudo-headers of a request (RFC 9113 §8.3.1).
 #[derive(Default)]
 struct Pseudo<'a> {
     method: Option<&'a [u8]>,
@@ -21,7 +21,7 @@ struct Pseudo<'a> {
     scheme: Option<&'a [u8]>,
 }
 
-/// Reads a head.
+/// Converts the head of a request, or refuses it where two readers could understand it differently.
 pub(super) fn read_head(told: &HttpHeaders) -> Result<Request<()>, Denial> {
     let told = told.headers.as_ref().map(|headers| headers.headers.as_slice()).unwrap_or_default();
     if told.len() > HEADERS {
@@ -58,7 +58,8 @@ pub(super) fn read_head(told: &HttpHeaders) -> Result<Request<()>, Denial> {
     *request.method_mut() = method;
     *request.headers_mut() = headers;
     refuse_ambiguity(&request)?;
-    // Envoy takes the header off unless its settings allow the protocol, and then carries what follows as it comes.
+    // Envoy removes `upgrade` unless its `upgrade_configs` allow the protocol; if they do, it carries every byte that
+    // follows without asking the processor again.
     if request.headers().contains_key(UPGRADE) && WebSocket::requested(&request).is_none() {
         let why = "a change to anything but WebSocket is not allowed; Envoy's `upgrade_configs` may name nothing else";
         return Err(Denial::new(Code::Forbidden, why));
@@ -66,7 +67,7 @@ pub(super) fn read_head(told: &HttpHeaders) -> Result<Request<()>, Denial> {
     Ok(request)
 }
 
-/// At most one of both is filled in; which one depends on Envoy's age.
+/// Value of a header. Envoy sets one of two fields, depending on its version and a runtime flag.
 fn bytes(header: &RawHeader) -> &[u8] {
     if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value }
 }
@@ -74,12 +75,12 @@ fn bytes(header: &RawHeader) -> &[u8] {
 fn uri(pseudo: &Pseudo<'_>) -> Result<Uri, Denial> {
     let path = pseudo.path.ok_or_else(|| bad("the request has no path"))?;
     let target = PathAndQuery::try_from(path).map_err(|_| bad("the path is not one"))?;
-    // A fragment would be cut off here, and not by Envoy.
+    // The `http` crate cuts off a fragment, and Envoy would forward it.
     if target.as_str().as_bytes() != path {
         return Err(bad("the path can be read in several ways"));
     }
     let authority = pseudo.authority.ok_or_else(|| bad("the request names no host"))?;
-    // Envoy joins several Host headers by commas.
+    // Envoy joins several `Host` headers with commas; such an authority names more than one host.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
     let authority = Authority::try_from(authority).ok().filter(|_| authority.iter().all(plain));
     let mut parts = hyper::http::uri::Parts::default();

@@ -1,5 +1,5 @@
-//! The health service of gRPC, which an Envoy may ask before it sends requests here (`grpc/health/v1/health.proto`).
-//! Its answer is that of `/readyz`.
+//! Health service of gRPC (`grpc/health/v1/health.proto`), by which Envoy decides whether to send requests here.
+//! It answers as `/readyz` does.
 
 use super::messages::{HealthRequest, HealthResponse};
 use super::processor::Processor;
@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 const SERVING: i32 = 1;
 const NOT_SERVING: i32 = 2;
 
-/// The method `grpc.health.v1.Health/Check`.
+/// Method `grpc.health.v1.Health/Check`.
 pub(super) struct HealthCheck(pub(super) Arc<Processor>);
 
 impl UnaryService<HealthRequest> for HealthCheck {

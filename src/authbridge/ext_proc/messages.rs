@@ -1,5 +1,5 @@
-//! The messages between Envoy and its external processor, by hand: only the fields that are used, under the numbers of
-//! Envoy's definitions. What else Envoy sends is skipped, as protobuf has it.
+//! Messages between Envoy and its external processor, written by hand: only the fields in use, under the numbers of
+//! Envoy's definitions. Protobuf skips the others, and no generator or copy of Envoy's API is needed to build.
 
 use prost::{Message, Oneof};
 use std::collections::BTreeMap;
@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 /// `ProcessingRequest` (`envoy/service/ext_proc/v3/external_processor.proto`).
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ProcessingRequest {
-    /// What is told.
+    /// Part of a request or response that Envoy sends.
     #[prost(oneof = "Told", tags = "2, 3, 4, 5, 6, 7")]
     pub(super) told: Option<Told>,
-    /// The attributes that the filter's `request_attributes` name, by filter.
+    /// Attributes that `request_attributes` names, by filter.
     #[prost(btree_map = "string, message", tag = "9")]
     pub(super) attributes: BTreeMap<String, Struct>,
-    /// True if Envoy waits for no answer and obeys none.
+    /// True if Envoy neither waits for an answer nor obeys one.
     #[prost(bool, tag = "10")]
     pub(super) observability_mode: bool,
 }
 
-/// The oneof `request`.
+/// Oneof `request`.
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum Told {
     #[prost(message, tag = "2")]
@@ -35,14 +35,14 @@ pub(super) enum Told {
     ResponseTrailers(Empty),
 }
 
-/// A message whose fields are of no use here.
+/// Message of which no field is read.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub(super) struct Empty {}
 
 /// `HttpHeaders`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct HttpHeaders {
-    /// The headers, names in lower case, with the pseudo-headers of HTTP/2.
+    /// Headers with names in lower case, pseudo-headers included.
     #[prost(message, optional, tag = "1")]
     pub(super) headers: Option<Headers>,
 }
@@ -59,7 +59,7 @@ pub(super) struct Headers {
 pub(super) struct RawHeader {
     #[prost(string, tag = "1")]
     pub(super) key: String,
-    /// What Envoys filled in before there was `raw_value`; at most one of both is set.
+    /// Set by versions of Envoy without `raw_value`; at most one of both is set.
     #[prost(string, tag = "2")]
     pub(super) value: String,
     #[prost(bytes = "vec", tag = "3")]
@@ -80,7 +80,7 @@ pub(super) struct ProtoValue {
     pub(super) kind: Option<ValueKind>,
 }
 
-/// The kinds of values that attributes have here.
+/// Kinds of values that the attributes in use have.
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum ValueKind {
     #[prost(double, tag = "2")]
@@ -96,7 +96,7 @@ pub(super) struct ProcessingResponse {
     pub(super) answer: Option<Answer>,
 }
 
-/// The oneof `response`. An empty one lets pass what was told.
+/// Oneof `response`. An empty message lets the part pass unchanged.
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum Answer {
     #[prost(message, tag = "1")]
@@ -122,14 +122,14 @@ pub(super) struct HeadersResponse {
     pub(super) response: Option<CommonResponse>,
 }
 
-/// `CommonResponse`; its status 0 is to go on.
+/// `CommonResponse`; its default status 0 is CONTINUE.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct CommonResponse {
     #[prost(message, optional, tag = "2")]
     pub(super) header_mutation: Option<HeaderMutation>,
 }
 
-/// `HeaderMutation`: Envoy removes first, and sets then.
+/// `HeaderMutation`: Envoy removes first and sets afterwards.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct HeaderMutation {
     #[prost(message, repeated, tag = "1")]

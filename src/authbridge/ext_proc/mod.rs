@@ -1,5 +1,5 @@
-//! The external processor of an Envoy (`ext_proc`): Envoy carries the requests, and what may pass with which token is
-//! decided here, by the same rules as in the proxies.
+//! External processor of an Envoy (`ext_proc`): Envoy carries the requests, and this side decides which may pass with
+//! which token, by the same rules as the proxies.
 
 mod answer;
 mod attributes;

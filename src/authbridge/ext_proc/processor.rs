@@ -1,5 +1,5 @@
-//! The judgement of one request that Envoy tells: which way it goes, whether it may pass, and with which token.
-//! Envoy sends no bodies, and passes answers on without us: sessions hold neither calls nor what became of a request.
+//! Evaluation of one request of Envoy: its direction, whether it may pass, and with which token.
+//! Envoy sends neither bodies nor responses here, so events have no call and no outcome of a request that passed.
 
 use super::answer::{deny, pass_on};
 use super::attributes::Attributes;
@@ -21,7 +21,7 @@ use countersign_io::shutdown::Shutdown;
 use hyper::Request;
 use std::time::Instant;
 
-/// Judges what Envoy tells.
+/// Evaluator of the requests that Envoy sends.
 pub(crate) struct Processor {
     pub(super) active: ActiveConfig,
     pub(super) stop: Shutdown,
@@ -32,14 +32,14 @@ pub(crate) struct Processor {
 }
 
 impl Processor {
-    /// A processor over whatever configuration is current.
+    /// A processor that reads the configuration in force at each request.
     pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
         let inbound = Quiet::new("inbound");
         let outbound = Quiet::new("outbound");
         Self { active, stop, quiet: Quiet::new("ext_proc"), stats, inbound, outbound }
     }
 
-    /// Judges a request.
+    /// Evaluates the head of a request; a denial is an answer too.
     pub(super) async fn evaluate(
         &self,
         head: &HttpHeaders,
@@ -145,7 +145,8 @@ impl Processor {
     }
 }
 
-/// Who asks, if `mtls` lets them in. Envoy has verified the certificate; who may come is said by our configuration.
+/// Authorizes the caller by `mtls`. Envoy has verified the certificate against its own bundle; `allowed_peers` and the
+/// mode are enforced here, so that one configuration counts in both modes of the sidecar.
 fn caller(runtime: &RuntimeConfig, attributes: Attributes<'_>) -> Result<Option<VerifiedPeer>, Denial> {
     let peer = attributes.peer()?;
     let problem = match (&runtime.terminator, &peer) {

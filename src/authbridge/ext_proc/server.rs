@@ -1,4 +1,4 @@
-//! gRPC over HTTP/2 without TLS: connections of the Envoy on this machine, and the two methods that it may call.
+//! gRPC server for the Envoy in the same pod: HTTP/2 without TLS on loopback, with the two methods that Envoy calls.
 
 use super::health::HealthCheck;
 use super::processor::Processor;
@@ -16,15 +16,15 @@ use tonic::server::Grpc;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
-/// The service that Envoy calls.
+/// Service that Envoy calls.
 pub(super) const SERVICE: &str = "envoy.service.ext_proc.v3.ExternalProcessor";
 const PROCESS: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
-/// Largest message: the headers of a request, of which Envoy takes at most 8 MiB, and 60 KiB if nothing is configured.
+/// Largest message, in bytes: the headers of a request, which Envoy limits to 60 KiB by default and 8 MiB at most.
 const MESSAGE_BYTES: usize = 256 * 1024;
-/// Most conversations at a time on one connection, which are as many requests; Envoy opens another one then.
+/// Most concurrent streams of one connection. Each is one request; for more, Envoy opens another connection.
 const STREAMS: u32 = 1024;
-/// Largest header block of a call.
+/// Largest header block of a gRPC call, in bytes.
 const HEADER_LIST_BYTES: u32 = 16 * 1024;
 
 /// Serves a connection to its end.

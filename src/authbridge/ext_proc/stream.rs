@@ -1,5 +1,5 @@
-//! One conversation with Envoy: one answer for each message, and never an end that Envoy could take for leave.
-//! A stream that is closed without an error lets its request pass, so whatever is out of order ends it with one.
+//! One gRPC stream of Envoy, for one request: each message gets one answer, in order.
+//! Envoy lets a request pass whose stream is closed without an error, so anything unexpected ends the stream with one.
 
 use super::attributes::Attributes;
 use super::messages::{Answer, Empty, ProcessingRequest, ProcessingResponse, Told};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tonic::server::StreamingService;
 use tonic::{Request, Response, Status, Streaming};
 
-/// The method `envoy.service.ext_proc.v3.ExternalProcessor/Process`.
+/// Method `envoy.service.ext_proc.v3.ExternalProcessor/Process`.
 pub(super) struct Process(pub(super) Arc<Processor>);
 
 impl StreamingService<ProcessingRequest> for Process {
@@ -31,13 +31,13 @@ impl StreamingService<ProcessingRequest> for Process {
     }
 }
 
-/// One conversation.
+/// State of one stream.
 struct Talk {
     processor: Arc<Processor>,
     messages: Streaming<ProcessingRequest>,
-    /// True once the head of the request was judged.
+    /// True once the head of the request was evaluated.
     evaluated: bool,
-    /// True after an error.
+    /// True after an error, which is the last answer.
     over: bool,
 }
 
@@ -54,7 +54,7 @@ impl Talk {
         };
         if let Err(status) = &answer {
             self.over = true;
-            // Envoy ends a conversation so when its caller goes away.
+            // Envoy cancels the stream when its caller disconnects, which is no fault to log.
             if status.code() != tonic::Code::Cancelled {
                 self.processor.quiet.log("a conversation with Envoy was broken off", status.message());
             }

@@ -1,5 +1,5 @@
-//! Files as a source, in the layout of spiffe-helper: certificate, key and bundle in one folder.
-//! They are read together and only count together, because a helper may be in the middle of writing them.
+//! Identity from files in the layout of spiffe-helper: certificate, key and bundle in one folder.
+//! The three are accepted only if they fit together, because a helper may be in the middle of writing them.
 
 use super::snapshot::Material;
 use super::store::WorkloadIdentity;
@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 
 /// Largest file, in bytes.
 const BYTES: usize = 256 * 1024;
-/// How often the files are looked at.
+/// Time between two reads of the files.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Follows the files until dropped; a set that does not fit together leaves what was before.
+/// Follows the files until dropped; a set that does not fit together leaves the last identity.
 pub(crate) async fn follow_files(folder: &Path, identity: &WorkloadIdentity) {
     loop {
         match read(folder) {

@@ -1,4 +1,4 @@
-//! JWT-SVIDs by audience: fetched when first needed, renewed at half of their life, never used after it.
+//! JWT-SVIDs by audience: fetched when first needed, renewed at half of their lifetime, never used after it.
 
 use super::workload::ANSWER;
 use crate::config::Secret;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// The JWT-SVIDs of this workload.
+/// Cache of this workload's JWT-SVIDs.
 #[derive(Debug)]
 pub(crate) struct JwtSvids {
     socket: String,
@@ -19,22 +19,22 @@ pub(crate) struct JwtSvids {
 #[derive(Clone, Debug)]
 struct CachedSvid {
     token: Secret,
-    /// By the clock that only goes forward: one that was set back must not lengthen the life of a token.
+    /// On the monotonic clock: a wall clock that is set back must not lengthen the life of a token.
     renew_at: Instant,
     not_after: Instant,
     expires_at: Timestamp,
 }
 
 impl JwtSvids {
-    /// None yet; `socket` is the Workload API.
+    /// An empty cache; `socket` is the address of the Workload API.
     pub(crate) fn new(socket: String) -> Self {
         Self { socket, cached: Mutex::default() }
     }
 
-    /// A token for `audience`. One that is past its half life is renewed first, and still used when that fails.
+    /// A token for `audience`. Past half of its lifetime it is renewed first, and still used if that fails.
     pub(crate) async fn token(&self, audience: &str) -> Result<Secret, WorkloadApiError> {
-        // Held over the fetch: whoever comes meanwhile waits for the same token. Audiences come from the
-        // configuration, so there are few.
+        // Locked during the fetch, so that concurrent callers wait for one token. The map stays small, because
+        // audiences come from the configuration.
         let mut cached = self.cached.lock().await;
         let last = cached.get(audience).filter(|last| last.expires_at > now() && last.not_after > instant());
         if let Some(last) = last.filter(|last| last.renew_at > instant()) {

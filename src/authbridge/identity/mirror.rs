@@ -1,5 +1,5 @@
-//! The identity as files, for programs that read them: the three of one state appear together.
-//! As the kubelet does: a new folder, and one symbolic link that is replaced at once.
+//! Identity as files, for other programs in the pod. The three files of one state appear at once, in the way of the
+//! kubelet's volumes: a new folder, and a symbolic link to it that is replaced by rename(2), which is atomic.
 
 use super::snapshot::Material;
 use countersign_core::encoding::{encode_base64_standard_into, sha256};
@@ -10,18 +10,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
-/// The link that names the folder of the current state.
+/// Symbolic link to the folder of the current state.
 const CURRENT: &str = "..data";
 const NAMES: [&str; 3] = ["svid.pem", "svid_key.pem", "svid_bundle.pem"];
 
-/// Writes one state below `folder`.
+/// Writes one state below `folder`, the key readable for the owner only, and removes the previous one.
 pub(crate) fn mirror(material: &Material, folder: &Path) -> io::Result<()> {
     let chain: String = material.svid.chain.iter().map(|der| pem_certificate(der)).collect();
     let own = material.svid.chain.first().and_then(|leaf| leaf_facts(leaf).ok());
     let own = own.map(|facts| facts.spiffe_id.trust_domain().to_string()).unwrap_or_default();
     let authorities = material.bundles.iter().filter(|bundle| bundle.trust_domain == own);
     let bundle: String = authorities.flat_map(DomainBundle::pem).collect();
-    // A state is never written over: a new bundle beside the same SVID is another one.
+    // The name covers the bundle too: a folder is never rewritten, even if only the bundle changes.
     let state = format!("..{}", sha256([chain.as_bytes(), bundle.as_bytes()].concat().as_slice()));
     let mut key = String::new();
     encode_base64_standard_into(&material.svid.key, &mut key);
@@ -29,7 +29,7 @@ pub(crate) fn mirror(material: &Material, folder: &Path) -> io::Result<()> {
         zeroize::Zeroizing::new(format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n"));
 
     let previous = fs::read_link(folder.join(CURRENT)).ok();
-    // What is linked already was written to its end, by an earlier process for example.
+    // The link is set last, so a folder that is linked is complete, even if an earlier process wrote it.
     if previous.as_deref() != Some(Path::new(&state)) {
         let into = folder.join(&state);
         fs::create_dir_all(&into)?;
@@ -50,14 +50,19 @@ pub(crate) fn mirror(material: &Material, folder: &Path) -> io::Result<()> {
             symlink(Path::new(CURRENT).join(name), &link)?;
         }
     }
-    if let Some(previous) = previous.filter(|previous| *previous != Path::new(&state)) {
-        // A folder of our own making, directly below: its name has two dots in front and no slash.
-        let ours = previous.to_str().is_some_and(|name| name.starts_with("..") && name.len() == 66);
-        if ours {
-            let _ = fs::remove_dir_all(folder.join(previous));
-        }
+    if let Some(previous) = previous.filter(|previous| *previous != Path::new(&state))
+        && is_state(&previous)
+    {
+        let _ = fs::remove_dir_all(folder.join(previous));
     }
     Ok(())
+}
+
+/// True for the name of a folder that this program made: two dots and a SHA-256. The folder is shared with the agent, so
+/// the link may lead anywhere; `../` with 63 characters must not have the sidecar remove what the agent cannot.
+fn is_state(link: &Path) -> bool {
+    let digest = link.to_str().and_then(|name| name.strip_prefix(".."));
+    digest.is_some_and(|digest| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -65,4 +70,19 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
     file.set_permissions(Permissions::from_mode(mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_state_of_our_own_is_removed() {
+        let digest = sha256(b"state").to_string();
+        assert!(is_state(Path::new(&format!("..{digest}"))));
+        let elsewhere = format!("../{}", "a".repeat(63));
+        for link in ["..", "..data", &digest, &elsewhere, &format!("..{digest}/"), &format!("/{digest}a")] {
+            assert!(!is_state(Path::new(link)), "{link}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Who this workload is and whom it trusts, always current: handshakes and judgements read what stands here now.
+//! SVID and trust bundles of this workload. Handshakes and reauthorizations read the current state, never a copy.
 
 mod files;
 mod jwt_svid;

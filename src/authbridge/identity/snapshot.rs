@@ -1,5 +1,5 @@
-//! One state of the identity: our own SVID and the bundles of all trust domains that we know.
-//! It judges peers by the core's rules for chains.
+//! One state of the identity: our own SVID and the bundles of all known trust domains.
+//! It verifies the chains of peers by the rules of the core.
 
 use countersign_core::bundle::{BundleSet, parse_bundle};
 use countersign_core::encoding::Digest;
@@ -15,7 +15,7 @@ use rustls::sign::CertifiedKey;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a source delivers: never half of it.
+/// SVID and bundles as a source delivers them, always together.
 #[derive(Debug)]
 pub(crate) struct Material {
     /// Our own SVID.
@@ -24,7 +24,7 @@ pub(crate) struct Material {
     pub(crate) bundles: Vec<DomainBundle>,
 }
 
-/// One state of the identity.
+/// Verified state of the identity; it never changes.
 pub(crate) struct Snapshot {
     own: Arc<CertifiedKey>,
     id: SpiffeId,
@@ -39,22 +39,22 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// Somebody who proved a SPIFFE ID in a handshake.
+/// Peer that proved a SPIFFE ID in a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VerifiedPeer {
-    /// Who.
+    /// SPIFFE ID of the peer.
     pub(crate) id: SpiffeId,
-    /// SHA-256 of the certificate shown.
+    /// SHA-256 of the leaf certificate, to which tokens can be bound (RFC 8705 §3).
     pub(crate) leaf_sha256: Digest,
-    /// Until when the chain is valid.
+    /// Last second in which every certificate of the chain is valid.
     pub(crate) valid_until: Timestamp,
-    /// What was shown, to be judged again.
+    /// Chain as the peer sent it, to verify it again under later bundles.
     pub(crate) chain: Vec<Vec<u8>>,
 }
 
 impl Snapshot {
-    /// Takes over what a source delivered. Our own SVID has to be genuine by our own bundle, or nobody would accept
-    /// it; a bundle of another domain that cannot be read leaves that domain unknown.
+    /// Verifies what a source delivered. Our own SVID must chain to our own bundle, or no peer would accept it. A
+    /// malformed bundle of another domain leaves only that domain unknown.
     pub(crate) fn new(material: &Material, now: Timestamp) -> Result<Self, Refusal> {
         let Material { svid, bundles } = material;
         let leaf = svid.chain.first().ok_or_else(|| unusable("it has no certificate"))?;
@@ -96,7 +96,7 @@ impl Snapshot {
         Arc::clone(&self.own)
     }
 
-    /// Who we are.
+    /// SPIFFE ID of this workload.
     pub(crate) const fn id(&self) -> &SpiffeId {
         &self.id
     }
@@ -106,17 +106,18 @@ impl Snapshot {
         self.not_after
     }
 
-    /// Tells two states apart.
+    /// Digest of certificates and bundles: equal for states that accept the same peers and show the same SVID.
     pub(crate) const fn fingerprint(&self) -> Digest {
         self.fingerprint
     }
 
-    /// Verifies what somebody shows, under the bundle of the trust domain that it names.
+    /// Verifies the chain of a peer under the bundle of the trust domain that its leaf names.
     pub(crate) fn verify(&self, chain: &[Vec<u8>], now: Timestamp) -> Result<VerifiedPeer, Refusal> {
         let leaf = chain
             .first()
             .ok_or_else(|| Refusal::new(Reason::ChainEncoding, "the peer showed no certificate"))?;
-        // Only the name of the bundle is taken from what is not verified yet; the chain must then prove it.
+        // The unverified leaf only selects the bundle. `verify_chain` then requires that the chain ends there and that
+        // the ID is in that domain, so a federated authority cannot issue IDs of another domain.
         let domain = leaf_facts(leaf)?.spiffe_id.trust_domain().clone();
         let bundle = self.bundles.get(&domain)?;
         let moments = Moments::live(now);

@@ -1,4 +1,4 @@
-//! The current state of the identity, and the wait for its next one.
+//! Current state of the identity, and notifications of its changes.
 
 use super::snapshot::{Material, Snapshot};
 use arc_swap::ArcSwapOption;
@@ -6,7 +6,7 @@ use countersign_io::clock::now;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// What sources write and everybody reads. Cheap to clone.
+/// Identity of this workload, written by its source and read at each handshake. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkloadIdentity(Arc<IdentityInner>);
 
@@ -18,23 +18,24 @@ struct IdentityInner {
 }
 
 impl WorkloadIdentity {
-    /// Nobody yet.
+    /// No identity until a source delivers one.
     pub(crate) fn new() -> Self {
         let (changes, _) = watch::channel(0);
         Self(Arc::new(IdentityInner { current: ArcSwapOption::empty(), changes, problem: Mutex::default() }))
     }
 
-    /// What is known now; `None` before the first time.
+    /// The current state; `None` until the first one.
     pub(crate) fn current(&self) -> Option<Arc<Snapshot>> {
         self.0.current.load_full()
     }
 
-    /// Told of every change from now on.
+    /// Receiver that is notified of each change.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
 
-    /// Takes over what a source delivered, or keeps what was before and says why; true if something changed.
+    /// Replaces the state by what a source delivered. If that fails, the last state stays, and readiness fails once
+    /// its SVID expires. True if the state changed.
     pub(crate) fn update(&self, delivered: Result<&Material, String>) -> bool {
         let made = delivered
             .and_then(|material| Snapshot::new(material, now()).map_err(|refusal| refusal.to_string()));
@@ -58,7 +59,7 @@ impl WorkloadIdentity {
         true
     }
 
-    /// Why there is no identity that can be used now, if there is none.
+    /// Why no identity can be used now; `None` while the SVID is valid.
     pub(crate) fn problem(&self) -> Option<String> {
         let last = || self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match self.current() {

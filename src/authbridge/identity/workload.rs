@@ -1,14 +1,14 @@
-//! The Workload API as a source.
+//! Identity from the SPIFFE Workload API.
 
 use super::snapshot::Material;
 use super::store::WorkloadIdentity;
 use countersign_io::workload_api::{WorkloadContext, follow_context};
 use std::time::Duration;
 
-/// How long the agent may take to answer.
+/// Longest time until the SPIRE agent answers.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
-/// Follows the Workload API until dropped; `told` hears of everything new that was accepted.
+/// Follows the Workload API until dropped; `told` receives each new state that was accepted.
 pub(crate) async fn follow_workload_api(
     socket: &str,
     identity: &WorkloadIdentity,

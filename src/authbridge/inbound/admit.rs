@@ -1,5 +1,5 @@
-//! The judgement of a request to the agent, for every way in: its form, the gate, and what is counted and told of it.
-//! What passes here is passed on as it was judged.
+//! Admission of requests to the agent, the same for the reverse proxy and Envoy: form, gate, counters and events.
+//! A request is forwarded exactly as it was evaluated here, so that nothing can change between check and use.
 
 use crate::auth::{Admitted, GATE};
 use crate::denial::{Code, Denial};
@@ -12,11 +12,11 @@ use crate::stats::Stats;
 use crate::upgrade::WebSocket;
 use hyper::{Method, Request};
 
-/// What was found; `Ok(None)` passes without having been authenticated.
+/// Outcome of the admission of one request; `Ok(None)` passes without authentication.
 pub(crate) type AdmissionDecision = Result<Option<Admitted>, Denial>;
 
-/// Judges a request from `peer`. What is said on a WebSocket is judged by nobody, so that one needs an accepted token,
-/// whatever a path or a mode would forgive.
+/// Decides whether a request from `peer` may pass. A WebSocket needs an accepted token even where a bypass path or
+/// `on_error: observe` would let a request pass: its messages pass without any further check.
 pub(crate) async fn admit<B: Sync>(
     runtime: &RuntimeConfig,
     request: &Request<B>,
@@ -48,7 +48,7 @@ pub(crate) async fn admit<B: Sync>(
     }
 }
 
-/// Counts a judgement.
+/// Counts a decision under the names of the existing AuthBridge.
 pub(crate) fn count(stats: &Stats, decision: &AdmissionDecision) {
     let inbound = &stats.inbound;
     match decision {
@@ -65,7 +65,7 @@ pub(crate) fn count(stats: &Stats, decision: &AdmissionDecision) {
     .inc();
 }
 
-/// Begins to watch a request, if anybody does.
+/// Begins the event of a request; `None` if sessions are not kept.
 pub(crate) fn watch<B>(
     runtime: &RuntimeConfig,
     request: &Request<B>,

@@ -1,4 +1,4 @@
-//! One connection to the agent: TLS or not is decided by its first byte, in its own task and in limited time.
+//! One connection to the agent. Its first byte decides between TLS and plain HTTP, in its own task and in limited time.
 
 use super::handler::InboundHandler;
 use crate::config::MtlsMode;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long a connection may stay silent at first, where its first byte decides.
+/// Longest time for the first byte of a connection, where it decides.
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to its end.
@@ -21,7 +21,8 @@ pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, addre
         let Ok(Ok(found)) = timeout(FIRST_BYTES, stream.begins()).await else { return };
         begins = found;
     }
-    // Read once, and only here: what was in force while nothing was said lets nobody in.
+    // Read only after the first byte: a client that connected early and stayed silent must not be admitted by a
+    // configuration that was replaced meanwhile.
     let (runtime, epoch) = inbound.active.current_with_epoch();
     let times = runtime.times();
     match (begins, &runtime.terminator) {
@@ -29,7 +30,7 @@ pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, addre
         (Begins::Tls, Some((terminator, _))) => {
             let terminator = terminator.clone();
             drop(runtime);
-            // What only TLS needs is boxed, so that a plain connection stays small.
+            // Boxed, so that the task of a plain connection does not reserve the state of a handshake.
             return Box::pin(serve_tls(inbound, stream, address, terminator, (times, epoch))).await;
         }
         (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Strict))) => {
@@ -53,7 +54,8 @@ async fn serve_tls(
     let problem = match timeout(times.header, terminator.accept(stream)).await {
         Ok(Ok((stream, peer))) => {
             inbound.stats.tls.inbound_tls_accepted.inc();
-            // By what was in force before the handshake: if that changed meanwhile, the connection is judged again.
+            // The epoch from before the handshake: if it changed meanwhile, the first request authorizes the connection
+            // again.
             let connection = Arc::new(Connection::to_agent(address, Some(Arc::new(peer)), epoch));
             return serve_http(Prefixed::new(stream), connection, inbound, times).await;
         }

@@ -1,4 +1,4 @@
-//! One request to the agent: its form, the gate, the parsers that watch, and on to the agent.
+//! One request to the agent: admission, events, and forwarding.
 
 use super::admit::{admit, count, watch};
 use super::reauthorize::{authorize_connection, authorize_tunnel};
@@ -20,7 +20,7 @@ use hyper::{Request, Response, Uri, Version};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Answers requests to the agent.
+/// Handler of requests to the agent.
 pub(crate) struct InboundHandler {
     pub(super) active: ActiveConfig,
     stop: Shutdown,
@@ -29,7 +29,7 @@ pub(crate) struct InboundHandler {
 }
 
 impl InboundHandler {
-    /// A handler over whatever configuration is current.
+    /// A handler that reads the configuration in force at each request.
     pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
         Self { active, stop, stats, quiet: Quiet::new("inbound") }
     }
@@ -114,7 +114,7 @@ impl InboundHandler {
         body: ProxyBody,
     ) -> Result<Response<Incoming>, Denial> {
         forward::strip(&mut parts.headers);
-        // The agent sees the host that the caller meant, whichever way it was written.
+        // HTTP/2 and absolute-form targets carry the host in the target; HTTP/1.1 needs it in `Host` (RFC 9113 §8.3.1).
         if let Some(authority) = parts.uri.authority()
             && !parts.headers.contains_key(HOST)
             && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -127,7 +127,7 @@ impl InboundHandler {
                 .get(CONTENT_TYPE)
                 .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         write_upgrade(upgrade, &mut parts.headers);
-        // Exactly the bytes that were judged.
+        // The bytes that the gate evaluated: a normalized path could be one that needs a token.
         let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let mut to = uri::Parts::default();
         to.scheme = Some(Scheme::HTTP);

@@ -1,4 +1,4 @@
-//! Requests to the agent: from a connection to the agent's answer, past the gate.
+//! Reverse proxy: requests to the agent, from their connection through the gate to the agent's answer.
 
 mod admit;
 mod connection;

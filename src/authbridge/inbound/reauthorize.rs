@@ -1,5 +1,5 @@
-//! Whether a connection to the agent may carry another request, or stay joined: judged by the mTLS of now, whatever was
-//! in force when it was made.
+//! Authorization of open connections to the agent: whether one may carry another request, or stay a tunnel, is decided
+//! by the mTLS settings and bundles in force now. Otherwise a revoked peer would stay as long as its connection.
 
 use crate::config::MtlsMode;
 use crate::denial::{Code, Denial};
@@ -10,8 +10,8 @@ use countersign_core::refusal::Refusal;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 
-/// Judges a connection by `runtime`, unless it was since anything changed: a request on it is judged by nothing older.
-/// A certificate that ran out is judged each time, until it is beyond the difference of clocks that a chain is granted.
+/// Authorizes a connection for one more request. Within an epoch that is done once, because nothing that it depends on
+/// changes. An expired certificate is verified each time, until it is also past the clock skew that chains are granted.
 pub(super) fn authorize_connection(
     connection: &Connection,
     runtime: &RuntimeConfig,
@@ -25,8 +25,8 @@ pub(super) fn authorize_connection(
     Ok(())
 }
 
-/// Judges a connection that is joined to the agent. Certificates are short-lived and what is joined is not: one that ran
-/// out is judged as of its last second.
+/// Authorizes a tunnel to the agent. SVIDs live for minutes and tunnels for hours, so an expired chain is verified as of
+/// its last second: expiry alone does not cut a tunnel, while a removed authority or peer does.
 pub(super) fn authorize_tunnel(connection: &Connection, runtime: &RuntimeConfig) -> Result<(), Denial> {
     authorize_at(connection, runtime, |peer| now().min(peer.valid_until))
 }
@@ -42,7 +42,7 @@ fn authorize_at(
     authorize_peer(mtls, connection.peer.as_deref())
 }
 
-/// Judges who is at the other end of a connection: by the mode and the rules for peers that `mtls` names, if it is on.
+/// Authorizes the peer of a connection by the mode in `mtls` and its verification; `None` means that mTLS is off.
 fn authorize_peer(
     mtls: Option<(MtlsMode, impl FnOnce(&VerifiedPeer) -> Result<(), Refusal>)>,
     peer: Option<&VerifiedPeer>,

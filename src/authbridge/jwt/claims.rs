@@ -1,5 +1,5 @@
-//! The claims of an access token, read strictly: a claim of the wrong kind refuses the token.
-//! A claim that nobody acts on is not looked at.
+//! Claims of an access token, parsed strictly: a claim of the wrong type refuses the token.
+//! Claims without an effect here are not read, since issuers add their own.
 
 use crate::limits::{CLAIMS, TOKEN_BYTES, TOKEN_LIST_ITEMS};
 use countersign_core::encoding::{Digest, decode_base64url};
@@ -8,14 +8,14 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
 
-/// What a token says, after its signature was verified.
+/// Claims of a token whose signature was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// `iss`.
     pub issuer: String,
     /// `sub`.
     pub subject: Option<String>,
-    /// `aud`, always as a list.
+    /// `aud`, as a list even where the token has one string.
     pub audiences: Vec<String>,
     /// `exp`.
     pub expires_at: Timestamp,
@@ -25,22 +25,23 @@ pub struct Claims {
     pub issued_at: Option<Timestamp>,
     /// `azp`, or `client_id` (RFC 9068 §2.2) where there is no `azp`.
     pub client: Option<String>,
-    /// The words of `scope`.
+    /// Scopes, from `scope`.
     pub scopes: Vec<String>,
-    /// `cnf`: whose key must be shown with the token.
+    /// `cnf`: key that the caller must prove to have.
     pub confirmation: Option<Confirmation>,
 }
 
-/// The key to which a token is bound (RFC 7800).
+/// Key to which a token is bound (RFC 7800).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirmation {
     /// `x5t#S256`: the client certificate with this digest (RFC 8705 §3.1).
     Certificate(Digest),
-    /// Something that cannot be checked here, such as a `DPoP` key.
+    /// Another confirmation, such as a `DPoP` key. It cannot be verified here, so the token is refused: accepting it
+    /// would turn a bound token into a bearer token.
     Other,
 }
 
-/// Reads the payload of a token whose signature was verified.
+/// Parses the payload of a token. The caller verifies the signature first.
 pub(super) fn parse_claims(payload: Vec<u8>) -> Result<Claims, Refusal> {
     let document = Document::parse(payload, &CLAIMS, Numbers::Binary64)?;
     let claims = document.root().as_object().ok_or_else(|| malformed("the payload is not an object"))?;
@@ -67,14 +68,15 @@ pub(super) fn parse_claims(payload: Vec<u8>) -> Result<Claims, Refusal> {
     })
 }
 
-/// When a token says that it ends, without any proof: good for giving something up earlier, and for nothing else.
+/// Expiry that a token claims, without verification. It may only shorten the life of something, and decides nothing else.
 pub fn unverified_expiry(token: &str) -> Option<Timestamp> {
     let payload = token.split('.').nth(1).filter(|_| token.len() <= TOKEN_BYTES)?;
     let document = Document::parse(decode_base64url(payload).ok()?, &CLAIMS, Numbers::Binary64).ok()?;
     time(document.root().as_object()?, "exp").ok().flatten()
 }
 
-/// Keycloak marks its tokens in `typ`; an `at_hash` or `c_hash` marks an ID token everywhere (OIDC Core §3.3.2.11).
+/// Refuses ID, refresh and logout tokens, which one issuer signs with the same keys. Keycloak marks its tokens in `typ`;
+/// `at_hash` or `c_hash` marks an ID token of any issuer (OIDC Core §3.3.2.11).
 fn refuse_other_kinds(claims: Object<'_>) -> Result<(), Refusal> {
     let refuse = |found: String| Err(Refusal::new(Reason::TokenKind, found));
     match claims.get("typ").map(Value::as_str) {
@@ -102,7 +104,7 @@ fn text(claims: Object<'_>, name: &str) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// A `NumericDate` (RFC 7519 §2); a fraction is cut off, which shortens the life of a token.
+/// Parses a `NumericDate` (RFC 7519 §2). A fraction is cut off, which shortens the life of a token.
 fn time(claims: Object<'_>, name: &str) -> Result<Option<Timestamp>, Refusal> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let whole = value.as_number_literal().and_then(|literal| {
@@ -115,7 +117,7 @@ fn time(claims: Object<'_>, name: &str) -> Result<Option<Timestamp>, Refusal> {
     Ok(Some(Timestamp::from_unix(seconds)))
 }
 
-/// `aud` is a string or an array of strings (RFC 7519 §4.1.3).
+/// Parses `aud`, a string or an array of strings (RFC 7519 §4.1.3).
 fn audiences(claims: Object<'_>) -> Result<Vec<String>, Refusal> {
     let Some(value) = claims.get("aud") else { return Ok(Vec::new()) };
     if let Some(one) = value.as_str() {
@@ -129,7 +131,7 @@ fn audiences(claims: Object<'_>) -> Result<Vec<String>, Refusal> {
     all.ok_or_else(|| malformed("`aud` has an entry that is not a string"))
 }
 
-/// `scope` is one string of words (RFC 8693 §4.2).
+/// Parses `scope`, a string of scopes with spaces between (RFC 8693 §4.2).
 fn scopes(claims: Object<'_>) -> Result<Vec<String>, Refusal> {
     let all = text(claims, "scope")?.unwrap_or_default();
     let words: Vec<String> = all.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();

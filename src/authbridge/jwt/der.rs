@@ -1,4 +1,4 @@
-//! The few DER structures that a key of a JWK is written in (X.690 §8).
+//! DER encoding of the few structures that a public key consists of (X.690 §8).
 
 /// Tag of a SEQUENCE.
 pub(super) const SEQUENCE: u8 = 0x30;
@@ -7,7 +7,7 @@ const INTEGER: u8 = 0x02;
 /// Tag of a BIT STRING.
 pub(super) const BIT_STRING: u8 = 0x03;
 
-/// One element with this tag; `None` above 65,535 bytes of contents.
+/// Encodes one element; `None` above 65,535 bytes of contents, far more than any key.
 pub(super) fn write(tag: u8, contents: &[u8]) -> Option<Vec<u8>> {
     let mut element = vec![tag];
     match u16::try_from(contents.len()).ok()?.to_be_bytes() {
@@ -19,7 +19,8 @@ pub(super) fn write(tag: u8, contents: &[u8]) -> Option<Vec<u8>> {
     Some(element)
 }
 
-/// A positive INTEGER from its magnitude, which may have leading zeros (RFC 7518 §2 forbids, writers add them).
+/// Encodes a positive INTEGER from its magnitude. Leading zeros are dropped: RFC 7518 §2 forbids them, and some issuers
+/// write them.
 pub(super) fn unsigned(magnitude: &[u8]) -> Option<Vec<u8>> {
     let zeros = magnitude.iter().take_while(|byte| **byte == 0).count();
     let magnitude = magnitude.get(zeros..)?;

@@ -1,5 +1,5 @@
-//! JSON Web Key Sets (RFC 7517): the public signature keys of an issuer, and nothing else of it.
-//! A key that cannot be used is passed over and counted; a set that cannot be read is refused whole.
+//! JSON Web Key Sets (RFC 7517), of which only public signature keys are used.
+//! A key that cannot be used is skipped and counted; a malformed set is refused as a whole.
 
 use super::der;
 use crate::limits::{KEY_SET, KEY_SET_KEYS};
@@ -9,7 +9,7 @@ use countersign_core::jws::{Algorithm, KeyKind, PublicKey};
 use countersign_core::limits::KEY_ID_CHARS;
 use countersign_core::refusal::{Reason, Refusal};
 
-/// The usable keys of one document, in its order.
+/// Usable keys of one document, in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySet {
     keys: Vec<VerificationKey>,
@@ -17,7 +17,7 @@ pub struct KeySet {
     digest: Digest,
 }
 
-/// One key, and what the set says about its use.
+/// Public key, with the ID and algorithm that the set gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct VerificationKey {
     id: Option<String>,
@@ -26,28 +26,28 @@ struct VerificationKey {
 }
 
 impl KeySet {
-    /// The number of usable keys; at least one.
+    /// Number of usable keys; at least one.
     pub const fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Never true.
+    /// Always false, since a set without a usable key is refused; `len` wants this beside it.
     pub const fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Entries that were passed over: encryption keys, kinds not known here, broken ones.
+    /// Number of skipped entries: encryption keys, unknown types, malformed ones.
     pub const fn skipped(&self) -> usize {
         self.skipped
     }
 
-    /// SHA-256 of the document: another digest means that tokens have to be judged again.
+    /// SHA-256 of the document. Tokens verified under another digest have to be verified again.
     pub const fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The keys that may have made a signature with this algorithm under this key ID. Without an ID only a set
-    /// that has one fitting key gives an answer: keys are not tried one after the other.
+    /// Keys that may verify a signature with this algorithm and key ID. A token without an ID has a key only if exactly
+    /// one fits, so that a forged token costs one verification and not one per key.
     pub(super) fn find(
         &self,
         key_id: Option<&str>,
@@ -65,7 +65,7 @@ impl KeySet {
     }
 }
 
-/// Reads a key set.
+/// Parses a key set.
 ///
 /// `KeySetMalformed` when the document is not a key set, has more than [`KEY_SET_KEYS`] entries, or holds no key
 /// that may verify a signature.
@@ -91,13 +91,13 @@ fn malformed(problem: &str) -> Refusal {
     Refusal::new(Reason::KeySetMalformed, format!("the key set is not usable: {problem}"))
 }
 
-/// One key for signatures; `None` for every other entry, as RFC 7517 §5 asks for.
+/// Parses one signature key; `None` for any other entry, which RFC 7517 §5 says to ignore.
 fn read_key(key: Object<'_>) -> Option<VerificationKey> {
     let may_verify = key.get("use").is_none_or(|usage| usage.as_str() == Some("sig"))
         && key.get("key_ops").is_none_or(|operations| {
             operations.as_array().is_some_and(|list| list.iter().any(|one| one.as_str() == Some("verify")))
         });
-    // A private or symmetric key that lies open signs for everybody.
+    // A published private or symmetric key lets anybody sign, so it verifies nothing.
     let is_public = ["d", "k", "p", "q"].iter().all(|name| key.get(name).is_none());
     if !may_verify || !is_public {
         return None;
@@ -118,7 +118,7 @@ fn read_key(key: Object<'_>) -> Option<VerificationKey> {
     })
 }
 
-/// The DER `SubjectPublicKeyInfo` of a JSON Web Key (RFC 7518 §6, RFC 8037 §2).
+/// DER `SubjectPublicKeyInfo` of a JSON Web Key (RFC 7518 §6, RFC 8037 §2).
 fn subject_public_key_info(key: Object<'_>) -> Option<Vec<u8>> {
     let text = |name: &str| key.get(name).and_then(Value::as_str);
     let number = |name: &str| decode_base64url(text(name)?).ok();
@@ -137,7 +137,7 @@ fn subject_public_key_info(key: Object<'_>) -> Option<Vec<u8>> {
     der::write(der::SEQUENCE, &[algorithm, bits].concat())
 }
 
-/// An uncompressed point whose coordinates have exactly the length of the curve (RFC 7518 §6.2.1.2).
+/// Uncompressed point; each coordinate must have exactly the length of the curve (RFC 7518 §6.2.1.2).
 fn point(x: &[u8], y: &[u8], length: usize) -> Option<Vec<u8>> {
     (x.len() == length && y.len() == length).then(|| [&[4], x, y].concat())
 }

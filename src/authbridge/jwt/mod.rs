@@ -1,5 +1,5 @@
-//! Access tokens: compact JSON Web Tokens (RFC 7519, RFC 9068) judged against a key set and a policy.
-//! The rules for headers, algorithms and signatures are those of [`countersign_core::jws`]; time and keys are arguments.
+//! Access tokens: compact JSON Web Tokens (RFC 7519, RFC 9068), verified against a key set and a policy.
+//! Headers, algorithms and signatures follow the rules of [`countersign_core::jws`]; time and keys are arguments.
 
 mod claims;
 mod der;

@@ -1,28 +1,28 @@
-//! What an access token must be to be accepted. Plain data, the same for every request.
+//! Policy for access tokens: plain data, the same for every request.
 
 use countersign_core::jws::{Algorithm, AlgorithmSet};
 use countersign_core::limits::CLOCK_SKEW_MAX;
 use countersign_core::time::Seconds;
 
-/// The rules for the tokens of one issuer.
+/// Policy for the tokens of one issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPolicy {
-    /// Must equal `iss`, character for character.
+    /// Issuer, equal to `iss` character for character (RFC 9068 §4).
     pub issuer: String,
-    /// One of them must be in `aud`; with none, no token is accepted.
+    /// Accepted audiences, of which `aud` must have one; an empty list accepts no token.
     pub audiences: Vec<String>,
     /// Allowed signature algorithms.
     pub algorithms: AlgorithmSet,
     /// Clients (`azp`, else `client_id`) that are admitted; `None` admits all.
     pub clients: Option<Vec<String>>,
-    /// Scopes that every token must have.
+    /// Scopes that each token must have.
     pub scopes: Vec<String>,
-    /// How far the clocks may differ; at most [`CLOCK_SKEW_MAX`] counts.
+    /// Tolerated clock difference, capped at [`CLOCK_SKEW_MAX`].
     pub skew: Seconds,
 }
 
 impl TokenPolicy {
-    /// Tokens of `issuer` for one of `audiences`, signed with any algorithm known here, clocks within 30 s.
+    /// A policy for tokens of `issuer` for one of `audiences`: any algorithm of the core, clocks within 30 s.
     pub fn new(issuer: impl Into<String>, audiences: Vec<String>) -> Self {
         Self {
             issuer: issuer.into(),
@@ -34,7 +34,7 @@ impl TokenPolicy {
         }
     }
 
-    /// The tolerated difference, bounded.
+    /// Tolerated clock difference after the cap.
     pub(super) fn skew(&self) -> Seconds {
         self.skew.min(CLOCK_SKEW_MAX)
     }

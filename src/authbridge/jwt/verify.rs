@@ -1,5 +1,5 @@
-//! From the text of a token to a proof: form, header, key, signature, then what the claims allow.
-//! What does not depend on time is proven once; the times are judged again at each use.
+//! Verification of a token: form, header, key and signature, then claims against the policy.
+//! The result can be cached; its times and its caller are checked again at each use.
 
 use super::claims::{Claims, Confirmation, parse_claims};
 use super::key_set::KeySet;
@@ -13,7 +13,7 @@ use countersign_core::spiffe::SpiffeId;
 use countersign_core::text::Quoted;
 use countersign_core::time::{Seconds, Timestamp};
 
-/// A token that the issuer made, for us, under the policy. Only [`verify_token`] makes one.
+/// Proof that the issuer signed a token and that the policy accepts it. Only [`verify_token`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
     claims: Claims,
@@ -21,19 +21,19 @@ pub struct VerifiedToken {
 }
 
 impl VerifiedToken {
-    /// What the token says.
+    /// Claims of the token.
     pub const fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// Judges the times; to be asked at each use, because a proof may be kept.
+    /// Checks the times of the token. Due at each use, because the proof may come from a cache.
     pub fn check_times(&self, now: Timestamp) -> Result<(), Refusal> {
         let Claims { expires_at, not_before, issued_at, .. } = &self.claims;
         if now >= expires_at.plus(self.skew) {
             let found = format!("the token expired at {expires_at}, {} s ago", now.since(*expires_at));
             return Err(Refusal::new(Reason::TokenExpired, found));
         }
-        // A token from the future is as wrong as one that may not be used yet.
+        // An `iat` in the future means a wrong clock or a forged claim, so it is refused like an `nbf` in the future.
         for (name, start) in [("nbf", not_before), ("iat", issued_at)] {
             if let Some(start) = start.filter(|start| *start > now.plus(self.skew)) {
                 let found = format!("`{name}` of the token is {start}, {} s from now", start.since(now));
@@ -43,9 +43,8 @@ impl VerifiedToken {
         Ok(())
     }
 
-    /// Judges whether the caller may use the token: a token bound to a certificate needs that certificate, and a
-    /// token made for a SPIFFE ID may not come from another one. `peer` is who proved itself by mTLS, with the
-    /// digest of its certificate; `None` is a caller without.
+    /// Checks that the caller may use the token: one bound to a certificate needs that certificate (RFC 8705 §3), and one
+    /// issued to a SPIFFE ID may not come from another. `peer` is the ID and leaf digest that mTLS proved, if it did.
     pub fn check_caller(&self, peer: Option<(&SpiffeId, Digest)>) -> Result<(), Refusal> {
         let refuse = |found: &str| Err(Refusal::new(Reason::TokenBinding, found));
         match (self.claims.confirmation, peer) {
@@ -72,9 +71,9 @@ impl VerifiedToken {
     }
 }
 
-/// Verifies a token in compact form and judges its times.
+/// Verifies a token in compact form, and its times at `now`.
 ///
-/// `TokenKeyUnknown` when `keys` has no key for it: the one refusal after which newer keys may help.
+/// `TokenKeyUnknown` when `keys` has no key for it: the only refusal after which a newer key set may help.
 pub fn verify_token(
     token: &str,
     keys: &KeySet,

@@ -1,14 +1,14 @@
-//! Handing a transaction to the kernel, by the program `nft`.
-//! It refuses the whole of it or takes the whole of it; whatever it does not take is an error here.
+//! Installation of a transaction by the program `nft`.
+//! nft installs a transaction whole or not at all; anything but success is an error here.
 
 use countersign_core::text::Quoted;
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
 
-/// How much of its complaint is passed on: it repeats each line that it refuses.
+/// Most bytes of nft's error output to repeat; it quotes each line that it refuses.
 const COMPLAINT_BYTES: u64 = 4096;
 
-/// Makes `program` install `transaction`.
+/// Installs `transaction` by `program`. The error is a sentence with the program's own words.
 pub(super) fn apply_rules(program: &str, transaction: &str) -> Result<(), String> {
     let name = Quoted(program).to_string();
     let mut command = Command::new(program);
@@ -17,15 +17,15 @@ pub(super) fn apply_rules(program: &str, transaction: &str) -> Result<(), String
     let written = write(&mut child, transaction);
     let complaint = complaint(&mut child);
     let status = child.wait().map_err(|error| format!("the end of {name} was not seen: {error}"))?;
-    // If it ended early, what it says tells more than that it did not read on.
+    // A program that ended early breaks the pipe; its exit status and output explain more than that error.
     if !status.success() {
         return Err(format!("{name} ended with {status}: {}", complaint.trim()));
     }
     written.map_err(|error| format!("{name} did not read the rules: {error}"))
 }
 
-/// Writes all of it and closes the pipe. It fits into a pipe's buffer (64 KiB, `pipe(7)`), so a program that
-/// complains before it has read everything does not wait for us while we wait for it.
+/// Writes the transaction and closes the pipe. It fits into a pipe's buffer (64 KiB, `pipe(7)`), so a program that
+/// writes errors before it has read everything cannot deadlock with this side.
 fn write(child: &mut Child, transaction: &str) -> io::Result<()> {
     let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
     input.write_all(transaction.as_bytes())
@@ -34,7 +34,7 @@ fn write(child: &mut Child, transaction: &str) -> io::Result<()> {
 fn complaint(child: &mut Child) -> String {
     let Some(mut errors) = child.stderr.take() else { return String::new() };
     let mut bytes = Vec::new();
-    // What cannot be read is missing in a message, not in the verdict; the rest is read so that it can end.
+    // A failed read only shortens the message: the exit status decides. The rest is drained so that the program ends.
     let _ = errors.by_ref().take(COMPLAINT_BYTES).read_to_end(&mut bytes);
     let _ = io::copy(&mut errors, &mut io::sink());
     String::from_utf8_lossy(&bytes).into_owned()

@@ -1,5 +1,5 @@
-//! `authbridge netinit`: the kernel rules that lead a pod's traffic through its sidecar, set by an init container.
-//! Every rule of both address families is in one nftables transaction: all of them are in force afterwards, or none.
+//! `authbridge netinit`: kernel rules that redirect a pod's traffic to its sidecar, installed by an init container.
+//! All rules of both address families are one nftables transaction, so that either all are in force or none.
 
 mod apply;
 mod resolv;
@@ -71,7 +71,7 @@ pub(super) struct Arguments {
     nft: Option<String>,
 }
 
-/// Installs the rules, or shows them.
+/// Installs the rules, or prints them.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match install(arguments, &variable) {
         Ok(said) => match writeln!(std::io::stdout().lock(), "{said}") {
@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         },
         Err(problem) => {
-            // Nothing is left to be done if the terminal is gone.
+            // A write to a closed terminal fails, and there is nobody to tell.
             let _ = writeln!(std::io::stderr().lock(), "the rules could not be installed: {problem}");
             ExitCode::FAILURE
         }

@@ -1,23 +1,23 @@
-//! The DNS servers of a pod, out of the file that its resolver reads.
-//! What cannot be read as an address is refused, so that no rule is left out in silence.
+//! DNS servers of a pod, from the file that its resolver reads.
+//! An address that cannot be parsed is an error, because skipping it would silently block that server.
 
 use countersign_core::text::Quoted;
 use countersign_io::files::read_text;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Larger than any that a kubelet writes: a resolver reads three servers and 2,048 characters of search list.
+/// Largest `resolv.conf`, in bytes; a kubelet writes at most three servers and 2,048 characters of search list.
 const RESOLV_CONF_BYTES: usize = 64 * 1024;
-/// More than any resolver asks: `resolv.conf(5)` knows three.
+/// Most servers; a resolver uses three (`resolv.conf(5)`).
 const MOST: usize = 16;
 
-/// Reads the servers that the file at `path` names.
+/// Reads the DNS servers in the file at `path`.
 pub(super) fn read_nameservers(path: &Path) -> Result<Vec<IpAddr>, String> {
     let text = read_text(path, RESOLV_CONF_BYTES).map_err(|error| error.to_string())?;
     parse_nameservers(&text).map_err(|problem| format!("{}: {problem}", Quoted(&path.to_string_lossy())))
 }
 
-/// The servers in `resolv.conf(5)`: a keyword at the start of a line, and what follows it.
+/// Parses the `nameserver` lines of `resolv.conf(5)`: the keyword begins a line, and the address follows.
 fn parse_nameservers(text: &str) -> Result<Vec<IpAddr>, String> {
     let mut servers = Vec::new();
     for line in text.lines() {
@@ -26,7 +26,7 @@ fn parse_nameservers(text: &str) -> Result<Vec<IpAddr>, String> {
             continue;
         }
         let word = words.next().unwrap_or_default();
-        // A link-local server is written with its interface (RFC 4007 §11); packets carry only the address.
+        // A link-local server has its interface in the text (RFC 4007 §11); packets have only the address.
         let address = word.split_once('%').map_or(word, |(address, _)| address);
         match address.parse() {
             Ok(address) => servers.push(address),

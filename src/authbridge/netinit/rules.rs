@@ -1,5 +1,5 @@
-//! The text of the transaction: one table, made anew, with chains for what goes out and what comes in.
-//! Its family is `inet`: the kernel has each chain for IPv4 and IPv6 or refuses it, so neither family is left open.
+//! Text of the transaction: one table, made anew, with chains for outgoing and incoming packets.
+//! Its family is `inet`: the kernel applies each chain to IPv4 and IPv6 or refuses it, so neither family is left open.
 
 use super::settings::{CaptureMode, NetinitSettings, Redirect};
 use super::values::PacketMark;
@@ -7,15 +7,15 @@ use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
 use std::net::IpAddr;
 
-/// Before the address translation of others (-100, `NF_IP_PRI_NAT_DST`): the first that translates decides.
+/// Before the address translation of others (-100, `NF_IP_PRI_NAT_DST`), because the first translation counts.
 const CAPTURE: &str = "priority -110; policy accept;";
-/// Before the marks of others have an effect (-150, `NF_IP_PRI_MANGLE`).
+/// Before rules of others act on marks (-150, `NF_IP_PRI_MANGLE`).
 const MARK: &str = "priority -160; policy accept;";
-/// What the kernel sends on its own so that IPv6 works at all (RFC 4861 §4, RFC 3810 §5).
+/// `ICMPv6` of the kernel itself, without which IPv6 has no neighbours or routers (RFC 4861 §4, RFC 3810 §5).
 const NEIGHBOURS: &str = "icmpv6 type { mld-listener-report, mld-listener-done, nd-router-solicit, \
                           nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept";
 
-/// Plans the transaction that replaces whatever this program installed before.
+/// Plans the transaction, which replaces the whole table of an earlier run.
 pub(super) fn plan_rules(settings: &NetinitSettings) -> Result<String, String> {
     let mut closed = settings.agent_ports.clone();
     let mut chains = String::new();
@@ -43,12 +43,12 @@ pub(super) fn plan_rules(settings: &NetinitSettings) -> Result<String, String> {
         "type filter hook input priority 0; policy accept;",
         &[
             "iifname \"lo\" accept".to_owned(),
-            // Answers to the pod's own calls, whose port may by chance be the same.
+            // Answers to calls of the pod come first: their local port may by chance be an agent port.
             "ct direction reply accept".to_owned(),
             format!("meta l4proto {{ tcp, udp }} th dport {} drop", set(&closed)),
         ],
     ));
-    // `delete` of a table that is not there fails, so it is made first: nft(8), section TABLES.
+    // `delete` fails if there is no such table, so it is added first (nft(8), section TABLES).
     Ok(format!(
         "add table inet authbridge\ndelete table inet authbridge\ntable inet authbridge {{\n{chains}}}\n"
     ))
@@ -91,8 +91,8 @@ fn redirect_chains(redirect: &Redirect, settings: &NetinitSettings) -> String {
     chains
 }
 
-/// What a mesh hands to the agent goes to the proxy first. Where the pod is said to have no address of a family,
-/// there is nowhere to send it, and it must not pass by the proxy.
+/// Rules for packets that a mesh delivers to the agent: they go to the proxy first. A family for which the pod has no
+/// address has no proxy to go to, so its packets are dropped rather than let past it.
 fn mesh_delivery(redirect: &Redirect) -> Vec<String> {
     let mut rules = Vec::new();
     if !redirect.inbound_excluded.is_empty() {
@@ -113,14 +113,15 @@ fn enforce_chain(port: u16, settings: &NetinitSettings) -> String {
     let mut rules = vec!["meta l4proto != tcp return".to_owned()];
     rules.extend(settings.mesh.map(|mark| format!("{mark} return")));
     rules.push(format!("meta skuid {} return", settings.proxy_uid));
-    // By the address and not the interface, which a socket may choose (SO_BINDTODEVICE, socket(7)).
+    // By address and not by interface, because a socket may choose its interface (SO_BINDTODEVICE, socket(7)).
     rules.push("fib daddr type local return".to_owned());
     rules.extend(to_each(&settings.nameservers, "daddr", "tcp dport 53 return"));
     rules.push(format!("meta l4proto tcp redirect to :{port}"));
     chain("capture_outbound", &format!("type nat hook output {CAPTURE}"), &rules)
 }
 
-/// Nothing leaves but what is named here. It is judged after routing, when redirected packets are on loopback.
+/// Chain that drops every outgoing packet without a rule. It hooks after routing, where redirected packets already go to
+/// loopback, so they need no rule that the agent could use to get out.
 fn confinement(settings: &NetinitSettings) -> String {
     let uid = settings.proxy_uid;
     let mut rules = vec!["oifname \"lo\" accept".to_owned()];
@@ -133,9 +134,9 @@ fn confinement(settings: &NetinitSettings) -> String {
     {
         rules.push(format!("tcp dport {} accept", set(outbound_open)));
     }
-    // Also what belongs to a connection: one from before these rules, or one that took over the ports of the proxy's.
+    // Established connections are not exempt: one could date from before these rules, or reuse ports of the proxy's.
     rules.push(format!("meta skuid != {uid} drop"));
-    // What is left has no owner: the kernel ends connections whose socket is closed, and speaks to neighbours.
+    // Packets without an owning socket: the kernel resets connections whose socket is closed, and finds neighbours.
     rules.push("ct state established,related accept".to_owned());
     rules.push(NEIGHBOURS.to_owned());
     rules.push("ip protocol igmp accept".to_owned());
@@ -146,14 +147,14 @@ fn chain(name: &str, hook: &str, rules: &[String]) -> String {
     let mut text = format!("\tchain {name} {{\n");
     for line in std::iter::once(hook).filter(|hook| !hook.is_empty()).chain(rules.iter().map(String::as_str))
     {
-        // Writing to a string does not fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "\t\t{line}");
     }
     text.push_str("\t}\n");
     text
 }
 
-/// One rule for the addresses of each family that has any.
+/// One rule per address family in `addresses`; nftables matches the families by different expressions.
 fn to_each(addresses: &[IpAddr], side: &str, rest: &str) -> impl Iterator<Item = String> {
     let of = |is: fn(&IpAddr) -> bool| addresses.iter().copied().filter(is).collect::<BTreeSet<_>>();
     let families = [("ip", of(IpAddr::is_ipv4)), ("ip6", of(IpAddr::is_ipv6))];

@@ -1,5 +1,5 @@
-//! What the rules are made of: flags and variables, read into ports, addresses and users.
-//! Nothing that is not one of these reaches the text of a rule.
+//! Settings of the rules: flags and variables, parsed into ports, addresses and users.
+//! Only these types reach the text of a rule, so no variable can add a rule of its own.
 
 use super::Arguments;
 use super::values::{PacketMark, list, mark, port, value};
@@ -7,44 +7,44 @@ use countersign_core::text::Quoted;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// What Istio gives the probes of a kubelet as their source (`DefaultHostProbeSNATIP` and `…IPV6` of its CNI).
+/// Source addresses that Istio's CNI gives to probes of a kubelet (`DefaultHostProbeSNATIP` and `…IPV6`).
 const PROBES: &str = "169.254.7.127,fd16:9254:7127:1337:ffff:ffff:ffff:ffff";
 
-/// What is asked for, as text.
+/// Flags and variables as text.
 pub(super) struct Texts<'a> {
     pub(super) arguments: &'a Arguments,
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// What is asked for.
+/// Parsed settings of the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NetinitSettings {
     pub(super) mode: CaptureMode,
     pub(super) proxy_uid: u32,
     pub(super) mesh: Option<PacketMark>,
     pub(super) agent_ports: BTreeSet<u16>,
-    /// The servers that the pod may ask for names; read only where it is confined.
+    /// DNS servers that the pod may use; read only where outgoing traffic is confined.
     pub(super) nameservers: Vec<IpAddr>,
 }
 
-/// Which traffic is led through the proxy.
+/// Traffic that is redirected to the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CaptureMode {
-    /// TCP both ways, to an Envoy.
+    /// TCP in both directions, to an Envoy.
     Redirect(Redirect),
-    /// Outgoing TCP, and nothing else goes out.
+    /// Outgoing TCP; all other outgoing traffic is dropped, except DNS and the proxy's own.
     Enforce { transparent_port: u16 },
 }
 
-/// What is particular to [`Mode::Redirect`].
+/// Settings of [`CaptureMode::Redirect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Redirect {
     pub(super) outbound_port: u16,
     pub(super) inbound_port: u16,
-    /// Ports that are not redirected.
+    /// Destination ports of outgoing connections that are not redirected.
     pub(super) outbound_open: BTreeSet<u16>,
     pub(super) inbound_open: BTreeSet<u16>,
-    /// Ports that are not redirected where a mesh delivers to them.
+    /// Ports to which a mesh delivers without the proxy.
     pub(super) inbound_excluded: BTreeSet<u16>,
     pub(super) pod: Vec<IpAddr>,
     pub(super) probes: Vec<IpAddr>,
@@ -57,12 +57,12 @@ impl Texts<'_> {
         flag.cloned().or_else(variable).unwrap_or_else(|| default.to_owned())
     }
 
-    /// Where the names of DNS servers are.
+    /// Path of the file with the DNS servers.
     pub(super) fn resolv_conf(&self) -> String {
         self.get(self.arguments.resolv_conf.as_ref(), "RESOLV_CONF", "/etc/resolv.conf")
     }
 
-    /// The program that installs rules.
+    /// Program that installs the rules.
     pub(super) fn nft(&self) -> String {
         self.get(self.arguments.nft.as_ref(), "NFT_CMD", "nft")
     }
@@ -85,7 +85,7 @@ impl Texts<'_> {
         let inbound_excluded: BTreeSet<u16> =
             several(&flags.inbound_ports_exclude, "INBOUND_PORTS_EXCLUDE")?.into_iter().collect();
         let mut inbound_open = inbound_excluded.clone();
-        // 9090 and 9901 are where Envoy asks the sidecar and where it is administered.
+        // 9090 is the external processor, which Envoy calls, and 9901 Envoy's admin interface.
         inbound_open.extend([outbound_port, inbound_port, 9090, 9901, tunnel]);
         inbound_open.extend(ssh);
         let pod = list("POD_IP", &text(&flags.pod_ip, "POD_IP", ""), value)?;
@@ -109,7 +109,7 @@ impl Texts<'_> {
 }
 
 impl NetinitSettings {
-    /// Reads flags and variables; the DNS servers are not among them.
+    /// Parses flags and variables. The DNS servers are read from their file afterwards, if they are needed.
     pub(super) fn parse(texts: &Texts<'_>) -> Result<Self, String> {
         let flags = texts.arguments;
         let mode = match texts.get(flags.mode.as_ref(), "MODE", "redirect").as_str() {
@@ -134,7 +134,7 @@ impl NetinitSettings {
         Ok(Self { mode, proxy_uid, mesh, agent_ports, nameservers: Vec::new() })
     }
 
-    /// True if only what is meant to goes out, rather than all that is not TCP.
+    /// True if outgoing traffic without a rule is dropped, so that DNS servers have to be named.
     pub(super) fn confines(&self) -> bool {
         match &self.mode {
             CaptureMode::Redirect(redirect) => redirect.drop_other,
@@ -144,7 +144,7 @@ impl NetinitSettings {
 }
 
 impl CaptureMode {
-    /// What it is called.
+    /// Name of the mode on the command line.
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Redirect(_) => "redirect",

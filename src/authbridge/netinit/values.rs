@@ -1,25 +1,25 @@
-//! Single values out of flags and variables: numbers, ports, addresses, marks, and lists of them.
-//! What is not exactly one is refused with the name of its variable.
+//! Parsers of single values of flags and variables: numbers, ports, addresses, marks, and lists of them.
+//! An error names the variable, because that is what a pod's author wrote.
 
 use countersign_core::text::Quoted;
 use std::str::FromStr;
 
-/// The most entries of a list: the text of all lists then fits into a pipe's buffer several times.
+/// Most entries of a list, so that the transaction fits into a pipe's buffer several times (see `apply_rules`).
 pub(super) const LIST: usize = 64;
 
-/// A mark of packets, and the bits that count.
+/// Firewall mark of packets, with the mask of the bits that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PacketMark {
     pub(super) value: u32,
     pub(super) mask: u32,
 }
 
-/// A value of any kind that is read from text.
+/// Parses a value of any type; the error names `name`.
 pub(super) fn value<T: FromStr>(name: &str, text: &str) -> Result<T, String> {
     text.trim().parse().map_err(|_| format!("{name} cannot be {}", Quoted(text)))
 }
 
-/// A port.
+/// Parses a TCP or UDP port from 1 to 65535.
 pub(super) fn port(name: &str, text: &str) -> Result<u16, String> {
     match value(name, text)? {
         0 => Err(format!("{name} cannot be port 0")),
@@ -27,7 +27,7 @@ pub(super) fn port(name: &str, text: &str) -> Result<u16, String> {
     }
 }
 
-/// Parts between commas; there may be none.
+/// Parses a list with commas; an empty text is an empty list.
 pub(super) fn list<T>(
     name: &str,
     text: &str,
@@ -40,7 +40,7 @@ pub(super) fn list<T>(
     parts.into_iter().map(|part| read(name, part)).collect()
 }
 
-/// `0x539/0xfff`, as `iptables` writes it; without a mask all bits count.
+/// Parses a mark such as `0x539/0xfff`, as `iptables` writes it; without a mask all bits count.
 pub(super) fn mark(text: &str) -> Result<PacketMark, String> {
     let number = |text: &str| match text.trim().strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
@@ -51,7 +51,8 @@ pub(super) fn mark(text: &str) -> Result<PacketMark, String> {
         None => (number(text), Some(u32::MAX)),
     };
     match value.zip(bits) {
-        // Of no bits every packet has the right ones, and a bit that does not count can never match.
+        // A value without a bit in the mask matches every unmarked packet, which would exempt all traffic; a value with a
+        // bit outside of the mask matches none.
         Some((value, mask)) if value & mask != 0 && value & !mask == 0 => Ok(PacketMark { value, mask }),
         _ => Err(format!("ZTUNNEL_MARK cannot be {}", Quoted(text))),
     }

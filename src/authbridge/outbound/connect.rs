@@ -1,4 +1,4 @@
-//! Connections to servers: plain, with TLS of the web, or with mTLS to exactly who is expected.
+//! Connections to servers: plain, with TLS by the roots of this machine, or with mTLS to an expected SPIFFE ID.
 
 use super::routes::RouteDecision;
 use crate::config::RouteTls;
@@ -23,21 +23,21 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-/// How long a connection may take, with its handshake.
+/// Longest time for a connection with its TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Where to connect, as it is kept in the key of a pool.
+/// Server of a request; part of the key of a connection pool.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    /// The host, normalized.
+    /// Host in the form of [`normalize_host`](super::routes::normalize_host).
     pub(super) host: String,
-    /// The port.
+    /// TCP port.
     pub(super) port: u16,
-    /// The address that the kernel said, where a connection was redirected.
+    /// Original destination of a redirected connection, which is dialled instead of what the host resolves to.
     pub(super) address: Option<SocketAddr>,
 }
 
-/// Opens connections of one kind to one server. Cheap to clone.
+/// Opener of connections to one server, by one route decision. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Dialer {
     inner: Arc<DialerInner>,
@@ -50,12 +50,13 @@ struct DialerInner {
     identity: WorkloadIdentity,
     forbidden: Vec<u16>,
     stats: Stats,
-    /// Made once, because it reads the certificates of this machine.
+    /// Made once, because it reads the root certificates of this machine.
     system: OnceLock<TlsConnector>,
 }
 
 impl Dialer {
-    /// A dialer for a decision about `target`. `forbidden` are the ports of this machine that belong to the sidecar.
+    /// A dialer to `target`. `forbidden` are the sidecar's own ports on this machine: a request to one would loop, or
+    /// reach the admin servers with the sidecar's loopback privilege.
     pub(super) fn new(
         target: Target,
         tls: RouteTls,
@@ -69,7 +70,7 @@ impl Dialer {
         Self { inner: Arc::new(DialerInner { target, tls, expected, identity, forbidden, stats, system }) }
     }
 
-    /// A connection, ready for requests.
+    /// Opens a connection, with its handshake done.
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         match timeout(CONNECT, self.inner.open()).await {
             Ok(opened) => opened,
@@ -106,7 +107,7 @@ impl DialerInner {
         }
     }
 
-    /// Who the server must be: whom the route names, or a workload of the namespace that the host names.
+    /// Policy for the server's SPIFFE ID: that of the route, or the default for the host.
     fn server(&self) -> io::Result<PeerPolicy> {
         if let Some(expected) = &self.expected {
             return Ok(expected.as_ref().clone());
@@ -140,8 +141,9 @@ impl DialerInner {
     }
 }
 
-/// In a cluster the name of a host says its namespace: `tool.team1`, `tool.team1.svc`, `tool.team1.svc.cluster.local`;
-/// a name alone is in our own. Where identities or names have another form, the trust domain has to do.
+/// Default policy for a server without `server_spiffe_id`. A Kubernetes service name contains its namespace: `tool.team1`,
+/// `tool.team1.svc`, `tool.team1.svc.cluster.local`; a single label means our own. Identities or names of another form
+/// allow nothing narrower than the trust domain.
 fn default_server(own: &countersign_core::spiffe::SpiffeId, host: &str) -> PeerPolicy {
     let mut labels = host.split('.').skip(1);
     let namespace = match (labels.next(), labels.next()) {
@@ -171,7 +173,7 @@ impl Service<Uri> for Dialer {
     }
 }
 
-/// A connection in the form that the client of hyper takes.
+/// Adapter of a stream to the traits that hyper's client needs of a connection.
 pub(super) struct Wire(TokioIo<Box<dyn Stream>>);
 
 impl Connection for Wire {

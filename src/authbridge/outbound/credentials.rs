@@ -1,4 +1,5 @@
-//! As whom tokens are asked for: the client's ID and its proof, read again when their files change.
+//! Client authentication at the token endpoint (RFC 6749 §2.3): client ID and secret or JWT-SVID, read again when their
+//! files change.
 
 use crate::auth::follow_line;
 use crate::config::{AssertionType, ClientIdentity, IdentityKind, Secret, Spiffe};
@@ -7,20 +8,20 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What the client shows.
+/// Client authentication of one token request.
 pub(super) enum ClientAuthentication {
-    /// A secret.
+    /// `client_secret` (RFC 6749 §2.3.1).
     Secret(Secret),
-    /// A signed statement about itself.
+    /// `client_assertion` (RFC 7521 §4.2).
     Assertion {
-        /// What kind.
+        /// `client_assertion_type`, a URN.
         kind: &'static str,
-        /// The statement.
+        /// JWT-SVID of this workload.
         token: Secret,
     },
 }
 
-/// One line that is configured, or stands in a file.
+/// Credential of one line, from the configuration or from a file.
 enum CredentialLine {
     Fixed(Arc<str>),
     File(watch::Receiver<Option<Arc<str>>>),
@@ -28,7 +29,7 @@ enum CredentialLine {
 
 impl CredentialLine {
     fn new(fixed: Option<&str>, path: Option<&str>, tasks: &mut JoinSet<()>) -> Option<Self> {
-        // A file wins over a configured value, because it is what rotates.
+        // The file wins over the configured value, because only the file can rotate.
         match (path, fixed) {
             (Some(path), _) => {
                 let (sender, receiver) = watch::channel(None);
@@ -47,7 +48,7 @@ impl CredentialLine {
     }
 }
 
-/// The client.
+/// Credentials of the client for all token requests.
 pub(super) struct Credentials {
     client_id: Option<CredentialLine>,
     kind: CredentialKind,
@@ -59,7 +60,7 @@ enum CredentialKind {
 }
 
 impl Credentials {
-    /// The client that the configuration names.
+    /// Credentials by `settings`; `tasks` follow their files.
     pub(super) fn new(
         settings: &ClientIdentity,
         spiffe: Option<&Spiffe>,
@@ -82,13 +83,13 @@ impl Credentials {
         Ok(Self { client_id, kind })
     }
 
-    /// The client's ID, once it is known.
+    /// The client ID; an error until its file appears.
     pub(super) fn client_id(&self) -> Result<Arc<str>, String> {
         let id = self.client_id.as_ref().and_then(CredentialLine::get);
         id.ok_or_else(|| "the client ID of this agent is not known yet".to_owned())
     }
 
-    /// What the client shows now.
+    /// Authentication for one request, with the credential of this moment.
     pub(super) async fn authentication(&self) -> Result<ClientAuthentication, String> {
         match &self.kind {
             CredentialKind::Secret(secret) => {
@@ -105,7 +106,7 @@ impl Credentials {
         }
     }
 
-    /// What is missing, if something is.
+    /// Which credential is missing; `None` if token requests are possible.
     pub(super) fn problem(&self) -> Option<String> {
         if let Err(problem) = self.client_id() {
             return Some(problem);

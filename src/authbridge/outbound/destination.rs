@@ -1,4 +1,5 @@
-//! Where a request says that it goes, and where it really goes: before a token is given, both must be the same server.
+//! Destination of a request, claimed and real: before a token is added, both must be the same server. Otherwise a
+//! request could name a trusted host, be sent to another address, and carry the token there.
 
 use super::exchange::NAME;
 use super::grant::Granted;
@@ -13,8 +14,8 @@ use hyper::http::uri::Authority;
 use std::net::SocketAddr;
 use tokio::net::lookup_host;
 
-/// A redirected connection says by its Host header which token it gets, and the kernel says where it goes: `address`
-/// must be one of that host's.
+/// Verifies that `address`, where the kernel says that a connection goes, is one of the addresses of `host`, which selects
+/// the token.
 pub(super) async fn verify_destination(host: &str, port: u16, address: SocketAddr) -> Result<(), Denial> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let belongs = match lookup_host((bare, port)).await {
@@ -30,8 +31,8 @@ pub(super) async fn verify_destination(host: &str, port: u16, address: SocketAdd
 }
 
 impl OutboundRules {
-    /// Judges a `request` that names `authority`, and that another proxy passes on to `destination`, which is asked for
-    /// only where it matters.
+    /// Decides about a `request` to `authority` that Envoy forwards to `destination`. The destination is read only if a
+    /// token is added, because only then must Envoy be configured to tell it.
     pub(crate) async fn authorize(
         &self,
         authority: &Authority,
@@ -41,19 +42,19 @@ impl OutboundRules {
     ) -> Result<Granted, Denial> {
         let host = normalize_host(authority.host());
         let decision = self.routing().table.decide(&host);
-        // Also where a route says who the server is: that means mTLS.
+        // `server_spiffe_id` implies mTLS, so such a route is refused here too.
         if !matches!(decision.tls, None | Some(RouteTls::Plain)) {
             let why = "the route asks for TLS to the server; who connects here is Envoy, so its cluster must say so";
             return Err(Denial::new(Code::Forbidden, why).by(NAME));
         }
         if matches!(decision.token, TokenAction::Exchange(..) | TokenAction::Own(_)) {
-            // A port that is none is not an absent one, although both are `None`.
+            // `port_u16` is `None` for an absent port and for an invalid one; only the absent one is 80.
             let port = if authority.as_str() == authority.host() { Some(80) } else { authority.port_u16() };
             let port = port.ok_or_else(|| Denial::new(Code::BadRequest, "the target has no usable port"))?;
             verify_destination(&host, port, destination()?).await?;
         }
         match self.grant(&decision, request.headers()).await {
-            // What is said on a WebSocket is judged by nobody, so that none is opened on trust.
+            // The messages of a WebSocket pass without any further check, so `observe` does not open one.
             Err(denial) if self.observes && WebSocket::requested(request).is_none() => {
                 quiet.log("a request would have been denied", &denial.message);
                 Ok(Granted { authorization: None, did: ("observe", "denied") })

@@ -1,5 +1,5 @@
-//! Tokens for others: asked for once, however many wait for them, kept as long as they and what they stand on live,
-//! and found again only by everything that made them what they are.
+//! Token cache of the exchange: one request per token, however many callers wait for it. A token is kept no longer than
+//! it or the token that it was exchanged for lives, and its key covers every input of the exchange.
 
 use super::credentials::Credentials;
 use super::form::token_form;
@@ -20,18 +20,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The plugin's name.
+/// Name of the plugin in configuration, events and denials.
 pub(crate) const NAME: &str = "token-exchange";
-/// How much memory kept tokens may take, in bytes.
+/// Most memory for cached tokens, in bytes.
 const KEPT_BYTES: u64 = 16 * 1024 * 1024;
-/// About how many tokens that are.
+/// Expected number of cached tokens, about 2 KiB each; sizes the cache's table.
 const KEPT: usize = 8192;
-/// How long a failure is repeated instead of asking again.
+/// How long a failure is answered from the cache: a burst of requests must not become a burst at the token endpoint.
 const FAILURE: Duration = Duration::from_millis(1500);
-/// A token is given up so long before its end: whoever gets it must still be able to use it.
+/// Seconds before its expiry at which a token is dropped, so that a server still accepts it when it arrives.
 const MARGIN: i64 = 30;
 
-/// Asks for tokens and keeps them.
+/// Client of the token endpoints, with a cache of their answers.
 pub(super) struct Exchanger {
     credentials: Credentials,
     endpoint: Fetcher,
@@ -40,10 +40,10 @@ pub(super) struct Exchanger {
     stats: Stats,
 }
 
-/// What an earlier question came to.
+/// Outcome of an earlier token request.
 #[derive(Clone, Debug)]
 enum CachedResult {
-    /// Both clocks decide: one that was set back must not lengthen the life of a token.
+    /// A token ends when either clock says so: a wall clock that is set back must not lengthen its life.
     Token {
         token: Arc<Secret>,
         until: Timestamp,
@@ -85,23 +85,24 @@ impl Weighter<Digest, CachedResult> for Weight {
 }
 
 impl Exchanger {
-    /// An exchanger for the usual endpoint and those that routes name.
+    /// An exchanger with an empty cache and only the default endpoint.
     pub(super) fn new(credentials: Credentials, endpoint: Fetcher, stats: Stats) -> Self {
         let kept = Cache::with_weighter(KEPT, KEPT_BYTES, Weight);
         Self { credentials, endpoint, others: BTreeMap::new(), kept, stats }
     }
 
-    /// Knows another endpoint from now on.
+    /// Adds an endpoint that a route names by `token_url`.
     pub(super) fn add_endpoint(&mut self, fetcher: Fetcher) {
         self.others.insert(fetcher.url.clone(), fetcher);
     }
 
-    /// What is missing, if something is.
+    /// Which credential is missing; `None` if tokens can be requested.
     pub(super) fn problem(&self) -> Option<String> {
         self.credentials.problem()
     }
 
-    /// A token as it is wanted: in exchange for `subject`, or of the agent itself.
+    /// A token as `wanted` describes it: exchanged for `subject` (RFC 8693), or the agent's own without one (RFC 6749
+    /// §4.4).
     pub(super) async fn token(&self, subject: Option<&str>, wanted: &Wanted) -> Result<Arc<Secret>, Denial> {
         let failed = |why: String| Denial::new(Code::ExchangeFailed, why).by(NAME);
         let client_id = self.credentials.client_id().map_err(failed)?;
@@ -119,7 +120,7 @@ impl Exchanger {
             }
             self.kept.remove_if(&key, |kept| !kept.is_fresh());
         }
-        // Whoever comes second waits for the first; only if that one was given up does another ask.
+        // Concurrent callers wait for the first one; if its request is cancelled, one of them takes over.
         match self.kept.get_value_or_guard_async(&key).await {
             Ok(kept) => {
                 self.stats.outbound.cache_hit.inc();
@@ -138,7 +139,7 @@ impl Exchanger {
                     }
                 };
                 if let Some(kept) = kept {
-                    // An error means that the key was taken off meanwhile, and the next one asks again.
+                    // An error means that the key was removed meanwhile; the next caller requests a token again.
                     let _ = slot.insert(kept);
                 }
                 result
@@ -179,7 +180,8 @@ fn kept(token: &Arc<Secret>, until: Timestamp) -> Option<CachedResult> {
     Some(CachedResult::Token { token: Arc::clone(token), until, not_after: instant().checked_add(left)? })
 }
 
-/// Until when a token is kept: not to its own end, and not past the end of what it was exchanged for.
+/// Time until which a token is cached: some seconds before its expiry, and never past that of the subject token, whose
+/// holder has no access after it.
 fn keep_until(requested_at: Timestamp, lifetime: Seconds, subject: Option<&str>) -> Option<Timestamp> {
     let life = i64::from(lifetime.get());
     let margin = MARGIN.min(life.div_euclid(4));
@@ -188,7 +190,8 @@ fn keep_until(requested_at: Timestamp, lifetime: Seconds, subject: Option<&str>)
     (until > requested_at).then_some(until)
 }
 
-/// Everything that makes a token what it is; each part with its length, so that no two questions look the same.
+/// Cache key over every input of the token request. Each part is preceded by its length, so that no two requests hash
+/// the same bytes and nobody gets a token that was made for another subject or audience.
 fn key(subject: Option<&str>, wanted: &Wanted, endpoint: &str, client_id: &str) -> Digest {
     let mut digest = Sha256::new();
     let mut part = |text: Option<&str>| {

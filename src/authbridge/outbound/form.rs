@@ -1,4 +1,4 @@
-//! The forms that token endpoints take: RFC 8693 §2.1 and RFC 6749 §4.4, with the client's proof in the body.
+//! Forms of token requests: RFC 8693 §2.1 and RFC 6749 §4.4, with the client authentication in the body.
 
 use super::credentials::ClientAuthentication;
 use super::routes::Wanted;
@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
-/// The form for a token; with a subject token it is exchanged, without it the client asks for itself.
+/// Form of one token request: an exchange of `subject`, or the client credentials grant without it. It holds secrets, so
+/// it is wiped when dropped.
 pub(super) fn token_form(
     subject: Option<&str>,
     wanted: &Wanted,

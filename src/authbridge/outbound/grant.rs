@@ -1,4 +1,4 @@
-//! Which token a request of the agent gets: none other, a new one in exchange, one of the agent itself, or a refusal.
+//! Token for a request of the agent: its own is kept or exchanged, the agent's is added, or the request is refused.
 
 use super::exchange::NAME;
 use super::routes::{RouteDecision, TokenAction};
@@ -8,11 +8,11 @@ use crate::denial::{Code, Denial};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use std::sync::Arc;
 
-/// What a request gets.
+/// Grant for one request of the agent.
 pub(crate) struct Granted {
-    /// Another `Authorization`, if it gets one.
+    /// Replaces every `Authorization` of the request; `None` leaves them.
     pub(crate) authorization: Option<HeaderValue>,
-    /// What was done, as words for events: the action and its reason.
+    /// Action and reason for the event of the request.
     pub(crate) did: (&'static str, &'static str),
 }
 
@@ -23,7 +23,7 @@ impl Granted {
 }
 
 impl OutboundRules {
-    /// The token for a request with these headers, by the decision for its host.
+    /// Grants a request with these headers what the decision for its host says.
     pub(super) async fn grant(
         &self,
         decision: &RouteDecision,
@@ -70,14 +70,15 @@ impl OutboundRules {
         Ok(Granted { authorization: Some(value), did: ("modify", "token_replaced") })
     }
 
-    /// The refusal that a route asks for.
+    /// Denial by a route with `action: deny`, or by the default policy; counted.
     pub(super) fn denied_by_route(&self) -> Denial {
         self.stats.outbound.denied_by_route.inc();
         Denial::new(Code::Forbidden, "a route denies this host").by(NAME)
     }
 }
 
-/// The one bearer token of a request, if it has exactly one.
+/// The bearer token of a request; `None` unless there is exactly one `Authorization`, because servers differ about which
+/// of several they read.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;

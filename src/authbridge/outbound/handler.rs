@@ -1,4 +1,4 @@
-//! One request of the agent: where it goes, which token it gets, and on to the server.
+//! One request of the agent: destination, token, and forwarding.
 
 use super::connect::Target;
 use super::destination::verify_destination;
@@ -33,7 +33,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Answers requests of the agent.
+/// Handler of requests of the agent.
 pub(crate) struct OutboundHandler {
     active: ActiveConfig,
     stop: Shutdown,
@@ -41,21 +41,21 @@ pub(crate) struct OutboundHandler {
     pub(super) quiet: Quiet,
 }
 
-/// Where a request goes, and what is decided about it.
+/// Destination of one request, with the route decision for it.
 struct Trip {
     target: Target,
     decision: RouteDecision,
-    /// What a plugin did, as a word.
+    /// Action and reason of `token-exchange` for the event.
     did: (&'static str, &'static str),
 }
 
 impl OutboundHandler {
-    /// A handler over whatever configuration is current.
+    /// A handler that reads the configuration in force at each request.
     pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
         Self { active, stop, stats, quiet: Quiet::new("outbound") }
     }
 
-    /// The current configuration at work.
+    /// The configuration in force.
     pub(super) fn runtime(&self) -> Arc<RuntimeConfig> {
         self.active.current()
     }
@@ -94,7 +94,7 @@ impl OutboundHandler {
                     parts.headers.insert(AUTHORIZATION, authorization);
                 }
             }
-            // What is said on a WebSocket is judged by nobody, so that none is opened on trust.
+            // The messages of a WebSocket pass without any further check, so `observe` does not open one.
             Err(denial) if runtime.outbound.observes && upgrade.is_none() => {
                 self.quiet.log("a request would have been denied", &denial.message);
             }
@@ -138,11 +138,12 @@ impl OutboundHandler {
         Ok(Response::new(ProxyBody::default()))
     }
 
-    /// Joins a redirected TLS connection to where it was going, if the rules for the name that it shows allow it.
+    /// Tunnels a redirected TLS connection to its original destination, if the route for the name in its `ClientHello`
+    /// allows that. TLS is not terminated, so no token can be added.
     pub(super) async fn pass_tls(&self, stream: Prefixed<TcpStream>, destination: SocketAddr) {
         let patience = self.runtime().times().header;
         let Some((mut stream, name)) = server_name(stream, patience).await else { return };
-        // Only now: rules that changed while nothing had been said do not count.
+        // Read only now: a client that stayed silent must not use rules that were replaced meanwhile.
         let runtime = self.runtime();
         let host = name.map_or_else(|| destination.ip().to_string(), |name| normalize_host(&name));
         let decision = runtime.outbound.routing().table.decide(&host);
@@ -201,7 +202,7 @@ impl Handler for OutboundHandler {
     }
 }
 
-/// Reads until the name of a `ClientHello` is known; the stream begins again with what was read.
+/// Reads the server name of a `ClientHello`, and puts the bytes back; `None` if there is no whole hello in time.
 async fn server_name(
     mut stream: Prefixed<TcpStream>,
     patience: Duration,
@@ -223,7 +224,7 @@ async fn server_name(
     Some((stream.push_back(&read), name))
 }
 
-/// Where a request goes: by its target, or, where a connection was redirected, by the address that the kernel says.
+/// Destination of a request: its target at the proxy, or its `Host` and the kernel's address on a redirected connection.
 fn target(request: &Request<Incoming>, connection: &Connection) -> Result<Target, Denial> {
     let bad = |message: &str| Denial::new(Code::BadRequest, message);
     let uri = request.uri();
@@ -252,7 +253,8 @@ fn target(request: &Request<Incoming>, connection: &Connection) -> Result<Target
     Ok(Target { host: normalize_host(host), port, address: connection.destination })
 }
 
-/// A server that a redirected connection only names gets no token, and no proof of who we are.
+/// Verifies the destination of a redirected request before it gets a token, or a connection with our SVID: the agent
+/// chooses name and address independently of each other.
 async fn verify_trip(runtime: &RuntimeConfig, trip: &Trip) -> Result<(), Denial> {
     let Some(address) = trip.target.address else { return Ok(()) };
     let keeps = matches!(trip.decision.token, TokenAction::Keep { .. } | TokenAction::Deny);
@@ -280,7 +282,7 @@ async fn pass_on(
         }
         None => Authority::try_from(format!("{}:{}", target.host, target.port)).map_err(bad)?,
     };
-    // RFC 9112 §3.2.2: the target wins over what the Host header said, and they agree.
+    // RFC 9112 §3.2.2: a proxy replaces `Host` by the authority of the target; `refuse_ambiguity` made sure they agree.
     if parts.uri.authority().is_some() {
         let host = HeaderValue::from_str(authority.as_str());
         parts

@@ -1,4 +1,4 @@
-//! Requests of the agent: where they go, which token they carry, and to whom they are delivered.
+//! Forward proxy: requests of the agent, their destination, the token they carry, and the server they reach.
 
 mod connect;
 mod credentials;

@@ -1,51 +1,51 @@
-//! The table of routes: one decision for each host, made from its name in one form.
+//! Table of routes: one decision for each host, found by its normalized name.
 
 use crate::config::{Action, DefaultPolicy, NoTokenPolicy, Route, RouteTls, TokenExchange};
 use crate::glob::Glob;
 use crate::peers::PeerPolicy;
 use std::sync::Arc;
 
-/// What is done with a request.
+/// What a route does with the token of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TokenAction {
-    /// It goes on as it is.
+    /// The request keeps its own token, if it has one.
     Keep {
-        /// True if no route said so.
+        /// True if no route matched; it is counted differently.
         by_default: bool,
     },
-    /// It is refused.
+    /// The request is refused.
     Deny,
-    /// It gets another token.
+    /// The token is exchanged (RFC 8693); the policy is for requests without one.
     Exchange(Arc<Wanted>, NoTokenPolicy),
-    /// It gets a token of the agent itself.
+    /// The request gets a token of the agent itself, whatever it carries (RFC 6749 §4.4).
     Own(Arc<Wanted>),
 }
 
-/// Which token.
+/// Parameters of the token to request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// Its audience.
+    /// `audience` (RFC 8693 §2.1).
     pub(super) audience: Option<String>,
-    /// Its scopes: each once, in order.
+    /// `scope`, sorted and without duplicates, so that equal sets share a cache entry.
     pub(super) scopes: Vec<String>,
-    /// Another token endpoint than usual.
+    /// Token endpoint of this route; `None` is the plugin's.
     pub(super) token_url: Option<String>,
-    /// The resource (RFC 8707).
+    /// `resource` (RFC 8707).
     pub(super) resource: Option<String>,
 }
 
-/// The decision for one host.
+/// Decision of the table for one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RouteDecision {
-    /// Which token.
+    /// What happens with the token.
     pub(super) token: TokenAction,
-    /// How the server is reached, if a route says so.
+    /// How the server is reached; `None` leaves it to `mtls.mode`.
     pub(super) tls: Option<RouteTls>,
-    /// Who the server must be, if a route says so.
+    /// Policy for the server's SPIFFE ID, if the route has one.
     pub(super) server: Option<Arc<PeerPolicy>>,
 }
 
-/// Routes in order, and what happens without one.
+/// Routes in order, with the default for hosts that none matches.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     routes: Vec<(Glob, RouteDecision)>,
@@ -55,14 +55,15 @@ pub(super) struct Table {
     no_token: NoTokenPolicy,
 }
 
-/// A host in the one form in which it is compared: lower case, without a dot at its end, without a port.
+/// Normalizes a host for comparison: lower case and without the dot of a fully qualified name. Otherwise `TOOL.team1.`
+/// would reach the same server past the route for `tool.team1`.
 pub(super) fn normalize_host(host: &str) -> String {
     let host = host.strip_suffix('.').unwrap_or(host);
     host.to_ascii_lowercase()
 }
 
 impl Table {
-    /// A table of these routes; without the plugin everything is kept.
+    /// A table of these routes: the file's first, then the plugin's. Without the plugin every token is kept.
     pub(super) fn new(
         plugin: Option<&TokenExchange>,
         from_file: &[Route],
@@ -86,7 +87,7 @@ impl Table {
         Ok(table)
     }
 
-    /// The endpoints besides the usual one.
+    /// Token endpoints that routes name.
     pub(super) fn token_urls(&self) -> impl Iterator<Item = &str> {
         self.routes.iter().filter_map(|(_, decision)| match &decision.token {
             TokenAction::Exchange(wanted, _) | TokenAction::Own(wanted) => wanted.token_url.as_deref(),

@@ -1,4 +1,4 @@
-//! What requests of the agent pass, built from one configuration; the routes of a file are replaced while it runs.
+//! Rules for requests of the agent, built from one configuration; the file of routes is reloaded while it runs.
 
 use super::connect::{Dialer, Target};
 use super::credentials::Credentials;
@@ -27,18 +27,18 @@ use tokio::task::JoinSet;
 
 /// Largest file of routes, in bytes.
 const ROUTES_BYTES: usize = 1024 * 1024;
-/// How often the file is looked at.
+/// Time between two reads of the file. It is not watched, because it and its folder may appear after the start.
 const LOOK: Duration = Duration::from_secs(2);
-/// Most servers whose connections are kept.
+/// Most servers with a connection pool.
 const SERVERS: usize = 256;
-/// How long a connection to a server is kept for the next request.
+/// How long an idle connection to a server is kept for the next request.
 const KEEP: Duration = Duration::from_mins(1);
 
-/// What requests of the agent pass.
+/// Rules for requests of the agent.
 pub(crate) struct OutboundRules {
     routing: Arc<ArcSwap<Routing>>,
     pub(super) exchanger: Option<Arc<Exchanger>>,
-    /// True if a refusal for want of a token has no effect.
+    /// True with `on_error: observe`: a request passes although its token was not exchanged.
     pub(super) observes: bool,
     pub(super) parsers: Vec<Parser>,
     identity: WorkloadIdentity,
@@ -48,7 +48,8 @@ pub(crate) struct OutboundRules {
     problem: Arc<Mutex<Option<String>>>,
 }
 
-/// One table, and the connections that were opened under it.
+/// Table of routes with the connections opened under it. They are replaced together, because a connection was verified
+/// by its route.
 pub(super) struct Routing {
     pub(super) table: Table,
     clients: Cache<String, Client<Dialer, ProxyBody>>,
@@ -61,7 +62,7 @@ impl Routing {
 }
 
 impl OutboundRules {
-    /// Builds it; `tasks` read the files on which it lives.
+    /// Builds the rules; `tasks` follow the files of routes and credentials.
     pub(crate) fn new(
         config: &Config,
         state: &ProcessState,
@@ -111,17 +112,17 @@ impl OutboundRules {
         })
     }
 
-    /// The routes of now.
+    /// The routes in force.
     pub(super) fn routing(&self) -> Arc<Routing> {
         self.routing.load_full()
     }
 
-    /// How a server is reached.
+    /// How the server is reached: as the route says, or else by `mtls.mode`.
     pub(super) fn tls(&self, decision: &RouteDecision) -> RouteTls {
         decision.tls.unwrap_or(self.default_tls)
     }
 
-    /// A client for one server, with the connections that it has.
+    /// The client for one server, with its pool of connections.
     pub(super) fn client(
         &self,
         routing: &Routing,
@@ -129,8 +130,8 @@ impl OutboundRules {
         decision: &RouteDecision,
     ) -> Client<Dialer, ProxyBody> {
         let tls = self.tls(decision);
-        // Who we are, and whom we trust, are part of a connection by mTLS: after a change others are opened, and their
-        // servers judged by what counts then.
+        // An mTLS connection was verified with one SVID and one set of bundles. The fingerprint in the key gives each
+        // state its own pool, so that no request reuses a connection to a server that is no longer trusted.
         let identity = match tls {
             RouteTls::Mtls => self.identity.current().map(|current| current.fingerprint()),
             RouteTls::Plain | RouteTls::System => None,
@@ -147,12 +148,12 @@ impl OutboundRules {
         }
     }
 
-    /// Opens single connections to one server.
+    /// A dialer to one server, outside of any pool.
     pub(super) fn dialer(&self, target: Target, tls: RouteTls, decision: &RouteDecision) -> Dialer {
         Dialer::new(target, tls, decision, &self.identity, self.forbidden.clone(), self.stats.clone())
     }
 
-    /// What keeps requests of the agent from getting their tokens now.
+    /// Why requests of the agent cannot get their tokens now; `None` if they can.
     pub(crate) fn problem(&self) -> Option<String> {
         let credentials = self.exchanger.as_ref().and_then(|exchanger| exchanger.problem());
         credentials.or_else(|| self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone())
@@ -175,7 +176,7 @@ fn exchanger(
     Ok(exchanger)
 }
 
-/// The ports on which the sidecar itself listens: a request to them would go in circles.
+/// Ports on which the sidecar itself listens: a request to one would loop through the proxy.
 fn own_ports(config: &Config) -> Vec<u16> {
     let listener = &config.listener;
     let named = [
@@ -189,7 +190,7 @@ fn own_ports(config: &Config) -> Vec<u16> {
     named.into_iter().flatten().filter_map(port).collect()
 }
 
-/// The routes of a file; none if it is absent.
+/// Routes of a file; an absent or empty file has none.
 fn read_routes(path: &str) -> Result<Vec<Route>, String> {
     let text = match read_text(Path::new(path), ROUTES_BYTES) {
         Ok(text) => text,
@@ -206,7 +207,7 @@ fn read_routes(path: &str) -> Result<Vec<Route>, String> {
     })
 }
 
-/// Reads the file of routes again and again; a broken one leaves the table as it was.
+/// Task that reads the file of routes periodically; a broken file leaves the table as it is, and fails readiness.
 struct Follow {
     settings: TokenExchange,
     skip: Vec<String>,

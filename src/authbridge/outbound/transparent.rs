@@ -1,4 +1,5 @@
-//! Connections of the agent, as a proxy or redirected by the kernel: which of both is decided by the listener.
+//! Connections of the agent, to the forward proxy or redirected by the kernel. The listener decides which, and nothing
+//! in the bytes received.
 
 use super::handler::OutboundHandler;
 use crate::serve::{Begins, Connection, Prefixed, serve_http};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long a connection may stay silent at first.
+/// Longest time for the first byte of a redirected connection.
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to the forward proxy.
@@ -19,7 +20,8 @@ pub(crate) async fn serve_proxy(outbound: Arc<OutboundHandler>, stream: TcpStrea
     serve_http(Prefixed::new(stream), connection, outbound, times).await;
 }
 
-/// Serves a connection that the kernel redirected here.
+/// Serves a connection that the kernel redirected. One made to the listener directly has no other destination than the
+/// listener, and would loop, so it is closed.
 pub(crate) async fn serve_redirected(outbound: Arc<OutboundHandler>, stream: TcpStream, address: SocketAddr) {
     let Some(destination) = original_destination(&stream) else {
         outbound.quiet.log("a connection was closed", "the kernel does not know where it was going");

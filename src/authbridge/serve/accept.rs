@@ -12,14 +12,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-/// How many connections the kernel keeps for us.
+/// Connections that the kernel queues while all permits are taken.
 const BACKLOG: i32 = 1024;
-/// The pause after the kernel had no descriptor for a connection.
+/// Pause after a failed `accept`: without descriptors it fails at once, and the loop would spin.
 const EXHAUSTED: Duration = Duration::from_millis(50);
-/// How often a flood of the same failure is logged.
+/// Shortest time between two log lines about failed accepts.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Binds an address; every interface means both families where the machine has both.
+/// Binds an address. A port alone means every interface of both families, or of IPv4 where the machine has no IPv6.
 pub(crate) fn bind(address: ListenAddress) -> io::Result<TcpListener> {
     match listen(address.address) {
         Err(_) if address.only_port && address.address.is_ipv6() => {
@@ -40,7 +40,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// The connections of one listener.
+/// Accept loop of one listener, with the tasks of its connections.
 pub(crate) struct Listeners {
     tasks: JoinSet<()>,
     permits: Arc<Semaphore>,
@@ -49,13 +49,13 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// At most `connections` at a time; more wait in the kernel.
+    /// A loop that serves at most `connections` at a time.
     pub(crate) fn new(name: &'static str, connections: usize) -> Self {
         let permits = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
         Self { tasks: JoinSet::new(), permits, name, complained: None }
     }
 
-    /// Accepts until the end is asked for, and then waits at most `drain` for what still runs.
+    /// Accepts until `stop` is requested, and then waits at most `drain` for open connections.
     pub(crate) async fn run<F>(
         mut self,
         listener: TcpListener,
@@ -72,7 +72,7 @@ impl Listeners {
                 Some(_) = self.tasks.join_next() => continue,
             };
             let Some((stream, peer, permit)) = self.told(accepted).await else { continue };
-            // Small answers must not wait for more to come.
+            // Nagle's algorithm would hold back a small answer until the last one is acknowledged.
             let _ = stream.set_nodelay(true);
             let served = serve(stream, peer);
             self.tasks.spawn(async move {
@@ -87,7 +87,7 @@ impl Listeners {
         }
     }
 
-    /// Pauses after a failure, and logs one of many.
+    /// Passes on an accepted connection; after a failure logs at most one line per [`QUIET`], and pauses.
     async fn told(&mut self, accepted: io::Result<AcceptedSocket>) -> Option<AcceptedSocket> {
         let error = match accepted {
             Ok(accepted) => return Some(accepted),

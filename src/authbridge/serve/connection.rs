@@ -1,5 +1,5 @@
-//! One connection of HTTP. Between requests it holds no buffers: hyper gets it when bytes arrive, and gives it back
-//! when everything was answered and nothing is half read.
+//! One HTTP connection. Between requests it holds no buffers: hyper takes it when bytes arrive, and gives it back once
+//! everything is answered and nothing is half read. Thousands of idle connections then cost little memory.
 
 use super::prefix::{Begins, Prefixed};
 use crate::body::{Pending, ProxyBody, Ticket};
@@ -28,40 +28,40 @@ use tokio::time::{sleep, timeout};
 const HEADER_BYTES: usize = 64 * 1024;
 /// Largest header block of HTTP/2, in bytes.
 const HEADER_LIST_BYTES: u32 = 64 * 1024;
-/// Most requests at a time on one connection of HTTP/2.
+/// Most concurrent streams of an HTTP/2 connection; RFC 9113 §6.5.2 recommends at least 100.
 const STREAMS: u32 = 128;
 
-/// After so long without a request, or up to twice of it, a connection gives up its buffers.
+/// Idle time, exact to a factor of two, after which a connection gives up its buffers.
 const REST: Duration = Duration::from_millis(25);
 
-/// How long a connection may take.
+/// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    /// For a request's header.
+    /// Longest time for the header of a request to arrive, and for a handshake.
     pub(crate) header: Duration,
-    /// Between requests.
+    /// Longest time between two requests.
     pub(crate) idle: Duration,
 }
 
-/// What a request needs to know of its connection.
+/// Connection that requests arrive on: who is at the other end, and what it still has to do.
 pub(crate) struct Connection {
-    /// Who proved itself at the other end.
+    /// Peer that proved a SPIFFE ID by mTLS; `None` on a plain connection.
     pub(crate) peer: Option<Arc<VerifiedPeer>>,
-    /// Where the other end is.
+    /// Address of the other end.
     pub(crate) address: SocketAddr,
-    /// Where a redirected connection wanted to go.
+    /// Destination of a redirected connection before the redirection, as the kernel recorded it.
     pub(crate) destination: Option<SocketAddr>,
-    /// When it was judged last, and admitted.
+    /// Epoch in which the connection was last authorized.
     admitted: AtomicU64,
     pending: Arc<Pending>,
     requests: AtomicU64,
     tunnel: Mutex<Option<Tunnel>>,
 }
 
-/// What a connection is joined to, after its answer said so.
+/// Future of the other connection of a tunnel; it is joined after the answer was written.
 pub(crate) type Tunnel = Pin<Box<dyn Future<Output = Option<Box<dyn Stream>>> + Send>>;
 
-/// A stream of bytes in both directions.
+/// Byte stream in both directions.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -71,7 +71,7 @@ impl Connection {
         Self { peer, ..Self::new(address, epoch) }
     }
 
-    /// A connection of the agent; nobody has to be admitted to it.
+    /// A connection of the agent. It needs no authorization, because only the pod reaches its listener.
     pub(crate) fn of_agent(address: SocketAddr, destination: Option<SocketAddr>) -> Self {
         Self { destination, ..Self::new(address, 0) }
     }
@@ -88,12 +88,12 @@ impl Connection {
         }
     }
 
-    /// True if it was judged at `epoch`, and admitted.
+    /// True if the connection was authorized in `epoch`.
     pub(crate) fn was_admitted_at(&self, epoch: u64) -> bool {
         self.admitted.load(Ordering::Relaxed) == epoch
     }
 
-    /// Remembers that it was judged at `epoch`, and admitted.
+    /// Records that the connection was authorized in `epoch`.
     pub(crate) fn admit_at(&self, epoch: u64) {
         self.admitted.store(epoch, Ordering::Relaxed);
     }
@@ -108,11 +108,11 @@ impl Connection {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
     }
 
-    /// Joins a stream to the other end at once.
+    /// Joins `stream` to the other end of the tunnel at once.
     pub(crate) async fn run_tunnel<T: Stream>(&self, stream: &mut T) {
         let Some(tunnel) = self.take_tunnel() else { return };
         let Some(mut other) = tunnel.await else { return };
-        // Either end may close at any time, and that is no failure of ours.
+        // Either end may close at any time; that is how a tunnel ends, and no error.
         let _ = copy_bidirectional(stream, &mut other).await;
     }
 
@@ -121,30 +121,30 @@ impl Connection {
     }
 }
 
-/// Answers requests.
+/// Service of one listener: answers requests, and decides how long their connection may stay open.
 pub(crate) trait Handler: Send + Sync + 'static {
-    /// Answers one request.
+    /// Answers one request; a refusal is an answer too.
     fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
         connection: Arc<Connection>,
     ) -> impl Future<Output = Response<ProxyBody>> + Send;
 
-    /// Changes whenever connections have to be judged again.
+    /// Receiver that is notified whenever open connections have to be authorized again.
     fn epochs(&self) -> watch::Receiver<u64>;
 
-    /// True if the connection must come to its end, after what is under way.
+    /// True if the connection must end once its requests in flight are answered.
     fn is_over(&self, connection: &Connection) -> bool;
 
-    /// True if the connection must not stay joined to another one.
+    /// True if a tunnel over the connection must be cut.
     fn is_cut(&self, connection: &Connection) -> bool;
 }
 
-/// Waits until a connection must come to its end: when something changed that it stands on, or its peer's
-/// certificates expired.
+/// Waits until a connection must end: an epoch in which it is no longer authorized, or the expiry of its peer's
+/// certificate chain.
 async fn over<H: Handler>(handler: &H, connection: &Connection) {
     let mut epochs = handler.epochs();
-    // Boxed, because most connections have none.
+    // Boxed: a timer is large, and plain connections have none.
     let mut expiry = connection.peer.as_ref().map(|peer| {
         let left = u64::try_from(peer.valid_until.since(now())).unwrap_or(0);
         Box::pin(sleep(Duration::from_secs(left.saturating_add(1))))
@@ -175,13 +175,14 @@ pub(crate) async fn serve_http<T, H>(
 {
     loop {
         let begins = tokio::select! {
-            // What was said already is judged, and answered; only who is silent is ended without a word.
+            // Bytes that have arrived are read first and their request is answered, if only with a refusal. Only a
+            // silent connection is closed without a response.
             biased;
             begins = timeout(times.idle, stream.begins()) => begins,
             () = over(&*handler, &connection) => break,
         };
         match begins {
-            // What only a busy connection needs is boxed, so that an idle one stays small.
+            // Boxed, so that the task of an idle connection does not reserve the state of a busy one.
             Ok(Ok(Begins::Http2)) => return Box::pin(serve_http2(stream, connection, handler, times)).await,
             Ok(Ok(Begins::Http1)) => {}
             _ => break,
@@ -194,7 +195,7 @@ pub(crate) async fn serve_http<T, H>(
     let _ = timeout(times.header, stream.shutdown()).await;
 }
 
-/// Serves until nothing has been asked for a while, and gives the connection back then; `None` at its end.
+/// Serves requests until the connection is idle, and returns its stream then; `None` once it is closed.
 async fn serve_http1<T, H>(
     stream: Prefixed<T>,
     connection: &Arc<Connection>,
@@ -214,8 +215,8 @@ where
         Box::pin(async move {
             let mut answer = answer.await;
             if chunked {
-                // hyper takes a Content-Length off that stood beside Transfer-Encoding, and tells nobody. Whoever is in
-                // front of us may have gone by it, so nothing after this request is read (RFC 9112 §6.1).
+                // hyper silently removes a Content-Length beside Transfer-Encoding. A proxy in front may have framed the
+                // request by it, so nothing after this request is read: the rest could be smuggled (RFC 9112 §6.1).
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(answer)
@@ -226,7 +227,7 @@ where
         .header_read_timeout(times.header)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    // Not part of this task's own memory while it waits between requests.
+    // Boxed, so that the buffers of hyper are freed with it when the connection becomes idle.
     let mut http = Box::new(http);
     let mut retired = Box::pin(over(&**handler, connection));
     let mut look = Box::pin(sleep(REST));
@@ -241,7 +242,8 @@ where
         }
         while !stopping && look.as_mut().poll(cx).is_ready() {
             let requests = connection.requests.load(Ordering::Relaxed);
-            // Polled just now, and with nothing left to read, answer or write: hyper waits for a next request.
+            // hyper was polled just now and nothing is left to read, answer or write, so it waits for the next request
+            // and holds no bytes but those in its read buffer.
             if requests > 0
                 && requests == seen
                 && connection.pending.is_idle()
@@ -289,8 +291,8 @@ where
     }
 }
 
-/// Waits until a connection must come to its end, had the time for it, and did nothing for as long again. A peer that
-/// never acknowledges the first GOAWAY (RFC 9113 §6.8) would keep it otherwise.
+/// Waits until a connection must end, and then until it is idle in two looks one header timeout apart. Otherwise a peer
+/// that never acknowledges the first GOAWAY (RFC 9113 §6.8) would keep the connection open.
 async fn outstayed<H: Handler>(handler: &H, connection: &Connection, times: Times) {
     over(handler, connection).await;
     let mut was_idle = false;
@@ -304,16 +306,16 @@ async fn outstayed<H: Handler>(handler: &H, connection: &Connection, times: Time
     }
 }
 
-/// What one peer may use of a connection of HTTP/2.
+/// Limits of one HTTP/2 connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Http2Bounds {
-    /// Most requests at a time.
+    /// Most concurrent streams.
     pub(crate) streams: u32,
     /// Largest header block, in bytes.
     pub(crate) header_bytes: u32,
 }
 
-/// Serves a connection of HTTP/2 to its end, which comes gracefully once `over` is ready.
+/// Serves an HTTP/2 connection to its end; once `over` is ready, it is shut down gracefully.
 pub(crate) async fn drive_http2<T, S, B>(
     stream: T,
     service: S,
@@ -347,7 +349,7 @@ pub(crate) async fn drive_http2<T, S, B>(
     }
 }
 
-/// Waits until a connection must not stay joined.
+/// Waits until a tunnel must be cut.
 async fn cut<H: Handler>(handler: &H, connection: &Connection) {
     let mut epochs = handler.epochs();
     while !handler.is_cut(connection) && epochs.changed().await.is_ok() {}
@@ -361,7 +363,7 @@ async fn join<T: Stream>(
 ) {
     let Ok(Some(mut other)) = timeout(times.header, tunnel).await else { return };
     tokio::select! {
-        // Either end may close at any time, and that is no failure of ours.
+        // Either end may close at any time; that is how a tunnel ends, and no error.
         _ = copy_bidirectional(&mut stream, &mut other) => {}
         () = cut => {}
     }

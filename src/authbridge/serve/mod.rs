@@ -1,4 +1,4 @@
-//! Connections from the accept loop to single requests. The loop never reads: whoever is silent waits alone.
+//! Connections, from the accept loop to single requests. The loop itself never reads, so a silent client delays nobody.
 
 mod accept;
 mod connection;

@@ -1,4 +1,4 @@
-//! A stream whose first bytes were looked at: they are read again by whoever gets the stream.
+//! Stream whose first bytes were peeked to tell protocols apart; its next reader gets them again.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// Enough to tell TLS, HTTP/2 and HTTP/1.1 from each other (RFC 9113 §3.4).
+/// Bytes peeked: the length of the HTTP/2 connection preface (RFC 9113 §3.4).
 const LOOKED_AT: usize = 24;
-/// What a connection of HTTP/2 begins with.
+/// HTTP/2 connection preface (RFC 9113 §3.4).
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The content type of a TLS handshake record (RFC 8446 §5.1).
+/// Content type of a TLS handshake record (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// A stream, with what was read of it already.
+/// Stream with bytes in front of it that were read already.
 #[derive(Debug)]
 pub(crate) struct Prefixed<T> {
     stream: T,
@@ -25,33 +25,33 @@ pub(crate) struct Prefixed<T> {
     writing: Arc<AtomicBool>,
 }
 
-/// What a stream begins with.
+/// Protocol that the first bytes of a stream belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begins {
     /// A TLS handshake.
     Tls,
-    /// HTTP/2 without TLS, or with it.
+    /// HTTP/2, by its preface.
     Http2,
-    /// Anything else.
+    /// Anything else; hyper refuses what is not HTTP/1.
     Http1,
-    /// Nothing: it was closed.
+    /// The stream was closed before its first byte.
     Closed,
 }
 
 impl<T> Prefixed<T> {
-    /// A stream of which nothing was read.
+    /// Wraps a stream of which nothing was read.
     pub(crate) fn new(stream: T) -> Self {
         Self { stream, bytes: [0; LOOKED_AT], start: 0, end: 0, more: Vec::new(), writing: Arc::default() }
     }
 
-    /// The same stream behind bytes that were read of it.
+    /// Puts back bytes that were read of the stream; they are read again first.
     pub(crate) fn push_back(mut self, bytes: &[u8]) -> Self {
         self.more = [bytes, self.rest(), &self.more].concat();
         (self.start, self.end) = (0, 0);
         self
     }
 
-    /// Set while bytes wait for the other side to take them.
+    /// Flag that is set while the last write waits for the other end, so that hyper may still hold bytes to write.
     pub(crate) fn writing(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.writing)
     }
@@ -66,7 +66,7 @@ impl<T> Prefixed<T> {
 }
 
 impl<T: AsyncRead + Unpin> Prefixed<T> {
-    /// Waits for the first bytes and says what they begin. May be dropped and called again.
+    /// Waits until the first bytes decide the protocol. Cancel-safe: bytes read so far are kept.
     pub(crate) async fn begins(&mut self) -> io::Result<Begins> {
         loop {
             if !self.more.is_empty() {

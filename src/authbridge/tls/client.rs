@@ -1,4 +1,4 @@
-//! The client's side: our SVID to a server that proves an expected SPIFFE ID, or plain TLS to a server of the web.
+//! TLS client: mTLS to a server that proves an expected SPIFFE ID, or TLS to a server by the roots of this machine.
 
 use super::signatures::{Signatures, chain};
 use crate::identity::WorkloadIdentity;
@@ -16,7 +16,8 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 
-/// TLS to servers that prove to be one of `expected`.
+/// Makes a connector for mTLS 1.3 to a server that `expected` admits. The host name is not checked, because SVIDs carry
+/// SPIFFE IDs and no DNS names; the policy takes its part.
 pub(crate) fn mtls_client(identity: &WorkloadIdentity, expected: PeerPolicy) -> Result<TlsConnector, Error> {
     let verifier = ServerVerifier { identity: identity.clone(), expected, signatures: Signatures::new() };
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -24,13 +25,13 @@ pub(crate) fn mtls_client(identity: &WorkloadIdentity, expected: PeerPolicy) -> 
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(ClientSvidResolver(identity.clone())));
-    // A resumed session would not be judged again.
+    // A resumed session carries no certificate, so a server that is no longer trusted would be accepted once more.
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// TLS to servers whose certificates this machine trusts.
+/// Makes a connector for TLS to a server whose certificate this machine trusts.
 pub(crate) fn system_client() -> Result<TlsConnector, Error> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?

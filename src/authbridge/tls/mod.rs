@@ -1,5 +1,5 @@
-//! TLS with SPIFFE identities, in both directions. rustls speaks the protocol; who is accepted is decided by the
-//! identity as it is during the handshake, never by a copy from the start.
+//! TLS with SPIFFE identities, in both directions. rustls speaks the protocol; peers are verified against the bundles at
+//! the time of the handshake, so a rotation needs no new listener.
 
 mod client;
 mod server;

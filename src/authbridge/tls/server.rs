@@ -1,4 +1,4 @@
-//! The server's side: TLS 1.3, our SVID, and a client certificate that proves an admitted SPIFFE ID.
+//! TLS server: TLS 1.3 with our SVID, and a required client certificate that proves an admitted SPIFFE ID.
 
 use super::signatures::{Signatures, chain};
 use crate::identity::{VerifiedPeer, WorkloadIdentity};
@@ -24,14 +24,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Ends TLS for one listener.
+/// Terminator of mTLS for one listener. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Terminator {
     acceptor: TlsAcceptor,
     gate: Gate,
 }
 
-/// Who may come in.
+/// Verification of client certificates: chain, then policy.
 #[derive(Clone, Debug)]
 struct Gate {
     identity: WorkloadIdentity,
@@ -63,7 +63,8 @@ impl Gate {
 }
 
 impl Terminator {
-    /// TLS for connections of `allowed` peers; `None` admits every workload of the own trust domain.
+    /// A terminator for connections of `allowed` peers; `None` admits every workload of the own trust domain, and no
+    /// federated one.
     pub(crate) fn new(identity: &WorkloadIdentity, allowed: Option<PeerPolicy>) -> Result<Self, Error> {
         let gate = Gate { identity: identity.clone(), allowed: allowed.map(Arc::new) };
         let verifier = ClientVerifier { gate: gate.clone(), signatures: Signatures::new() };
@@ -72,13 +73,13 @@ impl Terminator {
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(Arc::new(ServerSvidResolver(identity.clone())));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // A resumed session would not be judged again.
+        // A resumed session carries no certificate, so a client that is no longer admitted would be accepted once more.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), gate })
     }
 
-    /// The handshake, and who came.
+    /// Performs the handshake, and returns the stream with the verified peer.
     pub(crate) async fn accept<T>(&self, stream: T) -> io::Result<(TlsStream<T>, VerifiedPeer)>
     where
         T: AsyncRead + AsyncWrite + Unpin,
@@ -90,12 +91,12 @@ impl Terminator {
         Ok((stream, peer))
     }
 
-    /// Whether somebody may come in whose certificate another proxy has verified.
+    /// True if the policy admits a peer whose certificate another proxy has verified.
     pub(crate) fn admits(&self, peer: &SpiffeId) -> bool {
         self.gate.identity.current().is_some_and(|current| self.gate.admits(peer, current.id()))
     }
 
-    /// Judges somebody who is connected once more, as of `at`.
+    /// Verifies a connected peer again, under the current bundles and policy, as of `at`.
     pub(crate) fn verify_again(&self, peer: &VerifiedPeer, at: Timestamp) -> Result<(), Refusal> {
         self.gate.verify(&peer.chain, at).map(drop)
     }

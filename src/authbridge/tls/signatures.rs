@@ -1,11 +1,11 @@
-//! What both verifiers leave to rustls: the signature of the handshake, by ring alone.
+//! Handshake signatures, which both verifiers leave to rustls with ring as the only provider.
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::CertificateDer;
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// The algorithms of ring.
+/// Signature algorithms of ring.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signatures(WebPkiSupportedAlgorithms);
 
@@ -37,7 +37,7 @@ impl Signatures {
     }
 }
 
-/// The certificates of a handshake as the core reads them.
+/// Certificates of a handshake, leaf first, in the form that the core reads.
 pub(super) fn chain(leaf: &CertificateDer<'_>, issuers: &[CertificateDer<'_>]) -> Vec<Vec<u8>> {
     std::iter::once(leaf).chain(issuers).map(|der| der.to_vec()).collect()
 }
