@@ -54,3 +54,54 @@ pub fn plan_namespace(observed: &Observed<'_>) -> NamespacePlan {
     });
     NamespacePlan { apply, is_whole: cluster.is_some(), ..NamespacePlan::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::cluster::cluster;
+
+    #[test]
+    fn isolation_stands_while_there_are_agents_and_is_written_only_where_it_differs() {
+        let (namespace, cluster) = (Namespace::parse("team").unwrap(), cluster());
+        let empty = Observed {
+            namespace: &namespace,
+            has_agents: true,
+            mode: Mode::Enforce,
+            cluster: Some(&cluster),
+            baseline: None,
+            minimum: None,
+        };
+        let [baseline, minimum] = network_policy::plan_namespace(&namespace, &cluster);
+        let stands = |policy: &NetworkPolicy| Some(StoredPolicy::of(policy));
+        let both = Observed { baseline: stands(&baseline), minimum: stands(&minimum), ..empty.clone() };
+        let swapped = Observed { baseline: stands(&minimum), minimum: stands(&baseline), ..empty.clone() };
+        let names = |plan: &NamespacePlan| -> Vec<String> {
+            plan.apply.iter().filter_map(|policy| policy.metadata.name.clone()).collect()
+        };
+        let (first, second) = (NAMESPACE_BASELINE, NAMESPACE_MINIMUM);
+        for (case, observed, written, removed, is_whole) in [
+            ("new", empty.clone(), vec![first, second], vec![], true),
+            ("as planned", both.clone(), vec![], vec![], true),
+            ("changed by another hand", swapped, vec![first, second], vec![], true),
+            ("one lost", Observed { baseline: None, ..both.clone() }, vec![first], vec![], true),
+            ("cluster not known", Observed { cluster: None, ..empty }, vec![first], vec![], false),
+            ("no agent", Observed { has_agents: false, ..both.clone() }, vec![], vec![second, first], true),
+            ("audit", Observed { mode: Mode::Audit, ..both.clone() }, vec![], vec![second, first], true),
+            (
+                "audit, one left",
+                Observed { mode: Mode::Audit, minimum: None, ..both },
+                vec![],
+                vec![first],
+                true,
+            ),
+        ] {
+            let plan = plan_namespace(&observed);
+            let removed: Vec<_> = removed.into_iter().map(|name| ObjectRef::new("team", name)).collect();
+            assert_eq!(
+                (names(&plan), &plan.remove, plan.is_whole),
+                (written.iter().map(ToString::to_string).collect(), &removed, is_whole),
+                "{case}"
+            );
+        }
+    }
+}

@@ -39,8 +39,9 @@ pub struct Observed<'a> {
     pub workload: &'a Workload,
     /// The AgentCards that point at it and are not being deleted.
     pub cards: Vec<ObservedCard>,
-    /// True once all AgentCards were listed: a card that is not known may exist until then.
-    pub has_all_cards: bool,
+    /// True if an AgentCard may be made: all were listed, so that none exists unseen, and the API server has not refused
+    /// one in this turn.
+    pub may_make_card: bool,
     /// True once everything was listed that a verdict stands on.
     pub is_complete: bool,
     /// The Pods that it controls.
@@ -157,8 +158,7 @@ fn plan_cards(observed: &Observed<'_>) -> (Option<AgentCard>, Vec<(ObjectRef, St
     if cards.is_empty() {
         let has_trust_domain = observed.identity.trust_domain.is_some();
         let made = || plan_default_card(reference, workload, has_trust_domain);
-        // A list that is not complete yet would make a card that somebody wrote already.
-        return (observed.has_all_cards.then(made), Vec::new());
+        return (observed.may_make_card.then(made), Vec::new());
     }
     let (ours, theirs): (Vec<_>, Vec<_>) = cards.iter().partition(|one| one.card.is_automatic);
     if theirs.is_empty() {
@@ -245,4 +245,389 @@ fn plan_marks(observed: &Observed<'_>, outcomes: &[CardOutcome], enrolled: &Enro
         (pod.mark() != value.as_deref()).then(|| Mark { pod: object.clone(), uid: pod.uid.clone(), value })
     };
     observed.pods.iter().filter_map(mark).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CardRef;
+    use crate::agent_card::evaluate::{Received, Terms, evaluate};
+    use crate::input::cluster::cluster;
+    use crate::input::identity::{IdTemplate, SignerScope};
+    use crate::input::pod::{Controller, ControllerKind};
+    use crate::input::workload::WorkloadKind;
+    use countersign_api::keys::{PEER_MARK_LABEL, REASON_ANNOTATION};
+    use countersign_core::bind::Source;
+    use countersign_core::bundle::parse_bundle;
+    use countersign_core::policy::Policy;
+    use countersign_core::refusal::{Reason, Refusal};
+    use countersign_core::spiffe::TrustDomain;
+    use countersign_core::time::Timestamp;
+    use countersign_core::verdict::Verdict;
+    use serde_json::json;
+
+    const CARD: &str = "weather-card";
+
+    fn workload(labels_its_pods: bool, generation: i64) -> Workload {
+        let mut labels = json!({ "app": "weather" });
+        if labels_its_pods {
+            labels["kagenti.io/type"] = "agent".into();
+        }
+        let enrolled = json!({ "kagenti.io/type": "agent", "protocol.kagenti.io/a2a": "" });
+        let object = json!({
+            "metadata": { "name": "weather", "namespace": "demo", "uid": "3f0c6f0e-0000-4000-8000-000000000001",
+                "generation": generation, "labels": enrolled },
+            "spec": {
+                "selector": { "matchLabels": { "app": "weather" } },
+                "template": { "metadata": { "labels": labels },
+                    "spec": { "serviceAccountName": "weather", "containers": [] } },
+            },
+            "status": { "conditions": [{ "type": "Available", "status": "True" }] },
+        });
+        Workload::of_deployment(serde_json::from_value(object).unwrap()).unwrap()
+    }
+
+    fn reference() -> WorkloadRef {
+        WorkloadRef { kind: WorkloadKind::Deployment, object: ObjectRef::new("demo", "weather") }
+    }
+
+    fn rules(scope: SignerScope) -> IdentityRules {
+        let template = IdTemplate::parse(IdTemplate::DEFAULT).unwrap();
+        IdentityRules { trust_domain: Some(TrustDomain::parse("example.org").unwrap()), template, scope }
+    }
+
+    /// A verdict that this very card was verified: there is no other way to have one.
+    fn verified(uid: &str) -> CardOutcome {
+        let rules = rules(SignerScope::Workload);
+        let expected = rules.expect(Binding::default(), "demo", "weather").unwrap();
+        let bundle = include_bytes!("../../tests/fixtures/doc/bundle.json").to_vec();
+        let bytes = include_bytes!("../../tests/fixtures/doc/card.json").to_vec();
+        let hosts = BTreeSet::from(["weather.demo.svc.cluster.local".to_owned()]);
+        let terms = Terms {
+            bundle: &parse_bundle(&expected.trust_domain, bundle).unwrap(),
+            policy: &Policy::new(expected.trust_domain.clone()),
+            rules: None,
+            expected: &expected,
+            cluster_hosts: &hosts,
+            ingress_hosts: &BTreeSet::new(),
+            history: None,
+            now: Timestamp::from_unix(1_795_219_200),
+        };
+        let verification = evaluate(&Received { bytes, source: Source::File }, terms);
+        assert_eq!(verification.result.reason(), None);
+        CardOutcome::new(CardRef::new(CARD, Some(uid)).unwrap(), &verification.verdict)
+    }
+
+    fn refused(uid: &str, reason: Reason) -> CardOutcome {
+        let verdict = Verdict::refused(Refusal::new(reason, "as found"));
+        CardOutcome::new(CardRef::new(CARD, Some(uid)).unwrap(), &verdict)
+    }
+
+    fn card(uid: &str, is_automatic: bool, evaluated: Option<CardOutcome>) -> ObservedCard {
+        let manager = if is_automatic { "kagenti-operator" } else { "somebody" };
+        let object = json!({
+            "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentCard",
+            "metadata": { "name": CARD, "namespace": "demo", "uid": uid, "resourceVersion": "1",
+                "creationTimestamp": "2026-11-20T00:00:00Z",
+                "labels": { "app.kubernetes.io/managed-by": manager } },
+            "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "weather" } },
+        });
+        ObservedCard {
+            object: ObjectRef::new("demo", CARD),
+            card: Card::of(serde_json::from_value(object).unwrap()).unwrap(),
+            evaluated: evaluated.map(|outcome| (Some(reference()), outcome)),
+        }
+    }
+
+    fn pod(name: &str, account: &str, mark: Option<&str>) -> (ObjectRef, Pod) {
+        let mut labels = BTreeMap::from([("app".to_owned(), "weather".to_owned())]);
+        labels.extend(mark.map(|mark| (PEER_MARK_LABEL.to_owned(), mark.to_owned())));
+        let pod = Pod {
+            uid: format!("uid-{name}"),
+            labels,
+            controller: Some(Controller { kind: ControllerKind::ReplicaSet, uid: "set".to_owned() }),
+            service_account: account.to_owned(),
+            addresses: Vec::new(),
+            host_network: false,
+            can_serve: true,
+        };
+        (ObjectRef::new("demo", name), pod)
+    }
+
+    /// What a test changes of a workload whose card is verified and whose namespace is isolated.
+    type Change = fn(&mut Observed<'_>);
+
+    /// What is planned: codes of the policies by role, how many marks are put on, what is missing, cards made and deleted.
+    fn planned(change: Change) -> (Vec<String>, usize, Missing, (bool, usize)) {
+        let (reference, workload, rules) = (reference(), workload(true, 1), rules(SignerScope::Workload));
+        let mut observed = Observed {
+            reference: &reference,
+            workload: &workload,
+            cards: vec![card("uid-1", false, Some(verified("uid-1")))],
+            may_make_card: true,
+            is_complete: true,
+            pods: vec![pod("a", "weather", None), pod("b", "other", None)],
+            has_unlabelled_pods: false,
+            policies: BTreeMap::new(),
+            namespace_is_isolated: true,
+            cluster: Some(Ok(cluster())),
+            mode: Mode::Enforce,
+            identity: &rules,
+        };
+        change(&mut observed);
+        let plan = plan_workload(&observed);
+        let code = |policy: &NetworkPolicy| {
+            let annotations = policy.metadata.annotations.as_ref().unwrap();
+            annotations[REASON_ANNOTATION].clone()
+        };
+        let marked = plan.marks.iter().filter(|mark| mark.value.is_some()).count();
+        (
+            plan.apply.iter().map(code).collect(),
+            marked,
+            plan.missing,
+            (plan.create.is_some(), plan.delete.len()),
+        )
+    }
+
+    #[test]
+    fn isolation_stands_whatever_is_missing_and_only_a_verdict_over_this_card_opens() {
+        let nothing = Missing::Nothing;
+        let cases: Vec<(&str, Change, &[&str], usize, Missing, (bool, usize))> = vec![
+            ("verified", |_| {}, &["Verified"], 1, nothing.clone(), (false, 0)),
+            (
+                "refused",
+                |observed| {
+                    let outcome = refused("uid-1", Reason::SignatureInvalid);
+                    observed.cards = vec![card("uid-1", false, Some(outcome))];
+                },
+                &["SignatureInvalid"],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "not looked at yet: nothing opens, nothing more closes",
+                |observed| observed.cards = vec![card("uid-1", false, None)],
+                &[],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "one of two not looked at yet",
+                |observed| observed.cards.push(card("uid-2", false, None)),
+                &[],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "lists not read yet",
+                |observed| observed.is_complete = false,
+                &[],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "verified before it was deleted and made again",
+                |observed| observed.cards = vec![card("uid-2", false, Some(verified("uid-1")))],
+                &[],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "refused before it was deleted and made again",
+                |observed| {
+                    let outcome = refused("uid-1", Reason::CertificateExpired);
+                    observed.cards = vec![card("uid-2", false, Some(outcome))];
+                },
+                &["CertificateExpired"],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "a verdict about another workload",
+                |observed| observed.cards[0].evaluated.as_mut().unwrap().0 = None,
+                &[],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "one of two refused",
+                |observed| {
+                    let outcome = refused("uid-2", Reason::CardUnsigned);
+                    observed.cards.push(card("uid-2", false, Some(outcome)));
+                },
+                &["CardUnsigned"],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "no card, and one may be made: it has no verdict yet",
+                |observed| observed.cards.clear(),
+                &[],
+                0,
+                nothing.clone(),
+                (true, 0),
+            ),
+            (
+                "no card, and none can be made",
+                |observed| {
+                    observed.cards.clear();
+                    observed.may_make_card = false;
+                },
+                &["NoCard"],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "somebody's card and ours",
+                |observed| observed.cards.push(card("uid-2", true, Some(verified("uid-2")))),
+                &["Verified"],
+                1,
+                nothing.clone(),
+                (false, 1),
+            ),
+            (
+                "the namespace is not isolated yet",
+                |observed| observed.namespace_is_isolated = false,
+                &[],
+                0,
+                Missing::NamespaceIsolation,
+                (false, 0),
+            ),
+            (
+                "where the API server answers is not known",
+                |observed| observed.cluster = None,
+                &[],
+                0,
+                Missing::Facts,
+                (false, 0),
+            ),
+            (
+                "the cluster cannot be planned with",
+                |observed| observed.cluster = Some(Err(InputError::Empty("DNS"))),
+                &[],
+                0,
+                Missing::UsableCluster(InputError::Empty("DNS")),
+                (false, 0),
+            ),
+            (
+                "audit cuts nothing off, and the mark follows the verdict",
+                |observed| {
+                    observed.mode = Mode::Audit;
+                    observed.namespace_is_isolated = false;
+                },
+                &[],
+                1,
+                nothing,
+                (false, 0),
+            ),
+        ];
+        for (case, change, codes, marked, missing, cards) in cases {
+            let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+            assert_eq!(planned(change), (codes, marked, missing, cards), "{case}");
+        }
+    }
+
+    #[test]
+    fn pods_without_the_label_get_isolation_of_their_own_until_the_last_of_them_is_gone() {
+        let (reference, rules) = (reference(), rules(SignerScope::Workload));
+        for (labels_its_pods, generation, has_unlabelled_pods, codes, missing) in [
+            (true, 1, true, 1, Missing::Nothing),
+            (true, 2, false, 1, Missing::Nothing),
+            (true, 2, true, 3, Missing::Facts),
+            (false, 2, true, 3, Missing::Nothing),
+        ] {
+            let workload = workload(labels_its_pods, generation);
+            let observed = Observed {
+                reference: &reference,
+                workload: &workload,
+                cards: vec![card("uid-1", false, Some(verified("uid-1")))],
+                may_make_card: true,
+                is_complete: true,
+                pods: Vec::new(),
+                has_unlabelled_pods,
+                policies: BTreeMap::new(),
+                namespace_is_isolated: true,
+                cluster: Some(Ok(cluster())),
+                mode: Mode::Enforce,
+                identity: &rules,
+            };
+            let plan = plan_workload(&observed);
+            assert_eq!((plan.apply.len(), plan.missing), (codes, missing), "{generation}");
+            // What stands as planned is not written again, and what the plan no longer has goes.
+            let stored =
+                |policy: &NetworkPolicy| (ObjectRef::from(&policy.metadata), StoredPolicy::of(policy));
+            let mut policies: BTreeMap<_, _> = plan.apply.iter().map(stored).collect();
+            let stale = ObjectRef::new("demo", "stale");
+            policies.insert(stale.clone(), StoredPolicy::of(&plan.apply[0]));
+            let again = plan_workload(&Observed { policies, ..observed });
+            assert_eq!((again.apply.len(), again.remove), (0, vec![stale]));
+        }
+    }
+
+    #[test]
+    fn a_mark_goes_with_the_verdict_and_one_that_is_right_is_not_written_again() {
+        let (reference, workload, rules) = (reference(), workload(true, 1), rules(SignerScope::Workload));
+        let observed = |outcome: CardOutcome, pods| Observed {
+            reference: &reference,
+            workload: &workload,
+            cards: vec![card("uid-1", false, Some(outcome))],
+            may_make_card: true,
+            is_complete: true,
+            pods,
+            has_unlabelled_pods: false,
+            policies: BTreeMap::new(),
+            namespace_is_isolated: true,
+            cluster: Some(Ok(cluster())),
+            mode: Mode::Enforce,
+            identity: &rules,
+        };
+        let marks = plan_workload(&observed(verified("uid-1"), vec![pod("a", "weather", None)])).marks;
+        let mark = marks[0].value.as_deref().unwrap();
+        let pods = || vec![pod("a", "weather", Some(mark)), pod("b", "other", Some(mark))];
+        let changes = |outcome| -> Vec<(String, Option<String>)> {
+            let marks = plan_workload(&observed(outcome, pods())).marks;
+            marks.into_iter().map(|mark| (mark.pod.name, mark.value)).collect()
+        };
+        assert_eq!(changes(verified("uid-1")), [("b".to_owned(), None)]);
+        let both = [("a".to_owned(), None), ("b".to_owned(), None)];
+        assert_eq!(changes(refused("uid-1", Reason::AnchorUnknown)), both);
+    }
+
+    #[test]
+    fn who_must_have_signed_comes_from_the_workload_and_never_from_the_verdict() {
+        let (reference, mut workload) = (reference(), workload(true, 1));
+        // The card is verified for `weather`; the workload runs as somebody else by now.
+        workload.service_account = "other".to_owned();
+        for (scope, code) in
+            [(SignerScope::Workload, "IdentityMismatch"), (SignerScope::TrustDomain, "Verified")]
+        {
+            let rules = rules(scope);
+            let observed = Observed {
+                reference: &reference,
+                workload: &workload,
+                cards: vec![card("uid-1", false, Some(verified("uid-1")))],
+                may_make_card: true,
+                is_complete: true,
+                pods: Vec::new(),
+                has_unlabelled_pods: false,
+                policies: BTreeMap::new(),
+                namespace_is_isolated: true,
+                cluster: Some(Ok(cluster())),
+                mode: Mode::Enforce,
+                identity: &rules,
+            };
+            let plan = plan_workload(&observed);
+            let annotations = plan.apply[0].metadata.annotations.as_ref().unwrap();
+            assert_eq!(annotations[REASON_ANNOTATION], code);
+        }
+    }
 }

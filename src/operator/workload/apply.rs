@@ -12,14 +12,13 @@ use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_plan::workload::{Missing, WorkloadPlan};
 
-/// Applies a plan. A card that cannot be written is no reason to leave anything open, so that is told of last.
+/// Applies the policies and marks of a plan.
 pub(crate) async fn apply_plan(
     context: &Context,
     reference: &WorkloadRef,
     workload: &Workload,
     plan: WorkloadPlan,
 ) -> Result<Next, kube::Error> {
-    let cards = apply_cards(context, reference, &plan).await;
     for policy in &plan.apply {
         apply_policy(context, policy).await?;
     }
@@ -30,7 +29,6 @@ pub(crate) async fn apply_plan(
     for mark in &plan.marks {
         is_known &= apply_mark(context, mark).await?;
     }
-    cards?;
     Ok(match plan.missing {
         Missing::Nothing | Missing::Facts if !is_known => Next::In(ON_ITS_WAY),
         Missing::Nothing => Next::Never,
@@ -51,7 +49,8 @@ pub(crate) async fn apply_plan(
     })
 }
 
-async fn apply_cards(
+/// Makes and deletes AgentCards.
+pub(crate) async fn apply_cards(
     context: &Context,
     reference: &WorkloadRef,
     plan: &WorkloadPlan,

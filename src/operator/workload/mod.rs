@@ -13,11 +13,11 @@ pub(crate) use written::Written;
 use super::context::Context;
 use super::index::{By, WorkloadKind, WorkloadRef};
 use super::{key, kinds};
-use apply::apply_plan;
+use apply::{apply_cards, apply_plan};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::workers::Kinds;
-use countersign_plan::workload::plan_workload;
+use countersign_plan::workload::{Observed, plan_workload};
 use observe::observe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +50,16 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
     if workload.is_leaving {
         return Ok(Next::Never);
     }
-    let plan = plan_workload(&observe(context, key, &workload).await?);
-    apply_plan(context, key, &workload, plan).await
+    let observed = observe(context, key, &workload).await?;
+    let plan = plan_workload(&observed);
+    let cards = apply_cards(context, key, &plan).await;
+    // A card that cannot be made is no reason to leave anything open: without it the workload has none.
+    let plan = match &cards {
+        Err(_) => plan_workload(&Observed { may_make_card: false, ..observed }),
+        Ok(()) => plan,
+    };
+    let next = apply_plan(context, key, &workload, plan).await?;
+    cards.map(|()| next)
 }
 
 /// A workload that is gone, or no agent any more: its marks go now, its policies when no Pod is left.

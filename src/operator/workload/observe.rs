@@ -28,7 +28,7 @@ pub(crate) async fn observe<'a>(
         reference,
         workload,
         cards: index.cards_of(reference).into_iter().map(card).collect(),
-        has_all_cards: index.cards.is_synced(),
+        may_make_card: index.cards.is_synced(),
         is_complete: index.is_synced(),
         pods: index.pods_of(reference, workload),
         has_unlabelled_pods,

@@ -260,6 +260,19 @@ fn read_ports(what: &'static str, ports: &[u16]) -> Result<BTreeSet<NonZeroU16>,
         .collect()
 }
 
+/// Access as a cluster of kubeadm gives it, for tests of whole turns.
+#[cfg(test)]
+pub(crate) fn cluster() -> ClusterAccess {
+    let pods = |namespace: &str, key: &str, value: &str| {
+        let labels = [(key.to_owned(), value.to_owned())].into();
+        PodGroup::labelled(Namespace::parse(namespace).unwrap(), labels).unwrap()
+    };
+    let dns = Dns::new(pods("kube-system", "k8s-app", "kube-dns"), &[]).unwrap();
+    let server = ApiServer::parse([("10.0.0.1", &[6443][..])]).unwrap();
+    ClusterAccess::new(pods("countersign-system", "control-plane", "controller-manager"), server, dns)
+        .unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
