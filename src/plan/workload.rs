@@ -389,10 +389,14 @@ mod tests {
         )
     }
 
+    /// What it is, the change, and what [`planned`] tells of it.
+    type Case = (&'static str, Change, &'static [&'static str], usize, Missing, (bool, usize));
+
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn isolation_stands_whatever_is_missing_and_only_a_verdict_over_this_card_opens() {
         let nothing = Missing::Nothing;
-        let cases: Vec<(&str, Change, &[&str], usize, Missing, (bool, usize))> = vec![
+        let cases: Vec<Case> = vec![
             ("verified", |_| {}, &["Verified"], 1, nothing.clone(), (false, 0)),
             (
                 "refused",
