@@ -9,6 +9,7 @@ pub mod key;
 pub mod lease;
 pub mod next;
 pub mod queue;
+pub mod relist;
 pub mod store;
 pub mod turns;
 pub mod watch;

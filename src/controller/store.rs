@@ -103,8 +103,8 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
         self.synced.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_synced(&self) {
-        self.synced.store(true, Ordering::Release);
+    pub(crate) fn set_synced(&self, is_synced: bool) {
+        self.synced.store(is_synced, Ordering::Release);
     }
 
     // A panic while the lock was held cannot leave a map half written: nothing in between can panic.

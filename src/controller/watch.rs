@@ -63,7 +63,7 @@ pub async fn follow<K, V, B>(
                 for object in store.objects().into_iter().filter(|object| !listed.contains(object)) {
                     drop_object(store, &object, &changed);
                 }
-                store.set_synced();
+                store.set_synced(true);
             }
             Ok(Event::Apply(object)) => {
                 put(object);

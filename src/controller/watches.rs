@@ -1,5 +1,6 @@
 //! Watches of many kinds that fill the stores of one observer.
 
+use super::relist::Relist;
 use super::store::Store;
 use super::watch::{Change, follow};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -45,11 +46,40 @@ impl<'a, W: Send + Sync + 'static> Watches<'a, W> {
         V: Clone + PartialEq + Send + Sync + 'static,
         B: Copy + Ord + Send + Sync + 'static,
     {
+        self.follow_again(kind, api, config, store, read, changed, |_| None);
+    }
+
+    /// Follows one kind as [`Watches::follow`] does, and starts over with a list whenever `relist` is requested.
+    #[expect(clippy::too_many_arguments, reason = "each is one word of what a kind says about its watch")]
+    pub fn follow_again<K, V, B>(
+        &mut self,
+        kind: &'static str,
+        api: Api<K>,
+        config: watcher::Config,
+        store: fn(&W) -> &Store<V, B>,
+        read: fn(K) -> Option<V>,
+        changed: fn(&W, &Change<'_, V>),
+        relist: fn(&W) -> Option<&Relist>,
+    ) where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        V: Clone + PartialEq + Send + Sync + 'static,
+        B: Copy + Ord + Send + Sync + 'static,
+    {
         let (observer, broken) = (Arc::clone(self.observer), Arc::clone(self.broken));
         self.tasks.spawn(async move {
-            let events = watcher(api, config).default_backoff();
-            let told = |change: Change<'_, V>| changed(&observer, &change);
-            follow(events, store(&observer), read, told, |error| broken(kind, error)).await;
+            let (store, relist) = (store(&observer), relist(&observer));
+            loop {
+                let events = watcher(api.clone(), config.clone()).default_backoff();
+                let told = |change: Change<'_, V>| changed(&observer, &change);
+                let followed = follow(events, store, read, told, |error| broken(kind, error));
+                let Some(relist) = relist else { return followed.await };
+                tokio::select! {
+                    () = followed => return,
+                    () = relist.wanted() => {}
+                }
+                store.set_synced(false);
+                relist.begin();
+            }
         });
     }
 }

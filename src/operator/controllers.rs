@@ -17,7 +17,7 @@ use countersign_controller::workers::{Ended, Workers};
 use countersign_core::time::Seconds;
 use countersign_io::clock::{instant, now, until};
 use countersign_io::shutdown::Shutdown;
-use futures::future::join;
+use futures::future::{BoxFuture, join};
 use kube::runtime::watcher::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,40 +33,80 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often it is said that a trust bundle cannot be read.
 const SAY: Duration = Duration::from_secs(30);
 
-/// Runs the controllers until `shutdown`. Dropping the future stops everything at once.
-pub async fn run(shared: Shared, shutdown: Shutdown) -> Result<(), OperatorError> {
-    let caches = shared.readiness.check("caches");
-    let bundle = shared.readiness.check("bundle");
-    let watches = shared.readiness.check("watches");
-    let max_age = u32::try_from(shared.config.bundle.max_age.as_secs()).unwrap_or(u32::MAX);
-    let index = Arc::new(Index::new(shared.config.concurrency, shared.config.min_sync_period));
-    let (events, write_events) =
-        Events::new(shared.client.clone(), shared.metrics.clone(), Arc::clone(&index));
-    let context = Arc::new(Context::new(
-        shared.config,
-        shared.client,
-        index,
-        Arc::new(Bundles::new(Seconds::new(max_age), shared.metrics.clone())),
-        events,
-        shared.metrics,
-    ));
-    // Each in a task of its own: what wakes one does not wake the others. All end with this function.
-    let mut tasks = JoinSet::new();
-    observe(&mut tasks, &context);
-    tasks.spawn(reevaluate(Arc::clone(&context)));
-    tasks.spawn(take_turns(Arc::clone(&context)));
-    tasks.spawn(write_events);
-    tasks.spawn(report(Arc::clone(&context), [caches.clone(), bundle, watches]));
-    let ended = tokio::select! {
-        () = shutdown.requested() => Ok(()),
-        ended = tasks.join_next() => Err(ended),
-    };
-    tasks.shutdown().await;
-    caches.fail("stopping");
-    ended.map_err(|ended| OperatorError::Controller {
-        name: "agentcard",
-        error: format!("a task ended that never should: {ended:?}"),
-    })
+/// What every replica does, leader or not: it watches, so that it knows as much as the leader when its turn comes.
+pub struct Observer {
+    context: Arc<Context>,
+    tasks: JoinSet<()>,
+    caches: Check,
+}
+
+impl Observer {
+    /// Starts to watch.
+    pub fn start(shared: Shared) -> (Self, Controllers) {
+        let caches = shared.readiness.check("caches");
+        let bundle = shared.readiness.check("bundle");
+        let watches = shared.readiness.check("watches");
+        let max_age = u32::try_from(shared.config.bundle.max_age.as_secs()).unwrap_or(u32::MAX);
+        let index = Arc::new(Index::new(shared.config.concurrency, shared.config.min_sync_period));
+        let (events, write_events) =
+            Events::new(shared.client.clone(), shared.metrics.clone(), Arc::clone(&index));
+        let context = Arc::new(Context::new(
+            shared.config,
+            shared.client,
+            index,
+            Arc::new(Bundles::new(Seconds::new(max_age), shared.metrics.clone())),
+            events,
+            shared.metrics,
+        ));
+        // Each in a task of its own: what wakes one does not wake the others.
+        let mut tasks = JoinSet::new();
+        observe(&mut tasks, &context);
+        tasks.spawn(report(Arc::clone(&context), [caches.clone(), bundle, watches]));
+        let controllers = Controllers { context: Arc::clone(&context), write_events: Box::pin(write_events) };
+        (Self { context, tasks, caches }, controllers)
+    }
+
+    /// Returns when a task ended that never should.
+    pub async fn failed(&mut self) -> OperatorError {
+        let ended = self.tasks.join_next().await;
+        OperatorError::Controller { name: "agentcard", error: format!("a watch ended: {ended:?}") }
+    }
+
+    /// Stops to watch.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        self.caches.fail("stopping");
+        drop(self.context);
+    }
+}
+
+/// What the leader alone does: it evaluates cards, and writes.
+pub struct Controllers {
+    context: Arc<Context>,
+    write_events: BoxFuture<'static, ()>,
+}
+
+impl Controllers {
+    /// Takes turns until `shutdown`. Dropping the future stops everything at once.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), OperatorError> {
+        let Self { context, write_events } = self;
+        // What the leader before wrote last may not have come by the watch yet.
+        context.index.relist_cards.request().await;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(reevaluate(Arc::clone(&context)));
+        tasks.spawn(follow_the_clock(Arc::clone(&context)));
+        tasks.spawn(take_turns(context));
+        tasks.spawn(write_events);
+        let ended = tokio::select! {
+            () = shutdown.requested() => Ok(()),
+            ended = tasks.join_next() => Err(ended),
+        };
+        tasks.shutdown().await;
+        ended.map_err(|ended| OperatorError::Controller {
+            name: "agentcard",
+            error: format!("a task ended that never should: {ended:?}"),
+        })
+    }
 }
 
 /// Says whether the lists are read and kept up to date, and the bundle is there, and counts, until dropped.
@@ -103,7 +143,6 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) {
     });
     follow_everything(tasks, &context.client, &context.index, &noted);
     tasks.spawn(follow_bundles(Arc::clone(context), broken));
-    tasks.spawn(follow_the_clock(Arc::clone(context)));
     let telling = Arc::clone(context);
     tasks.spawn(async move {
         loop {

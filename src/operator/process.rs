@@ -1,10 +1,11 @@
 //! Start and end of the process. Probes are answered before anything else exists; at the end controllers
 //! stop, then the lease is released, then the servers stop.
 
+use super::controllers::{Controllers, Observer};
 use super::error::OperatorError;
 use super::flags::Config;
 use super::metrics::Metrics;
-use super::{controllers, metrics_server, telemetry};
+use super::{metrics_server, telemetry};
 use axum::http::HeaderValue;
 use axum::http::header::USER_AGENT;
 use countersign_controller::admin::{self, Check, Readiness};
@@ -74,18 +75,23 @@ async fn work(config: Config, stop: &Shutdown, servers: &mut Servers) -> Result<
         servers.running.spawn(metrics_server::serve(listener, server.tls, metrics, client, token));
     }
     let context = Shared { config: Arc::new(config), client: client.clone(), metrics, readiness };
-    tokio::select! {
-        ended = lead(context, stop) => ended,
+    let shared = context.clone();
+    let (mut observer, controllers) = Observer::start(context);
+    let ended = tokio::select! {
+        ended = lead(shared, controllers, stop) => ended,
+        problem = observer.failed() => Err(problem),
         problem = servers.failed() => Err(problem),
         never = probe(client, api) => match never {},
-    }
+    };
+    observer.stop().await;
+    ended
 }
 
 /// Runs the controllers, while holding the lease if that is configured.
-async fn lead(context: Shared, stop: &Shutdown) -> Result<(), OperatorError> {
+async fn lead(context: Shared, controllers: Controllers, stop: &Shutdown) -> Result<(), OperatorError> {
     if !context.config.leader_elect {
         context.metrics.leading(true);
-        return Box::pin(control(context, stop)).await;
+        return Box::pin(control(controllers, stop)).await;
     }
     let identity = context.config.pod_name.clone().unwrap_or_else(|| {
         // Outside a Pod two replicas may share a machine, and with it every name that is not random.
@@ -95,15 +101,21 @@ async fn lead(context: Shared, stop: &Shutdown) -> Result<(), OperatorError> {
     let namespace = context.config.namespace.clone();
     let client = context.client.clone();
     let leading = |leads| metrics.leading(leads);
-    let held =
-        lease::hold(client, namespace.as_str(), identity, stop, leading, Box::pin(control(context, stop)));
+    let held = lease::hold(
+        client,
+        namespace.as_str(),
+        identity,
+        stop,
+        leading,
+        Box::pin(control(controllers, stop)),
+    );
     Box::pin(held).await?.unwrap_or(Ok(()))
 }
 
 /// Runs the controllers until they end, or have had enough time to.
-async fn control(context: Shared, stop: &Shutdown) -> Result<(), OperatorError> {
+async fn control(controllers: Controllers, stop: &Shutdown) -> Result<(), OperatorError> {
     tokio::select! {
-        ended = controllers::run(context, stop.clone()) => ended,
+        ended = controllers.run(stop.clone()) => ended,
         () = async { stop.requested().await; sleep(STOP_CONTROLLERS).await } => {
             tracing::warn!("the controllers did not stop in time");
             Ok(())

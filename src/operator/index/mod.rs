@@ -20,6 +20,7 @@ pub(crate) use watches::follow_everything;
 use countersign_controller::health::Health;
 use countersign_controller::key::Key;
 use countersign_controller::queue::Urgency;
+use countersign_controller::relist::Relist;
 use countersign_controller::turns::Work;
 use countersign_plan::{ApiServer, Mode};
 use k8s_openapi::api::core::v1::Service;
@@ -37,6 +38,9 @@ const BURST: u32 = 5;
 pub(crate) struct Index {
     /// AgentCards.
     pub(crate) cards: Store<Card, By>,
+    /// Makes the watch of AgentCards start over: their status is the memory of accepted cards (rule 55), and whoever
+    /// begins to evaluate must not miss what the leader before remembered last.
+    pub(crate) relist_cards: Relist,
     /// Deployments that are labelled as agents.
     pub(crate) deployments: Store<Workload, By>,
     /// `StatefulSet`s that are labelled as agents.
@@ -73,6 +77,7 @@ impl Index {
     pub(crate) fn new(slots: NonZeroUsize, period: Duration) -> Self {
         Self {
             cards: Store::indexed(by::of_card),
+            relist_cards: Relist::default(),
             deployments: Store::indexed(by::of_workload),
             stateful_sets: Store::indexed(by::of_workload),
             pods: Store::indexed(by::of_pod),

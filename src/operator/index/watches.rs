@@ -29,13 +29,14 @@ pub(crate) fn follow_everything(
     let mut watches = Watches::new(tasks, index, broken);
     let agents = labelled(&format!("{TYPE_LABEL}={AGENT_TYPE}"));
     let strays = labelled(&format!("{PEER_MARK_LABEL},{TYPE_LABEL}!={AGENT_TYPE}"));
-    watches.follow(
+    watches.follow_again(
         "agentcards",
         Api::<AgentCard>::all(client.clone()),
         labelled(""),
         |index| &index.cards,
         Card::of,
         Index::card_changed,
+        |index| Some(&index.relist_cards),
     );
     watches.follow(
         "deployments",
