@@ -75,11 +75,17 @@ impl<'r> Operator<'r> {
         String::from_utf8_lossy(log.get(self.begins..).unwrap_or_default()).into_owned()
     }
 
-    /// The operator itself: what was started is the program that enters the rig and waits for it.
+    /// The operator itself: what was started is the program that enters the rig and waits for it. Killing that program
+    /// before it has begun to wait would leave an operator that nobody ends.
     pub fn pid(&self) -> Result<u32> {
-        let entered = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{entered}/task/{entered}/children"))?;
-        Ok(children.split_whitespace().next().map_or(Ok(entered), str::parse)?)
+        let path = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let mut pid = None;
+        self.rig.wait("the operator to be started", || {
+            let children = std::fs::read_to_string(&path)?;
+            pid = children.split_whitespace().next().map(str::parse).transpose()?;
+            Ok(pid.is_some())
+        })?;
+        pid.context("an operator without a process")
     }
 
     /// Kills it without warning.

@@ -69,11 +69,16 @@ impl Scene {
         let _ = self.rig.start_component("apiserver");
         self.rig.wait_ready()?;
         self.rig.apply(CRD)?;
-        self.agents.publish(&bundle_json(&[&self.authority], 1))?;
+        self.agents.publish(&self.bundle())?;
         for name in namespaces {
             self.namespace(name, &json!({}))?;
         }
         Ok(())
+    }
+
+    /// The trust bundle of the scene's own authority.
+    pub fn bundle(&self) -> Value {
+        bundle_json(&[&self.authority], 1)
     }
 
     /// Ends the operator in order, and everything else after it.

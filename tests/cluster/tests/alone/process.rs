@@ -74,7 +74,14 @@ fn a_replica_that_ends_hands_its_lease_to_the_other() {
     let first = start("127.0.0.1:18081");
     rig.wait("the first leader", || Ok(!holder().is_empty())).unwrap();
     let leader = holder();
+    // Whoever waits for the lease watches all the same, and says what it lacks.
+    let bundle = scene.bundle();
+    scene.agents.publish(&Value::Null).unwrap();
     let second = start("127.0.0.1:18082");
+    rig.wait("probes", || second.answers("/healthz")).unwrap();
+    assert!(!second.answers("/readyz").unwrap());
+    scene.agents.publish(&bundle).unwrap();
+    second.wait_ready().unwrap();
     scene.agents.serve(team, "weather", &scene.honest(team, "weather")).unwrap();
     scene.agents.create(team, &["weather"]).unwrap();
     let verified = |card: &Value| outcome(card) == "Verified";
