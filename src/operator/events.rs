@@ -6,6 +6,7 @@ use super::index::{Index, ObjectRef, Workload, WorkloadKind};
 use super::metrics::Metrics;
 use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use countersign_controller::queue::Shares;
+use countersign_plan::agent_card::turn::Transition;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -26,17 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(50);
 /// The longest note that the API server takes, in bytes.
 const NOTE_BYTES: usize = 1024;
-
-/// A change of what is known of an object that people should hear of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Transition {
-    /// Whether trust was lost or something is wrong.
-    pub(crate) is_warning: bool,
-    /// One word that tools filter by.
-    pub(crate) reason: String,
-    /// A sentence for people.
-    pub(crate) note: String,
-}
 
 /// Writes Kubernetes Events, as many as the API server takes without keeping turns waiting.
 #[derive(Clone)]

@@ -6,7 +6,6 @@ mod observe;
 mod receive;
 mod reevaluate;
 mod replicas;
-mod report;
 mod say;
 
 pub(crate) use ending::end_proofs;
@@ -33,6 +32,7 @@ use countersign_plan::agent_card::evaluate::{
 };
 use countersign_plan::agent_card::evaluation::{Basis, Evaluation};
 use countersign_plan::agent_card::merge::{CardEvaluation, ReplicaEvaluation, choose, merge};
+use countersign_plan::agent_card::schedule::{SHORTEST_PERIOD, is_starting, may_settle, next_look};
 use countersign_plan::input::identity::Expected;
 use countersign_plan::input::service::Hosts;
 use futures::stream::{self, StreamExt};
@@ -40,18 +40,6 @@ use observe::Reachable;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How soon a card that could not be fetched is asked for again at first, and one whose loss of trust was said.
-const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
-/// The longest time between two fetches of one card: a verdict must not outlive its facts for long.
-const LONGEST_PERIOD: Duration = Duration::from_hours(1);
-/// How long a new agent is given before its card says that there is no agent yet. Until then it is closed, as every
-/// agent without a verdict is; and what lasts longer than the controllers of the cluster take is worth saying.
-const STARTING: Duration = Duration::from_secs(5);
-/// How long slices of endpoints may disagree with Pods before the card is refused: they follow each other, and on a busy
-/// cluster not at once.
-const SETTLING: Duration = Duration::from_secs(10);
 
 /// Registers what judges AgentCards, and what says so in their status.
 pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
@@ -71,11 +59,11 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     let found = observe::find_workload(context, object, &card).await;
     let authorities = context.bundles.changes();
     let evaluation = look(context, object, &card, found).await;
-    if context.evaluation(object).is_none() && is_starting(&card, &evaluation) {
+    if context.evaluation(object).is_none() && is_starting(&card, &evaluation, now()) {
         return Next::In(SHORTEST_PERIOD);
     }
     let evaluation = evaluation.after(context.evaluation(object).as_deref(), instant()).at(card.generation);
-    let period = period(context, &card, &evaluation);
+    let period = next_look(&card, &evaluation, context.config.min_sync_period, now(), instant());
     settle(context, object, evaluation);
     context.until_shown(object).await;
     // Whoever judged all cards again may not have seen this evaluation yet.
@@ -84,23 +72,6 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
         context.index.enqueue(key::card(object.clone()), Urgency::Urgent);
     }
     Next::In(period)
-}
-
-/// True while a card without a verdict is as new as the workload and the Service that it is about: they are usually
-/// applied together, and a verdict about half of them would be followed by another one at once.
-fn is_starting(card: &Card, evaluation: &Evaluation) -> bool {
-    let awaited = [
-        Reason::WorkloadNotFound,
-        Reason::NotAgentWorkload,
-        Reason::WorkloadNotReady,
-        Reason::ProtocolMissing,
-        Reason::ServiceNotFound,
-    ];
-    // A clock that differs from that of the API server gives no time at all.
-    let age = u64::try_from(now().since(card.created)).ok().map(Duration::from_secs);
-    card.status.verdict.is_none()
-        && evaluation.result.reason().is_some_and(|reason| awaited.contains(&reason))
-        && age.is_some_and(|age| age < STARTING)
 }
 
 /// Observes and judges, in that order. It cannot fail: what goes wrong is the evaluation.
@@ -156,13 +127,8 @@ async fn look(
 /// The last evaluation again, while slices and Pods disagree about who stands behind the Service; that is the case for
 /// a moment whenever a Pod ends, and must not last.
 fn unsettled(last: Option<&Evaluation>, unusable: Unusable) -> Result<Evaluation, Refusal> {
-    let Unusable { refusal, may_settle } = unusable;
-    let holds = |last: &&Evaluation| {
-        let proof = last.result.outcome.as_ref();
-        may_settle
-            && last.unsettled.is_none_or(|since| since.elapsed() < SETTLING)
-            && proof.is_ok_and(|proof| now() < proof.valid_until)
-    };
+    let Unusable { refusal, may_settle: settles } = unusable;
+    let holds = |last: &&Evaluation| settles && may_settle(last, now(), instant());
     let last = last.filter(holds).ok_or(refusal)?;
     Ok(last.clone().unsettled_since(last.unsettled.unwrap_or_else(instant)))
 }
@@ -368,40 +334,5 @@ fn settle(context: &Context, object: &ObjectRef, evaluation: Evaluation) {
 fn enqueue_workload(context: &Context, workload: Option<&WorkloadRef>) {
     if let Some(key) = workload {
         context.index.enqueue(key::workload(key.clone()), Urgency::Closing);
-    }
-}
-
-/// When to look again: after the card's own period, and well before the proof ends, while the agent has time to sign
-/// again. A card that could not be fetched is asked for again after as long as that has lasted: a Pod is ready before
-/// its Service leads to it.
-fn period(context: &Context, card: &Card, evaluation: &Evaluation) -> Duration {
-    let shortest = context.config.min_sync_period;
-    let asked = card.spec.sync_period().unwrap_or(countersign_api::agent_card::SYNC_PERIOD_DEFAULT);
-    let asked = asked.clamp(shortest, LONGEST_PERIOD.max(shortest));
-    if evaluation.unsettled.is_some() {
-        return SHORTEST_PERIOD;
-    }
-    match &evaluation.result.outcome {
-        // What counts by its witness has outlived its certificate, and ends by the clock.
-        Ok(proof) if !proof.accepted.is_live() => asked,
-        Ok(proof) => asked.min(before_the_end(proof.valid_until.since(now()), shortest)),
-        Err(_) => evaluation.failing.map_or(asked, |since| since.elapsed().max(SHORTEST_PERIOD).min(asked)),
-    }
-}
-
-/// Half of the seconds that a proof lasts, but no less than the shortest period.
-fn before_the_end(left: i64, shortest: Duration) -> Duration {
-    let half = u64::try_from(left).unwrap_or(0).checked_div(2).unwrap_or(0);
-    Duration::from_secs(half).max(shortest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_card_is_looked_at_in_time_for_a_new_signature() {
-        let seconds = |left| before_the_end(left, Duration::from_secs(5)).as_secs();
-        assert_eq!([3600, 60, 11, 3, 0, -90].map(seconds), [1800, 30, 5, 5, 5, 5]);
     }
 }

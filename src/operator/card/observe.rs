@@ -4,7 +4,7 @@
 use super::replicas::find_replicas;
 use crate::context::Context;
 use crate::index::WorkloadRef;
-use crate::index::{Card, Index, ObjectRef, Workload, WorkloadKind};
+use crate::index::{Card, ObjectRef, Workload, WorkloadKind};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::endpoints::{Replicas, Unusable};
@@ -47,7 +47,7 @@ pub(crate) async fn find_workload(
         ));
     };
     let shown = format!("{} {} in {}", Quoted(&target.kind), Quoted(&target.name), Quoted(&object.namespace));
-    let Some(key) = Index::target_of(object, card) else {
+    let Some(key) = card.workload(&object.namespace) else {
         let found = format!("{shown} of {} is of no kind that is watched", Quoted(&target.api_version));
         return Err(missing(found));
     };

@@ -1,24 +1,26 @@
 //! The status of one AgentCard, brought in step with the last evaluation: a turn that waits for no agent, so that a loss
 //! of trust is said even while nothing can be fetched.
 
-use super::{SHORTEST_PERIOD, enqueue_workload, report};
+use super::enqueue_workload;
 use crate::context::Context;
-use crate::index::WorkloadRef;
-use crate::index::{Card, Index, ObjectRef, Workload};
+use crate::index::{Card, ObjectRef};
 use crate::key;
 use countersign_api::agent_card::AgentCard;
+use countersign_controller::apply::{lost_a_race, merge_patch};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
+use countersign_io::clock::now;
 use countersign_plan::agent_card::evaluation::Evaluation;
+use countersign_plan::agent_card::schedule::SHORTEST_PERIOD;
+use countersign_plan::agent_card::turn::{Observed, StatusPlan, StatusWrite, plan_status_turn};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// Finalizers of other operators, which would keep a card from going once they are gone.
-const FOREIGN_FINALIZERS: [&str; 2] =
-    ["agentcard.kagenti.dev/finalizer", "agentcard.kagenti.dev/network-policy"];
-/// How soon a write is tried again that somebody else's came before: by then the watch has told of it.
+/// How soon a write is tried again that somebody else's came before: by then the watch has told of that one.
 const OVERTAKEN: Duration = Duration::from_millis(100);
 
-/// Says what was judged, or lets the card go; whoever waits for that is told that it was tried.
+/// Writes the status of an AgentCard, or lets the AgentCard go; whoever waits for that is told that it was tried.
 pub(crate) async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
     let next = say(context, object).await;
     context.spoke.notify_waiters();
@@ -26,41 +28,39 @@ pub(crate) async fn reconcile(context: &Context, object: &ObjectRef) -> Result<N
 }
 
 async fn say(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
-    let Some(card) = context.index.cards.get(object) else {
-        forget(context, object);
-        return Ok(Next::Never);
-    };
-    if card.is_leaving {
-        forget(context, object);
-        return release(context, object, &card).await;
+    let (card, evaluation) = (context.index.cards.get(object), context.evaluation(object));
+    let about = evaluation.as_ref().and_then(|evaluation| evaluation.workload.as_ref());
+    let workload = about.and_then(|workload| context.index.workload(workload));
+    let plan = plan_status_turn(Observed {
+        object,
+        card: card.as_ref(),
+        evaluation: evaluation.as_deref(),
+        workload: workload.as_ref(),
+        mode: context.mode(&object.namespace),
+        now: now(),
+    });
+    match (plan, card, evaluation) {
+        (StatusPlan::Forget(finalizers), card, _) => {
+            forget(context, object);
+            if let (Some(rest), Some(card)) = (finalizers, card) {
+                let version = &card.resource_version;
+                context.writer.set_finalizers::<AgentCard>(object, version, &rest).await?;
+            }
+            Ok(Next::Never)
+        }
+        (StatusPlan::Write(write), Some(card), Some(evaluation)) => {
+            if !apply_status(context, object, &card, &evaluation, *write).await? {
+                return Ok(Next::In(OVERTAKEN));
+            }
+            if evaluation.is_unsaid {
+                context.said(object, &evaluation);
+                // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
+                context.index.enqueue_in(SHORTEST_PERIOD, key::card(object.clone()), Urgency::Routine);
+            }
+            Ok(Next::Never)
+        }
+        (StatusPlan::Wait | StatusPlan::Write(_), ..) => Ok(Next::Never),
     }
-    let Some(evaluation) = context.evaluation(object).filter(|last| last.card.reference() == &card.reference)
-    else {
-        return Ok(Next::Never);
-    };
-    let target = card.target().filter(|_| speaks_of_the_target(object, &card, &evaluation));
-    let workload = found(context, &evaluation);
-    if !report::write_status(context, object, &card, &evaluation, workload.as_ref(), target).await? {
-        return Ok(Next::In(OVERTAKEN));
-    }
-    if evaluation.is_unsaid {
-        context.said(object, &evaluation);
-        // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
-        context.index.enqueue_in(SHORTEST_PERIOD, key::card(object.clone()), Urgency::Routine);
-    }
-    Ok(Next::Never)
-}
-
-/// Whether the card still points at the workload that the evaluation is about.
-fn speaks_of_the_target(object: &ObjectRef, card: &Card, evaluation: &Evaluation) -> bool {
-    evaluation.workload.is_none() || evaluation.workload == Index::target_of(object, card)
-}
-
-/// The workload that was judged, if it is there and still an agent.
-fn found(context: &Context, evaluation: &Evaluation) -> Option<(WorkloadRef, Workload)> {
-    let key = evaluation.workload.clone()?;
-    let workload = context.index.workload(&key)?;
-    (workload.is_agent && !workload.is_leaving).then_some((key, workload))
 }
 
 fn forget(context: &Context, object: &ObjectRef) {
@@ -69,12 +69,49 @@ fn forget(context: &Context, object: &ObjectRef) {
     }
 }
 
-/// Lets a card go that other operators would hold.
-async fn release(context: &Context, object: &ObjectRef, card: &Card) -> Result<Next, kube::Error> {
-    let rest: Vec<String> =
-        card.finalizers.iter().filter(|name| !FOREIGN_FINALIZERS.contains(&name.as_str())).cloned().collect();
-    if rest.len() < card.finalizers.len() {
-        context.writer.set_finalizers::<AgentCard>(object, &card.resource_version, &rest).await?;
+/// Writes what differs, and tells of it. False if another write came first.
+async fn apply_status(
+    context: &Context,
+    object: &ObjectRef,
+    card: &Card,
+    evaluation: &Evaluation,
+    write: StatusWrite,
+) -> Result<bool, kube::Error> {
+    let StatusWrite { status, differs, card: shown, transition } = write;
+    if !differs && shown.is_none() {
+        forget_content(context, object, evaluation);
+        return Ok(true);
     }
-    Ok(Next::Never)
+    let patch = if differs { merge_patch(&json(card.status.as_ref())?, &json(&status)?) } else { None };
+    let mut patch = patch.unwrap_or_else(|| Value::Object(Map::new()));
+    let has_content = card.has_content || shown.is_some();
+    if let (Some(shown), Some(patch)) = (shown, patch.as_object_mut()) {
+        patch.insert("card".to_owned(), json(&shown)?);
+    }
+    match context.writer.patch_status::<AgentCard>(object, &card.resource_version, patch).await {
+        Ok(stored) => {
+            context.metrics.wrote("agentcards/status");
+            if let Some(stored) = card.with_status(stored, status, has_content) {
+                context.index.cards.insert(object.clone(), stored);
+            }
+            forget_content(context, object, evaluation);
+            if let Some(transition) = transition {
+                context.events.about_card(object, &card.uid, transition);
+            }
+            Ok(true)
+        }
+        Err(error) if lost_a_race(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Drops what status has of the card; until it has it, a write that failed must find that again.
+fn forget_content(context: &Context, object: &ObjectRef, evaluation: &Evaluation) {
+    if let Some(slim) = evaluation.slimmed() {
+        context.replace(object, evaluation, slim);
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Value, kube::Error> {
+    serde_json::to_value(value).map_err(kube::Error::SerdeError)
 }

@@ -23,7 +23,7 @@ impl Index {
         self.enqueue(key::status(change.object.clone()), Urgent);
         // Which cards a workload has decides about it as much as what they say.
         let targets = [change.before, change.after]
-            .map(|card| card.and_then(|card| Self::target_of(change.object, card)));
+            .map(|card| card.and_then(|card| card.workload(&change.object.namespace)));
         if targets[0] != targets[1] || change.after.is_none_or(|card| card.is_leaving) {
             for target in targets.into_iter().flatten() {
                 self.enqueue(key::workload(target), Closing);

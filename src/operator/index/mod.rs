@@ -134,16 +134,10 @@ impl Index {
     /// The AgentCards that point at a workload and are not being deleted.
     pub(crate) fn cards_of(&self, key: &WorkloadRef) -> Vec<(ObjectRef, Card)> {
         let mut cards = self.cards.with_key(&key.object.namespace, By::Target, &key.object.name);
+        cards.retain(|(object, card)| {
+            card.workload(&object.namespace).as_ref() == Some(key) && !card.is_leaving
+        });
         cards
-            .retain(|(object, card)| Self::target_of(object, card).as_ref() == Some(key) && !card.is_leaving);
-        cards
-    }
-
-    /// The workload that a card points at, if it is of a kind that is watched.
-    pub(crate) fn target_of(object: &ObjectRef, card: &Card) -> Option<WorkloadRef> {
-        let target = card.target()?;
-        let kind = WorkloadKind::parse(&target.api_version, &target.kind)?;
-        Some(WorkloadRef { kind, object: ObjectRef::new(&object.namespace, &target.name) })
     }
 
     /// The workload that controls a Pod, as [`owner_of`] says.

@@ -3,6 +3,8 @@
 
 use crate::input::CardRef;
 use crate::input::identity::Binding;
+use crate::input::workload::{WorkloadKind, WorkloadRef};
+use countersign_api::ObjectRef;
 use countersign_api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus, BindingScope, TargetRef};
 use countersign_api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
 use countersign_core::time::Timestamp;
@@ -80,6 +82,13 @@ impl Card {
     /// The workload that it points at.
     pub fn target(&self) -> Option<&TargetRef> {
         self.spec.target_ref.as_ref()
+    }
+
+    /// The workload that an AgentCard of this namespace points at, if it is of a kind that is watched.
+    pub fn workload(&self, namespace: &str) -> Option<WorkloadRef> {
+        let target = self.target()?;
+        let kind = WorkloadKind::parse(&target.api_version, &target.kind)?;
+        Some(WorkloadRef { kind, object: ObjectRef::new(namespace, &target.name) })
     }
 
     /// What it asks of its signer.

@@ -9,7 +9,9 @@ pub mod evaluate;
 pub mod evaluation;
 pub mod merge;
 pub mod result;
+pub mod schedule;
 pub mod status;
+pub mod turn;
 
 pub use card::Card;
 pub use default::plan_default_card;

@@ -1,0 +1,291 @@
+//! One turn of an AgentCard's status, from one observation: what to write, what to tell, or whether to let it go.
+//! Nothing that an agent sends can make the write fail: what status shows of a card is bounded.
+
+use super::card::Card;
+use super::conditions::is_ready_in;
+use super::evaluation::Evaluation;
+use super::status::{Circumstances, plan_status};
+use crate::Mode;
+use crate::input::workload::Workload;
+use countersign_api::ObjectRef;
+use countersign_api::agent_card::{AgentCardData, AgentCardStatus, CardVerdict, Outcome};
+use countersign_core::time::Timestamp;
+
+/// Finalizers of other operators, which would keep an AgentCard from going once those operators are gone.
+const FOREIGN_FINALIZERS: [&str; 2] =
+    ["agentcard.kagenti.dev/finalizer", "agentcard.kagenti.dev/network-policy"];
+
+/// Everything that one turn of a status stands on.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// Namespace and name of the AgentCard.
+    pub object: &'a ObjectRef,
+    /// The AgentCard; `None` if it is gone.
+    pub card: Option<&'a Card>,
+    /// Its last evaluation.
+    pub evaluation: Option<&'a Evaluation>,
+    /// The workload that the evaluation is about, if it is there.
+    pub workload: Option<&'a Workload>,
+    /// Whether a refusal stops traffic in the namespace.
+    pub mode: Mode,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What a turn calls for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StatusPlan {
+    /// Nothing: the AgentCard was not evaluated yet.
+    Wait,
+    /// The AgentCard is gone, or goes: its evaluation counts for nothing. The finalizers to leave on it, if that is fewer
+    /// than it has.
+    Forget(Option<Vec<String>>),
+    /// Status says what was evaluated.
+    Write(Box<StatusWrite>),
+}
+
+/// A status, and how it differs from what is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusWrite {
+    /// The status, without `card`.
+    pub status: AgentCardStatus,
+    /// True if that differs from what is stored: most turns find nothing new.
+    pub differs: bool,
+    /// The card to show; `None` if status shows it already.
+    pub card: Option<Box<AgentCardData>>,
+    /// What people should hear of, once the status is written.
+    pub transition: Option<Transition>,
+}
+
+/// A change of what is known of an object that people should hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Whether trust was lost or something is wrong.
+    pub is_warning: bool,
+    /// One word that tools filter by.
+    pub reason: String,
+    /// A sentence for people.
+    pub note: String,
+}
+
+/// Plans one turn of a status.
+pub fn plan_status_turn(observed: Observed<'_>) -> StatusPlan {
+    let Some(card) = observed.card else { return StatusPlan::Forget(None) };
+    if card.is_leaving {
+        return StatusPlan::Forget(remaining_finalizers(card));
+    }
+    // An AgentCard of the same name that was made again is another one.
+    match observed.evaluation.filter(|last| last.card.reference() == &card.reference) {
+        Some(evaluation) => StatusPlan::Write(Box::new(plan_write(observed, card, evaluation))),
+        None => StatusPlan::Wait,
+    }
+}
+
+fn remaining_finalizers(card: &Card) -> Option<Vec<String>> {
+    let is_foreign = |name: &&String| FOREIGN_FINALIZERS.contains(&name.as_str());
+    let rest: Vec<String> = card.finalizers.iter().filter(|name| !is_foreign(name)).cloned().collect();
+    (rest.len() < card.finalizers.len()).then_some(rest)
+}
+
+fn plan_write(observed: Observed<'_>, card: &Card, evaluation: &Evaluation) -> StatusWrite {
+    let Observed { object, mode, now, .. } = observed;
+    let workload = observed.workload.filter(|workload| workload.is_agent && !workload.is_leaving);
+    let points_at = card.workload(&object.namespace);
+    // A card may point elsewhere by now than at the workload that was evaluated.
+    let speaks_of_it = evaluation.workload.is_none() || evaluation.workload == points_at;
+    let target = card.target().filter(|_| speaks_of_it);
+    let written = card.status.verdict.as_ref().and_then(CardVerdict::history).and_then(Result::ok);
+    let history = evaluation.history.as_deref().filter(|now| {
+        // When the same content was signed again is not worth a write.
+        written.as_ref().is_none_or(|written| !now.restates(written))
+    });
+    let about = Circumstances {
+        generation: evaluation.generation,
+        name: target.map_or(object.name.as_str(), |target| target.name.as_str()),
+        target: workload.and(target),
+        protocol: workload.and_then(|workload| workload.protocol.as_deref()),
+        mode,
+        has_binding: card.spec.identity_binding.is_some(),
+        history: history.or(written.as_ref()),
+        now,
+    };
+    let status = plan_status(&card.status, &evaluation.result, about);
+    let is_shown = card.has_content && card.status.card_id == status.card_id;
+    let content = evaluation.result.content.as_ref().filter(|_| !is_shown);
+    StatusWrite {
+        differs: status != *card.status,
+        card: content.and_then(|content| content.data.clone()),
+        transition: transition(&card.status, &status),
+        status,
+    }
+}
+
+/// The transition from one status to the next: the outcome changes, or the reason of a refusal does.
+fn transition(before: &AgentCardStatus, after: &AgentCardStatus) -> Option<Transition> {
+    let outcome = |status: &AgentCardStatus| {
+        status.verdict.as_ref().map(|verdict| (verdict.outcome, verdict.reason.clone()))
+    };
+    let (outcome, reason) = outcome(after).filter(|now| outcome(before).as_ref() != Some(now))?;
+    let note = after.verdict.as_ref().and_then(|verdict| verdict.message.clone());
+    Some(Transition {
+        is_warning: outcome == Outcome::Refused,
+        reason: match (outcome, reason) {
+            (Outcome::Verified, _) => "SignatureEvaluated".to_owned(),
+            (Outcome::Refused, reason) => reason.unwrap_or_else(|| "SignatureFailed".to_owned()),
+        },
+        note: note.unwrap_or_else(|| {
+            let ready = if is_ready_in(&after.conditions) { "ready to serve" } else { "not ready" };
+            format!("the card is verified and {ready}")
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent_card::merge::CardEvaluation;
+    use crate::agent_card::result::{Content, Proof, VerificationResult};
+    use crate::input::workload::{WorkloadKind, WorkloadRef};
+    use countersign_api::agent_card::card_data;
+    use countersign_core::encoding::sha256;
+    use countersign_core::refusal::{Reason, Refusal};
+    use countersign_core::time::Seconds;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_795_219_200);
+
+    fn object() -> ObjectRef {
+        ObjectRef::new("team", "weather-card")
+    }
+
+    fn stored(uid: &str, finalizers: &[&str], is_leaving: bool) -> Card {
+        let deleted = is_leaving.then_some("2026-11-21T00:00:00Z");
+        let object = json!({
+            "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentCard",
+            "metadata": { "name": "weather-card", "namespace": "team", "uid": uid, "resourceVersion": "1",
+                "creationTimestamp": "2026-11-20T00:00:00Z", "deletionTimestamp": deleted,
+                "finalizers": finalizers },
+            "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "weather" } },
+        });
+        Card::of(serde_json::from_value(object).unwrap()).unwrap()
+    }
+
+    fn evaluation(outcome: Result<u32, Reason>) -> Evaluation {
+        let reference = stored("uid-1", &[], false).reference;
+        let reason = outcome.err().unwrap_or(Reason::CardUnsigned);
+        let mut one = CardEvaluation::refused(&reference, Refusal::new(reason, "as found"));
+        if let Ok(lasts) = outcome {
+            let card = include_bytes!("../../../tests/fixtures/doc/card.json");
+            let policy = countersign_core::policy::Policy::new(
+                countersign_core::spiffe::TrustDomain::parse("example.org").unwrap(),
+            );
+            let card = countersign_core::card::Card::parse(card.to_vec(), policy.numbers).unwrap();
+            let data = Some(Box::new(card_data(card.document())));
+            one.result = Arc::new(VerificationResult {
+                content: Some(Content { digest: sha256(b"card"), data }),
+                outcome: Ok(Proof::for_test(NOW.plus(Seconds::new(lasts)))),
+                ..(*one.result).clone()
+            });
+        }
+        let workload =
+            WorkloadRef { kind: WorkloadKind::Deployment, object: ObjectRef::new("team", "weather") };
+        Evaluation::of(Some(workload), one)
+    }
+
+    fn workload() -> Workload {
+        let object = json!({
+            "metadata": { "name": "weather", "namespace": "team", "uid": "u",
+                "labels": { "kagenti.io/type": "agent", "protocol.kagenti.io/a2a": "" } },
+            "spec": { "selector": {}, "template": {} },
+        });
+        Workload::of_deployment(serde_json::from_value(object).unwrap()).unwrap()
+    }
+
+    fn plan(card: Option<&Card>, evaluation: Option<&Evaluation>, workload: Option<&Workload>) -> StatusPlan {
+        let object = object();
+        plan_status_turn(Observed {
+            object: &object,
+            card,
+            evaluation,
+            workload,
+            mode: Mode::Enforce,
+            now: NOW,
+        })
+    }
+
+    fn write(card: &Card, evaluation: &Evaluation, workload: Option<&Workload>) -> StatusWrite {
+        match plan(Some(card), Some(evaluation), workload) {
+            StatusPlan::Write(write) => *write,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_card_that_goes_is_let_go_whatever_other_operators_left_on_it() {
+        let [ours, policy] = FOREIGN_FINALIZERS;
+        let verified = evaluation(Ok(60));
+        for (finalizers, rest) in [
+            (vec![], None),
+            (vec!["somebody/else"], None),
+            (vec![ours], Some(vec![])),
+            (vec![ours, "somebody/else", policy], Some(vec!["somebody/else".to_owned()])),
+        ] {
+            let card = stored("uid-1", &finalizers, true);
+            assert_eq!(plan(Some(&card), Some(&verified), None), StatusPlan::Forget(rest));
+            // While it stays, so do they.
+            let card = stored("uid-1", &finalizers, false);
+            assert!(matches!(plan(Some(&card), Some(&verified), None), StatusPlan::Write(_)));
+        }
+        assert_eq!(plan(None, Some(&verified), None), StatusPlan::Forget(None));
+    }
+
+    #[test]
+    fn a_card_that_was_made_again_waits_for_an_evaluation_of_its_own() {
+        assert_eq!(
+            plan(Some(&stored("uid-2", &[], false)), Some(&evaluation(Ok(60))), None),
+            StatusPlan::Wait
+        );
+        assert_eq!(plan(Some(&stored("uid-1", &[], false)), None, None), StatusPlan::Wait);
+    }
+
+    #[test]
+    fn status_is_written_once_and_told_of_when_the_outcome_changes() {
+        let (workload, verified) = (workload(), evaluation(Ok(60)));
+        let mut card = stored("uid-1", &[], false);
+        let first = write(&card, &verified, Some(&workload));
+        assert!(first.differs && first.card.is_some());
+        let told = first.transition.unwrap();
+        assert_eq!((told.reason.as_str(), told.is_warning), ("SignatureEvaluated", false));
+        // As it is stored, the same evaluation calls for nothing.
+        card.status = Arc::new(first.status);
+        card.has_content = true;
+        let again = write(&card, &verified, Some(&workload));
+        assert_eq!((again.differs, again.card, again.transition), (false, None, None));
+        // A refusal is told of with its reason, and then no more.
+        let refused = evaluation(Err(Reason::SignatureInvalid));
+        let write_of = |card: &Card| write(card, &refused, Some(&workload));
+        let told = write_of(&card).transition.unwrap();
+        assert_eq!((told.reason.as_str(), told.is_warning), (Reason::SignatureInvalid.code(), true));
+        card.status = Arc::new(write_of(&card).status);
+        assert!(!write_of(&card).differs && write_of(&card).transition.is_none());
+    }
+
+    #[test]
+    fn the_target_is_named_only_while_it_is_the_agent_that_was_evaluated() {
+        let (card, verified, workload) = (stored("uid-1", &[], false), evaluation(Ok(60)), workload());
+        let target = |card: &Card, workload: Option<&Workload>| -> Value {
+            serde_json::to_value(write(card, &verified, workload).status).unwrap()["targetRef"]["name"]
+                .clone()
+        };
+        assert_eq!(target(&card, Some(&workload)), "weather");
+        assert_eq!(target(&card, None), Value::Null);
+        assert_eq!(target(&card, Some(&Workload { is_leaving: true, ..workload.clone() })), Value::Null);
+        assert_eq!(target(&card, Some(&Workload { is_agent: false, ..workload.clone() })), Value::Null);
+        let mut elsewhere = card;
+        let mut spec = (*elsewhere.spec).clone();
+        spec.target_ref.as_mut().unwrap().name = "maps".to_owned();
+        elsewhere.spec = Arc::new(spec);
+        assert_eq!(target(&elsewhere, Some(&workload)), Value::Null);
+    }
+}
