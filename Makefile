@@ -60,14 +60,16 @@ test-all: ## `make test`, also what did not change since it passed, the gate of 
 	@$(MAKE) --no-print-directory rig-conformance
 
 .PHONY: lint
-lint: ## Versions, workflows, formatting, clippy for everything and for each binary alone, and the public API of the core
+lint: ## Versions, workflows, formatting, clippy for everything, each binary alone and the fuzz targets, public API of the core
 	@scripts/step 'versions agree' scripts/check-versions
 	@scripts/step 'workflows' scripts/actionlint
 	@scripts/step 'workflows, security' scripts/zizmor --persona auditor .github
 	@scripts/step 'formatting' cargo fmt --all --check
+	@scripts/step 'formatting, fuzz targets' cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@scripts/step 'clippy, everything' cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	@scripts/step 'clippy, command line alone' cargo clippy --locked --all-targets -- -D warnings
 	@scripts/step 'clippy, sidecar alone' cargo clippy --locked --all-targets --no-default-features --features sidecar -- -D warnings
+	@scripts/step 'clippy, fuzz targets' cargo clippy --locked --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
 	@scripts/step 'public API of the core' scripts/public-api
 
 # The packages whose tests need no rig.

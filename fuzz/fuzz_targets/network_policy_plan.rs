@@ -15,13 +15,14 @@ use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::time::Timestamp;
 use countersign_core::verdict::Verdict;
 use countersign_core::verify::{Against, verify_card};
-use countersign_plan::{
-    ApiServer, CardRef, ClusterAccess, Dns, Egress, EnrolledWorkload, CardOutcome, Mode, Namespace, PodInput,
-    PodGroup, plan_network_policies, plan_peer_mark,
-};
 use countersign_fuzz::authority::{DOMAIN, NOW, WORKLOAD};
 use countersign_fuzz::cards::EXAMPLES;
 use countersign_fuzz::case::{BUNDLE, HONEST};
+use countersign_plan::input::identity::Expected;
+use countersign_plan::{
+    ApiServer, CardOutcome, CardRef, ClusterAccess, Dns, Egress, EnrolledWorkload, Mode, Namespace, PodGroup,
+    PodInput, plan_network_policies, plan_peer_mark,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use libfuzzer_sys::{arbitrary, arbitrary::Arbitrary, fuzz_target};
 use netpol::{Cluster, End, Labels, Pod, selects};
@@ -197,7 +198,8 @@ impl Agent {
         } else {
             workload_id()
         };
-        let facts = EnrolledWorkload::new(namespace, kind, name, id, selector.clone()).ok()?;
+        let facts =
+            EnrolledWorkload::new(namespace, kind, name, Expected::exactly(id), selector.clone()).ok()?;
         let facts = facts.with_host_network(self.host_network);
         let mut pod = pod(self.in_b, &self.template, address);
         pod.labels.extend(labels);
@@ -246,7 +248,8 @@ fn check_names(name: &str) {
     };
     let Ok(namespace) = Namespace::parse("a") else { return };
     for (kind, name) in [("Deployment", name), (name, "weather")] {
-        let Ok(facts) = EnrolledWorkload::new(namespace.clone(), kind, name, workload_id(), selector.clone())
+        let expected = Expected::exactly(workload_id());
+        let Ok(facts) = EnrolledWorkload::new(namespace.clone(), kind, name, expected, selector.clone())
         else {
             continue;
         };

@@ -18,7 +18,8 @@ struct Issuer {
 }
 
 static ISSUER: LazyLock<Issuer> = LazyLock::new(|| {
-    let key = josekit::jwk::alg::ec::EcKeyPair::generate(josekit::jwk::alg::ec::EcCurve::P256).expect("a key");
+    let key =
+        josekit::jwk::alg::ec::EcKeyPair::generate(josekit::jwk::alg::ec::EcCurve::P256).expect("a key");
     let mut public: Value = serde_json::to_value(key.to_jwk_public_key().as_ref()).expect("a JWK");
     public["kid"] = json!("k1");
     let keys = parse_key_set(json!({ "keys": [public] }).to_string().into_bytes()).expect("a key set");
@@ -54,7 +55,9 @@ fuzz_target!(|data: &[u8]| {
     assert!(audiences.contains(&json!("a")));
     let expires = claims["exp"].as_f64().expect("a number");
     assert!(expires + 30.0 > NOW as f64, "{expires}");
-    assert!(claims.get("typ").is_none_or(|kind| ["Bearer", "bearer", "DPoP"].iter().any(|known| kind == known)));
+    assert!(
+        claims.get("typ").is_none_or(|kind| ["Bearer", "bearer", "DPoP"].iter().any(|known| kind == known))
+    );
     assert_eq!(end, Some(verified.claims().expires_at));
 });
 

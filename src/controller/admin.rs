@@ -1,5 +1,5 @@
-//! Probes for the kubelet: `/healthz` says that the process runs, `/readyz` that it can do its work.
-//! Served before anything else starts, so that slow parts delay readiness and never cause a restart.
+//! Probes for the kubelet: `/healthz` answers while the process runs, `/readyz` while all readiness checks pass.
+//! The probes are served before anything else starts, so that slow parts delay readiness and cause no restart.
 
 use axum::Router;
 use axum::extract::State;
@@ -13,11 +13,11 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 
-/// Named checks and their latest results; cheap to clone. Ready means that all pass.
+/// Readiness checks with their latest results; ready while all pass. Clones share the checks.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, Result<(), String>>>>);
 
-/// One check, held by whoever knows its result.
+/// Handle of one readiness check, held by the part that knows the result.
 #[derive(Clone, Debug)]
 pub struct Check {
     name: &'static str,
@@ -25,14 +25,14 @@ pub struct Check {
 }
 
 impl Readiness {
-    /// Adds a check, for example `caches`, `bundle` or `api`; it fails until it is told to pass.
+    /// Adds a check, for example `caches`, `bundle` or `api`, which fails until [`Check::pass`].
     pub fn check(&self, name: &'static str) -> Check {
         let check = Check { name, all: self.clone() };
         check.fail("not started");
         check
     }
 
-    /// Whether all checks pass, and one line for each.
+    /// True if all checks pass, and a text with one line per check.
     pub fn report(&self) -> (bool, String) {
         let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut ready, mut text) = (true, String::new());
@@ -54,19 +54,19 @@ impl Readiness {
 }
 
 impl Check {
-    /// The check passes from now on.
+    /// Marks the check as passing.
     pub fn pass(&self) {
         self.all.set(self.name, Ok(()));
     }
 
-    /// The check fails from now on, for this reason.
+    /// Marks the check as failing. The reason is cut to 300 characters, and unsafe ones become spaces (rule 10).
     pub fn fail(&self, reason: impl AsRef<str>) {
         let safe = |c: char| if is_unsafe_for_display(c) { ' ' } else { c };
         self.all.set(self.name, Err(reason.as_ref().chars().take(300).map(safe).collect()));
     }
 }
 
-/// Answers probes until `shutdown`.
+/// Serves the probes until `shutdown`.
 pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: Shutdown) -> std::io::Result<()> {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))

@@ -1,5 +1,5 @@
-//! The writes: server-side apply for what we own, small patches for what we share. Nothing here decides anything.
-//! A write that lost a race is an error of its own kind, so that the caller looks again.
+//! Writes to the API server: server-side apply for owned objects, small patches for shared ones. No decisions.
+//! A lost race is an error of its own ([`lost_a_race`]), after which the caller observes again.
 
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT;
@@ -13,32 +13,32 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
 
-/// Asks for an object without anything but its metadata.
+/// Media type that requests the metadata of an object alone.
 const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// The field manager of everything that we apply.
+/// Field manager of all writes.
 pub const FIELD_MANAGER: &str = "countersign";
 
-/// Writes to the API server.
+/// Writer to the API server. Errors are not retried here.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
 }
 
 impl Writer {
-    /// Writes by this client.
+    /// Writer that uses `client`.
     pub const fn new(client: Client) -> Self {
         Self { client }
     }
 
-    /// Applies an object; fields of ours that others changed are taken back.
+    /// Applies an object with force, so that owned fields that others changed are restored.
     pub async fn apply<K: Object>(&self, object: &K) -> Result<K, Error> {
         let ObjectRef { namespace, name } = ObjectRef::from(object.meta());
         self.api::<K>(&namespace).patch(&name, &applying(), &Patch::Apply(object)).await
     }
 
-    /// Deletes an object; one that is gone already is deleted. With a `uid` it is exactly this object, not one that was
-    /// made since under its name.
+    /// Deletes an object; an absent object counts as deleted. With a `uid`, an object created since under that name is
+    /// not deleted.
     pub async fn delete<K: Object>(&self, object: &ObjectRef, uid: Option<&str>) -> Result<(), Error> {
         let preconditions =
             uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
@@ -46,7 +46,7 @@ impl Writer {
         gone_is_fine(self.api::<K>(&object.namespace).delete(&object.name, &only).await.map(drop))
     }
 
-    /// Changes the status of an object by a merge patch that builds on `version`; the metadata after that.
+    /// Patches the status of an object by a merge patch on resource version `version`; returns the new metadata.
     pub async fn patch_status<K: Object>(
         &self,
         object: &ObjectRef,
@@ -58,13 +58,13 @@ impl Writer {
         let mut request = request
             .patch_subresource("status", &object.name, &patching(), &Patch::Merge(patch))
             .map_err(Error::BuildRequest)?;
-        // What was written is known: the API server need not send the whole object back.
+        // The caller knows the status that it wrote, so the API server need not return the whole object.
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ALONE));
         let stored: PartialObjectMeta<K> = self.client.request(request).await?;
         Ok(stored.metadata)
     }
 
-    /// Sets the finalizers of an object, building on `version`.
+    /// Sets the finalizers of an object at resource version `version`; an absent object needs none.
     pub async fn set_finalizers<K: Object>(
         &self,
         object: &ObjectRef,
@@ -80,7 +80,7 @@ impl Writer {
         )
     }
 
-    /// Sets or takes away a label of exactly this object, not of one that was made since under its name.
+    /// Sets or removes a label of the object with this UID, not of an object created since under that name.
     pub async fn set_label<K: Object>(
         &self,
         object: &ObjectRef,
@@ -101,7 +101,7 @@ impl Writer {
     }
 }
 
-/// An object of a kind that lies in namespaces.
+/// Kubernetes object of a namespaced kind.
 pub trait Object:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned
 {
@@ -116,7 +116,7 @@ impl<K> Object for K where
 {
 }
 
-/// What is written comes from the types of its kind: looking for unknown fields would only cost the API server time.
+/// Patch parameters without field validation: objects come from typed structs, so unknown fields cannot occur.
 fn patching() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
         .validation(ValidationDirective::Ignore)
@@ -126,7 +126,7 @@ fn applying() -> PatchParams {
     patching().force()
 }
 
-/// The merge patch (RFC 7396) that turns `before` into `after`; `None` if they are equal.
+/// Merge patch (RFC 7396) that turns `before` into `after`; `None` if both are equal.
 pub fn merge_patch(before: &Value, after: &Value) -> Option<Value> {
     match (before, after) {
         (Value::Object(old), Value::Object(new)) => {
@@ -145,7 +145,7 @@ pub fn merge_patch(before: &Value, after: &Value) -> Option<Value> {
     }
 }
 
-/// True if another write came first, or the object is no longer the one that was looked at.
+/// True if another write came first, or the observed object no longer exists (status 404 or 409).
 pub fn lost_a_race(error: &Error) -> bool {
     matches!(error, Error::Api(status) if matches!(status.code, 404 | 409))
 }

@@ -1,24 +1,24 @@
-//! Why a turn failed, as far as it decides when to try again.
+//! Failures of turns, classified by how soon a retry makes sense.
 
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-/// Whose fault a failure is.
+/// Class of a failure, which decides the waits between retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Nobody's: a lost race, an API server that restarts. Trying again helps soon.
+    /// Short-lived cause, such as a lost race or a restarting API server: retried after 250 ms to 30 s.
     Transient,
-    /// The user's: a right that is missing, a setting that cannot be used. Trying again helps once it is mended.
+    /// User error, such as a missing right or an unusable setting: retried after 1 s to 5 min.
     Configuration,
-    /// Somebody else's: a service that does not answer. Trying again must not make it worse.
+    /// External service that does not answer: retried after 1 s to 5 min, so that retries add little load.
     External,
-    /// Ours: a request that the API server will never take.
+    /// Own error, such as a request that the API server never accepts: retried after 30 s to 5 min.
     Bug,
 }
 
 impl Class {
-    /// The word for logs and labels.
+    /// Identifier of the class in logs and metric labels.
     pub const fn id(self) -> &'static str {
         match self {
             Self::Transient => "transient",
@@ -28,7 +28,7 @@ impl Class {
         }
     }
 
-    /// The first wait, doubled with each failure in a row, and the longest one.
+    /// First wait, which doubles with each failure in a row, and longest wait.
     const fn waits(self) -> (Duration, Duration) {
         let (first, last) = match self {
             Self::Transient => (250, 30_000),
@@ -38,30 +38,30 @@ impl Class {
         (Duration::from_millis(first), Duration::from_millis(last))
     }
 
-    /// The wait after so many failures in a row.
+    /// Wait after `failures` failures in a row.
     pub fn retry_after(self, failures: u32) -> Duration {
         let (first, last) = self.waits();
         first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(last)
     }
 }
 
-/// A turn that failed.
+/// Failure of a turn, with its class.
 #[derive(Debug)]
 pub struct Failure {
-    /// Whose fault it is.
+    /// Class that decides the next wait.
     pub class: Class,
     error: Box<dyn Error + Send + Sync>,
 }
 
 impl Failure {
-    /// A failure of this class.
+    /// Failure of the given class from an error.
     pub fn new(class: Class, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { class, error: error.into() }
     }
 }
 
-// What the API server refuses today it may take tomorrow: rights are granted, definitions come, quotas are raised. So all
-// of it is tried again within half a minute.
+// The API server may accept later what it refuses now: rights are granted, CRDs installed, quotas raised. All of
+// its errors are therefore transient, and retried within 30 s.
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
         Self::new(Class::Transient, error)

@@ -1,17 +1,16 @@
-//! Which watches keep failing. A watch that works says nothing, and one that fails is tried again and fails again within
-//! a minute or so: so failures that follow one another closely are one outage, and silence is its end.
+//! Outages of watches. A working watch reports nothing, and a failing one is retried and fails again within about a
+//! minute: failures in close succession are one outage, and silence is its end.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The longest time between two failures of one outage: the waits between attempts grow to half a minute, drawn
-/// up to twice as long.
+/// Longest time between two failures of one outage: waits between attempts grow to 30 s, doubled at most by jitter.
 const GAP: Duration = Duration::from_secs(90);
-/// How long an outage lasts until it is worth saying. An API server that restarts takes less.
+/// Duration after which an outage is reported; a restart of the API server takes less.
 const LONG: Duration = Duration::from_mins(2);
 
-/// The outages of all watches.
+/// Outages of all watches, by kind.
 #[derive(Debug, Default)]
 pub struct Health(Mutex<BTreeMap<&'static str, Outage>>);
 
@@ -22,7 +21,7 @@ struct Outage {
 }
 
 impl Health {
-    /// A watch of this kind failed.
+    /// Records a failure of the watch of this kind.
     pub fn failed(&self, kind: &'static str, at: Instant) {
         let mut outages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let outage = outages.entry(kind).or_insert(Outage { first: at, last: at });
@@ -32,7 +31,7 @@ impl Health {
         outage.last = at;
     }
 
-    /// The kinds whose watches have failed for long: what is known of them may be old.
+    /// Kinds whose watches have failed for at least 2 min, so that their stores may be stale.
     pub fn failing(&self, now: Instant) -> Vec<&'static str> {
         let outages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lasts = |outage: &Outage| {
@@ -52,7 +51,7 @@ mod tests {
     fn failures_that_follow_one_another_for_long_are_an_outage_and_single_ones_are_none() {
         let (health, start) = (Health::default(), instant());
         let at = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
-        // One that fails once an hour is tried again and works.
+        // A watch that fails once an hour recovers with the retry.
         for hour in 0..3 {
             health.failed("pods", at(3600 * hour));
             assert!(health.failing(at(3600 * hour)).is_empty());

@@ -1,34 +1,33 @@
-//! What can be brought in step: one key per thing, so that what is asked for twice is done once, and never by two at the
-//! same time.
+//! Reconciliation keys: one per object and kind, so that repeated requests run once and never concurrently.
 
 use crate::queue::Tenant;
 use countersign_api::ObjectRef;
 use std::fmt;
 
-/// A kind of key. No two kinds have the same name.
+/// Kind of a key; its name is unique.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind {
-    /// How it is called in the log.
+    /// Name in the log.
     pub name: &'static str,
-    /// The controller under whose name its turns are counted.
+    /// Controller label under which turns are counted.
     pub controller: &'static str,
-    /// Whether a turn may wait for somebody other than the API server.
+    /// True if a turn may wait for servers other than the API server, and so needs a slot of the long turns.
     pub waits: bool,
 }
 
-/// Something to bring in step.
+/// Key of one reconciliation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// What about the object.
+    /// Kind of the reconciliation.
     pub kind: &'static Kind,
-    /// The object; its namespace is empty if it lies in none.
+    /// Object to reconcile; the namespace is empty for cluster-scoped objects.
     pub object: ObjectRef,
 }
 
 impl Tenant for Key {
     fn namespace(&self) -> &str {
         let ObjectRef { namespace, name } = &self.object;
-        // A namespace is its own tenant.
+        // The key of a namespace object shares the slots of that namespace.
         if namespace.is_empty() { name } else { namespace }
     }
 }

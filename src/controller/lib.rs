@@ -1,5 +1,5 @@
-//! Machinery of controllers that knows no kind: what waits for its turn, who may act, and how objects are written.
-//! Whoever uses it says what a key is; nothing here decides anything about an agent.
+//! Controller runtime without knowledge of kinds: watches, work queue, leader election and writes.
+//! Callers define the keys; no code of the crate decides about an agent.
 
 pub mod admin;
 pub mod apply;

@@ -1,12 +1,12 @@
-//! What a reconciliation asks for when it is done: another turn, or none until something changes.
+//! Result of a reconciliation that succeeded.
 
 use std::time::Duration;
 
-/// When to look again.
+/// Time of the next turn of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// When something changes.
+    /// No turn until a change enqueues one.
     Never,
-    /// After this time at the latest.
+    /// Turn after this wait at the latest.
     In(Duration),
 }

@@ -1,8 +1,8 @@
-//! A fresh list on demand, for whoever must not act on what a watch has not told of yet.
+//! Fresh lists on demand, for callers that must not act on a store that lags behind.
 
 use tokio::sync::Notify;
 
-/// Makes one watch start over with a list.
+/// Signal that makes one watch start over with a list.
 #[derive(Debug, Default)]
 pub struct Relist {
     wanted: Notify,
@@ -10,7 +10,7 @@ pub struct Relist {
 }
 
 impl Relist {
-    /// Waits until the watch has begun to list anew: from then on its store counts as unread until the list is complete.
+    /// Requests a list and waits until the watch begins; its store then counts as unread until the list is complete.
     pub async fn request(&self) {
         self.wanted.notify_one();
         self.begun.notified().await;

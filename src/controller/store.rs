@@ -1,6 +1,6 @@
-//! What a watch last said about objects of one kind, cut down to what is needed of them.
-//! Ordered by namespace and name, so that the objects of one namespace are a range; secondary keys find an object by
-//! what it says of itself without a scan.
+//! Stores of observed objects, one per kind, reduced to the fields in use.
+//! Objects are ordered by namespace and name, so that a namespace is a range; secondary keys find objects by a field
+//! without a scan.
 
 use countersign_api::ObjectRef;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-/// Objects of one kind, also found by secondary keys of the sorts `B`.
+/// Store of the objects of one kind, with secondary keys of the sorts `B`.
 #[derive(Debug)]
 pub struct Store<V, B = Infallible> {
     objects: RwLock<Objects<V, B>>,
@@ -20,7 +20,7 @@ pub struct Store<V, B = Infallible> {
 #[derive(Debug)]
 struct Objects<V, B> {
     by_object: BTreeMap<ObjectRef, V>,
-    /// Namespace, sort and secondary key, with the name of each object that has it.
+    /// Tuples of namespace, sort, secondary key and object name.
     by_key: BTreeSet<(String, B, String, String)>,
 }
 
@@ -31,7 +31,7 @@ impl<V> Default for Store<V> {
 }
 
 impl<V, B> Store<V, B> {
-    /// An empty store whose objects are also found by these keys.
+    /// Empty store with the secondary keys that `keys_of` derives.
     pub const fn indexed(keys_of: fn(&V) -> Vec<(B, String)>) -> Self {
         let objects = Objects { by_object: BTreeMap::new(), by_key: BTreeSet::new() };
         Self { objects: RwLock::new(objects), keys_of, synced: AtomicBool::new(false) }
@@ -39,12 +39,12 @@ impl<V, B> Store<V, B> {
 }
 
 impl<V: Clone, B: Copy + Ord> Store<V, B> {
-    /// What is known of an object.
+    /// Value of an object, if observed.
     pub fn get(&self, object: &ObjectRef) -> Option<V> {
         self.read().by_object.get(object).cloned()
     }
 
-    /// What `pick` finds in the objects of a namespace, in the order of their names.
+    /// Results of `pick` over the objects of a namespace, ordered by name.
     pub fn pick<T>(&self, namespace: &str, mut pick: impl FnMut(&ObjectRef, &V) -> Option<T>) -> Vec<T> {
         let objects = self.read();
         of_namespace(&objects.by_object, namespace)
@@ -52,7 +52,7 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
             .collect()
     }
 
-    /// The objects of a namespace that have this secondary key, in the order of their names.
+    /// Objects of a namespace with this secondary key, ordered by name.
     pub fn with_key(&self, namespace: &str, sort: B, key: &str) -> Vec<(ObjectRef, V)> {
         let objects = self.read();
         let start = (namespace.to_owned(), sort, key.to_owned(), String::new());
@@ -67,7 +67,7 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
             .collect()
     }
 
-    /// Where the first object of a namespace is that `wanted` accepts, in the order of names.
+    /// First object of a namespace, by name, that `wanted` accepts.
     pub fn find(&self, namespace: &str, mut wanted: impl FnMut(&V) -> bool) -> Option<ObjectRef> {
         let objects = self.read();
         of_namespace(&objects.by_object, namespace)
@@ -75,17 +75,17 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
             .map(|(object, _)| object.clone())
     }
 
-    /// Every object, in the order of namespaces and names.
+    /// References to all objects, ordered by namespace and name.
     pub fn objects(&self) -> Vec<ObjectRef> {
         self.read().by_object.keys().cloned().collect()
     }
 
-    /// Keeps a value; returns the one before.
+    /// Stores a value and returns the previous one.
     pub fn insert(&self, object: ObjectRef, value: V) -> Option<V> {
         self.write().put(object, value, self.keys_of)
     }
 
-    /// Keeps a value that nothing is known of yet. What a watch has said meanwhile is newer.
+    /// Stores a value unless the object is known: a value that the watch stored meanwhile is newer.
     pub fn insert_new(&self, object: ObjectRef, value: V) {
         let mut objects = self.write();
         if !objects.by_object.contains_key(&object) {
@@ -93,12 +93,12 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
         }
     }
 
-    /// Drops an object; returns what was known of it.
+    /// Removes an object and returns its last value.
     pub fn remove(&self, object: &ObjectRef) -> Option<V> {
         self.write().take(object, self.keys_of)
     }
 
-    /// True once the first complete list was read.
+    /// True once a complete list was read, and not while a requested list is incomplete.
     pub fn is_synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
     }
@@ -107,7 +107,7 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
         self.synced.store(is_synced, Ordering::Release);
     }
 
-    // A panic while the lock was held cannot leave a map half written: nothing in between can panic.
+    // No code under the lock can panic halfway through a change, so a poisoned lock guards whole maps.
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Objects<V, B>> {
         self.objects.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,7 +136,7 @@ impl<V, B: Copy + Ord> Objects<V, B> {
     }
 }
 
-/// The objects of a namespace, in the order of their names.
+/// Objects of a namespace, ordered by name.
 fn of_namespace<'a, V>(
     objects: &'a BTreeMap<ObjectRef, V>,
     namespace: &'a str,
@@ -168,7 +168,7 @@ mod tests {
             Owner,
             Word,
         }
-        // An owner, then words.
+        // The first word of a value is its owner; the rest are words.
         let store = Store::indexed(|value: &String| {
             let mut words = value.split(' ').map(str::to_owned);
             let owner = words.next().map(|owner| (By::Owner, owner));

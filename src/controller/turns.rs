@@ -1,5 +1,5 @@
-//! A queue that is asked from everywhere, and what waits for its next turn.
-//! One task takes turns; whoever asks for one wakes it.
+//! Shared queue: any task enqueues, and one task takes the turns.
+//! Each call of enqueue wakes the task that takes turns.
 
 use super::key::Key;
 use super::queue::{Queue, Tenant, Urgency};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout_at};
 
-/// Turns of one kind.
+/// Shared queue of turns.
 #[derive(Debug)]
 pub struct Turns<K> {
     queue: Mutex<Queue<K>>,
@@ -19,46 +19,46 @@ pub struct Turns<K> {
 }
 
 impl<K: Clone + Ord + Hash + Tenant> Turns<K> {
-    /// The turns of a queue.
+    /// Shared form of a queue.
     pub fn new(queue: Queue<K>) -> Self {
         Self { queue: Mutex::new(queue), enqueued: Notify::new() }
     }
 
-    /// Enqueues a turn that is due at `due`.
+    /// Enqueues a turn of `key` at `due`.
     pub fn enqueue(&self, key: K, due: Instant, urgency: Urgency) {
         self.with(|queue| queue.add(key, due, urgency));
         self.enqueued.notify_one();
     }
 
-    /// Waits for the next turn. It lasts until [`Turns::end`].
+    /// Waits for the next turn, which lasts until [`Turns::end`].
     pub async fn next(&self) -> K {
         loop {
             let enqueued = self.enqueued.notified();
             let (key, later) = self.with(|queue| (queue.take(instant()), queue.next_later()));
             match (key, later) {
                 (Some(key), _) => return key,
-                // Waiting no longer is all that the end of the time means.
+                // A timeout means that a turn is due; the loop takes it.
                 (None, Some(due)) => drop(timeout_at(due.into(), enqueued).await),
                 (None, None) => enqueued.await,
             }
         }
     }
 
-    /// Counts how often a key failed in a row.
+    /// Counts failures of a key in a row; a success resets the count to 0.
     pub fn count_failures(&self, key: &K, failed: bool) -> u32 {
         self.with(|queue| queue.count_failures(key, failed))
     }
 
-    /// Ends a turn. The next one is at `next`, or earlier if it was asked for meanwhile.
+    /// Ends a turn. The next turn is at `next`, or earlier if one was enqueued meanwhile.
     pub fn end(&self, key: &K, next: Option<Instant>) {
         self.with(|queue| queue.done(key, next));
         self.enqueued.notify_one();
     }
 
-    /// Waits until no turn is due, looking that often.
-    pub async fn caught_up(&self, look: Duration) {
+    /// Waits until no turn is due, checking once per `period`.
+    pub async fn caught_up(&self, period: Duration) {
         while self.with(|queue| queue.is_behind(instant())) {
-            sleep(look).await;
+            sleep(period).await;
         }
     }
 
@@ -67,36 +67,36 @@ impl<K: Clone + Ord + Hash + Tenant> Turns<K> {
     }
 }
 
-/// Everything that waits for its turn. What may wait for others has slots of its own, so that it holds up nothing else.
+/// Queues of all turns. Turns that wait for other servers have slots of their own, so that they delay no short turn.
 #[derive(Debug)]
 pub struct Work {
-    /// Turns that wait for nobody but the API server.
+    /// Turns that wait for the API server alone.
     pub short: Turns<Key>,
-    /// Turns that may wait for others.
+    /// Turns that may wait for other servers.
     pub long: Turns<Key>,
 }
 
 impl Work {
-    /// So many turns of each sort at once. Of the long ones no key has more than `burst` at once, or more than one per
-    /// `period` for long.
+    /// Queues with `slots` slots each. Long turns of one key are limited to `burst` at once and, over time, one per
+    /// `period`.
     pub fn new(slots: NonZeroUsize, period: Duration, burst: u32) -> Self {
-        // With one slot, whoever holds it holds all.
+        // Fair shares need two slots: of one, any namespace would hold all.
         let long = Queue::of_long_turns(slots.get().max(2), period, burst);
         Self { short: Turns::new(Queue::of_short_turns(slots.get())), long: Turns::new(long) }
     }
 
-    /// Enqueues a turn that is due now.
+    /// Enqueues a turn of `key` that is due now.
     pub fn enqueue(&self, key: Key, urgency: Urgency) {
         self.of(&key).enqueue(key, instant(), urgency);
     }
 
-    /// Enqueues a turn that is due after a wait.
+    /// Enqueues a turn of `key` that is due after `wait`.
     pub fn enqueue_in(&self, wait: Duration, key: Key, urgency: Urgency) {
         let now = instant();
         self.of(&key).enqueue(key, now.checked_add(wait).unwrap_or(now), urgency);
     }
 
-    /// The turns of the sort of a key.
+    /// Queue that a key belongs to.
     pub const fn of(&self, key: &Key) -> &Turns<Key> {
         if key.kind.waits { &self.long } else { &self.short }
     }

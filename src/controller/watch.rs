@@ -1,5 +1,5 @@
-//! Keeps a store equal to what the API server has, and says what changed.
-//! Objects are cut down as they arrive, so that memory does not grow with what nobody asked for.
+//! Watch that keeps a store equal to the API server and reports changes.
+//! Objects are reduced as they arrive, so that memory does not grow with unused fields.
 
 use crate::store::Store;
 use countersign_api::ObjectRef;
@@ -9,22 +9,22 @@ use kube::runtime::watcher::{Error, Event};
 use std::collections::BTreeSet;
 use std::pin::pin;
 
-/// What a watch found about an object.
+/// Change of one object.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a, V> {
-    /// Which object changed.
+    /// Reference to the changed object.
     pub object: &'a ObjectRef,
-    /// What was known, if it was.
+    /// Previous value; `None` for a new object.
     pub before: Option<&'a V>,
-    /// What is known now, if it is still there.
+    /// Current value; `None` for a removed object.
     pub after: Option<&'a V>,
 }
 
 /// Follows `events` until the stream ends.
 ///
-/// `read` cuts an object down, or says that it is none of ours. `changed` is called for everything that differs
-/// from what was known, also after a list that had to be read again: nothing is reported twice, and nothing that
-/// went away while the watch was down is missed.
+/// `read` reduces an object, or returns `None` to leave it out. `changed` is called for every difference from the
+/// stored value, also after a new list: no change is reported twice, and no removal during an outage is missed.
+/// `broken` is called for every failure of the watch.
 pub async fn follow<K, V, B>(
     events: impl Stream<Item = Result<Event<K>, Error>>,
     store: &Store<V, B>,

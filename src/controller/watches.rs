@@ -1,4 +1,4 @@
-//! Watches of many kinds that fill the stores of one observer.
+//! Watches of many kinds, which fill the stores of one observer.
 
 use super::relist::Relist;
 use super::store::Store;
@@ -10,13 +10,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-/// How many objects one answer to a list request brings: it bounds what is in memory at once.
+/// Page size of list requests, in objects, which bounds the memory of one answer.
 const PAGE: u32 = 200;
 
-/// Hears of each request of a watch that failed, with the kind.
+/// Callback for each failed request of a watch, with the kind.
 pub type Broken = Arc<dyn Fn(&'static str, &watcher::Error) + Send + Sync>;
 
-/// Starts watches that fill stores of `W`, each in a task of its own: what one watch brings wakes none of the others.
+/// Starter of watches that fill stores of `W`, each in a task of its own, so that an event wakes one watch only.
 pub struct Watches<'a, W> {
     tasks: &'a mut JoinSet<()>,
     observer: &'a Arc<W>,
@@ -24,15 +24,15 @@ pub struct Watches<'a, W> {
 }
 
 impl<'a, W: Send + Sync + 'static> Watches<'a, W> {
-    /// Watches that end with `tasks`.
+    /// Starter whose watches end with `tasks`.
     pub const fn new(tasks: &'a mut JoinSet<()>, observer: &'a Arc<W>, broken: &'a Broken) -> Self {
         Self { tasks, observer, broken }
     }
 
     /// Follows one kind until the tasks are dropped.
     ///
-    /// `read` cuts an object down to what is kept in `store`, or says that it is none of ours; `changed` hears of every
-    /// difference.
+    /// `read` reduces an object to its value in `store`, or returns `None` to leave it out; `changed` is called for
+    /// every difference.
     pub fn follow<K, V, B>(
         &mut self,
         kind: &'static str,
@@ -50,7 +50,7 @@ impl<'a, W: Send + Sync + 'static> Watches<'a, W> {
     }
 
     /// Follows one kind as [`Watches::follow`] does, and starts over with a list whenever `relist` is requested.
-    #[expect(clippy::too_many_arguments, reason = "each is one word of what a kind says about its watch")]
+    #[expect(clippy::too_many_arguments, reason = "each describes one part of the watch of a kind")]
     pub fn follow_again<K, V, B>(
         &mut self,
         kind: &'static str,
@@ -84,7 +84,7 @@ impl<'a, W: Send + Sync + 'static> Watches<'a, W> {
     }
 }
 
-/// A watch of the objects with these labels, in pages; of all objects where the selector is empty.
+/// Watch configuration for objects that match a label selector, in pages; an empty selector matches all objects.
 pub fn labelled(selector: &str) -> watcher::Config {
     let config = watcher::Config::default().page_size(PAGE);
     if selector.is_empty() { config } else { config.labels(selector) }

@@ -1,5 +1,5 @@
-//! Kinds with what brings them in step, and the workers that hand out turns.
-//! A key that takes long holds up nobody but itself.
+//! Registered kinds with their reconcilers, and the workers that hand out turns.
+//! Each turn runs in a task of its own, so that a slow key delays no other key.
 
 use super::failure::Failure;
 use super::key::{Key, Kind};
@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-/// Turns that can wait come in beats: one wake-up then serves many of them.
+/// Beat to which deferred turns are aligned, so that one wake-up serves many turns.
 const BEAT: Duration = Duration::from_millis(250);
-/// Somebody waits for the end of a wait that is shorter.
+/// Wait below which turns are not aligned to beats, because a change waits for them.
 const SHORT: Duration = Duration::from_millis(800);
-/// How soon a key gets its turn once what it needs is there.
-const LOOK: Duration = Duration::from_millis(500);
+/// Period of checks whether held-back keys can run.
+const POLL: Duration = Duration::from_millis(500);
 
 type Reconcile = Box<dyn Fn(ObjectRef) -> BoxFuture<'static, Result<Next, Failure>> + Send + Sync>;
 type Unread = Box<dyn Fn() -> Vec<&'static str> + Send + Sync>;
@@ -31,13 +31,13 @@ struct Registered {
     reconcile: Reconcile,
 }
 
-/// Every kind that gets turns.
+/// Registered kinds.
 #[derive(Default)]
 pub struct Kinds(BTreeMap<&'static str, Registered>);
 
 impl Kinds {
-    /// Registers a kind: `unread` names the lists that it needs and that were not read yet, `reconcile` brings an object
-    /// in step. A later registration under the same name counts.
+    /// Registers a kind: `unread` names required lists that are not read yet, `reconcile` runs a turn. A later
+    /// registration under one name replaces the earlier one.
     pub fn register<F>(
         &mut self,
         kind: &'static Kind,
@@ -50,7 +50,7 @@ impl Kinds {
         self.0.insert(kind.name, Registered { unread: Box::new(unread), reconcile });
     }
 
-    /// The lists that some kind needs and that were not read yet.
+    /// Names of lists that some kind requires and that are not read yet.
     pub fn unread(&self) -> Vec<&'static str> {
         let mut names: Vec<_> = self.0.values().flat_map(|kind| (kind.unread)()).collect();
         names.sort_unstable();
@@ -65,39 +65,39 @@ impl Kinds {
     async fn reconcile(&self, key: &Key) -> Result<Next, Failure> {
         match self.0.get(key.kind.name) {
             Some(kind) => (kind.reconcile)(key.object.clone()).await,
-            // Whatever is switched off asks for nothing; a key of it that is left over is done.
+            // A kind that is switched off is not registered; a key left over from it is done.
             None => Ok(Next::Never),
         }
     }
 }
 
-/// Hears how each turn ended, and how long it took.
+/// Callback for the end of each turn, with result and duration.
 pub type Ended = Box<dyn Fn(&'static Kind, &Result<Next, Failure>, Duration) + Send + Sync>;
 
-/// Whoever takes turns.
+/// Workers that run turns.
 pub struct Workers {
     kinds: Kinds,
     work: Arc<Work>,
     ended: Ended,
-    /// Keys whose kind lacks a list that it needs.
+    /// Keys whose kind lacks a required list.
     held_back: Mutex<BTreeSet<Key>>,
     started: Instant,
 }
 
 impl Workers {
-    /// Workers for these kinds.
+    /// Workers for `kinds` on the queues of `work`; `ended` is called after each turn.
     pub fn new(kinds: Kinds, work: Arc<Work>, ended: Ended) -> Arc<Self> {
         Arc::new(Self { kinds, work, ended, held_back: Mutex::default(), started: instant() })
     }
 
-    /// Hands out turns until dropped: what waits for others holds up nothing else.
+    /// Runs turns until dropped; long turns have slots of their own and delay no short turn.
     pub async fn run(self: Arc<Self>) {
         let short = Arc::clone(&self).hand_out(|work| &work.short);
         let long = Arc::clone(&self).hand_out(|work| &work.long);
         join(join(short, long), self.let_go()).await;
     }
 
-    /// Hands out turns of one sort, as many at once as the queue gives.
+    /// Runs the turns of one queue, as many at once as the queue has slots.
     async fn hand_out(self: Arc<Self>, turns: fn(&Work) -> &Turns<Key>) {
         let mut workers = JoinSet::new();
         loop {
@@ -118,10 +118,10 @@ impl Workers {
         self.held_back.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
 
-    /// Gives keys their turn once their kind has what it needs, until dropped.
+    /// Enqueues held-back keys once the lists of their kind are read, until dropped.
     async fn let_go(&self) {
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
             let mut held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
             let (ready, rest): (BTreeSet<Key>, BTreeSet<Key>) =
                 std::mem::take(&mut *held_back).into_iter().partition(|key| self.kinds.is_ready(key));
@@ -133,7 +133,7 @@ impl Workers {
     }
 }
 
-/// A turn while it is taken. It ends when it is dropped, however that comes: nobody else waits for its slot in vain.
+/// Running turn. Dropping it ends the turn, even after a panic, so that its slot is always returned.
 struct Turn {
     workers: Arc<Workers>,
     turns: fn(&Work) -> &Turns<Key>,
@@ -148,7 +148,7 @@ impl Turn {
         self.finish(&result, started.elapsed());
     }
 
-    /// Plans the next turn: as asked, or after a wait that grows with each failure in a row.
+    /// Schedules the next turn: as the result requests, or after a wait that grows with each failure in a row.
     fn finish(&mut self, result: &Result<Next, Failure>, took: Duration) {
         let (workers, key) = (&self.workers, &self.key);
         (workers.ended)(key.kind, result, took);
@@ -173,8 +173,8 @@ impl Drop for Turn {
     }
 }
 
-/// The last beat within this wait, which began so long after the start: nothing that was asked for is late. A short
-/// wait ends when it does.
+/// End of a wait that began `began` after the start, moved back to the last beat, so that no turn is late. A wait
+/// shorter than [`SHORT`] is not moved.
 fn on_beat(began: Duration, wait: Duration) -> Duration {
     let at = began.saturating_add(wait);
     if wait < SHORT {
@@ -184,8 +184,7 @@ fn on_beat(began: Duration, wait: Duration) -> Duration {
     BEAT.saturating_mul(u32::try_from(beats).unwrap_or(u32::MAX))
 }
 
-/// Up to a tenth less, so that what started together does not stay together. Never more: what is to be done by a time
-/// is done by then.
+/// Wait shortened by up to 10 %, so that keys enqueued together drift apart. Never longer: a deadline is kept.
 fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(0.9 + 0.1 * fastrand::f64())
 }
@@ -271,10 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn a_look_comes_with_a_beat_and_never_after_its_time() {
+    fn a_turn_comes_with_a_beat_and_never_after_its_time() {
         let at = |began, wait| on_beat(Duration::from_millis(began), Duration::from_millis(wait)).as_millis();
-        let looks = [at(0, 1000), at(0, 1001), at(251, 1000), at(740, 30_000), at(760, 30_000)];
-        assert_eq!(looks, [1000, 1000, 1250, 30_500, 30_750]);
+        let ends = [at(0, 1000), at(0, 1001), at(251, 1000), at(740, 30_000), at(760, 30_000)];
+        assert_eq!(ends, [1000, 1000, 1250, 30_500, 30_750]);
         assert_eq!([at(251, 100), at(0, 799)], [351, 799]);
         for wait in [250, 1_000, 3_600_000].map(Duration::from_millis) {
             for began in 0..1000 {

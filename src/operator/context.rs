@@ -1,5 +1,5 @@
-//! Everything that reconciling needs: configuration, what was observed, the bundles, and the way to write.
-//! One value, shared; nothing in it decides.
+//! Shared context of all reconciliations: configuration, index, bundles, evaluations and writer.
+//! The context decides nothing about agents.
 
 use super::bundles::Bundles;
 use super::evaluations::Evaluations;
@@ -27,16 +27,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// Labels of the operator's own Pods, as the chart and the existing manifests set them.
+/// Label of the operator's own Pods, as the chart and the existing manifests set it.
 const OWN_PODS: (&str, &str) = ("control-plane", "controller-manager");
 
-/// The longest wait for a connection to an agent, of the time that a fetch may take.
+/// Maximum time for connecting to an agent, within the fetch timeout.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// How long a look waits until the status shows what it found.
+/// Maximum time for which an evaluation waits until status shows the card.
 const SHOWN: Duration = Duration::from_secs(5);
 
-/// The acceptance rules for a trust domain. Those of two domains differ in nothing but its name.
+/// Acceptance policy for a trust domain; policies of two domains differ only in the domain.
 fn policy(config: &Config, trust_domain: TrustDomain) -> Policy {
     let mut policy = Policy::new(trust_domain);
     policy.profiles = config.profiles;
@@ -44,37 +44,37 @@ fn policy(config: &Config, trust_domain: TrustDomain) -> Policy {
     policy
 }
 
-/// What every reconciliation shares.
+/// Context that all reconciliations share.
 pub(crate) struct Context {
-    /// The configuration.
+    /// Checked configuration of the operator.
     pub(crate) config: Arc<Config>,
-    /// The way to the API server.
+    /// Client of the API server, for reads.
     pub(crate) client: Client,
-    /// The way to change things.
+    /// Writer to the API server.
     pub(crate) writer: Writer,
-    /// A digest of the acceptance rules, whatever the trust domain.
+    /// Digest of the acceptance policy without the trust domain.
     pub(crate) rules: Option<Digest>,
-    /// What was observed.
+    /// Index of observed objects.
     pub(crate) index: Arc<Index>,
-    /// The trust bundles.
+    /// Trust bundles of all known domains.
     pub(crate) bundles: Arc<Bundles>,
-    /// The operator's own identity.
+    /// SVID of the operator, for mTLS fetches.
     pub(crate) identity: Identity,
-    /// What happened, for people.
+    /// Writer of Kubernetes Events.
     pub(crate) events: Events,
-    /// What happened, in numbers.
+    /// Prometheus metrics of the process.
     pub(crate) metrics: Metrics,
-    /// Marks that the watch may not have told of yet.
+    /// Recent writes of peer marks, which the watch may not have reported yet.
     pub(crate) marks: Written,
-    /// Told when it was tried to say something in a status.
+    /// Notified after each attempt to write a status.
     pub(crate) spoke: Notify,
-    /// Told when a proof may end before all others.
+    /// Notified when a proof may end before all others.
     pub(crate) ends_earlier: Notify,
     evaluations: Mutex<Evaluations>,
 }
 
 impl Context {
-    /// A context that has judged nothing yet.
+    /// Context without evaluations.
     pub(crate) fn new(
         config: Arc<Config>,
         client: Client,
@@ -103,23 +103,23 @@ impl Context {
         }
     }
 
-    /// How long and how much an agent may keep us.
+    /// Limits in time and bytes of one fetch.
     pub(crate) fn limits(&self) -> FetchLimits {
         let total = self.config.fetch_timeout;
         FetchLimits { connect: total.min(CONNECT), total, ..FetchLimits::default() }
     }
 
-    /// The acceptance rules for a trust domain.
+    /// Acceptance policy for a trust domain.
     pub(crate) fn policy(&self, trust_domain: TrustDomain) -> Policy {
         policy(&self.config, trust_domain)
     }
 
-    /// Whether a refusal stops traffic in a namespace: its own word, else the configuration.
+    /// Enforcement mode of a namespace: from its label, else from the configuration.
     pub(crate) fn mode(&self, namespace: &str) -> Mode {
         self.index.mode(namespace).unwrap_or(self.config.mode)
     }
 
-    /// The facts that every plan needs; `None` until it is known where the API server answers.
+    /// Network access of the cluster for plans; `None` until the endpoints of the API server are known.
     pub(crate) fn cluster(&self) -> Option<Result<ClusterAccess, InputError>> {
         let api_server = self.index.api_server()?;
         Some(self.cluster_with(api_server))
@@ -134,31 +134,31 @@ impl Context {
         for address in &config.dns_addresses {
             dns = dns.with_address(*address)?;
         }
-        let mut facts = ClusterAccess::new(operator, api_server, dns)?;
+        let mut access = ClusterAccess::new(operator, api_server, dns)?;
         for caller in &config.callers {
-            facts = facts.with_caller(caller.clone());
+            access = access.with_caller(caller.clone());
         }
         for namespace in &config.agent_namespaces {
-            facts = facts.with_agent_namespace(namespace.clone());
+            access = access.with_agent_namespace(namespace.clone());
         }
         if !config.egress_anywhere {
-            facts = facts.with_egress(Egress::Listed(BTreeSet::new()));
+            access = access.with_egress(Egress::Listed(BTreeSet::new()));
         }
-        Ok(facts)
+        Ok(access)
     }
 
-    /// True if the namespace is among those to work in.
+    /// True if the configuration includes a namespace; an empty list includes all.
     pub(crate) fn watches(&self, namespace: &str) -> bool {
         let watched = &self.config.watched;
         watched.is_empty() || watched.iter().map(Namespace::as_str).any(|name| name == namespace)
     }
 
-    /// The last evaluation of a card.
+    /// Last evaluation of an AgentCard.
     pub(crate) fn evaluation(&self, object: &ObjectRef) -> Option<Arc<Evaluation>> {
         self.lock().get(object).cloned()
     }
 
-    /// Keeps a evaluation; returns the one before.
+    /// Stores an evaluation with the time of its next check, and returns the previous one.
     pub(crate) fn keep(&self, object: &ObjectRef, evaluation: Evaluation) -> Option<Arc<Evaluation>> {
         let proof = evaluation.result.outcome.as_ref().ok();
         let check = proof.map(|proof| next_check(self.config.freshness, proof, witness(&evaluation), now()));
@@ -174,15 +174,15 @@ impl Context {
         before
     }
 
-    /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile. True if it is kept.
+    /// Replaces `before` by `now`; false, without effect, if the card was evaluated meanwhile.
     pub(crate) fn replace(&self, object: &ObjectRef, before: &Evaluation, now: Evaluation) -> bool {
         self.lock().replace(object, before, now)
     }
 
-    /// Remembers that a evaluation is said in status.
+    /// Records that status shows an evaluation.
     pub(crate) fn said(&self, object: &ObjectRef, evaluation: &Evaluation) {
         let mut evaluations = self.lock();
-        // What was said may have been cut down since.
+        // The held evaluation may have lost its content since, so the outcome is compared, not the whole.
         if let Some(held) = evaluations.get(object).map(|held| held.as_ref().clone())
             && held.card == evaluation.card
         {
@@ -190,8 +190,8 @@ impl Context {
         }
     }
 
-    /// Waits until the status has what it shows of a card, but not for long: what was received must not pile up faster
-    /// than it is written, nor a status that cannot be written keep others from being looked at.
+    /// Waits until status shows the content of a card, for 5 s at most: received content must not pile up faster than
+    /// it is written, and a status that cannot be written must not keep other cards from being evaluated.
     pub(crate) async fn until_shown(&self, object: &ObjectRef) {
         let shown = async {
             loop {
@@ -204,36 +204,36 @@ impl Context {
                 spoke.await;
             }
         };
-        // Waiting no longer is all that the end of the time means.
+        // A timeout only ends the wait.
         drop(timeout(SHOWN, shown).await);
     }
 
-    /// Forgets a card; returns what was known of it.
+    /// Removes the evaluation of an AgentCard and returns it.
     pub(crate) fn forget(&self, object: &ObjectRef) -> Option<Arc<Evaluation>> {
         self.lock().remove(object)
     }
 
-    /// The verified cards whose proof may have ended by `now`.
+    /// AgentCards whose proof may have ended by `now`.
     pub(crate) fn ending(&self, now: Timestamp) -> Vec<ObjectRef> {
         self.lock().ending(now)
     }
 
-    /// When the first proof may end.
+    /// Earliest time at which a proof may end.
     pub(crate) fn next_end(&self) -> Option<Timestamp> {
         self.lock().next_check()
     }
 
-    /// A proof has not ended: it is looked at again at `check`.
+    /// Schedules the next check of a proof at `check`, unless the card was evaluated meanwhile.
     pub(crate) fn postpone(&self, object: &ObjectRef, evaluation: &Evaluation, check: Timestamp) {
         self.lock().postpone(object, evaluation, check);
     }
 
-    /// Every judged card.
+    /// Evaluations of all AgentCards.
     pub(crate) fn evaluated(&self) -> Vec<(ObjectRef, Arc<Evaluation>)> {
         self.lock().iter().map(|(object, evaluation)| (object.clone(), Arc::clone(evaluation))).collect()
     }
 
-    /// Whether cards of the operator's own trust domain can be judged now.
+    /// Ok if a bundle of the operator's own trust domain is valid now.
     pub(crate) fn own_bundle(&self) -> Result<(), Refusal> {
         let domain = self.config.identity.trust_domain.as_ref().ok_or_else(|| {
             Refusal::new(Reason::TrustDomainUnknown, "the operator has no --spire-trust-domain")
@@ -241,7 +241,7 @@ impl Context {
         self.bundles.get(domain, now()).map(drop)
     }
 
-    /// Brings the numbers of cards and the age of the bundle up to date.
+    /// Updates the gauges of cards by outcome and of the bundle's age.
     pub(crate) fn count(&self) {
         let evaluations = self.lock();
         let verified = evaluations.iter().filter(|(_, evaluation)| evaluation.result.outcome.is_ok()).count();

@@ -1,5 +1,5 @@
-//! The controllers: watches that ask for turns, and workers that take them.
-//! A key that takes long holds up nobody but itself.
+//! Watches of every replica, and the controllers of the leader.
+//! Watches enqueue turns; workers run them, each in a task of its own.
 
 use super::bundles::{BundleSource, Bundles, follow_config_map, follow_federation, follow_workload_api};
 use super::card::{self, reevaluate_all};
@@ -24,16 +24,16 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// The first wait for lists that were not read yet, doubled each time.
+/// First wait for lists that are not read yet; doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
-/// The longest wait for them.
+/// Longest wait for lists that are not read yet.
 const LAST_WAIT: Duration = Duration::from_secs(2);
-/// How often readiness, and what ends by the clock, are looked at.
-const LOOK: Duration = Duration::from_millis(500);
-/// How often it is said that a trust bundle cannot be read.
-const SAY: Duration = Duration::from_secs(30);
+/// Period of checks of readiness and of ends by the clock.
+const POLL: Duration = Duration::from_millis(500);
+/// Period of log lines about trust bundles that cannot be read.
+const LOG_PROBLEMS: Duration = Duration::from_secs(30);
 
-/// What every replica does, leader or not: it watches, so that it knows as much as the leader when its turn comes.
+/// Watches of every replica, leader or not, so that a new leader starts with a complete index.
 pub struct Observer {
     context: Arc<Context>,
     tasks: JoinSet<()>,
@@ -41,7 +41,7 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Starts to watch.
+    /// Starts the watches and readiness checks; the returned controllers run once this replica leads.
     pub fn start(shared: Shared) -> (Self, Controllers) {
         let caches = shared.readiness.check("caches");
         let bundle = shared.readiness.check("bundle");
@@ -58,7 +58,7 @@ impl Observer {
             events,
             shared.metrics,
         ));
-        // Each in a task of its own: what wakes one does not wake the others.
+        // Each watch has a task of its own, so that an event wakes one watch only.
         let mut tasks = JoinSet::new();
         observe(&mut tasks, &context);
         tasks.spawn(report(Arc::clone(&context), [caches.clone(), bundle, watches]));
@@ -66,13 +66,13 @@ impl Observer {
         (Self { context, tasks, caches }, controllers)
     }
 
-    /// Returns when a task ended that never should.
+    /// Waits until a watch ends, which it should not, and returns the error.
     pub async fn failed(&mut self) -> OperatorError {
         let ended = self.tasks.join_next().await;
         OperatorError::Controller { name: "agentcard", error: format!("a watch ended: {ended:?}") }
     }
 
-    /// Stops to watch.
+    /// Stops all watches and fails the readiness check of the caches.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
         self.caches.fail("stopping");
@@ -80,17 +80,18 @@ impl Observer {
     }
 }
 
-/// What the leader alone does: it evaluates cards, and writes.
+/// Controllers of the leader, which evaluate cards and write.
 pub struct Controllers {
     context: Arc<Context>,
     write_events: BoxFuture<'static, ()>,
 }
 
 impl Controllers {
-    /// Takes turns until `shutdown`. Dropping the future stops everything at once.
+    /// Runs turns until `shutdown`. Dropping the future stops all turns at once.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), OperatorError> {
         let Self { context, write_events } = self;
-        // What the leader before wrote last may not have come by the watch yet.
+        // The watch may lag behind the last status writes of the previous leader, which are the memory against
+        // replays (rule 55).
         context.index.relist_cards.request().await;
         let mut tasks = JoinSet::new();
         tasks.spawn(reevaluate(Arc::clone(&context)));
@@ -109,7 +110,7 @@ impl Controllers {
     }
 }
 
-/// Says whether the lists are read and kept up to date, and the bundle is there, and counts, until dropped.
+/// Updates readiness checks for lists, bundle and watches, and gauges, until dropped.
 async fn report(context: Arc<Context>, [caches, bundle, watches]: [Check; 3]) {
     loop {
         match context.index.unread().as_slice() {
@@ -125,11 +126,11 @@ async fn report(context: Arc<Context>, [caches, bundle, watches]: [Check; 3]) {
             failing => watches.fail(format!("not followed any more: {}", failing.join(", "))),
         }
         context.count();
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 
-/// Starts everything that watches.
+/// Starts the watches of objects, bundles and the operator's SVID.
 fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) {
     let metrics = context.metrics.clone();
     let broken: Broken = Arc::new(move |kind, error| {
@@ -146,7 +147,7 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) {
     let telling = Arc::clone(context);
     tasks.spawn(async move {
         loop {
-            tokio::time::sleep(SAY).await;
+            tokio::time::sleep(LOG_PROBLEMS).await;
             for (domain, refusal) in telling.bundles.problems() {
                 tracing::warn!(trust_domain = %domain, problem = %refusal, "the trust bundle cannot be refreshed");
             }
@@ -156,12 +157,12 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) {
     tasks.spawn(async move { own.identity.follow(&own.config).await });
 }
 
-/// Ends what ends by the clock alone, until dropped: proofs at their end, and bundles that are too old. The clock may
-/// be set at any time, so it is never trusted to be where it was for longer than a look.
+/// Ends proofs and stale bundles by the clock, until dropped. The wall clock may be set at any time, so it is read
+/// again at least once per [`POLL`].
 async fn follow_the_clock(context: Arc<Context>) {
     loop {
-        let wait = context.next_end().map_or(LOOK, |end| until(end).min(LOOK));
-        // Being told of an earlier end and waiting for it are the same.
+        let wait = context.next_end().map_or(POLL, |end| until(end).min(POLL));
+        // A timeout and a notification of an earlier end both lead to a check.
         drop(timeout(wait, context.ends_earlier.notified()).await);
         let at = now();
         context.bundles.announce(at);
@@ -169,7 +170,7 @@ async fn follow_the_clock(context: Arc<Context>) {
     }
 }
 
-/// Follows the sources of bundles until dropped.
+/// Follows the configured sources of bundles until dropped.
 async fn follow_bundles(context: Arc<Context>, broken: Broken) {
     let (config, bundles) = (&context.config.bundle, &*context.bundles);
     match &context.config.identity.trust_domain {
@@ -193,7 +194,7 @@ async fn follow_bundles(context: Arc<Context>, broken: Broken) {
     }
 }
 
-/// Judges all cards again when authorities change, until dropped.
+/// Evaluates all cards again when authorities change, until dropped.
 async fn reevaluate(context: Arc<Context>) {
     let mut changes = context.bundles.changes();
     while changes.changed().await.is_ok() {
@@ -202,8 +203,8 @@ async fn reevaluate(context: Arc<Context>) {
     }
 }
 
-/// Waits until everything is known: a turn before that would judge by half of the facts. Meanwhile agents are closed.
-async fn wait_for_facts(context: &Context) {
+/// Waits until all lists are read, because evaluations of partial input would be wrong. Meanwhile it isolates agents.
+async fn wait_until_synced(context: &Context) {
     let mut wait = FIRST_WAIT;
     while !context.index.is_synced() {
         tokio::time::sleep(wait).await;
@@ -214,7 +215,7 @@ async fn wait_for_facts(context: &Context) {
     }
 }
 
-/// Closes the agents of all namespaces while something is missing that verdicts need, such as the kind of AgentCards.
+/// Isolates the agents of all namespaces while a list that verdicts need is missing, such as that of AgentCards.
 async fn isolate_all(context: &Context) {
     for name in context.index.namespaces_of_agents() {
         if !context.watches(&name) {
@@ -226,9 +227,9 @@ async fn isolate_all(context: &Context) {
     }
 }
 
-/// Hands out turns, once everything is known that verdicts need.
+/// Runs turns, once all lists that verdicts need are read.
 async fn take_turns(context: Arc<Context>) {
-    wait_for_facts(&context).await;
+    wait_until_synced(&context).await;
     let metrics = context.metrics.clone();
     let ended: Ended = Box::new(move |kind, result, took| {
         let outcome = match result {

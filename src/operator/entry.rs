@@ -1,5 +1,4 @@
-//! From the command line to the running operator and its exit code: 0 ended as asked, 1 could not go on,
-//! 2 a flag is wrong.
+//! Entry point of the operator. Exit codes: 0 stopped on request, 1 failed, 2 invalid flag.
 
 use super::flags::{Asked, read};
 use super::process::run;
@@ -7,20 +6,20 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Runs the operator with the arguments after the program's name.
+/// Runs the operator with the arguments after the program name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
     let config = match read(arguments, variable) {
         Ok(Asked::Run(config)) => config,
         Ok(Asked::Help(text)) => {
-            // Nobody reads it if it cannot be written.
+            // A failed write to standard output has no reader.
             let _ = std::io::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
         Err(error) => return failed(&error, 2),
     };
-    // The work is waiting and short verifications: with one thread nobody is woken across threads, which is a good
-    // part of what a fetch costs, and there is one memory arena.
+    // The load is waiting and short verifications: one thread saves wake-ups across threads, a good part of the
+    // cost of a fetch, and keeps one memory arena.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => {
@@ -37,7 +36,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn failed(error: &impl std::fmt::Display, code: u8) -> ExitCode {
-    // Where standard error cannot be written there is nobody to tell; the exit code still does.
+    // Without standard error, the exit code alone reports the failure.
     let _ = writeln!(std::io::stderr(), "error: {error}");
     ExitCode::from(code)
 }

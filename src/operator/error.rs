@@ -1,48 +1,48 @@
-//! Why the operator cannot start or go on: one sentence each, with what to do.
+//! Errors that end the operator: one sentence each, with a remedy.
 
 use countersign_controller::lease::LeaseError;
 use std::net::SocketAddr;
 use thiserror::Error;
 
-/// Why the operator ended although nobody asked for it.
+/// Error that ends the operator.
 #[derive(Debug, Error)]
 pub enum OperatorError {
-    /// A server cannot listen.
+    /// Address on which a server cannot listen.
     #[error("cannot listen on {address} for {what}: {error}; free the port or choose another address")]
     Listen {
-        /// What was to be served.
+        /// Purpose of the server.
         what: &'static str,
-        /// Where.
+        /// Address that could not be bound.
         address: SocketAddr,
-        /// Why not.
+        /// Error of the socket.
         error: std::io::Error,
     },
-    /// There is no usable configuration for the API server.
+    /// Client configuration for the API server that is missing or unusable.
     #[error("cannot find the API server: {0}; run in a Pod, or give --kubeconfig")]
     Kubernetes(String),
-    /// A part of the process cannot be set up.
+    /// Part of the process that cannot be set up.
     #[error("cannot set up {what}: {error}")]
     Setup {
-        /// What was to be set up.
+        /// Part that cannot be set up.
         what: &'static str,
-        /// Why not.
+        /// Error of the setup.
         error: String,
     },
-    /// The lease is lost.
+    /// Lease that was lost to another replica or to time.
     #[error(transparent)]
     Lease(#[from] LeaseError),
-    /// A controller cannot go on.
+    /// Controller that stopped.
     #[error("the controller {name} stopped: {error}")]
     Controller {
-        /// Which one.
+        /// Name of the controller.
         name: &'static str,
-        /// Why.
+        /// Error that stopped the controller.
         error: String,
     },
 }
 
 impl OperatorError {
-    /// For [`OperatorError::Setup`].
+    /// Constructs [`OperatorError::Setup`].
     pub(super) fn setup(what: &'static str, error: impl std::fmt::Display) -> Self {
         Self::Setup { what, error: error.to_string() }
     }

@@ -1,5 +1,5 @@
-//! The last evaluation of every card, with the received bytes as long as they fit: a card that does not fit any more
-//! is refused when authorities change, until it was fetched again.
+//! Last evaluations of all cards, with received bytes up to a limit: a card beyond the limit is refused when
+//! authorities change, until fetched again.
 
 use super::index::ObjectRef;
 use countersign_core::time::Timestamp;
@@ -7,14 +7,14 @@ use countersign_plan::agent_card::evaluation::Evaluation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Received cards that are kept for judging them again when authorities change.
+/// Maximum total size of received cards kept for evaluating again, in bytes.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
 
-/// Evaluations by the place of their card.
+/// Evaluations by AgentCard.
 #[derive(Debug, Default)]
 pub(crate) struct Evaluations {
     by_object: BTreeMap<ObjectRef, Held>,
-    /// When each verified card has to be judged again, because its proof may have ended.
+    /// Times at which verified cards have to be evaluated again, because their proofs may have ended.
     checks: BTreeSet<(Timestamp, ObjectRef)>,
     kept: usize,
 }
@@ -26,17 +26,17 @@ struct Held {
 }
 
 impl Evaluations {
-    /// The last evaluation of a card.
+    /// Last evaluation of an AgentCard.
     pub(crate) fn get(&self, object: &ObjectRef) -> Option<&Arc<Evaluation>> {
         self.by_object.get(object).map(|held| &held.evaluation)
     }
 
-    /// All of them, by place.
+    /// All evaluations, ordered by AgentCard.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ObjectRef, &Arc<Evaluation>)> {
         self.by_object.iter().map(|(object, held)| (object, &held.evaluation))
     }
 
-    /// Keeps a evaluation that has to be made again at `check`; returns the one before.
+    /// Stores an evaluation that has to be repeated at `check`; returns the previous one.
     pub(crate) fn insert(
         &mut self,
         object: &ObjectRef,
@@ -52,10 +52,10 @@ impl Evaluations {
         before
     }
 
-    /// Keeps `now` in the place of `before`, unless the card was judged again meanwhile. True if it is kept.
+    /// Replaces `before` by `now`; false, without effect, if the card was evaluated meanwhile.
     pub(crate) fn replace(&mut self, object: &ObjectRef, before: &Evaluation, now: Evaluation) -> bool {
         let Some(held) = self.held(object, before) else { return false };
-        // Whether its bytes are kept was decided for all cards together.
+        // The limit spans all cards, so bytes that were dropped by `insert` are not taken up again here.
         let now = if held.evaluation.body().is_some() { now } else { now.without_body() };
         let (gone, is_verified) = (size(&held.evaluation), now.result.outcome.is_ok());
         let comes = size(&now);
@@ -67,14 +67,14 @@ impl Evaluations {
         true
     }
 
-    /// Has a card judged again at `check`, unless it was judged again meanwhile.
-    pub(crate) fn postpone(&mut self, object: &ObjectRef, judged: &Evaluation, check: Timestamp) {
-        if self.held(object, judged).is_some() {
+    /// Schedules the next evaluation of a card at `check`, unless the card was evaluated meanwhile.
+    pub(crate) fn postpone(&mut self, object: &ObjectRef, evaluation: &Evaluation, check: Timestamp) {
+        if self.held(object, evaluation).is_some() {
             self.set_check(object, Some(check));
         }
     }
 
-    /// Forgets a card; returns what was known of it.
+    /// Removes the evaluation of an AgentCard and returns it.
     pub(crate) fn remove(&mut self, object: &ObjectRef) -> Option<Arc<Evaluation>> {
         self.set_check(object, None);
         let before = self.by_object.remove(object)?.evaluation;
@@ -82,17 +82,17 @@ impl Evaluations {
         Some(before)
     }
 
-    /// The cards that have to be judged again by `now`.
+    /// AgentCards that have to be evaluated again by `now`, in order of time.
     pub(crate) fn ending(&self, now: Timestamp) -> Vec<ObjectRef> {
         self.checks.iter().take_while(|(check, _)| *check <= now).map(|(_, object)| object.clone()).collect()
     }
 
-    /// When the first of them has to be.
+    /// Earliest time at which a card has to be evaluated again.
     pub(crate) fn next_check(&self) -> Option<Timestamp> {
         self.checks.first().map(|(check, _)| *check)
     }
 
-    /// What is held, if it is this evaluation.
+    /// Held entry, if it is this very evaluation.
     fn held(&mut self, object: &ObjectRef, evaluation: &Evaluation) -> Option<&mut Held> {
         let held = self.by_object.get_mut(object)?;
         Arc::ptr_eq(&held.evaluation.result, &evaluation.result).then_some(held)
@@ -129,7 +129,7 @@ mod tests {
     use countersign_plan::agent_card::result::VerificationResult;
     use countersign_plan::input::identity::Expected;
 
-    /// A refused card of so many bytes, kept.
+    /// Refused evaluation with a body of `bytes` bytes.
     fn with_body(bytes: usize) -> Evaluation {
         let id = SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap();
         let refusal = Refusal::new(Reason::CardUnsigned, "no signature");
@@ -164,7 +164,7 @@ mod tests {
         let has_body =
             |evaluations: &Evaluations, name| evaluations.get(&object(name)).unwrap().body().is_some();
         assert!(has_body(&evaluations, "a") && has_body(&evaluations, "b") && !has_body(&evaluations, "c"));
-        // The same card again takes no more room than before.
+        // Storing a card again takes no more room.
         evaluations.insert(&object("b"), half(), None);
         assert!(has_body(&evaluations, "b"));
         evaluations.remove(&object("a"));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_judgement_that_was_overtaken_replaces_nothing() {
+    fn an_evaluation_that_was_overtaken_replaces_nothing() {
         let mut evaluations = Evaluations::default();
         let (first, second) = (with_body(1), with_body(2));
         evaluations.insert(&object("a"), first.clone(), None);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_is_judged_again_at_the_time_of_its_last_judgement_and_no_other() {
+    fn a_card_is_evaluated_again_at_the_time_of_its_last_evaluation_and_no_other() {
         let at = |seconds| Timestamp::from_unix(1_795_219_200).plus(Seconds::new(seconds));
         let mut evaluations = Evaluations::default();
         evaluations.insert(&object("a"), with_body(1), Some(at(10)));
@@ -196,12 +196,12 @@ mod tests {
         assert_eq!(evaluations.next_check(), Some(at(5)));
         assert!(evaluations.ending(at(4)).is_empty());
         assert_eq!(evaluations.ending(at(10)), [object("b"), object("a")]);
-        // A new evaluation has a time of its own, and what is overtaken sets none.
+        // A new evaluation has its own time, and an overtaken one sets none.
         let old = evaluations.get(&object("b")).unwrap().as_ref().clone();
         evaluations.insert(&object("b"), with_body(1), Some(at(20)));
         evaluations.postpone(&object("b"), &old, at(6));
         assert_eq!(evaluations.ending(at(10)), [object("a")]);
-        // A refusal has nothing that could end.
+        // A refusal has no proof that could end.
         let held = evaluations.get(&object("a")).unwrap().as_ref().clone();
         assert!(evaluations.replace(&object("a"), &held, held.clone()));
         evaluations.remove(&object("b"));

@@ -1,5 +1,5 @@
-//! What happened, for people: one event per transition, written when no turn is due: closing comes before telling.
-//! When too much happens at once the surplus is counted and dropped: status has it all anyway.
+//! Kubernetes Events: one per transition, written when no turn is due, because closing comes before telling.
+//! Events beyond the buffer are counted and dropped; status holds the outcome in any case.
 
 use super::index::WorkloadRef;
 use super::index::{Index, ObjectRef, Workload, WorkloadKind};
@@ -15,20 +15,20 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// The name under which events are reported, as other tools filter by it.
+/// Reporting controller of events, by which existing tools filter.
 const CONTROLLER: &str = "agentcard-controller";
-/// How many events may wait; one namespace may have half of them.
+/// Maximum number of waiting events; one namespace may hold half of them.
 const WAITING: usize = 2048;
-/// Among how many events one that repeats another is found.
+/// Number of events after which the recorder forgets which it has seen.
 const REMEMBERED: usize = 256;
-/// How long an event waits for turns that are due: an operator that never catches up still tells something.
+/// Maximum wait of an event for due turns, so that an operator that never catches up still writes events.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is looked whether turns are due.
-const LOOK: Duration = Duration::from_millis(50);
-/// The longest note that the API server takes, in bytes.
+/// Period of checks whether turns are due.
+const POLL: Duration = Duration::from_millis(50);
+/// Maximum length of an event note at the API server, in bytes.
 const NOTE_BYTES: usize = 1024;
 
-/// Writes Kubernetes Events, as many as the API server takes without keeping turns waiting.
+/// Sender of events to the loop that writes them.
 #[derive(Clone)]
 pub(crate) struct Events {
     sender: mpsc::Sender<(ObjectReference, Event)>,
@@ -37,7 +37,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// The sending end, and the loop that writes what is sent until every sender is gone.
+    /// Sender, and the loop that writes events until every sender is dropped.
     pub(crate) fn new(
         client: Client,
         metrics: Metrics,
@@ -53,15 +53,15 @@ impl Events {
             let (mut written, mut patience) = (0_usize, PATIENCE);
             while let Some((about, event)) = receiver.recv().await {
                 lock(&waiting).give(about.namespace.as_deref().unwrap_or_default());
-                // A recorder keeps every event of some minutes to count repetitions, and looks through all of them.
+                // A recorder keeps the events of some minutes to count repetitions, and scans all of them per event.
                 written = written.wrapping_add(1);
                 if written.is_multiple_of(REMEMBERED) {
                     recorder = Recorder::new(client.clone(), reporter.clone());
                 }
-                // Beyond its patience the event is written all the same, and those that follow wait no longer: somebody
-                // who keeps the operator busy delays what is told of others once, and not once for each.
-                let is_idle = timeout(patience, index.work.short.caught_up(LOOK)).await.is_ok();
-                patience = if is_idle { PATIENCE } else { LOOK };
+                // After `PATIENCE` the event is written all the same, and later ones wait for `POLL` only: a namespace
+                // that keeps the operator busy delays the events of others once, and not once per event.
+                let is_idle = timeout(patience, index.work.short.caught_up(POLL)).await.is_ok();
+                patience = if is_idle { PATIENCE } else { POLL };
                 match recorder.publish(&event, &about).await {
                     Ok(()) => counted.wrote("events"),
                     Err(error) => tracing::warn!(%error, reason = event.reason, "an event was not written"),
@@ -71,13 +71,13 @@ impl Events {
         (Self { sender, shares, metrics }, write)
     }
 
-    /// Sends an event about an AgentCard.
+    /// Sends an event about an AgentCard; drops and counts it if too many wait.
     pub(crate) fn about_card(&self, card: &ObjectRef, uid: &str, transition: Transition) {
         let about = reference((AGENT_CARD_API_VERSION, AGENT_CARD_KIND), card, uid);
         self.send(about, "VerifySignature", transition);
     }
 
-    /// Sends an event about something wrong with a workload.
+    /// Sends a warning about a workload; drops and counts it if too many wait.
     pub(crate) fn about_workload(&self, key: &WorkloadRef, workload: &Workload, reason: &str, note: &str) {
         let about = reference((WorkloadKind::API_VERSION, key.kind.as_str()), &key.object, &workload.uid);
         let (reason, note) = (reason.to_owned(), note.to_owned());
@@ -114,7 +114,7 @@ fn lock(shares: &Mutex<Shares>) -> MutexGuard<'_, Shares> {
     shares.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The start of a text that is not longer than a note may be.
+/// Start of a text, at most 1024 bytes, cut between characters.
 fn bounded(text: &str) -> String {
     let mut end = text.len().min(NOTE_BYTES);
     while !text.is_char_boundary(end) {

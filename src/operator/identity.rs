@@ -1,5 +1,5 @@
-//! The operator's own SVID, kept live from the Workload API for SPIFFE mTLS fetches.
-//! Nothing is decided once: the agent may come up, go and come back at any time, and nothing is ever fetched without.
+//! SVID of the operator, followed at the Workload API, for SPIFFE mTLS fetches.
+//! The SPIRE agent may start, stop and return at any time; without a valid SVID no mTLS fetch is made.
 
 use super::flags::Config;
 use countersign_core::refusal::{Reason, Refusal};
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// How long the agent may take to answer.
+/// Maximum time for an answer of the SPIRE agent.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// What is known of the operator's own identity.
+/// Current SVID of the operator, or the problem that prevents one.
 #[derive(Debug)]
 pub(crate) struct Identity {
     current: watch::Sender<Option<Arc<ClientSvid>>>,
@@ -28,8 +28,8 @@ impl Default for Identity {
 }
 
 impl Identity {
-    /// Follows the Workload API until dropped, from the first time that somebody needs an identity: most clusters
-    /// have no agent that serves over mTLS.
+    /// Follows the Workload API until dropped, from the first call of [`Identity::get`]: most clusters have no agent
+    /// that serves over mTLS.
     pub(crate) async fn follow(&self, config: &Config) {
         self.wanted.notified().await;
         follow_svid(&config.workload_api, ANSWER, |update| {
@@ -50,7 +50,7 @@ impl Identity {
         }
     }
 
-    /// Says a problem once; the last SVID counts until it expires.
+    /// Logs a problem once; the last SVID stays in use until it expires.
     fn fail(&self, problem: String) {
         self.problem.send_if_modified(|last| {
             let is_new = last.as_ref() != Some(&problem);
@@ -62,7 +62,7 @@ impl Identity {
         });
     }
 
-    /// The SVID that is valid now, or why there is none. A first one is waited for, no longer than `patience`.
+    /// SVID that is valid now, or a refusal with the problem. Waits for a first SVID for at most `patience`.
     pub(crate) async fn get(&self, patience: Duration) -> Result<Arc<ClientSvid>, Refusal> {
         self.wanted.notify_one();
         let is_valid =

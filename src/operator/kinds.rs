@@ -1,4 +1,4 @@
-//! Every kind that gets turns: one line each.
+//! Registration of all kinds of reconciliations.
 
 use super::context::Context;
 use super::index::ObjectRef;
@@ -10,7 +10,7 @@ use countersign_controller::workers::Kinds;
 use std::future::Future;
 use std::sync::Arc;
 
-/// All kinds, with what brings them in step.
+/// All kinds with their reconcilers.
 pub(crate) fn all(context: &Arc<Context>) -> Kinds {
     let mut kinds = Kinds::default();
     namespace::register(&mut kinds, context);
@@ -19,8 +19,8 @@ pub(crate) fn all(context: &Arc<Context>) -> Kinds {
     kinds
 }
 
-/// Registers a kind that acts on agents: it needs everything that verdicts need, and stays within the namespaces that the
-/// configuration names.
+/// Registers a kind that acts on agents: its turns wait for all lists that verdicts need, and skip namespaces that the
+/// configuration excludes.
 pub(crate) fn register<F>(
     kinds: &mut Kinds,
     kind: &'static Kind,
@@ -36,7 +36,7 @@ pub(crate) fn register<F>(
         move |object| {
             let context = Arc::clone(&context);
             async move {
-                // A namespace lies in none.
+                // A namespace object is cluster-scoped: its name is the namespace.
                 let namespace = if object.namespace.is_empty() { &object.name } else { &object.namespace };
                 if context.watches(namespace) { reconcile(context, object).await } else { Ok(Next::Never) }
             }

@@ -1,5 +1,5 @@
-//! The operator: the process around the controllers, its probes, metrics, lease and log.
-//! `run` starts them in an order in which nothing slow can keep the process from answering.
+//! Operator process: controllers, probes, metrics, lease and log.
+//! `run` starts the probes first, so that no slow part keeps the process from answering them.
 
 mod bundles;
 mod card;

@@ -1,5 +1,5 @@
-//! What the operator counts, for Prometheus. Names that existing dashboards and alerts use are kept;
-//! labels take words from closed lists only, so that no agent can grow the number of series.
+//! Prometheus metrics of the operator. Names that existing dashboards and alerts use are kept.
+//! Label values come from closed lists, so that no agent can grow the number of series.
 
 use countersign_core::refusal::Reason;
 use prometheus_client::encoding::text::encode;
@@ -13,21 +13,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// Labels with static values, in the order in which they are written.
+/// Metric labels with static values, in the order of the output.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Durations = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
-/// How a reconciliation ended, in the words of controller-runtime.
+/// Result of a reconciliation, in the terms of controller-runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are label values")]
 pub enum ReconcileResult {
-    /// Done.
+    /// Succeeded, without a next turn.
     success,
-    /// Failed, and tried again later.
+    /// Failed, and retried later.
     error,
-    /// Tried again at once.
+    /// Succeeded, and repeated at once.
     requeue,
-    /// Done, and done again after a while.
+    /// Succeeded, and repeated after a wait.
     requeue_after,
 }
 
@@ -37,7 +37,7 @@ struct ReconcileLabels {
     result: ReconcileResult,
 }
 
-/// All metrics; cheap to clone.
+/// All metrics of the process. Clones share the values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
@@ -61,7 +61,7 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        // From a cached verdict to an agent that uses up its time.
+        // Buckets in seconds: `short` for verifications from 0.1 ms, `long` for fetches up to the timeout.
         let short: fn() -> Histogram = || Histogram::new([0.000_1, 0.000_5, 0.002, 0.01, 0.05, 0.25, 1.0]);
         let long: fn() -> Histogram = || Histogram::new([0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0]);
         let mut metrics = Self {
@@ -142,13 +142,13 @@ impl Metrics {
         all
     }
 
-    /// A reconciliation of `controller` ended.
+    /// Counts a reconciliation of `controller` and its duration.
     pub fn reconciled(&self, controller: &'static str, result: ReconcileResult, took: Duration) {
         self.reconciles.get_or_create(&ReconcileLabels { controller, result }).inc();
         self.reconcile_time.get_or_create(&[("controller", controller)]).observe(took.as_secs_f64());
     }
 
-    /// A card was verified, or refused for a reason.
+    /// Counts a verification, with the reason of a refusal, and its duration.
     pub fn verified(&self, refused: Option<Reason>, audit: bool, took: Duration) {
         let provider = ("provider", "x5c");
         let (result, audit) =
@@ -169,47 +169,47 @@ impl Metrics {
         }
     }
 
-    /// A card was fetched from `source`, for example `http`, `mtls` or `configmap`.
+    /// Records the duration of a fetch from `source`, for example `http`, `mtls` or `configmap`.
     pub fn fetched(&self, source: &'static str, took: Duration) {
         self.fetch_time.get_or_create(&[("source", source)]).observe(took.as_secs_f64());
     }
 
-    /// The trust bundle was read this long ago.
+    /// Sets the time since the trust bundle was last read.
     pub fn bundle_age(&self, age: Duration) {
         self.bundle_age.set(age.as_secs_f64());
     }
 
-    /// The trust bundle could not be read.
+    /// Counts a failed read of a trust bundle; `reason` is a word of a closed list.
     pub fn bundle_failed(&self, reason: &'static str) {
         self.bundle_errors.get_or_create(&[("reason", reason)]).inc();
     }
 
-    /// How many cards have an outcome now, for example `verified` or `refused`.
+    /// Sets the number of AgentCards with an outcome, `verified` or `refused`.
     pub fn cards(&self, outcome: &'static str, number: usize) {
         self.cards.get_or_create(&[("outcome", outcome)]).set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
-    /// Whether this replica holds the lease.
+    /// Sets whether this replica holds the lease.
     pub fn leading(&self, leads: bool) {
         self.leader.set(i64::from(leads));
     }
 
-    /// Something was written, for example `networkpolicies`.
+    /// Counts a write to the API server by resource, for example `networkpolicies`.
     pub fn wrote(&self, resource: &'static str) {
         self.writes.get_or_create(&[("resource", resource)]).inc();
     }
 
-    /// An event was dropped because too many waited.
+    /// Counts an event that was dropped because too many waited.
     pub fn dropped_event(&self) {
         self.dropped_events.inc();
     }
 
-    /// A watch failed and is tried again.
+    /// Counts a failed request of a watch, which is retried.
     pub fn watch_failed(&self, resource: &'static str) {
         self.failed_watches.get_or_create(&[("resource", resource)]).inc();
     }
 
-    /// All metrics in the `OpenMetrics` text format.
+    /// Renders all metrics in the `OpenMetrics` text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.
@@ -218,7 +218,7 @@ impl Metrics {
     }
 }
 
-/// The coarse word that existing dashboards know for a refusal.
+/// Coarse reason of a refusal, as existing dashboards know it.
 const fn chain_reason(reason: Reason) -> &'static str {
     match reason {
         Reason::LeafSan | Reason::SpiffeIdMalformed | Reason::TrustDomainMismatch => "san_invalid",

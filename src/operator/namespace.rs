@@ -1,5 +1,5 @@
-//! The isolation that all agents of a namespace share, and what is left behind by workloads that went.
-//! It stands as long as there is an agent or a Pod of one, and goes after the last.
+//! Reconciliation of the isolation of a namespace, and of policies whose workload is gone.
+//! Isolation stays while a workload or Pod of an agent exists, and is removed after the last.
 
 use super::context::Context;
 use super::index::{By, ObjectRef};
@@ -18,10 +18,10 @@ use kube::api::ListParams;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How soon to look again while something is missing, or Pods still end.
+/// Wait until the next turn while input is missing or Pods still end.
 const LATER: Duration = Duration::from_secs(10);
 
-/// Registers what brings isolation in step.
+/// Registers the reconcilers of namespaces and orphaned policies.
 pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
     kinds::register(kinds, &key::NAMESPACE, context, |context, object| async move {
         Ok(reconcile(&context, &object.name).await?)
@@ -31,7 +31,7 @@ pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
     });
 }
 
-/// Brings the isolation of a namespace in step.
+/// Reconciles the isolation of a namespace. Works before AgentCards are listed, so that agents are never open.
 pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Error> {
     if !context.index.can_isolate() {
         return Ok(Next::In(Duration::from_millis(100)));
@@ -65,7 +65,7 @@ fn observe<'a>(
     }
 }
 
-/// Removes a policy whose workload is gone, once no Pod is left that it selects.
+/// Removes a policy whose workload is gone, once the policy selects no Pod any more.
 async fn reconcile_orphan(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
     let Some(known) = context.index.policies.get(object) else { return Ok(Next::Never) };
     let owner = known

@@ -1,5 +1,5 @@
-//! Start and end of the process. Probes are answered before anything else exists; at the end controllers
-//! stop, then the lease is released, then the servers stop.
+//! Start and end of the process. Probes are served first; at the end the controllers stop, then the lease is
+//! released, then the servers stop.
 
 use super::controllers::{Controllers, Observer};
 use super::error::OperatorError;
@@ -21,27 +21,27 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// How long controllers may take to stop; the existing chart gives a Pod 10 s for everything.
+/// Maximum time for controllers to stop; the existing chart gives a Pod 10 s in total.
 const STOP_CONTROLLERS: Duration = Duration::from_secs(4);
-/// How long servers may take to finish their last answers.
+/// Maximum time for servers to finish their last answers.
 const STOP_SERVERS: Duration = Duration::from_secs(2);
-/// How often, and how long, the API server is asked whether it answers.
+/// Period and timeout of probes of the API server.
 const API_PROBE: Duration = Duration::from_secs(10);
 
-/// What the process gives to its controllers. Cheap to clone.
+/// Parts of the process that controllers use; clones share them.
 #[derive(Clone)]
 pub struct Shared {
-    /// The configuration.
+    /// Checked configuration of the operator.
     pub config: Arc<Config>,
-    /// The API server.
+    /// Client of the API server.
     pub client: Client,
-    /// What is counted.
+    /// Prometheus metrics of the process.
     pub metrics: Metrics,
-    /// Where checks for `/readyz` are added.
+    /// Readiness checks behind `/readyz`.
     pub readiness: Readiness,
 }
 
-/// Runs the operator until it is asked to end by a signal, or cannot go on.
+/// Runs the operator until a signal or an error ends it.
 pub async fn run(config: Config) -> Result<(), OperatorError> {
     let telemetry = telemetry::start(&config)?;
     let stop = shutdown::on_signal().map_err(|error| OperatorError::setup("signals", error))?;
@@ -87,14 +87,14 @@ async fn work(config: Config, stop: &Shutdown, servers: &mut Servers) -> Result<
     ended
 }
 
-/// Runs the controllers, while holding the lease if that is configured.
+/// Runs the controllers, under the lease if leader election is configured.
 async fn lead(context: Shared, controllers: Controllers, stop: &Shutdown) -> Result<(), OperatorError> {
     if !context.config.leader_elect {
         context.metrics.leading(true);
         return Box::pin(control(controllers, stop)).await;
     }
     let identity = context.config.pod_name.clone().unwrap_or_else(|| {
-        // Outside a Pod two replicas may share a machine, and with it every name that is not random.
+        // Outside a Pod two replicas may share a machine and its name, so the identity is random.
         format!("countersign_{:016x}", fastrand::u64(..))
     });
     let metrics = context.metrics.clone();
@@ -112,7 +112,7 @@ async fn lead(context: Shared, controllers: Controllers, stop: &Shutdown) -> Res
     Box::pin(held).await?.unwrap_or(Ok(()))
 }
 
-/// Runs the controllers until they end, or have had enough time to.
+/// Runs the controllers until they end, or until [`STOP_CONTROLLERS`] after `stop`.
 async fn control(controllers: Controllers, stop: &Shutdown) -> Result<(), OperatorError> {
     tokio::select! {
         ended = controllers.run(stop.clone()) => ended,
@@ -123,7 +123,7 @@ async fn control(controllers: Controllers, stop: &Shutdown) -> Result<(), Operat
     }
 }
 
-/// Keeps the check `api` true to whether the API server answers.
+/// Updates the readiness check `api` by a probe of the API server every 10 s.
 async fn probe(client: Client, check: Check) -> Infallible {
     loop {
         match timeout(API_PROBE, client.apiserver_version()).await {
@@ -155,7 +155,7 @@ async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, 
     TcpListener::bind(address).await.map_err(|error| OperatorError::Listen { what, address, error })
 }
 
-/// The servers for probes and metrics, which outlive the work.
+/// Servers for probes and metrics, which outlive the controllers.
 struct Servers {
     running: JoinSet<std::io::Result<()>>,
     end: Trigger,
@@ -168,7 +168,7 @@ impl Servers {
         Self { running: JoinSet::new(), end, token }
     }
 
-    /// Returns when a server ended by itself; never, if there is none.
+    /// Waits until a server ends by itself; never returns if there is none.
     async fn failed(&mut self) -> OperatorError {
         match self.running.join_next().await {
             None => std::future::pending().await,

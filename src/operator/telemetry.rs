@@ -1,4 +1,4 @@
-//! Where log lines and traces go. Traces leave the process only if an endpoint is configured.
+//! Log and traces of the process. Traces leave the process only if an endpoint is configured.
 
 use super::error::OperatorError;
 use super::flags::Config;
@@ -16,17 +16,17 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// How long one batch of traces may take to be sent, and the last one at the end.
+/// Maximum time for sending one batch of traces, and the last one at the end.
 const SEND: Duration = Duration::from_secs(2);
 
-/// What must be told of the end.
+/// Exporter of traces, which must be flushed at the end.
 pub(super) struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Starts the log, and traces where they are configured. Needs the runtime.
+/// Starts the log, and traces if configured. Must run inside the async runtime.
 pub(super) fn start(config: &Config) -> Result<Telemetry, OperatorError> {
-    // For the libraries that ask for the process's provider; an earlier call has installed the same one.
+    // Some libraries use the process-wide provider; an error means that it is already installed.
     let _ = ring::default_provider().install_default();
     let filter = EnvFilter::try_new(&config.log_filter)
         .map_err(|error| OperatorError::setup("the log filter", error))?;
@@ -74,10 +74,10 @@ fn provider(endpoint: &str) -> Result<SdkTracerProvider, OperatorError> {
 }
 
 impl Telemetry {
-    /// Sends what is left.
+    /// Sends the remaining traces, for at most 2 s.
     pub(super) async fn end(self) {
         let Some(traces) = self.traces else { return };
-        // It waits for its own tasks, so it must not hold a thread that runs them.
+        // The shutdown blocks on tasks of this runtime, so it must not occupy the thread that runs them.
         let sent = tokio::task::spawn_blocking(move || traces.shutdown_with_timeout(SEND));
         if !matches!(timeout(SEND, sent).await, Ok(Ok(Ok(())))) {
             tracing::warn!("the last traces were not sent");

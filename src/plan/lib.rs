@@ -1,5 +1,5 @@
-//! From a verdict to Kubernetes objects. Pure: the same input gives the same objects, byte for byte.
-//! Everything observed is an argument, and no object that opens a way can be planned without a proof.
+//! Plans of Kubernetes objects from verdicts. Pure: equal input gives equal objects, byte for byte.
+//! Every observation is an argument, and no policy that opens access can be planned without a proof.
 
 #[cfg(feature = "agent-card")]
 pub mod agent_card;
@@ -18,18 +18,18 @@ pub use network_policy::{PodInput, StoredPolicy, plan_peer_mark};
 use input::outcome::{Decision, owner};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
-/// Whether a plan may stop traffic. It changes what is planned and never what was found.
+/// Enforcement mode: changes what is planned, never the verdict (rule 60).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Plan the policies.
+    /// Plans NetworkPolicies.
     Enforce,
-    /// Plan none: the verdict is only shown, and nothing is cut off.
+    /// Plans no NetworkPolicy: verdicts are shown, and no traffic stops.
     Audit,
 }
 
-/// Plans the isolation that all agents of a namespace share: apply it before anything of its workloads.
+/// Plans the NetworkPolicies that isolate all agents of a namespace; none in audit mode.
 ///
-/// In audit mode there is none: nothing is cut off.
+/// Callers apply them before the policies of the namespace's workloads, so that no Pod is open in between.
 pub fn plan_namespace_policies(
     namespace: &Namespace,
     cluster: &ClusterAccess,
@@ -41,12 +41,12 @@ pub fn plan_namespace_policies(
     }
 }
 
-/// Plans the NetworkPolicies of one enrolled workload, in the order in which to apply them: what isolates comes
-/// before what allows, and what the namespace shares ([`plan_namespace_policies`]) before both.
+/// Plans the NetworkPolicies of one enrolled workload, in the order in which to apply them: isolation before
+/// access. Those of the namespace ([`plan_namespace_policies`]) come before both.
 ///
-/// It cannot fail and never returns fewer objects for a refusal: facts that cannot be planned with were
-/// refused when they were read. `cards` are all AgentCards that point at the workload; none, or one refused
-/// one, plans the restrictive form, and their order does not matter.
+/// Planning cannot fail and never returns fewer policies for a refusal, because invalid input was refused on
+/// construction. `cards` are all AgentCards that target the workload, in any order; an empty list or one refused
+/// card plans the restrictive form.
 pub fn plan_network_policies(
     cards: &[CardOutcome],
     workload: &EnrolledWorkload,

@@ -1,40 +1,41 @@
-//! One turn of a namespace: the isolation that all its agents share, from one observation.
-//! It stands as long as there is an agent or a Pod of one, and goes after the last.
+//! Plan of a namespace: the two NetworkPolicies that isolate all its agents, from one observation.
+//! The policies stay while a workload or Pod of an agent exists, and are removed after the last.
 
 use crate::{ClusterAccess, Mode, Namespace, StoredPolicy, network_policy};
 use countersign_api::ObjectRef;
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
-/// Everything that one turn of a namespace stands on.
+/// Observation of a namespace, the input of one plan.
 #[derive(Clone, Debug)]
 pub struct Observed<'a> {
-    /// Name of the namespace.
+    /// Name of the observed namespace.
     pub namespace: &'a Namespace,
-    /// Whether a workload or a Pod of an agent is in it.
+    /// True if a workload or Pod of an agent exists in the namespace.
     pub has_agents: bool,
-    /// Whether a refusal stops traffic in it.
+    /// Enforcement mode of the namespace.
     pub mode: Mode,
-    /// What agents of the cluster may reach; `None` while that is not known, or cannot be planned with.
+    /// Network access of the cluster; `None` while unknown or invalid.
     pub cluster: Option<&'a ClusterAccess>,
-    /// The policy that denies everything, if it stands.
+    /// Stored baseline, the policy that denies everything.
     pub baseline: Option<StoredPolicy>,
-    /// The policy that allows what an agent needs to be evaluated, if it stands.
+    /// Stored minimum, the policy that allows what an agent needs for its card to be evaluated.
     pub minimum: Option<StoredPolicy>,
 }
 
-/// The objects that a namespace calls for.
+/// Planned writes for a namespace.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NamespacePlan {
-    /// Policies to write, in this order; those that stand as planned are left out.
+    /// Policies to apply, in order; policies already stored as planned are left out.
     pub apply: Vec<NetworkPolicy>,
-    /// Policies to delete, in this order: what denies everything goes last.
+    /// Policies to delete, in order: the baseline goes last, so that removal never opens more than the minimum.
     pub remove: Vec<ObjectRef>,
-    /// False while the plan lacks what agents need to be evaluated, because the cluster is not known.
+    /// False while the plan lacks the minimum, because the network access of the cluster is unknown.
     pub is_whole: bool,
 }
 
-/// Plans one turn of a namespace. Without the facts of the cluster agents cannot be evaluated, but they can be closed.
+/// Plans the isolation of a namespace. While the network access of the cluster is unknown, the baseline alone is
+/// planned: agents are closed although no card can be fetched.
 pub fn plan_namespace(observed: &Observed<'_>) -> NamespacePlan {
     let Observed { namespace, has_agents, mode, cluster, baseline, minimum } = observed;
     if *mode == Mode::Audit || !has_agents {

@@ -1,5 +1,5 @@
-//! One turn of a workload: its AgentCard, its policies and the marks of its Pods, from one observation.
-//! Isolation comes first, then what closes, then what opens.
+//! Plan of a workload: its AgentCard, policies and the peer marks of its Pods, from one observation.
+//! Isolation comes first, then what closes, then what opens, so that a plan applied in part opens nothing.
 
 use crate::agent_card::{Card, plan_default_card};
 use crate::input::identity::{Binding, Expected, IdentityRules};
@@ -15,95 +15,95 @@ use countersign_core::spiffe::SpiffeId;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An identity that nobody can have: `invalid` is reserved (RFC 6761), so no trust domain has the name.
+/// SPIFFE ID that no workload can have: `invalid` is reserved (RFC 6761), so no trust domain has that name.
 const NOBODY: &str = "spiffe://invalid/nobody";
 
-/// An AgentCard that points at the workload, and what it was evaluated to.
+/// AgentCard that targets the workload, with its last outcome.
 #[derive(Clone, Debug)]
 pub struct ObservedCard {
-    /// Namespace and name of the AgentCard.
+    /// Namespace and name of the AgentCard object.
     pub object: ObjectRef,
-    /// The AgentCard.
+    /// Observed AgentCard.
     pub card: Card,
-    /// Its last outcome, with the workload that it was about; `None` before the first look.
+    /// Last outcome and the workload that it is about; `None` before the first evaluation.
     pub evaluated: Option<(Option<WorkloadRef>, CardOutcome)>,
 }
 
-/// Everything that one turn of a workload stands on.
+/// Observation of a workload, the input of one plan.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is observed on its own")]
 pub struct Observed<'a> {
-    /// Which workload it is.
+    /// Reference to the workload.
     pub reference: &'a WorkloadRef,
-    /// The workload.
+    /// Observed workload object.
     pub workload: &'a Workload,
-    /// The AgentCards that point at it and are not being deleted.
+    /// AgentCards that target the workload and are not being deleted.
     pub cards: Vec<ObservedCard>,
-    /// True if an AgentCard may be made: all were listed, so that none exists unseen, and the API server has not refused
-    /// one in this turn.
+    /// True if an AgentCard may be created: all AgentCards are listed, so that none exists unseen, and the API server
+    /// has not refused a creation in this turn.
     pub may_make_card: bool,
-    /// True once everything was listed that a verdict stands on.
+    /// True once every kind that a verdict depends on is listed.
     pub is_complete: bool,
-    /// The Pods that it controls.
+    /// Pods that the workload controls.
     pub pods: Vec<(ObjectRef, Pod)>,
-    /// True if a Pod that its selector selects lacks the label by which a namespace isolates agents.
+    /// True if the workload's selector matches a Pod without the agent label, which the namespace policies miss.
     pub has_unlabelled_pods: bool,
-    /// The policies that carry its label.
+    /// Stored policies that carry the label of the workload.
     pub policies: BTreeMap<ObjectRef, StoredPolicy>,
-    /// True if both objects stand that isolate the agents of the namespace.
+    /// True if baseline and minimum of the namespace are stored.
     pub namespace_is_isolated: bool,
-    /// What agents of the cluster may reach; `None` while the API server's address is not known.
+    /// Network access of the cluster; `None` while the address of the API server is unknown.
     pub cluster: Option<Result<ClusterAccess, InputError>>,
-    /// Whether a refusal stops traffic in the namespace.
+    /// Enforcement mode of the namespace.
     pub mode: Mode,
-    /// Which identity a workload has.
+    /// Rules that assign SPIFFE IDs to workloads.
     pub identity: &'a IdentityRules,
 }
 
-/// A mark to put on a running Pod, or to take from it.
+/// Change of the peer mark of a running Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Namespace and name of the Pod.
+    /// Namespace and name of the Pod to change.
     pub pod: ObjectRef,
-    /// UID of the Pod: a later one of the same name earns nothing.
+    /// UID of the Pod, so that a later Pod of the same name is not marked.
     pub uid: String,
-    /// The value; `None` takes the mark away.
+    /// Value of the peer mark; `None` removes the mark.
     pub value: Option<String>,
 }
 
-/// What is missing for a plan that needs no further turn.
+/// Input that a plan lacks, and that calls for another turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// Nothing: the next change brings the next turn.
+    /// Nothing is missing: the next change enqueues the next turn.
     Nothing,
-    /// The isolation of the namespace, which has to come first.
+    /// Stored isolation of the namespace, which must precede access.
     NamespaceIsolation,
-    /// Where the API server answers, or Pods of an earlier template that still run.
+    /// Address of the API server, or the end of Pods of an earlier template.
     Facts,
-    /// A workload or a cluster that can be planned for; what is wrong.
+    /// Workload that can be planned for; the error says what is invalid.
     Usable(InputError),
-    /// The same of the cluster's configuration.
+    /// Network access of the cluster that can be planned for; the error says what is invalid.
     UsableCluster(InputError),
 }
 
-/// The objects that a workload calls for, in the order in which to apply them.
+/// Planned writes for a workload, in the order in which to apply them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadPlan {
-    /// The AgentCard to make.
+    /// AgentCard to create, if the workload has none.
     pub create: Option<AgentCard>,
-    /// AgentCards of ours to delete, with their UIDs: somebody wrote one.
+    /// Operator-made AgentCards to delete, with UIDs, because a user wrote one.
     pub delete: Vec<(ObjectRef, String)>,
-    /// Policies to write, what isolates first; those that stand as planned are left out.
+    /// Policies to apply, isolation first; policies already stored as planned are left out.
     pub apply: Vec<NetworkPolicy>,
-    /// Policies to delete after that.
+    /// Policies to delete after `apply`.
     pub remove: Vec<ObjectRef>,
-    /// Marks to change after that.
+    /// Peer marks to change after `remove`.
     pub marks: Vec<Mark>,
-    /// What is missing.
+    /// Input that the plan lacks.
     pub missing: Missing,
 }
 
-/// Plans one turn of a workload. It never plans less isolation because something is missing.
+/// Plans the writes for a workload. Missing input never reduces isolation.
 pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
     let (create, delete) = plan_cards(observed);
     let plan = WorkloadPlan {
@@ -123,12 +123,13 @@ pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
         Ok(enrolled) => enrolled,
         Err(error) => return WorkloadPlan { missing: Missing::Usable(error), ..plan },
     };
-    // A card that is made now has no verdict yet, which is not the same as having no card.
+    // A card created in this turn has no verdict yet. Planning for no card would close Pods that its first
+    // verdict may open.
     let outcomes = if plan.create.is_some() { None } else { outcomes(observed) };
     let Some(outcomes) = outcomes else {
-        // Nothing is known yet: what stands, stands, and new Pods have what their namespace gives them.
+        // Without outcomes the stored verdict policy stays, and new Pods have the isolation of their namespace.
         let mut isolating = plan_network_policies(&[], &enrolled, cluster, observed.mode);
-        // The last one follows the verdict, which is not known.
+        // The last policy follows the verdict, which is unknown.
         isolating.pop();
         return WorkloadPlan { apply: changed(observed, isolating), ..plan };
     };
@@ -149,7 +150,7 @@ pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
     }
 }
 
-/// Sees to it that exactly one sort of card points at the workload: somebody's, or else ours.
+/// AgentCard to create and operator-made AgentCards to delete, so that users' cards replace operator-made ones.
 fn plan_cards(observed: &Observed<'_>) -> (Option<AgentCard>, Vec<(ObjectRef, String)>) {
     let Observed { reference, workload, cards, .. } = observed;
     if workload.protocol.is_none() {
@@ -178,8 +179,8 @@ fn enrol(observed: &Observed<'_>) -> Result<EnrolledWorkload, InputError> {
         .with_uid(&workload.uid)
 }
 
-/// Who must have signed, by the configuration, the workload and what its first card asks for. Without a trust domain no
-/// verdict can be verified.
+/// Expected signer, from the configuration, the workload and the first card with a valid binding. Without a trust
+/// domain it is [`NOBODY`], so that no verdict counts as verified.
 fn expected(observed: &Observed<'_>) -> Option<Expected> {
     let rules = observed.identity;
     let expect = |binding: Binding<'_>| {
@@ -191,15 +192,15 @@ fn expected(observed: &Observed<'_>) -> Option<Expected> {
     by_cards.or_else(|| expect(Binding::default())).or_else(nobody)
 }
 
-/// The outcomes of all cards; `None` if one was not looked at yet.
+/// Outcomes of all cards; `None` while one has no evaluation for this workload.
 fn outcomes(observed: &Observed<'_>) -> Option<Vec<CardOutcome>> {
     if !observed.is_complete {
         return None;
     }
     let of = |one: &ObservedCard| match &one.evaluated {
         Some((about, outcome)) if about.as_ref() == Some(observed.reference) => {
-            // A verdict over a card that was deleted and made again opens nothing for this one. What it closed stays
-            // closed: making a card again would otherwise undo the end of a proof.
+            // A verdict over a deleted AgentCard opens nothing for its successor of one name, but a refusal stays:
+            // recreating the AgentCard would otherwise undo the end of a proof (rule 59).
             let is_this = outcome.reference() == &one.card.reference;
             (is_this || !outcome.is_verified()).then(|| outcome.clone())
         }
@@ -208,7 +209,7 @@ fn outcomes(observed: &Observed<'_>) -> Option<Vec<CardOutcome>> {
     observed.cards.iter().map(of).collect()
 }
 
-/// Which objects isolate the Pods: those of the namespace only if every Pod carries the label by which they select.
+/// NetworkPolicies that isolate the Pods: those of the namespace only if every Pod carries the agent label.
 fn isolation(observed: &Observed<'_>) -> Isolation {
     let workload = observed.workload;
     if workload.always_labelled_its_pods() || (workload.labels_its_pods() && !observed.has_unlabelled_pods) {
@@ -218,7 +219,7 @@ fn isolation(observed: &Observed<'_>) -> Isolation {
     }
 }
 
-/// False while Pods of an earlier template run, whose end no watch tells of.
+/// False while Pods of an earlier template run. They lack the agent label, so no watch reports their end.
 fn is_settled(observed: &Observed<'_>) -> bool {
     let workload = observed.workload;
     workload.always_labelled_its_pods() || !workload.labels_its_pods() || !observed.has_unlabelled_pods
@@ -296,7 +297,7 @@ mod tests {
         IdentityRules { trust_domain: Some(TrustDomain::parse("example.org").unwrap()), template, scope }
     }
 
-    /// A verdict that this very card was verified: there is no other way to have one.
+    /// Verified outcome of the AgentCard with this UID, from a real evaluation: nothing else makes one.
     fn verified(uid: &str) -> CardOutcome {
         let rules = rules(SignerScope::Workload);
         let expected = rules.expect(Binding::default(), "demo", "weather").unwrap();
@@ -354,10 +355,10 @@ mod tests {
         (ObjectRef::new("demo", name), pod)
     }
 
-    /// What a test changes of a workload whose card is verified and whose namespace is isolated.
+    /// Change that a test makes to a verified workload in an isolated namespace.
     type Change = fn(&mut Observed<'_>);
 
-    /// What is planned: codes of the policies by role, how many marks are put on, what is missing, cards made and deleted.
+    /// Plan summary: reason codes of applied policies, Pods marked, missing input, cards created and deleted.
     fn planned(change: Change) -> (Vec<String>, usize, Missing, (bool, usize)) {
         let (reference, workload, rules) = (reference(), workload(true, 1), rules(SignerScope::Workload));
         let mut observed = Observed {
@@ -389,7 +390,7 @@ mod tests {
         )
     }
 
-    /// What it is, the change, and what [`planned`] tells of it.
+    /// Name of the case, change, and expected result of [`planned`].
     type Case = (&'static str, Change, &'static [&'static str], usize, Missing, (bool, usize));
 
     #[test]
@@ -410,7 +411,7 @@ mod tests {
                 (false, 0),
             ),
             (
-                "not looked at yet: nothing opens, nothing more closes",
+                "not evaluated yet: nothing opens, nothing more closes",
                 |observed| observed.cards = vec![card("uid-1", false, None)],
                 &[],
                 0,
@@ -418,7 +419,7 @@ mod tests {
                 (false, 0),
             ),
             (
-                "one of two not looked at yet",
+                "one of two not evaluated yet",
                 |observed| observed.cards.push(card("uid-2", false, None)),
                 &[],
                 0,
@@ -566,7 +567,7 @@ mod tests {
             };
             let plan = plan_workload(&observed);
             assert_eq!((plan.apply.len(), plan.missing), (codes, missing), "{generation}");
-            // What stands as planned is not written again, and what the plan no longer has goes.
+            // Policies stored as planned are not written again; stored policies without a plan are removed.
             let stored =
                 |policy: &NetworkPolicy| (ObjectRef::from(&policy.metadata), StoredPolicy::of(policy));
             let mut policies: BTreeMap<_, _> = plan.apply.iter().map(stored).collect();
@@ -609,7 +610,7 @@ mod tests {
     #[test]
     fn who_must_have_signed_comes_from_the_workload_and_never_from_the_verdict() {
         let (reference, mut workload) = (reference(), workload(true, 1));
-        // The card is verified for `weather`; the workload runs as somebody else by now.
+        // The card is verified for service account `weather`, but the workload runs as another by now.
         workload.service_account = "other".to_owned();
         for (scope, code) in
             [(SignerScope::Workload, "IdentityMismatch"), (SignerScope::TrustDomain, "Verified")]

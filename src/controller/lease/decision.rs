@@ -1,37 +1,38 @@
-//! What to do about the lease, as a pure function of what was seen.
+//! Decision about the lease. Pure: observation and elapsed time are arguments.
 
 use std::time::Duration;
 
-/// How long a silent holder keeps the lease.
+/// Time after which other replicas may take the lease of a holder that does not renew.
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// How long the holder works without a successful renewal; shorter, so that two never work at once.
+/// Time after which a holder without a successful renewal stops. Shorter than [`LEASE_DURATION`], so that two
+/// replicas never lead at once.
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// How often the lease is looked at.
+/// Period between two reads of the lease.
 pub const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
-/// The parts of a stored lease that change when its holder renews it.
+/// Members of a stored lease that change when its holder renews it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Observed {
-    /// Nobody if empty.
+    /// Identity of the holder; empty if the lease is free.
     pub(super) holder: String,
-    /// The holder's own time of renewal, as text: compared, never computed with.
+    /// Renewal time by the holder's clock, as text: compared for equality only, because that clock may be wrong.
     pub(super) renewed: String,
-    /// How long the holder wants it for.
+    /// Duration that the holder requested.
     pub(super) duration: Duration,
 }
 
-/// What to do now.
+/// Next step of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Somebody else holds it.
+    /// Waits: another replica holds the lease.
     Wait,
-    /// It is free.
+    /// Takes the lease: free or expired.
     Take,
-    /// It is ours.
+    /// Renews the lease: this replica holds it.
     Renew,
 }
 
-/// `unchanged` is for how long the lease has looked as in `found`, by our own clock.
+/// Next step for the observed lease; `unchanged` is how long it has not changed, by this replica's clock.
 pub(super) fn decide(found: Option<&Observed>, identity: &str, unchanged: Duration) -> Step {
     match found {
         None => Step::Take,

@@ -1,5 +1,5 @@
-//! One replica works at a time: a lease in the API server, held by renewing it, given back at the end.
-//! Losing it ends the work at once; the process then exits and starts over as a candidate.
+//! Leader election by a Lease object: one replica works at a time, renews the lease, and releases it at the end.
+//! Losing the lease ends the work at once; the process exits and restarts as a candidate.
 
 mod decision;
 mod store;
@@ -16,17 +16,18 @@ use store::Store;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
-/// Why the work ended although nobody asked for it.
+/// Error that ends the work of a leader.
 #[derive(Debug, Error)]
 pub enum LeaseError {
-    /// Another replica may be working already.
+    /// Lease that was not renewed in time, so that another replica may lead already.
     #[error("the lease {LEASE_NAME} could not be renewed in time: {0}; the work stopped")]
     Lost(String),
 }
 
-/// Runs `work` while holding the lease, until `stop`. Gives the lease back afterwards.
+/// Runs `work` while holding the lease, and releases the lease afterwards. Returns `None` if `stop` came before the
+/// lease was acquired.
 ///
-/// `leading` is told when this replica starts and stops to lead. When the lease is lost, `work` is dropped.
+/// `leading` is called when this replica starts and stops leading. When the lease is lost, `work` is dropped.
 pub async fn hold<T>(
     client: Client,
     namespace: &str,
@@ -61,7 +62,7 @@ struct Holder {
 }
 
 impl Holder {
-    /// Returns once this replica holds the lease.
+    /// Waits until this replica holds the lease.
     async fn acquire(&mut self) {
         loop {
             match self.step().await {
@@ -73,7 +74,7 @@ impl Holder {
         }
     }
 
-    /// Renews the lease until that has failed for too long.
+    /// Renews the lease until another replica holds it or no renewal succeeded for [`RENEW_DEADLINE`].
     async fn keep(&mut self) -> LeaseError {
         let mut renewed = Instant::now();
         loop {
@@ -95,11 +96,12 @@ impl Holder {
         }
     }
 
-    /// Looks at the lease and takes or renews it where that is allowed. True if this replica holds it now.
+    /// Reads the lease, and takes or renews it where allowed. True if this replica holds the lease now.
     async fn step(&mut self) -> Result<bool, kube::Error> {
         let stored = self.store.read().await?;
         let found = stored.as_ref().map(store::observe);
-        // How long the other one has been silent is measured with our clock alone: theirs may be wrong.
+        // The silence of another holder is measured with this replica's clock alone, as in client-go: clocks of
+        // two nodes may differ.
         let since = match (&self.observed, &found) {
             (Some((before, since)), Some(found)) if before == found => *since,
             _ => Instant::now(),
@@ -124,7 +126,7 @@ impl Holder {
     }
 }
 
-/// Up to a fifth longer, so that candidates do not ask at the same moments.
+/// Period with up to 20 % added, so that candidates do not read at the same moments.
 fn jittered(period: Duration) -> Duration {
     period.mul_f64(1.0 + fastrand::f64() * 0.2)
 }

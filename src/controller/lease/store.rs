@@ -1,5 +1,5 @@
-//! The lease as an object of the API server. Every write carries the resource version that was read, so that
-//! of two replicas that take it at the same moment one is told of a conflict.
+//! Lease object at the API server. Every write carries the resource version that was read, so that of two replicas
+//! that take the lease at the same moment one gets a conflict.
 
 use super::decision::{LEASE_DURATION, Observed};
 use countersign_api::agent_card::time;
@@ -10,7 +10,7 @@ use kube::api::PostParams;
 use kube::{Api, Client, Error};
 use std::time::Duration;
 
-/// The name of the lease, which the existing operator uses too: the two never work at the same time.
+/// Name of the lease, shared with the existing operator, so that the two never work at the same time.
 pub const LEASE_NAME: &str = "b7c4ae34.kagenti.dev";
 
 pub(super) struct Store(Api<Lease>);
@@ -24,7 +24,7 @@ impl Store {
         self.0.get_opt(LEASE_NAME).await
     }
 
-    /// Makes `identity` the holder, or lets it stay so. A conflict is an error like any other: look again.
+    /// Writes `identity` as the holder; `take` counts a transition. After a conflict the caller reads again.
     pub(super) async fn write(&self, stored: Option<Lease>, identity: &str, take: bool) -> Result<(), Error> {
         let exists = stored.is_some();
         let mut lease = stored.unwrap_or_else(|| Lease {
@@ -48,14 +48,14 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the lease free, if `identity` still holds it.
+    /// Frees the lease, if `identity` still holds it.
     pub(super) async fn release(&self, identity: &str) -> Result<(), Error> {
         let Some(mut lease) = self.read().await? else { return Ok(()) };
         let spec = lease.spec.get_or_insert_default();
         if spec.holder_identity.as_deref() != Some(identity) {
             return Ok(());
         }
-        // As client-go releases it: no holder, and one second for replicas that look at the duration alone.
+        // client-go releases a lease likewise: no holder, and one second for replicas that read the duration alone.
         spec.holder_identity = None;
         spec.lease_duration_seconds = Some(1);
         spec.renew_time = Some(MicroTime(time(now()).0));

@@ -1,41 +1,41 @@
-//! How often a key may have a turn: one per period, and a few at once after a rest (a token bucket). Pure.
-//! What cannot be had now is not lost; it comes when its time has.
+//! Token bucket per key: one turn per period, and a burst after a rest. Pure: time is an argument.
+//! A turn beyond the budget is delayed, never dropped.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// Below this many keys it is not looked which of them are at rest.
+/// Number of keys below which rested keys are not purged.
 const FEW: usize = 64;
 
-/// The turns that keys have had lately.
+/// Budgets of all keys that had turns lately.
 #[derive(Debug)]
 pub(super) struct Budget<K> {
     period: Duration,
     burst: u32,
-    /// When each key will have its whole burst again. A key that has it is not kept.
+    /// Time at which each key has its whole burst again; rested keys are purged.
     rested: HashMap<K, Instant>,
-    /// At how many keys those at rest are let go.
+    /// Number of keys at which rested keys are purged.
     full: usize,
 }
 
 impl<K: Clone + Eq + Hash> Budget<K> {
-    /// One turn per `period`, and `burst` at once after a rest.
+    /// Budget of one turn per `period`, and of `burst` turns at once after a rest.
     pub(super) fn new(period: Duration, burst: u32) -> Self {
         Self { period, burst, rested: HashMap::new(), full: FEW }
     }
 
-    /// When a key that asks for a turn at `due` may have it.
+    /// Earliest time, not before `due`, at which a key may have a turn.
     pub(super) fn earliest(&self, key: &K, due: Instant) -> Instant {
         let ahead = self.period.saturating_mul(self.burst.saturating_sub(1));
         let ready = self.rested.get(key).and_then(|rested| rested.checked_sub(ahead));
         ready.map_or(due, |ready| ready.max(due))
     }
 
-    /// Counts a turn of a key.
+    /// Charges a turn to the budget of a key.
     pub(super) fn spend(&mut self, key: &K, now: Instant) {
         let from = self.rested.get(key).copied().unwrap_or(now).max(now);
-        // A period that ends beyond all clocks would never end.
+        // A period beyond the range of the clock would never end, so that an overflow charges nothing.
         self.rested.insert(key.clone(), from.checked_add(self.period).unwrap_or(from));
         if self.rested.len() >= self.full {
             self.rested.retain(|_, rested| *rested > now);

@@ -1,20 +1,20 @@
-//! Keys whose time has come, of one urgency: namespaces take turns, and the keys of one go in the order of their time.
-//! A namespace that asks for a thousand turns is as far from its next one as one that asks for two.
+//! Due keys of one urgency: namespaces alternate, and the keys of one namespace run in order of their due time.
+//! A namespace with a thousand due keys waits as long for its next turn as a namespace with two.
 
 use super::Tenant;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
-/// Keys that are due.
+/// Lane of due keys, fair between namespaces.
 #[derive(Debug)]
 pub(super) struct Lane<K> {
-    /// Namespaces in the order in which they take turns, by a number that only grows.
+    /// Namespaces in order of their next turn, by a number that only grows.
     order: BTreeMap<u64, String>,
     waiting: HashMap<String, Waiting<K>>,
     next: u64,
 }
 
-/// What waits of one namespace.
+/// Due keys of one namespace.
 #[derive(Debug)]
 struct Waiting<K> {
     position: u64,
@@ -28,7 +28,7 @@ impl<K> Default for Lane<K> {
 }
 
 impl<K: Clone + Ord + Tenant> Lane<K> {
-    /// Adds a key. Its namespace keeps its place among the others, or comes last.
+    /// Adds a key. A namespace with due keys keeps its position; a new one comes last.
     pub(super) fn insert(&mut self, due: Instant, key: K) {
         let namespace = key.namespace().to_owned();
         if let Some(waiting) = self.waiting.get_mut(&namespace) {
@@ -39,7 +39,7 @@ impl<K: Clone + Ord + Tenant> Lane<K> {
         self.waiting.insert(namespace, Waiting { position, keys: BTreeSet::from([(due, key)]) });
     }
 
-    /// Takes a key away.
+    /// Removes a key that was inserted with `due`.
     pub(super) fn remove(&mut self, due: Instant, key: &K) {
         let Some(waiting) = self.waiting.get_mut(key.namespace()) else { return };
         waiting.keys.remove(&(due, key.clone()));
@@ -49,7 +49,7 @@ impl<K: Clone + Ord + Tenant> Lane<K> {
         }
     }
 
-    /// The next key of the first namespace in line that `may` have a turn; that namespace then comes last.
+    /// Removes the next key of the first namespace that `may` have a turn, and moves that namespace to the end.
     pub(super) fn pop(&mut self, may: impl Fn(&str) -> bool) -> Option<K> {
         let namespace = self.order.values().find(|namespace| may(namespace))?.clone();
         let (_, key) = self.waiting.get_mut(&namespace)?.keys.pop_first()?;
@@ -62,13 +62,13 @@ impl<K: Clone + Ord + Tenant> Lane<K> {
         Some(key)
     }
 
-    /// The key that waits longest among those whose namespace `may` have a turn.
+    /// Key with the earliest due time whose namespace `may` have a turn.
     pub(super) fn oldest(&self, may: impl Fn(&str) -> bool) -> Option<(Instant, K)> {
         let firsts = self.waiting.iter().filter(|(namespace, _)| may(namespace));
         firsts.filter_map(|(_, waiting)| waiting.keys.first()).min().cloned()
     }
 
-    /// Whether nothing is due.
+    /// True if no key is due.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -1,7 +1,7 @@
-//! What to reconcile next: every key once, now or later. Pure: time is an argument.
+//! Work queue of keys, each at most once. Pure: time is an argument.
 //!
-//! Of what is due, urgent keys go first, and namespaces take turns; what has waited long goes in between, however much
-//! is urgent. A key that is being worked on is never handed out twice; what arrives meanwhile waits for it.
+//! Of due keys, urgent ones run first, and namespaces alternate; keys that have waited long run in between, whatever
+//! is urgent. A running key is never handed out twice; requests that arrive meanwhile wait for its end.
 
 mod budget;
 mod lane;
@@ -15,64 +15,63 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// After this long a key that is due goes in between more urgent ones. Longer than it takes to close a thousand
-/// policies at once.
+/// Wait after which a due key runs in between more urgent ones; longer than closing a thousand policies takes.
 const LONG: Duration = Duration::from_secs(5);
-/// One of so many turns goes to what has waited that long.
+/// Ratio of turns for keys that have waited [`LONG`]: one of this many.
 const IN_BETWEEN: u8 = 4;
 
-/// What is worked on for somebody: those of one namespace share what a namespace may have.
+/// Key that belongs to a namespace, whose keys share its slots and alternate with other namespaces.
 pub trait Tenant {
-    /// Whose it is.
+    /// Namespace that the key counts for.
     fn namespace(&self) -> &str;
 }
 
-/// How soon a key that is due gets its turn.
+/// Urgency of a due key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// In the order of its time.
+    /// Runs in order of its due time.
     Routine,
-    /// Before routine: somebody waits for it.
+    /// Runs before routine keys, because a change waits for it.
     Urgent,
-    /// Before everything else: something that is open may have to be closed.
+    /// Runs first, because open access may have to be closed.
     Closing,
 }
 
-/// When a key is due.
+/// Due time and urgency of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Turn {
     due: Instant,
     urgency: Urgency,
 }
 
-/// Keys with their turns.
+/// Queue of keys with due times and urgencies.
 #[derive(Debug)]
 pub struct Queue<K> {
     turns: HashMap<K, Turn>,
-    /// Turns whose time has not come.
+    /// Turns that are not due yet, in order of time.
     later: BTreeSet<(Instant, K)>,
     closing: Lane<K>,
     urgent: Lane<K>,
     routine: Lane<K>,
     running: HashSet<K>,
-    /// What arrived for a key that is running.
+    /// Turns that were enqueued for running keys.
     after: HashMap<K, Turn>,
-    /// A key that failed is always tried again, so none is forgotten here.
+    /// Failures in a row by key. A failed key always runs again, so that success removes every entry.
     failures: HashMap<K, u32>,
     slots: Shares,
     budget: Option<Budget<K>>,
-    /// Turns since the last one in between.
+    /// Turns since the last one that went to a key that had waited long.
     since: u8,
 }
 
 impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
-    /// A queue whose turns are short: any key may have a free slot.
+    /// Queue for short turns: any namespace may take any free slot.
     pub fn of_short_turns(slots: usize) -> Self {
         Self::new(Shares::open(slots), None)
     }
 
-    /// A queue whose turns wait for others: no namespace may hold all slots, and no key has more than one turn per
-    /// `period` for long, or more than `burst` at once.
+    /// Queue for turns that wait for other servers: no namespace may hold all slots, and no key has more than `burst`
+    /// turns at once or, over time, one per `period`.
     pub fn of_long_turns(slots: usize, period: Duration, burst: u32) -> Self {
         Self::new(Shares::fair(slots), Some(Budget::new(period, burst)))
     }
@@ -93,7 +92,7 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
         }
     }
 
-    /// Enqueues a turn that is due at `due`; of several requests the earliest and the most urgent count.
+    /// Enqueues a turn at `due`; of several requests for one key, the earliest time and highest urgency count.
     pub fn add(&mut self, key: K, due: Instant, urgency: Urgency) {
         let turn = Turn { due, urgency };
         if self.running.contains(&key) {
@@ -113,7 +112,7 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
                 if self.later.remove(&(waiting.due, key.clone())) {
                     self.later.insert((merged.due, key.clone()));
                 } else {
-                    // It is due already: only another lane would change that.
+                    // The key is due already, so only a higher urgency can move it.
                     let merged = Turn { due: waiting.due, ..merged };
                     if merged.urgency != waiting.urgency {
                         self.lane(waiting.urgency).remove(waiting.due, &key);
@@ -127,7 +126,7 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
         }
     }
 
-    /// The next key whose turn has come, now running until [`Queue::done`].
+    /// Takes the next due key, which runs until [`Queue::done`].
     pub fn take(&mut self, now: Instant) -> Option<K> {
         self.wake(now);
         let key = self.in_between(now).or_else(|| self.most_urgent())?;
@@ -140,7 +139,7 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
         Some(key)
     }
 
-    /// Ends the run of `key`. Its next turn is `next`, or earlier if it was asked for meanwhile.
+    /// Ends the run of `key`. The next turn is at `next`, or earlier if one was enqueued meanwhile.
     pub fn done(&mut self, key: &K, next: Option<Instant>) {
         if self.running.remove(key) {
             self.slots.give(key.namespace());
@@ -153,7 +152,7 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
         }
     }
 
-    /// Counts how often a key failed in a row; success starts from nought.
+    /// Counts failures of a key in a row; a success resets the count to 0.
     pub fn count_failures(&mut self, key: &K, failed: bool) -> u32 {
         if !failed {
             self.failures.remove(key);
@@ -164,18 +163,18 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
         *count
     }
 
-    /// When the next turn comes whose time has not come yet.
+    /// Time of the first turn that is not due yet.
     pub fn next_later(&self) -> Option<Instant> {
         self.later.first().map(|(due, _)| *due)
     }
 
-    /// Whether some turn is due.
+    /// True if some turn is due.
     pub fn is_behind(&self, now: Instant) -> bool {
         [&self.closing, &self.urgent, &self.routine].iter().any(|lane| !lane.is_empty())
             || self.next_later().is_some_and(|due| due <= now)
     }
 
-    /// Moves what has become due into its lane.
+    /// Moves turns that have become due into their lanes.
     fn wake(&mut self, now: Instant) {
         while self.next_later().is_some_and(|due| due <= now) {
             let Some((due, key)) = self.later.pop_first() else { return };
@@ -184,7 +183,7 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
         }
     }
 
-    /// The key that is due for longest, if that is long and nothing has gone in between for a while.
+    /// Key that has waited longest, if for at least [`LONG`], in one of [`IN_BETWEEN`] turns.
     fn in_between(&mut self, now: Instant) -> Option<K> {
         self.since = self.since.saturating_add(1);
         if self.since < IN_BETWEEN {

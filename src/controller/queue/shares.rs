@@ -1,10 +1,10 @@
-//! How many slots a namespace may hold of a number that all share. Pure.
-//! A namespace takes another slot only while it holds fewer than are free. Alone it holds half of them; of `n` that
-//! all want more each comes to hold one part in `n + 1`, and the last part is free for whoever comes.
+//! Slots that namespaces share. Pure.
+//! A namespace takes another slot only while it holds fewer than are free. A single namespace holds half of them;
+//! `n` greedy namespaces hold one part in `n + 1` each, and the last part stays free for newcomers.
 
 use std::collections::HashMap;
 
-/// Slots, and who holds them.
+/// Slots with the namespaces that hold them.
 #[derive(Debug)]
 pub struct Shares {
     slots: usize,
@@ -14,24 +14,24 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// So many slots, shared between namespaces as above.
+    /// Slots of which no namespace may hold all.
     pub fn fair(slots: usize) -> Self {
         Self { slots, held: HashMap::new(), taken: 0, is_fair: true }
     }
 
-    /// So many slots for whoever comes first.
+    /// Slots that go to whichever namespace comes first.
     pub fn open(slots: usize) -> Self {
         Self { is_fair: false, ..Self::fair(slots) }
     }
 
-    /// Whether a namespace may take another slot.
+    /// True if a namespace may take another slot.
     pub fn may(&self, namespace: &str) -> bool {
         let held = self.held.get(namespace).copied().unwrap_or_default();
         let free = self.slots.saturating_sub(self.taken);
         free > 0 && (!self.is_fair || held < free)
     }
 
-    /// Takes a slot, if the namespace may.
+    /// Takes a slot for a namespace; false if it may not have one now.
     pub fn take(&mut self, namespace: &str) -> bool {
         if !self.may(namespace) {
             return false;
@@ -42,7 +42,7 @@ impl Shares {
         true
     }
 
-    /// Gives a slot back.
+    /// Returns a slot of a namespace; no effect if the namespace holds none.
     pub fn give(&mut self, namespace: &str) {
         let Some(held) = self.held.get_mut(namespace) else { return };
         self.taken = self.taken.saturating_sub(1);
@@ -57,7 +57,7 @@ impl Shares {
 mod tests {
     use super::*;
 
-    /// How many slots each of these holds once they took turns to take as many as they could.
+    /// Slots held by each namespace after all took as many as they could, in turns.
     fn greedy(slots: usize, namespaces: usize) -> Vec<usize> {
         let mut shares = Shares::fair(slots);
         let names: Vec<String> = (0..namespaces).map(|number| number.to_string()).collect();
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn a_slot_that_is_given_back_goes_to_who_has_none() {
         let mut shares = Shares::fair(4);
-        // Two come one after the other: the first holds more than its part.
+        // The first namespace holds more than its part, because it came alone.
         assert!(shares.take("first") && shares.take("first") && !shares.take("first"));
         assert!(shares.take("second") && !shares.take("second"));
         assert!(shares.take("third") && !shares.may("fourth"));

@@ -1,10 +1,10 @@
-//! The queue by example: order, exclusion, fairness between namespaces, and what waits for long.
+//! Tests of the queue: order, exclusion, fairness between namespaces, and long waits.
 
 use super::*;
 use countersign_io::clock::instant;
 
 impl Tenant for &str {
-    /// `namespace/name`, or a name of its own.
+    /// Namespace of `namespace/name`, or the whole text.
     fn namespace(&self) -> &str {
         self.split_once('/').map_or(self, |(namespace, _)| namespace)
     }
@@ -27,7 +27,7 @@ fn queue<K: Clone + Eq + Hash + Ord + Tenant>() -> (Queue<K>, Instant) {
 }
 
 #[test]
-fn a_key_asked_for_many_times_gets_one_turn_at_the_earliest_time() {
+fn a_key_enqueued_many_times_gets_one_turn_at_the_earliest_time() {
     let (mut queue, now) = queue();
     queue.add("a", at(now, 9), Urgency::Routine);
     queue.add("a", at(now, 2), Urgency::Routine);
@@ -50,7 +50,7 @@ fn urgent_keys_overtake_those_that_waited_longer() {
 }
 
 #[test]
-fn a_key_that_is_due_becomes_as_urgent_as_it_is_asked_for() {
+fn a_due_key_takes_the_highest_urgency_enqueued() {
     let (mut queue, now) = queue();
     queue.add("a", now, Urgency::Routine);
     queue.add("b", now, Urgency::Urgent);
@@ -62,7 +62,7 @@ fn a_key_that_is_due_becomes_as_urgent_as_it_is_asked_for() {
 }
 
 #[test]
-fn a_key_never_runs_twice_at_once_and_nothing_asked_for_meanwhile_is_lost() {
+fn a_key_never_runs_twice_at_once_and_nothing_enqueued_meanwhile_is_lost() {
     let (mut queue, now) = queue();
     queue.add("a", now, Urgency::Routine);
     assert_eq!(queue.take(now), Some("a"));
@@ -81,7 +81,7 @@ fn a_busy_key_does_not_keep_the_others_waiting() {
         queue.add(("team", key), now, Urgency::Routine);
     }
     let mut seen = BTreeSet::new();
-    // Every run of key 0 asks for another one, as a key that touches its own object would.
+    // Every run of key 0 enqueues another, as a key whose writes change its own object would.
     for turn in 0..51 {
         let key = queue.take(at(now, turn)).unwrap();
         seen.insert(key);
@@ -98,7 +98,7 @@ fn what_waited_long_gets_its_turn_whatever_is_urgent() {
         for key in 0..32 {
             queue.add(("loud", key), now, load);
         }
-        // At worst everybody who asked at the same time has one such turn before.
+        // At worst all 32 other keys have waited as long and run first.
         let latest = LONG.as_secs() + 33 * u64::from(IN_BETWEEN);
         let served = (0..10_000).find(|turn| {
             let key = queue.take(at(now, *turn)).unwrap();
@@ -124,7 +124,7 @@ fn closing_keeps_most_turns_although_others_have_waited_long() {
 }
 
 #[test]
-fn namespaces_take_turns_however_many_keys_one_asks_for() {
+fn namespaces_take_turns_however_many_keys_one_enqueues() {
     for urgency in [Urgency::Closing, Urgency::Urgent, Urgency::Routine] {
         let (mut queue, now) = queue();
         for key in 0..1000 {
@@ -139,7 +139,7 @@ fn namespaces_take_turns_however_many_keys_one_asks_for() {
 }
 
 #[test]
-fn asking_again_and_again_moves_nobody_back() {
+fn enqueueing_again_and_again_moves_no_key_back() {
     let (mut queue, now) = queue();
     queue.add(("a", 1), now, Urgency::Urgent);
     queue.add(("b", 1), now, Urgency::Urgent);
@@ -168,7 +168,7 @@ fn no_namespace_holds_all_slots_and_a_newcomer_has_one_at_once() {
         assert_eq!(key, Some((namespace, 0)));
         queue.done(&(namespace, 0), None);
     }
-    // What hangs ends at some time; then the next of the same namespace has its turn.
+    // Once a hanging turn ends, the next key of its namespace runs.
     assert_eq!(queue.take(now), None);
     queue.done(&hung[0], None);
     assert_eq!(queue.take(now).map(|key| key.0), Some("tarpit"));
@@ -179,7 +179,7 @@ fn no_namespace_holds_all_slots_and_a_newcomer_has_one_at_once() {
 fn a_key_that_is_toggled_has_one_turn_per_period_and_a_few_after_a_rest() {
     let (mut queue, now) = (Queue::of_long_turns(16, Duration::from_secs(5), 3), instant());
     let mut turns = Vec::new();
-    // Asked for ten times a second for a minute, each time urgently.
+    // The key is enqueued ten times a second for 56 s, each time urgently.
     for tenth in 0..560_u64 {
         let at = now.checked_add(Duration::from_millis(100 * tenth)).unwrap();
         queue.add("team/toggled", at, Urgency::Urgent);
@@ -190,7 +190,7 @@ fn a_key_that_is_toggled_has_one_turn_per_period_and_a_few_after_a_rest() {
     }
     assert_eq!(turns[..5], [0, 1, 2, 50, 100]);
     assert_eq!(turns.len(), 3 + 11);
-    // Somebody who asks seldom never waits.
+    // A key that is enqueued seldom never waits.
     queue.add("team/honest", at(now, 56), Urgency::Urgent);
     assert_eq!(queue.take(at(now, 56)), Some("team/honest"));
 }
@@ -203,7 +203,7 @@ fn a_queue_that_has_worked_holds_nothing_but_what_waits() {
         queue.add(("team", number), now, Urgency::Urgent);
         let key = queue.take(now).unwrap();
         queue.add(key, now, Urgency::Closing);
-        // It fails once, and its object is gone the next time.
+        // The turn fails once, and the next one succeeds.
         assert_eq!(queue.count_failures(&key, true), 1);
         queue.done(&key, None);
         let key = queue.take(at(now, 1)).unwrap();

@@ -1,5 +1,5 @@
-//! The trust bundle in one pinned ConfigMap, watched by its name alone.
-//! No other ConfigMap is ever listed, and the name comes from configuration.
+//! Trust bundle from one pinned ConfigMap, whose name comes from configuration.
+//! The watch selects that name, so that no other ConfigMap is ever listed.
 
 use super::Bundles;
 use super::source::{Unread, read, until_next};
@@ -14,20 +14,20 @@ use kube::{Api, Client};
 use std::pin::pin;
 use std::time::Duration;
 
-/// Which ConfigMap holds the bundle.
+/// ConfigMap key that holds a trust bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BundleSource {
-    /// The trust domain whose bundle it is: configuration, never content (rule 43).
+    /// Trust domain of the bundle, from configuration and never from content (rule 43).
     pub(crate) trust_domain: TrustDomain,
-    /// Its namespace.
+    /// Namespace of the ConfigMap.
     pub(crate) namespace: String,
-    /// Its name.
+    /// Name of the ConfigMap.
     pub(crate) name: String,
-    /// The key that holds the bundle.
+    /// Data key that holds the bundle.
     pub(crate) key: String,
 }
 
-/// Follows the ConfigMap until dropped; it is read at least once per `every`.
+/// Follows the ConfigMap until dropped, and reads it at least once per `every`.
 pub(crate) async fn follow_config_map(
     client: Client,
     source: &BundleSource,

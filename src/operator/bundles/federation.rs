@@ -1,6 +1,5 @@
-//! Trust bundles of other domains, from SPIRE's `ClusterFederatedTrustDomain` objects.
-//! A cluster without that kind simply federates with nobody. Everything else that goes wrong is a failure, and ages
-//! what was read.
+//! Trust bundles of other domains, from `ClusterFederatedTrustDomain` objects of SPIRE.
+//! A cluster without that kind federates with no domain. Every other error is a failure, and ages the bundles read.
 
 use super::Bundles;
 use super::source::{Unread, read, until_next};
@@ -16,11 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
 
-/// The objects, as errors and metrics name them.
+/// Plural name of the kind, for the API, errors and metrics.
 const PLURAL: &str = "clusterfederatedtrustdomains";
 
-/// Follows the federated domains until dropped; they are read at least once per `every`. `own` is never taken from
-/// here.
+/// Follows the federated domains until dropped, and reads them at least once per `every`. An object that names `own`
+/// is ignored, so that federation cannot replace the operator's own authorities.
 pub(crate) async fn follow_federation(
     client: Client,
     own: &TrustDomain,
@@ -53,13 +52,13 @@ pub(crate) async fn follow_federation(
     }
 }
 
-/// Whether a watch failed because there is no such kind.
+/// True if a watch failed because the API server does not have the kind.
 fn is_absent(error: &Error) -> bool {
     let (Error::InitialListFailed(error) | Error::WatchStartFailed(error)) = error else { return false };
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-/// The federated domains, by the name of the object that speaks for each.
+/// Federated domains, by the name of the object that provides each.
 struct Federated<'a> {
     own: &'a TrustDomain,
     bundles: &'a Bundles,
@@ -67,7 +66,7 @@ struct Federated<'a> {
 }
 
 impl Federated<'_> {
-    /// Takes over all objects that there are. True if each of them could be read.
+    /// Accepts a complete list of objects, and forgets domains without one. True if every bundle was accepted.
     fn take_over(&mut self, objects: &[DynamicObject]) -> bool {
         let listed: BTreeSet<&str> =
             objects.iter().filter_map(|object| object.metadata.name.as_deref()).collect();
@@ -85,7 +84,7 @@ impl Federated<'_> {
         let spec = object.data.get("spec");
         let text = |field: &str| spec.and_then(|spec| spec.get(field)).and_then(|value| value.as_str());
         let domain = text("trustDomain").and_then(|text| TrustDomain::parse(text).ok());
-        // An object that now names another domain, or none, speaks for the old one no longer.
+        // An object that now names another domain, or none, no longer provides the old one.
         if self.known.get(&name) != domain.as_ref() {
             self.forget(&name);
         }
@@ -95,7 +94,7 @@ impl Federated<'_> {
         };
         let content = match text("trustDomainBundle").filter(|bundle| !bundle.is_empty()) {
             Some(bundle) => Ok(bundle.as_bytes().to_vec()),
-            // SPIRE may have another way to its bundle, and this is none of ours until it has been.
+            // SPIRE may fetch this bundle from an endpoint instead; before the first bundle, its absence is no failure.
             None if !self.known.contains_key(&name) => return true,
             None => Err(Unread::missing(format!("the object {} has no trustDomainBundle", Quoted(&name)))),
         };
@@ -103,7 +102,7 @@ impl Federated<'_> {
         self.bundles.accept(&domain, now(), content)
     }
 
-    /// Says that nothing could be read. False, unless that is because there is no such kind and never was.
+    /// Records a failed list, which ages all federated bundles. True if the kind is absent and no domain was known.
     fn fail(&self, unread: &Unread) -> bool {
         if self.known.is_empty() {
             if unread.word == "not_found" {
@@ -111,7 +110,7 @@ impl Federated<'_> {
             }
             self.bundles.could_not_look(&unread.refusal, unread.word);
         }
-        // The kind is not there for a moment, too, while the API server starts: what was read ages.
+        // A starting API server also lacks the kind for a moment, so an absent kind ages bundles and revokes none.
         for domain in self.known.values() {
             self.bundles.accept(domain, now(), Err(unread.clone()));
         }
@@ -156,7 +155,7 @@ mod tests {
             let text = metrics.text();
             text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
         };
-        // No kind, no failure; no right to look is one although nothing is known.
+        // An absent kind is no failure; a missing right is one, even while no domain is known.
         assert!(federated.fail(&unread("not_found")) && !federated.fail(&unread("forbidden")));
         assert_eq!((errors("not_found"), errors("forbidden")), (0, 1));
         let text = include_str!("../../../tests/fixtures/doc/bundle.json");
@@ -165,7 +164,7 @@ mod tests {
                 .take_over(&[object("partner", "example.org", text), object("us", "ours.example", text)])
         );
         assert!(bundles.get(&partner, now()).is_ok() && bundles.get(&own, now()).is_err());
-        // From here on its absence is a failure, and takes nothing away at once.
+        // Once a domain is known, an absent kind is a failure, and revokes nothing at once.
         for word in ["not_found", "forbidden", "unavailable"] {
             assert!(!federated.fail(&unread(word)));
             assert_eq!(bundles.problems().len(), 1, "{word}");

@@ -1,5 +1,5 @@
-//! The trust bundles that count now, and the word that their authorities changed.
-//! JWT keys, order and sequence numbers change nothing here; only X.509 authorities do.
+//! Trust bundles of all known domains, and the signal that their authorities changed.
+//! Only X.509 authorities count as a change; JWT keys, order and sequence numbers do not.
 
 mod config_map;
 mod federation;
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
-/// The bundles of every trust domain that is known.
+/// Bundles of all known trust domains, each with its own source.
 #[derive(Debug)]
 pub(crate) struct Bundles {
     sources: RwLock<BTreeMap<TrustDomain, SourceState>>,
@@ -33,18 +33,18 @@ pub(crate) struct Bundles {
 }
 
 impl Bundles {
-    /// No bundles yet. `max_age` bounds how long one counts after it was last read.
+    /// Empty set of bundles. `max_age` bounds how long a bundle counts after its last read (rule 45).
     pub(crate) fn new(max_age: Seconds, metrics: Metrics) -> Self {
         let fingerprint = watch::channel(Sha256::new().finish()).0;
         Self { sources: RwLock::default(), max_age, metrics, fingerprint }
     }
 
-    /// Changes with the authorities of any domain.
+    /// Receiver of a digest over the authorities of all domains.
     pub(crate) fn changes(&self) -> watch::Receiver<Digest> {
         self.fingerprint.subscribe()
     }
 
-    /// The bundle of one domain; each domain has its own authorities and no other ones (rule 42).
+    /// Bundle of one domain at `now`; authorities of domains are never pooled (rule 42).
     pub(crate) fn get(&self, trust_domain: &TrustDomain, now: Timestamp) -> Result<Arc<Bundle>, Refusal> {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         match sources.get(trust_domain) {
@@ -56,8 +56,8 @@ impl Bundles {
         }
     }
 
-    /// Takes over what the source of a domain gave, or why it gave nothing, and says so if its authorities changed.
-    /// True if it is a bundle that counts.
+    /// Accepts the content of a domain's source, or the reason for none, and announces changed authorities. True if the
+    /// content was accepted as the current bundle.
     fn accept(&self, trust_domain: &TrustDomain, now: Timestamp, content: Result<Vec<u8>, Unread>) -> bool {
         let word = content.as_ref().err().map(|unread| unread.word);
         let problem = {
@@ -67,7 +67,7 @@ impl Bundles {
             let before = source.problem().map(Refusal::reason);
             source.update(content.map_err(|unread| unread.refusal), now);
             let problem = source.problem().cloned();
-            // The same again is said less often, by who looks at all problems.
+            // A repeated problem is logged by a periodic task instead, to keep the log short.
             if let Some(problem) = problem.as_ref().filter(|problem| Some(problem.reason()) != before) {
                 tracing::warn!(trust_domain = %trust_domain, %problem, "the trust bundle cannot be refreshed");
             }
@@ -80,19 +80,19 @@ impl Bundles {
         problem.is_none()
     }
 
-    /// Says that it could not be looked whether there are bundles of other domains.
+    /// Records that federated domains could not be listed.
     fn could_not_look(&self, problem: &Refusal, word: &'static str) {
         self.metrics.bundle_failed(word);
         tracing::warn!(%problem, "it is not known whether there are federated trust domains");
     }
 
-    /// Forgets a domain: nothing of it is trusted any more.
+    /// Removes a domain, so that none of its authorities is trusted any more.
     pub(crate) fn forget(&self, trust_domain: &TrustDomain, now: Timestamp) {
         self.sources.write().unwrap_or_else(PoisonError::into_inner).remove(trust_domain);
         self.announce(now);
     }
 
-    /// What is wrong with each source that fails.
+    /// Problems of all failing sources, by domain.
     pub(crate) fn problems(&self) -> Vec<(TrustDomain, Refusal)> {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         sources
@@ -101,12 +101,12 @@ impl Bundles {
             .collect()
     }
 
-    /// When the source of a domain was last known to hold what counts.
+    /// Time at which the current bundle of a domain was last read.
     pub(crate) fn refreshed(&self, trust_domain: &TrustDomain) -> Option<Timestamp> {
         self.sources.read().unwrap_or_else(PoisonError::into_inner).get(trust_domain)?.refreshed()
     }
 
-    /// Says so if the authorities that count are others than before; a bundle that has become too old has none.
+    /// Announces changed authorities as of `now`; a stale bundle has none, so that time alone can be a change.
     pub(crate) fn announce(&self, now: Timestamp) {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         let mut hasher = Sha256::new();
@@ -160,7 +160,7 @@ mod tests {
         let text = include_bytes!("../../../tests/fixtures/doc/bundle.json").to_vec();
         assert!(bundles.accept(&domain, at(0), Ok(text.clone())));
         let mut changes = bundles.changes();
-        // No error is told, and nothing else: a watch that is silent, or that nobody runs any more.
+        // Neither content nor an error arrives, as from a silent or stopped watch.
         bundles.announce(at(60));
         assert!(!changes.has_changed().unwrap() && bundles.get(&domain, at(60)).is_ok());
         bundles.announce(at(61));
@@ -169,7 +169,7 @@ mod tests {
         changes.mark_unchanged();
         assert!(bundles.accept(&domain, at(70), Ok(text)));
         assert!(changes.has_changed().unwrap() && bundles.get(&domain, at(130)).is_ok());
-        // What fails is counted, and makes nothing younger.
+        // A failure is counted, and does not refresh the bundle.
         for second in [80, 90] {
             assert!(!bundles.accept(&domain, at(second), Err(Unread::missing("gone".to_owned()))));
         }

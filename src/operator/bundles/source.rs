@@ -1,6 +1,5 @@
-//! How a source of bundles on the API server is followed: it is read, and read again at every word of its watch, at
-//! every failure of it, and after a while without any. What counts is what was read, so a bundle is as old as the last
-//! answer: neither a watch that ends nor one that is silent can keep it young.
+//! Reads of bundle sources at the API server: after every watch event, every failure of the watch, and a period
+//! without either. A bundle is as old as the last read, so that no stopped or silent watch can keep it fresh (rule 45).
 
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
@@ -9,27 +8,27 @@ use kube::runtime::watcher::{Error, Event};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long one answer may take.
+/// Maximum time for one answer of the API server.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How soon a source that could not be read is read again, without any word of its watch.
+/// Wait before a failed read is repeated without a watch event.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Why a source gave no content.
+/// Reason for which a source gave no content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unread {
-    /// One word of a fixed list, for the metric.
+    /// Word of a closed list, for the metric.
     pub(super) word: &'static str,
-    /// What was found.
+    /// Refusal that says what was found.
     pub(super) refusal: Refusal,
 }
 
 impl Unread {
-    /// A source that is not there, or does not hold what it should.
+    /// Source that does not exist or lacks its content.
     pub(super) fn missing(found: String) -> Self {
         Self { word: "not_found", refusal: Refusal::new(Reason::BundleMalformed, found) }
     }
 
-    /// An answer that is none.
+    /// Read that failed with an error of the API server.
     fn failed(what: &str, error: &kube::Error) -> Self {
         let word = match error {
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => "forbidden",
@@ -41,7 +40,7 @@ impl Unread {
     }
 }
 
-/// The word for a bundle that was read and refused.
+/// Metric word for a bundle that was read and refused.
 pub(super) const fn word_of(reason: Reason) -> &'static str {
     match reason {
         Reason::BundleEmpty => "empty",
@@ -50,7 +49,7 @@ pub(super) const fn word_of(reason: Reason) -> &'static str {
     }
 }
 
-/// Reads what is `asked`, or says why it cannot be.
+/// Awaits the answer of a read for at most 10 s; `what` names the source in the refusal.
 pub(super) async fn read<T>(
     what: &str,
     asked: impl Future<Output = Result<T, kube::Error>>,
@@ -62,8 +61,8 @@ pub(super) async fn read<T>(
     Err(Unread { word: "unavailable", refusal: Refusal::new(Reason::BundleMalformed, found) })
 }
 
-/// Waits until the source should be read again: a word of its watch, a failure of it, or the end of `every`, which is
-/// shorter for a source that could not be read.
+/// Waits until a source should be read again: on a watch event, a failure of the watch, or after `every`, at most
+/// 10 s if the last read failed.
 pub(super) async fn until_next<K>(
     events: &mut (impl Stream<Item = Result<Event<K>, Error>> + Unpin),
     every: Duration,
@@ -73,7 +72,7 @@ pub(super) async fn until_next<K>(
     let heard = async {
         loop {
             match events.next().await {
-                // Objects of a list come before its end.
+                // Events of an initial list are one change, complete at `InitDone`.
                 Some(Ok(Event::Init | Event::InitApply(_))) => {}
                 Some(Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))) => return,
                 Some(Err(error)) => return broken(&error),
@@ -82,7 +81,7 @@ pub(super) async fn until_next<K>(
         }
     };
     let wait = if was_read { every } else { every.min(RETRY) };
-    // A while without any word is a reason to read as well.
+    // A timeout is a reason to read as well.
     drop(timeout(wait, heard).await);
 }
 
@@ -92,7 +91,7 @@ mod tests {
     use kube::core::Status;
 
     #[test]
-    fn each_way_to_fail_has_its_word() {
+    fn each_failure_has_its_word() {
         let answered = |code| {
             let status = Status { code, ..Status::failure("no", "Reason") };
             Unread::failed("the ConfigMap", &kube::Error::Api(status.boxed())).word

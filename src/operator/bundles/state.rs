@@ -1,4 +1,4 @@
-//! One source of a trust bundle over time: what was accepted, and since when it fails (rules 42–45).
+//! State of one bundle source over time: last accepted bundle, problem and revocation (rules 42–45).
 //! Pure: content and time are arguments.
 
 use countersign_core::bundle::{Bundle, BundleMemory, FallbackAfter, accept_bundle, parse_bundle};
@@ -7,7 +7,7 @@ use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::{Seconds, Timestamp};
 use std::sync::Arc;
 
-/// What one source gave so far.
+/// State of one bundle source.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceState {
     trust_domain: TrustDomain,
@@ -17,15 +17,15 @@ pub(crate) struct SourceState {
 }
 
 impl SourceState {
-    /// A source that has not answered yet.
+    /// Source that has not answered yet.
     pub(crate) const fn new(trust_domain: TrustDomain) -> Self {
         Self { trust_domain, good: None, problem: None, revoked: None }
     }
 
-    /// Takes over the content of the source, or the reason why there is none.
+    /// Updates the state with the content of the source, or the reason for none.
     ///
-    /// An empty bundle revokes at once. Content that cannot be used, or is older than what was accepted, leaves
-    /// the last good bundle in force for a limited time.
+    /// An empty bundle revokes at once (rule 44). Unusable content, or content older than the accepted bundle, leaves
+    /// the last good bundle in force for a limited time (rule 45).
     pub(crate) fn update(&mut self, content: Result<Vec<u8>, Refusal>, now: Timestamp) {
         let memory = self.good.as_ref().map(|(_, memory)| *memory);
         let accepted = content
@@ -49,7 +49,7 @@ impl SourceState {
         }
     }
 
-    /// The bundle that counts now, or why there is none. `limit` bounds how long the last good one counts.
+    /// Current bundle at `now`, or the refusal without one. `limit` bounds how long the last good bundle counts.
     pub(crate) fn current(&self, now: Timestamp, limit: Seconds) -> Result<&Arc<Bundle>, Refusal> {
         if let Some(revoked) = &self.revoked {
             return Err(revoked.clone());
@@ -65,12 +65,12 @@ impl SourceState {
         }
     }
 
-    /// What is wrong with the source, whether or not the last good bundle still counts.
+    /// Problem of the source, whether or not the last good bundle still counts.
     pub(crate) const fn problem(&self) -> Option<&Refusal> {
         self.problem.as_ref()
     }
 
-    /// When the source was last known to hold what counts.
+    /// Time at which the current bundle was last read.
     pub(crate) fn refreshed(&self) -> Option<Timestamp> {
         self.good.as_ref().map(|(_, memory)| memory.refreshed)
     }

@@ -1,5 +1,5 @@
-//! Trust bundles from the SPIFFE Workload API: the operator's own domain and those it federates with.
-//! Each domain is kept apart; an agent that fails leaves what was accepted, for the same limit as any source.
+//! Trust bundles from the SPIFFE Workload API: the operator's own domain and federated domains, each kept apart.
+//! A failing SPIRE agent leaves the accepted bundles in force within their maximum age.
 
 use super::Bundles;
 use super::source::Unread;
@@ -10,10 +10,10 @@ use countersign_io::workload_api::{DomainBundle, WorkloadApiError, follow_bundle
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long the agent may take to answer.
+/// Maximum time for an answer of the SPIRE agent.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Follows the bundles until dropped. `own` is the domain whose absence is a failure and not a farewell.
+/// Follows the bundles until dropped. The absence of `own` is a failure; any other absent domain is removed.
 pub(crate) async fn follow_workload_api(socket: &str, own: &TrustDomain, bundles: &Bundles) {
     let mut known = BTreeSet::from([own.clone()]);
     follow_bundles(socket, ANSWER, |update| take_over(update, own, &mut known, bundles)).await;

@@ -1,5 +1,5 @@
-//! Proofs end by the clock alone: at the end of one its card is judged again from the bytes at hand, and what is no
-//! longer proven is closed. No agent is asked first, so none can delay it.
+//! End of proofs by the clock: at its end a card is evaluated again from the bytes in memory, and access without a
+//! proof is closed (rule 59). No fetch comes first, so that no agent can delay the closing.
 
 use super::reevaluate::{Reevaluated, reevaluate, refuse, replace};
 use crate::context::Context;
@@ -8,7 +8,7 @@ use countersign_controller::queue::Urgency;
 use countersign_core::time::Timestamp;
 use countersign_plan::agent_card::ending::{next_check, without_bytes, witness};
 
-/// Judges every card again whose proof may have ended by `now`.
+/// Evaluates every card again whose proof may have ended by `now`.
 pub(crate) fn end_proofs(context: &Context, now: Timestamp) {
     for object in context.ending(now) {
         let Some(last) = context.evaluation(&object) else { continue };

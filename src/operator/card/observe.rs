@@ -1,5 +1,5 @@
-//! Where the card of an AgentCard is to be found: its workload, its Service, and the names that belong to it.
-//! Addresses come from the API server alone; no name is ever resolved.
+//! Observation of an AgentCard: workload, Service, replicas and the host names of the workload.
+//! Addresses come from the API server alone; no name is resolved, so that DNS cannot redirect a fetch (rule 2).
 
 use super::replicas::find_replicas;
 use crate::context::Context;
@@ -18,23 +18,23 @@ use kube::Api;
 use kube::api::ListParams;
 use std::sync::Arc;
 
-/// The protocol whose cards can be read.
+/// Protocol whose cards can be read.
 const A2A: &str = "a2a";
 
-/// A workload whose card can be asked for.
+/// Workload whose card can be fetched.
 #[derive(Clone, Debug)]
 pub(crate) struct Reachable {
-    /// Which workload it is.
+    /// Reference to the workload.
     pub(crate) key: WorkloadRef,
-    /// What is known of it.
+    /// Observed workload object.
     pub(crate) workload: Workload,
-    /// The Service that leads to it.
+    /// Service that selects the Pods of the workload.
     pub(crate) service: AgentService,
-    /// Who stands behind it.
+    /// Replicas behind the Service, all Pods of the workload.
     pub(crate) replicas: Replicas,
 }
 
-/// Finds the workload of a card, ready or not.
+/// Workload that an AgentCard targets, ready or not.
 pub(crate) async fn find_workload(
     context: &Context,
     object: &ObjectRef,
@@ -54,13 +54,13 @@ pub(crate) async fn find_workload(
     match context.index.workload(&key) {
         Some(workload) if workload.is_leaving => Err(missing(format!("{shown} is being deleted"))),
         Some(workload) if workload.is_agent => Ok((key, workload)),
-        // Only agents are watched: one that exists without the label looks gone from there.
+        // The index holds labelled workloads alone, so that absence there does not mean absence in the cluster.
         None if !exists(context, &key).await => Err(missing(format!("there is no {shown}"))),
         _ => Err(Refusal::new(Reason::NotAgentWorkload, format!("{shown} is not labelled as an agent"))),
     }
 }
 
-/// Whether the API server has this workload. An error is no: the card is refused either way.
+/// True if the API server has this workload; false on an error, since the card is refused either way.
 async fn exists(context: &Context, key: &WorkloadRef) -> bool {
     let ObjectRef { namespace, name } = &key.object;
     let client = context.client.clone();
@@ -77,7 +77,7 @@ async fn exists(context: &Context, key: &WorkloadRef) -> bool {
     found.unwrap_or(false)
 }
 
-/// Finds the way to the card of a workload.
+/// Service and replicas from which the card of a workload can be fetched.
 pub(crate) async fn find_reachable(
     context: &Context,
     key: WorkloadRef,
@@ -89,7 +89,7 @@ pub(crate) async fn find_reachable(
     Ok(Reachable { key, workload, service, replicas })
 }
 
-/// Finds the Service that leads to a workload.
+/// Service of the workload's name, if it selects the workload's Pods alone (rule 51).
 async fn find_service(
     context: &Context,
     key: &WorkloadRef,
@@ -127,7 +127,7 @@ async fn find_service(
         .map_err(none)
 }
 
-/// A Service, asked for again only when the watch has seen another version of it.
+/// Service object, read again only when the watch has reported another resource version.
 async fn get_service(context: &Context, object: &ObjectRef) -> Result<Option<Arc<Service>>, kube::Error> {
     let Some(version) = context.index.services.get(object) else { return Ok(None) };
     if let Some((read, service)) = context.index.read_services.get(object)
@@ -143,7 +143,7 @@ async fn get_service(context: &Context, object: &ObjectRef) -> Result<Option<Arc
     Ok(Some(service))
 }
 
-/// The names of other Services that lead to the workload, and the hosts of the Ingresses that lead to those.
+/// Host names of all Services that select the workload's Pods, and of the Ingresses that lead to those Services.
 pub(crate) async fn other_hosts(
     context: &Context,
     key: &WorkloadRef,

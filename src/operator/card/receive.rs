@@ -1,5 +1,5 @@
-//! Receives a card from where the workload serves it. An unsigned one may have its signature in a ConfigMap.
-//! Connections go to the Pod's own address; no name is resolved, no redirect followed, no proxy asked.
+//! Reception of cards: fetched from a replica, or read from the ConfigMap with signatures for an unsigned card.
+//! Connections go to the Pod's IP address; no name is resolved, no redirect followed, no proxy used (rule 2).
 
 use super::observe::Reachable;
 use crate::context::Context;
@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use tracing::Instrument;
 
-/// Fetches the card that one replica of the workload serves.
+/// Fetches the card of one replica, over SPIFFE mTLS if the Service offers it, within the fetch timeout.
 pub(crate) async fn fetch_live(
     context: &Context,
     service: &AgentService,
@@ -56,7 +56,7 @@ async fn fetch(
     Ok(Received { bytes: fetched.body, source: Source::Mtls { host, peer } })
 }
 
-/// Reads the card that a signer put beside the workload. `Ok(None)`: there is none.
+/// Reads the card that a signer delivered in a ConfigMap; `Ok(None)` if the ConfigMap does not exist.
 pub(crate) async fn read_delivered(
     context: &Context,
     reachable: &Reachable,
@@ -76,7 +76,7 @@ pub(crate) async fn read_delivered(
     let data = map.data.unwrap_or_default();
     let Some(text) = card_text(&data) else {
         let found = format!("the ConfigMap {name} has none of the keys {}", KEYS.join(", "));
-        // It signs nothing, so the card stays as unsigned as it is served.
+        // A ConfigMap without a card signs nothing, so the served card stays unsigned.
         return Err(Refusal::new(Reason::CardUnsigned, found));
     };
     let owned = owners.iter().any(|owner| owner.uid == reachable.workload.uid);

@@ -1,5 +1,5 @@
-//! Authorities changed: every card is judged again at once, from the bytes at hand, without asking any agent.
-//! What is no longer proven is closed before anything is written about it.
+//! Evaluation of all cards after a change of authorities, from the bytes in memory and without a fetch.
+//! Access without a proof is closed before status is written.
 
 use crate::context::Context;
 use crate::index::ObjectRef;
@@ -13,9 +13,9 @@ use countersign_plan::agent_card::evaluate::{Terms, evaluate};
 use countersign_plan::agent_card::evaluation::{Basis, Evaluation};
 use countersign_plan::agent_card::merge::CardEvaluation;
 
-/// Judges every verified card again, and asks for turns where the outcome changed.
+/// Evaluates every verified card again, and enqueues turns.
 ///
-/// A card whose bytes are not at hand is refused until it is fetched again: that is asked for as well.
+/// A card whose bytes are not in memory is refused until fetched again, since its authority may be the one removed.
 pub(crate) fn reevaluate_all(context: &Context) {
     for (object, _) in context.evaluated() {
         if !reevaluate_one(context, &object) {
@@ -24,7 +24,7 @@ pub(crate) fn reevaluate_all(context: &Context) {
     }
 }
 
-/// Judges a verified card again. True if it no longer is: that is said, and then the card is asked for.
+/// Evaluates a verified card again. True if the card is now refused; the status turn then enqueues a fetch.
 pub(super) fn reevaluate_one(context: &Context, object: &ObjectRef) -> bool {
     let Some(last) = context.evaluation(object).filter(|last| last.result.outcome.is_ok()) else {
         return false;
@@ -40,25 +40,25 @@ pub(super) fn reevaluate_one(context: &Context, object: &ObjectRef) -> bool {
     }
 }
 
-/// What judging the bytes at hand came to.
+/// Result of an evaluation from bytes in memory.
 pub(super) enum Reevaluated {
-    /// They prove nothing any more.
+    /// Bytes no longer prove a signer.
     Refused(Box<Evaluation>),
-    /// They still do.
+    /// Bytes still prove the signer.
     Verified,
-    /// There are none.
+    /// No bytes are in memory, or the card was not verified before.
     NotAtHand,
 }
 
-/// A refusal in the place of a evaluation.
+/// Refused evaluation that keeps workload, history and generation of `last`.
 pub(super) fn refuse(last: &Evaluation, refusal: Refusal) -> Evaluation {
     Evaluation::refused(last.card.reference(), last.workload.clone(), refusal)
         .with_history(last.history.as_deref().cloned())
         .at(last.generation)
 }
 
-/// Puts a refusal in the place of a verified evaluation, unless the card was judged again meanwhile: what is open is
-/// closed, and then it is said.
+/// Replaces a verified evaluation by a refused one, and enqueues closing before status. False, without effect, if the
+/// card was evaluated meanwhile.
 pub(super) fn replace(context: &Context, object: &ObjectRef, last: &Evaluation, refused: Evaluation) -> bool {
     if !context.replace(object, last, refused.said(false)) {
         return false;
@@ -70,7 +70,7 @@ pub(super) fn replace(context: &Context, object: &ObjectRef, last: &Evaluation, 
     true
 }
 
-/// Judges the bytes of a verified card as of `at`.
+/// Evaluates the bytes of a verified card as of `at`.
 pub(super) fn reevaluate(
     context: &Context,
     object: &ObjectRef,
@@ -87,7 +87,8 @@ pub(super) fn reevaluate(
         Err(refusal) => return Reevaluated::Refused(Box::new(refuse(last, refusal))),
     };
     let policy = context.policy(expected.trust_domain.clone());
-    // It was accepted before: that is its witness, and no other card is remembered against it.
+    // The card is its own last accepted content, so the history serves as its witness and cannot refuse it as a
+    // replay (rules 55 and 57).
     let history = last.history.as_deref();
     let terms = Terms { history, ..basis.terms(&bundle, (&policy, context.rules), expected, at) };
     let verification = evaluate(&received, terms);
@@ -98,13 +99,13 @@ pub(super) fn reevaluate(
         };
     }
     let terms = terms.fingerprint(&received.source);
-    // Everything that the next look will find, so that status is written once.
+    // The refusal equals that of the next evaluation, so that status is written once.
     let basis = Basis { terms, ..(*basis).clone() };
     let evaluation = CardEvaluation::of(last.card.reference(), verification, (*received).clone(), basis);
     let evaluation = Evaluation::of(Some(workload), evaluation)
         .with_history(last.history.as_deref().cloned())
         .at(last.generation);
-    // A thousand cards at once: what status has of them is not kept beside it.
+    // A removed authority can refuse a thousand cards at once; content that status has is not kept in memory as well.
     let is_shown = context
         .index
         .cards

@@ -1,5 +1,5 @@
-//! The replicas behind a Service: every address must be a Pod of the workload, or the card is refused.
-//! Slices of endpoints only claim who answers where; the Pods, their addresses and controllers decide.
+//! Reads of the replicas behind a Service, for the evaluation of its endpoints (rule 51).
+//! The index serves first; the API server is read where the index cannot prove an endpoint.
 
 use crate::context::Context;
 use crate::index::{Endpoint, ObjectRef, Pod, Workload, WorkloadRef};
@@ -23,12 +23,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// How many objects one answer brings: a Pod may have a megabyte, and memory is bounded.
+/// Page size of lists, in objects: a Pod may have a megabyte, and memory is bounded.
 const PAGE: u32 = 10;
-/// How many answers are read: Pods beyond that are not known, and refuse the card.
+/// Maximum number of pages read; Pods beyond them are unknown, and refuse the card.
 const PAGES: usize = 100;
 
-/// Finds the replicas behind the Service of a workload.
+/// Replicas behind the Service of a workload, found within the fetch timeout.
 pub(crate) async fn find_replicas(
     context: &Context,
     key: &WorkloadRef,
@@ -51,12 +51,12 @@ async fn find(
     terms: EndpointTerms<'_>,
 ) -> Result<Replicas, Unusable> {
     let EndpointTerms { key, workload, .. } = terms;
-    // An API server that does not answer says nothing about the agent.
+    // An API server that does not answer says nothing about the agent, so the last evaluation may hold on.
     let unread = |refusal| Unusable { refusal, may_settle: true };
     let endpoints = endpoints(context, key, service).await.map_err(unread)?;
     let watched = watched(context, key, workload, &endpoints);
     let replicas = match evaluate_endpoints(&terms, &endpoints, &watched) {
-        // A Pod without the label of agents is not watched, and one that is may be newer than what was seen of it.
+        // The index lacks Pods without the agent label, and may lag behind others: only a fresh read refuses.
         Err(_) => {
             let read = read(context, key, workload, service).await.map_err(unread)?;
             evaluate_endpoints(&terms, &endpoints, &read)?
@@ -64,7 +64,7 @@ async fn find(
         Ok(replicas) => replicas,
     };
     if replicas.ready.is_empty() {
-        // The workload is ready, so slices lag behind. Nobody gets traffic meanwhile.
+        // The workload is ready, so `EndpointSlice`s lag behind; no Pod receives traffic meanwhile.
         let found = format!("no Pod behind the Service {} is ready", Quoted(&key.object.name));
         let refusal = Refusal::new(Reason::WorkloadNotReady, found);
         return Err(Unusable { refusal, may_settle: true });
@@ -72,7 +72,7 @@ async fn find(
     Ok(replicas)
 }
 
-/// Everybody behind the Service, asked for again only when a slice has changed.
+/// Endpoints of the Service, read again only when an `EndpointSlice` has changed.
 async fn endpoints(
     context: &Context,
     key: &WorkloadRef,
@@ -97,8 +97,7 @@ async fn endpoints(
     Ok(endpoints)
 }
 
-/// The Pods that are watched because they carry the label of agents: those of the workload, and whoever is behind its
-/// Service.
+/// Pods in the index that the workload controls or that the endpoints name, with the owners of their `ReplicaSet`s.
 fn watched(context: &Context, key: &WorkloadRef, workload: &Workload, endpoints: &[Endpoint]) -> KnownPods {
     let (index, namespace) = (&context.index, &key.object.namespace);
     let behind = endpoints.iter().filter_map(|endpoint| {
@@ -113,7 +112,7 @@ fn watched(context: &Context, key: &WorkloadRef, workload: &Workload, endpoints:
     KnownPods { pods, sets }
 }
 
-/// The Pods that the Service selects, whatever other labels they have.
+/// Pods that the Service selects, with or without the agent label, read from the API server.
 async fn read(
     context: &Context,
     key: &WorkloadRef,
@@ -137,7 +136,7 @@ async fn read(
     Ok(known)
 }
 
-/// Every object that a selector selects.
+/// Objects that match a selector, at most [`PAGE`] times [`PAGES`].
 async fn list<K>(context: &Context, namespace: &str, selector: &str) -> Result<Vec<K>, Refusal>
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,

@@ -1,4 +1,4 @@
-//! The operator's configuration: flags and environment turned into values that cannot be wrong any more.
+//! Configuration of the operator: flags and environment as checked values.
 
 use super::syntax::{FlagError, Given, boolean};
 use super::table::{Effect, default_of};
@@ -16,134 +16,135 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where trust bundles come from.
+/// Origin of trust bundles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BundleOrigin {
-    /// The pinned ConfigMap, and `ClusterFederatedTrustDomain`s for other domains.
+    /// Pinned ConfigMap, and `ClusterFederatedTrustDomain`s for other domains.
     ConfigMap,
-    /// The SPIFFE Workload API alone.
+    /// SPIFFE Workload API alone.
     WorkloadApi,
 }
 
-/// The trust bundle: where it comes from, which ConfigMap holds it, and how long it counts.
+/// Source of trust bundles, with the periods of reading and validity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BundleSource {
-    /// Which of the sources is asked.
+    /// Origin that is read.
     pub origin: BundleOrigin,
-    /// Its namespace.
+    /// Namespace of the ConfigMap.
     pub namespace: Namespace,
-    /// Its name.
+    /// Name of the ConfigMap.
     pub name: String,
-    /// The key of the bundle in its data.
+    /// Data key of the bundle in the ConfigMap.
     pub key: String,
-    /// How often it is read again, besides being watched.
+    /// Requested period between reads, besides the watch.
     pub refresh: Duration,
-    /// How long a bundle counts after it was last read.
+    /// Time for which a bundle counts after its last read (rule 45).
     pub max_age: Duration,
 }
 
-/// The longest time between two readings of a bundle, whatever the flags say: alerts take a bundle for stale that is
-/// half an hour old.
+/// Longest period between two reads of a bundle, whatever the flags say: existing alerts report a bundle as stale
+/// after half an hour.
 const LONGEST_REFRESH: Duration = Duration::from_mins(10);
-/// The shortest time for which a bundle may count: it is read three times in it.
+/// Shortest maximum age of a bundle, within which three reads must fit.
 const SHORTEST_AGE: Duration = Duration::from_secs(10);
-/// The same where it comes from the Workload API, which is asked anew when it has been quiet for a minute.
+/// Shortest maximum age of a bundle from the Workload API, which is reconnected after a silent minute.
 const SHORTEST_AGE_OF_WORKLOAD_API: Duration = Duration::from_mins(3);
 
 impl BundleSource {
-    /// How often the bundle is read at least: as asked, and often enough that one answer that fails makes none stale.
+    /// Period between reads: as requested, but at most a third of the maximum age, so that one failed read makes no
+    /// bundle stale, and at most 10 min.
     pub fn read_every(&self) -> Duration {
         let often = self.max_age.checked_div(3).unwrap_or(self.max_age);
         self.refresh.min(often).min(LONGEST_REFRESH)
     }
 }
 
-/// Where and how metrics are served.
+/// Metrics server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsServer {
-    /// The address to listen on.
+    /// Address to listen on.
     pub address: SocketAddr,
-    /// `None` serves plain HTTP to anybody.
+    /// Certificate for TLS with authorization; `None` serves plain HTTP to every caller.
     pub tls: Option<ServingCertificate>,
 }
 
-/// The certificate of a server.
+/// Certificate of the metrics server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServingCertificate {
-    /// Made at start and known to nobody.
+    /// Self-signed certificate, created at start, which no client can verify.
     SelfSigned,
-    /// PEM files, read again when they change.
+    /// PEM files, loaded again every minute.
     Files {
-        /// The certificate chain.
+        /// Path of the certificate chain.
         certificate: PathBuf,
-        /// The private key.
+        /// Path of the private key.
         key: PathBuf,
     },
 }
 
-/// The operator's configuration. Made from flags and environment only, so every value was checked.
+/// Configuration of the operator. Only flags and environment make one, so that every value is checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Which identity a workload has, and who may sign its card.
+    /// Rules that assign SPIFFE IDs to workloads and signers to cards.
     pub identity: IdentityRules,
-    /// Canonical forms that are accepted.
+    /// Accepted canonical forms (rule 49).
     pub profiles: ProfileSet,
-    /// When a card is fresh.
+    /// Freshness rule of cards (rule 57).
     pub freshness: Freshness,
-    /// Where the trust bundle is.
+    /// Source of trust bundles.
     pub bundle: BundleSource,
-    /// Whether policies are written.
+    /// Enforcement mode of namespaces without a label.
     pub mode: Mode,
-    /// True if verified agents may go anywhere; else only to agents, DNS and the API server.
+    /// True if verified agents may reach every destination; else only agents, DNS and the API server.
     pub egress_anywhere: bool,
-    /// Pods that may call verified agents, besides agents.
+    /// Pods besides agents that may call verified agents.
     pub callers: Vec<PodGroup>,
-    /// Pods that resolve names.
+    /// DNS Pods.
     pub dns: PodGroup,
-    /// Ports on which they listen, besides 53.
+    /// Ports of the DNS Pods besides 53.
     pub dns_ports: Vec<u16>,
-    /// Namespaces whose agents may meet agents of other namespaces.
+    /// Namespaces whose verified agents and those of other namespaces may reach each other.
     pub agent_namespaces: Vec<Namespace>,
-    /// Resolvers outside the Pod network.
+    /// DNS resolvers outside the Pod network.
     pub dns_addresses: Vec<IpAddr>,
-    /// How many cards are fetched and judged, and how many objects written, at once.
+    /// Number of concurrent card evaluations, and of concurrent writes.
     pub concurrency: NonZeroUsize,
-    /// How long an agent may take to serve its card.
+    /// Maximum time for an agent to serve its card.
     pub fetch_timeout: Duration,
-    /// The shortest time between two fetches of one card, but for a few after a rest.
+    /// Shortest time between two fetches of one card, except for a burst after a rest.
     pub min_sync_period: Duration,
-    /// Fetch over SPIFFE mTLS where the Service offers it.
+    /// True if cards are fetched over SPIFFE mTLS where the Service offers it.
     pub verified_fetch: bool,
-    /// The Workload API for that, and for bundles if they come from there.
+    /// Socket address of the Workload API, for the operator's SVID and for bundles of that origin.
     pub workload_api: String,
-    /// Work only while holding the lease.
+    /// True if the operator works only while holding the lease.
     pub leader_elect: bool,
-    /// The operator's own namespace.
+    /// Namespace of the operator.
     pub namespace: Namespace,
-    /// The operator's own Pod, if it runs in one: its name among the replicas.
+    /// Name of the operator's Pod, its identity for the lease; `None` outside a Pod.
     pub pod_name: Option<String>,
-    /// Namespaces to watch; empty means all.
+    /// Namespaces to work in; an empty list means all.
     pub watched: Vec<Namespace>,
-    /// Where probes are answered.
+    /// Address of the probes; `None` serves none.
     pub health: Option<SocketAddr>,
-    /// Where metrics are served.
+    /// Metrics server; `None` serves none.
     pub metrics: Option<MetricsServer>,
-    /// Where traces go.
+    /// OTLP endpoint for traces; `None` sends none.
     pub otlp_endpoint: Option<String>,
-    /// The kubeconfig file, if not the usual one.
+    /// Path of the kubeconfig file; `None` uses the service account or the usual files.
     pub kubeconfig: Option<PathBuf>,
     /// Directives of the log filter.
     pub log_filter: String,
-    /// The form of log lines.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// One line per flag that was given without doing what its name says.
+    /// Warnings about given flags that are deprecated or have no effect, one line each.
     pub warnings: Vec<String>,
 }
 
 impl Config {
     pub(super) fn build(given: &Given, variable: impl Fn(&str) -> Option<String>) -> Result<Self, FlagError> {
         let flags = Flags(given);
-        // Charts set variables to the empty string when they have no value for them.
+        // Charts set variables without a value to the empty string.
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let mut audit = flags.word("mode", &[("enforce", false), ("audit", true)])?;
         audit |= flags.boolean("signature-audit-mode")? || !flags.boolean("enforce-network-policies")?;
@@ -212,7 +213,7 @@ impl Config {
     }
 }
 
-/// Levels of zap: a number is the verbosity of Go's logr, where 1 is debug and more is finer.
+/// Log level for a level of zap; a number is the verbosity of logr, where 1 is debug and more is trace.
 fn log_level(text: &str) -> Result<&'static str, String> {
     match text {
         "debug" | "1" => Ok("debug"),
@@ -238,7 +239,7 @@ fn environment_namespace(variable: &'static str, text: &str) -> Result<Namespace
     Namespace::parse(text).map_err(|error| FlagError::Environment { variable, problem: error.to_string() })
 }
 
-/// The flags with their defaults.
+/// Given flags with defaults for the others.
 struct Flags<'g>(&'g Given);
 
 impl Flags<'_> {
@@ -275,7 +276,7 @@ impl Flags<'_> {
         })
     }
 
-    /// A span of time that is not zero.
+    /// Duration of a flag, which must not be zero.
     fn span(&self, name: &'static str) -> Result<Duration, FlagError> {
         self.read(name, |text| match parse_duration(text) {
             Ok(Duration::ZERO) => Err("is zero; give a duration such as 30s".to_owned()),

@@ -1,5 +1,5 @@
-//! The operator's flags and environment: Go's flag syntax and the names of the existing operator, then ours.
-//! One table makes the parser, the help and the defaults; the result is a [`Config`] of checked values.
+//! Flags and environment of the operator, in Go's flag syntax, with all flags of the existing operator.
+//! One table defines parser, help and defaults; the result is a [`Config`] of checked values.
 
 mod config;
 mod syntax;
@@ -10,16 +10,16 @@ pub use config::{BundleOrigin, BundleSource, Config, MetricsServer, ServingCerti
 pub use syntax::FlagError;
 pub use table::help;
 
-/// What a command line asks for.
+/// Request of a command line.
 #[derive(Debug)]
 pub enum Asked {
-    /// To run.
+    /// Run with this configuration.
     Run(Box<Config>),
-    /// To print this text and end well.
+    /// Print this help text and exit with 0.
     Help(String),
 }
 
-/// Reads the arguments after the program's name, with `variable` looking into the environment.
+/// Parses the arguments after the program name; `variable` reads the environment.
 pub fn read(
     arguments: impl IntoIterator<Item = String>,
     variable: impl Fn(&str) -> Option<String>,

@@ -1,5 +1,5 @@
 //! Go's flag syntax: one or two dashes, `--flag=value` or `--flag value`, booleans alone or with `=`.
-//! Unlike Go, text that is no flag is refused: there it silently ends the flags, and the rest has no effect.
+//! Text that is no flag is refused; in Go it silently ends the flags, and the rest has no effect.
 
 use super::table::{FLAGS, Flag, Kind};
 use countersign_api::duration::parse_duration;
@@ -7,39 +7,39 @@ use countersign_core::text::Quoted;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-/// A command line that cannot be run, in one sentence that says what to change.
+/// Error of a command line, in one sentence that says what to change.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FlagError {
-    /// A flag that does not exist.
+    /// Flag that does not exist.
     #[error("unknown flag --{name}{}; see --help", nearest.map(|flag| format!("; did you mean --{flag}?")).unwrap_or_default())]
     Unknown {
-        /// What was given, shortened and escaped.
+        /// Given name, shortened and escaped.
         name: String,
-        /// The flag of the most similar name.
+        /// Existing flag with the most similar name.
         nearest: Option<&'static str>,
     },
-    /// A flag without its value.
+    /// Flag without the required value.
     #[error("--{0} needs a value, as in --{0}=VALUE")]
     NoValue(&'static str),
-    /// A value that the flag cannot have.
+    /// Flag with an invalid value.
     #[error("--{flag} {problem}: {found}")]
     Value {
-        /// The flag.
+        /// Name of the flag.
         flag: &'static str,
-        /// What is wrong, and what to give.
+        /// Problem of the value, and what to give instead.
         problem: String,
-        /// What was given, shortened and escaped.
+        /// Given value, shortened and escaped.
         found: String,
     },
-    /// An environment variable with a value that it cannot have.
+    /// Environment variable with an invalid value.
     #[error("the environment variable {variable} is not usable: {problem}")]
     Environment {
-        /// The variable.
+        /// Name of the variable.
         variable: &'static str,
-        /// What is wrong.
+        /// Problem of the value.
         problem: String,
     },
-    /// Text that belongs to no flag.
+    /// Argument that belongs to no flag.
     #[error("{0} belongs to no flag; give booleans as --flag=false and other values as --flag=value")]
     Positional(String),
 }
@@ -50,28 +50,28 @@ impl FlagError {
     }
 }
 
-/// The flags that were given, by name, each with its values in order.
+/// Given flags by name, each with its values in order.
 #[derive(Debug, Default)]
 pub(super) struct Given(BTreeMap<&'static str, Vec<String>>);
 
 impl Given {
-    /// Every value of a flag that may be repeated.
+    /// All values of a flag, in order.
     pub(super) fn all(&self, name: &str) -> &[String] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The last value, as in Go; nothing if the flag was not given.
+    /// Last value of a flag, which counts as in Go; `None` if the flag was not given.
     pub(super) fn last(&self, name: &str) -> Option<&str> {
         self.all(name).last().map(String::as_str)
     }
 
-    /// The flags that were given.
+    /// Table entries of the given flags.
     pub(super) fn flags(&self) -> impl Iterator<Item = &'static Flag> {
         FLAGS.iter().filter(|flag| self.0.contains_key(flag.name))
     }
 }
 
-/// Reads the arguments; `None` means that help was asked for.
+/// Parses the arguments; `None` means that help was requested.
 pub(super) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Given>, FlagError> {
     let mut given = Given::default();
     let mut arguments = arguments.into_iter();
@@ -98,7 +98,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Optio
     Ok(Some(given))
 }
 
-/// The text after one or two dashes, if it can be that of a flag.
+/// Text after one or two dashes; `None` if it cannot be a flag.
 fn flag_text(argument: &str) -> Option<&str> {
     let text = argument.strip_prefix('-')?;
     let text = text.strip_prefix('-').unwrap_or(text);
@@ -112,7 +112,7 @@ fn unknown(name: &str) -> FlagError {
     FlagError::Unknown { name: shown, nearest: nearest.map(|(_, name)| name) }
 }
 
-/// Values are checked also where the flag has no effect, as the existing operator does.
+/// Checks the syntax of a value, also of flags without effect, as the existing operator does.
 fn check(flag: &Flag, value: &str) -> Result<(), FlagError> {
     let problem = match flag.kind {
         Kind::Bool => boolean(value).err(),
@@ -123,7 +123,7 @@ fn check(flag: &Flag, value: &str) -> Result<(), FlagError> {
     problem.map_or(Ok(()), |problem| Err(FlagError::value(flag.name, problem, value)))
 }
 
-/// The spellings that Go's `strconv.ParseBool` knows.
+/// Boolean in a spelling of Go's `strconv.ParseBool`.
 pub(super) fn boolean(text: &str) -> Result<bool, &'static str> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),

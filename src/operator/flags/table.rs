@@ -1,9 +1,9 @@
-//! Every flag with its kind, default, effect and help text.
-//! Flags of the existing operator stay, so that its charts and manifests start this one unchanged.
+//! Table of all flags with kind, default, effect and help text.
+//! Flags of the existing operator stay, so that its charts and manifests start this operator unchanged.
 
 use std::fmt::Write;
 
-/// What values a flag takes.
+/// Syntax of the values of a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Bool,
@@ -13,18 +13,18 @@ pub(super) enum Kind {
     Repeated,
 }
 
-/// Whether a flag has an effect.
+/// Effect of a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// It has.
+    /// Takes effect.
     Yes,
-    /// It has, and this newer way says the same.
+    /// Takes effect, and is superseded by the named flag.
     Deprecated(&'static str),
-    /// It has none, for this reason.
+    /// Has no effect, for the given reason.
     None(&'static str),
 }
 
-/// One flag.
+/// Entry of one flag.
 #[derive(Debug)]
 pub(super) struct Flag {
     pub(super) name: &'static str,
@@ -58,9 +58,9 @@ const NO_SIGSTORE: &str = "this operator does not verify Sigstore bundles";
 const NO_RUNTIME: &str = "this operator does not manage AgentRuntimes";
 const FIXED_LOG: &str = "the form of the log is fixed";
 
-/// All flags, in the order of the help.
+/// All flags, in the order of the help text.
 pub(super) const FLAGS: &[Flag] = &[
-    // What is trusted.
+    // Trust.
     flag("spire-trust-domain", Kind::Text, "", "Trust domain of the agents [KAGENTI_SPIRE_TRUST_DOMAIN]"),
     flag(
         "spiffe-id-template",
@@ -113,7 +113,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "How often the bundle is read again, besides being watched; at least every 10m, and thrice in its maximum age",
     ),
     flag("trust-bundle-max-age", Kind::Duration, "24h", "How long a bundle counts after it was last read"),
-    // What is done.
+    // Enforcement.
     flag("mode", Kind::Text, "enforce", "enforce writes NetworkPolicies; audit only shows verdicts"),
     flag(
         "egress",
@@ -152,7 +152,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "true",
         "Write NetworkPolicies; =false is the same as --mode=audit",
     ),
-    // How cards are fetched.
+    // Fetching of cards.
     flag(
         "concurrency",
         Kind::Number,
@@ -173,7 +173,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "unix:///spiffe-workload-api/spire-agent.sock",
         "Workload API that gives the operator its own identity",
     ),
-    // The process.
+    // Process.
     flag("leader-elect", Kind::Bool, "false", "Work only while holding the lease, for more than one replica"),
     flag(
         "health-probe-bind-address",
@@ -215,9 +215,9 @@ pub(super) const FLAGS: &[Flag] = &[
         "Least level of log lines: debug, info, error or a number [RUST_LOG for single modules]",
     ),
     flag("zap-encoder", Kind::Text, "json", "Form of log lines: json or console"),
-    // Flags of the existing operator with another way to say the same.
+    // Deprecated flags of the existing operator.
     deprecated("signature-audit-mode", "false", "--mode=audit", "The same as --mode=audit"),
-    // Flags of the existing operator without an effect.
+    // Flags of the existing operator without effect.
     unused("require-a2a-signature", Kind::Bool, "false", "signatures are always required"),
     unused(
         "svid-expiry-grace-period",
@@ -258,12 +258,12 @@ pub(super) const FLAGS: &[Flag] = &[
     unused("zap-time-encoding", Kind::Text, "rfc3339", FIXED_LOG),
 ];
 
-/// The default of a flag; empty for a name that is not in the table.
+/// Default of a flag as text; empty for an unknown name.
 pub(super) fn default_of(name: &str) -> &'static str {
     FLAGS.iter().find(|flag| flag.name == name).map_or("", |flag| flag.default)
 }
 
-/// The help text.
+/// Help text of the operator command.
 pub fn help() -> String {
     let mut text = String::from(
         "Usage: countersign operator [--flag=value …]\n\n\

@@ -1,4 +1,4 @@
-//! Readers of single flag values. An error says what is wrong and what to give instead.
+//! Parsers of single flag values. Errors say what is wrong and what to give instead.
 
 use countersign_api::duration::parse_duration;
 use countersign_plan::{Namespace, PodGroup};
@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// The address of a server as Go writes it: `:8081`, `127.0.0.1:8081`, `[::1]:8081`; `0` or nothing is none.
+/// Listen address in Go's syntax: `:8081`, `127.0.0.1:8081`, `[::1]:8081`; `0` or empty text means none.
 pub(super) fn bind_address(text: &str) -> Result<Option<SocketAddr>, String> {
     if matches!(text, "" | "0") {
         return Ok(None);
     }
     let problem = || "is not an address such as :8081 or 127.0.0.1:8081, or 0 for none".to_owned();
     let address = match text.strip_prefix(':') {
-        // Go binds the unspecified address of both families.
+        // Go reads an address without a host as the unspecified address of both families.
         Some(port) => {
             SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port.parse().map_err(|_| problem())?)
         }
@@ -22,7 +22,7 @@ pub(super) fn bind_address(text: &str) -> Result<Option<SocketAddr>, String> {
     Ok(Some(address))
 }
 
-/// Pods as `NAMESPACE` or `NAMESPACE:key=value,…`.
+/// Group of Pods in the syntax `NAMESPACE` or `NAMESPACE:key=value,…`.
 pub(super) fn pod_group(text: &str) -> Result<PodGroup, String> {
     let (namespace, labels) = match text.split_once(':') {
         Some((namespace, labels)) => (namespace, Some(labels)),
@@ -41,14 +41,14 @@ pub(super) fn pod_group(text: &str) -> Result<PodGroup, String> {
     PodGroup::labelled(namespace, all).map_err(|error| format!("is refused because {error}"))
 }
 
-/// The shortest time between two fetches of a card. Agents are fetched from at least once an hour.
+/// Shortest time between two fetches of a card: 1 s to 1 h, because every card is fetched at least once an hour.
 pub(super) fn min_sync_period(text: &str) -> Result<Duration, String> {
     let period = parse_duration(text).map_err(str::to_owned)?;
     let allowed = Duration::from_secs(1)..=Duration::from_hours(1);
     if allowed.contains(&period) { Ok(period) } else { Err("is not a duration from 1s to 1h".to_owned()) }
 }
 
-/// One of a few words.
+/// Value for one of `words`.
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning).ok_or_else(|| {
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
@@ -56,7 +56,7 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
     })
 }
 
-/// The address of an OTLP collector, without a path: `http://collector:4318`.
+/// URL of an OTLP collector such as `http://collector:4318`; refuses credentials, which logs would show.
 pub(super) fn collector(text: &str) -> Result<Option<String>, String> {
     if text.is_empty() {
         return Ok(None);

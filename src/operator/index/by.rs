@@ -1,19 +1,19 @@
-//! By what objects are found besides their names, so that no turn reads a whole namespace.
+//! Secondary keys of the index, so that no turn reads a whole namespace.
 
 use super::{Card, Controller, Pod, StoredPolicy, Workload};
 
-/// Sorts of secondary keys. Not every kind has each.
+/// Sort of a secondary key; a kind uses some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum By {
-    /// UID of the controlling owner.
+    /// UID of the controlling owner of a Pod or `ReplicaSet`.
     Controller,
-    /// The label value that names the workload.
+    /// Label value that names the workload of a policy.
     Label,
-    /// Name of the Service.
+    /// Name of the Service of an `EndpointSlice`.
     Service,
-    /// Name of the target.
+    /// Name of the workload that an AgentCard targets.
     Target,
-    /// UID of the object itself.
+    /// UID of a workload or `ReplicaSet`.
     Uid,
 }
 

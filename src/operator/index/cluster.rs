@@ -1,5 +1,5 @@
-//! What is true for the whole cluster: where the API server answers, and which namespaces are only audited.
-//! Neither comes from a tenant: slices of `default/kubernetes`, and labels that administrators set.
+//! Cluster-wide input: endpoints of the API server, and enforcement modes of namespaces.
+//! Tenants control neither: both come from slices of `default/kubernetes` and labels that administrators set.
 
 use countersign_api::keys::{MODE_AUDIT, MODE_ENFORCE, MODE_LABEL};
 use countersign_controller::store::Store;
@@ -7,7 +7,8 @@ use countersign_plan::{ApiServer, Mode};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::collections::BTreeMap;
 
-/// The mode that a namespace's labels ask for. A value that is not known asks for nothing.
+/// Enforcement mode in the labels of a namespace; `None` for an unknown value, so that a typo never disables
+/// enforcement.
 pub(crate) fn mode_of(labels: &BTreeMap<String, String>) -> Option<Mode> {
     match labels.get(MODE_LABEL).map(String::as_str) {
         Some(MODE_AUDIT) => Some(Mode::Audit),
@@ -16,7 +17,7 @@ pub(crate) fn mode_of(labels: &BTreeMap<String, String>) -> Option<Mode> {
     }
 }
 
-/// Addresses and ports of one slice.
+/// Addresses and ports of one `EndpointSlice`.
 pub(super) fn read_slice(slice: EndpointSlice) -> Vec<(String, Vec<u16>)> {
     let ports: Vec<u16> = slice
         .ports
@@ -31,7 +32,7 @@ pub(super) fn read_slice(slice: EndpointSlice) -> Vec<(String, Vec<u16>)> {
         .collect()
 }
 
-/// The API server of all slices; `None` if there is none or one cannot be used.
+/// Endpoints of the API server from all slices; `None` without any, or if one is invalid.
 pub(crate) fn api_server(slices: &Store<Vec<(String, Vec<u16>)>>) -> Option<ApiServer> {
     let all: Vec<(String, Vec<u16>)> = slices.pick("default", |_, slice| Some(slice.clone())).concat();
     ApiServer::parse(all.iter().map(|(address, ports)| (address.as_str(), ports.as_slice()))).ok()

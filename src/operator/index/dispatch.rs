@@ -1,5 +1,5 @@
-//! What a change of one object asks for: the keys whose outcome depends on it.
-//! A change that cannot matter asks for nothing; a quiet cluster has nothing to do.
+//! Dispatch of watched changes: enqueues the keys whose outcome depends on a changed object.
+//! Irrelevant changes enqueue nothing, so that a quiet cluster causes no work.
 
 use super::{By, Card, Controller, Index, ObjectRef, Pod, StoredPolicy, Workload, WorkloadKind};
 use crate::index::WorkloadRef;
@@ -9,7 +9,7 @@ use countersign_controller::watch::Change;
 use countersign_plan::Mode;
 
 impl Index {
-    /// An AgentCard came, changed or went.
+    /// Enqueues evaluation and status of an AgentCard, and its workload if target or existence changed.
     pub(super) fn card_changed(&self, change: &Change<'_, Card>) {
         let matters = match (change.before, change.after) {
             (Some(before), Some(after)) => before.differs_in_request(after),
@@ -19,9 +19,9 @@ impl Index {
             return;
         }
         self.enqueue(key::card(change.object.clone()), Urgent);
-        // A card that goes is let go without asking its agent, and what somebody wrote into status is put right.
+        // The status turn needs no fetch: it releases a deleted AgentCard and restores a status that others wrote.
         self.enqueue(key::status(change.object.clone()), Urgent);
-        // Which cards a workload has decides about it as much as what they say.
+        // The set of its cards decides about a workload as much as their content.
         let targets = [change.before, change.after]
             .map(|card| card.and_then(|card| card.workload(&change.object.namespace)));
         if targets[0] != targets[1] || change.after.is_none_or(|card| card.is_leaving) {
@@ -31,7 +31,7 @@ impl Index {
         }
     }
 
-    /// A workload came, changed or went.
+    /// Enqueues a changed workload, its AgentCards and, if it appeared or disappeared, its namespace.
     pub(super) fn workload_changed(&self, kind: WorkloadKind, change: &Change<'_, Workload>) {
         let key = WorkloadRef { kind, object: change.object.clone() };
         let namespace = key.object.namespace.clone();
@@ -44,7 +44,7 @@ impl Index {
         self.enqueue(key::workload(key), Closing);
     }
 
-    /// A Pod of an agent came, changed or went.
+    /// Enqueues the workload of a changed Pod, or the Pod itself if marked without a workload.
     pub(super) fn pod_changed(&self, change: &Change<'_, Pod>) {
         let namespace = &change.object.namespace;
         if change.before.is_none() || change.after.is_none() {
@@ -58,14 +58,14 @@ impl Index {
         }
     }
 
-    /// A Pod that is no agent carries a mark, or no longer does.
+    /// Enqueues a Pod that carries a peer mark without the agent label.
     pub(super) fn stray_changed(&self, change: &Change<'_, String>) {
         if change.after.is_some() {
             self.enqueue(key::pod(change.object.clone()), Closing);
         }
     }
 
-    /// A `ReplicaSet` came: its Pods may now be traced to their workload.
+    /// Enqueues the workload of a `ReplicaSet`, whose Pods can now be traced to the workload.
     pub(super) fn replica_set_changed(&self, change: &Change<'_, (String, Option<Controller>)>) {
         let Some((_, Some(owner))) = change.after else { return };
         if let Some(key) = self.workload_by(&change.object.namespace, By::Uid, &owner.uid) {
@@ -73,7 +73,7 @@ impl Index {
         }
     }
 
-    /// A Service came, changed or went. Its card is asked for at the name of its workload.
+    /// Enqueues the AgentCards whose workload has the name of a changed Service, and drops the cached Service.
     pub(super) fn service_changed(&self, object: &ObjectRef) {
         let ObjectRef { namespace, name } = object;
         self.read_services.remove(object);
@@ -87,14 +87,14 @@ impl Index {
         }
     }
 
-    /// A slice of endpoints came, changed or went: other replicas stand behind its Service.
+    /// Enqueues the AgentCards behind the Service of a changed `EndpointSlice`, whose replicas may be others now.
     pub(super) fn slice_changed(&self, change: &Change<'_, (String, String)>) {
         for (service, _) in [change.before, change.after].into_iter().flatten() {
             self.enqueue_cards_behind(&change.object.namespace, service);
         }
     }
 
-    /// A policy of ours came, changed or went, by our hand or by another's.
+    /// Enqueues the workload or namespace of a changed policy, or the policy itself if its workload is unknown.
     pub(super) fn policy_changed(&self, change: &Change<'_, StoredPolicy>) {
         if change.before.map(|policy| policy.digest) == change.after.map(|policy| policy.digest) {
             return;
@@ -110,7 +110,7 @@ impl Index {
         }
     }
 
-    /// The mode of a namespace changed.
+    /// Enqueues namespace, workloads and statuses after a change of a namespace's mode.
     pub(super) fn mode_changed(&self, change: &Change<'_, Mode>) {
         let namespace = &change.object.name;
         self.enqueue(key::namespace(namespace.clone()), Closing);
@@ -122,7 +122,7 @@ impl Index {
         }
     }
 
-    /// The API server answers elsewhere: every minimum has to follow.
+    /// Enqueues all namespaces and workloads after a change of the API server's endpoints, which every minimum allows.
     pub(super) fn api_server_changed(&self) {
         for kind in WorkloadKind::ALL {
             for object in self.workloads(kind).objects() {

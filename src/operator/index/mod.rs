@@ -1,5 +1,5 @@
-//! What the operator observes of the cluster: one store per kind, cut down to what is needed, and the queue.
-//! Watches write here and ask for turns; reconciling reads here and never asks the API server for what is known.
+//! Index of the observed cluster: one store per kind, reduced to the fields in use, and the queues.
+//! Watches fill the index and enqueue turns; reconciliations read the index before the API server.
 
 mod by;
 mod cluster;
@@ -29,51 +29,52 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// How many times a card may be looked at soon after another, after a rest: a new agent brings its workload, its
-/// Service and its Pods one after the other.
+/// Evaluations of one card that may follow each other at once after a rest: workload, Service and Pods of a new
+/// agent appear one after the other.
 const BURST: u32 = 5;
 
-/// Everything observed.
+/// Index of observed objects.
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// AgentCards.
+    /// AgentCards of all namespaces.
     pub(crate) cards: Store<Card, By>,
-    /// Makes the watch of AgentCards start over: their status is the memory of accepted cards (rule 55), and whoever
-    /// begins to evaluate must not miss what the leader before remembered last.
+    /// Signal for a fresh list of AgentCards. Their status is the memory of accepted cards (rule 55), and a new leader
+    /// must not miss the last write of the previous one.
     pub(crate) relist_cards: Relist,
-    /// Deployments that are labelled as agents.
+    /// Deployments with the agent label.
     pub(crate) deployments: Store<Workload, By>,
-    /// `StatefulSet`s that are labelled as agents.
+    /// `StatefulSet`s with the agent label.
     pub(crate) stateful_sets: Store<Workload, By>,
-    /// Pods that are labelled as agents.
+    /// Pods with the agent label.
     pub(crate) pods: Store<Pod, By>,
-    /// UIDs of Pods that carry a mark without being labelled as agents.
+    /// UIDs of Pods that carry a peer mark without the agent label.
     pub(crate) strays: Store<String>,
-    /// `ReplicaSet`s of agents: UID of the `ReplicaSet`, and who controls it.
+    /// `ReplicaSet`s with the agent label: UID and controlling owner.
     pub(crate) replica_sets: Store<(String, Option<Controller>), By>,
-    /// Services of the whole cluster, by their resource version alone.
+    /// Resource versions of all Services.
     pub(crate) services: Store<String>,
-    /// Services that were read, by the resource version at which they were.
+    /// Services read so far, each with the resource version of the read.
     pub(crate) read_services: Store<(String, Arc<Service>)>,
-    /// The slices of endpoints of all Services, by the name of the Service and their resource version alone.
+    /// `EndpointSlice`s of all Services: Service name and resource version.
     pub(crate) slices: Store<(String, String), By>,
-    /// Who was found behind a Service, by the versions of the slices that said so.
+    /// Endpoints read so far by Service, with the resource versions of the `EndpointSlice`s read.
     pub(crate) read_endpoints: Store<(SliceVersions, Arc<Vec<Endpoint>>)>,
-    /// NetworkPolicies that we manage.
+    /// NetworkPolicies that the operator manages.
     pub(crate) policies: Store<StoredPolicy, By>,
-    /// Namespaces that have a mode of their own.
+    /// Enforcement modes of namespaces with a mode label.
     pub(crate) namespaces: Store<Mode>,
-    /// The slices that say where the API server answers: addresses and ports of each.
+    /// Addresses and ports of the API server, by `EndpointSlice`.
     pub(crate) api_servers: Store<Vec<(String, Vec<u16>)>>,
     last_api_server: RwLock<Option<ApiServer>>,
-    /// Which of the watches that fill these stores keep failing.
+    /// Outages of the watches that fill the index.
     pub(crate) health: Health,
-    /// What waits for its turn.
+    /// Queues of turns.
     pub(crate) work: Arc<Work>,
 }
 
 impl Index {
-    /// Nothing observed yet; so many turns of each kind at once, and the shortest time between two looks at one card.
+    /// Empty index; `slots` bounds the turns of each queue, `period` is the shortest time between two fetches of one
+    /// card.
     pub(crate) fn new(slots: NonZeroUsize, period: Duration) -> Self {
         Self {
             cards: Store::indexed(by::of_card),
@@ -96,7 +97,7 @@ impl Index {
         }
     }
 
-    /// The workloads of a kind.
+    /// Store of the workloads of a kind.
     pub(crate) fn workloads(&self, kind: WorkloadKind) -> &Store<Workload, By> {
         match kind {
             WorkloadKind::Deployment => &self.deployments,
@@ -104,12 +105,12 @@ impl Index {
         }
     }
 
-    /// What is known of a workload.
+    /// Observed workload, if it carries the agent label.
     pub(crate) fn workload(&self, key: &WorkloadRef) -> Option<Workload> {
         self.workloads(key.kind).get(&key.object)
     }
 
-    /// The workloads of a namespace.
+    /// References to the workloads of a namespace.
     pub(crate) fn workloads_in(&self, namespace: &str) -> Vec<WorkloadRef> {
         let of = |kind| {
             self.workloads(kind)
@@ -118,12 +119,12 @@ impl Index {
         WorkloadKind::ALL.into_iter().flat_map(of).collect()
     }
 
-    /// True if there is a workload of an agent in a namespace.
+    /// True if a namespace has a workload with the agent label.
     pub(crate) fn has_workload(&self, namespace: &str) -> bool {
         WorkloadKind::ALL.into_iter().any(|kind| self.workloads(kind).find(namespace, |_| true).is_some())
     }
 
-    /// The workload that has a label, or a UID.
+    /// Workload of a namespace by a secondary key, [`By::Label`] or [`By::Uid`].
     pub(crate) fn workload_by(&self, namespace: &str, by: By, value: &str) -> Option<WorkloadRef> {
         WorkloadKind::ALL.into_iter().find_map(|kind| {
             let (object, _) = self.workloads(kind).with_key(namespace, by, value).into_iter().next()?;
@@ -131,7 +132,7 @@ impl Index {
         })
     }
 
-    /// The AgentCards that point at a workload and are not being deleted.
+    /// AgentCards that target a workload and are not being deleted.
     pub(crate) fn cards_of(&self, key: &WorkloadRef) -> Vec<(ObjectRef, Card)> {
         let mut cards = self.cards.with_key(&key.object.namespace, By::Target, &key.object.name);
         cards.retain(|(object, card)| {
@@ -140,20 +141,20 @@ impl Index {
         cards
     }
 
-    /// The workload that controls a Pod, as [`owner_of`] says.
+    /// Workload that controls a Pod, by [`owner_of`].
     pub(crate) fn workload_of(&self, namespace: &str, pod: &Pod) -> Option<WorkloadRef> {
         let (kind, uid) = owner_of(pod, |set| self.controller_of_set(namespace, set))?;
         let (object, _) = self.workloads(kind).with_key(namespace, By::Uid, &uid).into_iter().next()?;
         Some(WorkloadRef { kind, object })
     }
 
-    /// Who controls the `ReplicaSet` with this UID.
+    /// Controlling owner of the `ReplicaSet` with this UID.
     pub(crate) fn controller_of_set(&self, namespace: &str, uid: &str) -> Option<Controller> {
         let (_, (_, owner)) = self.replica_sets.with_key(namespace, By::Uid, uid).into_iter().next()?;
         owner
     }
 
-    /// The Pods that a workload controls, as [`owner_of`] says.
+    /// Pods that a workload controls, by [`owner_of`], ordered by name.
     pub(crate) fn pods_of(&self, key: &WorkloadRef, workload: &Workload) -> Vec<(ObjectRef, Pod)> {
         let namespace = key.object.namespace.as_str();
         let controllers = match key.kind {
@@ -172,13 +173,13 @@ impl Index {
         pods
     }
 
-    /// The versions of all slices of a Service.
+    /// Resource versions of the `EndpointSlice`s of a Service.
     pub(crate) fn slice_versions(&self, service: &ObjectRef) -> SliceVersions {
         let slices = self.slices.with_key(&service.namespace, By::Service, &service.name);
         slices.into_iter().map(|(slice, (_, version))| (slice.name, version)).collect()
     }
 
-    /// Where the API server answers. While the slices cannot be used, the last usable ones count.
+    /// Endpoints of the API server. While its slices are invalid, the last valid endpoints count.
     pub(crate) fn api_server(&self) -> Option<ApiServer> {
         let mut last = self.last_api_server.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = api_server(&self.api_servers) {
@@ -187,17 +188,17 @@ impl Index {
         last.clone()
     }
 
-    /// The mode of a namespace, if it has one of its own.
+    /// Enforcement mode of a namespace, if its label sets one.
     pub(crate) fn mode(&self, namespace: &str) -> Option<Mode> {
         self.namespaces.get(&ObjectRef::cluster_scoped(namespace))
     }
 
-    /// True once every watch has read its first list.
+    /// True once every required list is read.
     pub(crate) fn is_synced(&self) -> bool {
         self.unread().is_empty()
     }
 
-    /// The kinds whose first list was not read yet.
+    /// Names of the lists that are not read yet.
     pub(crate) fn unread(&self) -> Vec<&'static str> {
         let lists = [
             ("agentcards", self.cards.is_synced()),
@@ -214,24 +215,24 @@ impl Index {
         lists.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind).collect()
     }
 
-    /// True once enough is known to close agents, if not to judge them.
+    /// True once the lists that isolation needs are read; evaluation needs more.
     pub(crate) fn can_isolate(&self) -> bool {
         let needed = ["deployments", "statefulsets", "pods", "networkpolicies", "namespaces"];
         !self.unread().iter().any(|kind| needed.contains(kind))
     }
 
-    /// The namespaces in which there are agents.
+    /// Namespaces with workloads or Pods of agents.
     pub(crate) fn namespaces_of_agents(&self) -> BTreeSet<String> {
         let workloads = WorkloadKind::ALL.into_iter().flat_map(|kind| self.workloads(kind).objects());
         workloads.chain(self.pods.objects()).map(|object| object.namespace).collect()
     }
 
-    /// Enqueues a turn that is due now.
+    /// Enqueues a turn of `key` that is due now.
     pub(crate) fn enqueue(&self, key: Key, urgency: Urgency) {
         self.work.enqueue(key, urgency);
     }
 
-    /// Enqueues a turn that is due after a wait.
+    /// Enqueues a turn of `key` that is due after `wait`.
     pub(crate) fn enqueue_in(&self, wait: Duration, key: Key, urgency: Urgency) {
         self.work.enqueue_in(wait, key, urgency);
     }

@@ -1,5 +1,5 @@
-//! The watches themselves: which objects, with which selector, into which store.
-//! Everything that is not ours is asked for by label, or without its content.
+//! Watches of the index: kind, selector and store of each.
+//! Objects of others are watched by label or by metadata alone, to bound rights and memory.
 
 use super::cluster::{mode_of, read_slice};
 use super::{Card, Index, Pod, StoredPolicy, Workload, WorkloadKind};
@@ -19,7 +19,7 @@ use kube::{Api, Client};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-/// Starts to follow every kind, each in a task of its own: what one watch brings wakes none of the others.
+/// Starts the watches of all kinds, each in a task of its own.
 pub(crate) fn follow_everything(
     tasks: &mut JoinSet<()>,
     client: &Client,

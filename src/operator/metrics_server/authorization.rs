@@ -1,5 +1,5 @@
-//! Who may read metrics is decided by the API server: it names the holder of a token, and says whether that
-//! one may `get` the path. Nothing is decided here, and no token is kept or logged.
+//! Authorization of metrics readers by the API server: a `TokenReview` names the holder of a token, and a
+//! `SubjectAccessReview` decides whether that user may `get` the path. No token is kept or logged.
 
 use axum::http::{HeaderMap, header};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
@@ -9,21 +9,21 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-/// Longest token that is shown to the API server, in bytes.
+/// Maximum length of a token that is sent to the API server, in bytes.
 const TOKEN_BYTES: usize = 16 * 1024;
 
-/// Why a caller gets no metrics.
+/// Denial of a metrics reader.
 #[derive(Debug)]
 pub(super) enum Denied {
-    /// Without a token, or with one that the API server does not know.
+    /// No token, or a token that the API server does not know.
     Unknown,
-    /// Known, but without the right.
+    /// Known user without the right.
     Forbidden,
-    /// Nobody could be asked.
+    /// Failed request to the API server.
     Unavailable(kube::Error),
 }
 
-/// Returns if the caller may read metrics.
+/// Ok if the bearer of the token in `headers` may `get` `/metrics`.
 pub(super) async fn authorize(client: Client, headers: &HeaderMap) -> Result<(), Denied> {
     let token = bearer(headers).ok_or(Denied::Unknown)?;
     let review = TokenReview {
@@ -55,7 +55,7 @@ pub(super) async fn authorize(client: Client, headers: &HeaderMap) -> Result<(),
     if allowed { Ok(()) } else { Err(Denied::Forbidden) }
 }
 
-/// The token of the `Authorization` header.
+/// Bearer token of the `Authorization` header (RFC 6750), of printable ASCII and bounded length.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = text.split_once(' ')?;

@@ -1,4 +1,4 @@
-//! Serves `/metrics`: over TLS to callers that the API server authorizes, or plainly where that is asked for.
+//! Metrics server: TLS and authorization by the API server, or plain HTTP if configured.
 
 mod authorization;
 mod tls;
@@ -21,11 +21,11 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 #[derive(Clone)]
 struct Served {
     metrics: Metrics,
-    /// Asks whether a caller may read metrics; `None` answers everybody.
+    /// Client for authorization; `None` answers every caller.
     authority: Option<Client>,
 }
 
-/// Serves `metrics` until `shutdown`. The caller's token is shown to the API server behind `client`.
+/// Serves `metrics` until `shutdown`. With a certificate, the API server behind `client` authorizes each caller.
 pub(super) async fn serve(
     listener: TcpListener,
     certificate: Option<ServingCertificate>,

@@ -1,5 +1,5 @@
-//! TLS for the metrics server: the certificate from files, read again when they change, or a self-signed one.
-//! Handshakes run beside each other, so that a caller who never finishes one delays nobody.
+//! TLS of the metrics server, with a certificate from files, loaded every minute, or a self-signed one.
+//! Handshakes run concurrently, so that a stalled one delays no other caller.
 
 use crate::flags::ServingCertificate;
 use axum::serve::Listener;
@@ -22,22 +22,22 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Largest certificate or key file, in bytes.
+/// Maximum size of a certificate or key file, in bytes.
 const PEM_BYTES: usize = 64 * 1024;
-/// How often files are looked at again.
+/// Period of loading certificate files.
 const RELOAD: Duration = Duration::from_mins(1);
-/// How long a handshake may take.
+/// Maximum time for a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Most connections between handshake and answer.
+/// Maximum number of connections between accept and answer.
 const WAITING: usize = 16;
 
-/// Accepts connections that finished their handshake.
+/// Listener for connections after a finished handshake.
 pub(super) struct TlsListener {
     connections: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
     address: SocketAddr,
 }
 
-/// The current certificate.
+/// Certificate in use, replaced on reload.
 #[derive(Debug)]
 struct Current(RwLock<Arc<CertifiedKey>>);
 
@@ -47,7 +47,7 @@ impl ResolvesServerCert for Current {
     }
 }
 
-/// Starts to accept on `listener` until `shutdown`.
+/// Starts accepting TLS connections on `listener` until `shutdown`; fails if the certificate cannot be loaded.
 pub(super) fn listen(
     listener: TcpListener,
     certificate: ServingCertificate,
@@ -82,15 +82,15 @@ async fn accept(
     ready: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
 ) {
     loop {
-        // A place in the queue first: whoever opens connections without end waits in the kernel.
-        let Ok(object) = ready.clone().reserve_owned().await else { return };
-        // By way of axum's listener, which logs and waits when the process is out of file descriptors.
+        // A slot is reserved before accepting, so that excess connections wait in the kernel's backlog.
+        let Ok(slot) = ready.clone().reserve_owned().await else { return };
+        // axum's listener logs and waits when the process is out of file descriptors.
         let (stream, peer) = Listener::accept(&mut listener).await;
         let handshake = acceptor.accept(stream);
         tokio::spawn(async move {
             match timeout(HANDSHAKE, handshake).await {
                 Ok(Ok(stream)) => {
-                    object.send((stream, peer));
+                    slot.send((stream, peer));
                 }
                 Ok(Err(error)) => tracing::debug!(%peer, "TLS handshake failed: {error}"),
                 Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
@@ -142,7 +142,7 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         match self.connections.recv().await {
             Some(connection) => connection,
-            // The end was asked for; the server that waits here is told by the same token.
+            // The sender is gone after `shutdown`, which ends the waiting server by itself.
             None => std::future::pending().await,
         }
     }

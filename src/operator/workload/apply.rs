@@ -1,4 +1,4 @@
-//! The plan of a workload, written in its order: what isolates, what closes, what opens.
+//! Writes of a workload's plan, in planned order: isolation, then closing, then access.
 
 use super::marks::apply_mark;
 use super::policies::{apply_policy, remove_policy};
@@ -12,7 +12,7 @@ use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_plan::workload::{Missing, WorkloadPlan};
 
-/// Applies the policies and marks of a plan.
+/// Applies policies, then peer marks of a plan, and returns when the next turn is due.
 pub(crate) async fn apply_plan(
     context: &Context,
     reference: &WorkloadRef,
@@ -49,7 +49,7 @@ pub(crate) async fn apply_plan(
     })
 }
 
-/// Makes and deletes AgentCards.
+/// Creates and deletes the AgentCards of a plan.
 pub(crate) async fn apply_cards(
     context: &Context,
     reference: &WorkloadRef,
@@ -58,7 +58,7 @@ pub(crate) async fn apply_cards(
     if let Some(card) = &plan.create {
         let stored = context.writer.apply(card).await?;
         context.metrics.wrote("agentcards");
-        // Until it is evaluated, the workload has a card without a verdict, and not none.
+        // The index gets the card at once, so that the next plan sees a card without a verdict, and not no card.
         if let Some(stored) = Card::of(stored) {
             let object = ObjectRef::new(&reference.object.namespace, stored.reference.name());
             context.index.cards.insert_new(object.clone(), stored);

@@ -1,4 +1,4 @@
-//! Writes of marks: labels on running Pods alone, so nothing is rolled out.
+//! Writes of peer marks. They label running Pods, never templates, so that nothing is rolled out.
 
 use crate::context::Context;
 use crate::index::ObjectRef;
@@ -7,7 +7,7 @@ use countersign_io::clock::instant;
 use countersign_plan::workload::Mark;
 use k8s_openapi::api::core::v1::Pod;
 
-/// Takes the mark from a Pod that no workload vouches for. False while it is not known yet whether the Pod has it.
+/// Removes the peer mark of a Pod without a workload that justifies it. False while an equal write is in flight.
 pub(crate) async fn clear(context: &Context, object: &ObjectRef) -> Result<bool, kube::Error> {
     let uid = match (context.index.strays.get(object), context.index.pods.get(object)) {
         (Some(uid), _) => uid,
@@ -21,7 +21,7 @@ pub(crate) async fn clear(context: &Context, object: &ObjectRef) -> Result<bool,
     apply_mark(context, &Mark { pod: object.clone(), uid, value: None }).await
 }
 
-/// Brings the mark of a Pod in step. False while it is not known yet whether it is: a write is on its way.
+/// Writes the peer mark of a Pod. False, without a write, while an equal write is in flight.
 pub(crate) async fn apply_mark(context: &Context, mark: &Mark) -> Result<bool, kube::Error> {
     let value = mark.value.as_deref();
     if context.marks.is_on_its_way(&mark.uid, value, instant()) {

@@ -1,5 +1,5 @@
-//! One workload: its AgentCard, its policies and the marks of its Pods, all under one key.
-//! Isolation comes first, then what closes, then what opens.
+//! Reconciliation of a workload: AgentCard, policies and peer marks, all under one key.
+//! Isolation comes first, then what closes, then what opens, so that a failed turn opens nothing.
 
 mod apply;
 mod marks;
@@ -23,12 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use written::ON_ITS_WAY;
 
-/// How soon to look again while something that must come first is missing.
+/// Wait until the next turn while the isolation of the namespace is missing.
 const SOON: Duration = Duration::from_millis(200);
-/// How soon to look again while Pods of an unlabelled template still run, or the API server's address is unknown.
+/// Wait until the next turn while Pods of an unlabelled template run or input is missing or invalid.
 const LATER: Duration = Duration::from_secs(10);
 
-/// Registers what brings workloads in step, and Pods that none of them vouches for.
+/// Registers the reconcilers of workloads, and of marked Pods without a workload.
 pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
     kinds::register(kinds, &key::DEPLOYMENT, context, |context, object| async move {
         Ok(reconcile(&context, &WorkloadRef { kind: WorkloadKind::Deployment, object }).await?)
@@ -42,7 +42,7 @@ pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
     });
 }
 
-/// Brings one workload in step.
+/// Reconciles one workload; a workload that is gone or no agent any more is left.
 async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::Error> {
     let Some(workload) = context.index.workload(key).filter(|workload| workload.is_agent) else {
         return Ok(leave(context, key));
@@ -53,7 +53,7 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
     let observed = observe(context, key, &workload).await?;
     let plan = plan_workload(&observed);
     let cards = apply_cards(context, key, &plan).await;
-    // A card that cannot be made is no reason to leave anything open: without it the workload has none.
+    // A failed creation must leave nothing open, so the plan is made again for a workload without a card.
     let plan = match &cards {
         Err(_) => plan_workload(&Observed { may_make_card: false, ..observed }),
         Ok(()) => plan,
@@ -62,7 +62,8 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
     cards.map(|()| next)
 }
 
-/// A workload that is gone, or no agent any more: its marks go now, its policies when no Pod is left.
+/// Enqueues the cleanup of a workload that is gone or no agent any more: peer marks go now, policies once no Pod is
+/// left.
 fn leave(context: &Context, key: &WorkloadRef) -> Next {
     let (namespace, label) = (&key.object.namespace, key.label());
     for (object, _) in context.index.policies.with_key(namespace, By::Label, &label) {

@@ -1,4 +1,4 @@
-//! Everything that one turn of a workload stands on, read once.
+//! Observation of a workload, read once per turn.
 
 use crate::context::Context;
 use crate::index::{By, ObjectRef, Workload, WorkloadRef};
@@ -9,7 +9,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
 
-/// Observes a workload: all from the index, but for Pods without the label of agents, which are not watched.
+/// Observes a workload from the index; only Pods without the agent label, which are not watched, are read from the
+/// API server.
 pub(crate) async fn observe<'a>(
     context: &'a Context,
     reference: &'a WorkloadRef,
@@ -40,7 +41,7 @@ pub(crate) async fn observe<'a>(
     })
 }
 
-/// Whether a Pod that the workload selects lacks the label of agents; only asked where it decides.
+/// True if the workload selects a Pod without the agent label. The API server is read only where the answer decides.
 async fn has_unlabelled_pods(
     context: &Context,
     reference: &WorkloadRef,

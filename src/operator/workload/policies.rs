@@ -1,10 +1,10 @@
-//! Writes of policies. The index is told at once, so that a turn that follows sees them before the watch does.
+//! Writes of policies. The index is updated at once, so that the next turn does not depend on the watch.
 
 use crate::context::Context;
 use crate::index::{ObjectRef, StoredPolicy};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
-/// Applies a policy.
+/// Applies a policy and stores the answer in the index.
 pub(crate) async fn apply_policy(context: &Context, policy: &NetworkPolicy) -> Result<(), kube::Error> {
     let stored = context.writer.apply(policy).await?;
     context.metrics.wrote("networkpolicies");
@@ -12,7 +12,7 @@ pub(crate) async fn apply_policy(context: &Context, policy: &NetworkPolicy) -> R
     Ok(())
 }
 
-/// Deletes a policy of ours.
+/// Deletes a managed policy from cluster and index.
 pub(crate) async fn remove_policy(context: &Context, object: &ObjectRef) -> Result<(), kube::Error> {
     context.writer.delete::<NetworkPolicy>(object, None).await?;
     context.metrics.wrote("networkpolicies");

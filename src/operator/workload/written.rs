@@ -1,26 +1,26 @@
-//! Marks that were written a moment ago. The watch tells of a write after other changes of the same Pod, so what is known
-//! of the Pod may be older than the mark.
+//! Peer marks written in the last second. The watch may report earlier changes of a Pod after the write, so that the
+//! index may be older than the mark.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the watch may take to tell of a write.
+/// Maximum time for the watch to report a write; after that a mark may be written again.
 pub(super) const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
-/// Marks by the UID of their Pod, with when they were written.
+/// Recently written peer marks by UID of the Pod, with the time of the write.
 #[derive(Debug, Default)]
 pub(crate) struct Written(Mutex<BTreeMap<String, (Option<String>, Instant)>>);
 
 impl Written {
-    /// Remembers that a mark was written, or taken away, just now.
+    /// Records a write, or a removal, of a peer mark at `now`.
     pub(super) fn wrote(&self, uid: &str, mark: Option<&str>, now: Instant) {
         let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         marks.retain(|_, (_, at)| now.saturating_duration_since(*at) < ON_ITS_WAY);
         marks.insert(uid.to_owned(), (mark.map(str::to_owned), now));
     }
 
-    /// Whether exactly this was written so lately that the watch may not have told of it.
+    /// True if the last write to the Pod was this value, less than 1 s ago.
     pub(super) fn is_on_its_way(&self, uid: &str, mark: Option<&str>, now: Instant) -> bool {
         let marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         marks.get(uid).is_some_and(|(written, at)| {

@@ -1,5 +1,5 @@
-//! AgentCards, without the content of the card: what was asked for, and what the status says.
-//! Our own status writes are put here as they are answered, so that their echo changes nothing.
+//! AgentCard objects without the content of the card: spec, and status as last read or written.
+//! The operator stores its own status writes when the API server answers, so that their watch event is no change.
 
 use crate::input::CardRef;
 use crate::input::identity::Binding;
@@ -11,35 +11,35 @@ use countersign_core::time::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::sync::Arc;
 
-/// What is known of an AgentCard.
+/// Observed AgentCard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Card {
-    /// Its name and UID, for the planner.
+    /// Name and UID, as owner and label of planned policies.
     pub reference: CardRef,
-    /// Its UID.
+    /// UID of the AgentCard object.
     pub uid: String,
-    /// The version that a write builds on.
+    /// Resource version that a write builds on; a conflict means that another write came first.
     pub resource_version: String,
-    /// When it came to be, by the clock of the API server.
+    /// Creation time by the clock of the API server.
     pub created: Timestamp,
-    /// Changes with its spec.
+    /// `metadata.generation`, which grows with every change of the spec.
     pub generation: i64,
-    /// True if it is being deleted.
+    /// True if the AgentCard is being deleted.
     pub is_leaving: bool,
-    /// Its finalizers.
+    /// Finalizers, which hold a deletion back until they are removed.
     pub finalizers: Vec<String>,
-    /// True if it was made for a workload, not by somebody.
+    /// True if the operator created the AgentCard, by the managed-by label.
     pub is_automatic: bool,
-    /// What was asked for.
+    /// Desired state, shared because cards are cloned often.
     pub spec: Arc<AgentCardSpec>,
-    /// What is written in status, without `card`.
+    /// Status without its member `card`, which can be large.
     pub status: Arc<AgentCardStatus>,
-    /// Whether status has a `card`.
+    /// True if status has the member `card`.
     pub has_content: bool,
 }
 
 impl Card {
-    /// Reads an AgentCard.
+    /// Observed AgentCard from a Kubernetes object; `None` if metadata is incomplete.
     pub fn of(object: AgentCard) -> Option<Self> {
         let metadata = object.metadata;
         let mut status = object.status.unwrap_or_default();
@@ -47,7 +47,7 @@ impl Card {
         let manager = metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY_APP_LABEL));
         let uid = metadata.uid?;
         Some(Self {
-            // The API server stores no other names and UIDs than those that this accepts.
+            // The API server stores only names and UIDs that this check accepts.
             reference: CardRef::new(&metadata.name?, Some(&uid)).ok()?,
             uid,
             resource_version: metadata.resource_version?,
@@ -62,7 +62,7 @@ impl Card {
         })
     }
 
-    /// This card after a write of its status: `metadata` is what the API server answered.
+    /// AgentCard after a status write; `metadata` is the answer of the API server.
     pub fn with_status(
         &self,
         metadata: ObjectMeta,
@@ -79,19 +79,19 @@ impl Card {
         })
     }
 
-    /// The workload that it points at.
+    /// Reference to the workload, `spec.targetRef`.
     pub fn target(&self) -> Option<&TargetRef> {
         self.spec.target_ref.as_ref()
     }
 
-    /// The workload that an AgentCard of this namespace points at, if it is of a kind that is watched.
+    /// Workload that an AgentCard of this namespace targets; `None` for kinds that are not watched.
     pub fn workload(&self, namespace: &str) -> Option<WorkloadRef> {
         let target = self.target()?;
         let kind = WorkloadKind::parse(&target.api_version, &target.kind)?;
         Some(WorkloadRef { kind, object: ObjectRef::new(namespace, &target.name) })
     }
 
-    /// What it asks of its signer.
+    /// Signer constraints, from `spec.identityBinding`.
     pub fn binding(&self) -> Binding<'_> {
         let asked = self.spec.identity_binding.as_ref();
         Binding {
@@ -101,7 +101,7 @@ impl Card {
         }
     }
 
-    /// True if the two differ in what somebody else decides: then the card has to be looked at again.
+    /// True if spec, deletion or status differ, so that the card has to be evaluated again.
     pub fn differs_in_request(&self, other: &Self) -> bool {
         let asked = |card: &Self| (card.uid.clone(), card.generation, card.is_leaving, card.spec.clone());
         asked(self) != asked(other) || self.status != other.status || self.has_content != other.has_content

@@ -1,5 +1,5 @@
-//! The conditions of an AgentCard. A time changes only when the status of a condition does.
-//! In audit mode the verdict stands unchanged beside conditions that say what would have happened.
+//! Conditions of an AgentCard. A transition time changes only with the status of its condition.
+//! In audit mode the verdict is unchanged (rule 60), and conditions say what enforcement would have done.
 
 use super::result::{Proof, Refused, VerificationResult};
 use super::status::Circumstances;
@@ -9,19 +9,19 @@ use countersign_api::agent_card::{ConditionType, time};
 use countersign_core::refusal::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-/// What one condition says.
+/// Type, status, reason and message of one condition.
 type Says = (ConditionType, bool, Why, String);
 
-/// How far a card came that was refused.
+/// Stage of verification at which a card was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// There is nothing to fetch it from.
+    /// Before fetching: no workload to fetch the card from.
     Workload(Why),
-    /// It could not be fetched or read.
+    /// Fetching or parsing the card.
     Fetch,
-    /// Its signature proves nothing.
+    /// Verifying the signatures.
     Signature,
-    /// It is signed, but not for this workload.
+    /// Binding a signed card to the workload.
     Binding,
 }
 
@@ -34,7 +34,7 @@ impl Stage {
             Reason::ProtocolMissing => Self::Workload(Why::NoProtocol),
             Reason::ServiceNotFound | Reason::ServiceEndpointNotOwned => Self::Workload(Why::ServiceNotFound),
             Reason::CardPaused => Self::Workload(Why::Paused),
-            // The server was refused before it was asked for its card.
+            // The TLS peer was refused before a card was requested (rule 53).
             Reason::PeerIdentityMismatch if !has_content => Self::Fetch,
             Reason::IdentityMismatch
             | Reason::SourceNotOwned
@@ -51,7 +51,7 @@ impl Stage {
     }
 }
 
-/// The conditions that follow `before`.
+/// Plans the conditions that follow `before`.
 pub fn conditions(
     before: &[Condition],
     result: &VerificationResult,
@@ -152,7 +152,7 @@ fn condition(before: &[Condition], (kind, holds, why, message): Says, about: Cir
     }
 }
 
-/// True if `Ready` holds.
+/// True if the condition `Ready` is true.
 pub fn is_ready_in(conditions: &[Condition]) -> bool {
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

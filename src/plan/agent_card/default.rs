@@ -1,4 +1,4 @@
-//! The AgentCard that is made for an agent that has none, under the name that existing tools look for.
+//! Default AgentCard of an agent without one, under the name that existing tools look for.
 
 use crate::input::delivered::default_card_name;
 use crate::input::workload::{Workload, WorkloadKind, WorkloadRef};
@@ -8,9 +8,9 @@ use countersign_api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use std::collections::BTreeMap;
 
-/// Plans the AgentCard of a workload that has none, owned by the workload.
+/// Plans the AgentCard of a workload without one; the workload owns it.
 ///
-/// Without a trust domain it asks for no identity binding, which could never hold.
+/// Without a trust domain the AgentCard requests no identity binding, because none could ever hold.
 pub fn plan_default_card(key: &WorkloadRef, workload: &Workload, has_trust_domain: bool) -> AgentCard {
     let ObjectRef { namespace, name } = &key.object;
     let kind = key.kind.as_str();

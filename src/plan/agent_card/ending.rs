@@ -1,5 +1,5 @@
-//! When a proof ends: the moment at which a card has to be verified again, and why one counts no longer whose bytes are
-//! not at hand.
+//! End of proofs: the time at which a card has to be evaluated again, and the refusal of a card whose bytes are no
+//! longer in memory (rules 57 and 59).
 
 use super::evaluation::Evaluation;
 use super::result::Proof;
@@ -10,11 +10,11 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_core::time::{Seconds, Timestamp};
 
-/// How often a witnessed card is judged again whose certificate has ended: its authority may end as well.
+/// Evaluation period of a witnessed card after its leaf has expired: its authority may expire as well.
 const WITNESSED: Seconds = Seconds::new(60);
 
-/// The first moment after `now` at which a card that is proven now may no longer be. Within the difference that is
-/// allowed between clocks that is every second: which of the certificates ends the proof is not known here.
+/// First time after `now` at which a proof that holds now may have ended. Within the clock skew after
+/// `valid_until` that is every second, because the proof does not tell which certificate ends it.
 pub fn next_check(
     freshness: Freshness,
     proof: &Proof,
@@ -27,7 +27,7 @@ pub fn next_check(
     }
     match freshness {
         Freshness::Witnessed { max_age } if now > end_of_leaf(proof) => {
-            // Without a witness the next check is the last one.
+            // Without a witness nothing outlives the leaf, so the next check ends the proof.
             let end = witnessed_at.map_or(soon, |at| at.plus(max_age).plus(Seconds::new(1)));
             end.min(now.plus(WITNESSED)).max(soon)
         }
@@ -35,18 +35,18 @@ pub fn next_check(
     }
 }
 
-/// When the content that is proven was last known to be verified under a valid leaf.
+/// Time at which the proven content was last verified under a valid leaf (rule 57).
 pub fn witness(evaluation: &Evaluation) -> Option<Timestamp> {
     let proof = evaluation.result.outcome.as_ref().ok()?;
     evaluation.history.as_ref()?.witness(proof.accepted.content())
 }
 
-/// The last second at which the leaf and the signature count.
+/// Last second at which leaf and signature are valid, with the clock skew.
 fn end_of_leaf(proof: &Proof) -> Timestamp {
     proof.not_after.plus(CLOCK_SKEW_MAX)
 }
 
-/// The refusal of a card whose bytes are not at hand, if its proof has ended.
+/// Refusal of a card without bytes in memory, if its proof has ended by `now`.
 pub fn without_bytes(
     freshness: Freshness,
     proof: &Proof,
@@ -54,7 +54,7 @@ pub fn without_bytes(
     now: Timestamp,
 ) -> Option<Refusal> {
     let end = match freshness {
-        // No certificate of the chain counts longer.
+        // `valid_until` is the first end of all certificates of the chain, so nothing outlives it (rule 38).
         Freshness::Live => proof.valid_until.plus(CLOCK_SKEW_MAX),
         Freshness::Witnessed { max_age } => {
             witnessed_at.map_or(end_of_leaf(proof), |at| end_of_leaf(proof).max(at.plus(max_age)))
@@ -67,12 +67,13 @@ pub fn without_bytes(
     })
 }
 
-/// Why the proof of another replica than the one whose card is kept counts no longer, if it does not.
+/// Refusal of the first replica whose proof no longer holds. It covers replicas whose bytes are not kept, which
+/// cannot be evaluated again: authority removed, leaf expired, or witness too old.
 pub fn unproven(last: &Evaluation, bundle: &Bundle, policy: &Policy, at: Timestamp) -> Option<Refusal> {
-    last.replicas.iter().find_map(|look| {
-        let proof = look.evaluation.result.outcome.as_ref().ok()?;
+    last.replicas.iter().find_map(|served| {
+        let proof = served.evaluation.result.outcome.as_ref().ok()?;
         let refusal = |reason, what: &str| {
-            Refusal::new(reason, format!("replica {}: {what}", Quoted(&look.replica.name)))
+            Refusal::new(reason, format!("replica {}: {what}", Quoted(&served.replica.name)))
         };
         let is_known = |anchor| bundle.anchors().iter().any(|known| known.sha256() == anchor);
         if proof.anchor.is_some_and(|anchor| !is_known(anchor)) {
@@ -107,13 +108,13 @@ mod tests {
         for (freshness, not_after, now, expected) in [
             (Freshness::Live, 100, 0, 101),
             (Freshness::Live, 100, 99, 101),
-            // Within the difference between clocks any second may be the last.
+            // Within the clock skew any second may be the last.
             (Freshness::Live, 100, 100, 101),
             (Freshness::Live, 100, 130, 131),
             (witnessed, 100, 0, 101),
             (witnessed, 100, 100 + skew, 101 + skew),
             (witnessed, 100, 101 + skew, 161 + skew),
-            // The witness ends at 3600.
+            // The witness ends after 3600 s.
             (witnessed, 100, 3590, 3601),
             (witnessed, 100, 3600, 3601),
             (witnessed, 100, 4000, 4001),

@@ -1,5 +1,5 @@
-//! The replicas behind a Service: every address must be a Pod of the workload, or the card is refused.
-//! Slices of endpoints only claim who answers where; the Pods, their addresses and controllers decide.
+//! Replicas behind a Service: every address must belong to a Pod of the workload, or the card is refused (rule 51).
+//! `EndpointSlice`s only make claims; Pods, their addresses and their controlling owners decide.
 
 use super::merge::ReplicaEvaluation;
 use crate::input::endpoint::Endpoint;
@@ -10,55 +10,56 @@ use countersign_core::text::Quoted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// A Pod of the workload that the Service leads to.
+/// Pod of the workload that receives traffic of the Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replica {
-    /// The name of the Pod.
+    /// Name of the Pod.
     pub name: String,
-    /// Its UID.
+    /// UID of the Pod.
     pub uid: String,
-    /// Where it answers.
+    /// IP address from which the card is fetched.
     pub address: IpAddr,
-    /// On which port.
+    /// TCP port from which the card is fetched.
     pub port: u16,
 }
 
-/// Everybody behind a Service, all of them Pods of the workload.
+/// Replicas behind a Service, all of them Pods of the workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replicas {
-    /// Those that get traffic now, in the order of their names.
+    /// Replicas that receive traffic now, ordered by name.
     pub ready: Vec<Replica>,
-    /// The UIDs of all Pods of the workload that serve or may still serve.
+    /// UIDs of all Pods of the workload that serve or may still serve.
     pub all: BTreeSet<String>,
 }
 
-/// Why the replicas behind a Service cannot be asked.
+/// Refusal of the endpoints of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {
-    /// The reason.
+    /// Reason and message.
     pub refusal: Refusal,
-    /// True if slices and Pods only disagree, as they do for a moment whenever a Pod ends: it may settle.
+    /// True if `EndpointSlice`s and Pods may agree again by themselves, as they do shortly after a Pod ends.
     pub may_settle: bool,
 }
 
-/// What endpoints are judged by.
+/// Terms of an endpoint evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct EndpointTerms<'a> {
-    /// Workload whose Service it is.
+    /// Reference to the workload behind the Service.
     pub key: &'a WorkloadRef,
-    /// Workload as it was last seen.
+    /// Observed workload object.
     pub workload: &'a Workload,
-    /// Whether the first family of the Service is IPv6: of a Pod with both, that address is asked.
+    /// True if the first IP family of the Service is IPv6; a dual-stack Pod is fetched from at that family.
     pub is_v6: bool,
-    /// The last look at each replica.
+    /// Last evaluation of each replica.
     pub last: &'a [ReplicaEvaluation],
 }
 
 impl EndpointTerms<'_> {
-    /// Whether an endpoint may only disagree with Pods for a moment: it gets no traffic, or it was that of a replica.
+    /// True if an unmatched endpoint may be a stale one: it receives no traffic, or it was the address of an
+    /// evaluated replica. Any other unmatched endpoint may be foreign, and refuses the card at once.
     fn may_settle(&self, endpoint: &Endpoint, uid: &str) -> bool {
         let was_here =
-            |look: &ReplicaEvaluation| look.replica.uid == uid && look.replica.address == endpoint.address;
+            |last: &ReplicaEvaluation| last.replica.uid == uid && last.replica.address == endpoint.address;
         !endpoint.is_ready || self.last.iter().any(was_here)
     }
 }
@@ -69,17 +70,17 @@ impl From<Refusal> for Unusable {
     }
 }
 
-/// What is known of Pods that may stand behind a Service.
+/// Observed Pods that may be behind a Service, with the owners of their `ReplicaSet`s.
 #[derive(Debug, Default)]
 pub struct KnownPods {
-    /// Pods by name.
+    /// Observed Pods by name.
     pub pods: BTreeMap<String, Pod>,
-    /// `ReplicaSet`s by UID, with who controls them.
+    /// Controlling owners of `ReplicaSet`s, by UID of the `ReplicaSet`.
     pub sets: BTreeMap<String, Option<Controller>>,
 }
 
-/// Whether each address is that of a Pod of the workload; the first one that is not, named. What cannot settle comes
-/// first.
+/// Replicas behind a Service if every endpoint belongs to a Pod of the workload; else a refusal that names a
+/// foreign endpoint. Endpoints that cannot settle take precedence, so that a stale one never hides a foreign one.
 pub fn evaluate_endpoints(
     expected: &EndpointTerms<'_>,
     endpoints: &[Endpoint],
@@ -124,7 +125,7 @@ pub fn evaluate_endpoints(
             let (found, wanted) = (Quoted(&found.service_account), Quoted(&workload.service_account));
             return Err(foreign(&format!("which runs as service account {found}, not as {wanted}"), false));
         }
-        // A Pod of two address families is asked once.
+        // A dual-stack Pod has two endpoints, but serves one card.
         if let (true, Some(port)) = (*is_ready, *port) {
             let replica = Replica { name: name.clone(), uid: uid.clone(), address: *address, port };
             let prefers = |other: &Replica| other.address.is_ipv6() != is_v6 && address.is_ipv6() == is_v6;
@@ -141,7 +142,7 @@ pub fn evaluate_endpoints(
     Ok(Replicas { ready: ready.into_values().collect(), all })
 }
 
-/// Whether the controllers of a Pod lead to the workload.
+/// True if the chain of controlling owners leads from the Pod to the workload, by UID.
 fn is_controlled(key: &WorkloadRef, workload: &Workload, pod: &Pod, known: &KnownPods) -> bool {
     let owner = owner_of(pod, |set| known.sets.get(set).cloned().flatten());
     owner.is_some_and(|(kind, uid)| kind == key.kind && uid == workload.uid)
@@ -179,7 +180,7 @@ mod tests {
         WorkloadRef { kind, object: ObjectRef::new("team", "weather") }
     }
 
-    /// A Pod at 10.0.0.`last` with this controller.
+    /// Pod at 10.0.0.`last` and `fd00::last` with this controlling owner.
     fn pod(name: &str, last: u8, controller: (ControllerKind, &str)) -> (String, Pod) {
         let pod = Pod {
             uid: format!("uid-{name}"),
@@ -196,7 +197,7 @@ mod tests {
         (name.to_owned(), pod)
     }
 
-    /// Two Pods of a `ReplicaSet` of the Deployment, and one of another Deployment's.
+    /// Pods `a` and `b` of the Deployment, and Pod `c` of another Deployment.
     fn known() -> KnownPods {
         let set = ControllerKind::ReplicaSet;
         let owner = |uid: &str| Some(Controller { kind: ControllerKind::Deployment, uid: uid.to_owned() });
@@ -211,7 +212,7 @@ mod tests {
         Endpoint { address: [10, 0, 0, last].into(), port: Some(8000), is_ready: true, pod }
     }
 
-    /// Judges the endpoints of a workload whose last look asked these replicas.
+    /// Evaluates the endpoints of a workload whose replicas were last evaluated as in `last`.
     fn evaluated(
         kind: WorkloadKind,
         is_v6: bool,
@@ -223,7 +224,7 @@ mod tests {
         evaluate_endpoints(&EndpointTerms { key: &key, workload: &workload, is_v6, last }, endpoints, known)
     }
 
-    fn judge(endpoints: &[Endpoint], known: &KnownPods) -> Result<Vec<String>, (bool, String)> {
+    fn names(endpoints: &[Endpoint], known: &KnownPods) -> Result<Vec<String>, (bool, String)> {
         let evaluated = evaluated(WorkloadKind::Deployment, false, &[], endpoints, known);
         evaluated
             .map(|replicas| replicas.ready.into_iter().map(|replica| replica.name).collect())
@@ -237,14 +238,14 @@ mod tests {
         let mut not_ready = endpoint("b", 2);
         not_ready.is_ready = false;
         let all = [endpoint("a", 1), second_family, endpoint("b", 2)];
-        assert_eq!(judge(&all, &known()), Ok(vec!["a".to_owned(), "b".to_owned()]));
-        assert_eq!(judge(&[endpoint("a", 1), not_ready], &known()), Ok(vec!["a".to_owned()]));
-        // The third Pod is somebody else's, and only Pods that can still serve count.
+        assert_eq!(names(&all, &known()), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(names(&[endpoint("a", 1), not_ready], &known()), Ok(vec!["a".to_owned()]));
+        // Pod `c` belongs to another Deployment, and only Pods that can still serve count.
         let mut known = known();
         known.pods.get_mut("b").unwrap().can_serve = false;
         let replicas = evaluated(WorkloadKind::Deployment, false, &[], &all, &known).unwrap();
         assert_eq!(replicas.all, ["uid-a".to_owned()].into());
-        // Of two addresses the one of the Service's first family is asked, whichever slice comes first.
+        // The first IP family of the Service decides, whichever slice comes first.
         for is_v6 in [false, true] {
             for order in [[0, 1], [1, 0]] {
                 let both = order.map(|index: usize| all[index].clone());
@@ -261,7 +262,7 @@ mod tests {
             (|end, _| end.pod = None, false, "no Pod at 10.0.0.1"),
             (|end, _| *end = endpoint("c", 3), false, "Deployment \"weather\" does not control"),
             (|_, known| known.pods.get_mut("a").unwrap().controller = None, false, "does not control"),
-            // A Deployment controls no Pod itself, whatever the Pod says.
+            // A Deployment controls no Pod directly, whatever the Pod's ownerReferences claim.
             (
                 |_, known| known.pods.extend([pod("a", 1, (ControllerKind::Deployment, "workload"))]),
                 false,
@@ -286,16 +287,16 @@ mod tests {
                 let (mut end, mut known) = (endpoint("a", 1), known());
                 spoil(&mut end, &mut known);
                 end.is_ready = is_ready;
-                let (settles, message) = judge(&[endpoint("b", 2), end], &known).unwrap_err();
+                let (settles, message) = names(&[endpoint("b", 2), end], &known).unwrap_err();
                 assert!(message.contains(says), "{message}");
-                // What gets traffic may settle only if it was a replica at that address before.
+                // An endpoint with traffic may settle only if a replica had that address before.
                 assert_eq!(settles, may_settle && !is_ready, "{message}");
             }
         }
-        // What cannot settle is not hidden by what may.
+        // An endpoint that cannot settle is not hidden by one that may.
         let pod = Some(("gone".to_owned(), "gone".to_owned()));
         let gone = Endpoint { pod, is_ready: false, ..endpoint("a", 1) };
-        assert!(!judge(&[gone, endpoint("c", 3)], &known()).unwrap_err().0);
+        assert!(!names(&[gone, endpoint("c", 3)], &known()).unwrap_err().0);
     }
 
     #[test]
@@ -307,8 +308,8 @@ mod tests {
             port: 8000,
         };
         let reference = crate::input::CardRef::new("weather-card", None).unwrap();
-        let look = CardEvaluation::refused(&reference, Refusal::new(Reason::FetchFailed, "gone"));
-        let last = [ReplicaEvaluation { replica, at: now(), evaluation: look }];
+        let evaluation = CardEvaluation::refused(&reference, Refusal::new(Reason::FetchFailed, "gone"));
+        let last = [ReplicaEvaluation { replica, at: now(), evaluation }];
         for (last_byte, settles) in [(9, true), (8, false)] {
             let all = [endpoint("a", 1), endpoint("gone", last_byte)];
             let evaluated = evaluated(WorkloadKind::Deployment, false, &last, &all, &known());
@@ -321,11 +322,11 @@ mod tests {
         let set = ControllerKind::StatefulSet;
         let known =
             KnownPods { pods: [pod("weather-0", 1, (set, "workload"))].into(), sets: BTreeMap::new() };
-        let judge = |known: &KnownPods| {
+        let evaluate = |known: &KnownPods| {
             evaluated(WorkloadKind::StatefulSet, false, &[], &[endpoint("weather-0", 1)], known)
         };
-        assert_eq!(judge(&known).unwrap().ready.len(), 1);
+        assert_eq!(evaluate(&known).unwrap().ready.len(), 1);
         let known = KnownPods { pods: [pod("weather-0", 1, (set, "another"))].into(), sets: BTreeMap::new() };
-        assert!(judge(&known).is_err());
+        assert!(evaluate(&known).is_err());
     }
 }

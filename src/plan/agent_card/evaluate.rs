@@ -1,5 +1,5 @@
-//! Received bytes to a verdict, with nothing but arguments: the way of the pure core, in one place.
-//! The verdict goes to the planner as it is; what is worth showing of it is copied.
+//! Evaluation of received bytes to a verdict. Pure: bundle, policy, history and time are arguments.
+//! The verdict goes to the planner unchanged; status gets a copy of what may be shown.
 
 use super::result::{Content, Proof, Refused, VerificationResult};
 use crate::input::identity::{Expected, SignerScope};
@@ -20,39 +20,39 @@ use countersign_core::verdict::Verdict;
 use countersign_core::verify::{Against, verify_card};
 use std::collections::BTreeSet;
 
-/// A card as it arrived.
+/// Card as received.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// Exactly the bytes.
+    /// Body, byte for byte.
     pub bytes: Vec<u8>,
-    /// How it arrived.
+    /// Channel by which the card was received.
     pub source: Source,
 }
 
-/// What a card is judged against.
+/// Terms of an evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
-    /// The authorities.
+    /// Bundle of authorities of the expected trust domain.
     pub bundle: &'a Bundle,
-    /// The acceptance rules.
+    /// Acceptance policy of the expected trust domain.
     pub policy: &'a Policy,
-    /// A digest of them, but for the trust domain.
+    /// Digest of the acceptance policy without the trust domain.
     pub rules: Option<Digest>,
-    /// Who should have signed.
+    /// Expected signer.
     pub expected: &'a Expected,
-    /// The names of the workload inside the cluster.
+    /// DNS names of the workload inside the cluster.
     pub cluster_hosts: &'a BTreeSet<String>,
-    /// The hosts under which it is reached from outside.
+    /// Ingress hosts that belong to the workload.
     pub ingress_hosts: &'a BTreeSet<String>,
-    /// What is remembered of accepted cards.
+    /// History of accepted cards, against which replays are refused (rule 55).
     pub history: Option<&'a History>,
-    /// The time.
+    /// Time of the evaluation.
     pub now: Timestamp,
 }
 
 impl Terms<'_> {
-    /// A digest of everything but time and history: while it and the bytes are the same, so is the verdict,
-    /// until the proof ends.
+    /// Digest of all terms except time and history. While digest and bytes are unchanged, the verdict is too, until
+    /// the proof ends (rule 59).
     pub fn fingerprint(&self, source: &Source) -> Digest {
         let Expected { trust_domain, spiffe_id, scope } = self.expected;
         let names = (self.cluster_hosts, self.ingress_hosts, source);
@@ -62,18 +62,18 @@ impl Terms<'_> {
     }
 }
 
-/// A verdict with what is worth showing of it.
+/// Verdict with its presentation.
 #[derive(Debug)]
 pub struct Verification {
-    /// For the planner.
+    /// Verdict for the planner.
     pub verdict: Verdict,
-    /// For people.
+    /// Presentation of the verdict, for status.
     pub result: VerificationResult,
-    /// The identity of the workload that the verdict is about.
+    /// SPIFFE ID that the verdict is about.
     pub spiffe_id: SpiffeId,
 }
 
-/// Judges a card.
+/// Evaluates a card: verifies its signatures and binds it to the workload.
 pub fn evaluate(received: &Received, terms: Terms<'_>) -> Verification {
     let mut content = None;
     let outcome = verify(received, terms, &mut content);
@@ -97,7 +97,7 @@ fn verify(
     content: &mut Option<Content>,
 ) -> Result<(BoundCard, Proof), Refused> {
     let card = Card::parse(received.bytes.clone(), terms.policy.numbers)?;
-    // A card that has no such form is another one whenever its bytes are.
+    // A card without a canonical form is identified by its bytes.
     let form = canonicalize(card.document(), Profile::JcsRaw);
     let digest = form.map_or_else(|_| card.digest(), |form| sha256(&form));
     *content = Some(Content { digest, data: Some(Box::new(card_data(card.document()))) });
@@ -128,7 +128,7 @@ fn verify(
     Ok((bound, proof))
 }
 
-/// Says that a card's memory in status cannot be read: forgetting it would accept a replay.
+/// Refusal of a card whose history in status cannot be parsed: ignoring the history would accept a replay (rule 55).
 pub fn broken_memory(problem: &str) -> Refusal {
     Refusal::new(
         Reason::ReplayOlderCard,
@@ -136,7 +136,7 @@ pub fn broken_memory(problem: &str) -> Refusal {
     )
 }
 
-/// What is judged of a card that is served without signatures, with those that were delivered for it.
+/// Served card with the signatures of the delivered card, which is evaluated in place of an unsigned card (rule 52).
 pub fn as_served(live: &Received, delivered: &Received, policy: &Policy) -> Result<Received, Refusal> {
     let bytes = card_with_delivered_signatures(live.bytes.clone(), delivered.bytes.clone(), policy)?;
     Ok(Received { bytes, source: delivered.source.clone() })

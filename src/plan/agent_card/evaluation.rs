@@ -1,5 +1,5 @@
-//! The last evaluation of a card, as the process remembers it: for planning, for status, and for judging again.
-//! The received bytes are kept, within a limit, so that a change of the authorities needs no agent to answer.
+//! Last evaluation of a card in memory: for planning, for status, and for evaluating again.
+//! The received bytes are kept, within a limit, so that a change of authorities takes effect without a fetch.
 
 use super::evaluate::{Received, Terms};
 use super::merge::{CardEvaluation, ReplicaEvaluation};
@@ -18,23 +18,24 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Everything besides time that a evaluation stands on.
+/// Terms of an evaluation, kept for evaluating again; time and history are left out.
 #[derive(Clone, Debug)]
 pub struct Basis {
-    /// A digest of the terms.
+    /// Digest of the terms, see [`Terms::fingerprint`].
     pub terms: Digest,
-    /// The AgentCard that was judged, not one of the same name before or after it.
+    /// UID of the evaluated AgentCard, so that a recreated one of that name is evaluated anew.
     pub card_uid: String,
-    /// The names of the workload inside the cluster.
+    /// DNS names of the workload inside the cluster.
     pub hosts: BTreeSet<String>,
-    /// The hosts under which it is reached from outside.
+    /// Ingress hosts that belong to the workload.
     pub ingress_hosts: BTreeSet<String>,
-    /// Who should have signed.
+    /// Expected signer.
     pub expected: Expected,
 }
 
 impl Basis {
-    /// The same names under other terms. The card was accepted before, so nothing is remembered against it.
+    /// Terms with the kept host names and another bundle, policy, signer and time. The history is empty, because the
+    /// card was accepted before.
     pub fn terms<'a>(
         &'a self,
         bundle: &'a Bundle,
@@ -47,42 +48,42 @@ impl Basis {
     }
 }
 
-/// What is remembered of a judged card.
+/// Evaluation of an AgentCard over all replicas of its workload.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// The workload, if it was found.
+    /// Evaluated workload; `None` if it was not found.
     pub workload: Option<WorkloadRef>,
-    /// The identity that the verdict is about, if one was expected.
+    /// SPIFFE ID that the verdict is about; `None` if no signer could be expected.
     pub spiffe_id: Option<SpiffeId>,
-    /// For the planner.
+    /// Outcome for the planner.
     pub card: CardOutcome,
-    /// For people.
+    /// Presentation of the verdict, for status.
     pub result: Arc<VerificationResult>,
-    /// What each replica of the workload served, in the order of the names of their Pods.
+    /// Evaluations of single replicas, ordered by Pod name.
     pub replicas: Vec<ReplicaEvaluation>,
-    /// How many of the workload's Pods that is.
+    /// Whether `replicas` cover all Pods of the workload.
     pub seen: Seen,
-    /// What is remembered of accepted cards since then; `None` where it was not looked at.
+    /// History of accepted cards after the evaluation; `None` where the evaluation did not come so far.
     pub history: Option<Arc<History>>,
-    /// Since when its card cannot be fetched, without a success in between.
+    /// Time since which every fetch has failed.
     pub failing: Option<Instant>,
-    /// Since when it is not clear who stands behind the Service.
+    /// Time since which `EndpointSlice`s and Pods disagree.
     pub unsettled: Option<Instant>,
-    /// The generation of the AgentCard that was looked at.
+    /// Generation of the evaluated AgentCard.
     pub generation: i64,
-    /// True if it was made from the bytes at hand, and status does not say it yet.
+    /// True if the evaluation used kept bytes and status does not show the outcome yet.
     pub is_unsaid: bool,
     received: Option<Arc<Received>>,
     basis: Option<Arc<Basis>>,
 }
 
 impl Evaluation {
-    /// A refusal from before there was a card.
+    /// Evaluation that was refused before a card was received.
     pub fn refused(reference: &CardRef, workload: Option<WorkloadRef>, refusal: Refusal) -> Self {
         Self::of(workload, CardEvaluation::refused(reference, refusal))
     }
 
-    /// The evaluation that one look stands for.
+    /// Evaluation of an AgentCard from one card, without replicas and history.
     pub fn of(workload: Option<WorkloadRef>, evaluation: CardEvaluation) -> Self {
         let CardEvaluation { spiffe_id, card, result, received, basis, bytes: _ } = evaluation;
         Self {
@@ -102,7 +103,7 @@ impl Evaluation {
         }
     }
 
-    /// This evaluation as the one that follows `last`.
+    /// Evaluation that follows `last`: carries on the time since which fetches fail.
     #[must_use]
     pub fn after(mut self, last: Option<&Self>, now: Instant) -> Self {
         if self.result.reason().is_some_and(is_unreachable) {
@@ -111,31 +112,32 @@ impl Evaluation {
         self
     }
 
-    /// This evaluation as one of these replicas.
+    /// Evaluation with those of single replicas.
     #[must_use]
     pub fn with_replicas(self, replicas: Vec<ReplicaEvaluation>, seen: Seen) -> Self {
         Self { replicas, seen, ..self }
     }
 
-    /// This evaluation while it is not clear, since then, who stands behind the Service.
+    /// Evaluation while `EndpointSlice`s and Pods disagree, which they have since `since`.
     #[must_use]
     pub fn unsettled_since(self, since: Instant) -> Self {
         Self { unsettled: Some(since), ..self }
     }
 
-    /// This evaluation, after which the same is remembered as before.
+    /// Evaluation that leaves the history unchanged.
     #[must_use]
     pub fn with_history(self, history: Option<History>) -> Self {
         Self { history: history.map(Arc::new), ..self }
     }
 
-    /// This evaluation with what is remembered after it. A refusal changes nothing that is remembered.
+    /// Evaluation with the history after it. A refusal adds nothing to the history, so that a bad card cannot displace
+    /// an accepted one.
     #[must_use]
     pub fn remembering(mut self, before: Option<&History>, freshness: Freshness, at: Timestamp) -> Self {
         let accepted: Vec<Accepted> = match &self.result.outcome {
             Ok(_) => {
                 let proofs =
-                    self.replicas.iter().filter_map(|look| look.evaluation.result.outcome.as_ref().ok());
+                    self.replicas.iter().filter_map(|served| served.evaluation.result.outcome.as_ref().ok());
                 proofs.map(|proof| proof.accepted).collect()
             }
             Err(_) => Vec::new(),
@@ -144,35 +146,35 @@ impl Evaluation {
         self
     }
 
-    /// The same about an AgentCard of this generation.
+    /// Evaluation of an AgentCard of this generation.
     #[must_use]
     pub fn at(self, generation: i64) -> Self {
         Self { generation, ..self }
     }
 
-    /// The same, said in status or not yet.
+    /// Evaluation that status shows, or does not show yet.
     #[must_use]
     pub fn said(self, is_said: bool) -> Self {
         Self { is_unsaid: !is_said, ..self }
     }
 
-    /// Without what status needs of the card, once status has it; `None` if that is left out already.
+    /// Evaluation without the card content, once status has the content; `None` if already left out.
     pub fn slimmed(&self) -> Option<Self> {
         self.result.content.as_ref().filter(|content| content.data.is_some())?;
         Some(Self { result: Arc::new(self.result.slimmed()), ..self.clone() })
     }
 
-    /// The card that it stands on, and what it was judged against.
+    /// Kept card and terms; `None` if either was dropped.
     pub fn kept(&self) -> Option<(Arc<Received>, Arc<Basis>)> {
         Some((self.received.clone()?, self.basis.clone()?))
     }
 
-    /// The received bytes.
+    /// Received bytes, if kept.
     pub fn body(&self) -> Option<&[u8]> {
         self.received.as_deref().map(|received| received.bytes.as_slice())
     }
 
-    /// Without the received bytes.
+    /// Evaluation without the received bytes, to free memory.
     #[must_use]
     pub fn without_body(mut self) -> Self {
         self.received = None;
@@ -180,7 +182,7 @@ impl Evaluation {
     }
 }
 
-/// True for reasons that say that no card was received, and nothing about one.
+/// True for reasons that mean that no card was received.
 pub const fn is_unreachable(reason: Reason) -> bool {
     matches!(reason, Reason::FetchFailed | Reason::FetchTimeout | Reason::FetchStatus)
 }

@@ -1,5 +1,5 @@
-//! What one replica served, and what follows from all of them together.
-//! One bad card refuses the workload; a replica that gives none decides nothing while another one gives a good one.
+//! Evaluations of single replicas, and the evaluation of a workload that follows from all of them.
+//! One bad card refuses the workload; an unreachable replica decides nothing while another serves a good card.
 
 use super::endpoints::{Replica, Replicas};
 use super::evaluate::{Received, Verification};
@@ -18,25 +18,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// One card, judged.
+/// Evaluation of one card.
 #[derive(Clone, Debug)]
 pub struct CardEvaluation {
-    /// The identity that the verdict is about, if one was expected.
+    /// SPIFFE ID that the verdict is about; `None` if no signer could be expected.
     pub spiffe_id: Option<SpiffeId>,
-    /// For the planner.
+    /// Outcome for the planner.
     pub card: CardOutcome,
-    /// For people.
+    /// Presentation of the verdict, for status.
     pub result: Arc<VerificationResult>,
-    /// SHA-256 of the bytes that were served.
+    /// SHA-256 of the served bytes; `None` if the next fetch must evaluate again.
     pub bytes: Option<Digest>,
-    /// The card that was judged.
+    /// Evaluated card, if kept.
     pub received: Option<Arc<Received>>,
-    /// What it was judged against.
+    /// Terms of the evaluation.
     pub basis: Option<Arc<Basis>>,
 }
 
 impl CardEvaluation {
-    /// A refusal from before there was a card.
+    /// Evaluation that was refused before a card was received.
     pub fn refused(reference: &CardRef, refusal: Refusal) -> Self {
         Self {
             spiffe_id: None,
@@ -48,7 +48,7 @@ impl CardEvaluation {
         }
     }
 
-    /// A received card that was judged.
+    /// Evaluation of a received card from its verification.
     pub fn of(reference: &CardRef, verification: Verification, received: Received, basis: Basis) -> Self {
         Self {
             spiffe_id: Some(verification.spiffe_id),
@@ -60,7 +60,7 @@ impl CardEvaluation {
         }
     }
 
-    /// The same refusal with the name of the replica in its sentence.
+    /// Evaluation whose refusal names the replica in its message; a verified one is unchanged.
     fn named(self, reference: &CardRef, name: &str) -> Self {
         let mut result = (*self.result).clone();
         let Err(refused) = &mut result.outcome else { return self };
@@ -71,14 +71,14 @@ impl CardEvaluation {
     }
 }
 
-/// What one replica served.
+/// Evaluation of the card of one replica.
 #[derive(Clone, Debug)]
 pub struct ReplicaEvaluation {
-    /// The replica.
+    /// Replica that was asked for its card.
     pub replica: Replica,
-    /// When it was asked.
+    /// Time of the fetch.
     pub at: Instant,
-    /// What was found, without the card itself.
+    /// Evaluation of the card, or the reason why none was received.
     pub evaluation: CardEvaluation,
 }
 
@@ -92,20 +92,21 @@ impl ReplicaEvaluation {
     }
 }
 
-/// Which replicas to ask now, at most `limit`: those that were not asked yet, then those that served a bad card, then
-/// those that were asked longest ago.
+/// Replicas to fetch from now, at most `limit`: new ones first, then those with a bad card, then those fetched
+/// longest ago.
 pub fn choose<'r>(replicas: &'r Replicas, last: &[ReplicaEvaluation], limit: usize) -> Vec<&'r Replica> {
     let last: BTreeMap<&str, &ReplicaEvaluation> =
-        last.iter().map(|look| (look.replica.uid.as_str(), look)).collect();
+        last.iter().map(|served| (served.replica.uid.as_str(), served)).collect();
     let mut all: Vec<&Replica> = replicas.ready.iter().collect();
     all.sort_by_key(|replica| {
-        last.get(replica.uid.as_str()).map(|look| (look.is_good() || look.is_unreachable(), look.at))
+        last.get(replica.uid.as_str()).map(|served| (served.is_good() || served.is_unreachable(), served.at))
     });
     all.truncate(limit);
     all
 }
 
-/// One evaluation of all replicas: of those that were asked now, and of those whose last look still holds.
+/// Evaluation of a workload from the replicas `asked` now and those whose last evaluation still holds; `None`
+/// without any.
 pub fn merge(
     reference: &CardRef,
     workload: &WorkloadRef,
@@ -115,55 +116,55 @@ pub fn merge(
     now: Timestamp,
 ) -> Option<Evaluation> {
     let ready: BTreeSet<&str> = replicas.ready.iter().map(|replica| replica.uid.as_str()).collect();
-    let asked_now: BTreeSet<String> = asked.iter().map(|look| look.replica.uid.clone()).collect();
-    let holds = |look: &&ReplicaEvaluation| {
-        let proof = look.evaluation.result.outcome.as_ref();
+    let asked_now: BTreeSet<String> = asked.iter().map(|served| served.replica.uid.clone()).collect();
+    let holds = |served: &&ReplicaEvaluation| {
+        let proof = served.evaluation.result.outcome.as_ref();
         let has_ended = proof.is_ok_and(|proof| proof.valid_until <= now);
-        let uid = look.replica.uid.as_str();
+        let uid = served.replica.uid.as_str();
         ready.contains(uid) && !asked_now.contains(uid) && !has_ended
     };
     let mut all: Vec<ReplicaEvaluation> = last.iter().filter(holds).cloned().collect();
     all.extend(asked);
     all.sort_by(|a, b| a.replica.name.cmp(&b.replica.name));
-    let is_bad = |look: &&ReplicaEvaluation| !look.is_good() && !look.is_unreachable();
-    let lead = all.iter().find(is_bad).or_else(|| all.iter().find(|look| look.is_good()));
+    let is_bad = |served: &&ReplicaEvaluation| !served.is_good() && !served.is_unreachable();
+    let lead = all.iter().find(is_bad).or_else(|| all.iter().find(|served| served.is_good()));
     let lead = lead.or(all.first())?;
     let is_alone = replicas.ready.len() <= 1;
-    let mut look = lead.evaluation.clone();
+    let mut evaluation = lead.evaluation.clone();
     if !is_alone {
-        look = look.named(reference, &lead.replica.name);
+        evaluation = evaluation.named(reference, &lead.replica.name);
     }
     let is_verified = lead.is_good();
     let accepted: BTreeSet<&str> =
-        all.iter().filter(|look| look.is_good()).map(|look| look.replica.uid.as_str()).collect();
+        all.iter().filter(|served| served.is_good()).map(|served| served.replica.uid.as_str()).collect();
     let has_seen_all = replicas.all.iter().all(|uid| accepted.contains(uid.as_str()));
     let seen = if is_verified && has_seen_all { Seen::Everything } else { Seen::Part };
     if is_verified {
-        look.result = Arc::new(joined(&look.result, &all));
+        evaluation.result = Arc::new(joined(&evaluation.result, &all));
     }
-    // The evaluation has the card that stands for all, within a limit that all cards share.
+    // Only the leading card keeps bytes and content, so that memory does not grow with the replicas.
     for replica in &mut all {
         replica.evaluation.received = None;
         if replica.evaluation.result.content.as_ref().is_some_and(|content| content.data.is_some()) {
             replica.evaluation.result = Arc::new(replica.evaluation.result.slimmed());
         }
     }
-    Some(Evaluation::of(Some(workload.clone()), look).with_replicas(all, seen))
+    Some(Evaluation::of(Some(workload.clone()), evaluation).with_replicas(all, seen))
 }
 
-/// A proof for all replicas ends with the first of theirs.
+/// Result of the leading replica with the earliest end of all proofs, and the list of unreachable replicas.
 fn joined(lead: &VerificationResult, all: &[ReplicaEvaluation]) -> VerificationResult {
     let mut result = lead.clone();
-    let proofs = || all.iter().filter_map(|look| look.evaluation.result.outcome.as_ref().ok());
+    let proofs = || all.iter().filter_map(|served| served.evaluation.result.outcome.as_ref().ok());
     if let Ok(proof) = &mut result.outcome {
         for other in proofs() {
             proof.valid_until = proof.valid_until.min(other.valid_until);
             proof.not_after = proof.not_after.min(other.not_after);
         }
     }
-    let unreachable = all.iter().filter_map(|look| {
-        let reason = look.evaluation.result.reason()?;
-        Some(format!("replica {}: {}", Quoted(&look.replica.name), reason.code()))
+    let unreachable = all.iter().filter_map(|served| {
+        let reason = served.evaluation.result.reason()?;
+        Some(format!("replica {}: {}", Quoted(&served.replica.name), reason.code()))
     });
     result.unreachable = unreachable.collect();
     result
@@ -193,7 +194,7 @@ mod tests {
         Replica { name: name.to_owned(), uid: name.to_owned(), address: [10, 0, 0, 1].into(), port: 8000 }
     }
 
-    /// These replicas, all ready, and as many Pods.
+    /// Ready replicas of these names, without other Pods.
     fn replicas(names: &[&str]) -> Replicas {
         Replicas {
             ready: names.iter().map(|name| replica(name)).collect(),
@@ -201,23 +202,24 @@ mod tests {
         }
     }
 
-    /// A good card whose proof lasts for so many seconds, or a refusal.
-    fn look(name: &str, found: Result<u32, Reason>) -> ReplicaEvaluation {
-        let mut look =
+    /// Replica with a good card whose proof lasts that many seconds, or with a refusal.
+    fn served(name: &str, found: Result<u32, Reason>) -> ReplicaEvaluation {
+        let mut evaluation =
             CardEvaluation::refused(&reference(), Refusal::new(Reason::CardUnsigned, "no signature"));
         match found {
             Ok(lasts) => {
                 let proof = Proof::for_test(NOW.plus(Seconds::new(lasts)));
-                look.result = Arc::new(VerificationResult { outcome: Ok(proof), ..(*look.result).clone() });
+                evaluation.result =
+                    Arc::new(VerificationResult { outcome: Ok(proof), ..(*evaluation.result).clone() });
             }
             Err(reason) => {
-                look = CardEvaluation::refused(&reference(), Refusal::new(reason, "what was found"));
+                evaluation = CardEvaluation::refused(&reference(), Refusal::new(reason, "what was found"));
             }
         }
-        ReplicaEvaluation { replica: replica(name), at: now(), evaluation: look }
+        ReplicaEvaluation { replica: replica(name), at: now(), evaluation }
     }
 
-    /// What one look comes to: the outcome, the replicas that gave nothing, and how much was seen.
+    /// Merged outcome, number of unreachable replicas, and coverage of the Pods.
     fn merged(
         ready: &[&str],
         asked: Vec<ReplicaEvaluation>,
@@ -228,7 +230,7 @@ mod tests {
         let outcome = match &evaluation.result.outcome {
             Ok(proof) => Ok(proof.valid_until),
             Err(refused) => {
-                // The planner is told the same.
+                // Planner and status get one refusal.
                 let told = Verdict::refused(refused.refusal.clone());
                 assert_eq!(evaluation.card, CardOutcome::new(reference(), &told));
                 Err((refused.refusal.reason(), refused.refusal.message().to_owned()))
@@ -239,13 +241,13 @@ mod tests {
 
     #[test]
     fn one_bad_card_refuses_and_names_its_replica_and_no_card_at_all_decides_nothing() {
-        let good = |name: &str, lasts| look(name, Ok(lasts));
-        let bad = |name: &str, reason| look(name, Err(reason));
+        let good = |name: &str, lasts| served(name, Ok(lasts));
+        let bad = |name: &str, reason| served(name, Err(reason));
         let until = |seconds| Ok(NOW.plus(Seconds::new(seconds)));
         let named = |reason, name: &str| Err((reason, format!("replica \"{name}\": what was found")));
         let (timeout, invalid) = (Reason::FetchTimeout, Reason::SignatureInvalid);
         for (asked, expected) in [
-            // The first end of all ends the proof.
+            // The earliest end of all replicas ends the proof.
             (vec![good("a", 90), good("b", 60)], (until(60), 0, Seen::Everything)),
             (vec![good("a", 90), bad("b", invalid)], (named(invalid, "b"), 0, Seen::Part)),
             (vec![bad("a", timeout), bad("b", invalid)], (named(invalid, "b"), 0, Seen::Part)),
@@ -255,19 +257,19 @@ mod tests {
         ] {
             assert_eq!(merged(&["a", "b"], asked, &[]), expected);
         }
-        // One that is alone is not named: there is no other.
+        // A single replica is not named, because there is no other.
         let (outcome, ..) = merged(&["a"], vec![bad("a", invalid)], &[]);
         assert_eq!(outcome, Err((invalid, "what was found".to_owned())));
     }
 
     #[test]
     fn what_was_not_asked_now_counts_as_last_time_while_it_is_ready_and_its_proof_lasts() {
-        let last = [look("a", Ok(30)), look("b", Ok(20)), look("gone", Ok(10)), look("ended", Ok(0))];
+        let last = [served("a", Ok(30)), served("b", Ok(20)), served("gone", Ok(10)), served("ended", Ok(0))];
         let ready = ["a", "b", "ended"];
-        let (outcome, _, seen) = merged(&ready, vec![look("a", Ok(60))], &last);
+        let (outcome, _, seen) = merged(&ready, vec![served("a", Ok(60))], &last);
         assert_eq!((outcome, seen), (Ok(NOW.plus(Seconds::new(20))), Seen::Part));
-        let last = [look("b", Err(Reason::SignatureInvalid))];
-        let (outcome, ..) = merged(&["a", "b"], vec![look("a", Ok(60))], &last);
+        let last = [served("b", Err(Reason::SignatureInvalid))];
+        let (outcome, ..) = merged(&["a", "b"], vec![served("a", Ok(60))], &last);
         assert!(outcome.is_err(), "a bad card is bad until its replica was asked again");
     }
 
@@ -277,7 +279,7 @@ mod tests {
         let names = |chosen: Vec<&Replica>| -> Vec<String> {
             chosen.into_iter().map(|replica| replica.name.clone()).collect()
         };
-        let last = [look("a", Ok(60)), look("b", Err(Reason::SignatureInvalid)), look("c", Ok(60))];
+        let last = [served("a", Ok(60)), served("b", Err(Reason::SignatureInvalid)), served("c", Ok(60))];
         assert_eq!(names(choose(&all, &last, 2)), ["d", "b"]);
         assert_eq!(names(choose(&all, &last, 3)), ["d", "b", "a"]);
     }

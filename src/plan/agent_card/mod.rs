@@ -1,4 +1,4 @@
-//! Evaluations of AgentCards: from received bytes to a verdict, and from that to the status of the AgentCard.
+//! Evaluation of AgentCards: from received bytes to a verdict, and from the verdict to the status.
 
 mod card;
 pub mod conditions;

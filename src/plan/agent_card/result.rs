@@ -1,5 +1,5 @@
-//! What was found about one card, as plain data: enough for its status, and nothing that cannot be shown.
-//! The proof itself is dropped once the planner has seen it.
+//! Verification results as plain data for status; nothing secret is kept.
+//! The proof of the core is dropped once the planner has used it.
 
 use countersign_api::agent_card::AgentCardData;
 use countersign_core::canon::Profile;
@@ -11,40 +11,40 @@ use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
 use countersign_core::verify::{Rejection, SignedCard};
 
-/// How many uncovered members status lists; they come with those first that decide about security.
+/// Maximum number of uncovered members that status lists; those that decide about security come first (rule 47).
 const UNCOVERED: usize = 32;
 
-/// What is worth showing of a card that was verified.
+/// Presentation of a verified card.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proof {
-    /// Who signed.
+    /// SPIFFE ID of the signer.
     pub spiffe_id: SpiffeId,
-    /// The key ID of the signature.
+    /// Key ID (`kid`) of the signature.
     pub key_id: Option<String>,
-    /// The canonical form that was signed.
+    /// Canonical form that was signed.
     pub profile: Profile,
-    /// The algorithm of the signature.
+    /// JWS algorithm of the signature.
     pub algorithm: Algorithm,
-    /// When the signature ends.
+    /// End of the signature: `exp`, or the end of the leaf (rule 56).
     pub not_after: Timestamp,
-    /// Until when this may be repeated without verifying again.
+    /// Last time at which the verdict may be repeated without verifying again (rule 59).
     pub valid_until: Timestamp,
-    /// How much the signature covers.
+    /// Identifier of the extent to which the signature covers the card.
     pub coverage: &'static str,
-    /// What it does not cover, as JSON Pointers.
+    /// Members that the signature does not cover, as JSON Pointers (RFC 6901).
     pub uncovered: Vec<String>,
-    /// How many more there are.
+    /// Number of uncovered members beyond those listed.
     pub uncovered_unlisted: usize,
-    /// What to remember.
+    /// Entry for the history of accepted cards.
     pub accepted: Accepted,
     /// SHA-256 of the authority's certificate.
     pub anchor: Option<Digest>,
-    /// Who served the card, if the connection proved it.
+    /// SPIFFE ID of the server, if the card was fetched over SPIFFE mTLS.
     pub attested: Option<SpiffeId>,
 }
 
 impl Proof {
-    /// What is worth showing of `signed`.
+    /// Presentation of a signed card; `attested` is the SPIFFE ID of an mTLS server.
     pub fn of(signed: &SignedCard, attested: Option<SpiffeId>) -> Self {
         let members = signed.uncovered();
         let uncovered = members.iter().take(UNCOVERED).map(|member| member.pointer().to_owned());
@@ -66,7 +66,7 @@ impl Proof {
     }
 }
 
-/// What is remembered of the card of the documentation.
+/// History entry of the fixture card.
 #[cfg(test)]
 fn accepted_for_test() -> Accepted {
     use countersign_core::verify::{Against, verify_card};
@@ -84,7 +84,7 @@ fn accepted_for_test() -> Accepted {
 
 #[cfg(test)]
 impl Proof {
-    /// A proof that ends with its leaf.
+    /// Proof that ends at `not_after`.
     pub(crate) fn for_test(not_after: Timestamp) -> Self {
         Self {
             spiffe_id: SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap(),
@@ -103,12 +103,12 @@ impl Proof {
     }
 }
 
-/// Why a card was refused, and what was found before.
+/// Refusal with the signer that was proven before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
-    /// The reason.
+    /// Reason and message.
     pub refusal: Refusal,
-    /// Who signed, if a signature of the card is good all the same.
+    /// SPIFFE ID of a valid signature of the refused card.
     pub signer: Option<SpiffeId>,
 }
 
@@ -126,45 +126,45 @@ impl From<Box<Rejection>> for Refused {
     }
 }
 
-/// The card as it was received.
+/// Content of a received card.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
-    /// SHA-256 of the card without its signatures, which change although the card is the same.
+    /// SHA-256 of the card without `signatures`, so that signing again does not change the digest.
     pub digest: Digest,
-    /// What status shows of it; `None` if it is the same card as before.
+    /// Card members that status shows; `None` once status has them.
     pub data: Option<Box<AgentCardData>>,
 }
 
-/// Everything found about one card.
+/// Result of one verification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerificationResult {
-    /// The card, if one was received that could be read.
+    /// Content of the card; `None` if no card could be parsed.
     pub content: Option<Content>,
-    /// The outcome.
+    /// Proof or refusal.
     pub outcome: Result<Proof, Refused>,
-    /// Replicas that did not answer while others did, each with the reason.
+    /// Replicas that did not answer while others did, each with a reason code.
     pub unreachable: Vec<String>,
 }
 
 impl VerificationResult {
-    /// A refusal from before there was a card.
+    /// Result of a refusal before a card was received.
     pub fn without_card(refusal: Refusal) -> Self {
         Self { content: None, outcome: Err(refusal.into()), unreachable: Vec::new() }
     }
 
-    /// The same without what status shows of the card.
+    /// Result without the card members for status.
     #[must_use]
     pub fn slimmed(&self) -> Self {
         let content = self.content.as_ref().map(|content| Content { digest: content.digest, data: None });
         Self { content, ..self.clone() }
     }
 
-    /// The received card as status names it.
+    /// Digest of the card content as text, as status shows it.
     pub fn card_id(&self) -> Option<String> {
         self.content.as_ref().map(|content| content.digest.to_string())
     }
 
-    /// Why it was refused, if it was.
+    /// Reason of the refusal; `None` for a verified card.
     pub fn reason(&self) -> Option<Reason> {
         self.outcome.as_ref().err().map(|refused| refused.refusal.reason())
     }

@@ -1,4 +1,4 @@
-//! From a finding to the status of an AgentCard. Pure: the same finding gives the same status.
+//! Plan of the status of an AgentCard from a verification result. Pure: equal input gives equal status.
 //! Condition types and reasons are those that existing readers of the status know.
 
 use super::conditions::conditions;
@@ -9,28 +9,28 @@ use countersign_core::history::History;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::time::Timestamp;
 
-/// What a status stands on besides the finding.
+/// Input of a status besides the verification result.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
-    /// The generation of the AgentCard that was looked at.
+    /// Generation of the evaluated AgentCard.
     pub generation: i64,
-    /// The name of the workload, for messages.
+    /// Name of the workload, for messages.
     pub name: &'a str,
-    /// The workload, if it was found.
+    /// Reference to the workload; `None` if it was not found.
     pub target: Option<&'a TargetRef>,
-    /// Its protocol.
+    /// Protocol of the workload.
     pub protocol: Option<&'a str>,
-    /// Whether a refusal stops traffic.
+    /// Enforcement mode of the namespace.
     pub mode: Mode,
-    /// Whether the card asks for an identity binding.
+    /// True if the AgentCard requests an identity binding.
     pub has_binding: bool,
-    /// What is to be remembered of the accepted cards.
+    /// History of accepted cards, to be stored in status.
     pub history: Option<&'a History>,
-    /// The time.
+    /// Time of the status write.
     pub now: Timestamp,
 }
 
-/// Plans the status that follows `before`, without `card`.
+/// Plans the status that follows `before`, without its member `card`.
 pub fn plan_status(
     before: &AgentCardStatus,
     result: &VerificationResult,
@@ -42,15 +42,15 @@ pub fn plan_status(
     let signer = proof.map(|proof| &proof.spiffe_id).or(refused.and_then(|refused| refused.signer.as_ref()));
     let card_id = result.card_id();
     let same_card = card_id.is_none() || card_id == before.card_id;
-    let judged = result.content.is_some();
+    let is_parsed = result.content.is_some();
     let mut status = AgentCardStatus {
         card: None,
         conditions: conditions(&before.conditions, result, about),
         last_sync_time: if same_card { before.last_sync_time.clone() } else { Some(time(about.now)) },
         protocol: about.protocol.map(str::to_owned).or_else(|| before.protocol.clone()),
         target_ref: about.target.cloned(),
-        valid_signature: judged.then_some(signer.is_some()),
-        signature_verification_details: judged.then(|| details(&result.outcome)),
+        valid_signature: is_parsed.then_some(signer.is_some()),
+        signature_verification_details: is_parsed.then(|| details(&result.outcome)),
         signature_key_id: proof.and_then(|proof| proof.key_id.clone()),
         signature_spiffe_id: signer.map(ToString::to_string),
         signature_identity_match: about.has_binding.then_some(proof.is_some()),
@@ -65,8 +65,8 @@ pub fn plan_status(
     status
 }
 
-/// The finding with the signature that status shows, while that one still counts: replicas have signatures of their
-/// own, and sign again before they end, and none of that is news about the card.
+/// Result with the signature that status already shows, while that signature is valid. Replicas sign separately
+/// and sign again before the end, which changes nothing about the card and is not worth a write.
 fn with_old_signature(
     before: &AgentCardStatus,
     mut result: VerificationResult,
@@ -85,7 +85,7 @@ fn with_old_signature(
     result
 }
 
-/// Refusals whose message says when the card was judged.
+/// Reasons whose message contains the time of the evaluation.
 const TIMED: [Reason; 5] = [
     Reason::CertificateNotYetValid,
     Reason::CertificateExpired,
@@ -94,8 +94,8 @@ const TIMED: [Reason; 5] = [
     Reason::BundleStale,
 ];
 
-/// The finding with the message of the status, where the two can differ in nothing but the time: else every look at
-/// an expired card would write it again.
+/// Result with the message that status already shows, where only the time can differ. Otherwise every evaluation of
+/// an expired card would write status again.
 fn with_old_time(before: &AgentCardStatus, result: &VerificationResult) -> VerificationResult {
     let mut result = result.clone();
     let same_card = result.content.as_ref().map(|content| content.digest.to_string()) == before.card_id;
@@ -163,7 +163,7 @@ fn details(outcome: &Result<Proof, Refused>) -> String {
     }
 }
 
-/// The binding, with a time that changes only when the rest does.
+/// Binding status, whose evaluation time changes only with another member.
 fn binding(
     before: Option<&BindingStatus>,
     outcome: &Result<Proof, Refused>,

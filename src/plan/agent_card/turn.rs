@@ -57,14 +57,14 @@ pub struct StatusWrite {
     pub transition: Option<Transition>,
 }
 
-/// A change of what is known of an object that people should hear of.
+/// Transition of an object that is reported as an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// Whether trust was lost or something is wrong.
+    /// True for a loss of trust or an error.
     pub is_warning: bool,
-    /// One word that tools filter by.
+    /// CamelCase reason, by which tools filter.
     pub reason: String,
-    /// A sentence for people.
+    /// Sentence for people, cut to 1024 bytes when it is written.
     pub note: String,
 }
 

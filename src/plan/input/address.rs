@@ -1,11 +1,11 @@
-//! IP addresses and ranges of the things a policy opens a way to.
-//! Total or refused: an address that is skipped closes too much, and one that is misread opens too much.
+//! IP addresses and ranges that NetworkPolicies allow.
+//! Text is accepted whole or refused: a skipped address closes too much, a misread address opens too much.
 
 use super::error::InputError;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A range of addresses in its canonical form, with no bits set behind the prefix.
+/// IP address range in canonical form, with no bits set behind the prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cidr {
     address: IpAddr,
@@ -13,7 +13,7 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Reads `address/prefix`; host bits, signs and an IPv4-mapped IPv6 address are refused.
+    /// Parses `address/prefix`; refuses host bits, signs, leading zeros and IPv4-mapped IPv6 addresses.
     pub fn parse(text: &str) -> Result<Self, InputError> {
         let wrong = || InputError::address("a range", text);
         let (address, digits) = text.split_once('/').ok_or_else(wrong)?;
@@ -29,12 +29,12 @@ impl Cidr {
         }
     }
 
-    /// The range that holds one address: `/32` for IPv4, `/128` for IPv6.
+    /// Range of one address: `/32` for IPv4, `/128` for IPv6.
     pub fn single(address: IpAddr) -> Self {
         Self { address, prefix: width(address) }
     }
 
-    /// True when `other` lies wholly in this range and is smaller.
+    /// True if `other` is smaller than this range and lies wholly inside; IPv4 and IPv6 never contain each other.
     pub(crate) fn strictly_contains(&self, other: &Self) -> bool {
         width(self.address) == width(other.address)
             && other.prefix > self.prefix
@@ -52,10 +52,11 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// Accepts the address of one server: what Kubernetes accepts as the address of an endpoint.
+/// Server address check, equal to what Kubernetes accepts as the address of an endpoint; `what` names the input
+/// in the error.
 ///
-/// Loopback and unspecified addresses mean another host than they say, and a link-local one opens the way to
-/// the metadata service of many clouds.
+/// Loopback and unspecified addresses mean whichever host uses them, and a link-local address would allow access
+/// to the metadata service of many clouds.
 pub(crate) fn server_address(what: &'static str, address: IpAddr) -> Result<IpAddr, InputError> {
     let special =
         address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_mapped(address);
@@ -77,7 +78,7 @@ const fn width(address: IpAddr) -> u8 {
     }
 }
 
-/// The address as the upper bits of 128.
+/// Bits of an address, left-aligned in 128 bits, so that one prefix mask serves both families.
 fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()).rotate_right(32),

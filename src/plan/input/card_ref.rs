@@ -1,9 +1,9 @@
-//! References to AgentCards, for owners and labels of planned objects.
+//! References to AgentCards, used as owners and labels of planned objects.
 
 use super::error::InputError;
 use super::syntax::{is_dns_subdomain, is_uid};
 
-/// An AgentCard object that points at the workload.
+/// Reference to an AgentCard object that targets a workload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CardRef {
     name: String,
@@ -11,7 +11,7 @@ pub struct CardRef {
 }
 
 impl CardRef {
-    /// An AgentCard by name; `uid` is known once the object is stored, and only then can it own a policy.
+    /// Reference by name; `uid` exists once the AgentCard is stored, and only then can the AgentCard own a policy.
     pub fn new(name: &str, uid: Option<&str>) -> Result<Self, InputError> {
         if !is_dns_subdomain(name) {
             return Err(InputError::malformed("the AgentCard's name", name));
@@ -24,12 +24,12 @@ impl CardRef {
         Ok(Self { name: name.to_owned(), uid: uid.map(str::to_owned) })
     }
 
-    /// The name of the AgentCard.
+    /// Name of the AgentCard object.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The UID of the AgentCard, if it is stored.
+    /// UID of the AgentCard object, if it is stored.
     pub fn uid(&self) -> Option<&str> {
         self.uid.as_deref()
     }

@@ -1,5 +1,5 @@
-//! What is true for every agent of the cluster: the servers it needs, and who may call it.
-//! Callers come from configuration, never from the workload.
+//! Network access that every agent of the cluster shares: the servers it needs and the callers it admits.
+//! Callers come from the operator's configuration, never from the workload.
 
 use super::address::{Cidr, server_address};
 use super::error::InputError;
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-/// Pods of one namespace. The namespace is given by name: other labels of a namespace belong to its owner.
+/// Pods of one namespace, selected by namespace name: other labels of a namespace are under its owner's control.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PodGroup {
     namespace: Namespace,
@@ -17,12 +17,12 @@ pub struct PodGroup {
 }
 
 impl PodGroup {
-    /// Every Pod of a namespace.
+    /// Group of every Pod of a namespace.
     pub fn whole_namespace(namespace: Namespace) -> Self {
         Self { namespace, labels: BTreeMap::new() }
     }
 
-    /// The Pods of a namespace that carry all of these labels; no labels are refused.
+    /// Group of the Pods of a namespace that carry all of `labels`; refuses an empty map, which would select every Pod.
     pub fn labelled(namespace: Namespace, labels: BTreeMap<String, String>) -> Result<Self, InputError> {
         if labels.is_empty() {
             return Err(InputError::EmptySelector("a group of Pods"));
@@ -47,15 +47,15 @@ impl PodGroup {
     }
 }
 
-/// Where the API server answers: every address with its own ports.
+/// Endpoints of the API server: each IP address with its TCP ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiServer(BTreeMap<IpAddr, BTreeSet<NonZeroU16>>);
 
 impl ApiServer {
-    /// Reads the addresses and ports as the `EndpointSlice`s of the Service `default/kubernetes` give them.
+    /// Parses addresses and ports as the `EndpointSlice`s of the Service `default/kubernetes` list them.
     ///
-    /// None at all, an address without ports and an address that no API server can have are refused; the
-    /// caller keeps the last good facts.
+    /// Refuses an empty list, an address without ports and an address that no API server can have; the caller then
+    /// keeps the last good endpoints.
     pub fn parse<'a>(endpoints: impl IntoIterator<Item = (&'a str, &'a [u16])>) -> Result<Self, InputError> {
         const WHAT: &str = "an API server endpoint";
         let mut all: BTreeMap<IpAddr, BTreeSet<NonZeroU16>> = BTreeMap::new();
@@ -75,7 +75,7 @@ impl ApiServer {
     }
 }
 
-/// Where names are resolved.
+/// DNS servers that agents may query: Pods, resolver addresses outside the Pod network, and ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dns {
     pods: PodGroup,
@@ -84,8 +84,8 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// The DNS Pods, found on port 53 and on `target_ports`: most network plugins judge a packet by the port
-    /// of the Pod, and some DNS Pods listen on 5353 or 8053 behind a Service on 53.
+    /// DNS Pods on port 53 and on `target_ports`: most network plugins match the port of the Pod, and some DNS Pods
+    /// listen on 5353 or 8053 behind a Service on 53.
     pub fn new(pods: PodGroup, target_ports: &[u16]) -> Result<Self, InputError> {
         if pods.labels().is_empty() {
             return Err(InputError::EmptySelector("the DNS Pods"));
@@ -97,7 +97,8 @@ impl Dns {
         Ok(Self { pods, addresses: BTreeSet::new(), ports })
     }
 
-    /// Adds a resolver outside the Pod network, such as a node-local cache; it is reached on the same ports.
+    /// Adds a resolver outside the Pod network, such as a node-local cache, on the ports of the DNS Pods. Accepts
+    /// IPv4 link-local addresses, which such caches use, except those of cloud metadata services.
     pub fn with_address(mut self, address: IpAddr) -> Result<Self, InputError> {
         let cache =
             matches!(address, IpAddr::V4(v4) if v4.is_link_local() && !METADATA.contains(&v4.octets()));
@@ -122,21 +123,21 @@ impl Dns {
 }
 
 const DNS_PORT: NonZeroU16 = NonZeroU16::MIN.saturating_add(52);
-/// Link-local addresses where clouds hand out credentials: instance metadata, container and Pod credentials.
+/// Link-local IPv4 addresses at which clouds hand out credentials to instances, containers and Pods.
 const METADATA: &[[u8; 4]] = &[[169, 254, 169, 254], [169, 254, 170, 2], [169, 254, 170, 23]];
 
-/// Where a verified agent may go besides verified agents, DNS and the API server.
+/// Egress that a verified agent has besides verified agents, DNS and the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Egress {
-    /// Anywhere, as the permissive form has always allowed: agents call models and tools outside. A verified
-    /// agent then also reaches Pods that no policy protects, but never a refused agent.
+    /// Every destination, since agents call models and tools outside the cluster. A verified agent then also
+    /// reaches Pods that no policy protects, but never a refused agent.
     #[default]
     Anywhere,
-    /// Only to these ranges.
+    /// Listed ranges alone; an empty list allows none.
     Listed(BTreeSet<Destination>),
 }
 
-/// A range outside the Pod network, such as the servers of a model provider.
+/// IP range outside the Pod network with TCP ports, such as the servers of a model provider.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Destination {
     range: Cidr,
@@ -145,9 +146,10 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// TCP to `ports` of `range` without the parts in `except`, which lie strictly inside it.
+    /// Destination for TCP to `ports` of `range`, without the parts in `except`, which must lie strictly inside.
     ///
-    /// A range that covers the Pod network may, by the network plugin, cover Pods as well: except it.
+    /// Callers list the Pod network in `except` where `range` covers it: some network plugins apply IP ranges to
+    /// Pods as well.
     pub fn new(
         range: Cidr,
         except: impl IntoIterator<Item = Cidr>,
@@ -173,7 +175,7 @@ impl Destination {
     }
 }
 
-/// The facts and the configuration that are the same for every workload.
+/// Network access of all workloads of the cluster, from observed endpoints and the operator's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterAccess {
     operator: PodGroup,
@@ -185,8 +187,8 @@ pub struct ClusterAccess {
 }
 
 impl ClusterAccess {
-    /// The facts that nothing works without; `operator` needs labels, because the other Pods of its namespace
-    /// have no business with agents.
+    /// Access that every agent needs: `operator` fetches cards, `api_server` and `dns` are reached. Refuses an
+    /// `operator` without labels, because other Pods of that namespace have no business with agents.
     pub fn new(operator: PodGroup, api_server: ApiServer, dns: Dns) -> Result<Self, InputError> {
         if operator.labels().is_empty() {
             return Err(InputError::EmptySelector("the operator's Pods"));
@@ -202,22 +204,22 @@ impl ClusterAccess {
         })
     }
 
-    /// Lets a gateway, or a whole namespace such as the one of the cluster defaults, call verified agents.
+    /// Admits a caller of verified agents: a gateway, or every Pod of a namespace.
     #[must_use]
     pub fn with_caller(mut self, caller: PodGroup) -> Self {
         self.callers.insert(caller);
         self
     }
 
-    /// Lets verified agents of this namespace and verified agents of all namespaces reach each other. Without
-    /// it agents meet in their own namespace only.
+    /// Lets verified agents of `namespace` and verified agents of other namespaces reach each other. Agents of
+    /// namespaces that are never added reach agents of their own namespace only.
     #[must_use]
     pub fn with_agent_namespace(mut self, namespace: Namespace) -> Self {
         self.agent_namespaces.insert(namespace);
         self
     }
 
-    /// Sets where verified agents may go; nowhere else, unless this is called.
+    /// Replaces the egress of verified agents, which is [`Egress::Anywhere`] by default.
     #[must_use]
     pub fn with_egress(mut self, egress: Egress) -> Self {
         self.egress = egress;
@@ -249,7 +251,7 @@ impl ClusterAccess {
     }
 }
 
-/// Ports as a set; none at all would mean every port, and 0 none.
+/// Port set; refuses an empty list, which Kubernetes reads as every port, and port 0, which matches none.
 fn read_ports(what: &'static str, ports: &[u16]) -> Result<BTreeSet<NonZeroU16>, InputError> {
     if ports.is_empty() {
         return Err(InputError::Empty(what));
@@ -260,7 +262,7 @@ fn read_ports(what: &'static str, ports: &[u16]) -> Result<BTreeSet<NonZeroU16>,
         .collect()
 }
 
-/// Access as a cluster of kubeadm gives it, for tests of whole turns.
+/// Access of a kubeadm cluster, for tests of whole plans.
 #[cfg(test)]
 pub(crate) fn cluster() -> ClusterAccess {
     let pods = |namespace: &str, key: &str, value: &str| {

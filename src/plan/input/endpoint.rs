@@ -1,32 +1,32 @@
-//! Who stands behind a Service, as its slices of endpoints say. What they say is a claim: whoever may write a slice can
-//! name any address and any Pod.
+//! Endpoints behind a Service, as its `EndpointSlice`s list them. Each is a claim: whoever may write an
+//! `EndpointSlice` can name any address and any Pod.
 
 use k8s_openapi::api::core::v1::ServicePort;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The label by which a slice belongs to a Service.
+/// Label of an `EndpointSlice` that names its Service.
 pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-/// Name and resource version of each slice of a Service.
+/// Resource versions of the `EndpointSlice`s of a Service, by slice name.
 pub type SliceVersions = BTreeMap<String, String>;
 
-/// One address behind a Service.
+/// Address behind a Service, with the Pod that an `EndpointSlice` claims for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where it is.
+    /// IP address that receives traffic.
     pub address: IpAddr,
-    /// The port that the Service leads to there; `None` where the slice has no such port.
+    /// Target port of the Service port; `None` where the `EndpointSlice` lists no port of that name.
     pub port: Option<u16>,
-    /// Whether traffic is sent there now.
+    /// True if the Service sends traffic to the address now.
     pub is_ready: bool,
-    /// Name and UID of the Pod that is said to answer there.
+    /// Name and UID of the claimed Pod; `None` where the `EndpointSlice` names no Pod.
     pub pod: Option<(String, String)>,
 }
 
-/// Reads all slices of a Service, for one of its ports; without a port, which a headless Service need not have, for
-/// `default`.
+/// Endpoints of all `EndpointSlice`s of a Service for one Service port; `default` stands in for the port of a
+/// headless Service that declares none. One unreadable address or port fails the whole list.
 pub fn read_endpoints(
     slices: &[EndpointSlice],
     port: Option<&ServicePort>,
@@ -41,7 +41,7 @@ pub fn read_endpoints(
         };
         for endpoint in &slice.endpoints {
             let conditions = endpoint.conditions.as_ref();
-            // A condition that is not known means ready (discovery.k8s.io/v1).
+            // An unset condition means ready (discovery.k8s.io/v1, EndpointConditions).
             let is_ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
             let target = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
             let pod = target.and_then(|target| Some((target.name.clone()?, target.uid.clone()?)));
@@ -55,7 +55,7 @@ pub fn read_endpoints(
     Ok(all)
 }
 
-/// The port that a slice has for a port of the Service: they share their name, which may be empty.
+/// Target port of an `EndpointSlice` for a Service port; both carry one name, which may be empty.
 fn target_port(slice: &EndpointSlice, wanted: &ServicePort) -> Result<Option<u16>, String> {
     let name = wanted.name.as_deref().unwrap_or_default();
     let ports = slice.ports.as_deref().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Enrolled workloads, as policies and marks are planned for them.
-//! Everything is checked when it is read, so that planning itself cannot fail halfway.
+//! Enrolled workloads, for which policies and peer marks are planned.
+//! Construction checks every value, so that planning cannot fail halfway.
 
 use super::error::InputError;
 use super::identity::Expected;
@@ -10,7 +10,7 @@ use countersign_api::keys::{PEER_MARK_LABEL, WORKLOAD_LABEL};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use std::collections::BTreeMap;
 
-/// An enrolled workload: where it is, who it is, and which Pods are its own.
+/// Enrolled workload: object, expected signer, and selector of its Pods.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnrolledWorkload {
     identity: Identity,
@@ -20,25 +20,26 @@ pub struct EnrolledWorkload {
     isolation: Isolation,
 }
 
-/// Which objects isolate the Pods of a workload whatever the verdict.
+/// NetworkPolicies that isolate the Pods of a workload whatever the verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
-    /// Two of its own, by its selector.
+    /// Baseline and minimum of the workload, which select by the workload's selector.
     #[default]
     Own,
-    /// The two of its namespace: the template and every running Pod of the workload carry the label by which
-    /// those select.
+    /// Baseline and minimum of the namespace, which select by the agent label. Valid only if the template and
+    /// every running Pod of the workload carry that label.
     Namespace,
 }
 
 impl EnrolledWorkload {
-    /// A workload with the selector that its own controller uses.
+    /// Enrolled workload with the selector that its controller uses; refuses names and selectors that the API
+    /// server would reject.
     ///
     /// `selector` is `spec.selector` of a Deployment, `StatefulSet`, `DaemonSet`, `ReplicaSet` or Job, never the
     /// labels of the current template: the template changes in a rollout while old Pods still run. A kind
     /// without a selector passes the one label by which its controller identifies its Pods. `expected` comes
     /// from the configuration and from the workload, never from a verdict: a card verified for another identity
-    /// counts for nothing here.
+    /// counts for nothing (rule 50).
     pub fn new(
         namespace: Namespace,
         kind: &str,
@@ -57,8 +58,8 @@ impl EnrolledWorkload {
         Ok(Self { identity, expected, selector, host_network: false, isolation: Isolation::Own })
     }
 
-    /// The UID of the workload object. With it, a workload that is deleted and created again under the same
-    /// name needs new marks on its Pods.
+    /// Sets the UID of the workload object, which enters the peer mark: a workload that is deleted and created
+    /// again under one name needs new marks on its Pods.
     pub fn with_uid(mut self, uid: &str) -> Result<Self, InputError> {
         if !is_uid(uid) {
             return Err(InputError::malformed("the workload's UID", uid));
@@ -67,21 +68,21 @@ impl EnrolledWorkload {
         Ok(self)
     }
 
-    /// Says whether the workload's Pods use the network of their node, where no NetworkPolicy reaches them.
+    /// Sets whether the Pods use the network of their node, where no NetworkPolicy applies.
     #[must_use]
     pub fn with_host_network(mut self, host_network: bool) -> Self {
         self.host_network = host_network;
         self
     }
 
-    /// Says which objects isolate the workload's Pods.
+    /// Sets which NetworkPolicies isolate the Pods; [`Isolation::Own`] by default.
     #[must_use]
     pub fn with_isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
         self
     }
 
-    /// The namespace of the workload and of its policies.
+    /// Namespace of the workload and of its NetworkPolicies.
     pub fn namespace(&self) -> &Namespace {
         self.identity.namespace()
     }
@@ -102,14 +103,14 @@ impl EnrolledWorkload {
         self.host_network
     }
 
-    /// Which objects isolate its Pods.
+    /// NetworkPolicies that isolate the Pods of the workload.
     pub const fn isolation(&self) -> Isolation {
         self.isolation
     }
 }
 
-/// Accepts a selector that selects something, that the API server would accept, and that does not depend on
-/// our own labels: a selector with `DoesNotExist` on the mark would let a Pod leave its policies by being marked.
+/// Selector in canonical order. Refuses an empty selector, syntax that the API server rejects, and keys of labels
+/// that the operator writes: with `DoesNotExist` on the peer mark, marking a Pod would take it out of its policies.
 fn check_selector(selector: LabelSelector) -> Result<LabelSelector, InputError> {
     let labels = selector.match_labels.unwrap_or_default();
     let mut expressions = selector.match_expressions.unwrap_or_default();
@@ -126,7 +127,8 @@ fn check_selector(selector: LabelSelector) -> Result<LabelSelector, InputError> 
         check_key(&expression.key)?;
         check_expression(expression)?;
     }
-    // The API server keeps the order that it was given; a canonical one keeps the plan the same.
+    // The API server stores expressions in the order given; a canonical order keeps equal selectors from
+    // looking like drift and being written again.
     for expression in &mut expressions {
         if let Some(values) = &mut expression.values {
             values.sort();
@@ -170,7 +172,7 @@ fn check_expression(expression: &LabelSelectorRequirement) -> Result<(), InputEr
     }
 }
 
-/// A selector by labels alone.
+/// Label selector of exact matches, without expressions.
 pub(crate) fn selector_of(labels: impl IntoIterator<Item = (String, String)>) -> LabelSelector {
     let labels: BTreeMap<_, _> = labels.into_iter().collect();
     LabelSelector { match_labels: Some(labels), match_expressions: None }

@@ -1,35 +1,35 @@
-//! Why observed facts cannot be planned with.
-//! A fact is accepted whole or refused: dropping the part that does not parse could widen a rule.
+//! Errors of planning input.
+//! Input is accepted whole or refused: dropping a part that does not parse could widen a policy rule.
 
 use countersign_core::text::Quoted;
 
-/// A fact that no plan may be built on; the message names the fact and quotes what was found.
+/// Input that no plan may be built on; the message names the input and quotes the value found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// A name, label or UID is not what Kubernetes would accept.
+    /// Name, label or UID that Kubernetes would not accept.
     #[error("{what} is not valid: {}", Quoted(.found))]
     Malformed {
-        /// Which fact.
+        /// Input that is malformed, as a noun phrase for the message.
         what: &'static str,
-        /// The text found.
+        /// Text found, quoted in the message.
         found: String,
     },
-    /// A selector is empty: it would mean every Pod of a namespace.
+    /// Empty selector, which would select every Pod of a namespace.
     #[error("the selector of {0} is empty and would select every Pod of its namespace")]
     EmptySelector(&'static str),
-    /// The workload's selector depends on a label that the operator changes.
+    /// Workload selector that depends on a label that the operator writes.
     #[error("the workload's selector uses {}, which belongs to the operator", Quoted(.0))]
     ReservedLabel(String),
-    /// An IP address is not one that a server in or near the cluster can have.
+    /// IP address that no server in or near the cluster can have.
     #[error("{what} is not a usable address: {}", Quoted(.found))]
     Address {
-        /// Which fact.
+        /// Input that holds the address, as a noun phrase for the message.
         what: &'static str,
-        /// The text found.
+        /// Address text found, quoted in the message.
         found: String,
     },
-    /// A list that must name at least one thing is empty.
+    /// Empty list where at least one entry is required.
     #[error("{0} is empty")]
     Empty(&'static str),
 }

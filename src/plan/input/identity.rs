@@ -1,5 +1,5 @@
-//! Identities of workloads: which one follows from a namespace and a service account, and who may sign a card for it.
-//! One function for the operator and the command line, so that both expect the same signer.
+//! SPIFFE IDs of workloads, derived from namespace and service account, and the signers that their cards may have.
+//! The operator and the command line share this code, so that both expect the same signer (rule 50).
 
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
@@ -9,18 +9,18 @@ const DOMAIN: &str = "{trustDomain}";
 const NAMESPACE: &str = "{namespace}";
 const ACCOUNT: &str = "{serviceAccount}";
 
-/// A checked template such as `spiffe://{trustDomain}/ns/{namespace}/sa/{serviceAccount}`.
+/// SPIFFE ID template such as `spiffe://{trustDomain}/ns/{namespace}/sa/{serviceAccount}`.
 ///
 /// Each placeholder is a whole path segment, so that two workloads can never share an identity:
-/// `{namespace}-{serviceAccount}` would give `a-b`, `c` and `a`, `b-c` the same one.
+/// `{namespace}-{serviceAccount}` would give `a-b`, `c` and `a`, `b-c` one SPIFFE ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdTemplate(String);
 
 impl IdTemplate {
-    /// The layout that SPIRE's Kubernetes workload registrars use.
+    /// Template of SPIRE's Kubernetes workload registrars.
     pub const DEFAULT: &str = "spiffe://{trustDomain}/ns/{namespace}/sa/{serviceAccount}";
 
-    /// Reads a template. The error says what is wrong with it.
+    /// Parses a template; the error completes a sentence that begins with the name of the template.
     pub fn parse(text: &str) -> Result<Self, String> {
         let path = text
             .strip_prefix("spiffe://")
@@ -43,7 +43,8 @@ impl IdTemplate {
         }
     }
 
-    /// The identity of the workloads of a service account. Names that are not those of Kubernetes are refused.
+    /// SPIFFE ID of the workloads of a service account; refuses names with a slash, which would span path segments,
+    /// and names that give no SPIFFE ID (rule 41).
     pub fn identity(
         &self,
         domain: &TrustDomain,
@@ -51,7 +52,7 @@ impl IdTemplate {
         account: &str,
     ) -> Result<SpiffeId, Refusal> {
         if let Some(name) = [namespace, account].into_iter().find(|name| name.contains('/')) {
-            let found = format!("{} would take the object of several path segments", Quoted(name));
+            let found = format!("{} would take the place of several path segments", Quoted(name));
             return Err(Refusal::new(Reason::SpiffeIdMalformed, found));
         }
         let fill = |segment| match segment {
@@ -64,55 +65,55 @@ impl IdTemplate {
     }
 }
 
-/// Whose signature counts.
+/// Signers whose signature a card may carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignerScope {
-    /// The workload's own identity.
+    /// SPIFFE ID of the workload alone.
     Workload,
-    /// Any identity of the trust domain; for compatibility only.
+    /// Every SPIFFE ID of the trust domain. Weaker than rule 50; for compatibility only.
     TrustDomain,
 }
 
-/// The configuration that says which identity a workload has.
+/// Configuration that assigns SPIFFE IDs to workloads.
 #[derive(Clone, Debug)]
 pub struct IdentityRules {
-    /// Trust domain of workloads whose card names none.
+    /// Trust domain for cards that name none; without one, such cards are refused.
     pub trust_domain: Option<TrustDomain>,
-    /// How namespace and service account make an identity.
+    /// Template that builds a SPIFFE ID from namespace and service account.
     pub template: IdTemplate,
-    /// Whose signature counts where the card does not narrow it.
+    /// Accepted signers where the AgentCard does not narrow them.
     pub scope: SignerScope,
 }
 
-/// What an AgentCard asks of its signer, in `spec.identityBinding`.
+/// Signer constraints of an AgentCard, from `spec.identityBinding`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Binding<'a> {
-    /// Trust domain of the signer.
+    /// Trust domain that the signer must belong to; `None` means the configured one.
     pub trust_domain: Option<&'a str>,
-    /// SPIFFE IDs among which the workload's must be; empty allows every one.
+    /// SPIFFE IDs that must include the workload's own; an empty list allows every SPIFFE ID.
     pub allowed: &'a [String],
-    /// True if the workload's own identity is asked for, whatever the configuration says.
+    /// True if only the workload's own SPIFFE ID may sign, whatever scope is configured.
     pub is_narrowed: bool,
 }
 
-/// Who is expected to sign a card, and in which domain.
+/// Expected signer of a card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// Domain whose authorities count.
+    /// Trust domain whose authorities may issue the signer's certificate (rule 42).
     pub trust_domain: TrustDomain,
-    /// Identity of the workload.
+    /// SPIFFE ID of the workload.
     pub spiffe_id: SpiffeId,
-    /// Whether that identity must have signed, or any of the domain.
+    /// Scope of accepted signers: the workload's SPIFFE ID, or its whole trust domain.
     pub scope: SignerScope,
 }
 
 impl Expected {
-    /// Exactly this identity.
+    /// Expectation of exactly one signer, `spiffe_id`.
     pub fn exactly(spiffe_id: SpiffeId) -> Self {
         Self { trust_domain: spiffe_id.trust_domain().clone(), spiffe_id, scope: SignerScope::Workload }
     }
 
-    /// True if a card that this identity signed speaks for the workload.
+    /// True if a card signed by `signer` counts for the workload.
     pub fn accepts(&self, signer: &SpiffeId) -> bool {
         match self.scope {
             SignerScope::Workload => *signer == self.spiffe_id,
@@ -122,8 +123,8 @@ impl Expected {
 }
 
 impl IdentityRules {
-    /// Says who is expected to sign the card of a workload. A card can only narrow: its author is not the one who
-    /// decides whom the cluster trusts (rule 50).
+    /// Expected signer of the card of a workload. `binding` can only narrow the configuration: the author of an
+    /// AgentCard does not decide whom the cluster trusts (rule 50).
     pub fn expect(&self, binding: Binding<'_>, namespace: &str, account: &str) -> Result<Expected, Refusal> {
         let trust_domain = match binding.trust_domain {
             Some(named) => TrustDomain::parse(named)?,

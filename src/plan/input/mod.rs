@@ -1,5 +1,5 @@
-//! What plans stand on: objects of the cluster cut down to what decides, checked when they are read.
-//! The operator reads them from its watches and the command line from manifests; from here on both do the same.
+//! Planning input: cluster objects reduced to the fields that decide, and checked on construction.
+//! The operator fills it from watches and the command line from manifests, so that both plan alike.
 
 pub(crate) mod address;
 pub(crate) mod card_ref;

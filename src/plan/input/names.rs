@@ -1,32 +1,31 @@
-//! Names and label values of planned objects: at most 63 bytes, readable, and never shared by two workloads.
-//! A name that is too long is cut and gets a hash; the two forms can never be equal.
+//! Names and label values of planned objects: at most 63 bytes, readable, never shared by two workloads.
+//! A longer name is cut and ends in a hash; a cut name never equals an uncut one.
 
 use super::namespace::Namespace;
 use super::syntax::LABEL_BYTES;
 use ring::digest::{Digest, SHA256, digest};
 use std::fmt::Write;
 
-/// Hexadecimal digits of a hash in a name: 112 bits, out of reach for whoever wants a second workload of
-/// the same name.
+/// Hexadecimal digits of a hash in a name: 112 bits, so that nobody finds a second workload with one hash.
 const HASH_DIGITS: usize = 28;
-/// Bytes of the readable part of a hashed object name: what the longest suffix leaves of 63.
+/// Readable part of a hashed object name, in bytes: what hash and longest suffix leave of 63.
 const PREFIX_BYTES: usize = 15;
-/// The kind whose policies carry the name that other operators use for every kind.
+/// Workload kind whose policies keep the plain names that other operators use for every kind.
 const PLAIN_KIND: &str = "Deployment";
 
-/// Which of a workload's policies an object is.
+/// Role of a NetworkPolicy among those of a workload or namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
-    /// Isolates the workload's Pods and allows nothing.
+    /// Isolates Pods and allows nothing.
     Baseline,
-    /// Isolates the workload's Pods and allows what an agent needs to be judged.
+    /// Isolates Pods and allows what an agent needs for its card to be evaluated.
     Minimum,
-    /// Follows the verdict.
+    /// Allows what the verdict over the cards of the workload permits.
     Verdict,
 }
 
 impl Role {
-    /// The value of the role label.
+    /// Value of the role label on the policy.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Baseline => "baseline",
@@ -44,7 +43,7 @@ impl Role {
     }
 }
 
-/// Which workload this is; everything that names it is derived from here.
+/// Identity of a workload object, from which all derived names and label values follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     namespace: Namespace,
@@ -67,12 +66,12 @@ impl Identity {
         &self.namespace
     }
 
-    /// The name of the policy with this role.
+    /// Name of the NetworkPolicy with the given role.
     ///
     /// A Deployment keeps `<name>-signature-policy`, which users look for. All other kinds, and names that do
-    /// not fit, end in a hash of kind and name: a Deployment and a `StatefulSet` of one name must not share an
-    /// object. A plain name ends in a word and a hashed one in hexadecimal digits, so no choice of a
-    /// workload's name makes them meet.
+    /// not fit in 63 bytes, end in a hash of kind and name: a Deployment and a `StatefulSet` of one name must not
+    /// share an object. A plain name ends in a word and a hashed name in hexadecimal digits, so no choice of a
+    /// workload's name makes the two equal.
     pub(crate) fn object_name(&self, role: Role) -> String {
         let plain = format!("{}-{}", self.name, role.suffix());
         if self.kind == PLAIN_KIND && plain.len() <= LABEL_BYTES {
@@ -82,24 +81,25 @@ impl Identity {
         format!("{}-{}-{hash}", prefix(&self.name, PREFIX_BYTES), role.suffix())
     }
 
-    /// The label value that names the workload on its policies.
+    /// Label value that names the workload on its policies.
     pub(crate) fn workload_label(&self) -> String {
         workload_label(self.namespace.as_str(), &self.kind, &self.name)
     }
 
-    /// The value of the mark on Pods of this workload.
+    /// Value of the peer mark on Pods of the workload; changes with the workload's UID.
     pub(crate) fn peer_mark(&self) -> String {
         let uid = self.uid.as_deref().unwrap_or_default();
         hash(&["peer", self.namespace.as_str(), &self.kind, &self.name, uid])
     }
 }
 
-/// The label value that names a workload on its policies, for finding the workload of a policy.
+/// Label value that names a workload on its policies: a hash of namespace, kind and name.
 pub fn workload_label(namespace: &str, kind: &str, name: &str) -> String {
     hash(&["workload", namespace, kind, name])
 }
 
-/// An object's name as a label value: itself, or cut with a hash behind `_`, which no object name contains.
+/// Label value for an object name: the name, or if longer than 63 bytes, its start, `_` and a hash. No object
+/// name contains `_`, so cut and uncut values never collide.
 pub(crate) fn label_value(name: &str) -> String {
     if name.len() <= LABEL_BYTES {
         return name.to_owned();
@@ -108,13 +108,13 @@ pub(crate) fn label_value(name: &str) -> String {
     format!("{}_{}", prefix(name, room), hash(&["label", name]))
 }
 
-/// The first `bytes` of an ASCII name, ending in a letter or digit.
+/// Start of an ASCII name, at most `bytes` long, without trailing `-` and `.`.
 fn prefix(name: &str, bytes: usize) -> &str {
     let end = name.len().min(bytes);
     name.get(..end).unwrap_or_default().trim_end_matches(['-', '.'])
 }
 
-/// A hash over parts whose lengths are hashed too, so that no two lists of parts read the same.
+/// Hash over length-prefixed parts, so that no two lists of parts give one input.
 fn hash(parts: &[&str]) -> String {
     let mut text = String::new();
     for part in parts {

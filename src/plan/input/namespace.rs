@@ -1,14 +1,14 @@
-//! Names of namespaces.
+//! Validated names of namespaces.
 
 use super::error::InputError;
 use super::syntax::is_dns_label;
 
-/// The name of a namespace.
+/// Namespace name that is a DNS-1123 label.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace(String);
 
 impl Namespace {
-    /// Reads a namespace name; anything but a DNS-1123 label is refused.
+    /// Parses a namespace name; refuses text that is no DNS-1123 label of at most 63 bytes.
     pub fn parse(name: &str) -> Result<Self, InputError> {
         if is_dns_label(name) {
             Ok(Self(name.to_owned()))
@@ -17,7 +17,7 @@ impl Namespace {
         }
     }
 
-    /// The name.
+    /// Namespace name as text, at most 63 bytes.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! What a plan stands on: the verdicts over all AgentCards of a workload, as one decision.
-//! A verified one is made from a verdict for this very workload and from nothing else.
+//! Outcomes of AgentCards, and the one decision for a workload that follows from all of them.
+//! A verified outcome is made from a verdict and from nothing else.
 
 use super::card_ref::CardRef;
 use super::enrolled::EnrolledWorkload;
@@ -7,9 +7,9 @@ use countersign_core::refusal::Reason;
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::verdict::Verdict;
 
-/// An AgentCard and what was found about it.
+/// AgentCard with the outcome of its evaluation.
 ///
-/// Only a verdict makes one; a card cannot be claimed to be verified:
+/// Only a [`Verdict`] makes an outcome; code cannot claim that a card is verified:
 /// ```compile_fail,E0451
 /// use crate::{CardRef, CardOutcome};
 /// # fn claim(card: CardRef, signer: countersign_core::spiffe::SpiffeId) -> CardOutcome {
@@ -23,7 +23,7 @@ pub struct CardOutcome {
 }
 
 impl CardOutcome {
-    /// A card with its verdict.
+    /// Outcome of a card from its verdict.
     pub fn new(card: CardRef, verdict: &Verdict) -> Self {
         let outcome = match verdict.outcome() {
             Ok(bound) => Ok(bound.signed().spiffe_id().clone()),
@@ -32,17 +32,17 @@ impl CardOutcome {
         Self { card, outcome }
     }
 
-    /// Which card it is.
+    /// Reference to the evaluated AgentCard.
     pub const fn reference(&self) -> &CardRef {
         &self.card
     }
 
-    /// True if some identity was proven to have signed the card.
+    /// True if the card carries a proven signature, of whichever SPIFFE ID.
     pub const fn is_verified(&self) -> bool {
         self.outcome.is_ok()
     }
 
-    /// Why this card does not speak for the workload, if it does not.
+    /// Reason for which the card does not count for the workload; `None` if it counts.
     fn refusal_for(&self, workload: &EnrolledWorkload) -> Option<Reason> {
         match &self.outcome {
             Ok(signer) => (!workload.expected().accepts(signer)).then_some(Reason::IdentityMismatch),
@@ -51,24 +51,24 @@ impl CardOutcome {
     }
 }
 
-/// Why the planned rules are what they are; its code stands on the planned object.
+/// Reason for the planned rules of a workload, written as a code on the planned policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Every card of the workload is verified for it.
+    /// Every AgentCard of the workload is verified for the workload.
     Verified,
-    /// A card was refused; of several, the reason that came furthest.
+    /// An AgentCard was refused; of several reasons, the one that verification reached last.
     Refused(Reason),
-    /// No AgentCard points at the workload.
+    /// No AgentCard targets the workload.
     NoCard,
-    /// The Pods use the node's network, where no policy holds them, so no verdict may open a way to them.
+    /// The Pods use the node's network, where no NetworkPolicy applies, so no verdict may open access.
     HostNetwork,
 }
 
 impl Decision {
-    /// Decides for a workload. Two cards that disagree refuse: whoever may create an AgentCard could
-    /// otherwise outvote the refusal of another one.
+    /// Decision over all cards of a workload. One refused card refuses the workload: whoever may create an
+    /// AgentCard could otherwise outvote a refusal.
     pub(crate) fn of(workload: &EnrolledWorkload, cards: &[CardOutcome]) -> Self {
-        if let Some(reason) = cards.iter().filter_map(|judged| judged.refusal_for(workload)).max() {
+        if let Some(reason) = cards.iter().filter_map(|card| card.refusal_for(workload)).max() {
             Self::Refused(reason)
         } else if cards.is_empty() {
             Self::NoCard
@@ -83,7 +83,7 @@ impl Decision {
         matches!(self, Self::Verified)
     }
 
-    /// The code for the annotation.
+    /// Code for the reason annotation of the policy.
     pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Verified => "Verified",
@@ -94,7 +94,8 @@ impl Decision {
     }
 }
 
-/// The card that owns the objects that follow the verdict: the same one whichever card was judged last.
+/// AgentCard that owns the verdict policy: the smallest reference, so that the owner does not depend on which
+/// card was evaluated last.
 pub(crate) fn owner(cards: &[CardOutcome]) -> Option<&CardRef> {
-    cards.iter().map(|judged| &judged.card).min()
+    cards.iter().map(|outcome| &outcome.card).min()
 }

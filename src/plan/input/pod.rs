@@ -1,5 +1,5 @@
-//! Pods of agents, cut down to what decides whether they are marked as peers.
-//! Only Pods with the label that enrols them are watched; another Pod never gets a mark.
+//! Pods of agents, reduced to the fields that decide about endpoints and peer marks.
+//! The operator watches only Pods with the agent label; no other Pod gets a peer mark.
 
 use super::workload::WorkloadKind;
 use countersign_api::keys::PEER_MARK_LABEL;
@@ -8,40 +8,40 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReferen
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The API version of everything that controls Pods of agents.
+/// API version of the kinds that control Pods of agents.
 const APPS: &str = "apps/v1";
 /// Phases in which a Pod has ended for good.
 const ENDED: [&str; 2] = ["Succeeded", "Failed"];
 
-/// What is known of a Pod.
+/// Observed Pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pod {
-    /// Its UID.
+    /// UID of the Pod object.
     pub uid: String,
-    /// Its labels.
+    /// Labels of the Pod at the time of observation.
     pub labels: BTreeMap<String, String>,
-    /// The object that controls it.
+    /// Controlling owner, if the Pod has one.
     pub controller: Option<Controller>,
-    /// The service account that it runs as.
+    /// Service account that the Pod runs as.
     pub service_account: String,
-    /// The addresses at which it answers.
+    /// IP addresses of the Pod, at most one per family.
     pub addresses: Vec<IpAddr>,
-    /// Whether it uses the network of its node.
+    /// True if the Pod uses the network of its node, where no NetworkPolicy applies.
     pub host_network: bool,
-    /// False once it ends: it will not serve again.
+    /// False once the Pod is being deleted, succeeded or failed: it never serves again.
     pub can_serve: bool,
 }
 
-/// The one owner that controls an object.
+/// Controlling owner of an object (`controller: true` in `ownerReferences`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Controller {
-    /// What it is.
+    /// Kind of the controlling owner.
     pub kind: ControllerKind,
-    /// Its UID.
+    /// UID of the controlling owner.
     pub uid: String,
 }
 
-/// The kinds that can stand between a Pod and its workload.
+/// Kinds that can control a Pod or its `ReplicaSet`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControllerKind {
     /// `apps/v1` Deployment: controls `ReplicaSet`s, never Pods.
@@ -50,12 +50,12 @@ pub enum ControllerKind {
     ReplicaSet,
     /// `apps/v1` `StatefulSet`.
     StatefulSet,
-    /// Anything else, which is nobody's.
+    /// Every other kind or API group, which never leads to a workload.
     Other,
 }
 
-/// Kind and UID of the workload at the end of a Pod's chain of controllers: a `StatefulSet` itself, a Deployment only by
-/// a `ReplicaSet` of its own, whose controller `of_set` knows by UID.
+/// Kind and UID of the workload that controls a Pod: a `StatefulSet` directly, a Deployment only through a
+/// `ReplicaSet`, whose controller `of_set` returns by UID. `None` if the chain ends elsewhere.
 pub fn owner_of(
     pod: &Pod,
     of_set: impl FnOnce(&str) -> Option<Controller>,
@@ -72,7 +72,7 @@ pub fn owner_of(
 }
 
 impl Pod {
-    /// Reads a Pod.
+    /// Observed Pod from a Kubernetes object; `None` without a UID.
     pub fn of(object: ApiPod) -> Option<Self> {
         let (metadata, spec) = (object.metadata, object.spec.unwrap_or_default());
         let status = object.status.unwrap_or_default();
@@ -82,9 +82,10 @@ impl Pod {
             uid: metadata.uid?,
             labels: metadata.labels.unwrap_or_default(),
             controller: controller(metadata.owner_references.as_deref()),
-            // The API server fills it in when the Pod is made.
+            // The ServiceAccount admission plugin fills it in when the Pod is created.
             service_account: spec.service_account_name.unwrap_or_default(),
-            // What the kubelet writes are addresses. If one is none, the Pod is found behind no Service.
+            // The kubelet writes IP addresses. One unreadable address drops all, so that no Service endpoint
+            // matches the Pod and its card is refused (rule 51).
             addresses: addresses
                 .iter()
                 .map(|address| address.ip.parse())
@@ -95,13 +96,13 @@ impl Pod {
         })
     }
 
-    /// The mark that it carries.
+    /// Value of the peer mark that the Pod carries.
     pub fn mark(&self) -> Option<&str> {
         self.labels.get(PEER_MARK_LABEL).map(String::as_str)
     }
 }
 
-/// The one owner that controls an object.
+/// Controlling owner among the `ownerReferences` of an object.
 pub fn controller(owners: Option<&[OwnerReference]>) -> Option<Controller> {
     let owner = owners.unwrap_or_default().iter().find(|owner| owner.controller == Some(true))?;
     let kind = match (owner.api_version.as_str(), owner.kind.as_str()) {
@@ -113,7 +114,7 @@ pub fn controller(owners: Option<&[OwnerReference]>) -> Option<Controller> {
     Some(Controller { kind, uid: owner.uid.clone() })
 }
 
-/// True if the selector selects these labels. An operator that is not known selects nothing.
+/// True if `selector` matches `labels`. An unknown operator matches nothing.
 pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let equal = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
     equal
@@ -131,7 +132,7 @@ pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> b
         })
 }
 
-/// The selector as the text that list requests take.
+/// Selector in the query syntax of list requests.
 pub fn selector_text(selector: &LabelSelector) -> String {
     let mut parts: Vec<String> =
         selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();

@@ -1,47 +1,49 @@
-//! Services and Ingresses as ways to a workload: whose Pods a Service selects, under which names they are reached.
-//! One reading for the operator and the command line, so that both accept the same endpoints (rule 51).
+//! Services and Ingresses of a workload: which Pods a Service selects, and which host names belong to the workload.
+//! The operator and the command line share this code, so that both accept the same card endpoints (rule 51).
 
 use countersign_core::text::Quoted;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The zone of Services.
+/// DNS zone of Services.
 const CLUSTER_DOMAIN: &str = "cluster.local";
-/// The port of a Service that names none.
+/// Port for cards of a Service that declares none.
 const DEFAULT_PORT: u16 = 8000;
-/// The port of a Service over which the card is fetched by SPIFFE mTLS.
+/// Name of the Service port that serves the card over SPIFFE mTLS.
 const TLS_PORT: &str = "agent-tls";
-/// A Service as a way to a workload.
+/// Service that selects the Pods of a workload, with the port that serves the card.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentService {
-    /// The port of the card.
+    /// Port that serves the card.
     pub port: u16,
-    /// That port as the Service has it; a headless one need not have any.
+    /// Declaration of the card port in the Service; `None` for a headless Service without ports.
     pub service_port: Option<ServicePort>,
-    /// Whether its first address family is IPv6.
+    /// True if the first IP family of the Service is IPv6.
     pub is_v6: bool,
-    /// The labels of the Pods that it selects.
+    /// Label selector of the Service, never empty.
     pub selector: BTreeMap<String, String>,
-    /// Whether that port speaks SPIFFE mTLS.
+    /// True if the card port speaks SPIFFE mTLS.
     pub is_tls: bool,
-    /// The full name of the Service.
+    /// Fully qualified DNS name of the Service.
     pub host: String,
-    /// All its names inside the cluster.
+    /// All DNS names of the Service inside the cluster.
     pub hosts: BTreeSet<String>,
 }
 
 impl AgentService {
-    /// The address of the card on this port.
+    /// Base URL of the card at the fully qualified name and `port`.
     pub fn url(&self, port: u16) -> String {
         let scheme = if self.is_tls { "https" } else { "http" };
         format!("{scheme}://{}:{port}", self.host)
     }
 }
 
-/// Reads a Service as a way to `workload`, or says why it is none.
+/// Service of the workload whose Pod template has `template_labels`; the error says why the Service does not lead
+/// to that workload.
 ///
-/// With `verified_fetch` a port named `agent-tls` is the only way: there is none back to plain HTTP.
+/// With `verified_fetch`, a port named `agent-tls` is used alone, without fallback to plain HTTP: a fallback would
+/// let whoever blocks TLS downgrade the fetch.
 pub fn read_service(
     service: &Service,
     namespace: &str,
@@ -72,7 +74,8 @@ pub fn read_service(
     })
 }
 
-/// Whether a Service leads to the Pods of a workload and to nobody else's, or why it does not.
+/// Ok if every label that a Service selects by is one of the workload's template; the error says why it may lead
+/// elsewhere.
 fn leads_to(service: &Service, template_labels: &BTreeMap<String, String>) -> Result<(), String> {
     let shown = Quoted(service.metadata.name.as_deref().unwrap_or_default());
     let spec = service.spec.as_ref().ok_or_else(|| format!("the Service {shown} has no spec"))?;
@@ -95,17 +98,17 @@ fn leads_to(service: &Service, template_labels: &BTreeMap<String, String>) -> Re
     }
 }
 
-/// Names under which a workload is reached.
+/// Host names that belong to a workload (rule 51).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
-    /// Names of its Services inside the cluster.
+    /// DNS names of the workload's Services inside the cluster.
     pub cluster: BTreeSet<String>,
-    /// Hosts of the Ingresses that lead to those Services and nowhere else.
+    /// Ingress hosts whose paths all lead to Services of the workload.
     pub ingress: BTreeSet<String>,
 }
 
 impl Hosts {
-    /// Finds the names of the workload whose Pods have these labels, among the Services and Ingresses of its namespace.
+    /// Host names of the workload with these template labels, from all Services and Ingresses of its namespace.
     pub fn of<'a>(
         namespace: &str,
         template_labels: &BTreeMap<String, String>,
@@ -122,7 +125,8 @@ impl Hosts {
     }
 }
 
-/// The hosts under which every path leads to one of these Services.
+/// Hosts of an Ingress whose paths all lead to one of `services`, in lower case. A shared host would let another
+/// workload's path count as an endpoint (rule 51); wildcards and the empty host are left out.
 fn hosts_to(ingress: &Ingress, services: &BTreeSet<String>) -> Vec<String> {
     let rules = ingress.spec.as_ref().and_then(|spec| spec.rules.as_deref()).unwrap_or_default();
     let leads_here = |path: &HTTPIngressPath| {
@@ -138,7 +142,7 @@ fn hosts_to(ingress: &Ingress, services: &BTreeSet<String>) -> Vec<String> {
         .collect()
 }
 
-/// The names of a Service inside the cluster, in lower case.
+/// DNS names of a Service inside the cluster, from the short to the fully qualified one.
 fn names(name: &str, namespace: &str) -> BTreeSet<String> {
     [
         name.to_owned(),
@@ -185,7 +189,7 @@ mod tests {
         let ports = json!([{ "port": 80 }]);
         let good = json!({ "selector": { "app": "weather" }, "clusterIP": "10.0.0.9", "ports": ports });
         assert_eq!(read(&good).unwrap().port, 80);
-        // Cards are asked for at the Pods: the Service needs no address.
+        // Cards are fetched from Pod addresses, so a headless Service will do.
         assert!(read(&json!({ "selector": { "app": "weather" }, "clusterIP": "None" })).is_ok());
         for (bad, says) in [
             (json!({ "type": "ExternalName", "externalName": "evil.example" }), "ExternalName"),

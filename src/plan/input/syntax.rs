@@ -1,22 +1,22 @@
-//! The syntax of Kubernetes names and labels.
-//! An object that the API server rejects protects nobody, so it must not be planned.
+//! Syntax of Kubernetes names, labels, kinds and UIDs.
+//! A policy that the API server rejects protects nobody, so invalid syntax is refused before planning.
 
-/// Longest label value, label name part and DNS label, in bytes.
+/// Maximum length of a label value, label name and DNS label, in bytes.
 pub(crate) const LABEL_BYTES: usize = 63;
-/// Longest DNS subdomain, in bytes.
+/// Maximum length of a DNS subdomain, in bytes.
 const SUBDOMAIN_BYTES: usize = 253;
 
-/// A DNS-1123 label: the syntax of a namespace name.
+/// True for a DNS-1123 label of at most 63 bytes, the syntax of namespace names.
 pub(crate) fn is_dns_label(text: &str) -> bool {
     text.len() <= LABEL_BYTES && is_dns_part(text)
 }
 
-/// A DNS-1123 subdomain: the syntax of most object names.
+/// True for a DNS-1123 subdomain of at most 253 bytes, the syntax of most object names.
 pub(crate) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= SUBDOMAIN_BYTES && text.split('.').all(is_dns_part)
 }
 
-/// A label key: a name of up to 63 bytes, after a DNS subdomain and a slash if it has a prefix.
+/// True for a label key: a name of up to 63 bytes, optionally after a DNS subdomain and a slash.
 pub(crate) fn is_label_key(text: &str) -> bool {
     let (prefix, name) = match text.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
@@ -25,7 +25,8 @@ pub(crate) fn is_label_key(text: &str) -> bool {
     prefix.is_none_or(is_dns_subdomain) && !name.is_empty() && is_label_value(name)
 }
 
-/// A label value: empty, or up to 63 letters, digits, `-`, `_`, `.` that begin and end with a letter or digit.
+/// True for a label value: empty, or up to 63 letters, digits, `-`, `_`, `.` that begin and end with a letter or
+/// digit.
 pub(crate) fn is_label_value(text: &str) -> bool {
     text.is_empty()
         || (text.len() <= LABEL_BYTES
@@ -33,14 +34,15 @@ pub(crate) fn is_label_value(text: &str) -> bool {
             && has_ends(text, |b| b.is_ascii_alphanumeric()))
 }
 
-/// A kind: a CamelCase word.
+/// True for a kind: a capital letter followed by letters and digits, at most 63 bytes.
 pub(crate) fn is_kind(text: &str) -> bool {
     text.len() <= LABEL_BYTES
         && text.bytes().next().is_some_and(|b| b.is_ascii_uppercase())
         && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// A UID: what the API server gives is a UUID; anything short and printable without spaces is taken.
+/// True for a UID: 1 to 128 printable ASCII bytes without spaces. The API server assigns UUIDs, but does not
+/// promise their form.
 pub(crate) fn is_uid(text: &str) -> bool {
     !text.is_empty() && text.len() <= 128 && text.bytes().all(|b| b.is_ascii_graphic())
 }
@@ -50,7 +52,7 @@ fn is_dns_part(text: &str) -> bool {
     text.bytes().all(|b| inside(b) || b == b'-') && has_ends(text, inside)
 }
 
-/// True when the text is not empty and `allowed` holds for its first and its last byte.
+/// True if `text` is not empty and `allowed` accepts its first and last byte.
 fn has_ends(text: &str, allowed: impl Fn(u8) -> bool) -> bool {
     text.bytes().next().is_some_and(&allowed) && text.bytes().next_back().is_some_and(&allowed)
 }

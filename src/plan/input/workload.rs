@@ -1,5 +1,4 @@
-//! Deployments and `StatefulSet`s, cut down to what identifies an agent and says whether it can answer.
-//! A workload that cannot be described is kept with the reason, so that its card can say it.
+//! Deployments and `StatefulSet`s, reduced to the fields that identify an agent and its readiness.
 
 use super::names::workload_label;
 use countersign_api::ObjectRef;
@@ -10,14 +9,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Labels of this prefix on a workload name the protocols that it speaks.
+/// Prefix of the labels that name the protocols of a workload.
 const PROTOCOL_PREFIX: &str = "protocol.kagenti.io/";
-/// Older labels that name one protocol, in the order in which they count.
+/// Older labels that name one protocol, in order of precedence.
 const PROTOCOL_LABELS: [&str; 2] = ["kagenti.io/protocol", "kagenti.io/agent-protocol"];
-/// The protocol whose cards are read.
+/// Protocol whose cards the operator reads.
 const A2A: &str = "a2a";
 
-/// The kinds that are watched.
+/// Workload kinds that the operator watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WorkloadKind {
     /// `apps/v1` Deployment.
@@ -27,12 +26,12 @@ pub enum WorkloadKind {
 }
 
 impl WorkloadKind {
-    /// Both kinds.
+    /// All watched kinds.
     pub const ALL: [Self; 2] = [Self::Deployment, Self::StatefulSet];
-    /// The API version of both.
+    /// API version of all watched kinds.
     pub const API_VERSION: &str = "apps/v1";
 
-    /// The kind as manifests have it.
+    /// Kind name as written in manifests.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",
@@ -40,23 +39,23 @@ impl WorkloadKind {
         }
     }
 
-    /// The kind of a target reference.
+    /// Parses the kind of a target reference; `None` for kinds that the operator does not watch.
     pub fn parse(api_version: &str, kind: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| api_version == Self::API_VERSION && kind == known.as_str())
     }
 }
 
-/// A workload by kind, namespace and name.
+/// Reference to a workload by kind, namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkloadRef {
-    /// Kind.
+    /// Kind of the workload object.
     pub kind: WorkloadKind,
-    /// Namespace and name.
+    /// Namespace and name of the workload object.
     pub object: ObjectRef,
 }
 
 impl WorkloadRef {
-    /// Label value that names the workload on its policies.
+    /// Label value that names the workload on its policies, a hash of kind, namespace and name.
     pub fn label(&self) -> String {
         workload_label(&self.object.namespace, self.kind.as_str(), &self.object.name)
     }
@@ -68,38 +67,38 @@ impl fmt::Display for WorkloadRef {
     }
 }
 
-/// What is known of a workload.
+/// Observed workload.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is observed on its own")]
 pub struct Workload {
-    /// Its UID.
+    /// UID of the workload object.
     pub uid: String,
-    /// The label value that names it on its policies.
+    /// Label value that names the workload on its policies.
     pub label: String,
-    /// Changes with its spec.
+    /// `metadata.generation`, which grows with every change of the spec.
     pub generation: i64,
-    /// True if its own metadata enrols it.
+    /// True if the workload object carries the agent label.
     pub is_agent: bool,
-    /// True if it is being deleted.
+    /// True if the workload is being deleted.
     pub is_leaving: bool,
-    /// The protocol to read its card by, or `None`.
+    /// Protocol of the card, from the workload's labels.
     pub protocol: Option<String>,
-    /// `app.kubernetes.io/name`, if it has one.
+    /// Value of the label `app.kubernetes.io/name`.
     pub app_name: Option<String>,
-    /// The selector of its Pods.
+    /// Label selector of the Pods.
     pub selector: LabelSelector,
-    /// The labels that its template gives them.
+    /// Labels of the Pod template.
     pub template_labels: BTreeMap<String, String>,
-    /// The service account of its Pods.
+    /// Service account of the Pod template.
     pub service_account: String,
-    /// Whether they use the network of their node.
+    /// True if the Pods use the network of their node.
     pub host_network: bool,
-    /// Whether it can answer.
+    /// True if the status reports the workload as available.
     pub is_ready: bool,
 }
 
 impl Workload {
-    /// Reads a Deployment.
+    /// Observed Deployment; ready while its condition `Available` is true. `None` without a spec.
     pub fn of_deployment(object: Deployment) -> Option<Self> {
         let status = object.status.unwrap_or_default();
         let conditions = status.conditions.unwrap_or_default();
@@ -109,7 +108,7 @@ impl Workload {
         Some(Self::new(WorkloadKind::Deployment, object.metadata, spec.selector, spec.template, is_ready))
     }
 
-    /// Reads a `StatefulSet`.
+    /// Observed `StatefulSet`; ready while all of its replicas, at least one, are. `None` without a spec.
     pub fn of_stateful_set(object: StatefulSet) -> Option<Self> {
         let status = object.status.unwrap_or_default();
         let spec = object.spec?;
@@ -138,7 +137,7 @@ impl Workload {
             app_name: labels.get("app.kubernetes.io/name").cloned(),
             selector,
             template_labels: template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default(),
-            // The API server fills in this one when the Pod is made.
+            // The ServiceAccount admission plugin fills in `default` when a Pod is created.
             service_account: spec
                 .service_account_name
                 .filter(|name| !name.is_empty())
@@ -148,26 +147,26 @@ impl Workload {
         }
     }
 
-    /// True if the template gives its Pods the label by which a namespace isolates agents.
+    /// True if the Pod template carries the agent label, by which the namespace policies select.
     pub fn labels_its_pods(&self) -> bool {
         is_agent(&self.template_labels)
     }
 
-    /// True if every Pod that it ever made must have that label: its selector asks for it, which cannot
-    /// change, or its template never changed.
+    /// True if every Pod of every revision carries the agent label: the immutable selector requires the label, or
+    /// the template has never changed.
     pub fn always_labelled_its_pods(&self) -> bool {
         let by_selector = self.selector.match_labels.as_ref().is_some_and(is_agent);
         by_selector || (self.generation == 1 && self.labels_its_pods())
     }
 }
 
-/// True if the label enrols an agent.
+/// True if `labels` contain the agent label.
 pub fn is_agent(labels: &BTreeMap<String, String>) -> bool {
     labels.get(TYPE_LABEL).is_some_and(|value| value == AGENT_TYPE)
 }
 
-/// The protocol of a workload: `a2a` if it is among several, since only its cards can be read; else the first by
-/// name, so that the choice is the same every time.
+/// Protocol of a workload: `a2a` if present, since only A2A cards can be read; else the first by name, so that
+/// the choice is deterministic.
 fn protocol(labels: &BTreeMap<String, String>) -> Option<String> {
     let mut named = labels.keys().filter_map(|key| key.strip_prefix(PROTOCOL_PREFIX)).peekable();
     if named.peek().is_some() {
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_label_is_that_of_the_workload_by_kind_and_place() {
+    fn the_label_follows_kind_and_object() {
         let object = json!({
             "metadata": { "name": "weather", "namespace": "team" },
             "spec": { "selector": {}, "serviceName": "", "template": {} },

@@ -1,15 +1,15 @@
-//! Isolates every Pod of the workload and allows nothing.
-//! It knows neither card nor verdict, so nothing that happens to them can remove it.
+//! Baseline policy of a workload: isolates every Pod and allows nothing.
+//! Its input has neither card nor verdict, so that no change of them can remove the isolation.
 
 use super::{ENROLLED, Rules, policy};
 use crate::input::enrolled::EnrolledWorkload;
 use crate::input::names::Role;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
-/// The default-deny of the workload.
+/// Default-deny policy of a workload.
 ///
-/// It has no owner: garbage collection would remove it with its owner, while Pods of a deleted workload still
-/// end in their own time. The operator removes it when no Pod is left.
+/// The policy has no owner: garbage collection would remove it while Pods of a deleted workload still run. The
+/// operator removes it when no Pod is left.
 pub(crate) fn plan_baseline(workload: &EnrolledWorkload) -> NetworkPolicy {
     policy(workload, Role::Baseline, workload.selector().clone(), Rules::default(), ENROLLED)
 }

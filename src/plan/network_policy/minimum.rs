@@ -1,5 +1,5 @@
-//! What every Pod of an enrolled workload may do, verified or not: be judged, resolve names, ask the API server.
-//! A second isolation of the same Pods, so that losing the baseline opens nothing.
+//! Minimum policy: access of every Pod of an enrolled workload, verified or not, to DNS and the API server, and
+//! from the operator. It isolates like the baseline, so that losing either policy opens nothing.
 
 use super::{ENROLLED, Rules, policy, rules};
 use crate::input::cluster::ClusterAccess;
@@ -7,12 +7,12 @@ use crate::input::enrolled::EnrolledWorkload;
 use crate::input::names::Role;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
-/// The minimum of the workload; like the baseline it has no owner.
+/// Minimum policy of a workload, without an owner, so that it outlives a deleted workload until its Pods end.
 pub(crate) fn plan_minimum(workload: &EnrolledWorkload, cluster: &ClusterAccess) -> NetworkPolicy {
     policy(workload, Role::Minimum, workload.selector().clone(), minimum_rules(cluster), ENROLLED)
 }
 
-/// The operator may come in for the card; DNS and the API server may be reached.
+/// Minimum rules: ingress from the operator, which fetches the card; egress to DNS and the API server.
 pub(super) fn minimum_rules(cluster: &ClusterAccess) -> Rules {
     let mut egress = vec![rules::to_dns(cluster.dns())];
     egress.extend(rules::to_api_server(cluster.api_server()));

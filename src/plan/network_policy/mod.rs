@@ -1,5 +1,5 @@
-//! NetworkPolicies: two that isolate whatever the verdict, of a namespace or of a workload, and one that follows it.
-//! They only add up, so isolation that two objects give survives the loss of either.
+//! NetworkPolicies: baseline and minimum, which isolate whatever the verdict, and one policy that follows the verdict.
+//! NetworkPolicies are additive, so isolation by two objects survives the loss of either.
 
 mod baseline;
 mod minimum;
@@ -29,17 +29,17 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::collections::BTreeMap;
 
-/// The code on policies that exist because the workload is enrolled, whatever the verdict.
+/// Reason code on policies that exist whatever the verdict, because the workload is enrolled.
 const ENROLLED: &str = "Enrolled";
 
-/// What a policy allows; everything else is denied in both directions.
+/// Allowed traffic of a policy; all other traffic is denied in both directions.
 #[derive(Default)]
 struct Rules {
     ingress: Vec<NetworkPolicyIngressRule>,
     egress: Vec<NetworkPolicyEgressRule>,
 }
 
-/// A policy of a workload that isolates `pods` in both directions but for `rules`.
+/// Policy of a workload that isolates `pods` in both directions, except for `rules`; `code` is the reason annotation.
 fn policy(
     workload: &EnrolledWorkload,
     role: Role,
@@ -55,8 +55,8 @@ fn policy(
     planned
 }
 
-/// Both policy types and both lists are always written: left out, Kubernetes would derive the types from the
-/// rules and leave egress open.
+/// Policy with both policy types and both rule lists, even when empty: Kubernetes derives omitted policy types
+/// from the rules, and would leave egress open (networking.k8s.io/v1, `NetworkPolicySpec`).
 fn isolate(
     name: String,
     namespace: &Namespace,

@@ -1,5 +1,5 @@
-//! The isolation that all agents of a namespace share: two objects that select by the label that enrols a Pod.
-//! They stand before the next agent comes, so that its Pods are closed from their first packet.
+//! Baseline and minimum of a namespace, which select Pods by the agent label.
+//! They exist before the next agent starts, so that its Pods are isolated from their first packet.
 
 use super::minimum::minimum_rules;
 use super::{Rules, isolate};
@@ -11,14 +11,14 @@ use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, T
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-/// The baseline and the minimum of a namespace.
+/// Baseline and minimum of a namespace, in the order in which to apply them.
 pub(crate) fn plan_namespace(namespace: &Namespace, cluster: &ClusterAccess) -> [NetworkPolicy; 2] {
     let name = NAMESPACE_MINIMUM.to_owned();
     let minimum = isolate(name, namespace, Role::Minimum, agents(), minimum_rules(cluster));
     [plan_namespace_baseline(namespace), minimum]
 }
 
-/// The baseline of a namespace.
+/// Baseline of a namespace: isolates every Pod with the agent label and allows nothing.
 pub(crate) fn plan_namespace_baseline(namespace: &Namespace) -> NetworkPolicy {
     isolate(NAMESPACE_BASELINE.to_owned(), namespace, Role::Baseline, agents(), Rules::default())
 }

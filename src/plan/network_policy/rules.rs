@@ -1,5 +1,5 @@
-//! The parts of rules: peers and ports.
-//! A peer list is never empty here, because to Kubernetes an empty one means everybody.
+//! Peers and ports of NetworkPolicy rules.
+//! Peer lists are never empty, because Kubernetes reads an empty list as every peer.
 
 use crate::input::address::Cidr;
 use crate::input::cluster::{ApiServer, Destination, Dns, PodGroup};
@@ -14,17 +14,17 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 
-/// Everything from these peers.
+/// Ingress rule for all ports from these peers.
 pub(super) fn ingress(from: Vec<NetworkPolicyPeer>) -> NetworkPolicyIngressRule {
     NetworkPolicyIngressRule { from: Some(from), ports: None }
 }
 
-/// Everything to these peers.
+/// Egress rule for all ports to these peers.
 pub(super) fn egress(to: Vec<NetworkPolicyPeer>) -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule { to: Some(to), ports: None }
 }
 
-/// A configured group of Pods.
+/// Peer for a configured group of Pods.
 pub(super) fn group(group: &PodGroup) -> NetworkPolicyPeer {
     let pods = (!group.labels().is_empty()).then(|| selector_of(group.labels().clone()));
     NetworkPolicyPeer {
@@ -34,7 +34,7 @@ pub(super) fn group(group: &PodGroup) -> NetworkPolicyPeer {
     }
 }
 
-/// Every Pod that the operator marked: those of the policy's own namespace, then those of the other namespaces.
+/// Peers for every marked Pod of the policy's own namespace, and of `namespaces`.
 pub(super) fn verified_agents(namespaces: &BTreeSet<Namespace>) -> Vec<NetworkPolicyPeer> {
     let marked = LabelSelector {
         match_expressions: Some(vec![LabelSelectorRequirement {
@@ -54,7 +54,7 @@ pub(super) fn verified_agents(namespaces: &BTreeSet<Namespace>) -> Vec<NetworkPo
         .collect()
 }
 
-/// DNS over UDP and, for long answers, TCP.
+/// Egress rule for DNS over UDP and TCP, which resolvers use for truncated answers (RFC 7766).
 pub(super) fn to_dns(dns: &Dns) -> NetworkPolicyEgressRule {
     let mut to = vec![group(dns.pods())];
     to.extend(dns.addresses().iter().map(|address| range(Cidr::single(*address), &BTreeSet::new())));
@@ -62,13 +62,13 @@ pub(super) fn to_dns(dns: &Dns) -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule { to: Some(to), ports: Some(ports.collect()) }
 }
 
-/// One rule per address, because every address has its own ports.
+/// Egress rules for the API server, one per address, because each address has its own ports.
 pub(super) fn to_api_server(server: &ApiServer) -> Vec<NetworkPolicyEgressRule> {
     let rule = |(address, ports): (&_, _)| tcp_to(range(Cidr::single(*address), &BTreeSet::new()), ports);
     server.endpoints().iter().map(rule).collect()
 }
 
-/// A configured range.
+/// Egress rule for a configured destination, TCP only.
 pub(super) fn to_destination(destination: &Destination) -> NetworkPolicyEgressRule {
     tcp_to(range(destination.range(), destination.except()), destination.ports())
 }

@@ -1,5 +1,5 @@
-//! NetworkPolicies as a digest of what we write of them, so that drift is seen and equal writes are left out.
-//! Empty and absent lists are equal here, because the API server drops empty ones.
+//! Digests of the policy fields that the operator writes, which show drift and spare equal writes.
+//! Empty and absent lists give one digest, because the API server drops empty lists.
 
 use countersign_api::keys::{
     AGENT_CARD_LABEL, MANAGED_BY_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, REASON_ANNOTATION,
@@ -11,19 +11,19 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 const OUR_LABELS: [&str; 5] =
     [MANAGED_BY_LABEL, POLICY_TYPE_LABEL, POLICY_ROLE_LABEL, WORKLOAD_LABEL, AGENT_CARD_LABEL];
 
-/// What is known of a policy.
+/// Policy reduced to digest, workload and UID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPolicy {
-    /// What we write of it.
+    /// SHA-256 of the fields that the operator writes.
     pub digest: Digest,
-    /// The workload that it protects, as the label has it; none for those of a namespace.
+    /// Label value that names the protected workload; `None` for policies of a namespace.
     pub workload: Option<String>,
-    /// The UID of the object, once it is stored.
+    /// UID of the stored policy; `None` for a planned one.
     pub uid: Option<String>,
 }
 
 impl StoredPolicy {
-    /// Reads a policy, planned or stored.
+    /// Digest and references of a policy, planned or stored.
     pub fn of(object: &NetworkPolicy) -> Self {
         let metadata = &object.metadata;
         let labels = metadata.labels.as_ref();
@@ -36,7 +36,7 @@ impl StoredPolicy {
         let (ingress, egress) = (spec.ingress.unwrap_or_default(), spec.egress.unwrap_or_default());
         let parts = (ours, reason, owners, spec.pod_selector, spec.policy_types, ingress, egress);
         Self {
-            // Serialising these types cannot fail; were it to, the digest would differ from every other one.
+            // Serialising these types cannot fail; if it did, the digest would match no planned policy.
             digest: sha256(&serde_json::to_vec(&parts).unwrap_or_default()),
             workload: label(WORKLOAD_LABEL).cloned(),
             uid: metadata.uid.clone(),

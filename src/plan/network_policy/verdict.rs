@@ -1,5 +1,5 @@
-//! The policy that follows the verdict: the way between verified agents, or the restrictive form.
-//! One object for both, so that a change of the verdict is one atomic write and never a gap.
+//! Verdict policy: access between verified agents, or the restrictive form.
+//! One object holds either, so that a change of the verdict is one atomic write without a gap.
 
 use super::minimum::minimum_rules;
 use super::peer_mark::marked_as;
@@ -13,8 +13,8 @@ use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND, AGENT_CARD_
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyEgressRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-/// The policy that follows the decision; `card` owns it, so that it goes when the last word about the
-/// workload goes, and the baseline stays.
+/// Verdict policy for a decision. `card` owns the policy, so that garbage collection removes access with the
+/// AgentCard, while baseline and minimum stay.
 pub(crate) fn plan_verdict(
     workload: &EnrolledWorkload,
     cluster: &ClusterAccess,
@@ -35,7 +35,7 @@ pub(crate) fn plan_verdict(
     planned
 }
 
-/// The minimum, plus other verified agents and the configured callers and destinations.
+/// Rules of a verified workload: the minimum, verified agents, and the configured callers and egress.
 fn verified_rules(cluster: &ClusterAccess) -> Rules {
     let Rules { ingress: _, mut egress } = minimum_rules(cluster);
     let agents = rules::verified_agents(cluster.agent_namespaces());
