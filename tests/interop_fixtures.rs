@@ -7,11 +7,11 @@ mod support;
 #[path = "support/tables.rs"]
 mod tables;
 
+use countersign_core::budget::WorkBudget;
 use countersign_core::bundle::{Bundle, parse_bundle};
 use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::card::Card;
 use countersign_core::json::Numbers;
-use countersign_core::limits::Budget;
 use countersign_core::policy::{Coverage, Policy};
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::time::Timestamp;
@@ -202,7 +202,7 @@ fn every_odd_chain_is_judged_as_its_manifest_says() {
         let pem = String::from_utf8(read(&in_tests(&format!("fixtures/chains/{}", case.chain)))).unwrap();
         let certificates = parse_pem_chain(&pem).unwrap();
         let bundle = bundle(&format!("chains/{}", case.bundle));
-        let mut budget = Budget::default();
+        let mut budget = WorkBudget::default();
         let proof = verify_chain(
             &certificates,
             &trust_domain(),

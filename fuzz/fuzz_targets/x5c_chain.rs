@@ -2,9 +2,9 @@
 //! accepts too, with the same identity; and what nobody twisted is accepted.
 #![no_main]
 
+use countersign_core::budget::WorkBudget;
 use countersign_core::bundle::{Bundle, parse_bundle};
 use countersign_core::jws::PublicKey;
-use countersign_core::limits::Budget;
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::Timestamp;
 use countersign_core::x509::{ChainPolicy, Moments, verify_chain};
@@ -110,7 +110,8 @@ fn bundle(anchors: &[Vec<u8>]) -> Option<Bundle> {
 fn accepts(chain: &[Vec<u8>], bundle: &Bundle, now: i64) -> Option<(String, PublicKey)> {
     let moments = Moments::live(Timestamp::from_unix(now));
     let policy = ChainPolicy::default();
-    let verified = verify_chain(chain, &domain(), bundle, &policy, moments, &mut Budget::default()).ok()?;
+    let verified =
+        verify_chain(chain, &domain(), bundle, &policy, moments, &mut WorkBudget::default()).ok()?;
     Some((verified.spiffe_id().to_string(), verified.leaf_key().clone()))
 }
 

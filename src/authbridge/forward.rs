@@ -1,6 +1,7 @@
 //! Forwarding of requests and responses: hop-by-hop fields are taken off, everything else passes unchanged.
 
 use super::body::ProxyBody;
+use super::connection_header::connection_options;
 use super::denial::{Code, Denial};
 use super::serve::{Connection, Stream, Tunnel};
 use super::upgrade::{WebSocket, verify_change, write_upgrade};
@@ -65,15 +66,6 @@ pub(crate) fn refuse_two_hosts(headers: &HeaderMap, target: &Authority) -> Resul
         }
         _ => Ok(()),
     }
-}
-
-/// The options of all `Connection` headers.
-pub(super) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(str::trim))
 }
 
 /// Removes hop-by-hop headers, and those that only the sidecar may set. `TE: trailers` stays, because gRPC requires it

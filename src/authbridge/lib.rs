@@ -20,6 +20,8 @@ mod command;
 #[cfg(feature = "proxy")]
 pub mod config;
 #[cfg(feature = "proxy")]
+mod connection_header;
+#[cfg(feature = "proxy")]
 mod denial;
 #[cfg(feature = "proxy")]
 mod events;
@@ -39,6 +41,8 @@ mod outbound;
 pub mod peers;
 #[cfg(feature = "proxy")]
 mod process;
+#[cfg(feature = "proxy")]
+mod process_state;
 #[cfg(feature = "proxy")]
 mod quiet;
 #[cfg(feature = "proxy")]

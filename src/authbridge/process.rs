@@ -2,14 +2,15 @@
 //! until SIGTERM or SIGINT.
 
 use super::admin::{About, AdminServers, Guard};
-use super::config::{Checked, Config, Diagnostic, ListenAddress, Reading};
-use super::events::{Bounds, SessionStore};
+use super::config::{Checked, ListenAddress, Reading};
+use super::events::SessionStore;
 use super::ext_proc::{self, Processor};
 use super::identity::WorkloadIdentity;
 use super::inbound::{self, InboundHandler};
 use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
-use super::reload::{IdentitySource, Reloader, Reloads};
-use super::runtime_config::{ActiveConfig, ProcessState, RuntimeConfig};
+use super::process_state::{ProcessState, session_bounds};
+use super::reload::{IdentitySource, Reloader, Reloads, log_notices};
+use super::runtime_config::{ActiveConfig, RuntimeConfig};
 use super::serve::{Listeners, bind};
 use super::stats::Stats;
 use countersign_core::encoding::Digest;
@@ -24,24 +25,6 @@ use tokio::net::TcpListener;
 
 /// Longest time for requests in flight after a shutdown is requested; half of a pod's usual grace period of 30 s.
 const DRAIN: Duration = Duration::from_secs(15);
-
-/// Memory bounds of the session store, from the configuration.
-pub(super) fn bounds(config: &Config) -> Bounds {
-    let session = &config.session;
-    Bounds {
-        events: session.max_events,
-        sessions: session.max_sessions,
-        bytes: session.max_bytes,
-        idle: i64::try_from(session.ttl.0.as_secs()).unwrap_or(i64::MAX),
-    }
-}
-
-/// Logs what was ignored, or is understood differently than by the existing AuthBridge.
-pub(super) fn tell(notices: &[Diagnostic]) {
-    for notice in notices {
-        tracing::warn!("configuration: {notice}");
-    }
-}
 
 /// Listening sockets of the data plane.
 struct Sockets {
@@ -84,13 +67,13 @@ pub(super) async fn run(
 ) -> Result<(), String> {
     let stop = shutdown::on_signal().map_err(|error| error.to_string())?;
     let Checked { config, addresses, notices } = &checked;
-    tell(notices);
+    log_notices(notices);
     let stats = Stats::new();
     stats.config_current.set(1);
     let identity = WorkloadIdentity::new();
     let process_state = ProcessState {
         identity: identity.clone(),
-        store: SessionStore::new(bounds(config)),
+        store: SessionStore::new(session_bounds(config)),
         stats: stats.clone(),
     };
     let runtime = RuntimeConfig::new(&checked, &process_state)?;

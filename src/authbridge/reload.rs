@@ -2,7 +2,8 @@
 
 use super::config::{Checked, Diagnostic, Reading, Spiffe, parse_config};
 use super::identity::{WorkloadIdentity, follow_files, follow_workload_api, mirror};
-use super::runtime_config::{ActiveConfig, ProcessState, RuntimeConfig};
+use super::process_state::{ProcessState, session_bounds};
+use super::runtime_config::{ActiveConfig, RuntimeConfig};
 use super::stats::Stats;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::text::Quoted;
@@ -37,6 +38,13 @@ pub(crate) fn read_config(path: &Path, reading: Reading) -> Result<(Checked, Dig
 #[expect(clippy::disallowed_methods, reason = "`${NAME}` in the configuration asks for it")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Logs what was ignored, or is understood differently than by the existing AuthBridge.
+pub(super) fn log_notices(notices: &[Diagnostic]) {
+    for notice in notices {
+        tracing::warn!("configuration: {notice}");
+    }
 }
 
 /// Outcome of the last reload, and counts of all. Cheap to clone.
@@ -191,10 +199,10 @@ impl Reloader {
             return Err("mode and addresses cannot change while it runs; restart the sidecar".to_owned());
         }
         let runtime = RuntimeConfig::new(&checked, &self.state)?;
-        self.state.store.set_bounds(super::process::bounds(&checked.config));
+        self.state.store.set_bounds(session_bounds(&checked.config));
         self.source.set(checked.config.spiffe.as_ref());
         self.active.replace(runtime);
-        super::process::tell(&checked.notices);
+        log_notices(&checked.notices);
         Ok(())
     }
 

@@ -5,12 +5,12 @@ use super::auth::TokenGate;
 use super::body::ProxyBody;
 use super::config::{Addresses, Checked, Config, MtlsMode, OnError, PluginSettings};
 use super::denial::{Code, Denial};
-use super::events::{Parser, SessionStore, parse_paths};
+use super::events::{Parser, SessionStore};
 use super::identity::WorkloadIdentity;
 use super::outbound::OutboundRules;
 use super::peers::PeerPolicy;
+use super::process_state::ProcessState;
 use super::serve::Times;
-use super::stats::Stats;
 use super::tls::Terminator;
 use arc_swap::ArcSwap;
 use countersign_io::shutdown::{self, Trigger};
@@ -35,16 +35,6 @@ pub(crate) struct ActiveConfig(Arc<ConfigAndEpoch>);
 struct ConfigAndEpoch {
     runtime: ArcSwap<RuntimeConfig>,
     epochs: watch::Sender<u64>,
-}
-
-/// State that outlives a configuration: a reload keeps it.
-pub(crate) struct ProcessState {
-    /// SVID and trust bundles of this workload.
-    pub(crate) identity: WorkloadIdentity,
-    /// Recent events by session.
-    pub(crate) store: SessionStore,
-    /// Counters and histograms.
-    pub(crate) stats: Stats,
 }
 
 /// Configuration with everything that was built from it: gate, routes, clients and TLS.
@@ -183,21 +173,6 @@ impl RuntimeConfig {
         }
         problems
     }
-}
-
-/// Plugins that read the calls in requests of the agent.
-pub(crate) fn outbound_parsers(config: &Config) -> Result<Vec<Parser>, String> {
-    let mut parsers = Vec::new();
-    for plugin in config.pipeline.outbound.plugins.iter().filter(|plugin| plugin.on_error != OnError::Off) {
-        match &plugin.settings {
-            PluginSettings::McpParser(mcp) => parsers.push(Parser::Mcp(parse_paths(&mcp.paths)?)),
-            PluginSettings::InferenceParser(inference) => {
-                parsers.push(Parser::Inference(parse_paths(&inference.paths)?));
-            }
-            _ => {}
-        }
-    }
-    Ok(parsers)
 }
 
 impl ActiveConfig {

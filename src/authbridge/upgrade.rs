@@ -1,8 +1,8 @@
 //! Changes of protocol (RFC 9110 §7.8). Only WebSocket is passed on: after a change to another protocol, such as h2c,
 //! further requests could follow on the connection without passing the gate.
 
+use super::connection_header::connection_options;
 use super::denial::{Code, Denial};
-use super::forward::connection_options;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::{Method, Request, Version};
 

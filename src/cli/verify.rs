@@ -8,7 +8,7 @@ use super::report::{CoverageWord, Report};
 use super::sarif;
 use countersign_core::bundle::Bundle;
 use countersign_core::card::Card;
-use countersign_core::history::{Accepted, History, Seen};
+use countersign_core::history::{History, Seen};
 use countersign_core::policy::Policy;
 use countersign_core::refusal::Refusal;
 use countersign_core::spiffe::SpiffeId;
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let bundle = authority.bundle()?;
     let expected = args.policy.expect_id.as_ref();
     let (memory, history) = args.policy.memory()?;
-    let judge = Judge {
+    let verifier = CardVerifier {
         bundle,
         policy: args.policy.policy(authority.trust_domain().clone()),
         expected,
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         Err(refusal) => (Report::refused(&refusal), None),
         Ok(received) => {
             let digest = received.digest.to_string();
-            let (report, remembered) = judge.report(received);
+            let (report, remembered) = verifier.report(received);
             (Report { digest: Some(digest), ..report }, remembered)
         }
     };
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
 }
 
 /// Inputs of a verification besides the card.
-pub(super) struct Judge<'a> {
+pub(super) struct CardVerifier<'a> {
     pub(super) bundle: &'a Bundle,
     pub(super) policy: Policy,
     pub(super) expected: Option<&'a SpiffeId>,
@@ -85,12 +85,12 @@ pub(super) struct Judge<'a> {
     pub(super) now: Timestamp,
 }
 
-impl Judge<'_> {
+impl CardVerifier<'_> {
     /// Verifies a card; returns the report, and for a verified card the new memory of the workload.
     fn report(&self, received: Received) -> (Report, Option<History>) {
         match self.verify(received.bytes) {
             Ok(signed) => {
-                let (before, accepted) = (self.history.as_ref(), Accepted::of(&signed));
+                let (before, accepted) = (self.history.as_ref(), signed.accepted());
                 // A run sees one card and knows no replicas, so this card counts as all that the workload serves.
                 let (seen, freshness) = (Seen::Everything, self.policy.freshness);
                 let after = History::after(before, &[accepted], seen, freshness, self.now);
@@ -104,7 +104,7 @@ impl Judge<'_> {
     pub(super) fn verify(&self, bytes: Vec<u8>) -> Result<SignedCard, Box<Rejection>> {
         let card = Card::parse(bytes, self.policy.numbers)?;
         let signed = verify_card(&card, self.against())?;
-        match self.history.as_ref().map_or(Ok(()), |history| history.refuse_replay(&signed)) {
+        match self.history.as_ref().map_or(Ok(()), |history| history.refuse_replay(&signed.accepted())) {
             Ok(()) => Ok(signed),
             Err(refusal) => Err(Box::new(with_signatures(refusal, &signed))),
         }

@@ -3,7 +3,7 @@
 use super::args::{AuthorityArgs, Output, TimeArgs, parse_spiffe_id};
 use super::exit::{Done, Unusable};
 use super::report::Report;
-use countersign_core::limits::Budget;
+use countersign_core::budget::WorkBudget;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::x509::{Moments, VerifiedChain, parse_pem_chain, verify_chain};
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let verified = parse_pem_chain(&text).and_then(|chain| {
         let moments = Moments::live(args.time.at());
         let policy = args.time.chain_policy();
-        let mut budget = Budget::default();
+        let mut budget = WorkBudget::default();
         let verified = verify_chain(&chain, authority.trust_domain(), bundle, &policy, moments, &mut budget)?;
         expect_id(args.expect_id.as_ref(), verified)
     });

@@ -64,7 +64,7 @@ impl BoundCard {
 
     /// The facts that the next [`History::after`] remembers of this card.
     pub fn accepted(&self) -> Accepted {
-        Accepted::of(&self.signed)
+        self.signed.accepted()
     }
 }
 
@@ -80,7 +80,7 @@ pub fn bind_card(
     refuse_foreign_source(&signed, facts)?;
     refuse_foreign_endpoints(&signed, facts)?;
     if let Some(history) = history {
-        history.refuse_replay(&signed)?;
+        history.refuse_replay(&signed.accepted())?;
     }
     Ok(BoundCard { signed })
 }

@@ -10,7 +10,6 @@ use super::limits::{REPLAY_CONTENTS, REPLAY_OVERLAP_SECONDS, WITNESS_RENEWALS};
 use super::policy::Freshness;
 use super::refusal::{Reason, Refusal};
 use super::time::{Seconds, Timestamp};
-use super::verify::SignedCard;
 
 /// The memory of one workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,15 +51,15 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// The facts of a verified card.
-    pub fn of(card: &SignedCard) -> Self {
-        Self {
-            content: card.content(),
-            profile: card.profile(),
-            issued_at: card.issued_at(),
-            leaf_not_before: card.anchor().map(|_| card.not_before()),
-            is_live: card.is_live(),
-        }
+    /// Entry of a card that was verified; [`crate::verify::SignedCard::accepted`] makes it from the proof.
+    pub(crate) const fn new(
+        content: Digest,
+        profile: Profile,
+        issued_at: Option<Timestamp>,
+        leaf_not_before: Option<Timestamp>,
+        is_live: bool,
+    ) -> Self {
+        Self { content, profile, issued_at, leaf_not_before, is_live }
     }
 
     /// SHA-256 of the signed content.
@@ -181,8 +180,7 @@ impl History {
 
     /// Refuses a card whose content is not remembered and is older, or signed under a weaker profile, than accepted
     /// content (rule 55).
-    pub fn refuse_replay(&self, card: &SignedCard) -> Result<(), Refusal> {
-        let card = &Accepted::of(card);
+    pub fn refuse_replay(&self, card: &Accepted) -> Result<(), Refusal> {
         // A memory without contents was written by a version that stored none: no content can be older.
         if self.contents.is_empty() || self.witness(card.content).is_some() {
             return Ok(());

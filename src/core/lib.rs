@@ -22,6 +22,7 @@
 //! on an earlier one. Only a [`sign::SigningKey`] draws random numbers, from the operating system.
 
 pub mod bind;
+pub mod budget;
 pub mod bundle;
 pub mod canon;
 pub mod card;

@@ -1,7 +1,6 @@
 //! Every limit of the core, each with its reason.
 //! These numbers bound the work of a verification; nothing that a sender chooses does.
 
-use super::refusal::{Reason, Refusal};
 use super::time::Seconds;
 
 /// Largest card body read, in bytes. Real cards are 1–16 KiB; 128 KiB ones exist.
@@ -117,43 +116,3 @@ pub mod cost {
 /// Work that one card may cost, in the unit of [`cost`]: four signatures with P-256 chains of two under four profiles
 /// cost 240; one P-384 signature under a P-384 chain costs 200 to 500 (rule 40).
 pub(crate) const BUDGET: u32 = 600;
-
-/// The work that the signature checks of one card may still cost (rule 40).
-///
-/// Checks are weighted, because the sender chooses the curve: a mere count would let P-384 cost ten times as much.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Budget {
-    left: u32,
-}
-
-impl Budget {
-    /// Makes a budget of `units` tenths of a P-256 check.
-    pub const fn new(units: u32) -> Self {
-        Self { left: units }
-    }
-
-    /// Subtracts `cost`, in the unit of [`cost`]. Call before the check; a refusal leaves the budget unchanged.
-    pub fn spend(&mut self, cost: u32) -> Result<(), Refusal> {
-        self.left = self.left.checked_sub(cost).ok_or_else(|| {
-            Refusal::new(
-                Reason::WorkBudget,
-                format!(
-                    "the next signature check costs {cost} units and {} of the card's budget are left",
-                    self.left
-                ),
-            )
-        })?;
-        Ok(())
-    }
-
-    /// Units that are left, in the unit of [`cost`].
-    pub const fn left(&self) -> u32 {
-        self.left
-    }
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self::new(BUDGET)
-    }
-}

@@ -4,8 +4,8 @@
 use crate::clock::now;
 use crate::fetch::{CardUrl, FetchLimits, Fetched, fetch_card_over};
 use crate::workload_api::WorkloadSvid;
+use countersign_core::budget::WorkBudget;
 use countersign_core::bundle::Bundle;
-use countersign_core::limits::Budget;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
@@ -117,7 +117,7 @@ impl PeerVerifier {
         let Peer { spiffe_id, bundle, policy } = &self.peer;
         let domain = spiffe_id.trust_domain();
         let moments = Moments::live(now());
-        let proven = verify_chain(chain, domain, bundle, policy, moments, &mut Budget::default())?;
+        let proven = verify_chain(chain, domain, bundle, policy, moments, &mut WorkBudget::default())?;
         if proven.spiffe_id() == spiffe_id {
             return Ok(());
         }

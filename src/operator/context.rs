@@ -8,7 +8,7 @@ use super::flags::Config;
 use super::identity::Identity;
 use super::index::{Index, ObjectRef};
 use super::metrics::Metrics;
-use super::workload::Written;
+use super::written::Written;
 use countersign_controller::apply::Writer;
 use countersign_core::encoding::Digest;
 use countersign_core::policy::Policy;

@@ -4,11 +4,12 @@
 use super::bundles::{BundleSource, Bundles, follow_config_map, follow_federation, follow_workload_api};
 use super::card::{self, reevaluate_all};
 use super::context::Context;
+use super::error::OperatorError;
 use super::events::Events;
 use super::flags::BundleOrigin;
 use super::index::{Index, follow_everything};
 use super::metrics::ReconcileResult;
-use super::{OperatorError, Shared};
+use super::shared::Shared;
 use super::{kinds, namespace};
 use countersign_controller::admin::Check;
 use countersign_controller::next::Next;

@@ -123,9 +123,9 @@ mod tests {
     use countersign_core::time::Seconds;
     use countersign_core::verdict::Verdict;
     use countersign_plan::CardRef;
+    use countersign_plan::agent_card::card_evaluation::Basis;
+    use countersign_plan::agent_card::card_evaluation::CardEvaluation;
     use countersign_plan::agent_card::evaluate::{Received, Verification};
-    use countersign_plan::agent_card::evaluation::Basis;
-    use countersign_plan::agent_card::merge::CardEvaluation;
     use countersign_plan::agent_card::result::VerificationResult;
     use countersign_plan::input::identity::Expected;
 

@@ -18,9 +18,13 @@ pub mod metrics;
 mod metrics_server;
 mod namespace;
 mod process;
+mod registration;
+mod shared;
 mod telemetry;
 mod workload;
+mod written;
 
 pub use entry::main;
 pub use error::OperatorError;
-pub use process::{Shared, run};
+pub use process::run;
+pub use shared::Shared;

@@ -3,8 +3,9 @@
 
 use super::context::Context;
 use super::index::{By, ObjectRef};
+use super::key;
+use super::registration::register_agents;
 use super::workload::{apply_policy, remove_policy};
-use super::{key, kinds};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use countersign_controller::next::Next;
 use countersign_controller::workers::Kinds;
@@ -23,10 +24,10 @@ const LATER: Duration = Duration::from_secs(10);
 
 /// Registers the reconcilers of namespaces and orphaned policies.
 pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
-    kinds::register(kinds, &key::NAMESPACE, context, |context, object| async move {
+    register_agents(kinds, &key::NAMESPACE, context, |context, object| async move {
         Ok(reconcile(&context, &object.name).await?)
     });
-    kinds::register(kinds, &key::ORPHAN, context, |context, object| async move {
+    register_agents(kinds, &key::ORPHAN, context, |context, object| async move {
         Ok(reconcile_orphan(&context, &object).await?)
     });
 }

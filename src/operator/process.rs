@@ -5,6 +5,7 @@ use super::controllers::{Controllers, Observer};
 use super::error::OperatorError;
 use super::flags::Config;
 use super::metrics::Metrics;
+use super::shared::Shared;
 use super::{metrics_server, telemetry};
 use axum::http::HeaderValue;
 use axum::http::header::USER_AGENT;
@@ -27,19 +28,6 @@ const STOP_CONTROLLERS: Duration = Duration::from_secs(4);
 const STOP_SERVERS: Duration = Duration::from_secs(2);
 /// Period and timeout of probes of the API server.
 const API_PROBE: Duration = Duration::from_secs(10);
-
-/// Parts of the process that controllers use; clones share them.
-#[derive(Clone)]
-pub struct Shared {
-    /// Checked configuration of the operator.
-    pub config: Arc<Config>,
-    /// Client of the API server.
-    pub client: Client,
-    /// Prometheus metrics of the process.
-    pub metrics: Metrics,
-    /// Readiness checks behind `/readyz`.
-    pub readiness: Readiness,
-}
 
 /// Runs the operator until a signal or an error ends it.
 pub async fn run(config: Config) -> Result<(), OperatorError> {

@@ -4,9 +4,10 @@ use crate::pki::{
     Authority, Ca, Key, Leaf, NOW, OID_BASIC_CONSTRAINTS, OID_KEY_USAGE, OID_NAME_CONSTRAINTS, OID_PRIVATE,
     OID_SUBJECT_ALT_NAME, WORKLOAD, bundle_of, domain, element, extension, pem, split, take,
 };
+use countersign_core::budget::WorkBudget;
 use countersign_core::bundle::{Bundle, parse_bundle};
 use countersign_core::jws::{Algorithm, KeyKind, PublicKey, verify_signature};
-use countersign_core::limits::{Budget, cost};
+use countersign_core::limits::cost;
 use countersign_core::refusal::Reason;
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::{Seconds, Timestamp};
@@ -19,7 +20,7 @@ fn at(unix: u64) -> Timestamp {
 
 fn verify_at(chain: &[Vec<u8>], bundle: &Bundle, moments: Moments) -> Result<VerifiedChain, Reason> {
     let policy = ChainPolicy::default();
-    verify_chain(chain, &domain(), bundle, &policy, moments, &mut Budget::default())
+    verify_chain(chain, &domain(), bundle, &policy, moments, &mut WorkBudget::default())
         .map_err(|refusal| refusal.reason())
 }
 
@@ -29,7 +30,7 @@ fn verify(chain: &[Vec<u8>], bundle: &Bundle) -> Result<VerifiedChain, Reason> {
 
 /// What verifying costs in the unit of the budget, whatever its outcome.
 fn spent(chain: &[Vec<u8>], bundle: &Bundle) -> (Result<(), Reason>, u32) {
-    let mut budget = Budget::new(10_000);
+    let mut budget = WorkBudget::new(10_000);
     let policy = ChainPolicy::default();
     let outcome = verify_chain(chain, &domain(), bundle, &policy, Moments::live(at(NOW)), &mut budget);
     (outcome.map(|_| ()).map_err(|refusal| refusal.reason()), 10_000 - budget.left())
@@ -648,7 +649,7 @@ mod time {
             policy.max_svid_lifetime = max_svid_lifetime;
             let chain = root.issue(&leaf).chain;
             let moments = Moments::live(at(NOW));
-            verify_chain(&chain, &domain(), &root.bundle(), &policy, moments, &mut Budget::default())
+            verify_chain(&chain, &domain(), &root.bundle(), &policy, moments, &mut WorkBudget::default())
                 .map(|proof| proof.not_after().since(proof.not_before()))
                 .map_err(|refusal| refusal.reason())
         };
@@ -752,7 +753,7 @@ mod budget {
         let foreign = stranger.issue(&Leaf::default()).chain;
         assert_eq!(spent(&foreign, &bundle), (Err(Reason::ChainSignature), 5 * cost::P256));
         let policy = ChainPolicy::default();
-        let mut budget = Budget::new(3 * cost::P256);
+        let mut budget = WorkBudget::new(3 * cost::P256);
         let refusal =
             verify_chain(&foreign, &domain(), &bundle, &policy, Moments::live(at(NOW)), &mut budget);
         assert_eq!(refusal.unwrap_err().reason(), Reason::WorkBudget);
@@ -819,7 +820,7 @@ mod domains {
         let policy = ChainPolicy::default();
         let moments = Moments::live(at(NOW));
         let refusal =
-            verify_chain(&minted, &other(), &their_bundle, &policy, moments, &mut Budget::default());
+            verify_chain(&minted, &other(), &their_bundle, &policy, moments, &mut WorkBudget::default());
         assert_eq!(refusal.unwrap_err().reason(), Reason::TrustDomainMismatch);
     }
 
@@ -852,7 +853,7 @@ mod fixtures {
         let bundle = parse_bundle(&domain(), bundle.as_bytes().to_vec()).unwrap();
         let mut policy = ChainPolicy::default();
         policy.max_svid_lifetime = None;
-        let mut budget = Budget::new(1000);
+        let mut budget = WorkBudget::new(1000);
         let outcome = verify_chain(&chain, &domain(), &bundle, &policy, Moments::live(at(NOW)), &mut budget);
         let outcome = outcome.map(|proof| proof.spiffe_id().to_string()).map_err(|refusal| refusal.reason());
         (outcome, 1000 - budget.left())
@@ -901,8 +902,8 @@ mod fixtures {
                 .map(|_| budget.left())
                 .map_err(|refusal| refusal.reason())
         };
-        assert_eq!(judge(Budget::default()), Err(Reason::WorkBudget));
-        assert_eq!(judge(Budget::new(120 * cost::P256)), Ok(0));
+        assert_eq!(judge(WorkBudget::default()), Err(Reason::WorkBudget));
+        assert_eq!(judge(WorkBudget::new(120 * cost::P256)), Ok(0));
     }
 
     #[test]

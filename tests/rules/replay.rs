@@ -2,7 +2,7 @@
 
 use crate::cards::{World, attach, card, card_bytes, card_with, facts, jcs};
 use crate::pki::{Authority, Ca, Leaf, NOW};
-use countersign_core::history::{Accepted, History, Seen};
+use countersign_core::history::{History, Seen};
 use countersign_core::limits::REPLAY_CONTENTS;
 use countersign_core::policy::{Freshness, SignerRule};
 use countersign_core::refusal::{Reason, Refusal};
@@ -27,10 +27,10 @@ fn look(
     let mut reasons = Vec::new();
     for (world, bytes) in replicas {
         let signed = world.assert_verified(bytes);
-        let replay = before.map_or(Ok(()), |before| before.refuse_replay(&signed));
+        let replay = before.map_or(Ok(()), |before| before.refuse_replay(&signed.accepted()));
         reasons.push(replay.as_ref().err().map(Refusal::reason));
         if replay.is_ok() {
-            accepted.push(Accepted::of(&signed));
+            accepted.push(signed.accepted());
         }
     }
     let now = Timestamp::from_unix(i64::try_from(now).unwrap());
@@ -216,7 +216,7 @@ fn rule_57_one_witness_is_enough_for_all_replicas_and_lasts_while_one_of_them_is
             (world.now, world.history) = (now, history.clone());
             let signed = world.assert_verified(bytes);
             let at = Timestamp::from_unix(i64::try_from(now).unwrap());
-            history = History::after(history.as_ref(), &[Accepted::of(&signed)], Seen::Part, witnessed, at);
+            history = History::after(history.as_ref(), &[signed.accepted()], Seen::Part, witnessed, at);
         }
     }
     // Counted from the last renewal, which was at most a fraction of the age before the last leaf ended.

@@ -3,7 +3,7 @@
 use crate::cards::{World, card, card_bytes, card_with};
 use crate::pki::{Key, Leaf, NOW};
 use countersign_core::canon::{Profile, ProfileSet};
-use countersign_core::history::{Accepted, History, Seen};
+use countersign_core::history::{History, Seen};
 use countersign_core::jws::Algorithm;
 use countersign_core::limits::cost;
 use countersign_core::policy::Freshness;
@@ -114,7 +114,7 @@ fn a_signature_ends_with_its_leaf_or_with_its_own_lifetime_and_outlives_neither(
     for signed in [&plain, &long] {
         assert_eq!(world.assert_verified(signed).not_after().as_unix(), i64::try_from(NOW + 3590).unwrap());
     }
-    let (accepted, freshness) = (Accepted::of(&world.assert_verified(&long)), world.policy.freshness);
+    let (accepted, freshness) = (world.assert_verified(&long).accepted(), world.policy.freshness);
     let history = History::after(None, &[accepted], Seen::Everything, freshness, world.time());
     assert_eq!(world.assert_verified(&long).not_after().as_unix(), i64::try_from(NOW + 3590).unwrap());
     assert_eq!(world.assert_verified(&short).not_after().as_unix(), i64::try_from(NOW + 100).unwrap());

@@ -9,6 +9,7 @@ mod memory;
 mod schema;
 mod spec;
 mod status;
+mod target_ref;
 mod verdict;
 
 pub use condition::{ConditionReason, ConditionType};
@@ -21,7 +22,7 @@ pub use definition::definition;
 pub use memory::MemoryError;
 pub use spec::{
     AgentCard, AgentCardSpec, BindingScope, IdentityBinding, SYNC_PERIOD_DEFAULT, SigstoreVerification,
-    TargetRef,
 };
 pub use status::{AgentCardStatus, BindingStatus, time};
+pub use target_ref::TargetRef;
 pub use verdict::{CardVerdict, Outcome};

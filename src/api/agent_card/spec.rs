@@ -3,6 +3,7 @@
 
 use super::schema;
 use super::status::AgentCardStatus;
+use super::target_ref::TargetRef;
 use crate::duration::parse_duration;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -72,21 +73,6 @@ pub struct AgentCardSpec {
     /// Keeps the operator from fetching this card; the last one counts as long as it can still be proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
-}
-
-/// The workload behind a card, in the card's namespace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TargetRef {
-    /// The API version of the workload, for example apps/v1.
-    #[schemars(length(min = 1))]
-    pub api_version: String,
-    /// The kind of the workload, for example Deployment.
-    #[schemars(length(min = 1))]
-    pub kind: String,
-    /// The name of the workload.
-    #[schemars(length(min = 1))]
-    pub name: String,
 }
 
 /// Which identities may sign a card.

@@ -3,7 +3,7 @@
 
 use super::data::AgentCardData;
 use super::schema;
-use super::spec::TargetRef;
+use super::target_ref::TargetRef;
 use super::verdict::CardVerdict;
 use countersign_core::time::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

@@ -1,7 +1,7 @@
 //! Calls in request bodies: A2A, MCP, or a language model. A body that two readers could understand differently, for
 //! example with duplicate members, is not interpreted, so that an event never shows another call than the agent sees.
 
-use super::event::bounded;
+use super::text::bounded;
 use crate::glob::Glob;
 use countersign_core::json::{Array, Document, JsonLimits, Numbers, Object, Value as Json};
 use countersign_core::text::Quoted;

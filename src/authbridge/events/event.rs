@@ -5,9 +5,6 @@ use countersign_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::mem::size_of;
 
-/// Longest text from a request in an event, in characters.
-pub(super) const TEXT_CHARS: usize = 256;
-
 /// Direction of a request, as seen from the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -75,11 +72,6 @@ pub(crate) struct Event {
     pub(crate) status: Option<u16>,
     pub(crate) error: Option<(&'static str, String)>,
     pub(crate) duration_ms: Option<f64>,
-}
-
-/// Truncates a text from a request to [`TEXT_CHARS`], so that no caller decides how much memory an event takes.
-pub(super) fn bounded(text: &str) -> String {
-    text.chars().take(TEXT_CHARS).collect()
 }
 
 impl Event {

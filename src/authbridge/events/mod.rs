@@ -4,6 +4,7 @@
 mod call;
 mod event;
 mod store;
+mod text;
 mod watch;
 
 pub(crate) use call::{Parser, parse_paths};

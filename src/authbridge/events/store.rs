@@ -1,6 +1,7 @@
 //! Session store: events by user and context, oldest dropped first. Its bounds hold whatever callers send.
 
 use super::event::Event;
+use super::text::bounded;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::time::Timestamp;
 use quick_cache::sync::Cache;
@@ -50,12 +51,12 @@ impl Owner {
             },
         );
         let context = context.filter(|context| !context.is_empty()).unwrap_or("default");
-        Self { user, context: super::event::bounded(context) }
+        Self { user, context: bounded(context) }
     }
 
     /// The session of another context of the same user.
     pub(crate) fn with_context(&self, context: &str) -> Self {
-        Self { user: self.user, context: super::event::bounded(context) }
+        Self { user: self.user, context: bounded(context) }
     }
 
     /// ID of the session in the API: context and a digest of the user, so that equal contexts of two users differ.

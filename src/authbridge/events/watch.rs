@@ -1,8 +1,9 @@
 //! Recording of one request: the actions of plugins, the call in the body, and the outcome.
 
 use super::call::{Call, Parser};
-use super::event::{Caller, Direction, Event, Invocation, Phase, bounded};
+use super::event::{Caller, Direction, Event, Invocation, Phase};
 use super::store::{Owner, SessionStore};
+use super::text::bounded;
 use crate::body::{Observe, ProxyBody};
 use crate::denial::Denial;
 use crate::identity::VerifiedPeer;

@@ -3,11 +3,13 @@
 
 use super::messages::{HealthRequest, HealthResponse};
 use super::processor::Processor;
-use super::server::SERVICE;
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use tonic::server::UnaryService;
 use tonic::{Request, Response, Status};
+
+/// Service that Envoy calls.
+pub(super) const SERVICE: &str = "envoy.service.ext_proc.v3.ExternalProcessor";
 
 const SERVING: i32 = 1;
 const NOT_SERVING: i32 = 2;

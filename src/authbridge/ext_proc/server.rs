@@ -16,8 +16,6 @@ use tonic::server::Grpc;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
-/// Service that Envoy calls.
-pub(super) const SERVICE: &str = "envoy.service.ext_proc.v3.ExternalProcessor";
 const PROCESS: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 /// Largest message, in bytes: the headers of a request, which Envoy limits to 60 KiB by default and 8 MiB at most.

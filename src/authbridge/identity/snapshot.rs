@@ -1,9 +1,9 @@
 //! One state of the identity: our own SVID and the bundles of all known trust domains.
 //! It verifies the chains of peers by the rules of the core.
 
+use countersign_core::budget::WorkBudget;
 use countersign_core::bundle::{BundleSet, parse_bundle};
 use countersign_core::encoding::Digest;
-use countersign_core::limits::Budget;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::time::Timestamp;
@@ -121,8 +121,14 @@ impl Snapshot {
         let domain = leaf_facts(leaf)?.spiffe_id.trust_domain().clone();
         let bundle = self.bundles.get(&domain)?;
         let moments = Moments::live(now);
-        let proven =
-            verify_chain(chain, &domain, bundle, &ChainPolicy::default(), moments, &mut Budget::default())?;
+        let proven = verify_chain(
+            chain,
+            &domain,
+            bundle,
+            &ChainPolicy::default(),
+            moments,
+            &mut WorkBudget::default(),
+        )?;
         Ok(VerifiedPeer {
             id: proven.spiffe_id().clone(),
             leaf_sha256: proven.leaf_sha256(),

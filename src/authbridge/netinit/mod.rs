@@ -2,74 +2,20 @@
 //! All rules of both address families are one nftables transaction, so that either all are in force or none.
 
 mod apply;
+mod arguments;
 mod resolv;
 mod rules;
 mod settings;
 mod values;
 
+pub(super) use arguments::Arguments;
+
 use apply::apply_rules;
-use clap::Args;
 use resolv::read_nameservers;
 use rules::plan_rules;
 use settings::{NetinitSettings, Texts};
 use std::io::Write;
 use std::process::ExitCode;
-
-/// Where a flag is missing its variable counts, and where that is unset or empty the default does.
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    /// Shows the transaction and changes nothing.
-    #[arg(long)]
-    print: bool,
-    /// What is installed: redirect or enforce-redirect [variable: `MODE`] [default: redirect]
-    #[arg(long, value_name = "MODE")]
-    mode: Option<String>,
-    /// The user of the proxy, whose traffic is let out [variable: `PROXY_UID`] [default: 1337]
-    #[arg(long, value_name = "UID")]
-    proxy_uid: Option<String>,
-    /// Where outgoing TCP is sent in mode redirect [variable: `PROXY_PORT`] [default: 15123]
-    #[arg(long, value_name = "PORT")]
-    proxy_port: Option<String>,
-    /// Where incoming TCP is sent in mode redirect [variable: `INBOUND_PROXY_PORT`] [default: 15124]
-    #[arg(long, value_name = "PORT")]
-    inbound_proxy_port: Option<String>,
-    /// Where outgoing TCP is sent in mode enforce-redirect [variable: `TRANSPARENT_PORT`] [default: 8082]
-    #[arg(long, value_name = "PORT")]
-    transparent_port: Option<String>,
-    /// A port left alone both ways in mode redirect, or none [variable: `SSH_PORT`] [default: 22]
-    #[arg(long, value_name = "PORT")]
-    ssh_port: Option<String>,
-    /// Outgoing ports left alone in mode redirect [variable: `OUTBOUND_PORTS_EXCLUDE`]
-    #[arg(long, value_name = "PORTS")]
-    outbound_ports_exclude: Option<String>,
-    /// Incoming ports left alone in mode redirect [variable: `INBOUND_PORTS_EXCLUDE`]
-    #[arg(long, value_name = "PORTS")]
-    inbound_ports_exclude: Option<String>,
-    /// A port that is closed to everything outside the pod; may be repeated [variable: `AGENT_PORT`]
-    #[arg(long, value_name = "PORT")]
-    agent_port: Vec<String>,
-    /// The addresses of the pod, needed in mode redirect [variable: `POD_IP`]
-    #[arg(long, value_name = "ADDRESSES")]
-    pod_ip: Option<String>,
-    /// The port of a mesh's tunnel, left alone in mode redirect [variable: `ZTUNNEL_HBONE_PORT`] [default: 15008]
-    #[arg(long, value_name = "PORT")]
-    ztunnel_hbone_port: Option<String>,
-    /// The mark of a mesh's packets, let out, or none [variable: `ZTUNNEL_MARK`] [default: 0x539/0xfff]
-    #[arg(long, value_name = "MARK/MASK")]
-    ztunnel_mark: Option<String>,
-    /// Where a mesh's health probes come from [variable: `ISTIO_HEALTH_PROBE_SRC`] [default: those of Istio]
-    #[arg(long, value_name = "ADDRESSES")]
-    istio_health_probe_src: Option<String>,
-    /// Lets nothing out in mode redirect either but what is redirected, excluded or DNS [variable: `DROP_OTHER`]
-    #[arg(long)]
-    drop_other: bool,
-    /// The file that names the DNS servers [variable: `RESOLV_CONF`] [default: /etc/resolv.conf]
-    #[arg(long, value_name = "FILE")]
-    resolv_conf: Option<String>,
-    /// The program that speaks to the kernel [variable: `NFT_CMD`] [default: nft]
-    #[arg(long, value_name = "PROGRAM")]
-    nft: Option<String>,
-}
 
 /// Installs the rules, or prints them.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {

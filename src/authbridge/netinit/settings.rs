@@ -1,7 +1,7 @@
 //! Settings of the rules: flags and variables, parsed into ports, addresses and users.
 //! Only these types reach the text of a rule, so no variable can add a rule of its own.
 
-use super::Arguments;
+use super::arguments::Arguments;
 use super::values::{PacketMark, list, mark, port, value};
 use countersign_core::text::Quoted;
 use std::collections::BTreeSet;

@@ -7,6 +7,7 @@ mod exchange;
 mod form;
 mod grant;
 mod handler;
+mod parsers;
 mod routes;
 mod rules;
 mod transparent;

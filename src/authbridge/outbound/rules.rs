@@ -3,6 +3,7 @@
 use super::connect::{Dialer, Target};
 use super::credentials::Credentials;
 use super::exchange::Exchanger;
+use super::parsers::outbound_parsers;
 use super::routes::{RouteDecision, Table};
 use crate::auth::fetch_client;
 use crate::body::ProxyBody;
@@ -11,7 +12,7 @@ use crate::config::{
 };
 use crate::events::Parser;
 use crate::identity::WorkloadIdentity;
-use crate::runtime_config::{ProcessState, outbound_parsers};
+use crate::process_state::ProcessState;
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
 use countersign_core::text::Quoted;

@@ -1,7 +1,7 @@
 //! The six agents of the demonstration and their cards.
 
-use super::NAMESPACE;
 use super::authority::{DemoAuthority, IssuedSvid};
+use super::names::NAMESPACE;
 use countersign_core::canon::{Profile, canonicalize};
 use countersign_core::card::Card;
 use countersign_core::encoding::{encode_base64_standard_into, encode_base64url_into, sha256};

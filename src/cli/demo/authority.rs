@@ -1,6 +1,6 @@
 //! The certificate authority of the demonstration, whose SVIDs have the form of SPIRE's. No key is written to disk.
 
-use super::{DOMAIN, NAMESPACE};
+use super::names::{DOMAIN, NAMESPACE};
 use countersign_core::time::{Seconds, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,

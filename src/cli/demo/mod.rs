@@ -3,12 +3,13 @@
 
 mod agents;
 mod authority;
+mod names;
 mod serve;
 mod show;
 
 use super::exit::{Done, Unusable};
 use super::received::{Received, block_on};
-use super::verify::Judge;
+use super::verify::CardVerifier;
 use agents::DemoAgent;
 use authority::DemoAuthority;
 use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
@@ -19,12 +20,8 @@ use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::verdict::Verdict;
 use countersign_io::clock;
 use countersign_io::fetch::{CardUrl, FetchLimits, fetch_card};
+use names::DOMAIN;
 use std::net::{IpAddr, Ipv4Addr};
-
-/// The trust domain of the demonstration.
-const DOMAIN: &str = "example.org";
-/// The namespace of the demonstration's agents.
-const NAMESPACE: &str = "demo";
 
 /// Show the whole way: six agents on this machine, their verdicts and the policies that follow.
 ///
@@ -46,19 +43,20 @@ pub(super) fn run(_: &Args) -> Result<Done, Unusable> {
     let agents = agents::all(&authority, now).map_err(Unusable::new)?;
     let domain = TrustDomain::parse(DOMAIN).map_err(Unusable::new)?;
     let bundle = parse_bundle(&domain, authority.bundle()).map_err(Unusable::new)?;
-    let judge = Judge { bundle: &bundle, policy: Policy::new(domain), expected: None, history: None, now };
+    let verifier =
+        CardVerifier { bundle: &bundle, policy: Policy::new(domain), expected: None, history: None, now };
     let outcomes = block_on(async {
         let mut outcomes = Vec::new();
         for agent in agents {
-            outcomes.push(visit(agent, &judge).await?);
+            outcomes.push(visit(agent, &verifier).await?);
         }
         Ok::<_, Unusable>(outcomes)
     })??;
-    show::page(&outcomes, &judge).map(Done::text)
+    show::page(&outcomes, &verifier).map(Done::text)
 }
 
 /// Serves one card, fetches it, verifies it and binds it to its workload.
-async fn visit(agent: DemoAgent, judge: &Judge<'_>) -> Result<AgentOutcome, Unusable> {
+async fn visit(agent: DemoAgent, verifier: &CardVerifier<'_>) -> Result<AgentOutcome, Unusable> {
     let server = serve::start(agent.body.clone())
         .await
         .map_err(|error| Unusable::new(format!("this machine lets no agent listen on 127.0.0.1: {error}")))?;
@@ -77,15 +75,19 @@ async fn visit(agent: DemoAgent, judge: &Judge<'_>) -> Result<AgentOutcome, Unus
                 source: Source::Http { host },
             };
             let received = Received::new(fetched.body, fetched.url);
-            let bound = bind(&received, judge, &facts);
+            let bound = bind(&received, verifier, &facts);
             AgentOutcome { agent, received: Some(received), verdict: Verdict::of(bound) }
         }
     };
     Ok(outcome)
 }
 
-fn bind(received: &Received, judge: &Judge<'_>, facts: &WorkloadFacts) -> Result<BoundCard, Refusal> {
-    let signed = judge.verify(received.bytes.clone()).map_err(|rejection| rejection.refusal)?;
+fn bind(
+    received: &Received,
+    verifier: &CardVerifier<'_>,
+    facts: &WorkloadFacts,
+) -> Result<BoundCard, Refusal> {
+    let signed = verifier.verify(received.bytes.clone()).map_err(|rejection| rejection.refusal)?;
     bind_card(signed, facts, None)
 }
 

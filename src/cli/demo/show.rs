@@ -1,11 +1,12 @@
 //! The page of the demonstration: the table of verdicts, one refusal explained, and the NetworkPolicies.
 
-use super::{AgentOutcome, NAMESPACE};
+use super::AgentOutcome;
+use super::names::NAMESPACE;
 use crate::exit::Unusable;
 use crate::explain::{Trace, explain_received};
 use crate::page::{BAD, GOOD, Page, STRONG, styled};
 use crate::planned::{Planned, example_cluster};
-use crate::verify::Judge;
+use crate::verify::CardVerifier;
 use countersign_plan::input::identity::Expected;
 use countersign_plan::{CardOutcome, CardRef, EnrolledWorkload, Mode, Namespace, plan_network_policies};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -15,7 +16,7 @@ const EXPLAINED: &str = "shop";
 /// The agents whose NetworkPolicies are shown in full: one verified, one refused.
 const SHOWN: [&str; 2] = ["weather", EXPLAINED];
 
-pub(super) fn page(outcomes: &[AgentOutcome], judge: &Judge<'_>) -> Result<Vec<u8>, Unusable> {
+pub(super) fn page(outcomes: &[AgentOutcome], verifier: &CardVerifier<'_>) -> Result<Vec<u8>, Unusable> {
     let mut page = Page::new();
     page.paragraph(
         0,
@@ -31,7 +32,7 @@ pub(super) fn page(outcomes: &[AgentOutcome], judge: &Judge<'_>) -> Result<Vec<u
         outcomes.iter().find(|one| one.agent.name == EXPLAINED).and_then(|one| one.received.clone())
     {
         let mut trace = Trace::new(&received.source);
-        explain_received(judge, received, &mut trace);
+        explain_received(verifier, received, &mut trace);
         text.extend(trace.to_text());
     }
     text.extend(policies(outcomes)?);

@@ -7,13 +7,13 @@ use crate::exit::Unusable;
 use crate::page::counted;
 use crate::policy::PolicyArgs;
 use crate::received::{Received, receive, shown};
-use crate::verify::Judge;
+use crate::verify::CardVerifier;
+use countersign_core::budget::WorkBudget;
 use countersign_core::canon::canonicalize;
 use countersign_core::card::{Card, RawSignature};
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::json::Value;
 use countersign_core::jws::{Header, parse_header};
-use countersign_core::limits::Budget;
 use countersign_core::text::Quoted;
 use countersign_core::verify::{Rejection, SignedCard};
 use countersign_core::x509::{Moments, VerifiedChain, verify_chain};
@@ -32,7 +32,7 @@ pub(super) fn explain(
     policy: &PolicyArgs,
 ) -> Result<Explained, Unusable> {
     let authority = authority.read()?;
-    let judge = Judge {
+    let verifier = CardVerifier {
         bundle: authority.bundle()?,
         policy: policy.policy(authority.trust_domain().clone()),
         expected: policy.expect_id.as_ref(),
@@ -43,25 +43,25 @@ pub(super) fn explain(
     let mut refused = true;
     match receive(subject)? {
         Err(refusal) => trace.refused("receive the card", &refusal),
-        Ok(received) => refused = explain_received(&judge, received, &mut trace),
+        Ok(received) => refused = explain_received(&verifier, received, &mut trace),
     }
     Ok(Explained { trace, refused, warnings: authority.warnings })
 }
 
 /// Explains a received card; returns true if the card is refused.
-pub(crate) fn explain_received(judge: &Judge<'_>, received: Received, trace: &mut Trace) -> bool {
+pub(crate) fn explain_received(verifier: &CardVerifier<'_>, received: Received, trace: &mut Trace) -> bool {
     let size = received.bytes.len();
     let from = Quoted(&received.source).to_string();
     trace.noted(
         "receive the card",
         vec![format!("{size} bytes from {from}"), format!("SHA-256 {}", received.digest)],
     );
-    explain_authority(judge, trace);
-    explain_document(judge, received.bytes, trace)
+    explain_authority(verifier, trace);
+    explain_document(verifier, received.bytes, trace)
 }
 
-fn explain_authority(judge: &Judge<'_>, trace: &mut Trace) {
-    let bundle = judge.bundle;
+fn explain_authority(verifier: &CardVerifier<'_>, trace: &mut Trace) {
+    let bundle = verifier.bundle;
     let sequence = bundle.sequence().map_or_else(String::new, |number| format!(", sequence {number}"));
     trace.noted(
         "read the trust bundle",
@@ -71,15 +71,15 @@ fn explain_authority(judge: &Judge<'_>, trace: &mut Trace) {
                 counted(bundle.anchors().len(), "authority", "authorities"),
                 bundle.trust_domain()
             ),
-            format!("judged as of {}", judge.now),
+            format!("judged as of {}", verifier.now),
         ],
     );
 }
 
 /// Explains parsing, signatures, forms and verdict of the card; returns true if the card is refused.
-fn explain_document(judge: &Judge<'_>, bytes: Vec<u8>, trace: &mut Trace) -> bool {
+fn explain_document(verifier: &CardVerifier<'_>, bytes: Vec<u8>, trace: &mut Trace) -> bool {
     const READ: &str = "read the card as strict JSON";
-    let card = match Card::parse(bytes.clone(), judge.policy.numbers) {
+    let card = match Card::parse(bytes.clone(), verifier.policy.numbers) {
         Ok(card) => card,
         Err(refusal) => {
             trace.refused(READ, &refusal);
@@ -100,10 +100,10 @@ fn explain_document(judge: &Judge<'_>, bytes: Vec<u8>, trace: &mut Trace) -> boo
     found.push(counted(card.signatures().count(), "signature", "signatures"));
     trace.accepted(READ, found);
     for (index, raw) in card.signatures().enumerate() {
-        explain_signature(judge, index, raw, trace);
+        explain_signature(verifier, index, raw, trace);
     }
-    explain_forms(judge, &card, trace);
-    match judge.verify(bytes) {
+    explain_forms(verifier, &card, trace);
+    match verifier.verify(bytes) {
         Ok(signed) => {
             conclude(&signed, trace);
             false
@@ -115,8 +115,8 @@ fn explain_document(judge: &Judge<'_>, bytes: Vec<u8>, trace: &mut Trace) -> boo
     }
 }
 
-fn explain_signature(judge: &Judge<'_>, index: usize, raw: RawSignature<'_>, trace: &mut Trace) {
-    let policy = &judge.policy;
+fn explain_signature(verifier: &CardVerifier<'_>, index: usize, raw: RawSignature<'_>, trace: &mut Trace) {
+    let policy = &verifier.policy;
     let step = format!("signature {index}: read its header");
     let header = match parse_header(raw.protected, raw.header, policy.algorithms, policy.require_key_id) {
         Ok(header) => header,
@@ -125,10 +125,10 @@ fn explain_signature(judge: &Judge<'_>, index: usize, raw: RawSignature<'_>, tra
     trace.accepted(&step, describe_header(&header));
     let Some(chain) = &header.chain else { return };
     let step = format!("signature {index}: verify its certificate chain");
-    let mut budget = Budget::new(policy.budget);
-    let moments = Moments::live(judge.now);
+    let mut budget = WorkBudget::new(policy.budget);
+    let moments = Moments::live(verifier.now);
     let domain = &policy.trust_domain;
-    match verify_chain(chain, domain, judge.bundle, &policy.chain, moments, &mut budget) {
+    match verify_chain(chain, domain, verifier.bundle, &policy.chain, moments, &mut budget) {
         Err(refusal) => trace.refused(&step, &refusal),
         Ok(chain) => trace.accepted(&step, describe_chain(&chain)),
     }
@@ -159,9 +159,9 @@ fn describe_chain(chain: &VerifiedChain) -> Vec<String> {
 }
 
 /// Lists length and digest of each canonical form that a signature may cover.
-fn explain_forms(judge: &Judge<'_>, card: &Card, trace: &mut Trace) {
+fn explain_forms(verifier: &CardVerifier<'_>, card: &Card, trace: &mut Trace) {
     let mut seen: Vec<(Digest, &str)> = Vec::new();
-    let found = judge
+    let found = verifier
         .policy
         .profiles
         .iter()

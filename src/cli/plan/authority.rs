@@ -1,7 +1,8 @@
 //! The bundles of a plan: from flags, or from the ConfigMap that the manifests bring.
 
-use super::Args;
-use super::manifests::{Manifests, name, namespace};
+use super::arguments::Args;
+use super::manifests::Manifests;
+use super::metadata::{name, namespace};
 use crate::args::read_bundles;
 use crate::exit::Unusable;
 use countersign_core::bundle::{BundleSet, parse_bundle};

@@ -1,11 +1,12 @@
 //! The card of one workload and its verdict, as the operator would come to it.
 
 use super::authority::Authorities;
-use super::manifests::{AgentCard, Manifests, name};
+use super::manifests::{CardManifest, Manifests};
+use super::metadata::name;
 use super::workloads::Workload;
 use crate::exit::Unusable;
 use crate::policy::AcceptArgs;
-use crate::verify::Judge;
+use crate::verify::CardVerifier;
 use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::TrustDomain;
@@ -34,7 +35,7 @@ pub(super) fn evaluate(
 ) -> Result<Evaluated, Unusable> {
     // The first card's own trust domain is the workload's; a card that names another one is refused for it.
     let first = manifests.cards_of(workload).next();
-    let named = first.and_then(AgentCard::trust_domain);
+    let named = first.and_then(CardManifest::trust_domain);
     let own = Binding { trust_domain: named, ..Binding::default() };
     if let Some(named) = named {
         TrustDomain::parse(named).map_err(Unusable::new)?;
@@ -42,7 +43,7 @@ pub(super) fn evaluate(
     let expected = workload.expected(&authorities.identity, own);
     let expected = expected.map_err(|refusal| workload.unusable(refusal.message()))?;
     let (mut worst, mut cards) = (None, Vec::new());
-    let mut add = |card: Option<&AgentCard>| -> Result<(), Unusable> {
+    let mut add = |card: Option<&CardManifest>| -> Result<(), Unusable> {
         let verdict = Verdict::of(bind(workload, card, named, manifests, authorities, accept));
         let default = workload.default_card();
         let (card_name, uid) = match card {
@@ -70,16 +71,16 @@ pub(super) fn evaluate(
 
 fn bind(
     workload: &Workload,
-    card: Option<&AgentCard>,
+    card: Option<&CardManifest>,
     default: Option<&str>,
     manifests: &Manifests,
     authorities: &Authorities,
     accept: &AcceptArgs,
 ) -> Result<BoundCard, Refusal> {
-    let mut binding = card.map(AgentCard::binding).unwrap_or_default();
+    let mut binding = card.map(CardManifest::binding).unwrap_or_default();
     binding.trust_domain = binding.trust_domain.or(default);
     let expected = workload.expected(&authorities.identity, binding)?;
-    let Hosts { cluster, ingress } = workload.hosts(manifests);
+    let Hosts { cluster, ingress } = workload.hosts(&manifests.services, &manifests.ingresses);
     let facts = WorkloadFacts {
         expected_id: expected.spiffe_id,
         cluster_hosts: cluster,
@@ -87,20 +88,20 @@ fn bind(
         source: Source::File,
     };
     let bundle = authorities.bundles.get(&expected.trust_domain)?;
-    let judge = Judge {
+    let verifier = CardVerifier {
         bundle,
         policy: accept.policy(expected.trust_domain),
         expected: Some(&facts.expected_id),
         history: None,
         now: accept.time.at(),
     };
-    bind_delivered(workload, manifests, &judge, &facts)
+    bind_delivered(workload, manifests, &verifier, &facts)
 }
 
 fn bind_delivered(
     workload: &Workload,
     manifests: &Manifests,
-    judge: &Judge<'_>,
+    verifier: &CardVerifier<'_>,
     facts: &WorkloadFacts,
 ) -> Result<BoundCard, Refusal> {
     let wanted = config_map_name(&workload.name);
@@ -115,7 +116,7 @@ fn bind_delivered(
         let found = format!("the ConfigMap {wanted} has none of the keys {}", KEYS.join(", "));
         return Err(Refusal::new(Reason::FetchFailed, found));
     };
-    let signed = judge.verify(text.clone().into_bytes()).map_err(|rejection| rejection.refusal)?;
+    let signed = verifier.verify(text.clone().into_bytes()).map_err(|rejection| rejection.refusal)?;
     let facts = WorkloadFacts { source: source(map, workload), ..facts.clone() };
     bind_card(signed, &facts, None)
 }

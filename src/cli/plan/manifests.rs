@@ -1,5 +1,6 @@
 //! The objects that a plan is made from, by kind. An object of a known kind is read whole or refused.
 
+use super::metadata::{name, namespace};
 use super::read::Document;
 use super::workloads::{Template, Workload};
 use crate::exit::Unusable;
@@ -19,7 +20,7 @@ pub(super) struct Manifests {
     workloads: Vec<Workload>,
     pub(super) services: Vec<Service>,
     pub(super) ingresses: Vec<Ingress>,
-    pub(super) cards: Vec<AgentCard>,
+    pub(super) cards: Vec<CardManifest>,
     pub(super) config_maps: Vec<ConfigMap>,
     /// Kinds and names that were passed over.
     pub(super) ignored: Vec<String>,
@@ -27,31 +28,31 @@ pub(super) struct Manifests {
 
 /// The part of an AgentCard object that a plan needs.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct AgentCard {
+pub(super) struct CardManifest {
     pub(super) metadata: ObjectMeta,
     #[serde(default)]
-    pub(super) spec: AgentCardSpec,
+    pub(super) spec: CardSpecManifest,
 }
 
 /// What the card is for.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct AgentCardSpec {
+pub(super) struct CardSpecManifest {
     #[serde(default)]
-    target_ref: Option<TargetRef>,
+    target_ref: Option<TargetManifest>,
     #[serde(default)]
-    identity_binding: Option<IdentityBinding>,
+    identity_binding: Option<BindingManifest>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct TargetRef {
+struct TargetManifest {
     kind: String,
     name: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct IdentityBinding {
+struct BindingManifest {
     #[serde(default)]
     trust_domain: Option<String>,
     #[serde(default, rename = "allowedSpiffeIDs")]
@@ -60,7 +61,7 @@ struct IdentityBinding {
     scope: Option<String>,
 }
 
-impl AgentCard {
+impl CardManifest {
     /// What it asks of its signer.
     pub(super) fn binding(&self) -> Binding<'_> {
         let asked = self.spec.identity_binding.as_ref();
@@ -81,16 +82,6 @@ impl AgentCard {
         namespace(&self.metadata) == workload.namespace
             && target.is_some_and(|target| target.kind == workload.kind && target.name == workload.name)
     }
-}
-
-/// The namespace of an object; kubectl's default if it names none.
-pub(super) fn namespace(metadata: &ObjectMeta) -> &str {
-    metadata.namespace.as_deref().filter(|name| !name.is_empty()).unwrap_or("default")
-}
-
-/// The name of an object.
-pub(super) fn name(metadata: &ObjectMeta) -> &str {
-    metadata.name.as_deref().unwrap_or_default()
 }
 
 impl Manifests {
@@ -160,7 +151,7 @@ impl Manifests {
     }
 
     /// The AgentCards that point at a workload.
-    pub(super) fn cards_of<'m>(&'m self, workload: &'m Workload) -> impl Iterator<Item = &'m AgentCard> {
+    pub(super) fn cards_of<'m>(&'m self, workload: &'m Workload) -> impl Iterator<Item = &'m CardManifest> {
         self.cards.iter().filter(|card| card.points_at(workload))
     }
 
@@ -175,7 +166,7 @@ impl Manifests {
     /// A line for every AgentCard that points at nothing that was read.
     pub(super) fn dangling(&self) -> Vec<String> {
         let points_nowhere =
-            |card: &&AgentCard| !self.workloads.iter().any(|workload| card.points_at(workload));
+            |card: &&CardManifest| !self.workloads.iter().any(|workload| card.points_at(workload));
         self.cards
             .iter()
             .filter(points_nowhere)

@@ -1,68 +1,27 @@
 //! `countersign plan`: manifests of agents, cards and bundles in, the objects that would be applied out.
 //! No cluster is asked: what is not in the manifests or the flags does not exist.
 
+mod arguments;
 mod authority;
 mod cards;
 mod cluster;
 mod manifests;
+mod metadata;
 mod read;
 mod workloads;
 
-use super::args::{BundleArg, Output, parse_bundle_arg, parse_trust_domain};
+use super::args::Output;
 use super::exit::{Done, Unusable};
 use super::planned::Planned;
-use super::policy::AcceptArgs;
+pub(super) use arguments::Args;
+use arguments::ModeArg;
 use authority::Authorities;
-use countersign_core::spiffe::TrustDomain;
 use countersign_plan::{
     ClusterAccess, Isolation, Mode, Namespace, plan_namespace_policies, plan_network_policies,
 };
 use manifests::Manifests;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-
-/// Whether policies are planned at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum ModeArg {
-    /// Plan the policies.
-    Enforce,
-    /// Judge the cards, and plan nothing.
-    Audit,
-}
-
-/// Print the objects that would be applied for a set of manifests.
-///
-/// Read are workloads (`Deployment`, `StatefulSet`, `DaemonSet`, `Pod`) that are labelled kagenti.io/type=agent
-/// or named by an `AgentCard`, each `Service` and `Ingress`, each `AgentCard`, the `ConfigMap`
-/// `NAME-card-signed` with the card of the workload `NAME`, and a `ConfigMap` with the trust bundle. Every object follows a comment with the verdict that justifies it. A refused agent is a
-/// result, not an error.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// Manifest file, directory of *.yaml, *.yml and *.json files, or `-` for standard input. May be repeated.
-    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR", required = true, num_args = 1..)]
-    files: Vec<PathBuf>,
-    /// Trust bundle instead of the ConfigMap in the manifests; `TD=FILE` for another trust domain. May be
-    /// repeated.
-    #[arg(long = "bundle", value_name = "[TD=]FILE", value_parser = parse_bundle_arg)]
-    bundles: Vec<BundleArg>,
-    /// Trust domain of the agents; an AgentCard may name its own.
-    #[arg(long, value_name = "TD", value_parser = parse_trust_domain)]
-    trust_domain: Option<TrustDomain>,
-    /// Name of the ConfigMap that carries the trust bundle.
-    #[arg(long, value_name = "NAME", default_value = "spire-bundle")]
-    bundle_config_map: String,
-    #[command(flatten)]
-    accept: AcceptArgs,
-    #[command(flatten)]
-    cluster: cluster::ClusterArgs,
-    /// Whether policies are planned at all.
-    #[arg(long, value_enum, default_value_t = ModeArg::Enforce)]
-    mode: ModeArg,
-    /// YAML documents for people and kubectl, or one JSON object.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
 
 pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let mut manifests = Manifests::default();

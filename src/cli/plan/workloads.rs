@@ -1,6 +1,6 @@
 //! Workloads of every kind as one type, and what the manifests say about who they are and how they are reached.
 
-use super::manifests::{Manifests, name, namespace};
+use super::metadata::{name, namespace};
 use crate::exit::Unusable;
 use countersign_core::refusal::Refusal;
 use countersign_plan::input::delivered::default_card_name;
@@ -8,7 +8,8 @@ use countersign_plan::input::identity::{Binding, Expected, IdentityRules};
 use countersign_plan::input::service::Hosts;
 use countersign_plan::input::workload::is_agent;
 use countersign_plan::{EnrolledWorkload, Isolation, Namespace};
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::collections::BTreeMap;
 
@@ -108,9 +109,9 @@ impl Workload {
     }
 
     /// The names under which its Pods are reached (rule 51).
-    pub(super) fn hosts(&self, manifests: &Manifests) -> Hosts {
-        let services = manifests.services.iter().filter(|service| self.is_beside(&service.metadata));
-        let ingresses = manifests.ingresses.iter().filter(|ingress| self.is_beside(&ingress.metadata));
+    pub(super) fn hosts(&self, services: &[Service], ingresses: &[Ingress]) -> Hosts {
+        let services = services.iter().filter(|service| self.is_beside(&service.metadata));
+        let ingresses = ingresses.iter().filter(|ingress| self.is_beside(&ingress.metadata));
         Hosts::of(&self.namespace, &self.template.labels, services, ingresses)
     }
 

@@ -3,6 +3,7 @@
 
 mod journal;
 mod pod;
+mod settings;
 mod watch;
 
 use super::args::parse_seconds;

@@ -2,7 +2,7 @@
 //! A failure leaves the last signed card in its file; verifiers decide by its times whether to accept it.
 
 use super::journal;
-use super::pod::{Signed, SignerSettings, said_fetched};
+use super::settings::{Signed, SignerSettings, said_fetched};
 use crate::exit::Unusable;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::limits::BODY_BYTES;

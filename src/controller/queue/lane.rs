@@ -1,7 +1,7 @@
 //! Due keys of one urgency: namespaces alternate, and the keys of one namespace run in order of their due time.
 //! A namespace with a thousand due keys waits as long for its next turn as a namespace with two.
 
-use super::Tenant;
+use super::tenant::Tenant;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 

@@ -6,8 +6,10 @@
 mod budget;
 mod lane;
 mod shares;
+mod tenant;
 
 pub use shares::Shares;
+pub use tenant::Tenant;
 
 use budget::Budget;
 use lane::Lane;
@@ -19,12 +21,6 @@ use std::time::{Duration, Instant};
 const LONG: Duration = Duration::from_secs(5);
 /// Ratio of turns for keys that have waited [`LONG`]: one of this many.
 const IN_BETWEEN: u8 = 4;
-
-/// Key that belongs to a namespace, whose keys share its slots and alternate with other namespaces.
-pub trait Tenant {
-    /// Namespace that the key counts for.
-    fn namespace(&self) -> &str;
-}
 
 /// Urgency of a due key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

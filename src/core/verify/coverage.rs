@@ -1,7 +1,7 @@
 //! Coverage: the received members that the chosen signature does not cover, and whether they refuse the card (rules 47
 //! and 48).
 
-use super::SignedForm;
+use super::forms::SignedForm;
 use crate::canon::{Profile, Uncovered, UncoveredMembers, canonicalize, uncovered};
 use crate::card::Card;
 use crate::policy::Coverage;

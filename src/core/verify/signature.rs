@@ -1,13 +1,14 @@
 //! Verification of one signature: header, key source, identity and times, then the check over each canonical form.
 //! No check uses a key that neither a chain nor the policy vouches for (rules 12–45, 56, 58).
 
-use super::Against;
+use super::against::Against;
 use super::outcome::SignatureOutcome;
+use crate::budget::WorkBudget;
 use crate::canon::Profile;
 use crate::card::RawSignature;
 use crate::encoding::{Digest, decode_base64url};
 use crate::jws::{Header, PublicKey, parse_header, verify_signature};
-use crate::limits::{Budget, SHORT_KEY_ID_DIGITS};
+use crate::limits::SHORT_KEY_ID_DIGITS;
 use crate::policy::{DenyList, Freshness, PinnedKey};
 use crate::refusal::{Reason, Refusal};
 use crate::spiffe::SpiffeId;
@@ -69,7 +70,7 @@ impl<'c> Candidate<'c> {
         raw: RawSignature<'c>,
         against: Against<'_>,
         chains: &mut ProvenChains<'_>,
-        budget: &mut Budget,
+        budget: &mut WorkBudget,
     ) -> Self {
         let (header, key, signature, expired) = (None, None, Vec::new(), None);
         let mut candidate = Self { index, raw, header, key, signature, expired, state: State::Open };
@@ -83,7 +84,7 @@ impl<'c> Candidate<'c> {
         &mut self,
         against: Against<'_>,
         chains: &mut ProvenChains<'_>,
-        budget: &mut Budget,
+        budget: &mut WorkBudget,
     ) -> Result<(), Refusal> {
         let policy = against.policy;
         let mut header =
@@ -174,7 +175,7 @@ impl<'c> Candidate<'c> {
     }
 
     /// Checks the signature over one form. `SignatureInvalid` leaves the signature open for the next form.
-    pub(super) fn check(&mut self, input: &[u8], profile: Profile, budget: &mut Budget) {
+    pub(super) fn check(&mut self, input: &[u8], profile: Profile, budget: &mut WorkBudget) {
         let (Some(header), Some(key)) = (&self.header, &self.key) else { return };
         let checked = budget
             .spend(key.public_key().kind().cost())
@@ -230,7 +231,7 @@ fn verify_fresh_chain(
     chain: Vec<Vec<u8>>,
     against: Against<'_>,
     chains: &mut ProvenChains<'_>,
-    budget: &mut Budget,
+    budget: &mut WorkBudget,
 ) -> Result<(VerifiedChain, Option<Refusal>), Refusal> {
     let Against { policy, now, .. } = against;
     let proof = chains.prove(chain, budget)?;

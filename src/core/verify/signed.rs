@@ -1,13 +1,15 @@
 //! The proof that a card is signed, made from the outcomes of all its signatures.
 
+use super::against::Against;
 use super::coverage::check_coverage;
+use super::forms::Forms;
 use super::outcome::{Rejection, SignatureOutcome};
 use super::payload::parse_payload;
 use super::signature::{Candidate, KeySource};
-use super::{Against, Forms};
 use crate::canon::{Profile, Uncovered};
 use crate::card::Card;
 use crate::encoding::{Digest, sha256};
+use crate::history::Accepted;
 use crate::json::Document;
 use crate::jws::Algorithm;
 use crate::policy::SignerRule;
@@ -130,6 +132,12 @@ impl SignedCard {
         self.signer.is_live
     }
 
+    /// Entry of this card for the memory of its workload.
+    pub fn accepted(&self) -> Accepted {
+        let leaf_not_before = self.anchor().map(|_| self.not_before());
+        Accepted::new(self.content(), self.profile(), self.issued_at(), leaf_not_before, self.is_live())
+    }
+
     /// SHA-256 of the certificate of the authority; `None` for a pinned key.
     pub const fn anchor(&self) -> Option<Digest> {
         self.signer.anchor
@@ -173,7 +181,7 @@ pub(super) fn conclude(
         .iter()
         .map(|candidate| candidate.outcome(|| unproven(&forms.profiles()), against.expected))
         .collect();
-    let mut refusals = std::mem::take(&mut forms.inapplicable);
+    let mut refusals = forms.take_inapplicable();
     refusals.extend(outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err().cloned()));
 
     let any_good = outcomes.iter().any(|outcome| outcome.result.is_ok());
@@ -295,15 +303,4 @@ fn unproven(tried: &[Profile]) -> Refusal {
         }
     };
     Refusal::new(Reason::SignatureInvalid, found)
-}
-
-impl Forms {
-    /// The profiles that have a form for this card, in the order of trial.
-    fn profiles(&self) -> Vec<Profile> {
-        let mut profiles: Vec<_> = self.tried.iter().map(|(profile, _)| *profile).collect();
-        if let Some((last, _)) = self.current.filter(|(last, _)| !profiles.contains(last)) {
-            profiles.push(last);
-        }
-        profiles
-    }
 }

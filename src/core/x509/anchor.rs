@@ -1,7 +1,7 @@
 //! Anchors: the authorities of a trust bundle, parsed once when the bundle is parsed (rule 43).
 
 use super::certificate::{Certificate, Validity};
-use super::path::check_issuer_role;
+use super::role::check_issuer_role;
 use crate::encoding::{Digest, sha256};
 use crate::jws::PublicKey;
 use crate::refusal::Refusal;

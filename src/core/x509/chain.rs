@@ -5,12 +5,14 @@ use super::anchor::Anchor;
 use super::certificate::Certificate;
 use super::issued::{is_signed_by, is_supported};
 use super::leaf::verify_leaf_role;
-use super::path::{allows_issuers_below, check_issuer_role, check_order};
+use super::path::{allows_issuers_below, check_order};
 use super::proof::{ChainPolicy, ChainProof, Issuer, Moments, VerifiedChain};
+use super::role::check_issuer_role;
+use crate::budget::WorkBudget;
 use crate::bundle::Bundle;
 use crate::encoding::sha256;
 use crate::jws::{KeyKind, KeyView, PublicKey};
-use crate::limits::{Budget, CHAIN_BYTES, CHAIN_CERTIFICATES};
+use crate::limits::{CHAIN_BYTES, CHAIN_CERTIFICATES};
 use crate::refusal::{Reason, Refusal};
 use crate::spiffe::TrustDomain;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ pub fn verify_chain(
     bundle: &Bundle,
     policy: &ChainPolicy,
     at: Moments,
-    budget: &mut Budget,
+    budget: &mut WorkBudget,
 ) -> Result<VerifiedChain, Refusal> {
     VerifiedChain::check_times(Arc::new(prove_chain(chain, trust_domain, bundle, budget)?), policy, at)
 }
@@ -33,7 +35,7 @@ pub(crate) fn prove_chain(
     chain: &[Vec<u8>],
     trust_domain: &TrustDomain,
     bundle: &Bundle,
-    budget: &mut Budget,
+    budget: &mut WorkBudget,
 ) -> Result<ChainProof, Refusal> {
     if bundle.trust_domain() != trust_domain {
         let message = format!("the bundle belongs to {}, the card to {trust_domain}", bundle.trust_domain());
@@ -165,7 +167,7 @@ fn verify_signatures(
     keys: &[KeyView<'_>],
     root: Option<&Anchor>,
     bundle: &Bundle,
-    budget: &mut Budget,
+    budget: &mut WorkBudget,
 ) -> Result<Vec<Arc<Anchor>>, Refusal> {
     let top = issuers.last().unwrap_or(leaf);
     let candidates = select_anchors(top, issuers.len(), root, bundle)?;

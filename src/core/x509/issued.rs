@@ -4,8 +4,8 @@
 //! authorities of SPIRE a sender could influence the order and the number of the keys that it tries.
 
 use super::certificate::Certificate;
+use crate::budget::WorkBudget;
 use crate::jws::KeyView;
-use crate::limits::Budget;
 use crate::refusal::Refusal;
 use rustls_pki_types::SignatureVerificationAlgorithm;
 use webpki::ring as algorithms;
@@ -35,7 +35,7 @@ pub(crate) fn is_supported(signature_algorithm: &[u8]) -> bool {
 pub(crate) fn is_signed_by(
     child: &Certificate<'_>,
     issuer: KeyView<'_>,
-    budget: &mut Budget,
+    budget: &mut WorkBudget,
 ) -> Result<bool, Refusal> {
     let fitting = SUPPORTED.iter().find(|known| {
         known.signature_alg_id().as_ref() == child.signature_algorithm

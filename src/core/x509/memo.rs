@@ -3,8 +3,8 @@
 
 use super::chain::prove_chain;
 use super::proof::ChainProof;
+use crate::budget::WorkBudget;
 use crate::bundle::Bundle;
-use crate::limits::Budget;
 use crate::refusal::Refusal;
 use crate::spiffe::TrustDomain;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl<'b> ProvenChains<'b> {
     pub(crate) fn prove(
         &mut self,
         chain: Vec<Vec<u8>>,
-        budget: &mut Budget,
+        budget: &mut WorkBudget,
     ) -> Result<Arc<ChainProof>, Refusal> {
         if let Some((_, proof)) = self.proven.iter().find(|(known, _)| *known == chain) {
             return Ok(Arc::clone(proof));

@@ -11,6 +11,7 @@ mod memo;
 mod path;
 mod pem;
 mod proof;
+mod role;
 mod x5c;
 
 pub use anchor::Anchor;

@@ -1,11 +1,9 @@
-//! The order of a chain and the role of its issuers (rules 31, 36 and 37).
+//! The order and the length of a chain (rules 31 and 37).
 //! The sender's order is checked as it is: a search or sort would do work that the sender chooses.
 
 use super::anchor::Anchor;
 use super::certificate::Certificate;
 use crate::refusal::{Reason, Refusal};
-use crate::spiffe::{SpiffeId, TrustDomain};
-use crate::text::Quoted;
 use std::sync::Arc;
 
 /// Checks that each certificate names the next one as its issuer, and that none is repeated or a root.
@@ -64,28 +62,6 @@ fn check_issuer_name(
 
 fn extra(message: String) -> Refusal {
     Refusal::new(Reason::ChainExtraCertificate, message)
-}
-
-/// Refuses an issuer without CA=true or keyCertSign, or with the SPIFFE ID of a workload or of another domain than
-/// `trust_domain` (rule 36; X509-SVID §3.2 and §4).
-pub(crate) fn check_issuer_role(issuer: &Certificate<'_>, trust_domain: &TrustDomain) -> Result<(), Refusal> {
-    if !issuer.is_ca {
-        return Err(Refusal::new(Reason::IssuerNotCa, "it does not have CA=true"));
-    }
-    if !issuer.key_usage.is_some_and(|usage| usage.signs_certificates) {
-        return Err(Refusal::new(Reason::IssuerKeyUsage, "its key usage lacks keyCertSign"));
-    }
-    if issuer.uri_count > 1 {
-        let message = format!("it carries {} URI names", issuer.uri_count);
-        return Err(Refusal::new(Reason::IssuerSpiffeId, message));
-    }
-    let Some(uri) = issuer.first_uri else { return Ok(()) };
-    let is_domain = SpiffeId::parse(uri).is_ok_and(|id| !id.has_path() && id.trust_domain() == trust_domain);
-    if is_domain {
-        return Ok(());
-    }
-    let message = format!("its SPIFFE ID is {}, not spiffe://{trust_domain}", Quoted(uri));
-    Err(Refusal::new(Reason::IssuerSpiffeId, message))
 }
 
 /// True if a path length constraint allows `below` CA certificates between its holder and the leaf.

@@ -15,7 +15,7 @@ use super::context::Context;
 use super::index::WorkloadRef;
 use super::index::{Card, ObjectRef, Workload};
 use super::key;
-use super::kinds;
+use super::registration::register_agents;
 use countersign_api::agent_card::CardVerdict;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
@@ -26,12 +26,13 @@ use countersign_core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_LOOK};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_io::clock::{instant, now};
 use countersign_plan::Mode;
+use countersign_plan::agent_card::card_evaluation::{Basis, CardEvaluation, ReplicaEvaluation};
 use countersign_plan::agent_card::endpoints::Unusable;
 use countersign_plan::agent_card::evaluate::{
     Received, Terms, Verification, as_served, broken_memory, evaluate,
 };
-use countersign_plan::agent_card::evaluation::{Basis, Evaluation};
-use countersign_plan::agent_card::merge::{CardEvaluation, ReplicaEvaluation, choose, merge};
+use countersign_plan::agent_card::evaluation::Evaluation;
+use countersign_plan::agent_card::merge::{choose, merge};
 use countersign_plan::agent_card::schedule::{SHORTEST_PERIOD, is_starting, may_settle, next_look};
 use countersign_plan::input::identity::Expected;
 use countersign_plan::input::service::Hosts;
@@ -43,10 +44,10 @@ use std::sync::Arc;
 
 /// Registers what judges AgentCards, and what says so in their status.
 pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
-    kinds::register(kinds, &key::CARD, context, |context, object| async move {
+    register_agents(kinds, &key::CARD, context, |context, object| async move {
         Ok(reconcile(&context, &object).await)
     });
-    kinds::register(kinds, &key::STATUS, context, |context, object| async move {
+    register_agents(kinds, &key::STATUS, context, |context, object| async move {
         Ok(say::reconcile(&context, &object).await?)
     });
 }

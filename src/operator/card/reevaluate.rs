@@ -8,10 +8,10 @@ use countersign_controller::queue::Urgency;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
+use countersign_plan::agent_card::card_evaluation::{Basis, CardEvaluation};
 use countersign_plan::agent_card::ending::unproven;
 use countersign_plan::agent_card::evaluate::{Terms, evaluate};
-use countersign_plan::agent_card::evaluation::{Basis, Evaluation};
-use countersign_plan::agent_card::merge::CardEvaluation;
+use countersign_plan::agent_card::evaluation::Evaluation;
 
 /// Evaluates every verified card again, and enqueues turns.
 ///

@@ -5,10 +5,9 @@ use crate::context::Context;
 use crate::index::{Endpoint, ObjectRef, Pod, Workload, WorkloadRef};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
-use countersign_plan::agent_card::endpoints::{
-    EndpointTerms, KnownPods, Replicas, Unusable, evaluate_endpoints,
-};
-use countersign_plan::agent_card::merge::ReplicaEvaluation;
+use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
+use countersign_plan::agent_card::endpoints::{EndpointTerms, KnownPods, Unusable, evaluate_endpoints};
+use countersign_plan::agent_card::replica::Replicas;
 use countersign_plan::input::endpoint::{SERVICE_LABEL, read_endpoints};
 use countersign_plan::input::pod::{controller, selector_text};
 use countersign_plan::input::service::AgentService;

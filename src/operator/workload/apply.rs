@@ -2,15 +2,20 @@
 
 use super::marks::apply_mark;
 use super::policies::{apply_policy, remove_policy};
-use super::written::ON_ITS_WAY;
-use super::{LATER, SOON};
 use crate::context::Context;
 use crate::index::{Card, ObjectRef, Workload, WorkloadRef};
 use crate::key;
+use crate::written::ON_ITS_WAY;
 use countersign_api::agent_card::AgentCard;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_plan::workload::{Missing, WorkloadPlan};
+use std::time::Duration;
+
+/// Wait until the next turn while the isolation of the namespace is missing.
+const SOON: Duration = Duration::from_millis(200);
+/// Wait until the next turn while Pods of an unlabelled template run or input is missing or invalid.
+const LATER: Duration = Duration::from_secs(10);
 
 /// Applies policies, then peer marks of a plan, and returns when the next turn is due.
 pub(crate) async fn apply_plan(

@@ -5,14 +5,14 @@ mod apply;
 mod marks;
 mod observe;
 mod policies;
-mod written;
 
 pub(crate) use policies::{apply_policy, remove_policy};
-pub(crate) use written::Written;
 
 use super::context::Context;
 use super::index::{By, WorkloadKind, WorkloadRef};
-use super::{key, kinds};
+use super::key;
+use super::registration::register_agents;
+use super::written::ON_ITS_WAY;
 use apply::{apply_cards, apply_plan};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
@@ -20,23 +20,16 @@ use countersign_controller::workers::Kinds;
 use countersign_plan::workload::{Observed, plan_workload};
 use observe::observe;
 use std::sync::Arc;
-use std::time::Duration;
-use written::ON_ITS_WAY;
-
-/// Wait until the next turn while the isolation of the namespace is missing.
-const SOON: Duration = Duration::from_millis(200);
-/// Wait until the next turn while Pods of an unlabelled template run or input is missing or invalid.
-const LATER: Duration = Duration::from_secs(10);
 
 /// Registers the reconcilers of workloads, and of marked Pods without a workload.
 pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
-    kinds::register(kinds, &key::DEPLOYMENT, context, |context, object| async move {
+    register_agents(kinds, &key::DEPLOYMENT, context, |context, object| async move {
         Ok(reconcile(&context, &WorkloadRef { kind: WorkloadKind::Deployment, object }).await?)
     });
-    kinds::register(kinds, &key::STATEFUL_SET, context, |context, object| async move {
+    register_agents(kinds, &key::STATEFUL_SET, context, |context, object| async move {
         Ok(reconcile(&context, &WorkloadRef { kind: WorkloadKind::StatefulSet, object }).await?)
     });
-    kinds::register(kinds, &key::POD, context, |context, object| async move {
+    register_agents(kinds, &key::POD, context, |context, object| async move {
         let known = marks::clear(&context, &object).await?;
         Ok(if known { Next::Never } else { Next::In(ON_ITS_WAY) })
     });

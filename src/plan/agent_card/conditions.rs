@@ -1,8 +1,8 @@
 //! Conditions of an AgentCard. A transition time changes only with the status of its condition.
 //! In audit mode the verdict is unchanged (rule 60), and conditions say what enforcement would have done.
 
+use super::circumstances::Circumstances;
 use super::result::{Proof, Refused, VerificationResult};
-use super::status::Circumstances;
 use crate::Mode;
 use countersign_api::agent_card::ConditionReason as Why;
 use countersign_api::agent_card::{ConditionType, time};

@@ -1,36 +1,14 @@
 //! Replicas behind a Service: every address must belong to a Pod of the workload, or the card is refused (rule 51).
 //! `EndpointSlice`s only make claims; Pods, their addresses and their controlling owners decide.
 
-use super::merge::ReplicaEvaluation;
+use super::card_evaluation::ReplicaEvaluation;
+use super::replica::{Replica, Replicas};
 use crate::input::endpoint::Endpoint;
 use crate::input::pod::{Controller, Pod, owner_of};
 use crate::input::workload::{Workload, WorkloadRef};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-
-/// Pod of the workload that receives traffic of the Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replica {
-    /// Name of the Pod.
-    pub name: String,
-    /// UID of the Pod.
-    pub uid: String,
-    /// IP address from which the card is fetched.
-    pub address: IpAddr,
-    /// TCP port from which the card is fetched.
-    pub port: u16,
-}
-
-/// Replicas behind a Service, all of them Pods of the workload.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Replicas {
-    /// Replicas that receive traffic now, ordered by name.
-    pub ready: Vec<Replica>,
-    /// UIDs of all Pods of the workload that serve or may still serve.
-    pub all: BTreeSet<String>,
-}
+use std::collections::BTreeMap;
 
 /// Refusal of the endpoints of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,10 +129,11 @@ fn is_controlled(key: &WorkloadRef, workload: &Workload, pod: &Pod, known: &Know
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent_card::merge::CardEvaluation;
+    use crate::agent_card::card_evaluation::CardEvaluation;
     use crate::input::pod::ControllerKind;
     use crate::input::workload::WorkloadKind;
     use countersign_api::ObjectRef;
+    use std::net::IpAddr;
 
     #[expect(clippy::disallowed_methods, reason = "any moment will do")]
     fn now() -> std::time::Instant {

@@ -1,52 +1,18 @@
 //! Last evaluation of a card in memory: for planning, for status, and for evaluating again.
 //! The received bytes are kept, within a limit, so that a change of authorities takes effect without a fetch.
 
-use super::evaluate::{Received, Terms};
-use super::merge::{CardEvaluation, ReplicaEvaluation};
+use super::card_evaluation::{Basis, CardEvaluation, ReplicaEvaluation, is_unreachable};
+use super::evaluate::Received;
 use super::result::VerificationResult;
-use crate::input::identity::Expected;
 use crate::input::workload::WorkloadRef;
 use crate::input::{CardOutcome, CardRef};
-use countersign_core::bundle::Bundle;
-use countersign_core::encoding::Digest;
 use countersign_core::history::{Accepted, History, Seen};
-use countersign_core::policy::{Freshness, Policy};
-use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::policy::Freshness;
+use countersign_core::refusal::Refusal;
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Terms of an evaluation, kept for evaluating again; time and history are left out.
-#[derive(Clone, Debug)]
-pub struct Basis {
-    /// Digest of the terms, see [`Terms::fingerprint`].
-    pub terms: Digest,
-    /// UID of the evaluated AgentCard, so that a recreated one of that name is evaluated anew.
-    pub card_uid: String,
-    /// DNS names of the workload inside the cluster.
-    pub hosts: BTreeSet<String>,
-    /// Ingress hosts that belong to the workload.
-    pub ingress_hosts: BTreeSet<String>,
-    /// Expected signer.
-    pub expected: Expected,
-}
-
-impl Basis {
-    /// Terms with the kept host names and another bundle, policy, signer and time. The history is empty, because the
-    /// card was accepted before.
-    pub fn terms<'a>(
-        &'a self,
-        bundle: &'a Bundle,
-        (policy, rules): (&'a Policy, Option<Digest>),
-        expected: &'a Expected,
-        now: Timestamp,
-    ) -> Terms<'a> {
-        let (cluster_hosts, ingress_hosts) = (&self.hosts, &self.ingress_hosts);
-        Terms { bundle, policy, rules, expected, cluster_hosts, ingress_hosts, history: None, now }
-    }
-}
 
 /// Evaluation of an AgentCard over all replicas of its workload.
 #[derive(Clone, Debug)]
@@ -180,9 +146,4 @@ impl Evaluation {
         self.received = None;
         self
     }
-}
-
-/// True for reasons that mean that no card was received.
-pub const fn is_unreachable(reason: Reason) -> bool {
-    matches!(reason, Reason::FetchFailed | Reason::FetchTimeout | Reason::FetchStatus)
 }

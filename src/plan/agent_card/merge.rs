@@ -1,96 +1,17 @@
 //! Evaluations of single replicas, and the evaluation of a workload that follows from all of them.
 //! One bad card refuses the workload; an unreachable replica decides nothing while another serves a good card.
 
-use super::endpoints::{Replica, Replicas};
-use super::evaluate::{Received, Verification};
-use super::evaluation::{Basis, Evaluation, is_unreachable};
+use super::card_evaluation::ReplicaEvaluation;
+use super::evaluation::Evaluation;
+use super::replica::{Replica, Replicas};
 use super::result::VerificationResult;
+use crate::input::CardRef;
 use crate::input::workload::WorkloadRef;
-use crate::input::{CardOutcome, CardRef};
-use countersign_core::encoding::{Digest, sha256};
 use countersign_core::history::Seen;
-use countersign_core::refusal::Refusal;
-use countersign_core::spiffe::SpiffeId;
 use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
-use countersign_core::verdict::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
-
-/// Evaluation of one card.
-#[derive(Clone, Debug)]
-pub struct CardEvaluation {
-    /// SPIFFE ID that the verdict is about; `None` if no signer could be expected.
-    pub spiffe_id: Option<SpiffeId>,
-    /// Outcome for the planner.
-    pub card: CardOutcome,
-    /// Presentation of the verdict, for status.
-    pub result: Arc<VerificationResult>,
-    /// SHA-256 of the served bytes; `None` if the next fetch must evaluate again.
-    pub bytes: Option<Digest>,
-    /// Evaluated card, if kept.
-    pub received: Option<Arc<Received>>,
-    /// Terms of the evaluation.
-    pub basis: Option<Arc<Basis>>,
-}
-
-impl CardEvaluation {
-    /// Evaluation that was refused before a card was received.
-    pub fn refused(reference: &CardRef, refusal: Refusal) -> Self {
-        Self {
-            spiffe_id: None,
-            card: CardOutcome::new(reference.clone(), &Verdict::refused(refusal.clone())),
-            result: Arc::new(VerificationResult::without_card(refusal)),
-            bytes: None,
-            received: None,
-            basis: None,
-        }
-    }
-
-    /// Evaluation of a received card from its verification.
-    pub fn of(reference: &CardRef, verification: Verification, received: Received, basis: Basis) -> Self {
-        Self {
-            spiffe_id: Some(verification.spiffe_id),
-            card: CardOutcome::new(reference.clone(), &verification.verdict),
-            result: Arc::new(verification.result),
-            bytes: Some(sha256(&received.bytes)),
-            received: Some(Arc::new(received)),
-            basis: Some(Arc::new(basis)),
-        }
-    }
-
-    /// Evaluation whose refusal names the replica in its message; a verified one is unchanged.
-    fn named(self, reference: &CardRef, name: &str) -> Self {
-        let mut result = (*self.result).clone();
-        let Err(refused) = &mut result.outcome else { return self };
-        let found = format!("replica {}: {}", Quoted(name), refused.refusal.message());
-        refused.refusal = Refusal::new(refused.refusal.reason(), found);
-        let card = CardOutcome::new(reference.clone(), &Verdict::refused(refused.refusal.clone()));
-        Self { card, result: Arc::new(result), ..self }
-    }
-}
-
-/// Evaluation of the card of one replica.
-#[derive(Clone, Debug)]
-pub struct ReplicaEvaluation {
-    /// Replica that was asked for its card.
-    pub replica: Replica,
-    /// Time of the fetch.
-    pub at: Instant,
-    /// Evaluation of the card, or the reason why none was received.
-    pub evaluation: CardEvaluation,
-}
-
-impl ReplicaEvaluation {
-    fn is_good(&self) -> bool {
-        self.evaluation.result.outcome.is_ok()
-    }
-
-    fn is_unreachable(&self) -> bool {
-        self.evaluation.result.reason().is_some_and(is_unreachable)
-    }
-}
 
 /// Replicas to fetch from now, at most `limit`: new ones first, then those with a bad card, then those fetched
 /// longest ago.
@@ -173,11 +94,16 @@ fn joined(lead: &VerificationResult, all: &[ReplicaEvaluation]) -> VerificationR
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent_card::card_evaluation::CardEvaluation;
     use crate::agent_card::result::Proof;
+    use crate::input::CardOutcome;
     use crate::input::workload::WorkloadKind;
     use countersign_api::ObjectRef;
     use countersign_core::refusal::Reason;
+    use countersign_core::refusal::Refusal;
     use countersign_core::time::Seconds;
+    use countersign_core::verdict::Verdict;
+    use std::time::Instant;
 
     const NOW: Timestamp = Timestamp::from_unix(1_795_219_200);
 

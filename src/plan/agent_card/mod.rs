@@ -1,6 +1,8 @@
 //! Evaluation of AgentCards: from received bytes to a verdict, and from the verdict to the status.
 
 mod card;
+pub mod card_evaluation;
+mod circumstances;
 pub mod conditions;
 mod default;
 pub mod ending;
@@ -8,6 +10,7 @@ pub mod endpoints;
 pub mod evaluate;
 pub mod evaluation;
 pub mod merge;
+pub mod replica;
 pub mod result;
 pub mod schedule;
 pub mod status;

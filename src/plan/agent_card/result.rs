@@ -58,7 +58,7 @@ impl Proof {
             valid_until: signed.valid_until(),
             coverage: signed.coverage().id(),
             uncovered: uncovered.collect(),
-            accepted: Accepted::of(signed),
+            accepted: signed.accepted(),
             anchor: signed.anchor(),
             uncovered_unlisted: left_out.saturating_add(signed.unlisted()),
             attested,
@@ -79,7 +79,7 @@ fn accepted_for_test() -> Accepted {
     let card = Card::parse(card, policy.numbers).unwrap();
     let now = Timestamp::from_unix(1_795_219_200);
     let against = Against { bundle: &bundle, policy: &policy, expected: None, history: None, now };
-    Accepted::of(&verify_card(&card, against).unwrap())
+    verify_card(&card, against).unwrap().accepted()
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ fn before_the_end(left: i64, shortest: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent_card::merge::CardEvaluation;
+    use crate::agent_card::card_evaluation::CardEvaluation;
     use crate::agent_card::result::{Proof, VerificationResult};
     use countersign_core::refusal::Refusal;
     use countersign_core::time::Seconds;

@@ -1,34 +1,12 @@
 //! Plan of the status of an AgentCard from a verification result. Pure: equal input gives equal status.
 //! Condition types and reasons are those that existing readers of the status know.
 
+use super::circumstances::Circumstances;
 use super::conditions::conditions;
 use super::result::{Proof, Refused, VerificationResult};
-use crate::Mode;
-use countersign_api::agent_card::{AgentCardStatus, BindingStatus, CardVerdict, Outcome, TargetRef, time};
-use countersign_core::history::History;
+use countersign_api::agent_card::{AgentCardStatus, BindingStatus, CardVerdict, Outcome, time};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::time::Timestamp;
-
-/// Input of a status besides the verification result.
-#[derive(Clone, Copy, Debug)]
-pub struct Circumstances<'a> {
-    /// Generation of the evaluated AgentCard.
-    pub generation: i64,
-    /// Name of the workload, for messages.
-    pub name: &'a str,
-    /// Reference to the workload; `None` if it was not found.
-    pub target: Option<&'a TargetRef>,
-    /// Protocol of the workload.
-    pub protocol: Option<&'a str>,
-    /// Enforcement mode of the namespace.
-    pub mode: Mode,
-    /// True if the AgentCard requests an identity binding.
-    pub has_binding: bool,
-    /// History of accepted cards, to be stored in status.
-    pub history: Option<&'a History>,
-    /// Time of the status write.
-    pub now: Timestamp,
-}
 
 /// Plans the status that follows `before`, without its member `card`.
 pub fn plan_status(

@@ -2,9 +2,10 @@
 //! Nothing that an agent sends can make the write fail: what status shows of a card is bounded.
 
 use super::card::Card;
+use super::circumstances::Circumstances;
 use super::conditions::is_ready_in;
 use super::evaluation::Evaluation;
-use super::status::{Circumstances, plan_status};
+use super::status::plan_status;
 use crate::Mode;
 use crate::input::workload::Workload;
 use countersign_api::ObjectRef;
@@ -143,7 +144,7 @@ fn transition(before: &AgentCardStatus, after: &AgentCardStatus) -> Option<Trans
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent_card::merge::CardEvaluation;
+    use crate::agent_card::card_evaluation::CardEvaluation;
     use crate::agent_card::result::{Content, Proof, VerificationResult};
     use crate::input::workload::{WorkloadKind, WorkloadRef};
     use countersign_api::agent_card::card_data;

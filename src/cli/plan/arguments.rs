@@ -1,0 +1,49 @@
+//! Flags of `countersign plan`.
+
+use super::cluster::ClusterArgs;
+use crate::args::{BundleArg, Output, parse_bundle_arg, parse_trust_domain};
+use crate::policy::AcceptArgs;
+use countersign_core::spiffe::TrustDomain;
+use std::path::PathBuf;
+
+/// Whether policies are planned at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ModeArg {
+    /// Plan the policies.
+    Enforce,
+    /// Judge the cards, and plan nothing.
+    Audit,
+}
+
+/// Print the objects that would be applied for a set of manifests.
+///
+/// Read are workloads (`Deployment`, `StatefulSet`, `DaemonSet`, `Pod`) that are labelled kagenti.io/type=agent
+/// or named by an `AgentCard`, each `Service` and `Ingress`, each `AgentCard`, the `ConfigMap`
+/// `NAME-card-signed` with the card of the workload `NAME`, and a `ConfigMap` with the trust bundle. Every object follows a comment with the verdict that justifies it. A refused agent is a
+/// result, not an error.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Manifest file, directory of *.yaml, *.yml and *.json files, or `-` for standard input. May be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR", required = true, num_args = 1..)]
+    pub(super) files: Vec<PathBuf>,
+    /// Trust bundle instead of the ConfigMap in the manifests; `TD=FILE` for another trust domain. May be
+    /// repeated.
+    #[arg(long = "bundle", value_name = "[TD=]FILE", value_parser = parse_bundle_arg)]
+    pub(super) bundles: Vec<BundleArg>,
+    /// Trust domain of the agents; an AgentCard may name its own.
+    #[arg(long, value_name = "TD", value_parser = parse_trust_domain)]
+    pub(super) trust_domain: Option<TrustDomain>,
+    /// Name of the ConfigMap that carries the trust bundle.
+    #[arg(long, value_name = "NAME", default_value = "spire-bundle")]
+    pub(super) bundle_config_map: String,
+    #[command(flatten)]
+    pub(super) accept: AcceptArgs,
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+    /// Whether policies are planned at all.
+    #[arg(long, value_enum, default_value_t = ModeArg::Enforce)]
+    pub(super) mode: ModeArg,
+    /// YAML documents for people and kubectl, or one JSON object.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(super) output: Output,
+}

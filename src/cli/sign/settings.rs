@@ -1,0 +1,165 @@
+//! The signer in a Pod: its settings, and one round of signing.
+//! The environment is that of kagenti's `agentcard-signer`, so that its manifests need only another image.
+
+use super::{WORKLOAD_API_TIMEOUT, journal, seconds, sign};
+use crate::args::parse_seconds;
+use crate::exit::Unusable;
+use countersign_core::encoding::sha256;
+use countersign_core::sign::SignOptions;
+use countersign_core::text::Quoted;
+use countersign_core::time::{Seconds, Timestamp};
+use countersign_core::x509::leaf_facts;
+use countersign_io::clock;
+use countersign_io::files::publish_file;
+use countersign_io::keys::PrivateKey;
+use countersign_io::workload_api::WorkloadSvid;
+use std::path::PathBuf;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Paths, socket and options of the signer in a Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SignerSettings {
+    /// Path of the unsigned card.
+    pub(super) card: PathBuf,
+    /// Path of the signed card.
+    pub(super) output: PathBuf,
+    /// Socket of the Workload API.
+    pub(super) socket: String,
+    /// Longest time for an answer of the Workload API.
+    pub(super) timeout: Duration,
+    /// Lifetime of a signature; `None` ends the signature with the SVID.
+    pub(super) lifetime: Option<Seconds>,
+    /// True adds a second signature for kagenti's verifier.
+    pub(super) also_kagenti: bool,
+}
+
+/// The result of a round of signing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signed {
+    /// The end of the signature or of the leaf, whichever is earlier.
+    pub(super) ends: Timestamp,
+}
+
+impl SignerSettings {
+    pub(super) fn of(
+        args: &super::Args,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Unusable> {
+        // A manifest template may set a variable without a value to the empty string, which means the default.
+        let variable = |name: &str, or: &str| {
+            variable(name).filter(|value| !value.is_empty()).unwrap_or_else(|| or.to_owned())
+        };
+        let path = |given: &Option<PathBuf>, name: &str, or: &str| {
+            given.clone().unwrap_or_else(|| variable(name, or).into())
+        };
+        let timeout = match args.timeout {
+            Some(timeout) => seconds(timeout),
+            None => match variable("SIGN_TIMEOUT", "").as_str() {
+                "" => WORKLOAD_API_TIMEOUT,
+                text => parse_seconds(text).map(seconds).map_err(|problem| {
+                    Unusable::new(format!("SIGN_TIMEOUT is {}: {problem}", Quoted(text)))
+                })?,
+            },
+        };
+        if timeout.is_zero() {
+            return Err(Unusable::new("a timeout of 0 leaves no time to sign; give one such as 30s"));
+        }
+        Ok(Self {
+            card: path(&args.card, "UNSIGNED_CARD_PATH", "/etc/agentcard/agent.json"),
+            output: path(&args.output, "AGENT_CARD_PATH", "/app/.well-known/agent-card.json"),
+            socket: args.workload_api.clone().unwrap_or_else(|| {
+                variable("SPIFFE_ENDPOINT_SOCKET", "unix:///run/spire/sockets/agent.sock")
+            }),
+            timeout,
+            lifetime: args.lifetime,
+            also_kagenti: args.also_kagenti,
+        })
+    }
+
+    /// Signs the card and writes it to the output path, from which the agent serves it. The error is one sentence.
+    pub(super) fn sign(&self, card: Vec<u8>, svid: &WorkloadSvid) -> Result<Signed, String> {
+        let now = clock::now();
+        let ends = self.ends(svid, now)?;
+        let options =
+            SignOptions { chain: &svid.chain, lifetime: self.lifetime, also_kagenti: self.also_kagenti, now };
+        let key = PrivateKey::from_pkcs8(Zeroizing::clone(&svid.key));
+        let signed =
+            sign(card, &key, options).map_err(|refusal| format!("{refusal}; {}", refusal.reason().fix()))?;
+        publish_file(&self.output, &signed).map_err(|error| error.to_string())?;
+        journal::info(
+            "signed card written successfully",
+            &[
+                ("path", self.output.to_string_lossy().into_owned()),
+                ("sha256", sha256(&signed).to_string()),
+                ("validUntil", ends.to_string()),
+            ],
+        );
+        Ok(Signed { ends })
+    }
+
+    /// The end of a signature made at `now`, or of its leaf, whichever is earlier.
+    pub(super) fn ends(&self, svid: &WorkloadSvid, now: Timestamp) -> Result<Timestamp, String> {
+        let leaf = svid.chain.first().ok_or("the SVID has no certificate; check the SPIRE agent")?;
+        let leaf = leaf_facts(leaf).map_err(|refusal| refusal.to_string())?;
+        Ok(self.lifetime.map_or(leaf.not_after, |lifetime| leaf.not_after.min(now.plus(lifetime))))
+    }
+}
+
+/// Logs the SPIFFE ID and expiry of a received SVID, never its key.
+pub(super) fn said_fetched(svid: &WorkloadSvid) {
+    let leaf = svid.chain.first().and_then(|leaf| leaf_facts(leaf).ok());
+    let pairs = leaf.map(|leaf| {
+        [("spiffeId", leaf.spiffe_id.as_str().to_owned()), ("notAfter", leaf.not_after.to_string())]
+    });
+    journal::info("fetched SVID", pairs.as_ref().map_or(&[], |pairs| pairs.as_slice()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(Debug, clap::Parser)]
+    struct SignLine {
+        #[command(flatten)]
+        args: super::super::Args,
+    }
+
+    fn settings(line: &[&str], environment: &[(&str, &str)]) -> Result<SignerSettings, Unusable> {
+        let line = SignLine::try_parse_from([&["sign"], line].concat())
+            .map_err(|error| Unusable::new(error.to_string()))?;
+        let find =
+            |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        SignerSettings::of(&line.args, find)
+    }
+
+    #[test]
+    fn the_environment_of_the_existing_signer_counts_where_no_flag_does() {
+        let none = settings(&["--watch"], &[("AGENT_CARD_PATH", "")]).unwrap();
+        assert_eq!(none.card, PathBuf::from("/etc/agentcard/agent.json"));
+        assert_eq!(none.output, PathBuf::from("/app/.well-known/agent-card.json"));
+        assert_eq!(none.socket, "unix:///run/spire/sockets/agent.sock");
+        assert_eq!(none.timeout, Duration::from_secs(30));
+        let environment = [
+            ("UNSIGNED_CARD_PATH", "/in.json"),
+            ("AGENT_CARD_PATH", "/out.json"),
+            ("SPIFFE_ENDPOINT_SOCKET", "unix:///s"),
+            ("SIGN_TIMEOUT", "5s"),
+        ];
+        let all = settings(&["--init"], &environment).unwrap();
+        assert_eq!((all.card, all.output), (PathBuf::from("/in.json"), PathBuf::from("/out.json")));
+        assert_eq!((all.socket.as_str(), all.timeout), ("unix:///s", Duration::from_secs(5)));
+        let flags = ["--watch", "c.json", "-o", "o.json", "--workload-api", "/x", "--timeout", "7s"];
+        let given = settings(&flags, &environment).unwrap();
+        assert_eq!((given.card, given.output), (PathBuf::from("c.json"), PathBuf::from("o.json")));
+        assert_eq!((given.socket.as_str(), given.timeout), ("/x", Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_timeout_that_cannot_be_read_is_named() {
+        for bad in ["soon", "0s"] {
+            assert!(settings(&["--watch"], &[("SIGN_TIMEOUT", bad)]).is_err(), "{bad}");
+        }
+    }
+}

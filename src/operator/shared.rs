@@ -1,0 +1,20 @@
+//! Parts of the process that the controllers share with its servers.
+
+use super::flags::Config;
+use super::metrics::Metrics;
+use countersign_controller::admin::Readiness;
+use kube::Client;
+use std::sync::Arc;
+
+/// Parts of the process that controllers use; clones share them.
+#[derive(Clone)]
+pub struct Shared {
+    /// Checked configuration of the operator.
+    pub config: Arc<Config>,
+    /// Client of the API server.
+    pub client: Client,
+    /// Prometheus metrics of the process.
+    pub metrics: Metrics,
+    /// Readiness checks behind `/readyz`.
+    pub readiness: Readiness,
+}

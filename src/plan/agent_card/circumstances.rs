@@ -1,0 +1,27 @@
+//! What a status is planned from besides the verification result.
+
+use crate::Mode;
+use countersign_api::agent_card::TargetRef;
+use countersign_core::history::History;
+use countersign_core::time::Timestamp;
+
+/// Input of a status besides the verification result.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// Generation of the evaluated AgentCard.
+    pub generation: i64,
+    /// Name of the workload, for messages.
+    pub name: &'a str,
+    /// Reference to the workload; `None` if it was not found.
+    pub target: Option<&'a TargetRef>,
+    /// Protocol of the workload.
+    pub protocol: Option<&'a str>,
+    /// Enforcement mode of the namespace.
+    pub mode: Mode,
+    /// True if the AgentCard requests an identity binding.
+    pub has_binding: bool,
+    /// History of accepted cards, to be stored in status.
+    pub history: Option<&'a History>,
+    /// Time of the status write.
+    pub now: Timestamp,
+}
