@@ -6,6 +6,7 @@ use super::queue::{Queue, Tenant, Urgency};
 use countersign_io::clock::instant;
 use std::hash::Hash;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -74,6 +75,7 @@ pub struct Work {
     pub short: Turns<Key>,
     /// Turns that may wait for other servers.
     pub long: Turns<Key>,
+    is_paused: AtomicBool,
 }
 
 impl Work {
@@ -82,16 +84,31 @@ impl Work {
     pub fn new(slots: NonZeroUsize, period: Duration, burst: u32) -> Self {
         // Fair shares need two slots: of one, any namespace would hold all.
         let long = Queue::of_long_turns(slots.get().max(2), period, burst);
-        Self { short: Turns::new(Queue::of_short_turns(slots.get())), long: Turns::new(long) }
+        let short = Queue::of_short_turns(slots.get());
+        Self { short: Turns::new(short), long: Turns::new(long), is_paused: AtomicBool::new(false) }
+    }
+
+    /// Queues as [`Work::new`] makes them, which stay empty until [`Work::resume`]: a replica that watches and does not
+    /// act would otherwise keep a key for every object that ever was.
+    pub fn paused(slots: NonZeroUsize, period: Duration, burst: u32) -> Self {
+        Self { is_paused: AtomicBool::new(true), ..Self::new(slots, period, burst) }
+    }
+
+    /// Lets keys in. What changed before is enqueued by the caller, who knows the objects.
+    pub fn resume(&self) {
+        self.is_paused.store(false, Ordering::Release);
     }
 
     /// Enqueues a turn of `key` that is due now.
     pub fn enqueue(&self, key: Key, urgency: Urgency) {
-        self.of(&key).enqueue(key, instant(), urgency);
+        self.enqueue_in(Duration::ZERO, key, urgency);
     }
 
     /// Enqueues a turn of `key` that is due after `wait`.
     pub fn enqueue_in(&self, wait: Duration, key: Key, urgency: Urgency) {
+        if self.is_paused.load(Ordering::Acquire) {
+            return;
+        }
         let now = instant();
         self.of(&key).enqueue(key, now.checked_add(wait).unwrap_or(now), urgency);
     }
@@ -99,5 +116,28 @@ impl Work {
     /// Queue that a key belongs to.
     pub const fn of(&self, key: &Key) -> &Turns<Key> {
         if key.kind.waits { &self.long } else { &self.short }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Kind;
+    use countersign_api::ObjectRef;
+
+    static KIND: Kind = Kind { name: "toy", controller: "toy", waits: false };
+
+    #[tokio::test]
+    async fn a_paused_queue_keeps_nothing_and_lets_everything_in_once_resumed() {
+        let work = Work::paused(NonZeroUsize::MIN, Duration::from_secs(1), 5);
+        let key = |name: &str| Key { kind: &KIND, object: ObjectRef::new("team", name) };
+        for number in 0..100 {
+            work.enqueue(key(&number.to_string()), Urgency::Closing);
+            work.enqueue_in(Duration::from_hours(1), key("later"), Urgency::Routine);
+        }
+        assert!(work.short.with(|queue| queue.next_later().is_none() && !queue.is_behind(instant())));
+        work.resume();
+        work.enqueue(key("one"), Urgency::Routine);
+        assert_eq!(work.short.next().await, key("one"));
     }
 }

@@ -21,15 +21,23 @@ pub struct Watches<'a, W> {
     tasks: &'a mut JoinSet<()>,
     observer: &'a Arc<W>,
     broken: &'a Broken,
+    relists: Vec<Arc<Relist>>,
 }
 
 impl<'a, W: Send + Sync + 'static> Watches<'a, W> {
     /// Starter whose watches end with `tasks`.
     pub const fn new(tasks: &'a mut JoinSet<()>, observer: &'a Arc<W>, broken: &'a Broken) -> Self {
-        Self { tasks, observer, broken }
+        Self { tasks, observer, broken, relists: Vec::new() }
+    }
+
+    /// Signals by which each watch that was started is told to begin again with a list.
+    pub fn relists(self) -> Vec<Arc<Relist>> {
+        self.relists
     }
 
     /// Follows one kind until the tasks are dropped.
+    ///
+    /// The watch starts over with a list whenever that is requested by [`Watches::relists`].
     ///
     /// `read` reduces an object to its value in `store`, or returns `None` to leave it out; `changed` is called for
     /// every difference.
@@ -46,33 +54,15 @@ impl<'a, W: Send + Sync + 'static> Watches<'a, W> {
         V: Clone + PartialEq + Send + Sync + 'static,
         B: Copy + Ord + Send + Sync + 'static,
     {
-        self.follow_again(kind, api, config, store, read, changed, |_| None);
-    }
-
-    /// Follows one kind as [`Watches::follow`] does, and starts over with a list whenever `relist` is requested.
-    #[expect(clippy::too_many_arguments, reason = "each describes one part of the watch of a kind")]
-    pub fn follow_again<K, V, B>(
-        &mut self,
-        kind: &'static str,
-        api: Api<K>,
-        config: watcher::Config,
-        store: fn(&W) -> &Store<V, B>,
-        read: fn(K) -> Option<V>,
-        changed: fn(&W, &Change<'_, V>),
-        relist: fn(&W) -> Option<&Relist>,
-    ) where
-        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-        V: Clone + PartialEq + Send + Sync + 'static,
-        B: Copy + Ord + Send + Sync + 'static,
-    {
         let (observer, broken) = (Arc::clone(self.observer), Arc::clone(self.broken));
+        let relist = Arc::new(Relist::default());
+        self.relists.push(Arc::clone(&relist));
         self.tasks.spawn(async move {
-            let (store, relist) = (store(&observer), relist(&observer));
+            let store = store(&observer);
             loop {
                 let events = watcher(api.clone(), config.clone()).default_backoff();
                 let told = |change: Change<'_, V>| changed(&observer, &change);
                 let followed = follow(events, store, read, told, |error| broken(kind, error));
-                let Some(relist) = relist else { return followed.await };
                 tokio::select! {
                     () = followed => return,
                     () = relist.wanted() => {}

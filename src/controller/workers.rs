@@ -1,7 +1,7 @@
 //! Registered kinds with their reconcilers, and the workers that hand out turns.
 //! Each turn runs in a task of its own, so that a slow key delays no other key.
 
-use super::failure::Failure;
+use super::failure::{Class, Failure};
 use super::key::{Key, Kind};
 use super::next::Next;
 use super::queue::Urgency;
@@ -144,6 +144,8 @@ struct Turn {
 impl Turn {
     async fn run(mut self) {
         let started = instant();
+        // Counts only if the turn panics: whatever it had to close must not wait for another change.
+        self.next = started.checked_add(Class::Bug.retry_after(1));
         let result = self.workers.kinds.reconcile(&self.key).await;
         self.finish(&result, started.elapsed());
     }
@@ -192,7 +194,6 @@ fn jittered(wait: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Class;
     use std::num::NonZeroUsize;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use tokio::sync::mpsc;

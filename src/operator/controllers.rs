@@ -13,12 +13,13 @@ use super::shared::Shared;
 use super::{kinds, namespace};
 use countersign_controller::admin::Check;
 use countersign_controller::next::Next;
+use countersign_controller::relist::Relist;
 use countersign_controller::watches::Broken;
 use countersign_controller::workers::{Ended, Workers};
 use countersign_core::time::Seconds;
 use countersign_io::clock::{instant, now, until};
 use countersign_io::shutdown::Shutdown;
-use futures::future::{BoxFuture, join};
+use futures::future::{BoxFuture, join, join_all};
 use kube::runtime::watcher::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,9 +62,10 @@ impl Observer {
         ));
         // Each watch has a task of its own, so that an event wakes one watch only.
         let mut tasks = JoinSet::new();
-        observe(&mut tasks, &context);
+        let relists = observe(&mut tasks, &context);
         tasks.spawn(report(Arc::clone(&context), [caches.clone(), bundle, watches]));
-        let controllers = Controllers { context: Arc::clone(&context), write_events: Box::pin(write_events) };
+        let write_events = Box::pin(write_events);
+        let controllers = Controllers { context: Arc::clone(&context), relists, write_events };
         (Self { context, tasks, caches }, controllers)
     }
 
@@ -84,16 +86,18 @@ impl Observer {
 /// Controllers of the leader, which evaluate cards and write.
 pub struct Controllers {
     context: Arc<Context>,
+    relists: Vec<Arc<Relist>>,
     write_events: BoxFuture<'static, ()>,
 }
 
 impl Controllers {
     /// Runs turns until `shutdown`. Dropping the future stops all turns at once.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), OperatorError> {
-        let Self { context, write_events } = self;
-        // The watch may lag behind the last status writes of the previous leader, which are the memory against
-        // replays (rule 55).
-        context.index.relist_cards.request().await;
+        let Self { context, relists, write_events } = self;
+        context.index.work.resume();
+        // A watch may lag behind the previous leader, or be broken without having noticed. The status of AgentCards is
+        // the memory against replays (rule 55), and a policy or mark that looks as planned would never be written.
+        join_all(relists.iter().map(|relist| relist.request())).await;
         let mut tasks = JoinSet::new();
         tasks.spawn(reevaluate(Arc::clone(&context)));
         tasks.spawn(follow_the_clock(Arc::clone(&context)));
@@ -131,8 +135,8 @@ async fn report(context: Arc<Context>, [caches, bundle, watches]: [Check; 3]) {
     }
 }
 
-/// Starts the watches of objects, bundles and the operator's SVID.
-fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) {
+/// Starts the watches of objects, bundles and the operator's SVID; returns the signals for fresh lists of objects.
+fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Vec<Arc<Relist>> {
     let metrics = context.metrics.clone();
     let broken: Broken = Arc::new(move |kind, error| {
         metrics.watch_failed(kind);
@@ -143,7 +147,7 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) {
         index.health.failed(kind, instant());
         told(kind, error);
     });
-    follow_everything(tasks, &context.client, &context.index, &noted);
+    let relists = follow_everything(tasks, &context.client, &context.index, &noted);
     tasks.spawn(follow_bundles(Arc::clone(context), broken));
     let telling = Arc::clone(context);
     tasks.spawn(async move {
@@ -156,6 +160,7 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) {
     });
     let own = Arc::clone(context);
     tasks.spawn(async move { own.identity.follow(&own.config).await });
+    relists
 }
 
 /// Ends proofs and stale bundles by the clock, until dropped. The wall clock may be set at any time, so it is read
@@ -231,6 +236,7 @@ async fn isolate_all(context: &Context) {
 /// Runs turns, once all lists that verdicts need are read.
 async fn take_turns(context: Arc<Context>) {
     wait_until_synced(&context).await;
+    context.index.enqueue_everything();
     let metrics = context.metrics.clone();
     let ended: Ended = Box::new(move |kind, result, took| {
         let outcome = match result {

@@ -39,8 +39,8 @@ pub struct Observed<'a> {
     pub workload: &'a Workload,
     /// AgentCards that target the workload and are not being deleted.
     pub cards: Vec<ObservedCard>,
-    /// True if an AgentCard may be created: all AgentCards are listed, so that none exists unseen, and the API server
-    /// has not refused a creation in this turn.
+    /// True if an AgentCard may be created: all AgentCards are listed, so that none exists unseen, none has the name of
+    /// the default one, and the API server has not refused a creation in this turn.
     pub may_make_card: bool,
     /// True once every kind that a verdict depends on is listed.
     pub is_complete: bool,

@@ -131,4 +131,29 @@ impl Index {
             }
         }
     }
+
+    /// Enqueues every object, for a replica that begins to act: what its watches told before was not enqueued.
+    pub(crate) fn enqueue_everything(&self) {
+        for object in self.cards.objects() {
+            self.enqueue(key::card(object.clone()), Urgent);
+            self.enqueue(key::status(object), Urgent);
+        }
+        for kind in WorkloadKind::ALL {
+            for object in self.workloads(kind).objects() {
+                self.enqueue(key::namespace(object.namespace.clone()), Closing);
+                self.enqueue(key::workload(WorkloadRef { kind, object }), Closing);
+            }
+        }
+        for object in self.pods.objects() {
+            let Some(pod) = self.pods.get(&object) else { continue };
+            self.pod_changed(&Change { object: &object, before: None, after: Some(&pod) });
+        }
+        for object in self.strays.objects() {
+            self.enqueue(key::pod(object), Closing);
+        }
+        for object in self.policies.objects() {
+            let Some(policy) = self.policies.get(&object) else { continue };
+            self.policy_changed(&Change { object: &object, before: None, after: Some(&policy) });
+        }
+    }
 }

@@ -20,7 +20,6 @@ pub(crate) use watches::follow_everything;
 use countersign_controller::health::Health;
 use countersign_controller::key::Key;
 use countersign_controller::queue::Urgency;
-use countersign_controller::relist::Relist;
 use countersign_controller::turns::Work;
 use countersign_plan::{ApiServer, Mode};
 use k8s_openapi::api::core::v1::Service;
@@ -38,9 +37,6 @@ const BURST: u32 = 5;
 pub(crate) struct Index {
     /// AgentCards of all namespaces.
     pub(crate) cards: Store<Card, By>,
-    /// Signal for a fresh list of AgentCards. Their status is the memory of accepted cards (rule 55), and a new leader
-    /// must not miss the last write of the previous one.
-    pub(crate) relist_cards: Relist,
     /// Deployments with the agent label.
     pub(crate) deployments: Store<Workload, By>,
     /// `StatefulSet`s with the agent label.
@@ -78,7 +74,6 @@ impl Index {
     pub(crate) fn new(slots: NonZeroUsize, period: Duration) -> Self {
         Self {
             cards: Store::indexed(by::of_card),
-            relist_cards: Relist::default(),
             deployments: Store::indexed(by::of_workload),
             stateful_sets: Store::indexed(by::of_workload),
             pods: Store::indexed(by::of_pod),
@@ -93,7 +88,7 @@ impl Index {
             api_servers: Store::default(),
             last_api_server: RwLock::default(),
             health: Health::default(),
-            work: Arc::new(Work::new(slots, period, BURST)),
+            work: Arc::new(Work::paused(slots, period, BURST)),
         }
     }
 

@@ -7,6 +7,7 @@ use countersign_api::agent_card::AgentCard;
 use countersign_api::keys::{
     AGENT_TYPE, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL, TYPE_LABEL,
 };
+use countersign_controller::relist::Relist;
 use countersign_controller::watches::{Broken, Watches, labelled};
 use countersign_plan::input::endpoint::SERVICE_LABEL;
 use countersign_plan::input::pod::controller;
@@ -19,24 +20,23 @@ use kube::{Api, Client};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-/// Starts the watches of all kinds, each in a task of its own.
+/// Starts the watches of all kinds, each in a task of its own, and returns the signals for fresh lists.
 pub(crate) fn follow_everything(
     tasks: &mut JoinSet<()>,
     client: &Client,
     index: &Arc<Index>,
     broken: &Broken,
-) {
+) -> Vec<Arc<Relist>> {
     let mut watches = Watches::new(tasks, index, broken);
     let agents = labelled(&format!("{TYPE_LABEL}={AGENT_TYPE}"));
     let strays = labelled(&format!("{PEER_MARK_LABEL},{TYPE_LABEL}!={AGENT_TYPE}"));
-    watches.follow_again(
+    watches.follow(
         "agentcards",
         Api::<AgentCard>::all(client.clone()),
         labelled(""),
         |index| &index.cards,
         Card::of,
         Index::card_changed,
-        |index| Some(&index.relist_cards),
     );
     watches.follow(
         "deployments",
@@ -118,4 +118,5 @@ pub(crate) fn follow_everything(
         |slice| Some(read_slice(slice)),
         |index, _| index.api_server_changed(),
     );
+    watches.relists()
 }

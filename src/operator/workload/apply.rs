@@ -54,12 +54,12 @@ pub(crate) async fn apply_plan(
     })
 }
 
-/// Creates and deletes the AgentCards of a plan.
+/// Creates and deletes the AgentCards of a plan; true if there was one.
 pub(crate) async fn apply_cards(
     context: &Context,
     reference: &WorkloadRef,
     plan: &WorkloadPlan,
-) -> Result<(), kube::Error> {
+) -> Result<bool, kube::Error> {
     if let Some(card) = &plan.create {
         let stored = context.writer.apply(card).await?;
         context.metrics.wrote("agentcards");
@@ -74,5 +74,5 @@ pub(crate) async fn apply_cards(
         context.writer.delete::<AgentCard>(object, Some(uid)).await?;
         context.metrics.wrote("agentcards");
     }
-    Ok(())
+    Ok(plan.create.is_some() || !plan.delete.is_empty())
 }

@@ -49,10 +49,12 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
     // A failed creation must leave nothing open, so the plan is made again for a workload without a card.
     let plan = match &cards {
         Err(_) => plan_workload(&Observed { may_make_card: false, ..observed }),
-        Ok(()) => plan,
+        Ok(false) => plan,
+        // A write may have taken long, and what it was answered may be an AgentCard that is going.
+        Ok(true) => plan_workload(&observe(context, key, &workload).await?),
     };
     let next = apply_plan(context, key, &workload, plan).await?;
-    cards.map(|()| next)
+    cards.map(|_| next)
 }
 
 /// Enqueues the cleanup of a workload that is gone or no agent any more: peer marks go now, policies once no Pod is

@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::index::{By, ObjectRef, Workload, WorkloadRef};
 use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
+use countersign_plan::input::delivered::default_card_name;
 use countersign_plan::input::pod::selector_text;
 use countersign_plan::workload::{Observed, ObservedCard};
 use k8s_openapi::api::core::v1::Pod;
@@ -24,12 +25,16 @@ pub(crate) async fn observe<'a>(
         let evaluated = evaluation.map(|last| (last.workload.clone(), last.card.clone()));
         ObservedCard { object, card, evaluated }
     };
+    // An AgentCard of that name that is going, or that is for another workload, cannot become the default one. As long
+    // as it is there, the workload has none.
+    let default_card =
+        ObjectRef::new(namespace, default_card_name(&reference.object.name, reference.kind.as_str()));
     let stands = |name: &str| index.policies.get(&ObjectRef::new(namespace, name)).is_some();
     Ok(Observed {
         reference,
         workload,
         cards: index.cards_of(reference).into_iter().map(card).collect(),
-        may_make_card: index.cards.is_synced(),
+        may_make_card: index.cards.is_synced() && index.cards.get(&default_card).is_none(),
         is_complete: index.is_synced(),
         pods: index.pods_of(reference, workload),
         has_unlabelled_pods,

@@ -11,7 +11,7 @@ use countersign_core::verdict::Verdict;
 ///
 /// Only a [`Verdict`] makes an outcome; code cannot claim that a card is verified:
 /// ```compile_fail,E0451
-/// use crate::{CardRef, CardOutcome};
+/// use countersign_plan::{CardOutcome, CardRef};
 /// # fn claim(card: CardRef, signer: countersign_core::spiffe::SpiffeId) -> CardOutcome {
 /// CardOutcome { card, outcome: Ok(signer) }
 /// # }

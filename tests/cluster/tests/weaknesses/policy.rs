@@ -200,6 +200,26 @@ fn isolation_stands_before_the_first_verdict_and_comes_back_when_it_is_deleted()
 }
 
 #[test]
+fn a_default_card_that_never_finishes_deleting_keeps_nothing_open() {
+    let (scene, team) = (scene("leaving"), "leaving");
+    scene.agents.serve(team, "weather", &scene.honest(team, "weather")).unwrap();
+    scene.agents.create(team, &["weather"]).unwrap();
+    let card = "weather-deployment-card";
+    scene.verified(team, card, "weather").unwrap();
+    wait_marks(scene, team, "app=weather", |marks| marks.len() == 1 && marks[0].is_string());
+    let keep = |finalizers: &Value| {
+        scene.patch("agentcard", team, card, &json!({ "metadata": { "finalizers": finalizers } })).unwrap();
+    };
+    keep(&json!(["tenant.example/keep"]));
+    scene.rig.kubectl(&["delete", "agentcard", "-n", team, card, "--wait=false"]).unwrap();
+    scene.policy_is(team, "weather", "NoCard").unwrap();
+    wait_marks(scene, team, "app=weather", |marks| marks == [Value::Null]);
+    // Once it is gone, another one is made and counts.
+    keep(&Value::Null);
+    scene.verified(team, card, "weather").unwrap();
+}
+
+#[test]
 fn a_deleted_automatic_card_comes_back_and_nothing_opens_in_between() {
     let (scene, team) = (scene("deleted"), "deleted");
     let foreign = scene.signed(&card_of("weather", team), team, "other");
