@@ -1,5 +1,5 @@
-//! One AgentCard: find its workload, receive its card, judge it; then, in a turn of its own, say so in status.
-//! Every way through ends in a evaluation; what cannot be judged is refused.
+//! Evaluation of one AgentCard: workload found, card received, verified and bound. Another turn writes the status.
+//! Every path ends in an evaluation; what cannot be evaluated is refused.
 
 mod ending;
 mod observe;
@@ -42,7 +42,7 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 
-/// Registers what judges AgentCards, and what says so in their status.
+/// Registers the turns that evaluate AgentCards and those that write their status.
 pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
     register_agents(kinds, &key::CARD, context, |context, object| async move {
         Ok(reconcile(&context, &object).await)
@@ -52,7 +52,7 @@ pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
     });
 }
 
-/// Looks at one AgentCard: finds its workload, receives its card and judges it. Writes nothing.
+/// Turn of one AgentCard: observes, evaluates and keeps the evaluation. Writes nothing to the API server.
 async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     let Some(card) = context.index.cards.get(object).filter(|card| !card.is_leaving) else {
         return Next::Never;
@@ -75,7 +75,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     Next::In(period)
 }
 
-/// Observes and judges, in that order. It cannot fail: what goes wrong is the evaluation.
+/// Evaluation from a fresh observation. Infallible: a failure on the way is a refused evaluation.
 async fn look(
     context: &Context,
     object: &ObjectRef,
@@ -125,8 +125,8 @@ async fn look(
     evaluation.remembering(history.as_ref(), context.config.freshness, now())
 }
 
-/// The last evaluation again, while slices and Pods disagree about who stands behind the Service; that is the case for
-/// a moment whenever a Pod ends, and must not last.
+/// Last evaluation once more, while `EndpointSlice`s and Pods disagree about the endpoints of the Service. They do for a
+/// moment whenever a Pod ends; after that the card is refused.
 fn unsettled(last: Option<&Evaluation>, unusable: Unusable) -> Result<Evaluation, Refusal> {
     let Unusable { refusal, may_settle: settles } = unusable;
     let holds = |last: &&Evaluation| settles && may_settle(last, now(), instant());
@@ -134,7 +134,7 @@ fn unsettled(last: Option<&Evaluation>, unusable: Unusable) -> Result<Evaluation
     Ok(last.clone().unsettled_since(last.unsettled.unwrap_or_else(instant)))
 }
 
-/// Asks replicas for their cards, some at a time, and judges each as it comes.
+/// Evaluations of replicas, fetched some at a time and evaluated as each card arrives.
 async fn ask_replicas(
     judge: EvaluateCard<'_>,
     reachable: &Reachable,
@@ -166,7 +166,7 @@ async fn ask_replicas(
     looks
 }
 
-/// Everything that cards of one AgentCard are judged with.
+/// Terms under which all cards of one AgentCard are evaluated.
 #[derive(Clone, Copy)]
 struct EvaluateCard<'a> {
     context: &'a Context,
@@ -181,7 +181,7 @@ impl EvaluateCard<'_> {
         CardEvaluation::refused(&self.card.reference, refusal)
     }
 
-    /// The last look at a replica again, if nothing that it depends on has changed.
+    /// Last evaluation of a replica, if bytes and terms are unchanged.
     fn repeated(&self, before: &ReplicaEvaluation, received: &Received) -> Option<CardEvaluation> {
         let at = now();
         let (look, domain) = (&before.evaluation, &self.expected.trust_domain);
@@ -199,7 +199,7 @@ impl EvaluateCard<'_> {
         holds.then(|| CardEvaluation { received: Some(Arc::new(received.clone())), ..look.clone() })
     }
 
-    /// Judges what a replica served, or, if that has no signature, the card that was delivered for it.
+    /// Evaluation of a served card, or of the card in the ConfigMap if the served one is unsigned.
     async fn served(
         &self,
         reachable: &Reachable,
@@ -221,8 +221,8 @@ impl EvaluateCard<'_> {
         }
     }
 
-    /// Judges received bytes. If an endpoint is not among the names of the Service, other Services and Ingresses of
-    /// the workload are looked up, and the card is judged once more.
+    /// Evaluation of received bytes. If an endpoint is not a host name of the Service, other Services and Ingresses of the
+    /// workload are read, and the card is evaluated once more.
     async fn received(&self, received: Received, mut hosts: BTreeSet<String>) -> CardEvaluation {
         let Self { context, card, key, expected, history } = *self;
         let mut ingress_hosts = BTreeSet::new();
@@ -269,7 +269,7 @@ impl EvaluateCard<'_> {
         self.refused(Refusal::new(Reason::EndpointNotOwned, "an endpoint is not the workload's"))
     }
 
-    /// The served card with the signatures of the one in a ConfigMap.
+    /// Served card with the signatures of the card in the ConfigMap.
     async fn delivered(
         &self,
         delivered: Received,
@@ -292,13 +292,13 @@ impl EvaluateCard<'_> {
     }
 }
 
-/// What is remembered of the accepted cards: by this process, which is ahead of status, or else in status.
+/// History of accepted cards: that of this process, which is ahead of the status, or that in the status.
 fn remembered(card: &Card, last: Option<&Evaluation>) -> Result<Option<History>, Refusal> {
     let written = history(card)?;
     Ok(last.and_then(|last| last.history.as_deref().cloned()).or(written))
 }
 
-/// What status remembers of accepted cards.
+/// History of accepted cards in the status.
 fn history(card: &Card) -> Result<Option<History>, Refusal> {
     match card.status.verdict.as_ref().and_then(CardVerdict::history) {
         None => Ok(None),
@@ -315,7 +315,7 @@ async fn observe_hosts(context: &Context, key: &WorkloadRef) -> Result<Hosts, Re
     observe::other_hosts(context, key, &workload).await
 }
 
-/// Takes the evaluation over: first what is open is closed, then it is said.
+/// Keeps an evaluation. Closing is enqueued before the status, so that no write of text delays it.
 fn settle(context: &Context, object: &ObjectRef, evaluation: Evaluation) {
     let (outcome, workload) = (evaluation.card.clone(), evaluation.workload.clone());
     let before = context.keep(object, evaluation);

@@ -1,5 +1,5 @@
-//! The status of one AgentCard, brought in step with the last evaluation: a turn that waits for no agent, so that a loss
-//! of trust is said even while nothing can be fetched.
+//! Status turn of one AgentCard: writes the last evaluation. It waits for no agent, so that a loss of trust is shown even
+//! while nothing can be fetched.
 
 use super::enqueue_workload;
 use crate::context::Context;
@@ -17,10 +17,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// How soon a write is tried again that somebody else's came before: by then the watch has told of that one.
+/// Wait after a lost race, until the watch has reported the other write.
 const OVERTAKEN: Duration = Duration::from_millis(100);
 
-/// Writes the status of an AgentCard, or lets the AgentCard go; whoever waits for that is told that it was tried.
+/// Writes the status of an AgentCard, or removes finalizers of a deleted one. Waiters are notified of the attempt.
 pub(crate) async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
     let next = say(context, object).await;
     context.spoke.notify_waiters();
@@ -69,7 +69,7 @@ fn forget(context: &Context, object: &ObjectRef) {
     }
 }
 
-/// Writes what differs, and tells of it. False if another write came first.
+/// Writes the difference and reports the transition as an event. False after a lost race.
 async fn apply_status(
     context: &Context,
     object: &ObjectRef,
@@ -105,7 +105,7 @@ async fn apply_status(
     }
 }
 
-/// Drops what status has of the card; until it has it, a write that failed must find that again.
+/// Drops the card's content from memory once the status has it; before that, a failed write needs it again.
 fn forget_content(context: &Context, object: &ObjectRef, evaluation: &Evaluation) {
     if let Some(slim) = evaluation.slimmed() {
         context.replace(object, evaluation, slim);
