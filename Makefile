@@ -78,7 +78,7 @@ UNIT := --workspace --exclude countersign-rig --exclude countersign-cluster-test
 .PHONY: unit
 unit: client-tools ## Tests of the source, documentation and generated files; needs no network once built
 	@scripts/step 'jq, for the README' scripts/need jq jq --version
-	@scripts/step 'tests' cargo test --locked $(UNIT) --all-features --lib --bins --tests
+	@scripts/step 'tests' cargo test --locked $(UNIT) --all-features --lib --bins --tests --no-fail-fast
 	@scripts/step 'tests in documentation' cargo test --locked $(UNIT) --all-features --doc
 	@RUSTDOCFLAGS='-D warnings' scripts/step 'API documentation' cargo doc --locked $(UNIT) --all-features --no-deps
 	@scripts/step 'generated files are current' scripts/check-generated

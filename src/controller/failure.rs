@@ -18,7 +18,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Identifier of the class in logs and metric labels.
+    /// Identifier of the class in logs.
     pub const fn id(self) -> &'static str {
         match self {
             Self::Transient => "transient",
