@@ -4,7 +4,7 @@
 use super::{By, Card, Controller, Index, ObjectRef, Pod, StoredPolicy, Workload, WorkloadKind};
 use crate::index::WorkloadRef;
 use crate::key;
-use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
+use countersign_controller::queue::Urgency::{self, Closing, Routine, Urgent};
 use countersign_controller::watch::Change;
 use countersign_plan::Mode;
 
@@ -124,12 +124,7 @@ impl Index {
 
     /// Enqueues all namespaces and workloads after a change of the API server's endpoints, which every minimum allows.
     pub(super) fn api_server_changed(&self) {
-        for kind in WorkloadKind::ALL {
-            for object in self.workloads(kind).objects() {
-                self.enqueue(key::namespace(object.namespace.clone()), Urgent);
-                self.enqueue(key::workload(WorkloadRef { kind, object }), Urgent);
-            }
-        }
+        self.enqueue_workloads(Urgent);
     }
 
     /// Enqueues every object, for a replica that begins to act: what its watches told before was not enqueued.
@@ -138,12 +133,7 @@ impl Index {
             self.enqueue(key::card(object.clone()), Urgent);
             self.enqueue(key::status(object), Urgent);
         }
-        for kind in WorkloadKind::ALL {
-            for object in self.workloads(kind).objects() {
-                self.enqueue(key::namespace(object.namespace.clone()), Closing);
-                self.enqueue(key::workload(WorkloadRef { kind, object }), Closing);
-            }
-        }
+        self.enqueue_workloads(Closing);
         for object in self.pods.objects() {
             let Some(pod) = self.pods.get(&object) else { continue };
             self.pod_changed(&Change { object: &object, before: None, after: Some(&pod) });
@@ -154,6 +144,16 @@ impl Index {
         for object in self.policies.objects() {
             let Some(policy) = self.policies.get(&object) else { continue };
             self.policy_changed(&Change { object: &object, before: None, after: Some(&policy) });
+        }
+    }
+
+    /// Enqueues all workloads and their namespaces.
+    fn enqueue_workloads(&self, urgency: Urgency) {
+        for kind in WorkloadKind::ALL {
+            for object in self.workloads(kind).objects() {
+                self.enqueue(key::namespace(object.namespace.clone()), urgency);
+                self.enqueue(key::workload(WorkloadRef { kind, object }), urgency);
+            }
         }
     }
 }
