@@ -1,12 +1,12 @@
-//! Reconciliation keys: one per object and kind, so that repeated requests run once and never concurrently.
+//! Reconciliation keys: one per object and reconciler, so that repeated requests run once and never concurrently.
 
 use crate::queue::Tenant;
 use countersign_api::ObjectRef;
 use std::fmt;
 
-/// Kind of a key; its name is unique.
+/// Reconciler of the objects of one kind; its name is unique in the process.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Kind {
+pub struct Reconciler {
     /// Name in the log.
     pub name: &'static str,
     /// Controller label under which turns are counted.
@@ -18,8 +18,8 @@ pub struct Kind {
 /// Key of one reconciliation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// Kind of the reconciliation.
-    pub kind: &'static Kind,
+    /// Reconciler that handles the object.
+    pub reconciler: &'static Reconciler,
     /// Object to reconcile; the namespace is empty for cluster-scoped objects.
     pub object: ObjectRef,
 }
@@ -34,6 +34,6 @@ impl Tenant for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.name, self.object)
+        write!(f, "{} {}", self.reconciler.name, self.object)
     }
 }

@@ -4,14 +4,14 @@ use tokio::sync::Notify;
 
 /// Signal that makes one watch start over with a list.
 #[derive(Debug, Default)]
-pub struct Relist {
+pub(crate) struct Relist {
     wanted: Notify,
     begun: Notify,
 }
 
 impl Relist {
     /// Requests a list and waits until the watch begins; its store then counts as unread until the list is complete.
-    pub async fn request(&self) {
+    pub(crate) async fn request(&self) {
         self.wanted.notify_one();
         self.begun.notified().await;
     }

@@ -5,16 +5,36 @@
 use countersign_api::ObjectRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::fmt;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Change of one object.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a, V> {
+    /// Reference to the changed object.
+    pub object: &'a ObjectRef,
+    /// Previous value; `None` for a new object.
+    pub before: Option<&'a V>,
+    /// Current value; `None` for a removed object.
+    pub after: Option<&'a V>,
+}
+
+type Subscriber<V> = Box<dyn Fn(&Change<'_, V>) + Send + Sync>;
 
 /// Store of the objects of one kind, with secondary keys of the sorts `B`.
-#[derive(Debug)]
 pub struct Store<V, B = Infallible> {
     objects: RwLock<Objects<V, B>>,
     keys_of: fn(&V) -> Vec<(B, String)>,
     synced: AtomicBool,
+    subscribers: RwLock<Vec<Subscriber<V>>>,
+}
+
+impl<V, B> fmt::Debug for Store<V, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("synced", &self.synced).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -34,7 +54,35 @@ impl<V, B> Store<V, B> {
     /// Empty store with the secondary keys that `keys_of` derives.
     pub const fn indexed(keys_of: fn(&V) -> Vec<(B, String)>) -> Self {
         let objects = Objects { by_object: BTreeMap::new(), by_key: BTreeSet::new() };
-        Self { objects: RwLock::new(objects), keys_of, synced: AtomicBool::new(false) }
+        Self {
+            objects: RwLock::new(objects),
+            keys_of,
+            synced: AtomicBool::new(false),
+            subscribers: RwLock::new(Vec::new()),
+        }
+    }
+
+    /// Calls `changed` with `observer` for every later change that the watch reports, as long as the observer lives.
+    /// Subscribers are called in the order in which they subscribed.
+    pub fn subscribe<W: Send + Sync + 'static>(
+        &self,
+        observer: &Arc<W>,
+        changed: impl Fn(&W, &Change<'_, V>) + Send + Sync + 'static,
+    ) {
+        // An observer often owns the store, so the store must not keep the observer alive.
+        let observer = Arc::downgrade(observer);
+        let subscriber: Subscriber<V> = Box::new(move |change| {
+            if let Some(observer) = observer.upgrade() {
+                changed(&observer, change);
+            }
+        });
+        self.subscribers.write().unwrap_or_else(PoisonError::into_inner).push(subscriber);
+    }
+
+    pub(crate) fn notify(&self, change: &Change<'_, V>) {
+        for subscriber in self.subscribers.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            subscriber(change);
+        }
     }
 }
 
@@ -98,6 +146,15 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
         self.write().take(object, self.keys_of)
     }
 
+    /// Reports every object to the subscribers as a new one.
+    pub(crate) fn replay(&self) {
+        for object in self.objects() {
+            if let Some(value) = self.get(&object) {
+                self.notify(&Change { object: &object, before: None, after: Some(&value) });
+            }
+        }
+    }
+
     /// True once a complete list was read, and not while a requested list is incomplete.
     pub fn is_synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
@@ -150,6 +207,7 @@ fn of_namespace<'a, V>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
 
     #[test]
     fn a_namespace_is_read_without_its_neighbours() {
@@ -159,6 +217,26 @@ mod tests {
         }
         assert_eq!(store.pick("team", |_, value| Some(value.clone())), ["one", "two"]);
         assert!(store.pick("tea", |_, value| Some(value.clone())).is_empty());
+    }
+
+    #[test]
+    fn subscribers_hear_of_changes_in_order_and_a_replay_shows_each_object_as_new() {
+        let (store, heard) = (Store::default(), Arc::new(Mutex::new(Vec::new())));
+        for name in ["index", "kind"] {
+            store.subscribe(&heard, move |heard: &Mutex<Vec<String>>, change: &Change<'_, u32>| {
+                heard.lock().unwrap().push(format!("{name} {:?} {:?}", change.before, change.after));
+            });
+        }
+        let object = ObjectRef::new("team", "one");
+        store.insert(object.clone(), 1);
+        store.notify(&Change { object: &object, before: Some(&1), after: None });
+        store.replay();
+        let all = ["index Some(1) None", "kind Some(1) None", "index None Some(1)", "kind None Some(1)"];
+        assert_eq!(*heard.lock().unwrap(), all);
+        let mine = Arc::downgrade(&heard);
+        drop(heard);
+        assert!(mine.upgrade().is_none(), "a store keeps no observer alive");
+        store.replay();
     }
 
     #[test]

@@ -31,13 +31,13 @@ impl<K: Clone + Ord + Hash + Tenant> Turns<K> {
         self.enqueued.notify_one();
     }
 
-    /// Waits for the next turn, which lasts until [`Turns::end`].
-    pub async fn next(&self) -> K {
+    /// Waits for the next turn, which lasts until [`Turns::end`], and its urgency.
+    pub async fn next(&self) -> (K, Urgency) {
         loop {
             let enqueued = self.enqueued.notified();
-            let (key, later) = self.with(|queue| (queue.take(instant()), queue.next_later()));
-            match (key, later) {
-                (Some(key), _) => return key,
+            let (turn, later) = self.with(|queue| (queue.take(instant()), queue.next_later()));
+            match (turn, later) {
+                (Some(turn), _) => return turn,
                 // A timeout means that a turn is due; the loop takes it.
                 (None, Some(due)) => drop(timeout_at(due.into(), enqueued).await),
                 (None, None) => enqueued.await,
@@ -53,6 +53,12 @@ impl<K: Clone + Ord + Hash + Tenant> Turns<K> {
     /// Ends a turn. The next turn is at `next`, or earlier if one was enqueued meanwhile.
     pub fn end(&self, key: &K, next: Option<Instant>) {
         self.with(|queue| queue.done(key, next));
+        self.enqueued.notify_one();
+    }
+
+    /// Ends a turn that did not begin; it is not charged.
+    pub(crate) fn give_back(&self, key: &K) {
+        self.with(|queue| queue.give_back(key));
         self.enqueued.notify_one();
     }
 
@@ -115,22 +121,22 @@ impl Work {
 
     /// Queue that a key belongs to.
     pub const fn of(&self, key: &Key) -> &Turns<Key> {
-        if key.kind.waits { &self.long } else { &self.short }
+        if key.reconciler.waits { &self.long } else { &self.short }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::Kind;
+    use crate::key::Reconciler;
     use countersign_api::ObjectRef;
 
-    static KIND: Kind = Kind { name: "toy", controller: "toy", waits: false };
+    static TOY: Reconciler = Reconciler { name: "toy", controller: "toy", waits: false };
 
     #[tokio::test]
     async fn a_paused_queue_keeps_nothing_and_lets_everything_in_once_resumed() {
         let work = Work::paused(NonZeroUsize::MIN, Duration::from_secs(1), 5);
-        let key = |name: &str| Key { kind: &KIND, object: ObjectRef::new("team", name) };
+        let key = |name: &str| Key { reconciler: &TOY, object: ObjectRef::new("team", name) };
         for number in 0..100 {
             work.enqueue(key(&number.to_string()), Urgency::Closing);
             work.enqueue_in(Duration::from_hours(1), key("later"), Urgency::Routine);
@@ -138,6 +144,6 @@ mod tests {
         assert!(work.short.with(|queue| queue.next_later().is_none() && !queue.is_behind(instant())));
         work.resume();
         work.enqueue(key("one"), Urgency::Routine);
-        assert_eq!(work.short.next().await, key("one"));
+        assert_eq!(work.short.next().await, (key("one"), Urgency::Routine));
     }
 }

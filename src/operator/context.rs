@@ -10,6 +10,9 @@ use super::index::{Index, ObjectRef};
 use super::metrics::Metrics;
 use super::written::Written;
 use countersign_controller::apply::Writer;
+use countersign_controller::key::Key;
+use countersign_controller::queue::Urgency;
+use countersign_controller::turns::Work;
 use countersign_core::encoding::Digest;
 use countersign_core::policy::Policy;
 use countersign_core::refusal::{Reason, Refusal};
@@ -56,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) rules: Option<Digest>,
     /// Index of observed objects.
     pub(crate) index: Arc<Index>,
+    /// Queues of turns.
+    pub(crate) work: Arc<Work>,
     /// Trust bundles of all known domains.
     pub(crate) bundles: Arc<Bundles>,
     /// SVID of the operator, for mTLS fetches.
@@ -78,7 +83,7 @@ impl Context {
     pub(crate) fn new(
         config: Arc<Config>,
         client: Client,
-        index: Arc<Index>,
+        work: Arc<Work>,
         bundles: Arc<Bundles>,
         events: Events,
         metrics: Metrics,
@@ -91,7 +96,8 @@ impl Context {
             client,
             writer,
             rules,
-            index,
+            index: Arc::new(Index::new()),
+            work,
             bundles,
             identity,
             events,
@@ -101,6 +107,16 @@ impl Context {
             ends_earlier: Notify::new(),
             evaluations,
         }
+    }
+
+    /// Enqueues a turn of `key` that is due now.
+    pub(crate) fn enqueue(&self, key: Key, urgency: Urgency) {
+        self.work.enqueue(key, urgency);
+    }
+
+    /// Enqueues a turn of `key` that is due after `wait`.
+    pub(crate) fn enqueue_in(&self, wait: Duration, key: Key, urgency: Urgency) {
+        self.work.enqueue_in(wait, key, urgency);
     }
 
     /// Limits in time and bytes of one fetch.

@@ -7,29 +7,27 @@ use super::context::Context;
 use super::error::OperatorError;
 use super::events::Events;
 use super::flags::BundleOrigin;
-use super::index::{Index, follow_everything};
+use super::kinds;
 use super::metrics::ReconcileResult;
 use super::shared::Shared;
-use super::{kinds, namespace};
 use countersign_controller::admin::Check;
 use countersign_controller::next::Next;
-use countersign_controller::relist::Relist;
-use countersign_controller::watches::Broken;
-use countersign_controller::workers::{Ended, Workers};
+use countersign_controller::registry::{Broken, Registry, Running};
+use countersign_controller::turns::Work;
+use countersign_controller::workers::Ended;
 use countersign_core::time::Seconds;
 use countersign_io::clock::{instant, now, until};
 use countersign_io::shutdown::Shutdown;
-use futures::future::{BoxFuture, join, join_all};
+use futures::future::{BoxFuture, join};
 use kube::runtime::watcher::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// First wait for lists that are not read yet; doubles each time.
-const FIRST_WAIT: Duration = Duration::from_millis(20);
-/// Longest wait for lists that are not read yet.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+/// Evaluations of one card that may follow each other at once after a rest: workload, Service and Pods of a new
+/// agent appear one after the other.
+const BURST: u32 = 5;
 /// Period of checks of readiness and of ends by the clock.
 const POLL: Duration = Duration::from_millis(500);
 /// Period of log lines about trust bundles that cannot be read.
@@ -44,29 +42,32 @@ pub struct Observer {
 
 impl Observer {
     /// Starts the watches and readiness checks; the returned controllers run once this replica leads.
-    pub fn start(shared: Shared) -> (Self, Controllers) {
+    ///
+    /// # Errors
+    /// Two kinds have one name.
+    pub fn start(shared: Shared) -> Result<(Self, Controllers), OperatorError> {
         let caches = shared.readiness.check("caches");
         let bundle = shared.readiness.check("bundle");
         let watches = shared.readiness.check("watches");
         let max_age = u32::try_from(shared.config.bundle.max_age.as_secs()).unwrap_or(u32::MAX);
-        let index = Arc::new(Index::new(shared.config.concurrency, shared.config.min_sync_period));
+        let (slots, period) = (shared.config.concurrency, shared.config.min_sync_period);
+        let work = Arc::new(Work::paused(slots, period, BURST));
         let (events, write_events) =
-            Events::new(shared.client.clone(), shared.metrics.clone(), Arc::clone(&index));
+            Events::new(shared.client.clone(), shared.metrics.clone(), Arc::clone(&work));
         let context = Arc::new(Context::new(
             shared.config,
             shared.client,
-            index,
+            work,
             Arc::new(Bundles::new(Seconds::new(max_age), shared.metrics.clone())),
             events,
             shared.metrics,
         ));
-        // Each watch has a task of its own, so that an event wakes one watch only.
         let mut tasks = JoinSet::new();
-        let relists = observe(&mut tasks, &context);
-        tasks.spawn(report(Arc::clone(&context), [caches.clone(), bundle, watches]));
+        let running = observe(&mut tasks, &context)?;
+        tasks.spawn(report(Arc::clone(&context), Arc::clone(&running), [caches.clone(), bundle, watches]));
         let write_events = Box::pin(write_events);
-        let controllers = Controllers { context: Arc::clone(&context), relists, write_events };
-        (Self { context, tasks, caches }, controllers)
+        let controllers = Controllers { context: Arc::clone(&context), running, write_events };
+        Ok((Self { context, tasks, caches }, controllers))
     }
 
     /// Waits until a watch ends, which it should not, and returns the error.
@@ -86,22 +87,18 @@ impl Observer {
 /// Controllers of the leader, which evaluate cards and write.
 pub struct Controllers {
     context: Arc<Context>,
-    relists: Vec<Arc<Relist>>,
+    running: Arc<Running>,
     write_events: BoxFuture<'static, ()>,
 }
 
 impl Controllers {
     /// Runs turns until `shutdown`. Dropping the future stops all turns at once.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), OperatorError> {
-        let Self { context, relists, write_events } = self;
-        context.index.work.resume();
-        // A watch may lag behind the previous leader, or be broken without having noticed. The status of AgentCards is
-        // the memory against replays (rule 55), and a policy or mark that looks as planned would never be written.
-        join_all(relists.iter().map(|relist| relist.request())).await;
+        let Self { context, running, write_events } = self;
         let mut tasks = JoinSet::new();
         tasks.spawn(reevaluate(Arc::clone(&context)));
         tasks.spawn(follow_the_clock(Arc::clone(&context)));
-        tasks.spawn(take_turns(context));
+        tasks.spawn(take_turns(context, running));
         tasks.spawn(write_events);
         let ended = tokio::select! {
             () = shutdown.requested() => Ok(()),
@@ -116,9 +113,9 @@ impl Controllers {
 }
 
 /// Updates readiness checks for lists, bundle and watches, and gauges, until dropped.
-async fn report(context: Arc<Context>, [caches, bundle, watches]: [Check; 3]) {
+async fn report(context: Arc<Context>, running: Arc<Running>, [caches, bundle, watches]: [Check; 3]) {
     loop {
-        match context.index.unread().as_slice() {
+        match running.unread().as_slice() {
             [] => caches.pass(),
             unread => caches.fail(format!("not read yet: {}", unread.join(", "))),
         }
@@ -135,8 +132,8 @@ async fn report(context: Arc<Context>, [caches, bundle, watches]: [Check; 3]) {
     }
 }
 
-/// Starts the watches of objects, bundles and the operator's SVID; returns the signals for fresh lists of objects.
-fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Vec<Arc<Relist>> {
+/// Starts the watches of all kinds, of bundles and of the operator's SVID.
+fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Result<Arc<Running>, OperatorError> {
     let metrics = context.metrics.clone();
     let broken: Broken = Arc::new(move |kind, error| {
         metrics.watch_failed(kind);
@@ -147,7 +144,9 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Vec<Arc<Relist>> 
         index.health.failed(kind, instant());
         told(kind, error);
     });
-    let relists = follow_everything(tasks, &context.client, &context.index, &noted);
+    let mut registry = Registry::new(noted);
+    kinds::register(&mut registry, context).map_err(|error| OperatorError::setup("the kinds", error))?;
+    let running = Arc::new(registry.start(tasks));
     tasks.spawn(follow_bundles(Arc::clone(context), broken));
     let telling = Arc::clone(context);
     tasks.spawn(async move {
@@ -160,7 +159,7 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Vec<Arc<Relist>> 
     });
     let own = Arc::clone(context);
     tasks.spawn(async move { own.identity.follow(&own.config).await });
-    relists
+    Ok(running)
 }
 
 /// Ends proofs and stale bundles by the clock, until dropped. The wall clock may be set at any time, so it is read
@@ -209,42 +208,16 @@ async fn reevaluate(context: Arc<Context>) {
     }
 }
 
-/// Waits until all lists are read, because evaluations of partial input would be wrong. Meanwhile it isolates agents.
-async fn wait_until_synced(context: &Context) {
-    let mut wait = FIRST_WAIT;
-    while !context.index.is_synced() {
-        tokio::time::sleep(wait).await;
-        if context.index.can_isolate() {
-            isolate_all(context).await;
-            wait = wait.saturating_mul(2).min(LAST_WAIT);
-        }
-    }
-}
-
-/// Isolates the agents of all namespaces while a list that verdicts need is missing, such as that of AgentCards.
-async fn isolate_all(context: &Context) {
-    for name in context.index.namespaces_of_agents() {
-        if !context.watches(&name) {
-            continue;
-        }
-        if let Err(error) = namespace::reconcile(context, &name).await {
-            tracing::warn!(namespace = name, %error, "the agents of a namespace could not be isolated yet");
-        }
-    }
-}
-
-/// Runs turns, once all lists that verdicts need are read.
-async fn take_turns(context: Arc<Context>) {
-    wait_until_synced(&context).await;
-    context.index.enqueue_everything();
+/// Runs the turns of all kinds.
+async fn take_turns(context: Arc<Context>, running: Arc<Running>) {
     let metrics = context.metrics.clone();
-    let ended: Ended = Box::new(move |kind, result, took| {
+    let ended: Ended = Box::new(move |reconciler, result, took| {
         let outcome = match result {
             Ok(Next::Never) => ReconcileResult::success,
             Ok(Next::In(_)) => ReconcileResult::requeue_after,
             Err(_) => ReconcileResult::error,
         };
-        metrics.reconciled(kind.controller, outcome, took);
+        metrics.reconciled(reconciler.controller, outcome, took);
     });
-    Workers::new(kinds::all(&context), Arc::clone(&context.index.work), ended).run().await;
+    running.lead(&context.work, ended).await;
 }

@@ -1,11 +1,11 @@
 //! Kubernetes Events: one per transition, written when no turn is due, because closing comes before telling.
 //! Events beyond the buffer are counted and dropped; status holds the outcome in any case.
 
-use super::index::WorkloadRef;
-use super::index::{Index, ObjectRef, Workload, WorkloadKind};
+use super::index::{ObjectRef, Workload, WorkloadKind, WorkloadRef};
 use super::metrics::Metrics;
 use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use countersign_controller::queue::Shares;
+use countersign_controller::turns::Work;
 use countersign_plan::agent_card::turn::Transition;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -41,7 +41,7 @@ impl Events {
     pub(crate) fn new(
         client: Client,
         metrics: Metrics,
-        index: Arc<Index>,
+        work: Arc<Work>,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, mut receiver) = mpsc::channel::<(ObjectReference, Event)>(WAITING);
         let counted = metrics.clone();
@@ -60,7 +60,7 @@ impl Events {
                 }
                 // After `PATIENCE` the event is written all the same, and later ones wait for `POLL` only: a namespace
                 // that keeps the operator busy delays the events of others once, and not once per event.
-                let is_idle = timeout(patience, index.work.short.caught_up(POLL)).await.is_ok();
+                let is_idle = timeout(patience, work.short.caught_up(POLL)).await.is_ok();
                 patience = if is_idle { PATIENCE } else { POLL };
                 match recorder.publish(&event, &about).await {
                     Ok(()) => counted.wrote("events"),

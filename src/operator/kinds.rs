@@ -1,15 +1,15 @@
-//! Registration of all kinds of reconciliations.
+//! All kinds of the operator. A new kind is a folder with a `register`, and a line here.
 
 use super::context::Context;
-use super::{card, namespace, workload};
-use countersign_controller::workers::Kinds;
+use super::{card, index, namespace, workload};
+use countersign_controller::registry::{AlreadyRegistered, Registry};
 use std::sync::Arc;
 
-/// All kinds with their reconcilers.
-pub(crate) fn all(context: &Arc<Context>) -> Kinds {
-    let mut kinds = Kinds::default();
-    namespace::register(&mut kinds, context);
-    workload::register(&mut kinds, context);
-    card::register(&mut kinds, context);
-    kinds
+/// Registers watches and reconcilers of all kinds.
+pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
+    index::register(registry, &context.client, &context.index);
+    namespace::register(registry, context)?;
+    workload::register(registry, context)?;
+    card::register(registry, context)?;
+    Ok(())
 }

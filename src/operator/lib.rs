@@ -12,7 +12,6 @@ mod events;
 pub mod flags;
 mod identity;
 mod index;
-mod key;
 mod kinds;
 pub mod metrics;
 mod metrics_server;

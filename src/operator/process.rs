@@ -64,7 +64,7 @@ async fn work(config: Config, stop: &Shutdown, servers: &mut Servers) -> Result<
     }
     let context = Shared { config: Arc::new(config), client: client.clone(), metrics, readiness };
     let shared = context.clone();
-    let (mut observer, controllers) = Observer::start(context);
+    let (mut observer, controllers) = Observer::start(context)?;
     let ended = tokio::select! {
         ended = lead(shared, controllers, stop) => ended,
         problem = observer.failed() => Err(problem),

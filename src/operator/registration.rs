@@ -1,28 +1,30 @@
-//! Registration of one kind of reconciliations.
+//! Registration of a reconciler of agents.
 
 use super::context::Context;
-use super::index::ObjectRef;
+use super::index::{Index, ObjectRef};
 use countersign_controller::failure::Failure;
-use countersign_controller::key::Kind;
+use countersign_controller::key::Reconciler;
 use countersign_controller::next::Next;
-use countersign_controller::workers::Kinds;
+use countersign_controller::registry::{AlreadyRegistered, Registry};
 use std::future::Future;
 use std::sync::Arc;
 
-/// Registers a kind that acts on agents: its turns wait for all lists that verdicts need, and skip namespaces that the
-/// configuration excludes.
+/// Registers a reconciler that acts on agents: its turns wait for the lists that `unread` names, and skip namespaces
+/// that the configuration excludes.
 pub(crate) fn register_agents<F>(
-    kinds: &mut Kinds,
-    kind: &'static Kind,
+    registry: &mut Registry,
+    reconciler: &'static Reconciler,
     context: &Arc<Context>,
+    unread: fn(&Index) -> Vec<&'static str>,
     reconcile: fn(Arc<Context>, ObjectRef) -> F,
-) where
+) -> Result<(), AlreadyRegistered>
+where
     F: Future<Output = Result<Next, Failure>> + Send + 'static,
 {
-    let (known, context) = (Arc::clone(&context.index), Arc::clone(context));
-    kinds.register(
-        kind,
-        move || known.unread(),
+    let (index, context) = (Arc::clone(&context.index), Arc::clone(context));
+    registry.reconcile(
+        reconciler,
+        move || unread(&index),
         move |object| {
             let context = Arc::clone(&context);
             async move {
@@ -31,5 +33,5 @@ pub(crate) fn register_agents<F>(
                 if context.watches(namespace) { reconcile(context, object).await } else { Ok(Next::Never) }
             }
         },
-    );
+    )
 }

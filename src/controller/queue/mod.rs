@@ -3,19 +3,19 @@
 //! Of due keys, urgent ones run first, and namespaces alternate; keys that have waited long run in between, whatever
 //! is urgent. A running key is never handed out twice; requests that arrive meanwhile wait for its end.
 
-mod budget;
 mod lane;
 mod shares;
 mod tenant;
+mod token_bucket;
 
 pub use shares::Shares;
 pub use tenant::Tenant;
 
-use budget::Budget;
 use lane::Lane;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
+use token_bucket::TokenBuckets;
 
 /// Wait after which a due key runs in between more urgent ones; longer than closing a thousand policies takes.
 const LONG: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ pub struct Queue<K> {
     /// Failures in a row by key. A failed key always runs again, so that success removes every entry.
     failures: HashMap<K, u32>,
     slots: Shares,
-    budget: Option<Budget<K>>,
+    buckets: Option<TokenBuckets<K>>,
     /// Turns since the last one that went to a key that had waited long.
     since: u8,
 }
@@ -69,10 +69,10 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
     /// Queue for turns that wait for other servers: no namespace may hold all slots, and no key has more than `burst`
     /// turns at once or, over time, one per `period`.
     pub fn of_long_turns(slots: usize, period: Duration, burst: u32) -> Self {
-        Self::new(Shares::fair(slots), Some(Budget::new(period, burst)))
+        Self::new(Shares::fair(slots), Some(TokenBuckets::new(period, burst)))
     }
 
-    fn new(slots: Shares, budget: Option<Budget<K>>) -> Self {
+    fn new(slots: Shares, buckets: Option<TokenBuckets<K>>) -> Self {
         Self {
             turns: HashMap::new(),
             later: BTreeSet::new(),
@@ -83,7 +83,7 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
             after: HashMap::new(),
             failures: HashMap::new(),
             slots,
-            budget,
+            buckets,
             since: 0,
         }
     }
@@ -96,7 +96,7 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
             self.after.insert(key, merged);
             return;
         }
-        let earliest = self.budget.as_ref().map_or(due, |budget| budget.earliest(&key, due));
+        let earliest = self.buckets.as_ref().map_or(due, |buckets| buckets.earliest(&key, due));
         let turn = Turn { due: earliest, urgency };
         match self.turns.get(&key).copied() {
             None => {
@@ -122,17 +122,17 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
         }
     }
 
-    /// Takes the next due key, which runs until [`Queue::done`].
-    pub fn take(&mut self, now: Instant) -> Option<K> {
+    /// Takes the next due key, which runs until [`Queue::done`], with the urgency that it was enqueued with.
+    pub fn take(&mut self, now: Instant) -> Option<(K, Urgency)> {
         self.wake(now);
         let key = self.in_between(now).or_else(|| self.most_urgent())?;
-        self.turns.remove(&key);
+        let urgency = self.turns.remove(&key).map_or(Urgency::Routine, |turn| turn.urgency);
         self.slots.take(key.namespace());
-        if let Some(budget) = &mut self.budget {
-            budget.spend(&key, now);
+        if let Some(buckets) = &mut self.buckets {
+            buckets.spend(&key, now);
         }
         self.running.insert(key.clone());
-        Some(key)
+        Some((key, urgency))
     }
 
     /// Ends the run of `key`. The next turn is at `next`, or earlier if one was enqueued meanwhile.
@@ -146,6 +146,14 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
         if let Some(turn) = self.after.remove(key) {
             self.add(key.clone(), turn.due, turn.urgency);
         }
+    }
+
+    /// Ends the run of a key that did not begin: the turn is not charged, and comes again only when enqueued again.
+    pub fn give_back(&mut self, key: &K) {
+        if let Some(buckets) = &mut self.buckets {
+            buckets.refund(key);
+        }
+        self.done(key, None);
     }
 
     /// Counts failures of a key in a row; a success resets the count to 0.

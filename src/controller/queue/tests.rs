@@ -22,6 +22,10 @@ fn at(start: Instant, seconds: u64) -> Instant {
     start.checked_add(Duration::from_secs(seconds)).unwrap()
 }
 
+fn take<K: Clone + Eq + Hash + Ord + Tenant>(queue: &mut Queue<K>, now: Instant) -> Option<K> {
+    queue.take(now).map(|(key, _)| key)
+}
+
 fn queue<K: Clone + Eq + Hash + Ord + Tenant>() -> (Queue<K>, Instant) {
     (Queue::of_short_turns(1000), instant())
 }
@@ -33,9 +37,9 @@ fn a_key_enqueued_many_times_gets_one_turn_at_the_earliest_time() {
     queue.add("a", at(now, 2), Urgency::Routine);
     queue.add("a", at(now, 5), Urgency::Routine);
     assert_eq!(queue.next_later(), Some(at(now, 2)));
-    assert_eq!(queue.take(at(now, 1)), None);
-    assert_eq!(queue.take(at(now, 2)), Some("a"));
-    assert_eq!(queue.take(at(now, 9)), None);
+    assert_eq!(take(&mut queue, at(now, 1)), None);
+    assert_eq!(take(&mut queue, at(now, 2)), Some("a"));
+    assert_eq!(take(&mut queue, at(now, 9)), None);
 }
 
 #[test]
@@ -44,9 +48,9 @@ fn urgent_keys_overtake_those_that_waited_longer() {
     queue.add("routine", now, Urgency::Routine);
     queue.add("ask", at(now, 1), Urgency::Urgent);
     queue.add("close", at(now, 2), Urgency::Closing);
-    assert_eq!(queue.take(at(now, 2)), Some("close"));
-    assert_eq!(queue.take(at(now, 2)), Some("ask"));
-    assert_eq!(queue.take(at(now, 2)), Some("routine"));
+    assert_eq!(take(&mut queue, at(now, 2)), Some("close"));
+    assert_eq!(take(&mut queue, at(now, 2)), Some("ask"));
+    assert_eq!(take(&mut queue, at(now, 2)), Some("routine"));
 }
 
 #[test]
@@ -55,9 +59,9 @@ fn a_due_key_takes_the_highest_urgency_enqueued() {
     queue.add("a", now, Urgency::Routine);
     queue.add("b", now, Urgency::Urgent);
     queue.add("c", now, Urgency::Routine);
-    assert_eq!(queue.take(now), Some("b"));
+    assert_eq!(take(&mut queue, now), Some("b"));
     queue.add("c", at(now, 60), Urgency::Closing);
-    assert_eq!((queue.take(now), queue.take(now)), (Some("c"), Some("a")));
+    assert_eq!((take(&mut queue, now), take(&mut queue, now)), (Some("c"), Some("a")));
     assert!(!queue.is_behind(at(now, 100)));
 }
 
@@ -65,11 +69,11 @@ fn a_due_key_takes_the_highest_urgency_enqueued() {
 fn a_key_never_runs_twice_at_once_and_nothing_enqueued_meanwhile_is_lost() {
     let (mut queue, now) = queue();
     queue.add("a", now, Urgency::Routine);
-    assert_eq!(queue.take(now), Some("a"));
+    assert_eq!(take(&mut queue, now), Some("a"));
     queue.add("a", now, Urgency::Urgent);
-    assert_eq!(queue.take(now), None);
+    assert_eq!(take(&mut queue, now), None);
     queue.done(&"a", Some(at(now, 30)));
-    assert_eq!(queue.take(now), Some("a"));
+    assert_eq!(take(&mut queue, now), Some("a"));
     queue.done(&"a", Some(at(now, 30)));
     assert_eq!(queue.next_later(), Some(at(now, 30)));
 }
@@ -83,7 +87,7 @@ fn a_busy_key_does_not_keep_the_others_waiting() {
     let mut seen = BTreeSet::new();
     // Every run of key 0 enqueues another, as a key whose writes change its own object would.
     for turn in 0..51 {
-        let key = queue.take(at(now, turn)).unwrap();
+        let key = take(&mut queue, at(now, turn)).unwrap();
         seen.insert(key);
         queue.done(&key, (key.1 == 0).then(|| at(now, turn)));
     }
@@ -101,7 +105,7 @@ fn what_waited_long_gets_its_turn_whatever_is_urgent() {
         // At worst all 32 other keys have waited as long and run first.
         let latest = LONG.as_secs() + 33 * u64::from(IN_BETWEEN);
         let served = (0..10_000).find(|turn| {
-            let key = queue.take(at(now, *turn)).unwrap();
+            let key = take(&mut queue, at(now, *turn)).unwrap();
             queue.done(&key, None);
             queue.add(key, at(now, *turn), load);
             key.0 == "quiet"
@@ -117,7 +121,7 @@ fn closing_keeps_most_turns_although_others_have_waited_long() {
         queue.add(("team", key), now, Urgency::Routine);
         queue.add(("team", 1000 + key), now, Urgency::Closing);
     }
-    let taken: Vec<u32> = (0..100).map(|_| queue.take(at(now, 3600)).unwrap().1).collect();
+    let taken: Vec<u32> = (0..100).map(|_| take(&mut queue, at(now, 3600)).unwrap().1).collect();
     let closing = taken.iter().filter(|key| **key >= 1000).count();
     assert!(closing >= 75, "{closing} of 100");
     assert!(closing < 100, "{closing} of 100");
@@ -133,7 +137,7 @@ fn namespaces_take_turns_however_many_keys_one_enqueues() {
         for key in 0..3 {
             queue.add(("quiet", key), at(now, 1), urgency);
         }
-        let taken: Vec<&str> = (0..6).map(|_| queue.take(at(now, 1)).unwrap().0).collect();
+        let taken: Vec<&str> = (0..6).map(|_| take(&mut queue, at(now, 1)).unwrap().0).collect();
         assert_eq!(taken.iter().filter(|namespace| **namespace == "quiet").count(), 3, "{taken:?}");
     }
 }
@@ -148,7 +152,7 @@ fn enqueueing_again_and_again_moves_no_key_back() {
     for _ in 0..10 {
         queue.add(("a", 1), at(now, 1), Urgency::Urgent);
     }
-    assert_eq!(queue.take(at(now, 1)), Some(("a", 1)));
+    assert_eq!(take(&mut queue, at(now, 1)), Some(("a", 1)));
 }
 
 #[test]
@@ -158,21 +162,21 @@ fn no_namespace_holds_all_slots_and_a_newcomer_has_one_at_once() {
         queue.add(("tarpit", key), now, Urgency::Urgent);
     }
     let mut hung = Vec::new();
-    while let Some(key) = queue.take(now) {
+    while let Some(key) = take(&mut queue, now) {
         hung.push(key);
     }
     assert_eq!(hung.len(), 8, "half of the slots");
     for namespace in ["one", "two", "three"] {
         queue.add((namespace, 0), now, Urgency::Routine);
-        let key = queue.take(now);
+        let key = take(&mut queue, now);
         assert_eq!(key, Some((namespace, 0)));
         queue.done(&(namespace, 0), None);
     }
     // Once a hanging turn ends, the next key of its namespace runs.
-    assert_eq!(queue.take(now), None);
+    assert_eq!(take(&mut queue, now), None);
     queue.done(&hung[0], None);
-    assert_eq!(queue.take(now).map(|key| key.0), Some("tarpit"));
-    assert_eq!(queue.take(now), None);
+    assert_eq!(take(&mut queue, now).map(|key| key.0), Some("tarpit"));
+    assert_eq!(take(&mut queue, now), None);
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn a_key_that_is_toggled_has_one_turn_per_period_and_a_few_after_a_rest() {
     for tenth in 0..560_u64 {
         let at = now.checked_add(Duration::from_millis(100 * tenth)).unwrap();
         queue.add("team/toggled", at, Urgency::Urgent);
-        if let Some(key) = queue.take(at) {
+        if let Some(key) = take(&mut queue, at) {
             turns.push(tenth);
             queue.done(&key, Some(at.checked_add(ONE).unwrap()));
         }
@@ -192,7 +196,24 @@ fn a_key_that_is_toggled_has_one_turn_per_period_and_a_few_after_a_rest() {
     assert_eq!(turns.len(), 3 + 11);
     // A key that is enqueued seldom never waits.
     queue.add("team/honest", at(now, 56), Urgency::Urgent);
-    assert_eq!(queue.take(at(now, 56)), Some("team/honest"));
+    assert_eq!(take(&mut queue, at(now, 56)), Some("team/honest"));
+}
+
+#[test]
+fn a_turn_that_did_not_begin_is_not_charged() {
+    let (mut queue, now) = (Queue::of_long_turns(4, ONE, 2), instant());
+    for _ in 0..10 {
+        queue.add("team/early", now, Urgency::Closing);
+        assert_eq!(queue.take(now), Some(("team/early", Urgency::Closing)));
+        queue.give_back(&"team/early");
+    }
+    for _ in 0..2 {
+        queue.add("team/early", now, Urgency::Urgent);
+        assert_eq!(take(&mut queue, now), Some("team/early"));
+        queue.done(&"team/early", None);
+    }
+    queue.add("team/early", now, Urgency::Urgent);
+    assert_eq!(take(&mut queue, now), None, "the burst is spent");
 }
 
 #[test]
@@ -201,12 +222,12 @@ fn a_queue_that_has_worked_holds_nothing_but_what_waits() {
     for number in 0..2000_u32 {
         let now = at(now, u64::from(number));
         queue.add(("team", number), now, Urgency::Urgent);
-        let key = queue.take(now).unwrap();
+        let key = take(&mut queue, now).unwrap();
         queue.add(key, now, Urgency::Closing);
         // The turn fails once, and the next one succeeds.
         assert_eq!(queue.count_failures(&key, true), 1);
         queue.done(&key, None);
-        let key = queue.take(at(now, 1)).unwrap();
+        let key = take(&mut queue, at(now, 1)).unwrap();
         queue.count_failures(&key, false);
         queue.done(&key, None);
     }

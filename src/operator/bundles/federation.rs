@@ -3,6 +3,7 @@
 
 use super::Bundles;
 use super::source::{Unread, read, until_next};
+use countersign_controller::watch::is_absent;
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::text::Quoted;
 use countersign_io::clock::now;
@@ -50,12 +51,6 @@ pub(crate) async fn follow_federation(
         })
         .await;
     }
-}
-
-/// True if a watch failed because the API server does not have the kind.
-fn is_absent(error: &Error) -> bool {
-    let (Error::InitialListFailed(error) | Error::WatchStartFailed(error)) = error else { return false };
-    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// Federated domains, by the name of the object that provides each.

@@ -1,9 +1,9 @@
 //! End of proofs by the clock: at its end a card is evaluated again from the bytes in memory, and access without a
 //! proof is closed (rule 59). No fetch comes first, so that no agent can delay the closing.
 
+use super::key;
 use super::reevaluate::{Reevaluated, reevaluate, refuse, replace};
 use crate::context::Context;
-use crate::key;
 use countersign_controller::queue::Urgency;
 use countersign_core::time::Timestamp;
 use countersign_plan::agent_card::ending::{next_check, without_bytes, witness};
@@ -22,7 +22,7 @@ pub(crate) fn end_proofs(context: &Context, now: Timestamp) {
         match ended {
             Some(refused) => {
                 if replace(context, &object, &last, refused) {
-                    context.index.enqueue(key::card(object), Urgency::Urgent);
+                    context.enqueue(key::evaluation(object), Urgency::Urgent);
                 }
             }
             None => context.postpone(

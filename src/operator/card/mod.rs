@@ -1,7 +1,9 @@
 //! Evaluation of one AgentCard: workload found, card received, verified and bound. Another turn writes the status.
 //! Every path ends in an evaluation; what cannot be evaluated is refused.
 
+mod dispatch;
 mod ending;
+pub(crate) mod key;
 mod observe;
 mod receive;
 mod reevaluate;
@@ -12,14 +14,13 @@ pub(crate) use ending::end_proofs;
 pub(crate) use reevaluate::reevaluate_all;
 
 use super::context::Context;
-use super::index::WorkloadRef;
-use super::index::{Card, ObjectRef, Workload};
-use super::key;
+use super::index::{Card, Index, ObjectRef, Workload, WorkloadRef};
 use super::registration::register_agents;
+use super::workload::key as workload_key;
 use countersign_api::agent_card::CardVerdict;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
-use countersign_controller::workers::Kinds;
+use countersign_controller::registry::{AlreadyRegistered, Registry};
 use countersign_core::encoding::sha256;
 use countersign_core::history::History;
 use countersign_core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_LOOK};
@@ -43,13 +44,15 @@ use std::pin::pin;
 use std::sync::Arc;
 
 /// Registers the turns that evaluate AgentCards and those that write their status.
-pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
-    register_agents(kinds, &key::CARD, context, |context, object| async move {
+pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
+    dispatch::subscribe(context);
+    let unread = Index::unread;
+    register_agents(registry, &key::EVALUATION, context, unread, |context, object| async move {
         Ok(reconcile(&context, &object).await)
-    });
-    register_agents(kinds, &key::STATUS, context, |context, object| async move {
+    })?;
+    register_agents(registry, &key::STATUS, context, unread, |context, object| async move {
         Ok(say::reconcile(&context, &object).await?)
-    });
+    })
 }
 
 /// Turn of one AgentCard: observes, evaluates and keeps the evaluation. Writes nothing to the API server.
@@ -70,7 +73,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     // Whoever judged all cards again may not have seen this evaluation yet.
     if authorities.has_changed().unwrap_or(true) {
         reevaluate::reevaluate_one(context, object);
-        context.index.enqueue(key::card(object.clone()), Urgency::Urgent);
+        context.enqueue(key::evaluation(object.clone()), Urgency::Urgent);
     }
     Next::In(period)
 }
@@ -329,11 +332,11 @@ fn settle(context: &Context, object: &ObjectRef, evaluation: Evaluation) {
         enqueue_workload(context, workload.as_ref());
     }
     // Also a card that is gone by now is let go there.
-    context.index.enqueue(key::status(object.clone()), Urgency::Urgent);
+    context.enqueue(key::status(object.clone()), Urgency::Urgent);
 }
 
 fn enqueue_workload(context: &Context, workload: Option<&WorkloadRef>) {
     if let Some(key) = workload {
-        context.index.enqueue(key::workload(key.clone()), Urgency::Closing);
+        context.enqueue(workload_key::workload(key.clone()), Urgency::Closing);
     }
 }

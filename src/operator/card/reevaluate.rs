@@ -1,9 +1,10 @@
 //! Evaluation of all cards after a change of authorities, from the bytes in memory and without a fetch.
 //! Access without a proof is closed before status is written.
 
+use super::key;
 use crate::context::Context;
 use crate::index::ObjectRef;
-use crate::key;
+use crate::workload::key as workload_key;
 use countersign_controller::queue::Urgency;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::time::Timestamp;
@@ -19,7 +20,7 @@ use countersign_plan::agent_card::evaluation::Evaluation;
 pub(crate) fn reevaluate_all(context: &Context) {
     for (object, _) in context.evaluated() {
         if !reevaluate_one(context, &object) {
-            context.index.enqueue(key::card(object), Urgency::Urgent);
+            context.enqueue(key::evaluation(object), Urgency::Urgent);
         }
     }
 }
@@ -64,9 +65,9 @@ pub(super) fn replace(context: &Context, object: &ObjectRef, last: &Evaluation, 
         return false;
     }
     if let Some(workload) = &last.workload {
-        context.index.enqueue(key::workload(workload.clone()), Urgency::Closing);
+        context.enqueue(workload_key::workload(workload.clone()), Urgency::Closing);
     }
-    context.index.enqueue(key::status(object.clone()), Urgency::Urgent);
+    context.enqueue(key::status(object.clone()), Urgency::Urgent);
     true
 }
 

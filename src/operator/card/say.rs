@@ -2,9 +2,9 @@
 //! while nothing can be fetched.
 
 use super::enqueue_workload;
+use super::key;
 use crate::context::Context;
 use crate::index::{Card, ObjectRef};
-use crate::key;
 use countersign_api::agent_card::AgentCard;
 use countersign_controller::apply::{lost_a_race, merge_patch};
 use countersign_controller::next::Next;
@@ -55,7 +55,7 @@ async fn say(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error>
             if evaluation.is_unsaid {
                 context.said(object, &evaluation);
                 // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
-                context.index.enqueue_in(SHORTEST_PERIOD, key::card(object.clone()), Urgency::Routine);
+                context.enqueue_in(SHORTEST_PERIOD, key::evaluation(object.clone()), Urgency::Routine);
             }
             Ok(Next::Never)
         }

@@ -1,12 +1,13 @@
-//! Index of the observed cluster: one store per kind, reduced to the fields in use, and the queues.
-//! Watches fill the index and enqueue turns; reconciliations read the index before the API server.
+//! Index of agents: one store per kind that several reconcilers read, reduced to the fields in use.
+//! Watches fill the index; reconcilers subscribe to its stores, and read it before the API server.
 
 mod by;
+mod change;
 mod cluster;
-mod dispatch;
 mod watches;
 
 pub(crate) use by::By;
+pub(crate) use change::{changed_policy, is_request};
 use cluster::api_server;
 pub(crate) use countersign_api::ObjectRef;
 pub(crate) use countersign_controller::store::Store;
@@ -15,22 +16,12 @@ pub(crate) use countersign_plan::agent_card::Card;
 pub(crate) use countersign_plan::input::endpoint::{Endpoint, SliceVersions};
 pub(crate) use countersign_plan::input::pod::{Controller, Pod, owner_of};
 pub(crate) use countersign_plan::input::workload::{Workload, WorkloadKind, WorkloadRef};
-pub(crate) use watches::follow_everything;
+pub(crate) use watches::register;
 
 use countersign_controller::health::Health;
-use countersign_controller::key::Key;
-use countersign_controller::queue::Urgency;
-use countersign_controller::turns::Work;
 use countersign_plan::{ApiServer, Mode};
 use k8s_openapi::api::core::v1::Service;
-use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
-
-/// Evaluations of one card that may follow each other at once after a rest: workload, Service and Pods of a new
-/// agent appear one after the other.
-const BURST: u32 = 5;
 
 /// Index of observed objects.
 #[derive(Debug)]
@@ -62,16 +53,13 @@ pub(crate) struct Index {
     /// Addresses and ports of the API server, by `EndpointSlice`.
     pub(crate) api_servers: Store<Vec<(String, Vec<u16>)>>,
     last_api_server: RwLock<Option<ApiServer>>,
-    /// Outages of the watches that fill the index.
+    /// Outages of watches.
     pub(crate) health: Health,
-    /// Queues of turns.
-    pub(crate) work: Arc<Work>,
 }
 
 impl Index {
-    /// Empty index; `slots` bounds the turns of each queue, `period` is the shortest time between two fetches of one
-    /// card.
-    pub(crate) fn new(slots: NonZeroUsize, period: Duration) -> Self {
+    /// Empty index.
+    pub(crate) fn new() -> Self {
         Self {
             cards: Store::indexed(by::of_card),
             deployments: Store::indexed(by::of_workload),
@@ -88,7 +76,6 @@ impl Index {
             api_servers: Store::default(),
             last_api_server: RwLock::default(),
             health: Health::default(),
-            work: Arc::new(Work::paused(slots, period, BURST)),
         }
     }
 
@@ -210,25 +197,11 @@ impl Index {
         lists.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind).collect()
     }
 
-    /// True once the lists that isolation needs are read; evaluation needs more.
-    pub(crate) fn can_isolate(&self) -> bool {
+    /// Names of the lists that isolation requires and that are not read yet; evaluation requires more.
+    pub(crate) fn unread_for_isolation(&self) -> Vec<&'static str> {
         let needed = ["deployments", "statefulsets", "pods", "networkpolicies", "namespaces"];
-        !self.unread().iter().any(|kind| needed.contains(kind))
-    }
-
-    /// Namespaces with workloads or Pods of agents.
-    pub(crate) fn namespaces_of_agents(&self) -> BTreeSet<String> {
-        let workloads = WorkloadKind::ALL.into_iter().flat_map(|kind| self.workloads(kind).objects());
-        workloads.chain(self.pods.objects()).map(|object| object.namespace).collect()
-    }
-
-    /// Enqueues a turn of `key` that is due now.
-    pub(crate) fn enqueue(&self, key: Key, urgency: Urgency) {
-        self.work.enqueue(key, urgency);
-    }
-
-    /// Enqueues a turn of `key` that is due after `wait`.
-    pub(crate) fn enqueue_in(&self, wait: Duration, key: Key, urgency: Urgency) {
-        self.work.enqueue_in(wait, key, urgency);
+        let mut unread = self.unread();
+        unread.retain(|kind| needed.contains(kind));
+        unread
     }
 }

@@ -2,9 +2,10 @@
 
 use super::marks::apply_mark;
 use super::policies::{apply_policy, remove_policy};
+use crate::card::key as card_key;
 use crate::context::Context;
 use crate::index::{Card, ObjectRef, Workload, WorkloadRef};
-use crate::key;
+use crate::namespace::key as namespace_key;
 use crate::written::ON_ITS_WAY;
 use countersign_api::agent_card::AgentCard;
 use countersign_controller::next::Next;
@@ -39,8 +40,8 @@ pub(crate) async fn apply_plan(
         Missing::Nothing => Next::Never,
         Missing::Facts => Next::In(LATER),
         Missing::NamespaceIsolation => {
-            let namespace = key::namespace(&reference.object.namespace);
-            context.index.enqueue(namespace, Urgency::Closing);
+            let namespace = namespace_key::namespace(&reference.object.namespace);
+            context.enqueue(namespace, Urgency::Closing);
             Next::In(SOON)
         }
         Missing::Usable(error) => {
@@ -67,7 +68,7 @@ pub(crate) async fn apply_cards(
         if let Some(stored) = Card::of(stored) {
             let object = ObjectRef::new(&reference.object.namespace, stored.reference.name());
             context.index.cards.insert_new(object.clone(), stored);
-            context.index.enqueue(key::card(object), Urgency::Urgent);
+            context.enqueue(card_key::evaluation(object), Urgency::Urgent);
         }
     }
     for (object, uid) in &plan.delete {

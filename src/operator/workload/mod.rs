@@ -2,6 +2,8 @@
 //! Isolation comes first, then what closes, then what opens, so that a failed turn opens nothing.
 
 mod apply;
+mod dispatch;
+pub(crate) mod key;
 mod marks;
 mod observe;
 mod policies;
@@ -9,30 +11,32 @@ mod policies;
 pub(crate) use policies::{apply_policy, remove_policy};
 
 use super::context::Context;
-use super::index::{By, WorkloadKind, WorkloadRef};
-use super::key;
+use super::index::{By, Index, WorkloadKind, WorkloadRef};
+use super::namespace::key as namespace_key;
 use super::registration::register_agents;
 use super::written::ON_ITS_WAY;
 use apply::{apply_cards, apply_plan};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
-use countersign_controller::workers::Kinds;
+use countersign_controller::registry::{AlreadyRegistered, Registry};
 use countersign_plan::workload::{Observed, plan_workload};
 use observe::observe;
 use std::sync::Arc;
 
 /// Registers the reconcilers of workloads, and of marked Pods without a workload.
-pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
-    register_agents(kinds, &key::DEPLOYMENT, context, |context, object| async move {
+pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
+    dispatch::subscribe(context);
+    let unread = Index::unread;
+    register_agents(registry, &key::DEPLOYMENT, context, unread, |context, object| async move {
         Ok(reconcile(&context, &WorkloadRef { kind: WorkloadKind::Deployment, object }).await?)
-    });
-    register_agents(kinds, &key::STATEFUL_SET, context, |context, object| async move {
+    })?;
+    register_agents(registry, &key::STATEFUL_SET, context, unread, |context, object| async move {
         Ok(reconcile(&context, &WorkloadRef { kind: WorkloadKind::StatefulSet, object }).await?)
-    });
-    register_agents(kinds, &key::POD, context, |context, object| async move {
+    })?;
+    register_agents(registry, &key::POD, context, unread, |context, object| async move {
         let known = marks::clear(&context, &object).await?;
         Ok(if known { Next::Never } else { Next::In(ON_ITS_WAY) })
-    });
+    })
 }
 
 /// Reconciles one workload; a workload that is gone or no agent any more is left.
@@ -62,13 +66,13 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
 fn leave(context: &Context, key: &WorkloadRef) -> Next {
     let (namespace, label) = (&key.object.namespace, key.label());
     for (object, _) in context.index.policies.with_key(namespace, By::Label, &label) {
-        context.index.enqueue(key::orphan(object), Urgency::Routine);
+        context.enqueue(namespace_key::orphan(object), Urgency::Routine);
     }
     for object in context.index.pods.pick(namespace, |object, pod| {
         (pod.mark().is_some() && context.index.workload_of(namespace, pod).is_none()).then(|| object.clone())
     }) {
-        context.index.enqueue(key::pod(object), Urgency::Closing);
+        context.enqueue(key::pod(object), Urgency::Closing);
     }
-    context.index.enqueue(key::namespace(namespace.clone()), Urgency::Routine);
+    context.enqueue(namespace_key::namespace(namespace.clone()), Urgency::Routine);
     Next::Never
 }

@@ -1,33 +1,39 @@
-//! The recipe of CONTRIBUTING.md, walked: a new kind is a folder and one line, and the machinery does the rest on a real
-//! API server.
+//! The recipe of CONTRIBUTING.md, walked on a real API server: a new kind is a folder and one line. A kind that the
+//! cluster lacks stands beside it, and holds it up in nothing.
 
+mod absent;
 mod echo;
 
 use anyhow::Result;
+use countersign_controller::queue::Urgency;
+use countersign_controller::registry::{Broken, Registry, Running};
 use countersign_controller::turns::Work;
-use countersign_controller::watches::Broken;
-use countersign_controller::workers::{Kinds, Workers};
 use countersign_rig::Rig;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-/// Starts workers with the toy kind; they end with the tasks.
-async fn start(rig: &Rig) -> Result<JoinSet<()>> {
+async fn client(rig: &Rig) -> Result<Client> {
     let file = Kubeconfig::read_from(rig.kubeconfig())?;
     let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
-    let client = Client::try_from(config)?;
-    let work = Arc::new(Work::new(NonZeroUsize::MIN, Duration::from_secs(1), 5));
-    let broken: Broken = Arc::new(|kind, error| eprintln!("{kind}: {error}"));
-    let (mut kinds, mut tasks) = (Kinds::default(), JoinSet::new());
-    echo::register(&mut kinds, &mut tasks, &client, &work, &broken);
-    tasks.spawn(Workers::new(kinds, work, Box::new(|_, _, _| ())).run());
-    Ok(tasks)
+    Ok(Client::try_from(config)?)
+}
+
+/// Starts the kinds as the operator does: watches on every replica, and turns once this one leads.
+fn start(tasks: &mut JoinSet<()>, client: &Client, work: &Arc<Work>) -> Result<Arc<Running>> {
+    let broken: Broken = Arc::new(|kind, error| panic!("{kind}: {error}"));
+    let mut registry = Registry::new(broken);
+    echo::register(&mut registry, client, work)?;
+    absent::register(&mut registry, client)?;
+    let again = echo::register(&mut registry, client, work).unwrap_err();
+    assert!(again.to_string().contains("\"echo\" is registered already"), "{again}");
+    Ok(Arc::new(registry.start(tasks)))
 }
 
 fn talk(word: &str) -> String {
@@ -46,7 +52,17 @@ fn a_kind_is_a_folder_and_one_line_of_registration() {
     let rig = Rig::control_plane().unwrap();
     let runtime = Runtime::new().unwrap();
     rig.apply(&talk("hello")).unwrap();
-    let tasks = runtime.block_on(start(&rig)).unwrap();
+    let work = Arc::new(Work::paused(NonZeroUsize::MIN, Duration::from_secs(1), 5));
+    let client = runtime.block_on(client(&rig)).unwrap();
+    let mut tasks = JoinSet::new();
+    let running = runtime.block_on(async { start(&mut tasks, &client, &work) }).unwrap();
+    rig.wait("the lists to be read", || Ok(running.unread().is_empty())).unwrap();
+    assert!(echo(&rig).unwrap().is_none(), "a replica that does not lead writes nothing");
+    runtime.block_on(async {
+        let (running, work) = (Arc::clone(&running), Arc::clone(&work));
+        tasks.spawn(async move { running.lead(&work, Box::new(|_, _, _| ())).await });
+    });
+    work.enqueue(absent::key(), Urgency::Closing);
     let says = |word: &'static str| {
         rig.wait(word, || Ok(echo(&rig)?.is_some_and(|echo| echo["data"]["word"] == word))).unwrap();
     };
@@ -55,6 +71,7 @@ fn a_kind_is_a_folder_and_one_line_of_registration() {
     says("GOODBYE");
     rig.kubectl(&["delete", "configmap", "-n", "default", "talk"]).unwrap();
     rig.wait("the echo to go", || Ok(echo(&rig)?.is_none())).unwrap();
+    assert!(!absent::ACTED.load(Ordering::Relaxed), "a kind acted without its list");
     drop(tasks);
     rig.down().unwrap();
 }

@@ -1,62 +1,53 @@
-//! A kind as it is added: what it watches, what it needs, and observe → plan → apply.
+//! A kind as it is added to the operator: a store, a watch, a reconciler, and observe → plan → apply.
 
 mod plan;
 
 use countersign_api::ObjectRef;
 use countersign_controller::apply::Writer;
 use countersign_controller::failure::Failure;
-use countersign_controller::key::{Key, Kind};
+use countersign_controller::key::{Key, Reconciler};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
+use countersign_controller::registry::{AlreadyRegistered, Registry, Watched};
 use countersign_controller::store::Store;
 use countersign_controller::turns::Work;
-use countersign_controller::watches::{Broken, Watches, labelled};
-use countersign_controller::workers::Kinds;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use plan::{Observed, echo_of, plan_echo};
 use std::sync::Arc;
-use tokio::task::JoinSet;
 
-static ECHO: Kind = Kind { name: "echo", controller: "echo", waits: false };
+static ECHO: Reconciler = Reconciler { name: "echo", controller: "echo", waits: false };
 
-/// What is observed, and where turns are asked for.
-pub(crate) struct Echo {
+struct Echo {
     wanted: Store<Observed>,
-    work: Arc<Work>,
+    writer: Writer,
 }
 
-/// Registers the kind and starts its watch.
+/// Registers the watch and the reconciler of the kind.
 pub(crate) fn register(
-    kinds: &mut Kinds,
-    tasks: &mut JoinSet<()>,
+    registry: &mut Registry,
     client: &Client,
     work: &Arc<Work>,
-    broken: &Broken,
-) {
-    let echo = Arc::new(Echo { wanted: Store::default(), work: Arc::clone(work) });
-    Watches::new(tasks, &echo, broken).follow(
-        "configmaps",
-        Api::<ConfigMap>::all(client.clone()),
-        labelled("toy.example/echo=wanted"),
-        |echo| &echo.wanted,
-        Observed::of,
-        |echo, change| {
-            echo.work.enqueue(Key { kind: &ECHO, object: change.object.clone() }, Urgency::Urgent);
-        },
-    );
-    let (known, writer) = (Arc::clone(&echo), Writer::new(client.clone()));
-    kinds.register(
+) -> Result<(), AlreadyRegistered> {
+    let echo = Arc::new(Echo { wanted: Store::default(), writer: Writer::new(client.clone()) });
+    echo.wanted.subscribe(work, |work, change| {
+        work.enqueue(Key { reconciler: &ECHO, object: change.object.clone() }, Urgency::Urgent);
+    });
+    let wanted =
+        Watched::labelled("configmaps", Api::<ConfigMap>::all(client.clone()), "toy.example/echo=wanted");
+    registry.watch(wanted, &echo, |echo| &echo.wanted, Observed::of);
+    let known = Arc::clone(&echo);
+    registry.reconcile(
         &ECHO,
         move || if known.wanted.is_synced() { Vec::new() } else { vec!["configmaps"] },
-        move |object| reconcile(Arc::clone(&echo), writer.clone(), object),
-    );
+        move |object| reconcile(Arc::clone(&echo), object),
+    )
 }
 
-async fn reconcile(echo: Arc<Echo>, writer: Writer, object: ObjectRef) -> Result<Next, Failure> {
+async fn reconcile(echo: Arc<Echo>, object: ObjectRef) -> Result<Next, Failure> {
     match echo.wanted.get(&object) {
-        Some(observed) => drop(writer.apply(&plan_echo(&object, &observed)).await?),
-        None => writer.delete::<ConfigMap>(&echo_of(&object), None).await?,
+        Some(observed) => drop(echo.writer.apply(&plan_echo(&object, &observed)).await?),
+        None => echo.writer.delete::<ConfigMap>(&echo_of(&object), None).await?,
     }
     Ok(Next::Never)
 }

@@ -1,14 +1,16 @@
 //! Reconciliation of the isolation of a namespace, and of policies whose workload is gone.
 //! Isolation stays while a workload or Pod of an agent exists, and is removed after the last.
 
+mod dispatch;
+pub(crate) mod key;
+
 use super::context::Context;
-use super::index::{By, ObjectRef};
-use super::key;
+use super::index::{By, Index, ObjectRef};
 use super::registration::register_agents;
 use super::workload::{apply_policy, remove_policy};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use countersign_controller::next::Next;
-use countersign_controller::workers::Kinds;
+use countersign_controller::registry::{AlreadyRegistered, Registry};
 use countersign_plan::input::pod::selector_text;
 use countersign_plan::namespace::{Observed, plan_namespace};
 use countersign_plan::{ClusterAccess, Namespace};
@@ -23,20 +25,19 @@ use std::time::Duration;
 const LATER: Duration = Duration::from_secs(10);
 
 /// Registers the reconcilers of namespaces and orphaned policies.
-pub(crate) fn register(kinds: &mut Kinds, context: &Arc<Context>) {
-    register_agents(kinds, &key::NAMESPACE, context, |context, object| async move {
+pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
+    dispatch::subscribe(context);
+    // Isolation does not wait for AgentCards: agents must not be open while that list is missing.
+    let unread = Index::unread_for_isolation;
+    register_agents(registry, &key::NAMESPACE, context, unread, |context, object| async move {
         Ok(reconcile(&context, &object.name).await?)
-    });
-    register_agents(kinds, &key::ORPHAN, context, |context, object| async move {
+    })?;
+    register_agents(registry, &key::ORPHAN, context, Index::unread, |context, object| async move {
         Ok(reconcile_orphan(&context, &object).await?)
-    });
+    })
 }
 
-/// Reconciles the isolation of a namespace. Works before AgentCards are listed, so that agents are never open.
-pub(crate) async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Error> {
-    if !context.index.can_isolate() {
-        return Ok(Next::In(Duration::from_millis(100)));
-    }
+async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Error> {
     let cluster = context.cluster().and_then(Result::ok);
     let Ok(name) = Namespace::parse(namespace) else { return Ok(Next::Never) };
     let plan = plan_namespace(&observe(context, &name, cluster.as_ref()));

@@ -1,5 +1,5 @@
 //! Token bucket per key: one turn per period, and a burst after a rest. Pure: time is an argument.
-//! A turn beyond the budget is delayed, never dropped.
+//! A turn beyond the bucket is delayed, never dropped.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 /// Number of keys below which rested keys are not purged.
 const FEW: usize = 64;
 
-/// Budgets of all keys that had turns lately.
+/// Token buckets of all keys that had turns lately.
 #[derive(Debug)]
-pub(super) struct Budget<K> {
+pub(super) struct TokenBuckets<K> {
     period: Duration,
     burst: u32,
     /// Time at which each key has its whole burst again; rested keys are purged.
@@ -19,8 +19,8 @@ pub(super) struct Budget<K> {
     full: usize,
 }
 
-impl<K: Clone + Eq + Hash> Budget<K> {
-    /// Budget of one turn per `period`, and of `burst` turns at once after a rest.
+impl<K: Clone + Eq + Hash> TokenBuckets<K> {
+    /// Token buckets of one turn per `period`, and of `burst` turns at once after a rest.
     pub(super) fn new(period: Duration, burst: u32) -> Self {
         Self { period, burst, rested: HashMap::new(), full: FEW }
     }
@@ -32,7 +32,7 @@ impl<K: Clone + Eq + Hash> Budget<K> {
         ready.map_or(due, |ready| ready.max(due))
     }
 
-    /// Charges a turn to the budget of a key.
+    /// Charges a turn to the bucket of a key.
     pub(super) fn spend(&mut self, key: &K, now: Instant) {
         let from = self.rested.get(key).copied().unwrap_or(now).max(now);
         // A period beyond the range of the clock would never end, so that an overflow charges nothing.
@@ -40,6 +40,13 @@ impl<K: Clone + Eq + Hash> Budget<K> {
         if self.rested.len() >= self.full {
             self.rested.retain(|_, rested| *rested > now);
             self.full = self.rested.len().saturating_mul(2).max(FEW);
+        }
+    }
+
+    /// Takes back the charge of a turn that did not run.
+    pub(super) fn refund(&mut self, key: &K) {
+        if let Some(rested) = self.rested.get_mut(key) {
+            *rested = rested.checked_sub(self.period).unwrap_or(*rested);
         }
     }
 }
@@ -53,21 +60,21 @@ mod tests {
 
     #[test]
     fn a_burst_is_had_at_once_and_then_one_turn_per_period() {
-        let (mut budget, start) = (Budget::new(PERIOD, 3), instant());
+        let (mut buckets, start) = (TokenBuckets::new(PERIOD, 3), instant());
         let at = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
         for (asked, had) in [(0, 0), (0, 0), (0, 0), (0, 5), (6, 10), (10, 15), (15, 20), (60, 60)] {
-            assert_eq!(budget.earliest(&"key", at(asked)), at(had), "asked at {asked}");
-            budget.spend(&"key", at(had));
+            assert_eq!(buckets.earliest(&"key", at(asked)), at(had), "asked at {asked}");
+            buckets.spend(&"key", at(had));
         }
-        assert_eq!(budget.earliest(&"other", at(0)), at(0));
+        assert_eq!(buckets.earliest(&"other", at(0)), at(0));
     }
 
     #[test]
     fn keys_at_rest_are_let_go() {
-        let (mut budget, start) = (Budget::new(PERIOD, 3), instant());
+        let (mut buckets, start) = (TokenBuckets::new(PERIOD, 3), instant());
         for number in 0..10_000_u64 {
-            budget.spend(&number, start.checked_add(Duration::from_secs(number)).unwrap());
-            assert!(budget.rested.len() <= FEW, "{}", budget.rested.len());
+            buckets.spend(&number, start.checked_add(Duration::from_secs(number)).unwrap());
+            assert!(buckets.rested.len() <= FEW, "{}", buckets.rested.len());
         }
     }
 }

@@ -1,0 +1,54 @@
+//! Changes that concern the isolation of a namespace or an orphaned policy, and the turns that they enqueue.
+
+use super::key;
+use crate::context::Context;
+use crate::index::{By, StoredPolicy, Workload, WorkloadKind, changed_policy};
+use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
+use countersign_controller::store::Change;
+use std::sync::Arc;
+
+/// Subscribes to every list on which isolation depends.
+pub(super) fn subscribe(context: &Arc<Context>) {
+    let index = &context.index;
+    for kind in WorkloadKind::ALL {
+        index.workloads(kind).subscribe(context, |context, change: &Change<'_, Workload>| {
+            if appeared_or_went(change) {
+                context.enqueue(key::namespace(change.object.namespace.clone()), Closing);
+            }
+        });
+    }
+    index.pods.subscribe(context, |context, change| {
+        if appeared_or_went(change) {
+            context.enqueue(key::namespace(change.object.namespace.clone()), Routine);
+        }
+    });
+    index.policies.subscribe(context, policy_changed);
+    index.namespaces.subscribe(context, |context, change| {
+        context.enqueue(key::namespace(change.object.name.clone()), Closing);
+    });
+    // Isolation allows the endpoints of the API server.
+    index.api_servers.subscribe(context, |context, _| {
+        for kind in WorkloadKind::ALL {
+            for object in context.index.workloads(kind).objects() {
+                context.enqueue(key::namespace(object.namespace), Urgent);
+            }
+        }
+    });
+}
+
+const fn appeared_or_went<V>(change: &Change<'_, V>) -> bool {
+    change.before.is_none() || change.after.is_none()
+}
+
+/// Enqueues the namespace of a changed policy, or the policy itself if its workload is unknown.
+fn policy_changed(context: &Context, change: &Change<'_, StoredPolicy>) {
+    let Some(policy) = changed_policy(change) else { return };
+    let namespace = &change.object.namespace;
+    match &policy.workload {
+        None => context.enqueue(key::namespace(namespace.clone()), Closing),
+        Some(label) if context.index.workload_by(namespace, By::Label, label).is_none() => {
+            context.enqueue(key::orphan(change.object.clone()), Routine);
+        }
+        Some(_) => {}
+    }
+}
