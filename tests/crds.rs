@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests {
     use countersign_api::agent_card::{AgentCard, AgentCardData, BindingScope, definition};
-    use countersign_api::keys;
+    use countersign_api::{definitions, keys};
     use kube::{CustomResourceExt as _, Resource as _};
     use serde_json::{Value, json};
     use std::process::Command;
@@ -43,11 +43,16 @@ mod tests {
     }
 
     #[test]
-    fn the_checked_in_definition_is_the_one_of_the_types() {
+    fn the_checked_in_definitions_are_those_of_the_types() {
         let output = Command::new(env!("CARGO_BIN_EXE_countersign")).arg("crd").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let stored = include_str!("../crds/agentcards.agent.kagenti.dev.yaml");
-        assert_eq!(stored, String::from_utf8(output.stdout).unwrap(), "run `make docs`");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let stored: Vec<String> = definitions()
+            .iter()
+            .map(|definition| format!("crds/{}.yaml", definition.metadata.name.as_ref().unwrap()))
+            .map(|file| std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}")))
+            .collect();
+        assert_eq!(stored.join("---\n"), printed, "run `make docs`");
     }
 
     #[test]

@@ -10,3 +10,10 @@ mod limits;
 mod object_ref;
 
 pub use object_ref::ObjectRef;
+
+/// Custom resource definitions of all kinds. The files in `crds/`, the chart and `countersign crd` follow this list.
+#[cfg(feature = "kinds")]
+pub fn definitions()
+-> Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> {
+    vec![agent_card::definition()]
+}

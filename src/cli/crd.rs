@@ -1,7 +1,7 @@
 //! `countersign crd`: prints the custom resource definitions of the operator, for `kubectl apply -f -`.
 
 use super::exit::{Done, Unusable};
-use countersign_api::agent_card;
+use countersign_api::definitions;
 use serde_json::Value;
 
 /// Print the custom resource definitions that the operator works with
@@ -13,14 +13,17 @@ use serde_json::Value;
 pub(super) struct Args {}
 
 pub(super) fn run(_: &Args) -> Result<Done, Unusable> {
-    // The type always writes a status, which a manifest must not have, so a JSON value is edited instead.
-    let mut definition = serde_json::to_value(agent_card::definition()).map_err(Unusable::new)?;
-    if let Some(definition) = definition.as_object_mut() {
-        definition.remove("status");
+    let mut documents = Vec::new();
+    for definition in definitions() {
+        // The type always writes a status, which a manifest must not have, so a JSON value is edited instead.
+        let mut definition = serde_json::to_value(definition).map_err(Unusable::new)?;
+        if let Some(definition) = definition.as_object_mut() {
+            definition.remove("status");
+        }
+        write_whole_numbers(&mut definition);
+        documents.push(serde_saphyr::to_string(&definition).map_err(Unusable::new)?);
     }
-    write_whole_numbers(&mut definition);
-    let yaml = serde_saphyr::to_string(&definition).map_err(Unusable::new)?;
-    Ok(Done::text(yaml))
+    Ok(Done::text(documents.join("---\n")))
 }
 
 /// Rewrites whole floating-point numbers as integers. The type holds bounds as `f64`, and `1.0` in the file would

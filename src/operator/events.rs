@@ -1,22 +1,20 @@
 //! Kubernetes Events: one per transition, written when no turn is due, because closing comes before telling.
 //! Events beyond the buffer are counted and dropped; status holds the outcome in any case.
 
-use super::index::{ObjectRef, Workload, WorkloadKind, WorkloadRef};
+use super::index::ObjectRef;
 use super::metrics::Metrics;
-use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use countersign_controller::queue::Shares;
 use countersign_controller::turns::Work;
 use countersign_plan::agent_card::turn::Transition;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// Reporting controller of events, by which existing tools filter.
-const CONTROLLER: &str = "agentcard-controller";
 /// Maximum number of waiting events; one namespace may hold half of them.
 const WAITING: usize = 2048;
 /// Number of events after which the recorder forgets which it has seen.
@@ -28,10 +26,25 @@ const POLL: Duration = Duration::from_millis(50);
 /// Maximum length of an event note at the API server, in bytes.
 const NOTE_BYTES: usize = 1024;
 
+/// Group, version and kind of the object that an event is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About {
+    /// Reporting controller, by which existing tools filter.
+    pub(crate) controller: &'static str,
+    /// API group and version.
+    pub(crate) api_version: &'static str,
+    /// Name of the kind.
+    pub(crate) kind: &'static str,
+    /// Action that led to the event.
+    pub(crate) action: &'static str,
+}
+
+type Waiting = (&'static str, ObjectReference, Event);
+
 /// Sender of events to the loop that writes them.
 #[derive(Clone)]
 pub(crate) struct Events {
-    sender: mpsc::Sender<(ObjectReference, Event)>,
+    sender: mpsc::Sender<Waiting>,
     shares: Arc<Mutex<Shares>>,
     metrics: Metrics,
 }
@@ -43,25 +56,29 @@ impl Events {
         metrics: Metrics,
         work: Arc<Work>,
     ) -> (Self, impl Future<Output = ()> + Send) {
-        let (sender, mut receiver) = mpsc::channel::<(ObjectReference, Event)>(WAITING);
+        let (sender, mut receiver) = mpsc::channel::<Waiting>(WAITING);
         let counted = metrics.clone();
         let shares = Arc::new(Mutex::new(Shares::fair(WAITING)));
         let waiting = Arc::clone(&shares);
         let write = async move {
-            let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: None };
-            let mut recorder = Recorder::new(client.clone(), reporter.clone());
+            let recorder = |controller: &str| {
+                let reporter = Reporter { controller: controller.to_owned(), instance: None };
+                Recorder::new(client.clone(), reporter)
+            };
+            let mut recorders = BTreeMap::new();
             let (mut written, mut patience) = (0_usize, PATIENCE);
-            while let Some((about, event)) = receiver.recv().await {
+            while let Some((controller, about, event)) = receiver.recv().await {
                 lock(&waiting).give(about.namespace.as_deref().unwrap_or_default());
                 // A recorder keeps the events of some minutes to count repetitions, and scans all of them per event.
                 written = written.wrapping_add(1);
                 if written.is_multiple_of(REMEMBERED) {
-                    recorder = Recorder::new(client.clone(), reporter.clone());
+                    recorders.clear();
                 }
                 // After `PATIENCE` the event is written all the same, and later ones wait for `POLL` only: a namespace
                 // that keeps the operator busy delays the events of others once, and not once per event.
                 let is_idle = timeout(patience, work.short.caught_up(POLL)).await.is_ok();
                 patience = if is_idle { PATIENCE } else { POLL };
+                let recorder = recorders.entry(controller).or_insert_with(|| recorder(controller));
                 match recorder.publish(&event, &about).await {
                     Ok(()) => counted.wrote("events"),
                     Err(error) => tracing::warn!(%error, reason = event.reason, "an event was not written"),
@@ -71,42 +88,26 @@ impl Events {
         (Self { sender, shares, metrics }, write)
     }
 
-    /// Sends an event about an AgentCard; drops and counts it if too many wait.
-    pub(crate) fn about_card(&self, card: &ObjectRef, uid: &str, transition: Transition) {
-        let about = reference((AGENT_CARD_API_VERSION, AGENT_CARD_KIND), card, uid);
-        self.send(about, "VerifySignature", transition);
-    }
-
-    /// Sends a warning about a workload; drops and counts it if too many wait.
-    pub(crate) fn about_workload(&self, key: &WorkloadRef, workload: &Workload, reason: &str, note: &str) {
-        let about = reference((WorkloadKind::API_VERSION, key.kind.as_str()), &key.object, &workload.uid);
-        let (reason, note) = (reason.to_owned(), note.to_owned());
-        self.send(about, "Reconcile", Transition { is_warning: true, reason, note });
-    }
-
-    fn send(&self, about: ObjectReference, action: &str, transition: Transition) {
+    /// Sends an event about an object; drops and counts it if too many wait.
+    pub(crate) fn send(&self, about: About, object: &ObjectRef, uid: &str, transition: Transition) {
         let Transition { is_warning, reason, note } = transition;
         let type_ = if is_warning { EventType::Warning } else { EventType::Normal };
         let note = Some(bounded(&note));
-        let event = Event { type_, reason, note, action: action.to_owned(), secondary: None };
-        let namespace = about.namespace.clone().unwrap_or_default();
-        if !lock(&self.shares).take(&namespace) {
+        let event = Event { type_, reason, note, action: about.action.to_owned(), secondary: None };
+        let reference = ObjectReference {
+            api_version: Some(about.api_version.to_owned()),
+            kind: Some(about.kind.to_owned()),
+            namespace: Some(object.namespace.clone()),
+            name: Some(object.name.clone()),
+            uid: Some(uid.to_owned()),
+            ..ObjectReference::default()
+        };
+        if !lock(&self.shares).take(&object.namespace) {
             self.metrics.dropped_event();
-        } else if self.sender.try_send((about, event)).is_err() {
-            lock(&self.shares).give(&namespace);
+        } else if self.sender.try_send((about.controller, reference, event)).is_err() {
+            lock(&self.shares).give(&object.namespace);
             self.metrics.dropped_event();
         }
-    }
-}
-
-fn reference((api_version, kind): (&str, &str), object: &ObjectRef, uid: &str) -> ObjectReference {
-    ObjectReference {
-        api_version: Some(api_version.to_owned()),
-        kind: Some(kind.to_owned()),
-        namespace: Some(object.namespace.clone()),
-        name: Some(object.name.clone()),
-        uid: Some(uid.to_owned()),
-        ..ObjectReference::default()
     }
 }
 

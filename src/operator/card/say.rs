@@ -4,8 +4,10 @@
 use super::enqueue_workload;
 use super::key;
 use crate::context::Context;
+use crate::events::About;
 use crate::index::{Card, ObjectRef};
 use countersign_api::agent_card::AgentCard;
+use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use countersign_controller::apply::{lost_a_race, merge_patch};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
@@ -17,6 +19,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
+/// Events about a verdict, as existing tools find them.
+const CARD_VERIFIED: About = About {
+    controller: "agentcard-controller",
+    api_version: AGENT_CARD_API_VERSION,
+    kind: AGENT_CARD_KIND,
+    action: "VerifySignature",
+};
 /// Wait after a lost race, until the watch has reported the other write.
 const OVERTAKEN: Duration = Duration::from_millis(100);
 
@@ -96,7 +105,7 @@ async fn apply_status(
             }
             forget_content(context, object, evaluation);
             if let Some(transition) = transition {
-                context.events.about_card(object, &card.uid, transition);
+                context.events.send(CARD_VERIFIED, object, &card.uid, transition);
             }
             Ok(true)
         }

@@ -4,12 +4,14 @@ use super::marks::apply_mark;
 use super::policies::{apply_policy, remove_policy};
 use crate::card::key as card_key;
 use crate::context::Context;
-use crate::index::{Card, ObjectRef, Workload, WorkloadRef};
+use crate::events::About;
+use crate::index::{Card, ObjectRef, Workload, WorkloadKind, WorkloadRef};
 use crate::namespace::key as namespace_key;
 use crate::written::ON_ITS_WAY;
 use countersign_api::agent_card::AgentCard;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
+use countersign_plan::agent_card::turn::Transition;
 use countersign_plan::workload::{Missing, WorkloadPlan};
 use std::time::Duration;
 
@@ -45,7 +47,15 @@ pub(crate) async fn apply_plan(
             Next::In(SOON)
         }
         Missing::Usable(error) => {
-            context.events.about_workload(reference, workload, "WorkloadError", &error.to_string());
+            let (reason, note) = ("WorkloadError".to_owned(), error.to_string());
+            let about = About {
+                controller: "agentcard-controller",
+                api_version: WorkloadKind::API_VERSION,
+                kind: reference.kind.as_str(),
+                action: "Reconcile",
+            };
+            let transition = Transition { is_warning: true, reason, note };
+            context.events.send(about, &reference.object, &workload.uid, transition);
             Next::In(LATER)
         }
         Missing::UsableCluster(error) => {
