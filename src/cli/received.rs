@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// A card as it was received.
 #[derive(Clone, Debug)]
-pub(super) struct Received {
+pub(super) struct ReceivedCard {
     /// The received bytes, unchanged.
     pub(super) bytes: Vec<u8>,
     /// SHA-256 of the bytes.
@@ -20,7 +20,7 @@ pub(super) struct Received {
     pub(super) source: String,
 }
 
-impl Received {
+impl ReceivedCard {
     /// Makes a received card of the bytes from `source`.
     pub(super) fn new(bytes: Vec<u8>, source: String) -> Self {
         Self { digest: sha256(&bytes), bytes, source }
@@ -33,7 +33,7 @@ pub(super) fn shown(argument: &str) -> String {
 }
 
 /// Reads the card that `argument` names; the outer error is unusable input, the inner one a refusal.
-pub(super) fn receive(argument: &str) -> Result<Result<Received, Refusal>, Unusable> {
+pub(super) fn receive(argument: &str) -> Result<Result<ReceivedCard, Refusal>, Unusable> {
     let (bytes, source) = if CardUrl::looks_like(argument) {
         let url = CardUrl::parse(argument).map_err(Unusable::new)?;
         match block_on(fetch_card(&url, FetchLimits::default()))? {
@@ -49,7 +49,7 @@ pub(super) fn receive(argument: &str) -> Result<Result<Received, Refusal>, Unusa
             Err(error) => return Err(error.into()),
         }
     };
-    Ok(Ok(Received::new(bytes, source)))
+    Ok(Ok(ReceivedCard::new(bytes, source)))
 }
 
 /// Runs a future to its end on this thread.

@@ -3,7 +3,7 @@
 use super::args::AuthorityArgs;
 use super::exit::{Done, Unusable};
 use super::policy::PolicyArgs;
-use super::received::{Received, receive, shown};
+use super::received::{ReceivedCard, receive, shown};
 use super::report::{CoverageWord, Report};
 use super::sarif;
 use countersign_core::bundle::Bundle;
@@ -87,7 +87,7 @@ pub(super) struct CardVerifier<'a> {
 
 impl CardVerifier<'_> {
     /// Verifies a card; returns the report, and for a verified card the new memory of the workload.
-    fn report(&self, received: Received) -> (Report, Option<History>) {
+    fn report(&self, received: ReceivedCard) -> (Report, Option<History>) {
         match self.verify(received.bytes) {
             Ok(signed) => {
                 let (before, accepted) = (self.history.as_ref(), signed.accepted());

@@ -32,14 +32,18 @@ impl Writer {
     }
 
     /// Applies an object with force, so that owned fields that others changed are restored.
-    pub async fn apply<K: Object>(&self, object: &K) -> Result<K, Error> {
+    pub async fn apply<K: NamespacedKind>(&self, object: &K) -> Result<K, Error> {
         let ObjectRef { namespace, name } = ObjectRef::from(object.meta());
         self.api::<K>(&namespace).patch(&name, &applying(), &Patch::Apply(object)).await
     }
 
     /// Deletes an object; an absent object counts as deleted. With a `uid`, an object created since under that name is
     /// not deleted.
-    pub async fn delete<K: Object>(&self, object: &ObjectRef, uid: Option<&str>) -> Result<(), Error> {
+    pub async fn delete<K: NamespacedKind>(
+        &self,
+        object: &ObjectRef,
+        uid: Option<&str>,
+    ) -> Result<(), Error> {
         let preconditions =
             uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
         let only = DeleteParams { preconditions, ..DeleteParams::default() };
@@ -47,7 +51,7 @@ impl Writer {
     }
 
     /// Patches the status of an object by a merge patch on resource version `version`; returns the new metadata.
-    pub async fn patch_status<K: Object>(
+    pub async fn patch_status<K: NamespacedKind>(
         &self,
         object: &ObjectRef,
         version: &str,
@@ -65,7 +69,7 @@ impl Writer {
     }
 
     /// Sets the finalizers of an object at resource version `version`; an absent object needs none.
-    pub async fn set_finalizers<K: Object>(
+    pub async fn set_finalizers<K: NamespacedKind>(
         &self,
         object: &ObjectRef,
         version: &str,
@@ -81,7 +85,7 @@ impl Writer {
     }
 
     /// Sets or removes a label of the object with this UID, not of an object created since under that name.
-    pub async fn set_label<K: Object>(
+    pub async fn set_label<K: NamespacedKind>(
         &self,
         object: &ObjectRef,
         uid: &str,
@@ -96,18 +100,18 @@ impl Writer {
         gone_is_fine(patched.map(drop))
     }
 
-    fn api<K: Object>(&self, namespace: &str) -> Api<K> {
+    fn api<K: NamespacedKind>(&self, namespace: &str) -> Api<K> {
         Api::namespaced(self.client.clone(), namespace)
     }
 }
 
 /// Kubernetes object of a namespaced kind.
-pub trait Object:
+pub trait NamespacedKind:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned
 {
 }
 
-impl<K> Object for K where
+impl<K> NamespacedKind for K where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
         + Debug

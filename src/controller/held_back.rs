@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-type Keys = BTreeMap<&'static Reconciler, BTreeMap<Key, Urgency>>;
+type HeldKeys = BTreeMap<&'static Reconciler, BTreeMap<Key, Urgency>>;
 
 /// Held-back keys by reconciler, each with the highest urgency that it was enqueued with.
 #[derive(Debug, Default)]
 pub(super) struct HeldBack {
-    keys: Mutex<Keys>,
+    keys: Mutex<HeldKeys>,
     inserted: Notify,
 }
 
@@ -38,7 +38,7 @@ impl HeldBack {
         taken.into_iter().flat_map(|(_, keys)| keys).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Keys> {
+    fn lock(&self) -> MutexGuard<'_, HeldKeys> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

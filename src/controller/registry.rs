@@ -9,7 +9,7 @@ use super::relist::Relist;
 use super::store::Store;
 use super::turns::Work;
 use super::watch::{follow, is_absent};
-use super::workers::{Ended, Workers};
+use super::workers::{TurnEnded, Workers};
 use countersign_api::ObjectRef;
 use futures::future::{BoxFuture, join_all};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -27,7 +27,7 @@ pub use super::reconcilers::AlreadyRegistered;
 const PAGE: u32 = 200;
 
 /// Callback for each failed request of a watch, with the kind.
-pub type Broken = Arc<dyn Fn(&'static str, &watcher::Error) + Send + Sync>;
+pub type WatchFailed = Arc<dyn Fn(&'static str, &watcher::Error) + Send + Sync>;
 
 /// Objects that a watch follows.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl<K> Watched<K> {
 
 /// Registration of kinds. Nothing runs before [`Registry::start`].
 pub struct Registry {
-    broken: Broken,
+    broken: WatchFailed,
     absent: Arc<Mutex<BTreeSet<&'static str>>>,
     watches: Vec<BoxFuture<'static, ()>>,
     relists: Vec<Arc<Relist>>,
@@ -67,7 +67,7 @@ pub struct Registry {
 
 impl Registry {
     /// Empty registry; `broken` is called for every failed request of a watch.
-    pub fn new(broken: Broken) -> Self {
+    pub fn new(broken: WatchFailed) -> Self {
         Self {
             broken,
             absent: Arc::default(),
@@ -166,7 +166,7 @@ impl Running {
     }
 
     /// Runs turns on fresh lists until dropped; `ended` is called after each turn.
-    pub async fn lead(&self, work: &Arc<Work>, ended: Ended) {
+    pub async fn lead(&self, work: &Arc<Work>, ended: TurnEnded) {
         work.resume();
         // A watch may lag behind the previous leader, or be broken without having noticed. The status of AgentCards is
         // the memory against replays (rule 55), and a policy or mark that looks as planned would never be written.

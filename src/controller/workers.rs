@@ -15,27 +15,27 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 /// Beat to which deferred turns are aligned, so that one wake-up serves many turns.
-const BEAT: Duration = Duration::from_millis(250);
+const ALIGNMENT: Duration = Duration::from_millis(250);
 /// Wait below which turns are not aligned to beats, because a change waits for them.
 const SHORT: Duration = Duration::from_millis(800);
 /// Period of checks whether held-back keys can run, while there are any.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Callback for the end of each turn, with result and duration.
-pub type Ended = Box<dyn Fn(&'static Reconciler, &Result<Next, Failure>, Duration) + Send + Sync>;
+pub type TurnEnded = Box<dyn Fn(&'static Reconciler, &Result<Next, Failure>, Duration) + Send + Sync>;
 
 /// Workers that run turns.
 pub(crate) struct Workers {
     reconcilers: Arc<Reconcilers>,
     work: Arc<Work>,
-    ended: Ended,
+    ended: TurnEnded,
     held_back: HeldBack,
     started: Instant,
 }
 
 impl Workers {
     /// Workers for `reconcilers` on the queues of `work`; `ended` is called after each turn.
-    pub(crate) fn new(reconcilers: Arc<Reconcilers>, work: Arc<Work>, ended: Ended) -> Arc<Self> {
+    pub(crate) fn new(reconcilers: Arc<Reconcilers>, work: Arc<Work>, ended: TurnEnded) -> Arc<Self> {
         Arc::new(Self { reconcilers, work, ended, held_back: HeldBack::default(), started: instant() })
     }
 
@@ -59,7 +59,7 @@ impl Workers {
             }
             let controller = key.reconciler.controller;
             let span = tracing::info_span!("reconcile", controller, object = %key);
-            let turn = Turn { workers: Arc::clone(&self), turns, key, next: None };
+            let turn = RunningTurn { workers: Arc::clone(&self), turns, key, next: None };
             workers.spawn(turn.run().instrument(span));
             while workers.try_join_next().is_some() {}
         }
@@ -78,14 +78,14 @@ impl Workers {
 }
 
 /// Running turn. Dropping it ends the turn, even after a panic, so that its slot is always returned.
-struct Turn {
+struct RunningTurn {
     workers: Arc<Workers>,
     turns: fn(&Work) -> &Turns<Key>,
     key: Key,
     next: Option<Instant>,
 }
 
-impl Turn {
+impl RunningTurn {
     async fn run(mut self) {
         let started = instant();
         // Counts only if the turn panics: whatever it had to close must not wait for another change.
@@ -108,12 +108,12 @@ impl Turn {
                 Some(jittered(failure.class.retry_after(failures)))
             }
         };
-        let after_start = wait.map(|wait| on_beat(workers.started.elapsed(), wait));
+        let after_start = wait.map(|wait| aligned(workers.started.elapsed(), wait));
         self.next = after_start.and_then(|after| workers.started.checked_add(after));
     }
 }
 
-impl Drop for Turn {
+impl Drop for RunningTurn {
     fn drop(&mut self) {
         (self.turns)(&self.workers.work).end(&self.key, self.next);
     }
@@ -121,13 +121,13 @@ impl Drop for Turn {
 
 /// End of a wait that began `began` after the start, moved back to the last beat, so that no turn is late. A wait
 /// shorter than [`SHORT`] is not moved.
-fn on_beat(began: Duration, wait: Duration) -> Duration {
+fn aligned(began: Duration, wait: Duration) -> Duration {
     let at = began.saturating_add(wait);
     if wait < SHORT {
         return at;
     }
-    let beats = at.as_millis().checked_div(BEAT.as_millis()).unwrap_or(0);
-    BEAT.saturating_mul(u32::try_from(beats).unwrap_or(u32::MAX))
+    let beats = at.as_millis().checked_div(ALIGNMENT.as_millis()).unwrap_or(0);
+    ALIGNMENT.saturating_mul(u32::try_from(beats).unwrap_or(u32::MAX))
 }
 
 /// Wait shortened by up to 10 %, so that keys enqueued together drift apart. Never longer: a deadline is kept.
@@ -210,7 +210,7 @@ mod tests {
             .unwrap();
         let ended = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&ended);
-        let hear: Ended = Box::new(move |reconciler, result, _| {
+        let hear: TurnEnded = Box::new(move |reconciler, result, _| {
             heard
                 .lock()
                 .unwrap()
@@ -229,14 +229,14 @@ mod tests {
 
     #[test]
     fn a_turn_comes_with_a_beat_and_never_after_its_time() {
-        let at = |began, wait| on_beat(Duration::from_millis(began), Duration::from_millis(wait)).as_millis();
+        let at = |began, wait| aligned(Duration::from_millis(began), Duration::from_millis(wait)).as_millis();
         let ends = [at(0, 1000), at(0, 1001), at(251, 1000), at(740, 30_000), at(760, 30_000)];
         assert_eq!(ends, [1000, 1000, 1250, 30_500, 30_750]);
         assert_eq!([at(251, 100), at(0, 799)], [351, 799]);
         for wait in [250, 1_000, 3_600_000].map(Duration::from_millis) {
             for began in 0..1000 {
                 let began = Duration::from_millis(began);
-                let planned = on_beat(began, jittered(wait)).saturating_sub(began);
+                let planned = aligned(began, jittered(wait)).saturating_sub(began);
                 assert!(planned <= wait && planned >= wait.mul_f64(0.6), "{planned:?} for {wait:?}");
             }
         }

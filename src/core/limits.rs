@@ -88,11 +88,11 @@ pub(crate) const UNCOVERED_POINTER_BYTES: usize = 1024;
 /// leaves at different times (rule 55).
 pub(crate) const REPLAY_OVERLAP_SECONDS: u32 = 5 * 60;
 /// Most replicas of a workload whose card is fetched in one round; the next rounds fetch from the others.
-pub const REPLICAS_PER_LOOK: usize = 16;
+pub const REPLICAS_PER_EVALUATION: usize = 16;
 /// Most replicas of a workload that are fetched from at a time: each may hold [`BODY_BYTES`] of memory until its
 /// timeout.
 pub const REPLICAS_AT_ONCE: usize = 8;
-/// Most contents remembered of one workload: four times [`REPLICAS_PER_LOOK`], in case each replica serves content of
+/// Most contents remembered of one workload: four times [`REPLICAS_PER_EVALUATION`], in case each replica serves content of
 /// its own (rule 55).
 pub const REPLAY_CONTENTS: usize = 64;
 /// Renewals of a witness within its longest age while the card is verified under valid leaves; each one is a write to

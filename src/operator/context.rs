@@ -5,7 +5,7 @@ use super::bundles::Bundles;
 use super::evaluations::Evaluations;
 use super::events::Events;
 use super::flags::Config;
-use super::identity::Identity;
+use super::identity::OwnSvid;
 use super::index::{Index, ObjectRef};
 use super::metrics::Metrics;
 use super::written::Written;
@@ -64,7 +64,7 @@ pub(crate) struct Context {
     /// Trust bundles of all known domains.
     pub(crate) bundles: Arc<Bundles>,
     /// SVID of the operator, for mTLS fetches.
-    pub(crate) identity: Identity,
+    pub(crate) identity: OwnSvid,
     /// Writer of Kubernetes Events.
     pub(crate) events: Events,
     /// Prometheus metrics of the process.
@@ -72,7 +72,7 @@ pub(crate) struct Context {
     /// Recent writes of peer marks, which the watch may not have reported yet.
     pub(crate) marks: Written,
     /// Notified after each attempt to write a status.
-    pub(crate) spoke: Notify,
+    pub(crate) status_written: Notify,
     /// Notified when a proof may end before all others.
     pub(crate) ends_earlier: Notify,
     evaluations: Mutex<Evaluations>,
@@ -89,7 +89,7 @@ impl Context {
         metrics: Metrics,
     ) -> Self {
         let writer = Writer::new(client.clone());
-        let (identity, evaluations) = (Identity::default(), Mutex::default());
+        let (identity, evaluations) = (OwnSvid::default(), Mutex::default());
         let rules = config.identity.trust_domain.clone().map(|domain| policy(&config, domain).fingerprint());
         Self {
             config,
@@ -103,7 +103,7 @@ impl Context {
             events,
             metrics,
             marks: Written::default(),
-            spoke: Notify::new(),
+            status_written: Notify::new(),
             ends_earlier: Notify::new(),
             evaluations,
         }
@@ -175,7 +175,7 @@ impl Context {
     }
 
     /// Stores an evaluation with the time of its next check, and returns the previous one.
-    pub(crate) fn keep(&self, object: &ObjectRef, evaluation: Evaluation) -> Option<Arc<Evaluation>> {
+    pub(crate) fn store(&self, object: &ObjectRef, evaluation: Evaluation) -> Option<Arc<Evaluation>> {
         let proof = evaluation.result.outcome.as_ref().ok();
         let check = proof.map(|proof| next_check(self.config.freshness, proof, witness(&evaluation), now()));
         let (before, is_first) = {
@@ -196,28 +196,28 @@ impl Context {
     }
 
     /// Records that status shows an evaluation.
-    pub(crate) fn said(&self, object: &ObjectRef, evaluation: &Evaluation) {
+    pub(crate) fn status_shown(&self, object: &ObjectRef, evaluation: &Evaluation) {
         let mut evaluations = self.lock();
         // The held evaluation may have lost its content since, so the outcome is compared, not the whole.
         if let Some(held) = evaluations.get(object).map(|held| held.as_ref().clone())
             && held.card == evaluation.card
         {
-            evaluations.replace(object, &held, held.clone().said(true));
+            evaluations.replace(object, &held, held.clone().status_shown(true));
         }
     }
 
     /// Waits until status shows the content of a card, for 5 s at most: received content must not pile up faster than
     /// it is written, and a status that cannot be written must not keep other cards from being evaluated.
-    pub(crate) async fn until_shown(&self, object: &ObjectRef) {
+    pub(crate) async fn wait_until_shown(&self, object: &ObjectRef) {
         let shown = async {
             loop {
-                let spoke = self.spoke.notified();
+                let status_written = self.status_written.notified();
                 let held = self.evaluation(object);
                 let content = held.as_ref().and_then(|held| held.result.content.as_ref());
                 if content.is_none_or(|content| content.data.is_none()) {
                     return;
                 }
-                spoke.await;
+                status_written.await;
             }
         };
         // A timeout only ends the wait.

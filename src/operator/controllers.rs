@@ -1,7 +1,7 @@
 //! Watches of every replica, and the controllers of the leader.
 //! Watches enqueue turns; workers run them, each in a task of its own.
 
-use super::bundles::{BundleSource, Bundles, follow_config_map, follow_federation, follow_workload_api};
+use super::bundles::{Bundles, ConfigMapKey, follow_config_map, follow_federation, follow_workload_api};
 use super::card::{self, reevaluate_all};
 use super::context::Context;
 use super::error::OperatorError;
@@ -12,9 +12,9 @@ use super::metrics::ReconcileResult;
 use super::shared::Shared;
 use countersign_controller::admin::Check;
 use countersign_controller::next::Next;
-use countersign_controller::registry::{Broken, Registry, Running};
+use countersign_controller::registry::{Registry, Running, WatchFailed};
 use countersign_controller::turns::Work;
-use countersign_controller::workers::Ended;
+use countersign_controller::workers::TurnEnded;
 use countersign_core::time::Seconds;
 use countersign_io::clock::{instant, now, until};
 use countersign_io::shutdown::Shutdown;
@@ -135,12 +135,12 @@ async fn report(context: Arc<Context>, running: Arc<Running>, [caches, bundle, w
 /// Starts the watches of all kinds, of bundles and of the operator's SVID.
 fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Result<Arc<Running>, OperatorError> {
     let metrics = context.metrics.clone();
-    let broken: Broken = Arc::new(move |kind, error| {
+    let broken: WatchFailed = Arc::new(move |kind, error| {
         metrics.watch_failed(kind);
         tracing::warn!(kind, %error, "a watch failed and is tried again");
     });
     let (index, told) = (Arc::clone(&context.index), Arc::clone(&broken));
-    let noted: Broken = Arc::new(move |kind, error| {
+    let noted: WatchFailed = Arc::new(move |kind, error| {
         index.health.failed(kind, instant());
         told(kind, error);
     });
@@ -176,14 +176,14 @@ async fn follow_the_clock(context: Arc<Context>) {
 }
 
 /// Follows the configured sources of bundles until dropped.
-async fn follow_bundles(context: Arc<Context>, broken: Broken) {
+async fn follow_bundles(context: Arc<Context>, broken: WatchFailed) {
     let (config, bundles) = (&context.config.bundle, &*context.bundles);
     match &context.config.identity.trust_domain {
         Some(domain) if config.origin == BundleOrigin::WorkloadApi => {
             follow_workload_api(&context.config.workload_api, domain, bundles).await;
         }
         Some(domain) => {
-            let source = BundleSource {
+            let source = ConfigMapKey {
                 trust_domain: domain.clone(),
                 namespace: config.namespace.as_str().to_owned(),
                 name: config.name.clone(),
@@ -211,7 +211,7 @@ async fn reevaluate(context: Arc<Context>) {
 /// Runs the turns of all kinds.
 async fn take_turns(context: Arc<Context>, running: Arc<Running>) {
     let metrics = context.metrics.clone();
-    let ended: Ended = Box::new(move |reconciler, result, took| {
+    let ended: TurnEnded = Box::new(move |reconciler, result, took| {
         let outcome = match result {
             Ok(Next::Never) => ReconcileResult::success,
             Ok(Next::In(_)) => ReconcileResult::requeue_after,

@@ -20,7 +20,7 @@ const WAITING: usize = 2048;
 /// Number of events after which the recorder forgets which it has seen.
 const REMEMBERED: usize = 256;
 /// Maximum wait of an event for due turns, so that an operator that never catches up still writes events.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Period of checks whether turns are due.
 const POLL: Duration = Duration::from_millis(50);
 /// Maximum length of an event note at the API server, in bytes.
@@ -28,7 +28,7 @@ const NOTE_BYTES: usize = 1024;
 
 /// Group, version and kind of the object that an event is about.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct About {
+pub(crate) struct EventSource {
     /// Reporting controller, by which existing tools filter.
     pub(crate) controller: &'static str,
     /// API group and version.
@@ -39,12 +39,12 @@ pub(crate) struct About {
     pub(crate) action: &'static str,
 }
 
-type Waiting = (&'static str, ObjectReference, Event);
+type QueuedEvent = (&'static str, ObjectReference, Event);
 
 /// Sender of events to the loop that writes them.
 #[derive(Clone)]
 pub(crate) struct Events {
-    sender: mpsc::Sender<Waiting>,
+    sender: mpsc::Sender<QueuedEvent>,
     shares: Arc<Mutex<Shares>>,
     metrics: Metrics,
 }
@@ -56,7 +56,7 @@ impl Events {
         metrics: Metrics,
         work: Arc<Work>,
     ) -> (Self, impl Future<Output = ()> + Send) {
-        let (sender, mut receiver) = mpsc::channel::<Waiting>(WAITING);
+        let (sender, mut receiver) = mpsc::channel::<QueuedEvent>(WAITING);
         let counted = metrics.clone();
         let shares = Arc::new(Mutex::new(Shares::fair(WAITING)));
         let waiting = Arc::clone(&shares);
@@ -66,7 +66,7 @@ impl Events {
                 Recorder::new(client.clone(), reporter)
             };
             let mut recorders = BTreeMap::new();
-            let (mut written, mut patience) = (0_usize, PATIENCE);
+            let (mut written, mut patience) = (0_usize, LONGEST_WAIT);
             while let Some((controller, about, event)) = receiver.recv().await {
                 lock(&waiting).give(about.namespace.as_deref().unwrap_or_default());
                 // A recorder keeps the events of some minutes to count repetitions, and scans all of them per event.
@@ -74,10 +74,10 @@ impl Events {
                 if written.is_multiple_of(REMEMBERED) {
                     recorders.clear();
                 }
-                // After `PATIENCE` the event is written all the same, and later ones wait for `POLL` only: a namespace
+                // After `LONGEST_WAIT` the event is written all the same, and later ones wait for `POLL` only: a namespace
                 // that keeps the operator busy delays the events of others once, and not once per event.
                 let is_idle = timeout(patience, work.short.caught_up(POLL)).await.is_ok();
-                patience = if is_idle { PATIENCE } else { POLL };
+                patience = if is_idle { LONGEST_WAIT } else { POLL };
                 let recorder = recorders.entry(controller).or_insert_with(|| recorder(controller));
                 match recorder.publish(&event, &about).await {
                     Ok(()) => counted.wrote("events"),
@@ -89,7 +89,7 @@ impl Events {
     }
 
     /// Sends an event about an object; drops and counts it if too many wait.
-    pub(crate) fn send(&self, about: About, object: &ObjectRef, uid: &str, transition: Transition) {
+    pub(crate) fn send(&self, about: EventSource, object: &ObjectRef, uid: &str, transition: Transition) {
         let Transition { is_warning, reason, note } = transition;
         let type_ = if is_warning { EventType::Warning } else { EventType::Normal };
         let note = Some(bounded(&note));

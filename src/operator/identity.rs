@@ -15,20 +15,20 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// Current SVID of the operator, or the problem that prevents one.
 #[derive(Debug)]
-pub(crate) struct Identity {
+pub(crate) struct OwnSvid {
     current: watch::Sender<Option<Arc<ClientSvid>>>,
     problem: watch::Sender<Option<String>>,
     wanted: Notify,
 }
 
-impl Default for Identity {
+impl Default for OwnSvid {
     fn default() -> Self {
         Self { current: watch::channel(None).0, problem: watch::channel(None).0, wanted: Notify::new() }
     }
 }
 
-impl Identity {
-    /// Follows the Workload API until dropped, from the first call of [`Identity::get`]: most clusters have no agent
+impl OwnSvid {
+    /// Follows the Workload API until dropped, from the first call of [`OwnSvid::get`]: most clusters have no agent
     /// that serves over mTLS.
     pub(crate) async fn follow(&self, config: &Config) {
         self.wanted.notified().await;

@@ -1,7 +1,7 @@
 //! Plan of a workload: its AgentCard, policies and the peer marks of its Pods, from one observation.
 //! Isolation comes first, then what closes, then what opens, so that a plan applied in part opens nothing.
 
-use crate::agent_card::{Card, plan_default_card};
+use crate::agent_card::{IndexedCard, plan_default_card};
 use crate::input::identity::{Binding, Expected, IdentityRules};
 use crate::input::pod::{Pod, selects};
 use crate::input::workload::{Workload, WorkloadRef};
@@ -24,7 +24,7 @@ pub struct ObservedCard {
     /// Namespace and name of the AgentCard object.
     pub object: ObjectRef,
     /// Observed AgentCard.
-    pub card: Card,
+    pub card: IndexedCard,
     /// Last outcome and the workload that it is about; `None` before the first evaluation.
     pub evaluated: Option<(Option<WorkloadRef>, CardOutcome)>,
 }
@@ -79,11 +79,11 @@ pub enum Missing {
     /// Stored isolation of the namespace, which must precede access.
     NamespaceIsolation,
     /// Address of the API server, or the end of Pods of an earlier template.
-    Facts,
+    Input,
     /// Workload that can be planned for; the error says what is invalid.
-    Usable(InputError),
+    ValidWorkload(InputError),
     /// Network access of the cluster that can be planned for; the error says what is invalid.
-    UsableCluster(InputError),
+    ValidCluster(InputError),
 }
 
 /// Planned writes for a workload, in the order in which to apply them.
@@ -115,13 +115,13 @@ pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
         missing: Missing::Nothing,
     };
     let cluster = match &observed.cluster {
-        None => return WorkloadPlan { missing: Missing::Facts, ..plan },
-        Some(Err(error)) => return WorkloadPlan { missing: Missing::UsableCluster(error.clone()), ..plan },
+        None => return WorkloadPlan { missing: Missing::Input, ..plan },
+        Some(Err(error)) => return WorkloadPlan { missing: Missing::ValidCluster(error.clone()), ..plan },
         Some(Ok(cluster)) => cluster,
     };
     let enrolled = match enrol(observed) {
         Ok(enrolled) => enrolled,
-        Err(error) => return WorkloadPlan { missing: Missing::Usable(error), ..plan },
+        Err(error) => return WorkloadPlan { missing: Missing::ValidWorkload(error), ..plan },
     };
     // A card created in this turn has no verdict yet. Planning for no card would close Pods that its first
     // verdict may open.
@@ -145,7 +145,7 @@ pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
         apply: changed(observed, planned),
         remove: observed.policies.keys().filter(|stored| !kept.contains(stored)).cloned().collect(),
         marks: plan_marks(observed, &outcomes, &enrolled),
-        missing: if is_settled(observed) { Missing::Nothing } else { Missing::Facts },
+        missing: if is_settled(observed) { Missing::Nothing } else { Missing::Input },
         ..plan
     }
 }
@@ -335,7 +335,7 @@ mod tests {
         });
         ObservedCard {
             object: ObjectRef::new("demo", CARD),
-            card: Card::of(serde_json::from_value(object).unwrap()).unwrap(),
+            card: IndexedCard::of(serde_json::from_value(object).unwrap()).unwrap(),
             evaluated: evaluated.map(|outcome| (Some(reference()), outcome)),
         }
     }
@@ -512,7 +512,7 @@ mod tests {
                 |observed| observed.cluster = None,
                 &[],
                 0,
-                Missing::Facts,
+                Missing::Input,
                 (false, 0),
             ),
             (
@@ -520,7 +520,7 @@ mod tests {
                 |observed| observed.cluster = Some(Err(InputError::Empty("DNS"))),
                 &[],
                 0,
-                Missing::UsableCluster(InputError::Empty("DNS")),
+                Missing::ValidCluster(InputError::Empty("DNS")),
                 (false, 0),
             ),
             (
@@ -547,7 +547,7 @@ mod tests {
         for (labels_its_pods, generation, has_unlabelled_pods, codes, missing) in [
             (true, 1, true, 1, Missing::Nothing),
             (true, 2, false, 1, Missing::Nothing),
-            (true, 2, true, 3, Missing::Facts),
+            (true, 2, true, 3, Missing::Input),
             (false, 2, true, 3, Missing::Nothing),
         ] {
             let workload = workload(labels_its_pods, generation);

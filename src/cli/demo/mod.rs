@@ -8,7 +8,7 @@ mod serve;
 mod show;
 
 use super::exit::{Done, Unusable};
-use super::received::{Received, block_on};
+use super::received::{ReceivedCard, block_on};
 use super::verify::CardVerifier;
 use agents::DemoAgent;
 use authority::DemoAuthority;
@@ -33,7 +33,7 @@ pub(super) struct Args {}
 /// An agent, the card that was fetched, and the verdict.
 struct AgentOutcome {
     agent: DemoAgent,
-    received: Option<Received>,
+    received: Option<ReceivedCard>,
     verdict: Verdict,
 }
 
@@ -74,7 +74,7 @@ async fn visit(agent: DemoAgent, verifier: &CardVerifier<'_>) -> Result<AgentOut
                 ingress_hosts: [].into(),
                 source: Source::Http { host },
             };
-            let received = Received::new(fetched.body, fetched.url);
+            let received = ReceivedCard::new(fetched.body, fetched.url);
             let bound = bind(&received, verifier, &facts);
             AgentOutcome { agent, received: Some(received), verdict: Verdict::of(bound) }
         }
@@ -83,7 +83,7 @@ async fn visit(agent: DemoAgent, verifier: &CardVerifier<'_>) -> Result<AgentOut
 }
 
 fn bind(
-    received: &Received,
+    received: &ReceivedCard,
     verifier: &CardVerifier<'_>,
     facts: &WorkloadFacts,
 ) -> Result<BoundCard, Refusal> {

@@ -6,7 +6,7 @@ use crate::args::AuthorityArgs;
 use crate::exit::Unusable;
 use crate::page::counted;
 use crate::policy::PolicyArgs;
-use crate::received::{Received, receive, shown};
+use crate::received::{ReceivedCard, receive, shown};
 use crate::verify::CardVerifier;
 use countersign_core::budget::WorkBudget;
 use countersign_core::canon::canonicalize;
@@ -49,7 +49,11 @@ pub(super) fn explain(
 }
 
 /// Explains a received card; returns true if the card is refused.
-pub(crate) fn explain_received(verifier: &CardVerifier<'_>, received: Received, trace: &mut Trace) -> bool {
+pub(crate) fn explain_received(
+    verifier: &CardVerifier<'_>,
+    received: ReceivedCard,
+    trace: &mut Trace,
+) -> bool {
     let size = received.bytes.len();
     let from = Quoted(&received.source).to_string();
     trace.noted(

@@ -3,7 +3,7 @@
 use super::authority::Authorities;
 use super::manifests::{CardManifest, Manifests};
 use super::metadata::name;
-use super::workloads::Workload;
+use super::workloads::ManifestWorkload;
 use crate::exit::Unusable;
 use crate::policy::AcceptArgs;
 use crate::verify::CardVerifier;
@@ -28,7 +28,7 @@ pub(super) struct Evaluated {
 /// Evaluates the card of a workload for every AgentCard that points at it, or for the one that the operator would
 /// make.
 pub(super) fn evaluate(
-    workload: &Workload,
+    workload: &ManifestWorkload,
     manifests: &Manifests,
     authorities: &Authorities,
     accept: &AcceptArgs,
@@ -70,7 +70,7 @@ pub(super) fn evaluate(
 }
 
 fn bind(
-    workload: &Workload,
+    workload: &ManifestWorkload,
     card: Option<&CardManifest>,
     default: Option<&str>,
     manifests: &Manifests,
@@ -99,7 +99,7 @@ fn bind(
 }
 
 fn bind_delivered(
-    workload: &Workload,
+    workload: &ManifestWorkload,
     manifests: &Manifests,
     verifier: &CardVerifier<'_>,
     facts: &WorkloadFacts,
@@ -122,7 +122,7 @@ fn bind_delivered(
 }
 
 /// A manifest without owners is what its author gave us; one with owners says whose it is (rule 52).
-fn source(map: &ConfigMap, workload: &Workload) -> Source {
+fn source(map: &ConfigMap, workload: &ManifestWorkload) -> Source {
     let owners = map.metadata.owner_references.as_deref().unwrap_or_default();
     if owners.is_empty() {
         return Source::File;

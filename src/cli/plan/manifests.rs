@@ -1,8 +1,8 @@
 //! The objects that a plan is made from, by kind. An object of a known kind is read whole or refused.
 
 use super::metadata::{name, namespace};
-use super::read::Document;
-use super::workloads::{Template, Workload};
+use super::read::Manifest;
+use super::workloads::{ManifestWorkload, Template};
 use crate::exit::Unusable;
 use countersign_core::text::Quoted;
 use countersign_plan::input::identity::Binding;
@@ -17,7 +17,7 @@ use serde_json::Value;
 /// Everything that was read.
 #[derive(Debug, Default)]
 pub(super) struct Manifests {
-    workloads: Vec<Workload>,
+    workloads: Vec<ManifestWorkload>,
     pub(super) services: Vec<Service>,
     pub(super) ingresses: Vec<Ingress>,
     pub(super) cards: Vec<CardManifest>,
@@ -77,7 +77,7 @@ impl CardManifest {
         self.spec.identity_binding.as_ref()?.trust_domain.as_deref().filter(|name| !name.is_empty())
     }
 
-    fn points_at(&self, workload: &Workload) -> bool {
+    fn points_at(&self, workload: &ManifestWorkload) -> bool {
         let target = self.spec.target_ref.as_ref();
         namespace(&self.metadata) == workload.namespace
             && target.is_some_and(|target| target.kind == workload.kind && target.name == workload.name)
@@ -86,7 +86,7 @@ impl CardManifest {
 
 impl Manifests {
     /// Puts an object where its kind belongs.
-    pub(super) fn add(&mut self, document: &Document) -> Result<(), Unusable> {
+    pub(super) fn add(&mut self, document: &Manifest) -> Result<(), Unusable> {
         let text =
             |member: &str| document.object.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (version, kind) = (text("apiVersion"), text("kind"));
@@ -140,18 +140,21 @@ impl Manifests {
     }
 
     fn controller(&mut self, kind: &str, metadata: ObjectMeta, selector: LabelSelector, template: Template) {
-        self.workloads.push(Workload::new(kind, metadata, selector, template));
+        self.workloads.push(ManifestWorkload::new(kind, metadata, selector, template));
     }
 
     /// The workloads that are enrolled: labelled as agents, or named by an AgentCard.
-    pub(super) fn agents(&self) -> impl Iterator<Item = &Workload> {
+    pub(super) fn agents(&self) -> impl Iterator<Item = &ManifestWorkload> {
         self.workloads.iter().filter(|workload| {
             workload.is_labelled_agent() || self.cards.iter().any(|card| card.points_at(workload))
         })
     }
 
     /// The AgentCards that point at a workload.
-    pub(super) fn cards_of<'m>(&'m self, workload: &'m Workload) -> impl Iterator<Item = &'m CardManifest> {
+    pub(super) fn cards_of<'m>(
+        &'m self,
+        workload: &'m ManifestWorkload,
+    ) -> impl Iterator<Item = &'m CardManifest> {
         self.cards.iter().filter(|card| card.points_at(workload))
     }
 
@@ -181,7 +184,7 @@ impl Manifests {
     }
 }
 
-fn read<T: DeserializeOwned>(document: &Document) -> Result<T, Unusable> {
+fn read<T: DeserializeOwned>(document: &Manifest) -> Result<T, Unusable> {
     T::deserialize(&document.object).map_err(|error| {
         let text =
             |pointer: &str| document.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();

@@ -13,13 +13,13 @@ const FILES: usize = 10_000;
 
 /// One object and the file that it came from.
 #[derive(Clone, Debug)]
-pub(super) struct Document {
+pub(super) struct Manifest {
     pub(super) file: String,
     pub(super) object: Value,
 }
 
 /// All objects of these files and directories, in order.
-pub(super) fn documents(paths: &[PathBuf]) -> Result<Vec<Document>, Unusable> {
+pub(super) fn documents(paths: &[PathBuf]) -> Result<Vec<Manifest>, Unusable> {
     let mut documents = Vec::new();
     for path in paths {
         for file in files(path)? {
@@ -59,7 +59,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Unusable> {
     Ok(found)
 }
 
-fn read(path: &Path, documents: &mut Vec<Document>) -> Result<(), Unusable> {
+fn read(path: &Path, documents: &mut Vec<Manifest>) -> Result<(), Unusable> {
     let text = read_text(path, FILE_BYTES)?;
     let file = path.to_string_lossy().into_owned();
     let objects: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| {
@@ -74,13 +74,13 @@ fn read(path: &Path, documents: &mut Vec<Document>) -> Result<(), Unusable> {
 }
 
 /// Adds an object, or the items of a list.
-fn add(file: &str, mut object: Value, documents: &mut Vec<Document>) {
+fn add(file: &str, mut object: Value, documents: &mut Vec<Manifest>) {
     let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     if let Some(Value::Array(items)) = object.get_mut("items").filter(|_| is_list) {
         for item in std::mem::take(items) {
             add(file, item, documents);
         }
     } else if !object.is_null() {
-        documents.push(Document { file: file.to_owned(), object });
+        documents.push(Manifest { file: file.to_owned(), object });
     }
 }

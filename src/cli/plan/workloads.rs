@@ -43,7 +43,7 @@ impl From<PodTemplateSpec> for Template {
 
 /// One workload.
 #[derive(Debug)]
-pub(super) struct Workload {
+pub(super) struct ManifestWorkload {
     pub(super) kind: String,
     pub(super) namespace: String,
     pub(super) name: String,
@@ -53,7 +53,7 @@ pub(super) struct Workload {
     template: Template,
 }
 
-impl Workload {
+impl ManifestWorkload {
     pub(super) fn new(kind: &str, metadata: ObjectMeta, selector: LabelSelector, template: Template) -> Self {
         Self {
             kind: kind.to_owned(),

@@ -12,7 +12,7 @@ pub const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 /// Members of a stored lease that change when its holder renews it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Observed {
+pub(super) struct ObservedLease {
     /// Identity of the holder; empty if the lease is free.
     pub(super) holder: String,
     /// Renewal time by the holder's clock, as text: compared for equality only, because that clock may be wrong.
@@ -33,7 +33,7 @@ pub(super) enum Step {
 }
 
 /// Next step for the observed lease; `unchanged` is how long it has not changed, by this replica's clock.
-pub(super) fn decide(found: Option<&Observed>, identity: &str, unchanged: Duration) -> Step {
+pub(super) fn decide(found: Option<&ObservedLease>, identity: &str, unchanged: Duration) -> Step {
     match found {
         None => Step::Take,
         Some(lease) if lease.holder == identity => Step::Renew,
@@ -47,8 +47,8 @@ pub(super) fn decide(found: Option<&Observed>, identity: &str, unchanged: Durati
 mod tests {
     use super::*;
 
-    fn lease(holder: &str) -> Observed {
-        Observed { holder: holder.to_owned(), renewed: "t".to_owned(), duration: LEASE_DURATION }
+    fn lease(holder: &str) -> ObservedLease {
+        ObservedLease { holder: holder.to_owned(), renewed: "t".to_owned(), duration: LEASE_DURATION }
     }
 
     #[test]

@@ -8,11 +8,11 @@ pub use decision::{LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD};
 pub use store::LEASE_NAME;
 
 use countersign_io::shutdown::Shutdown;
-use decision::{Observed, Step, decide};
+use decision::{ObservedLease, Step, decide};
 use kube::Client;
 use std::future::Future;
 use std::time::Duration;
-use store::Store;
+use store::LeaseStore;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
@@ -36,7 +36,7 @@ pub async fn hold<T>(
     leading: impl Fn(bool),
     work: impl Future<Output = T>,
 ) -> Result<Option<T>, LeaseError> {
-    let mut holder = Holder { store: Store::new(client, namespace), identity, observed: None };
+    let mut holder = Holder { store: LeaseStore::new(client, namespace), identity, observed: None };
     tokio::select! {
         () = stop.requested() => return Ok(None),
         () = holder.acquire() => {}
@@ -56,9 +56,9 @@ pub async fn hold<T>(
 }
 
 struct Holder {
-    store: Store,
+    store: LeaseStore,
     identity: String,
-    observed: Option<(Observed, Instant)>,
+    observed: Option<(ObservedLease, Instant)>,
 }
 
 impl Holder {

@@ -1,7 +1,7 @@
 //! Lease object at the API server. Every write carries the resource version that was read, so that of two replicas
 //! that take the lease at the same moment one gets a conflict.
 
-use super::decision::{LEASE_DURATION, Observed};
+use super::decision::{LEASE_DURATION, ObservedLease};
 use countersign_api::agent_card::time;
 use countersign_io::clock::now;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -13,9 +13,9 @@ use std::time::Duration;
 /// Name of the lease, shared with the existing operator, so that the two never work at the same time.
 pub const LEASE_NAME: &str = "b7c4ae34.kagenti.dev";
 
-pub(super) struct Store(Api<Lease>);
+pub(super) struct LeaseStore(Api<Lease>);
 
-impl Store {
+impl LeaseStore {
     pub(super) fn new(client: Client, namespace: &str) -> Self {
         Self(Api::namespaced(client, namespace))
     }
@@ -63,10 +63,10 @@ impl Store {
     }
 }
 
-pub(super) fn observe(lease: &Lease) -> Observed {
+pub(super) fn observe(lease: &Lease) -> ObservedLease {
     let spec: LeaseSpec = lease.spec.clone().unwrap_or_default();
     let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    Observed {
+    ObservedLease {
         holder: spec.holder_identity.unwrap_or_default(),
         renewed: spec.renew_time.map(|at| at.0.to_string()).unwrap_or_default(),
         duration: seconds.map_or(LEASE_DURATION, Duration::from_secs),

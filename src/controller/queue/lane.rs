@@ -10,13 +10,13 @@ use std::time::Instant;
 pub(super) struct Lane<K> {
     /// Namespaces in order of their next turn, by a number that only grows.
     order: BTreeMap<u64, String>,
-    waiting: HashMap<String, Waiting<K>>,
+    waiting: HashMap<String, Queued<K>>,
     next: u64,
 }
 
 /// Due keys of one namespace.
 #[derive(Debug)]
-struct Waiting<K> {
+struct Queued<K> {
     position: u64,
     keys: BTreeSet<(Instant, K)>,
 }
@@ -36,7 +36,7 @@ impl<K: Clone + Ord + Tenant> Lane<K> {
             return;
         }
         let position = self.line_up(namespace.clone());
-        self.waiting.insert(namespace, Waiting { position, keys: BTreeSet::from([(due, key)]) });
+        self.waiting.insert(namespace, Queued { position, keys: BTreeSet::from([(due, key)]) });
     }
 
     /// Removes a key that was inserted with `due`.
@@ -57,7 +57,7 @@ impl<K: Clone + Ord + Tenant> Lane<K> {
         self.order.remove(&waiting.position);
         if !waiting.keys.is_empty() {
             let position = self.line_up(namespace.clone());
-            self.waiting.insert(namespace, Waiting { position, ..waiting });
+            self.waiting.insert(namespace, Queued { position, ..waiting });
         }
         Some(key)
     }

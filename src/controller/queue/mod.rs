@@ -35,7 +35,7 @@ pub enum Urgency {
 
 /// Due time and urgency of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Turn {
+struct Request {
     due: Instant,
     urgency: Urgency,
 }
@@ -43,7 +43,7 @@ struct Turn {
 /// Queue of keys with due times and urgencies.
 #[derive(Debug)]
 pub struct Queue<K> {
-    turns: HashMap<K, Turn>,
+    turns: HashMap<K, Request>,
     /// Turns that are not due yet, in order of time.
     later: BTreeSet<(Instant, K)>,
     closing: Lane<K>,
@@ -51,7 +51,7 @@ pub struct Queue<K> {
     routine: Lane<K>,
     running: HashSet<K>,
     /// Turns that were enqueued for running keys.
-    after: HashMap<K, Turn>,
+    after: HashMap<K, Request>,
     /// Failures in a row by key. A failed key always runs again, so that success removes every entry.
     failures: HashMap<K, u32>,
     slots: Shares,
@@ -90,14 +90,14 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
 
     /// Enqueues a turn at `due`; of several requests for one key, the earliest time and highest urgency count.
     pub fn add(&mut self, key: K, due: Instant, urgency: Urgency) {
-        let turn = Turn { due, urgency };
+        let turn = Request { due, urgency };
         if self.running.contains(&key) {
             let merged = self.after.get(&key).map_or(turn, |waiting| waiting.merged(turn));
             self.after.insert(key, merged);
             return;
         }
         let earliest = self.buckets.as_ref().map_or(due, |buckets| buckets.earliest(&key, due));
-        let turn = Turn { due: earliest, urgency };
+        let turn = Request { due: earliest, urgency };
         match self.turns.get(&key).copied() {
             None => {
                 self.later.insert((turn.due, key.clone()));
@@ -109,7 +109,7 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
                     self.later.insert((merged.due, key.clone()));
                 } else {
                     // The key is due already, so only a higher urgency can move it.
-                    let merged = Turn { due: waiting.due, ..merged };
+                    let merged = Request { due: waiting.due, ..merged };
                     if merged.urgency != waiting.urgency {
                         self.lane(waiting.urgency).remove(waiting.due, &key);
                         self.lane(merged.urgency).insert(merged.due, key.clone());
@@ -220,7 +220,7 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
     }
 }
 
-impl Turn {
+impl Request {
     fn merged(self, other: Self) -> Self {
         Self { due: self.due.min(other.due), urgency: self.urgency.max(other.urgency) }
     }

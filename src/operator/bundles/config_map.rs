@@ -2,7 +2,7 @@
 //! The watch selects that name, so that no other ConfigMap is ever listed.
 
 use super::Bundles;
-use super::source::{Unread, read, until_next};
+use super::source::{ReadFailure, read, until_next};
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::text::Quoted;
 use countersign_io::clock::now;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// ConfigMap key that holds a trust bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BundleSource {
+pub(crate) struct ConfigMapKey {
     /// Trust domain of the bundle, from configuration and never from content (rule 43).
     pub(crate) trust_domain: TrustDomain,
     /// Namespace of the ConfigMap.
@@ -30,7 +30,7 @@ pub(crate) struct BundleSource {
 /// Follows the ConfigMap until dropped, and reads it at least once per `every`.
 pub(crate) async fn follow_config_map(
     client: Client,
-    source: &BundleSource,
+    source: &ConfigMapKey,
     every: Duration,
     bundles: &Bundles,
     broken: impl Fn(&'static str, &Error),
@@ -51,15 +51,15 @@ pub(crate) async fn follow_config_map(
     }
 }
 
-impl BundleSource {
-    fn content(&self, map: ConfigMap) -> Result<Vec<u8>, Unread> {
+impl ConfigMapKey {
+    fn content(&self, map: ConfigMap) -> Result<Vec<u8>, ReadFailure> {
         map.data
             .and_then(|mut data| data.remove(&self.key))
             .map(String::into_bytes)
             .ok_or_else(|| self.missing(&format!("has no key {}", Quoted(&self.key))))
     }
 
-    fn missing(&self, what: &str) -> Unread {
-        Unread::missing(format!("the ConfigMap {}/{} {what}", self.namespace, self.name))
+    fn missing(&self, what: &str) -> ReadFailure {
+        ReadFailure::missing(format!("the ConfigMap {}/{} {what}", self.namespace, self.name))
     }
 }

@@ -2,7 +2,7 @@
 //! A cluster without that kind federates with no domain. Every other error is a failure, and ages the bundles read.
 
 use super::Bundles;
-use super::source::{Unread, read, until_next};
+use super::source::{ReadFailure, read, until_next};
 use countersign_controller::watch::is_absent;
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::text::Quoted;
@@ -91,19 +91,21 @@ impl Federated<'_> {
             Some(bundle) => Ok(bundle.as_bytes().to_vec()),
             // SPIRE may fetch this bundle from an endpoint instead; before the first bundle, its absence is no failure.
             None if !self.known.contains_key(&name) => return true,
-            None => Err(Unread::missing(format!("the object {} has no trustDomainBundle", Quoted(&name)))),
+            None => {
+                Err(ReadFailure::missing(format!("the object {} has no trustDomainBundle", Quoted(&name))))
+            }
         };
         self.known.insert(name, domain.clone());
         self.bundles.accept(&domain, now(), content)
     }
 
     /// Records a failed list, which ages all federated bundles. True if the kind is absent and no domain was known.
-    fn fail(&self, unread: &Unread) -> bool {
+    fn fail(&self, unread: &ReadFailure) -> bool {
         if self.known.is_empty() {
             if unread.word == "not_found" {
                 return true;
             }
-            self.bundles.could_not_look(&unread.refusal, unread.word);
+            self.bundles.could_not_read(&unread.refusal, unread.word);
         }
         // A starting API server also lacks the kind for a moment, so an absent kind ages bundles and revokes none.
         for domain in self.known.values() {
@@ -134,8 +136,8 @@ mod tests {
         .unwrap()
     }
 
-    fn unread(word: &'static str) -> Unread {
-        Unread { word, refusal: Refusal::new(Reason::BundleMalformed, "no") }
+    fn unread(word: &'static str) -> ReadFailure {
+        ReadFailure { word, refusal: Refusal::new(Reason::BundleMalformed, "no") }
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod source;
 mod state;
 mod workload_api;
 
-pub(crate) use config_map::{BundleSource, follow_config_map};
+pub(crate) use config_map::{ConfigMapKey, follow_config_map};
 pub(crate) use federation::follow_federation;
 pub(crate) use workload_api::follow_workload_api;
 
@@ -17,7 +17,7 @@ use countersign_core::encoding::{Digest, Sha256};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::{Seconds, Timestamp};
-use source::{Unread, word_of};
+use source::{ReadFailure, word_of};
 use state::SourceState;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -58,7 +58,12 @@ impl Bundles {
 
     /// Accepts the content of a domain's source, or the reason for none, and announces changed authorities. True if the
     /// content was accepted as the current bundle.
-    fn accept(&self, trust_domain: &TrustDomain, now: Timestamp, content: Result<Vec<u8>, Unread>) -> bool {
+    fn accept(
+        &self,
+        trust_domain: &TrustDomain,
+        now: Timestamp,
+        content: Result<Vec<u8>, ReadFailure>,
+    ) -> bool {
         let word = content.as_ref().err().map(|unread| unread.word);
         let problem = {
             let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +86,7 @@ impl Bundles {
     }
 
     /// Records that federated domains could not be listed.
-    fn could_not_look(&self, problem: &Refusal, word: &'static str) {
+    fn could_not_read(&self, problem: &Refusal, word: &'static str) {
         self.metrics.bundle_failed(word);
         tracing::warn!(%problem, "it is not known whether there are federated trust domains");
     }
@@ -171,7 +176,7 @@ mod tests {
         assert!(changes.has_changed().unwrap() && bundles.get(&domain, at(130)).is_ok());
         // A failure is counted, and does not refresh the bundle.
         for second in [80, 90] {
-            assert!(!bundles.accept(&domain, at(second), Err(Unread::missing("gone".to_owned()))));
+            assert!(!bundles.accept(&domain, at(second), Err(ReadFailure::missing("gone".to_owned()))));
         }
         assert!(!bundles.accept(&domain, at(95), Ok(b"{".to_vec())));
         assert_eq!(bundles.get(&domain, at(131)).unwrap_err().reason(), Reason::BundleStale);

@@ -15,14 +15,14 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Reason for which a source gave no content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unread {
+pub(super) struct ReadFailure {
     /// Word of a closed list, for the metric.
     pub(super) word: &'static str,
     /// Refusal that says what was found.
     pub(super) refusal: Refusal,
 }
 
-impl Unread {
+impl ReadFailure {
     /// Source that does not exist or lacks its content.
     pub(super) fn missing(found: String) -> Self {
         Self { word: "not_found", refusal: Refusal::new(Reason::BundleMalformed, found) }
@@ -53,12 +53,12 @@ pub(super) const fn word_of(reason: Reason) -> &'static str {
 pub(super) async fn read<T>(
     what: &str,
     asked: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Unread> {
+) -> Result<T, ReadFailure> {
     if let Ok(answer) = timeout(ANSWER, asked).await {
-        return answer.map_err(|error| Unread::failed(what, &error));
+        return answer.map_err(|error| ReadFailure::failed(what, &error));
     }
     let found = format!("{what} could not be read: the API server did not answer within {ANSWER:?}");
-    Err(Unread { word: "unavailable", refusal: Refusal::new(Reason::BundleMalformed, found) })
+    Err(ReadFailure { word: "unavailable", refusal: Refusal::new(Reason::BundleMalformed, found) })
 }
 
 /// Waits until a source should be read again: on a watch event, a failure of the watch, or after `every`, at most
@@ -94,7 +94,7 @@ mod tests {
     fn each_failure_has_its_word() {
         let answered = |code| {
             let status = Status { code, ..Status::failure("no", "Reason") };
-            Unread::failed("the ConfigMap", &kube::Error::Api(status.boxed())).word
+            ReadFailure::failed("the ConfigMap", &kube::Error::Api(status.boxed())).word
         };
         assert_eq!(
             [401, 403, 404, 429, 500].map(answered),
@@ -108,14 +108,14 @@ mod tests {
     async fn a_source_is_read_at_each_word_of_its_watch_and_after_silence() {
         use futures::stream;
         let api = kube::Error::Api(Status::failure("no", "Forbidden").with_code(403).boxed());
-        let said = [
+        let status_shown = [
             Ok(Event::Init),
             Ok(Event::InitApply(1)),
             Ok(Event::InitDone),
             Ok(Event::Apply(2)),
             Err(Error::WatchStartFailed(api)),
         ];
-        let mut events = stream::iter(said).chain(stream::pending());
+        let mut events = stream::iter(status_shown).chain(stream::pending());
         let failures = std::cell::Cell::new(0);
         let hour = Duration::from_hours(1);
         for expected in [0, 0, 1] {

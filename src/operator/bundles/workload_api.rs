@@ -2,7 +2,7 @@
 //! A failing SPIRE agent leaves the accepted bundles in force within their maximum age.
 
 use super::Bundles;
-use super::source::Unread;
+use super::source::ReadFailure;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::TrustDomain;
 use countersign_io::clock::now;
@@ -30,7 +30,7 @@ fn take_over(
         Ok(received) => received,
         Err(error) => {
             let refusal = Refusal::new(Reason::BundleMalformed, error.to_string());
-            let unread = Unread { word: "unavailable", refusal };
+            let unread = ReadFailure { word: "unavailable", refusal };
             for domain in known.iter() {
                 bundles.accept(domain, at, Err(unread.clone()));
             }
@@ -51,7 +51,7 @@ fn take_over(
     }
     if named.insert(own.clone()) {
         let missing = format!("the Workload API gives no bundle of {own}; check --spire-trust-domain");
-        bundles.accept(own, at, Err(Unread::missing(missing)));
+        bundles.accept(own, at, Err(ReadFailure::missing(missing)));
     }
     *known = named;
 }

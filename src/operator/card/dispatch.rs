@@ -2,7 +2,7 @@
 
 use super::key;
 use crate::context::Context;
-use crate::index::{By, Card, ObjectRef, Workload, WorkloadKind, WorkloadRef, is_request};
+use crate::index::{IndexKey, IndexedCard, ObjectRef, Workload, WorkloadKind, WorkloadRef, is_request};
 use countersign_controller::queue::Urgency::Urgent;
 use countersign_controller::store::Change;
 use countersign_plan::Mode;
@@ -32,7 +32,7 @@ pub(super) fn subscribe(context: &Arc<Context>) {
     index.namespaces.subscribe(context, mode_changed);
 }
 
-fn card_changed(context: &Context, change: &Change<'_, Card>) {
+fn card_changed(context: &Context, change: &Change<'_, IndexedCard>) {
     if is_request(change) {
         context.enqueue(key::evaluation(change.object.clone()), Urgent);
         // The status turn needs no fetch: it releases a deleted AgentCard and restores a status that others wrote.
@@ -42,14 +42,14 @@ fn card_changed(context: &Context, change: &Change<'_, Card>) {
 
 /// Enqueues the AgentCards whose workload has the name of a Service.
 fn enqueue_cards_behind(context: &Context, namespace: &str, service: &str) {
-    for (card, _) in context.index.cards.with_key(namespace, By::Target, service) {
+    for (card, _) in context.index.cards.with_key(namespace, IndexKey::Target, service) {
         context.enqueue(key::evaluation(card), Urgent);
     }
 }
 
 /// Enqueues the statuses of a namespace, which show its mode.
 fn mode_changed(context: &Context, change: &Change<'_, Mode>) {
-    let all = |object: &ObjectRef, _: &Card| Some(object.clone());
+    let all = |object: &ObjectRef, _: &IndexedCard| Some(object.clone());
     for object in context.index.cards.pick(&change.object.name, all) {
         context.enqueue(key::status(object), Urgent);
     }

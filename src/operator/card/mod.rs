@@ -8,13 +8,13 @@ mod observe;
 mod receive;
 mod reevaluate;
 mod replicas;
-mod say;
+mod status;
 
 pub(crate) use ending::end_proofs;
 pub(crate) use reevaluate::reevaluate_all;
 
 use super::context::Context;
-use super::index::{Card, Index, ObjectRef, Workload, WorkloadRef};
+use super::index::{Index, IndexedCard, ObjectRef, Workload, WorkloadRef};
 use super::registration::register_agents;
 use super::workload::key as workload_key;
 use countersign_api::agent_card::CardVerdict;
@@ -23,22 +23,22 @@ use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
 use countersign_core::encoding::sha256;
 use countersign_core::history::History;
-use countersign_core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_LOOK};
+use countersign_core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_EVALUATION};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_io::clock::{instant, now};
 use countersign_plan::Mode;
 use countersign_plan::agent_card::card_evaluation::{Basis, CardEvaluation, ReplicaEvaluation};
-use countersign_plan::agent_card::endpoints::Unusable;
+use countersign_plan::agent_card::endpoints::UnusableEndpoints;
 use countersign_plan::agent_card::evaluate::{
     Received, Terms, Verification, as_served, broken_memory, evaluate,
 };
 use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::agent_card::merge::{choose, merge};
-use countersign_plan::agent_card::schedule::{SHORTEST_PERIOD, is_starting, may_settle, next_look};
+use countersign_plan::agent_card::schedule::{SHORTEST_PERIOD, is_starting, may_settle, next_evaluation};
 use countersign_plan::input::identity::Expected;
 use countersign_plan::input::service::Hosts;
 use futures::stream::{self, StreamExt};
-use observe::Reachable;
+use observe::ReachableAgent;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
         Ok(reconcile(&context, &object).await)
     })?;
     register_agents(registry, &key::STATUS, context, unread, |context, object| async move {
-        Ok(say::reconcile(&context, &object).await?)
+        Ok(status::reconcile(&context, &object).await?)
     })
 }
 
@@ -62,15 +62,15 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     };
     let found = observe::find_workload(context, object, &card).await;
     let authorities = context.bundles.changes();
-    let evaluation = look(context, object, &card, found).await;
+    let evaluation = evaluate_card(context, object, &card, found).await;
     if context.evaluation(object).is_none() && is_starting(&card, &evaluation, now()) {
         return Next::In(SHORTEST_PERIOD);
     }
     let evaluation = evaluation.after(context.evaluation(object).as_deref(), instant()).at(card.generation);
-    let period = next_look(&card, &evaluation, context.config.min_sync_period, now(), instant());
-    settle(context, object, evaluation);
-    context.until_shown(object).await;
-    // Whoever judged all cards again may not have seen this evaluation yet.
+    let period = next_evaluation(&card, &evaluation, context.config.min_sync_period, now(), instant());
+    store_evaluation(context, object, evaluation);
+    context.wait_until_shown(object).await;
+    // A change of authorities meanwhile evaluated all cards again, perhaps before this one was stored.
     if authorities.has_changed().unwrap_or(true) {
         reevaluate::reevaluate_one(context, object);
         context.enqueue(key::evaluation(object.clone()), Urgency::Urgent);
@@ -79,10 +79,10 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
 }
 
 /// Evaluation from a fresh observation. Infallible: a failure on the way is a refused evaluation.
-async fn look(
+async fn evaluate_card(
     context: &Context,
     object: &ObjectRef,
-    card: &Card,
+    card: &IndexedCard,
     found: Result<(WorkloadRef, Workload), Refusal>,
 ) -> Evaluation {
     let reference = &card.reference;
@@ -107,22 +107,22 @@ async fn look(
         Err(refusal) => return refuse(refusal),
     };
     let refuse = |refusal| refuse(refusal).with_history(history.clone());
-    let judge = EvaluateCard { context, card, key: &key, expected: &expected, history: history.as_ref() };
+    let evaluator = EvaluateCard { context, card, key: &key, expected: &expected, history: history.as_ref() };
     if card.spec.paused == Some(true) {
         let paused = Refusal::new(Reason::CardPaused, "spec.paused is set, and the last card is not at hand");
         let Some((received, basis)) = last.and_then(Evaluation::kept) else { return refuse(paused) };
-        let look = judge.received((*received).clone(), basis.hosts.clone()).await;
-        let evaluation = Evaluation::of(Some(key.clone()), look);
-        // Nobody was asked, so nothing is known of the other replicas, and nothing new is remembered.
+        let evaluation = evaluator.received((*received).clone(), basis.hosts.clone()).await;
+        let evaluation = Evaluation::of(Some(key.clone()), evaluation);
+        // No replica was fetched, so nothing new is remembered.
         return evaluation.with_history(history.clone());
     }
     let replicas = last.map(|last| last.replicas.as_slice()).unwrap_or_default();
     let reachable = match observe::find_reachable(context, key.clone(), workload, replicas).await {
         Ok(reachable) => reachable,
-        Err(unusable) => return unsettled(last, unusable).unwrap_or_else(refuse),
+        Err(unusable) => return pending(last, unusable).unwrap_or_else(refuse),
     };
-    let asked = ask_replicas(judge, &reachable, last).await;
-    let Some(evaluation) = merge(reference, &key, &reachable.replicas, asked, replicas, now()) else {
+    let evaluations = evaluate_replicas(evaluator, &reachable, last).await;
+    let Some(evaluation) = merge(reference, &key, &reachable.replicas, evaluations, replicas, now()) else {
         return refuse(Refusal::new(Reason::WorkloadNotReady, "no replica of the workload is ready"));
     };
     evaluation.remembering(history.as_ref(), context.config.freshness, now())
@@ -130,50 +130,50 @@ async fn look(
 
 /// Last evaluation once more, while `EndpointSlice`s and Pods disagree about the endpoints of the Service. They do for a
 /// moment whenever a Pod ends; after that the card is refused.
-fn unsettled(last: Option<&Evaluation>, unusable: Unusable) -> Result<Evaluation, Refusal> {
-    let Unusable { refusal, may_settle: settles } = unusable;
+fn pending(last: Option<&Evaluation>, unusable: UnusableEndpoints) -> Result<Evaluation, Refusal> {
+    let UnusableEndpoints { refusal, may_settle: settles } = unusable;
     let holds = |last: &&Evaluation| settles && may_settle(last, now(), instant());
     let last = last.filter(holds).ok_or(refusal)?;
-    Ok(last.clone().unsettled_since(last.unsettled.unwrap_or_else(instant)))
+    Ok(last.clone().pending_since(last.pending.unwrap_or_else(instant)))
 }
 
 /// Evaluations of replicas, fetched some at a time and evaluated as each card arrives.
-async fn ask_replicas(
-    judge: EvaluateCard<'_>,
-    reachable: &Reachable,
+async fn evaluate_replicas(
+    evaluator: EvaluateCard<'_>,
+    reachable: &ReachableAgent,
     last: Option<&Evaluation>,
 ) -> Vec<ReplicaEvaluation> {
     let known = last.map(|last| last.replicas.as_slice()).unwrap_or_default();
-    let chosen = choose(&reachable.replicas, known, REPLICAS_PER_LOOK);
+    let chosen = choose(&reachable.replicas, known, REPLICAS_PER_EVALUATION);
     let service = &reachable.service;
     let fetches = chosen.into_iter().cloned().map(|replica| async move {
-        let received = receive::fetch_live(judge.context, service, &replica, judge.expected).await;
+        let received = receive::fetch_live(evaluator.context, service, &replica, evaluator.expected).await;
         (replica, received)
     });
     let mut answers = pin!(stream::iter(fetches).buffer_unordered(REPLICAS_AT_ONCE));
     let mut delivered = None;
-    let mut looks = Vec::new();
+    let mut evaluations = Vec::new();
     while let Some((replica, received)) = answers.next().await {
-        let look = match received {
+        let evaluation = match received {
             Ok(received) => {
-                let before = known.iter().find(|look| look.replica.uid == replica.uid);
-                match before.and_then(|before| judge.repeated(before, &received)) {
-                    Some(look) => look,
-                    None => judge.served(reachable, received, &mut delivered).await,
+                let before = known.iter().find(|known| known.replica.uid == replica.uid);
+                match before.and_then(|before| evaluator.repeated(before, &received)) {
+                    Some(evaluation) => evaluation,
+                    None => evaluator.served(reachable, received, &mut delivered).await,
                 }
             }
-            Err(refusal) => CardEvaluation::refused(&judge.card.reference, refusal),
+            Err(refusal) => CardEvaluation::refused(&evaluator.card.reference, refusal),
         };
-        looks.push(ReplicaEvaluation { replica, at: instant(), evaluation: look });
+        evaluations.push(ReplicaEvaluation { replica, at: instant(), evaluation });
     }
-    looks
+    evaluations
 }
 
 /// Terms under which all cards of one AgentCard are evaluated.
 #[derive(Clone, Copy)]
 struct EvaluateCard<'a> {
     context: &'a Context,
-    card: &'a Card,
+    card: &'a IndexedCard,
     key: &'a WorkloadRef,
     expected: &'a Expected,
     history: Option<&'a History>,
@@ -187,32 +187,32 @@ impl EvaluateCard<'_> {
     /// Last evaluation of a replica, if bytes and terms are unchanged.
     fn repeated(&self, before: &ReplicaEvaluation, received: &Received) -> Option<CardEvaluation> {
         let at = now();
-        let (look, domain) = (&before.evaluation, &self.expected.trust_domain);
-        let basis = look.basis.as_deref()?;
-        let proof = look.result.outcome.as_ref().ok()?;
-        // What status shows of the card was dropped from the look.
-        let is_shown = self.card.has_content && self.card.status.card_id == look.result.card_id();
+        let (last, domain) = (&before.evaluation, &self.expected.trust_domain);
+        let basis = last.basis.as_deref()?;
+        let proof = last.result.outcome.as_ref().ok()?;
+        // Content that status shows was dropped from the evaluation.
+        let is_shown = self.card.has_content && self.card.status.card_id == last.result.card_id();
         let bundle = self.context.bundles.get(domain, at).ok()?;
         let policy = self.context.policy(domain.clone());
         let terms = basis.terms(&bundle, (&policy, self.context.rules), self.expected, at);
-        let same = look.bytes == Some(sha256(&received.bytes))
+        let same = last.bytes == Some(sha256(&received.bytes))
             && terms.fingerprint(&received.source) == basis.terms
             && self.card.uid == basis.card_uid;
         let holds = same && is_shown && at < proof.valid_until;
-        holds.then(|| CardEvaluation { received: Some(Arc::new(received.clone())), ..look.clone() })
+        holds.then(|| CardEvaluation { received: Some(Arc::new(received.clone())), ..last.clone() })
     }
 
     /// Evaluation of a served card, or of the card in the ConfigMap if the served one is unsigned.
     async fn served(
         &self,
-        reachable: &Reachable,
+        reachable: &ReachableAgent,
         received: Received,
         delivered: &mut Option<Result<Option<Received>, Refusal>>,
     ) -> CardEvaluation {
         let hosts = reachable.service.hosts.clone();
-        let look = self.received(received.clone(), hosts.clone()).await;
-        if look.result.reason() != Some(Reason::CardUnsigned) {
-            return look;
+        let evaluation = self.received(received.clone(), hosts.clone()).await;
+        if evaluation.result.reason() != Some(Reason::CardUnsigned) {
+            return evaluation;
         }
         if delivered.is_none() {
             *delivered = Some(receive::read_delivered(self.context, reachable).await);
@@ -220,7 +220,7 @@ impl EvaluateCard<'_> {
         match delivered {
             Some(Ok(Some(delivered))) => self.delivered(delivered.clone(), &received, hosts).await,
             Some(Err(refusal)) => self.refused(refusal.clone()),
-            Some(Ok(None)) | None => look,
+            Some(Ok(None)) | None => evaluation,
         }
     }
 
@@ -285,24 +285,24 @@ impl EvaluateCard<'_> {
             Err(refusal) => return self.refused(refusal),
         };
         let differs = served.bytes != delivered.bytes;
-        let look = self.received(served, hosts).await;
-        if differs && look.result.reason() == Some(Reason::SignatureInvalid) {
+        let evaluation = self.received(served, hosts).await;
+        if differs && evaluation.result.reason() == Some(Reason::SignatureInvalid) {
             let found = "the workload serves another card than the ConfigMap holds a signature for";
             return self.refused(Refusal::new(Reason::SignatureInvalid, found));
         }
-        // The replica serves other bytes than were judged, so the next look judges again.
-        CardEvaluation { bytes: None, ..look }
+        // The replica serves other bytes than were evaluated, so the next evaluation verifies again.
+        CardEvaluation { bytes: None, ..evaluation }
     }
 }
 
 /// History of accepted cards: that of this process, which is ahead of the status, or that in the status.
-fn remembered(card: &Card, last: Option<&Evaluation>) -> Result<Option<History>, Refusal> {
+fn remembered(card: &IndexedCard, last: Option<&Evaluation>) -> Result<Option<History>, Refusal> {
     let written = history(card)?;
     Ok(last.and_then(|last| last.history.as_deref().cloned()).or(written))
 }
 
 /// History of accepted cards in the status.
-fn history(card: &Card) -> Result<Option<History>, Refusal> {
+fn history(card: &IndexedCard) -> Result<Option<History>, Refusal> {
     match card.status.verdict.as_ref().and_then(CardVerdict::history) {
         None => Ok(None),
         Some(Ok(history)) => Ok(Some(history)),
@@ -318,10 +318,10 @@ async fn observe_hosts(context: &Context, key: &WorkloadRef) -> Result<Hosts, Re
     observe::other_hosts(context, key, &workload).await
 }
 
-/// Keeps an evaluation. Closing is enqueued before the status, so that no write of text delays it.
-fn settle(context: &Context, object: &ObjectRef, evaluation: Evaluation) {
+/// Stores an evaluation. Closing is enqueued before the status, so that no write of text delays it.
+fn store_evaluation(context: &Context, object: &ObjectRef, evaluation: Evaluation) {
     let (outcome, workload) = (evaluation.card.clone(), evaluation.workload.clone());
-    let before = context.keep(object, evaluation);
+    let before = context.store(object, evaluation);
     let old = before.as_ref().and_then(|before| before.workload.clone());
     let differs = before.as_ref().is_none_or(|before| before.card != outcome);
     let moved = old != workload;
@@ -331,7 +331,7 @@ fn settle(context: &Context, object: &ObjectRef, evaluation: Evaluation) {
     if differs || moved {
         enqueue_workload(context, workload.as_ref());
     }
-    // Also a card that is gone by now is let go there.
+    // The status turn also forgets a card that is gone by now.
     context.enqueue(key::status(object.clone()), Urgency::Urgent);
 }
 

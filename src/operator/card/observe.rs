@@ -4,11 +4,11 @@
 use super::replicas::find_replicas;
 use crate::context::Context;
 use crate::index::WorkloadRef;
-use crate::index::{Card, ObjectRef, Workload, WorkloadKind};
+use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadKind};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
-use countersign_plan::agent_card::endpoints::Unusable;
+use countersign_plan::agent_card::endpoints::UnusableEndpoints;
 use countersign_plan::agent_card::replica::Replicas;
 use countersign_plan::input::service::{AgentService, Hosts, read_service};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -24,7 +24,7 @@ const A2A: &str = "a2a";
 
 /// Workload whose card can be fetched.
 #[derive(Clone, Debug)]
-pub(crate) struct Reachable {
+pub(crate) struct ReachableAgent {
     /// Reference to the workload.
     pub(crate) key: WorkloadRef,
     /// Observed workload object.
@@ -39,7 +39,7 @@ pub(crate) struct Reachable {
 pub(crate) async fn find_workload(
     context: &Context,
     object: &ObjectRef,
-    card: &Card,
+    card: &IndexedCard,
 ) -> Result<(WorkloadRef, Workload), Refusal> {
     let missing = |found: String| Refusal::new(Reason::WorkloadNotFound, found);
     let Some(target) = card.target() else {
@@ -84,10 +84,10 @@ pub(crate) async fn find_reachable(
     key: WorkloadRef,
     workload: Workload,
     last: &[ReplicaEvaluation],
-) -> Result<Reachable, Unusable> {
+) -> Result<ReachableAgent, UnusableEndpoints> {
     let service = find_service(context, &key, &workload).await?;
     let replicas = find_replicas(context, &key, &workload, &service, last).await?;
-    Ok(Reachable { key, workload, service, replicas })
+    Ok(ReachableAgent { key, workload, service, replicas })
 }
 
 /// Service of the workload's name, if it selects the workload's Pods alone (rule 51).

@@ -1,7 +1,7 @@
 //! Reception of cards: fetched from a replica, or read from the ConfigMap with signatures for an unsigned card.
 //! Connections go to the Pod's IP address; no name is resolved, no redirect followed, no proxy used (rule 2).
 
-use super::observe::Reachable;
+use super::observe::ReachableAgent;
 use crate::context::Context;
 use crate::index::ObjectRef;
 use countersign_core::bind::Source;
@@ -59,7 +59,7 @@ async fn fetch(
 /// Reads the card that a signer delivered in a ConfigMap; `Ok(None)` if the ConfigMap does not exist.
 pub(crate) async fn read_delivered(
     context: &Context,
-    reachable: &Reachable,
+    reachable: &ReachableAgent,
 ) -> Result<Option<Received>, Refusal> {
     let ObjectRef { namespace, name: workload } = &reachable.key.object;
     let name = config_map_name(workload);

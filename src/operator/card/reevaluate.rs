@@ -61,7 +61,7 @@ pub(super) fn refuse(last: &Evaluation, refusal: Refusal) -> Evaluation {
 /// Replaces a verified evaluation by a refused one, and enqueues closing before status. False, without effect, if the
 /// card was evaluated meanwhile.
 pub(super) fn replace(context: &Context, object: &ObjectRef, last: &Evaluation, refused: Evaluation) -> bool {
-    if !context.replace(object, last, refused.said(false)) {
+    if !context.replace(object, last, refused.status_shown(false)) {
         return false;
     }
     if let Some(workload) = &last.workload {

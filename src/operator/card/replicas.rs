@@ -2,11 +2,13 @@
 //! The index serves first; the API server is read where the index cannot prove an endpoint.
 
 use crate::context::Context;
-use crate::index::{Endpoint, ObjectRef, Pod, Workload, WorkloadRef};
+use crate::index::{ObjectRef, Pod, ServiceEndpoint, Workload, WorkloadRef};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
-use countersign_plan::agent_card::endpoints::{EndpointTerms, KnownPods, Unusable, evaluate_endpoints};
+use countersign_plan::agent_card::endpoints::{
+    EndpointTerms, KnownPods, UnusableEndpoints, evaluate_endpoints,
+};
 use countersign_plan::agent_card::replica::Replicas;
 use countersign_plan::input::endpoint::{SERVICE_LABEL, read_endpoints};
 use countersign_plan::input::pod::{controller, selector_text};
@@ -34,13 +36,13 @@ pub(crate) async fn find_replicas(
     workload: &Workload,
     service: &AgentService,
     last: &[ReplicaEvaluation],
-) -> Result<Replicas, Unusable> {
+) -> Result<Replicas, UnusableEndpoints> {
     let (limit, terms) =
         (context.limits().total, EndpointTerms { key, workload, is_v6: service.is_v6, last });
     let found = timeout(limit, find(context, service, terms)).await;
     found.unwrap_or_else(|_| {
         let found = format!("the API server did not say within {limit:?} who stands behind the Service");
-        Err(Unusable { refusal: Refusal::new(Reason::FetchFailed, found), may_settle: true })
+        Err(UnusableEndpoints { refusal: Refusal::new(Reason::FetchFailed, found), may_settle: true })
     })
 }
 
@@ -48,10 +50,10 @@ async fn find(
     context: &Context,
     service: &AgentService,
     terms: EndpointTerms<'_>,
-) -> Result<Replicas, Unusable> {
+) -> Result<Replicas, UnusableEndpoints> {
     let EndpointTerms { key, workload, .. } = terms;
     // An API server that does not answer says nothing about the agent, so the last evaluation may hold on.
-    let unread = |refusal| Unusable { refusal, may_settle: true };
+    let unread = |refusal| UnusableEndpoints { refusal, may_settle: true };
     let endpoints = endpoints(context, key, service).await.map_err(unread)?;
     let watched = watched(context, key, workload, &endpoints);
     let replicas = match evaluate_endpoints(&terms, &endpoints, &watched) {
@@ -66,7 +68,7 @@ async fn find(
         // The workload is ready, so `EndpointSlice`s lag behind; no Pod receives traffic meanwhile.
         let found = format!("no Pod behind the Service {} is ready", Quoted(&key.object.name));
         let refusal = Refusal::new(Reason::WorkloadNotReady, found);
-        return Err(Unusable { refusal, may_settle: true });
+        return Err(UnusableEndpoints { refusal, may_settle: true });
     }
     Ok(replicas)
 }
@@ -76,7 +78,7 @@ async fn endpoints(
     context: &Context,
     key: &WorkloadRef,
     service: &AgentService,
-) -> Result<Arc<Vec<Endpoint>>, Refusal> {
+) -> Result<Arc<Vec<ServiceEndpoint>>, Refusal> {
     let versions = context.index.slice_versions(&key.object);
     if let Some((read, endpoints)) = context.index.read_endpoints.get(&key.object)
         && read == versions
@@ -97,7 +99,12 @@ async fn endpoints(
 }
 
 /// Pods in the index that the workload controls or that the endpoints name, with the owners of their `ReplicaSet`s.
-fn watched(context: &Context, key: &WorkloadRef, workload: &Workload, endpoints: &[Endpoint]) -> KnownPods {
+fn watched(
+    context: &Context,
+    key: &WorkloadRef,
+    workload: &Workload,
+    endpoints: &[ServiceEndpoint],
+) -> KnownPods {
     let (index, namespace) = (&context.index, &key.object.namespace);
     let behind = endpoints.iter().filter_map(|endpoint| {
         let (name, _) = endpoint.pod.as_ref()?;

@@ -12,7 +12,7 @@ pub use table::help;
 
 /// Request of a command line.
 #[derive(Debug)]
-pub enum Asked {
+pub enum Invocation {
     /// Run with this configuration.
     Run(Box<Config>),
     /// Print this help text and exit with 0.
@@ -23,9 +23,9 @@ pub enum Asked {
 pub fn read(
     arguments: impl IntoIterator<Item = String>,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Asked, FlagError> {
+) -> Result<Invocation, FlagError> {
     match syntax::parse(arguments)? {
-        None => Ok(Asked::Help(help())),
-        Some(given) => Ok(Asked::Run(Box::new(Config::build(&given, variable)?))),
+        None => Ok(Invocation::Help(help())),
+        Some(given) => Ok(Invocation::Run(Box::new(Config::build(&given, variable)?))),
     }
 }

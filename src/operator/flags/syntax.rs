@@ -1,7 +1,7 @@
 //! Go's flag syntax: one or two dashes, `--flag=value` or `--flag value`, booleans alone or with `=`.
 //! Text that is no flag is refused; in Go it silently ends the flags, and the rest has no effect.
 
-use super::table::{FLAGS, Flag, Kind};
+use super::table::{FLAGS, Flag, FlagKind};
 use countersign_api::duration::parse_duration;
 use countersign_core::text::Quoted;
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Optio
         let flag = FLAGS.iter().find(|flag| flag.name == name).ok_or_else(|| unknown(name))?;
         let value = match (value, flag.kind) {
             (Some(value), _) => value,
-            (None, Kind::Bool) => "true".to_owned(),
+            (None, FlagKind::Bool) => "true".to_owned(),
             (None, _) => arguments.next().ok_or(FlagError::NoValue(flag.name))?,
         };
         check(flag, &value)?;
@@ -115,10 +115,10 @@ fn unknown(name: &str) -> FlagError {
 /// Checks the syntax of a value, also of flags without effect, as the existing operator does.
 fn check(flag: &Flag, value: &str) -> Result<(), FlagError> {
     let problem = match flag.kind {
-        Kind::Bool => boolean(value).err(),
-        Kind::Duration => parse_duration(value).err(),
-        Kind::Number => value.parse::<u32>().err().map(|_| "is not a whole number"),
-        Kind::Text | Kind::Repeated => None,
+        FlagKind::Bool => boolean(value).err(),
+        FlagKind::Duration => parse_duration(value).err(),
+        FlagKind::Number => value.parse::<u32>().err().map(|_| "is not a whole number"),
+        FlagKind::Text | FlagKind::Repeated => None,
     };
     problem.map_or(Ok(()), |problem| Err(FlagError::value(flag.name, problem, value)))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 /// Syntax of the values of a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FlagKind {
     Bool,
     Duration,
     Number,
@@ -28,17 +28,17 @@ pub(super) enum Effect {
 #[derive(Debug)]
 pub(super) struct Flag {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: FlagKind,
     pub(super) default: &'static str,
     pub(super) effect: Effect,
     pub(super) help: &'static str,
 }
 
-const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
+const fn flag(name: &'static str, kind: FlagKind, default: &'static str, help: &'static str) -> Flag {
     Flag { name, kind, default, effect: Effect::Yes, help }
 }
 
-const fn unused(name: &'static str, kind: Kind, default: &'static str, why: &'static str) -> Flag {
+const fn unused(name: &'static str, kind: FlagKind, default: &'static str, why: &'static str) -> Flag {
     Flag { name, kind, default, effect: Effect::None(why), help: "" }
 }
 
@@ -48,7 +48,7 @@ const fn deprecated(
     instead: &'static str,
     help: &'static str,
 ) -> Flag {
-    Flag { name, kind: Kind::Bool, default, effect: Effect::Deprecated(instead), help }
+    Flag { name, kind: FlagKind::Bool, default, effect: Effect::Deprecated(instead), help }
 }
 
 const NO_WEBHOOK: &str = "this operator has no webhook";
@@ -61,201 +61,216 @@ const FIXED_LOG: &str = "the form of the log is fixed";
 /// All flags, in the order of the help text.
 pub(super) const FLAGS: &[Flag] = &[
     // Trust.
-    flag("spire-trust-domain", Kind::Text, "", "Trust domain of the agents [KAGENTI_SPIRE_TRUST_DOMAIN]"),
+    flag("spire-trust-domain", FlagKind::Text, "", "Trust domain of the agents [KAGENTI_SPIRE_TRUST_DOMAIN]"),
     flag(
         "spiffe-id-template",
-        Kind::Text,
+        FlagKind::Text,
         "spiffe://{trustDomain}/ns/{namespace}/sa/{serviceAccount}",
         "Identity that a workload must sign with",
     ),
     flag(
         "binding-scope",
-        Kind::Text,
+        FlagKind::Text,
         "workload",
         "Who may sign a card: the workload itself, or anybody in the trust-domain (compatibility only)",
     ),
     flag(
         "accept-profile",
-        Kind::Repeated,
+        FlagKind::Repeated,
         "",
         "Canonical form to accept besides the default ones; may be repeated",
     ),
     flag(
         "freshness",
-        Kind::Text,
+        FlagKind::Text,
         "live",
         "When a card is fresh: live needs a valid certificate, witnessed also takes one seen while it was valid",
     ),
     flag(
         "max-witness-age",
-        Kind::Duration,
+        FlagKind::Duration,
         "24h",
         "How long witnessed takes content after it was last verified under a valid certificate",
     ),
     flag(
         "trust-bundle-source",
-        Kind::Text,
+        FlagKind::Text,
         "configmap",
         "Where trust bundles come from: the configmap, or the workload-api at --verified-fetch-spiffe-socket",
     ),
-    flag("spire-trust-bundle-configmap", Kind::Text, "spire-bundle", "ConfigMap with the trust bundle"),
+    flag("spire-trust-bundle-configmap", FlagKind::Text, "spire-bundle", "ConfigMap with the trust bundle"),
     flag(
         "spire-trust-bundle-configmap-namespace",
-        Kind::Text,
+        FlagKind::Text,
         "",
         "Its namespace [KAGENTI_SPIRE_NAMESPACE, else zero-trust-workload-identity-manager]",
     ),
-    flag("spire-trust-bundle-configmap-key", Kind::Text, "bundle.spiffe", "Its key"),
+    flag("spire-trust-bundle-configmap-key", FlagKind::Text, "bundle.spiffe", "Its key"),
     flag(
         "spire-trust-bundle-refresh-interval",
-        Kind::Duration,
+        FlagKind::Duration,
         "5m",
         "How often the bundle is read again, besides being watched; at least every 10m, and thrice in its maximum age",
     ),
-    flag("trust-bundle-max-age", Kind::Duration, "24h", "How long a bundle counts after it was last read"),
+    flag(
+        "trust-bundle-max-age",
+        FlagKind::Duration,
+        "24h",
+        "How long a bundle counts after it was last read",
+    ),
     // Enforcement.
-    flag("mode", Kind::Text, "enforce", "enforce writes NetworkPolicies; audit only shows verdicts"),
+    flag("mode", FlagKind::Text, "enforce", "enforce writes NetworkPolicies; audit only shows verdicts"),
     flag(
         "egress",
-        Kind::Text,
+        FlagKind::Text,
         "anywhere",
         "Where verified agents may go: anywhere, or only to agents, DNS and the API server",
     ),
     flag(
         "caller",
-        Kind::Repeated,
+        FlagKind::Repeated,
         "",
         "Pods that may call verified agents besides agents, as NAMESPACE or NAMESPACE:key=value,…; may be repeated",
     ),
     flag(
         "dns-selector",
-        Kind::Text,
+        FlagKind::Text,
         "kube-system:k8s-app=kube-dns",
         "Pods that resolve names, as NAMESPACE:key=value,…",
     ),
     flag(
         "dns-address",
-        Kind::Repeated,
+        FlagKind::Repeated,
         "",
         "Address of a resolver outside the Pod network, such as a node-local cache; may be repeated",
     ),
-    flag("dns-port", Kind::Repeated, "", "Port on which DNS Pods listen, besides 53; may be repeated"),
+    flag("dns-port", FlagKind::Repeated, "", "Port on which DNS Pods listen, besides 53; may be repeated"),
     flag(
         "agent-namespace",
-        Kind::Repeated,
+        FlagKind::Repeated,
         "",
         "Namespace whose verified agents may call, and be called by, verified agents of others; may be repeated",
     ),
     flag(
         "enforce-network-policies",
-        Kind::Bool,
+        FlagKind::Bool,
         "true",
         "Write NetworkPolicies; =false is the same as --mode=audit",
     ),
     // Fetching of cards.
     flag(
         "concurrency",
-        Kind::Number,
+        FlagKind::Number,
         "16",
         "How many cards are fetched and judged, and how many objects written, at once",
     ),
     flag(
         "min-sync-period",
-        Kind::Duration,
+        FlagKind::Duration,
         "5s",
         "Shortest time between two fetches of one card, whatever its spec.syncPeriod says; a few may follow a change",
     ),
-    flag("fetch-timeout", Kind::Duration, "5s", "How long an agent may take to serve its card"),
-    flag("enable-verified-fetch", Kind::Bool, "true", "Fetch over SPIFFE mTLS where the Service offers it"),
+    flag("fetch-timeout", FlagKind::Duration, "5s", "How long an agent may take to serve its card"),
+    flag(
+        "enable-verified-fetch",
+        FlagKind::Bool,
+        "true",
+        "Fetch over SPIFFE mTLS where the Service offers it",
+    ),
     flag(
         "verified-fetch-spiffe-socket",
-        Kind::Text,
+        FlagKind::Text,
         "unix:///spiffe-workload-api/spire-agent.sock",
         "Workload API that gives the operator its own identity",
     ),
     // Process.
-    flag("leader-elect", Kind::Bool, "false", "Work only while holding the lease, for more than one replica"),
+    flag(
+        "leader-elect",
+        FlagKind::Bool,
+        "false",
+        "Work only while holding the lease, for more than one replica",
+    ),
     flag(
         "health-probe-bind-address",
-        Kind::Text,
+        FlagKind::Text,
         ":8081",
         "Where /healthz and /readyz are served; 0 turns them off",
     ),
-    flag("metrics-bind-address", Kind::Text, "0", "Where /metrics is served; 0 turns it off"),
+    flag("metrics-bind-address", FlagKind::Text, "0", "Where /metrics is served; 0 turns it off"),
     flag(
         "metrics-secure",
-        Kind::Bool,
+        FlagKind::Bool,
         "true",
         "Serve metrics over TLS to callers that the API server authorizes",
     ),
     flag(
         "metrics-cert-path",
-        Kind::Text,
+        FlagKind::Text,
         "",
         "Directory of the metrics server's certificate; empty makes a self-signed one",
     ),
-    flag("metrics-cert-name", Kind::Text, "tls.crt", "File name of the certificate"),
-    flag("metrics-cert-key", Kind::Text, "tls.key", "File name of its key"),
+    flag("metrics-cert-name", FlagKind::Text, "tls.crt", "File name of the certificate"),
+    flag("metrics-cert-key", FlagKind::Text, "tls.key", "File name of its key"),
     flag(
         "otlp-endpoint",
-        Kind::Text,
+        FlagKind::Text,
         "",
         "Where traces are sent by OTLP over HTTP, for example http://collector:4318; empty sends none",
     ),
     flag(
         "kubeconfig",
-        Kind::Text,
+        FlagKind::Text,
         "",
         "Kubeconfig file; empty uses the Pod's own service account, or the usual files outside a cluster",
     ),
     flag(
         "zap-log-level",
-        Kind::Text,
+        FlagKind::Text,
         "info",
         "Least level of log lines: debug, info, error or a number [RUST_LOG for single modules]",
     ),
-    flag("zap-encoder", Kind::Text, "json", "Form of log lines: json or console"),
+    flag("zap-encoder", FlagKind::Text, "json", "Form of log lines: json or console"),
     // Deprecated flags of the existing operator.
     deprecated("signature-audit-mode", "false", "--mode=audit", "The same as --mode=audit"),
     // Flags of the existing operator without effect.
-    unused("require-a2a-signature", Kind::Bool, "false", "signatures are always required"),
+    unused("require-a2a-signature", FlagKind::Bool, "false", "signatures are always required"),
     unused(
         "svid-expiry-grace-period",
-        Kind::Duration,
+        FlagKind::Duration,
         "30m",
         "workloads are never restarted; sign in a sidecar with `countersign sign --watch`",
     ),
-    unused("enable-card-discovery", Kind::Bool, "true", NO_RUNTIME),
-    unused("enable-http2", Kind::Bool, "false", "metrics are served over HTTP/1.1"),
-    unused("webhook-cert-path", Kind::Text, "", NO_WEBHOOK),
-    unused("webhook-cert-name", Kind::Text, "tls.crt", NO_WEBHOOK),
-    unused("webhook-cert-key", Kind::Text, "tls.key", NO_WEBHOOK),
-    unused("config-path", Kind::Text, "/etc/kagenti/config.yaml", NO_WEBHOOK),
-    unused("feature-gates-path", Kind::Text, "/etc/kagenti/feature-gates/feature-gates.yaml", NO_WEBHOOK),
-    unused("enable-client-registration", Kind::Bool, "true", NO_KEYCLOAK),
-    unused("enable-authbridge-config", Kind::Bool, "true", NO_KEYCLOAK),
-    unused("keycloak-admin-secret-namespace", Kind::Text, "keycloak", NO_KEYCLOAK),
-    unused("keycloak-realm", Kind::Text, "kagenti", NO_KEYCLOAK),
-    unused("client-auth-type", Kind::Text, "client-secret", NO_KEYCLOAK),
-    unused("spiffe-idp-alias", Kind::Text, "spire-spiffe", NO_KEYCLOAK),
-    unused("credential-wait-timeout", Kind::Text, "120s", NO_KEYCLOAK),
-    unused("enable-kuadrant", Kind::Bool, "false", NO_KEYCLOAK),
-    unused("enable-mlflow", Kind::Bool, "false", NO_MLFLOW),
-    unused("enable-otel-bootstrap", Kind::Bool, "false", NO_MLFLOW),
-    unused("mlflow-workspace", Kind::Text, "", NO_MLFLOW),
-    unused("mlflow-experiment-name", Kind::Text, "kagenti-traces", NO_MLFLOW),
-    unused("mlflow-ca-file", Kind::Text, "", NO_MLFLOW),
-    unused("enable-sigstore-verification", Kind::Bool, "false", NO_SIGSTORE),
-    unused("sigstore-audit-mode", Kind::Bool, "false", NO_SIGSTORE),
-    unused("sigstore-certificate-identity", Kind::Text, "", NO_SIGSTORE),
-    unused("sigstore-certificate-oidc-issuer", Kind::Text, "", NO_SIGSTORE),
-    unused("sigstore-trusted-root-configmap", Kind::Text, "", NO_SIGSTORE),
-    unused("sigstore-trusted-root-configmap-namespace", Kind::Text, "", NO_SIGSTORE),
-    unused("sigstore-trusted-root-configmap-key", Kind::Text, "trusted-root.json", NO_SIGSTORE),
-    unused("sigstore-staging", Kind::Bool, "false", NO_SIGSTORE),
-    unused("zap-devel", Kind::Bool, "false", FIXED_LOG),
-    unused("zap-stacktrace-level", Kind::Text, "error", FIXED_LOG),
-    unused("zap-time-encoding", Kind::Text, "rfc3339", FIXED_LOG),
+    unused("enable-card-discovery", FlagKind::Bool, "true", NO_RUNTIME),
+    unused("enable-http2", FlagKind::Bool, "false", "metrics are served over HTTP/1.1"),
+    unused("webhook-cert-path", FlagKind::Text, "", NO_WEBHOOK),
+    unused("webhook-cert-name", FlagKind::Text, "tls.crt", NO_WEBHOOK),
+    unused("webhook-cert-key", FlagKind::Text, "tls.key", NO_WEBHOOK),
+    unused("config-path", FlagKind::Text, "/etc/kagenti/config.yaml", NO_WEBHOOK),
+    unused("feature-gates-path", FlagKind::Text, "/etc/kagenti/feature-gates/feature-gates.yaml", NO_WEBHOOK),
+    unused("enable-client-registration", FlagKind::Bool, "true", NO_KEYCLOAK),
+    unused("enable-authbridge-config", FlagKind::Bool, "true", NO_KEYCLOAK),
+    unused("keycloak-admin-secret-namespace", FlagKind::Text, "keycloak", NO_KEYCLOAK),
+    unused("keycloak-realm", FlagKind::Text, "kagenti", NO_KEYCLOAK),
+    unused("client-auth-type", FlagKind::Text, "client-secret", NO_KEYCLOAK),
+    unused("spiffe-idp-alias", FlagKind::Text, "spire-spiffe", NO_KEYCLOAK),
+    unused("credential-wait-timeout", FlagKind::Text, "120s", NO_KEYCLOAK),
+    unused("enable-kuadrant", FlagKind::Bool, "false", NO_KEYCLOAK),
+    unused("enable-mlflow", FlagKind::Bool, "false", NO_MLFLOW),
+    unused("enable-otel-bootstrap", FlagKind::Bool, "false", NO_MLFLOW),
+    unused("mlflow-workspace", FlagKind::Text, "", NO_MLFLOW),
+    unused("mlflow-experiment-name", FlagKind::Text, "kagenti-traces", NO_MLFLOW),
+    unused("mlflow-ca-file", FlagKind::Text, "", NO_MLFLOW),
+    unused("enable-sigstore-verification", FlagKind::Bool, "false", NO_SIGSTORE),
+    unused("sigstore-audit-mode", FlagKind::Bool, "false", NO_SIGSTORE),
+    unused("sigstore-certificate-identity", FlagKind::Text, "", NO_SIGSTORE),
+    unused("sigstore-certificate-oidc-issuer", FlagKind::Text, "", NO_SIGSTORE),
+    unused("sigstore-trusted-root-configmap", FlagKind::Text, "", NO_SIGSTORE),
+    unused("sigstore-trusted-root-configmap-namespace", FlagKind::Text, "", NO_SIGSTORE),
+    unused("sigstore-trusted-root-configmap-key", FlagKind::Text, "trusted-root.json", NO_SIGSTORE),
+    unused("sigstore-staging", FlagKind::Bool, "false", NO_SIGSTORE),
+    unused("zap-devel", FlagKind::Bool, "false", FIXED_LOG),
+    unused("zap-stacktrace-level", FlagKind::Text, "error", FIXED_LOG),
+    unused("zap-time-encoding", FlagKind::Text, "rfc3339", FIXED_LOG),
 ];
 
 /// Default of a flag as text; empty for an unknown name.

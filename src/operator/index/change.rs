@@ -1,10 +1,10 @@
 //! Changes that matter: an object that was written as it was before enqueues nothing.
 
-use super::{Card, StoredPolicy};
+use super::{IndexedCard, StoredPolicy};
 use countersign_controller::store::Change;
 
 /// True if an AgentCard appeared, went, or differs so that it has to be evaluated again.
-pub(crate) fn is_request(change: &Change<'_, Card>) -> bool {
+pub(crate) fn is_request(change: &Change<'_, IndexedCard>) -> bool {
     match (change.before, change.after) {
         (Some(before), Some(after)) => before.differs_in_request(after),
         _ => true,

@@ -6,14 +6,14 @@ mod change;
 mod cluster;
 mod watches;
 
-pub(crate) use by::By;
+pub(crate) use by::IndexKey;
 pub(crate) use change::{changed_policy, is_request};
 use cluster::api_server;
 pub(crate) use countersign_api::ObjectRef;
 pub(crate) use countersign_controller::store::Store;
 pub(crate) use countersign_plan::StoredPolicy;
-pub(crate) use countersign_plan::agent_card::Card;
-pub(crate) use countersign_plan::input::endpoint::{Endpoint, SliceVersions};
+pub(crate) use countersign_plan::agent_card::IndexedCard;
+pub(crate) use countersign_plan::input::endpoint::{ServiceEndpoint, SliceVersions};
 pub(crate) use countersign_plan::input::pod::{Controller, Pod, owner_of};
 pub(crate) use countersign_plan::input::workload::{Workload, WorkloadKind, WorkloadRef};
 pub(crate) use watches::register;
@@ -27,27 +27,27 @@ use std::sync::{Arc, PoisonError, RwLock};
 #[derive(Debug)]
 pub(crate) struct Index {
     /// AgentCards of all namespaces.
-    pub(crate) cards: Store<Card, By>,
+    pub(crate) cards: Store<IndexedCard, IndexKey>,
     /// Deployments with the agent label.
-    pub(crate) deployments: Store<Workload, By>,
+    pub(crate) deployments: Store<Workload, IndexKey>,
     /// `StatefulSet`s with the agent label.
-    pub(crate) stateful_sets: Store<Workload, By>,
+    pub(crate) stateful_sets: Store<Workload, IndexKey>,
     /// Pods with the agent label.
-    pub(crate) pods: Store<Pod, By>,
+    pub(crate) pods: Store<Pod, IndexKey>,
     /// UIDs of Pods that carry a peer mark without the agent label.
-    pub(crate) strays: Store<String>,
+    pub(crate) marked_pods: Store<String>,
     /// `ReplicaSet`s with the agent label: UID and controlling owner.
-    pub(crate) replica_sets: Store<(String, Option<Controller>), By>,
+    pub(crate) replica_sets: Store<(String, Option<Controller>), IndexKey>,
     /// Resource versions of all Services.
     pub(crate) services: Store<String>,
     /// Services read so far, each with the resource version of the read.
     pub(crate) read_services: Store<(String, Arc<Service>)>,
     /// `EndpointSlice`s of all Services: Service name and resource version.
-    pub(crate) slices: Store<(String, String), By>,
+    pub(crate) slices: Store<(String, String), IndexKey>,
     /// Endpoints read so far by Service, with the resource versions of the `EndpointSlice`s read.
-    pub(crate) read_endpoints: Store<(SliceVersions, Arc<Vec<Endpoint>>)>,
+    pub(crate) read_endpoints: Store<(SliceVersions, Arc<Vec<ServiceEndpoint>>)>,
     /// NetworkPolicies that the operator manages.
-    pub(crate) policies: Store<StoredPolicy, By>,
+    pub(crate) policies: Store<StoredPolicy, IndexKey>,
     /// Enforcement modes of namespaces with a mode label.
     pub(crate) namespaces: Store<Mode>,
     /// Addresses and ports of the API server, by `EndpointSlice`.
@@ -65,7 +65,7 @@ impl Index {
             deployments: Store::indexed(by::of_workload),
             stateful_sets: Store::indexed(by::of_workload),
             pods: Store::indexed(by::of_pod),
-            strays: Store::default(),
+            marked_pods: Store::default(),
             replica_sets: Store::indexed(by::of_replica_set),
             services: Store::default(),
             read_services: Store::default(),
@@ -80,7 +80,7 @@ impl Index {
     }
 
     /// Store of the workloads of a kind.
-    pub(crate) fn workloads(&self, kind: WorkloadKind) -> &Store<Workload, By> {
+    pub(crate) fn workloads(&self, kind: WorkloadKind) -> &Store<Workload, IndexKey> {
         match kind {
             WorkloadKind::Deployment => &self.deployments,
             WorkloadKind::StatefulSet => &self.stateful_sets,
@@ -106,8 +106,8 @@ impl Index {
         WorkloadKind::ALL.into_iter().any(|kind| self.workloads(kind).find(namespace, |_| true).is_some())
     }
 
-    /// Workload of a namespace by a secondary key, [`By::Label`] or [`By::Uid`].
-    pub(crate) fn workload_by(&self, namespace: &str, by: By, value: &str) -> Option<WorkloadRef> {
+    /// Workload of a namespace by a secondary key, [`IndexKey::Label`] or [`IndexKey::Uid`].
+    pub(crate) fn workload_by(&self, namespace: &str, by: IndexKey, value: &str) -> Option<WorkloadRef> {
         WorkloadKind::ALL.into_iter().find_map(|kind| {
             let (object, _) = self.workloads(kind).with_key(namespace, by, value).into_iter().next()?;
             Some(WorkloadRef { kind, object })
@@ -115,8 +115,8 @@ impl Index {
     }
 
     /// AgentCards that target a workload and are not being deleted.
-    pub(crate) fn cards_of(&self, key: &WorkloadRef) -> Vec<(ObjectRef, Card)> {
-        let mut cards = self.cards.with_key(&key.object.namespace, By::Target, &key.object.name);
+    pub(crate) fn cards_of(&self, key: &WorkloadRef) -> Vec<(ObjectRef, IndexedCard)> {
+        let mut cards = self.cards.with_key(&key.object.namespace, IndexKey::Target, &key.object.name);
         cards.retain(|(object, card)| {
             card.workload(&object.namespace).as_ref() == Some(key) && !card.is_leaving
         });
@@ -126,13 +126,13 @@ impl Index {
     /// Workload that controls a Pod, by [`owner_of`].
     pub(crate) fn workload_of(&self, namespace: &str, pod: &Pod) -> Option<WorkloadRef> {
         let (kind, uid) = owner_of(pod, |set| self.controller_of_set(namespace, set))?;
-        let (object, _) = self.workloads(kind).with_key(namespace, By::Uid, &uid).into_iter().next()?;
+        let (object, _) = self.workloads(kind).with_key(namespace, IndexKey::Uid, &uid).into_iter().next()?;
         Some(WorkloadRef { kind, object })
     }
 
     /// Controlling owner of the `ReplicaSet` with this UID.
     pub(crate) fn controller_of_set(&self, namespace: &str, uid: &str) -> Option<Controller> {
-        let (_, (_, owner)) = self.replica_sets.with_key(namespace, By::Uid, uid).into_iter().next()?;
+        let (_, (_, owner)) = self.replica_sets.with_key(namespace, IndexKey::Uid, uid).into_iter().next()?;
         owner
     }
 
@@ -142,11 +142,12 @@ impl Index {
         let controllers = match key.kind {
             WorkloadKind::StatefulSet => vec![workload.uid.clone()],
             WorkloadKind::Deployment => {
-                let sets = self.replica_sets.with_key(namespace, By::Controller, &workload.uid);
+                let sets = self.replica_sets.with_key(namespace, IndexKey::Controller, &workload.uid);
                 sets.into_iter().map(|(_, (uid, _))| uid).collect()
             }
         };
-        let pods = controllers.iter().flat_map(|uid| self.pods.with_key(namespace, By::Controller, uid));
+        let pods =
+            controllers.iter().flat_map(|uid| self.pods.with_key(namespace, IndexKey::Controller, uid));
         let wanted = (key.kind, workload.uid.clone());
         let is_own =
             |pod: &Pod| owner_of(pod, |set| self.controller_of_set(namespace, set)).as_ref() == Some(&wanted);
@@ -157,7 +158,7 @@ impl Index {
 
     /// Resource versions of the `EndpointSlice`s of a Service.
     pub(crate) fn slice_versions(&self, service: &ObjectRef) -> SliceVersions {
-        let slices = self.slices.with_key(&service.namespace, By::Service, &service.name);
+        let slices = self.slices.with_key(&service.namespace, IndexKey::Service, &service.name);
         slices.into_iter().map(|(slice, (_, version))| (slice.name, version)).collect()
     }
 

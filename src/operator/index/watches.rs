@@ -2,7 +2,7 @@
 //! Objects of others are watched by label or by metadata alone, to bound rights and memory.
 
 use super::cluster::{mode_of, read_slice};
-use super::{Card, Index, Pod, StoredPolicy, Workload};
+use super::{Index, IndexedCard, Pod, StoredPolicy, Workload};
 use countersign_api::agent_card::AgentCard;
 use countersign_api::keys::{
     AGENT_TYPE, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL, TYPE_LABEL,
@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Index>) {
     let agents = format!("{TYPE_LABEL}={AGENT_TYPE}");
     let cards = Watched::all("agentcards", Api::<AgentCard>::all(client.clone()));
-    registry.watch(cards, index, |index| &index.cards, Card::of);
+    registry.watch(cards, index, |index| &index.cards, IndexedCard::of);
     let deployments = Watched::labelled("deployments", Api::<Deployment>::all(client.clone()), &agents);
     registry.watch(deployments, index, |index| &index.deployments, Workload::of_deployment);
     let stateful_sets = Watched::labelled("statefulsets", Api::<StatefulSet>::all(client.clone()), &agents);
@@ -36,7 +36,7 @@ pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Ind
             format!("{PEER_MARK_LABEL},{TYPE_LABEL}!={AGENT_TYPE}"),
         ),
         index,
-        |index| &index.strays,
+        |index| &index.marked_pods,
         |object| object.metadata.uid,
     );
     registry.watch(

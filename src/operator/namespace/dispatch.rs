@@ -2,7 +2,7 @@
 
 use super::key;
 use crate::context::Context;
-use crate::index::{By, StoredPolicy, Workload, WorkloadKind, changed_policy};
+use crate::index::{IndexKey, StoredPolicy, Workload, WorkloadKind, changed_policy};
 use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
 use countersign_controller::store::Change;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn policy_changed(context: &Context, change: &Change<'_, StoredPolicy>) {
     let namespace = &change.object.namespace;
     match &policy.workload {
         None => context.enqueue(key::namespace(namespace.clone()), Closing),
-        Some(label) if context.index.workload_by(namespace, By::Label, label).is_none() => {
+        Some(label) if context.index.workload_by(namespace, IndexKey::Label, label).is_none() => {
             context.enqueue(key::orphan(change.object.clone()), Routine);
         }
         Some(_) => {}

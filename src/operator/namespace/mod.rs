@@ -5,7 +5,7 @@ mod dispatch;
 pub(crate) mod key;
 
 use super::context::Context;
-use super::index::{By, Index, ObjectRef};
+use super::index::{Index, IndexKey, ObjectRef};
 use super::registration::register_agents;
 use super::workload::{apply_policy, remove_policy};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Wait until the next turn while input is missing or Pods still end.
-const LATER: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Registers the reconcilers of namespaces and orphaned policies.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
@@ -47,7 +47,7 @@ async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Err
     for policy in &plan.apply {
         apply_policy(context, policy).await?;
     }
-    Ok(if plan.is_whole { Next::Never } else { Next::In(LATER) })
+    Ok(if plan.is_whole { Next::Never } else { Next::In(RETRY) })
 }
 
 fn observe<'a>(
@@ -73,7 +73,7 @@ async fn reconcile_orphan(context: &Context, object: &ObjectRef) -> Result<Next,
     let owner = known
         .workload
         .as_ref()
-        .and_then(|label| context.index.workload_by(&object.namespace, By::Label, label));
+        .and_then(|label| context.index.workload_by(&object.namespace, IndexKey::Label, label));
     let claimed = owner.is_some();
     if claimed || !context.index.is_synced() {
         return Ok(Next::Never);
@@ -87,5 +87,5 @@ async fn reconcile_orphan(context: &Context, object: &ObjectRef) -> Result<Next,
         remove_policy(context, object).await?;
         return Ok(Next::Never);
     }
-    Ok(Next::In(LATER))
+    Ok(Next::In(RETRY))
 }

@@ -4,10 +4,10 @@ use super::marks::apply_mark;
 use super::policies::{apply_policy, remove_policy};
 use crate::card::key as card_key;
 use crate::context::Context;
-use crate::events::About;
-use crate::index::{Card, ObjectRef, Workload, WorkloadKind, WorkloadRef};
+use crate::events::EventSource;
+use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadKind, WorkloadRef};
 use crate::namespace::key as namespace_key;
-use crate::written::ON_ITS_WAY;
+use crate::written::WATCH_LAG;
 use countersign_api::agent_card::AgentCard;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
@@ -16,9 +16,9 @@ use countersign_plan::workload::{Missing, WorkloadPlan};
 use std::time::Duration;
 
 /// Wait until the next turn while the isolation of the namespace is missing.
-const SOON: Duration = Duration::from_millis(200);
+const RETRY_ISOLATION: Duration = Duration::from_millis(200);
 /// Wait until the next turn while Pods of an unlabelled template run or input is missing or invalid.
-const LATER: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Applies policies, then peer marks of a plan, and returns when the next turn is due.
 pub(crate) async fn apply_plan(
@@ -38,17 +38,17 @@ pub(crate) async fn apply_plan(
         is_known &= apply_mark(context, mark).await?;
     }
     Ok(match plan.missing {
-        Missing::Nothing | Missing::Facts if !is_known => Next::In(ON_ITS_WAY),
+        Missing::Nothing | Missing::Input if !is_known => Next::In(WATCH_LAG),
         Missing::Nothing => Next::Never,
-        Missing::Facts => Next::In(LATER),
+        Missing::Input => Next::In(RETRY),
         Missing::NamespaceIsolation => {
             let namespace = namespace_key::namespace(&reference.object.namespace);
             context.enqueue(namespace, Urgency::Closing);
-            Next::In(SOON)
+            Next::In(RETRY_ISOLATION)
         }
-        Missing::Usable(error) => {
+        Missing::ValidWorkload(error) => {
             let (reason, note) = ("WorkloadError".to_owned(), error.to_string());
-            let about = About {
+            let about = EventSource {
                 controller: "agentcard-controller",
                 api_version: WorkloadKind::API_VERSION,
                 kind: reference.kind.as_str(),
@@ -56,11 +56,11 @@ pub(crate) async fn apply_plan(
             };
             let transition = Transition { is_warning: true, reason, note };
             context.events.send(about, &reference.object, &workload.uid, transition);
-            Next::In(LATER)
+            Next::In(RETRY)
         }
-        Missing::UsableCluster(error) => {
+        Missing::ValidCluster(error) => {
             tracing::error!(%error, "the cluster's facts cannot be planned with; no policy is changed");
-            Next::In(LATER)
+            Next::In(RETRY)
         }
     })
 }
@@ -75,7 +75,7 @@ pub(crate) async fn apply_cards(
         let stored = context.writer.apply(card).await?;
         context.metrics.wrote("agentcards");
         // The index gets the card at once, so that the next plan sees a card without a verdict, and not no card.
-        if let Some(stored) = Card::of(stored) {
+        if let Some(stored) = IndexedCard::of(stored) {
             let object = ObjectRef::new(&reference.object.namespace, stored.reference.name());
             context.index.cards.insert_new(object.clone(), stored);
             context.enqueue(card_key::evaluation(object), Urgency::Urgent);

@@ -3,7 +3,8 @@
 use super::key;
 use crate::context::Context;
 use crate::index::{
-    By, Card, Controller, Pod, StoredPolicy, Workload, WorkloadKind, WorkloadRef, changed_policy, is_request,
+    Controller, IndexKey, IndexedCard, Pod, StoredPolicy, Workload, WorkloadKind, WorkloadRef,
+    changed_policy, is_request,
 };
 use countersign_controller::queue::Urgency::{Closing, Urgent};
 use countersign_controller::store::Change;
@@ -20,7 +21,7 @@ pub(super) fn subscribe(context: &Arc<Context>) {
         });
     }
     index.pods.subscribe(context, pod_changed);
-    index.strays.subscribe(context, |context, change| {
+    index.marked_pods.subscribe(context, |context, change| {
         if change.after.is_some() {
             context.enqueue(key::pod(change.object.clone()), Closing);
         }
@@ -44,7 +45,7 @@ pub(super) fn subscribe(context: &Arc<Context>) {
 
 /// Enqueues the workload of an AgentCard whose target or existence changed: the set of its cards decides about a
 /// workload as much as their content.
-fn card_changed(context: &Context, change: &Change<'_, Card>) {
+fn card_changed(context: &Context, change: &Change<'_, IndexedCard>) {
     if !is_request(change) {
         return;
     }
@@ -70,7 +71,7 @@ fn pod_changed(context: &Context, change: &Change<'_, Pod>) {
 /// Enqueues the workload of a `ReplicaSet`, whose Pods can now be traced to the workload.
 fn replica_set_changed(context: &Context, change: &Change<'_, (String, Option<Controller>)>) {
     let Some((_, Some(owner))) = change.after else { return };
-    if let Some(workload) = context.index.workload_by(&change.object.namespace, By::Uid, &owner.uid) {
+    if let Some(workload) = context.index.workload_by(&change.object.namespace, IndexKey::Uid, &owner.uid) {
         context.enqueue(key::workload(workload), Urgent);
     }
 }
@@ -78,7 +79,8 @@ fn replica_set_changed(context: &Context, change: &Change<'_, (String, Option<Co
 /// Enqueues the workload of a policy that others changed.
 fn policy_changed(context: &Context, change: &Change<'_, StoredPolicy>) {
     let label = changed_policy(change).and_then(|policy| policy.workload.as_ref());
-    let owner = label.and_then(|label| context.index.workload_by(&change.object.namespace, By::Label, label));
+    let owner =
+        label.and_then(|label| context.index.workload_by(&change.object.namespace, IndexKey::Label, label));
     if let Some(workload) = owner {
         context.enqueue(key::workload(workload), Closing);
     }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 /// Removes the peer mark of a Pod without a workload that justifies it. False while an equal write is in flight.
 pub(crate) async fn clear(context: &Context, object: &ObjectRef) -> Result<bool, kube::Error> {
-    let uid = match (context.index.strays.get(object), context.index.pods.get(object)) {
+    let uid = match (context.index.marked_pods.get(object), context.index.pods.get(object)) {
         (Some(uid), _) => uid,
         (None, Some(pod))
             if pod.mark().is_some() && context.index.workload_of(&object.namespace, &pod).is_none() =>
@@ -24,7 +24,7 @@ pub(crate) async fn clear(context: &Context, object: &ObjectRef) -> Result<bool,
 /// Writes the peer mark of a Pod. False, without a write, while an equal write is in flight.
 pub(crate) async fn apply_mark(context: &Context, mark: &Mark) -> Result<bool, kube::Error> {
     let value = mark.value.as_deref();
-    if context.marks.is_on_its_way(&mark.uid, value, instant()) {
+    if context.marks.is_in_flight(&mark.uid, value, instant()) {
         return Ok(false);
     }
     context.writer.set_label::<Pod>(&mark.pod, &mark.uid, (PEER_MARK_LABEL, value)).await?;

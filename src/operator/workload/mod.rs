@@ -11,10 +11,10 @@ mod policies;
 pub(crate) use policies::{apply_policy, remove_policy};
 
 use super::context::Context;
-use super::index::{By, Index, WorkloadKind, WorkloadRef};
+use super::index::{Index, IndexKey, WorkloadKind, WorkloadRef};
 use super::namespace::key as namespace_key;
 use super::registration::register_agents;
-use super::written::ON_ITS_WAY;
+use super::written::WATCH_LAG;
 use apply::{apply_cards, apply_plan};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
@@ -35,14 +35,14 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
     })?;
     register_agents(registry, &key::POD, context, unread, |context, object| async move {
         let known = marks::clear(&context, &object).await?;
-        Ok(if known { Next::Never } else { Next::In(ON_ITS_WAY) })
+        Ok(if known { Next::Never } else { Next::In(WATCH_LAG) })
     })
 }
 
 /// Reconciles one workload; a workload that is gone or no agent any more is left.
 async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::Error> {
     let Some(workload) = context.index.workload(key).filter(|workload| workload.is_agent) else {
-        return Ok(leave(context, key));
+        return Ok(enqueue_cleanup(context, key));
     };
     if workload.is_leaving {
         return Ok(Next::Never);
@@ -63,9 +63,9 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
 
 /// Enqueues the cleanup of a workload that is gone or no agent any more: peer marks go now, policies once no Pod is
 /// left.
-fn leave(context: &Context, key: &WorkloadRef) -> Next {
+fn enqueue_cleanup(context: &Context, key: &WorkloadRef) -> Next {
     let (namespace, label) = (&key.object.namespace, key.label());
-    for (object, _) in context.index.policies.with_key(namespace, By::Label, &label) {
+    for (object, _) in context.index.policies.with_key(namespace, IndexKey::Label, &label) {
         context.enqueue(namespace_key::orphan(object), Urgency::Routine);
     }
     for object in context.index.pods.pick(namespace, |object, pod| {

@@ -1,7 +1,7 @@
 //! Observation of a workload, read once per turn.
 
 use crate::context::Context;
-use crate::index::{By, ObjectRef, Workload, WorkloadRef};
+use crate::index::{IndexKey, ObjectRef, Workload, WorkloadRef};
 use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
 use countersign_plan::input::delivered::default_card_name;
 use countersign_plan::input::pod::selector_text;
@@ -38,7 +38,11 @@ pub(crate) async fn observe<'a>(
         is_complete: index.is_synced(),
         pods: index.pods_of(reference, workload),
         has_unlabelled_pods,
-        policies: index.policies.with_key(namespace, By::Label, &reference.label()).into_iter().collect(),
+        policies: index
+            .policies
+            .with_key(namespace, IndexKey::Label, &reference.label())
+            .into_iter()
+            .collect(),
         namespace_is_isolated: [NAMESPACE_BASELINE, NAMESPACE_MINIMUM].into_iter().all(stands),
         cluster: context.cluster(),
         mode: context.mode(namespace),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// Observed AgentCard.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Card {
+pub struct IndexedCard {
     /// Name and UID, as owner and label of planned policies.
     pub reference: CardRef,
     /// UID of the AgentCard object.
@@ -38,7 +38,7 @@ pub struct Card {
     pub has_content: bool,
 }
 
-impl Card {
+impl IndexedCard {
     /// Observed AgentCard from a Kubernetes object; `None` if metadata is incomplete.
     pub fn of(object: AgentCard) -> Option<Self> {
         let metadata = object.metadata;

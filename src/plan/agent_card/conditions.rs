@@ -1,8 +1,8 @@
 //! Conditions of an AgentCard. A transition time changes only with the status of its condition.
 //! In audit mode the verdict is unchanged (rule 60), and conditions say what enforcement would have done.
 
-use super::circumstances::Circumstances;
 use super::result::{Proof, Refused, VerificationResult};
+use super::status_input::StatusInput;
 use crate::Mode;
 use countersign_api::agent_card::ConditionReason as Why;
 use countersign_api::agent_card::{ConditionType, time};
@@ -10,7 +10,7 @@ use countersign_core::refusal::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Type, status, reason and message of one condition.
-type Says = (ConditionType, bool, Why, String);
+type ConditionValues = (ConditionType, bool, Why, String);
 
 /// Stage of verification at which a card was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +55,16 @@ impl Stage {
 pub fn conditions(
     before: &[Condition],
     result: &VerificationResult,
-    about: Circumstances<'_>,
+    about: StatusInput<'_>,
 ) -> Vec<Condition> {
-    let said = match &result.outcome {
+    let conditions = match &result.outcome {
         Ok(proof) => of_proof(proof, result, about),
         Err(refused) => of_refusal(refused, result, about),
     };
-    said.into_iter().map(|says| condition(before, says, about)).collect()
+    conditions.into_iter().map(|values| condition(before, values, about)).collect()
 }
 
-fn of_proof(proof: &Proof, result: &VerificationResult, about: Circumstances<'_>) -> Vec<Says> {
+fn of_proof(proof: &Proof, result: &VerificationResult, about: StatusInput<'_>) -> Vec<ConditionValues> {
     let verified = if let Some(peer) = &proof.attested {
         (Why::MtlsVerified, format!("Agent SPIFFE ID: {peer}"))
     } else {
@@ -86,12 +86,16 @@ fn of_proof(proof: &Proof, result: &VerificationResult, about: Circumstances<'_>
     ]
 }
 
-fn of_refusal(refused: &Refused, result: &VerificationResult, about: Circumstances<'_>) -> Vec<Says> {
+fn of_refusal(
+    refused: &Refused,
+    result: &VerificationResult,
+    about: StatusInput<'_>,
+) -> Vec<ConditionValues> {
     let has_content = result.content.is_some();
     let stage = Stage::of(refused, has_content);
     let message = refused.refusal.to_string();
     let audit = about.mode == Mode::Audit;
-    let mut said = Vec::new();
+    let mut conditions = Vec::new();
     let (synced, verified) = match stage {
         Stage::Workload(why) => ((false, why, message.clone()), Why::NotVerified),
         Stage::Fetch => ((false, Why::FetchFailed, message.clone()), Why::FetchFailed),
@@ -103,9 +107,9 @@ fn of_refusal(refused: &Refused, result: &VerificationResult, about: Circumstanc
         Stage::Signature => ((false, Why::SignatureInvalid, message.clone()), Why::SignatureInvalid),
         Stage::Binding => ((true, Why::SyncSucceeded, fetched(result, about)), Why::NotVerified),
     };
-    said.push((ConditionType::Synced, synced.0, synced.1, synced.2));
+    conditions.push((ConditionType::Synced, synced.0, synced.1, synced.2));
     if matches!(stage, Stage::Signature | Stage::Binding) {
-        said.push(match (&refused.signer, audit) {
+        conditions.push(match (&refused.signer, audit) {
             (Some(signer), _) => {
                 (ConditionType::SignatureVerified, true, Why::SignatureValid, format!("signed by {signer}"))
             }
@@ -118,20 +122,20 @@ fn of_refusal(refused: &Refused, result: &VerificationResult, about: Circumstanc
             }
         });
     }
-    said.push((ConditionType::Verified, false, verified, message.clone()));
+    conditions.push((ConditionType::Verified, false, verified, message.clone()));
     let bound = if let Stage::Workload(_) = stage { Why::AgentNotFound } else { Why::NotBound };
-    said.push((ConditionType::Bound, false, bound, message.clone()));
-    said.push(if synced.0 && audit {
+    conditions.push((ConditionType::Bound, false, bound, message.clone()));
+    conditions.push(if synced.0 && audit {
         let text = format!("audit mode: would be refused: {message}");
         (ConditionType::Ready, true, Why::ReadyToServe, text)
     } else {
         let why = if has_content { Why::VerificationFailed } else { Why::SyncFailed };
         (ConditionType::Ready, false, why, message)
     });
-    said
+    conditions
 }
 
-fn fetched(result: &VerificationResult, about: Circumstances<'_>) -> String {
+fn fetched(result: &VerificationResult, about: StatusInput<'_>) -> String {
     let all = format!("Successfully fetched agent card for {}", about.name);
     match result.unreachable.as_slice() {
         [] => all,
@@ -139,7 +143,11 @@ fn fetched(result: &VerificationResult, about: Circumstances<'_>) -> String {
     }
 }
 
-fn condition(before: &[Condition], (kind, holds, why, message): Says, about: Circumstances<'_>) -> Condition {
+fn condition(
+    before: &[Condition],
+    (kind, holds, why, message): ConditionValues,
+    about: StatusInput<'_>,
+) -> Condition {
     let status = if holds { "True" } else { "False" };
     let last = before.iter().find(|condition| condition.type_ == kind.as_str() && condition.status == status);
     Condition {

@@ -3,7 +3,7 @@
 
 use super::card_evaluation::ReplicaEvaluation;
 use super::replica::{Replica, Replicas};
-use crate::input::endpoint::Endpoint;
+use crate::input::endpoint::ServiceEndpoint;
 use crate::input::pod::{Controller, Pod, owner_of};
 use crate::input::workload::{Workload, WorkloadRef};
 use countersign_core::refusal::{Reason, Refusal};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// Refusal of the endpoints of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unusable {
+pub struct UnusableEndpoints {
     /// Reason and message.
     pub refusal: Refusal,
     /// True if `EndpointSlice`s and Pods may agree again by themselves, as they do shortly after a Pod ends.
@@ -35,14 +35,14 @@ pub struct EndpointTerms<'a> {
 impl EndpointTerms<'_> {
     /// True if an unmatched endpoint may be a stale one: it receives no traffic, or it was the address of an
     /// evaluated replica. Any other unmatched endpoint may be foreign, and refuses the card at once.
-    fn may_settle(&self, endpoint: &Endpoint, uid: &str) -> bool {
+    fn may_settle(&self, endpoint: &ServiceEndpoint, uid: &str) -> bool {
         let was_here =
             |last: &ReplicaEvaluation| last.replica.uid == uid && last.replica.address == endpoint.address;
         !endpoint.is_ready || self.last.iter().any(was_here)
     }
 }
 
-impl From<Refusal> for Unusable {
+impl From<Refusal> for UnusableEndpoints {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, may_settle: false }
     }
@@ -61,20 +61,20 @@ pub struct KnownPods {
 /// foreign endpoint. Endpoints that cannot settle take precedence, so that a stale one never hides a foreign one.
 pub fn evaluate_endpoints(
     expected: &EndpointTerms<'_>,
-    endpoints: &[Endpoint],
+    endpoints: &[ServiceEndpoint],
     known: &KnownPods,
-) -> Result<Replicas, Unusable> {
+) -> Result<Replicas, UnusableEndpoints> {
     let mut ready: BTreeMap<&str, Replica> = BTreeMap::new();
     let mut unmatched = None;
     let EndpointTerms { key, workload, is_v6, .. } = *expected;
     for endpoint in endpoints {
-        let Endpoint { address, port, is_ready, pod } = endpoint;
+        let ServiceEndpoint { address, port, is_ready, pod } = endpoint;
         let foreign = |why: &str, may_settle| {
             let who =
                 pod.as_ref().map_or_else(|| "no Pod".to_owned(), |(name, _)| format!("Pod {}", Quoted(name)));
             let found =
                 format!("behind the Service {} stands {who} at {address}, {why}", Quoted(&key.object.name));
-            Unusable { refusal: Refusal::new(Reason::ServiceEndpointNotOwned, found), may_settle }
+            UnusableEndpoints { refusal: Refusal::new(Reason::ServiceEndpointNotOwned, found), may_settle }
         };
         let Some((name, uid)) = pod else {
             return Err(foreign("an address that somebody wrote into a slice of endpoints", false));
@@ -186,9 +186,9 @@ mod tests {
         }
     }
 
-    fn endpoint(name: &str, last: u8) -> Endpoint {
+    fn endpoint(name: &str, last: u8) -> ServiceEndpoint {
         let pod = Some((name.to_owned(), format!("uid-{name}")));
-        Endpoint { address: [10, 0, 0, last].into(), port: Some(8000), is_ready: true, pod }
+        ServiceEndpoint { address: [10, 0, 0, last].into(), port: Some(8000), is_ready: true, pod }
     }
 
     /// Evaluates the endpoints of a workload whose replicas were last evaluated as in `last`.
@@ -196,14 +196,14 @@ mod tests {
         kind: WorkloadKind,
         is_v6: bool,
         last: &[ReplicaEvaluation],
-        endpoints: &[Endpoint],
+        endpoints: &[ServiceEndpoint],
         known: &KnownPods,
-    ) -> Result<Replicas, Unusable> {
+    ) -> Result<Replicas, UnusableEndpoints> {
         let (key, workload) = (key(kind), workload(kind));
         evaluate_endpoints(&EndpointTerms { key: &key, workload: &workload, is_v6, last }, endpoints, known)
     }
 
-    fn names(endpoints: &[Endpoint], known: &KnownPods) -> Result<Vec<String>, (bool, String)> {
+    fn names(endpoints: &[ServiceEndpoint], known: &KnownPods) -> Result<Vec<String>, (bool, String)> {
         let evaluated = evaluated(WorkloadKind::Deployment, false, &[], endpoints, known);
         evaluated
             .map(|replicas| replicas.ready.into_iter().map(|replica| replica.name).collect())
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn whoever_the_workload_does_not_control_refuses_it_by_name_ready_or_not() {
-        type Spoil = fn(&mut Endpoint, &mut KnownPods);
+        type Spoil = fn(&mut ServiceEndpoint, &mut KnownPods);
         let spoils: [(Spoil, bool, &str); 9] = [
             (|end, _| end.pod = None, false, "no Pod at 10.0.0.1"),
             (|end, _| *end = endpoint("c", 3), false, "Deployment \"weather\" does not control"),
@@ -274,7 +274,7 @@ mod tests {
         }
         // An endpoint that cannot settle is not hidden by one that may.
         let pod = Some(("gone".to_owned(), "gone".to_owned()));
-        let gone = Endpoint { pod, is_ready: false, ..endpoint("a", 1) };
+        let gone = ServiceEndpoint { pod, is_ready: false, ..endpoint("a", 1) };
         assert!(!names(&[gone, endpoint("c", 3)], &known()).unwrap_err().0);
     }
 

@@ -1,7 +1,7 @@
 //! Evaluation of received bytes to a verdict. Pure: bundle, policy, history and time are arguments.
 //! The verdict goes to the planner unchanged; status gets a copy of what may be shown.
 
-use super::result::{Content, Proof, Refused, VerificationResult};
+use super::result::{CardContent, Proof, Refused, VerificationResult};
 use crate::input::identity::{Expected, SignerScope};
 use countersign_api::agent_card::card_data;
 use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
@@ -94,13 +94,13 @@ pub fn evaluate(received: &Received, terms: Terms<'_>) -> Verification {
 fn verify(
     received: &Received,
     terms: Terms<'_>,
-    content: &mut Option<Content>,
+    content: &mut Option<CardContent>,
 ) -> Result<(BoundCard, Proof), Refused> {
     let card = Card::parse(received.bytes.clone(), terms.policy.numbers)?;
     // A card without a canonical form is identified by its bytes.
     let form = canonicalize(card.document(), Profile::JcsRaw);
     let digest = form.map_or_else(|_| card.digest(), |form| sha256(&form));
-    *content = Some(Content { digest, data: Some(Box::new(card_data(card.document()))) });
+    *content = Some(CardContent { digest, data: Some(Box::new(card_data(card.document()))) });
     let expected = terms.expected;
     let own = (expected.scope == SignerScope::Workload).then_some(&expected.spiffe_id);
     let against = Against {

@@ -34,11 +34,11 @@ pub struct Evaluation {
     /// Time since which every fetch has failed.
     pub failing: Option<Instant>,
     /// Time since which `EndpointSlice`s and Pods disagree.
-    pub unsettled: Option<Instant>,
+    pub pending: Option<Instant>,
     /// Generation of the evaluated AgentCard.
     pub generation: i64,
     /// True if the evaluation used kept bytes and status does not show the outcome yet.
-    pub is_unsaid: bool,
+    pub is_unshown: bool,
     received: Option<Arc<Received>>,
     basis: Option<Arc<Basis>>,
 }
@@ -61,9 +61,9 @@ impl Evaluation {
             seen: Seen::Part,
             history: None,
             failing: None,
-            unsettled: None,
+            pending: None,
             generation: 0,
-            is_unsaid: false,
+            is_unshown: false,
             received,
             basis,
         }
@@ -86,8 +86,8 @@ impl Evaluation {
 
     /// Evaluation while `EndpointSlice`s and Pods disagree, which they have since `since`.
     #[must_use]
-    pub fn unsettled_since(self, since: Instant) -> Self {
-        Self { unsettled: Some(since), ..self }
+    pub fn pending_since(self, since: Instant) -> Self {
+        Self { pending: Some(since), ..self }
     }
 
     /// Evaluation that leaves the history unchanged.
@@ -120,8 +120,8 @@ impl Evaluation {
 
     /// Evaluation that status shows, or does not show yet.
     #[must_use]
-    pub fn said(self, is_said: bool) -> Self {
-        Self { is_unsaid: !is_said, ..self }
+    pub fn status_shown(self, is_shown: bool) -> Self {
+        Self { is_unshown: !is_shown, ..self }
     }
 
     /// Evaluation without the card content, once status has the content; `None` if already left out.

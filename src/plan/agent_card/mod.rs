@@ -2,7 +2,6 @@
 
 mod card;
 pub mod card_evaluation;
-mod circumstances;
 pub mod conditions;
 mod default;
 pub mod ending;
@@ -14,7 +13,8 @@ pub mod replica;
 pub mod result;
 pub mod schedule;
 pub mod status;
+mod status_input;
 pub mod turn;
 
-pub use card::Card;
+pub use card::IndexedCard;
 pub use default::plan_default_card;

@@ -128,7 +128,7 @@ impl From<Box<Rejection>> for Refused {
 
 /// Content of a received card.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Content {
+pub struct CardContent {
     /// SHA-256 of the card without `signatures`, so that signing again does not change the digest.
     pub digest: Digest,
     /// Card members that status shows; `None` once status has them.
@@ -139,7 +139,7 @@ pub struct Content {
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerificationResult {
     /// Content of the card; `None` if no card could be parsed.
-    pub content: Option<Content>,
+    pub content: Option<CardContent>,
     /// Proof or refusal.
     pub outcome: Result<Proof, Refused>,
     /// Replicas that did not answer while others did, each with a reason code.
@@ -155,7 +155,7 @@ impl VerificationResult {
     /// Result without the card members for status.
     #[must_use]
     pub fn slimmed(&self) -> Self {
-        let content = self.content.as_ref().map(|content| Content { digest: content.digest, data: None });
+        let content = self.content.as_ref().map(|content| CardContent { digest: content.digest, data: None });
         Self { content, ..self.clone() }
     }
 

@@ -1,7 +1,7 @@
 //! When an AgentCard is looked at again: after its own period, in time for a new signature, and sooner while its agent
 //! comes up or cannot be reached.
 
-use super::card::Card;
+use super::card::IndexedCard;
 use super::evaluation::Evaluation;
 use countersign_api::agent_card::SYNC_PERIOD_DEFAULT;
 use countersign_core::refusal::Reason;
@@ -21,7 +21,7 @@ const SETTLING: Duration = Duration::from_secs(10);
 
 /// True while a card without a verdict is as new as the workload and the Service that it is about: they are usually
 /// applied together, and a verdict about half of them would be followed by another one at once.
-pub fn is_starting(card: &Card, evaluation: &Evaluation, now: Timestamp) -> bool {
+pub fn is_starting(card: &IndexedCard, evaluation: &Evaluation, now: Timestamp) -> bool {
     let awaited = [
         Reason::WorkloadNotFound,
         Reason::NotAgentWorkload,
@@ -40,15 +40,15 @@ pub fn is_starting(card: &Card, evaluation: &Evaluation, now: Timestamp) -> bool
 /// for a moment whenever a Pod ends.
 pub fn may_settle(last: &Evaluation, now: Timestamp, instant: Instant) -> bool {
     let proof = last.result.outcome.as_ref();
-    last.unsettled.is_none_or(|since| instant.saturating_duration_since(since) < SETTLING)
+    last.pending.is_none_or(|since| instant.saturating_duration_since(since) < SETTLING)
         && proof.is_ok_and(|proof| now < proof.valid_until)
 }
 
 /// How long until the next look: the card's own period, and well before the proof ends, while the agent has time to sign
 /// again. A card that could not be fetched is asked for again after as long as that has lasted: a Pod is ready before
 /// its Service leads to it.
-pub fn next_look(
-    card: &Card,
+pub fn next_evaluation(
+    card: &IndexedCard,
     evaluation: &Evaluation,
     shortest: Duration,
     now: Timestamp,
@@ -56,7 +56,7 @@ pub fn next_look(
 ) -> Duration {
     let asked = card.spec.sync_period().unwrap_or(SYNC_PERIOD_DEFAULT);
     let asked = asked.clamp(shortest, LONGEST_PERIOD.max(shortest));
-    if evaluation.unsettled.is_some() {
+    if evaluation.pending.is_some() {
         return SHORTEST_PERIOD;
     }
     match &evaluation.result.outcome {
@@ -92,7 +92,7 @@ mod tests {
         Instant::now()
     }
 
-    fn card(period: &str, age: u32, verdict: bool) -> Card {
+    fn card(period: &str, age: u32, verdict: bool) -> IndexedCard {
         let verdict = verdict.then(|| json!({ "verdict": { "outcome": "verified" } }));
         let object = json!({
             "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentCard",
@@ -100,8 +100,8 @@ mod tests {
                 "creationTimestamp": "2026-11-21T00:00:00Z" },
             "spec": { "syncPeriod": period }, "status": verdict,
         });
-        let read = Card::of(serde_json::from_value(object).unwrap()).unwrap();
-        Card { created: NOW.minus(Seconds::new(age)), ..read }
+        let read = IndexedCard::of(serde_json::from_value(object).unwrap()).unwrap();
+        IndexedCard { created: NOW.minus(Seconds::new(age)), ..read }
     }
 
     fn evaluation(outcome: Result<u32, Reason>) -> Evaluation {
@@ -126,7 +126,7 @@ mod tests {
         let at = instant();
         let ago = |seconds| at.checked_sub(Duration::from_secs(seconds));
         let shortest = Duration::from_secs(5);
-        for (period, outcome, failing, unsettled, expected) in [
+        for (period, outcome, failing, pending, expected) in [
             ("30s", Ok(3600), None, None, 30),
             ("30s", Ok(20), None, None, 10),
             ("1s", Ok(3600), None, None, 5),
@@ -139,8 +139,8 @@ mod tests {
             ("30s", Ok(3600), None, ago(3), 1),
         ] {
             let mut evaluation = evaluation(outcome);
-            (evaluation.failing, evaluation.unsettled) = (failing, unsettled);
-            let next = next_look(&card(period, 60, true), &evaluation, shortest, NOW, at);
+            (evaluation.failing, evaluation.pending) = (failing, pending);
+            let next = next_evaluation(&card(period, 60, true), &evaluation, shortest, NOW, at);
             assert_eq!(next.as_secs(), expected, "{period} {outcome:?} {failing:?}");
         }
     }
@@ -158,7 +158,7 @@ mod tests {
             assert_eq!(is_starting(&card, &evaluation(Err(reason)), NOW), expected, "{age} {reason:?}");
         }
         // Made after now, by the API server's clock.
-        let early = Card { created: NOW.plus(Seconds::new(1)), ..card("30s", 0, false) };
+        let early = IndexedCard { created: NOW.plus(Seconds::new(1)), ..card("30s", 0, false) };
         assert!(!is_starting(&early, &evaluation(Err(Reason::ServiceNotFound)), NOW));
     }
 
@@ -166,7 +166,7 @@ mod tests {
     fn a_proof_stands_while_endpoints_settle_and_no_longer_than_itself() {
         let at = instant();
         let ago = |seconds| at.checked_sub(Duration::from_secs(seconds));
-        for (outcome, unsettled, expected) in [
+        for (outcome, pending, expected) in [
             (Ok(60), None, true),
             (Ok(60), ago(9), true),
             (Ok(60), ago(10), false),
@@ -174,8 +174,8 @@ mod tests {
             (Err(Reason::SignatureInvalid), None, false),
         ] {
             let mut last = evaluation(outcome);
-            last.unsettled = unsettled;
-            assert_eq!(may_settle(&last, NOW, at), expected, "{outcome:?} {unsettled:?}");
+            last.pending = pending;
+            assert_eq!(may_settle(&last, NOW, at), expected, "{outcome:?} {pending:?}");
         }
     }
 }

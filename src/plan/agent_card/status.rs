@@ -1,9 +1,9 @@
 //! Plan of the status of an AgentCard from a verification result. Pure: equal input gives equal status.
 //! Condition types and reasons are those that existing readers of the status know.
 
-use super::circumstances::Circumstances;
 use super::conditions::conditions;
 use super::result::{Proof, Refused, VerificationResult};
+use super::status_input::StatusInput;
 use countersign_api::agent_card::{AgentCardStatus, BindingStatus, CardVerdict, Outcome, time};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::time::Timestamp;
@@ -12,7 +12,7 @@ use countersign_core::time::Timestamp;
 pub fn plan_status(
     before: &AgentCardStatus,
     result: &VerificationResult,
-    about: Circumstances<'_>,
+    about: StatusInput<'_>,
 ) -> AgentCardStatus {
     let result = &with_old_signature(before, with_old_time(before, result), about.now);
     let proof = result.outcome.as_ref().ok();
@@ -94,7 +94,7 @@ fn verdict(
     before: Option<&CardVerdict>,
     proof: Option<&Proof>,
     refused: Option<&Refused>,
-    about: Circumstances<'_>,
+    about: StatusInput<'_>,
 ) -> CardVerdict {
     let refusal = refused.map(|refused| &refused.refusal);
     let mut verdict = CardVerdict {

@@ -1,11 +1,11 @@
 //! One turn of an AgentCard's status, from one observation: what to write, what to tell, or whether to let it go.
 //! Nothing that an agent sends can make the write fail: what status shows of a card is bounded.
 
-use super::card::Card;
-use super::circumstances::Circumstances;
+use super::card::IndexedCard;
 use super::conditions::is_ready_in;
 use super::evaluation::Evaluation;
 use super::status::plan_status;
+use super::status_input::StatusInput;
 use crate::Mode;
 use crate::input::workload::Workload;
 use countersign_api::ObjectRef;
@@ -22,7 +22,7 @@ pub struct Observed<'a> {
     /// Namespace and name of the AgentCard.
     pub object: &'a ObjectRef,
     /// The AgentCard; `None` if it is gone.
-    pub card: Option<&'a Card>,
+    pub card: Option<&'a IndexedCard>,
     /// Its last evaluation.
     pub evaluation: Option<&'a Evaluation>,
     /// The workload that the evaluation is about, if it is there.
@@ -82,13 +82,13 @@ pub fn plan_status_turn(observed: Observed<'_>) -> StatusPlan {
     }
 }
 
-fn remaining_finalizers(card: &Card) -> Option<Vec<String>> {
+fn remaining_finalizers(card: &IndexedCard) -> Option<Vec<String>> {
     let is_foreign = |name: &&String| FOREIGN_FINALIZERS.contains(&name.as_str());
     let rest: Vec<String> = card.finalizers.iter().filter(|name| !is_foreign(name)).cloned().collect();
     (rest.len() < card.finalizers.len()).then_some(rest)
 }
 
-fn plan_write(observed: Observed<'_>, card: &Card, evaluation: &Evaluation) -> StatusWrite {
+fn plan_write(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluation) -> StatusWrite {
     let Observed { object, mode, now, .. } = observed;
     let workload = observed.workload.filter(|workload| workload.is_agent && !workload.is_leaving);
     let points_at = card.workload(&object.namespace);
@@ -100,7 +100,7 @@ fn plan_write(observed: Observed<'_>, card: &Card, evaluation: &Evaluation) -> S
         // When the same content was signed again is not worth a write.
         written.as_ref().is_none_or(|written| !now.restates(written))
     });
-    let about = Circumstances {
+    let about = StatusInput {
         generation: evaluation.generation,
         name: target.map_or(object.name.as_str(), |target| target.name.as_str()),
         target: workload.and(target),
@@ -145,7 +145,7 @@ fn transition(before: &AgentCardStatus, after: &AgentCardStatus) -> Option<Trans
 mod tests {
     use super::*;
     use crate::agent_card::card_evaluation::CardEvaluation;
-    use crate::agent_card::result::{Content, Proof, VerificationResult};
+    use crate::agent_card::result::{CardContent, Proof, VerificationResult};
     use crate::input::workload::{WorkloadKind, WorkloadRef};
     use countersign_api::agent_card::card_data;
     use countersign_core::encoding::sha256;
@@ -160,7 +160,7 @@ mod tests {
         ObjectRef::new("team", "weather-card")
     }
 
-    fn stored(uid: &str, finalizers: &[&str], is_leaving: bool) -> Card {
+    fn stored(uid: &str, finalizers: &[&str], is_leaving: bool) -> IndexedCard {
         let deleted = is_leaving.then_some("2026-11-21T00:00:00Z");
         let object = json!({
             "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentCard",
@@ -169,7 +169,7 @@ mod tests {
                 "finalizers": finalizers },
             "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "weather" } },
         });
-        Card::of(serde_json::from_value(object).unwrap()).unwrap()
+        IndexedCard::of(serde_json::from_value(object).unwrap()).unwrap()
     }
 
     fn evaluation(outcome: Result<u32, Reason>) -> Evaluation {
@@ -184,7 +184,7 @@ mod tests {
             let card = countersign_core::card::Card::parse(card.to_vec(), policy.numbers).unwrap();
             let data = Some(Box::new(card_data(card.document())));
             one.result = Arc::new(VerificationResult {
-                content: Some(Content { digest: sha256(b"card"), data }),
+                content: Some(CardContent { digest: sha256(b"card"), data }),
                 outcome: Ok(Proof::for_test(NOW.plus(Seconds::new(lasts)))),
                 ..(*one.result).clone()
             });
@@ -203,7 +203,11 @@ mod tests {
         Workload::of_deployment(serde_json::from_value(object).unwrap()).unwrap()
     }
 
-    fn plan(card: Option<&Card>, evaluation: Option<&Evaluation>, workload: Option<&Workload>) -> StatusPlan {
+    fn plan(
+        card: Option<&IndexedCard>,
+        evaluation: Option<&Evaluation>,
+        workload: Option<&Workload>,
+    ) -> StatusPlan {
         let object = object();
         plan_status_turn(Observed {
             object: &object,
@@ -215,7 +219,7 @@ mod tests {
         })
     }
 
-    fn write(card: &Card, evaluation: &Evaluation, workload: Option<&Workload>) -> StatusWrite {
+    fn write(card: &IndexedCard, evaluation: &Evaluation, workload: Option<&Workload>) -> StatusWrite {
         match plan(Some(card), Some(evaluation), workload) {
             StatusPlan::Write(write) => *write,
             other => panic!("{other:?}"),
@@ -265,7 +269,7 @@ mod tests {
         assert_eq!((again.differs, again.card, again.transition), (false, None, None));
         // A refusal is told of with its reason, and then no more.
         let refused = evaluation(Err(Reason::SignatureInvalid));
-        let write_of = |card: &Card| write(card, &refused, Some(&workload));
+        let write_of = |card: &IndexedCard| write(card, &refused, Some(&workload));
         let told = write_of(&card).transition.unwrap();
         assert_eq!((told.reason.as_str(), told.is_warning), (Reason::SignatureInvalid.code(), true));
         card.status = Arc::new(write_of(&card).status);
@@ -275,7 +279,7 @@ mod tests {
     #[test]
     fn the_target_is_named_only_while_it_is_the_agent_that_was_evaluated() {
         let (card, verified, workload) = (stored("uid-1", &[], false), evaluation(Ok(60)), workload());
-        let target = |card: &Card, workload: Option<&Workload>| -> Value {
+        let target = |card: &IndexedCard, workload: Option<&Workload>| -> Value {
             serde_json::to_value(write(card, &verified, workload).status).unwrap()["targetRef"]["name"]
                 .clone()
         };

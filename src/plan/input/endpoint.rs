@@ -14,7 +14,7 @@ pub type SliceVersions = BTreeMap<String, String>;
 
 /// Address behind a Service, with the Pod that an `EndpointSlice` claims for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct ServiceEndpoint {
     /// IP address that receives traffic.
     pub address: IpAddr,
     /// Target port of the Service port; `None` where the `EndpointSlice` lists no port of that name.
@@ -31,7 +31,7 @@ pub fn read_endpoints(
     slices: &[EndpointSlice],
     port: Option<&ServicePort>,
     default: u16,
-) -> Result<Vec<Endpoint>, String> {
+) -> Result<Vec<ServiceEndpoint>, String> {
     let mut all = Vec::new();
     for slice in slices {
         let name = slice.metadata.name.as_deref().unwrap_or_default();
@@ -48,7 +48,7 @@ pub fn read_endpoints(
             for address in &endpoint.addresses {
                 let address =
                     address.parse().map_err(|_| format!("{name}: an endpoint has no IP address"))?;
-                all.push(Endpoint { address, port, is_ready, pod: pod.clone() });
+                all.push(ServiceEndpoint { address, port, is_ready, pod: pod.clone() });
             }
         }
     }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn read(slices: &[Value], port: Option<&Value>) -> Result<Vec<Endpoint>, String> {
+    fn read(slices: &[Value], port: Option<&Value>) -> Result<Vec<ServiceEndpoint>, String> {
         let slices: Vec<EndpointSlice> =
             slices.iter().map(|slice| serde_json::from_value(slice.clone()).unwrap()).collect();
         let port: Option<ServicePort> = port.map(|port| serde_json::from_value(port.clone()).unwrap());

@@ -6,7 +6,7 @@ mod echo;
 
 use anyhow::Result;
 use countersign_controller::queue::Urgency;
-use countersign_controller::registry::{Broken, Registry, Running};
+use countersign_controller::registry::{Registry, Running, WatchFailed};
 use countersign_controller::turns::Work;
 use countersign_rig::Rig;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -27,7 +27,7 @@ async fn client(rig: &Rig) -> Result<Client> {
 
 /// Starts the kinds as the operator does: watches on every replica, and turns once this one leads.
 fn start(tasks: &mut JoinSet<()>, client: &Client, work: &Arc<Work>) -> Result<Arc<Running>> {
-    let broken: Broken = Arc::new(|kind, error| panic!("{kind}: {error}"));
+    let broken: WatchFailed = Arc::new(|kind, error| panic!("{kind}: {error}"));
     let mut registry = Registry::new(broken);
     echo::register(&mut registry, client, work)?;
     absent::register(&mut registry, client)?;

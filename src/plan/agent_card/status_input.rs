@@ -7,7 +7,7 @@ use countersign_core::time::Timestamp;
 
 /// Input of a status besides the verification result.
 #[derive(Clone, Copy, Debug)]
-pub struct Circumstances<'a> {
+pub struct StatusInput<'a> {
     /// Generation of the evaluated AgentCard.
     pub generation: i64,
     /// Name of the workload, for messages.

@@ -4,8 +4,8 @@
 use super::enqueue_workload;
 use super::key;
 use crate::context::Context;
-use crate::events::About;
-use crate::index::{Card, ObjectRef};
+use crate::events::EventSource;
+use crate::index::{IndexedCard, ObjectRef};
 use countersign_api::agent_card::AgentCard;
 use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use countersign_controller::apply::{lost_a_race, merge_patch};
@@ -20,23 +20,23 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// Events about a verdict, as existing tools find them.
-const CARD_VERIFIED: About = About {
+const CARD_VERIFIED: EventSource = EventSource {
     controller: "agentcard-controller",
     api_version: AGENT_CARD_API_VERSION,
     kind: AGENT_CARD_KIND,
     action: "VerifySignature",
 };
 /// Wait after a lost race, until the watch has reported the other write.
-const OVERTAKEN: Duration = Duration::from_millis(100);
+const RETRY_CONFLICT: Duration = Duration::from_millis(100);
 
 /// Writes the status of an AgentCard, or removes finalizers of a deleted one. Waiters are notified of the attempt.
 pub(crate) async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
-    let next = say(context, object).await;
-    context.spoke.notify_waiters();
+    let next = write(context, object).await;
+    context.status_written.notify_waiters();
     next
 }
 
-async fn say(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
+async fn write(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
     let (card, evaluation) = (context.index.cards.get(object), context.evaluation(object));
     let about = evaluation.as_ref().and_then(|evaluation| evaluation.workload.as_ref());
     let workload = about.and_then(|workload| context.index.workload(workload));
@@ -59,11 +59,11 @@ async fn say(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error>
         }
         (StatusPlan::Write(write), Some(card), Some(evaluation)) => {
             if !apply_status(context, object, &card, &evaluation, *write).await? {
-                return Ok(Next::In(OVERTAKEN));
+                return Ok(Next::In(RETRY_CONFLICT));
             }
-            if evaluation.is_unsaid {
-                context.said(object, &evaluation);
-                // Whether the agent has a better card by now is asked once everybody's loss of trust is said.
+            if evaluation.is_unshown {
+                context.status_shown(object, &evaluation);
+                // The card is fetched again only after every loss of trust is shown: closing and telling come first.
                 context.enqueue_in(SHORTEST_PERIOD, key::evaluation(object.clone()), Urgency::Routine);
             }
             Ok(Next::Never)
@@ -82,7 +82,7 @@ fn forget(context: &Context, object: &ObjectRef) {
 async fn apply_status(
     context: &Context,
     object: &ObjectRef,
-    card: &Card,
+    card: &IndexedCard,
     evaluation: &Evaluation,
     write: StatusWrite,
 ) -> Result<bool, kube::Error> {
