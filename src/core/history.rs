@@ -89,9 +89,12 @@ pub enum Seen {
 }
 
 impl History {
-    /// The memory after a round at `now` accepted the cards `accepted`; `None` as long as no card was ever accepted.
+    /// Returns the memory of a workload after a round at `now` that accepted the cards `accepted`; `before` is the
+    /// memory from earlier rounds. Without an accepted card `before` stays, and is `None` if no card was ever accepted.
     ///
-    /// A new signature over known content changes `signed_at` alone; see [`Self::restates`].
+    /// If the round read every replica (`seen`), content that no accepted card carries is taken out, and signatures
+    /// over it are replays from then on (rule 55). A new signature over known content changes `signed_at`, which need
+    /// not be persisted ([`Self::restates`]), and moves `witnessed_at` only if a renewal is due (rule 57).
     pub fn after(
         before: Option<&Self>,
         accepted: &[Accepted],

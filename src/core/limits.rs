@@ -101,15 +101,15 @@ pub(crate) const WITNESS_RENEWALS: u32 = 4;
 
 /// Cost of one signature check, in tenths of a P-256 check by ring on one core (measured by `benches/`).
 pub mod cost {
-    /// An ECDSA check on P-256: the unit.
+    /// Cost of an ECDSA check on P-256, to which all other costs relate: 10 tenths of itself.
     pub const P256: u32 = 10;
-    /// An ECDSA check on P-384, for which ring has no fast field arithmetic.
+    /// Cost of an ECDSA check on P-384, ten times that on P-256: ring has no fast field arithmetic for P-384.
     pub const P384: u32 = 100;
-    /// An Ed25519 check.
+    /// Cost of an Ed25519 check, in tenths of a P-256 check.
     pub const ED25519: u32 = 8;
-    /// An RSA check with a modulus of at most 2048 bits.
+    /// Cost of an RSA check with a modulus of at most 2048 bits, in tenths of a P-256 check.
     pub const RSA_2048: u32 = 4;
-    /// An RSA check with a modulus of 2049 to 4096 bits.
+    /// Cost of an RSA check with a modulus of 2049 to 4096 bits, in tenths of a P-256 check.
     pub const RSA_4096: u32 = 18;
 }
 

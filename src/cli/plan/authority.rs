@@ -49,11 +49,8 @@ impl Authorities {
             bundles.insert(bundle).map_err(Unusable::new)?;
         }
         let template = IdTemplate::parse(IdTemplate::DEFAULT).map_err(Unusable::new)?;
-        let identity = IdentityRules {
-            trust_domain: Some(trust_domain),
-            template,
-            scope: SignerScope::Workload,
-        };
+        let identity =
+            IdentityRules { trust_domain: Some(trust_domain), template, scope: SignerScope::Workload };
         Ok(Self { bundles, identity, warnings })
     }
 }

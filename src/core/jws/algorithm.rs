@@ -56,7 +56,8 @@ impl Algorithm {
         })
     }
 
-    /// The JWS name; `EdDSA` for Ed25519.
+    /// Returns the value of the header parameter `alg` (RFC 7518 §3.1). Ed25519 is always written `EdDSA` (RFC 8037),
+    /// although [`Self::parse`] reads `Ed25519` too.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",

@@ -14,9 +14,10 @@ use crate::x509::decode_x5c;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Header {
-    /// `alg`, which the allow-list contains.
+    /// `alg`, the signature algorithm, which the allow-list contains (rule 13).
     pub algorithm: Algorithm,
-    /// `kid`; `None` only if the policy does not require one.
+    /// `kid`, the key ID: selects a pinned key of the policy, and is shown in results. `None` only if the policy does
+    /// not require a `kid` (rule 25).
     pub key_id: Option<String>,
     /// The certificates of `x5c`: DER, leaf first.
     pub chain: Option<Vec<Vec<u8>>>,
@@ -24,7 +25,7 @@ pub struct Header {
     pub thumbprint: Option<Digest>,
     /// `iat`, the time at which the signer claims to have signed.
     pub issued_at: Option<Timestamp>,
-    /// `exp`, the end of the signature.
+    /// `exp`, the time at which the signature ends.
     pub expires_at: Option<Timestamp>,
 }
 

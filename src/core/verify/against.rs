@@ -1,4 +1,4 @@
-//! What a card is verified against.
+//! Inputs of a verification besides the card: trust bundle, policy, expected signer, history and time.
 
 use crate::bundle::Bundle;
 use crate::history::History;
@@ -6,7 +6,7 @@ use crate::policy::Policy;
 use crate::spiffe::SpiffeId;
 use crate::time::Timestamp;
 
-/// Inputs of a verification besides the card.
+/// Bundle, policy, expected signer, history and time, against which a card is verified.
 #[derive(Clone, Copy, Debug)]
 pub struct Against<'a> {
     /// The authorities of the policy's trust domain.

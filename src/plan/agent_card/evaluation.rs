@@ -27,7 +27,7 @@ pub struct Evaluation {
     pub result: Arc<VerificationResult>,
     /// Evaluations of single replicas, ordered by Pod name.
     pub replicas: Vec<ReplicaEvaluation>,
-    /// Whether `replicas` cover all Pods of the workload.
+    /// Coverage of the workload's Pods by `replicas`: all Pods, or a part.
     pub seen: Seen,
     /// History of accepted cards after the evaluation; `None` where the evaluation did not come so far.
     pub history: Option<Arc<History>>,

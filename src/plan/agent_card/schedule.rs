@@ -1,4 +1,4 @@
-//! When an AgentCard is looked at again: after its own period, in time for a new signature, and sooner while its agent
+//! Time of the next evaluation of an AgentCard: after its own period, in time for a new signature, and sooner while its agent
 //! comes up or cannot be reached.
 
 use super::card::IndexedCard;
@@ -8,15 +8,16 @@ use countersign_core::refusal::Reason;
 use countersign_core::time::Timestamp;
 use std::time::{Duration, Instant};
 
-/// How soon a card that could not be fetched is asked for again at first, and one whose loss of trust was said.
+/// Wait before the next evaluation of an AgentCard whose agent comes up, whose `EndpointSlice`s disagree with Pods, whose
+/// fetch failed for the first time, or whose loss of trust was just written to status.
 pub const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 /// The longest time between two fetches of one card: a verdict must not outlive what it stands on for long.
 const LONGEST_PERIOD: Duration = Duration::from_hours(1);
-/// How long a new agent is given before its card says that there is no agent yet. Until then it is closed, as every
-/// agent without a verdict is; and what lasts longer than the controllers of the cluster take is worth saying.
+/// Age of an AgentCard from which status says that its workload or Service is missing or not ready. Until then the
+/// agent is isolated, as every agent without a verdict is; the controllers of a cluster usually take less time.
 const STARTING: Duration = Duration::from_secs(5);
-/// How long slices of endpoints may disagree with Pods before the card is refused: they follow each other, and on a busy
-/// cluster not at once.
+/// Longest time for which `EndpointSlice`s may disagree with Pods before the card is refused. Slices follow Pods with a
+/// delay on a busy cluster.
 const SETTLING: Duration = Duration::from_secs(10);
 
 /// True while a card without a verdict is as new as the workload and the Service that it is about: they are usually
@@ -44,9 +45,9 @@ pub fn may_settle(last: &Evaluation, now: Timestamp, instant: Instant) -> bool {
         && proof.is_ok_and(|proof| now < proof.valid_until)
 }
 
-/// How long until the next look: the card's own period, and well before the proof ends, while the agent has time to sign
-/// again. A card that could not be fetched is asked for again after as long as that has lasted: a Pod is ready before
-/// its Service leads to it.
+/// Returns the time until the next evaluation of a card: its own period, or half of the time for which the proof still holds,
+/// so that the agent has signed again before the proof ends. A card that could not be fetched is fetched again after as
+/// long as fetches have failed so far, at least 1 s: a Pod is ready before its Service leads to it.
 pub fn next_evaluation(
     card: &IndexedCard,
     evaluation: &Evaluation,

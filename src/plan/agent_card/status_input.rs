@@ -1,11 +1,11 @@
-//! What a status is planned from besides the verification result.
+//! Input of a status besides the verification result: the AgentCard, its workload, the enforcement mode and the time.
 
 use crate::Mode;
 use countersign_api::agent_card::TargetRef;
 use countersign_core::history::History;
 use countersign_core::time::Timestamp;
 
-/// Input of a status besides the verification result.
+/// AgentCard, workload, mode, history and time that a status is planned from, beside the verification result.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusInput<'a> {
     /// Generation of the evaluated AgentCard.

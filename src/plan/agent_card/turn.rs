@@ -1,5 +1,5 @@
-//! One turn of an AgentCard's status, from one observation: what to write, what to tell, or whether to let it go.
-//! Nothing that an agent sends can make the write fail: what status shows of a card is bounded.
+//! One turn of an AgentCard's status: from one observation to the status and the Kubernetes event to write, or to the
+//! finalizers to remove. Nothing that an agent sends can make the write fail: what status shows of a card is bounded.
 
 use super::card::IndexedCard;
 use super::conditions::is_ready_in;
@@ -12,53 +12,53 @@ use countersign_api::ObjectRef;
 use countersign_api::agent_card::{AgentCardData, AgentCardStatus, CardVerdict, Outcome};
 use countersign_core::time::Timestamp;
 
-/// Finalizers of other operators, which would keep an AgentCard from going once those operators are gone.
+/// Finalizers of other operators. A deleted AgentCard that has one stays for ever once those operators are uninstalled.
 const FOREIGN_FINALIZERS: [&str; 2] =
     ["agentcard.kagenti.dev/finalizer", "agentcard.kagenti.dev/network-policy"];
 
-/// Everything that one turn of a status stands on.
+/// Input of one turn of an AgentCard's status: the objects as last observed, the enforcement mode and the time.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
     /// Namespace and name of the AgentCard.
     pub object: &'a ObjectRef,
-    /// The AgentCard; `None` if it is gone.
+    /// AgentCard as last read; `None` if it was deleted.
     pub card: Option<&'a IndexedCard>,
-    /// Its last evaluation.
+    /// Last evaluation of the AgentCard; `None` before the first one.
     pub evaluation: Option<&'a Evaluation>,
-    /// The workload that the evaluation is about, if it is there.
+    /// Workload that was evaluated; `None` if it was not found or was deleted.
     pub workload: Option<&'a Workload>,
-    /// Whether a refusal stops traffic in the namespace.
+    /// Enforcement mode of the namespace; a refused card stops traffic only under [`Mode::Enforce`].
     pub mode: Mode,
-    /// The time.
+    /// Time of the turn.
     pub now: Timestamp,
 }
 
-/// What a turn calls for.
+/// Writes to the API server that one turn of an AgentCard's status calls for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StatusPlan {
-    /// Nothing: the AgentCard was not evaluated yet.
+    /// No write, because the AgentCard was not evaluated yet.
     Wait,
-    /// The AgentCard is gone, or goes: its evaluation counts for nothing. The finalizers to leave on it, if that is fewer
-    /// than it has.
+    /// No status, because the AgentCard was deleted or is being deleted: its evaluation is dropped. The list is the
+    /// finalizers to leave on the AgentCard; `None` if none is to be removed.
     Forget(Option<Vec<String>>),
-    /// Status says what was evaluated.
+    /// Write of the status, and of an event if the outcome changed.
     Write(Box<StatusWrite>),
 }
 
-/// A status, and how it differs from what is stored.
+/// Status of an AgentCard to write, with its difference from the stored one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusWrite {
-    /// The status, without `card`.
+    /// New status without its member `card`.
     pub status: AgentCardStatus,
-    /// True if that differs from what is stored: most turns find nothing new.
+    /// True if `status` differs from the stored status; false in most turns, which then write nothing.
     pub differs: bool,
-    /// The card to show; `None` if status shows it already.
+    /// Copy of the card for the member `card` of status; `None` if status shows this content already.
     pub card: Option<Box<AgentCardData>>,
-    /// What people should hear of, once the status is written.
+    /// Change of the outcome, to be reported as a Kubernetes event once the status is written; `None` without a change.
     pub transition: Option<Transition>,
 }
 
-/// Transition of an object that is reported as an event.
+/// Change of an object's outcome that is reported as a Kubernetes event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// True for a loss of trust or an error.
@@ -121,7 +121,8 @@ fn plan_write(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluatio
     }
 }
 
-/// The transition from one status to the next: the outcome changes, or the reason of a refusal does.
+/// Returns the transition from status `before` to `after`; `None` if neither the outcome nor the reason of a refusal
+/// changed.
 fn transition(before: &AgentCardStatus, after: &AgentCardStatus) -> Option<Transition> {
     let outcome = |status: &AgentCardStatus| {
         status.verdict.as_ref().map(|verdict| (verdict.outcome, verdict.reason.clone()))

@@ -34,8 +34,8 @@ pub fn plan_peer_mark(cards: &[CardOutcome], workload: &EnrolledWorkload, pod: P
 
 /// Selector of the marked Pods of a workload.
 ///
-/// It uses the mark alone: with labels that the Pod's author may change, a marked Pod could leave the policy and
-/// still be a peer.
+/// The selector uses the mark alone: with labels that the Pod's author may change, a marked Pod could leave the policy
+/// and still be a peer.
 pub(super) fn marked_as(workload: &EnrolledWorkload) -> LabelSelector {
     selector_of([(PEER_MARK_LABEL.to_owned(), workload.identity().peer_mark())])
 }
