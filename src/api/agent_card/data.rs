@@ -25,7 +25,8 @@ pub struct AgentCardData {
     /// Where the agent is documented.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub documentation_url: Option<String>,
-    /// Where the agent's icon lies.
+    /// URL of the agent's icon, as the card states it; nothing here fetches the icon.
+    #[schemars(description = "Where the agent's icon lies.")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icon_url: Option<String>,
     /// Who provides the agent.
@@ -51,7 +52,7 @@ pub struct AgentCardData {
     pub signatures: Vec<CardSignature>,
 }
 
-/// Who provides an agent.
+/// Organization that provides an agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AgentProvider {
@@ -63,14 +64,16 @@ pub struct AgentProvider {
     pub url: Option<String>,
 }
 
-/// What an agent's protocol supports.
+/// Optional features of A2A that an agent supports.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AgentCapabilities {
     /// Answers in pieces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streaming: Option<bool>,
-    /// Notifications by push.
+    /// True if the agent can report progress of a task to a webhook of the caller (A2A push notifications), as the card
+    /// states.
+    #[schemars(description = "Notifications by push.")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub push_notifications: Option<bool>,
     /// Extensions of the protocol.

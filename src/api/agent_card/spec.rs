@@ -75,7 +75,7 @@ pub struct AgentCardSpec {
     pub paused: Option<bool>,
 }
 
-/// Which identities may sign a card.
+/// Identities that may sign a card, and the consequence if another one signed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityBinding {
