@@ -72,7 +72,8 @@ impl Reloads {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Why the file on disk does not run; `None` if it does.
+    /// Returns the error of the last reload, after which the previous configuration still runs; `None` if the last
+    /// reload succeeded or there was none.
     pub(crate) fn problem(&self) -> Option<String> {
         self.with(|status| status.last_error.clone())
     }
@@ -139,7 +140,7 @@ impl IdentitySource {
 pub(crate) struct Reloader {
     /// Path of the configuration file.
     pub(crate) path: PathBuf,
-    /// Whether unknown keys are errors, as at the start.
+    /// Treatment of unknown keys, the same as at the start: errors or notices.
     pub(crate) reading: Reading,
     /// Handle through which the configuration is replaced.
     pub(crate) active: ActiveConfig,
@@ -147,7 +148,7 @@ pub(crate) struct Reloader {
     pub(crate) state: ProcessState,
     /// Task that follows the source of the identity.
     pub(crate) source: IdentitySource,
-    /// Where the outcome is recorded.
+    /// Record of reloads, to which each outcome is added.
     pub(crate) reloads: Reloads,
     /// Counters of reloads.
     pub(crate) stats: Stats,

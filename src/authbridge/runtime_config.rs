@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 
 /// Longest time for a TCP connection to the agent, which is on the same machine.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long an idle connection to the agent is kept for the next request.
+/// Time for which an idle connection to the agent is kept for the next request.
 const KEEP: Duration = Duration::from_mins(1);
 
 /// Handle to the configuration in force, which a reload replaces. Cheap to clone.

@@ -131,7 +131,7 @@ impl TokenGate {
         Ok(verified)
     }
 
-    /// Why no token can be verified now; `None` if tokens can.
+    /// Returns the reason why no token can be verified now; `None` if tokens can be verified.
     pub(crate) fn problem(&self) -> Option<String> {
         let waiting = self.audience.as_ref().is_some_and(|audience| audience.borrow().is_none());
         if waiting && self.policy.audiences.is_empty() {

@@ -21,7 +21,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Shortest time between two fetches that unknown keys bring forward: otherwise forged tokens would flood the issuer.
 const UNKNOWN_KEY: Duration = Duration::from_secs(10);
-/// How long a request waits for a fetch that it brought forward.
+/// Longest time that a request waits for the fetch of keys that it brought forward.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Key set of one issuer, kept current. Cheap to clone.

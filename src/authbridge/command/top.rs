@@ -20,7 +20,7 @@ const EVENT_BYTES: usize = 256 * 1024;
 /// Longest time until a server answers.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Where to ask.
+/// Flags of `authbridge top`: addresses of the servers to ask, and the number of looks.
 #[derive(Debug, Args)]
 pub(super) struct Top {
     /// The statistics server.

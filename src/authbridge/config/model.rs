@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 pub struct Config {
-    /// How traffic comes here.
+    /// Mode of the sidecar: proxies of its own beside the agent, or an external processor of an Envoy.
+    #[schemars(description = "How traffic comes here.")]
     pub mode: SidecarMode,
     /// Addresses.
     #[serde(default)]

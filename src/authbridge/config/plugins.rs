@@ -27,12 +27,15 @@ pub struct Plugin {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnError {
-    /// It is the answer.
+    /// The denial is the answer to the request, which goes no further.
+    #[schemars(description = "It is the answer.")]
     #[default]
     Enforce,
-    /// It is recorded and the request goes on.
+    /// The denial is recorded, and the request goes on as if the plugin had allowed it.
+    #[schemars(description = "It is recorded and the request goes on.")]
     Observe,
-    /// The plugin is not there.
+    /// The plugin does not run, as if the pipeline did not name it.
+    #[schemars(description = "The plugin is not there.")]
     Off,
 }
 

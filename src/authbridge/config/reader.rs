@@ -19,7 +19,7 @@ pub struct Diagnostic {
     pub line: u64,
     /// Path of keys to the value, for example `listener.forward_proxy_addr`.
     pub key: String,
-    /// What was found, and what is expected.
+    /// Description of the value that was found and of what is expected instead.
     pub problem: String,
 }
 

@@ -58,9 +58,13 @@ pub enum DefaultPolicy {
     /// The request goes on as it is.
     #[default]
     Passthrough,
-    /// It gets a token, whose audience comes from the host.
+    /// The token of the request is exchanged for one whose audience is the first label of the host; needs
+    /// `audience_from_host`.
+    #[schemars(description = "It gets a token, whose audience comes from the host.")]
     Exchange,
-    /// It is refused (ours).
+    /// A request to a host that no route names is refused with 403, so that the agent reaches only hosts that a route
+    /// names. The existing AuthBridge has no such value.
+    #[schemars(description = "It is refused (ours).")]
     Deny,
 }
 
@@ -68,12 +72,16 @@ pub enum DefaultPolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoTokenPolicy {
-    /// It is refused.
+    /// A request without a token is refused, because the route needs a token to exchange.
+    #[schemars(description = "It is refused.")]
     #[default]
     Deny,
-    /// It goes on without.
+    /// A request without a token goes on without one; the server decides about it.
+    #[schemars(description = "It goes on without.")]
     Allow,
-    /// It gets a token of the agent itself.
+    /// A request without a token gets one that the agent requests for itself (RFC 6749 §4.4), so that it acts as the
+    /// agent and not as a user.
+    #[schemars(description = "It gets a token of the agent itself.")]
     ClientCredentials,
 }
 
@@ -176,13 +184,18 @@ pub struct Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Its token is exchanged.
+    /// The token of the request is exchanged for one with the route's audience, scopes and resource (RFC 8693).
+    #[schemars(description = "Its token is exchanged.")]
     Exchange,
-    /// It goes on as it is.
+    /// The request goes on with its own token, if it has one.
+    #[schemars(description = "It goes on as it is.")]
     Passthrough,
-    /// It is refused (ours).
+    /// A request to a host of the route is refused with 403. The existing AuthBridge has no such value.
+    #[schemars(description = "It is refused (ours).")]
     Deny,
-    /// It gets a token of the agent itself, whatever it had (ours).
+    /// The token of the request is replaced by one that the agent requests for itself (RFC 6749 §4.4). The existing
+    /// AuthBridge has no such value.
+    #[schemars(description = "It gets a token of the agent itself, whatever it had (ours).")]
     ClientCredentials,
 }
 

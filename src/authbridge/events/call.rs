@@ -28,9 +28,9 @@ pub(crate) enum Call {
     Inference {
         /// Requested model.
         model: Option<String>,
-        /// How many messages the request has.
+        /// Number of messages in the request.
         messages: usize,
-        /// How many tools it offers.
+        /// Number of tools that the request offers to the model.
         tools: usize,
     },
 }

@@ -29,7 +29,7 @@ impl Direction {
 pub(crate) enum Phase {
     /// The request was passed on.
     Request,
-    /// Its response began.
+    /// The response to the request began.
     Response,
     /// The request was denied.
     Denied,

@@ -59,7 +59,7 @@ impl WorkloadIdentity {
         true
     }
 
-    /// Why no identity can be used now; `None` while the SVID is valid.
+    /// Returns the reason why no identity can be used now; `None` while the SVID is valid.
     pub(crate) fn problem(&self) -> Option<String> {
         let last = || self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match self.current() {

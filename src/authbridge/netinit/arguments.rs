@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-/// Where a flag is missing its variable counts, and where that is unset or empty the default does.
+/// Flags of `authbridge netinit`. A missing flag takes the value of its environment variable, and its default if that
+/// is unset or empty.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Shows the transaction and changes nothing.

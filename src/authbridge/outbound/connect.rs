@@ -141,9 +141,10 @@ impl DialerInner {
     }
 }
 
-/// Default policy for a server without `server_spiffe_id`. A Kubernetes service name contains its namespace: `tool.team1`,
-/// `tool.team1.svc`, `tool.team1.svc.cluster.local`; a single label means our own. Identities or names of another form
-/// allow nothing narrower than the trust domain.
+/// Returns the policy for the SPIFFE ID of a server whose route has no `server_spiffe_id`: every workload of the
+/// namespace that `host` names. `tool.team1`, `tool.team1.svc` and `tool.team1.svc.cluster.local` name the namespace
+/// `team1`; the single label `tool` names the namespace of `own`. If `host` is an IP address or a name of another form,
+/// or `own` contains no namespace, the policy admits every workload of the trust domain.
 fn default_server(own: &countersign_core::spiffe::SpiffeId, host: &str) -> PeerPolicy {
     let mut labels = host.split('.').skip(1);
     let namespace = match (labels.next(), labels.next()) {

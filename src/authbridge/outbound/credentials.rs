@@ -106,7 +106,8 @@ impl Credentials {
         }
     }
 
-    /// Which credential is missing; `None` if token requests are possible.
+    /// Returns a sentence about the credential that is missing, so that no token can be requested; `None` if the
+    /// credentials are complete.
     pub(super) fn problem(&self) -> Option<String> {
         if let Err(problem) = self.client_id() {
             return Some(problem);

@@ -26,7 +26,8 @@ pub(crate) const NAME: &str = "token-exchange";
 const KEPT_BYTES: u64 = 16 * 1024 * 1024;
 /// Expected number of cached tokens, about 2 KiB each; sizes the cache's table.
 const KEPT: usize = 8192;
-/// How long a failure is answered from the cache: a burst of requests must not become a burst at the token endpoint.
+/// Time for which a failure is answered from the cache: a burst of requests must not become a burst at the token
+/// endpoint.
 const FAILURE: Duration = Duration::from_millis(1500);
 /// Seconds before its expiry at which a token is dropped, so that a server still accepts it when it arrives.
 const MARGIN: i64 = 30;
@@ -96,7 +97,8 @@ impl Exchanger {
         self.others.insert(fetcher.url.clone(), fetcher);
     }
 
-    /// Which credential is missing; `None` if tokens can be requested.
+    /// Returns a sentence about the credential that is missing, so that no token can be requested; `None` if the
+    /// credentials are complete.
     pub(super) fn problem(&self) -> Option<String> {
         self.credentials.problem()
     }

@@ -5,7 +5,7 @@ use crate::glob::Glob;
 use crate::peers::PeerPolicy;
 use std::sync::Arc;
 
-/// What a route does with the token of a request.
+/// Action of a route on the token of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TokenAction {
     /// The request keeps its own token, if it has one.
@@ -37,9 +37,9 @@ pub(super) struct Wanted {
 /// Decision of the table for one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RouteDecision {
-    /// What happens with the token.
+    /// Action on the token of a request to the host.
     pub(super) token: TokenAction,
-    /// How the server is reached; `None` leaves it to `mtls.mode`.
+    /// Transport to the server: plain, mTLS or TLS. `None` leaves the choice to `mtls.mode`.
     pub(super) tls: Option<RouteTls>,
     /// Policy for the server's SPIFFE ID, if the route has one.
     pub(super) server: Option<Arc<PeerPolicy>>,

@@ -32,7 +32,7 @@ const ROUTES_BYTES: usize = 1024 * 1024;
 const LOOK: Duration = Duration::from_secs(2);
 /// Most servers with a connection pool.
 const SERVERS: usize = 256;
-/// How long an idle connection to a server is kept for the next request.
+/// Time for which an idle connection to a server is kept for the next request.
 const KEEP: Duration = Duration::from_mins(1);
 
 /// Rules for requests of the agent.
@@ -118,7 +118,7 @@ impl OutboundRules {
         self.routing.load_full()
     }
 
-    /// How the server is reached: as the route says, or else by `mtls.mode`.
+    /// Returns the transport to the server: that of the route, or else the one that `mtls.mode` selects.
     pub(super) fn tls(&self, decision: &RouteDecision) -> RouteTls {
         decision.tls.unwrap_or(self.default_tls)
     }
@@ -154,7 +154,7 @@ impl OutboundRules {
         Dialer::new(target, tls, decision, &self.identity, self.forbidden.clone(), self.stats.clone())
     }
 
-    /// Why requests of the agent cannot get their tokens now; `None` if they can.
+    /// Returns the reason why requests of the agent get no tokens now; `None` if they can get them.
     pub(crate) fn problem(&self) -> Option<String> {
         let credentials = self.exchanger.as_ref().and_then(|exchanger| exchanger.problem());
         credentials.or_else(|| self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone())
