@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// How a result is written.
+/// Format of a result on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Output {
     /// For people.
@@ -23,7 +23,7 @@ pub(super) enum Output {
     Json,
 }
 
-/// How numbers in a card are read.
+/// Rule by which the JSON numbers in a card are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum NumbersArg {
     /// Refuse numbers that cannot be kept exactly.
@@ -48,7 +48,7 @@ pub(super) struct BundleArg {
     file: PathBuf,
 }
 
-/// Whom to trust.
+/// Flags that name the trust bundles and the trust domain of the signer.
 #[derive(Debug, clap::Args)]
 pub(super) struct AuthorityArgs {
     /// Trust bundle of the trust domain: SPIFFE JSON, JWKS, PEM or a bundle map; `TD=FILE` for another
@@ -129,7 +129,7 @@ pub(super) fn read_bundles(
     Ok((bundles, warnings))
 }
 
-/// When, and how old certificates may get.
+/// Flags for the time of the verification, the longest lifetime of an SVID and the tolerated clock skew.
 #[derive(Debug, clap::Args)]
 pub(super) struct TimeArgs {
     /// Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent.

@@ -10,7 +10,7 @@ use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::time::{Seconds, Timestamp};
 use std::path::PathBuf;
 
-/// What to do about security members that no signature covers.
+/// Treatment of a card whose signature leaves out members that decide about security.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum CoverageArg {
     /// Refuse the card.
@@ -19,7 +19,7 @@ enum CoverageArg {
     Report,
 }
 
-/// When a card is fresh.
+/// Condition under which a card is fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum FreshnessArg {
     /// Its leaf certificate is valid now.
@@ -28,7 +28,7 @@ enum FreshnessArg {
     Witnessed,
 }
 
-/// What is accepted of any card.
+/// Flags of the acceptance policy for all cards.
 #[derive(Debug, clap::Args)]
 pub(super) struct AcceptArgs {
     #[command(flatten)]
@@ -47,7 +47,7 @@ pub(super) struct AcceptArgs {
     numbers: NumbersArg,
 }
 
-/// What is accepted of one card.
+/// Flags of the acceptance policy for one card: those for all cards, the expected signer and the freshness.
 #[derive(Debug, clap::Args)]
 pub(super) struct PolicyArgs {
     /// SPIFFE ID of the workload that must have signed.

@@ -38,7 +38,8 @@ pub(super) enum CoverageWord {
     Partial,
 }
 
-/// The result for one card or SVID.
+/// Result of verifying one card or one SVID, printed as text or as one JSON object with every member present; members
+/// without a value are null or empty.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {

@@ -15,7 +15,7 @@ use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
 use countersign_core::verify::{Against, CoverageLevel, Rejection, SignedCard, verify_card};
 
-/// How a verdict is written.
+/// Format of a verdict on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum VerifyOutput {
     /// For people.

@@ -6,7 +6,7 @@ use crate::policy::AcceptArgs;
 use countersign_core::spiffe::TrustDomain;
 use std::path::PathBuf;
 
-/// Whether policies are planned at all.
+/// Enforcement mode: NetworkPolicies are planned, or cards are evaluated and none is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum ModeArg {
     /// Plan the policies.

@@ -17,7 +17,7 @@ use countersign_plan::input::service::Hosts;
 use countersign_plan::{CardOutcome, CardRef};
 use k8s_openapi::api::core::v1::ConfigMap;
 
-/// What was found about a workload.
+/// Evaluation of a workload: its expected signer, the worst verdict of its cards, and the outcome of each card.
 pub(super) struct Evaluated {
     pub(super) expected: Expected,
     /// The verdict that explains the plan: the worst of its cards.

@@ -1,4 +1,4 @@
-//! What is true for the whole cluster and cannot be read from the manifests of agents.
+//! Flags about the whole cluster, which the manifests of agents do not tell.
 
 use crate::exit::Unusable;
 use crate::planned::{EXAMPLE_API_SERVER, cluster};
@@ -34,7 +34,7 @@ enum EgressArg {
 }
 
 impl ClusterArgs {
-    /// The facts, and a note about what was assumed.
+    /// Returns the access that the flags give in the cluster, with a note for each value that was assumed.
     pub(super) fn facts(&self) -> Result<(ClusterAccess, Vec<String>), Unusable> {
         let (assumed, mut notes) = ([(EXAMPLE_API_SERVER.0.to_owned(), EXAMPLE_API_SERVER.1)], Vec::new());
         let api_server = if self.api_server.is_empty() {

@@ -34,7 +34,7 @@ pub(super) struct CardManifest {
     pub(super) spec: CardSpecManifest,
 }
 
-/// What the card is for.
+/// Spec of an AgentCard in a manifest: its workload, and the requirements on the signer.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CardSpecManifest {
@@ -62,7 +62,7 @@ struct BindingManifest {
 }
 
 impl CardManifest {
-    /// What it asks of its signer.
+    /// Returns the requirements on the signer that `spec.identityBinding` adds; without that member there are none.
     pub(super) fn binding(&self) -> Binding<'_> {
         let asked = self.spec.identity_binding.as_ref();
         Binding {
@@ -72,7 +72,7 @@ impl CardManifest {
         }
     }
 
-    /// The trust domain that it names.
+    /// Returns the trust domain in `spec.identityBinding`; `None` if it is absent or empty.
     pub(super) fn trust_domain(&self) -> Option<&str> {
         self.spec.identity_binding.as_ref()?.trust_domain.as_deref().filter(|name| !name.is_empty())
     }

@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     Ok(Done::text(write(&shared, &all, args.output)?).with_notes(notes))
 }
 
-/// What isolates every labelled agent of a namespace.
+/// Plans the NetworkPolicies that isolate every labelled agent of a namespace, verified or not.
 fn isolation(namespace: &Namespace, cluster: &ClusterAccess, mode: Mode) -> Planned {
     Planned {
         workload: format!("Namespace {}", namespace.as_str()),

@@ -13,7 +13,7 @@ use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::collections::BTreeMap;
 
-/// What a workload's Pods are made from.
+/// Fields of a workload's Pod template that decide about its identity and its policies.
 #[derive(Debug, Default)]
 pub(super) struct Template {
     labels: BTreeMap<String, String>,
@@ -80,7 +80,8 @@ impl ManifestWorkload {
         default_card_name(&self.name, &self.kind)
     }
 
-    /// Who is expected to sign its card, as the operator with its default template expects it (rule 50).
+    /// Returns the expected signer of the workload's card, the same as for an operator with the default template
+    /// (rule 50).
     pub(super) fn expected(&self, rules: &IdentityRules, binding: Binding<'_>) -> Result<Expected, Refusal> {
         rules.expect(binding, &self.namespace, &self.template.service_account)
     }
