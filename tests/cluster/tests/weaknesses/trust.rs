@@ -73,7 +73,7 @@ fn a_card_signed_with_an_expired_or_future_certificate_is_refused() {
 }
 
 #[test]
-fn trust_ends_with_the_certificate_and_not_with_the_next_look() {
+fn trust_ends_with_the_certificate_and_not_with_the_next_evaluation() {
     let (scene, team) = (scene("ending"), "ending");
     // The clock may be a minute off on either side, so a leaf counts that long beyond its end.
     let svid = scene.authority.issue(team, "weather", -600, -35);
