@@ -92,9 +92,10 @@ impl History {
     /// Returns the memory of a workload after a round at `now` that accepted the cards `accepted`; `before` is the
     /// memory from earlier rounds. Without an accepted card `before` stays, and is `None` if no card was ever accepted.
     ///
-    /// If the round read every replica (`seen`), content that no accepted card carries is taken out, and signatures
-    /// over it are replays from then on (rule 55). A new signature over known content changes `signed_at`, which need
-    /// not be persisted ([`Self::restates`]), and moves `witnessed_at` only if a renewal is due (rule 57).
+    /// If the round read every replica (`seen`), content that no accepted card carries is taken out, and its earlier
+    /// signatures are replays from then on (rule 55), unless more than [`REPLAY_CONTENTS`] contents are served. A new
+    /// signature over known content changes `signed_at`, which need not be persisted ([`Self::restates`]), and moves
+    /// `witnessed_at` only if a renewal is due (rule 57).
     pub fn after(
         before: Option<&Self>,
         accepted: &[Accepted],

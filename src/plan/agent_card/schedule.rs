@@ -45,9 +45,10 @@ pub fn may_settle(last: &Evaluation, now: Timestamp, instant: Instant) -> bool {
         && proof.is_ok_and(|proof| now < proof.valid_until)
 }
 
-/// Returns the time until the next evaluation of a card: its own period, or half of the time for which the proof still holds,
-/// so that the agent has signed again before the proof ends. A card that could not be fetched is fetched again after as
-/// long as fetches have failed so far, at least 1 s: a Pod is ready before its Service leads to it.
+/// Returns the time until the next evaluation of a card: its own period, or half of the time for which the proof still holds
+/// if that is less, because the agent signs again before the proof ends. A card that could not be fetched is fetched
+/// again after as long as fetches have failed so far, at least 1 s and at most its period: a Pod is ready before its
+/// Service leads to it.
 pub fn next_evaluation(
     card: &IndexedCard,
     evaluation: &Evaluation,
