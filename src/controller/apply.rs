@@ -1,5 +1,5 @@
 //! Writes to the API server: server-side apply for owned objects, small patches for shared ones. No decisions.
-//! A lost race is an error of its own ([`lost_a_race`]), after which the caller observes again.
+//! A lost race is an error like others, after which the caller observes again.
 
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT;
@@ -147,11 +147,6 @@ pub fn merge_patch(before: &Value, after: &Value) -> Option<Value> {
         }
         _ => (before != after).then(|| after.clone()),
     }
-}
-
-/// True if another write came first, or the observed object no longer exists (status 404 or 409).
-pub fn lost_a_race(error: &Error) -> bool {
-    matches!(error, Error::Api(status) if matches!(status.code, 404 | 409))
 }
 
 fn gone_is_fine(result: Result<(), Error>) -> Result<(), Error> {

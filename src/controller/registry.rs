@@ -12,6 +12,7 @@ use super::watch::{follow, is_absent};
 use super::workers::{TurnEnded, Workers};
 use countersign_api::ObjectRef;
 use futures::future::{BoxFuture, join_all};
+use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -23,8 +24,11 @@ use tokio::task::JoinSet;
 
 pub use super::reconcilers::AlreadyRegistered;
 
-/// Page size of list requests, in objects, which bounds the memory of one answer.
-const PAGE: u32 = 200;
+/// Page size of lists of whole objects. An object may have 1.5 MiB (the limit of etcd), and several lists are read at once
+/// within the 128 MiB that the chart allows.
+const PAGE: u32 = 10;
+/// Page size of lists of metadata, where annotations are limited to 256 KiB.
+const METADATA_PAGE: u32 = 50;
 
 /// Callback for each failed request of a watch, with the kind.
 pub type WatchFailed = Arc<dyn Fn(&'static str, &watcher::Error) + Send + Sync>;
@@ -38,6 +42,8 @@ pub struct Watched<K> {
     pub api: Api<K>,
     /// Label selector of the objects; empty for all.
     pub selector: String,
+    /// Page size of list requests, in objects, which bounds the memory of one answer.
+    pub page: u32,
     /// True if a cluster may lack the kind. Its absence is then no failure; the reconcilers that require the list stay
     /// idle until the kind appears.
     pub is_optional: bool,
@@ -46,12 +52,19 @@ pub struct Watched<K> {
 impl<K> Watched<K> {
     /// All objects of a kind that every cluster must have.
     pub const fn all(name: &'static str, api: Api<K>) -> Self {
-        Self { name, api, selector: String::new(), is_optional: false }
+        Self { name, api, selector: String::new(), page: PAGE, is_optional: false }
     }
 
     /// Objects of a kind that every cluster must have, by label selector.
     pub fn labelled(name: &'static str, api: Api<K>, selector: impl Into<String>) -> Self {
         Self { selector: selector.into(), ..Self::all(name, api) }
+    }
+}
+
+impl<K> Watched<PartialObjectMeta<K>> {
+    /// Metadata of objects of a kind that every cluster must have, by label selector.
+    pub fn metadata(name: &'static str, api: Api<PartialObjectMeta<K>>, selector: impl Into<String>) -> Self {
+        Self { page: METADATA_PAGE, ..Self::labelled(name, api, selector) }
     }
 }
 
@@ -93,8 +106,8 @@ impl Registry {
         V: Clone + PartialEq + Send + Sync + 'static,
         B: Copy + Ord + Send + Sync + 'static,
     {
-        let Watched { name, api, selector, is_optional } = watched;
-        let config = watcher::Config::default().page_size(PAGE);
+        let Watched { name, api, selector, page, is_optional } = watched;
+        let config = watcher::Config::default().page_size(page);
         let config = if selector.is_empty() { config } else { config.labels(&selector) };
         let (broken, absent) = (Arc::clone(&self.broken), Arc::clone(&self.absent));
         let failed = move |error: &watcher::Error| {

@@ -42,6 +42,7 @@ struct Objects<V, B> {
     by_object: BTreeMap<ObjectRef, V>,
     /// Tuples of namespace, sort, secondary key and object name.
     by_key: BTreeSet<(String, B, String, String)>,
+    removals: u64,
 }
 
 impl<V> Default for Store<V> {
@@ -53,7 +54,7 @@ impl<V> Default for Store<V> {
 impl<V, B> Store<V, B> {
     /// Empty store with the secondary keys that `keys_of` derives.
     pub const fn indexed(keys_of: fn(&V) -> Vec<(B, String)>) -> Self {
-        let objects = Objects { by_object: BTreeMap::new(), by_key: BTreeSet::new() };
+        let objects = Objects { by_object: BTreeMap::new(), by_key: BTreeSet::new(), removals: 0 };
         Self {
             objects: RwLock::new(objects),
             keys_of,
@@ -133,17 +134,30 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
         self.write().put(object, value, self.keys_of)
     }
 
-    /// Stores a value unless the object is known: a value that the watch stored meanwhile is newer.
-    pub fn insert_new(&self, object: ObjectRef, value: V) {
+    /// Number of objects removed so far, to be read before a request whose answer [`Store::insert_answer`] stores.
+    pub fn removals(&self) -> u64 {
+        self.read().removals
+    }
+
+    /// Stores the answer to a write that began with `before` and at [`Store::removals`].
+    ///
+    /// The answer is dropped if the watch reported another value meanwhile, or if any object was removed: it may be
+    /// older, and the removal that the watch reported would never be reported again.
+    pub fn insert_answer(&self, object: ObjectRef, (before, removals): (Option<&V>, u64), answer: V)
+    where
+        V: PartialEq,
+    {
         let mut objects = self.write();
-        if !objects.by_object.contains_key(&object) {
-            objects.put(object, value, self.keys_of);
+        if objects.removals == removals && objects.by_object.get(&object) == before {
+            objects.put(object, answer, self.keys_of);
         }
     }
 
     /// Removes an object and returns its last value.
     pub fn remove(&self, object: &ObjectRef) -> Option<V> {
-        self.write().take(object, self.keys_of)
+        let mut objects = self.write();
+        objects.removals = objects.removals.wrapping_add(1);
+        objects.take(object, self.keys_of)
     }
 
     /// Reports every object to the subscribers as a new one.
@@ -220,6 +234,21 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_the_watch_has_overtaken_is_dropped() {
+        let (store, object) = (Store::default(), ObjectRef::new("team", "one"));
+        let answered = |before: Option<u32>, removals, answer: u32| {
+            store.insert_answer(object.clone(), (before.as_ref(), removals), answer);
+            store.get(&object)
+        };
+        assert_eq!(answered(None, store.removals(), 1), Some(1));
+        assert_eq!(answered(Some(1), store.removals(), 2), Some(2));
+        assert_eq!(answered(Some(1), store.removals(), 3), Some(2), "the watch reported another value");
+        let removals = store.removals();
+        store.remove(&object);
+        assert_eq!(answered(None, removals, 4), None, "created and removed before the answer came");
+    }
+
+    #[test]
     fn subscribers_hear_of_changes_in_order_and_a_replay_shows_each_object_as_new() {
         let (store, heard) = (Store::default(), Arc::new(Mutex::new(Vec::new())));
         for name in ["index", "kind"] {
@@ -269,7 +298,8 @@ mod tests {
         assert_eq!([names("team", By::Owner, "an"), names("tea", By::Owner, "ann")], ["", ""]);
         store.insert(ObjectRef::new("team", "two"), "bob".to_owned());
         store.remove(&ObjectRef::new("team", "three"));
-        store.insert_new(ObjectRef::new("team", "one"), "bob".to_owned());
+        let one = ObjectRef::new("team", "one");
+        store.insert_answer(one.clone(), (None, store.removals()), "bob".to_owned());
         assert_eq!([names("team", By::Owner, "ann"), names("team", By::Owner, "bob")], ["one", "two"]);
         assert_eq!([names("team", By::Word, "red"), names("team", By::Word, "ann")], ["", ""]);
     }

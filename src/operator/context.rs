@@ -8,6 +8,7 @@ use super::flags::Config;
 use super::identity::OwnSvid;
 use super::index::{Index, ObjectRef};
 use super::metrics::Metrics;
+use super::undecided::Undecided;
 use super::written::Written;
 use countersign_controller::apply::Writer;
 use countersign_controller::key::Key;
@@ -53,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) config: Arc<Config>,
     /// Client of the API server, for reads.
     pub(crate) client: Client,
+    /// Client of the API server for watches.
+    pub(crate) watching: Client,
     /// Writer to the API server.
     pub(crate) writer: Writer,
     /// Digest of the acceptance policy without the trust domain.
@@ -71,6 +74,8 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     /// Recent writes of peer marks, which the watch may not have reported yet.
     pub(crate) marks: Written,
+    /// Workloads without a decision.
+    pub(crate) undecided: Undecided,
     /// Notified after each attempt to write a status.
     pub(crate) status_written: Notify,
     /// Notified when a proof may end before all others.
@@ -82,7 +87,7 @@ impl Context {
     /// Context without evaluations.
     pub(crate) fn new(
         config: Arc<Config>,
-        client: Client,
+        (client, watching): (Client, Client),
         work: Arc<Work>,
         bundles: Arc<Bundles>,
         events: Events,
@@ -94,6 +99,7 @@ impl Context {
         Self {
             config,
             client,
+            watching,
             writer,
             rules,
             index: Arc::new(Index::new()),
@@ -103,6 +109,7 @@ impl Context {
             events,
             metrics,
             marks: Written::default(),
+            undecided: Undecided::default(),
             status_written: Notify::new(),
             ends_earlier: Notify::new(),
             evaluations,

@@ -56,7 +56,7 @@ impl Observer {
             Events::new(shared.client.clone(), shared.metrics.clone(), Arc::clone(&work));
         let context = Arc::new(Context::new(
             shared.config,
-            shared.client,
+            (shared.client, shared.watching),
             work,
             Arc::new(Bundles::new(Seconds::new(max_age), shared.metrics.clone())),
             events,
@@ -189,7 +189,7 @@ async fn follow_bundles(context: Arc<Context>, broken: WatchFailed) {
                 name: config.name.clone(),
                 key: config.key.clone(),
             };
-            let (client, every) = (&context.client, config.read_every());
+            let (client, every) = (&context.watching, config.read_every());
             let failed = |kind, error: &Error| broken(kind, error);
             let own = follow_config_map(client.clone(), &source, every, bundles, failed);
             let others = follow_federation(client.clone(), domain, every, bundles, failed);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// Registers watches and reconcilers of all kinds.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
-    index::register(registry, &context.client, &context.index);
+    index::register(registry, &context.watching, &context.index);
     namespace::register(registry, context)?;
     workload::register(registry, context)?;
     card::register(registry, context)?;

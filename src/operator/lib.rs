@@ -20,6 +20,7 @@ mod process;
 mod registration;
 mod shared;
 mod telemetry;
+mod undecided;
 mod workload;
 mod written;
 

@@ -26,6 +26,9 @@ use tokio::time::{sleep, timeout};
 const STOP_CONTROLLERS: Duration = Duration::from_secs(4);
 /// Maximum time for servers to finish their last answers.
 const STOP_SERVERS: Duration = Duration::from_secs(2);
+/// Longest silence of the API server during a request. A hanging request would hold a slot and the write behind it; the
+/// API server itself gives up on most requests after 60 s.
+const SILENCE: Duration = Duration::from_secs(20);
 /// Period and timeout of probes of the API server.
 const API_PROBE: Duration = Duration::from_secs(10);
 
@@ -55,21 +58,32 @@ async fn work(config: Config, stop: &Shutdown, servers: &mut Servers) -> Result<
         let listener = listen("probes", address).await?;
         servers.running.spawn(admin::serve(listener, readiness.clone(), servers.token.clone()));
     }
-    let client = client(&config).await?;
+    let (client, watching) = clients(&config).await?;
     let metrics = Metrics::default();
     if let Some(server) = config.metrics.clone() {
         let listener = listen("metrics", server.address).await?;
         let (metrics, client, token) = (metrics.clone(), client.clone(), servers.token.clone());
         servers.running.spawn(metrics_server::serve(listener, server.tls, metrics, client, token));
     }
-    let context = Shared { config: Arc::new(config), client: client.clone(), metrics, readiness };
+    let context = Shared { config: Arc::new(config), client: client.clone(), watching, metrics, readiness };
     let shared = context.clone();
     let (mut observer, controllers) = Observer::start(context)?;
+    let (end, token) = shutdown::channel();
+    let mut leading = Box::pin(lead(shared, controllers, &token));
     let ended = tokio::select! {
-        ended = lead(shared, controllers, stop) => ended,
-        problem = observer.failed() => Err(problem),
-        problem = servers.failed() => Err(problem),
-        never = probe(client, api) => match never {},
+        ended = &mut leading => ended,
+        ended = async {
+            tokio::select! {
+                problem = observer.failed() => Err(problem),
+                problem = servers.failed() => Err(problem),
+                () = stop.requested() => Ok(()),
+                never = probe(client, api) => match never {},
+            }
+        } => {
+            // Whatever ends the process, the lease is released, so that another replica need not wait for its end.
+            end.request();
+            ended.and(leading.await)
+        }
     };
     observer.stop().await;
     ended
@@ -123,7 +137,8 @@ async fn probe(client: Client, check: Check) -> Infallible {
     }
 }
 
-async fn client(config: &Config) -> Result<Client, OperatorError> {
+/// Client for requests, and client for watches.
+async fn clients(config: &Config) -> Result<(Client, Client), OperatorError> {
     let found = match &config.kubeconfig {
         Some(path) => match Kubeconfig::read_from(path) {
             Ok(file) => kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await,
@@ -136,7 +151,12 @@ async fn client(config: &Config) -> Result<Client, OperatorError> {
     found.connect_timeout = Some(Duration::from_secs(5));
     let agent = HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION")));
     found.headers.push((USER_AGENT, agent));
-    Client::try_from(found).map_err(|error| OperatorError::Kubernetes(error.to_string()))
+    let client = |config: kube::Config| {
+        Client::try_from(config).map_err(|error| OperatorError::Kubernetes(error.to_string()))
+    };
+    let watching = client(found.clone())?;
+    found.read_timeout = Some(SILENCE);
+    Ok((client(found)?, watching))
 }
 
 async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, OperatorError> {

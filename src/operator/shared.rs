@@ -11,8 +11,10 @@ use std::sync::Arc;
 pub struct Shared {
     /// Checked configuration of the operator.
     pub config: Arc<Config>,
-    /// Client of the API server.
+    /// Client of the API server, for requests.
     pub client: Client,
+    /// Client of the API server for watches, which may be silent for minutes.
+    pub watching: Client,
     /// Prometheus metrics of the process.
     pub metrics: Metrics,
     /// Readiness checks behind `/readyz`.

@@ -1,8 +1,9 @@
 //! Plan of a workload: its AgentCard, policies and the peer marks of its Pods, from one observation.
-//! Isolation comes first, then what closes, then what opens, so that a plan applied in part opens nothing.
+//! What closes needs nothing else, and what opens comes last, so that a plan applied in part opens nothing.
 
 use crate::agent_card::{IndexedCard, plan_default_card};
 use crate::input::identity::{Binding, Expected, IdentityRules};
+use crate::input::outcome::Decision;
 use crate::input::pod::{Pod, selects};
 use crate::input::workload::{Workload, WorkloadRef};
 use crate::{
@@ -11,9 +12,16 @@ use crate::{
 };
 use countersign_api::ObjectRef;
 use countersign_api::agent_card::AgentCard;
+use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
+use countersign_core::verdict::Verdict;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Longest time for which an AgentCard without an evaluation leaves access as it is. After a restart the operator
+/// evaluates 10,000 cards in less; whoever replaces a card again and again keeps nothing open beyond it.
+pub const LONGEST_UNDECIDED: Duration = Duration::from_mins(5);
 
 /// SPIFFE ID that no workload can have: `invalid` is reserved (RFC 6761), so no trust domain has that name.
 const NOBODY: &str = "spiffe://invalid/nobody";
@@ -27,6 +35,8 @@ pub struct ObservedCard {
     pub card: IndexedCard,
     /// Last outcome and the workload that it is about; `None` before the first evaluation.
     pub evaluated: Option<(Option<WorkloadRef>, CardOutcome)>,
+    /// True if the proof that status shows has ended by now.
+    pub has_ended: bool,
 }
 
 /// Observation of a workload, the input of one plan.
@@ -44,6 +54,8 @@ pub struct Observed<'a> {
     pub may_make_card: bool,
     /// True once every kind that a verdict depends on is listed.
     pub is_complete: bool,
+    /// Time for which this process has had no decision about the workload, because an AgentCard was not evaluated yet.
+    pub undecided_for: Duration,
     /// Pods that the workload controls.
     pub pods: Vec<(ObjectRef, Pod)>,
     /// True if the workload's selector matches a Pod without the agent label, which the namespace policies miss.
@@ -80,6 +92,8 @@ pub enum Missing {
     NamespaceIsolation,
     /// Address of the API server, or the end of Pods of an earlier template.
     Input,
+    /// Evaluation of an AgentCard: what is stored stands meanwhile, for [`LONGEST_UNDECIDED`] at most.
+    Evaluation,
     /// Workload that can be planned for; the error says what is invalid.
     ValidWorkload(InputError),
     /// Network access of the cluster that can be planned for; the error says what is invalid.
@@ -93,59 +107,85 @@ pub struct WorkloadPlan {
     pub create: Option<AgentCard>,
     /// Operator-made AgentCards to delete, with UIDs, because a user wrote one.
     pub delete: Vec<(ObjectRef, String)>,
-    /// Policies to apply, isolation first; policies already stored as planned are left out.
-    pub apply: Vec<NetworkPolicy>,
-    /// Policies to delete after `apply`.
+    /// Peer marks to remove. Nothing else has to succeed first.
+    pub unmark: Vec<Mark>,
+    /// Policies that isolate or restrict; policies already stored as planned are left out.
+    pub close: Vec<NetworkPolicy>,
+    /// Policy that allows what a verdict proves, to apply after all of the above succeeded.
+    pub open: Option<NetworkPolicy>,
+    /// Policies to delete after `open`: others isolate the Pods by then.
     pub remove: Vec<ObjectRef>,
-    /// Peer marks to change after `remove`.
-    pub marks: Vec<Mark>,
+    /// Peer marks to set, last.
+    pub mark: Vec<Mark>,
     /// Input that the plan lacks.
     pub missing: Missing,
 }
 
-/// Plans the writes for a workload. Missing input never reduces isolation.
+/// Plans the writes for a workload. Missing input never reduces isolation, and a refusal waits for nothing.
 pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
     let (create, delete) = plan_cards(observed);
     let plan = WorkloadPlan {
         create,
         delete,
-        apply: Vec::new(),
+        unmark: Vec::new(),
+        close: Vec::new(),
+        open: None,
         remove: Vec::new(),
-        marks: Vec::new(),
+        mark: Vec::new(),
         missing: Missing::Nothing,
-    };
-    let cluster = match &observed.cluster {
-        None => return WorkloadPlan { missing: Missing::Input, ..plan },
-        Some(Err(error)) => return WorkloadPlan { missing: Missing::ValidCluster(error.clone()), ..plan },
-        Some(Ok(cluster)) => cluster,
     };
     let enrolled = match enrol(observed) {
         Ok(enrolled) => enrolled,
-        Err(error) => return WorkloadPlan { missing: Missing::ValidWorkload(error), ..plan },
+        // A workload that cannot be planned for cannot be a peer either.
+        Err(error) => {
+            let missing = Missing::ValidWorkload(error);
+            return WorkloadPlan { unmark: unmark_all(observed), missing, ..plan };
+        }
     };
-    // A card created in this turn has no verdict yet. Planning for no card would close Pods that its first
-    // verdict may open.
-    let outcomes = if plan.create.is_some() { None } else { outcomes(observed) };
+    let outcomes = outcomes(observed, &enrolled, plan.create.is_some());
+    let is_open = outcomes.as_ref().is_some_and(|outcomes| Decision::of(&enrolled, outcomes).is_verified());
+    let is_refused = outcomes.is_some() && !is_open;
+    let unmark = if is_refused { unmark_all(observed) } else { Vec::new() };
+    let cluster = match &observed.cluster {
+        None => return WorkloadPlan { unmark, missing: Missing::Input, ..plan },
+        Some(Err(error)) => {
+            return WorkloadPlan { unmark, missing: Missing::ValidCluster(error.clone()), ..plan };
+        }
+        Some(Ok(cluster)) => cluster,
+    };
     let Some(outcomes) = outcomes else {
         // Without outcomes the stored verdict policy stays, and new Pods have the isolation of their namespace.
         let mut isolating = plan_network_policies(&[], &enrolled, cluster, observed.mode);
         // The last policy follows the verdict, which is unknown.
         isolating.pop();
-        return WorkloadPlan { apply: changed(observed, isolating), ..plan };
+        return WorkloadPlan { close: changed(observed, isolating), missing: Missing::Evaluation, ..plan };
     };
-    if observed.mode == Mode::Enforce
+    let lacks_isolation = observed.mode == Mode::Enforce
         && enrolled.isolation() == Isolation::Namespace
-        && !observed.namespace_is_isolated
-    {
+        && !observed.namespace_is_isolated;
+    if is_open && lacks_isolation {
         return WorkloadPlan { missing: Missing::NamespaceIsolation, ..plan };
     }
     let planned = plan_network_policies(&outcomes, &enrolled, cluster, observed.mode);
     let kept: BTreeSet<ObjectRef> = planned.iter().map(|policy| (&policy.metadata).into()).collect();
+    let follows_verdict = planned.last().map(|policy| ObjectRef::from(&policy.metadata));
+    let mut close = changed(observed, planned);
+    let opens =
+        |policy: &NetworkPolicy| is_open && Some(ObjectRef::from(&policy.metadata)) == follows_verdict;
+    let open = if close.last().is_some_and(opens) { close.pop() } else { None };
+    let (mark, unmark) =
+        plan_marks(observed, &outcomes, &enrolled).into_iter().partition(|mark| mark.value.is_some());
     WorkloadPlan {
-        apply: changed(observed, planned),
+        unmark,
+        close,
+        open,
         remove: observed.policies.keys().filter(|stored| !kept.contains(stored)).cloned().collect(),
-        marks: plan_marks(observed, &outcomes, &enrolled),
-        missing: if is_settled(observed) { Missing::Nothing } else { Missing::Input },
+        mark,
+        missing: match (lacks_isolation, is_settled(observed)) {
+            (true, _) => Missing::NamespaceIsolation,
+            (false, true) => Missing::Nothing,
+            (false, false) => Missing::Input,
+        },
         ..plan
     }
 }
@@ -153,7 +193,7 @@ pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
 /// AgentCard to create and operator-made AgentCards to delete, so that users' cards replace operator-made ones.
 fn plan_cards(observed: &Observed<'_>) -> (Option<AgentCard>, Vec<(ObjectRef, String)>) {
     let Observed { reference, workload, cards, .. } = observed;
-    if workload.protocol.is_none() {
+    if workload.protocol.is_none() || workload.is_leaving {
         return (None, Vec::new());
     }
     if cards.is_empty() {
@@ -192,11 +232,19 @@ fn expected(observed: &Observed<'_>) -> Option<Expected> {
     by_cards.or_else(|| expect(Binding::default())).or_else(nobody)
 }
 
-/// Outcomes of all cards; `None` while one has no evaluation for this workload.
-fn outcomes(observed: &Observed<'_>) -> Option<Vec<CardOutcome>> {
-    if !observed.is_complete {
-        return None;
+/// Outcomes that decide about the workload; `None` while an AgentCard that could decide otherwise has no evaluation.
+///
+/// One refusal is enough, so that no further AgentCard can hold it up.
+fn outcomes(
+    observed: &Observed<'_>,
+    enrolled: &EnrolledWorkload,
+    is_card_new: bool,
+) -> Option<Vec<CardOutcome>> {
+    // Whoever holds a deletion back by a finalizer keeps no access by it.
+    if observed.workload.is_leaving {
+        return Some(Vec::new());
     }
+    let is_overdue = observed.undecided_for >= LONGEST_UNDECIDED;
     let of = |one: &ObservedCard| match &one.evaluated {
         Some((about, outcome)) if about.as_ref() == Some(observed.reference) => {
             // A verdict over a deleted AgentCard opens nothing for its successor of one name, but a refusal stays:
@@ -206,7 +254,24 @@ fn outcomes(observed: &Observed<'_>) -> Option<Vec<CardOutcome>> {
         }
         _ => None,
     };
-    observed.cards.iter().map(of).collect()
+    let lapsed = |one: &ObservedCard| {
+        let refusal = if one.has_ended {
+            Refusal::new(Reason::CertificateExpired, "the proof in status has ended")
+        } else if is_overdue {
+            Refusal::new(Reason::FetchFailed, "the card was not evaluated in time")
+        } else {
+            return None;
+        };
+        Some(CardOutcome::new(one.card.reference.clone(), &Verdict::refused(refusal)))
+    };
+    let all: Vec<Option<CardOutcome>> =
+        observed.cards.iter().map(|one| of(one).or_else(|| lapsed(one))).collect();
+    let known: Vec<CardOutcome> = all.iter().flatten().cloned().collect();
+    let has_refusal = matches!(Decision::of(enrolled, &known), Decision::Refused(_));
+    // A card created in this turn has no verdict yet, and planning for no card would close Pods that its first verdict
+    // may open.
+    let is_known = observed.is_complete && known.len() == all.len() && (!is_card_new || is_overdue);
+    (has_refusal || is_known).then_some(known)
 }
 
 /// NetworkPolicies that isolate the Pods: those of the namespace only if every Pod carries the agent label.
@@ -248,6 +313,12 @@ fn plan_marks(observed: &Observed<'_>, outcomes: &[CardOutcome], enrolled: &Enro
     observed.pods.iter().filter_map(mark).collect()
 }
 
+/// Removals of every peer mark of the workload's Pods.
+fn unmark_all(observed: &Observed<'_>) -> Vec<Mark> {
+    let marked = observed.pods.iter().filter(|(_, pod)| pod.mark().is_some());
+    marked.map(|(object, pod)| Mark { pod: object.clone(), uid: pod.uid.clone(), value: None }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,10 +332,8 @@ mod tests {
     use countersign_core::bind::Source;
     use countersign_core::bundle::parse_bundle;
     use countersign_core::policy::Policy;
-    use countersign_core::refusal::{Reason, Refusal};
     use countersign_core::spiffe::TrustDomain;
     use countersign_core::time::Timestamp;
-    use countersign_core::verdict::Verdict;
     use serde_json::json;
 
     const CARD: &str = "weather-card";
@@ -337,6 +406,7 @@ mod tests {
             object: ObjectRef::new("demo", CARD),
             card: IndexedCard::of(serde_json::from_value(object).unwrap()).unwrap(),
             evaluated: evaluated.map(|outcome| (Some(reference()), outcome)),
+            has_ended: false,
         }
     }
 
@@ -367,6 +437,7 @@ mod tests {
             cards: vec![card("uid-1", false, Some(verified("uid-1")))],
             may_make_card: true,
             is_complete: true,
+            undecided_for: Duration::ZERO,
             pods: vec![pod("a", "weather", None), pod("b", "other", None)],
             has_unlabelled_pods: false,
             policies: BTreeMap::new(),
@@ -381,10 +452,9 @@ mod tests {
             let annotations = policy.metadata.annotations.as_ref().unwrap();
             annotations[REASON_ANNOTATION].clone()
         };
-        let marked = plan.marks.iter().filter(|mark| mark.value.is_some()).count();
         (
-            plan.apply.iter().map(code).collect(),
-            marked,
+            plan.close.iter().chain(&plan.open).map(code).collect(),
+            plan.mark.len(),
             plan.missing,
             (plan.create.is_some(), plan.delete.len()),
         )
@@ -415,7 +485,7 @@ mod tests {
                 |observed| observed.cards = vec![card("uid-1", false, None)],
                 &[],
                 0,
-                nothing.clone(),
+                Missing::Evaluation,
                 (false, 0),
             ),
             (
@@ -423,7 +493,7 @@ mod tests {
                 |observed| observed.cards.push(card("uid-2", false, None)),
                 &[],
                 0,
-                nothing.clone(),
+                Missing::Evaluation,
                 (false, 0),
             ),
             (
@@ -431,7 +501,7 @@ mod tests {
                 |observed| observed.is_complete = false,
                 &[],
                 0,
-                nothing.clone(),
+                Missing::Evaluation,
                 (false, 0),
             ),
             (
@@ -439,7 +509,7 @@ mod tests {
                 |observed| observed.cards = vec![card("uid-2", false, Some(verified("uid-1")))],
                 &[],
                 0,
-                nothing.clone(),
+                Missing::Evaluation,
                 (false, 0),
             ),
             (
@@ -458,7 +528,7 @@ mod tests {
                 |observed| observed.cards[0].evaluated.as_mut().unwrap().0 = None,
                 &[],
                 0,
-                nothing.clone(),
+                Missing::Evaluation,
                 (false, 0),
             ),
             (
@@ -473,11 +543,77 @@ mod tests {
                 (false, 0),
             ),
             (
+                "one of two refused, and the other not evaluated yet: more cards hold up no refusal",
+                |observed| {
+                    let outcome = refused("uid-1", Reason::SignatureInvalid);
+                    observed.cards = vec![card("uid-1", false, Some(outcome)), card("uid-2", false, None)];
+                },
+                &["SignatureInvalid"],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "not evaluated since a restart, and the proof in status has ended",
+                |observed| {
+                    observed.cards = vec![ObservedCard { has_ended: true, ..card("uid-1", false, None) }];
+                },
+                &["CertificateExpired"],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "not evaluated for too long",
+                |observed| {
+                    observed.cards = vec![card("uid-1", false, None)];
+                    observed.undecided_for = LONGEST_UNDECIDED;
+                },
+                &["FetchFailed"],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "deleted and made again for too long",
+                |observed| {
+                    observed.cards.clear();
+                    observed.undecided_for = LONGEST_UNDECIDED;
+                },
+                &["NoCard"],
+                0,
+                nothing.clone(),
+                (true, 0),
+            ),
+            (
+                "a deletion that a finalizer holds back",
+                |observed| {
+                    let workload = Workload { is_leaving: true, ..observed.workload.clone() };
+                    observed.workload = Box::leak(Box::new(workload));
+                },
+                &["NoCard"],
+                0,
+                nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "refused before the namespace is isolated",
+                |observed| {
+                    let outcome = refused("uid-1", Reason::SignatureInvalid);
+                    observed.cards = vec![card("uid-1", false, Some(outcome))];
+                    observed.namespace_is_isolated = false;
+                },
+                &["SignatureInvalid"],
+                0,
+                Missing::NamespaceIsolation,
+                (false, 0),
+            ),
+            (
                 "no card, and one may be made: it has no verdict yet",
                 |observed| observed.cards.clear(),
                 &[],
                 0,
-                nothing.clone(),
+                Missing::Evaluation,
                 (true, 0),
             ),
             (
@@ -557,6 +693,7 @@ mod tests {
                 cards: vec![card("uid-1", false, Some(verified("uid-1")))],
                 may_make_card: true,
                 is_complete: true,
+                undecided_for: Duration::ZERO,
                 pods: Vec::new(),
                 has_unlabelled_pods,
                 policies: BTreeMap::new(),
@@ -566,15 +703,16 @@ mod tests {
                 identity: &rules,
             };
             let plan = plan_workload(&observed);
-            assert_eq!((plan.apply.len(), plan.missing), (codes, missing), "{generation}");
+            let writes: Vec<&NetworkPolicy> = plan.close.iter().chain(&plan.open).collect();
+            assert_eq!((writes.len(), plan.missing), (codes, missing), "{generation}");
             // Policies stored as planned are not written again; stored policies without a plan are removed.
             let stored =
                 |policy: &NetworkPolicy| (ObjectRef::from(&policy.metadata), StoredPolicy::of(policy));
-            let mut policies: BTreeMap<_, _> = plan.apply.iter().map(stored).collect();
+            let mut policies: BTreeMap<_, _> = writes.iter().copied().map(stored).collect();
             let stale = ObjectRef::new("demo", "stale");
-            policies.insert(stale.clone(), StoredPolicy::of(&plan.apply[0]));
+            policies.insert(stale.clone(), StoredPolicy::of(writes[0]));
             let again = plan_workload(&Observed { policies, ..observed });
-            assert_eq!((again.apply.len(), again.remove), (0, vec![stale]));
+            assert_eq!((again.close.len(), again.open, again.remove), (0, None, vec![stale]));
         }
     }
 
@@ -587,6 +725,7 @@ mod tests {
             cards: vec![card("uid-1", false, Some(outcome))],
             may_make_card: true,
             is_complete: true,
+            undecided_for: Duration::ZERO,
             pods,
             has_unlabelled_pods: false,
             policies: BTreeMap::new(),
@@ -595,16 +734,56 @@ mod tests {
             mode: Mode::Enforce,
             identity: &rules,
         };
-        let marks = plan_workload(&observed(verified("uid-1"), vec![pod("a", "weather", None)])).marks;
+        let marks = plan_workload(&observed(verified("uid-1"), vec![pod("a", "weather", None)])).mark;
         let mark = marks[0].value.as_deref().unwrap();
         let pods = || vec![pod("a", "weather", Some(mark)), pod("b", "other", Some(mark))];
         let changes = |outcome| -> Vec<(String, Option<String>)> {
-            let marks = plan_workload(&observed(outcome, pods())).marks;
-            marks.into_iter().map(|mark| (mark.pod.name, mark.value)).collect()
+            let plan = plan_workload(&observed(outcome, pods()));
+            plan.unmark.into_iter().chain(plan.mark).map(|mark| (mark.pod.name, mark.value)).collect()
         };
         assert_eq!(changes(verified("uid-1")), [("b".to_owned(), None)]);
         let both = [("a".to_owned(), None), ("b".to_owned(), None)];
         assert_eq!(changes(refused("uid-1", Reason::AnchorUnknown)), both);
+    }
+
+    #[test]
+    fn a_refusal_takes_the_marks_whatever_else_is_missing() {
+        let (reference, workload, rules) = (reference(), workload(true, 1), rules(SignerScope::Workload));
+        let invalid =
+            WorkloadRef { object: ObjectRef::new("not a namespace", "weather"), ..reference.clone() };
+        let missing: [(&str, Change); 4] = [
+            ("the API server's address", |observed| observed.cluster = None),
+            ("DNS", |observed| observed.cluster = Some(Err(InputError::Empty("DNS")))),
+            ("isolation", |observed| observed.namespace_is_isolated = false),
+            ("lists", |observed| observed.is_complete = false),
+        ];
+        let unmarked = |reference: &WorkloadRef, outcome, change: Change| {
+            let mut observed = Observed {
+                reference,
+                workload: &workload,
+                cards: vec![card("uid-1", false, Some(outcome))],
+                may_make_card: true,
+                is_complete: true,
+                undecided_for: Duration::ZERO,
+                pods: vec![pod("a", "weather", Some("mark")), pod("b", "weather", None)],
+                has_unlabelled_pods: false,
+                policies: BTreeMap::new(),
+                namespace_is_isolated: true,
+                cluster: Some(Ok(cluster())),
+                mode: Mode::Enforce,
+                identity: &rules,
+            };
+            change(&mut observed);
+            let unmark = plan_workload(&observed).unmark;
+            unmark.into_iter().map(|mark| (mark.pod.name, mark.value)).collect::<Vec<_>>()
+        };
+        for (what, change) in missing {
+            let outcome = refused("uid-1", Reason::SignatureInvalid);
+            assert_eq!(unmarked(&reference, outcome, change), [("a".to_owned(), None)], "{what}");
+            assert_eq!(unmarked(&reference, verified("uid-1"), change), [], "{what}: our own failure");
+        }
+        let wrong = unmarked(&invalid, verified("uid-1"), |_| {});
+        assert_eq!(wrong, [("a".to_owned(), None)], "a workload that no policy can name is no peer");
     }
 
     #[test]
@@ -622,6 +801,7 @@ mod tests {
                 cards: vec![card("uid-1", false, Some(verified("uid-1")))],
                 may_make_card: true,
                 is_complete: true,
+                undecided_for: Duration::ZERO,
                 pods: Vec::new(),
                 has_unlabelled_pods: false,
                 policies: BTreeMap::new(),
@@ -631,7 +811,8 @@ mod tests {
                 identity: &rules,
             };
             let plan = plan_workload(&observed);
-            let annotations = plan.apply[0].metadata.annotations.as_ref().unwrap();
+            let policy = plan.close.last().or(plan.open.as_ref()).unwrap();
+            let annotations = policy.metadata.annotations.as_ref().unwrap();
             assert_eq!(annotations[REASON_ANNOTATION], code);
         }
     }

@@ -14,7 +14,7 @@ use std::future::Future;
 use std::time::Duration;
 use store::LeaseStore;
 use thiserror::Error;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Error that ends the work of a leader.
 #[derive(Debug, Error)]
@@ -37,15 +37,15 @@ pub async fn hold<T>(
     work: impl Future<Output = T>,
 ) -> Result<Option<T>, LeaseError> {
     let mut holder = Holder { store: LeaseStore::new(client, namespace), identity, observed: None };
-    tokio::select! {
+    let acquired = tokio::select! {
         () = stop.requested() => return Ok(None),
-        () = holder.acquire() => {}
-    }
+        at = holder.acquire() => at,
+    };
     leading(true);
     tracing::info!(identity = holder.identity, "became leader");
     let ended = tokio::select! {
         done = work => Ok(Some(done)),
-        error = holder.keep() => Err(error),
+        error = holder.keep(acquired) => Err(error),
     };
     leading(false);
     match &ended {
@@ -62,27 +62,31 @@ struct Holder {
 }
 
 impl Holder {
-    /// Waits until this replica holds the lease.
-    async fn acquire(&mut self) {
+    /// Waits until this replica holds the lease, and returns when it asked for it. The lease counts from there: an answer
+    /// may come late, and other replicas count from the write.
+    async fn acquire(&mut self) -> Instant {
         loop {
-            match self.step().await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::warn!("cannot take the lease: {error}"),
+            let asked = Instant::now();
+            match timeout(RENEW_DEADLINE, self.step()).await {
+                Ok(Ok(true)) => return asked,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!("cannot take the lease: {error}"),
+                Err(_) => tracing::warn!("cannot take the lease: the API server did not answer in time"),
             }
             sleep(jittered(RETRY_PERIOD)).await;
         }
     }
 
     /// Renews the lease until another replica holds it or no renewal succeeded for [`RENEW_DEADLINE`].
-    async fn keep(&mut self) -> LeaseError {
-        let mut renewed = Instant::now();
+    async fn keep(&mut self, acquired: Instant) -> LeaseError {
+        let mut renewed = acquired;
         loop {
             sleep(RETRY_PERIOD).await;
             let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
-            let problem = match tokio::time::timeout(left, self.step()).await {
+            let asked = Instant::now();
+            let problem = match timeout(left, self.step()).await {
                 Ok(Ok(true)) => {
-                    renewed = Instant::now();
+                    renewed = asked;
                     continue;
                 }
                 Ok(Ok(false)) => return LeaseError::Lost("another replica holds it".to_owned()),
@@ -117,7 +121,7 @@ impl Holder {
     }
 
     async fn release(&mut self) {
-        let released = tokio::time::timeout(RETRY_PERIOD, self.store.release(&self.identity)).await;
+        let released = timeout(RETRY_PERIOD, self.store.release(&self.identity)).await;
         match released {
             Ok(Ok(())) => tracing::info!("released the lease"),
             Ok(Err(error)) => tracing::warn!("cannot release the lease, so it runs out by itself: {error}"),

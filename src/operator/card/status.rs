@@ -8,7 +8,7 @@ use crate::events::EventSource;
 use crate::index::{IndexedCard, ObjectRef};
 use countersign_api::agent_card::AgentCard;
 use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
-use countersign_controller::apply::{lost_a_race, merge_patch};
+use countersign_controller::apply::merge_patch;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_io::clock::now;
@@ -17,7 +17,6 @@ use countersign_plan::agent_card::schedule::SHORTEST_PERIOD;
 use countersign_plan::agent_card::turn::{Observed, StatusPlan, StatusWrite, plan_status_turn};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::time::Duration;
 
 /// Events about a verdict, as existing tools find them.
 const CARD_VERIFIED: EventSource = EventSource {
@@ -26,9 +25,6 @@ const CARD_VERIFIED: EventSource = EventSource {
     kind: AGENT_CARD_KIND,
     action: "VerifySignature",
 };
-/// Wait after a lost race, until the watch has reported the other write.
-const RETRY_CONFLICT: Duration = Duration::from_millis(100);
-
 /// Writes the status of an AgentCard, or removes finalizers of a deleted one. Waiters are notified of the attempt.
 pub(crate) async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
     let next = write(context, object).await;
@@ -58,9 +54,7 @@ async fn write(context: &Context, object: &ObjectRef) -> Result<Next, kube::Erro
             Ok(Next::Never)
         }
         (StatusPlan::Write(write), Some(card), Some(evaluation)) => {
-            if !apply_status(context, object, &card, &evaluation, *write).await? {
-                return Ok(Next::In(RETRY_CONFLICT));
-            }
+            apply_status(context, object, &card, &evaluation, *write).await?;
             if evaluation.is_unshown {
                 context.status_shown(object, &evaluation);
                 // The card is fetched again only after every loss of trust is shown: closing and telling come first.
@@ -78,18 +72,19 @@ fn forget(context: &Context, object: &ObjectRef) {
     }
 }
 
-/// Writes the difference and reports the transition as an event. False after a lost race.
+/// Writes the difference and reports the transition as an event. A lost race is a failure like others: the watch reports
+/// the other write before the next turn, and one that never does is not asked ten times a second.
 async fn apply_status(
     context: &Context,
     object: &ObjectRef,
     card: &IndexedCard,
     evaluation: &Evaluation,
     write: StatusWrite,
-) -> Result<bool, kube::Error> {
+) -> Result<(), kube::Error> {
     let StatusWrite { status, differs, card: shown, transition } = write;
     if !differs && shown.is_none() {
         forget_content(context, object, evaluation);
-        return Ok(true);
+        return Ok(());
     }
     let patch = if differs { merge_patch(&json(card.status.as_ref())?, &json(&status)?) } else { None };
     let mut patch = patch.unwrap_or_else(|| Value::Object(Map::new()));
@@ -97,21 +92,17 @@ async fn apply_status(
     if let (Some(shown), Some(patch)) = (shown, patch.as_object_mut()) {
         patch.insert("card".to_owned(), json(&shown)?);
     }
-    match context.writer.patch_status::<AgentCard>(object, &card.resource_version, patch).await {
-        Ok(stored) => {
-            context.metrics.wrote("agentcards/status");
-            if let Some(stored) = card.with_status(stored, status, has_content) {
-                context.index.cards.insert(object.clone(), stored);
-            }
-            forget_content(context, object, evaluation);
-            if let Some(transition) = transition {
-                context.events.send(CARD_VERIFIED, object, &card.uid, transition);
-            }
-            Ok(true)
-        }
-        Err(error) if lost_a_race(&error) => Ok(false),
-        Err(error) => Err(error),
+    let removals = context.index.cards.removals();
+    let stored = context.writer.patch_status::<AgentCard>(object, &card.resource_version, patch).await?;
+    context.metrics.wrote("agentcards/status");
+    if let Some(stored) = card.with_status(stored, status, has_content) {
+        context.index.cards.insert_answer(object.clone(), (Some(card), removals), stored);
     }
+    forget_content(context, object, evaluation);
+    if let Some(transition) = transition {
+        context.events.send(CARD_VERIFIED, object, &card.uid, transition);
+    }
+    Ok(())
 }
 
 /// Drops the card's content from memory once the status has it; before that, a failed write needs it again.

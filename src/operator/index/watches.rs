@@ -30,7 +30,7 @@ pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Ind
     let pods = Watched::labelled("pods", Api::<ApiPod>::all(client.clone()), &agents);
     registry.watch(pods, index, |index| &index.pods, Pod::of);
     registry.watch(
-        Watched::labelled(
+        Watched::metadata(
             "pods",
             Api::<PartialObjectMeta<ApiPod>>::all(client.clone()),
             format!("{PEER_MARK_LABEL},{TYPE_LABEL}!={AGENT_TYPE}"),
@@ -40,7 +40,7 @@ pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Ind
         |object| object.metadata.uid,
     );
     registry.watch(
-        Watched::labelled("replicasets", Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()), &agents),
+        Watched::metadata("replicasets", Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()), &agents),
         index,
         |index| &index.replica_sets,
         |object| Some((object.metadata.uid?, controller(object.metadata.owner_references.as_deref()))),
@@ -51,7 +51,7 @@ pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Ind
         index.read_endpoints.remove(change.object);
     });
     registry.watch(
-        Watched::all("services", Api::<PartialObjectMeta<Service>>::all(client.clone())),
+        Watched::metadata("services", Api::<PartialObjectMeta<Service>>::all(client.clone()), ""),
         index,
         |index| &index.services,
         |object| object.metadata.resource_version,
@@ -67,13 +67,13 @@ pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Ind
         |object| Some(StoredPolicy::of(&object)),
     );
     registry.watch(
-        Watched::labelled("namespaces", Api::<PartialObjectMeta<Namespace>>::all(client.clone()), MODE_LABEL),
+        Watched::metadata("namespaces", Api::<PartialObjectMeta<Namespace>>::all(client.clone()), MODE_LABEL),
         index,
         |index| &index.namespaces,
         |object| mode_of(&object.metadata.labels.unwrap_or_default()),
     );
     registry.watch(
-        Watched::labelled(
+        Watched::metadata(
             "endpointslices",
             Api::<PartialObjectMeta<EndpointSlice>>::all(client.clone()),
             SERVICE_LABEL,

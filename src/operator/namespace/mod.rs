@@ -7,9 +7,10 @@ pub(crate) mod key;
 use super::context::Context;
 use super::index::{Index, IndexKey, ObjectRef};
 use super::registration::register_agents;
-use super::workload::{apply_policy, remove_policy};
+use super::workload::{apply_policy, key as workload_key, remove_policy};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use countersign_controller::next::Next;
+use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
 use countersign_plan::input::pod::selector_text;
 use countersign_plan::namespace::{Observed, plan_namespace};
@@ -44,8 +45,21 @@ async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Err
     for object in &plan.remove {
         remove_policy(context, object).await?;
     }
+    // Both policies isolate, so that neither waits for the other.
+    let mut failed = None;
     for policy in &plan.apply {
-        apply_policy(context, policy).await?;
+        if let Err(error) = apply_policy(context, policy).await {
+            failed = failed.or(Some(error));
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if !plan.apply.is_empty() {
+        // Access waits for isolation.
+        for workload in context.index.workloads_in(namespace) {
+            context.enqueue(workload_key::workload(workload), Urgency::Urgent);
+        }
     }
     Ok(if plan.is_whole { Next::Never } else { Next::In(RETRY) })
 }

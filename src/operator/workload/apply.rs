@@ -1,4 +1,4 @@
-//! Writes of a workload's plan, in planned order: isolation, then closing, then access.
+//! Writes of a workload's plan: what closes, then what opens.
 
 use super::marks::apply_mark;
 use super::policies::{apply_policy, remove_policy};
@@ -6,46 +6,60 @@ use crate::card::key as card_key;
 use crate::context::Context;
 use crate::events::EventSource;
 use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadKind, WorkloadRef};
-use crate::namespace::key as namespace_key;
 use crate::written::WATCH_LAG;
 use countersign_api::agent_card::AgentCard;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
+use countersign_io::clock::instant;
 use countersign_plan::agent_card::turn::Transition;
 use countersign_plan::workload::{Missing, WorkloadPlan};
 use std::time::Duration;
 
-/// Wait until the next turn while the isolation of the namespace is missing.
-const RETRY_ISOLATION: Duration = Duration::from_millis(200);
 /// Wait until the next turn while Pods of an unlabelled template run or input is missing or invalid.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Applies policies, then peer marks of a plan, and returns when the next turn is due.
+/// Applies a plan and returns when the next turn is due. Every closing write is tried, whichever of them fails; after a
+/// failure nothing opens.
 pub(crate) async fn apply_plan(
     context: &Context,
     reference: &WorkloadRef,
     workload: &Workload,
     plan: WorkloadPlan,
 ) -> Result<Next, kube::Error> {
-    for policy in &plan.apply {
+    if plan.missing == Missing::Evaluation {
+        context.undecided.begin(reference, instant());
+    } else {
+        context.undecided.end(reference);
+    }
+    let (mut is_known, mut failed) = (true, None);
+    for mark in &plan.unmark {
+        match apply_mark(context, mark).await {
+            Ok(known) => is_known &= known,
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    for policy in &plan.close {
+        if let Err(error) = apply_policy(context, policy).await {
+            failed = failed.or(Some(error));
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if let Some(policy) = &plan.open {
         apply_policy(context, policy).await?;
     }
     for object in &plan.remove {
         remove_policy(context, object).await?;
     }
-    let mut is_known = true;
-    for mark in &plan.marks {
+    for mark in &plan.mark {
         is_known &= apply_mark(context, mark).await?;
     }
     Ok(match plan.missing {
         Missing::Nothing | Missing::Input if !is_known => Next::In(WATCH_LAG),
         Missing::Nothing => Next::Never,
-        Missing::Input => Next::In(RETRY),
-        Missing::NamespaceIsolation => {
-            let namespace = namespace_key::namespace(&reference.object.namespace);
-            context.enqueue(namespace, Urgency::Closing);
-            Next::In(RETRY_ISOLATION)
-        }
+        // The turn that isolates the namespace enqueues its workloads, and waits by itself after a failure.
+        Missing::Input | Missing::Evaluation | Missing::NamespaceIsolation => Next::In(RETRY),
         Missing::ValidWorkload(error) => {
             let (reason, note) = ("WorkloadError".to_owned(), error.to_string());
             let about = EventSource {
@@ -72,12 +86,14 @@ pub(crate) async fn apply_cards(
     plan: &WorkloadPlan,
 ) -> Result<bool, kube::Error> {
     if let Some(card) = &plan.create {
+        let cards = &context.index.cards;
+        let (before, removals) = (cards.get(&ObjectRef::from(&card.metadata)), cards.removals());
         let stored = context.writer.apply(card).await?;
         context.metrics.wrote("agentcards");
         // The index gets the card at once, so that the next plan sees a card without a verdict, and not no card.
         if let Some(stored) = IndexedCard::of(stored) {
             let object = ObjectRef::new(&reference.object.namespace, stored.reference.name());
-            context.index.cards.insert_new(object.clone(), stored);
+            cards.insert_answer(object.clone(), (before.as_ref(), removals), stored);
             context.enqueue(card_key::evaluation(object), Urgency::Urgent);
         }
     }

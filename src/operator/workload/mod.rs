@@ -39,14 +39,13 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
     })
 }
 
-/// Reconciles one workload; a workload that is gone or no agent any more is left.
+/// Reconciles one workload. One that is gone or no agent any more is cleaned up; one whose deletion does not finish is
+/// closed, because it runs on.
 async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::Error> {
     let Some(workload) = context.index.workload(key).filter(|workload| workload.is_agent) else {
+        context.undecided.end(key);
         return Ok(enqueue_cleanup(context, key));
     };
-    if workload.is_leaving {
-        return Ok(Next::Never);
-    }
     let observed = observe(context, key, &workload).await?;
     let plan = plan_workload(&observed);
     let cards = apply_cards(context, key, &plan).await;

@@ -1,8 +1,13 @@
 //! Observation of a workload, read once per turn.
 
 use crate::context::Context;
-use crate::index::{IndexKey, ObjectRef, Workload, WorkloadRef};
+use crate::index::{IndexKey, IndexedCard, ObjectRef, Workload, WorkloadRef};
+use countersign_api::agent_card::Outcome;
 use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
+use countersign_core::limits::CLOCK_SKEW_MAX;
+use countersign_core::policy::Freshness;
+use countersign_core::time::Timestamp;
+use countersign_io::clock::{instant, now};
 use countersign_plan::input::delivered::default_card_name;
 use countersign_plan::input::pod::selector_text;
 use countersign_plan::workload::{Observed, ObservedCard};
@@ -23,7 +28,8 @@ pub(crate) async fn observe<'a>(
     let card = |(object, card)| {
         let evaluation = context.evaluation(&object);
         let evaluated = evaluation.map(|last| (last.workload.clone(), last.card.clone()));
-        ObservedCard { object, card, evaluated }
+        let has_ended = evaluated.is_none() && has_ended(context, &card);
+        ObservedCard { object, card, evaluated, has_ended }
     };
     // An AgentCard of that name that is going, or that is for another workload, cannot become the default one. As long
     // as it is there, the workload has none.
@@ -36,6 +42,7 @@ pub(crate) async fn observe<'a>(
         cards: index.cards_of(reference).into_iter().map(card).collect(),
         may_make_card: index.cards.is_synced() && index.cards.get(&default_card).is_none(),
         is_complete: index.is_synced(),
+        undecided_for: context.undecided.since(reference, instant()),
         pods: index.pods_of(reference, workload),
         has_unlabelled_pods,
         policies: index
@@ -48,6 +55,16 @@ pub(crate) async fn observe<'a>(
         mode: context.mode(namespace),
         identity: &context.config.identity,
     })
+}
+
+/// True if the proof that status shows has ended by now. A process that has not evaluated the card since its start knows
+/// it from there. Under witnessed freshness the proof may outlast the leaf, so status alone does not end it.
+fn has_ended(context: &Context, card: &IndexedCard) -> bool {
+    let Some(verdict) = card.status.verdict.as_ref() else { return false };
+    let end = verdict.not_after.as_ref().map(|end| Timestamp::from_unix(end.0.as_second()));
+    context.config.freshness == Freshness::Live
+        && verdict.outcome == Outcome::Verified
+        && end.is_some_and(|end| now() > end.plus(CLOCK_SKEW_MAX))
 }
 
 /// True if the workload selects a Pod without the agent label. The API server is read only where the answer decides.

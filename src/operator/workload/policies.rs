@@ -6,9 +6,11 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 /// Applies a policy and stores the answer in the index.
 pub(crate) async fn apply_policy(context: &Context, policy: &NetworkPolicy) -> Result<(), kube::Error> {
+    let (policies, object) = (&context.index.policies, ObjectRef::from(&policy.metadata));
+    let (before, removals) = (policies.get(&object), policies.removals());
     let stored = context.writer.apply(policy).await?;
     context.metrics.wrote("networkpolicies");
-    context.index.policies.insert(ObjectRef::from(&policy.metadata), StoredPolicy::of(&stored));
+    policies.insert_answer(object, (before.as_ref(), removals), StoredPolicy::of(&stored));
     Ok(())
 }
 
