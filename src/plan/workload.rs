@@ -240,22 +240,22 @@ fn outcomes(
     enrolled: &EnrolledWorkload,
     is_card_new: bool,
 ) -> Option<Vec<CardOutcome>> {
-    // Whoever holds a deletion back by a finalizer keeps no access by it.
-    if observed.workload.is_leaving {
-        return Some(Vec::new());
-    }
     let is_overdue = observed.undecided_for >= LONGEST_UNDECIDED;
     let of = |one: &ObservedCard| match &one.evaluated {
         Some((about, outcome)) if about.as_ref() == Some(observed.reference) => {
             // A verdict over a deleted AgentCard opens nothing for its successor of one name, but a refusal stays:
             // recreating the AgentCard would otherwise undo the end of a proof (rule 59).
             let is_this = outcome.reference() == &one.card.reference;
-            (is_this || !outcome.is_verified()).then(|| outcome.clone())
+            // Whoever holds a deletion back by a finalizer keeps no access by it.
+            let counts = is_this && !observed.workload.is_leaving;
+            (counts || !outcome.is_verified()).then(|| outcome.clone())
         }
         _ => None,
     };
     let lapsed = |one: &ObservedCard| {
-        let refusal = if one.has_ended {
+        let refusal = if observed.workload.is_leaving {
+            Refusal::new(Reason::WorkloadNotFound, "the workload is being deleted")
+        } else if one.has_ended {
             Refusal::new(Reason::CertificateExpired, "the proof in status has ended")
         } else if is_overdue {
             Refusal::new(Reason::FetchFailed, "the card was not evaluated in time")
@@ -591,7 +591,7 @@ mod tests {
                     let workload = Workload { is_leaving: true, ..observed.workload.clone() };
                     observed.workload = Box::leak(Box::new(workload));
                 },
-                &["NoCard"],
+                &["WorkloadNotFound"],
                 0,
                 nothing.clone(),
                 (false, 0),

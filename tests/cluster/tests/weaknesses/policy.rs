@@ -220,6 +220,65 @@ fn a_default_card_that_never_finishes_deleting_keeps_nothing_open() {
 }
 
 #[test]
+fn a_workload_that_never_finishes_deleting_is_closed() {
+    let (scene, team) = (scene("never-gone"), "never-gone");
+    scene.agent_labelled(team, "weather", &scene.honest(team, "weather"), &json!({})).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    wait_marks(scene, team, "app=weather", |marks| marks.len() == 1 && marks[0].is_string());
+    let keep = json!({ "metadata": { "finalizers": ["tenant.example/keep"] } });
+    scene.patch("deployment", team, "weather", &keep).unwrap();
+    scene.rig.kubectl(&["delete", "deployment", "-n", team, "weather", "--wait=false"]).unwrap();
+    // Its Pods run on, because the Deployment is not gone.
+    wait_marks(scene, team, "app=weather", |marks| marks == [Value::Null]);
+    scene.refused(team, "weather", "weather", "WorkloadNotFound").unwrap();
+    let release = json!({ "metadata": { "finalizers": Value::Null } });
+    scene.patch("deployment", team, "weather", &release).unwrap();
+}
+
+#[test]
+fn a_policy_that_cannot_be_written_keeps_no_mark_of_a_refused_agent() {
+    let (scene, team) = (scene("unwritten"), "unwritten");
+    scene.agent_labelled(team, "weather", &scene.honest(team, "weather"), &json!({})).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    wait_marks(scene, team, "app=weather", |marks| marks.len() == 1 && marks[0].is_string());
+    let refuse = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": { "name": "no-policies-in-unwritten" },
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": { "resourceRules": [{ "apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"],
+                "operations": ["UPDATE"], "resources": ["networkpolicies"] }] },
+            "matchConditions": [{ "name": "team", "expression": "request.namespace == 'unwritten'" }],
+            "validations": [{ "expression": "false", "message": "policies are frozen" }],
+        },
+    });
+    let bind = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": { "name": "no-policies-in-unwritten" },
+        "spec": { "policyName": "no-policies-in-unwritten", "validationActions": ["Deny"] },
+    });
+    scene.rig.apply(&refuse.to_string()).unwrap();
+    scene.rig.apply(&bind.to_string()).unwrap();
+    let frozen = || {
+        let patch = json!({ "metadata": { "annotations": { "probe": "1" } } });
+        Ok(scene.patch("networkpolicy", team, "countersign-baseline", &patch).is_err())
+    };
+    scene.rig.wait("policies to be frozen", frozen).unwrap();
+    let tampered = scene.signed(&card_of("weather", team), team, "other");
+    scene.agents.serve(team, "weather", &tampered).unwrap();
+    scene
+        .operator
+        .wait_card(team, "weather", "a refusal", |card| {
+            countersign_cluster_tests::outcome(card) == "IdentityMismatch"
+        })
+        .unwrap();
+    wait_marks(scene, team, "app=weather", |marks| marks == [Value::Null]);
+    scene.rig.kubectl(&["delete", "validatingadmissionpolicybinding", "no-policies-in-unwritten"]).unwrap();
+    scene.rig.kubectl(&["delete", "validatingadmissionpolicy", "no-policies-in-unwritten"]).unwrap();
+    scene.policy_is(team, "weather", "IdentityMismatch").unwrap();
+}
+
+#[test]
 fn a_deleted_automatic_card_comes_back_and_nothing_opens_in_between() {
     let (scene, team) = (scene("deleted"), "deleted");
     let foreign = scene.signed(&card_of("weather", team), team, "other");
