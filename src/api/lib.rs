@@ -8,6 +8,8 @@ pub mod keys;
 #[cfg(feature = "kinds")]
 mod limits;
 mod object_ref;
+#[cfg(feature = "policy-file")]
+pub mod policy_file;
 
 pub use object_ref::ObjectRef;
 

@@ -656,7 +656,8 @@ mod time {
         let day = Some(Seconds::new(86_400));
         assert_eq!(judge(86_400, day), Ok(86_400));
         assert_eq!(judge(86_410, day), Ok(86_410), "SPIRE dates back by ten seconds");
-        assert_eq!(judge(86_461, day), Err(Reason::SvidLifetime));
+        assert_eq!(judge(86_520, day), Ok(86_520), "Istio dates back by two minutes");
+        assert_eq!(judge(86_521, day), Err(Reason::SvidLifetime));
         assert_eq!(judge(900_000, None), Ok(900_000));
     }
 

@@ -16,14 +16,20 @@ use std::sync::Arc;
 pub struct ChainPolicy {
     /// Longest lifetime of a leaf, from its first to its last second of validity; `None` for no limit.
     pub max_svid_lifetime: Option<Seconds>,
-    /// Largest tolerated difference between the clocks of issuer and verifier. SPIRE dates certificates back by 10 s.
+    /// Time by which an issuer may date a leaf back, beyond its longest lifetime. SPIRE dates back by 10 s, Istio by 2 min.
+    pub backdating: Seconds,
+    /// Largest tolerated difference between the clocks of issuer and verifier.
     pub skew: Seconds,
 }
 
 impl Default for ChainPolicy {
-    /// A lifetime of 24 hours and a skew of 60 seconds.
+    /// A lifetime of 24 hours, dated back by 2 minutes at most, and a skew of 60 seconds.
     fn default() -> Self {
-        Self { max_svid_lifetime: Some(Seconds::new(86_400)), skew: Seconds::new(60) }
+        Self {
+            max_svid_lifetime: Some(Seconds::new(86_400)),
+            backdating: Seconds::new(120),
+            skew: Seconds::new(60),
+        }
     }
 }
 
@@ -97,13 +103,15 @@ impl VerifiedChain {
         }
         let anchor = select_valid_anchor(&proof.anchors, policy.skew, at)?;
         valid_until = valid_until.min(anchor.not_after());
-        if let Some(limit) = policy.max_svid_lifetime {
-            // The skew is added because issuers date certificates back by some seconds.
-            if leaf.not_after > leaf.not_before.plus(limit).plus(policy.skew) {
-                let lifetime = leaf.not_after.since(leaf.not_before);
-                let message = format!("the leaf lives for {lifetime} seconds, the limit is {}", limit.get());
-                return Err(Refusal::new(Reason::SvidLifetime, message));
-            }
+        if let Some(limit) = policy.max_svid_lifetime
+            && leaf.not_after > leaf.not_before.plus(limit).plus(policy.backdating)
+        {
+            let lifetime = leaf.not_after.since(leaf.not_before);
+            let (limit, backdating) = (limit.get(), policy.backdating.get());
+            let message = format!(
+                "the leaf lives for {lifetime} seconds, the limit is {limit} and {backdating} for dating back"
+            );
+            return Err(Refusal::new(Reason::SvidLifetime, message));
         }
         Ok(Self { proof, anchor, valid_until })
     }

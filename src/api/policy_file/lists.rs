@@ -1,0 +1,101 @@
+//! Lists of a policy file: what is denied, who has to sign, and which keys are trusted without a certificate.
+
+use super::words::{Id, KeyIdentifier, Sha256};
+use countersign_core::jws::PublicKey;
+use countersign_core::policy::{DenyList, PinnedKey, SignerRule};
+use countersign_core::spiffe::SpiffeId;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::num::NonZeroU8;
+
+/// Identities, keys and cards that are refused whatever proof they bring (rule 58).
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Deny {
+    /// SPIFFE IDs of workloads that may not sign.
+    spiffe_ids: Vec<Id>,
+    /// Subject key identifiers of leaves or issuers.
+    key_identifiers: Vec<KeyIdentifier>,
+    /// SHA-256 of the `SubjectPublicKeyInfo` of leaves or pinned keys.
+    public_keys: Vec<Sha256>,
+    /// SHA-256 of received cards.
+    cards: Vec<Sha256>,
+}
+
+impl Deny {
+    /// Adds the entries to a list.
+    pub(super) fn add_to(&self, list: &mut DenyList) {
+        list.spiffe_ids.extend(self.spiffe_ids.iter().map(|id| id.0.clone()));
+        list.key_identifiers.extend(self.key_identifiers.iter().map(|id| id.0.clone()));
+        list.public_keys.extend(self.public_keys.iter().map(|digest| digest.0));
+        list.cards.extend(self.cards.iter().map(|digest| digest.0));
+    }
+}
+
+/// Signatures that a card needs besides one of the expected workload (rule 54).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Signers {
+    /// One good signature is enough.
+    AnyOf,
+    /// Every signature on the card must be good.
+    AllOf,
+    /// At least this many different SPIFFE IDs must have signed.
+    Threshold(NonZeroU8),
+    /// Each of these SPIFFE IDs must have signed.
+    Named(Vec<Id>),
+}
+
+impl Signers {
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Named(ids) if ids.is_empty())
+    }
+
+    pub(super) fn rule(&self) -> SignerRule {
+        match self {
+            Self::AnyOf => SignerRule::AnyOf,
+            Self::AllOf => SignerRule::AllOf,
+            Self::Threshold(count) => SignerRule::Threshold(usize::from(count.get())),
+            Self::Named(ids) => SignerRule::Named(ids.iter().map(|id| id.0.clone()).collect()),
+        }
+    }
+}
+
+/// Public key that is trusted without a certificate, for cards that are signed outside SPIFFE (rule 27).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Pinned {
+    /// Key ID by which a signature names the key.
+    pub(super) key_id: String,
+    /// SPIFFE ID of the workload that holds the private key.
+    spiffe_id: Id,
+    /// Public key, PEM `PUBLIC KEY`.
+    public_key: Pem,
+}
+
+impl Pinned {
+    pub(super) fn key(&self) -> PinnedKey {
+        PinnedKey { key: self.public_key.0.clone(), spiffe_id: self.spiffe_id.0.clone() }
+    }
+
+    pub(super) const fn spiffe_id(&self) -> &SpiffeId {
+        &self.spiffe_id.0
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+struct Pem(PublicKey);
+
+impl TryFrom<String> for Pem {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let der = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes())
+            .map_err(|_| "publicKey is not PEM with one block PUBLIC KEY".to_owned())?;
+        PublicKey::from_spki(&der).map(Self).map_err(|refusal| refusal.message().to_owned())
+    }
+}

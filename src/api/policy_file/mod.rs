@@ -1,0 +1,108 @@
+//! Acceptance policy as a file: what an administrator may set for each trust domain. The operator and the command line read
+//! the same file, so that CI and the cluster agree. Pure: bytes in, policies out.
+
+mod lists;
+mod settings;
+mod words;
+
+use countersign_core::policy::Policy;
+use countersign_core::spiffe::TrustDomain;
+use serde::Deserialize;
+use settings::Settings;
+use std::collections::BTreeMap;
+
+pub use settings::Base;
+
+/// Largest policy file, in bytes: a ConfigMap holds no more.
+pub const POLICY_FILE_BYTES: usize = 1024 * 1024;
+
+/// Problem that makes a policy file unusable: line and column, member, what was found and what to write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PolicyFileError(String);
+
+/// Policies of all trust domains.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyFile {
+    defaults: Settings,
+    trust_domains: BTreeMap<TrustDomain, Settings>,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(title = "Acceptance policy of Countersign")]
+struct Written {
+    /// Version of the format: 1.
+    #[expect(dead_code, reason = "reading it is the check")]
+    version: Version,
+    /// Settings of every trust domain.
+    #[serde(default)]
+    defaults: Settings,
+    /// Settings of one trust domain by its name. A member that is set here replaces the one in `defaults` as a whole; lists
+    /// of what is denied are added to those in `defaults`.
+    #[serde(default)]
+    trust_domains: BTreeMap<words::Domain, Settings>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(try_from = "u8")]
+#[schemars(with = "u8")]
+struct Version;
+
+impl TryFrom<u8> for Version {
+    type Error = String;
+
+    fn try_from(version: u8) -> Result<Self, String> {
+        if version == 1 { Ok(Self) } else { Err(format!("version {version} is not known; write 1")) }
+    }
+}
+
+/// Parses a policy file, YAML or JSON. Nothing unknown is passed over: a misspelt member would be a rule that does not hold.
+///
+/// # Errors
+/// The first member that is unknown, repeated or invalid, with its line.
+pub fn parse_policy_file(bytes: &[u8]) -> Result<PolicyFile, PolicyFileError> {
+    if bytes.len() > POLICY_FILE_BYTES {
+        return Err(PolicyFileError(format!(
+            "the file has {} bytes, the limit is {POLICY_FILE_BYTES}",
+            bytes.len()
+        )));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| PolicyFileError("the file is not UTF-8".to_owned()))?;
+    let written: Written = serde_saphyr::from_str(text).map_err(|error| {
+        // The parser shows an excerpt on further lines; logs and terminals get the first.
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        PolicyFileError(first.strip_prefix("error: ").unwrap_or(first).to_owned())
+    })?;
+    let trust_domains = written.trust_domains.into_iter().map(|(domain, settings)| (domain.0, settings));
+    let file = PolicyFile { defaults: written.defaults, trust_domains: trust_domains.collect() };
+    file.check()?;
+    Ok(file)
+}
+
+/// JSON Schema of the file, for editors.
+pub fn policy_file_schema() -> schemars::Schema {
+    schemars::schema_for!(Written)
+}
+
+impl PolicyFile {
+    /// Policy for a trust domain: `base`, then `defaults`, then the settings of the domain.
+    pub fn policy(&self, trust_domain: TrustDomain, base: Base) -> Policy {
+        let own = self.trust_domains.get(&trust_domain);
+        let layers: Vec<&Settings> = own.into_iter().chain([&self.defaults]).collect();
+        settings::apply(&layers, base.policy(trust_domain))
+    }
+
+    fn check(&self) -> Result<(), PolicyFileError> {
+        let of = |domain: &TrustDomain| format!("trustDomains: {domain}");
+        let own = self.trust_domains.iter().map(|(domain, settings)| (of(domain), Some(domain), settings));
+        for (path, domain, settings) in own.chain([("defaults".to_owned(), None, &self.defaults)]) {
+            settings.check(domain).map_err(|problem| PolicyFileError(format!("{path}: {problem}")))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+use super::*;
+use countersign_core::jws::Algorithm;
+use countersign_core::policy::{Coverage, Freshness, SignerRule};
+use countersign_core::time::Seconds;
+
+fn domain(name: &str) -> TrustDomain {
+    TrustDomain::parse(name).unwrap()
+}
+
+fn error(text: &str) -> String {
+    parse_policy_file(text.as_bytes()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_domain_replaces_members_of_the_defaults_and_adds_to_what_is_denied() {
+    let text = r#"
+version: 1
+defaults:
+  maxSvidLifetime: 1h
+  coverage: report
+  maxWitnessAge: 2h
+  deny: { spiffeIds: ["spiffe://example.org/bad"] }
+trustDomains:
+  example.org:
+    maxSvidLifetime: "0"
+    svidBackdating: 5m
+    clockSkew: 10s
+    freshness: witnessed
+    profiles: [jcs-raw]
+    algorithms: [ES256, EdDSA]
+    signers: { threshold: 2 }
+    requireKeyId: false
+    numbers: binary64
+    deny: { keyIdentifiers: ["AA:0b"], cards: ["0000000000000000000000000000000000000000000000000000000000000000"] }
+"#;
+    let file = parse_policy_file(text.as_bytes()).unwrap();
+    let own = file.policy(domain("example.org"), Base::default());
+    assert_eq!((own.chain.max_svid_lifetime, own.chain.backdating), (None, Seconds::new(300)));
+    assert_eq!((own.chain.skew, own.coverage), (Seconds::new(10), Coverage::Report));
+    assert_eq!(own.freshness, Freshness::Witnessed { max_age: Seconds::new(7200) });
+    assert_eq!(own.algorithms.iter().collect::<Vec<_>>(), [Algorithm::Es256, Algorithm::EdDsa]);
+    assert_eq!((own.profiles.iter().count(), own.require_key_id), (1, false));
+    assert_eq!(own.signers, SignerRule::Threshold(2));
+    assert_eq!((own.deny.spiffe_ids.len(), own.deny.cards.len()), (1, 1));
+    assert!(own.deny.key_identifiers.contains(&vec![0xaa, 0x0b]));
+    let other = file.policy(domain("partner.example"), Base::default());
+    assert_eq!(other.chain.max_svid_lifetime, Some(Seconds::new(3600)));
+    assert_eq!((other.freshness, other.deny.spiffe_ids.len()), (Freshness::Live, 1));
+}
+
+#[test]
+fn an_empty_file_changes_nothing_and_flags_of_the_caller_come_first() {
+    let file = parse_policy_file(b"version: 1").unwrap();
+    let strict = Policy::new(domain("example.org"));
+    assert_eq!(file.policy(domain("example.org"), Base::default()).fingerprint(), strict.fingerprint());
+    let witnessed = Freshness::Witnessed { max_age: Seconds::new(5) };
+    let base = Base { profiles: None, freshness: witnessed };
+    assert_eq!(file.policy(domain("example.org"), base).freshness, witnessed);
+    let live = parse_policy_file(b"version: 1\ndefaults: { freshness: live }").unwrap();
+    assert_eq!(live.policy(domain("example.org"), base).freshness, Freshness::Live);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line_and_nothing_unknown_is_passed_over() {
+    for (text, said) in [
+        ("defaults: {}", "version"),
+        ("version: 2", "version 2 is not known; write 1"),
+        ("version: 1\ndefault: {}", "default"),
+        ("version: 1\ndefaults:\n  coverage: lax", "lax"),
+        (
+            "version: 1\ndefaults:\n  clockSkew: 2 minutes",
+            "line 3 column 14: \"2 minutes\" is not a duration",
+        ),
+        ("version: 1\ndefaults:\n  clockSkew: 48h", "defaults: clockSkew is more than"),
+        ("version: 1\ndefaults:\n  clockSkew: 1s\n  clockSkew: 2s", "duplicate"),
+        ("version: 1\ndefaults: { profiles: [] }", "profiles is an empty list"),
+        ("version: 1\ndefaults: { profiles: [nonsense] }", "the profiles are"),
+        ("version: 1\ndefaults: { algorithms: [none] }", "the algorithms are ES256"),
+        ("version: 1\ndefaults: { signers: { threshold: 0 } }", "expected a nonzero"),
+        ("version: 1\ndefaults: { maxWitnessAge: \"0\" }", "maxWitnessAge is zero"),
+        ("version: 1\ntrustDomains: { \"Example.org\": {} }", "trust domain"),
+        ("version: 1\ndefaults: { deny: { cards: [\"12\"] } }", "SHA-256"),
+        ("version: 1\ndefaults: { deny: { keyIdentifiers: [\"1\"] } }", "key identifier"),
+        (
+            "version: 1\ndefaults: { pinnedKeys: [{ keyId: k, spiffeId: \"spiffe://a.example/b\", publicKey: x }] }",
+            "PEM",
+        ),
+    ] {
+        let problem = error(text);
+        assert!(problem.to_lowercase().contains(&said.to_lowercase()), "{text}: {problem}");
+        assert!(!problem.contains('\n'), "{problem}");
+    }
+    assert!(error("version: 1\ndefaults:\n  coverage: lax").contains("line 3"));
+    assert!(parse_policy_file(&[0xff]).is_err());
+    assert!(parse_policy_file(&vec![b' '; POLICY_FILE_BYTES + 1]).is_err());
+}
+
+#[test]
+fn a_pinned_key_belongs_to_its_own_trust_domain() {
+    let pem = include_str!("../../../tests/fixtures/policy/pinned-key.pem").replace('\n', "\n          ");
+    let text = |at: &str, id: &str| {
+        format!(
+            "version: 1\n{at}\n    pinnedKeys:\n      - keyId: ci\n        spiffeId: {id}\n        publicKey: |\n          {pem}"
+        )
+    };
+    let own = text("trustDomains:\n  example.org:", "spiffe://example.org/ci");
+    let file = parse_policy_file(own.as_bytes()).unwrap();
+    assert_eq!(file.policy(domain("example.org"), Base::default()).pinned_keys.len(), 1);
+    assert!(file.policy(domain("partner.example"), Base::default()).pinned_keys.is_empty());
+    let foreign = text("trustDomains:\n  example.org:", "spiffe://partner.example/ci");
+    assert!(error(&foreign).contains("cannot sign here"), "{}", error(&foreign));
+}
