@@ -14,6 +14,7 @@ mod page;
 mod plan;
 mod planned;
 mod policy;
+mod policy_check;
 #[cfg(feature = "operator")]
 mod probe;
 mod received;
@@ -61,6 +62,7 @@ enum Command {
     Sign(sign::Args),
     Explain(Box<explain::Args>),
     Plan(Box<plan::Args>),
+    Policy(policy_check::Args),
     Demo(demo::Args),
     #[cfg(feature = "operator")]
     Crd(crd::Args),
@@ -85,6 +87,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sign(args) => sign::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::Policy(args) => policy_check::run(args),
         Command::Demo(args) => demo::run(args),
         #[cfg(feature = "operator")]
         Command::Crd(args) => crd::run(args),

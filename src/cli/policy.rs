@@ -3,12 +3,14 @@
 use super::args::{NumbersArg, TimeArgs, parse_profile, parse_seconds, parse_spiffe_id};
 use super::exit::Unusable;
 use super::memory::Memory;
+use countersign_api::policy_file::{Base, POLICY_FILE_BYTES, PolicyFile, parse_policy_file};
 use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::history::History;
 use countersign_core::policy::{Coverage, Freshness, Policy};
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::time::{Seconds, Timestamp};
-use std::path::PathBuf;
+use countersign_io::files::read_file;
+use std::path::{Path, PathBuf};
 
 /// Treatment of a card whose signature leaves out members that decide about security.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -31,6 +33,14 @@ enum FreshnessArg {
 /// Flags of the acceptance policy for all cards.
 #[derive(Debug, clap::Args)]
 pub(super) struct AcceptArgs {
+    /// File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it.
+    #[arg(
+        long = "policy",
+        value_name = "FILE",
+        value_parser = read_policy_file,
+        conflicts_with_all = ["coverage", "profiles", "all_profiles", "numbers", "max_svid_lifetime", "skew"]
+    )]
+    file: Option<PolicyFile>,
     #[command(flatten)]
     pub(super) time: TimeArgs,
     /// What to do about members that decide about security and are not signed.
@@ -56,10 +66,10 @@ pub(super) struct PolicyArgs {
     #[command(flatten)]
     accept: AcceptArgs,
     /// When a card is fresh.
-    #[arg(long, value_enum, default_value_t = FreshnessArg::Live)]
+    #[arg(long, value_enum, default_value_t = FreshnessArg::Live, conflicts_with = "file")]
     freshness: FreshnessArg,
     /// With `witnessed`: the longest time since this content was last verified under a valid SVID.
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_seconds)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_seconds, conflicts_with = "file")]
     max_age: Seconds,
     /// File that remembers the accepted card of each workload, for --freshness witnessed and against replays.
     /// `verify` makes it when it does not exist, and writes it only when a card was verified and something
@@ -71,6 +81,9 @@ pub(super) struct PolicyArgs {
 impl AcceptArgs {
     /// Makes the policy of the flags for a trust domain.
     pub(super) fn policy(&self, trust_domain: TrustDomain) -> Policy {
+        if let Some(file) = &self.file {
+            return file.policy(trust_domain, Base::default());
+        }
         let mut policy = Policy::new(trust_domain);
         policy.profiles = self.profile_set();
         policy.numbers = self.numbers.into();
@@ -97,6 +110,9 @@ impl PolicyArgs {
     /// Makes the policy of the flags for a trust domain.
     pub(super) fn policy(&self, trust_domain: TrustDomain) -> Policy {
         let mut policy = self.accept.policy(trust_domain);
+        if self.accept.file.is_some() {
+            return policy;
+        }
         policy.freshness = match self.freshness {
             FreshnessArg::Live => Freshness::Live,
             FreshnessArg::Witnessed => Freshness::Witnessed { max_age: self.max_age },
@@ -116,4 +132,9 @@ impl PolicyArgs {
         let history = memory.history(id)?;
         Ok((Some(memory), history))
     }
+}
+
+pub(super) fn read_policy_file(path: &str) -> Result<PolicyFile, String> {
+    let bytes = read_file(Path::new(path), POLICY_FILE_BYTES).map_err(|error| error.to_string())?;
+    parse_policy_file(&bytes).map_err(|error| error.to_string())
 }

@@ -8,21 +8,21 @@ use super::flags::Config;
 use super::identity::OwnSvid;
 use super::index::{Index, ObjectRef};
 use super::metrics::Metrics;
+use super::policies::Policies;
 use super::undecided::Undecided;
 use super::written::Written;
 use countersign_controller::apply::Writer;
 use countersign_controller::key::Key;
 use countersign_controller::queue::Urgency;
 use countersign_controller::turns::Work;
-use countersign_core::encoding::Digest;
-use countersign_core::policy::Policy;
+use countersign_core::policy::Freshness;
 use countersign_core::refusal::{Reason, Refusal};
-use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 use countersign_io::fetch::FetchLimits;
 use countersign_plan::agent_card::ending::{next_check, witness};
 use countersign_plan::agent_card::evaluation::Evaluation;
+use countersign_plan::agent_card::result::Proof;
 use countersign_plan::{ClusterAccess, Dns, Egress, InputError, Mode, Namespace, PodGroup};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,14 +40,6 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// Maximum time for which an evaluation waits until status shows the card.
 const SHOWN: Duration = Duration::from_secs(5);
 
-/// Acceptance policy for a trust domain; policies of two domains differ only in the domain.
-fn policy(config: &Config, trust_domain: TrustDomain) -> Policy {
-    let mut policy = Policy::new(trust_domain);
-    policy.profiles = config.profiles;
-    policy.freshness = config.freshness;
-    policy
-}
-
 /// Context that all reconciliations share.
 pub(crate) struct Context {
     /// Checked configuration of the operator.
@@ -58,8 +50,8 @@ pub(crate) struct Context {
     pub(crate) watching: Client,
     /// Writer to the API server.
     pub(crate) writer: Writer,
-    /// Digest of the acceptance policy without the trust domain.
-    pub(crate) rules: Option<Digest>,
+    /// Acceptance policies by trust domain.
+    pub(crate) policies: Policies,
     /// Index of observed objects.
     pub(crate) index: Arc<Index>,
     /// Queues of turns.
@@ -88,20 +80,19 @@ impl Context {
     pub(crate) fn new(
         config: Arc<Config>,
         (client, watching): (Client, Client),
-        work: Arc<Work>,
+        (work, policies): (Arc<Work>, Policies),
         bundles: Arc<Bundles>,
         events: Events,
         metrics: Metrics,
     ) -> Self {
         let writer = Writer::new(client.clone());
         let (identity, evaluations) = (OwnSvid::default(), Mutex::default());
-        let rules = config.identity.trust_domain.clone().map(|domain| policy(&config, domain).fingerprint());
         Self {
             config,
             client,
             watching,
             writer,
-            rules,
+            policies,
             index: Arc::new(Index::new()),
             work,
             bundles,
@@ -130,11 +121,6 @@ impl Context {
     pub(crate) fn limits(&self) -> FetchLimits {
         let total = self.config.fetch_timeout;
         FetchLimits { connect: total.min(CONNECT), total, ..FetchLimits::default() }
-    }
-
-    /// Acceptance policy for a trust domain.
-    pub(crate) fn policy(&self, trust_domain: TrustDomain) -> Policy {
-        policy(&self.config, trust_domain)
     }
 
     /// Enforcement mode of a namespace: from its label, else from the configuration.
@@ -184,7 +170,7 @@ impl Context {
     /// Stores an evaluation with the time of its next check, and returns the previous one.
     pub(crate) fn store(&self, object: &ObjectRef, evaluation: Evaluation) -> Option<Arc<Evaluation>> {
         let proof = evaluation.result.outcome.as_ref().ok();
-        let check = proof.map(|proof| next_check(self.config.freshness, proof, witness(&evaluation), now()));
+        let check = proof.map(|proof| next_check(self.freshness(proof), proof, witness(&evaluation), now()));
         let (before, is_first) = {
             let mut evaluations = self.lock();
             let first = evaluations.next_check();
@@ -195,6 +181,11 @@ impl Context {
             self.ends_earlier.notify_one();
         }
         before
+    }
+
+    /// Freshness rule for a proof, of the trust domain of its signer.
+    pub(crate) fn freshness(&self, proof: &Proof) -> Freshness {
+        self.policies.of(proof.spiffe_id.trust_domain()).policy.freshness
     }
 
     /// Replaces `before` by `now`; false, without effect, if the card was evaluated meanwhile.

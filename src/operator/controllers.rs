@@ -2,13 +2,14 @@
 //! Watches enqueue turns; workers run them, each in a task of its own.
 
 use super::bundles::{Bundles, ConfigMapKey, follow_config_map, follow_federation, follow_workload_api};
-use super::card::{self, reevaluate_all};
+use super::card::{self, Cause, reevaluate_all};
 use super::context::Context;
 use super::error::OperatorError;
 use super::events::Events;
 use super::flags::BundleOrigin;
 use super::kinds;
 use super::metrics::ReconcileResult;
+use super::policies::Policies;
 use super::shared::Shared;
 use countersign_controller::admin::Check;
 use countersign_controller::next::Next;
@@ -44,20 +45,21 @@ impl Observer {
     /// Starts the watches and readiness checks; the returned controllers run once this replica leads.
     ///
     /// # Errors
-    /// Two kinds have one name.
+    /// The policy file cannot be used, or two kinds have one name.
     pub fn start(shared: Shared) -> Result<(Self, Controllers), OperatorError> {
         let caches = shared.readiness.check("caches");
         let bundle = shared.readiness.check("bundle");
         let watches = shared.readiness.check("watches");
         let max_age = u32::try_from(shared.config.bundle.max_age.as_secs()).unwrap_or(u32::MAX);
         let (slots, period) = (shared.config.concurrency, shared.config.min_sync_period);
+        let policies = Policies::new(&shared.config)?;
         let work = Arc::new(Work::paused(slots, period, BURST));
         let (events, write_events) =
             Events::new(shared.client.clone(), shared.metrics.clone(), Arc::clone(&work));
         let context = Arc::new(Context::new(
             shared.config,
             (shared.client, shared.watching),
-            work,
+            (work, policies),
             Arc::new(Bundles::new(Seconds::new(max_age), shared.metrics.clone())),
             events,
             shared.metrics,
@@ -157,6 +159,8 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Result<Arc<Runnin
             }
         }
     });
+    let ruled = Arc::clone(context);
+    tasks.spawn(async move { ruled.policies.follow().await });
     let own = Arc::clone(context);
     tasks.spawn(async move { own.identity.follow(&own.config).await });
     Ok(running)
@@ -199,12 +203,18 @@ async fn follow_bundles(context: Arc<Context>, broken: WatchFailed) {
     }
 }
 
-/// Evaluates all cards again when authorities change, until dropped.
+/// Evaluates all cards again when authorities or policies change, until dropped.
 async fn reevaluate(context: Arc<Context>) {
-    let mut changes = context.bundles.changes();
-    while changes.changed().await.is_ok() {
-        changes.mark_unchanged();
-        reevaluate_all(&context);
+    let (mut authorities, mut policies) = (context.bundles.changes(), context.policies.changes());
+    loop {
+        let (changed, cause) = tokio::select! {
+            changed = authorities.changed() => (changed, Cause::Authorities),
+            changed = policies.changed() => (changed, Cause::Policy),
+        };
+        if changed.is_err() {
+            return;
+        }
+        reevaluate_all(&context, cause);
     }
 }
 

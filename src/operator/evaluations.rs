@@ -1,5 +1,5 @@
-//! Last evaluations of all cards, with received bytes up to a limit: a card beyond the limit is refused when
-//! authorities change, until fetched again.
+//! Last evaluations of all cards, with the received bytes of verified ones up to a limit, which namespaces share: bytes at
+//! hand prove a card again without a fetch.
 
 use super::index::ObjectRef;
 use countersign_core::time::Timestamp;
@@ -11,12 +11,21 @@ use std::sync::Arc;
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
 
 /// Evaluations by AgentCard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Evaluations {
     by_object: BTreeMap<ObjectRef, Held>,
     /// Times at which verified cards have to be evaluated again, because their proofs may have ended.
     checks: BTreeSet<(Timestamp, ObjectRef)>,
+    limit: usize,
     kept: usize,
+    /// Kept bytes by namespace; only namespaces with kept bytes.
+    kept_by: BTreeMap<String, usize>,
+}
+
+impl Default for Evaluations {
+    fn default() -> Self {
+        Self::new(KEPT_BYTES)
+    }
 }
 
 #[derive(Debug)]
@@ -26,6 +35,11 @@ struct Held {
 }
 
 impl Evaluations {
+    /// Empty, with room for `limit` received bytes.
+    const fn new(limit: usize) -> Self {
+        Self { by_object: BTreeMap::new(), checks: BTreeSet::new(), limit, kept: 0, kept_by: BTreeMap::new() }
+    }
+
     /// Last evaluation of an AgentCard.
     pub(crate) fn get(&self, object: &ObjectRef) -> Option<&Arc<Evaluation>> {
         self.by_object.get(object).map(|held| &held.evaluation)
@@ -44,9 +58,9 @@ impl Evaluations {
         check: Option<Timestamp>,
     ) -> Option<Arc<Evaluation>> {
         let before = self.remove(object);
-        let kept = self.kept.saturating_add(size(&evaluation));
-        let evaluation = if kept <= KEPT_BYTES { evaluation } else { evaluation.without_body() };
-        self.kept = self.kept.saturating_add(size(&evaluation));
+        let fits = evaluation.result.outcome.is_ok() && self.fits(&object.namespace, size(&evaluation));
+        let evaluation = if fits { evaluation } else { evaluation.without_body() };
+        self.account(&object.namespace, 0, size(&evaluation));
         self.by_object.insert(object.clone(), Held { evaluation: Arc::new(evaluation), check: None });
         self.set_check(object, check);
         before
@@ -58,9 +72,10 @@ impl Evaluations {
         // The limit spans all cards, so bytes that were dropped by `insert` are not taken up again here.
         let now = if held.evaluation.body().is_some() { now } else { now.without_body() };
         let (gone, is_verified) = (size(&held.evaluation), now.result.outcome.is_ok());
+        let now = if is_verified { now } else { now.without_body() };
         let comes = size(&now);
         held.evaluation = Arc::new(now);
-        self.kept = self.kept.saturating_sub(gone).saturating_add(comes);
+        self.account(&object.namespace, gone, comes);
         if !is_verified {
             self.set_check(object, None);
         }
@@ -78,8 +93,25 @@ impl Evaluations {
     pub(crate) fn remove(&mut self, object: &ObjectRef) -> Option<Arc<Evaluation>> {
         self.set_check(object, None);
         let before = self.by_object.remove(object)?.evaluation;
-        self.kept = self.kept.saturating_sub(size(&before));
+        self.account(&object.namespace, size(&before), 0);
         Some(before)
+    }
+
+    /// True if a namespace may keep so many bytes more: it holds less than what stays free afterwards, so that no
+    /// namespace takes the room of the others.
+    fn fits(&self, namespace: &str, bytes: usize) -> bool {
+        let held = self.kept_by.get(namespace).copied().unwrap_or_default();
+        let free = self.limit.saturating_sub(self.kept);
+        held.saturating_add(bytes) <= free.saturating_sub(bytes)
+    }
+
+    fn account(&mut self, namespace: &str, gone: usize, comes: usize) {
+        self.kept = self.kept.saturating_sub(gone).saturating_add(comes);
+        let held = self.kept_by.entry(namespace.to_owned()).or_default();
+        *held = held.saturating_sub(gone).saturating_add(comes);
+        if *held == 0 {
+            self.kept_by.remove(namespace);
+        }
     }
 
     /// AgentCards that have to be evaluated again by `now`, in order of time.
@@ -117,93 +149,126 @@ fn size(evaluation: &Evaluation) -> usize {
 mod tests {
     use super::*;
     use countersign_core::bind::Source;
+    use countersign_core::bundle::parse_bundle;
     use countersign_core::encoding::sha256;
-    use countersign_core::refusal::{Reason, Refusal};
+    use countersign_core::policy::Policy;
     use countersign_core::spiffe::SpiffeId;
     use countersign_core::time::Seconds;
-    use countersign_core::verdict::Verdict;
     use countersign_plan::CardRef;
-    use countersign_plan::agent_card::card_evaluation::Basis;
-    use countersign_plan::agent_card::card_evaluation::CardEvaluation;
-    use countersign_plan::agent_card::evaluate::{Received, Verification};
-    use countersign_plan::agent_card::result::VerificationResult;
+    use countersign_plan::agent_card::card_evaluation::{Basis, CardEvaluation};
+    use countersign_plan::agent_card::evaluate::{Received, Terms, evaluate};
     use countersign_plan::input::identity::Expected;
 
-    /// Refused evaluation with a body of `bytes` bytes.
-    fn with_body(bytes: usize) -> Evaluation {
-        let id = SpiffeId::parse("spiffe://rig.example/ns/team/sa/weather").unwrap();
-        let refusal = Refusal::new(Reason::CardUnsigned, "no signature");
-        let verification = Verification {
-            verdict: Verdict::refused(refusal.clone()),
-            result: VerificationResult::without_card(refusal),
-            spiffe_id: id.clone(),
+    /// Evaluation of the documented card, from a real verification: nothing else is verified.
+    fn evaluation(is_verified: bool) -> Evaluation {
+        let id = SpiffeId::parse("spiffe://example.org/ns/demo/sa/weather").unwrap();
+        let expected = Expected::exactly(id);
+        let bundle = include_bytes!("../../tests/fixtures/doc/bundle.json").to_vec();
+        let mut bytes = include_bytes!("../../tests/fixtures/doc/card.json").to_vec();
+        if !is_verified {
+            bytes = b"{}".to_vec();
+        }
+        let hosts = BTreeSet::from(["weather.demo.svc.cluster.local".to_owned()]);
+        let terms = Terms {
+            bundle: &parse_bundle(&expected.trust_domain, bundle).unwrap(),
+            policy: &Policy::new(expected.trust_domain.clone()),
+            rules: None,
+            expected: &expected,
+            cluster_hosts: &hosts,
+            ingress_hosts: &BTreeSet::new(),
+            history: None,
+            now: Timestamp::from_unix(1_795_219_200),
         };
-        let received = Received { bytes: vec![b' '; bytes], source: Source::File };
+        let received = Received { bytes, source: Source::File };
+        let verification = evaluate(&received, terms);
+        assert_eq!(verification.result.outcome.is_ok(), is_verified, "{:?}", verification.result.reason());
         let basis = Basis {
             terms: sha256(b"terms"),
             card_uid: "uid".to_owned(),
-            hosts: BTreeSet::new(),
+            hosts,
             ingress_hosts: BTreeSet::new(),
-            expected: Expected::exactly(id),
+            expected,
         };
         let reference = CardRef::new("weather-card", None).unwrap();
         Evaluation::of(None, CardEvaluation::of(&reference, verification, received, basis))
+    }
+
+    fn verified() -> Evaluation {
+        evaluation(true)
     }
 
     fn object(name: &str) -> ObjectRef {
         ObjectRef::new("team", name)
     }
 
+    fn has_body(evaluations: &Evaluations, object: &ObjectRef) -> bool {
+        evaluations.get(object).unwrap().body().is_some()
+    }
+
     #[test]
-    fn bytes_are_kept_as_long_as_those_of_all_cards_fit_and_room_is_given_back() {
-        let mut evaluations = Evaluations::default();
-        let half = || with_body(KEPT_BYTES / 2);
-        for name in ["a", "b", "c"] {
-            evaluations.insert(&object(name), half(), None);
+    fn bytes_are_kept_as_long_as_they_fit_and_no_namespace_takes_the_room_of_others() {
+        let mut evaluations = Evaluations::new(4 * size(&verified()));
+        let all = ["a", "b", "c"].map(object);
+        for object in &all {
+            evaluations.insert(object, verified(), None);
         }
-        let has_body =
-            |evaluations: &Evaluations, name| evaluations.get(&object(name)).unwrap().body().is_some();
-        assert!(has_body(&evaluations, "a") && has_body(&evaluations, "b") && !has_body(&evaluations, "c"));
-        // Storing a card again takes no more room.
-        evaluations.insert(&object("b"), half(), None);
-        assert!(has_body(&evaluations, "b"));
-        evaluations.remove(&object("a"));
-        evaluations.insert(&object("c"), half(), None);
-        assert!(has_body(&evaluations, "c"));
-        let before = evaluations.get(&object("c")).unwrap().as_ref().clone();
-        assert!(evaluations.replace(&object("c"), &before, before.clone().without_body()));
-        evaluations.insert(&object("d"), half(), None);
-        assert!(has_body(&evaluations, "d"));
-        assert_eq!(evaluations.kept, KEPT_BYTES / 2 * 2);
+        let kept = all.each_ref().map(|object| has_body(&evaluations, object));
+        assert_eq!(kept, [true, true, false], "one namespace has half of the room");
+        let other = ObjectRef::new("other", "a");
+        evaluations.insert(&other, verified(), None);
+        assert!(has_body(&evaluations, &other), "another one finds some");
+        // Storing a card again takes no more room, and what is removed gives it back.
+        evaluations.remove(&other);
+        evaluations.insert(&all[1], verified(), None);
+        assert!(has_body(&evaluations, &all[1]));
+        evaluations.remove(&all[0]);
+        evaluations.insert(&all[2], verified(), None);
+        assert!(has_body(&evaluations, &all[2]));
+        for object in &all {
+            evaluations.remove(object);
+        }
+        assert_eq!((evaluations.kept, evaluations.kept_by.len()), (0, 0));
+    }
+
+    #[test]
+    fn bytes_of_a_refused_card_are_not_kept() {
+        let mut evaluations = Evaluations::default();
+        evaluations.insert(&object("a"), evaluation(false), None);
+        assert!(!has_body(&evaluations, &object("a")));
+        evaluations.insert(&object("b"), verified(), None);
+        let held = evaluations.get(&object("b")).unwrap().as_ref().clone();
+        assert!(evaluations.replace(&object("b"), &held, evaluation(false)));
+        assert_eq!((has_body(&evaluations, &object("b")), evaluations.kept), (false, 0));
     }
 
     #[test]
     fn an_evaluation_that_was_overtaken_replaces_nothing() {
         let mut evaluations = Evaluations::default();
-        let (first, second) = (with_body(1), with_body(2));
+        let (first, second) = (verified(), verified());
         evaluations.insert(&object("a"), first.clone(), None);
         evaluations.insert(&object("a"), second, None);
         assert!(!evaluations.replace(&object("a"), &first, first.clone()));
-        assert_eq!(evaluations.get(&object("a")).unwrap().body().unwrap().len(), 2);
+        let held = evaluations.get(&object("a")).unwrap().as_ref().clone();
+        assert!(evaluations.replace(&object("a"), &held, first));
     }
 
     #[test]
     fn a_card_is_evaluated_again_at_the_time_of_its_last_evaluation_and_no_other() {
         let at = |seconds| Timestamp::from_unix(1_795_219_200).plus(Seconds::new(seconds));
         let mut evaluations = Evaluations::default();
-        evaluations.insert(&object("a"), with_body(1), Some(at(10)));
-        evaluations.insert(&object("b"), with_body(1), Some(at(5)));
+        evaluations.insert(&object("a"), verified(), Some(at(10)));
+        evaluations.insert(&object("b"), verified(), Some(at(5)));
         assert_eq!(evaluations.next_check(), Some(at(5)));
         assert!(evaluations.ending(at(4)).is_empty());
         assert_eq!(evaluations.ending(at(10)), [object("b"), object("a")]);
         // A new evaluation has its own time, and an overtaken one sets none.
         let old = evaluations.get(&object("b")).unwrap().as_ref().clone();
-        evaluations.insert(&object("b"), with_body(1), Some(at(20)));
+        evaluations.insert(&object("b"), verified(), Some(at(20)));
         evaluations.postpone(&object("b"), &old, at(6));
         assert_eq!(evaluations.ending(at(10)), [object("a")]);
         // A refusal has no proof that could end.
         let held = evaluations.get(&object("a")).unwrap().as_ref().clone();
-        assert!(evaluations.replace(&object("a"), &held, held.clone()));
+        assert!(evaluations.replace(&object("a"), &held, evaluation(false)));
         evaluations.remove(&object("b"));
         assert_eq!(evaluations.next_check(), None);
     }

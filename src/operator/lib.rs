@@ -16,6 +16,7 @@ mod kinds;
 pub mod metrics;
 mod metrics_server;
 mod namespace;
+mod policies;
 mod process;
 mod registration;
 mod shared;

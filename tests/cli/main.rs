@@ -11,6 +11,7 @@ mod explain;
 mod generated;
 mod memory;
 mod plan;
+mod policy;
 #[cfg(all(feature = "sidecar", target_os = "linux"))]
 mod readme;
 mod sign;

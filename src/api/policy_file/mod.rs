@@ -94,6 +94,11 @@ impl PolicyFile {
         settings::apply(&layers, base.policy(trust_domain))
     }
 
+    /// Trust domains with settings of their own, by name.
+    pub fn trust_domains(&self) -> impl Iterator<Item = &TrustDomain> {
+        self.trust_domains.keys()
+    }
+
     fn check(&self) -> Result<(), PolicyFileError> {
         let of = |domain: &TrustDomain| format!("trustDomains: {domain}");
         let own = self.trust_domains.iter().map(|(domain, settings)| (of(domain), Some(domain), settings));

@@ -16,7 +16,7 @@ pub(crate) fn end_proofs(context: &Context, now: Timestamp) {
         let ended = match reevaluate(context, &object, &last, now) {
             Reevaluated::Refused(refused) => Some(*refused),
             Reevaluated::Verified => None,
-            Reevaluated::NotAtHand => without_bytes(context.config.freshness, proof, witness(&last), now)
+            Reevaluated::NotAtHand => without_bytes(context.freshness(proof), proof, witness(&last), now)
                 .map(|refusal| refuse(&last, refusal)),
         };
         match ended {
@@ -28,7 +28,7 @@ pub(crate) fn end_proofs(context: &Context, now: Timestamp) {
             None => context.postpone(
                 &object,
                 &last,
-                next_check(context.config.freshness, proof, witness(&last), now),
+                next_check(context.freshness(proof), proof, witness(&last), now),
             ),
         }
     }

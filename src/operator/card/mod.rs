@@ -11,7 +11,7 @@ mod replicas;
 mod status;
 
 pub(crate) use ending::end_proofs;
-pub(crate) use reevaluate::reevaluate_all;
+pub(crate) use reevaluate::{Cause, reevaluate_all};
 
 use super::context::Context;
 use super::index::{Index, IndexedCard, ObjectRef, Workload, WorkloadRef};
@@ -61,7 +61,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
         return Next::Never;
     };
     let found = observe::find_workload(context, object, &card).await;
-    let authorities = context.bundles.changes();
+    let (authorities, policies) = (context.bundles.changes(), context.policies.changes());
     let evaluation = evaluate_card(context, object, &card, found).await;
     if context.evaluation(object).is_none() && is_starting(&card, &evaluation, now()) {
         return Next::In(SHORTEST_PERIOD);
@@ -70,10 +70,14 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     let period = next_evaluation(&card, &evaluation, context.config.min_sync_period, now(), instant());
     store_evaluation(context, object, evaluation);
     context.wait_until_shown(object).await;
-    // A change of authorities meanwhile evaluated all cards again, perhaps before this one was stored.
-    if authorities.has_changed().unwrap_or(true) {
-        reevaluate::reevaluate_one(context, object);
-        context.enqueue(key::evaluation(object.clone()), Urgency::Urgent);
+    // A change meanwhile evaluated all cards again, perhaps before this one was stored.
+    for (changes, cause) in
+        [(authorities.has_changed(), Cause::Authorities), (policies.has_changed(), Cause::Policy)]
+    {
+        if changes.unwrap_or(true) {
+            reevaluate::reevaluate_one(context, object, cause);
+            context.enqueue(key::evaluation(object.clone()), Urgency::Urgent);
+        }
     }
     Next::In(period)
 }
@@ -125,7 +129,8 @@ async fn evaluate_card(
     let Some(evaluation) = merge(reference, &key, &reachable.replicas, evaluations, replicas, now()) else {
         return refuse(Refusal::new(Reason::WorkloadNotReady, "no replica of the workload is ready"));
     };
-    evaluation.remembering(history.as_ref(), context.config.freshness, now())
+    let freshness = context.policies.of(&expected.trust_domain).policy.freshness;
+    evaluation.remembering(history.as_ref(), freshness, now())
 }
 
 /// Last evaluation once more, while `EndpointSlice`s and Pods disagree about the endpoints of the Service. They do for a
@@ -193,8 +198,8 @@ impl EvaluateCard<'_> {
         // Content that status shows was dropped from the evaluation.
         let is_shown = self.card.has_content && self.card.status.card_id == last.result.card_id();
         let bundle = self.context.bundles.get(domain, at).ok()?;
-        let policy = self.context.policy(domain.clone());
-        let terms = basis.terms(&bundle, (&policy, self.context.rules), self.expected, at);
+        let rules = self.context.policies.of(domain);
+        let terms = basis.terms(&bundle, (&rules.policy, Some(rules.digest)), self.expected, at);
         let same = last.bytes == Some(sha256(&received.bytes))
             && terms.fingerprint(&received.source) == basis.terms
             && self.card.uid == basis.card_uid;
@@ -244,11 +249,11 @@ impl EvaluateCard<'_> {
                 Ok(bundle) => bundle,
                 Err(refusal) => return self.refused(refusal),
             };
-            let policy = context.policy(expected.trust_domain.clone());
+            let rules = context.policies.of(&expected.trust_domain);
             let terms = Terms {
                 bundle: &bundle,
-                policy: &policy,
-                rules: context.rules,
+                policy: &rules.policy,
+                rules: Some(rules.digest),
                 expected,
                 cluster_hosts: &hosts,
                 ingress_hosts: &ingress_hosts,
@@ -279,8 +284,8 @@ impl EvaluateCard<'_> {
         live: &Received,
         hosts: BTreeSet<String>,
     ) -> CardEvaluation {
-        let policy = self.context.policy(self.expected.trust_domain.clone());
-        let served = match as_served(live, &delivered, &policy) {
+        let rules = self.context.policies.of(&self.expected.trust_domain);
+        let served = match as_served(live, &delivered, &rules.policy) {
             Ok(served) => served,
             Err(refusal) => return self.refused(refusal),
         };

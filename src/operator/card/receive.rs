@@ -49,7 +49,7 @@ async fn fetch(
     let peer = Peer {
         spiffe_id: expected.spiffe_id.clone(),
         bundle: context.bundles.get(domain, now())?,
-        policy: context.policy(domain.clone()).chain,
+        policy: context.policies.of(domain).policy.chain,
     };
     let fetched = fetch_card_from(&url, limits, &own, peer).await?;
     let peer = expected.spiffe_id.clone();

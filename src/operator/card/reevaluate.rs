@@ -10,34 +10,52 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 use countersign_plan::agent_card::card_evaluation::{Basis, CardEvaluation};
-use countersign_plan::agent_card::ending::unproven;
+use countersign_plan::agent_card::ending::{unproven, without_authority};
 use countersign_plan::agent_card::evaluate::{Terms, evaluate};
 use countersign_plan::agent_card::evaluation::Evaluation;
+use countersign_plan::agent_card::result::Proof;
+
+/// Change that calls for all cards to be evaluated again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Authorities were added or removed.
+    Authorities,
+    /// Another policy is in force.
+    Policy,
+}
 
 /// Evaluates every verified card again, and enqueues turns.
 ///
-/// A card whose bytes are not in memory is refused until fetched again, since its authority may be the one removed.
-pub(crate) fn reevaluate_all(context: &Context) {
+/// A card whose bytes are not in memory is refused until fetched again if its authority was removed, or if another
+/// policy is in force, which may refuse it.
+pub(crate) fn reevaluate_all(context: &Context, cause: Cause) {
     for (object, _) in context.evaluated() {
-        if !reevaluate_one(context, &object) {
+        if !reevaluate_one(context, &object, cause) {
             context.enqueue(key::evaluation(object), Urgency::Urgent);
         }
     }
 }
 
 /// Evaluates a verified card again. True if the card is now refused; the status turn then enqueues a fetch.
-pub(super) fn reevaluate_one(context: &Context, object: &ObjectRef) -> bool {
-    let Some(last) = context.evaluation(object).filter(|last| last.result.outcome.is_ok()) else {
-        return false;
-    };
-    let without_bytes = || {
-        let found = "the authorities changed and the card has not been fetched since";
-        Refusal::new(Reason::AnchorUnknown, found)
-    };
+pub(super) fn reevaluate_one(context: &Context, object: &ObjectRef, cause: Cause) -> bool {
+    let Some(last) = context.evaluation(object) else { return false };
+    let Ok(proof) = &last.result.outcome else { return false };
     match reevaluate(context, object, &last, now()) {
         Reevaluated::Refused(refused) => replace(context, object, &last, *refused),
         Reevaluated::Verified => false,
-        Reevaluated::NotAtHand => replace(context, object, &last, refuse(&last, without_bytes())),
+        Reevaluated::NotAtHand => {
+            let refusal = without_bytes(context, proof, cause);
+            refusal.is_some_and(|refusal| replace(context, object, &last, refuse(&last, refusal)))
+        }
+    }
+}
+
+fn without_bytes(context: &Context, proof: &Proof, cause: Cause) -> Option<Refusal> {
+    let found = "another policy is in force and the card has not been fetched since";
+    match (cause, context.bundles.get(proof.spiffe_id.trust_domain(), now())) {
+        (_, Err(refusal)) => Some(refusal),
+        (Cause::Authorities, Ok(bundle)) => without_authority(proof, &bundle),
+        (Cause::Policy, Ok(_)) => Some(Refusal::new(Reason::FetchFailed, found)),
     }
 }
 
@@ -87,14 +105,14 @@ pub(super) fn reevaluate(
         Ok(bundle) => bundle,
         Err(refusal) => return Reevaluated::Refused(Box::new(refuse(last, refusal))),
     };
-    let policy = context.policy(expected.trust_domain.clone());
+    let rules = context.policies.of(&expected.trust_domain);
     // The card is its own last accepted content, so the history serves as its witness and cannot refuse it as a
     // replay (rules 55 and 57).
     let history = last.history.as_deref();
-    let terms = Terms { history, ..basis.terms(&bundle, (&policy, context.rules), expected, at) };
+    let terms = Terms { history, ..basis.terms(&bundle, (&rules.policy, Some(rules.digest)), expected, at) };
     let verification = evaluate(&received, terms);
     if verification.result.outcome.is_ok() {
-        return match unproven(last, &bundle, &policy, at) {
+        return match unproven(last, &bundle, &rules.policy, at) {
             Some(refusal) => Reevaluated::Refused(Box::new(refuse(last, refusal))),
             None => Reevaluated::Verified,
         };

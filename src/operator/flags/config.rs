@@ -91,6 +91,8 @@ pub struct Config {
     pub profiles: ProfileSet,
     /// Freshness rule of cards (rule 57).
     pub freshness: Freshness,
+    /// File with the acceptance policy of each trust domain; `None` for that of the flags.
+    pub policy_file: Option<PathBuf>,
     /// Source of trust bundles.
     pub bundle: BundleSource,
     /// Enforcement mode of namespaces without a label.
@@ -161,6 +163,7 @@ impl Config {
             },
             profiles: flags.profiles()?,
             freshness: flags.freshness()?,
+            policy_file: Some(flags.text("policy-file")).filter(|path| !path.is_empty()).map(PathBuf::from),
             bundle: flags.bundle(&spire_namespace)?,
             mode: if audit { Mode::Audit } else { Mode::Enforce },
             egress_anywhere: flags.word("egress", &[("anywhere", true), ("agents", false)])?,

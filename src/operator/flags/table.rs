@@ -81,6 +81,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "Canonical form to accept besides the default ones; may be repeated",
     ),
     flag(
+        "policy-file",
+        FlagKind::Text,
+        "",
+        "File with the acceptance policy of each trust domain; read again when it changes, and before these flags",
+    ),
+    flag(
         "freshness",
         FlagKind::Text,
         "live",

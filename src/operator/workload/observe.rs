@@ -5,7 +5,6 @@ use crate::index::{IndexKey, IndexedCard, ObjectRef, Workload, WorkloadRef};
 use countersign_api::agent_card::Outcome;
 use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
 use countersign_core::limits::CLOCK_SKEW_MAX;
-use countersign_core::policy::Freshness;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::{instant, now};
 use countersign_plan::input::delivered::default_card_name;
@@ -62,7 +61,7 @@ pub(crate) async fn observe<'a>(
 fn has_ended(context: &Context, card: &IndexedCard) -> bool {
     let Some(verdict) = card.status.verdict.as_ref() else { return false };
     let end = verdict.not_after.as_ref().map(|end| Timestamp::from_unix(end.0.as_second()));
-    context.config.freshness == Freshness::Live
+    !context.policies.may_outlast_a_leaf()
         && verdict.outcome == Outcome::Verified
         && end.is_some_and(|end| now() > end.plus(CLOCK_SKEW_MAX))
 }

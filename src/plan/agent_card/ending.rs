@@ -67,6 +67,15 @@ pub fn without_bytes(
     })
 }
 
+/// Refusal of a card without bytes in memory, after a change of authorities: only if its own authority was removed.
+pub fn without_authority(proof: &Proof, bundle: &Bundle) -> Option<Refusal> {
+    let is_known = |anchor| bundle.anchors().iter().any(|known| known.sha256() == anchor);
+    proof
+        .anchor
+        .is_some_and(|anchor| !is_known(anchor))
+        .then(|| Refusal::new(Reason::AnchorUnknown, "the authority of the card was removed"))
+}
+
 /// Refusal of the first replica whose proof no longer holds. It covers replicas whose bytes are not kept, which
 /// cannot be evaluated again: authority removed, leaf expired, or witness too old.
 pub fn unproven(last: &Evaluation, bundle: &Bundle, policy: &Policy, at: Timestamp) -> Option<Refusal> {

@@ -1,0 +1,175 @@
+//! Acceptance policies by trust domain: those of the flags, or of a file that is read again when it changes.
+//! A file that cannot be used changes nothing: what was in force stays, and the log says so.
+
+use super::error::OperatorError;
+use super::flags::Config;
+use countersign_api::policy_file::{Base, POLICY_FILE_BYTES, PolicyFile, PolicyFileError, parse_policy_file};
+use countersign_core::encoding::{Digest, sha256};
+use countersign_core::policy::{Freshness, Policy};
+use countersign_core::spiffe::TrustDomain;
+use countersign_io::files::read_file;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// Period between two reads of the file. The kubelet itself takes up to a minute to show a changed ConfigMap.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Policy of one trust domain.
+#[derive(Debug)]
+pub(crate) struct DomainPolicy {
+    /// Acceptance policy.
+    pub(crate) policy: Policy,
+    /// Digest of the policy: while it is unchanged, an evaluation may be repeated (rule 59).
+    pub(crate) digest: Digest,
+}
+
+/// Policies in force.
+#[derive(Debug)]
+struct Current {
+    bytes: Option<Digest>,
+    file: PolicyFile,
+    /// Trust domains of the configuration and of the file. A card may name others, as many as its author likes.
+    named: Vec<Arc<DomainPolicy>>,
+}
+
+/// Policies of all trust domains.
+#[derive(Debug)]
+pub(crate) struct Policies {
+    own: Option<TrustDomain>,
+    base: Base,
+    path: Option<PathBuf>,
+    current: RwLock<Arc<Current>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Policies {
+    /// Policies of the configuration. A file that cannot be used is an error here: there is nothing to keep yet.
+    pub(crate) fn new(config: &Config) -> Result<Self, OperatorError> {
+        let (own, path) = (config.identity.trust_domain.clone(), config.policy_file.clone());
+        let base = Base { profiles: Some(config.profiles), freshness: config.freshness };
+        let current = match &path {
+            None => Current::new(None, PolicyFile::default(), base, own.as_ref()),
+            Some(path) => {
+                let failed = |problem: String| {
+                    OperatorError::setup("the policy", format!("{}: {problem}", path.display()))
+                };
+                let bytes = read(path).map_err(failed)?;
+                let file = parse_policy_file(&bytes).map_err(|error| failed(error.to_string()))?;
+                Current::new(Some(sha256(&bytes)), file, base, own.as_ref())
+            }
+        };
+        Ok(Self { own, base, path, current: RwLock::new(Arc::new(current)), changes: watch::channel(0).0 })
+    }
+
+    /// Policy for a trust domain.
+    pub(crate) fn of(&self, domain: &TrustDomain) -> Arc<DomainPolicy> {
+        let current = self.current();
+        let named = current.named.iter().find(|known| known.policy.trust_domain == *domain);
+        named
+            .cloned()
+            .unwrap_or_else(|| Arc::new(DomainPolicy::new(current.file.policy(domain.clone(), self.base))))
+    }
+
+    /// True if the content of a card may count longer than its leaf, in some trust domain.
+    pub(crate) fn may_outlast_a_leaf(&self) -> bool {
+        self.current().named.iter().any(|known| known.policy.freshness != Freshness::Live)
+    }
+
+    /// Changes of the policies, as a counter.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Reads the file again whenever it may have changed, until dropped.
+    pub(crate) async fn follow(&self) {
+        let Some(path) = &self.path else { return std::future::pending().await };
+        let mut last = None;
+        loop {
+            sleep(PERIOD).await;
+            let problem = match read(path) {
+                Ok(bytes) => self.take_over(&bytes).err().map(|error| error.to_string()),
+                Err(problem) => Some(problem),
+            };
+            if let Some(problem) = problem.as_deref().filter(|problem| last.as_deref() != Some(*problem)) {
+                let path = path.display();
+                tracing::warn!(%path, problem, "the policy cannot be used; what was in force stays");
+            }
+            last = problem;
+        }
+    }
+
+    /// Puts the policies of a file into force, if its bytes differ from those in force.
+    fn take_over(&self, bytes: &[u8]) -> Result<(), PolicyFileError> {
+        let digest = Some(sha256(bytes));
+        if self.current().bytes == digest {
+            return Ok(());
+        }
+        let current = Current::new(digest, parse_policy_file(bytes)?, self.base, self.own.as_ref());
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        tracing::info!("another policy is in force");
+        Ok(())
+    }
+
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Current {
+    fn new(bytes: Option<Digest>, file: PolicyFile, base: Base, own: Option<&TrustDomain>) -> Self {
+        let others = file.trust_domains().filter(|domain| Some(*domain) != own);
+        let named = own
+            .into_iter()
+            .chain(others)
+            .map(|domain| Arc::new(DomainPolicy::new(file.policy(domain.clone(), base))))
+            .collect();
+        Self { bytes, file, named }
+    }
+}
+
+impl DomainPolicy {
+    fn new(policy: Policy) -> Self {
+        Self { digest: policy.fingerprint(), policy }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    read_file(path, POLICY_FILE_BYTES).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_core::time::Seconds;
+
+    #[test]
+    fn a_file_that_cannot_be_used_keeps_what_was_in_force() {
+        let own = TrustDomain::parse("example.org").unwrap();
+        let base = Base::default();
+        let policies = Policies {
+            own: Some(own.clone()),
+            base,
+            path: None,
+            current: RwLock::new(Arc::new(Current::new(None, PolicyFile::default(), base, Some(&own)))),
+            changes: watch::channel(0).0,
+        };
+        let changes = policies.changes();
+        let before = policies.of(&own);
+        let text = b"version: 1\ndefaults: { clockSkew: 5s, freshness: witnessed }";
+        policies.take_over(text).unwrap();
+        policies.take_over(text).unwrap();
+        assert_eq!(*changes.borrow(), 1, "equal bytes change nothing");
+        assert!(policies.take_over(b"version: 1\ndefaults: { clockSkew: 5 parsecs }").is_err());
+        let now = policies.of(&own);
+        assert_eq!(now.policy.chain.skew, Seconds::new(5));
+        assert_ne!(before.digest, now.digest);
+        assert_eq!((*changes.borrow(), policies.may_outlast_a_leaf()), (1, true));
+        // A domain that nobody configured has the defaults of the file.
+        let other = policies.of(&TrustDomain::parse("partner.example").unwrap());
+        assert_eq!(other.policy.chain.skew, Seconds::new(5));
+    }
+}

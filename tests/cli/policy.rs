@@ -1,0 +1,56 @@
+//! `--policy` and `countersign policy`: one file for CI and the cluster.
+
+use crate::authority::{WEATHER, verify, world};
+use countersign_core::encoding::sha256;
+
+#[test]
+fn a_policy_file_decides_what_is_accepted() {
+    let (folder, _) = world("policy-file");
+    let judged = |text: &str, more: &[&str]| {
+        folder.write("policy.yaml", text.as_bytes().to_vec());
+        let flags = [&["--expect-id", WEATHER, "--policy", "policy.yaml"], more].concat();
+        folder.run(&verify("signed.json", &flags))
+    };
+    judged("version: 1", &[]).assert_verified();
+    for (text, reason) in [
+        (format!("version: 1\ndefaults: {{ deny: {{ spiffeIds: [\"{WEATHER}\"] }} }}"), "Denied"),
+        (
+            "version: 1\ntrustDomains: { example.org: { maxSvidLifetime: 1s, svidBackdating: 0s } }"
+                .to_owned(),
+            "SvidLifetime",
+        ),
+        ("version: 1\ntrustDomains: { partner.example: { maxSvidLifetime: 1s } }".to_owned(), ""),
+        ("version: 1\ndefaults: { algorithms: [RS256] }".to_owned(), "AlgorithmNotAllowed"),
+        ("version: 1\ndefaults: { signers: { threshold: 2 } }".to_owned(), "SignerPolicy"),
+        (
+            format!(
+                "version: 1\ndefaults: {{ deny: {{ cards: [\"{}\"] }} }}",
+                sha256(folder.read("signed.json").as_bytes())
+            ),
+            "Denied",
+        ),
+    ] {
+        let run = judged(&text, &[]);
+        if reason.is_empty() {
+            run.assert_verified();
+        } else {
+            run.assert_refused(reason);
+        }
+    }
+}
+
+#[test]
+fn a_policy_file_and_the_flags_for_it_exclude_each_other_and_a_bad_one_is_named() {
+    let (folder, _) = world("policy-errors");
+    folder.write("policy.yaml", b"version: 1".to_vec());
+    folder.write("bad.yaml", b"version: 1\ndefaults:\n  coverige: strict\n".to_vec());
+    for flag in [["--coverage", "report"], ["--skew", "5s"], ["--freshness", "live"], ["--max-age", "1h"]] {
+        let run = folder.run(&verify("signed.json", &[&["--policy", "policy.yaml"][..], &flag].concat()));
+        run.assert_unusable("--policy");
+    }
+    folder.run(&verify("signed.json", &["--policy", "bad.yaml"])).assert_unusable("line 3");
+    folder.run(&["policy", "bad.yaml"]).assert_unusable("coverige");
+    folder.run(&["policy", "absent.yaml"]).assert_unusable("absent.yaml");
+    let checked = folder.run(&["policy", "policy.yaml"]);
+    assert_eq!((checked.code, checked.stdout.as_str()), (0, "ok: settings of its own for no trust domain\n"));
+}
