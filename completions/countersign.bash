@@ -40,6 +40,9 @@ _countersign() {
             countersign,plan)
                 cmd="countersign__subcmd__plan"
                 ;;
+            countersign,policy)
+                cmd="countersign__subcmd__policy"
+                ;;
             countersign,probe)
                 cmd="countersign__subcmd__probe"
                 ;;
@@ -76,6 +79,9 @@ _countersign() {
             countersign__subcmd__help,plan)
                 cmd="countersign__subcmd__help__subcmd__plan"
                 ;;
+            countersign__subcmd__help,policy)
+                cmd="countersign__subcmd__help__subcmd__policy"
+                ;;
             countersign__subcmd__help,probe)
                 cmd="countersign__subcmd__help__subcmd__probe"
                 ;;
@@ -95,7 +101,7 @@ _countersign() {
 
     case "${cmd}" in
         countersign)
-            opts="-h -V --help --version verify verify-svid canonicalize sign explain plan demo crd probe completions man help"
+            opts="-h -V --help --version verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -173,7 +179,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__explain)
-            opts="-o -h --bundle --trust-domain --expect-id --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --freshness --max-age --memory --output --help"
+            opts="-o -h --bundle --trust-domain --expect-id --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --freshness --max-age --memory --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -188,6 +194,10 @@ _countersign() {
                     return 0
                     ;;
                 --expect-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -243,7 +253,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__help)
-            opts="verify verify-svid canonicalize sign explain plan demo crd probe completions man help"
+            opts="verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -368,6 +378,20 @@ _countersign() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        countersign__subcmd__help__subcmd__policy)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         countersign__subcmd__help__subcmd__probe)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -439,7 +463,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__plan)
-            opts="-f -o -h --filename --bundle --trust-domain --bundle-config-map --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --api-server --operator-namespace --allow-caller --agent-namespace --egress --mode --output --help"
+            opts="-f -o -h --filename --bundle --trust-domain --bundle-config-map --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --api-server --operator-namespace --allow-caller --agent-namespace --egress --mode --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -462,6 +486,10 @@ _countersign() {
                     return 0
                     ;;
                 --bundle-config-map)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -521,6 +549,20 @@ _countersign() {
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countersign__subcmd__policy)
+            opts="-h --schema --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
@@ -589,7 +631,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__verify)
-            opts="-o -h --bundle --trust-domain --expect-id --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --freshness --max-age --memory --output --help"
+            opts="-o -h --bundle --trust-domain --expect-id --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --freshness --max-age --memory --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -604,6 +646,10 @@ _countersign() {
                     return 0
                     ;;
                 --expect-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -32,6 +32,7 @@ complete -c countersign -n "__fish_countersign_needs_command" -f -a "canonicaliz
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "sign" -d 'Sign a card with an X.509-SVID'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "explain" -d 'Explain a reason, or how a card came to its verdict'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "plan" -d 'Print the objects that would be applied for a set of manifests'
+complete -c countersign -n "__fish_countersign_needs_command" -f -a "policy" -d 'Check a file with acceptance policies, before the operator or a pipeline reads it'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "demo" -d 'Show the whole way: six agents on this machine, their verdicts and the policies that follow'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "crd" -d 'Print the custom resource definitions that the operator works with'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "probe" -d 'Ask an address and succeed if it answers 200, or if a file is written'
@@ -41,6 +42,7 @@ complete -c countersign -n "__fish_countersign_needs_command" -f -a "help" -d 'P
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l bundle -d 'Trust bundle of the trust domain: SPIFFE JSON, JWKS, PEM or a bundle map; `TD=FILE` for another domain. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l trust-domain -d 'Trust domain that the signer must belong to, for example `example.org`' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l expect-id -d 'SPIFFE ID of the workload that must have signed' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l skew -d 'How far clocks may differ' -r
@@ -84,6 +86,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand sign" -s h -l he
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l bundle -d 'For cards: trust bundle of the trust domain, or `TD=FILE` for another domain. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l trust-domain -d 'For cards: trust domain that the signer must belong to' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l expect-id -d 'SPIFFE ID of the workload that must have signed' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l skew -d 'How far clocks may differ' -r
@@ -104,6 +107,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand plan" -s f -l fi
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l bundle -d 'Trust bundle instead of the ConfigMap in the manifests; `TD=FILE` for another trust domain. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l trust-domain -d 'Trust domain of the agents; an AgentCard may name its own' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l bundle-config-map -d 'Name of the ConfigMap that carries the trust bundle' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l skew -d 'How far clocks may differ' -r
@@ -124,21 +128,24 @@ complete -c countersign -n "__fish_countersign_using_subcommand plan" -s o -l ou
 json\t'For scripts: stable names and codes'"
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l all-profiles -d 'Try all canonical forms, those of old SDKs too'
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand policy" -l schema -d 'Print the JSON Schema of the file instead; schemas/policy.schema.json is this output'
+complete -c countersign -n "__fish_countersign_using_subcommand policy" -s h -l help -d 'Print help'
 complete -c countersign -n "__fish_countersign_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countersign -n "__fish_countersign_using_subcommand crd" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countersign -n "__fish_countersign_using_subcommand probe" -l timeout -d 'How long the answer may take, in seconds' -r
 complete -c countersign -n "__fish_countersign_using_subcommand probe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countersign -n "__fish_countersign_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c countersign -n "__fish_countersign_using_subcommand man" -s h -l help -d 'Print help'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "verify" -d 'Verify who signed a card'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "verify-svid" -d 'Verify an X.509-SVID and its chain over a trust bundle'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "canonicalize" -d 'Print the exact bytes that a signature under one profile covers'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "sign" -d 'Sign a card with an X.509-SVID'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "explain" -d 'Explain a reason, or how a card came to its verdict'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "plan" -d 'Print the objects that would be applied for a set of manifests'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "demo" -d 'Show the whole way: six agents on this machine, their verdicts and the policies that follow'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "crd" -d 'Print the custom resource definitions that the operator works with'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "probe" -d 'Ask an address and succeed if it answers 200, or if a file is written'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "man" -d 'Write the manual pages into a directory'
-complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan demo crd probe completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "verify" -d 'Verify who signed a card'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "verify-svid" -d 'Verify an X.509-SVID and its chain over a trust bundle'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "canonicalize" -d 'Print the exact bytes that a signature under one profile covers'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "sign" -d 'Sign a card with an X.509-SVID'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "explain" -d 'Explain a reason, or how a card came to its verdict'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "plan" -d 'Print the objects that would be applied for a set of manifests'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "policy" -d 'Check a file with acceptance policies, before the operator or a pipeline reads it'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "demo" -d 'Show the whole way: six agents on this machine, their verdicts and the policies that follow'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "crd" -d 'Print the custom resource definitions that the operator works with'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "probe" -d 'Ask an address and succeed if it answers 200, or if a file is written'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "man" -d 'Write the manual pages into a directory'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -33,6 +33,7 @@ _arguments "${_arguments_options[@]}" : \
 '*--bundle=[Trust bundle of the trust domain\: SPIFFE JSON, JWKS, PEM or a bundle map; \`TD=FILE\` for another domain. May be repeated]:[TD=]FILE:_default' \
 '--trust-domain=[Trust domain that the signer must belong to, for example \`example.org\`]:TD:_default' \
 '--expect-id=[SPIFFE ID of the workload that must have signed]:SPIFFE_ID:_default' \
+'(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
 '--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
 '--skew=[How far clocks may differ]:DURATION:_default' \
@@ -41,9 +42,9 @@ report\:"Accept the signed part and list the rest"))' \
 '*--profile=[Canonical forms to try instead of the first four; may be repeated or separated by commas]:NAME:_default' \
 '--numbers=[How numbers are read]:NUMBERS:((strict\:"Refuse numbers that cannot be kept exactly"
 binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
-'--freshness=[When a card is fresh]:FRESHNESS:((live\:"Its leaf certificate is valid now"
+'(--policy)--freshness=[When a card is fresh]:FRESHNESS:((live\:"Its leaf certificate is valid now"
 witnessed\:"Its leaf is valid now, or the memory knows this content from when one was"))' \
-'--max-age=[With \`witnessed\`\: the longest time since this content was last verified under a valid SVID]:DURATION:_default' \
+'(--policy)--max-age=[With \`witnessed\`\: the longest time since this content was last verified under a valid SVID]:DURATION:_default' \
 '--memory=[File that remembers the accepted card of each workload, for --freshness witnessed and against replays. \`verify\` makes it when it does not exist, and writes it only when a card was verified and something changed; \`explain\` only reads it]:FILE:_files' \
 '-o+[How the verdict is written]:OUTPUT:((text\:"For people"
 json\:"For scripts\: stable names and codes"
@@ -106,6 +107,7 @@ _arguments "${_arguments_options[@]}" : \
 '*--bundle=[For cards\: trust bundle of the trust domain, or \`TD=FILE\` for another domain. May be repeated]:[TD=]FILE:_default' \
 '--trust-domain=[For cards\: trust domain that the signer must belong to]:TD:_default' \
 '--expect-id=[SPIFFE ID of the workload that must have signed]:SPIFFE_ID:_default' \
+'(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
 '--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
 '--skew=[How far clocks may differ]:DURATION:_default' \
@@ -114,9 +116,9 @@ report\:"Accept the signed part and list the rest"))' \
 '*--profile=[Canonical forms to try instead of the first four; may be repeated or separated by commas]:NAME:_default' \
 '--numbers=[How numbers are read]:NUMBERS:((strict\:"Refuse numbers that cannot be kept exactly"
 binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
-'--freshness=[When a card is fresh]:FRESHNESS:((live\:"Its leaf certificate is valid now"
+'(--policy)--freshness=[When a card is fresh]:FRESHNESS:((live\:"Its leaf certificate is valid now"
 witnessed\:"Its leaf is valid now, or the memory knows this content from when one was"))' \
-'--max-age=[With \`witnessed\`\: the longest time since this content was last verified under a valid SVID]:DURATION:_default' \
+'(--policy)--max-age=[With \`witnessed\`\: the longest time since this content was last verified under a valid SVID]:DURATION:_default' \
 '--memory=[File that remembers the accepted card of each workload, for --freshness witnessed and against replays. \`verify\` makes it when it does not exist, and writes it only when a card was verified and something changed; \`explain\` only reads it]:FILE:_files' \
 '-o+[How the explanation is written]:OUTPUT:((text\:"For people"
 json\:"For scripts\: stable names and codes"))' \
@@ -135,6 +137,7 @@ _arguments "${_arguments_options[@]}" : \
 '*--bundle=[Trust bundle instead of the ConfigMap in the manifests; \`TD=FILE\` for another trust domain. May be repeated]:[TD=]FILE:_default' \
 '--trust-domain=[Trust domain of the agents; an AgentCard may name its own]:TD:_default' \
 '--bundle-config-map=[Name of the ConfigMap that carries the trust bundle]:NAME:_default' \
+'(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
 '--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
 '--skew=[How far clocks may differ]:DURATION:_default' \
@@ -158,6 +161,14 @@ json\:"For scripts\: stable names and codes"))' \
 '(--profile)--all-profiles[Try all canonical forms, those of old SDKs too]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(policy)
+_arguments "${_arguments_options[@]}" : \
+'()--schema[Print the JSON Schema of the file instead; schemas/policy.schema.json is this output]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'::file -- File to check:_default' \
 && ret=0
 ;;
 (demo)
@@ -230,6 +241,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(policy)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (demo)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -272,6 +287,7 @@ _countersign_commands() {
 'sign:Sign a card with an X.509-SVID' \
 'explain:Explain a reason, or how a card came to its verdict' \
 'plan:Print the objects that would be applied for a set of manifests' \
+'policy:Check a file with acceptance policies, before the operator or a pipeline reads it' \
 'demo:Show the whole way\: six agents on this machine, their verdicts and the policies that follow' \
 'crd:Print the custom resource definitions that the operator works with' \
 'probe:Ask an address and succeed if it answers 200, or if a file is written' \
@@ -315,6 +331,7 @@ _countersign__subcmd__help_commands() {
 'sign:Sign a card with an X.509-SVID' \
 'explain:Explain a reason, or how a card came to its verdict' \
 'plan:Print the objects that would be applied for a set of manifests' \
+'policy:Check a file with acceptance policies, before the operator or a pipeline reads it' \
 'demo:Show the whole way\: six agents on this machine, their verdicts and the policies that follow' \
 'crd:Print the custom resource definitions that the operator works with' \
 'probe:Ask an address and succeed if it answers 200, or if a file is written' \
@@ -364,6 +381,11 @@ _countersign__subcmd__help__subcmd__plan_commands() {
     local commands; commands=()
     _describe -t commands 'countersign help plan commands' commands "$@"
 }
+(( $+functions[_countersign__subcmd__help__subcmd__policy_commands] )) ||
+_countersign__subcmd__help__subcmd__policy_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help policy commands' commands "$@"
+}
 (( $+functions[_countersign__subcmd__help__subcmd__probe_commands] )) ||
 _countersign__subcmd__help__subcmd__probe_commands() {
     local commands; commands=()
@@ -393,6 +415,11 @@ _countersign__subcmd__man_commands() {
 _countersign__subcmd__plan_commands() {
     local commands; commands=()
     _describe -t commands 'countersign plan commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__policy_commands] )) ||
+_countersign__subcmd__policy_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign policy commands' commands "$@"
 }
 (( $+functions[_countersign__subcmd__probe_commands] )) ||
 _countersign__subcmd__probe_commands() {

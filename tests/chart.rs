@@ -15,12 +15,13 @@ const HA: &str = "--values=charts/countersign/values-ha.yaml";
 const OPENSHIFT: &str = "--values=charts/countersign/values-openshift.yaml";
 
 /// The flags that the operator knows and acts on.
-const FLAGS: [&str; 32] = [
+const FLAGS: [&str; 34] = [
     "accept-profile",
     "binding-scope",
     "caller",
     "concurrency",
     "dns-address",
+    "dns-port",
     "dns-selector",
     "egress",
     "enable-verified-fetch",
@@ -38,6 +39,7 @@ const FLAGS: [&str; 32] = [
     "min-sync-period",
     "mode",
     "otlp-endpoint",
+    "policy-file",
     "spiffe-id-template",
     "spire-trust-bundle-configmap",
     "spire-trust-bundle-configmap-key",

@@ -43,6 +43,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the files are the project's own")]
     fn the_checked_in_definitions_are_those_of_the_types() {
         let output = Command::new(env!("CARGO_BIN_EXE_countersign")).arg("crd").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

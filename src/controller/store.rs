@@ -28,6 +28,7 @@ pub struct Store<V, B = Infallible> {
     objects: RwLock<Objects<V, B>>,
     keys_of: fn(&V) -> Vec<(B, String)>,
     synced: AtomicBool,
+    absent: AtomicBool,
     subscribers: RwLock<Vec<Subscriber<V>>>,
 }
 
@@ -59,6 +60,7 @@ impl<V, B> Store<V, B> {
             objects: RwLock::new(objects),
             keys_of,
             synced: AtomicBool::new(false),
+            absent: AtomicBool::new(false),
             subscribers: RwLock::new(Vec::new()),
         }
     }
@@ -174,8 +176,21 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
         self.synced.load(Ordering::Acquire)
     }
 
+    /// True if the API server said last that it does not have the kind, which a starting API server also says for a
+    /// moment. A reconciler that only adds may go on then; one that would undo something must wait.
+    pub fn is_absent(&self) -> bool {
+        self.absent.load(Ordering::Acquire)
+    }
+
     pub(crate) fn set_synced(&self, is_synced: bool) {
         self.synced.store(is_synced, Ordering::Release);
+        if is_synced {
+            self.set_absent(false);
+        }
+    }
+
+    pub(crate) fn set_absent(&self, is_absent: bool) {
+        self.absent.store(is_absent, Ordering::Release);
     }
 
     // No code under the lock can panic halfway through a change, so a poisoned lock guards whole maps.

@@ -57,7 +57,10 @@ pub async fn follow<K, V, B>(
                 put(object);
             }
             Ok(Event::Delete(object)) => drop_object(store, &ObjectRef::from(object.meta())),
-            Err(error) => broken(&error),
+            Err(error) => {
+                store.set_absent(is_absent(&error));
+                broken(&error);
+            }
         }
     }
 }

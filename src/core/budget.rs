@@ -17,7 +17,8 @@ impl WorkBudget {
         Self { left: units }
     }
 
-    /// Subtracts `cost`, in the unit of [`cost`](super::limits::cost). Call before the check; a refusal leaves the budget unchanged.
+    /// Subtracts `cost`, in the unit of [`cost`](super::limits::cost). Callers spend before a signature check; a refusal
+    /// leaves the budget unchanged.
     pub fn spend(&mut self, cost: u32) -> Result<(), Refusal> {
         self.left = self.left.checked_sub(cost).ok_or_else(|| {
             Refusal::new(

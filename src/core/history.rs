@@ -145,14 +145,14 @@ impl History {
         Some(after)
     }
 
-    /// Sets the floors after the first round that read every replica: any earlier signature is older than every served
+    /// Sets `issued_after` and `leaf_not_before` after the first round that read every replica: any earlier signature is older than every served
     /// card.
     fn begin(&mut self, accepted: &[Accepted]) {
         self.issued_after = before_all(accepted);
         self.leaf_not_before = oldest_leaf(accepted);
     }
 
-    /// Raises the floors after every replica was read and none serves the contents `gone`: no signature over them is
+    /// Raises `issued_after` and `leaf_not_before` after every replica was read and none serves the contents `gone`: no signature over them is
     /// accepted again. New content is signed later, under a leaf in use or a newer one.
     fn replace(&mut self, gone: &[Content], accepted: &[Accepted]) {
         let newest = gone.iter().map(|content| content.signed_at).max().flatten();

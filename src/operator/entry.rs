@@ -1,6 +1,6 @@
 //! Entry point of the operator. Exit codes: 0 stopped on request, 1 failed, 2 invalid flag.
 
-use super::flags::{Invocation, read};
+use super::flags::{CommandLine, read};
 use super::process::run;
 use std::ffi::OsString;
 use std::io::Write;
@@ -10,8 +10,8 @@ use std::process::ExitCode;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
     let config = match read(arguments, variable) {
-        Ok(Invocation::Run(config)) => config,
-        Ok(Invocation::Help(text)) => {
+        Ok(CommandLine::Run(config)) => config,
+        Ok(CommandLine::Help(text)) => {
             // A failed write to standard output has no reader.
             let _ = std::io::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;

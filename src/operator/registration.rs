@@ -9,13 +9,13 @@ use countersign_controller::registry::{AlreadyRegistered, Registry};
 use std::future::Future;
 use std::sync::Arc;
 
-/// Registers a reconciler that acts on agents: its turns wait for the lists that `unread` names, and skip namespaces
-/// that the configuration excludes.
+/// Registers a reconciler that acts on agents: its turns wait for the lists that `unread` names, those of the index and
+/// the kind's own, and skip namespaces that the configuration excludes.
 pub(crate) fn register_agents<F>(
     registry: &mut Registry,
     reconciler: &'static Reconciler,
     context: &Arc<Context>,
-    unread: fn(&Index) -> Vec<&'static str>,
+    unread: impl Fn(&Index) -> Vec<&'static str> + Send + Sync + 'static,
     reconcile: fn(Arc<Context>, ObjectRef) -> F,
 ) -> Result<(), AlreadyRegistered>
 where

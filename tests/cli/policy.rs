@@ -7,7 +7,7 @@ use countersign_core::encoding::sha256;
 fn a_policy_file_decides_what_is_accepted() {
     let (folder, _) = world("policy-file");
     let judged = |text: &str, more: &[&str]| {
-        folder.write("policy.yaml", text.as_bytes().to_vec());
+        folder.write("policy.yaml", text);
         let flags = [&["--expect-id", WEATHER, "--policy", "policy.yaml"], more].concat();
         folder.run(&verify("signed.json", &flags))
     };
@@ -42,8 +42,8 @@ fn a_policy_file_decides_what_is_accepted() {
 #[test]
 fn a_policy_file_and_the_flags_for_it_exclude_each_other_and_a_bad_one_is_named() {
     let (folder, _) = world("policy-errors");
-    folder.write("policy.yaml", b"version: 1".to_vec());
-    folder.write("bad.yaml", b"version: 1\ndefaults:\n  coverige: strict\n".to_vec());
+    folder.write("policy.yaml", b"version: 1");
+    folder.write("bad.yaml", b"version: 1\ndefaults:\n  coverige: strict\n");
     for flag in [["--coverage", "report"], ["--skew", "5s"], ["--freshness", "live"], ["--max-age", "1h"]] {
         let run = folder.run(&verify("signed.json", &[&["--policy", "policy.yaml"][..], &flag].concat()));
         run.assert_unusable("--policy");

@@ -98,6 +98,7 @@ user's others.
 {{- with $sv.spiffeIdTemplate -}}{{- $args = append $args (printf "--spiffe-id-template=%s" .) -}}{{- end -}}
 {{- $args = concat $args (list (printf "--binding-scope=%s" $sv.bindingScope) (printf "--freshness=%s" $sv.freshness)) -}}
 {{- with $sv.maxWitnessAge -}}{{- $args = append $args (printf "--max-witness-age=%s" .) -}}{{- end -}}
+{{- if $sv.policy -}}{{- $args = append $args "--policy-file=/etc/countersign/policy/policy.yaml" -}}{{- end -}}
 {{- range $sv.acceptProfiles -}}{{- $args = append $args (printf "--accept-profile=%s" .) -}}{{- end -}}
 {{- $args = append $args (printf "--mode=%s" (ternary "audit" "enforce" $sv.auditMode)) -}}
 {{- $args = append $args (printf "--enforce-network-policies=%t" (or $v.enforceNetworkPolicies $sv.enforceNetworkPolicies)) -}}
@@ -109,6 +110,7 @@ user's others.
 {{- $args = concat $args (list (printf "--concurrency=%d" (int .concurrency)) (printf "--min-sync-period=%s" (.minSyncPeriod | default "5s")) (printf "--fetch-timeout=%s" .fetchTimeout) (printf "--egress=%s" .egress)) -}}
 {{- range .callers -}}{{- $args = append $args (printf "--caller=%s" .) -}}{{- end -}}
 {{- with .dns.selector -}}{{- $args = append $args (printf "--dns-selector=%s" .) -}}{{- end -}}
+{{- range .dns.ports -}}{{- $args = append $args (printf "--dns-port=%d" (int .)) -}}{{- end -}}
 {{- range .dns.addresses -}}{{- $args = append $args (printf "--dns-address=%s" .) -}}{{- end -}}
 {{- with .otlpEndpoint -}}{{- $args = append $args (printf "--otlp-endpoint=%s" .) -}}{{- end -}}
 {{- end -}}

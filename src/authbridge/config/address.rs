@@ -28,7 +28,7 @@ impl ListenAddress {
         Ok(Self { address, only_port: false })
     }
 
-    /// The address on loopback if the file names only a port; otherwise unchanged.
+    /// The address on loopback if the configuration names only a port; otherwise unchanged.
     #[must_use]
     pub fn on_loopback(self) -> Self {
         if self.only_port {

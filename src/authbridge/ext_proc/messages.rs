@@ -59,7 +59,7 @@ pub(super) struct Headers {
 pub(super) struct RawHeader {
     #[prost(string, tag = "1")]
     pub(super) key: String,
-    /// Set by versions of Envoy without `raw_value`; at most one of both is set.
+    /// Value as text, from versions of Envoy that do not set `raw_value`; at most one of the two fields is set.
     #[prost(string, tag = "2")]
     pub(super) value: String,
     #[prost(bytes = "vec", tag = "3")]

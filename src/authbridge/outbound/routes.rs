@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub(super) enum TokenAction {
     /// The request keeps its own token, if it has one.
     Keep {
-        /// True if no route matched; it is counted differently.
+        /// True if no route matched: the request then counts as `passthrough` by default, and not by a route.
         by_default: bool,
     },
     /// The request is refused.

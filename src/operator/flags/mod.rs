@@ -12,7 +12,7 @@ pub use table::help;
 
 /// Request of a command line.
 #[derive(Debug)]
-pub enum Invocation {
+pub enum CommandLine {
     /// Run with this configuration.
     Run(Box<Config>),
     /// Print this help text and exit with 0.
@@ -23,9 +23,9 @@ pub enum Invocation {
 pub fn read(
     arguments: impl IntoIterator<Item = String>,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Invocation, FlagError> {
+) -> Result<CommandLine, FlagError> {
     match syntax::parse(arguments)? {
-        None => Ok(Invocation::Help(help())),
-        Some(given) => Ok(Invocation::Run(Box::new(Config::build(&given, variable)?))),
+        None => Ok(CommandLine::Help(help())),
+        Some(given) => Ok(CommandLine::Run(Box::new(Config::build(&given, variable)?))),
     }
 }

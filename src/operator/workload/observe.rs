@@ -66,7 +66,8 @@ fn has_ended(context: &Context, card: &IndexedCard) -> bool {
         && end.is_some_and(|end| now() > end.plus(CLOCK_SKEW_MAX))
 }
 
-/// True if the workload selects a Pod without the agent label. The API server is read only where the answer decides.
+/// True if the workload selects a Pod without the agent label. Such Pods are not watched, so the API server is asked, but
+/// only if the template carries the label now and lacked it before: else the answer changes no plan.
 async fn has_unlabelled_pods(
     context: &Context,
     reference: &WorkloadRef,

@@ -3,7 +3,7 @@
 
 use super::error::InputError;
 use super::identity::Expected;
-use super::names::WorkloadIdentity;
+use super::names::WorkloadNames;
 use super::namespace::Namespace;
 use super::syntax::{is_dns_subdomain, is_kind, is_label_key, is_label_value, is_uid};
 use countersign_api::keys::{PEER_MARK_LABEL, WORKLOAD_LABEL};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// Enrolled workload: object, expected signer, and selector of its Pods.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnrolledWorkload {
-    identity: WorkloadIdentity,
+    identity: WorkloadNames,
     expected: Expected,
     selector: LabelSelector,
     host_network: bool,
@@ -53,7 +53,7 @@ impl EnrolledWorkload {
         if !is_dns_subdomain(name) {
             return Err(InputError::malformed("the workload's name", name));
         }
-        let identity = WorkloadIdentity::new(namespace, kind.to_owned(), name.to_owned());
+        let identity = WorkloadNames::new(namespace, kind.to_owned(), name.to_owned());
         let selector = check_selector(selector)?;
         Ok(Self { identity, expected, selector, host_network: false, isolation: Isolation::Own })
     }
@@ -87,7 +87,7 @@ impl EnrolledWorkload {
         self.identity.namespace()
     }
 
-    pub(crate) fn identity(&self) -> &WorkloadIdentity {
+    pub(crate) fn identity(&self) -> &WorkloadNames {
         &self.identity
     }
 

@@ -45,14 +45,14 @@ impl Role {
 
 /// Identity of a workload object, from which all derived names and label values follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WorkloadIdentity {
+pub(crate) struct WorkloadNames {
     namespace: Namespace,
     kind: String,
     name: String,
     uid: Option<String>,
 }
 
-impl WorkloadIdentity {
+impl WorkloadNames {
     pub(crate) fn new(namespace: Namespace, kind: String, name: String) -> Self {
         Self { namespace, kind, name, uid: None }
     }
@@ -140,8 +140,8 @@ mod tests {
 
     const ROLES: [Role; 3] = [Role::Baseline, Role::Minimum, Role::Verdict];
 
-    fn identity(kind: &str, name: &str) -> WorkloadIdentity {
-        WorkloadIdentity::new(Namespace::parse("team").unwrap(), kind.to_owned(), name.to_owned())
+    fn identity(kind: &str, name: &str) -> WorkloadNames {
+        WorkloadNames::new(Namespace::parse("team").unwrap(), kind.to_owned(), name.to_owned())
     }
 
     #[test]
