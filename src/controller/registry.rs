@@ -16,22 +16,24 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::task::JoinSet;
 
 pub use super::reconcilers::AlreadyRegistered;
 
 /// Page size of lists of whole objects. An object may have 1.5 MiB (the limit of etcd), and several lists are read at once
-/// within the 128 MiB that the chart allows.
-const PAGE: u32 = 10;
+/// within the 128 MiB that the chart allows; but a failed page starts the whole list again, so pages must not be many.
+const PAGE: u32 = 25;
 /// Page size of lists of metadata, where annotations are limited to 256 KiB.
-const METADATA_PAGE: u32 = 50;
+const METADATA_PAGE: u32 = 100;
 
 /// Callback for each failed request of a watch, with the kind.
 pub type WatchFailed = Arc<dyn Fn(&'static str, &watcher::Error) + Send + Sync>;
+
+/// Name of an optional list, and whether the API server lacks its kind now.
+type Absence = (&'static str, Box<dyn Fn() -> bool + Send + Sync>);
 
 /// Objects that a watch follows.
 #[derive(Clone, Debug)]
@@ -71,7 +73,7 @@ impl<K> Watched<PartialObjectMeta<K>> {
 /// Registration of kinds. Nothing runs before [`Registry::start`].
 pub struct Registry {
     broken: WatchFailed,
-    absent: Arc<Mutex<BTreeSet<&'static str>>>,
+    absences: Vec<Absence>,
     watches: Vec<BoxFuture<'static, ()>>,
     relists: Vec<Arc<Relist>>,
     replays: Vec<Box<dyn Fn() + Send + Sync>>,
@@ -83,7 +85,7 @@ impl Registry {
     pub fn new(broken: WatchFailed) -> Self {
         Self {
             broken,
-            absent: Arc::default(),
+            absences: Vec::new(),
             watches: Vec::new(),
             relists: Vec::new(),
             replays: Vec::new(),
@@ -109,14 +111,16 @@ impl Registry {
         let Watched { name, api, selector, page, is_optional } = watched;
         let config = watcher::Config::default().page_size(page);
         let config = if selector.is_empty() { config } else { config.labels(&selector) };
-        let (broken, absent) = (Arc::clone(&self.broken), Arc::clone(&self.absent));
+        let broken = Arc::clone(&self.broken);
         let failed = move |error: &watcher::Error| {
-            if is_optional && is_absent(error) {
-                absent.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
-            } else {
+            if !(is_optional && is_absent(error)) {
                 broken(name, error);
             }
         };
+        if is_optional {
+            let owner = Arc::clone(observer);
+            self.absences.push((name, Box::new(move || store(&owner).is_absent())));
+        }
         let relist = Arc::new(Relist::default());
         self.relists.push(Arc::clone(&relist));
         let (observer, owner) = (Arc::clone(observer), Arc::clone(observer));
@@ -154,17 +158,17 @@ impl Registry {
 
     /// Starts the watches, each in a task of its own, so that an event wakes one watch only; they end with `tasks`.
     pub fn start(self, tasks: &mut JoinSet<()>) -> Running {
-        let Self { absent, watches, relists, replays, reconcilers, broken: _ } = self;
+        let Self { absences, watches, relists, replays, reconcilers, broken: _ } = self;
         for watch in watches {
             tasks.spawn(watch);
         }
-        Running { absent, relists, replays, reconcilers: Arc::new(reconcilers) }
+        Running { absences, relists, replays, reconcilers: Arc::new(reconcilers) }
     }
 }
 
 /// Registered kinds whose watches run.
 pub struct Running {
-    absent: Arc<Mutex<BTreeSet<&'static str>>>,
+    absences: Vec<Absence>,
     relists: Vec<Arc<Relist>>,
     replays: Vec<Box<dyn Fn() + Send + Sync>>,
     reconcilers: Arc<Reconcilers>,
@@ -174,8 +178,8 @@ impl Running {
     /// Names of lists that some reconciler requires and that are not read yet, except those of kinds that the cluster
     /// may lack and does.
     pub fn unread(&self) -> Vec<&'static str> {
-        let absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
-        self.reconcilers.unread().into_iter().filter(|name| !absent.contains(name)).collect()
+        let is_absent = |name: &str| self.absences.iter().any(|(of, is_absent)| *of == name && is_absent());
+        self.reconcilers.unread().into_iter().filter(|name| !is_absent(name)).collect()
     }
 
     /// Runs turns on fresh lists until dropped; `ended` is called after each turn.

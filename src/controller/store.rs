@@ -43,7 +43,8 @@ struct Objects<V, B> {
     by_object: BTreeMap<ObjectRef, V>,
     /// Tuples of namespace, sort, secondary key and object name.
     by_key: BTreeSet<(String, B, String, String)>,
-    removals: u64,
+    /// Number of removed objects by namespace, so that nobody's removals concern other namespaces.
+    removals: BTreeMap<String, u64>,
 }
 
 impl<V> Default for Store<V> {
@@ -55,7 +56,8 @@ impl<V> Default for Store<V> {
 impl<V, B> Store<V, B> {
     /// Empty store with the secondary keys that `keys_of` derives.
     pub const fn indexed(keys_of: fn(&V) -> Vec<(B, String)>) -> Self {
-        let objects = Objects { by_object: BTreeMap::new(), by_key: BTreeSet::new(), removals: 0 };
+        let objects =
+            Objects { by_object: BTreeMap::new(), by_key: BTreeSet::new(), removals: BTreeMap::new() };
         Self {
             objects: RwLock::new(objects),
             keys_of,
@@ -136,21 +138,23 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
         self.write().put(object, value, self.keys_of)
     }
 
-    /// Number of objects removed so far, to be read before a request whose answer [`Store::insert_answer`] stores.
-    pub fn removals(&self) -> u64 {
-        self.read().removals
+    /// Number of objects of a namespace removed so far, to be read before a request whose answer
+    /// [`Store::insert_answer`] stores.
+    pub fn removals(&self, namespace: &str) -> u64 {
+        self.read().removals.get(namespace).copied().unwrap_or_default()
     }
 
     /// Stores the answer to a write that began with `before` and at [`Store::removals`].
     ///
-    /// The answer is dropped if the watch reported another value meanwhile, or if any object was removed: it may be
-    /// older, and the removal that the watch reported would never be reported again.
+    /// The answer is dropped if the watch reported another value meanwhile, or if any object of the namespace was
+    /// removed: it may be older, and the removal that the watch reported would never be reported again.
     pub fn insert_answer(&self, object: ObjectRef, (before, removals): (Option<&V>, u64), answer: V)
     where
         V: PartialEq,
     {
         let mut objects = self.write();
-        if objects.removals == removals && objects.by_object.get(&object) == before {
+        let removed = objects.removals.get(&object.namespace).copied().unwrap_or_default();
+        if removed == removals && objects.by_object.get(&object) == before {
             objects.put(object, answer, self.keys_of);
         }
     }
@@ -158,8 +162,10 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
     /// Removes an object and returns its last value.
     pub fn remove(&self, object: &ObjectRef) -> Option<V> {
         let mut objects = self.write();
-        objects.removals = objects.removals.wrapping_add(1);
-        objects.take(object, self.keys_of)
+        let removed = objects.take(object, self.keys_of)?;
+        let count = objects.removals.entry(object.namespace.clone()).or_default();
+        *count = count.wrapping_add(1);
+        Some(removed)
     }
 
     /// Reports every object to the subscribers as a new one.
@@ -255,10 +261,14 @@ mod tests {
             store.insert_answer(object.clone(), (before.as_ref(), removals), answer);
             store.get(&object)
         };
-        assert_eq!(answered(None, store.removals(), 1), Some(1));
-        assert_eq!(answered(Some(1), store.removals(), 2), Some(2));
-        assert_eq!(answered(Some(1), store.removals(), 3), Some(2), "the watch reported another value");
-        let removals = store.removals();
+        assert_eq!(answered(None, store.removals("team"), 1), Some(1));
+        assert_eq!(answered(Some(1), store.removals("team"), 2), Some(2));
+        assert_eq!(answered(Some(1), store.removals("team"), 3), Some(2), "the watch reported another value");
+        let removals = store.removals("team");
+        store.remove(&ObjectRef::new("team", "unknown"));
+        store.insert(ObjectRef::new("other", "one"), 1);
+        store.remove(&ObjectRef::new("other", "one"));
+        assert_eq!(store.removals("team"), removals, "removals elsewhere, or of nothing, do not count");
         store.remove(&object);
         assert_eq!(answered(None, removals, 4), None, "created and removed before the answer came");
     }
@@ -314,7 +324,7 @@ mod tests {
         store.insert(ObjectRef::new("team", "two"), "bob".to_owned());
         store.remove(&ObjectRef::new("team", "three"));
         let one = ObjectRef::new("team", "one");
-        store.insert_answer(one.clone(), (None, store.removals()), "bob".to_owned());
+        store.insert_answer(one.clone(), (None, store.removals("team")), "bob".to_owned());
         assert_eq!([names("team", By::Owner, "ann"), names("team", By::Owner, "bob")], ["one", "two"]);
         assert_eq!([names("team", By::Word, "red"), names("team", By::Word, "ann")], ["", ""]);
     }

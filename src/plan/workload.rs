@@ -19,8 +19,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Longest time for which an AgentCard without an evaluation leaves access as it is. After a restart the operator
-/// evaluates 10,000 cards in less; whoever replaces a card again and again keeps nothing open beyond it.
+/// Longest time for which an AgentCard without an evaluation, and without a proof in status, leaves access as it is:
+/// whoever replaces a card again and again keeps nothing open beyond it.
 pub const LONGEST_UNDECIDED: Duration = Duration::from_mins(5);
 
 /// SPIFFE ID that no workload can have: `invalid` is reserved (RFC 6761), so no trust domain has that name.
@@ -35,8 +35,20 @@ pub struct ObservedCard {
     pub card: IndexedCard,
     /// Last outcome and the workload that it is about; `None` before the first evaluation.
     pub evaluated: Option<(Option<WorkloadRef>, CardOutcome)>,
-    /// True if the proof that status shows has ended by now.
-    pub has_ended: bool,
+    /// Proof that status shows.
+    pub stored: StoredProof,
+}
+
+/// Proof of an AgentCard in its status, by which a process knows a card that it has not evaluated itself yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoredProof {
+    /// Status shows no proof.
+    #[default]
+    None,
+    /// The proof has not ended.
+    Holds,
+    /// The proof has ended.
+    Ended,
 }
 
 /// Observation of a workload, the input of one plan.
@@ -255,9 +267,10 @@ fn outcomes(
     let lapsed = |one: &ObservedCard| {
         let refusal = if observed.workload.is_leaving {
             Refusal::new(Reason::WorkloadNotFound, "the workload is being deleted")
-        } else if one.has_ended {
+        } else if one.stored == StoredProof::Ended {
             Refusal::new(Reason::CertificateExpired, "the proof in status has ended")
-        } else if is_overdue {
+        // Whoever keeps the operator busy after its restart must not close those who were verified before it.
+        } else if is_overdue && one.stored == StoredProof::None {
             Refusal::new(Reason::FetchFailed, "the card was not evaluated in time")
         } else {
             return None;
@@ -325,7 +338,7 @@ mod tests {
     use crate::CardRef;
     use crate::agent_card::evaluate::{Received, Terms, evaluate};
     use crate::input::cluster::cluster;
-    use crate::input::identity::{IdTemplate, SignerScope};
+    use crate::input::identity::{AllowedDomains, IdTemplate, SignerScope};
     use crate::input::pod::{Controller, ControllerKind};
     use crate::input::workload::WorkloadKind;
     use countersign_api::keys::{PEER_MARK_LABEL, REASON_ANNOTATION};
@@ -363,7 +376,8 @@ mod tests {
 
     fn rules(scope: SignerScope) -> IdentityRules {
         let template = IdTemplate::parse(IdTemplate::DEFAULT).unwrap();
-        IdentityRules { trust_domain: Some(TrustDomain::parse("example.org").unwrap()), template, scope }
+        let (trust_domain, others) = (TrustDomain::parse("example.org").ok(), AllowedDomains::default());
+        IdentityRules { trust_domain, others, template, scope }
     }
 
     /// Verified outcome of the AgentCard with this UID, from a real evaluation: nothing else makes one.
@@ -406,7 +420,7 @@ mod tests {
             object: ObjectRef::new("demo", CARD),
             card: IndexedCard::of(serde_json::from_value(object).unwrap()).unwrap(),
             evaluated: evaluated.map(|outcome| (Some(reference()), outcome)),
-            has_ended: false,
+            stored: StoredProof::None,
         }
     }
 
@@ -556,7 +570,8 @@ mod tests {
             (
                 "not evaluated since a restart, and the proof in status has ended",
                 |observed| {
-                    observed.cards = vec![ObservedCard { has_ended: true, ..card("uid-1", false, None) }];
+                    observed.cards =
+                        vec![ObservedCard { stored: StoredProof::Ended, ..card("uid-1", false, None) }];
                 },
                 &["CertificateExpired"],
                 0,
@@ -572,6 +587,18 @@ mod tests {
                 &["FetchFailed"],
                 0,
                 nothing.clone(),
+                (false, 0),
+            ),
+            (
+                "not evaluated for long since a restart, and verified before it",
+                |observed| {
+                    observed.cards =
+                        vec![ObservedCard { stored: StoredProof::Holds, ..card("uid-1", false, None) }];
+                    observed.undecided_for = LONGEST_UNDECIDED;
+                },
+                &[],
+                0,
+                Missing::Evaluation,
                 (false, 0),
             ),
             (

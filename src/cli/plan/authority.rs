@@ -49,8 +49,10 @@ impl Authorities {
             bundles.insert(bundle).map_err(Unusable::new)?;
         }
         let template = IdTemplate::parse(IdTemplate::DEFAULT).map_err(Unusable::new)?;
-        let identity =
-            IdentityRules { trust_domain: Some(trust_domain), template, scope: SignerScope::Workload };
+        // Whoever gives the bundle of another trust domain allows it.
+        let others = bundles.iter().map(|bundle| (None, bundle.trust_domain().clone())).collect();
+        let scope = SignerScope::Workload;
+        let identity = IdentityRules { trust_domain: Some(trust_domain), others, template, scope };
         Ok(Self { bundles, identity, warnings })
     }
 }

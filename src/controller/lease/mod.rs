@@ -55,6 +55,9 @@ pub async fn hold<T>(
     ended
 }
 
+/// Latest answer with which a lease counts as taken: half of the time for the first renewal is left then.
+const LATEST_ANSWER: Duration = Duration::from_secs(5);
+
 struct Holder {
     store: LeaseStore,
     identity: String,
@@ -67,7 +70,7 @@ impl Holder {
     async fn acquire(&mut self) -> Instant {
         loop {
             let asked = Instant::now();
-            match timeout(RENEW_DEADLINE, self.step()).await {
+            match timeout(LATEST_ANSWER, self.step()).await {
                 Ok(Ok(true)) => return asked,
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::warn!("cannot take the lease: {error}"),

@@ -92,7 +92,7 @@ async fn apply_status(
     if let (Some(shown), Some(patch)) = (shown, patch.as_object_mut()) {
         patch.insert("card".to_owned(), json(&shown)?);
     }
-    let removals = context.index.cards.removals();
+    let removals = context.index.cards.removals(&object.namespace);
     let stored = context.writer.patch_status::<AgentCard>(object, &card.resource_version, patch).await?;
     context.metrics.wrote("agentcards/status");
     if let Some(stored) = card.with_status(stored, status, has_content) {

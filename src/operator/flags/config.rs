@@ -9,7 +9,7 @@ use countersign_core::policy::Freshness;
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::Seconds;
 use countersign_io::logs::LogFormat;
-use countersign_plan::input::identity::{IdTemplate, IdentityRules, SignerScope};
+use countersign_plan::input::identity::{AllowedDomains, IdTemplate, IdentityRules, SignerScope};
 use countersign_plan::{Mode, Namespace, PodGroup};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -155,6 +155,7 @@ impl Config {
         Ok(Self {
             identity: IdentityRules {
                 trust_domain: flags.trust_domain(variable("KAGENTI_SPIRE_TRUST_DOMAIN"))?,
+                others: flags.each("allow-trust-domain", AllowedDomains::parse)?.into_iter().collect(),
                 template: flags.read("spiffe-id-template", IdTemplate::parse)?,
                 scope: flags.word(
                     "binding-scope",

@@ -69,6 +69,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "Identity that a workload must sign with",
     ),
     flag(
+        "allow-trust-domain",
+        FlagKind::Repeated,
+        "",
+        "NAMESPACE:TRUST_DOMAIN that AgentCards there may name besides the own one; * for all; may be repeated",
+    ),
+    flag(
         "binding-scope",
         FlagKind::Text,
         "workload",

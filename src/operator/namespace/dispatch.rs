@@ -28,10 +28,9 @@ pub(super) fn subscribe(context: &Arc<Context>) {
     });
     // Isolation allows the endpoints of the API server.
     index.api_servers.subscribe(context, |context, _| {
-        for kind in WorkloadKind::ALL {
-            for object in context.index.workloads(kind).objects() {
-                context.enqueue(key::namespace(object.namespace), Urgent);
-            }
+        let workloads = WorkloadKind::ALL.into_iter().map(|kind| context.index.workloads(kind).objects());
+        for object in workloads.chain([context.index.pods.objects()]).flatten() {
+            context.enqueue(key::namespace(object.namespace), Urgent);
         }
     });
 }

@@ -15,6 +15,8 @@ use countersign_plan::agent_card::turn::Transition;
 use countersign_plan::workload::{Missing, WorkloadPlan};
 use std::time::Duration;
 
+/// Wait until the next turn while an AgentCard has no evaluation, which enqueues the workload itself.
+const RETRY_UNDECIDED: Duration = Duration::from_secs(30);
 /// Wait until the next turn while Pods of an unlabelled template run or input is missing or invalid.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -59,7 +61,8 @@ pub(crate) async fn apply_plan(
         Missing::Nothing | Missing::Input if !is_known => Next::In(WATCH_LAG),
         Missing::Nothing => Next::Never,
         // The turn that isolates the namespace enqueues its workloads, and waits by itself after a failure.
-        Missing::Input | Missing::Evaluation | Missing::NamespaceIsolation => Next::In(RETRY),
+        Missing::Input | Missing::NamespaceIsolation => Next::In(RETRY),
+        Missing::Evaluation => Next::In(RETRY_UNDECIDED),
         Missing::ValidWorkload(error) => {
             let (reason, note) = ("WorkloadError".to_owned(), error.to_string());
             let about = EventSource {
@@ -87,7 +90,8 @@ pub(crate) async fn apply_cards(
 ) -> Result<bool, kube::Error> {
     if let Some(card) = &plan.create {
         let cards = &context.index.cards;
-        let (before, removals) = (cards.get(&ObjectRef::from(&card.metadata)), cards.removals());
+        let (before, removals) =
+            (cards.get(&ObjectRef::from(&card.metadata)), cards.removals(&reference.object.namespace));
         let stored = context.writer.apply(card).await?;
         context.metrics.wrote("agentcards");
         // The index gets the card at once, so that the next plan sees a card without a verdict, and not no card.

@@ -76,12 +76,22 @@ fn replica_set_changed(context: &Context, change: &Change<'_, (String, Option<Co
     }
 }
 
-/// Enqueues the workload of a policy that others changed.
+/// Enqueues the workload of a policy that others changed. A new policy of the namespace enqueues all its workloads, whose
+/// access waits for isolation.
 fn policy_changed(context: &Context, change: &Change<'_, StoredPolicy>) {
-    let label = changed_policy(change).and_then(|policy| policy.workload.as_ref());
-    let owner =
-        label.and_then(|label| context.index.workload_by(&change.object.namespace, IndexKey::Label, label));
-    if let Some(workload) = owner {
-        context.enqueue(key::workload(workload), Closing);
+    let Some(policy) = changed_policy(change) else { return };
+    let namespace = &change.object.namespace;
+    match &policy.workload {
+        Some(label) => {
+            if let Some(workload) = context.index.workload_by(namespace, IndexKey::Label, label) {
+                context.enqueue(key::workload(workload), Closing);
+            }
+        }
+        None if change.before.is_none() => {
+            for workload in context.index.workloads_in(namespace) {
+                context.enqueue(key::workload(workload), Urgent);
+            }
+        }
+        None => {}
     }
 }

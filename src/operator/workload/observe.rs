@@ -9,7 +9,7 @@ use countersign_core::time::Timestamp;
 use countersign_io::clock::{instant, now};
 use countersign_plan::input::delivered::default_card_name;
 use countersign_plan::input::pod::selector_text;
-use countersign_plan::workload::{Observed, ObservedCard};
+use countersign_plan::workload::{Observed, ObservedCard, StoredProof};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
@@ -27,8 +27,8 @@ pub(crate) async fn observe<'a>(
     let card = |(object, card)| {
         let evaluation = context.evaluation(&object);
         let evaluated = evaluation.map(|last| (last.workload.clone(), last.card.clone()));
-        let has_ended = evaluated.is_none() && has_ended(context, &card);
-        ObservedCard { object, card, evaluated, has_ended }
+        let stored = stored_proof(context, &card);
+        ObservedCard { object, card, evaluated, stored }
     };
     // An AgentCard of that name that is going, or that is for another workload, cannot become the default one. As long
     // as it is there, the workload has none.
@@ -56,14 +56,16 @@ pub(crate) async fn observe<'a>(
     })
 }
 
-/// True if the proof that status shows has ended by now. A process that has not evaluated the card since its start knows
-/// it from there. Under witnessed freshness the proof may outlast the leaf, so status alone does not end it.
-fn has_ended(context: &Context, card: &IndexedCard) -> bool {
-    let Some(verdict) = card.status.verdict.as_ref() else { return false };
-    let end = verdict.not_after.as_ref().map(|end| Timestamp::from_unix(end.0.as_second()));
-    !context.policies.may_outlast_a_leaf()
-        && verdict.outcome == Outcome::Verified
-        && end.is_some_and(|end| now() > end.plus(CLOCK_SKEW_MAX))
+/// Proof that status shows. Under witnessed freshness a proof may outlast the leaf, so status alone does not end it.
+fn stored_proof(context: &Context, card: &IndexedCard) -> StoredProof {
+    let verdict = card.status.verdict.as_ref().filter(|verdict| verdict.outcome == Outcome::Verified);
+    let Some(end) = verdict.and_then(|verdict| verdict.not_after.as_ref()) else { return StoredProof::None };
+    let end = Timestamp::from_unix(end.0.as_second()).plus(CLOCK_SKEW_MAX);
+    if now() > end && !context.policies.may_outlast_a_leaf() {
+        StoredProof::Ended
+    } else {
+        StoredProof::Holds
+    }
 }
 
 /// True if the workload selects a Pod without the agent label. Such Pods are not watched, so the API server is asked, but

@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 /// Applies a policy and stores the answer in the index.
 pub(crate) async fn apply_policy(context: &Context, policy: &NetworkPolicy) -> Result<(), kube::Error> {
     let (policies, object) = (&context.index.policies, ObjectRef::from(&policy.metadata));
-    let (before, removals) = (policies.get(&object), policies.removals());
+    let (before, removals) = (policies.get(&object), policies.removals(&object.namespace));
     let stored = context.writer.apply(policy).await?;
     context.metrics.wrote("networkpolicies");
     policies.insert_answer(object, (before.as_ref(), removals), StoredPolicy::of(&stored));

@@ -1,9 +1,11 @@
 //! SPIFFE IDs of workloads, derived from namespace and service account, and the signers that their cards may have.
 //! The operator and the command line share this code, so that both expect the same signer (rule 50).
 
+use crate::input::namespace::Namespace;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::text::Quoted;
+use std::collections::BTreeSet;
 
 const DOMAIN: &str = "{trustDomain}";
 const NAMESPACE: &str = "{namespace}";
@@ -77,18 +79,57 @@ pub enum SignerScope {
 /// Configuration that assigns SPIFFE IDs to workloads.
 #[derive(Clone, Debug)]
 pub struct IdentityRules {
-    /// Trust domain for cards that name none; without one, such cards are refused.
+    /// Trust domain of the agents; without one, all cards are refused.
     pub trust_domain: Option<TrustDomain>,
+    /// Other trust domains that cards may name, as an administrator allows.
+    pub others: AllowedDomains,
     /// Template that builds a SPIFFE ID from namespace and service account.
     pub template: IdTemplate,
     /// Accepted signers where the AgentCard does not narrow them.
     pub scope: SignerScope,
 }
 
+/// Trust domains other than that of the agents, whose authorities may vouch for agents of a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowedDomains(BTreeSet<(Option<String>, TrustDomain)>);
+
+impl AllowedDomains {
+    /// Set with `domain` allowed in a namespace; `None` for all namespaces.
+    #[must_use]
+    pub fn with(mut self, namespace: Option<&str>, domain: TrustDomain) -> Self {
+        self.0.insert((namespace.map(str::to_owned), domain));
+        self
+    }
+
+    /// Parses `NAMESPACE:DOMAIN`, with `*` for all namespaces; the error completes a sentence.
+    pub fn parse(text: &str) -> Result<(Option<String>, TrustDomain), String> {
+        let (namespace, domain) =
+            text.split_once(':').ok_or("is not NAMESPACE:TRUST_DOMAIN, with * for all namespaces")?;
+        let namespace = match namespace {
+            "*" => None,
+            name => Some(Namespace::parse(name).map_err(|error| error.to_string())?.as_str().to_owned()),
+        };
+        let domain = TrustDomain::parse(domain).map_err(|refusal| refusal.message().to_owned())?;
+        Ok((namespace, domain))
+    }
+
+    fn allows(&self, namespace: &str, domain: &TrustDomain) -> bool {
+        self.0.iter().any(|(of, allowed)| {
+            allowed == domain && of.as_deref().is_none_or(|allowed| allowed == namespace)
+        })
+    }
+}
+
+impl FromIterator<(Option<String>, TrustDomain)> for AllowedDomains {
+    fn from_iter<I: IntoIterator<Item = (Option<String>, TrustDomain)>>(domains: I) -> Self {
+        Self(domains.into_iter().collect())
+    }
+}
+
 /// Signer constraints of an AgentCard, from `spec.identityBinding`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Binding<'a> {
-    /// Trust domain that the signer must belong to; `None` means the configured one.
+    /// Trust domain that the signer must belong to; `None` means that of the agents.
     pub trust_domain: Option<&'a str>,
     /// SPIFFE IDs that must include the workload's own; an empty list allows every SPIFFE ID.
     pub allowed: &'a [String],
@@ -123,14 +164,22 @@ impl Expected {
 }
 
 impl IdentityRules {
-    /// Expected signer of the card of a workload. `binding` can only narrow the configuration: the author of an
+    /// Expected signer of the card of a workload. `binding` chooses among what the configuration allows: the author of an
     /// AgentCard does not decide whom the cluster trusts (rule 50).
     pub fn expect(&self, binding: Binding<'_>, namespace: &str, account: &str) -> Result<Expected, Refusal> {
-        let trust_domain = match binding.trust_domain {
-            Some(named) => TrustDomain::parse(named)?,
-            None => self.trust_domain.clone().ok_or_else(|| {
-                Refusal::new(Reason::TrustDomainUnknown, "the operator has no --spire-trust-domain")
-            })?,
+        let own = self.trust_domain.clone().ok_or_else(|| {
+            Refusal::new(Reason::TrustDomainUnknown, "the operator has no --spire-trust-domain")
+        })?;
+        let trust_domain = match binding.trust_domain.map(TrustDomain::parse).transpose()? {
+            Some(named) if named != own && !self.others.allows(namespace, &named) => {
+                let found = format!(
+                    "spec.identityBinding.trustDomain is {named}, which nobody allowed for {} beside {own}",
+                    Quoted(namespace)
+                );
+                return Err(Refusal::new(Reason::TrustDomainMismatch, found));
+            }
+            Some(named) => named,
+            None => own,
         };
         let spiffe_id = self.template.identity(&trust_domain, namespace, account)?;
         if !binding.allowed.is_empty() && !binding.allowed.iter().any(|id| id == spiffe_id.as_str()) {
@@ -195,9 +244,12 @@ mod tests {
         let rules = |domain: Option<&str>, scope| IdentityRules {
             trust_domain: domain.map(|name| TrustDomain::parse(name).unwrap()),
             template: IdTemplate::parse(IdTemplate::DEFAULT).unwrap(),
+            others: AllowedDomains::default()
+                .with(Some("shop"), TrustDomain::parse("partner.example").unwrap()),
             scope,
         };
         let own = "spiffe://example.org/ns/shop/sa/cart".to_owned();
+        let partner = "spiffe://partner.example/ns/shop/sa/cart";
         let (exact, other) = ([own.clone()], ["spiffe://example.org/ns/shop/sa/other".to_owned()]);
         let asked = |trust_domain, allowed, is_narrowed| Binding { trust_domain, allowed, is_narrowed };
         let (workload, domain) = (SignerScope::Workload, SignerScope::TrustDomain);
@@ -206,13 +258,47 @@ mod tests {
             (rules(Some("example.org"), domain), Binding::default(), Ok((own.as_str(), domain))),
             (rules(Some("example.org"), domain), asked(None, &[], true), Ok((own.as_str(), workload))),
             (rules(Some("example.org"), workload), asked(None, &exact, false), Ok((own.as_str(), workload))),
-            (rules(None, workload), asked(Some("example.org"), &[], false), Ok((own.as_str(), workload))),
+            (
+                rules(Some("example.org"), workload),
+                asked(Some("example.org"), &[], false),
+                Ok((own.as_str(), workload)),
+            ),
+            (
+                rules(Some("example.org"), workload),
+                asked(Some("partner.example"), &[], false),
+                Ok((partner, workload)),
+            ),
+            (
+                rules(Some("example.org"), workload),
+                asked(Some("other.example"), &[], false),
+                Err(Reason::TrustDomainMismatch),
+            ),
+            (rules(None, workload), asked(Some("example.org"), &[], false), Err(Reason::TrustDomainUnknown)),
             (rules(Some("example.org"), workload), asked(None, &other, false), Err(Reason::IdentityMismatch)),
             (rules(None, workload), Binding::default(), Err(Reason::TrustDomainUnknown)),
         ] {
             let found = rules.expect(binding, "shop", "cart");
             let found = found.as_ref().map(|found| (found.spiffe_id.as_str(), found.scope));
             assert_eq!(found.map_err(Refusal::reason), expected, "{rules:?} {binding:?}");
+        }
+        let elsewhere = rules(Some("example.org"), workload)
+            .expect(asked(Some("partner.example"), &[], false), "bank", "cart")
+            .unwrap_err();
+        assert_eq!(elsewhere.reason(), Reason::TrustDomainMismatch, "allowed for another namespace");
+    }
+
+    #[test]
+    fn other_trust_domains_are_allowed_by_namespace() {
+        let partner = TrustDomain::parse("partner.example").unwrap();
+        assert_eq!(
+            AllowedDomains::parse("shop:partner.example"),
+            Ok((Some("shop".to_owned()), partner.clone()))
+        );
+        let all: AllowedDomains = [AllowedDomains::parse("*:partner.example").unwrap()].into_iter().collect();
+        assert!(all.allows("any", &partner));
+        for wrong in ["partner.example", "Shop:partner.example", ":partner.example", "shop:Partner", "shop:"]
+        {
+            assert!(AllowedDomains::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

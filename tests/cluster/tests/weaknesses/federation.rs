@@ -67,6 +67,17 @@ fn a_federated_domain_counts_while_spire_federates_with_it_and_never_for_ours() 
         .apply(&federated(countersign_cluster_tests::TRUST_DOMAIN, &bundle_json(&[&ours], 1)).to_string())
         .unwrap();
     scene.refused(team, "ours", "ours", "AnchorUnknown").unwrap();
+    // In a namespace for which nobody allowed the partner, its signature counts for nothing.
+    let foreign = "federated-elsewhere";
+    scene.namespace(foreign, &json!({})).unwrap();
+    let elsewhere = Agents::sign(&card_of("weather", foreign), &partner.issue(foreign, "weather", -60, 3600));
+    scene.agents.serve(foreign, "weather", &elsewhere).unwrap();
+    let mut card = user_card(foreign, "weather", "weather");
+    card["spec"]["identityBinding"] = json!({ "trustDomain": "partner.example" });
+    let mut items = vec![card];
+    items.extend(Agents::manifests(foreign, "weather"));
+    scene.apply_all(&items).unwrap();
+    scene.refused(foreign, "weather", "weather", "TrustDomainMismatch").unwrap();
     // That object speaks for the partner no longer.
     scene.refused(team, "weather", "weather", "TrustDomainUnknown").unwrap();
 

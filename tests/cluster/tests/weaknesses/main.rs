@@ -23,7 +23,12 @@ const METRICS: &str = "127.0.0.1:18443";
 /// What most tests share; each has a namespace of its own. Nobody here replaces its root or stops a part of it.
 static SCENE: LazyLock<Scene> = LazyLock::new(|| {
     let metrics = format!("--metrics-bind-address={METRICS}");
-    Scene::start(&[metrics.as_str(), "--otlp-endpoint=http://10.96.255.254:8000"]).unwrap()
+    Scene::start(&[
+        metrics.as_str(),
+        "--allow-trust-domain=federated:partner.example",
+        "--otlp-endpoint=http://10.96.255.254:8000",
+    ])
+    .unwrap()
 });
 
 /// The same with an operator that takes the word of witnesses.
