@@ -9,7 +9,6 @@ use countersign_plan::agent_card::turn::Transition;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -17,8 +16,6 @@ use tokio::time::timeout;
 
 /// Maximum number of waiting events; one namespace may hold half of them.
 const WAITING: usize = 2048;
-/// Number of events after which the recorder forgets which it has seen.
-const REMEMBERED: usize = 256;
 /// Maximum wait of an event for due turns, so that an operator that never catches up still writes events.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Period of checks whether turns are due.
@@ -61,24 +58,17 @@ impl Events {
         let shares = Arc::new(Mutex::new(Shares::fair(WAITING)));
         let waiting = Arc::clone(&shares);
         let write = async move {
-            let recorder = |controller: &str| {
-                let reporter = Reporter { controller: controller.to_owned(), instance: None };
-                Recorder::new(client.clone(), reporter)
-            };
-            let mut recorders = BTreeMap::new();
-            let (mut written, mut patience) = (0_usize, LONGEST_WAIT);
+            let mut patience = LONGEST_WAIT;
             while let Some((controller, about, event)) = receiver.recv().await {
                 lock(&waiting).give(about.namespace.as_deref().unwrap_or_default());
-                // A recorder keeps the events of some minutes to count repetitions, and scans all of them per event.
-                written = written.wrapping_add(1);
-                if written.is_multiple_of(REMEMBERED) {
-                    recorders.clear();
-                }
                 // After `LONGEST_WAIT` the event is written all the same, and later ones wait for `POLL` only: a namespace
                 // that keeps the operator busy delays the events of others once, and not once per event.
                 let is_idle = timeout(patience, work.short.caught_up(POLL)).await.is_ok();
                 patience = if is_idle { LONGEST_WAIT } else { POLL };
-                let recorder = recorders.entry(controller).or_insert_with(|| recorder(controller));
+                // A recorder counts repetitions of a reason in the first event, whose note then stays the old one, and
+                // needs the right to patch events. Each transition gets an event of its own here.
+                let reporter = Reporter { controller: controller.to_owned(), instance: None };
+                let recorder = Recorder::new(client.clone(), reporter);
                 match recorder.publish(&event, &about).await {
                     Ok(()) => counted.wrote("events"),
                     Err(error) => tracing::warn!(%error, reason = event.reason, "an event was not written"),

@@ -15,7 +15,8 @@ use countersign_io::shutdown::{self, Shutdown, Trigger};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -159,8 +160,24 @@ async fn clients(config: &Config) -> Result<(Client, Client), OperatorError> {
     Ok((client(found)?, watching))
 }
 
+/// Listens on an address; without IPv6 on the node, `:PORT` is all addresses of IPv4.
 async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, OperatorError> {
-    TcpListener::bind(address).await.map_err(|error| OperatorError::Listen { what, address, error })
+    let failed = |error| OperatorError::Listen { what, address, error };
+    match TcpListener::bind(address).await {
+        Err(error) => match without_ipv6(address, error.kind()) {
+            Some(other) => TcpListener::bind(other).await.map_err(failed),
+            None => Err(failed(error)),
+        },
+        Ok(listener) => Ok(listener),
+    }
+}
+
+/// All addresses of IPv4 in place of those of both families, if a node without IPv6 refused the latter.
+fn without_ipv6(address: SocketAddr, refused: ErrorKind) -> Option<SocketAddr> {
+    // EAFNOSUPPORT has no stable kind, so the kinds that have another cause are listed.
+    let lacks_family = !matches!(refused, ErrorKind::AddrInUse | ErrorKind::PermissionDenied);
+    let all = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    (all && lacks_family).then(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port()))
 }
 
 /// Servers for probes and metrics, which outlive the controllers.
@@ -190,6 +207,26 @@ impl Servers {
         let all = async { while self.running.join_next().await.is_some() {} };
         if timeout(STOP_SERVERS, all).await.is_err() {
             tracing::warn!("a server did not stop in time");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_without_ipv6_is_served_on_ipv4_and_a_taken_port_is_an_error() {
+        let all: SocketAddr = "[::]:8081".parse().unwrap();
+        let there = Some("0.0.0.0:8081".parse().unwrap());
+        for (address, refused, expected) in [
+            (all, ErrorKind::Unsupported, there),
+            (all, ErrorKind::AddrNotAvailable, there),
+            (all, ErrorKind::AddrInUse, None),
+            (all, ErrorKind::PermissionDenied, None),
+            ("[::1]:8081".parse().unwrap(), ErrorKind::AddrNotAvailable, None),
+        ] {
+            assert_eq!(without_ipv6(address, refused), expected, "{address} {refused}");
         }
     }
 }

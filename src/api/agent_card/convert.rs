@@ -13,13 +13,23 @@ use serde_json::Value as Json;
 /// Copies `card` for status. A member of an unexpected type is left out; texts are cut at 2,000 characters, lists at
 /// 64 elements, and everything beyond 64 KiB of JSON is dropped.
 pub fn card_data(card: &Document) -> AgentCardData {
+    copy(card, card)
+}
+
+/// Copies the signed content of `received`, with its signatures, which no signature covers.
+pub fn signed_card_data(signed: &Document, received: &Document) -> AgentCardData {
+    copy(signed, received)
+}
+
+fn copy(card: &Document, received: &Document) -> AgentCardData {
     let Some(card) = card.root().as_object() else { return AgentCardData::default() };
+    let received = received.root().as_object().unwrap_or(card);
     let mut room = Room { bytes: STATUS_CARD_BYTES };
     // The most useful members come first, because the last ones are dropped when room runs out.
     AgentCardData {
         name: room.text(card, "name"),
         version: room.text(card, "version"),
-        url: room.text(card, "url"),
+        url: room.text(card, "url").or_else(|| first_url(&mut room, card)),
         description: room.text(card, "description"),
         documentation_url: room.text(card, "documentationUrl"),
         icon_url: room.text(card, "iconUrl"),
@@ -30,7 +40,7 @@ pub fn card_data(card: &Document) -> AgentCardData {
         supports_authenticated_extended_card: flag(card, "supportsAuthenticatedExtendedCard"),
         default_input_modes: room.texts(card, "defaultInputModes"),
         default_output_modes: room.texts(card, "defaultOutputModes"),
-        signatures: room.list(card, "signatures", Room::signature),
+        signatures: room.list(received, "signatures", Room::signature),
         skills: room.list(card, "skills", |room, skill| Some(room.skill(skill))),
         capabilities: object(card, "capabilities").map(|capabilities| AgentCapabilities {
             streaming: flag(capabilities, "streaming"),
@@ -39,6 +49,11 @@ pub fn card_data(card: &Document) -> AgentCardData {
                 .list(capabilities, "extensions", |room, extension| Some(room.extension(extension))),
         }),
     }
+}
+
+/// URL of the first interface: cards of A2A 1.0 have no member `url`, which readers of status know.
+fn first_url(room: &mut Room, card: Object<'_>) -> Option<String> {
+    room.text(items(card, "supportedInterfaces").next()?.as_object()?, "url")
 }
 
 /// Room that is left in the copy, in bytes of JSON.
@@ -192,6 +207,20 @@ mod tests {
 
     fn data(text: &str) -> AgentCardData {
         card_data(&Document::parse(text.as_bytes().to_vec(), &JsonLimits::CARD, Numbers::Binary64).unwrap())
+    }
+
+    #[test]
+    fn a_verified_card_shows_what_is_signed_with_the_signatures_beside_it() {
+        let parse = |card: &serde_json::Value| {
+            Document::parse(card.to_string().into_bytes(), &JsonLimits::CARD, Numbers::Binary64).unwrap()
+        };
+        let signed = json!({ "name": "weather", "supportedInterfaces": [{ "url": "https://a" }, { "url": "https://b" }] });
+        let mut received = signed.clone();
+        received["description"] = "not signed".into();
+        received["signatures"] = json!([{ "protected": "e30", "signature": "AA" }]);
+        let shown = signed_card_data(&parse(&signed), &parse(&received));
+        assert_eq!((shown.url.as_deref(), shown.description), (Some("https://a"), None));
+        assert_eq!(shown.signatures.len(), 1);
     }
 
     #[test]

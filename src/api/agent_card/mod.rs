@@ -13,7 +13,7 @@ mod target_ref;
 mod verdict;
 
 pub use condition::{ConditionReason, ConditionType};
-pub use convert::card_data;
+pub use convert::{card_data, signed_card_data};
 pub use data::{
     AgentCapabilities, AgentCardData, AgentExtension, AgentProvider, AgentSkill, CardSignature,
     CardSignatureHeader, SkillParameter,

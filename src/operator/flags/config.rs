@@ -148,8 +148,7 @@ impl Config {
         let flags = Flags(given);
         // Charts set variables without a value to the empty string.
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let mut audit = flags.word("mode", &[("enforce", false), ("audit", true)])?;
-        audit |= flags.boolean("signature-audit-mode")? || !flags.boolean("enforce-network-policies")?;
+        let audit = flags.is_audit()?;
         let spire_namespace = variable("KAGENTI_SPIRE_NAMESPACE")
             .unwrap_or_else(|| "zero-trust-workload-identity-manager".to_owned());
         Ok(Self {
@@ -212,7 +211,7 @@ impl Config {
             },
             log_format: flags
                 .word("zap-encoder", &[("json", LogFormat::Json), ("console", LogFormat::Console)])?,
-            warnings: warnings(given),
+            warnings: warnings(given).into_iter().chain(unenforced(given)).collect(),
         })
     }
 }
@@ -239,9 +238,20 @@ fn warnings(given: &Given) -> Vec<String> {
     lines.collect()
 }
 
+/// Warning that nothing is closed, if no flag decides about it.
+fn unenforced(given: &Given) -> Option<String> {
+    let is_decided = MODE_FLAGS.iter().any(|name| given.last(name).is_some());
+    (!is_decided).then(|| {
+        "verdicts are shown and close nothing: give --mode=enforce, or --mode=audit to say that this is meant".to_owned()
+    })
+}
+
 fn environment_namespace(variable: &'static str, text: &str) -> Result<Namespace, FlagError> {
     Namespace::parse(text).map_err(|error| FlagError::Environment { variable, problem: error.to_string() })
 }
+
+/// Flags that decide whether verdicts close anything.
+const MODE_FLAGS: [&str; 3] = ["mode", "enforce-network-policies", "signature-audit-mode"];
 
 /// Given flags with defaults for the others.
 struct Flags<'g>(&'g Given);
@@ -263,6 +273,16 @@ impl Flags<'_> {
     ) -> Result<Vec<T>, FlagError> {
         let values = self.0.all(name).iter();
         values.map(|text| read(text).map_err(|problem| FlagError::value(name, problem, text))).collect()
+    }
+
+    /// True unless flags ask for enforcement. Without any, a Deployment of the existing operator would cut off every agent
+    /// of its cluster on the day of its migration.
+    fn is_audit(&self) -> Result<bool, FlagError> {
+        let is_audit = self.word("mode", &[("enforce", false), ("audit", true)])?;
+        let enforces = self.boolean("enforce-network-policies")?;
+        let (mode, enforcement) = (self.0.last("mode"), self.0.last("enforce-network-policies"));
+        let is_off = self.boolean("signature-audit-mode")? || (enforcement.is_some() && !enforces);
+        Ok(is_off || (is_audit && (mode.is_some() || !enforces)))
     }
 
     fn boolean(&self, name: &'static str) -> Result<bool, FlagError> {
@@ -380,7 +400,7 @@ mod tests {
     #[test]
     fn without_flags_the_defaults_are_the_safe_ones() {
         let config = config(&[], &[]).unwrap();
-        assert_eq!(config.mode, Mode::Enforce);
+        assert_eq!(config.mode, Mode::Audit, "as in the existing operator");
         assert_eq!((config.identity.scope, config.freshness), (SignerScope::Workload, Freshness::Live));
         assert_eq!((config.concurrency.get(), config.fetch_timeout), (16, Duration::from_secs(5)));
         assert_eq!(config.min_sync_period, Duration::from_secs(5));
@@ -392,7 +412,8 @@ mod tests {
         );
         assert_eq!(config.bundle.namespace.as_str(), "zero-trust-workload-identity-manager");
         assert_eq!(config.bundle.key, "bundle.spiffe");
-        assert!(config.warnings.is_empty() && config.watched.is_empty());
+        assert!(config.watched.is_empty());
+        assert!(config.warnings.len() == 1 && config.warnings[0].contains("close nothing"));
     }
 
     #[test]
@@ -448,9 +469,22 @@ mod tests {
     }
 
     #[test]
-    fn each_way_to_ask_for_audit_is_understood() {
-        for argument in ["--mode=audit", "--signature-audit-mode", "--enforce-network-policies=false"] {
-            assert_eq!(config(&[argument], &[]).unwrap().mode, Mode::Audit, "{argument}");
+    fn each_way_to_ask_for_audit_or_enforcement_is_understood() {
+        let (off, on) = ("--enforce-network-policies=false", "--enforce-network-policies=true");
+        for (arguments, mode) in [
+            (&["--mode=audit"][..], Mode::Audit),
+            (&["--signature-audit-mode"], Mode::Audit),
+            (&[off], Mode::Audit),
+            (&["--mode=enforce", off], Mode::Audit),
+            (&["--mode=audit", on], Mode::Audit),
+            (&["--mode=enforce"], Mode::Enforce),
+            (&[on], Mode::Enforce),
+            (&["--mode=enforce", on], Mode::Enforce),
+            (&[on, "--signature-audit-mode"], Mode::Audit),
+        ] {
+            let config = config(arguments, &[]).unwrap();
+            assert_eq!(config.mode, mode, "{arguments:?}");
+            assert!(config.warnings.iter().all(|line| !line.contains("close nothing")), "{arguments:?}");
         }
     }
 

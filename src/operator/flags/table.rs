@@ -131,7 +131,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "How long a bundle counts after it was last read",
     ),
     // Enforcement.
-    flag("mode", FlagKind::Text, "enforce", "enforce writes NetworkPolicies; audit only shows verdicts"),
+    flag("mode", FlagKind::Text, "audit", "enforce writes NetworkPolicies; audit only shows verdicts"),
     flag(
         "egress",
         FlagKind::Text,
@@ -166,8 +166,8 @@ pub(super) const FLAGS: &[Flag] = &[
     flag(
         "enforce-network-policies",
         FlagKind::Bool,
-        "true",
-        "Write NetworkPolicies; =false is the same as --mode=audit",
+        "false",
+        "Write NetworkPolicies: the same as --mode=enforce, and =false as --mode=audit",
     ),
     // Fetching of cards.
     flag(

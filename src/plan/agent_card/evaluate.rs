@@ -3,7 +3,7 @@
 
 use super::result::{CardContent, Proof, Refused, VerificationResult};
 use crate::input::identity::{Expected, SignerScope};
-use countersign_api::agent_card::card_data;
+use countersign_api::agent_card::{card_data, signed_card_data};
 use countersign_core::bind::{BoundCard, Source, WorkloadFacts, bind_card};
 use countersign_core::bundle::Bundle;
 use countersign_core::canon::{Profile, canonicalize};
@@ -124,6 +124,9 @@ fn verify(
     };
     let bound = bind_card(proven, &facts, terms.history)
         .map_err(|refusal| Refused { refusal, signer: Some(signer) })?;
+    // Beside a verdict only what is signed may stand: an unsigned member would borrow its trust.
+    let data = Box::new(signed_card_data(bound.signed().document(), card.document()));
+    *content = Some(CardContent { digest, data: Some(data) });
     let proof = Proof::of(bound.signed(), attested);
     Ok((bound, proof))
 }

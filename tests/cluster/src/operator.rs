@@ -38,6 +38,7 @@ impl<'r> Operator<'r> {
             .args(["operator", "--kubeconfig"])
             .arg(kubeconfig)
             .args(["--spire-trust-domain", TRUST_DOMAIN])
+            .arg("--enforce-network-policies=true")
             .args(["--spire-trust-bundle-configmap", "spire-bundle"])
             .args(["--spire-trust-bundle-configmap-namespace", "spire"])
             .args(["--health-probe-bind-address", health, "--metrics-bind-address", "0"])

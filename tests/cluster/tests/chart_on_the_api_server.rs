@@ -211,9 +211,22 @@ fn it_leaves_nothing_but_the_cards(rig: &Rig) {
         .kubectl(&["get", "--ignore-not-found", "-A", "-o", "name", "-l", "app.kubernetes.io/name=countersign",
             "deployments,serviceaccounts,services,networkpolicies,poddisruptionbudgets,roles,rolebindings,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,customresourcedefinitions"])
         .unwrap();
-    assert_eq!(left.trim(), "customresourcedefinition.apiextensions.k8s.io/agentcards.agent.kagenti.dev");
+    let mut left: Vec<&str> = left.split_whitespace().collect();
+    left.sort_unstable();
+    let kept = [
+        "customresourcedefinition.apiextensions.k8s.io/agentcards.agent.kagenti.dev",
+        "validatingadmissionpolicy.admissionregistration.k8s.io/guard-network-policies.agent.kagenti.dev",
+        "validatingadmissionpolicy.admissionregistration.k8s.io/guard-operator-labels.agent.kagenti.dev",
+        "validatingadmissionpolicybinding.admissionregistration.k8s.io/guard-network-policies.agent.kagenti.dev",
+        "validatingadmissionpolicybinding.admissionregistration.k8s.io/guard-operator-labels.agent.kagenti.dev",
+    ];
+    assert_eq!(left, kept);
     rig.kubectl(&["-n", "team1", "get", "agentcard", "weather"]).unwrap();
     // Nothing holds on to a card or a namespace once the operator is gone.
     rig.kubectl(&["delete", "namespace", "team1", NAMESPACE, "--timeout=60s"]).unwrap();
     rig.kubectl(&["delete", "crd", "agentcards.agent.kagenti.dev", "--timeout=60s"]).unwrap();
+    for kind in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
+        let guards = ["guard-operator-labels.agent.kagenti.dev", "guard-network-policies.agent.kagenti.dev"];
+        rig.kubectl(&[&["delete", kind][..], &guards].concat()).unwrap();
+    }
 }

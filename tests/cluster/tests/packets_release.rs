@@ -168,9 +168,22 @@ fn a_release_is_upgraded_uses_its_rights_and_is_uninstalled_without_opening_anyt
     node.rig.helm(&["uninstall", "countersign", "-n", SYSTEM, "--wait", "--timeout", "120s"]).unwrap();
     assert_as_before("once it is uninstalled");
     assert!(!node.card(TEAM, "bad-deployment-card").unwrap().is_null(), "the cards stay");
+    // The policies that stay still admit the mark, so nobody may forge it now either.
+    let forge =
+        ["label", "--overwrite", "pod", "-n", TEAM, "stranger", "agent.kagenti.dev/verified-peer=later"];
+    let refused = node.rig.kubectl(&forge).unwrap_err().to_string();
+    assert!(refused.contains("belongs to the operator"), "{refused}");
     // As the notes of the chart say.
     let opened = ["delete", "networkpolicies", "-A", "-l", "agent.kagenti.dev/policy-role"];
     node.rig.kubectl(&opened).unwrap();
+    node.rig
+        .kubectl(&[
+            "delete",
+            "validatingadmissionpolicies,validatingadmissionpolicybindings",
+            "guard-operator-labels.agent.kagenti.dev",
+            "guard-network-policies.agent.kagenti.dev",
+        ])
+        .unwrap();
     node.wait_packets((TEAM, "deploy/caller"), &bad, Packets::Pass).unwrap();
     for namespace in [TEAM, SYSTEM] {
         node.rig.kubectl(&["delete", "namespace", namespace, "--timeout=120s"]).unwrap();

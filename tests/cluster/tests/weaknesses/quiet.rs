@@ -199,6 +199,18 @@ fn one_event_tells_of_each_transition() {
     };
     let reasons: Vec<&Value> = warnings.iter().filter(about).map(|event| &event["reason"]).collect();
     assert_eq!(reasons, ["IdentityMismatch"]);
+    // The same again within minutes is told again, with its own words, and needs no other right.
+    scene.agents.serve(team, name, &scene.signed(&card_of(name, team), team, "third")).unwrap();
+    scene.refused(team, name, name, "IdentityMismatch").unwrap();
+    scene
+        .rig
+        .wait("the second event", || {
+            let warnings = scene.list("events.events.k8s.io", team)?;
+            Ok(warnings.iter().filter(about).any(|event| event["note"].to_string().contains("sa/third")))
+        })
+        .unwrap();
+    let events = audit.writes().unwrap();
+    assert!(events.iter().filter(|write| write.resource == "events").all(|write| write.verb == "create"));
 }
 
 #[test]
