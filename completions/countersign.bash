@@ -463,7 +463,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__plan)
-            opts="-f -o -h --filename --bundle --trust-domain --bundle-config-map --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --api-server --operator-namespace --allow-caller --agent-namespace --egress --mode --output --help"
+            opts="-f -o -h --filename --bundle --trust-domain --bundle-config-map --spiffe-id-template --ingress-host-suffix --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --api-server --operator-namespace --allow-caller --agent-namespace --egress --mode --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -486,6 +486,14 @@ _countersign() {
                     return 0
                     ;;
                 --bundle-config-map)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spiffe-id-template)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ingress-host-suffix)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

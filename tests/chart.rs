@@ -15,7 +15,7 @@ const HA: &str = "--values=charts/countersign/values-ha.yaml";
 const OPENSHIFT: &str = "--values=charts/countersign/values-openshift.yaml";
 
 /// The flags that the operator knows and acts on.
-const FLAGS: [&str; 35] = [
+const FLAGS: [&str; 36] = [
     "accept-profile",
     "allow-trust-domain",
     "binding-scope",
@@ -30,6 +30,7 @@ const FLAGS: [&str; 35] = [
     "fetch-timeout",
     "freshness",
     "health-probe-bind-address",
+    "ingress-host-suffix",
     "leader-elect",
     "max-witness-age",
     "metrics-bind-address",

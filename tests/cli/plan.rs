@@ -1,6 +1,6 @@
 //! `countersign plan`.
 
-use crate::authority::{TRUST, world};
+use crate::authority::{TRUST, card, world};
 use crate::run::{Folder, Run};
 use serde_json::{Value, json};
 
@@ -180,4 +180,45 @@ fn egress_is_open_unless_agents_are_to_keep_to_each_other() {
     let closed = egress(&["--egress", "agents"]);
     let to: Vec<_> = closed.as_array().unwrap().iter().filter(|rule| rule["to"].is_array()).collect();
     assert_eq!(to.len(), closed.as_array().unwrap().len(), "{closed}");
+}
+
+#[test]
+fn a_host_of_an_ingress_counts_below_a_domain_that_somebody_named() {
+    let folder = manifests("plan-ingress");
+    let mut card = card();
+    card["supportedInterfaces"][0]["url"] = "https://weather.agents.example/a2a".into();
+    folder.write("card.json", card.to_string());
+    let signed =
+        folder.run(&["sign", "card.json", "--key", "svid.key", "--chain", "svid.pem", "-o", "other.json"]);
+    assert_eq!(signed.code, 0, "{}", signed.stderr);
+    let signed = folder.read("other.json");
+    folder.write("manifests/card.json", config_map("weather-card-signed", "signed-agent-card.json", &signed));
+    let path = json!({ "path": "/", "pathType": "Prefix",
+        "backend": { "service": { "name": "weather", "port": { "number": 8000 } } } });
+    let ingress = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": { "name": "weather", "namespace": "demo" },
+        "spec": { "rules": [{ "host": "weather.agents.example", "http": { "paths": [path] } }] },
+    });
+    folder.write("manifests/ingress.json", ingress.to_string());
+    for (more, reason) in [
+        (&[][..], "EndpointNotOwned"),
+        (&["--ingress-host-suffix", "gents.example"], "EndpointNotOwned"),
+        (&["--ingress-host-suffix", "agents.example"], "Verified"),
+    ] {
+        let run = plan(&folder, &[&["-o", "json"], more].concat());
+        assert_eq!(reasons(&run), ["Enrolled", "Enrolled", reason], "{more:?} {}", run.stderr);
+    }
+    folder
+        .run(&[&["plan", "-f", "manifests"][..], &TRUST, &["--ingress-host-suffix", "*.example"]].concat())
+        .assert_unusable("is not a domain");
+}
+
+#[test]
+fn the_identity_template_is_that_of_the_operator() {
+    let folder = manifests("plan-template");
+    let other = ["-o", "json", "--spiffe-id-template", "spiffe://{trustDomain}/{namespace}/{serviceAccount}"];
+    assert_eq!(reasons(&plan(&folder, &other)), ["Enrolled", "Enrolled", "IdentityMismatch"]);
+    let wrong = plan(&folder, &["--spiffe-id-template", "spiffe://{trustDomain}/all"]);
+    wrong.assert_unusable("{namespace}");
 }

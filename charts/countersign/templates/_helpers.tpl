@@ -99,6 +99,7 @@ user's others.
 {{- $args = concat $args (list (printf "--binding-scope=%s" $sv.bindingScope) (printf "--freshness=%s" $sv.freshness)) -}}
 {{- with $sv.maxWitnessAge -}}{{- $args = append $args (printf "--max-witness-age=%s" .) -}}{{- end -}}
 {{- range $sv.allowedTrustDomains -}}{{- $args = append $args (printf "--allow-trust-domain=%s" .) -}}{{- end -}}
+{{- range $sv.ingressHostSuffixes -}}{{- $args = append $args (printf "--ingress-host-suffix=%s" .) -}}{{- end -}}
 {{- if $sv.policy -}}{{- $args = append $args "--policy-file=/etc/countersign/policy/policy.yaml" -}}{{- end -}}
 {{- range $sv.acceptProfiles -}}{{- $args = append $args (printf "--accept-profile=%s" .) -}}{{- end -}}
 {{- $args = append $args (printf "--mode=%s" (ternary "audit" "enforce" $sv.auditMode)) -}}

@@ -4,6 +4,8 @@ use super::cluster::ClusterArgs;
 use crate::args::{BundleArg, Output, parse_bundle_arg, parse_trust_domain};
 use crate::policy::AcceptArgs;
 use countersign_core::spiffe::TrustDomain;
+use countersign_plan::input::host_suffix::HostSuffixes;
+use countersign_plan::input::identity::IdTemplate;
 use std::path::PathBuf;
 
 /// Enforcement mode: NetworkPolicies are planned, or cards are evaluated and none is planned.
@@ -36,6 +38,12 @@ pub(crate) struct Args {
     /// Name of the ConfigMap that carries the trust bundle.
     #[arg(long, value_name = "NAME", default_value = "spire-bundle")]
     pub(super) bundle_config_map: String,
+    /// Identity that a workload must sign with, as the operator is told.
+    #[arg(long, value_name = "TEMPLATE", default_value = IdTemplate::DEFAULT, value_parser = IdTemplate::parse)]
+    pub(super) spiffe_id_template: IdTemplate,
+    /// Domain under which an Ingress may name hosts of agents, as endpoints of their cards. May be repeated.
+    #[arg(long = "ingress-host-suffix", value_name = "DOMAIN", value_parser = HostSuffixes::parse)]
+    pub(super) ingress_hosts: Vec<String>,
     #[command(flatten)]
     pub(super) accept: AcceptArgs,
     #[command(flatten)]

@@ -7,7 +7,8 @@ use crate::args::read_bundles;
 use crate::exit::Unusable;
 use countersign_core::bundle::{BundleSet, parse_bundle};
 use countersign_core::spiffe::TrustDomain;
-use countersign_plan::input::identity::{IdTemplate, IdentityRules, SignerScope};
+use countersign_plan::input::host_suffix::HostSuffixes;
+use countersign_plan::input::identity::{IdentityRules, SignerScope};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 /// Keys under which bundles are published, SPIFFE's own format first.
@@ -17,8 +18,10 @@ const BUNDLE_KEYS: [&str; 4] = ["bundle.spiffe", "bundle.json", "bundle.crt", "b
 #[derive(Debug)]
 pub(super) struct Authorities {
     pub(super) bundles: BundleSet,
-    /// The identities that workloads have: the operator's rules with its default template.
+    /// The identities that workloads have, by the operator's rules.
     pub(super) identity: IdentityRules,
+    /// Domains under which Ingresses may name hosts of agents.
+    pub(super) ingress_hosts: HostSuffixes,
     pub(super) warnings: Vec<String>,
 }
 
@@ -48,12 +51,13 @@ impl Authorities {
             );
             bundles.insert(bundle).map_err(Unusable::new)?;
         }
-        let template = IdTemplate::parse(IdTemplate::DEFAULT).map_err(Unusable::new)?;
+        let template = args.spiffe_id_template.clone();
         // Whoever gives the bundle of another trust domain allows it.
         let others = bundles.iter().map(|bundle| (None, bundle.trust_domain().clone())).collect();
         let scope = SignerScope::Workload;
         let identity = IdentityRules { trust_domain: Some(trust_domain), others, template, scope };
-        Ok(Self { bundles, identity, warnings })
+        let ingress_hosts = args.ingress_hosts.iter().cloned().collect();
+        Ok(Self { bundles, identity, ingress_hosts, warnings })
     }
 }
 

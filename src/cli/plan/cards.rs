@@ -80,7 +80,8 @@ fn bind(
     let mut binding = card.map(CardManifest::binding).unwrap_or_default();
     binding.trust_domain = binding.trust_domain.or(default);
     let expected = workload.expected(&authorities.identity, binding)?;
-    let Hosts { cluster, ingress } = workload.hosts(&manifests.services, &manifests.ingresses);
+    let Hosts { cluster, ingress } =
+        workload.hosts(&manifests.services, &manifests.ingresses, &authorities.ingress_hosts);
     let facts = WorkloadFacts {
         expected_id: expected.spiffe_id,
         cluster_hosts: cluster,

@@ -4,6 +4,7 @@ use super::metadata::{name, namespace};
 use crate::exit::Unusable;
 use countersign_core::refusal::Refusal;
 use countersign_plan::input::delivered::default_card_name;
+use countersign_plan::input::host_suffix::HostSuffixes;
 use countersign_plan::input::identity::{Binding, Expected, IdentityRules};
 use countersign_plan::input::service::Hosts;
 use countersign_plan::input::workload::is_agent;
@@ -110,10 +111,15 @@ impl ManifestWorkload {
     }
 
     /// The names under which its Pods are reached (rule 51).
-    pub(super) fn hosts(&self, services: &[Service], ingresses: &[Ingress]) -> Hosts {
+    pub(super) fn hosts(
+        &self,
+        services: &[Service],
+        ingresses: &[Ingress],
+        suffixes: &HostSuffixes,
+    ) -> Hosts {
         let services = services.iter().filter(|service| self.is_beside(&service.metadata));
         let ingresses = ingresses.iter().filter(|ingress| self.is_beside(&ingress.metadata));
-        Hosts::of(&self.namespace, &self.template.labels, services, ingresses)
+        Hosts::of(&self.namespace, &self.template.labels, services, ingresses, suffixes)
     }
 
     fn is_beside(&self, metadata: &ObjectMeta) -> bool {

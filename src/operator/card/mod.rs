@@ -36,7 +36,7 @@ use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::agent_card::merge::{choose, merge};
 use countersign_plan::agent_card::schedule::{SHORTEST_PERIOD, is_starting, may_settle, next_evaluation};
 use countersign_plan::input::identity::Expected;
-use countersign_plan::input::service::Hosts;
+use countersign_plan::input::service::{Hosts, service_names};
 use futures::stream::{self, StreamExt};
 use observe::ReachableAgent;
 use std::collections::BTreeSet;
@@ -114,8 +114,8 @@ async fn evaluate_card(
     let evaluator = EvaluateCard { context, card, key: &key, expected: &expected, history: history.as_ref() };
     if card.spec.paused == Some(true) {
         let paused = Refusal::new(Reason::CardPaused, "spec.paused is set, and the last card is not at hand");
-        let Some((received, basis)) = last.and_then(Evaluation::kept) else { return refuse(paused) };
-        let evaluation = evaluator.received((*received).clone(), basis.hosts.clone()).await;
+        let Some((received, _)) = last.and_then(Evaluation::kept) else { return refuse(paused) };
+        let evaluation = evaluator.received((*received).clone(), own_hosts(&key)).await;
         let evaluation = Evaluation::of(Some(key.clone()), evaluation);
         // No replica was fetched, so nothing new is remembered.
         return evaluation.with_history(history.clone());
@@ -200,7 +200,10 @@ impl EvaluateCard<'_> {
         let bundle = self.context.bundles.get(domain, at).ok()?;
         let rules = self.context.policies.of(domain);
         let terms = basis.terms(&bundle, (&rules.policy, Some(rules.digest)), self.expected, at);
-        let same = last.bytes == Some(sha256(&received.bytes))
+        // Hosts of other Services and of Ingresses may lead elsewhere by now; only those of the workload's own name cannot.
+        let is_own = basis.hosts == own_hosts(self.key) && basis.ingress_hosts.is_empty();
+        let same = is_own
+            && last.bytes == Some(sha256(&received.bytes))
             && terms.fingerprint(&received.source) == basis.terms
             && self.card.uid == basis.card_uid;
         let holds = same && is_shown && at < proof.valid_until;
@@ -298,6 +301,11 @@ impl EvaluateCard<'_> {
         // The replica serves other bytes than were evaluated, so the next evaluation verifies again.
         CardEvaluation { bytes: None, ..evaluation }
     }
+}
+
+/// DNS names of the Service that has the name of the workload.
+fn own_hosts(key: &WorkloadRef) -> BTreeSet<String> {
+    service_names(&key.object.name, &key.object.namespace)
 }
 
 /// History of accepted cards: that of this process, which is ahead of the status, or that in the status.

@@ -161,5 +161,6 @@ pub(crate) async fn other_hosts(
     let services = services.list(&all).await.map_err(|error| unread("Services", &error))?;
     let ingresses: Api<Ingress> = Api::namespaced(context.client.clone(), namespace);
     let ingresses = ingresses.list(&all).await.map_err(|error| unread("Ingresses", &error))?;
-    Ok(Hosts::of(namespace, &workload.template_labels, &services.items, &ingresses.items))
+    let suffixes = &context.config.ingress_hosts;
+    Ok(Hosts::of(namespace, &workload.template_labels, &services.items, &ingresses.items, suffixes))
 }

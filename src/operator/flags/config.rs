@@ -9,6 +9,7 @@ use countersign_core::policy::Freshness;
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::Seconds;
 use countersign_io::logs::LogFormat;
+use countersign_plan::input::host_suffix::HostSuffixes;
 use countersign_plan::input::identity::{AllowedDomains, IdTemplate, IdentityRules, SignerScope};
 use countersign_plan::{Mode, Namespace, PodGroup};
 use std::net::{IpAddr, SocketAddr};
@@ -93,6 +94,8 @@ pub struct Config {
     pub freshness: Freshness,
     /// File with the acceptance policy of each trust domain; `None` for that of the flags.
     pub policy_file: Option<PathBuf>,
+    /// Domains under which Ingresses may name hosts of agents.
+    pub ingress_hosts: HostSuffixes,
     /// Source of trust bundles.
     pub bundle: BundleSource,
     /// Enforcement mode of namespaces without a label.
@@ -164,6 +167,7 @@ impl Config {
             profiles: flags.profiles()?,
             freshness: flags.freshness()?,
             policy_file: Some(flags.text("policy-file")).filter(|path| !path.is_empty()).map(PathBuf::from),
+            ingress_hosts: flags.each("ingress-host-suffix", HostSuffixes::parse)?.into_iter().collect(),
             bundle: flags.bundle(&spire_namespace)?,
             mode: if audit { Mode::Audit } else { Mode::Enforce },
             egress_anywhere: flags.word("egress", &[("anywhere", true), ("agents", false)])?,

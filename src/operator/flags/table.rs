@@ -81,6 +81,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "Who may sign a card: the workload itself, or anybody in the trust-domain (compatibility only)",
     ),
     flag(
+        "ingress-host-suffix",
+        FlagKind::Repeated,
+        "",
+        "Domain under which an Ingress may name hosts of agents, as endpoints of their cards; may be repeated",
+    ),
+    flag(
         "accept-profile",
         FlagKind::Repeated,
         "",

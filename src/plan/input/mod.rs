@@ -8,6 +8,7 @@ pub mod delivered;
 pub mod endpoint;
 pub(crate) mod enrolled;
 pub(crate) mod error;
+pub mod host_suffix;
 pub mod identity;
 pub(crate) mod names;
 pub(crate) mod namespace;

@@ -1,6 +1,7 @@
 //! Services and Ingresses of a workload: which Pods a Service selects, and which host names belong to the workload.
 //! The operator and the command line share this code, so that both accept the same card endpoints (rule 51).
 
+use super::host_suffix::HostSuffixes;
 use countersign_core::text::Quoted;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
@@ -70,7 +71,7 @@ pub fn read_service(
         selector: spec.selector.clone().unwrap_or_default(),
         is_tls: tls.is_some(),
         host: full_name(name, namespace),
-        hosts: names(name, namespace),
+        hosts: service_names(name, namespace),
     })
 }
 
@@ -103,7 +104,7 @@ fn leads_to(service: &Service, template_labels: &BTreeMap<String, String>) -> Re
 pub struct Hosts {
     /// DNS names of the workload's Services inside the cluster.
     pub cluster: BTreeSet<String>,
-    /// Ingress hosts whose paths all lead to Services of the workload.
+    /// Ingress hosts below an allowed domain whose paths all lead to Services of the workload.
     pub ingress: BTreeSet<String>,
 }
 
@@ -114,14 +115,16 @@ impl Hosts {
         template_labels: &BTreeMap<String, String>,
         services: impl IntoIterator<Item = &'a Service>,
         ingresses: impl IntoIterator<Item = &'a Ingress>,
+        suffixes: &HostSuffixes,
     ) -> Self {
         let own: BTreeSet<String> = services
             .into_iter()
             .filter(|service| leads_to(service, template_labels).is_ok())
             .filter_map(|service| service.metadata.name.clone())
             .collect();
-        let ingress = ingresses.into_iter().flat_map(|ingress| hosts_to(ingress, &own)).collect();
-        Self { cluster: own.iter().flat_map(|name| names(name, namespace)).collect(), ingress }
+        let hosts = ingresses.into_iter().flat_map(|ingress| hosts_to(ingress, &own));
+        let ingress = hosts.filter(|host| suffixes.allow(host)).collect();
+        Self { cluster: own.iter().flat_map(|name| service_names(name, namespace)).collect(), ingress }
     }
 }
 
@@ -143,7 +146,7 @@ fn hosts_to(ingress: &Ingress, services: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// DNS names of a Service inside the cluster, from the short to the fully qualified one.
-fn names(name: &str, namespace: &str) -> BTreeSet<String> {
+pub fn service_names(name: &str, namespace: &str) -> BTreeSet<String> {
     [
         name.to_owned(),
         format!("{name}.{namespace}"),
@@ -228,10 +231,14 @@ mod tests {
             rule("*.example", &[path("weather")]),
             rule("none.example", &[]),
             rule("", &[path("weather")]),
+            rule("bank.test", &[path("weather")]),
         ] } }))
         .unwrap();
-        let hosts = Hosts::of("team", &labels(), &services, [&ingress]);
+        let suffixes: HostSuffixes = ["example".to_owned()].into_iter().collect();
+        let hosts = Hosts::of("team", &labels(), &services, [&ingress], &suffixes);
         assert_eq!(hosts.ingress, BTreeSet::from(["weather.example".to_owned()]));
-        assert_eq!(hosts.cluster, names("weather", "team"));
+        assert_eq!(hosts.cluster, service_names("weather", "team"));
+        let none = Hosts::of("team", &labels(), &services, [&ingress], &HostSuffixes::default());
+        assert!(none.ingress.is_empty(), "nobody said which domains lead here");
     }
 }
