@@ -44,6 +44,7 @@ fn policy_changed(context: &Context, change: &Change<'_, StoredPolicy>) {
     let Some(policy) = changed_policy(change) else { return };
     let namespace = &change.object.namespace;
     match &policy.workload {
+        _ if policy.is_leftover => context.enqueue(key::orphan(change.object.clone()), Closing),
         None => context.enqueue(key::namespace(namespace.clone()), Closing),
         Some(label) if context.index.workload_by(namespace, IndexKey::Label, label).is_none() => {
             context.enqueue(key::orphan(change.object.clone()), Routine);

@@ -5,16 +5,18 @@ mod dispatch;
 pub(crate) mod key;
 
 use super::context::Context;
-use super::index::{Index, IndexKey, ObjectRef};
+use super::events::EventSource;
+use super::index::{Index, IndexKey, ObjectRef, StoredPolicy};
 use super::registration::register_agents;
 use super::workload::{apply_policy, key as workload_key, remove_policy};
 use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
+use countersign_plan::agent_card::turn::Transition;
 use countersign_plan::input::pod::selector_text;
 use countersign_plan::namespace::{Observed, plan_namespace};
-use countersign_plan::{ClusterAccess, Namespace};
+use countersign_plan::{ClusterAccess, Mode, Namespace};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
@@ -24,6 +26,14 @@ use std::time::Duration;
 
 /// Wait until the next turn while input is missing or Pods still end.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// Events about policies of the existing operator.
+const LEFTOVER: EventSource = EventSource {
+    controller: "agentcard-controller",
+    api_version: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    action: "CleanUp",
+};
 
 /// Registers the reconcilers of namespaces and orphaned policies.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
@@ -84,6 +94,9 @@ fn observe<'a>(
 /// Removes a policy whose workload is gone, once the policy selects no Pod any more.
 async fn reconcile_orphan(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
     let Some(known) = context.index.policies.get(object) else { return Ok(Next::Never) };
+    if known.is_leftover {
+        return remove_leftover(context, object, &known).await;
+    }
     let owner = known
         .workload
         .as_ref()
@@ -102,4 +115,37 @@ async fn reconcile_orphan(context: &Context, object: &ObjectRef) -> Result<Next,
         return Ok(Next::Never);
     }
     Ok(Next::In(RETRY))
+}
+
+/// Removes a policy that the existing operator left, once the isolation of the namespace stands in its place. In audit
+/// mode it stays, because nothing would isolate the Pods after it, and an event tells of it.
+async fn remove_leftover(
+    context: &Context,
+    object: &ObjectRef,
+    known: &StoredPolicy,
+) -> Result<Next, kube::Error> {
+    let tell = |is_warning, reason: &str, note: &str| {
+        let transition = Transition { is_warning, reason: reason.to_owned(), note: note.to_owned() };
+        context.events.send(LEFTOVER, object, known.uid.as_deref().unwrap_or_default(), transition);
+    };
+    if context.mode(&object.namespace) == Mode::Audit {
+        tell(
+            true,
+            "LeftoverPolicy",
+            "a policy of the operator that was replaced, which follows no verdict any more; it \
+             is removed once verdicts are enforced here",
+        );
+        return Ok(Next::Never);
+    }
+    let stands = |name: &str| context.index.policies.get(&ObjectRef::new(&object.namespace, name)).is_some();
+    if ![NAMESPACE_BASELINE, NAMESPACE_MINIMUM].into_iter().all(stands) {
+        return Ok(Next::In(RETRY));
+    }
+    remove_policy(context, object).await?;
+    tell(
+        false,
+        "LeftoverPolicyRemoved",
+        "a policy of the operator that was replaced: what it admitted follows the verdict now",
+    );
+    Ok(Next::Never)
 }

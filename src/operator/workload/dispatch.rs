@@ -87,7 +87,7 @@ fn policy_changed(context: &Context, change: &Change<'_, StoredPolicy>) {
                 context.enqueue(key::workload(workload), Closing);
             }
         }
-        None if change.before.is_none() => {
+        None if change.before.is_none() && !policy.is_leftover => {
             for workload in context.index.workloads_in(namespace) {
                 context.enqueue(key::workload(workload), Urgent);
             }

@@ -2,7 +2,7 @@
 //! Empty and absent lists give one digest, because the API server drops empty lists.
 
 use countersign_api::keys::{
-    AGENT_CARD_LABEL, MANAGED_BY_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, REASON_ANNOTATION,
+    AGENT_CARD_LABEL, MANAGED_BY_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE, POLICY_TYPE_LABEL, REASON_ANNOTATION,
     WORKLOAD_LABEL,
 };
 use countersign_core::encoding::{Digest, sha256};
@@ -20,6 +20,9 @@ pub struct StoredPolicy {
     pub workload: Option<String>,
     /// UID of the stored policy; `None` for a planned one.
     pub uid: Option<String>,
+    /// True for a policy that the existing operator left: it follows no verdict any more, and admits every Pod with a
+    /// label that any author can write.
+    pub is_leftover: bool,
 }
 
 impl StoredPolicy {
@@ -40,6 +43,9 @@ impl StoredPolicy {
             digest: sha256(&serde_json::to_vec(&parts).unwrap_or_default()),
             workload: label(WORKLOAD_LABEL).cloned(),
             uid: metadata.uid.clone(),
+            is_leftover: label(POLICY_TYPE_LABEL).is_some_and(|kind| kind == POLICY_TYPE)
+                && label(POLICY_ROLE_LABEL).is_none()
+                && label(WORKLOAD_LABEL).is_none(),
         }
     }
 }
@@ -52,6 +58,20 @@ mod tests {
     fn digest(spec: &serde_json::Value) -> Digest {
         let object = json!({ "metadata": { "name": "x", "labels": { "team": "anything" } }, "spec": spec });
         StoredPolicy::of(&serde_json::from_value(object).unwrap()).digest
+    }
+
+    #[test]
+    fn a_policy_of_the_existing_operator_is_told_from_ours_and_from_others() {
+        let is_leftover = |labels: serde_json::Value| {
+            let object = json!({ "metadata": { "name": "x", "labels": labels }, "spec": {} });
+            StoredPolicy::of(&serde_json::from_value(object).unwrap()).is_leftover
+        };
+        let old = json!({ "managed-by": "kagenti-operator", "kagenti.dev/agentcard": "weather-card",
+            "kagenti.dev/policy-type": "identity-verification" });
+        let mut ours = old.clone();
+        ours["agent.kagenti.dev/policy-role"] = "verdict".into();
+        assert_eq!([is_leftover(old), is_leftover(ours)], [true, false]);
+        assert!(!is_leftover(json!({ "managed-by": "kagenti-operator" })));
     }
 
     #[test]

@@ -360,3 +360,47 @@ fn the_minimum_opens_dns_and_the_real_address_of_the_api_server() {
     // The operator's Pods, and not its whole namespace.
     assert!(ingress.contains("countersign-system") && ingress.contains("podSelector"), "{ingress}");
 }
+
+/// The policy that the existing operator left for a workload that it had verified.
+fn leftover(team: &str, workload: &str) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": { "name": format!("{workload}-signature-policy"), "namespace": team, "labels": {
+            "managed-by": "kagenti-operator", "kagenti.dev/agentcard": format!("{workload}-statefulset-card"),
+            "kagenti.dev/policy-type": "identity-verification" } },
+        "spec": {
+            "podSelector": { "matchLabels": { "app": workload } }, "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{ "from": [{ "podSelector": {
+                "matchLabels": { "agent.kagenti.dev/signature-verified": "true" } } }] }],
+            "egress": [{}],
+        },
+    })
+}
+
+#[test]
+fn a_policy_that_the_existing_operator_left_goes_once_ours_stand_and_stays_in_audit() {
+    let (scene, team) = (scene("moved"), "moved");
+    scene.apply_all(&[leftover(team, "queue")]).unwrap();
+    let foreign = scene.signed(&card_of("weather", team), team, "other");
+    scene.agent(team, "weather", &foreign).unwrap();
+    scene.refused(team, "weather", "weather", "IdentityMismatch").unwrap();
+    scene
+        .rig
+        .wait("the leftover to go", || {
+            Ok(scene.get("networkpolicy", team, "queue-signature-policy")?.is_null())
+        })
+        .unwrap();
+    let told = |team: &str, reason: &str| {
+        let events = scene.list("events.events.k8s.io", team)?;
+        Ok(events
+            .iter()
+            .any(|event| event["reason"] == reason && event["regarding"]["kind"] == "NetworkPolicy"))
+    };
+    scene.rig.wait("an event about it", || told(team, "LeftoverPolicyRemoved")).unwrap();
+
+    let audited = "moved-audit";
+    scene.namespace(audited, &json!({ "countersign.dev/mode": "audit" })).unwrap();
+    scene.apply_all(&[leftover(audited, "queue")]).unwrap();
+    scene.rig.wait("an event about it", || told(audited, "LeftoverPolicy")).unwrap();
+    assert!(!scene.get("networkpolicy", audited, "queue-signature-policy").unwrap().is_null());
+}
