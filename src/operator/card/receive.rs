@@ -7,7 +7,7 @@ use crate::index::ObjectRef;
 use countersign_core::bind::Source;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
-use countersign_io::clock::now;
+use countersign_io::clock::{instant, now};
 use countersign_io::fetch::{CardUrl, FetchLimits, fetch_card};
 use countersign_io::mtls::{Peer, fetch_card_from};
 use countersign_plan::agent_card::evaluate::Received;
@@ -27,7 +27,10 @@ pub(crate) async fn fetch_live(
     expected: &Expected,
 ) -> Result<Received, Refusal> {
     let span = tracing::info_span!("fetch", host = service.host, pod = replica.name);
-    fetch(context, service, replica, expected).instrument(span).await
+    let started = instant();
+    let received = fetch(context, service, replica, expected).instrument(span).await;
+    context.metrics.fetched(if service.is_tls { "mtls" } else { "http" }, started.elapsed());
+    received
 }
 
 async fn fetch(
@@ -64,7 +67,10 @@ pub(crate) async fn read_delivered(
     let ObjectRef { namespace, name: workload } = &reachable.key.object;
     let name = config_map_name(workload);
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
-    let map = match api.get_opt(&name).await {
+    let started = instant();
+    let answer = api.get_opt(&name).await;
+    context.metrics.fetched("configmap", started.elapsed());
+    let map = match answer {
         Ok(Some(map)) => map,
         Ok(None) => return Ok(None),
         Err(error) => {

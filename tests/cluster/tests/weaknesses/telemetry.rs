@@ -101,6 +101,8 @@ fn metrics_are_for_callers_that_the_api_server_allows_and_traces_go_where_they_a
         "controller_runtime_reconcile_total{controller=\"agentcard\",result=\"requeue_after\"}",
         "a2a_signature_verification_total",
         "a2a_signature_verification_duration_seconds",
+        "countersign_card_fetch_duration_seconds_count{source=\"http\"}",
+        "countersign_cards{outcome=\"verified\"}",
     ] {
         assert!(body.contains(name), "{name} is missing in\n{body}");
     }
