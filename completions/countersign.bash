@@ -597,7 +597,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__sign)
-            opts="-o -h --key --chain --workload-api --also-kagenti --lifetime --output --timeout --watch --init --help"
+            opts="-o -h --key --chain --workload-api --also-kagenti --upgrade --lifetime --output --timeout --watch --init --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

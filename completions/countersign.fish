@@ -80,6 +80,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand sign" -l lifetim
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -s o -l output -d 'Write the signed card to this file, whole or not at all, instead of standard output' -r -F
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l timeout -d 'How long the Workload API may take to answer, in whole seconds [default: 30s]' -r
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l also-kagenti -d 'Add a second signature that kagenti\'s verifier accepts'
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -l upgrade -d 'Write the card in A2A 1.0 members first, so that every current reader sees all of it. A member of 0.2 or 0.3 that 1.0 cannot express refuses the card'
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l watch -d 'Run as the sidecar of a Pod: sign at once, and again whenever the SVID or the card changes'
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l init -d 'Run as the init container of a Pod: sign once, with the same environment as --watch'
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -s h -l help -d 'Print help (see more with \'--help\')'

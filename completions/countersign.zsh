@@ -95,6 +95,7 @@ _arguments "${_arguments_options[@]}" : \
 '--output=[Write the signed card to this file, whole or not at all, instead of standard output]:FILE:_files' \
 '--timeout=[How long the Workload API may take to answer, in whole seconds \[default\: 30s\]]:DURATION:_default' \
 '--also-kagenti[Add a second signature that kagenti'\''s verifier accepts]' \
+'--upgrade[Write the card in A2A 1.0 members first, so that every current reader sees all of it. A member of 0.2 or 0.3 that 1.0 cannot express refuses the card]' \
 '(--key --chain --init)--watch[Run as the sidecar of a Pod\: sign at once, and again whenever the SVID or the card changes]' \
 '(--key --chain)--init[Run as the init container of a Pod\: sign once, with the same environment as --watch]' \
 '-h[Print help (see more with '\''--help'\'')]' \

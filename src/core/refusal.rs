@@ -224,9 +224,9 @@ reasons! {
         "Use one to four objects with `protected`, `signature` and, if needed, `header`.";
 
     // Signing.
-    CardNotSignable [48] "The card cannot be put into the form on which all readers agree";
-        "A signature that some readers verify over less than the signer meant.";
-        "Use 1.0 members with content only: no 0.3 members, no unknown ones, no empty ones.";
+    CardNotSignable [47] "The card cannot be written in A2A 1.0 members without loss";
+        "A card that says less, or something else, after its conversion.";
+        "Rewrite the named member in A2A 1.0 or take it out, or sign the card without `--upgrade`.";
     SigningKeyUnusable [14] "The private key cannot sign for this chain";
         "A signature that nobody can verify.";
         "Give the PKCS#8 key (P-256, P-384 or RSA) of the first certificate of the chain.";

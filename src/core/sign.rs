@@ -1,15 +1,15 @@
-//! Signing of cards: writes a card in the form on which all current readers agree, and signs that form.
+//! Signing of cards: over the form on which all current readers agree, or over all members and over the SDKs' form.
 //! The private key may live in a KMS or an HSM, so every signature is verified before a card carries it.
 
-use super::canon::{Profile, canonicalize, uncovered};
+use super::canon::{Profile, UncoveredMembers, canonicalize, missing_member, uncovered};
 use super::card::Card;
 use super::encoding::{encode_base64_standard_into, encode_base64url_into, sha256};
-use super::json::{Document, JsonLimits, Numbers};
+use super::json::{Document, JsonLimits, Numbers, Object, ObjectWriter};
 use super::jws::{Algorithm, KeyKind, PublicKey, verify_signature};
 use super::limits::{CHAIN_CERTIFICATES, SHORT_KEY_ID_DIGITS};
 use super::refusal::{Reason, Refusal};
-use super::text::Quoted;
 use super::time::{Seconds, Timestamp};
+use super::verify::parse_payload;
 use super::x509::leaf_facts;
 use ring::rand::SystemRandom;
 use ring::signature::{
@@ -115,11 +115,36 @@ pub struct SignOptions<'a> {
     pub now: Timestamp,
 }
 
-/// Returns the card, in compact JSON, with new signatures instead of any old ones.
+/// A card with new signatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NewlySigned {
+    /// The card, in compact JSON.
+    pub card: Vec<u8>,
+    /// The coverage of each signature, in the order of `signatures`.
+    pub signatures: Vec<NewSignature>,
+    /// The reason why no signature is for the A2A SDKs; `None` if one is.
+    pub without_sdks: Option<Refusal>,
+}
+
+/// The coverage of a new signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NewSignature {
+    /// The profiles under which the signature verifies, in the order of trial.
+    pub profiles: Vec<Profile>,
+    /// The members of the card that the signature does not cover.
+    pub uncovered: UncoveredMembers,
+}
+
+/// Returns the card with new signatures instead of any old ones. A verifier with the default policy accepts the first.
 ///
-/// The signed form is the one on which `spec841`, `jcs-raw` and `proto-clean-jcs` coincide, so that every current
-/// reader verifies the card and every member is covered. A card without such a form is refused, and so is a
-/// signature that the first certificate of the chain does not verify.
+/// Where the forms of `spec841`, `jcs-raw` and `proto-clean-jcs` can be made to coincide without losing a member, the
+/// card is written in that form, and one signature serves every current reader. Any other card keeps its members and
+/// gets a signature over all of them (`jcs-raw`), and, if the A2A SDKs have a form for it, a second one over that form
+/// (`proto-folded-jcs`, which is `proto-clean-jcs` for a card without 0.3 members). A document that is no card, one
+/// that grows beyond the limits of a reader, and a signature that the first certificate of the chain does not verify
+/// are refused.
 ///
 /// ```
 /// # use countersign_core::{sign::{SignOptions, SigningKey, sign_card}, time::Timestamp};
@@ -132,70 +157,104 @@ pub struct SignOptions<'a> {
 /// # let now = Timestamp::from_unix(1_795_219_200);
 /// let key = SigningKey::from_pkcs8(&key.serialize_der())?;
 /// let options = SignOptions { chain: &chain, lifetime: None, also_kagenti: false, now };
-/// let signed: Vec<u8> = sign_card(card, &key, options)?;
+/// let signed: Vec<u8> = sign_card(card, &key, options)?.card;
 /// # assert!(signed.ends_with(b"\"}]}"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn sign_card(bytes: Vec<u8>, signer: &dyn Signer, options: SignOptions<'_>) -> Result<Vec<u8>, Refusal> {
-    let card = Card::parse(without_signatures(bytes)?, Numbers::Strict)?;
-    let form = common_form(&card)?;
-    let signing = Signing::begin(signer, options)?;
-    let mut signatures = vec![signing.entry(&form)?];
-    if options.also_kagenti {
-        let served = Document::parse(form.clone(), &JsonLimits::CARD, Numbers::Strict)?;
-        signatures.push(signing.entry(&canonicalize(&served, Profile::KagentiGo)?)?);
+pub fn sign_card(
+    bytes: Vec<u8>,
+    signer: &dyn Signer,
+    options: SignOptions<'_>,
+) -> Result<NewlySigned, Refusal> {
+    let received = Card::parse(without_signatures(bytes)?, Numbers::Strict)?;
+    let served = common_form(&received).unwrap_or_else(|| received.document().clone());
+    let whole = canonicalize(&served, Profile::JcsRaw)?;
+    parse_payload(whole.clone())?;
+    let mut forms = vec![(Profile::JcsRaw, whole)];
+    let mut without_sdks = None;
+    match stripped_form(&served, Profile::ProtoFoldedJcs) {
+        Ok(form) if forms.iter().all(|(_, other)| *other != form) => {
+            forms.push((Profile::ProtoFoldedJcs, form));
+        }
+        Ok(_) => {}
+        Err(refusal) => without_sdks = Some(refusal),
     }
-    // The form is an object that is not empty, so its last byte is the closing brace.
-    let mut card = form;
-    card.pop();
-    card.extend_from_slice(b",\"signatures\":[");
-    card.extend_from_slice(signatures.join(",").as_bytes());
-    card.extend_from_slice(b"]}");
-    Ok(card)
+    if options.also_kagenti {
+        forms.push((Profile::KagentiGo, stripped_form(&served, Profile::KagentiGo)?));
+    }
+    let signing = Signing::begin(signer, options)?;
+    let entries = forms.iter().map(|(_, form)| signing.entry(form)).collect::<Result<Vec<_>, _>>()?;
+    let card = with_entries(&served, &entries);
+    // The signatures may have made the card larger than readers accept.
+    Card::parse(card.clone(), Numbers::Strict)?;
+    let signatures = forms
+        .into_iter()
+        .map(|(profile, form)| NewSignature::of(&served, profile, &form))
+        .collect::<Result<_, _>>()?;
+    Ok(NewlySigned { card, signatures, without_sdks })
+}
+
+impl NewSignature {
+    fn of(served: &Document, profile: Profile, form: &[u8]) -> Result<Self, Refusal> {
+        let verifies = |profile: &Profile| canonicalize(served, *profile).is_ok_and(|other| other == form);
+        Ok(Self {
+            profiles: Profile::ALL.into_iter().filter(verifies).collect(),
+            uncovered: uncovered(served, profile)?,
+        })
+    }
+}
+
+/// Writes `served`, with number literals as they were received: RFC 8785 spells some so that strict readers refuse them.
+fn with_entries(served: &Document, entries: &[String]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(served.text().len());
+    let mut object = ObjectWriter::open(&mut out);
+    for (name, value) in served.root().as_object().into_iter().flat_map(Object::iter) {
+        object.value(name, value);
+    }
+    object.raw("signatures", format!("[{}]", entries.join(",")).as_bytes());
+    object.close();
+    out
 }
 
 /// Removes old signatures before the card is checked: they are replaced, even if they are malformed.
 fn without_signatures(bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
     let document = Document::parse(bytes, &JsonLimits::CARD, Numbers::Strict)?;
-    if document.root().as_object().is_none_or(|root| root.get("signatures").is_none()) {
+    let Some(root) = document.root().as_object().filter(|root| root.get("signatures").is_some()) else {
         return Ok(document.text().as_bytes().to_vec());
+    };
+    let mut out = Vec::with_capacity(document.text().len());
+    let mut object = ObjectWriter::open(&mut out);
+    for (name, value) in root.iter().filter(|(name, _)| *name != "signatures") {
+        object.value(name, value);
     }
-    canonicalize(&document, Profile::JcsRaw)
+    object.close();
+    Ok(out)
 }
 
-/// The canonical form on which `spec841`, `jcs-raw` and `proto-clean-jcs` coincide, or a refusal if they differ.
-fn common_form(card: &Card) -> Result<Vec<u8>, Refusal> {
-    let refuse = |found: String| Err(Refusal::new(Reason::CardNotSignable, found));
-    let lost = uncovered(card.document(), Profile::ProtoCleanJcs)?;
-    if let Some(first) = lost.listed().first() {
-        let pointer = Quoted(first.pointer());
-        return refuse(format!(
-            "{pointer} is not a 1.0 member with content, so stripping readers do not see it"
-        ));
+/// The card in the form on which `spec841`, `jcs-raw` and `proto-clean-jcs` coincide; `None` if there is none, or if
+/// the form loses a member.
+fn common_form(card: &Card) -> Option<Document> {
+    let received = card.document();
+    if !uncovered(received, Profile::ProtoCleanJcs).ok()?.is_empty() {
+        return None;
     }
-    let form = canonicalize(card.document(), Profile::ProtoCleanJcs)?;
-    let stripped = Document::parse(form.clone(), &JsonLimits::CARD, Numbers::Strict)?;
-    let root = stripped.root().as_object();
-    let required = [
-        "name",
-        "description",
-        "version",
-        "supportedInterfaces",
-        "defaultInputModes",
-        "defaultOutputModes",
-        "skills",
-    ];
-    let missing = required.into_iter().find(|name| root.and_then(|root| root.get(name)).is_none());
-    if let Some(missing) = missing {
-        return refuse(format!("the required member `{missing}` is absent or empty"));
-    }
-    let differs = [Profile::Spec841, Profile::JcsRaw]
+    let form = canonicalize(received, Profile::ProtoCleanJcs).ok()?;
+    let stripped = Document::parse(form.clone(), &JsonLimits::CARD, Numbers::Strict).ok()?;
+    // A member that 1.0 requires may be empty, but must not go missing.
+    missing_member(stripped.root()).is_none().then_some(())?;
+    let coincide = [Profile::Spec841, Profile::JcsRaw]
         .into_iter()
-        .find(|profile| canonicalize(&stripped, *profile).ok().as_ref() != Some(&form));
-    match differs {
-        Some(profile) => refuse(format!("the forms {profile} and {} differ", Profile::ProtoCleanJcs)),
-        None => Ok(form),
-    }
+        .all(|profile| canonicalize(&stripped, profile).is_ok_and(|other| other == form));
+    coincide.then_some(stripped)
+}
+
+/// The form of a profile that leaves members out. Refused if nothing is left in it that makes it a card: a signature
+/// over almost nothing would fit too many cards. The refusal of a member with the wrong type names the member.
+fn stripped_form(served: &Document, profile: Profile) -> Result<Vec<u8>, Refusal> {
+    let named = |refusal| uncovered(served, profile).err().unwrap_or(refusal);
+    let form = canonicalize(served, profile).map_err(named)?;
+    parse_payload(form.clone())?;
+    Ok(form)
 }
 
 /// The parts that all new signatures of one card share.

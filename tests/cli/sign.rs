@@ -24,6 +24,54 @@ fn what_is_signed_verifies_with_all_of_it_covered() {
 }
 
 #[test]
+fn who_accepts_which_signature_is_said_where_readers_differ() {
+    let (folder, _) = world("readers-differ");
+    let mut odd = card();
+    odd["xVendor"] = json!(1);
+    odd["yVendor"] = json!({"a": 1});
+    folder.write("odd.json", odd.to_string());
+    let run = folder.run(&sign("odd.json", &["-o", "two.json"]));
+    assert_eq!((run.code, run.stdout.as_str()), (0, ""));
+    assert_eq!(
+        run.stderr,
+        "signature 1: accepted by Countersign; covers the whole card\n\
+         signature 2: accepted by a2a-js ≥ 1.0.1 and a2a-python ≥ 1.1.4; leaves out \"/xVendor\", \"/yVendor\"\n"
+    );
+    let json = folder.run(&verify("two.json", &["--expect-id", WEATHER])).assert_verified();
+    assert_eq!((&json["coverage"], &json["profile"]), (&json!("full"), &json!("jcs-raw")));
+    // A card that no SDK can read has one signature, and the member is named.
+    odd["documentationUrl"] = json!(5);
+    folder.write("typed.json", odd.to_string());
+    let run = folder.run(&sign("typed.json", &["-o", "one.json"]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("\nno signature is for the A2A SDKs: CardMemberType: "), "{}", run.stderr);
+    assert!(run.stderr.contains("\"/documentationUrl\""), "{}", run.stderr);
+    folder.run(&verify("one.json", &["--expect-id", WEATHER])).assert_verified();
+}
+
+#[test]
+fn an_older_card_is_signed_as_it_is_or_upgraded_for_every_reader() {
+    let (folder, _) = world("upgrade");
+    let mut older = card();
+    older.as_object_mut().unwrap().remove("supportedInterfaces");
+    older["url"] = json!("https://weather.example/");
+    older["protocolVersion"] = json!("0.3.0");
+    folder.write("older.json", older.to_string());
+    let run = folder.run(&sign("older.json", &["-o", "two.json"]));
+    assert!(run.stderr.contains("signature 2: accepted by a2a-python ≥ 1.1.4; "), "{}", run.stderr);
+    assert!(run.stderr.contains("a2a-js accepts no signature of this card"), "{}", run.stderr);
+    folder.run(&verify("two.json", &["--expect-id", WEATHER])).assert_verified();
+    let run = folder.run(&sign("older.json", &["--upgrade"]));
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    let interface =
+        json!({"url": "https://weather.example/", "protocolBinding": "JSONRPC", "protocolVersion": "0.3"});
+    assert_eq!((&run.json()["supportedInterfaces"], run.json().get("url")), (&json!([interface]), None));
+    folder.write("new.json", &run.stdout);
+    let json = folder.run(&verify("new.json", &["--expect-id", WEATHER])).assert_verified();
+    assert_eq!((&json["coverage"], &json["profile"]), (&json!("full"), &json!("spec841")));
+}
+
+#[test]
 fn the_second_signature_is_for_kagenti() {
     let (folder, _) = world("kagenti");
     let run = folder.run(&sign("card.json", &["--also-kagenti", "-o", "two.json"]));
@@ -57,17 +105,17 @@ fn assert_refuses(folder: &Folder, arguments: &[&str], reason: &str) {
 fn a_card_that_cannot_be_signed_leaves_no_file_behind() {
     let (folder, authority) = world("unsignable");
     let mut bad = card();
-    bad["url"] = json!("https://weather.example/");
+    bad["xVendor"] = json!(1);
     folder.write("bad.json", bad.to_string());
     authority.issue(&folder, "other", WEATHER, 10);
     let before = folder.files();
-    assert_refuses(&folder, &sign("bad.json", &["-o", "out.json"]), "CardNotSignable");
+    assert_refuses(&folder, &sign("bad.json", &["--upgrade", "-o", "out.json"]), "CardNotSignable");
     let mixed = ["sign", "card.json", "--key", "other.key", "--chain", "svid.pem", "-o", "out.json"];
     assert_refuses(&folder, &mixed, "SigningKeyUnusable");
     folder.run(&sign("card.json", &["-o", "absent/out.json"])).assert_unusable("cannot write");
     assert_eq!(folder.files(), before);
     let signed = folder.read("signed.json");
-    assert_refuses(&folder, &sign("bad.json", &["-o", "signed.json"]), "CardNotSignable");
+    assert_refuses(&folder, &sign("bad.json", &["--upgrade", "-o", "signed.json"]), "CardNotSignable");
     assert_eq!(folder.read("signed.json"), signed, "the old file stays");
 }
 

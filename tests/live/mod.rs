@@ -14,7 +14,7 @@ mod sdk;
 pub(crate) use countersign::{Countersign, tamper};
 pub(crate) use sdk::{Outcome, Sdk, Signer};
 
-use crate::support::in_tests;
+use crate::support::{in_tests, read_json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,10 +45,22 @@ pub(crate) const CARDS: [&str; 19] = [
 /// The name of the card whose member `NAME` is another spelling of `name`.
 pub(crate) const ALIAS_CARD: &str = "43-kag-case-key";
 
-/// The file of a card: a fixture, or one that only the live run uses.
+/// The file of a card: a fixture, the shape of a public card (`shape-NNN`), or one that only the live run uses.
 pub(crate) fn card_file(card: &str) -> PathBuf {
+    if let Some(shape) = card.strip_prefix(SHAPE) {
+        return in_tests("fixtures/card-shapes").join(format!("{shape}.json"));
+    }
     let fixture = in_tests("fixtures/cards").join(format!("{card}.json"));
     if fixture.exists() { fixture } else { in_tests("interop/cards").join(format!("{card}.json")) }
+}
+
+/// Start of the names of cards that have the shape of a public card.
+const SHAPE: &str = "shape-";
+
+/// The names of the cards that have the shape of a public card.
+pub(crate) fn shapes() -> Vec<String> {
+    let names: Vec<String> = read_json(&in_tests("fixtures/card-shapes/manifest.json"));
+    names.into_iter().map(|name| format!("{SHAPE}{name}")).collect()
 }
 
 /// A signed document: `<signer>~<card>.json`, and `~tampered` if it was changed afterwards.
@@ -73,7 +85,7 @@ impl Work {
         let sdks = PathBuf::from(String::from_utf8(setup.stdout).unwrap().trim_end());
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop");
         let _ = std::fs::remove_dir_all(&dir);
-        for name in ["signed", "scripts"] {
+        for name in ["signed", "scripts", "notes"] {
             std::fs::create_dir_all(dir.join(name)).unwrap();
         }
         // Node looks for packages beside the script, so the scripts move next to the installed ones.
@@ -93,6 +105,16 @@ impl Work {
     /// The document as the signer's server serves it.
     pub(crate) fn served(&self, signer: &str, card: &str) -> PathBuf {
         self.dir.join("signed").join(format!("{signer}~{card}.json"))
+    }
+
+    /// What `countersign sign` said on standard error about a card that it signed.
+    pub(crate) fn notes(&self, signer: &str, card: &str) -> String {
+        let path = self.notes_file(signer, card);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    fn notes_file(&self, signer: &str, card: &str) -> PathBuf {
+        self.dir.join("notes").join(format!("{signer}~{card}"))
     }
 
     /// The bytes that the signer signed.

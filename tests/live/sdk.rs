@@ -41,18 +41,30 @@ impl Sdk {
         }
     }
 
-    /// Each SDK must accept its own documents, and those of 1.0 must accept ours, unless a card has no form on which
-    /// old and new SDKs agree.
-    pub(crate) fn must_accept(self, work: &Work, document: &Document) -> bool {
-        match document.signer.as_str() {
-            "countersign" | "countersign-kagenti" => match self {
-                Self::Py130 | Self::Js130 => true,
-                Self::Py110 => {
-                    work.canonical("py-1.1.0", &document.card) == work.canonical("py-1.3.0", &document.card)
-                }
-                Self::Py0326 => false,
-            },
-            signer => signer.starts_with(self.name()),
+    /// Whether the SDK has to accept a document; `None` if either is right.
+    ///
+    /// Each SDK must accept its own documents. Of ours the current ones must accept exactly those that standard error
+    /// of `sign` names them for, or on which it is silent; older ones those on which they agree with the current one.
+    pub(crate) fn expected(self, work: &Work, document: &Document) -> Option<bool> {
+        if !document.signer.starts_with("countersign") {
+            return document.signer.starts_with(self.name()).then_some(true);
+        }
+        let notes = work.notes(&document.signer, &document.card);
+        let is_named = |reader: &str| {
+            notes.is_empty()
+                || notes.lines().any(|line| line.starts_with("signature ") && line.contains(reader))
+        };
+        match self {
+            Self::Py130 => Some(is_named("a2a-python")),
+            Self::Js130 => Some(is_named("a2a-js")),
+            Self::Py110 => {
+                let agree = notes.is_empty()
+                    && CARDS.contains(&document.card.as_str())
+                    && work.canonical("py-1.1.0", &document.card)
+                        == work.canonical("py-1.3.0", &document.card);
+                agree.then_some(true)
+            }
+            Self::Py0326 => None,
         }
     }
 

@@ -22,4 +22,6 @@ mod intake;
 mod keys;
 mod memory;
 mod replay;
+mod shapes;
 mod signer;
+mod upgrade;

@@ -1,14 +1,14 @@
-//! The signer: what it signs every current form agrees on, and what it refuses.
+//! The signer: what every current form agrees on, what is signed twice, and what is refused.
 
-use crate::cards::{World, card, card_bytes, card_with};
+use crate::cards::{World, card, card_bytes, card_with, replaced};
 use crate::pki::{Key, Leaf, NOW};
-use countersign_core::canon::{Profile, ProfileSet};
+use countersign_core::canon::{Profile, ProfileSet, Uncovered};
 use countersign_core::history::{History, Seen};
 use countersign_core::jws::Algorithm;
-use countersign_core::limits::cost;
+use countersign_core::limits::{BODY_BYTES, cost};
 use countersign_core::policy::Freshness;
 use countersign_core::refusal::{Reason, Refusal};
-use countersign_core::sign::{SignOptions, Signer, SigningKey, sign_card};
+use countersign_core::sign::{NewlySigned, SignOptions, Signer, SigningKey, sign_card};
 use countersign_core::time::Seconds;
 use countersign_core::verify::CoverageLevel;
 use serde_json::{Value, json};
@@ -31,10 +31,17 @@ fn sign_with<'w>(
     card: &Value,
     change: impl FnOnce(&mut SignOptions<'w>),
 ) -> Result<Vec<u8>, Refusal> {
-    let mut options =
-        SignOptions { chain: &world.svid.chain, lifetime: None, also_kagenti: false, now: world.time() };
+    let mut options = options(world);
     change(&mut options);
-    sign_card(card_bytes(card), signer, options)
+    sign_card(card_bytes(card), signer, options).map(|signed| signed.card)
+}
+
+fn options(world: &World) -> SignOptions<'_> {
+    SignOptions { chain: &world.svid.chain, lifetime: None, also_kagenti: false, now: world.time() }
+}
+
+fn sign_all(world: &World, card: &Value) -> Result<NewlySigned, Refusal> {
+    sign_card(card_bytes(card), &key_of(world), options(world))
 }
 
 #[test]
@@ -62,23 +69,88 @@ fn defaults_are_left_out_and_old_signatures_replaced() {
 }
 
 #[test]
-fn what_readers_see_differently_is_not_signed() {
+fn what_readers_see_differently_is_signed_twice() {
     let world = World::new();
-    for (name, value) in [
-        ("url", json!("https://weather.demo.svc/")),
-        ("xVendor", json!("v")),
-        ("securityRequirements", json!([{"schemes": {"x": {"list": []}}}])),
-        ("securitySchemes", json!({"m": {"mtlsSecurityScheme": {}}})),
-        ("description", json!("")),
-        ("skills", json!([])),
-        ("provider", json!({"organization": "o"})),
-        ("capabilities", json!({"extensions": [{"uri": "u", "params": {"a": ""}}]})),
+    for (name, value, lost) in [
+        ("url", json!("https://weather.demo.svc/"), &["/url"][..]),
+        ("xVendor", json!("v"), &["/xVendor"]),
+        ("securityRequirements", json!([{"schemes": {"x": {"list": []}}}]), &["/securityRequirements"]),
+        ("securitySchemes", json!({"m": {"mtlsSecurityScheme": {}}}), &["/securitySchemes"]),
+        ("description", json!(""), &[]),
+        ("skills", json!([]), &[]),
+        (
+            "capabilities",
+            json!({"extensions": [{"uri": "u", "params": {"a": ""}}]}),
+            &["/capabilities/extensions/0/params"],
+        ),
     ] {
-        let card = card_with(name, value);
-        let reason = sign(&world, &card, |_| {}).err();
-        // An incomplete provider coincides under all forms; everything else does not.
-        assert_eq!(reason, (name != "provider").then_some(Reason::CardNotSignable), "{name}");
+        let signed = sign_all(&world, &card_with(name, value)).unwrap();
+        let [whole, sdks] = signed.signatures.as_slice() else { panic!("{name}: {signed:?}") };
+        assert!(whole.profiles.contains(&Profile::JcsRaw) && whole.uncovered.is_empty(), "{name}");
+        assert!(!sdks.profiles.contains(&Profile::JcsRaw), "{name}");
+        for sdk in [Profile::ProtoCleanJcs, Profile::ProtoFoldedJcs] {
+            assert!(sdks.profiles.contains(&sdk), "{name}: {sdk}");
+        }
+        let left_out = sdks.uncovered.listed();
+        let left_out: Vec<_> = left_out.iter().map(Uncovered::pointer).collect();
+        assert_eq!(left_out, lost, "{name}");
+        assert_eq!(world.assert_verified(&signed.card).coverage(), CoverageLevel::Full, "{name}");
     }
+    // An incomplete provider coincides under all forms.
+    let signed = sign_all(&world, &card_with("provider", json!({"organization": "o"}))).unwrap();
+    assert_eq!(signed.signatures.len(), 1);
+}
+
+#[test]
+fn a_form_of_the_sdks_that_is_no_card_gets_no_signature() {
+    let world = World::new();
+    let odd = json!({"name": "x", "url": 5, "capabilities": ["a"]});
+    let typed = sign_all(&world, &odd).unwrap();
+    assert_eq!((typed.signatures.len(), typed.without_sdks.unwrap().reason()), (1, Reason::CardMemberType));
+    let own = json!({"name": "x", "capabilities": {"own": true}});
+    let nothing = sign_all(&world, &own).unwrap();
+    assert_eq!(
+        (nothing.signatures.len(), nothing.without_sdks.unwrap().reason()),
+        (1, Reason::PayloadNotCard)
+    );
+    assert_eq!(sign(&world, &own, |options| options.also_kagenti = true), Err(Reason::PayloadNotCard));
+    for no_card in [json!({}), json!({"name": "x"}), json!({"skills": [1]})] {
+        assert_eq!(sign(&world, &no_card, |_| {}), Err(Reason::PayloadNotCard), "{no_card}");
+    }
+}
+
+#[test]
+fn numbers_that_rfc_8785_spells_longer_are_written_as_received() {
+    let world = World::new();
+    let card = card_with("xVendor", json!("?"));
+    let bytes = replaced(&card_bytes(&card), "\"?\"", "[1e20,1.50]");
+    let signed = sign_card(bytes, &key_of(&world), options(&world)).unwrap().card;
+    assert!(String::from_utf8_lossy(&signed).contains("[1e20,1.50]"));
+    world.assert_verified(&signed);
+}
+
+#[test]
+fn a_card_that_its_signatures_make_too_large_is_not_signed() {
+    let world = World::new();
+    let long: Vec<_> = (0..10).map(|_| "x".repeat(26_100)).collect();
+    let large = card_with("xVendor", json!(long));
+    assert!(card_bytes(&large).len() < BODY_BYTES);
+    assert_eq!(sign(&world, &large, |_| {}), Err(Reason::BodyTooLarge));
+}
+
+#[test]
+fn rule_49_the_signature_that_covers_most_decides() {
+    let mut world = World::new();
+    let signed = sign(&world, &card_with("xVendor", json!("v")), |_| {}).unwrap();
+    let verified = world.assert_verified(&signed);
+    let profiles: Vec<_> =
+        verified.signatures().iter().map(|outcome| outcome.result.clone().unwrap()).collect();
+    assert_eq!(profiles, [Profile::JcsRaw, Profile::Spec841]);
+    assert_eq!((verified.profile(), verified.coverage()), (Profile::JcsRaw, CoverageLevel::Full));
+    // Without the first signature the member is not covered.
+    world.policy.profiles = ProfileSet::NONE.with(Profile::Spec841);
+    let alone = world.assert_verified(&signed);
+    assert_eq!((alone.coverage(), alone.uncovered().len()), (CoverageLevel::Partial, 1));
 }
 
 #[test]

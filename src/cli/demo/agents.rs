@@ -85,7 +85,7 @@ fn card(name: &str) -> Value {
 fn signed(name: &str, svid: &IssuedSvid, now: Timestamp) -> Result<Vec<u8>, Refusal> {
     let key = SigningKey::from_pkcs8(&svid.key)?;
     let options = SignOptions { chain: &svid.chain, lifetime: None, also_kagenti: false, now };
-    sign_card(card(name).to_string().into_bytes(), &key, options)
+    Ok(sign_card(card(name).to_string().into_bytes(), &key, options)?.card)
 }
 
 /// Makes a card with an empty member, as servers write it, and two signatures over forms without empties: that of the

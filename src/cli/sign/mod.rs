@@ -1,7 +1,8 @@
-//! `countersign sign`: signs a card so that every current reader verifies it.
+//! `countersign sign`: signs a card so that every current reader verifies it, or says who does not.
 //! Runs once for people and pipelines, once as the init container of a Pod, or for ever as a sidecar.
 
 mod journal;
+mod notes;
 mod pod;
 mod settings;
 mod watch;
@@ -14,6 +15,7 @@ use countersign_core::refusal::Refusal;
 use countersign_core::sign::{SignOptions, SigningKey, sign_card};
 use countersign_core::text::Quoted;
 use countersign_core::time::Seconds;
+use countersign_core::upgrade::upgrade_card;
 use countersign_core::x509::parse_pem_chain;
 use countersign_io::files::{read_file, read_text, write_file};
 use countersign_io::keys::{KEY_FILE_BYTES, PrivateKey, parse_private_key};
@@ -26,8 +28,10 @@ const WORKLOAD_API_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sign a card with an X.509-SVID.
 ///
-/// The card is written in the form on which all current readers agree; one that cannot be put into that form is
-/// refused. Old signatures are replaced.
+/// The card is written in the form on which all current readers agree. One without such a form gets two signatures:
+/// over all its members, for Countersign, and over what the A2A SDKs check; standard error says who accepts which and
+/// what is left out. Old signatures are replaced.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The card: a file, or `-` for standard input.
@@ -45,6 +49,10 @@ pub(super) struct Args {
     /// Add a second signature that kagenti's verifier accepts.
     #[arg(long)]
     also_kagenti: bool,
+    /// Write the card in A2A 1.0 members first, so that every current reader sees all of it. A member of 0.2 or 0.3
+    /// that 1.0 cannot express refuses the card.
+    #[arg(long)]
+    upgrade: bool,
     /// How long the signature lasts; as long as the SVID, if absent. Past the SVID's end only `witnessed`
     /// verifiers accept it.
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
@@ -86,24 +94,33 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         also_kagenti: args.also_kagenti,
         now: clock::now(),
     };
-    let signed = match sign(bytes, &key, options) {
+    let (signed, notes) = match sign(bytes, &key, args.upgrade, options) {
         Ok(signed) => signed,
         Err(refusal) => return Ok(Done::refusal(&refusal)),
     };
-    match &args.output {
-        None => Ok(Done::data(signed)),
+    let done = match &args.output {
+        None => Done::data(signed),
         Some(path) => {
             write_file(path, &signed)?;
-            Ok(Done::text(""))
+            Done::text("")
         }
-    }
+    };
+    Ok(done.with_notes(notes))
 }
 
-/// Signs a card and appends a line break.
-fn sign(card: Vec<u8>, key: &PrivateKey, options: SignOptions<'_>) -> Result<Vec<u8>, Refusal> {
-    let mut signed = sign_card(card, &signing_key(key)?, options)?;
-    signed.push(b'\n');
-    Ok(signed)
+/// Signs a card and appends a line break. Returns also what the user has to know about the signatures.
+fn sign(
+    card: Vec<u8>,
+    key: &PrivateKey,
+    upgrade: bool,
+    options: SignOptions<'_>,
+) -> Result<(Vec<u8>, Vec<String>), Refusal> {
+    let card = if upgrade { upgrade_card(card)? } else { card };
+    let signed = sign_card(card, &signing_key(key)?, options)?;
+    let notes = notes::of(&signed);
+    let mut card = signed.card;
+    card.push(b'\n');
+    Ok((card, notes))
 }
 
 /// The first PKCS#8 document of the key that parses.

@@ -32,6 +32,8 @@ pub(super) struct SignerSettings {
     pub(super) lifetime: Option<Seconds>,
     /// True adds a second signature for kagenti's verifier.
     pub(super) also_kagenti: bool,
+    /// True writes the card in A2A 1.0 members before it is signed.
+    pub(super) upgrade: bool,
 }
 
 /// The result of a round of signing.
@@ -74,6 +76,7 @@ impl SignerSettings {
             timeout,
             lifetime: args.lifetime,
             also_kagenti: args.also_kagenti,
+            upgrade: args.upgrade,
         })
     }
 
@@ -84,9 +87,12 @@ impl SignerSettings {
         let options =
             SignOptions { chain: &svid.chain, lifetime: self.lifetime, also_kagenti: self.also_kagenti, now };
         let key = PrivateKey::from_pkcs8(Zeroizing::clone(&svid.key));
-        let signed =
-            sign(card, &key, options).map_err(|refusal| format!("{refusal}; {}", refusal.reason().fix()))?;
+        let (signed, notes) = sign(card, &key, self.upgrade, options)
+            .map_err(|refusal| format!("{refusal}; {}", refusal.reason().fix()))?;
         publish_file(&self.output, &signed).map_err(|error| error.to_string())?;
+        for note in notes {
+            journal::info("not every reader accepts every signature", &[("note", note)]);
+        }
         journal::info(
             "signed card written successfully",
             &[

@@ -2,7 +2,7 @@
 //! Dropped members are returned as uncovered, so that none is lost silently (rule 47).
 
 use super::uncovered::{BoundedPointer, UncoveredMembers, ValueClass};
-use crate::json::{Dialect, Document, JsonLimits, Numbers, Object, Value, copy_value};
+use crate::json::{Document, JsonLimits, Numbers, Object, ObjectWriter, Value, copy_value};
 use crate::limits::FORM_BYTES;
 use crate::refusal::{Reason, Refusal};
 
@@ -205,7 +205,7 @@ fn requirements(
 }
 
 /// The member of the 1.0 `SecurityScheme` oneof that stands for the `type` of a 0.3 scheme.
-pub(super) fn wrapper(kind: &str) -> Option<&'static str> {
+pub(crate) fn wrapper(kind: &str) -> Option<&'static str> {
     match kind {
         "apiKey" => Some("apiKeySecurityScheme"),
         "http" => Some("httpAuthSecurityScheme"),
@@ -291,46 +291,5 @@ impl Folded {
             }
             self.dropped.note(pointer.as_str(), ValueClass::of(value));
         }
-    }
-}
-
-/// A writer of one JSON object in the order of the calls; the parser of the result sorts the members.
-struct ObjectWriter<'o> {
-    out: &'o mut Vec<u8>,
-    separator: u8,
-}
-
-impl<'o> ObjectWriter<'o> {
-    fn open(out: &'o mut Vec<u8>) -> Self {
-        Self { out, separator: b'{' }
-    }
-
-    fn name(&mut self, name: &str) {
-        self.out.push(self.separator);
-        self.separator = b',';
-        Dialect::Jcs.write_string(name, self.out);
-        self.out.push(b':');
-    }
-
-    fn value(&mut self, name: &str, value: Value<'_>) {
-        self.name(name);
-        copy_value(value, self.out);
-    }
-
-    fn text(&mut self, name: &str, text: &str) {
-        self.name(name);
-        Dialect::Jcs.write_string(text, self.out);
-    }
-
-    fn raw(&mut self, name: &str, json: &[u8]) {
-        self.name(name);
-        self.out.extend_from_slice(json);
-    }
-
-    fn close(self) {
-        if self.separator == b'{' {
-            self.out.push(b'{');
-        }
-        self.out.push(b'}');
     }
 }

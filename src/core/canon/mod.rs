@@ -6,6 +6,7 @@ mod emit;
 mod fold;
 mod kagenti;
 mod profile;
+mod required;
 mod schema;
 mod uncovered;
 mod unfold;
@@ -13,8 +14,11 @@ mod v03;
 mod v1;
 
 pub(super) use alias::refuse_aliases;
+pub(super) use fold::wrapper;
 pub use profile::{Profile, ProfileSet};
+pub(super) use required::missing_member;
 pub use uncovered::{Uncovered, UncoveredMembers};
+pub(super) use unfold::received_pointer;
 
 use super::json::{Document, Value};
 use super::limits::FORM_BYTES;
@@ -64,7 +68,7 @@ pub fn uncovered(card: &Document, profile: Profile) -> Result<UncoveredMembers, 
         emitter.card(root)?;
         let received = card.root().as_object().filter(|_| profile.folds());
         found.absorb(emitter.into_uncovered(), |pointer| match received {
-            Some(card) => unfold::received_pointer(pointer, card),
+            Some(card) => received_pointer(pointer, card),
             None => pointer.to_owned(),
         });
         Ok(found)

@@ -232,7 +232,7 @@ fn decides_security(pointer: &str, class: ValueClass) -> bool {
 }
 
 /// Appends one reference token, escaped as in RFC 6901 §3.
-fn push_token(pointer: &mut String, token: &str) {
+pub(super) fn push_token(pointer: &mut String, token: &str) {
     pointer.push('/');
     for c in token.chars() {
         match c {

@@ -4,7 +4,7 @@
 use crate::json::{Object, Value};
 
 /// Maps `folded`, a JSON Pointer into the folded card, to a JSON Pointer into the received card.
-pub(super) fn received_pointer(folded: &str, card: Object<'_>) -> String {
+pub(crate) fn received_pointer(folded: &str, card: Object<'_>) -> String {
     let tokens: Vec<&str> = folded.split('/').skip(1).collect();
     match tokens.as_slice() {
         ["supportedInterfaces", tail @ ..] if card.get("supportedInterfaces").is_none() => interface(tail),

@@ -3,6 +3,7 @@
 
 mod copy;
 mod dialect;
+mod object;
 mod order;
 mod read;
 mod scan;
@@ -10,6 +11,7 @@ mod value;
 
 pub(crate) use copy::copy_value;
 pub use dialect::{Dialect, canonical_bytes};
+pub(crate) use object::ObjectWriter;
 use order::compare_utf16;
 pub use value::{Array, Kind, Object, Value};
 

@@ -11,6 +11,7 @@ mod signed;
 
 pub use against::Against;
 pub use outcome::{Rejection, SignatureOutcome};
+pub(super) use payload::parse_payload;
 pub(super) use signature::identity_mismatch;
 pub use signed::{CoverageLevel, SignedCard};
 

@@ -7,7 +7,7 @@ use crate::refusal::{Reason, Refusal};
 const CARD_MEMBERS: [&str; 4] = ["supportedInterfaces", "url", "capabilities", "skills"];
 
 /// Parses the signed bytes and refuses a document that is not a card: the key may have signed other JSON, too.
-pub(super) fn parse_payload(bytes: Vec<u8>) -> Result<Document, Refusal> {
+pub(crate) fn parse_payload(bytes: Vec<u8>) -> Result<Document, Refusal> {
     // Rule 8 was applied to the received numbers; the form holds the doubles that were signed.
     let document = Document::parse(bytes, &JsonLimits::DERIVED, Numbers::Binary64)?;
     let missing = match document.root().as_object() {

@@ -190,7 +190,9 @@ pub(super) fn conclude(
         return Err(Box::new(Rejection { refusal, others: refusals, signatures: outcomes }));
     }
     // Strongest coverage first, and the order of the card among equals, so that a sender cannot choose a weaker form.
-    for profile in Profile::ALL {
+    // A signature that only `jcs-raw` verifies covers members that the form of `spec841` leaves out (rule 49).
+    let others = Profile::ALL.into_iter().filter(|profile| *profile != Profile::JcsRaw);
+    for profile in [Profile::JcsRaw].into_iter().chain(others) {
         for (candidate, outcome) in candidates.iter().zip(&outcomes) {
             if outcome.result != Ok(profile) {
                 continue;

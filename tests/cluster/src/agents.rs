@@ -162,7 +162,7 @@ impl<'r> Agents<'r> {
         let key = SigningKey::from_pkcs8(&svid.key).unwrap();
         let now = Timestamp::from_unix(now().as_unix() + ahead);
         let options = SignOptions { chain: &svid.chain, lifetime, also_kagenti: false, now };
-        sign_card(card.to_string().into_bytes(), &key, options).unwrap()
+        sign_card(card.to_string().into_bytes(), &key, options).unwrap().card
     }
 
     /// A labelled Deployment of one Pod, its Service, and its service account.
