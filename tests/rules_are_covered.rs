@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// How many rules there are.
-const RULES: u8 = 60;
+const RULES: u8 = 64;
 
 /// Rules that no reason reports, because they are properties of the verifier and not of a card.
 const PROPERTIES: [u8; 4] = [18, 46, 59, 60];

@@ -20,6 +20,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use josekit::jws::{ES256, ES384, EdDSA, JwsVerifier, PS256, PS384, PS512, RS256, RS384, RS512};
 use libfuzzer_sys::{arbitrary, arbitrary::Arbitrary, fuzz_target};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 #[derive(Arbitrary, Debug)]
 struct Case {
@@ -198,7 +199,7 @@ fn check(text: Vec<u8>, policy: &Policy, expect_workload: bool) -> Result<(), Re
     assert!(signer == WORKLOAD || (signer == NEIGHBOUR_ID && !expect_workload), "{signer}");
     assert!(signer != WORKLOAD || is_honest, "{WORKLOAD} never signed {}", signed.document().text());
     check_proof(&received, &signed);
-    check_coverage(&signed, policy);
+    check_coverage(&received, &signed, policy);
     Ok(())
 }
 
@@ -241,13 +242,48 @@ fn verifier(algorithm: Algorithm, leaf: &[u8]) -> Box<dyn JwsVerifier> {
     }
 }
 
-fn check_coverage(signed: &SignedCard, policy: &Policy) {
+fn check_coverage(received: &[u8], signed: &SignedCard, policy: &Policy) {
     let hidden = signed.uncovered();
     if signed.coverage() == CoverageLevel::Full {
         assert!(hidden.is_empty(), "{hidden:?}");
     }
-    if policy.coverage == Coverage::Strict {
-        assert!(!hidden.iter().any(|member| member.decides_security()), "{hidden:?}");
+    if policy.coverage == Coverage::Strict && hidden.iter().any(|member| member.decides_security()) {
+        let read = |text: &[u8]| serde_json::from_slice::<Value>(text).expect("JSON");
+        check_twins(&read(received), &read(signed.document().text().as_bytes()));
     }
     assert!(policy.profiles.contains(signed.profile()));
+}
+
+/// What decides about security and is not signed repeats what is signed (rules 61 to 64).
+fn check_twins(received: &Value, signed: &Value) {
+    assert!(urls(received).is_subset(&urls(signed)), "{received}");
+    let names = |card: &Value| -> BTreeSet<String> {
+        card["securitySchemes"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    };
+    assert!(names(received).is_subset(&names(signed)), "{received}");
+    let scopes = |card: &Value| -> BTreeSet<(String, String)> {
+        let newer =
+            card["securityRequirements"].as_array().into_iter().flatten().map(|entry| &entry["schemes"]);
+        let all = card["security"].as_array().into_iter().flatten().chain(newer);
+        all.filter_map(Value::as_object)
+            .flatten()
+            .flat_map(|(name, scopes)| {
+                let list = scopes.as_array().or(scopes["list"].as_array()).into_iter().flatten();
+                list.filter_map(Value::as_str).map(|scope| (name.clone(), scope.to_owned()))
+            })
+            .collect()
+    };
+    assert_eq!(scopes(received), scopes(signed), "{received}");
+    let extended = |card: &Value| {
+        [&card["supportsAuthenticatedExtendedCard"], &card["capabilities"]["extendedAgentCard"]]
+            .contains(&&Value::Bool(true))
+    };
+    assert!(!extended(received) || extended(signed), "{received}");
+}
+
+/// Every address that a reader of any version may call.
+fn urls(card: &Value) -> BTreeSet<&str> {
+    let lists = ["supportedInterfaces", "additionalInterfaces"];
+    let listed = lists.iter().filter_map(|list| card[*list].as_array()).flatten().map(|entry| &entry["url"]);
+    listed.chain([&card["url"]]).filter_map(Value::as_str).filter(|url| !url.is_empty()).collect()
 }

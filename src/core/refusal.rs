@@ -377,7 +377,7 @@ reasons! {
     SignerPolicy [54] "Not enough signatures satisfy the policy";
         "One stolen key where several signers were asked for.";
         "Collect the signatures that the policy asks for.";
-    UncoveredSecurityMember [47, 48] "The signature does not cover a member that decides about security";
+    UncoveredSecurityMember [47, 48, 61, 62, 63, 64] "The signature does not cover a member that decides about security";
         "Injecting an endpoint or removing an authentication requirement.";
         "Sign the card in the form it is served in (`countersign sign`), or inspect with `--coverage report`.";
 

@@ -27,7 +27,7 @@ const CONVERTED: [&str; 13] = [
 /// The transport of a 0.3 card that names none.
 const DEFAULT_TRANSPORT: &str = "JSONRPC";
 /// The protocol version of a card that names none, as the A2A SDKs read it.
-const DEFAULT_VERSION: &str = "0.3";
+pub(crate) const DEFAULT_VERSION: &str = "0.3";
 
 /// Returns an A2A 0.2 or 0.3 card, in compact JSON, in the members of A2A 1.0 and without its `signatures`.
 ///
@@ -205,7 +205,7 @@ fn own_interface<'d>(entry: Value<'d>, version: Option<&str>, out: &mut Vec<u8>)
 }
 
 /// URL and transport of `url`, then of each entry of `additionalInterfaces`.
-fn older_interfaces(root: Object<'_>) -> Result<Vec<(&str, &str)>, Refusal> {
+pub(crate) fn older_interfaces(root: Object<'_>) -> Result<Vec<(&str, &str)>, Refusal> {
     let mut found = Vec::new();
     let preferred = text(root, "", "preferredTransport")?.filter(|transport| !transport.is_empty());
     match (text(root, "", "url")?.filter(|url| !url.is_empty()), preferred) {
@@ -237,7 +237,7 @@ fn older_interfaces(root: Object<'_>) -> Result<Vec<(&str, &str)>, Refusal> {
 }
 
 /// The version without its patch level, which 1.0 does not write (A2A 1.0 §3.6).
-fn major_and_minor(version: &str) -> Option<String> {
+pub(crate) fn major_and_minor(version: &str) -> Option<String> {
     let parts: Vec<&str> = version.split('.').collect();
     let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     match parts.as_slice() {
@@ -340,26 +340,35 @@ fn security_schemes(
             object.value(name, scheme);
             continue;
         };
-        let wrapper = wrapper(kind).ok_or_else(|| no_equivalent(&format!("{parent}/type")))?;
-        let mut inner = Vec::new();
-        let mut written = ObjectWriter::open(&mut inner);
-        for (member, value) in members.iter().filter(|(member, _)| *member != "type") {
-            if kind == "apiKey" && member == "in" {
-                written.value("location", value);
-            } else if kind == "apiKey" && member == "location" {
-                return Err(no_equivalent(&format!("{parent}/location")));
-            } else {
-                written.value(member, value);
-            }
-        }
-        written.close();
-        object.raw(name, &wrapped(wrapper, &inner));
+        object.raw(name, &newer_scheme(kind, members.iter(), &parent)?);
     }
     object.close();
     Ok(Some(out))
 }
 
-fn wrapped(name: &str, json: &[u8]) -> Vec<u8> {
+/// Writes a scheme of 0.3 with the type `kind` as one of 1.0.
+pub(crate) fn newer_scheme<'d>(
+    kind: &str,
+    members: impl Iterator<Item = (&'d str, Value<'d>)>,
+    parent: &str,
+) -> Result<Vec<u8>, Refusal> {
+    let wrapper = wrapper(kind).ok_or_else(|| no_equivalent(&format!("{parent}/type")))?;
+    let mut inner = Vec::new();
+    let mut written = ObjectWriter::open(&mut inner);
+    for (member, value) in members.filter(|(member, _)| *member != "type") {
+        if kind == "apiKey" && member == "in" {
+            written.value("location", value);
+        } else if kind == "apiKey" && member == "location" {
+            return Err(no_equivalent(&format!("{parent}/location")));
+        } else {
+            written.value(member, value);
+        }
+    }
+    written.close();
+    Ok(wrapped(wrapper, &inner))
+}
+
+pub(crate) fn wrapped(name: &str, json: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut object = ObjectWriter::open(&mut out);
     object.raw(name, json);
@@ -373,34 +382,13 @@ fn requirements(
     parent: &str,
     authentication: Option<&Authentication<'_>>,
 ) -> Result<Option<Vec<u8>>, Refusal> {
-    let mut older = None;
-    if let Some(Authentication { scheme }) = authentication {
-        let requirement = wrapped(scheme, b"{\"list\":[]}");
-        older = Some([b"[", &*wrapped("schemes", &requirement), b"]"].concat());
-    } else if let Some(list) = array(object, parent, "security")? {
-        let mut out = b"[".to_vec();
-        for (index, entry) in list.iter().enumerate() {
-            let pointer = format!("{parent}/security/{index}");
-            let entry = entry.as_object().ok_or_else(|| wrong_type(&pointer, "an object"))?;
-            if index > 0 {
-                out.push(b',');
-            }
-            let mut inner = Vec::new();
-            let mut schemes = ObjectWriter::open(&mut inner);
-            for (name, scopes) in entry.iter() {
-                if scopes.as_array().is_none() {
-                    return Err(wrong_type(&format!("{pointer}/{}", token(name)), "an array"));
-                }
-                let mut list = Vec::new();
-                copy_value(scopes, &mut list);
-                schemes.raw(name, &wrapped("list", &list));
-            }
-            schemes.close();
-            out.extend_from_slice(&wrapped("schemes", &inner));
+    let older = match authentication {
+        Some(Authentication { scheme }) => {
+            let requirement = wrapped(scheme, b"{\"list\":[]}");
+            Some([b"[", &*wrapped("schemes", &requirement), b"]"].concat())
         }
-        out.push(b']');
-        older = Some(out);
-    }
+        None => older_requirements(object, parent)?,
+    };
     let own = present(object, "securityRequirements").map(|own| {
         let mut copy = Vec::new();
         copy_value(own, &mut copy);
@@ -413,6 +401,33 @@ fn requirements(
         }
         (own, older) => Ok(own.or(older)),
     }
+}
+
+/// Writes the member `security` of 0.3 as `securityRequirements`; `None` if it is absent.
+pub(crate) fn older_requirements(object: Object<'_>, parent: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    let Some(list) = array(object, parent, "security")? else { return Ok(None) };
+    let mut out = b"[".to_vec();
+    for (index, entry) in list.iter().enumerate() {
+        let pointer = format!("{parent}/security/{index}");
+        let entry = entry.as_object().ok_or_else(|| wrong_type(&pointer, "an object"))?;
+        if index > 0 {
+            out.push(b',');
+        }
+        let mut inner = Vec::new();
+        let mut schemes = ObjectWriter::open(&mut inner);
+        for (name, scopes) in entry.iter() {
+            if scopes.as_array().is_none() {
+                return Err(wrong_type(&format!("{pointer}/{}", token(name)), "an array"));
+            }
+            let mut list = Vec::new();
+            copy_value(scopes, &mut list);
+            schemes.raw(name, &wrapped("list", &list));
+        }
+        schemes.close();
+        out.extend_from_slice(&wrapped("schemes", &inner));
+    }
+    out.push(b']');
+    Ok(Some(out))
 }
 
 fn skills(root: Object<'_>) -> Result<Option<Vec<u8>>, Refusal> {

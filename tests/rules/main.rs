@@ -24,4 +24,5 @@ mod memory;
 mod replay;
 mod shapes;
 mod signer;
+mod twins;
 mod upgrade;

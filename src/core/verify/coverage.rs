@@ -1,9 +1,11 @@
-//! Coverage: the received members that the chosen signature does not cover, and whether they refuse the card (rules 47
-//! and 48).
+//! Coverage: the received members that the chosen signature does not cover, and whether they refuse the card (rules 47,
+//! 48 and 61 to 64).
 
 use super::forms::SignedForm;
+use super::twins::Twins;
 use crate::canon::{Profile, Uncovered, UncoveredMembers, canonicalize, uncovered};
 use crate::card::Card;
+use crate::json::{Document, JsonLimits, Numbers};
 use crate::policy::Coverage;
 use crate::refusal::{Reason, Refusal};
 use crate::text::Quoted;
@@ -18,18 +20,35 @@ pub(super) fn check_coverage(card: &Card, signed: &SignedForm, policy: Coverage)
     let SignedForm { profile, complete, ref bytes } = *signed;
     let uncovered = if complete { UncoveredMembers::default() } else { uncovered(card.document(), profile)? };
     if policy == Coverage::Strict {
-        refuse_uncovered_security(&uncovered, profile)?;
+        refuse_uncovered_security(card, signed, &uncovered)?;
     }
     let full = uncovered.is_empty() && (!profile.strips() || equals_unstripped(card, bytes));
     Ok(Covered { full, uncovered })
 }
 
-fn refuse_uncovered_security(uncovered: &UncoveredMembers, profile: Profile) -> Result<(), Refusal> {
+/// Refuses uncovered members that decide about security, unless each of them repeats what is signed.
+fn refuse_uncovered_security(
+    card: &Card,
+    signed: &SignedForm,
+    uncovered: &UncoveredMembers,
+) -> Result<(), Refusal> {
+    let SignedForm { profile, ref bytes, .. } = *signed;
     if uncovered.deciding() == 0 {
         return Ok(());
     }
     let listed = uncovered.listed();
-    let first = listed.first().map(Uncovered::pointer).unwrap_or_default();
+    let deciding = || listed.iter().filter(|member| member.decides_security());
+    // Members beyond the list are counted only, so nobody can tell what they say.
+    let mut first = deciding().next();
+    if deciding().count() == uncovered.deciding() {
+        let form = Document::parse(bytes.clone(), &JsonLimits::DERIVED, Numbers::Binary64)?;
+        if let (Some(received), Some(signed)) = (card.document().root().as_object(), form.root().as_object())
+        {
+            let twins = Twins::new(received, signed);
+            first = deciding().find(|member| !twins.repeats(member));
+        }
+    }
+    let Some(first) = first.map(Uncovered::pointer) else { return Ok(()) };
     let more = match uncovered.deciding().saturating_sub(1) {
         0 => String::new(),
         more => format!(" and {more} more"),

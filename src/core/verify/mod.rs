@@ -8,6 +8,7 @@ mod outcome;
 mod payload;
 mod signature;
 mod signed;
+mod twins;
 
 pub use against::Against;
 pub use outcome::{Rejection, SignatureOutcome};
