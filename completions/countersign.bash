@@ -639,7 +639,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__verify)
-            opts="-o -h --bundle --trust-domain --expect-id --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --freshness --max-age --memory --output --help"
+            opts="-o -h --bundle --trust-domain --expect-id --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --freshness --max-age --memory --any-workload --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -40,7 +40,7 @@ complete -c countersign -n "__fish_countersign_needs_command" -f -a "completions
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "man" -d 'Write the manual pages into a directory'
 complete -c countersign -n "__fish_countersign_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l bundle -d 'Trust bundle of the trust domain: SPIFFE JSON, JWKS, PEM or a bundle map; `TD=FILE` for another domain. May be repeated' -r
-complete -c countersign -n "__fish_countersign_using_subcommand verify" -l trust-domain -d 'Trust domain that the signer must belong to, for example `example.org`' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l trust-domain -d 'Trust domain that the signer must belong to, for example `example.org`; that of --expect-id, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l expect-id -d 'SPIFFE ID of the workload that must have signed' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
@@ -59,9 +59,10 @@ complete -c countersign -n "__fish_countersign_using_subcommand verify" -s o -l 
 json\t'For scripts: stable names and codes'
 sarif\t'SARIF 2.1.0, for code scanning'"
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l all-profiles -d 'Try all canonical forms, those of old SDKs too'
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l any-workload -d 'Accept a signature of any workload of the trust domain, instead of --expect-id'
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l bundle -d 'Trust bundle of the trust domain: SPIFFE JSON, JWKS, PEM or a bundle map; `TD=FILE` for another domain. May be repeated' -r
-complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l trust-domain -d 'Trust domain that the signer must belong to, for example `example.org`' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l trust-domain -d 'Trust domain that the signer must belong to, for example `example.org`; that of --expect-id, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l skew -d 'How far clocks may differ' -r

@@ -31,7 +31,7 @@ _countersign() {
             (verify)
 _arguments "${_arguments_options[@]}" : \
 '*--bundle=[Trust bundle of the trust domain\: SPIFFE JSON, JWKS, PEM or a bundle map; \`TD=FILE\` for another domain. May be repeated]:[TD=]FILE:_default' \
-'--trust-domain=[Trust domain that the signer must belong to, for example \`example.org\`]:TD:_default' \
+'--trust-domain=[Trust domain that the signer must belong to, for example \`example.org\`; that of --expect-id, if absent]:TD:_default' \
 '--expect-id=[SPIFFE ID of the workload that must have signed]:SPIFFE_ID:_default' \
 '(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
 '--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
@@ -53,6 +53,7 @@ sarif\:"SARIF 2.1.0, for code scanning"))' \
 json\:"For scripts\: stable names and codes"
 sarif\:"SARIF 2.1.0, for code scanning"))' \
 '(--profile)--all-profiles[Try all canonical forms, those of old SDKs too]' \
+'(--memory)--any-workload[Accept a signature of any workload of the trust domain, instead of --expect-id]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':card -- The card\: a file, `-` for standard input, or an http(s) URL. A URL without a path means the agent'\''s well-known address:_default' \
@@ -61,7 +62,7 @@ sarif\:"SARIF 2.1.0, for code scanning"))' \
 (verify-svid)
 _arguments "${_arguments_options[@]}" : \
 '*--bundle=[Trust bundle of the trust domain\: SPIFFE JSON, JWKS, PEM or a bundle map; \`TD=FILE\` for another domain. May be repeated]:[TD=]FILE:_default' \
-'--trust-domain=[Trust domain that the signer must belong to, for example \`example.org\`]:TD:_default' \
+'--trust-domain=[Trust domain that the signer must belong to, for example \`example.org\`; that of --expect-id, if absent]:TD:_default' \
 '--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
 '--skew=[How far clocks may differ]:DURATION:_default' \

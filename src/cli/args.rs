@@ -55,9 +55,9 @@ pub(super) struct AuthorityArgs {
     /// domain. May be repeated.
     #[arg(long = "bundle", value_name = "[TD=]FILE", required = true, value_parser = parse_bundle_arg)]
     bundles: Vec<BundleArg>,
-    /// Trust domain that the signer must belong to, for example `example.org`.
+    /// Trust domain that the signer must belong to, for example `example.org`; that of --expect-id, if absent.
     #[arg(long, value_name = "TD", value_parser = parse_trust_domain)]
-    trust_domain: TrustDomain,
+    trust_domain: Option<TrustDomain>,
 }
 
 /// The bundles of the flags, with warnings about unused entries.
@@ -72,20 +72,30 @@ pub(super) struct Authority {
 impl AuthorityArgs {
     /// Makes the arguments for a command whose flags are optional.
     pub(super) fn new(bundles: Vec<BundleArg>, trust_domain: TrustDomain) -> Self {
-        Self { bundles, trust_domain }
+        Self { bundles, trust_domain: Some(trust_domain) }
     }
 
     /// Reads every bundle. An unreadable bundle of another domain is an error as well, although this card does not need
     /// that bundle: a pipeline should learn of it before a card does.
-    pub(super) fn read(&self) -> Result<Authority, Unusable> {
-        let (bundles, warnings) = read_bundles(&self.bundles, &self.trust_domain)?;
-        if bundles.get(&self.trust_domain).is_err() {
+    pub(super) fn read(&self, expected: Option<&SpiffeId>) -> Result<Authority, Unusable> {
+        let trust_domain = self.trust_domain(expected)?;
+        let (bundles, warnings) = read_bundles(&self.bundles, &trust_domain)?;
+        if bundles.get(&trust_domain).is_err() {
             return Err(Unusable::new(format!(
-                "no bundle is given for the trust domain {}; add --bundle FILE",
-                self.trust_domain
+                "no bundle is given for the trust domain {trust_domain}; add --bundle FILE"
             )));
         }
-        Ok(Authority { bundles, trust_domain: self.trust_domain.clone(), warnings })
+        Ok(Authority { bundles, trust_domain, warnings })
+    }
+
+    fn trust_domain(&self, expected: Option<&SpiffeId>) -> Result<TrustDomain, Unusable> {
+        match (&self.trust_domain, expected.map(SpiffeId::trust_domain)) {
+            (Some(named), Some(expected)) if named != expected => Err(Unusable::new(format!(
+                "--expect-id is of the trust domain {expected} and --trust-domain is {named}; leave one of them out"
+            ))),
+            (Some(domain), _) | (None, Some(domain)) => Ok(domain.clone()),
+            (None, None) => Err(Unusable::new("name the trust domain of the signer with --trust-domain")),
+        }
     }
 }
 

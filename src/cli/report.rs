@@ -48,6 +48,8 @@ pub(super) struct Report {
     pub(super) message: Option<String>,
     pub(super) fix: Option<&'static str>,
     pub(super) spiffe_id: Option<String>,
+    /// SPIFFE ID that had to sign; null if any workload of the trust domain was accepted.
+    pub(super) expected_id: Option<String>,
     pub(super) profile: Option<&'static str>,
     pub(super) algorithm: Option<&'static str>,
     pub(super) key_id: Option<String>,
@@ -84,6 +86,7 @@ impl Report {
             message: None,
             fix: None,
             spiffe_id: None,
+            expected_id: None,
             profile: None,
             algorithm: None,
             key_id: None,
@@ -128,7 +131,7 @@ impl Report {
             ("found", self.message.clone()),
             ("fix", self.fix.map(str::to_owned)),
             ("rules", self.reason.and_then(rules)),
-            ("signer", self.spiffe_id.clone()),
+            ("signer", self.signer_text()),
             ("profile", self.profile.map(str::to_owned)),
             ("algorithm", self.algorithm.map(str::to_owned)),
             ("key ID", self.key_id.as_ref().map(|id| Quoted(id).to_string())),
@@ -148,6 +151,14 @@ impl Report {
             page.paragraph(4, &signature.text());
         }
         page.into_bytes()
+    }
+
+    fn signer_text(&self) -> Option<String> {
+        let signer = self.spiffe_id.as_ref()?;
+        Some(match self.expected_id {
+            Some(_) => signer.clone(),
+            None => format!("{signer}, where any workload of its trust domain was accepted"),
+        })
     }
 
     fn coverage_text(&self) -> Option<String> {

@@ -29,8 +29,10 @@ enum VerifyOutput {
 /// Verify who signed a card.
 ///
 /// A refusal names its reason, what was found and what to do; `countersign explain` tells more. No cluster is
-/// needed. Without --expect-id any workload of the trust domain may have signed.
+/// needed. --expect-id names the workload that must have signed: a card that any other workload of the trust domain
+/// signed is not what its agent says. Whoever does not know the workload says so with --any-workload.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("signer").args(["expect_id", "any_workload"]).required(true)))]
 pub(super) struct Args {
     /// The card: a file, `-` for standard input, or an http(s) URL. A URL without a path means the agent's
     /// well-known address.
@@ -40,15 +42,18 @@ pub(super) struct Args {
     authority: AuthorityArgs,
     #[command(flatten)]
     policy: PolicyArgs,
+    /// Accept a signature of any workload of the trust domain, instead of --expect-id.
+    #[arg(long, conflicts_with = "memory")]
+    any_workload: bool,
     /// How the verdict is written.
     #[arg(short, long, value_enum, default_value_t = VerifyOutput::Text)]
     output: VerifyOutput,
 }
 
 pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
-    let authority = args.authority.read()?;
-    let bundle = authority.bundle()?;
     let expected = args.policy.expect_id.as_ref();
+    let authority = args.authority.read(expected)?;
+    let bundle = authority.bundle()?;
     let (memory, history) = args.policy.memory()?;
     let verifier = CardVerifier {
         bundle,
@@ -65,6 +70,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
             (Report { digest: Some(digest), ..report }, remembered)
         }
     };
+    let report = Report { expected_id: expected.map(ToString::to_string), ..report };
     if let (Some(memory), Some(id), Some(history)) = (memory, expected, remembered) {
         memory.remember(id, &history)?;
     }

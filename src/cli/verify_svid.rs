@@ -32,7 +32,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
-    let authority = args.authority.read()?;
+    let authority = args.authority.read(args.expect_id.as_ref())?;
     let bundle = authority.bundle()?;
     let text = read_text(&args.chain, CHAIN_FILE_BYTES)?;
     let verified = parse_pem_chain(&text).and_then(|chain| {
@@ -45,6 +45,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let report = match &verified {
         Ok(chain) => Report {
             spiffe_id: Some(chain.spiffe_id().to_string()),
+            expected_id: args.expect_id.as_ref().map(ToString::to_string),
             digest: Some(chain.leaf_sha256().to_string()),
             not_after: Some(chain.not_after().to_string()),
             ..Report::verified()

@@ -151,5 +151,6 @@ pub(crate) fn with_member(folder: &Folder, name: &str, value: Value) -> String {
 
 /// `verify`, the card, the trust flags, JSON, and more.
 pub(crate) fn verify<'a>(card: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["verify", card][..], &TRUST, &["-o", "json"], more].concat()
+    let any: &[&str] = if more.contains(&"--expect-id") { &[] } else { &["--any-workload"] };
+    [&["verify", card][..], &TRUST, &["-o", "json"], any, more].concat()
 }

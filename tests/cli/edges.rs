@@ -16,13 +16,29 @@ fn every_wrong_flag_is_one_line_with_exit_code_2() {
         (verify("signed.json", &["--freshness", "ever"]), "live, witnessed"),
         (verify("signed.json", &["--expect-id", "https://example.org/a"]), "spiffe://"),
         (vec!["verify", "signed.json"], "--bundle"),
-        (vec!["verify"], "--trust-domain"),
+        (vec!["verify", "signed.json", "--bundle", "bundle.pem"], "--any-workload"),
         (
-            vec!["verify", "signed.json", "--bundle", "bundle.pem", "--trust-domain", "Example.org"],
+            vec![
+                "verify",
+                "signed.json",
+                "--any-workload",
+                "--bundle",
+                "bundle.pem",
+                "--trust-domain",
+                "Example.org",
+            ],
             "trust domain",
         ),
         (
-            vec!["verify", "signed.json", "--bundle", "example.org=", "--trust-domain", "example.org"],
+            vec![
+                "verify",
+                "signed.json",
+                "--any-workload",
+                "--bundle",
+                "example.org=",
+                "--trust-domain",
+                "example.org",
+            ],
             "name a file",
         ),
         (vec!["verfy"], "verify"),
@@ -52,7 +68,15 @@ fn every_file_that_cannot_be_used_is_named_with_what_to_do() {
         folder.run(&["sign", "card.json", "--key", card, "--chain", "svid.pem"]).assert_unusable(says);
         folder.run(&["sign", "card.json", "--key", "svid.key", "--chain", card]).assert_unusable(says);
         folder
-            .run(&["verify", "signed.json", "--bundle", card, "--trust-domain", "example.org"])
+            .run(&[
+                "verify",
+                "signed.json",
+                "--any-workload",
+                "--bundle",
+                card,
+                "--trust-domain",
+                "example.org",
+            ])
             .assert_unusable(says);
         folder.run(&[&["verify-svid", card][..], &TRUST].concat()).assert_unusable(says);
     }

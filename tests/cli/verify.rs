@@ -6,12 +6,13 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 /// The members of a verdict in their order.
-pub(crate) const MEMBERS: [&str; 14] = [
+pub(crate) const MEMBERS: [&str; 15] = [
     "verdict",
     "reason",
     "message",
     "fix",
     "spiffeId",
+    "expectedId",
     "profile",
     "algorithm",
     "keyId",
@@ -111,13 +112,28 @@ fn members_that_push_into_the_list_of_uncovered_ones_are_counted_behind_what_dec
     assert_shape(&run.stdout);
     assert_eq!((&json["uncovered"][0], json["uncovered"].as_array().unwrap().len()), (&json!("/url"), 64));
     assert_eq!(json["uncoveredUnlisted"], 37);
-    let reported = [&["verify", "signed.json"][..], &TRUST, &["--coverage", "report", "-o"]].concat();
+    let reported =
+        [&["verify", "signed.json", "--any-workload"][..], &TRUST, &["--coverage", "report", "-o"]].concat();
     let shown = folder.run(&[&reported[..], &["text"]].concat());
     assert!(shown.stdout.contains("37 more"), "{}", shown.stdout);
     let sarif = folder.run(&[&reported[..], &["sarif"]].concat()).json();
     let results = sarif["runs"][0]["results"].as_array().unwrap();
     let last = &results.last().unwrap()["message"]["text"];
     assert_eq!((results.len(), last), (65, &json!("37 more members are not covered by the signature.")));
+}
+
+#[test]
+fn who_must_have_signed_is_said_and_the_trust_domain_follows_from_it() {
+    let (folder, _) = world("explicit");
+    let bundle = ["verify", "signed.json", "--bundle", "bundle.pem", "-o", "json"];
+    let run = |more: &[&str]| folder.run(&[&bundle[..], more].concat());
+    assert_eq!(run(&["--expect-id", WEATHER]).assert_verified()["expectedId"], WEATHER);
+    let any = run(&["--any-workload", "--trust-domain", "example.org"]).assert_verified();
+    assert_eq!(any["expectedId"], Value::Null);
+    run(&["--trust-domain", "example.org"]).assert_unusable("--any-workload");
+    run(&["--any-workload"]).assert_unusable("--trust-domain");
+    run(&["--any-workload", "--expect-id", WEATHER]).assert_unusable("--any-workload");
+    run(&["--expect-id", WEATHER, "--trust-domain", "other.org"]).assert_unusable("leave one of them out");
 }
 
 #[test]
@@ -137,14 +153,26 @@ fn each_trust_domain_has_its_own_bundle() {
     let other = Authority::new("other.org");
     folder.write("other.pem", other.pem());
     let both = ["--bundle", "other.org=other.pem", "--bundle", "example.org=bundle.pem", "-o", "json"];
-    let with =
-        |domain| folder.run(&[&["verify", "signed.json", "--trust-domain", domain][..], &both].concat());
+    let with = |domain| {
+        folder.run(
+            &[&["verify", "signed.json", "--any-workload", "--trust-domain", domain][..], &both].concat(),
+        )
+    };
     with("example.org").assert_verified();
     with("other.org").assert_refused("TrustDomainMismatch");
     with("third.org").assert_unusable("no bundle is given for the trust domain third.org");
     // An authority that names its own domain cannot be given to another one.
-    let foreign =
-        ["verify", "signed.json", "--bundle", "other.pem", "--trust-domain", "example.org", "-o", "json"];
+    let foreign = [
+        "verify",
+        "signed.json",
+        "--any-workload",
+        "--bundle",
+        "other.pem",
+        "--trust-domain",
+        "example.org",
+        "-o",
+        "json",
+    ];
     folder.run(&foreign).assert_unusable("other.org");
     folder.write("other.pem", Authority::new("example.org").pem());
     folder.run(&foreign).assert_refused("AnchorUnknown");
@@ -168,6 +196,7 @@ fn a_bundle_map_serves_many_domains() {
     let run = folder.run(&[
         "verify",
         "signed.json",
+        "--any-workload",
         "--bundle",
         "map.json",
         "--bundle",
@@ -233,7 +262,7 @@ fn a_card_is_fetched_from_its_well_known_address() {
 #[test]
 fn sarif_names_the_rule_and_the_file() {
     let (folder, _) = world("sarif");
-    let sarif = [&["verify", "signed.json"][..], &TRUST, &["-o", "sarif"]].concat();
+    let sarif = [&["verify", "signed.json", "--any-workload"][..], &TRUST, &["-o", "sarif"]].concat();
     let run = folder.run(&sarif);
     assert_eq!(run.code, 0);
     assert_eq!(run.json()["runs"][0]["results"], json!([]));
@@ -255,7 +284,7 @@ fn sarif_names_the_rule_and_the_file() {
 #[test]
 fn text_is_plain_in_a_pipe_and_fits_80_columns() {
     let (folder, _) = world("text");
-    let text = [&["verify", "signed.json"][..], &TRUST].concat();
+    let text = [&["verify", "signed.json", "--any-workload"][..], &TRUST].concat();
     let run = folder.run(&text);
     run.assert_plain_80_columns();
     assert!(run.stdout.starts_with("verified  \"signed.json\"\n"), "{}", run.stdout);

@@ -31,7 +31,7 @@ pub(super) fn explain(
     authority: &AuthorityArgs,
     policy: &PolicyArgs,
 ) -> Result<Explained, Unusable> {
-    let authority = authority.read()?;
+    let authority = authority.read(policy.expect_id.as_ref())?;
     let verifier = CardVerifier {
         bundle: authority.bundle()?,
         policy: policy.policy(authority.trust_domain().clone()),
