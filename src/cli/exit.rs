@@ -1,6 +1,6 @@
 //! Results of commands: a document with its exit code, or one line about unusable input.
 
-use countersign_core::refusal::Refusal;
+use countersign_core::refusal::{Reason, Refusal};
 use countersign_io::files::FileError;
 use std::fmt;
 use std::io::Write;
@@ -15,29 +15,57 @@ pub(super) struct Done {
     pub(super) notes: Vec<String>,
     /// True if the output is data, which is written byte for byte, without styles being stripped.
     pub(super) raw: bool,
-    refused: bool,
+    outcome: Outcome,
+}
+
+/// Outcome of a command that ran to its end, which decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Verified, or done: 0.
+    Done,
+    /// Refused: 1.
+    Refused,
+    /// Not fetched, so that nothing is known about the card, and another attempt may succeed: 3.
+    NotFetched,
+}
+
+impl Outcome {
+    /// Outcome of a report: a card that could not be fetched may be as good as ever.
+    pub(super) fn of(reason: Option<Reason>) -> Self {
+        match reason {
+            None => Self::Done,
+            Some(Reason::FetchFailed | Reason::FetchTimeout | Reason::FetchStatus) => Self::NotFetched,
+            Some(_) => Self::Refused,
+        }
+    }
 }
 
 impl Done {
     /// Makes a result with a document for people or scripts, and exit code 0.
     pub(super) fn text(output: impl Into<Vec<u8>>) -> Self {
-        Self { output: output.into(), notes: Vec::new(), raw: false, refused: false }
+        Self { output: output.into(), notes: Vec::new(), raw: false, outcome: Outcome::Done }
     }
 
     /// Makes a result with data, and exit code 0.
     pub(super) fn data(output: Vec<u8>) -> Self {
-        Self { output, notes: Vec::new(), raw: true, refused: false }
+        Self { output, notes: Vec::new(), raw: true, outcome: Outcome::Done }
     }
 
     /// Makes a refusal without a document: reason and fix on standard error, and exit code 1.
     pub(super) fn refusal(refusal: &Refusal) -> Self {
         let notes = vec![format!("refused: {refusal}"), format!("fix: {}", refusal.reason().fix())];
-        Self { output: Vec::new(), notes, raw: true, refused: true }
+        Self { output: Vec::new(), notes, raw: true, outcome: Outcome::Refused }
     }
 
     /// Sets exit code 1 if `refused`, and 0 otherwise.
     pub(super) fn with_refused(mut self, refused: bool) -> Self {
-        self.refused = refused;
+        self.outcome = if refused { Outcome::Refused } else { Outcome::Done };
+        self
+    }
+
+    /// Sets the exit code of an outcome.
+    pub(super) fn with_outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
         self
     }
 
@@ -48,7 +76,11 @@ impl Done {
     }
 
     pub(super) fn code(&self) -> ExitCode {
-        if self.refused { ExitCode::from(1) } else { ExitCode::SUCCESS }
+        match self.outcome {
+            Outcome::Done => ExitCode::SUCCESS,
+            Outcome::Refused => ExitCode::from(1),
+            Outcome::NotFetched => ExitCode::from(3),
+        }
     }
 }
 

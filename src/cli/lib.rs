@@ -32,9 +32,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 #[cfg(not(feature = "operator"))]
-const AFTER_HELP: &str = "Exit codes: 0 verified or done, 1 refused, 2 unusable input.";
+const AFTER_HELP: &str = "Exit codes: 0 verified or done, 1 refused, 2 unusable input, 3 not fetched.";
 #[cfg(feature = "operator")]
-const AFTER_HELP: &str = "Exit codes: 0 verified or done, 1 refused, 2 unusable input.\n\n\
+const AFTER_HELP: &str = "Exit codes: 0 verified or done, 1 refused, 2 unusable input, 3 not fetched.\n\n\
                           `countersign operator` runs the operator in a cluster; see `countersign operator --help`.";
 
 /// The whole command line; also what completions and manual pages are made from.

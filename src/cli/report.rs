@@ -1,7 +1,7 @@
 //! The result of a verification, as JSON for scripts and as text for people.
 //! The JSON members are a contract: every member is always present, in this order, null or empty without a value.
 
-use super::exit::Unusable;
+use super::exit::{Outcome, Unusable};
 use super::page::{BAD, GOOD, Page, STRONG, styled};
 use countersign_core::jws::Algorithm;
 use countersign_core::refusal::{Reason, Refusal};
@@ -110,9 +110,9 @@ impl Report {
         }
     }
 
-    /// True if the verdict is a refusal, which decides the exit code.
-    pub(super) fn is_refused(&self) -> bool {
-        self.verdict == VerdictWord::Refused
+    /// Outcome of the verdict, which decides the exit code.
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome::of(self.reason.and_then(Reason::from_code))
     }
 
     /// Writes one JSON object, indented, with a line break at its end.

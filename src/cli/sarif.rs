@@ -1,6 +1,6 @@
 //! Output of a verdict as SARIF 2.1.0, so that code scanning shows a refused card at its file.
 
-use super::exit::Unusable;
+use super::exit::{Outcome, Unusable};
 use super::report::Report;
 use countersign_core::refusal::Reason;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub(super) fn write(report: &Report, source: &str) -> Result<Vec<u8>, Unusable> 
             })
         })
         .collect();
-    if !report.is_refused() && !report.uncovered.is_empty() {
+    if report.outcome() == Outcome::Done && !report.uncovered.is_empty() {
         rules.push(uncovered);
     }
     let mut notes: Vec<String> = report

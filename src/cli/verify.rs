@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         VerifyOutput::Json => report.to_json()?,
         VerifyOutput::Sarif => sarif::write(&report, &args.card)?,
     };
-    Ok(Done::text(output).with_refused(report.is_refused()).with_notes(authority.warnings))
+    Ok(Done::text(output).with_outcome(report.outcome()).with_notes(authority.warnings))
 }
 
 /// Inputs of a verification besides the card.

@@ -255,6 +255,13 @@ fn a_card_is_fetched_from_its_well_known_address() {
     let run = folder.run(&verify(&serve_once(redirect), &[]));
     run.assert_refused("FetchRedirected");
     assert_shape(&run.stdout);
+    // What could not be fetched is not what was tampered with.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = "HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned();
+    for (url, reason) in [(format!("http://{gone}"), "FetchFailed"), (serve_once(error), "FetchStatus")] {
+        let run = folder.run(&verify(&url, &[]));
+        assert_eq!((run.code, run.json()["reason"].as_str().unwrap()), (3, reason));
+    }
     folder.run(&verify("ftp://127.0.0.1/card", &[])).assert_unusable("only http and https");
     folder.run(&verify("http://user:secret@127.0.0.1/", &[])).assert_unusable("user name");
 }
