@@ -8,6 +8,7 @@ use super::json::{Document, JsonLimits, Numbers, Object, ObjectWriter};
 use super::jws::{Algorithm, KeyKind, PublicKey, verify_signature};
 use super::limits::{CHAIN_CERTIFICATES, SHORT_KEY_ID_DIGITS};
 use super::refusal::{Reason, Refusal};
+use super::text::Quoted;
 use super::time::{Seconds, Timestamp};
 use super::verify::parse_payload;
 use super::x509::leaf_facts;
@@ -141,8 +142,9 @@ pub struct NewSignature {
 ///
 /// Where the forms of `spec841`, `jcs-raw` and `proto-clean-jcs` can be made to coincide without losing a member, the
 /// card is written in that form, and one signature serves every current reader. Any other card keeps its members and
-/// gets a signature over all of them (`jcs-raw`), and, if the A2A SDKs have a form for it, a second one over that form
-/// (`proto-folded-jcs`, which is `proto-clean-jcs` for a card without 0.3 members). A document that is no card, one
+/// gets a signature over all of them (`jcs-raw`), and, if the A2A SDKs have a form for it that leaves out nothing that
+/// decides about security, a second one over that form (`proto-folded-jcs`, which is `proto-clean-jcs` for a card
+/// without 0.3 members). A document that is no card, one
 /// that grows beyond the limits of a reader, and a signature that the first certificate of the chain does not verify
 /// are refused.
 ///
@@ -172,7 +174,7 @@ pub fn sign_card(
     parse_payload(whole.clone())?;
     let mut forms = vec![(Profile::JcsRaw, whole)];
     let mut without_sdks = None;
-    match stripped_form(&served, Profile::ProtoFoldedJcs) {
+    match form_of_sdks(&served) {
         Ok(form) if forms.iter().all(|(_, other)| *other != form) => {
             forms.push((Profile::ProtoFoldedJcs, form));
         }
@@ -246,6 +248,20 @@ fn common_form(card: &Card) -> Option<Document> {
         .into_iter()
         .all(|profile| canonicalize(&stripped, profile).is_ok_and(|other| other == form));
     coincide.then_some(stripped)
+}
+
+/// The form that the A2A SDKs check. Refused if it leaves out a member that decides about security: a signature over it
+/// would also be one over a card without that member, which anybody could then serve.
+fn form_of_sdks(served: &Document) -> Result<Vec<u8>, Refusal> {
+    let form = stripped_form(served, Profile::ProtoFoldedJcs)?;
+    let left_out = uncovered(served, Profile::ProtoFoldedJcs)?;
+    match left_out.listed().iter().find(|member| member.decides_security()) {
+        Some(member) => {
+            let found = format!("the form that they check leaves out {}", Quoted(member.pointer()));
+            Err(Refusal::new(Reason::UncoveredSecurityMember, found))
+        }
+        None => Ok(form),
+    }
 }
 
 /// The form of a profile that leaves members out. Refused if nothing is left in it that makes it a card: a signature

@@ -7,10 +7,11 @@ use countersign_api::policy_file::{Base, POLICY_FILE_BYTES, PolicyFile, PolicyFi
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::policy::{Freshness, Policy};
 use countersign_core::spiffe::TrustDomain;
+use countersign_io::clock::instant;
 use countersign_io::files::read_file;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -43,6 +44,19 @@ pub(crate) struct Policies {
     path: Option<PathBuf>,
     current: RwLock<Arc<Current>>,
     changes: watch::Sender<u64>,
+    superseded: Mutex<Vec<Arc<Current>>>,
+    since: RwLock<Instant>,
+}
+
+/// Policies that were superseded and not evaluated against yet.
+pub(crate) struct Changed(Vec<Arc<Current>>);
+
+impl Changed {
+    /// True if the policy of a trust domain is another one now.
+    pub(crate) fn concerns(&self, policies: &Policies, domain: &TrustDomain) -> bool {
+        let now = policies.of(domain).digest;
+        self.0.iter().any(|before| before.of(domain, policies.base).digest != now)
+    }
 }
 
 impl Policies {
@@ -61,16 +75,28 @@ impl Policies {
                 Current::new(Some(sha256(&bytes)), file, base, own.as_ref())
             }
         };
-        Ok(Self { own, base, path, current: RwLock::new(Arc::new(current)), changes: watch::channel(0).0 })
+        Ok(Self::with(own, base, path, current))
+    }
+
+    fn with(own: Option<TrustDomain>, base: Base, path: Option<PathBuf>, current: Current) -> Self {
+        let (superseded, since) = (Mutex::default(), RwLock::new(instant()));
+        let (current, changes) = (RwLock::new(Arc::new(current)), watch::channel(0).0);
+        Self { own, base, path, current, changes, superseded, since }
     }
 
     /// Policy for a trust domain.
     pub(crate) fn of(&self, domain: &TrustDomain) -> Arc<DomainPolicy> {
-        let current = self.current();
-        let named = current.named.iter().find(|known| known.policy.trust_domain == *domain);
-        named
-            .cloned()
-            .unwrap_or_else(|| Arc::new(DomainPolicy::new(current.file.policy(domain.clone(), self.base))))
+        self.current().of(domain, self.base)
+    }
+
+    /// Time since when the policies are in force.
+    pub(crate) fn since(&self) -> Instant {
+        *self.since.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Policies that were superseded since the last call.
+    pub(crate) fn take_changed(&self) -> Changed {
+        Changed(std::mem::take(&mut *self.superseded.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// True if the content of a card may count longer than its leaf, in some trust domain.
@@ -108,7 +134,12 @@ impl Policies {
             return Ok(());
         }
         let current = Current::new(digest, parse_policy_file(bytes)?, self.base, self.own.as_ref());
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
+        let before = {
+            let mut now = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *now, Arc::new(current))
+        };
+        *self.since.write().unwrap_or_else(PoisonError::into_inner) = instant();
+        self.superseded.lock().unwrap_or_else(PoisonError::into_inner).push(before);
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
         tracing::info!("another policy is in force");
         Ok(())
@@ -120,6 +151,11 @@ impl Policies {
 }
 
 impl Current {
+    fn of(&self, domain: &TrustDomain, base: Base) -> Arc<DomainPolicy> {
+        let named = self.named.iter().find(|known| known.policy.trust_domain == *domain);
+        named.cloned().unwrap_or_else(|| Arc::new(DomainPolicy::new(self.file.policy(domain.clone(), base))))
+    }
+
     fn new(bytes: Option<Digest>, file: PolicyFile, base: Base, own: Option<&TrustDomain>) -> Self {
         let others = file.trust_domains().filter(|domain| Some(*domain) != own);
         let named = own
@@ -150,15 +186,10 @@ mod tests {
     fn a_file_that_cannot_be_used_keeps_what_was_in_force() {
         let own = TrustDomain::parse("example.org").unwrap();
         let base = Base::default();
-        let policies = Policies {
-            own: Some(own.clone()),
-            base,
-            path: None,
-            current: RwLock::new(Arc::new(Current::new(None, PolicyFile::default(), base, Some(&own)))),
-            changes: watch::channel(0).0,
-        };
+        let current = Current::new(None, PolicyFile::default(), base, Some(&own));
+        let policies = Policies::with(Some(own.clone()), base, None, current);
         let changes = policies.changes();
-        let before = policies.of(&own);
+        let first = policies.of(&own);
         let text = b"version: 1\ndefaults: { clockSkew: 5s, freshness: witnessed }";
         policies.take_over(text).unwrap();
         policies.take_over(text).unwrap();
@@ -166,8 +197,13 @@ mod tests {
         assert!(policies.take_over(b"version: 1\ndefaults: { clockSkew: 5 parsecs }").is_err());
         let now = policies.of(&own);
         assert_eq!(now.policy.chain.skew, Seconds::new(5));
-        assert_ne!(before.digest, now.digest);
+        assert_ne!(first.digest, now.digest);
         assert_eq!((*changes.borrow(), policies.may_outlast_a_leaf()), (1, true));
+        assert!(policies.take_changed().concerns(&policies, &own), "its policy is another one");
+        policies
+            .take_over(b"version: 1 # a comment\ndefaults: { clockSkew: 5s, freshness: witnessed }")
+            .unwrap();
+        assert!(!policies.take_changed().concerns(&policies, &own), "a comment changes no policy");
         // A domain that nobody configured has the defaults of the file.
         let other = policies.of(&TrustDomain::parse("partner.example").unwrap());
         assert_eq!(other.policy.chain.skew, Seconds::new(5));

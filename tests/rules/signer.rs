@@ -2,8 +2,9 @@
 
 use crate::cards::{World, card, card_bytes, card_with, replaced};
 use crate::pki::{Key, Leaf, NOW};
-use countersign_core::canon::{Profile, ProfileSet, Uncovered};
+use countersign_core::canon::{Profile, ProfileSet, Uncovered, canonicalize};
 use countersign_core::history::{History, Seen};
+use countersign_core::json::{Document, JsonLimits, Numbers};
 use countersign_core::jws::Algorithm;
 use countersign_core::limits::{BODY_BYTES, cost};
 use countersign_core::policy::Freshness;
@@ -69,6 +70,27 @@ fn defaults_are_left_out_and_old_signatures_replaced() {
 }
 
 #[test]
+fn no_signature_of_a_card_fits_the_card_without_its_requirements() {
+    let world = World::new();
+    for (name, value) in [
+        ("securityRequirements", json!([{"schemes": {"bearer": {"list": []}}}])),
+        ("security", json!([{"bearer": []}])),
+        ("url", json!("https://weather.demo.svc/")),
+    ] {
+        let signed = sign_all(&world, &card_with(name, value)).unwrap();
+        let all: Value = serde_json::from_slice(&signed.card).unwrap();
+        let served = Document::parse(signed.card.clone(), &JsonLimits::CARD, Numbers::Strict).unwrap();
+        let form = canonicalize(&served, Profile::ProtoFoldedJcs).unwrap();
+        let mut stripped: Value = serde_json::from_slice(&form).unwrap();
+        for index in 0..all["signatures"].as_array().unwrap().len() {
+            stripped["signatures"] = json!([all["signatures"][index]]);
+            let found = world.verify(&card_bytes(&stripped));
+            assert!(found.is_err() || stripped.get(name).is_some(), "{name}: signature {index} fits");
+        }
+    }
+}
+
+#[test]
 fn what_readers_see_differently_is_signed_twice() {
     let world = World::new();
     for (name, value, lost) in [
@@ -85,6 +107,15 @@ fn what_readers_see_differently_is_signed_twice() {
         ),
     ] {
         let signed = sign_all(&world, &card_with(name, value)).unwrap();
+        if ["url", "securityRequirements", "securitySchemes"].contains(&name) {
+            // It decides about security, so the form without it gets no signature.
+            assert_eq!(signed.signatures.len(), 1, "{name}");
+            let without = signed.without_sdks.as_ref().unwrap();
+            assert_eq!(without.reason(), Reason::UncoveredSecurityMember, "{name}");
+            assert!(lost.iter().any(|member| without.message().contains(member)), "{name}: {without}");
+            assert_eq!(world.assert_verified(&signed.card).coverage(), CoverageLevel::Full, "{name}");
+            continue;
+        }
         let [whole, sdks] = signed.signatures.as_slice() else { panic!("{name}: {signed:?}") };
         assert!(whole.profiles.contains(&Profile::JcsRaw) && whole.uncovered.is_empty(), "{name}");
         assert!(!sdks.profiles.contains(&Profile::JcsRaw), "{name}");

@@ -69,7 +69,11 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     let evaluation = evaluation.after(context.evaluation(object).as_deref(), instant()).at(card.generation);
     let period = next_evaluation(&card, &evaluation, context.config.min_sync_period, now(), instant());
     store_evaluation(context, object, evaluation);
-    context.wait_until_shown(object).await;
+    if authorities.has_changed().unwrap_or(true) || policies.has_changed().unwrap_or(true) {
+        context.enqueue(key::evaluation(object.clone()), Urgency::Urgent);
+    } else {
+        context.wait_until_shown(object).await;
+    }
     // A change meanwhile evaluated all cards again, perhaps before this one was stored.
     for (changes, cause) in
         [(authorities.has_changed(), Cause::Authorities), (policies.has_changed(), Cause::Policy)]
@@ -126,7 +130,9 @@ async fn evaluate_card(
         Err(unusable) => return pending(last, unusable).unwrap_or_else(refuse),
     };
     let evaluations = evaluate_replicas(evaluator, &reachable, last).await;
-    let Some(evaluation) = merge(reference, &key, &reachable.replicas, evaluations, replicas, now()) else {
+    let Some(evaluation) =
+        merge(reference, &key, &reachable.replicas, evaluations, replicas, (now(), context.policies.since()))
+    else {
         return refuse(Refusal::new(Reason::WorkloadNotReady, "no replica of the workload is ready"));
     };
     let freshness = context.policies.of(&expected.trust_domain).policy.freshness;

@@ -4,6 +4,7 @@
 use super::key;
 use crate::context::Context;
 use crate::index::ObjectRef;
+use crate::policies::Changed;
 use crate::workload::key as workload_key;
 use countersign_controller::queue::Urgency;
 use countersign_core::refusal::{Reason, Refusal};
@@ -29,7 +30,15 @@ pub(crate) enum Cause {
 /// A card whose bytes are not in memory is refused until fetched again if its authority was removed, or if another
 /// policy is in force, which may refuse it.
 pub(crate) fn reevaluate_all(context: &Context, cause: Cause) {
-    for (object, _) in context.evaluated() {
+    let changed = (cause == Cause::Policy).then(|| context.policies.take_changed());
+    for (object, last) in context.evaluated() {
+        // A comment in the file, or a setting of another trust domain, concerns no card of this one.
+        let signer = last.result.outcome.as_ref().ok().map(|proof| proof.spiffe_id.trust_domain());
+        let concerns =
+            |changed: &Changed| signer.is_none_or(|domain| changed.concerns(&context.policies, domain));
+        if !changed.as_ref().is_none_or(concerns) {
+            continue;
+        }
         if !reevaluate_one(context, &object, cause) {
             context.enqueue(key::evaluation(object), Urgency::Urgent);
         }
@@ -44,19 +53,24 @@ pub(super) fn reevaluate_one(context: &Context, object: &ObjectRef, cause: Cause
         Reevaluated::Refused(refused) => replace(context, object, &last, *refused),
         Reevaluated::Verified => false,
         Reevaluated::NotAtHand => {
-            let refusal = without_bytes(context, proof, cause);
+            let refusal = without_bytes(context, &last, proof, cause);
             refusal.is_some_and(|refusal| replace(context, object, &last, refuse(&last, refusal)))
         }
     }
 }
 
-fn without_bytes(context: &Context, proof: &Proof, cause: Cause) -> Option<Refusal> {
-    let found = "another policy is in force and the card has not been fetched since";
-    match (cause, context.bundles.get(proof.spiffe_id.trust_domain(), now())) {
-        (_, Err(refusal)) => Some(refusal),
-        (Cause::Authorities, Ok(bundle)) => without_authority(proof, &bundle),
-        (Cause::Policy, Ok(_)) => Some(Refusal::new(Reason::FetchFailed, found)),
+fn without_bytes(context: &Context, last: &Evaluation, proof: &Proof, cause: Cause) -> Option<Refusal> {
+    let (domain, at) = (proof.spiffe_id.trust_domain(), now());
+    let bundle = match context.bundles.get(domain, at) {
+        Ok(bundle) => bundle,
+        Err(refusal) => return Some(refusal),
+    };
+    if cause == Cause::Policy {
+        let found = "another policy is in force and the card has not been fetched since";
+        return Some(Refusal::new(Reason::FetchFailed, found));
     }
+    without_authority(proof, &bundle)
+        .or_else(|| unproven(last, &bundle, &context.policies.of(domain).policy, at))
 }
 
 /// Result of an evaluation from bytes in memory.

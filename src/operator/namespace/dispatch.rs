@@ -2,7 +2,7 @@
 
 use super::key;
 use crate::context::Context;
-use crate::index::{IndexKey, StoredPolicy, Workload, WorkloadKind, changed_policy};
+use crate::index::{IndexKey, ObjectRef, StoredPolicy, Workload, WorkloadKind, changed_policy};
 use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
 use countersign_controller::store::Change;
 use std::sync::Arc;
@@ -24,7 +24,14 @@ pub(super) fn subscribe(context: &Arc<Context>) {
     });
     index.policies.subscribe(context, policy_changed);
     index.namespaces.subscribe(context, |context, change| {
-        context.enqueue(key::namespace(change.object.name.clone()), Closing);
+        let namespace = &change.object.name;
+        context.enqueue(key::namespace(namespace.clone()), Closing);
+        // A leftover that stayed in audit mode goes once verdicts are enforced.
+        let leftovers =
+            |object: &ObjectRef, policy: &StoredPolicy| policy.is_leftover.then(|| object.clone());
+        for object in context.index.policies.pick(namespace, leftovers) {
+            context.enqueue(key::orphan(object), Closing);
+        }
     });
     // Isolation allows the endpoints of the API server.
     index.api_servers.subscribe(context, |context, _| {

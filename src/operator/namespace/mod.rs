@@ -9,7 +9,7 @@ use super::events::EventSource;
 use super::index::{Index, IndexKey, ObjectRef, StoredPolicy};
 use super::registration::register_agents;
 use super::workload::{apply_policy, key as workload_key, remove_policy};
-use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
+use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
@@ -34,6 +34,9 @@ const LEFTOVER: EventSource = EventSource {
     kind: "NetworkPolicy",
     action: "CleanUp",
 };
+
+/// Wait until the next turn while Pods without the agent label are isolated by a leftover alone.
+const RETRY_LEFTOVER: Duration = Duration::from_mins(5);
 
 /// Registers the reconcilers of namespaces and orphaned policies.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
@@ -141,7 +144,21 @@ async fn remove_leftover(
     if ![NAMESPACE_BASELINE, NAMESPACE_MINIMUM].into_iter().all(stands) {
         return Ok(Next::In(RETRY));
     }
-    remove_policy(context, object).await?;
+    let policies: Api<NetworkPolicy> = Api::namespaced(context.client.clone(), &object.namespace);
+    let Some(policy) = policies.get_opt(&object.name).await? else { return Ok(Next::Never) };
+    // The isolation of the namespace holds Pods with the agent label alone; what else this policy selects would be open
+    // without it.
+    let selector = selector_text(&policy.spec.and_then(|spec| spec.pod_selector).unwrap_or_default());
+    let others = format!("{TYPE_LABEL}!={AGENT_TYPE}");
+    let others = if selector.is_empty() { others } else { format!("{selector},{others}") };
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &object.namespace);
+    let unlabelled = pods.list_metadata(&ListParams::default().labels(&others).limit(1)).await?;
+    if !unlabelled.items.is_empty() {
+        return Ok(Next::In(RETRY_LEFTOVER));
+    }
+    // The UID spares a policy of ours that has taken the name meanwhile.
+    context.writer.delete::<NetworkPolicy>(object, known.uid.as_deref()).await?;
+    context.metrics.wrote("networkpolicies");
     tell(
         false,
         "LeftoverPolicyRemoved",

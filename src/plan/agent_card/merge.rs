@@ -12,6 +12,7 @@ use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Replicas to fetch from now, at most `limit`: new ones first, then those with a bad card, then those fetched
 /// longest ago.
@@ -26,15 +27,15 @@ pub fn choose<'r>(replicas: &'r Replicas, last: &[ReplicaEvaluation], limit: usi
     all
 }
 
-/// Evaluation of a workload from the replicas `asked` now and those whose last evaluation still holds; `None`
-/// without any.
+/// Evaluation of a workload from the replicas `asked` now and those whose last evaluation still holds: its proof has not
+/// ended, and the policy in force since `policy_since` is the one that it was made under. `None` without any.
 pub fn merge(
     reference: &CardRef,
     workload: &WorkloadRef,
     replicas: &Replicas,
     asked: Vec<ReplicaEvaluation>,
     last: &[ReplicaEvaluation],
-    now: Timestamp,
+    (now, policy_since): (Timestamp, Instant),
 ) -> Option<Evaluation> {
     let ready: BTreeSet<&str> = replicas.ready.iter().map(|replica| replica.uid.as_str()).collect();
     let asked_now: BTreeSet<String> = asked.iter().map(|served| served.replica.uid.clone()).collect();
@@ -42,7 +43,7 @@ pub fn merge(
         let proof = served.evaluation.result.outcome.as_ref();
         let has_ended = proof.is_ok_and(|proof| proof.valid_until <= now);
         let uid = served.replica.uid.as_str();
-        ready.contains(uid) && !asked_now.contains(uid) && !has_ended
+        ready.contains(uid) && !asked_now.contains(uid) && !has_ended && served.at >= policy_since
     };
     let mut all: Vec<ReplicaEvaluation> = last.iter().filter(holds).cloned().collect();
     all.extend(asked);
@@ -103,7 +104,7 @@ mod tests {
     use countersign_core::refusal::Refusal;
     use countersign_core::time::Seconds;
     use countersign_core::verdict::Verdict;
-    use std::time::Instant;
+    use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_unix(1_795_219_200);
 
@@ -152,7 +153,8 @@ mod tests {
         last: &[ReplicaEvaluation],
     ) -> (Result<Timestamp, (Reason, String)>, usize, Seen) {
         let key = WorkloadRef { kind: WorkloadKind::Deployment, object: ObjectRef::new("team", "weather") };
-        let evaluation = merge(&reference(), &key, &replicas(ready), asked, last, NOW).unwrap();
+        let earlier = now().checked_sub(Duration::from_mins(1)).unwrap();
+        let evaluation = merge(&reference(), &key, &replicas(ready), asked, last, (NOW, earlier)).unwrap();
         let outcome = match &evaluation.result.outcome {
             Ok(proof) => Ok(proof.valid_until),
             Err(refused) => {
@@ -208,5 +210,18 @@ mod tests {
         let last = [served("a", Ok(60)), served("b", Err(Reason::SignatureInvalid)), served("c", Ok(60))];
         assert_eq!(names(choose(&all, &last, 2)), ["d", "b"]);
         assert_eq!(names(choose(&all, &last, 3)), ["d", "b", "a"]);
+    }
+
+    #[test]
+    fn what_was_evaluated_under_another_policy_is_not_carried_over() {
+        let key = WorkloadRef { kind: WorkloadKind::Deployment, object: ObjectRef::new("team", "weather") };
+        let last = [served("b", Ok(60))];
+        let seen = |since| {
+            let all = replicas(&["a", "b"]);
+            let asked = vec![served("a", Ok(60))];
+            merge(&reference(), &key, &all, asked, &last, (NOW, since)).unwrap().replicas.len()
+        };
+        let (before, after) = (last[0].at, now());
+        assert_eq!([seen(before), seen(after)], [2, 1]);
     }
 }

@@ -5,6 +5,7 @@ use countersign_cluster_tests::{Agents, Scene, card_of, is_open, labelled};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 const MARK: &str = "agent.kagenti.dev/verified-peer";
 
@@ -403,4 +404,20 @@ fn a_policy_that_the_existing_operator_left_goes_once_ours_stand_and_stays_in_au
     scene.apply_all(&[leftover(audited, "queue")]).unwrap();
     scene.rig.wait("an event about it", || told(audited, "LeftoverPolicy")).unwrap();
     assert!(!scene.get("networkpolicy", audited, "queue-signature-policy").unwrap().is_null());
+    // Enforced, it goes; but not while it holds a Pod without the label, which ours would not.
+    let bare = bare_pod(audited, "bare", &json!({ "app": "queue" }));
+    scene.apply_all(&[bare]).unwrap();
+    scene.agent(audited, "weather", &scene.signed(&card_of("weather", audited), audited, "other")).unwrap();
+    let enforce = ["label", "--overwrite", "namespace", audited, "countersign.dev/mode=enforce"];
+    scene.rig.kubectl(&enforce).unwrap();
+    scene.refused(audited, "weather", "weather", "IdentityMismatch").unwrap();
+    scene.settle(audited, Duration::from_secs(2)).unwrap();
+    assert!(!scene.get("networkpolicy", audited, "queue-signature-policy").unwrap().is_null());
+    scene.apply_all(&[leftover(audited, "idle")]).unwrap();
+    scene
+        .rig
+        .wait("the other one to go", || {
+            Ok(scene.get("networkpolicy", audited, "idle-signature-policy")?.is_null())
+        })
+        .unwrap();
 }

@@ -188,6 +188,12 @@ fn one_event_tells_of_each_transition() {
     scene.looked(team, name, 10).unwrap();
     scene.agents.serve(team, name, &scene.honest(team, name)).unwrap();
     scene.verified(team, name, name).unwrap();
+    // On a busy machine events come late: the first verdict, the refusal and the second verdict have one each.
+    let told = || {
+        let events = scene.list("events.events.k8s.io", team)?;
+        Ok(events.iter().filter(|event| event["regarding"]["kind"] == "AgentCard").count() >= 3)
+    };
+    scene.rig.wait("an event for each transition", told).unwrap();
     scene.settle(team, Duration::from_secs(2)).unwrap();
     let writes = audit.writes().unwrap();
     assert_eq!(of(&writes, "events").len(), 2, "{writes:#?}");
