@@ -26,7 +26,7 @@ use countersign_plan::agent_card::result::Proof;
 use countersign_plan::{ClusterAccess, Dns, Egress, InputError, Mode, Namespace, PodGroup};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -66,6 +66,8 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     /// Recent writes of peer marks, which the watch may not have reported yet.
     pub(crate) marks: Written,
+    /// Time at which this replica began to lead.
+    pub(crate) leading_since: OnceLock<Timestamp>,
     /// Workloads without a decision.
     pub(crate) undecided: Undecided,
     /// Notified after each attempt to write a status.
@@ -100,6 +102,7 @@ impl Context {
             events,
             metrics,
             marks: Written::default(),
+            leading_since: OnceLock::new(),
             undecided: Undecided::default(),
             status_written: Notify::new(),
             ends_earlier: Notify::new(),

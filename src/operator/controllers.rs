@@ -97,6 +97,8 @@ impl Controllers {
     /// Runs turns until `shutdown`. Dropping the future stops all turns at once.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), OperatorError> {
         let Self { context, running, write_events } = self;
+        // A process leads once: it ends when it loses the lease.
+        let _ = context.leading_since.set(now());
         let mut tasks = JoinSet::new();
         tasks.spawn(reevaluate(Arc::clone(&context)));
         tasks.spawn(follow_the_clock(Arc::clone(&context)));

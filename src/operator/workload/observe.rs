@@ -56,10 +56,15 @@ pub(crate) async fn observe<'a>(
     })
 }
 
-/// Proof that status shows. Under witnessed freshness a proof may outlast the leaf, so status alone does not end it.
+/// Proof that status shows, of the spec as it is, for a card from before this replica led: a later one was never
+/// verified unless this replica did it, whatever its status says. Under witnessed freshness a proof may outlast the leaf, so status alone does not end it.
 fn stored_proof(context: &Context, card: &IndexedCard) -> StoredProof {
     let verdict = card.status.verdict.as_ref().filter(|verdict| verdict.outcome == Outcome::Verified);
-    let Some(end) = verdict.and_then(|verdict| verdict.not_after.as_ref()) else { return StoredProof::None };
+    let is_earlier = context.leading_since.get().is_some_and(|since| card.created < *since)
+        && card.status.observed_generation == Some(card.generation);
+    let Some(end) = verdict.filter(|_| is_earlier).and_then(|verdict| verdict.not_after.as_ref()) else {
+        return StoredProof::None;
+    };
     let end = Timestamp::from_unix(end.0.as_second()).plus(CLOCK_SKEW_MAX);
     if now() > end && !context.policies.may_outlast_a_leaf() {
         StoredProof::Ended

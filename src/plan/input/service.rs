@@ -4,7 +4,7 @@
 use super::host_suffix::HostSuffixes;
 use countersign_core::text::Quoted;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressRule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// DNS zone of Services.
@@ -122,27 +122,30 @@ impl Hosts {
             .filter(|service| leads_to(service, template_labels).is_ok())
             .filter_map(|service| service.metadata.name.clone())
             .collect();
-        let hosts = ingresses.into_iter().flat_map(|ingress| hosts_to(ingress, &own));
-        let ingress = hosts.filter(|host| suffixes.allow(host)).collect();
+        let mut leads_here: BTreeMap<String, bool> = BTreeMap::new();
+        for (host, leads) in ingresses.into_iter().flat_map(|ingress| hosts_of(ingress, &own)) {
+            // Another Ingress may send a path of the same host elsewhere.
+            leads_here.entry(host).and_modify(|all| *all &= leads).or_insert(leads);
+        }
+        let own_hosts = leads_here.into_iter().filter_map(|(host, leads)| leads.then_some(host));
+        let ingress = own_hosts.filter(|host| suffixes.allow(host)).collect();
         Self { cluster: own.iter().flat_map(|name| service_names(name, namespace)).collect(), ingress }
     }
 }
 
-/// Hosts of an Ingress whose paths all lead to one of `services`, in lower case. A shared host would let another
-/// workload's path count as an endpoint (rule 51); wildcards and the empty host are left out.
-fn hosts_to(ingress: &Ingress, services: &BTreeSet<String>) -> Vec<String> {
+/// Hosts of an Ingress in lower case, each with whether all paths of the rule lead to one of `services`. A shared host
+/// would let another workload's path count as an endpoint (rule 51); wildcards and the empty host are left out.
+fn hosts_of(ingress: &Ingress, services: &BTreeSet<String>) -> Vec<(String, bool)> {
     let rules = ingress.spec.as_ref().and_then(|spec| spec.rules.as_deref()).unwrap_or_default();
     let leads_here = |path: &HTTPIngressPath| {
         path.backend.service.as_ref().is_some_and(|backend| services.contains(backend.name.as_str()))
     };
-    rules
-        .iter()
-        .filter(|rule| {
-            rule.http.as_ref().is_some_and(|http| !http.paths.is_empty() && http.paths.iter().all(leads_here))
-        })
-        .filter_map(|rule| rule.host.as_deref().filter(|host| !host.is_empty() && !host.contains('*')))
-        .map(str::to_lowercase)
-        .collect()
+    let of = |rule: &IngressRule| {
+        let host = rule.host.as_deref().filter(|host| !host.is_empty() && !host.contains('*'))?;
+        let paths = rule.http.as_ref().map(|http| http.paths.as_slice()).unwrap_or_default();
+        Some((host.to_lowercase(), !paths.is_empty() && paths.iter().all(leads_here)))
+    };
+    rules.iter().filter_map(of).collect()
 }
 
 /// DNS names of a Service inside the cluster, from the short to the fully qualified one.
@@ -238,6 +241,12 @@ mod tests {
         let hosts = Hosts::of("team", &labels(), &services, [&ingress], &suffixes);
         assert_eq!(hosts.ingress, BTreeSet::from(["weather.example".to_owned()]));
         assert_eq!(hosts.cluster, service_names("weather", "team"));
+        let other: Ingress = serde_json::from_value(json!({ "spec": { "rules": [
+            rule("weather.example", &[path("maps")]),
+        ] } }))
+        .unwrap();
+        let shared = Hosts::of("team", &labels(), &services, [&ingress, &other], &suffixes);
+        assert!(shared.ingress.is_empty(), "another Ingress sends the host elsewhere as well");
         let none = Hosts::of("team", &labels(), &services, [&ingress], &HostSuffixes::default());
         assert!(none.ingress.is_empty(), "nobody said which domains lead here");
     }
