@@ -140,12 +140,16 @@ client-tools: ## Fetches the pinned helm and kubectl, once
 rig-parts: ## Builds and fetches what the rig runs, once; about 20 minutes on two cores
 	@scripts/step 'parts of the rig' scripts/rig-parts
 
+# The accounts (NAMESPACE/ACCOUNT) for which SPIRE gives SVIDs on that node: those of examples/, and any of yours.
+REGISTER ?= agents/weather agents/forecast agents/tampered agents/caller
+
 .PHONY: cluster
 cluster: rig-parts ## A real Kubernetes node with SPIRE and the operator's image on this machine, until `make cluster-down`
 	@cargo build --quiet --locked --features operator
 	@cargo build --quiet --locked --package countersign-rig
-	@target/debug/rig up node --operator "$$PWD/target/debug/countersign"
-	@echo "kubectl and helm of the rig: export PATH=\"$$(scripts/rig-parts --where client-tools):\$$PATH\""
+	@target/debug/rig up node --operator "$$PWD/target/debug/countersign" $(REGISTER:%=--register %)
+	@scripts/cluster-env > target/cluster.env
+	@echo "its settings: . target/cluster.env"
 
 .PHONY: cluster-down
 cluster-down: ## Ends that node and leaves nothing of it

@@ -6,14 +6,14 @@ mod authority;
 mod run;
 
 mod demo;
+#[cfg(all(feature = "sidecar", target_os = "linux"))]
+mod documents;
 mod edges;
 mod explain;
 mod generated;
 mod memory;
 mod plan;
 mod policy;
-#[cfg(all(feature = "sidecar", target_os = "linux"))]
-mod readme;
 mod sign;
 mod verify;
 mod verify_svid;

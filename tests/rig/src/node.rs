@@ -16,8 +16,12 @@ use std::path::Path;
 /// The name of the one node.
 pub(crate) const NAME: &str = "node1";
 
-/// The image of Kubernetes' own test servers and clients; `/agnhost` takes the sub-command as arguments.
+/// The image of Kubernetes' own test servers and clients; `/agnhost` takes the sub-command as arguments. As the
+/// released one, it has a busybox.
 pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.59";
+
+/// Where Debian's `busybox-static` puts it.
+const BUSYBOX: &str = "/bin/busybox";
 
 /// The scheduler.
 pub(crate) fn scheduler(folder: &Path) -> Result<Launch> {
@@ -121,7 +125,12 @@ impl Rig {
         let agnhost = parts::program("kubernetes", "agnhost")?;
         self.import_image(&Image {
             name: AGNHOST,
-            files: vec![Entry::File(&agnhost, "/agnhost")],
+            files: vec![
+                Entry::File(&agnhost, "/agnhost"),
+                Entry::File(Path::new(BUSYBOX), "/bin/busybox"),
+                Entry::Link("/bin/sh", "/bin/busybox"),
+                Entry::Link("/bin/sed", "/bin/busybox"),
+            ],
             entrypoint: vec!["/agnhost"],
             user: "",
         })?;

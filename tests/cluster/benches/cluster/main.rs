@@ -1,6 +1,6 @@
 //! `make bench-cluster`: what the operator costs beside a real API server and etcd on the same machine.
 //! Arguments after `--`: the number of agents (1000), the length of the quiet time in seconds (300), and the one stage to
-//! run (`idle`, `few`, `many`, `hung`, `tarpit` or `restart`); then the document stays as it is.
+//! run (`idle`, `few`, `many`, `crowd`, `hung`, `tarpit` or `restart`); then the document stays as it is.
 
 mod stage;
 
@@ -15,6 +15,8 @@ const FEW: usize = 20;
 const HERD: usize = 49;
 /// Cards of the tenant that keeps the operator busy.
 const TARPIT: usize = 32;
+/// The namespace that many share, and the others with theirs.
+const CROWD: (usize, usize, usize) = (5_000, 50, 100);
 /// Objects of each foreign kind.
 const FOREIGN: usize = 10_000;
 
@@ -34,6 +36,9 @@ fn main() {
     }
     if runs("many") {
         burst(&mut table, many, quiet);
+    }
+    if runs("crowd") {
+        crowd(&mut table);
     }
     if runs("hung") {
         hung(&mut table);
@@ -115,6 +120,31 @@ fn burst(table: &mut Table, agents: usize, quiet: Duration) {
             &mib(&operator),
         );
     }
+}
+
+/// Ten thousand agents, half of them in one namespace.
+fn crowd(table: &mut Table) {
+    let (in_one, others, in_each) = CROWD;
+    let mut layout = vec![("crowd".to_owned(), in_one)];
+    layout.extend((0..others).map(|index| (format!("team-{index}"), in_each)));
+    let agents = in_one + others * in_each;
+    let rig = Rig::control_plane().unwrap();
+    let stage = Stage::spread(&rig, &layout, 0);
+    let named = |what: &str| format!("{agents} agents, {in_one} in one namespace: {what}");
+    let mut audit = stage.audit();
+    let operator = stage.start();
+    stage.wait(&mut audit, "True", "Verified");
+    let all = audit.writes();
+    table.row(&named("operator CPU until the last verdict"), "≤ 10 × that of 1000", &seconds(operator.cpu()));
+    table.row(&named("first card created → last verdict and policy"), "", &seconds(all.took()));
+    table.row(&named("API writes, per agent"), "≤ 4", &all.per_agent(agents));
+    std::thread::sleep(Duration::from_secs(5));
+    let (mut audit, before) = (stage.audit(), operator.cpu());
+    std::thread::sleep(Duration::from_mins(1));
+    table.row(&named("API writes in a quiet minute"), "0", &audit.writes().listed());
+    let cpu = operator.cpu().saturating_sub(before);
+    table.row(&named("operator CPU in a quiet minute"), "≤ 10 × that of 1000", &seconds(cpu));
+    table.row(&named("resident memory"), "≤ 150 MiB", &mib(&operator));
 }
 
 /// One agent that never answers, among many that do.

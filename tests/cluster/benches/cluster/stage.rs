@@ -19,7 +19,8 @@ pub struct Stage<'r> {
     rig: &'r Rig,
     agents: Agents<'r>,
     authority: Authority,
-    count: usize,
+    /// The namespaces, each with its number of agents.
+    layout: Vec<(String, usize)>,
     replaced: Cell<Duration>,
 }
 
@@ -31,30 +32,44 @@ impl<'r> Stage<'r> {
 
     /// The same, and some that accept connections and never answer. They come first in every list.
     pub fn with_hung(rig: &'r Rig, count: usize, hung: usize) -> Self {
+        Self::spread(rig, &[(NAMESPACE.to_owned(), count)], hung)
+    }
+
+    /// Agents in several namespaces; those that hang are in the first.
+    pub fn spread(rig: &'r Rig, layout: &[(String, usize)], hung: usize) -> Self {
         let authority = authority();
-        let agents = Agents::new(rig, &[NAMESPACE], &authority).unwrap();
-        let mut names: Vec<String> = (0..hung).map(|index| format!("a-hung-{index}")).collect();
-        for name in &names {
-            agents.hang(NAMESPACE, name).unwrap();
-        }
-        for index in 0..count {
-            let name = format!("agent-{index:04}");
-            let svid = authority.issue(NAMESPACE, &name, -60, 7200);
-            agents.serve(NAMESPACE, &name, &Agents::sign(&card_of(&name, NAMESPACE), &svid)).unwrap();
-            names.push(name);
-        }
-        for part in names.chunks(250) {
-            agents.create(NAMESPACE, &part.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        let namespaces: Vec<&str> = layout.iter().map(|(namespace, _)| namespace.as_str()).collect();
+        let agents = Agents::new(rig, &namespaces, &authority).unwrap();
+        for (index, (namespace, count)) in layout.iter().enumerate() {
+            let hung = if index == 0 { hung } else { 0 };
+            let mut names: Vec<String> = (0..hung).map(|index| format!("a-hung-{index}")).collect();
+            for name in &names {
+                agents.hang(namespace, name).unwrap();
+            }
+            for index in 0..*count {
+                let name = format!("agent-{index:04}");
+                let svid = authority.issue(namespace, &name, -60, 7200);
+                agents.serve(namespace, &name, &Agents::sign(&card_of(&name, namespace), &svid)).unwrap();
+                names.push(name);
+            }
+            for part in names.chunks(250) {
+                agents.create(namespace, &part.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+            }
         }
         let available = |deployment: &Value| {
             deployment["status"]["conditions"].to_string().contains("MinimumReplicasAvailable")
         };
-        rig.wait("the Deployments", || {
-            Ok(list(rig, "deployments", NAMESPACE)?.iter().filter(|one| available(one)).count()
-                == names.len())
-        })
-        .unwrap();
-        Self { rig, agents, authority, count, replaced: Cell::default() }
+        let end = Instant::now() + Duration::from_hours(1);
+        for (index, (namespace, count)) in layout.iter().enumerate() {
+            let count = if index == 0 { count + hung } else { *count };
+            while list(rig, "deployments", namespace).unwrap().iter().filter(|one| available(one)).count()
+                < count
+            {
+                assert!(Instant::now() < end, "the Deployments of {namespace} are not available");
+                std::thread::sleep(Duration::from_secs(2));
+            }
+        }
+        Self { rig, agents, authority, layout: layout.to_vec(), replaced: Cell::default() }
     }
 
     /// Starts the operator, and waits until it says that it is ready.
@@ -71,21 +86,23 @@ impl<'r> Stage<'r> {
 
     /// Waits until the operator rests, every good card has `Verified` with this status, and its policy this reason.
     pub fn wait(&self, log: &mut Log, status: &str, reason: &str) {
-        let end = Instant::now() + Duration::from_mins(10);
+        let end = Instant::now() + Duration::from_mins(20);
         loop {
             log.rest(Duration::from_secs(2));
-            let cards = list(self.rig, "agentcards", NAMESPACE).unwrap();
-            let policies = list(self.rig, "networkpolicies", NAMESPACE).unwrap();
             let holds =
                 |card: &&Value| countersign_cluster_tests::condition(card, "Verified")["status"] == status;
             let says =
                 |policy: &&Value| policy["metadata"]["annotations"]["agent.kagenti.dev/reason"] == reason;
-            let found = [cards.iter().filter(holds).count(), policies.iter().filter(says).count()];
             // Cards of agents that hang are refused, whatever the others are.
-            if found.iter().all(|found| *found >= self.count) {
+            let is_done = |(namespace, count): &(String, usize)| {
+                let cards = list(self.rig, "agentcards", namespace).unwrap();
+                let policies = list(self.rig, "networkpolicies", namespace).unwrap();
+                cards.iter().filter(holds).count() >= *count && policies.iter().filter(says).count() >= *count
+            };
+            if self.layout.iter().all(is_done) {
                 return;
             }
-            assert!(Instant::now() < end, "{found:?} of {}", self.count);
+            assert!(Instant::now() < end, "not every agent is {reason}");
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 const OPERATOR: &str = "countersign.test/countersign:dev";
 
 const USAGE: &str = "usage: rig up [control-plane|node] [--folder DIR] [--without-policy] [--without-spire]
-              [--operator PROGRAM]
+              [--operator PROGRAM] [--register NAMESPACE/ACCOUNT]…
        rig down [--folder DIR]";
 
 fn main() -> ExitCode {
@@ -31,13 +31,14 @@ fn act() -> Result<()> {
     let action = arguments.next().context(USAGE)?;
     let mut options = Options::default();
     let mut size = "node".to_owned();
-    let mut operator = None;
+    let (mut operator, mut accounts) = (None, Vec::new());
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "control-plane" | "node" => size = argument,
             "--folder" => options.folder = Some(arguments.next().context(USAGE)?.into()),
             "--without-policy" => options.without_policy = true,
             "--without-spire" => options.without_spire = true,
+            "--register" => accounts.push(arguments.next().context(USAGE)?),
             "--operator" => operator = Some(PathBuf::from(arguments.next().context(USAGE)?)),
             _ => bail!("{argument:?} is not understood; {USAGE}"),
         }
@@ -48,7 +49,7 @@ fn act() -> Result<()> {
     match action.as_str() {
         "up" => up(&size, &folder),
         "down" => down(&folder),
-        "hold" => hold(&size, &options, &folder, operator.as_deref()),
+        "hold" => hold(&size, &options, &folder, operator.as_deref(), &accounts),
         _ => bail!("{action:?} is not understood; {USAGE}"),
     }
 }
@@ -89,10 +90,20 @@ fn up(size: &str, folder: &Path) -> Result<()> {
 }
 
 /// Owns a rig until it is killed.
-fn hold(size: &str, options: &Options, folder: &Path, operator: Option<&Path>) -> Result<()> {
+fn hold(
+    size: &str,
+    options: &Options,
+    folder: &Path,
+    operator: Option<&Path>,
+    accounts: &[String],
+) -> Result<()> {
     let rig = if size == "node" { Rig::node(options)? } else { Rig::control_plane_with(options)? };
     if let Some(program) = operator {
         import_operator(&rig, program)?;
+    }
+    for account in accounts {
+        let (namespace, account) = account.split_once('/').context(USAGE)?;
+        rig.spire().register(namespace, account)?;
     }
     let ready = rig.folder().join("ready.new");
     std::fs::write(&ready, format!("{} {}", std::process::id(), rig.init_pid()))?;
