@@ -15,11 +15,12 @@ const HA: &str = "--values=charts/countersign/values-ha.yaml";
 const OPENSHIFT: &str = "--values=charts/countersign/values-openshift.yaml";
 
 /// The flags that the operator knows and acts on.
-const FLAGS: [&str; 36] = [
+const FLAGS: [&str; 38] = [
     "accept-profile",
     "allow-trust-domain",
     "binding-scope",
     "caller",
+    "cluster-trust-bundle",
     "concurrency",
     "dns-address",
     "dns-port",
@@ -49,6 +50,7 @@ const FLAGS: [&str; 36] = [
     "spire-trust-bundle-refresh-interval",
     "spire-trust-domain",
     "trust-bundle-max-age",
+    "trust-bundle-source",
     "verified-fetch-spiffe-socket",
     "zap-encoder",
     "zap-log-level",
@@ -210,6 +212,19 @@ fn every_argument_is_a_flag_that_the_operator_acts_on() {
             assert!(FLAGS.contains(&name), "{arg}");
         }
     }
+}
+
+#[test]
+fn a_cluster_trust_bundle_takes_the_place_of_the_config_map() {
+    let named = "--set=signatureVerification.spireTrustBundle.clusterTrustBundle=spire-bundle";
+    let objects = rendered(&[VERIFYING[0], VERIFYING[1], VERIFYING[2], named]);
+    let args = args(&objects);
+    for arg in ["--trust-bundle-source=cluster-trust-bundle", "--cluster-trust-bundle=spire-bundle"] {
+        assert!(args.contains(&arg.to_owned()), "{args:?}");
+    }
+    assert!(args.iter().all(|arg| !arg.contains("configmap")), "{args:?}");
+    let role = find(&objects, "ClusterRole", "kagenti-cluster-trust-bundle-reader");
+    assert_eq!(role["rules"][0]["resourceNames"], json!(["spire-bundle"]));
 }
 
 #[test]

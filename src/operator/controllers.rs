@@ -1,7 +1,10 @@
 //! Watches of every replica, and the controllers of the leader.
 //! Watches enqueue turns; workers run them, each in a task of its own.
 
-use super::bundles::{Bundles, ConfigMapKey, follow_config_map, follow_federation, follow_workload_api};
+use super::bundles::{
+    Bundles, ConfigMapKey, follow_cluster_trust_bundle, follow_config_map, follow_federation,
+    follow_workload_api,
+};
 use super::card::{self, Cause, reevaluate_all};
 use super::context::Context;
 use super::error::OperatorError;
@@ -189,17 +192,22 @@ async fn follow_bundles(context: Arc<Context>, broken: WatchFailed) {
             follow_workload_api(&context.config.workload_api, domain, bundles).await;
         }
         Some(domain) => {
+            let (client, every) = (&context.watching, config.read_every());
+            let failed = |kind, error: &Error| broken(kind, error);
+            let others = follow_federation(client.clone(), domain, every, bundles, failed);
+            if config.origin == BundleOrigin::ClusterTrustBundle {
+                let (client, name) = (client.clone(), &config.name);
+                let own = follow_cluster_trust_bundle(client, domain, name, every, bundles, failed);
+                join(own, others).await;
+                return;
+            }
             let source = ConfigMapKey {
                 trust_domain: domain.clone(),
                 namespace: config.namespace.as_str().to_owned(),
                 name: config.name.clone(),
                 key: config.key.clone(),
             };
-            let (client, every) = (&context.watching, config.read_every());
-            let failed = |kind, error: &Error| broken(kind, error);
-            let own = follow_config_map(client.clone(), &source, every, bundles, failed);
-            let others = follow_federation(client.clone(), domain, every, bundles, failed);
-            join(own, others).await;
+            join(follow_config_map(client.clone(), &source, every, bundles, failed), others).await;
         }
         None => std::future::pending::<()>().await,
     }

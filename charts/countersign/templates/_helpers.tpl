@@ -48,8 +48,8 @@ renders everything. Takes (list . "group/version/Kind" "switch").
 {{- define "countersign.check" -}}
 {{- with .Values.signatureVerification -}}
 {{- if .enabled -}}
-{{- if not .spireTrustBundle.configMapNamespace -}}
-{{- fail "signatureVerification.enabled is true and signatureVerification.spireTrustBundle.configMapNamespace is empty: set it to the namespace in which SPIRE publishes its bundle" -}}
+{{- if not (or .spireTrustBundle.configMapNamespace .spireTrustBundle.clusterTrustBundle) -}}
+{{- fail "signatureVerification.enabled is true and signatureVerification.spireTrustBundle.configMapNamespace is empty: set it to the namespace in which SPIRE publishes its bundle, or name a clusterTrustBundle" -}}
 {{- end -}}
 {{- if not (include "countersign.trustDomain" $) -}}
 {{- fail "signatureVerification.enabled is true and signatureVerification.spireTrustDomain is empty: set it to the trust domain of this cluster, it is never guessed" -}}
@@ -85,13 +85,17 @@ user's others.
 {{- $args = append $args "--metrics-bind-address=0" -}}
 {{- end -}}
 {{- with include "countersign.trustDomain" . -}}{{- $args = append $args (printf "--spire-trust-domain=%s" .) -}}{{- end -}}
-{{- if $sv.spireTrustBundle.configMapNamespace -}}
 {{- with $sv.spireTrustBundle -}}
+{{- if .clusterTrustBundle -}}
+{{- $args = concat $args (list "--trust-bundle-source=cluster-trust-bundle" (printf "--cluster-trust-bundle=%s" .clusterTrustBundle)) -}}
+{{- else if .configMapNamespace -}}
 {{- $args = concat $args (list
   (printf "--spire-trust-bundle-configmap=%s" .configMapName)
   (printf "--spire-trust-bundle-configmap-namespace=%s" .configMapNamespace)
-  (printf "--spire-trust-bundle-configmap-key=%s" .configMapKey)
-  (printf "--spire-trust-bundle-refresh-interval=%s" .refreshInterval)) -}}
+  (printf "--spire-trust-bundle-configmap-key=%s" .configMapKey)) -}}
+{{- end -}}
+{{- if or .clusterTrustBundle .configMapNamespace -}}
+{{- $args = append $args (printf "--spire-trust-bundle-refresh-interval=%s" .refreshInterval) -}}
 {{- with .maxAge -}}{{- $args = append $args (printf "--trust-bundle-max-age=%s" .) -}}{{- end -}}
 {{- end -}}
 {{- end -}}

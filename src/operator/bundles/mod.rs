@@ -1,12 +1,14 @@
 //! Trust bundles of all known domains, and the signal that their authorities changed.
 //! Only X.509 authorities count as a change; JWT keys, order and sequence numbers do not.
 
+mod cluster_trust_bundle;
 mod config_map;
 mod federation;
 mod source;
 mod state;
 mod workload_api;
 
+pub(crate) use cluster_trust_bundle::follow_cluster_trust_bundle;
 pub(crate) use config_map::{ConfigMapKey, follow_config_map};
 pub(crate) use federation::follow_federation;
 pub(crate) use workload_api::follow_workload_api;

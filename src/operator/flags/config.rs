@@ -22,6 +22,8 @@ use std::time::Duration;
 pub enum BundleOrigin {
     /// Pinned ConfigMap, and `ClusterFederatedTrustDomain`s for other domains.
     ConfigMap,
+    /// Pinned `ClusterTrustBundle`, and `ClusterFederatedTrustDomain`s for other domains.
+    ClusterTrustBundle,
     /// SPIFFE Workload API alone.
     WorkloadApi,
 }
@@ -33,7 +35,7 @@ pub struct BundleSource {
     pub origin: BundleOrigin,
     /// Namespace of the ConfigMap.
     pub namespace: Namespace,
-    /// Name of the ConfigMap.
+    /// Name of the ConfigMap or `ClusterTrustBundle`.
     pub name: String,
     /// Data key of the bundle in the ConfigMap.
     pub key: String,
@@ -319,13 +321,26 @@ impl Flags<'_> {
 
     fn bundle(&self, namespace: &str) -> Result<BundleSource, FlagError> {
         const AGE: &str = "trust-bundle-max-age";
+        // The word of the source and the flag with the name are the same.
+        const CLUSTER: &str = "cluster-trust-bundle";
         let origin = self.word(
             "trust-bundle-source",
-            &[("configmap", BundleOrigin::ConfigMap), ("workload-api", BundleOrigin::WorkloadApi)],
+            &[
+                ("configmap", BundleOrigin::ConfigMap),
+                (CLUSTER, BundleOrigin::ClusterTrustBundle),
+                ("workload-api", BundleOrigin::WorkloadApi),
+            ],
         )?;
+        let is_in_cluster = origin == BundleOrigin::ClusterTrustBundle;
+        if !is_in_cluster && !self.text(CLUSTER).is_empty() {
+            let problem = "is read with --trust-bundle-source=cluster-trust-bundle only";
+            return Err(FlagError::value(CLUSTER, problem, self.text(CLUSTER)));
+        }
         let max_age = self.span(AGE)?;
         let (shortest, problem) = match origin {
-            BundleOrigin::ConfigMap => (SHORTEST_AGE, "is shorter than 10s"),
+            BundleOrigin::ConfigMap | BundleOrigin::ClusterTrustBundle => {
+                (SHORTEST_AGE, "is shorter than 10s")
+            }
             BundleOrigin::WorkloadApi => {
                 (SHORTEST_AGE_OF_WORKLOAD_API, "is shorter than 3m, which the workload-api needs")
             }
@@ -336,7 +351,7 @@ impl Flags<'_> {
         Ok(BundleSource {
             origin,
             namespace: self.namespace("spire-trust-bundle-configmap-namespace", namespace)?,
-            name: self.required("spire-trust-bundle-configmap")?,
+            name: self.required(if is_in_cluster { CLUSTER } else { "spire-trust-bundle-configmap" })?,
             key: self.required("spire-trust-bundle-configmap-key")?,
             refresh: self.span("spire-trust-bundle-refresh-interval")?,
             max_age,
@@ -572,6 +587,8 @@ mod tests {
             ("--otlp-endpoint=collector:4317", "--otlp-endpoint is not an address"),
             ("--zap-log-level=loud", "--zap-log-level is not one of"),
             ("--spire-trust-bundle-configmap=", "--spire-trust-bundle-configmap is empty"),
+            ("--trust-bundle-source=cluster-trust-bundle", "--cluster-trust-bundle is empty"),
+            ("--cluster-trust-bundle=here", "--cluster-trust-bundle is read with --trust-bundle-source"),
         ] {
             let text = config(&[argument], &[]).unwrap_err().to_string();
             assert!(text.contains(said) && !text.contains('\n'), "{argument}: {text}");

@@ -114,8 +114,10 @@ pub(super) const FLAGS: &[Flag] = &[
         "trust-bundle-source",
         FlagKind::Text,
         "configmap",
-        "Where trust bundles come from: the configmap, or the workload-api at --verified-fetch-spiffe-socket",
+        "Where trust bundles come from: the configmap, the cluster-trust-bundle, or the workload-api at \
+         --verified-fetch-spiffe-socket",
     ),
+    flag("cluster-trust-bundle", FlagKind::Text, "", "Name of the ClusterTrustBundle with the trust bundle"),
     flag("spire-trust-bundle-configmap", FlagKind::Text, "spire-bundle", "ConfigMap with the trust bundle"),
     flag(
         "spire-trust-bundle-configmap-namespace",

@@ -71,6 +71,9 @@ pub(crate) fn apiserver(folder: &Path, pki: &Pki) -> Result<Launch> {
         format!("--client-ca-file={}", key("ca.crt")),
         "--authorization-mode=Node,RBAC".into(),
         "--enable-admission-plugins=NodeRestriction".into(),
+        // Off by default: a source of trust bundles.
+        "--feature-gates=ClusterTrustBundle=true".into(),
+        "--runtime-config=certificates.k8s.io/v1beta1/clustertrustbundles=true".into(),
         "--service-account-issuer=https://kubernetes.default.svc".into(),
         format!("--service-account-key-file={}", key("sa.pub")),
         format!("--service-account-signing-key-file={}", key("sa.key")),

@@ -4,6 +4,7 @@ use crate::alone;
 use countersign_cluster_tests::{
     Agents, Authority, Scene, TRUST_DOMAIN, bundle_json, card_of, is, is_open, outcome, user_card,
 };
+use countersign_core::encoding::encode_base64_standard_into;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,42 @@ fn all_that_an_old_root_vouched_for_loses_trust_when_it_goes_and_not_before() {
         scene.rig.wait("the event that tells why", by_the_root).unwrap();
     }
     scene.policy_is(team, "weather", "AnchorUnknown").unwrap();
+}
+
+/// The `ClusterTrustBundle` with these authorities.
+fn publish_in_cluster(scene: &Scene, authorities: &[&Authority]) {
+    let pem: String = authorities
+        .iter()
+        .map(|authority| {
+            let mut text = String::new();
+            encode_base64_standard_into(authority.certificate(), &mut text);
+            format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+        })
+        .collect();
+    let object = json!({
+        "apiVersion": "certificates.k8s.io/v1beta1", "kind": "ClusterTrustBundle",
+        "metadata": { "name": "rig-example" }, "spec": { "trustBundle": pem },
+    });
+    scene.rig.apply(&object.to_string()).unwrap();
+}
+
+#[test]
+fn authorities_come_from_a_cluster_trust_bundle_and_go_with_it() {
+    let (mut scene, team) = (alone(&["cluster-bundle"]), "cluster-bundle");
+    // The ConfigMap of the scene holds the same root, and is not the source.
+    let flags = ["--trust-bundle-source=cluster-trust-bundle", "--cluster-trust-bundle=rig-example"];
+    scene.start_unready_again(&flags).unwrap();
+    scene.agent(team, "weather", &scene.honest(team, "weather")).unwrap();
+    scene.rig.wait("the log", || Ok(scene.operator.log().contains("does not exist"))).unwrap();
+    assert!(!scene.operator.answers("/readyz").unwrap(), "there is no bundle");
+    publish_in_cluster(&scene, &[&scene.authority]);
+    scene.operator.wait_ready().unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    let next = Authority::new(TRUST_DOMAIN);
+    publish_in_cluster(&scene, &[&next]);
+    scene.refused(team, "weather", "weather", "AnchorUnknown").unwrap();
+    publish_in_cluster(&scene, &[&next, &scene.authority]);
+    scene.verified(team, "weather", "weather").unwrap();
 }
 
 #[test]
