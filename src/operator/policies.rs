@@ -99,9 +99,9 @@ impl Policies {
         Changed(std::mem::take(&mut *self.superseded.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    /// True if the content of a card may count longer than its leaf, in some trust domain.
-    pub(crate) fn may_outlast_a_leaf(&self) -> bool {
-        self.current().named.iter().any(|known| known.policy.freshness != Freshness::Live)
+    /// True if the content of a card may count longer than its leaf of this trust domain.
+    pub(crate) fn may_outlast_a_leaf(&self, domain: &TrustDomain) -> bool {
+        self.of(domain).policy.freshness != Freshness::Live
     }
 
     /// Changes of the policies, as a counter.
@@ -198,12 +198,18 @@ mod tests {
         let now = policies.of(&own);
         assert_eq!(now.policy.chain.skew, Seconds::new(5));
         assert_ne!(first.digest, now.digest);
-        assert_eq!((*changes.borrow(), policies.may_outlast_a_leaf()), (1, true));
+        assert_eq!((*changes.borrow(), policies.may_outlast_a_leaf(&own)), (1, true));
         assert!(policies.take_changed().concerns(&policies, &own), "its policy is another one");
         policies
             .take_over(b"version: 1 # a comment\ndefaults: { clockSkew: 5s, freshness: witnessed }")
             .unwrap();
         assert!(!policies.take_changed().concerns(&policies, &own), "a comment changes no policy");
+        policies
+            .take_over(b"version: 1\ntrustDomains: { partner.example: { freshness: witnessed } }")
+            .unwrap();
+        let partner = TrustDomain::parse("partner.example").unwrap();
+        assert!(policies.may_outlast_a_leaf(&partner) && !policies.may_outlast_a_leaf(&own));
+        policies.take_over(text).unwrap();
         // A domain that nobody configured has the defaults of the file.
         let other = policies.of(&TrustDomain::parse("partner.example").unwrap());
         assert_eq!(other.policy.chain.skew, Seconds::new(5));

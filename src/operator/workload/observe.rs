@@ -5,6 +5,7 @@ use crate::index::{IndexKey, IndexedCard, ObjectRef, Workload, WorkloadRef};
 use countersign_api::agent_card::Outcome;
 use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
 use countersign_core::limits::CLOCK_SKEW_MAX;
+use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::{instant, now};
 use countersign_plan::input::delivered::default_card_name;
@@ -57,7 +58,8 @@ pub(crate) async fn observe<'a>(
 }
 
 /// Proof that status shows, of the spec as it is, for a card from before this replica led: a later one was never
-/// verified unless this replica did it, whatever its status says. Under witnessed freshness a proof may outlast the leaf, so status alone does not end it.
+/// verified unless this replica did it, whatever its status says. Under the witnessed freshness of the signer's trust
+/// domain a proof may outlast the leaf, so status alone does not end it.
 fn stored_proof(context: &Context, card: &IndexedCard) -> StoredProof {
     let verdict = card.status.verdict.as_ref().filter(|verdict| verdict.outcome == Outcome::Verified);
     let is_earlier = context.leading_since.get().is_some_and(|since| card.created < *since)
@@ -66,7 +68,9 @@ fn stored_proof(context: &Context, card: &IndexedCard) -> StoredProof {
         return StoredProof::None;
     };
     let end = Timestamp::from_unix(end.0.as_second()).plus(CLOCK_SKEW_MAX);
-    if now() > end && !context.policies.may_outlast_a_leaf() {
+    let signer = card.status.signature_spiffe_id.as_deref().and_then(|id| SpiffeId::parse(id).ok());
+    let may_outlast = |signer: SpiffeId| context.policies.may_outlast_a_leaf(signer.trust_domain());
+    if now() > end && !signer.is_some_and(may_outlast) {
         StoredProof::Ended
     } else {
         StoredProof::Holds
