@@ -33,7 +33,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// list it, because a server that reads it anyway would begin HTTP/2.
 pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// Prefix of headers that only the sidecar sets; whoever sends one is not believed.
-pub(crate) const OWN_PREFIX: &str = "x-authbridge-";
+const OWN_PREFIX: &str = "x-authbridge-";
 
 /// Refuses a request that names two hosts, or none (RFC 9112 §3.2): the host selects route and token, so the next reader
 /// must not choose another one. hyper refuses invalid framing; doubtful framing ends the connection (see `serve`).
@@ -82,14 +82,22 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
-    let own: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(OWN_PREFIX)).cloned().collect();
+    let own: Vec<HeaderName> = headers.keys().filter(|name| is_own(name)).cloned().collect();
     for name in own {
         headers.remove(name);
     }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// True for a header that only the sidecar may set, or that a server may take for one: servers that pass headers as
+/// variables (CGI, RFC 3875 §4.1.18, and WSGI) write every `-` as `_`, and some do so with other punctuation.
+pub(crate) fn is_own(name: &HeaderName) -> bool {
+    let like =
+        |(found, own): (u8, u8)| if own == b'-' { !found.is_ascii_alphanumeric() } else { found == own };
+    let name = name.as_str().as_bytes();
+    name.len() >= OWN_PREFIX.len() && name.iter().copied().zip(OWN_PREFIX.bytes()).all(like)
 }
 
 /// Sends a request, and waits at most `patience` for the head of the answer.
@@ -164,4 +172,27 @@ pub(crate) fn deny(denial: &Denial) -> Response<ProxyBody> {
         headers.insert(hyper::header::WWW_AUTHENTICATE, challenge);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twins_of_own_headers_are_own_headers() {
+        let own = |name: &'static str| is_own(&HeaderName::from_static(name));
+        for name in [
+            "x-authbridge-direction",
+            "x_authbridge_direction",
+            "x-authbridge_x",
+            "x.authbridge-",
+            "x-authbridge-",
+        ] {
+            assert!(own(name), "{name}");
+        }
+        for name in ["x-authbridge", "x-authbridgex", "xx-authbridge-a", "x-authbridges-a", "xaauthbridge-a"]
+        {
+            assert!(!own(name), "{name}");
+        }
+    }
 }

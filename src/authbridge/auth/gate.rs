@@ -2,7 +2,7 @@
 
 use super::audience::follow_line;
 use super::issuer::fetch_client;
-use super::key_store::KeyStore;
+use super::key_store::{Cause, KeyStore};
 use crate::config::JwtValidation;
 use crate::denial::{Code, Denial};
 use crate::identity::VerifiedPeer;
@@ -90,11 +90,14 @@ impl TokenGate {
     }
 
     async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
-        match self.verify_now(token) {
+        let result = self.verify_now(token);
+        let cause = result.as_ref().err().and_then(refetch_cause);
+        match (result, cause) {
             // The issuer may have rotated its keys, or none were fetched yet: the fetch is brought forward, at a limited
-            // rate, because anybody can send a token with an unknown key.
-            Err(denial) if may_be_early(&denial) && self.keys.refetch().await => self.verify_now(token),
-            result => result,
+            // rate, because anybody can send a token with an unknown key. A signature that fails under a known name may
+            // be of a new key too: an issuer that was restored from a backup may use a name again.
+            (Err(_), Some(cause)) if self.keys.refetch(cause).await => self.verify_now(token),
+            (result, _) => result,
         }
     }
 
@@ -141,8 +144,13 @@ impl TokenGate {
     }
 }
 
-fn may_be_early(denial: &Denial) -> bool {
-    denial.code == Code::CannotVerify || denial.reason == Some(Reason::TokenKeyUnknown)
+/// Cause for which other keys may change this denial; `None` if none would.
+fn refetch_cause(denial: &Denial) -> Option<Cause> {
+    match denial.reason {
+        Some(Reason::TokenKeyUnknown) => Some(Cause::UnknownKey),
+        Some(Reason::SignatureInvalid) => Some(Cause::WrongKey),
+        _ => (denial.code == Code::CannotVerify).then_some(Cause::UnknownKey),
+    }
 }
 
 /// The bearer token of a request (RFC 6750 §2.1). Several `Authorization` headers are refused, because the agent could

@@ -19,8 +19,9 @@ const REFRESH: Duration = Duration::from_mins(5);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait after a failure.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// Shortest time between two fetches that unknown keys bring forward: otherwise forged tokens would flood the issuer.
-const UNKNOWN_KEY: Duration = Duration::from_secs(10);
+/// Shortest time between two fetches that tokens bring forward for one cause: otherwise forged tokens would flood the
+/// issuer.
+const BETWEEN: Duration = Duration::from_secs(10);
 /// Longest time that a request waits for the fetch of keys that it brought forward.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -33,9 +34,19 @@ struct KeyStoreInner {
     max_age: Duration,
     current: ArcSwapOption<FetchedKeys>,
     wanted: Notify,
-    last_refetch: Mutex<Option<Instant>>,
+    last_refetch: Mutex<[Option<Instant>; 2]>,
     attempts: watch::Sender<u64>,
     problem: Mutex<Option<String>>,
+}
+
+/// Cause for which a token brings the next fetch forward. Each has a limit of its own, so that forged tokens of one kind
+/// do not hold up the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cause {
+    /// There is no key of that name.
+    UnknownKey,
+    /// There is, and it did not make the signature.
+    WrongKey,
 }
 
 /// Key set, and when it was fetched.
@@ -79,24 +90,29 @@ impl KeyStore {
         }
     }
 
-    /// Brings the next fetch forward and waits for it; false if that was done less than [`UNKNOWN_KEY`] ago, or takes too
-    /// long. Before the first fetch everybody waits for it.
-    pub(crate) async fn refetch(&self) -> bool {
+    /// Brings the next fetch forward and waits for it; false if that was done for this cause less than [`BETWEEN`] ago, or
+    /// takes too long. Before the first fetch everybody waits for it.
+    pub(crate) async fn refetch(&self, cause: Cause) -> bool {
         let mut attempts = self.0.attempts.subscribe();
         let never = *attempts.borrow_and_update() == 0;
-        if !never && !self.may_refetch() {
+        if !never && !self.may_refetch(cause) {
             return false;
         }
         self.0.wanted.notify_one();
         timeout(PATIENCE, attempts.changed()).await.is_ok()
     }
 
-    fn may_refetch(&self) -> bool {
+    fn may_refetch(&self, cause: Cause) -> bool {
         let now = instant();
-        let mut last_refetch = self.0.last_refetch.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = last_refetch.is_none_or(|last| now.duration_since(last) >= UNKNOWN_KEY);
+        let mut all = self.0.last_refetch.lock().unwrap_or_else(PoisonError::into_inner);
+        let [unknown, wrong] = &mut *all;
+        let last = match cause {
+            Cause::UnknownKey => unknown,
+            Cause::WrongKey => wrong,
+        };
+        let may = last.is_none_or(|last| now.duration_since(last) >= BETWEEN);
         if may {
-            *last_refetch = Some(now);
+            *last = Some(now);
         }
         may
     }

@@ -5,14 +5,14 @@ use super::messages::{
     OVERWRITE, ProcessingResponse, RawHeader,
 };
 use crate::denial::Denial;
-use crate::forward::{HTTP2_SETTINGS, OWN_PREFIX};
+use crate::forward::{HTTP2_SETTINGS, is_own};
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 
 /// Tells Envoy to forward a request with these headers, without `x-authbridge-*` and `http2-settings`, and with
 /// `authorization` replacing every other if there is one. Hop-by-hop headers are Envoy's own task.
 pub(super) fn pass_on(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> ProcessingResponse {
-    let behind = |name: &&HeaderName| name.as_str().starts_with(OWN_PREFIX) || **name == HTTP2_SETTINGS;
+    let behind = |name: &&HeaderName| is_own(name) || **name == HTTP2_SETTINGS;
     let behind = headers.keys().filter(behind);
     let replaced = authorization.is_some().then_some(&AUTHORIZATION);
     let mutation = HeaderMutation {
@@ -61,6 +61,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("x-authbridge-direction", HeaderValue::from_static("outbound"));
         headers.append("x-authbridge-direction", HeaderValue::from_static("inbound"));
+        headers.append("x_authbridge_direction", HeaderValue::from_static("inbound"));
         headers.append("x-authbridge", HeaderValue::from_static("kept"));
         headers.append("http2-settings", HeaderValue::from_static("AAMAAABkAAQAoAAAAAIAAAAA"));
         let mutation = |authorization: Option<&HeaderValue>| match pass_on(&headers, authorization).answer {
@@ -69,11 +70,17 @@ mod tests {
         };
         let kept = mutation(None);
         assert_eq!(
-            (kept.set_headers.len(), kept.remove_headers),
-            (0, vec!["x-authbridge-direction".to_owned(), "http2-settings".to_owned()])
+            (kept.set_headers.len(), kept.remove_headers.clone()),
+            (
+                0,
+                ["x-authbridge-direction", "x_authbridge_direction", "http2-settings"]
+                    .map(str::to_owned)
+                    .to_vec()
+            )
         );
         let replaced = mutation(Some(&HeaderValue::from_static("Bearer b")));
-        assert_eq!(replaced.remove_headers, ["x-authbridge-direction", "http2-settings", "authorization"]);
+        assert_eq!(replaced.remove_headers[..3], kept.remove_headers);
+        assert_eq!(replaced.remove_headers[3..], ["authorization"]);
         assert_eq!(replaced.set_headers[0].header.as_ref().unwrap().raw_value, b"Bearer b");
     }
 

@@ -73,7 +73,8 @@ impl VerifiedToken {
 
 /// Verifies a token in compact form, and its times at `now`.
 ///
-/// `TokenKeyUnknown` when `keys` has no key for it: the only refusal after which a newer key set may help.
+/// `TokenKeyUnknown` when `keys` has no key for it, `SignatureInvalid` when none of its name made the signature: the
+/// refusals after which a newer key set may help.
 pub fn verify_token(
     token: &str,
     keys: &KeySet,

@@ -70,11 +70,7 @@ fn stored_proof(context: &Context, card: &IndexedCard) -> StoredProof {
     let end = Timestamp::from_unix(end.0.as_second()).plus(CLOCK_SKEW_MAX);
     let signer = card.status.signature_spiffe_id.as_deref().and_then(|id| SpiffeId::parse(id).ok());
     let may_outlast = |signer: SpiffeId| context.policies.may_outlast_a_leaf(signer.trust_domain());
-    if now() > end && !signer.is_some_and(may_outlast) {
-        StoredProof::Ended
-    } else {
-        StoredProof::Holds
-    }
+    if now() > end && !signer.is_some_and(may_outlast) { StoredProof::Ended } else { StoredProof::Holds }
 }
 
 /// True if the workload selects a Pod without the agent label. Such Pods are not watched, so the API server is asked, but

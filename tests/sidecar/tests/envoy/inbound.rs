@@ -82,6 +82,7 @@ fn a_header_never_decides_the_direction_and_does_not_go_on() {
         request
             .header("x-authbridge-direction", direction)
             .header("X-AuthBridge-Anything", "1")
+            .header("X_AuthBridge_Anything", "1")
             .header("x-kept", "1")
     };
     let reply = scene.call(&marked(Request::new("GET", "/x"), "outbound"));
