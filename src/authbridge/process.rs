@@ -7,7 +7,7 @@ use super::events::SessionStore;
 use super::ext_proc::{self, Processor};
 use super::identity::WorkloadIdentity;
 use super::inbound::{self, InboundHandler};
-use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
+use super::outbound::{LastRoutes, OutboundHandler, serve_proxy, serve_redirected};
 use super::process_state::{ProcessState, session_bounds};
 use super::reload::{IdentitySource, Reloader, Reloads, log_notices};
 use super::runtime_config::{ActiveConfig, RuntimeConfig};
@@ -70,10 +70,12 @@ pub(super) async fn run(
     log_notices(notices);
     let stats = Stats::new();
     stats.config_current.set(1);
+    stats.routes_current.set(1);
     let identity = WorkloadIdentity::new();
     let process_state = ProcessState {
         identity: identity.clone(),
         store: SessionStore::new(session_bounds(config)),
+        last_routes: LastRoutes::default(),
         stats: stats.clone(),
     };
     let runtime = RuntimeConfig::new(&checked, &process_state)?;

@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::events::{Bounds, SessionStore};
 use super::identity::WorkloadIdentity;
+use super::outbound::LastRoutes;
 use super::stats::Stats;
 
 /// State that outlives a configuration: a reload keeps it.
@@ -11,6 +12,8 @@ pub(crate) struct ProcessState {
     pub(crate) identity: WorkloadIdentity,
     /// Recent events by session.
     pub(crate) store: SessionStore,
+    /// Routes of the file that was read last.
+    pub(crate) last_routes: LastRoutes,
     /// Counters and histograms.
     pub(crate) stats: Stats,
 }

@@ -173,6 +173,11 @@ impl RuntimeConfig {
         }
         problems
     }
+
+    /// Files on disk that are not in force, by component; requests are authorized all the same.
+    pub(crate) fn notices(&self) -> Option<(&'static str, String)> {
+        self.outbound.notice().map(|notice| ("routes", notice))
+    }
 }
 
 impl ActiveConfig {

@@ -37,6 +37,8 @@ pub(crate) struct Stats {
     pub(crate) reloads: [Counter; 2],
     /// 1 while the file on disk is the one that runs.
     pub(crate) config_current: Gauge,
+    /// 1 while the file of routes on disk is the one that counts.
+    pub(crate) routes_current: Gauge,
 }
 
 /// Requests to the agent, by outcome, under the names of the existing AuthBridge.
@@ -122,6 +124,7 @@ impl Stats {
             token_calls: Counter::default(),
             reloads: [Counter::default(), Counter::default()],
             config_current: Gauge::default(),
+            routes_current: Gauge::default(),
             requests,
             handshakes,
             refused,
@@ -160,6 +163,11 @@ impl Stats {
             "config_current",
             "1 while the file on disk is what runs",
             self.config_current.clone(),
+        );
+        registry.register(
+            "routes_current",
+            "1 while the file of routes on disk is what counts",
+            self.routes_current.clone(),
         );
         registry
     }

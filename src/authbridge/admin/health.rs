@@ -1,4 +1,5 @@
-//! `/healthz` answers while the process runs; `/readyz` says whether requests can be authorized, or why they cannot.
+//! `/healthz` answers while the process runs; `/readyz` says whether requests can be authorized, or why they cannot, and
+//! which files on disk are not in force.
 
 use super::About;
 use axum::Router;
@@ -15,20 +16,17 @@ pub(super) fn router(about: Arc<About>) -> Router {
 }
 
 async fn ready(State(about): State<Arc<About>>) -> Response {
-    let mut problems: Map<String, Value> = about
-        .active
-        .current()
-        .problems()
-        .into_iter()
-        .map(|(name, why)| (name.to_owned(), why.into()))
-        .collect();
-    if let Some(problem) = about.reloads.problem() {
-        problems.insert("configuration".to_owned(), problem.into());
-    }
+    let runtime = about.active.current();
+    let mut problems: Map<String, Value> =
+        runtime.problems().into_iter().map(|(name, why)| (name.to_owned(), why.into())).collect();
     if about.stop.is_requested() {
         problems.insert("process".to_owned(), "it is ending".into());
     }
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "ready": problems.is_empty(), "problems": problems });
+    // A file that is not in force stops no request: one bad ConfigMap must not take a fleet out of its Services.
+    let notices = about.reloads.problem().map(|problem| ("configuration", problem)).into_iter();
+    let notices: Map<String, Value> =
+        notices.chain(runtime.notices()).map(|(name, why)| (name.to_owned(), why.into())).collect();
+    let body = json!({ "ready": problems.is_empty(), "problems": problems, "notices": notices });
     (status, axum::Json(body)).into_response()
 }

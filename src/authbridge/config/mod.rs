@@ -70,13 +70,18 @@ pub fn parse_config(
     Ok(Checked { config, addresses, notices })
 }
 
+/// True for a text of blank lines and comments.
+pub(crate) fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}
+
 /// Parses and checks a file with a list of routes; also its notices.
 pub fn parse_routes(
     text: &str,
     variables: Variables<'_>,
     reading: Reading,
 ) -> Result<(Vec<Route>, Vec<Diagnostic>), Vec<Diagnostic>> {
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    if is_blank(text) {
         return Ok((Vec::new(), Vec::new()));
     }
     let (root, routes, mut diagnostics): (_, Vec<Route>, _) = parse(text, variables, reading)?;

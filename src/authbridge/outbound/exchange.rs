@@ -4,13 +4,14 @@
 use super::credentials::Credentials;
 use super::form::token_form;
 use super::routes::Wanted;
-use crate::auth::{Fetcher, send};
+use crate::auth::{Fetcher, fetch_client, send};
 use crate::config::Secret;
 use crate::denial::{Code, Denial};
 use crate::jwt::unverified_expiry;
 use crate::limits::TOKEN_RESPONSE_BYTES;
 use crate::stats::Stats;
 use crate::token_response::{parse_token_error, parse_token_response};
+use arc_swap::ArcSwap;
 use countersign_core::encoding::{Digest, Sha256};
 use countersign_core::time::{Seconds, Timestamp};
 use countersign_io::clock::{instant, now};
@@ -36,7 +37,8 @@ const MARGIN: i64 = 30;
 pub(super) struct Exchanger {
     credentials: Credentials,
     endpoint: Fetcher,
-    others: BTreeMap<String, Fetcher>,
+    /// Endpoints that routes name, by URL; they change with the file of routes.
+    others: ArcSwap<BTreeMap<String, Fetcher>>,
     kept: Cache<Digest, CachedResult, Weight>,
     stats: Stats,
 }
@@ -89,12 +91,17 @@ impl Exchanger {
     /// An exchanger with an empty cache and only the default endpoint.
     pub(super) fn new(credentials: Credentials, endpoint: Fetcher, stats: Stats) -> Self {
         let kept = Cache::with_weighter(KEPT, KEPT_BYTES, Weight);
-        Self { credentials, endpoint, others: BTreeMap::new(), kept, stats }
+        Self { credentials, endpoint, others: ArcSwap::default(), kept, stats }
     }
 
-    /// Adds an endpoint that a route names by `token_url`.
-    pub(super) fn add_endpoint(&mut self, fetcher: Fetcher) {
-        self.others.insert(fetcher.url.clone(), fetcher);
+    /// Replaces the endpoints that routes name by those at `urls`. On an error all stay as they were.
+    pub(super) fn set_endpoints<'u>(&self, urls: impl Iterator<Item = &'u str>) -> Result<(), String> {
+        let known = self.others.load();
+        let fetcher = |url: &str| known.get(url).cloned().map_or_else(|| fetch_client(url), Ok);
+        let all: Result<BTreeMap<_, _>, String> =
+            urls.map(|url| Ok((url.to_owned(), fetcher(url)?))).collect();
+        self.others.store(Arc::new(all?));
+        Ok(())
     }
 
     /// Returns a sentence about the credential that is missing, so that no token can be requested; `None` if the
@@ -108,10 +115,11 @@ impl Exchanger {
     pub(super) async fn token(&self, subject: Option<&str>, wanted: &Wanted) -> Result<Arc<Secret>, Denial> {
         let failed = |why: String| Denial::new(Code::ExchangeFailed, why).by(NAME);
         let client_id = self.credentials.client_id().map_err(failed)?;
+        let others = self.others.load_full();
         let endpoint = match &wanted.token_url {
             None => &self.endpoint,
             Some(url) => {
-                self.others.get(url).ok_or_else(|| failed("the token endpoint is not known".to_owned()))?
+                others.get(url).ok_or_else(|| failed("the token endpoint is not known".to_owned()))?
             }
         };
         let key = key(subject, wanted, &endpoint.url, &client_id);

@@ -5,29 +5,22 @@ use super::credentials::Credentials;
 use super::exchange::Exchanger;
 use super::parsers::outbound_parsers;
 use super::routes::{RouteDecision, Table};
+use super::routes_file::LastRoutes;
 use crate::auth::fetch_client;
 use crate::body::ProxyBody;
-use crate::config::{
-    Config, MtlsMode, OnError, PluginSettings, Reading, Route, RouteTls, TokenExchange, parse_routes,
-};
+use crate::config::{Config, MtlsMode, OnError, PluginSettings, Route, RouteTls, TokenExchange};
 use crate::events::Parser;
 use crate::identity::WorkloadIdentity;
 use crate::process_state::ProcessState;
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
-use countersign_core::text::Quoted;
-use countersign_io::files::{FileError, read_text};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use quick_cache::sync::Cache;
-use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// Largest file of routes, in bytes.
-const ROUTES_BYTES: usize = 1024 * 1024;
 /// Time between two reads of the file. It is not watched, because it and its folder may appear after the start.
 const LOOK: Duration = Duration::from_secs(2);
 /// Most servers with a connection pool.
@@ -78,31 +71,33 @@ impl OutboundRules {
         let settings = plugin.map(|(settings, _)| settings);
         let skip = config.listener.skip_hosts.clone();
         let (from_file, problem) = match settings {
-            Some(settings) => match read_routes(&settings.routes.file) {
-                Ok(routes) => (routes, None),
-                Err(problem) => return Err(problem),
-            },
+            Some(settings) => state.last_routes.read(&settings.routes.file)?,
             None => (Vec::new(), None),
         };
         let table = Table::new(settings, &from_file, &skip)?;
-        let exchanger =
-            settings.map(|settings| exchanger(config, settings, &table, state, tasks)).transpose()?;
+        let exchanger = settings
+            .map(|settings| exchanger(config, settings, &table, state, tasks))
+            .transpose()?
+            .map(Arc::new);
         let routing = Arc::new(ArcSwap::from_pointee(Routing::new(table)));
         let problem = Arc::new(Mutex::new(problem));
-        if let Some(settings) = settings {
+        if let (Some(settings), Some(exchanger)) = (settings, &exchanger) {
             let follow = Follow {
                 settings: settings.clone(),
                 skip,
                 last: from_file,
+                last_routes: state.last_routes.clone(),
+                exchanger: Arc::clone(exchanger),
                 routing: Arc::clone(&routing),
                 problem: Arc::clone(&problem),
+                stats: state.stats.clone(),
             };
             tasks.spawn(follow.run());
         }
         let strict = config.mtls.as_ref().is_some_and(|mtls| mtls.mode == MtlsMode::Strict);
         Ok(Self {
             routing,
-            exchanger: exchanger.map(Arc::new),
+            exchanger,
             observes: plugin.is_some_and(|(_, on_error)| on_error == OnError::Observe),
             parsers: outbound_parsers(config)?,
             identity: state.identity.clone(),
@@ -156,8 +151,12 @@ impl OutboundRules {
 
     /// Returns the reason why requests of the agent get no tokens now; `None` if they can get them.
     pub(crate) fn problem(&self) -> Option<String> {
-        let credentials = self.exchanger.as_ref().and_then(|exchanger| exchanger.problem());
-        credentials.or_else(|| self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        self.exchanger.as_ref().and_then(|exchanger| exchanger.problem())
+    }
+
+    /// Returns the reason why the file of routes is not in force; `None` if it is.
+    pub(crate) fn notice(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -170,10 +169,8 @@ fn exchanger(
 ) -> Result<Exchanger, String> {
     let url = settings.token_endpoint().ok_or("token-exchange has no token endpoint")?;
     let credentials = Credentials::new(&settings.identity, config.spiffe.as_ref(), tasks)?;
-    let mut exchanger = Exchanger::new(credentials, fetch_client(&url)?, state.stats.clone());
-    for url in table.token_urls() {
-        exchanger.add_endpoint(fetch_client(url)?);
-    }
+    let exchanger = Exchanger::new(credentials, fetch_client(&url)?, state.stats.clone());
+    exchanger.set_endpoints(table.token_urls())?;
     Ok(exchanger)
 }
 
@@ -191,37 +188,24 @@ fn own_ports(config: &Config) -> Vec<u16> {
     named.into_iter().flatten().filter_map(port).collect()
 }
 
-/// Routes of a file; an absent or empty file has none.
-fn read_routes(path: &str) -> Result<Vec<Route>, String> {
-    let text = match read_text(Path::new(path), ROUTES_BYTES) {
-        Ok(text) => text,
-        Err(FileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            return Ok(Vec::new());
-        }
-        Err(FileError::Empty { .. }) => return Ok(Vec::new()),
-        Err(error) => return Err(error.to_string()),
-    };
-    let routes = parse_routes(&text, &|_| None, Reading::Strict);
-    routes.map(|(routes, _)| routes).map_err(|diagnostics| {
-        let list: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-        format!("{}: {}", Quoted(path), list.join("; "))
-    })
-}
-
-/// Task that reads the file of routes periodically; a broken file leaves the table as it is, and fails readiness.
+/// Task that reads the file of routes periodically; a broken file leaves the table as it is, and is noticed.
 struct Follow {
     settings: TokenExchange,
     skip: Vec<String>,
     last: Vec<Route>,
+    last_routes: LastRoutes,
+    exchanger: Arc<Exchanger>,
     routing: Arc<ArcSwap<Routing>>,
     problem: Arc<Mutex<Option<String>>>,
+    stats: Stats,
 }
 
 impl Follow {
     async fn run(mut self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let problem = self.look().err();
+            let problem = self.look().unwrap_or_else(Some);
+            self.stats.routes_current.set(i64::from(problem.is_none()));
             let mut last = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
             if *last != problem
                 && let Some(problem) = &problem
@@ -232,15 +216,18 @@ impl Follow {
         }
     }
 
-    fn look(&mut self) -> Result<(), String> {
-        let routes = read_routes(&self.settings.routes.file)?;
+    fn look(&mut self) -> Result<Option<String>, String> {
+        let (routes, problem) = self.last_routes.read(&self.settings.routes.file)?;
         if routes == self.last {
-            return Ok(());
+            return Ok(problem);
         }
         let table = Table::new(Some(&self.settings), &routes, &self.skip)?;
+        // Requests under way still have the table before.
+        let before = self.routing.load_full();
+        self.exchanger.set_endpoints(before.table.token_urls().chain(table.token_urls()))?;
         tracing::info!(routes = routes.len(), "the file of routes changed");
         self.routing.store(Arc::new(Routing::new(table)));
         self.last = routes;
-        Ok(())
+        Ok(problem)
     }
 }
