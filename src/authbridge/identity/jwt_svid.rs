@@ -1,19 +1,27 @@
-//! JWT-SVIDs by audience: fetched when first needed, renewed at half of their lifetime, never used after it.
+//! JWT-SVIDs by audience: fetched when first needed, renewed in the background from half of their lifetime on, never used
+//! after it. No caller with a valid one waits for the Workload API.
 
 use super::workload::ANSWER;
 use crate::config::Secret;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::{instant, now};
-use countersign_io::workload_api::{WorkloadApiError, fetch_jwt_svid};
+use countersign_io::workload_api::fetch_jwt_svid;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
 
-/// Cache of this workload's JWT-SVIDs.
-#[derive(Debug)]
+/// Time for which a failed fetch is not repeated: callers that wait for one another would each wait for the whole
+/// timeout of the Workload API.
+const BACK_OFF: Duration = Duration::from_secs(2);
+
+/// Cache of this workload's JWT-SVIDs. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct JwtSvids {
-    socket: String,
-    cached: Mutex<BTreeMap<String, CachedSvid>>,
+    socket: Arc<str>,
+    /// The map stays small, because audiences come from the configuration.
+    cached: Arc<Mutex<BTreeMap<String, CachedSvid>>>,
+    /// Held by whoever fetches, with the failure of the last fetch.
+    fetching: Arc<tokio::sync::Mutex<Option<Failure>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -25,40 +33,74 @@ struct CachedSvid {
     expires_at: Timestamp,
 }
 
+#[derive(Debug)]
+struct Failure {
+    problem: String,
+    until: Instant,
+}
+
 impl JwtSvids {
     /// An empty cache; `socket` is the address of the Workload API.
-    pub(crate) fn new(socket: String) -> Self {
-        Self { socket, cached: Mutex::default() }
+    pub(crate) fn new(socket: &str) -> Self {
+        Self { socket: socket.into(), cached: Arc::default(), fetching: Arc::default() }
     }
 
-    /// A token for `audience`. Past half of its lifetime it is renewed first, and still used if that fails.
-    pub(crate) async fn token(&self, audience: &str) -> Result<Secret, WorkloadApiError> {
-        // Locked during the fetch, so that concurrent callers wait for one token. The map stays small, because
-        // audiences come from the configuration.
-        let mut cached = self.cached.lock().await;
-        let last = cached.get(audience).filter(|last| last.expires_at > now() && last.not_after > instant());
-        if let Some(last) = last.filter(|last| last.renew_at > instant()) {
-            return Ok(last.token.clone());
-        }
-        match fetch_jwt_svid(&self.socket, ANSWER, audience).await {
-            Ok((token, expires_at)) => {
-                let life = Duration::from_secs(u64::try_from(expires_at.since(now())).unwrap_or(0));
-                let token = Secret::new(token.to_string());
-                let after = |life: Duration| instant().checked_add(life).unwrap_or_else(instant);
-                let (renew_at, not_after) = (after(life.mul_f64(0.5)), after(life));
-                cached.insert(
-                    audience.to_owned(),
-                    CachedSvid { token: token.clone(), renew_at, not_after, expires_at },
-                );
-                Ok(token)
+    /// A token for `audience`. Past half of its lifetime a task renews it.
+    pub(crate) async fn token(&self, audience: &str) -> Result<Secret, String> {
+        if let Some(last) = self.valid(audience) {
+            if last.renew_at <= instant()
+                && let Ok(mut failure) = Arc::clone(&self.fetching).try_lock_owned()
+                && !is_recent(failure.as_ref())
+            {
+                let (svids, audience) = (self.clone(), audience.to_owned());
+                tokio::spawn(async move {
+                    *failure = svids.fetch(&audience).await.err();
+                    if let Some(Failure { problem, .. }) = &*failure {
+                        tracing::warn!("a JWT-SVID was not renewed: {problem}");
+                    }
+                });
             }
-            Err(error) => match last {
-                Some(last) => {
-                    tracing::warn!("a JWT-SVID was not renewed: {error}");
-                    Ok(last.token.clone())
-                }
-                None => Err(error),
-            },
+            return Ok(last.token);
+        }
+        let mut failure = self.fetching.lock().await;
+        // Whoever held the lock before may have fetched it, or have failed just now.
+        if let Some(last) = self.valid(audience) {
+            return Ok(last.token);
+        }
+        if let Some(recent) = failure.as_ref().filter(|recent| is_recent(Some(recent))) {
+            return Err(recent.problem.clone());
+        }
+        *failure = None;
+        match self.fetch(audience).await {
+            Ok(token) => Ok(token),
+            Err(failed) => {
+                let problem = failed.problem.clone();
+                *failure = Some(failed);
+                Err(problem)
+            }
         }
     }
+
+    fn valid(&self, audience: &str) -> Option<CachedSvid> {
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = cached.get(audience);
+        last.filter(|last| last.expires_at > now() && last.not_after > instant()).cloned()
+    }
+
+    async fn fetch(&self, audience: &str) -> Result<Secret, Failure> {
+        let after = |time: Duration| instant().checked_add(time).unwrap_or_else(instant);
+        let fetched = fetch_jwt_svid(&self.socket, ANSWER, audience).await;
+        let (token, expires_at) =
+            fetched.map_err(|error| Failure { problem: error.to_string(), until: after(BACK_OFF) })?;
+        let life = Duration::from_secs(u64::try_from(expires_at.since(now())).unwrap_or(0));
+        let token = Secret::new(token.to_string());
+        let (renew_at, not_after) = (after(life.mul_f64(0.5)), after(life));
+        let svid = CachedSvid { token: token.clone(), renew_at, not_after, expires_at };
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).insert(audience.to_owned(), svid);
+        Ok(token)
+    }
+}
+
+fn is_recent(failure: Option<&Failure>) -> bool {
+    failure.is_some_and(|failure| instant() < failure.until)
 }

@@ -69,7 +69,7 @@ impl Credentials {
         let client_id = CredentialLine::new(settings.client_id.as_deref(), settings.client_id_path(), tasks);
         let kind = if let Some(IdentityKind::Spiffe) = settings.kind {
             CredentialKind::Spiffe {
-                svids: JwtSvids::new(spiffe.ok_or("a JWT-SVID needs the block `spiffe`")?.socket.clone()),
+                svids: JwtSvids::new(&spiffe.ok_or("a JWT-SVID needs the block `spiffe`")?.socket),
                 audience: settings.jwt_audience.clone().ok_or("identity.jwt_audience is missing")?,
                 assertion: match settings.assertion_type {
                     AssertionType::JwtSpiffe => "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
@@ -100,7 +100,7 @@ impl Credentials {
                 Ok(ClientAuthentication::Secret(Secret::new(secret.to_string())))
             }
             CredentialKind::Spiffe { svids, audience, assertion } => {
-                let token = svids.token(audience).await.map_err(|error| error.to_string())?;
+                let token = svids.token(audience).await?;
                 Ok(ClientAuthentication::Assertion { kind: assertion, token })
             }
         }

@@ -30,6 +30,9 @@ const KEPT: usize = 8192;
 /// Time for which a failure is answered from the cache: a burst of requests must not become a burst at the token
 /// endpoint.
 const FAILURE: Duration = Duration::from_millis(1500);
+/// Time for which a token without a lifetime is shared: callers that waited for it would otherwise request it one after
+/// the other.
+const SHARED: Duration = Duration::from_secs(1);
 /// Seconds before its expiry at which a token is dropped, so that a server still accepts it when it arrives.
 const MARGIN: i64 = 30;
 
@@ -141,7 +144,7 @@ impl Exchanger {
                 let (kept, result) = match answered {
                     Ok((token, until)) => {
                         let token = Arc::new(token);
-                        (until.and_then(|until| kept(&token, until)), Ok(token))
+                        (kept(&token, until), Ok(token))
                     }
                     Err(denial) => {
                         let until = instant().checked_add(FAILURE).unwrap_or_else(instant);
@@ -185,8 +188,11 @@ impl Exchanger {
     }
 }
 
-fn kept(token: &Arc<Secret>, until: Timestamp) -> Option<CachedResult> {
-    let left = Duration::from_secs(u64::try_from(until.since(now())).ok()?);
+fn kept(token: &Arc<Secret>, until: Option<Timestamp>) -> Option<CachedResult> {
+    let (until, left) = match until {
+        Some(until) => (until, Duration::from_secs(u64::try_from(until.since(now())).ok()?)),
+        None => (now().plus(Seconds::new(2)), SHARED),
+    };
     Some(CachedResult::Token { token: Arc::clone(token), until, not_after: instant().checked_add(left)? })
 }
 

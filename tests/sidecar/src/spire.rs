@@ -11,7 +11,7 @@ pub use svid::X509Files;
 use crate::backend::Backend;
 use crate::folder::Folder;
 use crate::ports;
-use crate::process::{Launch, Process, until};
+use crate::process::{Launch, Process, Signal, until};
 use anyhow::{Context, Result};
 use countersign_rig::{LocalAuthority, SpireParts, parts, spire_server};
 use serde_json::Value;
@@ -112,6 +112,16 @@ impl Spire {
     /// Ends the agent; its socket answers nobody.
     pub fn stop_agent(&mut self) -> Result<()> {
         self.agent.stop().map(drop)
+    }
+
+    /// Freezes the agent: whoever asks it waits.
+    pub fn freeze_agent(&self) -> Result<()> {
+        self.agent.signal(Signal::STOP)
+    }
+
+    /// Lets a frozen agent go on.
+    pub fn thaw_agent(&self) -> Result<()> {
+        self.agent.signal(Signal::CONT)
     }
 
     /// Starts the agent after it was stopped, and waits until it serves.
