@@ -120,6 +120,68 @@ pipeline:
         assert!(read(&with("issuer:", "isuer:"), Reading::Lenient).is_err());
     }
 
+    /// The notices of a file that is read leniently.
+    fn noticed(text: &str) -> (Checked, Vec<String>) {
+        let checked = read(text, Reading::Lenient).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let notices = checked.notices.iter().map(ToString::to_string).collect();
+        (checked, notices)
+    }
+
+    #[test]
+    fn a_lenient_reading_takes_empty_for_absent_where_the_existing_sidecar_does() {
+        let text =
+            with("audience: agent-a", "audience: '', audience_file: '', bypass_paths: [], jwks_url: ''");
+        let text = format!("{text}session: {{ttl: '', max_sessions: 0}}\n");
+        let text = text.replacen("listener:\n", "listener:\n  session_api_addr: \"\"\n", 1);
+        let (checked, notices) = noticed(&text);
+        let shown = serde_json::to_value(&checked.config).unwrap();
+        let jwt = &shown["pipeline"]["inbound"]["plugins"][0]["config"];
+        assert_eq!((jwt.get("audience"), jwt["bypass_paths"].as_array().unwrap().len()), (None, 4));
+        assert_eq!(
+            (&shown["session"]["ttl"], &shown["session"]["max_sessions"]),
+            (&"1800s".into(), &100.into())
+        );
+        assert_eq!(checked.addresses.session.address.to_string(), "127.0.0.1:9094");
+        assert_eq!(
+            notices.iter().filter(|notice| notice.contains("counts as absent")).count(),
+            7,
+            "{notices:?}"
+        );
+        assert!(read(&text, Reading::Strict).is_err());
+        // Where only this program has the key, nothing is taken for absent: it could widen a rule.
+        let text = with("target_audience: tool", "server_spiffe_id: ''");
+        assert!(read(&text, Reading::Lenient).is_err());
+    }
+
+    #[test]
+    fn a_lenient_reading_passes_over_plugins_that_gate_nothing_and_over_no_other() {
+        let text = with(
+            "- a2a-parser",
+            "- contextguru\n      - {name: lineage, config: {a: {b: 1}}}\n      - a2a-parser",
+        );
+        let (checked, notices) = noticed(&text);
+        assert_eq!(checked.config.pipeline.inbound.plugins.len(), 2);
+        for (line, name) in [(11, "contextguru"), (12, "lineage")] {
+            let notice = format!("line {line}: pipeline.inbound.plugins: the plugin {name} is passed over");
+            assert!(notices.iter().any(|found| found.starts_with(&notice)), "{notices:?}");
+        }
+        assert!(refused(&text)[0].contains("pass over it with --compat"), "{:?}", refused(&text));
+        for gate in ["ibac", "opa", "cpex", "sparc", "token-broker", "staticinject"] {
+            let text = with("- a2a-parser", &format!("- {gate}"));
+            let problems = read(&text, Reading::Lenient).unwrap_err();
+            assert!(problems[0].problem.contains("requests would pass without it"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_lenient_reading_tells_of_variables_that_stay_as_they_are() {
+        let (_, notices) = noticed(&with("keycloak_realm: agents", "keycloak_realm: \"$REALM\""));
+        assert!(notices.iter().any(|notice| notice.contains("$REALM stays as it is")), "{notices:?}");
+        // A dollar sign of a secret is none.
+        let (_, notices) = noticed(&with("keycloak_realm: agents", "keycloak_realm: \"a$1$$\""));
+        assert!(notices.iter().all(|notice| !notice.contains("stays as it is")), "{notices:?}");
+    }
+
     #[test]
     fn a_gate_that_is_missing_or_only_observes_is_refused_without_the_frightening_key() {
         let observed = with("- name: jwt-validation", "- name: jwt-validation\n        on_error: observe");

@@ -66,7 +66,7 @@ pub(super) async fn run(
     digest: Digest,
 ) -> Result<(), String> {
     let stop = shutdown::on_signal().map_err(|error| error.to_string())?;
-    let Checked { config, addresses, notices } = &checked;
+    let Checked { config, addresses, notices, .. } = &checked;
     log_notices(notices);
     let stats = Stats::new();
     stats.config_current.set(1);

@@ -41,7 +41,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Logs what was ignored, or is understood differently than by the existing AuthBridge.
-pub(super) fn log_notices(notices: &[Diagnostic]) {
+pub(crate) fn log_notices(notices: &[Diagnostic]) {
     for notice in notices {
         tracing::warn!("configuration: {notice}");
     }

@@ -110,7 +110,7 @@ impl RuntimeConfig {
                 _ => {}
             }
         }
-        let outbound = OutboundRules::new(config, state, &mut tasks)?;
+        let outbound = OutboundRules::new(config, checked.reading, state, &mut tasks)?;
         let terminator = match &config.mtls {
             None => None,
             Some(mtls) => {

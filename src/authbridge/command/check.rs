@@ -13,7 +13,7 @@ use std::process::ExitCode;
 pub(super) fn check(path: &Path, reading: Reading) -> ExitCode {
     match read_config(path, reading) {
         Err(diagnostics) => refuse(path, &diagnostics),
-        Ok((Checked { config, addresses, notices }, digest)) => {
+        Ok((Checked { config, addresses, notices, .. }, digest)) => {
             let listens = json!({
                 "inbound": addresses.inbound.as_ref().map(|(address, _)| address.address.to_string()),
                 "agent": addresses.inbound.as_ref().map(|(_, backend)| &backend.authority),

@@ -3,6 +3,7 @@
 
 mod address;
 mod check;
+mod compat;
 mod duration;
 mod jwt_validation;
 mod model;
@@ -44,7 +45,7 @@ pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub enum Reading {
     /// An unknown key is an error.
     Strict,
-    /// An unknown key is ignored, with a notice.
+    /// An unknown key is ignored, with a notice, and so is what gates nothing in a file of the existing AuthBridge.
     Lenient,
 }
 
@@ -57,6 +58,8 @@ pub struct Checked {
     pub addresses: Addresses,
     /// Notices: what was ignored, or is understood differently than by the existing AuthBridge.
     pub notices: Vec<Diagnostic>,
+    /// Reading of the file, which is that of files that it names.
+    pub reading: Reading,
 }
 
 /// Parses and checks a configuration file; the error has every problem found, not only the first.
@@ -67,7 +70,7 @@ pub fn parse_config(
 ) -> Result<Checked, Vec<Diagnostic>> {
     let (root, config, mut notices): (_, Config, _) = parse(text, variables, reading)?;
     let addresses = check::check(&config, &root, &mut notices)?;
-    Ok(Checked { config, addresses, notices })
+    Ok(Checked { config, addresses, notices, reading })
 }
 
 /// True for a text of blank lines and comments.
@@ -95,15 +98,18 @@ fn parse<T: for<'de> Deserialize<'de>>(
     variable: Variables<'_>,
     reading: Reading,
 ) -> Result<(YamlNode, T, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let root = YamlNode::parse(text).map_err(|error| {
+    let mut root = YamlNode::parse(text).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
         // Only the first line of the message: the others quote the file, which may hold secrets.
         let problem = error.without_snippet().to_string();
         let problem = problem.lines().next().unwrap_or("it is not YAML").to_owned();
         vec![Diagnostic { line, key: String::new(), problem: Quoted(&problem).to_string() }]
     })?;
-    let lenient = reading == Reading::Lenient;
-    let context = ReaderContext { variable, lenient, diagnostics: RefCell::default() };
+    let (lenient, mut notices) = (reading == Reading::Lenient, Vec::new());
+    if lenient {
+        compat::ease(&mut root, &mut notices);
+    }
+    let context = ReaderContext { variable, lenient, diagnostics: RefCell::new(notices) };
     let read = T::deserialize(ConfigReader::new(&root, &context));
     let mut diagnostics = context.diagnostics.into_inner();
     match read {

@@ -1,6 +1,7 @@
 //! Entries of a pipeline: a plain name, or a name with `on_error` and the plugin's configuration.
 //! The name selects the type of the configuration.
 
+use super::compat::WATCHERS;
 use super::jwt_validation::JwtValidation;
 use super::parsers::{A2aParser, InferenceParser, McpParser};
 use super::token_exchange::TokenExchange;
@@ -57,8 +58,18 @@ pub enum PluginSettings {
 
 /// Names of the plugins, in the order of [`PluginSettings`].
 const NAMES: [&str; 5] = ["jwt-validation", "token-exchange", "a2a-parser", "mcp-parser", "inference-parser"];
-/// Plugins of the existing AuthBridge that are not implemented; refused, because each decides about requests there.
-const ABSENT: [&str; 4] = ["ibac", "sparc", "token-broker", "opa"];
+/// Plugins of the existing AuthBridge that are not implemented; refused, because each decides about requests there or
+/// changes their credentials. With each what takes its part.
+const ABSENT: [(&str, &str); 8] = [
+    ("ibac", "decide by scopes and routes, which do not depend on a model's answer"),
+    ("sparc", "decide by scopes and routes, which do not depend on a model's answer"),
+    ("opa", "put the rules into required_scopes, allowed_clients and routes"),
+    ("cpex", "put the rules into required_scopes, allowed_clients and routes"),
+    ("token-broker", "give tokens by token-exchange"),
+    ("litellm-budget", "hold the budget where the model is served"),
+    ("staticinject", "give tokens by token-exchange with action client-credentials"),
+    ("placeholder-resolve", "give tokens by token-exchange"),
+];
 const FIELDS: &[&str] = &["name", "id", "on_error", "config"];
 
 impl PluginSettings {
@@ -113,9 +124,15 @@ impl<'de> DeserializeSeed<'de> for Named<'_> {
 }
 
 fn unknown<E: Error>(name: &str) -> E {
-    if ABSENT.contains(&name) {
+    if let Some((_, instead)) = ABSENT.iter().find(|(absent, _)| *absent == name) {
         return E::custom(format!(
-            "the plugin {name} is not part of this AuthBridge; take it out of the pipeline"
+            "the plugin {name} is not part of this AuthBridge, and requests would pass without it; take it out of the \
+             pipeline and {instead}"
+        ));
+    }
+    if let Some((_, loss)) = WATCHERS.iter().find(|(watcher, _)| *watcher == name) {
+        return E::custom(format!(
+            "the plugin {name} is not part of this AuthBridge; take it out, or pass over it with --compat: {loss}"
         ));
     }
     let nearest = NAMES.iter().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();

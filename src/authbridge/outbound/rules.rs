@@ -8,7 +8,7 @@ use super::routes::{RouteDecision, Table};
 use super::routes_file::LastRoutes;
 use crate::auth::fetch_client;
 use crate::body::ProxyBody;
-use crate::config::{Config, MtlsMode, OnError, PluginSettings, Route, RouteTls, TokenExchange};
+use crate::config::{Config, MtlsMode, OnError, PluginSettings, Reading, Route, RouteTls, TokenExchange};
 use crate::events::Parser;
 use crate::identity::WorkloadIdentity;
 use crate::process_state::ProcessState;
@@ -59,6 +59,7 @@ impl OutboundRules {
     /// Builds the rules; `tasks` follow the files of routes and credentials.
     pub(crate) fn new(
         config: &Config,
+        reading: Reading,
         state: &ProcessState,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, String> {
@@ -71,7 +72,7 @@ impl OutboundRules {
         let settings = plugin.map(|(settings, _)| settings);
         let skip = config.listener.skip_hosts.clone();
         let (from_file, problem) = match settings {
-            Some(settings) => state.last_routes.read(&settings.routes.file)?,
+            Some(settings) => state.last_routes.read(&settings.routes.file, reading)?,
             None => (Vec::new(), None),
         };
         let table = Table::new(settings, &from_file, &skip)?;
@@ -84,6 +85,7 @@ impl OutboundRules {
         if let (Some(settings), Some(exchanger)) = (settings, &exchanger) {
             let follow = Follow {
                 settings: settings.clone(),
+                reading,
                 skip,
                 last: from_file,
                 last_routes: state.last_routes.clone(),
@@ -191,6 +193,7 @@ fn own_ports(config: &Config) -> Vec<u16> {
 /// Task that reads the file of routes periodically; a broken file leaves the table as it is, and is noticed.
 struct Follow {
     settings: TokenExchange,
+    reading: Reading,
     skip: Vec<String>,
     last: Vec<Route>,
     last_routes: LastRoutes,
@@ -217,7 +220,7 @@ impl Follow {
     }
 
     fn look(&mut self) -> Result<Option<String>, String> {
-        let (routes, problem) = self.last_routes.read(&self.settings.routes.file)?;
+        let (routes, problem) = self.last_routes.read(&self.settings.routes.file, self.reading)?;
         if routes == self.last {
             return Ok(problem);
         }
