@@ -80,11 +80,24 @@ pub enum Twist {
     Repeat(u8),
     Critical(u8),
     Unknown(bool),
-    NameConstraints,
+    NameConstraints(u8, bool, bool),
     Version(u8),
     Sha1,
     Contents(u8, u8, u8),
 }
+
+/// Bases of name constraints, by the tag of their kind.
+const BASES: [(u8, &[u8]); 9] = [
+    (0x86, b"example.org"),
+    (0x86, b".org"),
+    (0x86, b".example.org"),
+    (0x86, b""),
+    (0x86, b"other.org"),
+    (0x82, b"example.org"),
+    (0x81, b"example.org"),
+    (0x87, &[0; 8]),
+    (0xa4, &[0x30, 0]),
+];
 
 /// One DER element.
 pub fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
@@ -219,9 +232,11 @@ impl Spec {
             Twist::Subject(choice) => self.subject = name(choice),
             Twist::Issuer(choice) => self.issuer = name(choice),
             Twist::Unknown(critical) => self.set("1.3.6.1.4.1.99999.1", *critical, tlv(5, &[])),
-            Twist::NameConstraints => {
-                let subtree = tlv(0x30, &tlv(0x86, b"example.org"));
-                self.set(NAME_CONSTRAINTS, true, tlv(0x30, &tlv(0xa0, &subtree)));
+            Twist::NameConstraints(base, excluded, critical) => {
+                let (tag, base) = BASES[usize::from(*base) % BASES.len()];
+                let subtree = tlv(0x30, &tlv(tag, base));
+                let list = tlv(if *excluded { 0xa1 } else { 0xa0 }, &subtree);
+                self.set(NAME_CONSTRAINTS, *critical, tlv(0x30, &list));
             }
             Twist::Version(version) => self.version = i32::from(version % 4),
             Twist::Sha1 => self.sha1 = true,

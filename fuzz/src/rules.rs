@@ -29,7 +29,10 @@ struct Facts {
     uris: Vec<String>,
     subject_key: Option<Vec<u8>>,
     authority_key: Option<Vec<u8>>,
-    constrained: bool,
+    /// What name constraints say: whether a subtree is excluded, the tag of its kind, and its base.
+    constraints: Vec<(bool, u8, Vec<u8>)>,
+    /// Tags of the kinds of alternative names.
+    kinds: BTreeSet<u8>,
 }
 
 type Found<T> = Result<T, String>;
@@ -55,6 +58,7 @@ pub fn judge(chain: &[Vec<u8>], anchors: &[Vec<u8>], domain: &str, terms: Terms)
     ensure([leaf].into_iter().chain(issuers).all(Facts::is_signed_with_sha2), "algorithm")?;
     for (below, issuer) in issuers.iter().enumerate() {
         issuer.may_issue(domain, below)?;
+        issuer.allows_names_of([leaf].into_iter().chain(issuers.iter().take(below)), domain)?;
         issuer.is_valid(terms)?;
         let child = below.checked_sub(1).map_or(leaf, |child| &issuers[child]);
         ensure(child.issued_by(issuer), "not issued by the next one")?;
@@ -66,6 +70,7 @@ pub fn judge(chain: &[Vec<u8>], anchors: &[Vec<u8>], domain: &str, terms: Terms)
     let anchored = anchors.iter().filter_map(|der| Facts::read(der).ok()).any(|anchor| {
         top.issued_by(&anchor)
             && anchor.may_issue(domain, issuers.len()).is_ok()
+            && anchor.allows_names_of([leaf].into_iter().chain(issuers), domain).is_ok()
             && anchor.is_valid(terms).is_ok()
     });
     ensure(anchored, "no anchor issued it")?;
@@ -74,9 +79,7 @@ pub fn judge(chain: &[Vec<u8>], anchors: &[Vec<u8>], domain: &str, terms: Terms)
 
 /// Whether a certificate is an authority of the domain, whatever it constrains and whenever it is valid.
 pub fn is_authority(der: &[u8], domain: &str) -> Found<()> {
-    let mut facts = Facts::read(der)?;
-    facts.constrained = false;
-    facts.may_issue(domain, 0)
+    Facts::read(der)?.may_issue(domain, 0)
 }
 
 fn leaf_id(leaf: &Facts, domain: &str) -> Found<String> {
@@ -114,7 +117,8 @@ impl Facts {
             uris: Vec::new(),
             subject_key: None,
             authority_key: None,
-            constrained: false,
+            constraints: Vec::new(),
+            kinds: BTreeSet::new(),
             parsed: parsed.clone(),
         };
         let mut seen = BTreeSet::new();
@@ -159,6 +163,7 @@ impl Facts {
             }
             "2.5.29.17" => {
                 for name in sequence(value)? {
+                    self.kinds.extend(name.to_der()?.first());
                     if name.to_der()?.first() == Some(&0x86) {
                         self.uris.push(Ia5StringRef::new(name.value())?.to_string());
                     }
@@ -172,7 +177,17 @@ impl Facts {
                     }
                 }
             }
-            "2.5.29.30" => self.constrained = true,
+            "2.5.29.30" => {
+                for list in sequence(value)? {
+                    let excluded = list.to_der()?.first() == Some(&0xa1);
+                    for subtree in sequence(&[&[0x30], &list.to_der()?[1..]].concat())? {
+                        for base in sequence(&subtree.to_der()?)? {
+                            let tag = base.to_der()?.first().copied().unwrap_or_default();
+                            self.constraints.push((excluded, tag, base.value().to_vec()));
+                        }
+                    }
+                }
+            }
             _ => return Ok(ensure(!critical, "unknown and critical")),
         }
         Ok(Ok(()))
@@ -194,9 +209,38 @@ impl Facts {
         ensure(self.is_ca, "not a CA")?;
         ensure(self.usage.is_some_and(|(_, bits)| bits & 0b0000_0100 != 0), "no keyCertSign")?;
         ensure(self.path_length.is_none_or(|length| below as u64 <= length), "path length")?;
-        ensure(!self.constrained, "name constraints")?;
+        if let Some(purposes) = &self.purposes {
+            let has = |oid: &str| purposes.iter().any(|purpose| purpose == oid);
+            let svid = has("1.3.6.1.5.5.7.3.1") && has("1.3.6.1.5.5.7.3.2");
+            ensure(svid || has("2.5.29.37.0"), "an issuer's extended key usage")?;
+        }
         let domain = format!("spiffe://{domain}");
         ensure(self.uris.len() <= 1 && self.uris.iter().all(|uri| *uri == domain), "an issuer's URI")
+    }
+
+    /// Name constraints by RFC 5280 for URIs; the subjects and other names that are made here are never allowed where a
+    /// constraint speaks of their kind.
+    fn allows_names_of<'f>(&self, below: impl Iterator<Item = &'f Self>, domain: &str) -> Found<()> {
+        let of_kind = |kind: u8| self.constraints.iter().filter(move |(_, tag, _)| *tag == kind);
+        let within = |base: &[u8]| match base {
+            [] => true,
+            [b'.', ..] => domain.as_bytes().to_ascii_lowercase().ends_with(&base.to_ascii_lowercase()),
+            host => domain.as_bytes().eq_ignore_ascii_case(host),
+        };
+        ensure(of_kind(0xa4).next().is_none(), "a constraint on subjects")?;
+        for certificate in below {
+            for kind in certificate.kinds.iter().filter(|kind| **kind != 0x86) {
+                ensure(of_kind(*kind).next().is_none(), "a constraint on another name")?;
+            }
+            if certificate.uris.is_empty() {
+                continue;
+            }
+            ensure(!of_kind(0x86).any(|(excluded, _, base)| *excluded && within(base)), "an excluded URI")?;
+            let mut permitted = of_kind(0x86).filter(|(excluded, ..)| !excluded).peekable();
+            let any = permitted.peek().is_none();
+            ensure(any || permitted.any(|(_, _, base)| within(base)), "no permitted URI")?;
+        }
+        Ok(())
     }
 
     fn is_signed_with_sha2(&self) -> bool {

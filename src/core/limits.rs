@@ -44,6 +44,11 @@ pub(crate) const CHAIN_CERTIFICATES: usize = 5;
 pub(crate) const CERTIFICATE_BYTES: usize = 8 * 1024;
 /// Most extensions of one certificate: bounds the search for duplicates; an SVID has 6 (rule 30).
 pub(crate) const CERTIFICATE_EXTENSIONS: usize = 32;
+/// Most subtrees of the name constraints of one certificate: constrained authorities of enterprises list a dozen
+/// domains (rule 37).
+pub(crate) const NAME_SUBTREES: usize = 64;
+/// Most names of one certificate that are compared with each subtree: names and subtrees are the sender's (rule 37).
+pub(crate) const CONSTRAINED_NAMES: usize = 128;
 /// Largest chain, in DER bytes (rule 29).
 pub(crate) const CHAIN_BYTES: usize = 16 * 1024;
 /// Smallest and largest RSA modulus, in bits: a smaller one is weak, a larger one costs the verifier (rule 15).

@@ -19,6 +19,7 @@ mod delivered;
 mod headers;
 mod hostile;
 mod intake;
+mod issuers;
 mod keys;
 mod memory;
 mod replay;

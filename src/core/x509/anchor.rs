@@ -1,6 +1,7 @@
 //! Anchors: the authorities of a trust bundle, parsed once when the bundle is parsed (rule 43).
 
 use super::certificate::{Certificate, Validity};
+use super::constraints::NameConstraints;
 use super::role::check_issuer_role;
 use crate::encoding::{Digest, sha256};
 use crate::jws::PublicKey;
@@ -19,7 +20,7 @@ pub struct Anchor {
     key: PublicKey,
     validity: Validity,
     path_length: Option<u32>,
-    has_name_constraints: bool,
+    name_constraints: Option<NameConstraints>,
 }
 
 impl Anchor {
@@ -36,7 +37,7 @@ impl Anchor {
             key: PublicKey::from_spki(certificate.spki)?,
             validity: certificate.validity,
             path_length: certificate.path_length,
-            has_name_constraints: certificate.has_name_constraints,
+            name_constraints: certificate.name_constraints,
         })
     }
 
@@ -82,8 +83,8 @@ impl Anchor {
         self.path_length
     }
 
-    pub(crate) const fn has_name_constraints(&self) -> bool {
-        self.has_name_constraints
+    pub(crate) const fn name_constraints(&self) -> Option<&NameConstraints> {
+        self.name_constraints.as_ref()
     }
 }
 

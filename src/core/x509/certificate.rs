@@ -1,6 +1,7 @@
 //! Strict parsing of one certificate into the facts that the rules use (rule 30).
 //! Two parsers must accept each certificate: webpki for canonical DER, and x509-parser for the fields.
 
+use super::constraints::NameConstraints;
 use crate::der;
 use crate::limits::{CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS};
 use crate::refusal::{Reason, Refusal};
@@ -21,6 +22,15 @@ pub(crate) struct KeyUsage {
     pub(crate) signs_revocations: bool,
 }
 
+/// The purposes of an extended key usage, as far as an SVID has use for them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Purposes {
+    /// True if serverAuth and clientAuth are both there.
+    pub(crate) both_ends_of_tls: bool,
+    /// True if anyExtendedKeyUsage is there.
+    pub(crate) any: bool,
+}
+
 /// The facts of one certificate, borrowed from the DER.
 #[derive(Debug)]
 pub(crate) struct Certificate<'a> {
@@ -37,14 +47,15 @@ pub(crate) struct Certificate<'a> {
     pub(crate) is_ca: bool,
     pub(crate) path_length: Option<u32>,
     pub(crate) key_usage: Option<KeyUsage>,
-    /// True if the extended key usage has both serverAuth and clientAuth; `None` if the extension is absent.
-    pub(crate) extended_for_svid: Option<bool>,
+    pub(crate) purposes: Option<Purposes>,
     /// Number of URI names in the subject alternative name.
     pub(crate) uri_count: usize,
     pub(crate) first_uri: Option<&'a str>,
+    /// The names of the subject alternative name, in DER.
+    pub(crate) alternative_names: &'a [u8],
     pub(crate) subject_key_id: Option<&'a [u8]>,
     pub(crate) authority_key_id: Option<&'a [u8]>,
-    pub(crate) has_name_constraints: bool,
+    pub(crate) name_constraints: Option<NameConstraints>,
 }
 
 /// The validity period: first and last second, both included (RFC 5280 §4.1.2.5).
@@ -103,12 +114,13 @@ impl<'a> Certificate<'a> {
             is_ca: false,
             path_length: None,
             key_usage: None,
-            extended_for_svid: None,
+            purposes: None,
             uri_count: 0,
             first_uri: None,
+            alternative_names: &[],
             subject_key_id: None,
             authority_key_id: None,
-            has_name_constraints: false,
+            name_constraints: None,
         })
     }
 
@@ -143,9 +155,13 @@ impl<'a> Certificate<'a> {
                 });
             }
             P::ExtendedKeyUsage(usage) => {
-                self.extended_for_svid = Some(usage.server_auth && usage.client_auth);
+                self.purposes = Some(Purposes {
+                    both_ends_of_tls: usage.server_auth && usage.client_auth,
+                    any: usage.any,
+                });
             }
             P::SubjectAlternativeName(names) => {
+                self.alternative_names = der::read_only(extension.value, der::SEQUENCE).unwrap_or_default();
                 for name in &names.general_names {
                     match name {
                         GeneralName::URI(uri) => {
@@ -163,7 +179,11 @@ impl<'a> Certificate<'a> {
             P::AuthorityKeyIdentifier(id) => {
                 self.authority_key_id = id.key_identifier.as_ref().map(|key_id| key_id.0);
             }
-            P::NameConstraints(_) => self.has_name_constraints = true,
+            P::NameConstraints(_) => {
+                let constraints = NameConstraints::parse(extension.value)
+                    .map_err(|problem| malformed(format!("its name constraints {problem}")))?;
+                self.name_constraints = Some(constraints);
+            }
             P::ParseError { .. } => {
                 return Err(malformed(format!("its extension {} does not parse", extension.oid)));
             }

@@ -3,6 +3,7 @@
 
 use super::anchor::Anchor;
 use super::certificate::Certificate;
+use super::constraints::NameConstraints;
 use super::issued::{is_signed_by, is_supported};
 use super::leaf::verify_leaf_role;
 use super::path::{allows_issuers_below, check_order};
@@ -51,7 +52,7 @@ pub(crate) fn prove_chain(
 
     check_order(&leaf, &issuers, root, bundle.anchors())?;
     let spiffe_id = verify_leaf_role(&leaf)?;
-    check_issuers(&issuers, spiffe_id.trust_domain())?;
+    check_issuers(&leaf, &issuers, spiffe_id.trust_domain())?;
     let keys = read_keys(&leaf, &issuers)?;
     if spiffe_id.trust_domain() != trust_domain {
         let message =
@@ -109,7 +110,11 @@ fn parse_issuers(issuers: &[Vec<u8>]) -> Result<Vec<Certificate<'_>>, Refusal> {
     Ok(parsed)
 }
 
-fn check_issuers(issuers: &[Certificate<'_>], trust_domain: &TrustDomain) -> Result<(), Refusal> {
+fn check_issuers(
+    leaf: &Certificate<'_>,
+    issuers: &[Certificate<'_>],
+    trust_domain: &TrustDomain,
+) -> Result<(), Refusal> {
     for (below, issuer) in issuers.iter().enumerate() {
         let position = below.saturating_add(1);
         check_issuer_role(issuer, trust_domain).map_err(|refusal| at_position(position, &refusal))?;
@@ -117,10 +122,25 @@ fn check_issuers(issuers: &[Certificate<'_>], trust_domain: &TrustDomain) -> Res
             let message = format!("certificate {position} allows fewer than the {below} issuers below it");
             return Err(Refusal::new(Reason::IssuerPathLength, message));
         }
-        if issuer.has_name_constraints {
-            let message = format!("certificate {position} of the chain has name constraints");
-            return Err(Refusal::new(Reason::NameConstraints, message));
+        if let Some(constraints) = &issuer.name_constraints {
+            let below = std::iter::once(leaf).chain(issuers.iter().take(below));
+            check_constraints(constraints, below, &format!("certificate {position} of the chain"))?;
         }
+    }
+    Ok(())
+}
+
+/// Refuses a chain in which a certificate of `below` (leaf first) has a name that `holder` does not allow (rule 37).
+fn check_constraints<'c, 'a: 'c>(
+    constraints: &NameConstraints,
+    below: impl Iterator<Item = &'c Certificate<'a>>,
+    holder: &str,
+) -> Result<(), Refusal> {
+    for (position, certificate) in below.enumerate() {
+        constraints.check(certificate.subject, certificate.alternative_names).map_err(|problem| {
+            let message = format!("by the name constraints of {holder}, certificate {position} {problem}");
+            Refusal::new(Reason::NameConstraints, message)
+        })?;
     }
     Ok(())
 }
@@ -170,7 +190,7 @@ fn verify_signatures(
     budget: &mut WorkBudget,
 ) -> Result<Vec<Arc<Anchor>>, Refusal> {
     let top = issuers.last().unwrap_or(leaf);
-    let candidates = select_anchors(top, issuers.len(), root, bundle)?;
+    let candidates = select_anchors(leaf, issuers, root, bundle)?;
     let mut tried = candidates.iter();
     let signer = loop {
         match tried.next() {
@@ -196,11 +216,12 @@ fn verify_signatures(
 /// The anchors that can have issued `top`: those of its issuer name, narrowed to its authority key identifier if any
 /// of them has that one (rule 40). An authority re-issued with an unchanged key is listed twice.
 fn select_anchors<'b>(
-    top: &Certificate<'_>,
-    issuers: usize,
+    leaf: &Certificate<'_>,
+    issuers: &[Certificate<'_>],
     root: Option<&Anchor>,
     bundle: &'b Bundle,
 ) -> Result<Vec<&'b Arc<Anchor>>, Refusal> {
+    let top = issuers.last().unwrap_or(leaf);
     let mut candidates: Vec<_> = bundle
         .anchors()
         .iter()
@@ -218,19 +239,27 @@ fn select_anchors<'b>(
             format!("no authority of {} issued the last certificate of the chain", bundle.trust_domain());
         return Err(Refusal::new(Reason::AnchorUnknown, message));
     }
-    candidates.retain(|anchor| allows_issuers_below(anchor.path_length(), issuers));
+    candidates.retain(|anchor| allows_issuers_below(anchor.path_length(), issuers.len()));
     if candidates.is_empty() {
-        let message = format!("the authority allows fewer than the {issuers} issuers below it");
+        let message = format!("the authority allows fewer than the {} issuers below it", issuers.len());
         return Err(Refusal::new(Reason::IssuerPathLength, message));
     }
-    candidates.retain(|anchor| !anchor.has_name_constraints());
-    if candidates.is_empty() {
-        return Err(Refusal::new(
-            Reason::NameConstraints,
-            "the authority in the bundle has name constraints",
-        ));
+    let mut refusal = None;
+    candidates.retain(|anchor| {
+        let Some(constraints) = anchor.name_constraints() else { return true };
+        let below = std::iter::once(leaf).chain(issuers);
+        match check_constraints(constraints, below, "the authority in the bundle") {
+            Ok(()) => true,
+            Err(problem) => {
+                refusal = Some(problem);
+                false
+            }
+        }
+    });
+    match refusal {
+        Some(refusal) if candidates.is_empty() => Err(refusal),
+        _ => Ok(candidates),
     }
-    Ok(candidates)
 }
 
 fn at_position(position: usize, refusal: &Refusal) -> Refusal {

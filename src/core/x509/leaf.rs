@@ -11,7 +11,7 @@ pub(crate) fn verify_leaf_role(leaf: &Certificate<'_>) -> Result<SpiffeId, Refus
         return Err(Refusal::new(Reason::LeafIsCa, "the first certificate has CA=true"));
     }
     check_key_usage(leaf)?;
-    if leaf.extended_for_svid == Some(false) {
+    if leaf.purposes.is_some_and(|purposes| !purposes.both_ends_of_tls) {
         let message = "the leaf's extended key usage lacks serverAuth or clientAuth";
         return Err(Refusal::new(Reason::LeafExtendedKeyUsage, message));
     }

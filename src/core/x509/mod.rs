@@ -4,6 +4,7 @@
 mod anchor;
 mod certificate;
 mod chain;
+mod constraints;
 mod facts;
 mod issued;
 mod leaf;

@@ -5,14 +5,20 @@ use crate::refusal::{Reason, Refusal};
 use crate::spiffe::{SpiffeId, TrustDomain};
 use crate::text::Quoted;
 
-/// Refuses an issuer without CA=true or keyCertSign, or with the SPIFFE ID of a workload or of another domain than
-/// `trust_domain` (rule 36; X509-SVID §3.2 and §4).
+/// Refuses an issuer without CA=true or keyCertSign, for other purposes than an SVID's, or with the SPIFFE ID of a
+/// workload or of another domain than `trust_domain` (rule 36; X509-SVID §3.2 and §4).
 pub(crate) fn check_issuer_role(issuer: &Certificate<'_>, trust_domain: &TrustDomain) -> Result<(), Refusal> {
     if !issuer.is_ca {
         return Err(Refusal::new(Reason::IssuerNotCa, "it does not have CA=true"));
     }
     if !issuer.key_usage.is_some_and(|usage| usage.signs_certificates) {
         return Err(Refusal::new(Reason::IssuerKeyUsage, "its key usage lacks keyCertSign"));
+    }
+    // Critical or not, the extension limits what the key may be used for (RFC 5280 §4.2.1.12), and path validators hold
+    // every certificate below to it.
+    if issuer.purposes.is_some_and(|purposes| !purposes.both_ends_of_tls && !purposes.any) {
+        let message = "its extended key usage lacks serverAuth or clientAuth, and anyExtendedKeyUsage";
+        return Err(Refusal::new(Reason::IssuerExtendedKeyUsage, message));
     }
     if issuer.uri_count > 1 {
         let message = format!("it carries {} URI names", issuer.uri_count);
