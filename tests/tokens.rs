@@ -33,8 +33,12 @@ mod tests {
         }
 
         fn keys(&self) -> KeySet {
+            self.keys_named("k1")
+        }
+
+        fn keys_named(&self, id: &str) -> KeySet {
             let point = self.key.public_key().as_ref();
-            let key = json!({ "kty": "EC", "crv": "P-256", "kid": "k1", "use": "sig", "alg": "ES256",
+            let key = json!({ "kty": "EC", "crv": "P-256", "kid": id, "use": "sig", "alg": "ES256",
             "x": base64(&point[1..33]), "y": base64(&point[33..]) });
             parse_key_set(json!({ "keys": [key] }).to_string().into_bytes()).unwrap()
         }
@@ -94,6 +98,19 @@ mod tests {
         let mut rfc_9068 = without("azp");
         rfc_9068["client_id"] = json!("ui2");
         assert_eq!(verify_at(&rfc_9068, NOW).unwrap().claims().client.as_deref(), Some("ui2"));
+    }
+
+    #[test]
+    fn a_key_id_is_any_text_and_a_time_may_have_a_fraction() {
+        let issuer = Issuer::new();
+        let ids = ["https://id.example/keys/1?a", "a\\b", "cl\u{e9}"];
+        for id in ids.map(str::to_owned).into_iter().chain(["\u{e9}".repeat(256)]) {
+            let header = json!({ "alg": "ES256", "kid": id }).to_string();
+            let token = issuer.sign(&header, &with("exp", json!(1e15)).to_string());
+            let keys = issuer.keys_named(&id);
+            assert!(verify_token(&token, &keys, &policy(), Timestamp::from_unix(NOW)).is_ok(), "{id}");
+        }
+        assert!(verify_at(&with("iat", json!(1_794_999_990.75)), NOW).is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::canon::refuse_aliases;
 use super::encoding::{Digest, sha256};
-use super::json::{Document, JsonLimits, Numbers, Object, Value};
+use super::json::{Document, JsonLimits, Kind, Numbers, Object, Value};
 use super::limits::{PROTECTED_BYTES, SIGNATURE_TEXT_BYTES, SIGNATURES};
 use super::refusal::{Reason, Refusal};
 use super::text::{Quoted, is_unsafe_for_display};
@@ -88,10 +88,11 @@ impl Card {
     }
 }
 
-/// Refuses `signatures` unless it is an array of at most [`SIGNATURES`] objects with the members `protected`,
+/// Refuses `signatures` unless it is absent, null or an array of at most [`SIGNATURES`] objects with the members `protected`,
 /// `signature` and, optionally, `header` (rule 11).
 fn refuse_odd_signatures(root: Object<'_>) -> Result<(), Refusal> {
-    let Some(list) = root.get("signatures") else { return Ok(()) };
+    // The JSON mapping of Protocol Buffers, in which A2A defines the card, reads null as absent.
+    let Some(list) = root.get("signatures").filter(|list| list.kind() != Kind::Null) else { return Ok(()) };
     let entries = list.as_array().ok_or_else(|| malformed("`signatures` is not an array"))?;
     if entries.len() > SIGNATURES {
         return Err(malformed(&format!(
@@ -105,7 +106,7 @@ fn refuse_odd_signatures(root: Object<'_>) -> Result<(), Refusal> {
             let cap = match name {
                 "protected" => PROTECTED_BYTES,
                 "signature" => SIGNATURE_TEXT_BYTES,
-                "header" if value.as_object().is_some() => continue,
+                "header" if matches!(value.kind(), Kind::Object | Kind::Null) => continue,
                 "header" => {
                     return Err(malformed(&format!("`header` of entry {index} is not an object")));
                 }

@@ -3,9 +3,10 @@
 
 use super::canon::{Profile, canonicalize};
 use super::card::Card;
+use super::deny::refuse_denied_card;
 use super::json::{Dialect, Object, copy_value};
 use super::policy::Policy;
-use super::refusal::{Reason, Refusal};
+use super::refusal::Refusal;
 
 const SIGNATURES: &str = "signatures";
 
@@ -14,7 +15,7 @@ const SIGNATURES: &str = "signatures";
 /// for byte. Otherwise it is `served` with the `signatures` of `delivered`.
 ///
 /// All rules then apply to the result as to any received card; a member that only `served` has is uncovered (rule
-/// 47). Fails if either document is not a card, or if `delivered` is on the deny-list of received bytes (rule 58).
+/// 47). Fails if either document is not a card, or if `delivered` is on the deny-list (rule 58).
 pub fn card_with_delivered_signatures(
     served: Vec<u8>,
     delivered: Vec<u8>,
@@ -22,10 +23,7 @@ pub fn card_with_delivered_signatures(
 ) -> Result<Vec<u8>, Refusal> {
     let served = Card::parse(served, policy.numbers)?;
     let delivered = Card::parse(delivered, policy.numbers)?;
-    if policy.deny.cards.contains(&delivered.digest()) {
-        let found = format!("the delivered card {} is on the deny-list", delivered.digest());
-        return Err(Refusal::new(Reason::Denied, found));
-    }
+    refuse_denied_card(&delivered, policy)?;
     let raw = |card: &Card| canonicalize(card.document(), Profile::JcsRaw);
     if raw(&served)? == raw(&delivered)? {
         return Ok(delivered.document().text().as_bytes().to_vec());

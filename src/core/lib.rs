@@ -27,6 +27,7 @@ pub mod bundle;
 pub mod canon;
 pub mod card;
 pub mod deliver;
+mod deny;
 mod der;
 pub mod encoding;
 pub mod endpoint;

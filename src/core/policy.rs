@@ -100,7 +100,7 @@ pub struct DenyList {
     pub key_identifiers: BTreeSet<Vec<u8>>,
     /// SHA-256 of the SubjectPublicKeyInfo of leaves or pinned keys.
     pub public_keys: BTreeSet<Digest>,
-    /// SHA-256 of the bytes of received cards.
+    /// SHA-256 of cards: of their bytes as received, or of a canonical form, which no spelling evades.
     pub cards: BTreeSet<Digest>,
 }
 

@@ -259,9 +259,9 @@ reasons! {
     AlgorithmNotAllowed [13] "The algorithm is not on the allow-list";
         "No signature at all (`none`), or a public key used as a shared secret (`HS256`).";
         "Sign with ES256, ES384, RS256 or PS256, or allow the algorithm for this trust domain.";
-    KeyIdMalformed [25] "The key ID is absent or not a short printable string";
-        "Injecting paths or log lines through `kid`.";
-        "Sign with a `kid` of 1 to 256 printable characters.";
+    KeyIdMalformed [25] "The key ID is absent or not a short visible text";
+        "Injecting log lines through `kid`, or two key IDs that look alike.";
+        "Sign with a `kid` of 1 to 256 visible characters.";
     KeyInHeader [26] "The header brings its own key";
         "The signer choosing the key that verifies the signature.";
         "Sign with an `x5c` chain that ends in the trust bundle.";

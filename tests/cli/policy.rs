@@ -12,6 +12,9 @@ fn a_policy_file_decides_what_is_accepted() {
         folder.run(&verify("signed.json", &flags))
     };
     judged("version: 1", &[]).assert_verified();
+    // What docs/operator.md says about denying a card in any spelling.
+    let form = folder.run(&["canonicalize", "--profile", "spec841", "signed.json"]);
+    let form = sha256(form.stdout.as_bytes());
     for (text, reason) in [
         (format!("version: 1\ndefaults: {{ deny: {{ spiffeIds: [\"{WEATHER}\"] }} }}"), "Denied"),
         (
@@ -29,6 +32,7 @@ fn a_policy_file_decides_what_is_accepted() {
             ),
             "Denied",
         ),
+        (format!("version: 1\ndefaults: {{ deny: {{ cards: [\"{form}\"] }} }}"), "Denied"),
     ] {
         let run = judged(&text, &[]);
         if reason.is_empty() {

@@ -1,13 +1,14 @@
 //! Attacks on coverage, binding, freshness and policy (rules 40 and 42 to 60).
 
 use crate::cards::{HOST, World, attach, card, card_bytes, card_with, entry, facts, header, jcs, replaced};
-use crate::pki::{Authority, Ca, Key, Leaf, NOW, WORKLOAD};
+use crate::pki::{Authority, Ca, Key, Leaf, NOW, Svid, WORKLOAD};
 use countersign_core::bind::Source;
 use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::encoding::sha256;
 use countersign_core::policy::{Coverage, SignerRule};
 use countersign_core::refusal::Reason;
 use countersign_core::spiffe::SpiffeId;
+use countersign_core::time::Timestamp;
 use countersign_core::verdict::Verdict;
 use countersign_core::verify::CoverageLevel;
 use serde_json::{Value, json};
@@ -247,7 +248,21 @@ fn rule_54_thresholds_count_identities_and_names_are_asked_for() {
     world.assert_verified(&attach(&card(), &[good.clone(), second.clone()]));
     world.policy.signers = SignerRule::Named([id(OTHER)].into());
     world.assert_refused(Reason::SignerPolicy, &attach(&card(), std::slice::from_ref(&good)));
-    world.assert_verified(&attach(&card(), &[good, second.clone()]));
+    world.assert_verified(&attach(&card(), &[good.clone(), second.clone()]));
+    // Whoever signed a form that lacks a member has not signed what the other one did.
+    let more = card_with("xVendor", json!(1));
+    let whole = |svid: &Svid| entry(svid, header(svid).to_string().as_bytes(), &jcs(&more));
+    for rule in [SignerRule::Named([id(WORKLOAD), id(OTHER)].into()), SignerRule::Threshold(2)] {
+        world.policy.signers = rule;
+        world.assert_refused(Reason::SignerPolicy, &attach(&more, &[whole(&world.svid), second.clone()]));
+        // Whoever signed the whole document has signed every form of it, and those who agree on a form decide.
+        let signed = world.assert_verified(&attach(&more, &[whole(&neighbour), good.clone()]));
+        assert_eq!(signed.profile(), Profile::Spec841);
+        let both = [whole(&world.svid), good.clone(), second.clone()];
+        assert_eq!(world.assert_verified(&attach(&more, &both)).profile(), Profile::Spec841);
+        let signed = world.assert_verified(&attach(&more, &[whole(&world.svid), whole(&neighbour)]));
+        assert_eq!(signed.profile(), Profile::JcsRaw);
+    }
     // A co-signer does not replace the workload's own signature.
     world.assert_refused(Reason::IdentityMismatch, &attach(&card(), &[second]));
 }
@@ -264,6 +279,11 @@ fn rule_56_the_signatures_own_times_are_enforced() {
     };
     world.assert_verified(&signed(json!({"iat": NOW - 10, "exp": NOW + 10})));
     world.assert_verified(&signed(json!({"exp": NOW - 60})));
+    // A NumericDate may have a fraction (RFC 7519 §2).
+    let times = f64::from(u32::try_from(NOW).unwrap());
+    let fractional = world.assert_verified(&signed(json!({"iat": times - 9.5, "exp": times + 10.5})));
+    assert_eq!(fractional.issued_at().map(Timestamp::as_unix), Some(i64::try_from(NOW).unwrap() - 10));
+    world.assert_refused(Reason::SignatureTimes, &signed(json!({"exp": times - 60.5})));
     for times in [
         json!({"iat": NOW + 61}),
         json!({"exp": NOW - 61}),
@@ -272,6 +292,8 @@ fn rule_56_the_signatures_own_times_are_enforced() {
         json!({"iat": "now"}),
         json!({"exp": 1.5}),
         json!({"exp": -1}),
+        json!({"exp": 1e300}),
+        json!({"exp": "1.5"}),
         json!({"exp": null}),
     ] {
         world.assert_refused(Reason::SignatureTimes, &signed(times));
@@ -304,6 +326,26 @@ fn rule_58_the_deny_list_wins_over_every_proof() {
     denying(&|deny| {
         deny.public_keys.insert(sha256(&world.svid.spki()));
     });
+    // Another spelling has other bytes and the same content.
+    let spaced = replaced(&bytes, "{", "{ ");
+    let mut by_bytes = World {
+        policy: world.policy.clone(),
+        svid: Rc::clone(&world.svid),
+        authority: Rc::clone(&world.authority),
+        ..World::new()
+    };
+    by_bytes.policy.deny.cards = [sha256(&bytes)].into();
+    by_bytes.assert_verified(&spaced);
+    by_bytes.policy.deny.cards = [sha256(&jcs(&card()))].into();
+    by_bytes.assert_refused(Reason::Denied, &spaced);
+    by_bytes.assert_refused(Reason::Denied, &bytes);
+    // An unsigned member beside the form of `spec841`, and a second signature over all of it.
+    let more = card_with("xVendor", json!(1));
+    let own = world.entry(&world.header(), &jcs(&card()));
+    by_bytes.assert_refused(Reason::Denied, &attach(&more, std::slice::from_ref(&own)));
+    let whole = world.entry(&world.header(), &jcs(&more));
+    by_bytes.assert_refused(Reason::Denied, &attach(&more, &[own, whole]));
+    by_bytes.assert_verified(&world.signed(&card_with("description", json!("Another card"))));
     let chain = countersign_core::x509::leaf_facts(&world.svid.chain[0]).unwrap();
     assert_eq!(chain.key.spki_sha256(), sha256(&world.svid.spki()));
 }

@@ -254,19 +254,15 @@ fn rule_24_a_token_signed_with_the_same_key_is_not_a_card() {
 #[test]
 fn rule_25_a_key_id_is_short_printable_and_never_something_to_open() {
     let mut world = World::new();
-    for kid in [
-        json!(""),
-        json!(1),
-        json!("a\nb"),
-        json!("k\u{e9}"),
-        json!("x".repeat(257)),
-        json!("../../etc/passwd"),
-        json!("https://keys.example/1"),
-        json!("a?b"),
-        json!(null),
-    ] {
+    for kid in [json!(""), json!(1), json!("a\nb"), json!("k\u{202e}"), json!("x".repeat(257)), json!(null)] {
         world.assert_refused(Reason::KeyIdMalformed, &with_parameter(&world, "kid", kid));
     }
+    // RFC 7515 allows any text, and nobody opens it.
+    for kid in ["../../etc/passwd", "https://keys.example/1?a", "a\\b", "spiffe://a/b", "cl\u{e9}"] {
+        let signed = world.assert_verified(&with_parameter(&world, "kid", json!(kid)));
+        assert_eq!(signed.key_id(), Some(kid));
+    }
+    world.assert_verified(&with_parameter(&world, "kid", json!("\u{e9}".repeat(256))));
     let missing = signed_with(&world, |header| {
         header.as_object_mut().unwrap().remove("kid");
     });

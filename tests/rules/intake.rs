@@ -233,6 +233,11 @@ fn rule_11_signatures_are_a_short_list_of_exactly_shaped_objects() {
     }
     world.assert_refused(Reason::CardUnsigned, &card_bytes(&card()));
     world.assert_refused(Reason::CardUnsigned, &card_bytes(&card_with("signatures", json!([]))));
+    // Null is absent, as in the JSON mapping of Protocol Buffers.
+    world.assert_refused(Reason::CardUnsigned, &card_bytes(&card_with("signatures", json!(null))));
+    let mut entry = good;
+    entry["header"] = json!(null);
+    world.assert_verified(&attach(&card(), &[entry]));
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(super) struct Deny {
     key_identifiers: Vec<KeyIdentifier>,
     /// SHA-256 of the `SubjectPublicKeyInfo` of leaves or pinned keys.
     public_keys: Vec<Sha256>,
-    /// SHA-256 of received cards.
+    /// SHA-256 of cards: of the bytes as received, or of a canonical form, which no other spelling of the card evades.
     cards: Vec<Sha256>,
 }
 

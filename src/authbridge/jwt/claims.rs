@@ -4,6 +4,7 @@
 use crate::limits::{CLAIMS, TOKEN_BYTES, TOKEN_LIST_ITEMS};
 use countersign_core::encoding::{Digest, decode_base64url};
 use countersign_core::json::{Document, Numbers, Object, Value};
+use countersign_core::jws::parse_numeric_date;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
@@ -104,17 +105,11 @@ fn text(claims: Object<'_>, name: &str) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// Parses a `NumericDate` (RFC 7519 §2). A fraction is cut off, which shortens the life of a token.
 fn time(claims: Object<'_>, name: &str) -> Result<Option<Timestamp>, Refusal> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    let whole = value.as_number_literal().and_then(|literal| {
-        let (whole, fraction) = literal.split_once('.').unwrap_or((literal, "0"));
-        let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        (plain(whole) && plain(fraction)).then(|| whole.parse::<i64>().ok()).flatten()
-    });
-    let seconds =
-        whole.ok_or_else(|| malformed(&format!("`{name}` is not a number of seconds since 1970")))?;
-    Ok(Some(Timestamp::from_unix(seconds)))
+    let time = parse_numeric_date(value)
+        .ok_or_else(|| malformed(&format!("`{name}` is not a number of seconds since 1970")))?;
+    Ok(Some(time))
 }
 
 /// Parses `aud`, a string or an array of strings (RFC 7519 §4.1.3).

@@ -104,7 +104,7 @@ fn read_key(key: Object<'_>) -> Option<VerificationKey> {
     }
     let id = match key.get("kid") {
         None => None,
-        Some(id) => Some(id.as_str().filter(|id| id.len() <= KEY_ID_CHARS)?.to_owned()),
+        Some(id) => Some(id.as_str().filter(|id| id.chars().count() <= KEY_ID_CHARS)?.to_owned()),
     };
     let algorithm = match key.get("alg") {
         None => None,

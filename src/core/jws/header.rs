@@ -6,7 +6,7 @@ use crate::encoding::{Digest, decode_base64url};
 use crate::json::{Document, JsonLimits, Kind, Numbers, Object, Value};
 use crate::limits::{HEADER_PARAMETERS, KEY_ID_CHARS, PROTECTED_DECODED_BYTES};
 use crate::refusal::{Reason, Refusal};
-use crate::text::Quoted;
+use crate::text::{Quoted, is_unsafe_for_display};
 use crate::time::Timestamp;
 use crate::x509::decode_x5c;
 
@@ -171,8 +171,8 @@ fn refuse_own_key(header: Object<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Reads `kid`. A key ID is compared and shown, never opened, so one that resembles a path or URL is refused (rule
-/// 25; RFC 8725 §3.10).
+/// Reads `kid`, any short text (RFC 7515 §4.1.4). A key ID is compared and shown, never opened, so a path or URL is
+/// harmless; invisible characters would make two of them look alike (rule 25; RFC 8725 §3.10).
 fn key_id(header: Object<'_>, required: bool) -> Result<Option<String>, Refusal> {
     let Some(value) = header.get("kid") else {
         let missing = Refusal::new(Reason::KeyIdMalformed, "the protected header has no `kid`");
@@ -181,13 +181,10 @@ fn key_id(header: Object<'_>, required: bool) -> Result<Option<String>, Refusal>
     let text = value
         .as_str()
         .ok_or_else(|| Refusal::new(Reason::KeyIdMalformed, format!("`kid` is {}", value.kind().name())))?;
-    let well_formed = (1..=KEY_ID_CHARS).contains(&text.len())
-        && text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && !matches!(byte, b'/' | b'\\' | b'?'));
+    let well_formed =
+        (1..=KEY_ID_CHARS).contains(&text.chars().count()) && !text.chars().any(is_unsafe_for_display);
     if !well_formed {
-        let found = format!(
-            "`kid` is {}: not 1 to {KEY_ID_CHARS} printable ASCII characters without / \\ ?",
-            Quoted(text)
-        );
+        let found = format!("`kid` is {}: not 1 to {KEY_ID_CHARS} visible characters", Quoted(text));
         return Err(Refusal::new(Reason::KeyIdMalformed, found));
     }
     Ok(Some(text.to_owned()))
@@ -213,9 +210,16 @@ fn thumbprint(header: Object<'_>) -> Result<Option<Digest>, Refusal> {
 
 fn time(header: Object<'_>, name: &str) -> Result<Option<Timestamp>, Refusal> {
     let Some(value) = header.get(name) else { return Ok(None) };
-    let seconds = value.as_u53().and_then(|seconds| i64::try_from(seconds).ok());
-    let seconds = seconds.ok_or_else(|| {
-        Refusal::new(Reason::SignatureTimes, format!("`{name}` is not a whole number of seconds since 1970"))
+    let time = parse_numeric_date(value).ok_or_else(|| {
+        Refusal::new(Reason::SignatureTimes, format!("`{name}` is not a number of seconds since 1970"))
     })?;
-    Ok(Some(Timestamp::from_unix(seconds)))
+    Ok(Some(time))
+}
+
+/// Parses a `NumericDate` (RFC 7519 §2): seconds since 1970, from 0 to 2^53−1. A fraction is cut off, which ends a
+/// signature or token earlier, never later.
+pub fn parse_numeric_date(value: Value<'_>) -> Option<Timestamp> {
+    const LARGEST: f64 = 9_007_199_254_740_991.0;
+    let seconds = value.as_f64().filter(|seconds| (0.0..=LARGEST).contains(seconds))?;
+    format!("{:.0}", seconds.floor()).parse().ok().map(Timestamp::from_unix)
 }

@@ -18,6 +18,7 @@ pub use signed::{CoverageLevel, SignedCard};
 
 use super::budget::WorkBudget;
 use super::card::Card;
+use super::deny::refuse_denied_card;
 use super::refusal::{Reason, Refusal};
 use super::x509::ProvenChains;
 use forms::Forms;
@@ -35,10 +36,7 @@ pub fn verify_card(card: &Card, against: Against<'_>) -> Result<SignedCard, Box<
             format!("the bundle is for {}, the policy for {}", bundle.trust_domain(), policy.trust_domain);
         return Err(Refusal::new(Reason::TrustDomainUnknown, found).into());
     }
-    if policy.deny.cards.contains(&card.digest()) {
-        let found = format!("the card {} is on the deny-list", card.digest());
-        return Err(Refusal::new(Reason::Denied, found).into());
-    }
+    refuse_denied_card(card, policy)?;
     let mut budget = WorkBudget::new(policy.budget);
     let mut chains = ProvenChains::new(&policy.trust_domain, bundle);
     let mut candidates: Vec<Candidate<'_>> = card

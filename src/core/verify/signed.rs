@@ -184,15 +184,18 @@ pub(super) fn conclude(
     let mut refusals = forms.take_inapplicable();
     refusals.extend(outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err().cloned()));
 
-    let any_good = outcomes.iter().any(|outcome| outcome.result.is_ok());
-    if let (true, Err(refusal)) = (any_good, satisfy(&against.policy.signers, candidates)) {
-        // A good signature exists, so the refusals of the others must not hide that the policy wants more (rule 54).
-        return Err(Box::new(Rejection { refusal, others: refusals, signatures: outcomes }));
-    }
+    let mut unsatisfied = None;
     // Strongest coverage first, and the order of the card among equals, so that a sender cannot choose a weaker form.
     // A signature that only `jcs-raw` verifies covers members that the form of `spec841` leaves out (rule 49).
     let others = Profile::ALL.into_iter().filter(|profile| *profile != Profile::JcsRaw);
     for profile in [Profile::JcsRaw].into_iter().chain(others) {
+        if !outcomes.iter().any(|outcome| outcome.result == Ok(profile)) {
+            continue;
+        }
+        if let Err(refusal) = satisfy(&against.policy.signers, candidates, profile) {
+            unsatisfied.get_or_insert(refusal);
+            continue;
+        }
         for (candidate, outcome) in candidates.iter().zip(&outcomes) {
             if outcome.result != Ok(profile) {
                 continue;
@@ -205,6 +208,10 @@ pub(super) fn conclude(
                 Err(refusal) => refusals.push(refusal),
             }
         }
+    }
+    if let Some(refusal) = unsatisfied {
+        // A good signature exists, so the refusals of the others must not hide that the policy wants more (rule 54).
+        return Err(Box::new(Rejection { refusal, others: refusals, signatures: outcomes }));
     }
     Err(Rejection::most_specific(refusals, outcomes)
         .unwrap_or_else(|| Refusal::new(Reason::CardUnsigned, "the card has no signature").into()))
@@ -267,10 +274,18 @@ impl SignerFacts {
 }
 
 /// Refuses a card that lacks signatures that the policy wants beyond one good one (rule 54).
-fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>]) -> Result<(), Refusal> {
+///
+/// Whoever signed another form than that of `form` signed another document, which may lack what decides in this one.
+/// The whole document contains every form.
+fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>], form: Profile) -> Result<(), Refusal> {
     let refuse = |found: String| Err(Refusal::new(Reason::SignerPolicy, found));
     let verified = || candidates.iter().filter_map(Candidate::verified);
-    let signers = || verified().map(|(_, key, _)| key.spiffe_id()).collect::<BTreeSet<&SpiffeId>>();
+    let signers = || {
+        verified()
+            .filter(|(over, ..)| *over == form || *over == Profile::JcsRaw)
+            .map(|(_, key, _)| key.spiffe_id())
+            .collect::<BTreeSet<&SpiffeId>>()
+    };
     match rule {
         SignerRule::AnyOf => Ok(()),
         SignerRule::AllOf => match candidates.len().saturating_sub(verified().count()) {
@@ -282,14 +297,14 @@ fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>]) -> Result<(), Refusa
         },
         SignerRule::Threshold(wanted) => match signers().len() {
             found if found < *wanted => {
-                refuse(format!("{found} identities signed; the policy asks for {wanted}"))
+                refuse(format!("{found} identities signed the form of {form}; the policy asks for {wanted}"))
             }
             _ => Ok(()),
         },
         SignerRule::Named(wanted) => {
             let signers = signers();
             match wanted.iter().find(|id| !signers.contains(id)) {
-                Some(missing) => refuse(format!("{missing} has not signed")),
+                Some(missing) => refuse(format!("{missing} has not signed the form of {form}")),
                 None => Ok(()),
             }
         }
