@@ -2,7 +2,7 @@
 //! With the file, replay checks (rule 55) and `witnessed` freshness (rule 57) need no running operator.
 
 use super::exit::Unusable;
-use countersign_core::canon::Profile;
+use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::encoding::Digest;
 use countersign_core::history::{self, History};
 use countersign_core::spiffe::SpiffeId;
@@ -43,6 +43,10 @@ struct WorkloadEntry {
     issued_after: Option<i64>,
     leaf_not_before: Option<i64>,
     profile: String,
+    #[serde(default)]
+    names_form: bool,
+    #[serde(default)]
+    weaker_forms: Vec<String>,
 }
 
 /// The JSON form of a [`countersign_core::history::Content`]; times are seconds since 1970.
@@ -121,6 +125,8 @@ impl WorkloadEntry {
             issued_after: history.issued_after.map(Timestamp::as_unix),
             leaf_not_before: history.leaf_not_before.map(Timestamp::as_unix),
             profile: history.profile.id().to_owned(),
+            names_form: history.names_form,
+            weaker_forms: history.weaker_forms.iter().map(|profile| profile.id().to_owned()).collect(),
         }
     }
 
@@ -137,6 +143,11 @@ impl WorkloadEntry {
             issued_after: self.issued_after.map(Timestamp::from_unix),
             leaf_not_before: self.leaf_not_before.map(Timestamp::from_unix),
             profile: Profile::from_id(&self.profile)?,
+            names_form: self.names_form,
+            weaker_forms: self
+                .weaker_forms
+                .iter()
+                .try_fold(ProfileSet::NONE, |forms, id| Some(forms.with(Profile::from_id(id)?)))?,
         })
     }
 }
@@ -164,6 +175,8 @@ mod tests {
             issued_after: Some(Timestamp::from_unix(1)),
             leaf_not_before: None,
             profile: Profile::KagentiGo,
+            names_form: true,
+            weaker_forms: ProfileSet::NONE.with(Profile::Spec841),
         };
         assert_eq!(WorkloadEntry::of(&history).history(), Some(history));
     }

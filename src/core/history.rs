@@ -4,7 +4,7 @@
 //! Replicas of a workload sign equal content under leaves of different age, and sign it again before a leaf ends.
 //! The memory therefore holds the signed content, not the signature: only *other* content can be a replay.
 
-use super::canon::Profile;
+use super::canon::{Profile, ProfileSet};
 use super::encoding::Digest;
 use super::limits::{REPLAY_CONTENTS, REPLAY_OVERLAP_SECONDS, WITNESS_RENEWALS};
 use super::policy::Freshness;
@@ -23,8 +23,15 @@ pub struct History {
     /// `notBefore` of the oldest leaf in use when content was last replaced. Other content without `iat` is accepted
     /// only under a leaf that is not older.
     pub leaf_not_before: Option<Timestamp>,
-    /// The strongest profile of any accepted signature; a card of a weaker one is a downgrade.
+    /// The strongest profile of any accepted signature, for people; nothing is refused by it, since whoever writes the
+    /// card down decides under which profile a signature verifies.
     pub profile: Profile,
+    /// True once a signature was accepted whose header says that it covers the whole document. Other content then needs
+    /// such a signature.
+    pub names_form: bool,
+    /// The forms that leave out a member that decides about security of content that is served. Other content whose
+    /// signature may have been made over one of them is accepted only if it was signed later.
+    pub weaker_forms: ProfileSet,
 }
 
 /// Signed content that a workload serves.
@@ -39,11 +46,24 @@ pub struct Content {
     pub signed_at: Option<Timestamp>,
 }
 
+/// The forms of one accepted signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SignedForms {
+    /// The profile under which the signature verified.
+    pub(crate) profile: Profile,
+    /// True if the header says that the whole document was signed.
+    pub(crate) names_whole: bool,
+    /// The forms other than the whole document that the signature may have been made over.
+    pub(crate) possible: ProfileSet,
+    /// The forms that leave out a member of the signed document that decides about security.
+    pub(crate) weaker: ProfileSet,
+}
+
 /// The facts that one accepted card adds to the memory of its workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
     content: Digest,
-    profile: Profile,
+    forms: SignedForms,
     issued_at: Option<Timestamp>,
     /// `notBefore` of the leaf; `None` for a pinned key, which has no certificate.
     leaf_not_before: Option<Timestamp>,
@@ -54,12 +74,12 @@ impl Accepted {
     /// Entry of a card that was verified; [`crate::verify::SignedCard::accepted`] makes it from the proof.
     pub(crate) const fn new(
         content: Digest,
-        profile: Profile,
+        forms: SignedForms,
         issued_at: Option<Timestamp>,
         leaf_not_before: Option<Timestamp>,
         is_live: bool,
     ) -> Self {
-        Self { content, profile, issued_at, leaf_not_before, is_live }
+        Self { content, forms, issued_at, leaf_not_before, is_live }
     }
 
     /// SHA-256 of the signed content.
@@ -127,8 +147,17 @@ impl History {
             leaf_not_before: before.and_then(|before| before.leaf_not_before),
             profile: accepted
                 .iter()
-                .map(|card| card.profile)
-                .fold(before.map_or(first.profile, |before| before.profile), Profile::min),
+                .map(|card| card.forms.profile)
+                .fold(before.map_or(first.forms.profile, |before| before.profile), Profile::min),
+            names_form: before.is_some_and(|before| before.names_form)
+                || accepted.iter().any(|card| card.forms.names_whole),
+            weaker_forms: accepted.iter().map(|card| card.forms.weaker).fold(
+                match (seen, before) {
+                    (Seen::Part, Some(before)) => before.weaker_forms,
+                    _ => ProfileSet::NONE,
+                },
+                ProfileSet::union,
+            ),
         };
         match seen {
             Seen::Part => after.contents.extend(gone),
@@ -182,8 +211,8 @@ impl History {
         self.contents.iter().find(|known| known.digest == content).map(|known| known.witnessed_at)
     }
 
-    /// Refuses a card whose content is not remembered and is older, or signed under a weaker profile, than accepted
-    /// content (rule 55).
+    /// Refuses a card whose content is not remembered and is older, or covered by a weaker signature, than accepted content
+    /// (rule 55).
     pub fn refuse_replay(&self, card: &Accepted) -> Result<(), Refusal> {
         // A memory without contents was written by a version that stored none: no content can be older.
         if self.contents.is_empty() || self.witness(card.content).is_some() {
@@ -208,10 +237,26 @@ impl History {
             );
             return Err(Refusal::new(Reason::ReplayOlderCard, found));
         }
-        if card.profile.strips() && !self.profile.strips() {
+        self.refuse_weaker(card)
+    }
+
+    /// Refuses other content whose signature may say less than those before. Signatures over several forms of one card
+    /// are of the same moment, so their order does not tell that one of them was taken away.
+    fn refuse_weaker(&self, card: &Accepted) -> Result<(), Refusal> {
+        let profile = card.forms.profile;
+        if self.names_form && !card.forms.names_whole {
             let found = format!(
-                "the card is signed with {}, which leaves no trace of empty members; {} was used before",
-                card.profile, self.profile
+                "the signature, over {profile}, does not say that it covers the whole card, as those before did"
+            );
+            return Err(Refusal::new(Reason::ReplayWeaker, found));
+        }
+        let newest = self.contents.iter().map(|content| content.signed_at).max().flatten();
+        if card.forms.possible.meets(self.weaker_forms) && card.signed_at() <= newest {
+            let forms: Vec<_> = card.forms.possible.iter().map(Profile::id).collect();
+            let found = format!(
+                "the signature may be over {}, which can leave out members that decide about security of the content \
+                 that the workload serves, and is not newer",
+                forms.join(" or ")
             );
             return Err(Refusal::new(Reason::ReplayWeaker, found));
         }

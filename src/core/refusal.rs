@@ -409,9 +409,9 @@ reasons! {
     ReplayOlderCard [55] "The card has other content than the workload serves, and was signed before it";
         "Replaying an old card to bring back an endpoint or to undo a change.";
         "Sign the card again, which makes it the newest; or delete what is remembered of the workload.";
-    ReplayWeaker [55] "The card is protected less than the one accepted before";
-        "Downgrading to the loosest canonical form.";
-        "Sign with the profile used before, or let the operator forget the workload's history.";
+    ReplayWeaker [55] "The signature may say less about the card than those before";
+        "Taking the signature over the whole card away, and serving another card with the one that is left.";
+        "Sign as before: with a signature whose header names `jcs-raw` if there was one, and otherwise again, with `iat` or a newer SVID; or delete what is remembered of the workload.";
     WitnessMissing [57] "The SVID has expired and nobody saw this card while it was valid";
         "Calling every expired card fine.";
         "Sign the card again; `witnessed` accepts only cards verified before their leaf expired.";

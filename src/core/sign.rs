@@ -5,7 +5,7 @@ use super::canon::{Profile, UncoveredMembers, canonicalize, missing_member, unco
 use super::card::Card;
 use super::encoding::{encode_base64_standard_into, encode_base64url_into, sha256};
 use super::json::{Document, JsonLimits, Numbers, Object, ObjectWriter};
-use super::jws::{Algorithm, KeyKind, PublicKey, verify_signature};
+use super::jws::{Algorithm, FORM_PARAMETER, KeyKind, PublicKey, verify_signature};
 use super::limits::{CHAIN_CERTIFICATES, SHORT_KEY_ID_DIGITS};
 use super::refusal::{Reason, Refusal};
 use super::text::Quoted;
@@ -185,7 +185,8 @@ pub fn sign_card(
         forms.push((Profile::KagentiGo, stripped_form(&served, Profile::KagentiGo)?));
     }
     let signing = Signing::begin(signer, options)?;
-    let entries = forms.iter().map(|(_, form)| signing.entry(form)).collect::<Result<Vec<_>, _>>()?;
+    let entries =
+        forms.iter().map(|(profile, form)| signing.entry(*profile, form)).collect::<Result<Vec<_>, _>>()?;
     let card = with_entries(&served, &entries);
     // The signatures may have made the card larger than readers accept.
     Card::parse(card.clone(), Numbers::Strict)?;
@@ -279,8 +280,8 @@ struct Signing<'a> {
     algorithm: Algorithm,
     /// The key of the first certificate, the only one that readers verify with.
     leaf_key: PublicKey,
-    /// The protected header, in base64url.
-    protected: String,
+    /// The parameters of the protected header after `alg` and the name of the form.
+    parameters: String,
 }
 
 impl<'a> Signing<'a> {
@@ -318,19 +319,21 @@ impl<'a> Signing<'a> {
             certificates.push_str(if certificates.is_empty() { "\"" } else { "\",\"" });
             encode_base64_standard_into(der, &mut certificates);
         }
-        let header = format!(
-            r#"{{"alg":"{algorithm}","exp":{},"iat":{},"kid":"{fingerprint}","typ":"JOSE","x5c":[{certificates}"]}}"#,
+        let parameters = format!(
+            r#""exp":{},"iat":{},"kid":"{fingerprint}","typ":"JOSE","x5c":[{certificates}"]"#,
             expires_at.as_unix(),
             options.now.as_unix(),
         );
-        let mut protected = String::new();
-        encode_base64url_into(header.as_bytes(), &mut protected);
-        Ok(Self { signer, algorithm, leaf_key: facts.key, protected })
+        Ok(Self { signer, algorithm, leaf_key: facts.key, parameters })
     }
 
-    /// Signs `payload` and returns one entry of `signatures`, after verifying the signature as a reader will.
-    fn entry(&self, payload: &[u8]) -> Result<String, Refusal> {
-        let protected = &self.protected;
+    /// Signs `payload`, the form of `profile`, and returns one entry of `signatures`, after verifying the signature as a
+    /// reader will. The header names the form: only then do readers know that nothing was left out (rule 48).
+    fn entry(&self, profile: Profile, payload: &[u8]) -> Result<String, Refusal> {
+        let Self { algorithm, parameters, .. } = self;
+        let header = format!(r#"{{"alg":"{algorithm}","{FORM_PARAMETER}":"{profile}",{parameters}}}"#);
+        let mut protected = String::new();
+        encode_base64url_into(header.as_bytes(), &mut protected);
         let mut input = format!("{protected}.");
         encode_base64url_into(payload, &mut input);
         let made = self.signer.sign(input.as_bytes())?;

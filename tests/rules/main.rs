@@ -25,5 +25,6 @@ mod memory;
 mod replay;
 mod shapes;
 mod signer;
+mod strength;
 mod twins;
 mod upgrade;

@@ -3,7 +3,7 @@
 
 use super::status::time;
 use super::verdict::{AcceptedContent, CardVerdict};
-use countersign_core::canon::Profile;
+use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::encoding::Digest;
 use countersign_core::history::{Content, History};
 use countersign_core::text::Quoted;
@@ -30,6 +30,8 @@ impl CardVerdict {
             !self.contents.is_empty(),
             self.issued_after.is_some(),
             self.leaf_not_before.is_some(),
+            self.names_form,
+            !self.weaker_forms.is_empty(),
         ];
         parts.contains(&true).then(|| self.read())
     }
@@ -45,6 +47,8 @@ impl CardVerdict {
         self.contents = history.contents.iter().map(content).collect();
         self.issued_after = history.issued_after.map(time);
         self.leaf_not_before = history.leaf_not_before.map(time);
+        self.names_form = history.names_form;
+        self.weaker_forms = history.weaker_forms.iter().map(|profile| profile.id().to_owned()).collect();
     }
 
     /// Reads every field. `contents` is empty in a status that a version without contents wrote.
@@ -61,6 +65,10 @@ impl CardVerdict {
             issued_after: self.issued_after.as_ref().map(moment),
             leaf_not_before: self.leaf_not_before.as_ref().map(moment),
             profile: text("profile", self.profile.as_deref(), Profile::from_id)?,
+            names_form: self.names_form,
+            weaker_forms: self.weaker_forms.iter().try_fold(ProfileSet::NONE, |forms, id| {
+                text("weakerForms", Some(id), Profile::from_id).map(|profile| forms.with(profile))
+            })?,
         })
     }
 }
@@ -97,6 +105,8 @@ mod tests {
             issued_after: Some(at(10)),
             leaf_not_before: Some(at(0)),
             profile: Profile::KagentiGo,
+            names_form: true,
+            weaker_forms: ProfileSet::NONE.with(Profile::KagentiGo).with(Profile::Spec841),
         }
     }
 
@@ -132,7 +142,8 @@ mod tests {
     #[test]
     fn a_broken_memory_is_an_error_that_names_the_field() {
         type Break = (&'static str, fn(&mut CardVerdict));
-        let breaks: [Break; 4] = [
+        let breaks: [Break; 5] = [
+            ("weakerForms", |v| v.weaker_forms[1] = "jcs".to_owned()),
             ("profile", |v| v.profile = Some("jcs".to_owned())),
             ("profile", |v| v.profile = None),
             ("contents.digest", |v| v.contents[0].digest = "A".repeat(64)),

@@ -2,6 +2,7 @@
 //! Status holds the memory so that a restarted operator refuses replays, too (rule 55).
 
 use super::schema;
+use countersign_core::canon::Profile;
 use countersign_core::limits::REPLAY_CONTENTS;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
@@ -19,7 +20,8 @@ pub enum Outcome {
 
 /// The verdict on the card, and what is remembered of the last accepted one.
 ///
-/// `profile`, `algorithm`, `digest`, `firstVerified`, `contents`, `issuedAfter` and `leafNotBefore` are about the last
+/// `profile`, `algorithm`, `digest`, `firstVerified`, `contents`, `issuedAfter`, `leafNotBefore`, `namesForm` and
+/// `weakerForms` are about the last
 /// *accepted* card, also while the current one is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -71,6 +73,14 @@ pub struct CardVerdict {
     /// does not say when it was made counts under a certificate that is not older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaf_not_before: Option<Time>,
+    /// Whether a signature said that it covers the whole card; other content then needs one that says so, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub names_form: bool,
+    /// The canonical forms that leave out members of the content that decide about security; other content signed over one
+    /// of them counts only if it was signed later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = Profile::ALL.len()))]
+    pub weaker_forms: Vec<String>,
 }
 
 /// One content that replicas of a workload serve.

@@ -75,11 +75,6 @@ impl Profile {
         }
     }
 
-    /// True if the form drops empty members, so that the absence of a member is not authenticated (rule 48).
-    pub(crate) const fn strips(self) -> bool {
-        !matches!(self, Self::Spec841 | Self::JcsRaw)
-    }
-
     pub(super) const fn folds(self) -> bool {
         matches!(self, Self::PyLegacy | Self::ProtoFoldedJcs)
     }
@@ -136,6 +131,16 @@ impl ProfileSet {
     /// True if `profile` is allowed.
     pub const fn contains(self, profile: Profile) -> bool {
         self.0 & profile.bit() != 0
+    }
+
+    /// True if both sets have a profile in common.
+    pub(crate) const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The profiles of both sets.
+    pub(crate) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// The allowed profiles, in the order of trial.

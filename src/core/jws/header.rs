@@ -2,6 +2,7 @@
 //! Only parameters of the protected header that this module names influence a verification.
 
 use super::algorithm::{Algorithm, AlgorithmSet};
+use crate::canon::Profile;
 use crate::encoding::{Digest, decode_base64url};
 use crate::json::{Document, JsonLimits, Kind, Numbers, Object, Value};
 use crate::limits::{HEADER_PARAMETERS, KEY_ID_CHARS, PROTECTED_DECODED_BYTES};
@@ -9,6 +10,10 @@ use crate::refusal::{Reason, Refusal};
 use crate::text::{Quoted, is_unsafe_for_display};
 use crate::time::Timestamp;
 use crate::x509::decode_x5c;
+
+/// Parameter of the protected header that names the profile of the signed form, by [`Profile::id`]. The name belongs to a
+/// domain, because no registered parameter says this (RFC 7515 §4.2; rule 48).
+pub const FORM_PARAMETER: &str = "countersign.dev/form";
 
 /// The parameters of a protected header that a verifier uses.
 #[derive(Clone, Debug)]
@@ -27,11 +32,13 @@ pub struct Header {
     pub issued_at: Option<Timestamp>,
     /// `exp`, the time at which the signature ends.
     pub expires_at: Option<Timestamp>,
+    /// The profile of the form that the signer says was signed ([`FORM_PARAMETER`]).
+    pub form: Option<Profile>,
 }
 
 /// Parameters that refuse a signature if its unprotected header has one: other readers would act on them (rule 22).
-const PROTECTED_ONLY: [&str; 11] =
-    ["alg", "kid", "typ", "x5c", "jku", "jwk", "x5u", "x5t", "x5t#S256", "iat", "exp"];
+const PROTECTED_ONLY: [&str; 12] =
+    ["alg", "kid", "typ", "x5c", "jku", "jwk", "x5u", "x5t", "x5t#S256", "iat", "exp", FORM_PARAMETER];
 
 /// Parses the headers of one signature; fails for the first of rules 12 to 28 that they break.
 pub fn parse_header(
@@ -57,6 +64,7 @@ pub fn parse_header(
         thumbprint: thumbprint(header)?,
         issued_at: time(header, "iat")?,
         expires_at: time(header, "exp")?,
+        form: form(header)?,
     })
 }
 
@@ -206,6 +214,17 @@ fn thumbprint(header: Object<'_>) -> Result<Option<Digest>, Refusal> {
         Refusal::new(Reason::ThumbprintMismatch, "`x5t#S256` is not the base64url of 32 bytes")
     })?;
     Ok(Some(Digest::from_bytes(digest)))
+}
+
+/// Reads the name of the signed form. One that is not known here says that the signature means something else.
+fn form(header: Object<'_>) -> Result<Option<Profile>, Refusal> {
+    let Some(value) = header.get(FORM_PARAMETER) else { return Ok(None) };
+    let found =
+        value.as_str().map_or_else(|| value.kind().name().to_owned(), |name| Quoted(name).to_string());
+    value.as_str().and_then(Profile::from_id).map(Some).ok_or_else(|| {
+        let names = Profile::ALL.map(Profile::id).join(", ");
+        Refusal::new(Reason::HeaderMalformed, format!("`{FORM_PARAMETER}` is {found}, none of {names}"))
+    })
 }
 
 fn time(header: Object<'_>, name: &str) -> Result<Option<Timestamp>, Refusal> {

@@ -7,7 +7,7 @@ mod key;
 mod signature;
 
 pub use algorithm::{Algorithm, AlgorithmSet};
-pub use header::{Header, parse_header, parse_numeric_date, parse_token_header};
+pub use header::{FORM_PARAMETER, Header, parse_header, parse_numeric_date, parse_token_header};
 pub(crate) use key::KeyView;
 pub use key::{KeyKind, PublicKey};
 pub use signature::verify_signature;

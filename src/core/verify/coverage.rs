@@ -3,27 +3,25 @@
 
 use super::forms::SignedForm;
 use super::twins::Twins;
-use crate::canon::{Profile, Uncovered, UncoveredMembers, canonicalize, uncovered};
+use crate::canon::{Uncovered, UncoveredMembers, uncovered};
 use crate::card::Card;
 use crate::json::{Document, JsonLimits, Numbers};
 use crate::policy::Coverage;
 use crate::refusal::{Reason, Refusal};
 use crate::text::Quoted;
 
-pub(super) struct Covered {
-    pub(super) full: bool,
-    pub(super) uncovered: UncoveredMembers,
-}
-
 /// Lists the uncovered members of the signed form and, under `strict`, refuses those that decide about security.
-pub(super) fn check_coverage(card: &Card, signed: &SignedForm, policy: Coverage) -> Result<Covered, Refusal> {
-    let SignedForm { profile, complete, ref bytes } = *signed;
+pub(super) fn check_coverage(
+    card: &Card,
+    signed: &SignedForm,
+    policy: Coverage,
+) -> Result<UncoveredMembers, Refusal> {
+    let SignedForm { profile, complete, .. } = *signed;
     let uncovered = if complete { UncoveredMembers::default() } else { uncovered(card.document(), profile)? };
     if policy == Coverage::Strict {
         refuse_uncovered_security(card, signed, &uncovered)?;
     }
-    let full = uncovered.is_empty() && (!profile.strips() || equals_unstripped(card, bytes));
-    Ok(Covered { full, uncovered })
+    Ok(uncovered)
 }
 
 /// Refuses uncovered members that decide about security, unless each of them repeats what is signed.
@@ -55,11 +53,4 @@ fn refuse_uncovered_security(
     };
     let found = format!("the signature, made over {profile}, does not cover {}{more}", Quoted(first));
     Err(Refusal::new(Reason::UncoveredSecurityMember, found))
-}
-
-/// True if the stripped form equals a form that strips nothing; only then are absent members authenticated (rule 48).
-fn equals_unstripped(card: &Card, canonical: &[u8]) -> bool {
-    [Profile::Spec841, Profile::JcsRaw]
-        .into_iter()
-        .any(|profile| canonicalize(card.document(), profile).is_ok_and(|bytes| bytes == canonical))
 }

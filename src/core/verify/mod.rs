@@ -8,6 +8,7 @@ mod outcome;
 mod payload;
 mod signature;
 mod signed;
+mod strength;
 mod twins;
 
 pub use against::Against;

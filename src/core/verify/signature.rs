@@ -166,6 +166,11 @@ impl<'c> Candidate<'c> {
         Ok(())
     }
 
+    /// True if the header says that the whole document was signed.
+    pub(super) fn names_whole(&self) -> bool {
+        self.header.as_ref().and_then(|header| header.form) == Some(Profile::JcsRaw)
+    }
+
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }

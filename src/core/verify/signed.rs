@@ -6,10 +6,11 @@ use super::forms::Forms;
 use super::outcome::{Rejection, SignatureOutcome};
 use super::payload::parse_payload;
 use super::signature::{Candidate, KeySource};
-use crate::canon::{Profile, Uncovered};
+use super::strength::{may_leave_out, possible_forms, weaker_forms};
+use crate::canon::{Profile, Uncovered, canonicalize};
 use crate::card::Card;
 use crate::encoding::{Digest, sha256};
-use crate::history::Accepted;
+use crate::history::{Accepted, SignedForms};
 use crate::json::Document;
 use crate::jws::Algorithm;
 use crate::policy::SignerRule;
@@ -38,9 +39,10 @@ pub struct SignedCard {
 /// The part of the received card that the signature protects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CoverageLevel {
-    /// Every received member, and the absence of every other one.
+    /// Every received member, and the absence of every other one: the signer says that the whole document was signed,
+    /// or no other allowed form gives the same bytes.
     Full,
-    /// Not every received member is signed, or stripping leaves absences unauthenticated (rule 48).
+    /// Not every received member is signed, or a member may have been left out before the card was signed (rule 48).
     Partial,
 }
 
@@ -58,6 +60,8 @@ impl CoverageLevel {
 struct SignerFacts {
     spiffe_id: SpiffeId,
     profile: Profile,
+    /// The form that the signer says was signed.
+    named: Option<Profile>,
     algorithm: Algorithm,
     /// Index of the signature in `signatures`, from 0.
     index: usize,
@@ -134,8 +138,14 @@ impl SignedCard {
 
     /// Entry of this card for the memory of its workload.
     pub fn accepted(&self) -> Accepted {
+        let forms = SignedForms {
+            profile: self.profile(),
+            names_whole: self.signer.names_whole(),
+            possible: possible_forms(&self.document, self.profile(), self.signer.named),
+            weaker: weaker_forms(&self.document),
+        };
         let leaf_not_before = self.anchor().map(|_| self.not_before());
-        Accepted::new(self.content(), self.profile(), self.issued_at(), leaf_not_before, self.is_live())
+        Accepted::new(self.content(), forms, self.issued_at(), leaf_not_before, self.is_live())
     }
 
     /// SHA-256 of the certificate of the authority; `None` for a pinned key.
@@ -185,7 +195,7 @@ pub(super) fn conclude(
     refusals.extend(outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err().cloned()));
 
     let mut unsatisfied = None;
-    // Strongest coverage first, and the order of the card among equals, so that a sender cannot choose a weaker form.
+    // Strongest coverage first, and the order of the card among equals, so that a sender cannot choose a weaker one.
     // A signature that only `jcs-raw` verifies covers members that the form of `spec841` leaves out (rule 49).
     let others = Profile::ALL.into_iter().filter(|profile| *profile != Profile::JcsRaw);
     for profile in [Profile::JcsRaw].into_iter().chain(others) {
@@ -196,10 +206,11 @@ pub(super) fn conclude(
             unsatisfied.get_or_insert(refusal);
             continue;
         }
-        for (candidate, outcome) in candidates.iter().zip(&outcomes) {
-            if outcome.result != Ok(profile) {
-                continue;
-            }
+        let good = candidates.iter().zip(&outcomes).filter(|(_, outcome)| outcome.result == Ok(profile));
+        let mut good: Vec<&Candidate<'_>> = good.map(|(candidate, _)| candidate).collect();
+        // A stable sort: a signature that says that it covers the whole document comes first.
+        good.sort_by_key(|candidate| !candidate.names_whole());
+        for candidate in good {
             match prove(card, against, &mut forms, (profile, candidate)) {
                 Ok(mut proven) => {
                     proven.signatures = outcomes;
@@ -223,17 +234,22 @@ fn prove(
     forms: &mut Forms,
     (profile, candidate): (Profile, &Candidate<'_>),
 ) -> Result<SignedCard, Refusal> {
-    let signed = forms.take(card, profile)?;
-    let content = sha256(&signed.bytes);
-    let covered = check_coverage(card, &signed, against.policy.coverage)?;
-    let coverage = if covered.full { CoverageLevel::Full } else { CoverageLevel::Partial };
-    let uncovered = covered.uncovered.listed();
-    let unlisted = covered.uncovered.total().saturating_sub(uncovered.len());
+    let form = forms.take(card, profile)?;
+    let content = sha256(&form.bytes);
+    let members = check_coverage(card, &form, against.policy.coverage)?;
+    let uncovered = members.listed();
+    let unlisted = members.total().saturating_sub(uncovered.len());
+    let document = parse_payload(form.bytes)?;
+    let signer = SignerFacts::of(candidate, profile, against)?;
+    let is_full = members.is_empty()
+        && is_whole(card, &document, profile)
+        && (signer.names_whole() || !may_leave_out(&document, against.policy.profiles));
+    let coverage = if is_full { CoverageLevel::Full } else { CoverageLevel::Partial };
     Ok(SignedCard {
-        document: parse_payload(signed.bytes)?,
+        document,
         digest: card.digest(),
         content,
-        signer: SignerFacts::of(candidate, profile, against)?,
+        signer,
         coverage,
         uncovered,
         unlisted,
@@ -241,7 +257,18 @@ fn prove(
     })
 }
 
+/// True if the signed document is all of the received one but `signatures`.
+fn is_whole(card: &Card, signed: &Document, profile: Profile) -> bool {
+    profile == Profile::JcsRaw
+        || canonicalize(card.document(), Profile::JcsRaw).is_ok_and(|whole| whole == signed.text().as_bytes())
+}
+
 impl SignerFacts {
+    /// True if the signer says that the whole document was signed.
+    fn names_whole(&self) -> bool {
+        self.named == Some(Profile::JcsRaw)
+    }
+
     fn of(candidate: &Candidate<'_>, profile: Profile, against: Against<'_>) -> Result<Self, Refusal> {
         let Some((_, key, header)) = candidate.verified() else {
             return Err(Refusal::new(Reason::SignatureInvalid, "the signature was not verified"));
@@ -259,6 +286,7 @@ impl SignerFacts {
         Ok(Self {
             spiffe_id: key.spiffe_id().clone(),
             profile,
+            named: header.form,
             algorithm: header.algorithm,
             index: candidate.index(),
             not_before,

@@ -115,6 +115,8 @@ fn verdict(
             .map(|proof| i32::try_from(proof.uncovered_unlisted).unwrap_or(i32::MAX))
             .filter(|more| *more > 0),
         leaf_not_before: None,
+        names_form: false,
+        weaker_forms: Vec::new(),
     };
     if let Some(proof) = proof {
         let digest = Some(proof.accepted.content().to_string());
