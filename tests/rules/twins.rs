@@ -78,7 +78,6 @@ fn rule_61_a_twin_of_a_signed_interface_adds_nothing() {
     accepts(&json!({"url": URL, "additionalInterfaces": [
         {"url": URL, "transport": "JSONRPC"}, {"url": "https://b.example/", "transport": "GRPC"},
     ]}));
-    accepts(&json!({"url": "https://b.example/", "preferredTransport": "GRPC"}));
     accepts(&json!({"preferredTransport": "JSONRPC"}));
     assert_outcome(
         Profile::ProtoCleanJcs,
@@ -92,6 +91,14 @@ fn rule_61_a_twin_of_a_signed_interface_adds_nothing() {
         (json!({"url": 5}), "/url"),
         (json!({"url": URL, "preferredTransport": "GRPC"}), "/preferredTransport"),
         (json!({"url": "https://b.example/"}), "/url"),
+        // Signed, but not the one that clients of 0.3 shall prefer.
+        (json!({"url": "https://b.example/", "preferredTransport": "GRPC"}), "/preferredTransport"),
+        (
+            json!({"url": "https://b.example/", "preferredTransport": "GRPC", "additionalInterfaces": [
+                {"url": URL, "transport": "JSONRPC"},
+            ]}),
+            "/additionalInterfaces",
+        ),
         (json!({"url": URL, "protocolVersion": "0.2.6"}), "/protocolVersion"),
         (json!({"url": URL, "protocolVersion": "latest"}), "/protocolVersion"),
         (json!({"url": "https://t.example/"}), "/url"),
@@ -233,4 +240,67 @@ fn rule_64_a_twin_of_a_signed_extended_card_adds_nothing() {
         served["capabilities"]["extendedAgentCard"] = value;
         assert_outcome(Profile::KagentiGo, &old, &served, expected);
     }
+}
+
+#[test]
+fn rule_61_a_twin_changes_no_preference_among_signed_interfaces() {
+    let interface = |host: &str, version: &str| json!({"url": format!("https://{host}.example/"), "protocolBinding": "JSONRPC", "protocolVersion": version});
+    let twin = |hosts: &[&str]| {
+        let more: Vec<_> = hosts[1..]
+            .iter()
+            .map(|host| json!({"url": format!("https://{host}.example/"), "transport": "JSONRPC"}))
+            .collect();
+        json!({"url": format!("https://{}.example/", hosts[0]), "additionalInterfaces": more})
+    };
+    // Interfaces of 1.0, of which clients of 0.3 can use three; the tenant of one of these has no word in 0.3.
+    let mut newer = card();
+    newer["supportedInterfaces"] = json!([
+        interface("z", "1.0"),
+        interface("a", "0.3"),
+        interface("b", "0.3"),
+        interface("t", "0.3"),
+        interface("c", "0.3")
+    ]);
+    newer["supportedInterfaces"][3]["tenant"] = json!("t");
+    for (hosts, expected) in [
+        (&["a"][..], Ok(())),
+        (&["a", "b"], Ok(())),
+        (&["a", "a", "b", "c"], Ok(())),
+        (&["b"], Err("/additionalInterfaces")),
+        (&["b", "a", "c"], Err("/additionalInterfaces")),
+        (&["a", "c", "b"], Err("/additionalInterfaces")),
+        // A client that cannot use the first one would take the last one.
+        (&["a", "c"], Err("/additionalInterfaces")),
+    ] {
+        let served = with(newer.clone(), &twin(hosts));
+        let expected = if hosts == ["b"] { Err("/url") } else { expected };
+        assert_outcome(Profile::ProtoCleanJcs, &newer, &served, expected);
+    }
+    // The other way round: a signed 0.3 card, for clients of 1.0.
+    let mut older = card();
+    older.as_object_mut().unwrap().remove("supportedInterfaces");
+    let older = with(older, &twin(&["a", "b"]));
+    for (hosts, expected) in [
+        (&["a"][..], Ok(())),
+        (&["a", "b"], Ok(())),
+        (&["b"], Err("/supportedInterfaces")),
+        (&["b", "a"], Err("/supportedInterfaces")),
+    ] {
+        let list: Vec<_> = hosts.iter().map(|host| interface(host, "0.3")).collect();
+        let served = with(older.clone(), &json!({"supportedInterfaces": list}));
+        assert_outcome(Profile::Py03, &older, &served, expected);
+    }
+}
+
+#[test]
+fn rule_63_an_empty_member_of_a_twin_is_not_an_absent_one() {
+    let mut signed = card();
+    signed["securitySchemes"] = json!({"k": {"apiKeySecurityScheme": {"name": "X"}}});
+    let twin = |location: Value| {
+        let scheme =
+            json!({"apiKeySecurityScheme": {"name": "X"}, "type": "apiKey", "name": "X", "in": location});
+        with(signed.clone(), &json!({"securitySchemes": {"k": scheme}}))
+    };
+    assert_outcome(Profile::ProtoCleanJcs, &signed, &twin(json!("")), Err("/securitySchemes/k"));
+    assert_outcome(Profile::ProtoCleanJcs, &signed, &twin(json!("header")), Err("/securitySchemes/k"));
 }

@@ -77,44 +77,82 @@ fn has_content(object: Object<'_>, name: &str) -> bool {
     object.get(name).is_some_and(|value| !value.is_empty())
 }
 
-/// True if every received interface is signed, with its binding, version and tenant (rule 61).
+/// True if every received interface is signed, with its binding, version and tenant, and in the order of preference that
+/// is signed (rule 61).
 fn interfaces_repeat(received: Object<'_>, signed: Object<'_>) -> Option<bool> {
-    let known = interfaces(signed)?;
-    let all = interfaces(received)?.is_subset(&known);
+    let (received_all, known) = (Interfaces::of(received)?, Interfaces::of(signed)?);
     // A version without a 0.3 interface to belong to speaks of all interfaces.
     let version = match received.get("protocolVersion").filter(|version| !version.is_empty()) {
-        Some(version) if older_interfaces(received).ok()?.is_empty() => {
+        Some(version) if received_all.older.is_empty() => {
             let version = major_and_minor(version.as_str()?)?;
-            !known.is_empty() && known.iter().all(|(_, _, known, _)| *known == version)
+            !known.is_empty() && known.all().all(|(_, _, known, _)| *known == version)
         }
         _ => true,
     };
-    Some(all && version)
+    Some(version && known.prefer(&received_all))
 }
 
-/// The interfaces of a card of either version; `None` if one has an unknown member or one of the wrong type.
-fn interfaces(card: Object<'_>) -> Option<BTreeSet<Interface<'_>>> {
-    let mut found = BTreeSet::new();
-    let own = match card.get("supportedInterfaces").filter(|list| !list.is_empty()) {
-        Some(list) => Some(list.as_array()?),
-        None => None,
-    };
-    for entry in own.into_iter().flat_map(Array::iter) {
-        let entry = entry.as_object()?;
-        let known = ["protocolBinding", "protocolVersion", "tenant", "url"];
-        entry.iter().all(|(name, _)| known.contains(&name)).then_some(())?;
-        let text = |name| entry.get(name).map_or(Some(""), Value::as_str);
-        let version = text("protocolVersion")?;
-        let version = major_and_minor(version).unwrap_or_else(|| version.to_owned());
-        found.insert((text("url")?, text("protocolBinding")?, version, text("tenant")?));
+/// The interfaces of a card, in the order of preference: of `supportedInterfaces`, and of the members of 0.3.
+struct Interfaces<'d> {
+    newer: Vec<Interface<'d>>,
+    older: Vec<Interface<'d>>,
+}
+
+impl<'d> Interfaces<'d> {
+    /// Reads the interfaces of a card of either version; `None` if one has an unknown member or one of the wrong type.
+    fn of(card: Object<'d>) -> Option<Self> {
+        let mut newer = Vec::new();
+        let own = match card.get("supportedInterfaces").filter(|list| !list.is_empty()) {
+            Some(list) => Some(list.as_array()?),
+            None => None,
+        };
+        for entry in own.into_iter().flat_map(Array::iter) {
+            let entry = entry.as_object()?;
+            let known = ["protocolBinding", "protocolVersion", "tenant", "url"];
+            entry.iter().all(|(name, _)| known.contains(&name)).then_some(())?;
+            let text = |name| entry.get(name).map_or(Some(""), Value::as_str);
+            let version = text("protocolVersion")?;
+            let version = major_and_minor(version).unwrap_or_else(|| version.to_owned());
+            newer.push((text("url")?, text("protocolBinding")?, version, text("tenant")?));
+        }
+        let version = match card.get("protocolVersion").filter(|version| !version.is_empty()) {
+            Some(version) => major_and_minor(version.as_str()?)?,
+            None => DEFAULT_VERSION.to_owned(),
+        };
+        let older = older_interfaces(card).ok()?;
+        let older = older.into_iter().map(|(url, binding)| (url, binding, version.clone(), "")).collect();
+        Some(Self { newer, older })
     }
-    let version = match card.get("protocolVersion").filter(|version| !version.is_empty()) {
-        Some(version) => major_and_minor(version.as_str()?)?,
-        None => DEFAULT_VERSION.to_owned(),
-    };
-    let older = older_interfaces(card).ok()?;
-    found.extend(older.into_iter().map(|(url, binding)| (url, binding, version.clone(), "")));
-    Some(found)
+
+    const fn is_empty(&self) -> bool {
+        self.newer.is_empty() && self.older.is_empty()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Interface<'d>> {
+        self.newer.iter().chain(&self.older)
+    }
+
+    /// True if clients of either version find these interfaces in `received`, in this order and from the first one on:
+    /// a client that leaves out what it cannot use then takes a signed preference, or finds nothing.
+    fn prefer(&self, received: &Self) -> bool {
+        let newer = is_beginning(&received.newer, self.all());
+        // Clients of 0.3 see one version, and no tenant.
+        let version = received.older.first().map(|(_, _, version, _)| version);
+        let usable = self.older.iter().chain(&self.newer);
+        let usable = usable.filter(|(_, _, known, tenant)| Some(known) == version && tenant.is_empty());
+        newer && is_beginning(&received.older, usable)
+    }
+}
+
+/// True if `list` is a beginning of `whole`, where an entry counts when it first occurs.
+fn is_beginning<'l, 'd: 'l>(
+    list: &'l [Interface<'d>],
+    whole: impl Iterator<Item = &'l Interface<'d>>,
+) -> bool {
+    // A set for what was seen, because the sender chooses how many entries there are.
+    let (mut seen, mut seen_of_whole) = (BTreeSet::new(), BTreeSet::new());
+    let mut whole = whole.filter(|entry| seen_of_whole.insert(*entry));
+    list.iter().filter(|entry| seen.insert(*entry)).all(|entry| whole.next() == Some(entry))
 }
 
 /// True if every received list of security requirements equals the signed one (rule 62).
@@ -189,9 +227,10 @@ fn copy(value: Value<'_>) -> Vec<u8> {
     out
 }
 
-/// The form of a card with nothing but one member; `None` if the form leaves any part of it out.
+/// The form of a card with nothing but one member; `None` if a signer could leave any part of it out. The form itself
+/// strips nothing that is required: an empty location of a key is not an absent one.
 fn whole(name: &str, json: &[u8]) -> Option<Vec<u8>> {
     let card = Document::parse(wrapped(name, json), &JsonLimits::DERIVED, Numbers::Binary64).ok()?;
     uncovered(&card, Profile::ProtoCleanJcs).ok()?.is_empty().then_some(())?;
-    canonicalize(&card, Profile::ProtoCleanJcs).ok()
+    canonicalize(&card, Profile::Spec841).ok()
 }
