@@ -26,5 +26,6 @@ mod replay;
 mod shapes;
 mod signer;
 mod strength;
+mod svids;
 mod twins;
 mod upgrade;

@@ -127,6 +127,7 @@ impl Ca {
 
 /// How to make an SVID; the default is a one-hour P-256 SVID of [`WORKLOAD`] as SPIRE makes it.
 pub(crate) struct Leaf {
+    /// The organisation; empty for a certificate without a subject.
     pub(crate) subject: &'static str,
     pub(crate) uris: Vec<&'static str>,
     pub(crate) other_names: Vec<SanType>,
@@ -370,7 +371,9 @@ pub(crate) fn split(der: &[u8]) -> (&[u8], &[u8], &[u8]) {
 fn params(subject: &str, not_before: u64, not_after: u64, serial: u64) -> CertificateParams {
     let mut params = CertificateParams::default();
     let mut name = DistinguishedName::new();
-    name.push(DnType::OrganizationName, subject);
+    if !subject.is_empty() {
+        name.push(DnType::OrganizationName, subject);
+    }
     params.distinguished_name = name;
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let at =
