@@ -87,7 +87,7 @@ mod tests {
             .collect();
         assert_eq!(found[..COLUMNS.len()], COLUMNS);
         let added: Vec<&str> = found[COLUMNS.len()..].iter().map(|column| column.0).collect();
-        assert_eq!(added, ["Reason", "SPIFFE-ID"]);
+        assert_eq!(added, ["Reason", "Enforced", "SPIFFE-ID"]);
     }
 
     #[test]

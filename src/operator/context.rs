@@ -2,6 +2,7 @@
 //! The context decides nothing about agents.
 
 use super::bundles::Bundles;
+use super::enforcements::Enforcements;
 use super::evaluations::Evaluations;
 use super::events::Events;
 use super::flags::Config;
@@ -70,6 +71,8 @@ pub(crate) struct Context {
     pub(crate) leading_since: OnceLock<Timestamp>,
     /// Workloads without a decision.
     pub(crate) undecided: Undecided,
+    /// Enforcement of the last decision about each workload.
+    pub(crate) enforcements: Enforcements,
     /// Notified after each attempt to write a status.
     pub(crate) status_written: Notify,
     /// Notified when a proof may end before all others.
@@ -104,6 +107,7 @@ impl Context {
             marks: Written::default(),
             leading_since: OnceLock::new(),
             undecided: Undecided::default(),
+            enforcements: Enforcements::default(),
             status_written: Notify::new(),
             ends_earlier: Notify::new(),
             evaluations,

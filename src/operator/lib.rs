@@ -5,6 +5,7 @@ mod bundles;
 mod card;
 mod context;
 pub mod controllers;
+mod enforcements;
 mod entry;
 mod error;
 mod evaluations;

@@ -1,6 +1,7 @@
 //! Plan of a workload: its AgentCard, policies and the peer marks of its Pods, from one observation.
 //! What closes needs nothing else, and what opens comes last, so that a plan applied in part opens nothing.
 
+use crate::agent_card::enforcement::Enforcement;
 use crate::agent_card::{IndexedCard, plan_default_card};
 use crate::input::identity::{Binding, Expected, IdentityRules};
 use crate::input::outcome::Decision;
@@ -25,6 +26,9 @@ pub const LONGEST_UNDECIDED: Duration = Duration::from_mins(5);
 
 /// SPIFFE ID that no workload can have: `invalid` is reserved (RFC 6761), so no trust domain has that name.
 const NOBODY: &str = "spiffe://invalid/nobody";
+
+/// What access waits for while the policies of the namespace are not stored.
+const NAMESPACE_ISOLATION: &str = "the NetworkPolicies that isolate the namespace";
 
 /// AgentCard that targets the workload, with its last outcome.
 #[derive(Clone, Debug)]
@@ -131,10 +135,20 @@ pub struct WorkloadPlan {
     pub mark: Vec<Mark>,
     /// Input that the plan lacks.
     pub missing: Missing,
+    /// Enforcement of the decision once all of the above succeeded.
+    pub enforcement: Enforcement,
 }
 
 /// Plans the writes for a workload. Missing input never reduces isolation, and a refusal waits for nothing.
 pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
+    let plan = plan_writes(observed);
+    match observed.mode {
+        Mode::Enforce => plan,
+        Mode::Audit => WorkloadPlan { enforcement: Enforcement::Audit, ..plan },
+    }
+}
+
+fn plan_writes(observed: &Observed<'_>) -> WorkloadPlan {
     let (create, delete) = plan_cards(observed);
     let plan = WorkloadPlan {
         create,
@@ -145,13 +159,15 @@ pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
         remove: Vec::new(),
         mark: Vec::new(),
         missing: Missing::Nothing,
+        enforcement: Enforcement::Undecided,
     };
     let enrolled = match enrol(observed) {
         Ok(enrolled) => enrolled,
         // A workload that cannot be planned for cannot be a peer either.
         Err(error) => {
+            let enforcement = Enforcement::Invalid(error.to_string());
             let missing = Missing::ValidWorkload(error);
-            return WorkloadPlan { unmark: unmark_all(observed), missing, ..plan };
+            return WorkloadPlan { unmark: unmark_all(observed), missing, enforcement, ..plan };
         }
     };
     let outcomes = outcomes(observed, &enrolled, plan.create.is_some());
@@ -159,9 +175,18 @@ pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
     let is_refused = outcomes.is_some() && !is_open;
     let unmark = if is_refused { unmark_all(observed) } else { Vec::new() };
     let cluster = match &observed.cluster {
-        None => return WorkloadPlan { unmark, missing: Missing::Input, ..plan },
+        None => {
+            let enforcement = Enforcement::Waiting("the address of the API server".to_owned());
+            return WorkloadPlan { unmark, missing: Missing::Input, enforcement, ..plan };
+        }
         Some(Err(error)) => {
-            return WorkloadPlan { unmark, missing: Missing::ValidCluster(error.clone()), ..plan };
+            let enforcement = Enforcement::Invalid(error.to_string());
+            return WorkloadPlan {
+                unmark,
+                missing: Missing::ValidCluster(error.clone()),
+                enforcement,
+                ..plan
+            };
         }
         Some(Ok(cluster)) => cluster,
     };
@@ -176,7 +201,8 @@ pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
         && enrolled.isolation() == Isolation::Namespace
         && !observed.namespace_is_isolated;
     if is_open && lacks_isolation {
-        return WorkloadPlan { missing: Missing::NamespaceIsolation, ..plan };
+        let enforcement = Enforcement::Waiting(NAMESPACE_ISOLATION.to_owned());
+        return WorkloadPlan { missing: Missing::NamespaceIsolation, enforcement, ..plan };
     }
     let planned = plan_network_policies(&outcomes, &enrolled, cluster, observed.mode);
     let kept: BTreeSet<ObjectRef> = planned.iter().map(|policy| (&policy.metadata).into()).collect();
@@ -185,9 +211,18 @@ pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
     let opens =
         |policy: &NetworkPolicy| is_open && Some(ObjectRef::from(&policy.metadata)) == follows_verdict;
     let open = if close.last().is_some_and(opens) { close.pop() } else { None };
-    let (mark, unmark) =
-        plan_marks(observed, &outcomes, &enrolled).into_iter().partition(|mark| mark.value.is_some());
+    let marks = plan_marks(observed, &outcomes, &enrolled);
+    let enforcement = match (lacks_isolation, is_open) {
+        (true, _) => Enforcement::Waiting(NAMESPACE_ISOLATION.to_owned()),
+        (false, true) if marks.iter().any(|(_, value)| value.is_some()) => Enforcement::Open,
+        (false, true) if observed.workload.labels_its_pods() => Enforcement::Unmarked,
+        (false, true) => Enforcement::Unlabelled,
+        (false, false) if enrolled.host_network() => Enforcement::HostNetwork,
+        (false, false) => Enforcement::Closed,
+    };
+    let (mark, unmark) = changed_marks(marks).partition(|mark: &Mark| mark.value.is_some());
     WorkloadPlan {
+        enforcement,
         unmark,
         close,
         open,
@@ -311,19 +346,31 @@ fn changed(observed: &Observed<'_>, mut planned: Vec<NetworkPolicy>) -> Vec<Netw
     planned
 }
 
-fn plan_marks(observed: &Observed<'_>, outcomes: &[CardOutcome], enrolled: &EnrolledWorkload) -> Vec<Mark> {
+/// Pods of the workload with the peer marks that they should have.
+fn plan_marks<'o>(
+    observed: &'o Observed<'_>,
+    outcomes: &[CardOutcome],
+    enrolled: &EnrolledWorkload,
+) -> Vec<(&'o (ObjectRef, Pod), Option<String>)> {
     let workload = observed.workload;
-    let mark = |(object, pod): &(ObjectRef, Pod)| {
+    let mark = |one: &'o (ObjectRef, Pod)| {
+        let pod = &one.1;
         let input = PodInput {
             controlled_by_workload: true,
             runs_as_workload: pod.service_account == workload.service_account,
             matches_selector: selects(&workload.selector, &pod.labels),
             host_network: pod.host_network,
         };
-        let value = plan_peer_mark(outcomes, enrolled, input);
-        (pod.mark() != value.as_deref()).then(|| Mark { pod: object.clone(), uid: pod.uid.clone(), value })
+        (one, plan_peer_mark(outcomes, enrolled, input))
     };
-    observed.pods.iter().filter_map(mark).collect()
+    observed.pods.iter().map(mark).collect()
+}
+
+fn changed_marks<'o>(marks: Vec<(&'o (ObjectRef, Pod), Option<String>)>) -> impl Iterator<Item = Mark> + 'o {
+    marks
+        .into_iter()
+        .filter(|((_, pod), value)| pod.mark() != value.as_deref())
+        .map(|((object, pod), value)| Mark { pod: object.clone(), uid: pod.uid.clone(), value })
 }
 
 /// Removals of every peer mark of the workload's Pods.
@@ -442,12 +489,15 @@ mod tests {
     /// Change that a test makes to a verified workload in an isolated namespace.
     type Change = fn(&mut Observed<'_>);
 
-    /// Plan summary: reason codes of applied policies, Pods marked, missing input, cards created and deleted.
-    fn planned(change: Change) -> (Vec<String>, usize, Missing, (bool, usize)) {
-        let (reference, workload, rules) = (reference(), workload(true, 1), rules(SignerScope::Workload));
-        let mut observed = Observed {
-            reference: &reference,
-            workload: &workload,
+    /// Verified workload in an isolated namespace.
+    fn verified_workload<'o>(
+        reference: &'o WorkloadRef,
+        workload: &'o Workload,
+        identity: &'o IdentityRules,
+    ) -> Observed<'o> {
+        Observed {
+            reference,
+            workload,
             cards: vec![card("uid-1", false, Some(verified("uid-1")))],
             may_make_card: true,
             is_complete: true,
@@ -458,8 +508,14 @@ mod tests {
             namespace_is_isolated: true,
             cluster: Some(Ok(cluster())),
             mode: Mode::Enforce,
-            identity: &rules,
-        };
+            identity,
+        }
+    }
+
+    /// Plan summary: reason codes of applied policies, Pods marked, missing input, cards created and deleted.
+    fn planned(change: Change) -> (Vec<String>, usize, Missing, (bool, usize)) {
+        let (reference, workload, rules) = (reference(), workload(true, 1), rules(SignerScope::Workload));
+        let mut observed = verified_workload(&reference, &workload, &rules);
         change(&mut observed);
         let plan = plan_workload(&observed);
         let code = |policy: &NetworkPolicy| {
@@ -841,6 +897,77 @@ mod tests {
             let policy = plan.close.last().or(plan.open.as_ref()).unwrap();
             let annotations = policy.metadata.annotations.as_ref().unwrap();
             assert_eq!(annotations[REASON_ANNOTATION], code);
+        }
+    }
+
+    #[test]
+    fn enforcement_says_whether_something_holds_the_workload_to_the_verdict() {
+        let waiting = |awaited: &str| Enforcement::Waiting(awaited.to_owned());
+        let refuse: Change = |observed| {
+            observed.cards = vec![card("uid-1", false, Some(refused("uid-1", Reason::CardUnsigned)))];
+        };
+        let unlabelled = workload(false, 1);
+        let on_host = Workload { host_network: true, ..workload(true, 1) };
+        let cases: [(&str, Mode, Option<&Workload>, Vec<Change>, Enforcement); 12] = [
+            ("verified", Mode::Enforce, None, vec![], Enforcement::Open),
+            ("refused", Mode::Enforce, None, vec![refuse], Enforcement::Closed),
+            ("audited", Mode::Audit, None, vec![], Enforcement::Audit),
+            ("refused and audited", Mode::Audit, None, vec![refuse], Enforcement::Audit),
+            ("on the host's network", Mode::Enforce, Some(&on_host), vec![], Enforcement::HostNetwork),
+            ("refused there", Mode::Enforce, Some(&on_host), vec![refuse], Enforcement::HostNetwork),
+            (
+                "a template without the label",
+                Mode::Enforce,
+                Some(&unlabelled),
+                vec![|observed| observed.pods.clear()],
+                Enforcement::Unlabelled,
+            ),
+            // Policies of its own hold it, by the selector of the workload.
+            (
+                "refused without the label",
+                Mode::Enforce,
+                Some(&unlabelled),
+                vec![refuse, |observed| observed.pods.clear()],
+                Enforcement::Closed,
+            ),
+            (
+                "Pods of another service account",
+                Mode::Enforce,
+                None,
+                vec![|observed| observed.pods = vec![pod("b", "other", None)]],
+                Enforcement::Unmarked,
+            ),
+            (
+                "not evaluated",
+                Mode::Enforce,
+                None,
+                vec![|observed| observed.cards = vec![card("uid-1", false, None)]],
+                Enforcement::Undecided,
+            ),
+            (
+                "a namespace without isolation",
+                Mode::Enforce,
+                None,
+                vec![|observed| observed.namespace_is_isolated = false],
+                waiting(NAMESPACE_ISOLATION),
+            ),
+            (
+                "no API server's address",
+                Mode::Enforce,
+                None,
+                vec![|observed| observed.cluster = None],
+                waiting("the address of the API server"),
+            ),
+        ];
+        for (name, mode, of, changes, expected) in cases {
+            let (reference, labelled, rules) = (reference(), workload(true, 1), rules(SignerScope::Workload));
+            let mut observed = Observed {
+                workload: of.unwrap_or(&labelled),
+                mode,
+                ..verified_workload(&reference, &labelled, &rules)
+            };
+            changes.into_iter().for_each(|change| change(&mut observed));
+            assert_eq!(plan_workload(&observed).enforcement, expected, "{name}");
         }
     }
 }

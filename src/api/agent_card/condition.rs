@@ -14,18 +14,21 @@ pub enum ConditionType {
     Verified,
     /// True if the signer belongs to the workload.
     Bound,
-    /// True if the card is synced and, where verification is required, verified.
+    /// True if NetworkPolicies and peer marks follow the verdict.
+    Enforced,
+    /// True if the card is synced and, where verification is required, verified and enforced.
     Ready,
 }
 
 impl ConditionType {
     /// Every type, in the order in status.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Synced,
         Self::SignatureVerified,
         Self::SigstoreVerified,
         Self::Verified,
         Self::Bound,
+        Self::Enforced,
         Self::Ready,
     ];
 
@@ -37,6 +40,7 @@ impl ConditionType {
             Self::SigstoreVerified => "SigstoreVerified",
             Self::Verified => "Verified",
             Self::Bound => "Bound",
+            Self::Enforced => "Enforced",
             Self::Ready => "Ready",
         }
     }
@@ -108,14 +112,34 @@ reasons! {
     Bound;
     /// Bound: it does not.
     NotBound;
-    /// Bound: there is no agent to bind to.
+    /// Bound, Enforced: there is no agent to bind to.
     AgentNotFound;
+    /// Enforced: the policies of the workload are stored as the verdict calls for.
+    PolicyApplied;
+    /// Enforced: audit mode plans no policy.
+    AuditMode;
+    /// Enforced: the Pods use the network of their node, where no NetworkPolicy applies.
+    HostNetwork;
+    /// Enforced: the Pod template lacks the agent label, so no Pod gets the peer mark.
+    PodsNotLabelled;
+    /// Enforced: no Pod of the workload may get the peer mark.
+    PodsNotMarked;
+    /// Enforced: another AgentCard of the workload is refused.
+    OtherCardRefused;
+    /// Enforced: the policies wait for something that is not there yet.
+    PolicyPending;
+    /// Enforced: the API server refused a policy or a peer mark.
+    PolicyRejected;
+    /// Enforced: no policy can be planned for the workload as it is written.
+    WorkloadInvalid;
     /// Ready: the card may be used.
     ReadyToServe;
     /// Ready: the card was fetched but not verified.
     VerificationFailed;
     /// Ready: the card could not be fetched.
     SyncFailed;
+    /// Ready: the card is verified, but nothing enforces the verdict.
+    NotEnforced;
     /// Ready: `spec.paused` is set.
     Paused;
 }

@@ -54,6 +54,11 @@ pub const SYNC_PERIOD_DEFAULT: Duration = Duration::from_secs(30);
         priority = 1
     ),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.verdict.reason"),
+    printcolumn(
+        name = "Enforced",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Enforced')].status"
+    ),
     printcolumn(name = "SPIFFE-ID", type_ = "string", json_path = ".status.signatureSpiffeId", priority = 1)
 )]
 #[serde(rename_all = "camelCase", remote = "Self")]

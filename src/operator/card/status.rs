@@ -36,12 +36,17 @@ async fn write(context: &Context, object: &ObjectRef) -> Result<Next, kube::Erro
     let (card, evaluation) = (context.index.cards.get(object), context.evaluation(object));
     let about = evaluation.as_ref().and_then(|evaluation| evaluation.workload.as_ref());
     let workload = about.and_then(|workload| context.index.workload(workload));
+    let enforcement = evaluation
+        .as_ref()
+        .zip(about)
+        .and_then(|(evaluation, workload)| context.enforcements.of(workload, &evaluation.card));
     let plan = plan_status_turn(Observed {
         object,
         card: card.as_ref(),
         evaluation: evaluation.as_deref(),
         workload: workload.as_ref(),
         mode: context.mode(&object.namespace),
+        enforcement: enforcement.as_ref(),
         now: now(),
     });
     match (plan, card, evaluation) {

@@ -6,7 +6,7 @@ use crate::index::{
     Controller, IndexKey, IndexedCard, Pod, StoredPolicy, Workload, WorkloadKind, WorkloadRef,
     changed_policy, is_request,
 };
-use countersign_controller::queue::Urgency::{Closing, Urgent};
+use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
 use countersign_controller::store::Change;
 use countersign_plan::Mode;
 use std::sync::Arc;
@@ -60,8 +60,16 @@ fn card_changed(context: &Context, change: &Change<'_, IndexedCard>) {
 
 /// Enqueues the workload of a changed Pod, or the Pod itself if marked without a workload.
 fn pod_changed(context: &Context, change: &Change<'_, Pod>) {
-    let Some(pod) = change.after else { return };
-    match context.index.workload_of(&change.object.namespace, pod) {
+    let namespace = &change.object.namespace;
+    let Some(pod) = change.after else {
+        // With the last marked Pod, nothing of the workload is a peer any more, which its AgentCards show.
+        let gone = change.before.filter(|pod| pod.mark().is_some());
+        if let Some(workload) = gone.and_then(|pod| context.index.workload_of(namespace, pod)) {
+            context.enqueue(key::workload(workload), Routine);
+        }
+        return;
+    };
+    match context.index.workload_of(namespace, pod) {
         Some(workload) => context.enqueue(key::workload(workload), Urgent),
         None if pod.mark().is_some() => context.enqueue(key::pod(change.object.clone()), Closing),
         None => {}

@@ -10,6 +10,7 @@ mod policies;
 
 pub(crate) use policies::{apply_policy, remove_policy};
 
+use super::card::key as card_key;
 use super::context::Context;
 use super::index::{Index, IndexKey, WorkloadKind, WorkloadRef};
 use super::namespace::key as namespace_key;
@@ -19,9 +20,14 @@ use apply::{apply_cards, apply_plan};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
-use countersign_plan::workload::{Observed, plan_workload};
-use observe::observe;
+use countersign_core::text::Quoted;
+use countersign_plan::agent_card::enforcement::Enforcement;
+use countersign_plan::workload::{Observed, ObservedCard, WorkloadPlan, plan_workload};
+use observe::{observe, observed_cards};
 use std::sync::Arc;
+
+/// Answer of an API server that has too much to do (RFC 6585), which refuses nothing.
+const BUSY: u16 = 429;
 
 /// Registers the reconcilers of workloads, and of marked Pods without a workload.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
@@ -44,20 +50,53 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
 async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::Error> {
     let Some(workload) = context.index.workload(key).filter(|workload| workload.is_agent) else {
         context.undecided.end(key);
+        context.enforcements.forget(key);
         return Ok(enqueue_cleanup(context, key));
     };
-    let observed = observe(context, key, &workload).await?;
-    let plan = plan_workload(&observed);
-    let cards = apply_cards(context, key, &plan).await;
-    // A failed creation must leave nothing open, so the plan is made again for a workload without a card.
-    let plan = match &cards {
-        Err(_) => plan_workload(&Observed { may_make_card: false, ..observed }),
-        Ok(false) => plan,
-        // A write may have taken long, and what it was answered may be an AgentCard that is going.
-        Ok(true) => plan_workload(&observe(context, key, &workload).await?),
+    let observed = match observe(context, key, &workload).await {
+        Ok(observed) => observed,
+        Err(error) => {
+            report(context, key, &observed_cards(context, key), not_applied(&error));
+            return Err(error);
+        }
     };
-    let next = apply_plan(context, key, &workload, plan).await?;
-    cards.map(|_| next)
+    let plan = plan_workload(&observed);
+    let made = apply_cards(context, key, &plan).await;
+    // A failed creation must leave nothing open, so the plan is made again for a workload without a card.
+    let (observed, plan) = match &made {
+        Err(_) => replanned(Observed { may_make_card: false, ..observed }),
+        Ok(false) => (observed, plan),
+        // A write may have taken long, and what it was answered may be an AgentCard that is going.
+        Ok(true) => replanned(observe(context, key, &workload).await?),
+    };
+    let enforcement = plan.enforcement.clone();
+    let next = apply_plan(context, key, &workload, plan).await;
+    report(context, key, &observed.cards, next.as_ref().err().map_or(enforcement, not_applied));
+    made.and(next)
+}
+
+fn replanned(observed: Observed<'_>) -> (Observed<'_>, WorkloadPlan) {
+    let plan = plan_workload(&observed);
+    (observed, plan)
+}
+
+/// Enforcement after a write that failed.
+fn not_applied(error: &kube::Error) -> Enforcement {
+    match error {
+        kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != BUSY => {
+            Enforcement::Rejected(Quoted(&status.message).to_string())
+        }
+        _ => Enforcement::Waiting("an answer of the API server to what enforces".to_owned()),
+    }
+}
+
+/// Records how the decision is enforced. A change enqueues the statuses of the workload's AgentCards, which show it.
+fn report(context: &Context, key: &WorkloadRef, cards: &[ObservedCard], enforcement: Enforcement) {
+    if context.enforcements.record(key, cards, enforcement) {
+        for one in cards {
+            context.enqueue(card_key::status(one.object.clone()), Urgency::Urgent);
+        }
+    }
 }
 
 /// Enqueues the cleanup of a workload that is gone or no agent any more: peer marks go now, policies once no Pod is

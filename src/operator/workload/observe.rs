@@ -25,12 +25,6 @@ pub(crate) async fn observe<'a>(
     let has_unlabelled_pods = has_unlabelled_pods(context, reference, workload).await?;
     let index = &context.index;
     let namespace = &reference.object.namespace;
-    let card = |(object, card)| {
-        let evaluation = context.evaluation(&object);
-        let evaluated = evaluation.map(|last| (last.workload.clone(), last.card.clone()));
-        let stored = stored_proof(context, &card);
-        ObservedCard { object, card, evaluated, stored }
-    };
     // An AgentCard of that name that is going, or that is for another workload, cannot become the default one. As long
     // as it is there, the workload has none.
     let default_card =
@@ -39,7 +33,7 @@ pub(crate) async fn observe<'a>(
     Ok(Observed {
         reference,
         workload,
-        cards: index.cards_of(reference).into_iter().map(card).collect(),
+        cards: observed_cards(context, reference),
         may_make_card: index.cards.is_synced() && index.cards.get(&default_card).is_none(),
         is_complete: index.is_synced(),
         undecided_for: context.undecided.since(reference, instant()),
@@ -55,6 +49,17 @@ pub(crate) async fn observe<'a>(
         mode: context.mode(namespace),
         identity: &context.config.identity,
     })
+}
+
+/// AgentCards that target the workload, with their last evaluations.
+pub(crate) fn observed_cards(context: &Context, reference: &WorkloadRef) -> Vec<ObservedCard> {
+    let card = |(object, card)| {
+        let evaluation = context.evaluation(&object);
+        let evaluated = evaluation.map(|last| (last.workload.clone(), last.card.clone()));
+        let stored = stored_proof(context, &card);
+        ObservedCard { object, card, evaluated, stored }
+    };
+    context.index.cards_of(reference).into_iter().map(card).collect()
 }
 
 /// Proof that status shows, of the spec as it is, for a card from before this replica led: a later one was never

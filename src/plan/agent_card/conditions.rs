@@ -1,6 +1,7 @@
 //! Conditions of an AgentCard. A transition time changes only with the status of its condition.
 //! In audit mode the verdict is unchanged (rule 60), and conditions say what enforcement would have done.
 
+use super::enforcement::{Enforcement, UNDECIDED, condition_of};
 use super::result::{Proof, Refused, VerificationResult};
 use super::status_input::StatusInput;
 use crate::Mode;
@@ -11,6 +12,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Type, status, reason and message of one condition.
 type ConditionValues = (ConditionType, bool, Why, String);
+
+/// Status, reason and message of a condition, as words of the API.
+struct Values {
+    status: &'static str,
+    reason: String,
+    message: String,
+}
 
 /// Stage of verification at which a card was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +65,58 @@ pub fn conditions(
     result: &VerificationResult,
     about: StatusInput<'_>,
 ) -> Vec<Condition> {
-    let conditions = match &result.outcome {
-        Ok(proof) => of_proof(proof, result, about),
+    let enforced = enforced(before, result.outcome.is_ok(), about);
+    let values = match &result.outcome {
+        Ok(proof) => of_proof(proof, result, about, &enforced),
         Err(refused) => of_refusal(refused, result, about),
     };
-    conditions.into_iter().map(|values| condition(before, values, about)).collect()
+    let mut conditions: Vec<Condition> =
+        values.into_iter().map(|values| condition(before, values, about)).collect();
+    let ready = conditions.pop();
+    conditions.push(stored(before, ConditionType::Enforced, enforced, about));
+    conditions.extend(ready);
+    conditions
 }
 
-fn of_proof(proof: &Proof, result: &VerificationResult, about: StatusInput<'_>) -> Vec<ConditionValues> {
+/// Condition `Enforced` of an outcome. Until a turn of the workload has seen the outcome, status stays as it was: a
+/// restart of the operator changes nothing in the cluster.
+fn enforced(before: &[Condition], is_verified: bool, about: StatusInput<'_>) -> Values {
+    let known = match (about.mode, about.enforcement) {
+        (Mode::Audit, _) => Some(&Enforcement::Audit),
+        (Mode::Enforce, None | Some(Enforcement::Audit | Enforcement::Undecided)) => None,
+        (Mode::Enforce, known) => known,
+    };
+    if let (Mode::Enforce, None) = (about.mode, about.target) {
+        let message = "there is no agent workload that policies could hold".to_owned();
+        return Values { status: "False", reason: Why::AgentNotFound.as_str().to_owned(), message };
+    }
+    if let Some(known) = known {
+        let (holds, why, message) = condition_of(known, is_verified);
+        return Values { status: word(holds), reason: why.as_str().to_owned(), message };
+    }
+    let last = before.iter().find(|condition| condition.type_ == ConditionType::Enforced.as_str());
+    // What audit mode and a missing workload say is over by now.
+    let over = [Why::AuditMode.as_str(), Why::AgentNotFound.as_str()];
+    match last.filter(|last| !over.contains(&last.reason.as_str())) {
+        Some(last) => Values {
+            status: word(last.status == "True"),
+            reason: last.reason.clone(),
+            message: last.message.clone(),
+        },
+        None => Values {
+            status: word(false),
+            reason: Why::PolicyPending.as_str().to_owned(),
+            message: UNDECIDED.to_owned(),
+        },
+    }
+}
+
+fn of_proof(
+    proof: &Proof,
+    result: &VerificationResult,
+    about: StatusInput<'_>,
+    enforced: &Values,
+) -> Vec<ConditionValues> {
     let verified = if let Some(peer) = &proof.attested {
         (Why::MtlsVerified, format!("Agent SPIFFE ID: {peer}"))
     } else {
@@ -72,6 +124,12 @@ fn of_proof(proof: &Proof, result: &VerificationResult, about: StatusInput<'_>) 
         (Why::SignatureVerified, format!("JWS signature valid (keyID={key_id})"))
     };
     let bound = format!("SPIFFE ID {} is the identity of the workload", proof.spiffe_id);
+    let ready = if about.mode == Mode::Enforce && enforced.status != word(true) {
+        let message = format!("the card is verified, but the verdict is not enforced: {}", enforced.message);
+        (ConditionType::Ready, false, Why::NotEnforced, message)
+    } else {
+        (ConditionType::Ready, true, Why::ReadyToServe, "Agent index is ready for queries".to_owned())
+    };
     vec![
         (ConditionType::Synced, true, Why::SyncSucceeded, fetched(result, about)),
         (
@@ -82,7 +140,7 @@ fn of_proof(proof: &Proof, result: &VerificationResult, about: StatusInput<'_>) 
         ),
         (ConditionType::Verified, true, verified.0, verified.1),
         (ConditionType::Bound, true, Why::Bound, bound),
-        (ConditionType::Ready, true, Why::ReadyToServe, "Agent index is ready for queries".to_owned()),
+        ready,
     ]
 }
 
@@ -148,16 +206,26 @@ fn condition(
     (kind, holds, why, message): ConditionValues,
     about: StatusInput<'_>,
 ) -> Condition {
-    let status = if holds { "True" } else { "False" };
+    let values = Values { status: word(holds), reason: why.as_str().to_owned(), message };
+    stored(before, kind, values, about)
+}
+
+fn stored(before: &[Condition], kind: ConditionType, values: Values, about: StatusInput<'_>) -> Condition {
+    let Values { status, reason, message } = values;
     let last = before.iter().find(|condition| condition.type_ == kind.as_str() && condition.status == status);
     Condition {
         last_transition_time: last.map_or_else(|| time(about.now), |last| last.last_transition_time.clone()),
         message,
         observed_generation: Some(about.generation),
-        reason: why.as_str().to_owned(),
+        reason,
         status: status.to_owned(),
         type_: kind.as_str().to_owned(),
     }
+}
+
+/// Status of a condition as the API spells it.
+const fn word(holds: bool) -> &'static str {
+    if holds { "True" } else { "False" }
 }
 
 /// True if the condition `Ready` is true.

@@ -6,6 +6,7 @@ pub mod conditions;
 mod default;
 pub mod ending;
 pub mod endpoints;
+pub mod enforcement;
 pub mod evaluate;
 pub mod evaluation;
 pub mod merge;

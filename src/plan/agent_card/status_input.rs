@@ -1,5 +1,6 @@
 //! Input of a status besides the verification result: the AgentCard, its workload, the enforcement mode and the time.
 
+use super::enforcement::Enforcement;
 use crate::Mode;
 use countersign_api::agent_card::TargetRef;
 use countersign_core::history::History;
@@ -18,6 +19,8 @@ pub struct StatusInput<'a> {
     pub protocol: Option<&'a str>,
     /// Enforcement mode of the namespace.
     pub mode: Mode,
+    /// Enforcement of this outcome; `None` until a turn of the workload has seen the outcome.
+    pub enforcement: Option<&'a Enforcement>,
     /// True if the AgentCard requests an identity binding.
     pub has_binding: bool,
     /// History of accepted cards, to be stored in status.

@@ -3,6 +3,7 @@
 
 use super::card::IndexedCard;
 use super::conditions::is_ready_in;
+use super::enforcement::Enforcement;
 use super::evaluation::Evaluation;
 use super::status::plan_status;
 use super::status_input::StatusInput;
@@ -29,6 +30,8 @@ pub struct Observed<'a> {
     pub workload: Option<&'a Workload>,
     /// Enforcement mode of the namespace; a refused card stops traffic only under [`Mode::Enforce`].
     pub mode: Mode,
+    /// Enforcement of the evaluation's outcome; `None` until a turn of the workload has seen the outcome.
+    pub enforcement: Option<&'a Enforcement>,
     /// Time of the turn.
     pub now: Timestamp,
 }
@@ -36,7 +39,8 @@ pub struct Observed<'a> {
 /// Writes to the API server that one turn of an AgentCard's status calls for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StatusPlan {
-    /// No write, because the AgentCard was not evaluated yet.
+    /// No write, because the AgentCard was not evaluated yet, or because a turn of the workload, which is due, decides
+    /// whether a card that has become verified is enforced.
     Wait,
     /// No status, because the AgentCard was deleted or is being deleted: its evaluation is dropped. The list is the
     /// finalizers to leave on the AgentCard; `None` if none is to be removed.
@@ -77,9 +81,23 @@ pub fn plan_status_turn(observed: Observed<'_>) -> StatusPlan {
     }
     // An AgentCard of the same name that was made again is another one.
     match observed.evaluation.filter(|last| last.card.reference() == &card.reference) {
-        Some(evaluation) => StatusPlan::Write(Box::new(plan_write(observed, card, evaluation))),
-        None => StatusPlan::Wait,
+        Some(evaluation) if !opens_unseen(observed, card, evaluation) => {
+            StatusPlan::Write(Box::new(plan_write(observed, card, evaluation)))
+        }
+        Some(_) | None => StatusPlan::Wait,
     }
+}
+
+/// True for a card that becomes verified while no turn of its workload has seen it. That turn is enqueued with the
+/// evaluation and has the status written, whatever comes of it. A loss of trust waits for nothing.
+fn opens_unseen(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluation) -> bool {
+    let is_shown = card.status.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Verified);
+    observed.mode == Mode::Enforce
+        && observed.enforcement.is_none()
+        && observed.workload.is_some_and(|workload| workload.is_agent)
+        && evaluation.workload == card.workload(&observed.object.namespace)
+        && evaluation.result.outcome.is_ok()
+        && !is_shown
 }
 
 fn remaining_finalizers(card: &IndexedCard) -> Option<Vec<String>> {
@@ -89,7 +107,7 @@ fn remaining_finalizers(card: &IndexedCard) -> Option<Vec<String>> {
 }
 
 fn plan_write(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluation) -> StatusWrite {
-    let Observed { object, mode, now, .. } = observed;
+    let Observed { object, mode, enforcement, now, .. } = observed;
     let workload = observed.workload.filter(|workload| workload.is_agent && !workload.is_leaving);
     let points_at = card.workload(&object.namespace);
     // A card may point elsewhere by now than at the workload that was evaluated.
@@ -106,6 +124,7 @@ fn plan_write(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluatio
         target: workload.and(target),
         protocol: workload.and_then(|workload| workload.protocol.as_deref()),
         mode,
+        enforcement,
         has_binding: card.spec.identity_binding.is_some(),
         history: history.or(written.as_ref()),
         now,
@@ -216,6 +235,7 @@ mod tests {
             evaluation,
             workload,
             mode: Mode::Enforce,
+            enforcement: Some(&Enforcement::Open),
             now: NOW,
         })
     }
@@ -293,5 +313,89 @@ mod tests {
         spec.target_ref.as_mut().unwrap().name = "maps".to_owned();
         elsewhere.spec = Arc::new(spec);
         assert_eq!(target(&elsewhere, Some(&workload)), Value::Null);
+    }
+
+    /// Condition of a planned status: its status and reason.
+    fn shown(status: &AgentCardStatus, kind: &str) -> (String, String) {
+        let found = status.conditions.iter().find(|condition| condition.type_ == kind).unwrap();
+        (found.status.clone(), found.reason.clone())
+    }
+
+    #[test]
+    fn a_verdict_that_nothing_enforces_is_not_ready() {
+        let (workload, object, card) = (workload(), object(), stored("uid-1", &[], false));
+        let wait = Enforcement::Waiting("the NetworkPolicies".to_owned());
+        let no = Enforcement::Rejected("\"denied\"".to_owned());
+        let bad = Enforcement::Invalid("no selector".to_owned());
+        let verified = [
+            (Mode::Enforce, &Enforcement::Open, "True PolicyApplied", "True ReadyToServe"),
+            (Mode::Enforce, &Enforcement::HostNetwork, "False HostNetwork", "False NotEnforced"),
+            (Mode::Enforce, &Enforcement::Unlabelled, "False PodsNotLabelled", "False NotEnforced"),
+            (Mode::Enforce, &Enforcement::Unmarked, "False PodsNotMarked", "False NotEnforced"),
+            (Mode::Enforce, &Enforcement::Closed, "False OtherCardRefused", "False NotEnforced"),
+            (Mode::Enforce, &Enforcement::Undecided, "False PolicyPending", "False NotEnforced"),
+            (Mode::Enforce, &wait, "False PolicyPending", "False NotEnforced"),
+            (Mode::Enforce, &no, "False PolicyRejected", "False NotEnforced"),
+            (Mode::Enforce, &bad, "False WorkloadInvalid", "False NotEnforced"),
+            (Mode::Audit, &Enforcement::Audit, "False AuditMode", "True ReadyToServe"),
+            // The mode counts at once; the turn of the workload follows.
+            (Mode::Audit, &Enforcement::Open, "False AuditMode", "True ReadyToServe"),
+            (Mode::Enforce, &Enforcement::Audit, "False PolicyPending", "False NotEnforced"),
+        ];
+        let refused = [
+            (Mode::Enforce, &Enforcement::Closed, "True PolicyApplied", "False SyncFailed"),
+            (Mode::Enforce, &no, "False PolicyRejected", "False SyncFailed"),
+            (Mode::Enforce, &Enforcement::HostNetwork, "False HostNetwork", "False SyncFailed"),
+            (Mode::Audit, &Enforcement::Audit, "False AuditMode", "False SyncFailed"),
+        ];
+        let words = |pair: (String, String)| format!("{} {}", pair.0, pair.1);
+        for (outcome, cases) in
+            [(Ok(60), verified.as_slice()), (Err(Reason::SignatureInvalid), refused.as_slice())]
+        {
+            let evaluation = evaluation(outcome);
+            for (mode, enforcement, enforced, ready) in cases {
+                let plan = plan_status_turn(Observed {
+                    object: &object,
+                    card: Some(&card),
+                    evaluation: Some(&evaluation),
+                    workload: Some(&workload),
+                    mode: *mode,
+                    enforcement: Some(enforcement),
+                    now: NOW,
+                });
+                let StatusPlan::Write(write) = plan else { panic!("{plan:?}") };
+                let of = |kind| words(shown(&write.status, kind));
+                assert_eq!((of("Enforced").as_str(), of("Ready").as_str()), (*enforced, *ready), "{mode:?}");
+            }
+        }
+        // Without an agent workload there is nobody to hold.
+        let gone = write(&card, &evaluation(Err(Reason::WorkloadNotFound)), None).status;
+        assert_eq!(words(shown(&gone, "Enforced")), "False AgentNotFound");
+    }
+
+    #[test]
+    fn what_becomes_verified_is_shown_once_its_workload_was_planned_and_a_loss_of_trust_at_once() {
+        let (workload, object) = (workload(), object());
+        let plan = |card: &IndexedCard, evaluation: &Evaluation| {
+            plan_status_turn(Observed {
+                object: &object,
+                card: Some(card),
+                evaluation: Some(evaluation),
+                workload: Some(&workload),
+                mode: Mode::Enforce,
+                enforcement: None,
+                now: NOW,
+            })
+        };
+        let (verified, refused) = (evaluation(Ok(60)), evaluation(Err(Reason::SignatureInvalid)));
+        let mut card = stored("uid-1", &[], false);
+        assert_eq!(plan(&card, &verified), StatusPlan::Wait);
+        assert!(matches!(plan(&card, &refused), StatusPlan::Write(_)));
+        // After a restart the status stays as it is until the workload was planned.
+        card.status = Arc::new(write(&card, &verified, Some(&workload)).status);
+        card.has_content = true;
+        let StatusPlan::Write(write) = plan(&card, &verified) else { panic!() };
+        assert!(!write.differs);
+        assert_eq!(shown(&write.status, "Enforced").0, "True");
     }
 }

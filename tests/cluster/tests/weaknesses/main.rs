@@ -2,6 +2,7 @@
 //! `docs/weaknesses.md` says which test stands for which.
 
 mod delivery;
+mod enforcement;
 mod enrolment;
 mod federation;
 mod fetch;
