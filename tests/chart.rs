@@ -303,8 +303,17 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
     assert_eq!(shown["spec"], crd["spec"].take());
 
     let mut changed = BTreeSet::new();
-    let files =
-        ["operator-labels", "network-policies", "signed-cards", "trust-bundle", "enrolment", "controllers"];
+    let files = [
+        "operator-labels",
+        "network-policies",
+        "signed-cards",
+        "trust-bundle",
+        "enrolment",
+        "enrolled-pods",
+        "enrolled-workloads",
+        "isolation",
+        "controllers",
+    ];
     for file in files {
         let source: Vec<Value> =
             serde_saphyr::from_multiple(&read(&format!("policies/guard-{file}.yaml"))).unwrap();
@@ -328,6 +337,8 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
         "controllers.controllers [\"system:serviceaccount:kube-system:deployment-controller\",\"system:serviceaccount:kube-system:replicaset-controller\",\"system:serviceaccount:kube-system:statefulset-controller\",\"system:serviceaccount:kube-system:generic-garbage-collector\",\"system:kube-controller-manager\"]",
         "signed-cards.unnamed \"refuse\"",
         "signed-cards.writers [\"system:serviceaccount:ci:signer\"]",
+        "enrolled-pods.otherTypes [\"tool\"]",
+        "enrolled-workloads.otherTypes [\"tool\"]",
         "enrolment.operator \"system:serviceaccount:countersign-system:controller-manager\"",
         "network-policies.operator \"system:serviceaccount:countersign-system:controller-manager\"",
         "operator-labels.operator \"system:serviceaccount:countersign-system:controller-manager\"",
@@ -336,6 +347,21 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
         "trust-bundle.writers [\"system:serviceaccount:spire-server:spire-server\",\"system:serviceaccount:spire-system:spire-server\"]",
     ];
     assert_eq!(changed, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn isolation_is_demanded_where_the_operator_isolates() {
+    let demanded = |arguments: &[&str]| {
+        let objects = rendered(arguments);
+        let name = "guard-isolation.agent.kagenti.dev";
+        let binding = find(&objects, "ValidatingAdmissionPolicyBinding", name);
+        binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"].clone()
+    };
+    let mode = |operator: &str, value: &str| json!([{ "key": "countersign.dev/mode", "operator": operator, "values": [value] }]);
+    assert_eq!(demanded(&[EVERYTHING]), mode("NotIn", "audit"));
+    assert_eq!(demanded(&[]), mode("In", "enforce"));
+    let audit = "--set=signatureVerification.auditMode=true";
+    assert_eq!(demanded(&[EVERYTHING, audit]), mode("In", "enforce"));
 }
 
 #[test]

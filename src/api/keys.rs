@@ -20,6 +20,12 @@ pub const MODE_AUDIT: &str = "audit";
 /// The value of [`MODE_LABEL`] with which NetworkPolicies are planned, whatever the operator's own mode.
 pub const MODE_ENFORCE: &str = "enforce";
 
+/// Label on a Namespace in which every Pod is an agent's: isolated before the first agent starts, with admission policies
+/// that refuse Pods which would not be isolated.
+pub const ENROLLED_LABEL: &str = "countersign.dev/enrolled";
+/// The value of [`ENROLLED_LABEL`] that enrols.
+pub const ENROLLED: &str = "true";
+
 /// Label on AgentCards that the operator made for a workload, with the value [`MANAGED_BY`].
 pub const MANAGED_BY_APP_LABEL: &str = "app.kubernetes.io/managed-by";
 

@@ -1,5 +1,5 @@
 //! Plan of a namespace: the two NetworkPolicies that isolate all its agents, from one observation.
-//! The policies stay while a workload or Pod of an agent exists, and are removed after the last.
+//! The policies stay while a workload or Pod of an agent exists or the namespace is enrolled as a whole.
 
 use crate::{ClusterAccess, Mode, Namespace, StoredPolicy, network_policy};
 use countersign_api::ObjectRef;
@@ -13,6 +13,8 @@ pub struct Observed<'a> {
     pub namespace: &'a Namespace,
     /// True if a workload or Pod of an agent exists in the namespace.
     pub has_agents: bool,
+    /// True if the label of the namespace enrols it as a whole, so that isolation precedes the first agent.
+    pub is_enrolled: bool,
     /// Enforcement mode of the namespace.
     pub mode: Mode,
     /// Network access of the cluster; `None` while unknown or invalid.
@@ -37,8 +39,8 @@ pub struct NamespacePlan {
 /// Plans the isolation of a namespace. While the network access of the cluster is unknown, the baseline alone is
 /// planned: agents are closed although no card can be fetched.
 pub fn plan_namespace(observed: &Observed<'_>) -> NamespacePlan {
-    let Observed { namespace, has_agents, mode, cluster, baseline, minimum } = observed;
-    if *mode == Mode::Audit || !has_agents {
+    let Observed { namespace, has_agents, is_enrolled, mode, cluster, baseline, minimum } = observed;
+    if *mode == Mode::Audit || !(*has_agents || *is_enrolled) {
         let stand = [(NAMESPACE_MINIMUM, minimum), (NAMESPACE_BASELINE, baseline)];
         let gone = stand.into_iter().filter(|(_, stored)| stored.is_some());
         let remove = gone.map(|(name, _)| ObjectRef::new(namespace.as_str(), name)).collect();
@@ -67,6 +69,7 @@ mod tests {
         let empty = Observed {
             namespace: &namespace,
             has_agents: true,
+            is_enrolled: false,
             mode: Mode::Enforce,
             cluster: Some(&cluster),
             baseline: None,
@@ -85,8 +88,22 @@ mod tests {
             ("as planned", both.clone(), vec![], vec![], true),
             ("changed by another hand", swapped, vec![first, second], vec![], true),
             ("one lost", Observed { baseline: None, ..both.clone() }, vec![first], vec![], true),
-            ("cluster not known", Observed { cluster: None, ..empty }, vec![first], vec![], false),
+            ("cluster not known", Observed { cluster: None, ..empty.clone() }, vec![first], vec![], false),
             ("no agent", Observed { has_agents: false, ..both.clone() }, vec![], vec![second, first], true),
+            (
+                "no agent yet, and enrolled",
+                Observed { has_agents: false, is_enrolled: true, ..empty.clone() },
+                vec![first, second],
+                vec![],
+                true,
+            ),
+            (
+                "enrolled and audited",
+                Observed { is_enrolled: true, mode: Mode::Audit, ..both.clone() },
+                vec![],
+                vec![second, first],
+                true,
+            ),
             ("audit", Observed { mode: Mode::Audit, ..both.clone() }, vec![], vec![second, first], true),
             (
                 "audit, one left",

@@ -143,3 +143,9 @@ user's others.
 {{ end -}}
 {{- end -}}
 {{- end }}
+
+{{- /* Whether verdicts stop traffic where a namespace does not say otherwise: true or false. */ -}}
+{{- define "countersign.enforces" -}}
+{{- $sv := .Values.signatureVerification -}}
+{{- and (or .Values.enforceNetworkPolicies $sv.enforceNetworkPolicies) (not $sv.auditMode) | ternary "true" "false" -}}
+{{- end }}

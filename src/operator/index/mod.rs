@@ -50,6 +50,8 @@ pub(crate) struct Index {
     pub(crate) policies: Store<StoredPolicy, IndexKey>,
     /// Enforcement modes of namespaces with a mode label.
     pub(crate) namespaces: Store<Mode>,
+    /// UIDs of namespaces that are enrolled as a whole.
+    pub(crate) enrolled: Store<String>,
     /// Addresses and ports of the API server, by `EndpointSlice`.
     pub(crate) api_servers: Store<Vec<(String, Vec<u16>)>>,
     last_api_server: RwLock<Option<ApiServer>>,
@@ -73,6 +75,7 @@ impl Index {
             read_endpoints: Store::default(),
             policies: Store::indexed(by::of_policy),
             namespaces: Store::default(),
+            enrolled: Store::default(),
             api_servers: Store::default(),
             last_api_server: RwLock::default(),
             health: Health::default(),
@@ -193,6 +196,7 @@ impl Index {
             ("endpointslices of agents", self.slices.is_synced()),
             ("networkpolicies", self.policies.is_synced()),
             ("namespaces", self.namespaces.is_synced()),
+            ("enrolled namespaces", self.enrolled.is_synced()),
             ("endpointslices", self.api_servers.is_synced()),
         ];
         lists.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind).collect()
@@ -200,7 +204,8 @@ impl Index {
 
     /// Names of the lists that isolation requires and that are not read yet; evaluation requires more.
     pub(crate) fn unread_for_isolation(&self) -> Vec<&'static str> {
-        let needed = ["deployments", "statefulsets", "pods", "networkpolicies", "namespaces"];
+        let needed =
+            ["deployments", "statefulsets", "pods", "networkpolicies", "namespaces", "enrolled namespaces"];
         let mut unread = self.unread();
         unread.retain(|kind| needed.contains(kind));
         unread

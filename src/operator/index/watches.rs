@@ -5,7 +5,8 @@ use super::cluster::{mode_of, read_slice};
 use super::{Index, IndexedCard, Pod, StoredPolicy, Workload};
 use countersign_api::agent_card::AgentCard;
 use countersign_api::keys::{
-    AGENT_TYPE, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL, TYPE_LABEL,
+    AGENT_TYPE, ENROLLED, ENROLLED_LABEL, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL,
+    TYPE_LABEL,
 };
 use countersign_controller::registry::{Registry, Watched};
 use countersign_plan::input::endpoint::SERVICE_LABEL;
@@ -71,6 +72,16 @@ pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Ind
         index,
         |index| &index.namespaces,
         |object| mode_of(&object.metadata.labels.unwrap_or_default()),
+    );
+    registry.watch(
+        Watched::metadata(
+            "namespaces",
+            Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
+            format!("{ENROLLED_LABEL}={ENROLLED}"),
+        ),
+        index,
+        |index| &index.enrolled,
+        |object| object.metadata.uid,
     );
     registry.watch(
         Watched::metadata(

@@ -33,11 +33,19 @@ pub(super) fn subscribe(context: &Arc<Context>) {
             context.enqueue(key::orphan(object), Closing);
         }
     });
+    index.enrolled.subscribe(context, |context, change| {
+        if appeared_or_went(change) {
+            context.enqueue(key::namespace(change.object.name.clone()), Closing);
+        }
+    });
     // Isolation allows the endpoints of the API server.
     index.api_servers.subscribe(context, |context, _| {
         let workloads = WorkloadKind::ALL.into_iter().map(|kind| context.index.workloads(kind).objects());
         for object in workloads.chain([context.index.pods.objects()]).flatten() {
             context.enqueue(key::namespace(object.namespace), Urgent);
+        }
+        for object in context.index.enrolled.objects() {
+            context.enqueue(key::namespace(object.name), Urgent);
         }
     });
 }

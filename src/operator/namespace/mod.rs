@@ -1,5 +1,5 @@
 //! Reconciliation of the isolation of a namespace, and of policies whose workload is gone.
-//! Isolation stays while a workload or Pod of an agent exists, and is removed after the last.
+//! Isolation stays while a workload or Pod of an agent exists or the namespace is enrolled as a whole.
 
 mod dispatch;
 pub(crate) mod key;
@@ -87,6 +87,7 @@ fn observe<'a>(
     Observed {
         namespace,
         has_agents: index.has_workload(name) || index.pods.find(name, |_| true).is_some(),
+        is_enrolled: index.enrolled.get(&ObjectRef::cluster_scoped(name)).is_some(),
         mode: context.mode(name),
         cluster,
         baseline: stored(NAMESPACE_BASELINE),

@@ -15,13 +15,16 @@ const ADMINISTRATOR: &str = "administrator";
 /// A person with every right in the namespace, over everything that will ever exist.
 const OWNER: &str = "owner-of-team1";
 
-const POLICIES: [&str; 6] = [
+const POLICIES: [&str; 9] = [
     include_str!("../../../policies/guard-operator-labels.yaml"),
     include_str!("../../../policies/guard-network-policies.yaml"),
     include_str!("../../../policies/guard-signed-cards.yaml"),
     include_str!("../../../policies/guard-trust-bundle.yaml"),
     include_str!("../../../policies/guard-enrolment.yaml"),
     include_str!("../../../policies/guard-controllers.yaml"),
+    include_str!("../../../policies/guard-enrolled-pods.yaml"),
+    include_str!("../../../policies/guard-enrolled-workloads.yaml"),
+    include_str!("../../../policies/guard-isolation.yaml"),
 ];
 
 const RIGHTS: &str = r#"
@@ -30,11 +33,15 @@ kind: List
 items:
   - {apiVersion: v1, kind: Namespace, metadata: {name: team1}}
   - {apiVersion: v1, kind: Namespace, metadata: {name: spire-system}}
+  - {apiVersion: v1, kind: Namespace, metadata: {name: enrolled, labels: {countersign.dev/enrolled: "true"}}}
+  - apiVersion: v1
+    kind: Namespace
+    metadata: {name: audited, labels: {countersign.dev/enrolled: "true", countersign.dev/mode: audit}}
   - apiVersion: rbac.authorization.k8s.io/v1
     kind: ClusterRole
     metadata: {name: tenant}
     rules:
-      - {apiGroups: ["", apps, networking.k8s.io], resources: ["*"], verbs: ["*"]}
+      - {apiGroups: ["", apps, batch, networking.k8s.io], resources: ["*"], verbs: ["*"]}
   - apiVersion: rbac.authorization.k8s.io/v1
     kind: ClusterRoleBinding
     metadata: {name: tenants}
@@ -177,6 +184,7 @@ fn tenants_cannot_forge_what_the_operator_trusts() {
     policies_of_verdicts_are_the_operators(&cluster);
     a_signed_card_is_its_signers(&cluster);
     the_trust_bundle_is_spires(&cluster);
+    an_enrolled_namespace_has_agents_alone_and_isolates_the_first(&cluster);
     cluster.0.down().unwrap();
 }
 
@@ -475,4 +483,100 @@ fn the_trust_bundle_is_spires(cluster: &Cluster) {
     cluster.create(TENANT, &config_map("team1", "spire-bundle", None, "x"));
     // A namespace with the bundle in it still goes away.
     cluster.0.kubectl(&["delete", "namespace", "spire-system", "--timeout=60s"]).unwrap();
+}
+
+/// The object in another namespace.
+fn within(namespace: &str, mut object: Value) -> Value {
+    object["metadata"]["namespace"] = json!(namespace);
+    object
+}
+
+fn workload(kind: &str, template: &[(&str, &str)], replicas: u32) -> Value {
+    let pod = pod("x", &[&[("app", "x")], template].concat());
+    let template = json!({ "metadata": { "labels": pod["metadata"]["labels"] }, "spec": pod["spec"] });
+    match kind {
+        "Job" => {
+            let mut template = template;
+            template["spec"]["restartPolicy"] = json!("Never");
+            json!({ "apiVersion": "batch/v1", "kind": kind, "metadata": { "name": "x", "namespace": "team1" },
+                "spec": { "template": template } })
+        }
+        _ => {
+            let mut object = json!({ "apiVersion": "apps/v1", "kind": kind,
+                "metadata": { "name": "x", "namespace": "team1" },
+                "spec": { "replicas": replicas, "selector": { "matchLabels": { "app": "x" } }, "template": template } });
+            if kind == "StatefulSet" {
+                object["spec"]["serviceName"] = json!("x");
+            }
+            object
+        }
+    }
+}
+
+fn an_enrolled_namespace_has_agents_alone_and_isolates_the_first(cluster: &Cluster) {
+    let agent = [("kagenti.io/type", "agent")];
+    for namespace in ["enrolled", "audited"] {
+        cluster
+            .0
+            .wait("the default service account", || {
+                Ok(cluster.0.kubectl(&["-n", namespace, "get", "serviceaccount", "default"]).is_ok())
+            })
+            .unwrap();
+        let lacks = "is an agent, by the label countersign.dev/enrolled, and this Pod lacks the label kagenti.io/type";
+        for user in [TENANT, OPERATOR, "system:serviceaccount:kube-system:replicaset-controller"] {
+            cluster.refuses_to_create(user, &within(namespace, pod("open", &[])), lacks);
+        }
+        let tool = within(namespace, pod("tool", &[("kagenti.io/type", "tool")]));
+        cluster.refuses_to_create(TENANT, &tool, "of this Pod is \"tool\"; set kagenti.io/type: agent");
+        let mut on_host = within(namespace, pod("host", &agent));
+        on_host["spec"]["hostNetwork"] = json!(true);
+        cluster.refuses_to_create(TENANT, &on_host, "remove hostNetwork from the Pod template");
+        for kind in ["Deployment", "StatefulSet", "Job"] {
+            let says = format!("the Pod template of this {kind} lacks the label kagenti.io/type; set");
+            cluster.refuses_to_create(TENANT, &within(namespace, workload(kind, &[], 0)), &says);
+            cluster.create_dry(TENANT, &within(namespace, workload(kind, &agent, 0))).unwrap();
+        }
+        // Whoever may override guards in the whole cluster may.
+        cluster.create_dry(ADMINISTRATOR, &within(namespace, pod("open", &[]))).unwrap();
+    }
+    // Elsewhere nothing changes.
+    cluster.create_dry(TENANT, &pod("open", &[])).unwrap();
+    cluster.create_dry(TENANT, &pod("first", &agent)).unwrap();
+
+    // No operator runs, so nothing isolates the first agent.
+    let first = within("enrolled", pod("first", &agent));
+    cluster.refuses_to_create(TENANT, &first, "no params found");
+    cluster.create_dry(TENANT, &within("audited", pod("first", &agent))).unwrap();
+    let baseline =
+        |labels: &[(&str, &str)]| within("enrolled", network_policy("countersign-baseline", labels, 80));
+    cluster.create(TENANT, &baseline(&[]));
+    let own = "countersign-baseline of the namespace enrolled is not the one of the operator";
+    cluster
+        .0
+        .wait("the tenant's policy of that name to be seen", || {
+            let said = cluster.create_dry(TENANT, &first).expect_err("a policy of a tenant isolates nobody");
+            Ok(said.contains(own))
+        })
+        .unwrap();
+    cluster.allows(TENANT, &["-n", "enrolled", "delete", "networkpolicy", "countersign-baseline"]);
+    cluster.create(OPERATOR, &baseline(&[("agent.kagenti.dev/policy-role", "baseline")]));
+    cluster.0.wait("isolation to be seen", || Ok(cluster.create_dry(TENANT, &first).is_ok())).unwrap();
+
+    // A namespace that is enrolled later: what is there may be scaled, and not changed to another open template.
+    cluster.create(TENANT, &workload("Deployment", &[], 0));
+    let enrol = ["label", "namespace", "team1", "countersign.dev/enrolled=true"];
+    cluster.run(ADMINISTRATOR, &enrol).unwrap();
+    let open = r#"{"spec":{"template":{"metadata":{"labels":{"colour":"blue"}}}}}"#;
+    let recolour = ["patch", "deployment", "x", "--type=merge", "-p", open];
+    cluster
+        .0
+        .wait("the namespace to be enrolled", || {
+            let dry = [&["-n", "team1"], &recolour[..], &["--dry-run=server"]].concat();
+            Ok(cluster.run(TENANT, &dry).is_err())
+        })
+        .unwrap();
+    cluster.refuses(TENANT, &recolour, "the Pod template of this Deployment lacks the label");
+    cluster.allows(TENANT, &["scale", "deployment", "x", "--replicas=1"]);
+    let label = r#"{"spec":{"template":{"metadata":{"labels":{"kagenti.io/type":"agent"}}}}}"#;
+    cluster.allows(TENANT, &["patch", "deployment", "x", "--type=merge", "-p", label]);
 }

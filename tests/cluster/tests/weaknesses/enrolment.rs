@@ -60,3 +60,28 @@ fn a_paused_card_is_not_fetched_and_keeps_what_was_proven() {
     scene.patch("agentcard", team, "weather", &pause(false)).unwrap();
     scene.verified(team, "weather", "weather").unwrap();
 }
+
+#[test]
+fn an_enrolled_namespace_is_isolated_before_its_first_agent() {
+    let (scene, team) = (scene("enrolled"), "enrolled");
+    let names = || -> Vec<String> {
+        let policies = scene.list("networkpolicies", team).unwrap();
+        policies.iter().map(|policy| policy["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let enrol = |value: &str| {
+        scene.rig.kubectl(&["label", "namespace", team, "--overwrite", value]).unwrap();
+    };
+    assert_eq!(names(), [""; 0]);
+    enrol("countersign.dev/enrolled=true");
+    let pair = ["countersign-baseline", "countersign-minimum"];
+    scene.rig.wait("the isolation of the namespace", || Ok(names() == pair)).unwrap();
+    // Audit mode isolates nobody, whatever else the namespace says.
+    enrol("countersign.dev/mode=audit");
+    scene.rig.wait("the isolation to go", || Ok(names().is_empty())).unwrap();
+    enrol("countersign.dev/mode-");
+    scene.rig.wait("the isolation to come back", || Ok(names() == pair)).unwrap();
+    scene.delete("networkpolicy", team, "countersign-baseline").unwrap();
+    scene.rig.wait("the isolation to be restored", || Ok(names() == pair)).unwrap();
+    enrol("countersign.dev/enrolled-");
+    scene.rig.wait("the isolation to go", || Ok(names().is_empty())).unwrap();
+}
