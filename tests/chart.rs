@@ -334,7 +334,7 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
         }
     }
     let expected = [
-        "controllers.controllers [\"system:serviceaccount:kube-system:deployment-controller\",\"system:serviceaccount:kube-system:replicaset-controller\",\"system:serviceaccount:kube-system:statefulset-controller\",\"system:serviceaccount:kube-system:generic-garbage-collector\",\"system:kube-controller-manager\"]",
+        "controllers.controllers [\"system:serviceaccount:kube-system:deployment-controller\",\"system:serviceaccount:kube-system:replicaset-controller\",\"system:serviceaccount:kube-system:statefulset-controller\",\"system:serviceaccount:kube-system:generic-garbage-collector\",\"system:kube-controller-manager\",\"system:serviceaccount:agent-sandbox-system:agent-sandbox-controller\"]",
         "signed-cards.unnamed \"refuse\"",
         "signed-cards.writers [\"system:serviceaccount:ci:signer\"]",
         "enrolled-pods.otherTypes [\"tool\"]",

@@ -123,7 +123,7 @@ reasons! {
     // Finding the workload.
     WorkloadNotFound [] "The workload behind the card does not exist";
         "The last verdict about a workload outliving it.";
-        "Correct spec.targetRef, or create the workload: a Deployment or StatefulSet in the card's namespace.";
+        "Correct spec.targetRef, or create the workload: a Deployment, StatefulSet or Sandbox in the card's namespace.";
     NotAgentWorkload [] "The workload behind the card is not labelled as an agent";
         "Any workload made an agent by whoever may write an AgentCard.";
         "Label the workload kagenti.io/type=agent.";

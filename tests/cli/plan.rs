@@ -222,3 +222,24 @@ fn the_identity_template_is_that_of_the_operator() {
     let wrong = plan(&folder, &["--spiffe-id-template", "spiffe://{trustDomain}/all"]);
     wrong.assert_unusable("{namespace}");
 }
+
+#[test]
+fn a_sandbox_is_planned_for_like_every_workload() {
+    let folder = manifests("plan-sandbox");
+    let labels = json!({ "app": "weather", "kagenti.io/type": "agent" });
+    let sandbox = |template: Value| {
+        json!({ "apiVersion": "agents.x-k8s.io/v1alpha1", "kind": "Sandbox",
+            "metadata": { "name": "weather", "namespace": "demo", "labels": labels },
+            "spec": { "podTemplate": template } })
+    };
+    let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "weather", "namespace": "demo" },
+        "spec": { "clusterIP": "None", "selector": { "app": "weather" } } });
+    let template = json!({ "metadata": { "labels": labels },
+        "spec": { "serviceAccountName": "weather", "containers": [{ "name": "agent", "image": "agent" }] } });
+    folder.write("manifests/agent.yaml", format!("{}\n---\n{service}\n", sandbox(template)));
+    let run = plan(&folder, &["-o", "json"]);
+    assert!(reasons(&run).contains(&"Verified".to_owned()), "{:?}", reasons(&run));
+    folder.write("manifests/agent.yaml", sandbox(json!("none")).to_string());
+    let run = plan(&folder, &[]);
+    assert!(run.stderr.contains("\"Sandbox\" \"weather\" in"), "{}", run.stderr);
+}

@@ -6,6 +6,8 @@ use super::workloads::{ManifestWorkload, Template};
 use crate::exit::Unusable;
 use countersign_core::text::Quoted;
 use countersign_plan::input::identity::Binding;
+use countersign_plan::input::sandbox::{SANDBOX_KIND, Sandbox};
+use countersign_plan::input::workload::WorkloadKind;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -24,6 +26,12 @@ pub(super) struct Manifests {
     pub(super) config_maps: Vec<ConfigMap>,
     /// Kinds and names that were passed over.
     pub(super) ignored: Vec<String>,
+}
+
+/// The metadata of an object of any kind.
+#[derive(Debug, Deserialize)]
+struct ObjectManifest {
+    metadata: ObjectMeta,
 }
 
 /// The part of an AgentCard object that a plan needs.
@@ -112,6 +120,12 @@ impl Manifests {
                 let spec = object.spec.unwrap_or_default();
                 self.controller(&kind, object.metadata, spec.selector, spec.template.into());
             }
+            (version, SANDBOX_KIND) if WorkloadKind::parse(version, SANDBOX_KIND).is_some() => {
+                let object: ObjectManifest = read(document)?;
+                let sandbox =
+                    Sandbox::parse(&document.object).map_err(|error| unreadable(document, &error))?;
+                self.controller(&kind, object.metadata, sandbox.selector, sandbox.template.into());
+            }
             ("v1", "Pod") => {
                 let object: Pod = read(document)?;
                 let owners = object.metadata.owner_references.as_deref().unwrap_or_default();
@@ -185,14 +199,15 @@ impl Manifests {
 }
 
 fn read<T: DeserializeOwned>(document: &Manifest) -> Result<T, Unusable> {
-    T::deserialize(&document.object).map_err(|error| {
-        let text =
-            |pointer: &str| document.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        Unusable::new(format!(
-            "{} {} in {} cannot be read: {error}; correct the manifest",
-            Quoted(text("/kind")),
-            Quoted(text("/metadata/name")),
-            Quoted(&document.file)
-        ))
-    })
+    T::deserialize(&document.object).map_err(|error| unreadable(document, &error))
+}
+
+fn unreadable(document: &Manifest, error: &serde_json::Error) -> Unusable {
+    let text = |pointer: &str| document.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    Unusable::new(format!(
+        "{} {} in {} cannot be read: {error}; correct the manifest",
+        Quoted(text("/kind")),
+        Quoted(text("/metadata/name")),
+        Quoted(&document.file)
+    ))
 }

@@ -4,7 +4,7 @@
 use super::replicas::find_replicas;
 use crate::context::Context;
 use crate::index::WorkloadRef;
-use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadKind};
+use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadKind, sandbox};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{DynamicObject, ListParams};
 use std::sync::Arc;
 
 /// Protocol whose cards can be read.
@@ -56,6 +56,14 @@ pub(crate) async fn find_workload(
         Some(workload) if workload.is_leaving => Err(missing(format!("{shown} is being deleted"))),
         Some(workload) if workload.is_agent => Ok((key, workload)),
         // The index holds labelled workloads alone, so that absence there does not mean absence in the cluster.
+        None if context.index.workloads(key.kind).is_absent() => {
+            let found = format!(
+                "there is no {shown}: the cluster does not have the kind {} ({}); install its definition",
+                key.kind.as_str(),
+                key.kind.api_version()
+            );
+            Err(missing(found))
+        }
         None if !exists(context, &key).await => Err(missing(format!("there is no {shown}"))),
         _ => Err(Refusal::new(Reason::NotAgentWorkload, format!("{shown} is not labelled as an agent"))),
     }
@@ -71,6 +79,10 @@ async fn exists(context: &Context, key: &WorkloadRef) -> bool {
             .await
             .map(|found| found.is_some()),
         WorkloadKind::StatefulSet => Api::<StatefulSet>::namespaced(client, namespace)
+            .get_metadata_opt(name)
+            .await
+            .map(|found| found.is_some()),
+        WorkloadKind::Sandbox => Api::<DynamicObject>::namespaced_with(client, namespace, &sandbox())
             .get_metadata_opt(name)
             .await
             .map(|found| found.is_some()),

@@ -2,7 +2,7 @@
 //! The index serves first; the API server is read where the index cannot prove an endpoint.
 
 use crate::context::Context;
-use crate::index::{ObjectRef, Pod, ServiceEndpoint, Workload, WorkloadRef};
+use crate::index::{ObjectRef, Pod, ServiceEndpoint, Workload, WorkloadKind, WorkloadRef};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
@@ -133,6 +133,9 @@ async fn read(
         if let (Some(name), Some(pod)) = (pod.metadata.name.clone(), Pod::of(pod)) {
             known.pods.insert(name, pod);
         }
+    }
+    if key.kind != WorkloadKind::Deployment {
+        return Ok(known);
     }
     for set in list::<ReplicaSet>(context, namespace, &selector_text(&workload.selector)).await? {
         if let Some(uid) = set.metadata.uid {

@@ -16,7 +16,7 @@ pub(crate) use countersign_plan::agent_card::IndexedCard;
 pub(crate) use countersign_plan::input::endpoint::{ServiceEndpoint, SliceVersions};
 pub(crate) use countersign_plan::input::pod::{Controller, Pod, owner_of};
 pub(crate) use countersign_plan::input::workload::{Workload, WorkloadKind, WorkloadRef};
-pub(crate) use watches::register;
+pub(crate) use watches::{register, sandbox};
 
 use countersign_controller::health::Health;
 use countersign_plan::{ApiServer, Mode};
@@ -32,6 +32,8 @@ pub(crate) struct Index {
     pub(crate) deployments: Store<Workload, IndexKey>,
     /// `StatefulSet`s with the agent label.
     pub(crate) stateful_sets: Store<Workload, IndexKey>,
+    /// Sandboxes with the agent label; the cluster may lack the kind.
+    pub(crate) sandboxes: Store<Workload, IndexKey>,
     /// Pods with the agent label.
     pub(crate) pods: Store<Pod, IndexKey>,
     /// UIDs of Pods that carry a peer mark without the agent label.
@@ -66,6 +68,7 @@ impl Index {
             cards: Store::indexed(by::of_card),
             deployments: Store::indexed(by::of_workload),
             stateful_sets: Store::indexed(by::of_workload),
+            sandboxes: Store::indexed(by::of_workload),
             pods: Store::indexed(by::of_pod),
             marked_pods: Store::default(),
             replica_sets: Store::indexed(by::of_replica_set),
@@ -87,6 +90,7 @@ impl Index {
         match kind {
             WorkloadKind::Deployment => &self.deployments,
             WorkloadKind::StatefulSet => &self.stateful_sets,
+            WorkloadKind::Sandbox => &self.sandboxes,
         }
     }
 
@@ -143,7 +147,7 @@ impl Index {
     pub(crate) fn pods_of(&self, key: &WorkloadRef, workload: &Workload) -> Vec<(ObjectRef, Pod)> {
         let namespace = key.object.namespace.as_str();
         let controllers = match key.kind {
-            WorkloadKind::StatefulSet => vec![workload.uid.clone()],
+            WorkloadKind::StatefulSet | WorkloadKind::Sandbox => vec![workload.uid.clone()],
             WorkloadKind::Deployment => {
                 let sets = self.replica_sets.with_key(namespace, IndexKey::Controller, &workload.uid);
                 sets.into_iter().map(|(_, (uid, _))| uid).collect()
@@ -190,6 +194,8 @@ impl Index {
             ("agentcards", self.cards.is_synced()),
             ("deployments", self.deployments.is_synced()),
             ("statefulsets", self.stateful_sets.is_synced()),
+            // A cluster without the kind has none of them.
+            ("sandboxes", self.sandboxes.is_synced() || self.sandboxes.is_absent()),
             ("pods", self.pods.is_synced()),
             ("replicasets", self.replica_sets.is_synced()),
             ("services", self.services.is_synced()),
@@ -204,8 +210,15 @@ impl Index {
 
     /// Names of the lists that isolation requires and that are not read yet; evaluation requires more.
     pub(crate) fn unread_for_isolation(&self) -> Vec<&'static str> {
-        let needed =
-            ["deployments", "statefulsets", "pods", "networkpolicies", "namespaces", "enrolled namespaces"];
+        let needed = [
+            "deployments",
+            "statefulsets",
+            "sandboxes",
+            "pods",
+            "networkpolicies",
+            "namespaces",
+            "enrolled namespaces",
+        ];
         let mut unread = self.unread();
         unread.retain(|kind| needed.contains(kind));
         unread

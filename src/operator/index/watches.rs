@@ -11,13 +11,18 @@ use countersign_api::keys::{
 use countersign_controller::registry::{Registry, Watched};
 use countersign_plan::input::endpoint::SERVICE_LABEL;
 use countersign_plan::input::pod::controller;
+use countersign_plan::input::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, SANDBOX_PLURAL, SANDBOX_VERSION};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod as ApiPod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use std::sync::Arc;
+
+/// Page size of lists of objects that are read whole, as trees of JSON, which take several times their size on the wire.
+const WHOLE_PAGE: u32 = 5;
 
 /// Registers the watches of the index.
 pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Index>) {
@@ -28,6 +33,14 @@ pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Ind
     registry.watch(deployments, index, |index| &index.deployments, Workload::of_deployment);
     let stateful_sets = Watched::labelled("statefulsets", Api::<StatefulSet>::all(client.clone()), &agents);
     registry.watch(stateful_sets, index, |index| &index.stateful_sets, Workload::of_stateful_set);
+    let sandboxes =
+        Watched::labelled("sandboxes", Api::<DynamicObject>::all_with(client.clone(), &sandbox()), &agents);
+    registry.watch(
+        Watched { is_optional: true, page: WHOLE_PAGE, ..sandboxes },
+        index,
+        |index| &index.sandboxes,
+        |object| Some(Workload::of_sandbox(object.metadata, &object.data)),
+    );
     let pods = Watched::labelled("pods", Api::<ApiPod>::all(client.clone()), &agents);
     registry.watch(pods, index, |index| &index.pods, Pod::of);
     registry.watch(
@@ -103,4 +116,15 @@ pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Ind
         |index| &index.api_servers,
         |slice| Some(read_slice(slice)),
     );
+}
+
+/// API resource of Sandboxes.
+pub(crate) fn sandbox() -> ApiResource {
+    ApiResource {
+        group: SANDBOX_GROUP.to_owned(),
+        version: SANDBOX_VERSION.to_owned(),
+        api_version: format!("{SANDBOX_GROUP}/{SANDBOX_VERSION}"),
+        kind: SANDBOX_KIND.to_owned(),
+        plural: SANDBOX_PLURAL.to_owned(),
+    }
 }

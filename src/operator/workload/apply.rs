@@ -5,7 +5,7 @@ use super::policies::{apply_policy, remove_policy};
 use crate::card::key as card_key;
 use crate::context::Context;
 use crate::events::EventSource;
-use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadKind, WorkloadRef};
+use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadRef};
 use crate::written::WATCH_LAG;
 use countersign_api::agent_card::AgentCard;
 use countersign_controller::next::Next;
@@ -67,7 +67,7 @@ pub(crate) async fn apply_plan(
             let (reason, note) = ("WorkloadError".to_owned(), error.to_string());
             let about = EventSource {
                 controller: "agentcard-controller",
-                api_version: WorkloadKind::API_VERSION,
+                api_version: reference.kind.api_version(),
                 kind: reference.kind.as_str(),
                 action: "Reconcile",
             };

@@ -7,6 +7,8 @@ use countersign_controller::key::{Key, Reconciler};
 pub(crate) static DEPLOYMENT: Reconciler = workload_of(WorkloadKind::Deployment);
 /// AgentCard, policies and peer marks of one `StatefulSet`.
 pub(crate) static STATEFUL_SET: Reconciler = workload_of(WorkloadKind::StatefulSet);
+/// AgentCard, policies and peer marks of one Sandbox.
+pub(crate) static SANDBOX: Reconciler = workload_of(WorkloadKind::Sandbox);
 /// Pod with a peer mark that no workload justifies.
 pub(crate) static POD: Reconciler = Reconciler { name: "pod", controller: "peermark", waits: false };
 
@@ -19,6 +21,7 @@ pub(crate) fn workload(workload: WorkloadRef) -> Key {
     let reconciler = match workload.kind {
         WorkloadKind::Deployment => &DEPLOYMENT,
         WorkloadKind::StatefulSet => &STATEFUL_SET,
+        WorkloadKind::Sandbox => &SANDBOX,
     };
     Key { reconciler, object: workload.object }
 }

@@ -1,7 +1,7 @@
 //! Default AgentCard of an agent without one, under the name that existing tools look for.
 
 use crate::input::delivered::default_card_name;
-use crate::input::workload::{Workload, WorkloadKind, WorkloadRef};
+use crate::input::workload::{Workload, WorkloadRef};
 use countersign_api::ObjectRef;
 use countersign_api::agent_card::{AgentCard, AgentCardSpec, IdentityBinding, TargetRef};
 use countersign_api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
@@ -22,7 +22,7 @@ pub fn plan_default_card(key: &WorkloadRef, workload: &Workload, has_trust_domai
         &default_card_name(name, kind),
         AgentCardSpec {
             target_ref: Some(TargetRef {
-                api_version: WorkloadKind::API_VERSION.to_owned(),
+                api_version: key.kind.api_version().to_owned(),
                 kind: kind.to_owned(),
                 name: name.clone(),
             }),
@@ -37,7 +37,7 @@ pub fn plan_default_card(key: &WorkloadRef, workload: &Workload, has_trust_domai
             labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<BTreeMap<_, _>>(),
         ),
         owner_references: Some(vec![OwnerReference {
-            api_version: WorkloadKind::API_VERSION.to_owned(),
+            api_version: key.kind.api_version().to_owned(),
             kind: kind.to_owned(),
             name: name.clone(),
             uid: workload.uid.clone(),

@@ -148,9 +148,15 @@ mod tests {
                 "template": { "spec": { "serviceAccountName": "weather", "containers": [] } },
             },
         });
+        if kind == WorkloadKind::Sandbox {
+            let object = serde_json::json!({ "metadata": object["metadata"],
+                "spec": { "podTemplate": object["spec"]["template"] } });
+            let metadata = serde_json::from_value(object["metadata"].clone()).unwrap();
+            return Workload::of_sandbox(metadata, &object);
+        }
         match kind {
             WorkloadKind::Deployment => Workload::of_deployment(serde_json::from_value(object).unwrap()),
-            WorkloadKind::StatefulSet => Workload::of_stateful_set(serde_json::from_value(object).unwrap()),
+            _ => Workload::of_stateful_set(serde_json::from_value(object).unwrap()),
         }
         .unwrap()
     }
@@ -297,15 +303,19 @@ mod tests {
     }
 
     #[test]
-    fn a_stateful_set_controls_its_pods_itself() {
-        let set = ControllerKind::StatefulSet;
-        let known =
-            KnownPods { pods: [pod("weather-0", 1, (set, "workload"))].into(), sets: BTreeMap::new() };
-        let evaluate = |known: &KnownPods| {
-            evaluated(WorkloadKind::StatefulSet, false, &[], &[endpoint("weather-0", 1)], known)
-        };
-        assert_eq!(evaluate(&known).unwrap().ready.len(), 1);
-        let known = KnownPods { pods: [pod("weather-0", 1, (set, "another"))].into(), sets: BTreeMap::new() };
-        assert!(evaluate(&known).is_err());
+    fn a_stateful_set_and_a_sandbox_control_their_pods_themselves() {
+        let both = [
+            (WorkloadKind::StatefulSet, ControllerKind::StatefulSet, ControllerKind::Sandbox),
+            (WorkloadKind::Sandbox, ControllerKind::Sandbox, ControllerKind::StatefulSet),
+        ];
+        for (kind, own, other) in both {
+            let is_ready = |controller: (ControllerKind, &str)| {
+                let known =
+                    KnownPods { pods: [pod("weather-0", 1, controller)].into(), sets: BTreeMap::new() };
+                evaluated(kind, false, &[], &[endpoint("weather-0", 1)], &known).is_ok()
+            };
+            assert!(is_ready((own, "workload")));
+            assert!(!is_ready((own, "another")) && !is_ready((other, "workload")));
+        }
     }
 }

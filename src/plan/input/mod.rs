@@ -14,6 +14,7 @@ pub(crate) mod names;
 pub(crate) mod namespace;
 pub(crate) mod outcome;
 pub mod pod;
+pub mod sandbox;
 pub mod service;
 mod syntax;
 pub mod workload;

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReferen
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// API version of the kinds that control Pods of agents.
+/// API version of `ReplicaSet`s.
 const APPS: &str = "apps/v1";
 /// Phases in which a Pod has ended for good.
 const ENDED: [&str; 2] = ["Succeeded", "Failed"];
@@ -50,11 +50,13 @@ pub enum ControllerKind {
     ReplicaSet,
     /// `apps/v1` `StatefulSet`.
     StatefulSet,
+    /// `agents.x-k8s.io` `Sandbox`.
+    Sandbox,
     /// Every other kind or API group, which never leads to a workload.
     Other,
 }
 
-/// Kind and UID of the workload that controls a Pod: a `StatefulSet` directly, a Deployment only through a
+/// Kind and UID of the workload that controls a Pod: a `StatefulSet` or Sandbox directly, a Deployment only through a
 /// `ReplicaSet`, whose controller `of_set` returns by UID. `None` if the chain ends elsewhere.
 pub fn owner_of(
     pod: &Pod,
@@ -63,6 +65,7 @@ pub fn owner_of(
     let controller = pod.controller.as_ref()?;
     match controller.kind {
         ControllerKind::StatefulSet => Some((WorkloadKind::StatefulSet, controller.uid.clone())),
+        ControllerKind::Sandbox => Some((WorkloadKind::Sandbox, controller.uid.clone())),
         ControllerKind::ReplicaSet => {
             let owner = of_set(&controller.uid)?;
             (owner.kind == ControllerKind::Deployment).then_some((WorkloadKind::Deployment, owner.uid))
@@ -105,11 +108,12 @@ impl Pod {
 /// Controlling owner among the `ownerReferences` of an object.
 pub fn controller(owners: Option<&[OwnerReference]>) -> Option<Controller> {
     let owner = owners.unwrap_or_default().iter().find(|owner| owner.controller == Some(true))?;
-    let kind = match (owner.api_version.as_str(), owner.kind.as_str()) {
-        (APPS, "Deployment") => ControllerKind::Deployment,
-        (APPS, "ReplicaSet") => ControllerKind::ReplicaSet,
-        (APPS, "StatefulSet") => ControllerKind::StatefulSet,
-        _ => ControllerKind::Other,
+    let kind = match WorkloadKind::parse(&owner.api_version, &owner.kind) {
+        Some(WorkloadKind::Deployment) => ControllerKind::Deployment,
+        Some(WorkloadKind::StatefulSet) => ControllerKind::StatefulSet,
+        Some(WorkloadKind::Sandbox) => ControllerKind::Sandbox,
+        None if owner.api_version == APPS && owner.kind == "ReplicaSet" => ControllerKind::ReplicaSet,
+        None => ControllerKind::Other,
     };
     Some(Controller { kind, uid: owner.uid.clone() })
 }

@@ -1,11 +1,13 @@
-//! Deployments and `StatefulSet`s, reduced to the fields that identify an agent and its readiness.
+//! Deployments, `StatefulSet`s and `Sandbox`es, reduced to the fields that identify an agent and its readiness.
 
 use super::names::workload_label;
+use super::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, Sandbox};
 use countersign_api::ObjectRef;
 use countersign_api::keys::{AGENT_TYPE, TYPE_LABEL};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -16,6 +18,9 @@ const PROTOCOL_LABELS: [&str; 2] = ["kagenti.io/protocol", "kagenti.io/agent-pro
 /// Protocol whose cards the operator reads.
 const A2A: &str = "a2a";
 
+/// API version of Kubernetes' own workloads.
+const APPS: &str = "apps/v1";
+
 /// Workload kinds that the operator watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WorkloadKind {
@@ -23,25 +28,42 @@ pub enum WorkloadKind {
     Deployment,
     /// `apps/v1` `StatefulSet`.
     StatefulSet,
+    /// `agents.x-k8s.io` `Sandbox`, which a cluster may lack.
+    Sandbox,
 }
 
 impl WorkloadKind {
     /// All watched kinds.
-    pub const ALL: [Self; 2] = [Self::Deployment, Self::StatefulSet];
-    /// API version of all watched kinds.
-    pub const API_VERSION: &str = "apps/v1";
+    pub const ALL: [Self; 3] = [Self::Deployment, Self::StatefulSet, Self::Sandbox];
+
+    /// API version in which the kind is watched and written into references.
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::StatefulSet => APPS,
+            Self::Sandbox => "agents.x-k8s.io/v1alpha1",
+        }
+    }
 
     /// Kind name as written in manifests.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",
             Self::StatefulSet => "StatefulSet",
+            Self::Sandbox => SANDBOX_KIND,
         }
     }
 
-    /// Parses the kind of a target reference; `None` for kinds that the operator does not watch.
+    /// Parses the kind of a reference; `None` for kinds that the operator does not watch. A Sandbox may be named in any
+    /// version: there is one object, whatever version it is read in.
     pub fn parse(api_version: &str, kind: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| api_version == Self::API_VERSION && kind == known.as_str())
+        let group = api_version.split_once('/').map(|(group, _)| group);
+        Self::ALL.into_iter().find(|known| {
+            let is_known = match known {
+                Self::Deployment | Self::StatefulSet => api_version == APPS,
+                Self::Sandbox => group == Some(SANDBOX_GROUP),
+            };
+            is_known && kind == known.as_str()
+        })
     }
 }
 
@@ -117,6 +139,13 @@ impl Workload {
         Some(Self::new(WorkloadKind::StatefulSet, object.metadata, spec.selector, spec.template, is_ready))
     }
 
+    /// Observed Sandbox from its metadata and the rest of the object. One whose Pod template cannot be read is an agent all
+    /// the same, and can neither be reached nor open anything.
+    pub fn of_sandbox(metadata: ObjectMeta, object: &Value) -> Self {
+        let Sandbox { template, selector, is_ready } = Sandbox::parse(object).unwrap_or_default();
+        Self::new(WorkloadKind::Sandbox, metadata, selector, template, is_ready)
+    }
+
     fn new(
         kind: WorkloadKind,
         metadata: ObjectMeta,
@@ -181,7 +210,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn deployment(labels: &serde_json::Value, template: &serde_json::Value) -> Workload {
+    fn deployment(labels: &Value, template: &Value) -> Workload {
         Workload::of_deployment(
             serde_json::from_value(json!({
                 "metadata": { "name": "weather", "uid": "u", "generation": 1, "labels": labels },
@@ -233,5 +262,34 @@ mod tests {
     #[test]
     fn a_template_without_service_account_runs_as_the_default_one() {
         assert_eq!(deployment(&json!({}), &json!({})).service_account, "default");
+    }
+
+    #[test]
+    fn a_kind_is_known_in_its_own_group_alone() {
+        for (api_version, kind, expected) in [
+            ("apps/v1", "Deployment", Some(WorkloadKind::Deployment)),
+            ("apps/v1", "StatefulSet", Some(WorkloadKind::StatefulSet)),
+            ("agents.x-k8s.io/v1alpha1", "Sandbox", Some(WorkloadKind::Sandbox)),
+            ("agents.x-k8s.io/v1beta1", "Sandbox", Some(WorkloadKind::Sandbox)),
+            ("apps/v1", "Sandbox", None),
+            ("agents.x-k8s.io/v1alpha1", "Deployment", None),
+            ("extensions.agents.x-k8s.io/v1alpha1", "Sandbox", None),
+            ("v1", "Sandbox", None),
+            ("apps/v1", "DaemonSet", None),
+        ] {
+            assert_eq!(WorkloadKind::parse(api_version, kind), expected, "{api_version} {kind}");
+        }
+        for kind in WorkloadKind::ALL {
+            assert_eq!(WorkloadKind::parse(kind.api_version(), kind.as_str()), Some(kind));
+        }
+    }
+
+    #[test]
+    fn a_sandbox_whose_template_cannot_be_read_is_an_agent_that_selects_nobody() {
+        let metadata =
+            serde_json::from_value(json!({ "name": "weather", "labels": { "kagenti.io/type": "agent" } }));
+        let found = Workload::of_sandbox(metadata.unwrap(), &json!({ "spec": { "podTemplate": "x" } }));
+        assert!(found.is_agent && !found.is_ready && !found.labels_its_pods());
+        assert_eq!(found.selector, LabelSelector::default());
     }
 }

@@ -269,6 +269,11 @@ fn who_controls_a_pod_is_said_by_controllers(cluster: &Cluster) {
             cluster.refuses_to_create(TENANT, &controlled(&pod("forged", labels), kind), says);
         }
     }
+    let mut sandboxed = controlled(&pod("forged", &agent), "Sandbox");
+    sandboxed["metadata"]["ownerReferences"][0]["apiVersion"] = json!("agents.x-k8s.io/v1alpha1");
+    cluster.refuses_to_create(TENANT, &sandboxed, says);
+    let controller = "system:serviceaccount:agent-sandbox-system:agent-sandbox-controller";
+    cluster.create_dry(controller, &sandboxed).unwrap();
     cluster.refuses_to_create(OWNER, &controlled(&pod("forged", &agent), "ReplicaSet"), "by owner-of-team1");
     // A ReplicaSet that nobody made for the Deployment would lead its Pods there.
     let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "forged", "namespace": "team1"},

@@ -9,6 +9,7 @@ mod fetch;
 mod policy;
 mod quiet;
 mod replicas;
+mod sandbox;
 mod scale;
 mod telemetry;
 mod trust;
