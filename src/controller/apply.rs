@@ -2,7 +2,7 @@
 //! A lost race is an error like others, after which the caller observes again.
 
 use axum::http::HeaderValue;
-use axum::http::header::ACCEPT;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use countersign_api::ObjectRef;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, Request, ValidationDirective};
@@ -10,11 +10,14 @@ use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::{Api, Client, Error, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fmt::Debug;
 
 /// Media type that requests the metadata of an object alone.
 const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// Media type of JSON Patch (RFC 6902).
+const JSON_PATCH: &str = "application/json-patch+json";
 
 /// Field manager of all writes.
 pub const FIELD_MANAGER: &str = "countersign";
@@ -68,20 +71,58 @@ impl Writer {
         Ok(stored.metadata)
     }
 
-    /// Sets the finalizers of an object at resource version `version`; an absent object needs none.
+    /// Changes the status of the object with this UID from `before` to `after`, whatever its resource version; returns the
+    /// new metadata. The write is refused if the member `guard` of status is not as in `before`, so that a status of
+    /// another writer is not mixed with this one.
+    ///
+    /// For an object that its owner changes faster than a request takes: the API server itself tries again after a
+    /// lost race if a patch names no resource version.
+    pub async fn change_status<K: NamespacedKind>(
+        &self,
+        object: &ObjectRef,
+        uid: &str,
+        (before, after): (&Value, &Value),
+        guard: &str,
+    ) -> Result<ObjectMeta, Error> {
+        let patch = status_operations(uid, before, after, guard);
+        self.patch_json::<K>(object, Some("status"), &patch).await
+    }
+
+    /// Sets the finalizers of the object with this UID, if they are still those of `before`; an absent object needs none.
     pub async fn set_finalizers<K: NamespacedKind>(
         &self,
         object: &ObjectRef,
-        version: &str,
-        finalizers: &[String],
+        uid: &str,
+        (before, after): (&[String], &[String]),
     ) -> Result<(), Error> {
-        let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
-        gone_is_fine(
-            self.api::<K>(&object.namespace)
-                .patch(&object.name, &patching(), &Patch::Merge(patch))
-                .await
-                .map(drop),
-        )
+        let patch = json!([
+            { "op": "test", "path": "/metadata/uid", "value": uid },
+            { "op": "test", "path": "/metadata/finalizers", "value": before },
+            { "op": "replace", "path": "/metadata/finalizers", "value": after },
+        ]);
+        gone_is_fine(self.patch_json::<K>(object, None, &patch).await.map(drop))
+    }
+
+    /// Patches an object, or a subresource of it, by JSON Patch (RFC 6902); returns the new metadata.
+    async fn patch_json<K: NamespacedKind>(
+        &self,
+        object: &ObjectRef,
+        subresource: Option<&str>,
+        patch: &Value,
+    ) -> Result<ObjectMeta, Error> {
+        let request = Request::new(K::url_path(&(), Some(&object.namespace)));
+        // The body and its type are replaced: kube knows JSON Patch only through another library.
+        let empty = Patch::Merge(Value::Null);
+        let request = match subresource {
+            Some(name) => request.patch_subresource(name, &object.name, &patching(), &empty),
+            None => request.patch(&object.name, &patching(), &empty),
+        };
+        let mut request = request.map_err(Error::BuildRequest)?;
+        *request.body_mut() = serde_json::to_vec(patch).map_err(Error::SerdeError)?;
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON_PATCH));
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ALONE));
+        let stored: PartialObjectMeta<K> = self.client.request(request).await?;
+        Ok(stored.metadata)
     }
 
     /// Sets or removes a label of the object with this UID, not of an object created since under that name.
@@ -142,11 +183,33 @@ pub fn merge_patch(before: &Value, after: &Value) -> Option<Value> {
                 };
                 Some((key.clone(), patch))
             });
-            let patch: serde_json::Map<String, Value> = gone.chain(changed).collect();
+            let patch: Map<String, Value> = gone.chain(changed).collect();
             (!patch.is_empty()).then_some(Value::Object(patch))
         }
         _ => (before != after).then(|| after.clone()),
     }
+}
+
+/// JSON Patch (RFC 6902) that turns the status `before` of the object with this UID into `after`.
+fn status_operations(uid: &str, before: &Value, after: &Value, guard: &str) -> Value {
+    let mut operations = vec![json!({ "op": "test", "path": "/metadata/uid", "value": uid })];
+    let none = Map::new();
+    let (old, new) = (before.as_object().unwrap_or(&none), after.as_object().unwrap_or(&none));
+    if old.is_empty() {
+        // There may be no status whose members could be changed.
+        operations.push(json!({ "op": "add", "path": "/status", "value": new }));
+        return Value::Array(operations);
+    }
+    if let Some(value) = old.get(guard) {
+        operations.push(json!({ "op": "test", "path": format!("/status/{guard}"), "value": value }));
+    }
+    for name in old.keys().filter(|name| !new.contains_key(*name)) {
+        operations.push(json!({ "op": "remove", "path": format!("/status/{name}") }));
+    }
+    for (name, value) in new.iter().filter(|(name, value)| old.get(*name) != Some(*value)) {
+        operations.push(json!({ "op": "add", "path": format!("/status/{name}"), "value": value }));
+    }
+    Value::Array(operations)
 }
 
 fn gone_is_fine(result: Result<(), Error>) -> Result<(), Error> {
@@ -170,5 +233,24 @@ mod tests {
             json!({ "gone": null, "inner": { "gone": null, "new": "x" }, "list": [1, 2], "more": {} });
         assert_eq!(patch, wanted);
         assert_eq!(merge_patch(&after, &after), None);
+    }
+
+    #[test]
+    fn a_status_is_changed_only_on_the_object_and_the_verdict_that_it_was_planned_from() {
+        let before = json!({ "verdict": { "outcome": "verified" }, "gone": 1, "same": true });
+        let after = json!({ "verdict": { "outcome": "refused" }, "new": [1], "same": true });
+        let expected = json!([
+            { "op": "test", "path": "/metadata/uid", "value": "uid-1" },
+            { "op": "test", "path": "/status/verdict", "value": { "outcome": "verified" } },
+            { "op": "remove", "path": "/status/gone" },
+            { "op": "add", "path": "/status/new", "value": [1] },
+            { "op": "add", "path": "/status/verdict", "value": { "outcome": "refused" } },
+        ]);
+        assert_eq!(status_operations("uid-1", &before, &after, "verdict"), expected);
+        let first = json!([
+            { "op": "test", "path": "/metadata/uid", "value": "uid-1" },
+            { "op": "add", "path": "/status", "value": after },
+        ]);
+        assert_eq!(status_operations("uid-1", &json!({}), &after, "verdict"), first);
     }
 }

@@ -15,6 +15,7 @@ use countersign_io::clock::now;
 use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::agent_card::schedule::SHORTEST_PERIOD;
 use countersign_plan::agent_card::turn::{Observed, StatusPlan, StatusWrite, plan_status_turn};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -25,6 +26,13 @@ const CARD_VERIFIED: EventSource = EventSource {
     kind: AGENT_CARD_KIND,
     action: "VerifySignature",
 };
+/// Member of status with the card's content, which the index does not keep.
+const CONTENT: &str = "card";
+/// Member of status that tells whether another replica has written since.
+const VERDICT: &str = "verdict";
+/// Answer of the API server to a lost race (RFC 9110 section 15.5.10).
+const CONFLICT: u16 = 409;
+
 /// Writes the status of an AgentCard, or removes finalizers of a deleted one. Waiters are notified of the attempt.
 pub(crate) async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
     let next = write(context, object).await;
@@ -53,8 +61,8 @@ async fn write(context: &Context, object: &ObjectRef) -> Result<Next, kube::Erro
         (StatusPlan::Forget(finalizers), card, _) => {
             forget(context, object);
             if let (Some(rest), Some(card)) = (finalizers, card) {
-                let version = &card.resource_version;
-                context.writer.set_finalizers::<AgentCard>(object, version, &rest).await?;
+                let change = (card.finalizers.as_slice(), rest.as_slice());
+                context.writer.set_finalizers::<AgentCard>(object, &card.uid, change).await?;
             }
             Ok(Next::Never)
         }
@@ -77,8 +85,7 @@ fn forget(context: &Context, object: &ObjectRef) {
     }
 }
 
-/// Writes the difference and reports the transition as an event. A lost race is a failure like others: the watch reports
-/// the other write before the next turn, and one that never does is not asked ten times a second.
+/// Writes the difference and reports the transition as an event.
 async fn apply_status(
     context: &Context,
     object: &ObjectRef,
@@ -91,14 +98,14 @@ async fn apply_status(
         forget_content(context, object, evaluation);
         return Ok(());
     }
-    let patch = if differs { merge_patch(&json(card.status.as_ref())?, &json(&status)?) } else { None };
-    let mut patch = patch.unwrap_or_else(|| Value::Object(Map::new()));
+    let before = json(card.status.as_ref())?;
+    let mut after = if differs { json(&status)? } else { before.clone() };
     let has_content = card.has_content || shown.is_some();
-    if let (Some(shown), Some(patch)) = (shown, patch.as_object_mut()) {
-        patch.insert("card".to_owned(), json(&shown)?);
+    if let (Some(shown), Some(after)) = (shown, after.as_object_mut()) {
+        after.insert(CONTENT.to_owned(), json(&shown)?);
     }
     let removals = context.index.cards.removals(&object.namespace);
-    let stored = context.writer.patch_status::<AgentCard>(object, &card.resource_version, patch).await?;
+    let stored = write_status(context, object, card, (&before, &after)).await?;
     context.metrics.wrote("agentcards/status");
     if let Some(stored) = card.with_status(stored, status, has_content) {
         context.index.cards.insert_answer(object.clone(), (Some(card), removals), stored);
@@ -108,6 +115,24 @@ async fn apply_status(
         context.events.send(CARD_VERIFIED, object, &card.uid, transition);
     }
     Ok(())
+}
+
+/// Writes a status at the resource version that it was planned from. After a lost race it is written whatever the version,
+/// if the AgentCard and its verdict are still the same: an owner who annotates the card all the time must not keep a
+/// loss of trust from being shown. A changed spec does not matter, because status names the generation it is about.
+async fn write_status(
+    context: &Context,
+    object: &ObjectRef,
+    card: &IndexedCard,
+    (before, after): (&Value, &Value),
+) -> Result<ObjectMeta, kube::Error> {
+    let patch = merge_patch(before, after).unwrap_or_else(|| Value::Object(Map::new()));
+    match context.writer.patch_status::<AgentCard>(object, &card.resource_version, patch).await {
+        Err(kube::Error::Api(status)) if status.code == CONFLICT => {
+            context.writer.change_status::<AgentCard>(object, &card.uid, (before, after), VERDICT).await
+        }
+        written => written,
+    }
 }
 
 /// Drops the card's content from memory once the status has it; before that, a failed write needs it again.

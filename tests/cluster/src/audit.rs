@@ -37,6 +37,8 @@ pub struct Request {
     pub place: (String, String),
     /// Path and query.
     pub uri: String,
+    /// Status code of the answer; 0 if there was none.
+    pub code: u64,
     /// When it came, since 1970.
     pub asked: Duration,
     /// When it was answered, since 1970.
@@ -134,6 +136,7 @@ fn request(event: &Value) -> Option<Request> {
         resource: text(&about["resource"]) + &part,
         place: (text(&about["namespace"]), text(&about["name"])),
         uri: text(&event["requestURI"]),
+        code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
         asked: time(&event["requestReceivedTimestamp"])?,
         answered: time(&event["stageTimestamp"])?,
     })

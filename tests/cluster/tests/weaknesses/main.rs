@@ -6,6 +6,7 @@ mod enforcement;
 mod enrolment;
 mod federation;
 mod fetch;
+mod held_up;
 mod policy;
 mod quiet;
 mod replicas;
