@@ -8,6 +8,7 @@ use super::events::Events;
 use super::flags::Config;
 use super::identity::OwnSvid;
 use super::index::{Index, ObjectRef};
+use super::limits::PAGES_AT_ONCE;
 use super::metrics::Metrics;
 use super::policies::Policies;
 use super::undecided::Undecided;
@@ -29,7 +30,7 @@ use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 /// Label of the operator's own Pods, as the chart and the existing manifests set it.
@@ -73,6 +74,8 @@ pub(crate) struct Context {
     pub(crate) undecided: Undecided,
     /// Enforcement of the last decision about each workload.
     pub(crate) enforcements: Enforcements,
+    /// Turns to read pages of whole objects, which bounds their memory.
+    pub(crate) pages: Semaphore,
     /// Notified after each attempt to write a status.
     pub(crate) status_written: Notify,
     /// Notified when a proof may end before all others.
@@ -108,6 +111,7 @@ impl Context {
             leading_since: OnceLock::new(),
             undecided: Undecided::default(),
             enforcements: Enforcements::default(),
+            pages: Semaphore::new(PAGES_AT_ONCE),
             status_written: Notify::new(),
             ends_earlier: Notify::new(),
             evaluations,

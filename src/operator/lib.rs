@@ -14,6 +14,7 @@ pub mod flags;
 mod identity;
 mod index;
 mod kinds;
+mod limits;
 pub mod metrics;
 mod metrics_server;
 mod namespace;

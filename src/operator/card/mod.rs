@@ -5,6 +5,7 @@ mod dispatch;
 mod ending;
 pub(crate) mod key;
 mod observe;
+mod pages;
 mod receive;
 mod reevaluate;
 mod replicas;

@@ -1,6 +1,7 @@
 //! Observation of an AgentCard: workload, Service, replicas and the host names of the workload.
 //! Addresses come from the API server alone; no name is resolved, so that DNS cannot redirect a fetch (rule 2).
 
+use super::pages::each_object;
 use super::replicas::find_replicas;
 use crate::context::Context;
 use crate::index::WorkloadRef;
@@ -10,13 +11,13 @@ use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
 use countersign_plan::agent_card::endpoints::UnusableEndpoints;
 use countersign_plan::agent_card::replica::Replicas;
-use countersign_plan::input::service::{AgentService, Hosts, read_service};
+use countersign_plan::input::service::{AgentService, Hosts, HostsOfServices, read_service};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::DynamicObject;
 use std::sync::Arc;
 
 /// Protocol whose cards can be read.
@@ -149,6 +150,7 @@ async fn get_service(context: &Context, object: &ObjectRef) -> Result<Option<Arc
         return Ok(Some(service));
     }
     let api: Api<Service> = Api::namespaced(context.client.clone(), &object.namespace);
+    let _turn = context.pages.acquire().await;
     let Some(mut service) = api.get_opt(&object.name).await? else { return Ok(None) };
     service.metadata = ObjectMeta { name: service.metadata.name, ..ObjectMeta::default() };
     let service = Arc::new(service);
@@ -163,16 +165,16 @@ pub(crate) async fn other_hosts(
     workload: &Workload,
 ) -> Result<Hosts, Refusal> {
     let namespace = key.object.namespace.as_str();
-    let unread = |what: &str, error: &kube::Error| {
-        let found =
-            format!("the {what} of {} could not be read: {}", Quoted(namespace), Quoted(&error.to_string()));
-        Refusal::new(Reason::EndpointNotOwned, found)
+    let unread = |what: &str, problem: &str| {
+        Refusal::new(Reason::EndpointNotOwned, format!("the {what} of {} {problem}", Quoted(namespace)))
     };
-    let all = ListParams::default();
+    let mut hosts = HostsOfServices::new(namespace, &workload.template_labels);
     let services: Api<Service> = Api::namespaced(context.client.clone(), namespace);
-    let services = services.list(&all).await.map_err(|error| unread("Services", &error))?;
+    let read = each_object(context, &services, "", |service| hosts.add(&service)).await;
+    read.map_err(|problem| unread("Services", &problem))?;
+    let mut hosts = hosts.with_ingresses(&context.config.ingress_hosts);
     let ingresses: Api<Ingress> = Api::namespaced(context.client.clone(), namespace);
-    let ingresses = ingresses.list(&all).await.map_err(|error| unread("Ingresses", &error))?;
-    let suffixes = &context.config.ingress_hosts;
-    Ok(Hosts::of(namespace, &workload.template_labels, &services.items, &ingresses.items, suffixes))
+    let read = each_object(context, &ingresses, "", |ingress| hosts.add(&ingress)).await;
+    read.map_err(|problem| unread("Ingresses", &problem))?;
+    Ok(hosts.finish())
 }

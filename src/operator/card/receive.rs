@@ -67,6 +67,8 @@ pub(crate) async fn read_delivered(
     let ObjectRef { namespace, name: workload } = &reachable.key.object;
     let name = config_map_name(workload);
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
+    // As large as a page of other objects.
+    let _turn = context.pages.acquire().await;
     let started = instant();
     let answer = api.get_opt(&name).await;
     context.metrics.fetched("configmap", started.elapsed());

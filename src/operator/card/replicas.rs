@@ -1,6 +1,7 @@
 //! Reads of the replicas behind a Service, for the evaluation of its endpoints (rule 51).
 //! The index serves first; the API server is read where the index cannot prove an endpoint.
 
+use super::pages::{each_metadata, each_object};
 use crate::context::Context;
 use crate::index::{ObjectRef, Pod, ServiceEndpoint, Workload, WorkloadKind, WorkloadRef};
 use countersign_core::refusal::{Reason, Refusal};
@@ -16,18 +17,10 @@ use countersign_plan::input::service::AgentService;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod as ApiPod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::ListParams;
-use kube::{Api, Resource};
-use serde::de::DeserializeOwned;
+use kube::Api;
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::time::timeout;
-
-/// Page size of lists, in objects: a Pod may have a megabyte, and memory is bounded.
-const PAGE: u32 = 10;
-/// Maximum number of pages read; Pods beyond them are unknown, and refuse the card.
-const PAGES: usize = 100;
 
 /// Replicas behind the Service of a workload, found within the fetch timeout.
 pub(crate) async fn find_replicas(
@@ -87,8 +80,16 @@ async fn endpoints(
     }
     let ObjectRef { namespace, name } = &key.object;
     let selector = format!("{SERVICE_LABEL}={name}");
-    let slices = list::<EndpointSlice>(context, namespace, &selector).await?;
-    let endpoints = read_endpoints(&slices, service.service_port.as_ref(), service.port);
+    let api: Api<EndpointSlice> = Api::namespaced(context.client.clone(), namespace);
+    let mut endpoints = Ok(Vec::new());
+    let read = each_object(context, &api, &selector, |slice| {
+        let Ok(all) = &mut endpoints else { return };
+        match read_endpoints(&[slice], service.service_port.as_ref(), service.port) {
+            Ok(more) => all.extend(more),
+            Err(problem) => endpoints = Err(problem),
+        }
+    });
+    read.await.map_err(|problem| unreadable("EndpointSlices", &problem))?;
     let endpoints = endpoints.map_err(|problem| {
         let found = format!("the slice of endpoints {} cannot be used", Quoted(&problem));
         Refusal::new(Reason::ServiceEndpointNotOwned, found)
@@ -128,44 +129,29 @@ async fn read(
     let namespace = &key.object.namespace;
     let selector: Vec<String> =
         service.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let selector = selector.join(",");
     let mut known = KnownPods::default();
-    for pod in list::<ApiPod>(context, namespace, &selector.join(",")).await? {
+    let api: Api<ApiPod> = Api::namespaced(context.client.clone(), namespace);
+    let pods = each_object(context, &api, &selector, |pod| {
         if let (Some(name), Some(pod)) = (pod.metadata.name.clone(), Pod::of(pod)) {
             known.pods.insert(name, pod);
         }
-    }
+    });
+    pods.await.map_err(|problem| unreadable("Pods", &problem))?;
     if key.kind != WorkloadKind::Deployment {
         return Ok(known);
     }
-    for set in list::<ReplicaSet>(context, namespace, &selector_text(&workload.selector)).await? {
+    let selector = selector_text(&workload.selector);
+    let api: Api<ReplicaSet> = Api::namespaced(context.client.clone(), namespace);
+    let sets = each_metadata(context, &api, &selector, |set| {
         if let Some(uid) = set.metadata.uid {
             known.sets.insert(uid, controller(set.metadata.owner_references.as_deref()));
         }
-    }
+    });
+    sets.await.map_err(|problem| unreadable("ReplicaSets", &problem))?;
     Ok(known)
 }
 
-/// Objects that match a selector, at most [`PAGE`] times [`PAGES`].
-async fn list<K>(context: &Context, namespace: &str, selector: &str) -> Result<Vec<K>, Refusal>
-where
-    K: Resource<Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-    K::DynamicType: Default,
-{
-    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
-    let mut all = Vec::new();
-    let mut page = ListParams::default().labels(selector).limit(PAGE);
-    for _ in 0..PAGES {
-        let list = api.list(&page).await.map_err(|error| {
-            let kind = K::kind(&K::DynamicType::default()).into_owned();
-            let problem = error.to_string();
-            let found = format!("the {kind}s behind the Service could not be read: {}", Quoted(&problem));
-            Refusal::new(Reason::FetchFailed, found)
-        })?;
-        all.extend(list.items);
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => break,
-        }
-    }
-    Ok(all)
+fn unreadable(kinds: &str, problem: &str) -> Refusal {
+    Refusal::new(Reason::FetchFailed, format!("the {kinds} behind the Service {problem}"))
 }

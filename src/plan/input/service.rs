@@ -13,6 +13,9 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 const DEFAULT_PORT: u16 = 8000;
 /// Name of the Service port that serves the card over SPIFFE mTLS.
 const TLS_PORT: &str = "agent-tls";
+/// Most hosts of Ingresses that are kept of a namespace: tenants write them, and a host has up to 253 bytes.
+const INGRESS_HOSTS: usize = 4096;
+
 /// Service that selects the Pods of a workload, with the port that serves the card.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentService {
@@ -117,19 +120,70 @@ impl Hosts {
         ingresses: impl IntoIterator<Item = &'a Ingress>,
         suffixes: &HostSuffixes,
     ) -> Self {
-        let own: BTreeSet<String> = services
-            .into_iter()
-            .filter(|service| leads_to(service, template_labels).is_ok())
-            .filter_map(|service| service.metadata.name.clone())
-            .collect();
-        let mut leads_here: BTreeMap<String, bool> = BTreeMap::new();
-        for (host, leads) in ingresses.into_iter().flat_map(|ingress| hosts_of(ingress, &own)) {
-            // Another Ingress may send a path of the same host elsewhere.
-            leads_here.entry(host).and_modify(|all| *all &= leads).or_insert(leads);
+        let mut hosts = HostsOfServices::new(namespace, template_labels);
+        services.into_iter().for_each(|service| hosts.add(service));
+        let mut hosts = hosts.with_ingresses(suffixes);
+        ingresses.into_iter().for_each(|ingress| hosts.add(ingress));
+        hosts.finish()
+    }
+}
+
+/// Host names of a workload while its Services are read, one after the other.
+#[derive(Debug)]
+pub struct HostsOfServices<'a> {
+    namespace: &'a str,
+    template_labels: &'a BTreeMap<String, String>,
+    services: BTreeSet<String>,
+}
+
+impl<'a> HostsOfServices<'a> {
+    /// No Service yet.
+    pub const fn new(namespace: &'a str, template_labels: &'a BTreeMap<String, String>) -> Self {
+        Self { namespace, template_labels, services: BTreeSet::new() }
+    }
+
+    /// Adds a Service of the namespace.
+    pub fn add(&mut self, service: &Service) {
+        if leads_to(service, self.template_labels).is_ok() {
+            self.services.extend(service.metadata.name.clone());
         }
-        let own_hosts = leads_here.into_iter().filter_map(|(host, leads)| leads.then_some(host));
-        let ingress = own_hosts.filter(|host| suffixes.allow(host)).collect();
-        Self { cluster: own.iter().flat_map(|name| service_names(name, namespace)).collect(), ingress }
+    }
+
+    /// Host names once every Service was added, while Ingresses are read.
+    pub const fn with_ingresses(self, suffixes: &'a HostSuffixes) -> HostsOfIngresses<'a> {
+        HostsOfIngresses { of_services: self, suffixes, leads_here: BTreeMap::new() }
+    }
+}
+
+/// Host names of a workload while its Ingresses are read, one after the other.
+#[derive(Debug)]
+pub struct HostsOfIngresses<'a> {
+    of_services: HostsOfServices<'a>,
+    suffixes: &'a HostSuffixes,
+    leads_here: BTreeMap<String, bool>,
+}
+
+impl HostsOfIngresses<'_> {
+    /// Adds an Ingress of the namespace. Hosts beyond [`INGRESS_HOSTS`] belong to nobody.
+    pub fn add(&mut self, ingress: &Ingress) {
+        for (host, leads) in hosts_of(ingress, &self.of_services.services) {
+            // Another Ingress may send a path of the same host elsewhere.
+            if let Some(all) = self.leads_here.get_mut(&host) {
+                *all &= leads;
+            } else if self.leads_here.len() < INGRESS_HOSTS && self.suffixes.allow(&host) {
+                self.leads_here.insert(host, leads);
+            }
+        }
+    }
+
+    /// Host names once every Ingress was added.
+    pub fn finish(self) -> Hosts {
+        let HostsOfServices { namespace, services, .. } = self.of_services;
+        let ingress = self.leads_here.into_iter().filter_map(|(host, leads)| leads.then_some(host));
+        Hosts {
+            cluster: services.iter().flat_map(|name| service_names(name, namespace)).collect(),
+            ingress: ingress.collect(),
+        }
     }
 }
 

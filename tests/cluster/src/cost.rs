@@ -16,7 +16,16 @@ pub fn process_cpu(pid: u32) -> Result<Duration> {
 
 /// Resident memory of a process, in KiB.
 pub fn process_memory(pid: u32) -> Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// Largest resident memory that a process has had so far, in KiB.
+pub fn process_peak(pid: u32) -> Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, name: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).context("memory")?;
     Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
 }

@@ -15,7 +15,7 @@ mod tarpit;
 pub use agents::{Agents, Card, card_of};
 pub use audit::{Audit, Request};
 pub use authority::{Authority, Svid, bundle_json};
-pub use cost::{process_cpu, process_memory};
+pub use cost::{process_cpu, process_memory, process_peak};
 pub use countersign_rig::until;
 pub use kubelet::STUCK;
 pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart};

@@ -2,6 +2,7 @@
 //! one of them.
 
 mod policies;
+mod memory;
 mod process;
 mod roots;
 
