@@ -1,8 +1,8 @@
 //! What needs a control plane for itself, because it stops, replaces or reconfigures a part of it: one after the other on
 //! one of them.
 
-mod policies;
 mod memory;
+mod policies;
 mod process;
 mod roots;
 
