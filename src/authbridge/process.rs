@@ -1,5 +1,6 @@
 //! The process: sockets are bound first, so that a port in use fails the start, and then everything runs on one thread
-//! until SIGTERM or SIGINT.
+//! until SIGTERM or SIGINT. Then requests to the agent end first, and those of the agent last: it may still need tools to
+//! finish its work.
 
 use super::admin::{About, AdminServers, Guard};
 use super::config::{Checked, ListenAddress, Reading};
@@ -14,17 +15,25 @@ use super::runtime_config::{ActiveConfig, RuntimeConfig};
 use super::serve::{Listeners, bind};
 use super::stats::Stats;
 use countersign_core::encoding::Digest;
-use countersign_io::shutdown::{self, Shutdown};
+use countersign_io::shutdown::{self, Shutdown, Trigger};
 use futures::future::join_all;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// Longest time for requests in flight after a shutdown is requested; half of a pod's usual grace period of 30 s.
 const DRAIN: Duration = Duration::from_secs(15);
+
+/// Longest time from a requested shutdown for which an agent that still listens may call servers: 5 s less than a Pod's
+/// usual grace period.
+const LAST_CALLS: Duration = Duration::from_secs(25);
+/// Time between two looks whether the agent still listens, and the longest time for one.
+const LOOK: Duration = Duration::from_millis(250);
+/// Longest time for requests of an agent that is gone.
+const LEFT: Duration = Duration::from_secs(2);
 
 /// Listening sockets of the data plane.
 struct Sockets {
@@ -92,8 +101,14 @@ pub(super) async fn run(
     source.set(config.spiffe.as_ref());
     let active = ActiveConfig::new(runtime);
     let reloads = Reloads::new(digest);
-    let about =
-        About { active: active.clone(), stats: stats.clone(), reloads: reloads.clone(), stop: stop.clone() };
+    let (end, ending) = shutdown::channel();
+    let about = About {
+        active: active.clone(),
+        stats: stats.clone(),
+        reloads: reloads.clone(),
+        stop: stop.clone(),
+        ending: ending.clone(),
+    };
     let guard = config.admin.token_file.as_deref().map(Guard::new);
     let reloader = Reloader {
         path,
@@ -108,9 +123,20 @@ pub(super) async fn run(
     tracing::info!(mode = ?config.mode, "started");
     // Joined with the data plane and without a drain of their own: a scrape must not delay the end of the process.
     let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about, guard)) };
-    let reauthorizing = reauthorize_on_change(&active, &identity, &stop);
-    tokio::join!(data_plane(sockets, connections, &active, &stats, &stop), watching, reauthorizing);
+    let reauthorizing = reauthorize_on_change(&active, &identity, &stop, &ending);
+    let phases = Phases { stop: stop.clone(), end, ending: ending.clone() };
+    tokio::join!(data_plane(sockets, connections, &active, &stats, phases), watching, reauthorizing);
     Ok(())
+}
+
+/// Two phases of a shutdown.
+struct Phases {
+    /// Requests to the agent are drained from here on.
+    stop: Shutdown,
+    /// Requests `ending`.
+    end: Trigger,
+    /// Requests of the agent are drained from here on, and the process ends.
+    ending: Shutdown,
 }
 
 async fn data_plane(
@@ -118,23 +144,42 @@ async fn data_plane(
     connections: usize,
     active: &ActiveConfig,
     stats: &Stats,
-    stop: &Shutdown,
+    phases: Phases,
 ) {
+    let Phases { stop, end, ending } = phases;
     let inbound = Arc::new(InboundHandler::new(active.clone(), stats.clone(), stop.clone()));
-    let outbound = Arc::new(OutboundHandler::new(active.clone(), stats.clone(), stop.clone()));
+    let outbound = Arc::new(OutboundHandler::new(active.clone(), stats.clone(), ending.clone()));
+    // With an Envoy there is no agent to look at, and all drain together.
+    let left = if sockets.inbound.is_some() { LEFT } else { DRAIN };
     let reverse = async {
-        let Some(socket) = sockets.inbound else { return };
-        let serve = |stream, peer| inbound::serve(Arc::clone(&inbound), stream, peer);
-        Listeners::new("inbound", connections).run(socket, stop.clone(), DRAIN, serve).await;
+        if let Some(socket) = sockets.inbound {
+            let serve = |stream, peer| inbound::serve(Arc::clone(&inbound), stream, peer);
+            let listeners = Listeners::new("inbound", connections);
+            let last_calls = async {
+                stop.requested().await;
+                tokio::time::sleep(LAST_CALLS).await;
+            };
+            let drained = async {
+                listeners.run(socket, stop.clone(), DRAIN, serve).await;
+                agent_is_gone(&active.current()).await;
+            };
+            tokio::select! {
+                () = drained => {}
+                () = last_calls => tracing::warn!("the agent still listens, and its calls end"),
+            }
+        } else {
+            stop.requested().await;
+        }
+        end.request();
     };
     let forward = async {
         let Some(socket) = sockets.outbound else { return };
         let serve = |stream, peer| serve_proxy(Arc::clone(&outbound), stream, peer);
-        Listeners::new("outbound", connections).run(socket, stop.clone(), DRAIN, serve).await;
+        Listeners::new("outbound", connections).run(socket, ending.clone(), left, serve).await;
     };
     let transparent = join_all(sockets.transparent.into_iter().map(|socket| {
         let serve = |stream, peer| serve_redirected(Arc::clone(&outbound), stream, peer);
-        Listeners::new("transparent", connections).run(socket, stop.clone(), DRAIN, serve)
+        Listeners::new("transparent", connections).run(socket, ending.clone(), left, serve)
     }));
     let processor = Arc::new(Processor::new(active.clone(), stats.clone(), stop.clone()));
     let processing = async {
@@ -145,14 +190,36 @@ async fn data_plane(
     tokio::join!(reverse, forward, transparent, processing);
 }
 
-/// Starts a new epoch whenever the identity changes, since bundles decide who may stay connected, and at shutdown, which
-/// wakes idle connections so that they end.
-async fn reauthorize_on_change(active: &ActiveConfig, identity: &WorkloadIdentity, stop: &Shutdown) {
+/// Waits until nobody listens on the agent's port.
+async fn agent_is_gone(runtime: &RuntimeConfig) {
+    let Ok(backend) = runtime.backend() else { return };
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    while !matches!(
+        tokio::time::timeout(LOOK, TcpStream::connect(backend.as_str())).await,
+        Ok(Err(error)) if refused(&error)
+    ) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Starts a new epoch whenever the identity changes, since bundles decide who may stay connected, and at both phases of a
+/// shutdown, which wakes idle connections so that they end.
+async fn reauthorize_on_change(
+    active: &ActiveConfig,
+    identity: &WorkloadIdentity,
+    stop: &Shutdown,
+    ending: &Shutdown,
+) {
     let mut changes = identity.changes();
+    let mut is_stopping = false;
     loop {
         let ends = tokio::select! {
             told = changes.changed() => told.is_err(),
-            () = stop.requested() => true,
+            () = stop.requested(), if !is_stopping => {
+                is_stopping = true;
+                false
+            }
+            () = ending.requested() => true,
         };
         active.reauthorize_connections();
         if ends {

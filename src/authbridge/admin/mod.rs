@@ -27,8 +27,10 @@ pub(crate) struct About {
     pub(crate) stats: Stats,
     /// Outcome of the last reload.
     pub(crate) reloads: Reloads,
-    /// Ends the servers; readiness fails from then on.
+    /// Fails readiness.
     pub(crate) stop: Shutdown,
+    /// Ends the servers, with the last requests of the agent: whoever watches sees how they end.
+    pub(crate) ending: Shutdown,
 }
 
 /// The three admin servers, bound and not yet serving.
@@ -60,13 +62,13 @@ impl AdminServers {
     /// Serves until a shutdown is requested. Only statistics and sessions are guarded.
     pub(crate) async fn serve(self, about: About, guard: Option<Guard>) {
         let about = Arc::new(about);
-        let health = run(self.health, health::router(Arc::clone(&about)), &about.stop);
+        let health = run(self.health, health::router(Arc::clone(&about)), &about.ending);
         let guarded = |router: Router| match &guard {
             Some(guard) => guard.clone().protect(router),
             None => router,
         };
-        let stats = run(self.stats, guarded(statistics::router(Arc::clone(&about))), &about.stop);
-        let sessions = run(self.sessions, guarded(sessions::router(Arc::clone(&about))), &about.stop);
+        let stats = run(self.stats, guarded(statistics::router(Arc::clone(&about))), &about.ending);
+        let sessions = run(self.sessions, guarded(sessions::router(Arc::clone(&about))), &about.ending);
         tokio::join!(health, stats, sessions);
     }
 }

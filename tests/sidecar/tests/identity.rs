@@ -201,7 +201,7 @@ fn replaced_files_are_taken_over_as_soon_as_they_fit_together() {
     let (first, second, third) = (issue(&old, "first"), issue(&old, "second"), issue(&new, "third"));
     let files = Folder::new("svid").unwrap();
     put(&files, &old, &first);
-    let mut scene = Scene::start(&settings("", &files_dir(&files)), &Options::default()).unwrap();
+    let scene = Scene::start(&settings("", &files_dir(&files)), &Options::default()).unwrap();
     assert_eq!(shown(&scene, &friend_of_old), first_certificate(&first.chain));
 
     // A certificate whose key has not come yet, and one that was not written to its end.
@@ -225,7 +225,9 @@ fn replaced_files_are_taken_over_as_soon_as_they_fit_together() {
     until("the third SVID", SOON, || Ok(get(&scene, &friend_of_new).is_ok())).unwrap();
     assert!(get(&scene, &friend_of_old).is_err(), "the old authority still counts");
     assert!(open.is_closed_within(SOON).unwrap());
-    scene.bridge.stop().unwrap();
+    let Scene { agent, mut bridge, .. } = scene;
+    drop(agent);
+    bridge.stop().unwrap();
 }
 
 #[test]

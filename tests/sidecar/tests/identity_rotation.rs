@@ -237,7 +237,7 @@ fn mirrored_files_are_one_set_at_any_time_and_only_there_if_wanted() {
         assert!(now()[0] == before[0], "the SVID changed with the bundle");
         let inode = || std::fs::metadata(wanted.join("svid.pem")).unwrap().ino();
         let written = inode();
-        mirroring.bridge.stop().unwrap();
+        mirroring.bridge.kill().unwrap();
         mirroring.bridge.start_again(mirroring.at.health).unwrap();
         assert_eq!(inode(), written, "a set that is there was written again");
         authority.activate(&prepared).unwrap();
