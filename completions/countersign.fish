@@ -110,7 +110,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand plan" -l bundle 
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l trust-domain -d 'Trust domain of the agents; an AgentCard may name its own' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l bundle-config-map -d 'Name of the ConfigMap that carries the trust bundle' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l spiffe-id-template -d 'Identity that a workload must sign with, as the operator is told' -r
-complete -c countersign -n "__fish_countersign_using_subcommand plan" -l ingress-host-suffix -d 'Domain under which an Ingress may name hosts of agents, as endpoints of their cards. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l ingress-host-suffix -d 'Domain under which an Ingress may name hosts of agents, as endpoints of their cards; with a namespace for its Ingresses alone. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r

@@ -140,7 +140,7 @@ _arguments "${_arguments_options[@]}" : \
 '--trust-domain=[Trust domain of the agents; an AgentCard may name its own]:TD:_default' \
 '--bundle-config-map=[Name of the ConfigMap that carries the trust bundle]:NAME:_default' \
 '--spiffe-id-template=[Identity that a workload must sign with, as the operator is told]:TEMPLATE:_default' \
-'*--ingress-host-suffix=[Domain under which an Ingress may name hosts of agents, as endpoints of their cards. May be repeated]:DOMAIN:_default' \
+'*--ingress-host-suffix=[Domain under which an Ingress may name hosts of agents, as endpoints of their cards; with a namespace for its Ingresses alone. May be repeated]:[NAMESPACE:]DOMAIN:_default' \
 '(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
 '--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \

@@ -205,6 +205,8 @@ fn a_host_of_an_ingress_counts_below_a_domain_that_somebody_named() {
         (&[][..], "EndpointNotOwned"),
         (&["--ingress-host-suffix", "gents.example"], "EndpointNotOwned"),
         (&["--ingress-host-suffix", "agents.example"], "Verified"),
+        (&["--ingress-host-suffix", "demo:agents.example"], "Verified"),
+        (&["--ingress-host-suffix", "other:agents.example"], "EndpointNotOwned"),
     ] {
         let run = plan(&folder, &[&["-o", "json"], more].concat());
         assert_eq!(reasons(&run), ["Enrolled", "Enrolled", reason], "{more:?} {}", run.stderr);

@@ -4,7 +4,7 @@ use super::cluster::ClusterArgs;
 use crate::args::{BundleArg, Output, parse_bundle_arg, parse_trust_domain};
 use crate::policy::AcceptArgs;
 use countersign_core::spiffe::TrustDomain;
-use countersign_plan::input::host_suffix::HostSuffixes;
+use countersign_plan::input::host_suffix::{HostSuffix, HostSuffixes};
 use countersign_plan::input::identity::IdTemplate;
 use std::path::PathBuf;
 
@@ -41,9 +41,10 @@ pub(crate) struct Args {
     /// Identity that a workload must sign with, as the operator is told.
     #[arg(long, value_name = "TEMPLATE", default_value = IdTemplate::DEFAULT, value_parser = IdTemplate::parse)]
     pub(super) spiffe_id_template: IdTemplate,
-    /// Domain under which an Ingress may name hosts of agents, as endpoints of their cards. May be repeated.
-    #[arg(long = "ingress-host-suffix", value_name = "DOMAIN", value_parser = HostSuffixes::parse)]
-    pub(super) ingress_hosts: Vec<String>,
+    /// Domain under which an Ingress may name hosts of agents, as endpoints of their cards; with a namespace for its
+    /// Ingresses alone. May be repeated.
+    #[arg(long = "ingress-host-suffix", value_name = "[NAMESPACE:]DOMAIN", value_parser = HostSuffixes::parse)]
+    pub(super) ingress_hosts: Vec<HostSuffix>,
     #[command(flatten)]
     pub(super) accept: AcceptArgs,
     #[command(flatten)]

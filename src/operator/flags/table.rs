@@ -84,7 +84,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "ingress-host-suffix",
         FlagKind::Repeated,
         "",
-        "Domain under which an Ingress may name hosts of agents, as endpoints of their cards; may be repeated",
+        "[NAMESPACE:]DOMAIN under which an Ingress may name hosts of agents, as endpoints of their cards; may be repeated",
     ),
     flag(
         "accept-profile",

@@ -1,18 +1,35 @@
 //! Domains under which Ingresses may name hosts of agents.
 
+use super::namespace::Namespace;
 use std::collections::BTreeSet;
 
 /// Longest DNS name in text, in bytes (RFC 1035, section 2.3.4).
 const NAME_BYTES: usize = 253;
 
+/// Domain whose names the Ingresses of a namespace may claim for agents.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostSuffix {
+    /// Namespace of the Ingresses; `None` for all namespaces.
+    namespace: Option<String>,
+    domain: String,
+}
+
 /// Domains whose names an Ingress may claim for an agent. Whoever may write an Ingress can write any host into it, so an
 /// administrator says which domains lead to this cluster; without any, no host of an Ingress belongs to an agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostSuffixes(BTreeSet<String>);
+pub struct HostSuffixes(BTreeSet<HostSuffix>);
 
 impl HostSuffixes {
-    /// Parses a domain such as `agents.example.org`; the error completes a sentence.
-    pub fn parse(text: &str) -> Result<String, String> {
+    /// Parses `DOMAIN` for all namespaces or `NAMESPACE:DOMAIN`, with `*` for all namespaces; the error completes a sentence.
+    pub fn parse(text: &str) -> Result<HostSuffix, String> {
+        let (namespace, domain) = match text.split_once(':') {
+            None => (None, text),
+            Some(("*", domain)) => (None, domain),
+            Some((name, domain)) => {
+                let name = Namespace::parse(name).map_err(|error| error.to_string())?;
+                (Some(name.as_str().to_owned()), domain)
+            }
+        };
         let is_label = |label: &str| {
             !label.is_empty()
                 && label.len() <= 63
@@ -22,22 +39,27 @@ impl HostSuffixes {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        if text.len() > NAME_BYTES || !text.split('.').all(is_label) {
-            return Err("is not a domain in lower case, for example agents.example.org".to_owned());
+        if domain.len() > NAME_BYTES || !domain.split('.').all(is_label) {
+            return Err("is not a domain in lower case, for example agents.example.org or \
+                team:agents.example.org"
+                .to_owned());
         }
-        Ok(text.to_owned())
+        Ok(HostSuffix { namespace, domain: domain.to_owned() })
     }
 
-    /// True if a host, in lower case, is one of the domains or below one of them.
-    pub fn allow(&self, host: &str) -> bool {
-        self.0.iter().any(|suffix| {
-            host.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    /// True if a host, in lower case, is one of the domains of a namespace or below one of them.
+    pub fn allow(&self, namespace: &str, host: &str) -> bool {
+        let is_below = |domain: &str| {
+            host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.0.iter().any(|HostSuffix { namespace: of, domain }| {
+            of.as_deref().is_none_or(|of| of == namespace) && is_below(domain)
         })
     }
 }
 
-impl FromIterator<String> for HostSuffixes {
-    fn from_iter<I: IntoIterator<Item = String>>(domains: I) -> Self {
+impl FromIterator<HostSuffix> for HostSuffixes {
+    fn from_iter<I: IntoIterator<Item = HostSuffix>>(domains: I) -> Self {
         Self(domains.into_iter().collect())
     }
 }
@@ -46,9 +68,13 @@ impl FromIterator<String> for HostSuffixes {
 mod tests {
     use super::*;
 
+    fn suffixes(all: &[&str]) -> HostSuffixes {
+        all.iter().map(|text| HostSuffixes::parse(text).unwrap()).collect()
+    }
+
     #[test]
     fn a_host_is_allowed_below_a_domain_and_not_beside_it() {
-        let suffixes: HostSuffixes = ["agents.example.org"].map(str::to_owned).into_iter().collect();
+        let suffixes = suffixes(&["agents.example.org"]);
         for (host, allowed) in [
             ("agents.example.org", true),
             ("weather.agents.example.org", true),
@@ -58,17 +84,47 @@ mod tests {
             ("bank.example", false),
             ("example.org", false),
         ] {
-            assert_eq!(suffixes.allow(host), allowed, "{host}");
+            assert_eq!(suffixes.allow("team", host), allowed, "{host}");
         }
-        assert!(!HostSuffixes::default().allow("weather.example"));
+        assert!(!HostSuffixes::default().allow("team", "weather.example"));
+    }
+
+    #[test]
+    fn a_domain_of_one_namespace_is_nothing_to_the_others() {
+        let suffixes = suffixes(&["shop:shop.example", "bank:bank.example", "*:all.example"]);
+        for (namespace, host, allowed) in [
+            ("shop", "cart.shop.example", true),
+            ("bank", "cart.shop.example", false),
+            ("shop", "bank.example", false),
+            ("bank", "bank.example", true),
+            ("shop", "x.all.example", true),
+            ("other", "x.all.example", true),
+        ] {
+            assert_eq!(suffixes.allow(namespace, host), allowed, "{namespace} {host}");
+        }
     }
 
     #[test]
     fn only_domains_are_read() {
-        assert_eq!(HostSuffixes::parse("agents.example.org").as_deref(), Ok("agents.example.org"));
-        for wrong in
-            ["", ".", ".example.org", "example.org.", "*.example.org", "Example.org", "a b", "-a.org"]
-        {
+        for right in ["agents.example.org", "shop:agents.example.org", "*:agents.example.org"] {
+            assert!(HostSuffixes::parse(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "",
+            ".",
+            ".example.org",
+            "example.org.",
+            "*.example.org",
+            "Example.org",
+            "a b",
+            "-a.org",
+            "shop:",
+            ":example.org",
+            "Shop:example.org",
+            "a:b:example.org",
+            "*:*:example.org",
+            "*:",
+        ] {
             assert!(HostSuffixes::parse(wrong).is_err(), "{wrong}");
         }
     }

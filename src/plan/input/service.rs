@@ -170,7 +170,9 @@ impl HostsOfIngresses<'_> {
             // Another Ingress may send a path of the same host elsewhere.
             if let Some(all) = self.leads_here.get_mut(&host) {
                 *all &= leads;
-            } else if self.leads_here.len() < INGRESS_HOSTS && self.suffixes.allow(&host) {
+            } else if self.leads_here.len() < INGRESS_HOSTS
+                && self.suffixes.allow(self.of_services.namespace, &host)
+            {
                 self.leads_here.insert(host, leads);
             }
         }
@@ -291,7 +293,7 @@ mod tests {
             rule("bank.test", &[path("weather")]),
         ] } }))
         .unwrap();
-        let suffixes: HostSuffixes = ["example".to_owned()].into_iter().collect();
+        let suffixes: HostSuffixes = [HostSuffixes::parse("team:example").unwrap()].into_iter().collect();
         let hosts = Hosts::of("team", &labels(), &services, [&ingress], &suffixes);
         assert_eq!(hosts.ingress, BTreeSet::from(["weather.example".to_owned()]));
         assert_eq!(hosts.cluster, service_names("weather", "team"));
@@ -300,6 +302,8 @@ mod tests {
         ] } }))
         .unwrap();
         let shared = Hosts::of("team", &labels(), &services, [&ingress, &other], &suffixes);
+        let elsewhere = Hosts::of("other", &labels(), &services, [&ingress], &suffixes);
+        assert!(elsewhere.ingress.is_empty(), "the domain is another namespace's");
         assert!(shared.ingress.is_empty(), "another Ingress sends the host elsewhere as well");
         let none = Hosts::of("team", &labels(), &services, [&ingress], &HostSuffixes::default());
         assert!(none.ingress.is_empty(), "nobody said which domains lead here");
