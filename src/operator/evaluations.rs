@@ -58,7 +58,7 @@ impl Evaluations {
         check: Option<Timestamp>,
     ) -> Option<Arc<Evaluation>> {
         let before = self.remove(object);
-        let fits = evaluation.result.outcome.is_ok() && self.fits(&object.namespace, size(&evaluation));
+        let fits = evaluation.result.outcome.is_ok() && self.make_room(&object.namespace, size(&evaluation));
         let evaluation = if fits { evaluation } else { evaluation.without_body() };
         self.account(&object.namespace, 0, size(&evaluation));
         self.by_object.insert(object.clone(), Held { evaluation: Arc::new(evaluation), check: None });
@@ -97,12 +97,36 @@ impl Evaluations {
         Some(before)
     }
 
-    /// True if a namespace may keep so many bytes more: it holds less than what stays free afterwards, so that no
-    /// namespace takes the room of the others.
-    fn fits(&self, namespace: &str, bytes: usize) -> bool {
-        let held = self.kept_by.get(namespace).copied().unwrap_or_default();
-        let free = self.limit.saturating_sub(self.kept);
-        held.saturating_add(bytes) <= free.saturating_sub(bytes)
+    /// True if a namespace may keep so many bytes more. Where they do not fit, namespaces that keep more than it would are
+    /// made to drop some: whoever comes first has no more of the room than whoever comes later.
+    fn make_room(&mut self, namespace: &str, bytes: usize) -> bool {
+        let wanted = self.kept_by.get(namespace).copied().unwrap_or_default().saturating_add(bytes);
+        if bytes > self.limit {
+            return false;
+        }
+        while self.kept.saturating_add(bytes) > self.limit {
+            let most = self.kept_by.iter().max_by_key(|(_, kept)| **kept);
+            let Some((largest, _)) = most.filter(|(_, kept)| **kept > wanted) else { return false };
+            let largest = largest.clone();
+            if !self.drop_body_of(&largest) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Drops the received bytes of one card of a namespace; false if it keeps none.
+    fn drop_body_of(&mut self, namespace: &str) -> bool {
+        let of_namespace = self
+            .by_object
+            .range_mut(ObjectRef::new(namespace, "")..)
+            .take_while(|(object, _)| object.namespace == namespace);
+        let mut kept = of_namespace.filter(|(_, held)| size(&held.evaluation) > 0);
+        let Some((_, held)) = kept.next() else { return false };
+        let gone = size(&held.evaluation);
+        held.evaluation = Arc::new(held.evaluation.as_ref().clone().without_body());
+        self.account(namespace, gone, 0);
+        true
     }
 
     fn account(&mut self, namespace: &str, gone: usize, comes: usize) {
@@ -206,28 +230,50 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_kept_as_long_as_they_fit_and_no_namespace_takes_the_room_of_others() {
+    fn bytes_are_kept_as_long_as_they_fit_and_every_namespace_gets_the_same_share() {
         let mut evaluations = Evaluations::new(4 * size(&verified()));
-        let all = ["a", "b", "c"].map(object);
-        for object in &all {
-            evaluations.insert(object, verified(), None);
+        let of = |namespace: &str| ["a", "b", "c", "d", "e"].map(|name| ObjectRef::new(namespace, name));
+        let kept = |evaluations: &Evaluations, namespace: &str| {
+            of(namespace)
+                .iter()
+                .filter(|object| evaluations.get(object).is_some_and(|held| held.body().is_some()))
+                .count()
+        };
+        let store = |evaluations: &mut Evaluations, namespace: &str| {
+            for object in of(namespace) {
+                evaluations.insert(&object, verified(), None);
+            }
+        };
+        store(&mut evaluations, "first");
+        assert_eq!(kept(&evaluations, "first"), 4, "alone it has all the room");
+        store(&mut evaluations, "second");
+        assert_eq!((kept(&evaluations, "first"), kept(&evaluations, "second")), (2, 2));
+        // Whoever evaluates again takes nothing from the others.
+        for _ in 0..3 {
+            store(&mut evaluations, "first");
+            assert_eq!((kept(&evaluations, "first"), kept(&evaluations, "second")), (2, 2));
         }
-        let kept = all.each_ref().map(|object| has_body(&evaluations, object));
-        assert_eq!(kept, [true, true, false], "one namespace has half of the room");
-        let other = ObjectRef::new("other", "a");
-        evaluations.insert(&other, verified(), None);
-        assert!(has_body(&evaluations, &other), "another one finds some");
-        // Storing a card again takes no more room, and what is removed gives it back.
-        evaluations.remove(&other);
-        evaluations.insert(&all[1], verified(), None);
-        assert!(has_body(&evaluations, &all[1]));
-        evaluations.remove(&all[0]);
-        evaluations.insert(&all[2], verified(), None);
-        assert!(has_body(&evaluations, &all[2]));
-        for object in &all {
-            evaluations.remove(object);
+        evaluations.insert(&ObjectRef::new("third", "a"), verified(), None);
+        assert_eq!(kept(&evaluations, "third"), 1, "a newcomer finds some");
+        assert_eq!(kept(&evaluations, "first") + kept(&evaluations, "second"), 3);
+        // What is removed gives its room back.
+        for object in ["first", "second", "third"].into_iter().flat_map(of) {
+            evaluations.remove(&object);
         }
         assert_eq!((evaluations.kept, evaluations.kept_by.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_evaluation_whose_bytes_were_dropped_is_still_the_one_that_was_stored() {
+        let mut evaluations = Evaluations::new(2 * size(&verified()));
+        let (first, second) = (object("a"), object("b"));
+        evaluations.insert(&first, verified(), None);
+        evaluations.insert(&second, verified(), None);
+        let stored = evaluations.get(&first).unwrap().as_ref().clone();
+        evaluations.insert(&ObjectRef::new("other", "a"), verified(), None);
+        assert!(!has_body(&evaluations, &first) && has_body(&evaluations, &second));
+        assert!(evaluations.replace(&first, &stored, stored.clone()));
+        assert!(!has_body(&evaluations, &first), "its bytes are not taken up again");
     }
 
     #[test]
