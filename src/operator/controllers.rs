@@ -165,7 +165,7 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Result<Arc<Runnin
         }
     });
     let ruled = Arc::clone(context);
-    tasks.spawn(async move { ruled.policies.follow().await });
+    tasks.spawn(async move { ruled.policies.follow(&ruled.metrics).await });
     let own = Arc::clone(context);
     tasks.spawn(async move { own.identity.follow(&own.config).await });
     Ok(running)

@@ -49,6 +49,7 @@ pub struct Metrics {
     chains: Family<Labels<2>, Counter>,
     bundle_age: Gauge<f64, AtomicU64>,
     bundle_errors: Family<Labels<1>, Counter>,
+    policy_errors: Family<Labels<1>, Counter>,
     domain_mismatches: Counter,
     refusals: Family<Labels<1>, Counter>,
     cards: Family<Labels<1>, Gauge>,
@@ -74,6 +75,7 @@ impl Default for Metrics {
             chains: Family::default(),
             bundle_age: Gauge::default(),
             bundle_errors: Family::default(),
+            policy_errors: Family::default(),
             domain_mismatches: Counter::default(),
             refusals: Family::default(),
             cards: Family::default(),
@@ -121,6 +123,11 @@ impl Metrics {
             "kagenti_x5c_trust_bundle_load_errors",
             "Trust bundles that could not be read",
             self.bundle_errors.clone(),
+        );
+        all.register(
+            "countersign_policy_load_errors",
+            "Reads of a policy file that could not be used",
+            self.policy_errors.clone(),
         );
         all.register(
             "kagenti_x5c_binding_trust_domain_mismatch",
@@ -182,6 +189,11 @@ impl Metrics {
     /// Counts a failed read of a trust bundle; `reason` is a word of a closed list.
     pub fn bundle_failed(&self, reason: &'static str) {
         self.bundle_errors.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Counts a policy file that could not be used; `reason` is a word of a closed list.
+    pub fn policy_failed(&self, reason: &'static str) {
+        self.policy_errors.get_or_create(&[("reason", reason)]).inc();
     }
 
     /// Sets the number of AgentCards with an outcome, `verified` or `refused`.
@@ -246,6 +258,7 @@ mod tests {
         metrics.verified(Some(Reason::TrustDomainMismatch), true, Duration::from_micros(200));
         metrics.bundle_age(Duration::from_millis(1500));
         metrics.bundle_failed("not_found");
+        metrics.policy_failed("parse");
         metrics.fetched("http", Duration::from_millis(4));
         metrics.cards("verified", 7);
         metrics.leading(true);
@@ -261,6 +274,7 @@ mod tests {
             r#"kagenti_x5c_chain_validation_total{valid="false",reason="san_invalid"} 1"#,
             "kagenti_x5c_trust_bundle_age_seconds 1.5",
             r#"kagenti_x5c_trust_bundle_load_errors_total{reason="not_found"} 1"#,
+            r#"countersign_policy_load_errors_total{reason="parse"} 1"#,
             "kagenti_x5c_binding_trust_domain_mismatch_total 1",
             r#"countersign_refusals_total{reason="TrustDomainMismatch"} 1"#,
             r#"countersign_cards{outcome="verified"} 7"#,

@@ -1,8 +1,9 @@
 //! Acceptance policies by trust domain: those of the flags, or of a file that is read again when it changes.
-//! A file that cannot be used changes nothing: what was in force stays, and the log says so.
+//! A file that cannot be used changes nothing: what was in force stays, and the log and a metric say so.
 
 use super::error::OperatorError;
 use super::flags::Config;
+use super::metrics::Metrics;
 use countersign_api::policy_file::{Base, POLICY_FILE_BYTES, PolicyFile, PolicyFileError, parse_policy_file};
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::policy::{Freshness, Policy};
@@ -110,21 +111,28 @@ impl Policies {
     }
 
     /// Reads the file again whenever it may have changed, until dropped.
-    pub(crate) async fn follow(&self) {
+    pub(crate) async fn follow(&self, metrics: &Metrics) {
         let Some(path) = &self.path else { return std::future::pending().await };
         let mut last = None;
         loop {
             sleep(PERIOD).await;
-            let problem = match read(path) {
-                Ok(bytes) => self.take_over(&bytes).err().map(|error| error.to_string()),
-                Err(problem) => Some(problem),
-            };
+            let problem = self.read_again(path, metrics);
             if let Some(problem) = problem.as_deref().filter(|problem| last.as_deref() != Some(*problem)) {
                 let path = path.display();
                 tracing::warn!(%path, problem, "the policy cannot be used; what was in force stays");
             }
             last = problem;
         }
+    }
+
+    /// Reads the file again and returns why it cannot be used, which every such read counts.
+    fn read_again(&self, path: &Path, metrics: &Metrics) -> Option<String> {
+        let (reason, problem) = match read(path) {
+            Ok(bytes) => ("parse", self.take_over(&bytes).err()?.to_string()),
+            Err(problem) => ("unreadable", problem),
+        };
+        metrics.policy_failed(reason);
+        Some(problem)
     }
 
     /// Puts the policies of a file into force, if its bytes differ from those in force.
@@ -213,5 +221,35 @@ mod tests {
         // A domain that nobody configured has the defaults of the file.
         let other = policies.of(&TrustDomain::parse("partner.example").unwrap());
         assert_eq!(other.policy.chain.skew, Seconds::new(5));
+    }
+
+    #[test]
+    fn every_read_of_a_file_that_cannot_be_used_counts_and_the_last_good_one_stays_in_force() {
+        let path = std::env::temp_dir().join(format!("countersign-policy-{}.yaml", std::process::id()));
+        let own = TrustDomain::parse("example.org").unwrap();
+        let current = Current::new(None, PolicyFile::default(), Base::default(), Some(&own));
+        let policies = Policies::with(Some(own.clone()), Base::default(), Some(path.clone()), current);
+        let metrics = Metrics::default();
+        let counted = |reason: &str| {
+            let line = format!("countersign_policy_load_errors_total{{reason=\"{reason}\"}} ");
+            let text = metrics.text();
+            text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
+        };
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            policies.read_again(&path, &metrics)
+        };
+        let skew = || policies.of(&own).policy.chain.skew;
+        assert_eq!(read("version: 1\ndefaults: { clockSkew: 5s }"), None);
+        for count in 1..=2 {
+            assert!(read("version: 1\ndefaults: { clockSkew: 5 parsecs }").is_some());
+            assert_eq!((counted("parse"), counted("unreadable"), skew()), (count, 0, Seconds::new(5)));
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(policies.read_again(&path, &metrics).is_some());
+        assert_eq!((counted("parse"), counted("unreadable"), skew()), (2, 1, Seconds::new(5)));
+        assert_eq!(read("version: 1\ndefaults: { clockSkew: 7s }"), None);
+        assert_eq!((counted("parse"), counted("unreadable"), skew()), (2, 1, Seconds::new(7)));
+        std::fs::remove_file(&path).unwrap();
     }
 }
