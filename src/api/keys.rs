@@ -1,4 +1,4 @@
-//! Names of the API group `agent.kagenti.dev`: kinds, labels, annotations and objects.
+//! Names of kinds, labels, annotations and objects, and the two families of names under which agents enrol.
 //! Existing manifests and dashboards depend on these values, so none of them may change.
 
 /// The API group of AgentCard and `AgentRuntime`.
@@ -8,10 +8,89 @@ pub const AGENT_CARD_API_VERSION: &str = "agent.kagenti.dev/v1alpha1";
 /// The kind `AgentCard` in manifests.
 pub const AGENT_CARD_KIND: &str = "AgentCard";
 
-/// Label on workloads and their Pods that says what they are.
-pub const TYPE_LABEL: &str = "kagenti.io/type";
-/// The value of [`TYPE_LABEL`] that enrols an agent.
+/// The value of a type label ([`Family::type_label`]) that enrols an agent.
 pub const AGENT_TYPE: &str = "agent";
+
+/// Family of names under which manifests enrol agents. The project whose manifests are read was renamed, and manifests of
+/// both names are in use: either enrols (ADR 0018).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Names of before the renaming, and those of every object that Countersign writes.
+    Kagenti,
+    /// Names of after the renaming.
+    Rossoctl,
+}
+
+impl Family {
+    /// All families, in the order in which one is chosen where both are present.
+    pub const ALL: [Self; 2] = [Self::Kagenti, Self::Rossoctl];
+
+    /// Label on workloads and their Pods that says what they are.
+    pub const fn type_label(self) -> &'static str {
+        match self {
+            Self::Kagenti => "kagenti.io/type",
+            Self::Rossoctl => "rossoctl.io/type",
+        }
+    }
+
+    /// Prefix of the labels that name the protocols of a workload.
+    pub const fn protocol_prefix(self) -> &'static str {
+        match self {
+            Self::Kagenti => "protocol.kagenti.io/",
+            Self::Rossoctl => "protocol.rossoctl.io/",
+        }
+    }
+
+    /// Older labels that name one protocol in their value, in order of precedence. The renamed project never had them.
+    pub const fn protocol_labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Kagenti => &["kagenti.io/protocol", "kagenti.io/agent-protocol"],
+            Self::Rossoctl => &[],
+        }
+    }
+
+    /// API group of `AgentCard`. The operator serves that of [`Family::Kagenti`] alone.
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::Kagenti => GROUP,
+            Self::Rossoctl => "agent.rossoctl.dev",
+        }
+    }
+
+    /// Group and version of `AgentCard` in manifests.
+    pub const fn agent_card_api_version(self) -> &'static str {
+        match self {
+            Self::Kagenti => AGENT_CARD_API_VERSION,
+            Self::Rossoctl => "agent.rossoctl.dev/v1alpha1",
+        }
+    }
+
+    /// Name of the NetworkPolicy that isolates every agent of a namespace with this family's label.
+    pub const fn baseline(self) -> &'static str {
+        match self {
+            Self::Kagenti => "countersign-baseline",
+            Self::Rossoctl => "countersign-baseline-rossoctl",
+        }
+    }
+
+    /// Name of the NetworkPolicy that opens agents with this family's label to the operator, DNS and the API server.
+    pub const fn minimum(self) -> &'static str {
+        match self {
+            Self::Kagenti => "countersign-minimum",
+            Self::Rossoctl => "countersign-minimum-rossoctl",
+        }
+    }
+
+    /// Label selector of agents, in the syntax of list requests.
+    pub fn selector(self) -> String {
+        format!("{}={AGENT_TYPE}", self.type_label())
+    }
+
+    /// Label selector of what is no agent under this family, in the syntax of list requests.
+    pub fn others_selector(self) -> String {
+        format!("{}!={AGENT_TYPE}", self.type_label())
+    }
+}
 
 /// Label on a Namespace that says whether verdicts stop traffic there. Whoever may label namespaces decides this.
 pub const MODE_LABEL: &str = "countersign.dev/mode";
@@ -28,11 +107,6 @@ pub const ENROLLED: &str = "true";
 
 /// Label on AgentCards that the operator made for a workload, with the value [`MANAGED_BY`].
 pub const MANAGED_BY_APP_LABEL: &str = "app.kubernetes.io/managed-by";
-
-/// Name of the NetworkPolicy that isolates every labelled agent of a namespace.
-pub const NAMESPACE_BASELINE: &str = "countersign-baseline";
-/// Name of the NetworkPolicy that opens labelled agents to the operator, DNS and the API server.
-pub const NAMESPACE_MINIMUM: &str = "countersign-minimum";
 
 /// Label on generated objects that names the software that owns them.
 pub const MANAGED_BY_LABEL: &str = "managed-by";

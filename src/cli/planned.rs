@@ -11,6 +11,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 pub(super) struct Planned {
     /// Kind, namespace and name of the workload.
     pub(super) workload: String,
+    /// The label that enrols it; `None` if an AgentCard alone names it.
+    pub(super) enrolled_by: Option<&'static str>,
     /// The verdict in words, in one line.
     pub(super) because: String,
     /// The NetworkPolicies, in the order in which to apply them.

@@ -127,6 +127,9 @@ reasons! {
     NotAgentWorkload [] "The workload behind the card is not labelled as an agent";
         "Any workload made an agent by whoever may write an AgentCard.";
         "Label the workload kagenti.io/type=agent.";
+    LabelsConflict [] "The workload carries labels of both names of the existing project, and they disagree";
+        "A workload that one tool takes for a verified agent and another for something else.";
+        "Give both labels the same value, or remove one of them, on the workload and in its Pod template.";
     WorkloadNotReady [] "The workload behind the card is not ready";
         "Something else answering while the agent does not.";
         "Find out why its Pods are not ready; the card is read as soon as they are.";

@@ -21,6 +21,7 @@ mod namespace;
 mod policies;
 mod process;
 mod registration;
+mod renamed_card;
 mod shared;
 mod telemetry;
 mod undecided;

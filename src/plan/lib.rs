@@ -15,6 +15,7 @@ pub use input::{
 };
 pub use network_policy::{PodInput, StoredPolicy, plan_peer_mark};
 
+use countersign_api::keys::Family;
 use input::outcome::{Decision, owner};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
@@ -27,17 +28,18 @@ pub enum Mode {
     Audit,
 }
 
-/// Plans the NetworkPolicies that isolate all agents of a namespace; none in audit mode.
+/// Plans the NetworkPolicies that isolate all agents of a namespace that one family of names enrols; none in audit mode.
 ///
 /// Callers apply them before the policies of the namespace's workloads, so that no Pod is open in between.
 pub fn plan_namespace_policies(
     namespace: &Namespace,
+    family: Family,
     cluster: &ClusterAccess,
     mode: Mode,
 ) -> Vec<NetworkPolicy> {
     match mode {
         Mode::Audit => Vec::new(),
-        Mode::Enforce => network_policy::plan_namespace(namespace, cluster).into(),
+        Mode::Enforce => network_policy::plan_namespace(namespace, family, cluster).into(),
     }
 }
 
@@ -60,7 +62,7 @@ pub fn plan_network_policies(
         Isolation::Own => {
             vec![network_policy::plan_baseline(workload), network_policy::plan_minimum(workload, cluster)]
         }
-        Isolation::Namespace => Vec::new(),
+        Isolation::Namespace(_) => Vec::new(),
     };
     let decision = Decision::of(workload, cards);
     planned.push(network_policy::plan_verdict(workload, cluster, decision, owner(cards)));

@@ -1,9 +1,9 @@
-//! Plan of a namespace: the two NetworkPolicies that isolate all its agents, from one observation.
+//! Plan of a namespace: the two NetworkPolicies that isolate all its agents of one family, from one observation.
 //! The policies stay while a workload or Pod of an agent exists or the namespace is enrolled as a whole.
 
 use crate::{ClusterAccess, Mode, Namespace, StoredPolicy, network_policy};
 use countersign_api::ObjectRef;
-use countersign_api::keys::{NAMESPACE_BASELINE, NAMESPACE_MINIMUM};
+use countersign_api::keys::Family;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 /// Observation of a namespace, the input of one plan.
@@ -11,7 +11,9 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 pub struct Observed<'a> {
     /// Name of the observed namespace.
     pub namespace: &'a Namespace,
-    /// True if a workload or Pod of an agent exists in the namespace.
+    /// Family of names whose agents are isolated; each has two policies of its own.
+    pub family: Family,
+    /// True if a workload or Pod of an agent of this family exists in the namespace.
     pub has_agents: bool,
     /// True if the label of the namespace enrols it as a whole, so that isolation precedes the first agent.
     pub is_enrolled: bool,
@@ -39,19 +41,19 @@ pub struct NamespacePlan {
 /// Plans the isolation of a namespace. While the network access of the cluster is unknown, the baseline alone is
 /// planned: agents are closed although no card can be fetched.
 pub fn plan_namespace(observed: &Observed<'_>) -> NamespacePlan {
-    let Observed { namespace, has_agents, is_enrolled, mode, cluster, baseline, minimum } = observed;
+    let Observed { namespace, family, has_agents, is_enrolled, mode, cluster, baseline, minimum } = observed;
     if *mode == Mode::Audit || !(*has_agents || *is_enrolled) {
-        let stand = [(NAMESPACE_MINIMUM, minimum), (NAMESPACE_BASELINE, baseline)];
+        let stand = [(family.minimum(), minimum), (family.baseline(), baseline)];
         let gone = stand.into_iter().filter(|(_, stored)| stored.is_some());
         let remove = gone.map(|(name, _)| ObjectRef::new(namespace.as_str(), name)).collect();
         return NamespacePlan { remove, is_whole: true, ..NamespacePlan::default() };
     }
     let mut apply = match cluster {
-        Some(cluster) => Vec::from(network_policy::plan_namespace(namespace, cluster)),
-        None => vec![network_policy::plan_namespace_baseline(namespace)],
+        Some(cluster) => Vec::from(network_policy::plan_namespace(namespace, *family, cluster)),
+        None => vec![network_policy::plan_namespace_baseline(namespace, *family)],
     };
     apply.retain(|policy| {
-        let is_baseline = policy.metadata.name.as_deref() == Some(NAMESPACE_BASELINE);
+        let is_baseline = policy.metadata.name.as_deref() == Some(family.baseline());
         let stored = if is_baseline { baseline } else { minimum };
         stored.as_ref().is_none_or(|stored| stored.digest != StoredPolicy::of(policy).digest)
     });
@@ -65,9 +67,16 @@ mod tests {
 
     #[test]
     fn isolation_stands_while_there_are_agents_and_is_written_only_where_it_differs() {
+        for family in Family::ALL {
+            isolation_of(family);
+        }
+    }
+
+    fn isolation_of(family: Family) {
         let (namespace, cluster) = (Namespace::parse("team").unwrap(), cluster());
         let empty = Observed {
             namespace: &namespace,
+            family,
             has_agents: true,
             is_enrolled: false,
             mode: Mode::Enforce,
@@ -75,14 +84,14 @@ mod tests {
             baseline: None,
             minimum: None,
         };
-        let [baseline, minimum] = network_policy::plan_namespace(&namespace, &cluster);
+        let [baseline, minimum] = network_policy::plan_namespace(&namespace, family, &cluster);
         let stands = |policy: &NetworkPolicy| Some(StoredPolicy::of(policy));
         let both = Observed { baseline: stands(&baseline), minimum: stands(&minimum), ..empty.clone() };
         let swapped = Observed { baseline: stands(&minimum), minimum: stands(&baseline), ..empty.clone() };
         let names = |plan: &NamespacePlan| -> Vec<String> {
             plan.apply.iter().filter_map(|policy| policy.metadata.name.clone()).collect()
         };
-        let (first, second) = (NAMESPACE_BASELINE, NAMESPACE_MINIMUM);
+        let (first, second) = (family.baseline(), family.minimum());
         for (case, observed, written, removed, is_whole) in [
             ("new", empty.clone(), vec![first, second], vec![], true),
             ("as planned", both.clone(), vec![], vec![], true),

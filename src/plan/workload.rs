@@ -13,6 +13,7 @@ use crate::{
 };
 use countersign_api::ObjectRef;
 use countersign_api::agent_card::AgentCard;
+use countersign_api::keys::Family;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::verdict::Verdict;
@@ -57,7 +58,6 @@ pub enum StoredProof {
 
 /// Observation of a workload, the input of one plan.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is observed on its own")]
 pub struct Observed<'a> {
     /// Reference to the workload.
     pub reference: &'a WorkloadRef,
@@ -74,18 +74,27 @@ pub struct Observed<'a> {
     pub undecided_for: Duration,
     /// Pods that the workload controls.
     pub pods: Vec<(ObjectRef, Pod)>,
-    /// True if the workload's selector matches a Pod without the agent label, which the namespace policies miss.
+    /// True if the workload's selector matches a Pod without the agent label of the template's family, which the
+    /// namespace policies of that family miss.
     pub has_unlabelled_pods: bool,
     /// Stored policies that carry the label of the workload.
     pub policies: BTreeMap<ObjectRef, StoredPolicy>,
-    /// True if baseline and minimum of the namespace are stored.
-    pub namespace_is_isolated: bool,
+    /// Families whose baseline and minimum of the namespace are both stored.
+    pub isolated_families: Vec<Family>,
     /// Network access of the cluster; `None` while the address of the API server is unknown.
     pub cluster: Option<Result<ClusterAccess, InputError>>,
     /// Enforcement mode of the namespace.
     pub mode: Mode,
     /// Rules that assign SPIFFE IDs to workloads.
     pub identity: &'a IdentityRules,
+}
+
+impl Observed<'_> {
+    /// Family whose agent label every Pod of the workload carries; `None` while a Pod may lack it.
+    fn isolating_family(&self) -> Option<Family> {
+        let now = || self.workload.labels_its_pods().filter(|_| !self.has_unlabelled_pods);
+        self.workload.always_labelled_its_pods().or_else(now)
+    }
 }
 
 /// Change of the peer mark of a running Pod.
@@ -198,8 +207,8 @@ fn plan_writes(observed: &Observed<'_>) -> WorkloadPlan {
         return WorkloadPlan { close: changed(observed, isolating), missing: Missing::Evaluation, ..plan };
     };
     let lacks_isolation = observed.mode == Mode::Enforce
-        && enrolled.isolation() == Isolation::Namespace
-        && !observed.namespace_is_isolated;
+        && matches!(enrolled.isolation(), Isolation::Namespace(_))
+        && !observed.isolating_family().is_some_and(|family| observed.isolated_families.contains(&family));
     if is_open && lacks_isolation {
         let enforcement = Enforcement::Waiting(NAMESPACE_ISOLATION.to_owned());
         return WorkloadPlan { missing: Missing::NamespaceIsolation, enforcement, ..plan };
@@ -215,7 +224,7 @@ fn plan_writes(observed: &Observed<'_>) -> WorkloadPlan {
     let enforcement = match (lacks_isolation, is_open) {
         (true, _) => Enforcement::Waiting(NAMESPACE_ISOLATION.to_owned()),
         (false, true) if marks.iter().any(|(_, value)| value.is_some()) => Enforcement::Open,
-        (false, true) if observed.workload.labels_its_pods() => Enforcement::Unmarked,
+        (false, true) if observed.workload.labels_its_pods().is_some() => Enforcement::Unmarked,
         (false, true) => Enforcement::Unlabelled,
         (false, false) if enrolled.host_network() => Enforcement::HostNetwork,
         (false, false) => Enforcement::Closed,
@@ -324,18 +333,15 @@ fn outcomes(
 
 /// NetworkPolicies that isolate the Pods: those of the namespace only if every Pod carries the agent label.
 fn isolation(observed: &Observed<'_>) -> Isolation {
-    let workload = observed.workload;
-    if workload.always_labelled_its_pods() || (workload.labels_its_pods() && !observed.has_unlabelled_pods) {
-        Isolation::Namespace
-    } else {
-        Isolation::Own
-    }
+    observed.isolating_family().map_or(Isolation::Own, Isolation::Namespace)
 }
 
 /// False while Pods of an earlier template run. They lack the agent label, so no watch reports their end.
 fn is_settled(observed: &Observed<'_>) -> bool {
     let workload = observed.workload;
-    workload.always_labelled_its_pods() || !workload.labels_its_pods() || !observed.has_unlabelled_pods
+    workload.always_labelled_its_pods().is_some()
+        || workload.labels_its_pods().is_none()
+        || !observed.has_unlabelled_pods
 }
 
 fn changed(observed: &Observed<'_>, mut planned: Vec<NetworkPolicy>) -> Vec<NetworkPolicy> {
@@ -505,7 +511,7 @@ mod tests {
             pods: vec![pod("a", "weather", None), pod("b", "other", None)],
             has_unlabelled_pods: false,
             policies: BTreeMap::new(),
-            namespace_is_isolated: true,
+            isolated_families: vec![Family::Kagenti],
             cluster: Some(Ok(cluster())),
             mode: Mode::Enforce,
             identity,
@@ -684,7 +690,7 @@ mod tests {
                 |observed| {
                     let outcome = refused("uid-1", Reason::SignatureInvalid);
                     observed.cards = vec![card("uid-1", false, Some(outcome))];
-                    observed.namespace_is_isolated = false;
+                    observed.isolated_families = Vec::new();
                 },
                 &["SignatureInvalid"],
                 0,
@@ -720,7 +726,7 @@ mod tests {
             ),
             (
                 "the namespace is not isolated yet",
-                |observed| observed.namespace_is_isolated = false,
+                |observed| observed.isolated_families = Vec::new(),
                 &[],
                 0,
                 Missing::NamespaceIsolation,
@@ -746,7 +752,7 @@ mod tests {
                 "audit cuts nothing off, and the mark follows the verdict",
                 |observed| {
                     observed.mode = Mode::Audit;
-                    observed.namespace_is_isolated = false;
+                    observed.isolated_families = Vec::new();
                 },
                 &[],
                 1,
@@ -780,7 +786,7 @@ mod tests {
                 pods: Vec::new(),
                 has_unlabelled_pods,
                 policies: BTreeMap::new(),
-                namespace_is_isolated: true,
+                isolated_families: vec![Family::Kagenti],
                 cluster: Some(Ok(cluster())),
                 mode: Mode::Enforce,
                 identity: &rules,
@@ -812,7 +818,7 @@ mod tests {
             pods,
             has_unlabelled_pods: false,
             policies: BTreeMap::new(),
-            namespace_is_isolated: true,
+            isolated_families: vec![Family::Kagenti],
             cluster: Some(Ok(cluster())),
             mode: Mode::Enforce,
             identity: &rules,
@@ -837,7 +843,7 @@ mod tests {
         let missing: [(&str, Change); 4] = [
             ("the API server's address", |observed| observed.cluster = None),
             ("DNS", |observed| observed.cluster = Some(Err(InputError::Empty("DNS")))),
-            ("isolation", |observed| observed.namespace_is_isolated = false),
+            ("isolation", |observed| observed.isolated_families = Vec::new()),
             ("lists", |observed| observed.is_complete = false),
         ];
         let unmarked = |reference: &WorkloadRef, outcome, change: Change| {
@@ -851,7 +857,7 @@ mod tests {
                 pods: vec![pod("a", "weather", Some("mark")), pod("b", "weather", None)],
                 has_unlabelled_pods: false,
                 policies: BTreeMap::new(),
-                namespace_is_isolated: true,
+                isolated_families: vec![Family::Kagenti],
                 cluster: Some(Ok(cluster())),
                 mode: Mode::Enforce,
                 identity: &rules,
@@ -888,7 +894,7 @@ mod tests {
                 pods: Vec::new(),
                 has_unlabelled_pods: false,
                 policies: BTreeMap::new(),
-                namespace_is_isolated: true,
+                isolated_families: vec![Family::Kagenti],
                 cluster: Some(Ok(cluster())),
                 mode: Mode::Enforce,
                 identity: &rules,
@@ -948,7 +954,7 @@ mod tests {
                 "a namespace without isolation",
                 Mode::Enforce,
                 None,
-                vec![|observed| observed.namespace_is_isolated = false],
+                vec![|observed| observed.isolated_families.clear()],
                 waiting(NAMESPACE_ISOLATION),
             ),
             (

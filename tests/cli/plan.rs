@@ -153,7 +153,6 @@ fn manifests_that_cannot_be_read_are_named() {
         plan(&folder, &[]).assert_unusable(says);
     };
     refused("a: [", "\"manifests/broken.yaml\" is not YAML or JSON");
-    refused("a: 1", "has no `apiVersion` and `kind`");
     refused("apiVersion: v1\nkind: Service\nkind: Pod\n", "is not YAML or JSON");
     refused(
         "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: 5}\n",
@@ -167,6 +166,73 @@ fn manifests_that_cannot_be_read_are_named() {
         .assert_unusable("add --bundle FILE");
     std::fs::remove_file(folder.path().join("manifests/agent.yaml")).unwrap();
     plan(&folder, &[]).assert_unusable("no agent is among the manifests");
+}
+
+#[test]
+fn agents_under_the_newer_names_are_planned_for_and_told_of() {
+    let folder = manifests("plan-renamed");
+    let renamed = agent("weather", "weather").replace("kagenti.io/type", "rossoctl.io/type");
+    folder.write("manifests/agent.yaml", &renamed);
+    let card = json!({
+        "apiVersion": "agent.rossoctl.dev/v1alpha1", "kind": "AgentCard",
+        "metadata": { "name": "mine", "namespace": "demo" },
+        "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "weather" } },
+    });
+    folder.write("manifests/agentcard.yaml", card.to_string());
+    let run = plan(&folder, &["-o", "json"]);
+    assert_eq!(reasons(&run), ["Enrolled", "Enrolled", "Verified"], "{}", run.stderr);
+    let json = run.json();
+    assert_eq!(json["workloads"][0]["enrolledBy"], "rossoctl.io/type");
+    let names: Vec<_> = (0..2).map(|index| json["objects"][index]["metadata"]["name"].clone()).collect();
+    assert_eq!(names, ["countersign-baseline-rossoctl", "countersign-minimum-rossoctl"]);
+    for index in 0..2 {
+        let selector = &json["objects"][index]["spec"]["podSelector"]["matchLabels"];
+        assert_eq!(selector, &json!({ "rossoctl.io/type": "agent" }));
+    }
+    for line in [
+        "note: Deployment demo/weather is enrolled by the label rossoctl.io/type\n",
+        "warning: AgentCard demo/mine is of agent.rossoctl.dev/v1alpha1, which the operator does not serve; \
+         apply it as agent.kagenti.dev/v1alpha1\n",
+    ] {
+        assert!(run.stderr.contains(line), "{}", run.stderr);
+    }
+    std::fs::remove_file(folder.path().join("manifests/agentcard.yaml")).unwrap();
+    let both = renamed.replace("\"rossoctl.io/type\"", "\"kagenti.io/type\":\"tool\",\"rossoctl.io/type\"");
+    folder.write("manifests/agent.yaml", both);
+    let run = plan(&folder, &["-o", "json"]);
+    assert_eq!(reasons(&run), ["Enrolled", "Enrolled", "LabelsConflict"], "{}", run.stderr);
+    let because = run.json()["workloads"][0]["because"].as_str().unwrap().to_owned();
+    assert!(because.contains("kagenti.io/type=\"tool\" and rossoctl.io/type=\"agent\""), "{because}");
+}
+
+#[test]
+fn documents_that_are_no_objects_are_passed_over_with_a_line() {
+    let folder = manifests("plan-no-objects");
+    let expected = plan(&folder, &[]).stdout;
+    folder.write("manifests/values.yaml", "replicas: 2\nimage: {tag: v1}\n");
+    folder.write("manifests/json-patch.yaml", "- {op: remove, path: /spec/replicas}\n");
+    folder.write(
+        "manifests/patch.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: weather, namespace: demo}\n\
+         spec: {template: {spec: {containers: [{name: agent, image: other}]}}}\n",
+    );
+    let run = plan(&folder, &[]);
+    assert_eq!((run.code, &run.stdout), (0, &expected), "{}", run.stderr);
+    for file in ["values", "json-patch"] {
+        let line = format!(
+            "note: a document in \"manifests/{file}.yaml\" without `apiVersion` and `kind` is not read\n"
+        );
+        assert!(run.stderr.contains(&line), "{}", run.stderr);
+    }
+    let patch = "note: \"Deployment\" \"weather\" without `spec.selector` is not read\n";
+    assert!(run.stderr.contains(patch), "{}", run.stderr);
+    // Without an agent no bundle is asked for.
+    std::fs::remove_file(folder.path().join("manifests/agent.yaml")).unwrap();
+    let run = folder.run(&["plan", "-f", "manifests"]);
+    run.assert_unusable(
+        "no agent is among the manifests; label its workload kagenti.io/type=agent or rossoctl.io/type=agent",
+    );
+    assert!(run.stderr.contains("not read: a document in \"manifests/json-patch.yaml\""), "{}", run.stderr);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::netpol::{End, Labels, selects};
 use crate::world::{Agent, PORTS, World, cluster_facts, namespace, refused, verified};
+use countersign_api::keys::Family;
 use countersign_core::refusal::Reason;
 use countersign_plan::{ApiServer, Egress};
 use proptest::collection::{btree_map, vec};
@@ -14,7 +15,7 @@ const API_SERVER: &[(&str, &[u16])] = &[("172.18.0.2", &[6443]), ("fd00::2", &[4
 const OUTSIDE: &[&str] = &["172.18.0.2", "172.18.0.3", "fd00::2", "fd00::3", "203.0.113.7"];
 
 /// What one workload is like; names come from its position.
-type Shape = (&'static str, &'static str, &'static str, Option<&'static str>, Enrolment, bool);
+type Shape = (&'static str, &'static str, &'static str, Option<&'static str>, Enrolment, Option<Family>);
 
 #[derive(Clone, Copy, Debug)]
 enum Enrolment {
@@ -38,7 +39,7 @@ fn shape() -> impl Strategy<Value = Shape> {
             3 => Just(Enrolment::Verified),
             1 => Just(Enrolment::TwoMinds),
         ],
-        any::<bool>(),
+        proptest::option::of(select(Family::ALL.to_vec())),
     )
 }
 
@@ -47,7 +48,10 @@ fn agent((place, kind, app, tier, enrolment, labelled): Shape, index: usize) -> 
     selector.extend(tier.map(|tier| ("tier", tier)));
     // Two neighbours share a name and differ in kind, as a Deployment and a StatefulSet may.
     let agent = Agent::new(place, kind, &format!("agent-{}", index / 2), &selector);
-    let agent = if labelled { agent.labelled() } else { agent };
+    let agent = match labelled {
+        Some(family) => agent.labelled(family),
+        None => agent,
+    };
     match enrolment {
         Enrolment::Stranger => agent,
         Enrolment::NoCard => agent.enrolled(vec![]),
@@ -66,6 +70,7 @@ fn hostile() -> impl Strategy<Value = Labels> {
         "tier",
         "version",
         "kagenti.io/type",
+        "rossoctl.io/type",
         "agent.kagenti.dev/signature-verified",
         "agent.kagenti.dev/workload",
         "agent.kagenti.dev/policy-role",
@@ -134,7 +139,7 @@ fn is_enrolled(world: &World, index: usize) -> bool {
 fn is_bystander(world: &World, index: usize) -> bool {
     let pod = world.pod(index);
     let matches = |agent: &Agent| {
-        agent.is_isolated_by_its_namespace()
+        agent.isolating_family().is_some()
             && agent.facts.namespace().as_str() == pod.namespace
             && selects(&agent.selector, &pod.labels)
     };

@@ -4,7 +4,7 @@
 use crate::cards;
 use crate::netpol::{Cluster, End, Labels, Pod, selects};
 use crate::pki::WORKLOAD;
-use countersign_api::keys::PEER_MARK_LABEL;
+use countersign_api::keys::{AGENT_TYPE, Family, PEER_MARK_LABEL};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::verdict::Verdict;
@@ -69,7 +69,7 @@ pub(crate) struct Agent {
     pub(crate) facts: EnrolledWorkload,
     pub(crate) selector: LabelSelector,
     pub(crate) cards: Option<Vec<CardOutcome>>,
-    label: bool,
+    label: Option<Family>,
 }
 
 impl Agent {
@@ -80,7 +80,7 @@ impl Agent {
             EnrolledWorkload::new(namespace(place), kind, name, Expected::exactly(id), selector.clone())
                 .unwrap();
         let facts = facts.with_uid("3f0c6f0e-0000-4000-8000-000000000002").unwrap();
-        Self { facts, selector, cards: None, label: false }
+        Self { facts, selector, cards: None, label: None }
     }
 
     pub(crate) fn enrolled(mut self, cards: Vec<CardOutcome>) -> Self {
@@ -88,16 +88,16 @@ impl Agent {
         self
     }
 
-    /// Isolated by its namespace: the template carries the label by which that selects.
-    pub(crate) fn labelled(mut self) -> Self {
-        self.facts = self.facts.with_isolation(Isolation::Namespace);
-        self.label = true;
+    /// Isolated by its namespace: the template carries the label of this family, by which that selects.
+    pub(crate) fn labelled(mut self, family: Family) -> Self {
+        self.facts = self.facts.with_isolation(Isolation::Namespace(family));
+        self.label = Some(family);
         self
     }
 
-    /// Enrolled, and isolated by its namespace rather than by policies of its own.
-    pub(crate) fn is_isolated_by_its_namespace(&self) -> bool {
-        self.label && self.cards.is_some()
+    /// Family of an agent that is enrolled, and isolated by its namespace rather than by policies of its own.
+    pub(crate) fn isolating_family(&self) -> Option<Family> {
+        self.label.filter(|_| self.cards.is_some())
     }
 
     pub(crate) fn is_verified(&self) -> bool {
@@ -143,11 +143,12 @@ impl World {
         }
         let shared: BTreeSet<_> = agents
             .iter()
-            .filter(|agent| agent.is_isolated_by_its_namespace())
-            .map(|agent| agent.facts.namespace().clone())
+            .filter_map(|agent| Some((agent.facts.namespace().clone(), agent.isolating_family()?)))
             .collect();
-        cluster.policies =
-            shared.iter().flat_map(|name| plan_namespace_policies(name, &facts, Mode::Enforce)).collect();
+        let isolating = |(name, family): &(Namespace, Family)| {
+            plan_namespace_policies(name, *family, &facts, Mode::Enforce)
+        };
+        cluster.policies = shared.iter().flat_map(isolating).collect();
         cluster.policies.extend(agents.iter().flat_map(|agent| agent.policies(&facts)));
         let mut world = Self { agents, pods: Vec::new(), cluster, facts, next: 1 };
         world.run("kube-system", labels(&[("k8s-app", "kube-dns")]), None);
@@ -172,8 +173,8 @@ impl World {
         let agent = &self.agents[of];
         let mut all = extra;
         all.extend(agent.selector.match_labels.clone().unwrap_or_default());
-        if agent.label {
-            all.extend(labels(&[("kagenti.io/type", "agent")]));
+        if let Some(family) = agent.label {
+            all.extend(labels(&[(family.type_label(), AGENT_TYPE)]));
         }
         let place = agent.facts.namespace().as_str().to_owned();
         self.run(&place, all, Some(of))

@@ -88,6 +88,7 @@ fn plan(
     )?;
     let card = CardOutcome::new(CardRef::new(&format!("{name}-deployment-card"), None)?, &outcome.verdict);
     Ok(Planned {
+        enrolled_by: None,
         workload: format!("Deployment {NAMESPACE}/{name}"),
         because: Planned::because(&outcome.verdict),
         policies: plan_network_policies(&[card], &workload, cluster, Mode::Enforce),

@@ -20,7 +20,7 @@ pub(super) enum ModeArg {
 /// Print the objects that would be applied for a set of manifests.
 ///
 /// Read are workloads (`Deployment`, `StatefulSet`, `DaemonSet`, `Sandbox`, `Pod`) that are labelled kagenti.io/type=agent
-/// or named by an `AgentCard`, each `Service` and `Ingress`, each `AgentCard`, the `ConfigMap`
+/// or rossoctl.io/type=agent, or named by an `AgentCard` of either name, each `Service` and `Ingress`, each `AgentCard`, the `ConfigMap`
 /// `NAME-card-signed` with the card of the workload `NAME`, and a `ConfigMap` with the trust bundle. Every object follows a comment with the verdict that justifies it. A refused agent is a
 /// result, not an error.
 #[derive(Debug, clap::Args)]

@@ -77,6 +77,7 @@ fn bind(
     authorities: &Authorities,
     accept: &AcceptArgs,
 ) -> Result<BoundCard, Refusal> {
+    workload.check_labels()?;
     let mut binding = card.map(CardManifest::binding).unwrap_or_default();
     binding.trust_domain = binding.trust_domain.or(default);
     let expected = workload.expected(&authorities.identity, binding)?;

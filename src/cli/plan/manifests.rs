@@ -4,6 +4,7 @@ use super::metadata::{name, namespace};
 use super::read::Manifest;
 use super::workloads::{ManifestWorkload, Template};
 use crate::exit::Unusable;
+use countersign_api::keys::{AGENT_CARD_KIND, Family};
 use countersign_core::text::Quoted;
 use countersign_plan::input::identity::Binding;
 use countersign_plan::input::sandbox::{SANDBOX_KIND, Sandbox};
@@ -24,6 +25,8 @@ pub(super) struct Manifests {
     pub(super) ingresses: Vec<Ingress>,
     pub(super) cards: Vec<CardManifest>,
     pub(super) config_maps: Vec<ConfigMap>,
+    /// Names of the AgentCards whose API group is not that of the cluster's AgentCards.
+    renamed: Vec<String>,
     /// Kinds and names that were passed over.
     pub(super) ignored: Vec<String>,
 }
@@ -99,10 +102,10 @@ impl Manifests {
             |member: &str| document.object.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (version, kind) = (text("apiVersion"), text("kind"));
         if kind.is_empty() || version.is_empty() {
-            return Err(Unusable::new(format!(
-                "a document in {} has no `apiVersion` and `kind`; give Kubernetes manifests",
-                Quoted(&document.file)
-            )));
+            // Kustomize patches and values of Helm lie beside the manifests that they change.
+            self.ignored
+                .push(format!("a document in {} without `apiVersion` and `kind`", Quoted(&document.file)));
+            return Ok(());
         }
         match (version.as_str(), kind.as_str()) {
             ("apps/v1", "Deployment") => {
@@ -141,8 +144,15 @@ impl Manifests {
             ("v1", "Service") => self.services.push(read(document)?),
             ("networking.k8s.io/v1", "Ingress") => self.ingresses.push(read(document)?),
             ("v1", "ConfigMap") => self.config_maps.push(read(document)?),
-            (countersign_api::keys::AGENT_CARD_API_VERSION, countersign_api::keys::AGENT_CARD_KIND) => {
-                self.cards.push(read(document)?);
+            (version, AGENT_CARD_KIND)
+                if let Some(family) =
+                    Family::ALL.into_iter().find(|family| family.agent_card_api_version() == version) =>
+            {
+                let card: CardManifest = read(document)?;
+                if family != Family::Kagenti {
+                    self.renamed.push(format!("{}/{}", namespace(&card.metadata), name(&card.metadata)));
+                }
+                self.cards.push(card);
             }
             _ => {
                 let name =
@@ -154,13 +164,22 @@ impl Manifests {
     }
 
     fn controller(&mut self, kind: &str, metadata: ObjectMeta, selector: LabelSelector, template: Template) {
+        // Kustomize patches name a workload and the fields that they change. The API server takes no workload like that.
+        if kind != "Pod" && selector == LabelSelector::default() {
+            self.ignored.push(format!(
+                "{} {} without `spec.selector`",
+                Quoted(kind),
+                Quoted(name(&metadata))
+            ));
+            return;
+        }
         self.workloads.push(ManifestWorkload::new(kind, metadata, selector, template));
     }
 
     /// The workloads that are enrolled: labelled as agents, or named by an AgentCard.
     pub(super) fn agents(&self) -> impl Iterator<Item = &ManifestWorkload> {
         self.workloads.iter().filter(|workload| {
-            workload.is_labelled_agent() || self.cards.iter().any(|card| card.points_at(workload))
+            workload.family().is_some() || self.cards.iter().any(|card| card.points_at(workload))
         })
     }
 
@@ -178,6 +197,22 @@ impl Manifests {
             name(&map.metadata) == wanted
                 && in_namespace.is_none_or(|space| namespace(&map.metadata) == space)
         })
+    }
+
+    /// Lines about names of after the renaming: what enrols whom, and AgentCards that the operator does not serve.
+    pub(super) fn family_notes(&self) -> Vec<String> {
+        let newer = self.workloads.iter().filter_map(|workload| {
+            let family = workload.family().filter(|family| *family != Family::Kagenti)?;
+            Some(format!("note: {} is enrolled by the label {}", workload.shown(), family.type_label()))
+        });
+        let renamed = self.renamed.iter().map(|card| {
+            format!(
+                "warning: AgentCard {card} is of {}, which the operator does not serve; apply it as {}",
+                Family::Rossoctl.agent_card_api_version(),
+                Family::Kagenti.agent_card_api_version()
+            )
+        });
+        newer.chain(renamed).collect()
     }
 
     /// A line for every AgentCard that points at nothing that was read.

@@ -16,6 +16,7 @@ use super::planned::Planned;
 pub(super) use arguments::Args;
 use arguments::ModeArg;
 use authority::Authorities;
+use countersign_api::keys::Family;
 use countersign_plan::{
     ClusterAccess, Isolation, Mode, Namespace, plan_namespace_policies, plan_network_policies,
 };
@@ -23,15 +24,22 @@ use manifests::Manifests;
 use serde_json::json;
 use std::collections::BTreeSet;
 
+/// Most documents that an error lists as not read.
+const SHOWN: usize = 5;
+
 pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let mut manifests = Manifests::default();
     for document in &read::documents(&args.files)? {
         manifests.add(document)?;
     }
+    if manifests.agents().next().is_none() {
+        return Err(no_agent(&manifests));
+    }
     let authorities = Authorities::read(args, &manifests)?;
     let (cluster, mut notes) = args.cluster.facts()?;
     notes.extend(authorities.warnings.iter().cloned());
     notes.extend(manifests.ignored.iter().map(|what| format!("note: {what} is not read")));
+    notes.extend(manifests.family_notes());
     notes.extend(manifests.dangling());
     let mode = match args.mode {
         ModeArg::Enforce => Mode::Enforce,
@@ -41,31 +49,44 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     for workload in manifests.agents() {
         let evaluated = cards::evaluate(workload, &manifests, &authorities, &args.accept)?;
         let enrolled = workload.enrolled(&evaluated.expected)?;
-        if enrolled.isolation() == Isolation::Namespace {
-            shared.insert(enrolled.namespace().clone());
+        if let Isolation::Namespace(family) = enrolled.isolation() {
+            shared.insert((enrolled.namespace().clone(), family));
         }
         all.push(Planned {
             workload: workload.shown(),
+            enrolled_by: workload.family().map(Family::type_label),
             because: Planned::because(&evaluated.verdict),
             policies: plan_network_policies(&evaluated.cards, &enrolled, &cluster, mode),
         });
     }
-    if all.is_empty() {
-        return Err(Unusable::new(
-            "no agent is among the manifests; label its workload kagenti.io/type=agent, or add an AgentCard that \
-             names it",
-        ));
-    }
-    let shared: Vec<Planned> = shared.iter().map(|namespace| isolation(namespace, &cluster, mode)).collect();
+    let shared: Vec<Planned> =
+        shared.iter().map(|(namespace, family)| isolation(namespace, *family, &cluster, mode)).collect();
     Ok(Done::text(write(&shared, &all, args.output)?).with_notes(notes))
 }
 
-/// Plans the NetworkPolicies that isolate every labelled agent of a namespace, verified or not.
-fn isolation(namespace: &Namespace, cluster: &ClusterAccess, mode: Mode) -> Planned {
+/// Says that there is nothing to plan for, and what was passed over, so that a reader sees which file was meant.
+fn no_agent(manifests: &Manifests) -> Unusable {
+    let [older, newer] = Family::ALL.map(Family::selector);
+    let mut found = vec![format!(
+        "no agent is among the manifests; label its workload {older} or {newer}, or add an AgentCard that names it"
+    )];
+    let (shown, more) = manifests.ignored.split_at(manifests.ignored.len().min(SHOWN));
+    if !shown.is_empty() {
+        found.push(format!("; not read: {}", shown.join(", ")));
+    }
+    if !more.is_empty() {
+        found.push(format!(", and {} more", more.len()));
+    }
+    Unusable::new(found.concat())
+}
+
+/// Plans the NetworkPolicies that isolate every agent of a namespace with the label of a family, verified or not.
+fn isolation(namespace: &Namespace, family: Family, cluster: &ClusterAccess, mode: Mode) -> Planned {
     Planned {
         workload: format!("Namespace {}", namespace.as_str()),
+        enrolled_by: Some(family.type_label()),
         because: "isolated: every labelled agent in it, verified or not".to_owned(),
-        policies: plan_namespace_policies(namespace, cluster, mode),
+        policies: plan_namespace_policies(namespace, family, cluster, mode),
     }
 }
 
@@ -73,7 +94,7 @@ fn write(shared: &[Planned], all: &[Planned], output: Output) -> Result<Vec<u8>,
     if output == Output::Json {
         let workloads: Vec<_> = all
             .iter()
-            .map(|planned| json!({ "workload": planned.workload, "because": planned.because }))
+            .map(|planned| json!({ "workload": planned.workload, "because": planned.because, "enrolledBy": planned.enrolled_by }))
             .collect();
         let objects: Vec<_> = shared.iter().chain(all).flat_map(|planned| &planned.policies).collect();
         let mut text = serde_json::to_vec_pretty(&json!({ "workloads": workloads, "objects": objects }))

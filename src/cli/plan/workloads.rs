@@ -2,12 +2,13 @@
 
 use super::metadata::{name, namespace};
 use crate::exit::Unusable;
+use countersign_api::keys::Family;
 use countersign_core::refusal::Refusal;
 use countersign_plan::input::delivered::default_card_name;
+use countersign_plan::input::enrolment::{check_families, family};
 use countersign_plan::input::host_suffix::HostSuffixes;
 use countersign_plan::input::identity::{Binding, Expected, IdentityRules};
 use countersign_plan::input::service::Hosts;
-use countersign_plan::input::workload::is_agent;
 use countersign_plan::{EnrolledWorkload, Isolation, Namespace};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -72,8 +73,14 @@ impl ManifestWorkload {
         format!("{} {}/{}", self.kind, self.namespace, self.name)
     }
 
-    pub(super) fn is_labelled_agent(&self) -> bool {
-        is_agent(&self.labels) || is_agent(&self.template.labels)
+    /// The family whose label enrols it, on itself or in its template; `None` if an AgentCard alone names it.
+    pub(super) fn family(&self) -> Option<Family> {
+        family(&self.labels).or_else(|| family(&self.template.labels))
+    }
+
+    /// Refuses labels of the two families that say different things.
+    pub(super) fn check_labels(&self) -> Result<(), Refusal> {
+        check_families(&self.labels, &self.template.labels)
     }
 
     /// The name that the operator gives the AgentCard of a workload that has none.
@@ -103,7 +110,7 @@ impl ManifestWorkload {
 
     /// Manifests show no Pods of earlier templates, so the one that they have counts.
     fn isolation(&self) -> Isolation {
-        if is_agent(&self.template.labels) { Isolation::Namespace } else { Isolation::Own }
+        family(&self.template.labels).map_or(Isolation::Own, Isolation::Namespace)
     }
 
     pub(super) fn unusable(&self, why: impl std::fmt::Display) -> Unusable {

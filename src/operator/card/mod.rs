@@ -100,6 +100,9 @@ async fn evaluate_card(
         Err(refusal) => return Evaluation::refused(reference, None, refusal),
     };
     let refuse = |refusal| Evaluation::refused(reference, Some(key.clone()), refusal);
+    if let Some(conflict) = &workload.conflict {
+        return refuse(conflict.clone());
+    }
     let expected =
         context.config.identity.expect(card.binding(), &object.namespace, &workload.service_account);
     let expected = match expected {

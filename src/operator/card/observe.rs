@@ -55,7 +55,7 @@ pub(crate) async fn find_workload(
     };
     match context.index.workload(&key) {
         Some(workload) if workload.is_leaving => Err(missing(format!("{shown} is being deleted"))),
-        Some(workload) if workload.is_agent => Ok((key, workload)),
+        Some(workload) if workload.is_agent() => Ok((key, workload)),
         // The index holds labelled workloads alone, so that absence there does not mean absence in the cluster.
         None if context.index.workloads(key.kind).is_absent() => {
             let found = format!(

@@ -4,6 +4,7 @@
 mod by;
 mod change;
 mod cluster;
+mod labelled;
 mod watches;
 
 pub(crate) use by::IndexKey;
@@ -16,8 +17,10 @@ pub(crate) use countersign_plan::agent_card::IndexedCard;
 pub(crate) use countersign_plan::input::endpoint::{ServiceEndpoint, SliceVersions};
 pub(crate) use countersign_plan::input::pod::{Controller, Pod, owner_of};
 pub(crate) use countersign_plan::input::workload::{Workload, WorkloadKind, WorkloadRef};
+pub(crate) use labelled::Labelled;
 pub(crate) use watches::{register, sandbox};
 
+use countersign_api::keys::Family;
 use countersign_controller::health::Health;
 use countersign_plan::{ApiServer, Mode};
 use k8s_openapi::api::core::v1::Service;
@@ -28,18 +31,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub(crate) struct Index {
     /// AgentCards of all namespaces.
     pub(crate) cards: Store<IndexedCard, IndexKey>,
-    /// Deployments with the agent label.
-    pub(crate) deployments: Store<Workload, IndexKey>,
-    /// `StatefulSet`s with the agent label.
-    pub(crate) stateful_sets: Store<Workload, IndexKey>,
-    /// Sandboxes with the agent label; the cluster may lack the kind.
-    pub(crate) sandboxes: Store<Workload, IndexKey>,
-    /// Pods with the agent label.
-    pub(crate) pods: Store<Pod, IndexKey>,
-    /// UIDs of Pods that carry a peer mark without the agent label.
+    /// UIDs of AgentCards of the API group of after the renaming, which a cluster may lack.
+    pub(crate) renamed_cards: Store<String>,
+    /// Deployments with an agent label.
+    pub(crate) deployments: Labelled<Workload>,
+    /// `StatefulSet`s with an agent label.
+    pub(crate) stateful_sets: Labelled<Workload>,
+    /// Sandboxes with an agent label; the cluster may lack the kind.
+    pub(crate) sandboxes: Labelled<Workload>,
+    /// Pods with an agent label.
+    pub(crate) pods: Labelled<Pod>,
+    /// UIDs of Pods that carry a peer mark without an agent label.
     pub(crate) marked_pods: Store<String>,
-    /// `ReplicaSet`s with the agent label: UID and controlling owner.
-    pub(crate) replica_sets: Store<(String, Option<Controller>), IndexKey>,
+    /// `ReplicaSet`s with an agent label: UID and controlling owner.
+    pub(crate) replica_sets: Labelled<(String, Option<Controller>)>,
     /// Resource versions of all Services.
     pub(crate) services: Store<String>,
     /// Services read so far, each with the resource version of the read.
@@ -66,12 +71,13 @@ impl Index {
     pub(crate) fn new() -> Self {
         Self {
             cards: Store::indexed(by::of_card),
-            deployments: Store::indexed(by::of_workload),
-            stateful_sets: Store::indexed(by::of_workload),
-            sandboxes: Store::indexed(by::of_workload),
-            pods: Store::indexed(by::of_pod),
+            renamed_cards: Store::default(),
+            deployments: Labelled::indexed(by::of_workload),
+            stateful_sets: Labelled::indexed(by::of_workload),
+            sandboxes: Labelled::indexed(by::of_workload),
+            pods: Labelled::indexed(by::of_pod),
             marked_pods: Store::default(),
-            replica_sets: Store::indexed(by::of_replica_set),
+            replica_sets: Labelled::indexed(by::of_replica_set),
             services: Store::default(),
             read_services: Store::default(),
             slices: Store::indexed(by::of_slice),
@@ -85,8 +91,8 @@ impl Index {
         }
     }
 
-    /// Store of the workloads of a kind.
-    pub(crate) fn workloads(&self, kind: WorkloadKind) -> &Store<Workload, IndexKey> {
+    /// Workloads of a kind.
+    pub(crate) const fn workloads(&self, kind: WorkloadKind) -> &Labelled<Workload> {
         match kind {
             WorkloadKind::Deployment => &self.deployments,
             WorkloadKind::StatefulSet => &self.stateful_sets,
@@ -94,7 +100,7 @@ impl Index {
         }
     }
 
-    /// Observed workload, if it carries the agent label.
+    /// Observed workload, if it carries an agent label.
     pub(crate) fn workload(&self, key: &WorkloadRef) -> Option<Workload> {
         self.workloads(key.kind).get(&key.object)
     }
@@ -108,9 +114,18 @@ impl Index {
         WorkloadKind::ALL.into_iter().flat_map(of).collect()
     }
 
-    /// True if a namespace has a workload with the agent label.
-    pub(crate) fn has_workload(&self, namespace: &str) -> bool {
-        WorkloadKind::ALL.into_iter().any(|kind| self.workloads(kind).find(namespace, |_| true).is_some())
+    /// True if a namespace has a workload or Pod with the agent label of a family, on itself or in its template.
+    pub(crate) fn has_agents(&self, namespace: &str, family: Family) -> bool {
+        let is_of = |workload: &Workload| workload.is_of(family);
+        WorkloadKind::ALL.into_iter().any(|kind| self.workloads(kind).find(namespace, is_of).is_some())
+            || self.pods.of(family).find(namespace, |_| true).is_some()
+    }
+
+    /// True if the two policies that isolate the agents of a family in a namespace are both stored.
+    pub(crate) fn is_isolated(&self, namespace: &str, family: Family) -> bool {
+        [family.baseline(), family.minimum()]
+            .into_iter()
+            .all(|name| self.policies.get(&ObjectRef::new(namespace, name)).is_some())
     }
 
     /// Workload of a namespace by a secondary key, [`IndexKey::Label`] or [`IndexKey::Uid`].

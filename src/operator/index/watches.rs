@@ -2,11 +2,10 @@
 //! Objects of others are watched by label or by metadata alone, to bound rights and memory.
 
 use super::cluster::{mode_of, read_slice};
-use super::{Index, IndexedCard, Pod, StoredPolicy, Workload};
+use super::{Index, IndexKey, IndexedCard, Pod, Store, StoredPolicy, Workload};
 use countersign_api::agent_card::AgentCard;
 use countersign_api::keys::{
-    AGENT_TYPE, ENROLLED, ENROLLED_LABEL, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL,
-    TYPE_LABEL,
+    ENROLLED, ENROLLED_LABEL, Family, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL,
 };
 use countersign_controller::registry::{Registry, Watched};
 use countersign_plan::input::endpoint::SERVICE_LABEL;
@@ -18,45 +17,73 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 /// Page size of lists of objects that are read whole, as trees of JSON, which take several times their size on the wire.
 const WHOLE_PAGE: u32 = 5;
+/// Selection of one store of the index.
+type StoreOf<V> = fn(&Index) -> &Store<V, IndexKey>;
 
 /// Registers the watches of the index.
 pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Index>) {
-    let agents = format!("{TYPE_LABEL}={AGENT_TYPE}");
     let cards = Watched::all("agentcards", Api::<AgentCard>::all(client.clone()));
     registry.watch(cards, index, |index| &index.cards, IndexedCard::of);
-    let deployments = Watched::labelled("deployments", Api::<Deployment>::all(client.clone()), &agents);
-    registry.watch(deployments, index, |index| &index.deployments, Workload::of_deployment);
-    let stateful_sets = Watched::labelled("statefulsets", Api::<StatefulSet>::all(client.clone()), &agents);
-    registry.watch(stateful_sets, index, |index| &index.stateful_sets, Workload::of_stateful_set);
-    let sandboxes =
-        Watched::labelled("sandboxes", Api::<DynamicObject>::all_with(client.clone(), &sandbox()), &agents);
-    registry.watch(
-        Watched { is_optional: true, page: WHOLE_PAGE, ..sandboxes },
+    agents(
+        registry,
         index,
-        |index| &index.sandboxes,
+        |family| Watched::labelled("deployments", Api::<Deployment>::all(client.clone()), family.selector()),
+        [|index| index.deployments.of(Family::Kagenti), |index| index.deployments.of(Family::Rossoctl)],
+        Workload::of_deployment,
+    );
+    agents(
+        registry,
+        index,
+        |family| {
+            Watched::labelled("statefulsets", Api::<StatefulSet>::all(client.clone()), family.selector())
+        },
+        [|index| index.stateful_sets.of(Family::Kagenti), |index| index.stateful_sets.of(Family::Rossoctl)],
+        Workload::of_stateful_set,
+    );
+    agents(
+        registry,
+        index,
+        |family| {
+            let api = Api::<DynamicObject>::all_with(client.clone(), &sandbox());
+            let watched = Watched::labelled("sandboxes", api, family.selector());
+            Watched { is_optional: true, page: WHOLE_PAGE, ..watched }
+        },
+        [|index| index.sandboxes.of(Family::Kagenti), |index| index.sandboxes.of(Family::Rossoctl)],
         |object| Some(Workload::of_sandbox(object.metadata, &object.data)),
     );
-    let pods = Watched::labelled("pods", Api::<ApiPod>::all(client.clone()), &agents);
-    registry.watch(pods, index, |index| &index.pods, Pod::of);
+    agents(
+        registry,
+        index,
+        |family| Watched::labelled("pods", Api::<ApiPod>::all(client.clone()), family.selector()),
+        [|index| index.pods.of(Family::Kagenti), |index| index.pods.of(Family::Rossoctl)],
+        Pod::of,
+    );
+    let no_agent = Family::ALL.map(Family::others_selector).join(",");
     registry.watch(
         Watched::metadata(
             "pods",
             Api::<PartialObjectMeta<ApiPod>>::all(client.clone()),
-            format!("{PEER_MARK_LABEL},{TYPE_LABEL}!={AGENT_TYPE}"),
+            format!("{PEER_MARK_LABEL},{no_agent}"),
         ),
         index,
         |index| &index.marked_pods,
         |object| object.metadata.uid,
     );
-    registry.watch(
-        Watched::metadata("replicasets", Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()), &agents),
+    agents(
+        registry,
         index,
-        |index| &index.replica_sets,
+        |family| {
+            let api = Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone());
+            Watched::metadata("replicasets", api, family.selector())
+        },
+        [|index| index.replica_sets.of(Family::Kagenti), |index| index.replica_sets.of(Family::Rossoctl)],
         |object| Some((object.metadata.uid?, controller(object.metadata.owner_references.as_deref()))),
     );
     // Subscribed before any reconciler, so that none of them reads a Service or endpoints of before the change.
@@ -126,5 +153,21 @@ pub(crate) fn sandbox() -> ApiResource {
         api_version: format!("{SANDBOX_GROUP}/{SANDBOX_VERSION}"),
         kind: SANDBOX_KIND.to_owned(),
         plural: SANDBOX_PLURAL.to_owned(),
+    }
+}
+
+/// Registers the watches of agents of one kind, one for each family, in the order of [`Family::ALL`].
+fn agents<K, V>(
+    registry: &mut Registry,
+    index: &Arc<Index>,
+    watched: impl Fn(Family) -> Watched<K>,
+    stores: [StoreOf<V>; 2],
+    read: fn(K) -> Option<V>,
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    V: Clone + PartialEq + Send + Sync + 'static,
+{
+    for (family, store) in Family::ALL.into_iter().zip(stores) {
+        registry.watch(watched(family), index, store, read);
     }
 }

@@ -3,6 +3,7 @@
 use super::key;
 use crate::context::Context;
 use crate::index::{IndexKey, ObjectRef, StoredPolicy, Workload, WorkloadKind, changed_policy};
+use countersign_api::keys::Family;
 use countersign_controller::queue::Urgency::{Closing, Routine, Urgent};
 use countersign_controller::store::Change;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ pub(super) fn subscribe(context: &Arc<Context>) {
     let index = &context.index;
     for kind in WorkloadKind::ALL {
         index.workloads(kind).subscribe(context, |context, change: &Change<'_, Workload>| {
-            if appeared_or_went(change) {
+            if appeared_or_went(change) || families(change.before) != families(change.after) {
                 context.enqueue(key::namespace(change.object.namespace.clone()), Closing);
             }
         });
@@ -48,6 +49,11 @@ pub(super) fn subscribe(context: &Arc<Context>) {
             context.enqueue(key::namespace(object.name), Urgent);
         }
     });
+}
+
+/// Families of which a workload is, by [`Workload::is_of`]: each has policies of its own in the namespace.
+fn families(workload: Option<&Workload>) -> Option<[bool; 2]> {
+    workload.map(|workload| Family::ALL.map(|family| workload.is_of(family)))
 }
 
 const fn appeared_or_went<V>(change: &Change<'_, V>) -> bool {

@@ -9,7 +9,7 @@ use super::events::EventSource;
 use super::index::{Index, IndexKey, ObjectRef, StoredPolicy};
 use super::registration::register_agents;
 use super::workload::{apply_policy, key as workload_key, remove_policy};
-use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
+use countersign_api::keys::Family;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
@@ -35,7 +35,7 @@ const LEFTOVER: EventSource = EventSource {
     action: "CleanUp",
 };
 
-/// Wait until the next turn while Pods without the agent label are isolated by a leftover alone.
+/// Wait until the next turn while Pods without an agent label are isolated by a leftover alone.
 const RETRY_LEFTOVER: Duration = Duration::from_mins(5);
 
 /// Registers the reconcilers of namespaces and orphaned policies.
@@ -54,13 +54,10 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
 async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Error> {
     let cluster = context.cluster().and_then(Result::ok);
     let Ok(name) = Namespace::parse(namespace) else { return Ok(Next::Never) };
-    let plan = plan_namespace(&observe(context, &name, cluster.as_ref()));
-    for object in &plan.remove {
-        remove_policy(context, object).await?;
-    }
-    // Both policies isolate, so that neither waits for the other.
+    let plans = Family::ALL.map(|family| plan_namespace(&observe(context, &name, family, cluster.as_ref())));
+    // Every policy isolates, so that none waits for another.
     let mut failed = None;
-    for policy in &plan.apply {
+    for policy in plans.iter().flat_map(|plan| &plan.apply) {
         if let Err(error) = apply_policy(context, policy).await {
             failed = failed.or(Some(error));
         }
@@ -68,30 +65,35 @@ async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Err
     if let Some(error) = failed {
         return Err(error);
     }
-    if !plan.apply.is_empty() {
+    for object in plans.iter().flat_map(|plan| &plan.remove) {
+        remove_policy(context, object).await?;
+    }
+    if plans.iter().any(|plan| !plan.apply.is_empty()) {
         // Access waits for isolation.
         for workload in context.index.workloads_in(namespace) {
             context.enqueue(workload_key::workload(workload), Urgency::Urgent);
         }
     }
-    Ok(if plan.is_whole { Next::Never } else { Next::In(RETRY) })
+    Ok(if plans.iter().all(|plan| plan.is_whole) { Next::Never } else { Next::In(RETRY) })
 }
 
 fn observe<'a>(
     context: &Context,
     namespace: &'a Namespace,
+    family: Family,
     cluster: Option<&'a ClusterAccess>,
 ) -> Observed<'a> {
     let (index, name) = (&context.index, namespace.as_str());
     let stored = |policy: &str| index.policies.get(&ObjectRef::new(name, policy));
     Observed {
         namespace,
-        has_agents: index.has_workload(name) || index.pods.find(name, |_| true).is_some(),
+        family,
+        has_agents: index.has_agents(name, family),
         is_enrolled: index.enrolled.get(&ObjectRef::cluster_scoped(name)).is_some(),
         mode: context.mode(name),
         cluster,
-        baseline: stored(NAMESPACE_BASELINE),
-        minimum: stored(NAMESPACE_MINIMUM),
+        baseline: stored(family.baseline()),
+        minimum: stored(family.minimum()),
     }
 }
 
@@ -141,16 +143,19 @@ async fn remove_leftover(
         );
         return Ok(Next::Never);
     }
-    let stands = |name: &str| context.index.policies.get(&ObjectRef::new(&object.namespace, name)).is_some();
-    if ![NAMESPACE_BASELINE, NAMESPACE_MINIMUM].into_iter().all(stands) {
+    let index = &context.index;
+    let (isolated, open): (Vec<Family>, Vec<Family>) =
+        Family::ALL.into_iter().partition(|family| index.is_isolated(&object.namespace, *family));
+    if isolated.is_empty() || open.into_iter().any(|family| index.has_agents(&object.namespace, family)) {
         return Ok(Next::In(RETRY));
     }
     let policies: Api<NetworkPolicy> = Api::namespaced(context.client.clone(), &object.namespace);
     let Some(policy) = policies.get_opt(&object.name).await? else { return Ok(Next::Never) };
-    // The isolation of the namespace holds Pods with the agent label alone; what else this policy selects would be open
+    // The isolation of the namespace holds Pods with an agent label alone; what else this policy selects would be open
     // without it.
     let selector = selector_text(&policy.spec.and_then(|spec| spec.pod_selector).unwrap_or_default());
-    let others = format!("{TYPE_LABEL}!={AGENT_TYPE}");
+    let others: Vec<String> = isolated.into_iter().map(Family::others_selector).collect();
+    let others = others.join(",");
     let others = if selector.is_empty() { others } else { format!("{selector},{others}") };
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &object.namespace);
     let unlabelled = pods.list_metadata(&ListParams::default().labels(&others).limit(1)).await?;

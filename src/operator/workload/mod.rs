@@ -12,7 +12,7 @@ pub(crate) use policies::{apply_policy, remove_policy};
 
 use super::card::key as card_key;
 use super::context::Context;
-use super::index::{Index, IndexKey, WorkloadKind, WorkloadRef};
+use super::index::{Index, IndexKey, Workload, WorkloadKind, WorkloadRef};
 use super::namespace::key as namespace_key;
 use super::registration::register_agents;
 use super::written::WATCH_LAG;
@@ -51,7 +51,7 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
 /// Reconciles one workload. One that is gone or no agent any more is cleaned up; one whose deletion does not finish is
 /// closed, because it runs on.
 async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::Error> {
-    let Some(workload) = context.index.workload(key).filter(|workload| workload.is_agent) else {
+    let Some(workload) = context.index.workload(key).filter(Workload::is_agent) else {
         context.undecided.end(key);
         context.enforcements.forget(key);
         return Ok(enqueue_cleanup(context, key));

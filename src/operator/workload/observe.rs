@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::index::{IndexKey, IndexedCard, ObjectRef, Workload, WorkloadRef};
 use countersign_api::agent_card::Outcome;
-use countersign_api::keys::{AGENT_TYPE, NAMESPACE_BASELINE, NAMESPACE_MINIMUM, TYPE_LABEL};
+use countersign_api::keys::Family;
 use countersign_core::limits::CLOCK_SKEW_MAX;
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
 
-/// Observes a workload from the index; only Pods without the agent label, which are not watched, are read from the
+/// Observes a workload from the index; only Pods without the agent label of the template, which are not watched, are read from the
 /// API server.
 pub(crate) async fn observe<'a>(
     context: &'a Context,
@@ -29,7 +29,7 @@ pub(crate) async fn observe<'a>(
     // as it is there, the workload has none.
     let default_card =
         ObjectRef::new(namespace, default_card_name(&reference.object.name, reference.kind.as_str()));
-    let stands = |name: &str| index.policies.get(&ObjectRef::new(namespace, name)).is_some();
+    let is_isolated = |family: &Family| index.is_isolated(namespace, *family);
     Ok(Observed {
         reference,
         workload,
@@ -44,7 +44,7 @@ pub(crate) async fn observe<'a>(
             .with_key(namespace, IndexKey::Label, &reference.label())
             .into_iter()
             .collect(),
-        namespace_is_isolated: [NAMESPACE_BASELINE, NAMESPACE_MINIMUM].into_iter().all(stands),
+        isolated_families: Family::ALL.into_iter().filter(is_isolated).collect(),
         cluster: context.cluster(),
         mode: context.mode(namespace),
         identity: &context.config.identity,
@@ -78,17 +78,17 @@ fn stored_proof(context: &Context, card: &IndexedCard) -> StoredProof {
     if now() > end && !signer.is_some_and(may_outlast) { StoredProof::Ended } else { StoredProof::Holds }
 }
 
-/// True if the workload selects a Pod without the agent label. Such Pods are not watched, so the API server is asked, but
-/// only if the template carries the label now and lacked it before: else the answer changes no plan.
+/// True if the workload selects a Pod without the agent label of its template. Such Pods are not watched, so the API
+/// server is asked, but only if the template carries the label now and lacked it before: else the answer changes no plan.
 async fn has_unlabelled_pods(
     context: &Context,
     reference: &WorkloadRef,
     workload: &Workload,
 ) -> Result<bool, kube::Error> {
-    if workload.always_labelled_its_pods() || !workload.labels_its_pods() {
+    let (None, Some(family)) = (workload.always_labelled_its_pods(), workload.labels_its_pods()) else {
         return Ok(false);
-    }
-    let selector = format!("{},{TYPE_LABEL}!={AGENT_TYPE}", selector_text(&workload.selector));
+    };
+    let selector = format!("{},{}", selector_text(&workload.selector), family.others_selector());
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &reference.object.namespace);
     let unlabelled = api.list_metadata(&ListParams::default().labels(&selector).limit(1)).await?;
     Ok(!unlabelled.items.is_empty())

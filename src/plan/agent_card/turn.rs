@@ -11,6 +11,7 @@ use crate::Mode;
 use crate::input::workload::Workload;
 use countersign_api::ObjectRef;
 use countersign_api::agent_card::{AgentCardData, AgentCardStatus, CardVerdict, Outcome};
+use countersign_api::keys::Family;
 use countersign_core::time::Timestamp;
 
 /// Finalizers of other operators. A deleted AgentCard that has one stays for ever once those operators are uninstalled.
@@ -94,7 +95,7 @@ fn opens_unseen(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluat
     let is_shown = card.status.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Verified);
     observed.mode == Mode::Enforce
         && observed.enforcement.is_none()
-        && observed.workload.is_some_and(|workload| workload.is_agent)
+        && observed.workload.is_some_and(Workload::is_agent)
         && evaluation.workload == card.workload(&observed.object.namespace)
         && evaluation.result.outcome.is_ok()
         && !is_shown
@@ -108,7 +109,7 @@ fn remaining_finalizers(card: &IndexedCard) -> Option<Vec<String>> {
 
 fn plan_write(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluation) -> StatusWrite {
     let Observed { object, mode, enforcement, now, .. } = observed;
-    let workload = observed.workload.filter(|workload| workload.is_agent && !workload.is_leaving);
+    let workload = observed.workload.filter(|workload| workload.is_agent() && !workload.is_leaving);
     let points_at = card.workload(&object.namespace);
     // A card may point elsewhere by now than at the workload that was evaluated.
     let speaks_of_it = evaluation.workload.is_none() || evaluation.workload == points_at;
@@ -135,7 +136,7 @@ fn plan_write(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluatio
     StatusWrite {
         differs: status != *card.status,
         card: content.and_then(|content| content.data.clone()),
-        transition: transition(&card.status, &status),
+        transition: transition(&card.status, &status).map(|told| name_family(told, workload)),
         status,
     }
 }
@@ -159,6 +160,14 @@ fn transition(before: &AgentCardStatus, after: &AgentCardStatus) -> Option<Trans
             format!("the card is verified and {ready}")
         }),
     })
+}
+
+/// Says in an event that the workload is enrolled by the newer names, which tools that know the older ones alone pass over.
+fn name_family(mut told: Transition, workload: Option<&Workload>) -> Transition {
+    if let Some(family) = workload.and_then(|workload| workload.family).filter(|by| *by != Family::Kagenti) {
+        told.note = format!("{} (enrolled by the label {})", told.note, family.type_label());
+    }
+    told
 }
 
 #[cfg(test)]
@@ -276,6 +285,17 @@ mod tests {
     }
 
     #[test]
+    fn an_event_says_that_the_newer_label_enrolled() {
+        let told = |family| {
+            let workload = Workload { family, ..workload() };
+            let card = stored("uid-1", &[], false);
+            write(&card, &evaluation(Ok(60)), Some(&workload)).transition.unwrap().note
+        };
+        let (older, newer) = (told(Some(Family::Kagenti)), told(Some(Family::Rossoctl)));
+        assert_eq!(newer, format!("{older} (enrolled by the label rossoctl.io/type)"));
+    }
+
+    #[test]
     fn status_is_written_once_and_told_of_when_the_outcome_changes() {
         let (workload, verified) = (workload(), evaluation(Ok(60)));
         let mut card = stored("uid-1", &[], false);
@@ -307,7 +327,7 @@ mod tests {
         assert_eq!(target(&card, Some(&workload)), "weather");
         assert_eq!(target(&card, None), Value::Null);
         assert_eq!(target(&card, Some(&Workload { is_leaving: true, ..workload.clone() })), Value::Null);
-        assert_eq!(target(&card, Some(&Workload { is_agent: false, ..workload.clone() })), Value::Null);
+        assert_eq!(target(&card, Some(&Workload { family: None, ..workload.clone() })), Value::Null);
         let mut elsewhere = card;
         let mut spec = (*elsewhere.spec).clone();
         spec.target_ref.as_mut().unwrap().name = "maps".to_owned();

@@ -6,7 +6,7 @@ use super::identity::Expected;
 use super::names::WorkloadNames;
 use super::namespace::Namespace;
 use super::syntax::{is_dns_subdomain, is_kind, is_label_key, is_label_value, is_uid};
-use countersign_api::keys::{PEER_MARK_LABEL, WORKLOAD_LABEL};
+use countersign_api::keys::{Family, PEER_MARK_LABEL, WORKLOAD_LABEL};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use std::collections::BTreeMap;
 
@@ -26,9 +26,9 @@ pub enum Isolation {
     /// Baseline and minimum of the workload, which select by the workload's selector.
     #[default]
     Own,
-    /// Baseline and minimum of the namespace, which select by the agent label. Valid only if the template and
-    /// every running Pod of the workload carry that label.
-    Namespace,
+    /// Baseline and minimum of the namespace, which select by the agent label of this family. Valid only if the
+    /// template and every running Pod of the workload carry that label.
+    Namespace(Family),
 }
 
 impl EnrolledWorkload {

@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 pub mod delivered;
 pub mod endpoint;
 pub(crate) mod enrolled;
+pub mod enrolment;
 pub(crate) mod error;
 pub mod host_suffix;
 pub mod identity;

@@ -1,22 +1,17 @@
 //! Deployments, `StatefulSet`s and `Sandbox`es, reduced to the fields that identify an agent and its readiness.
 
+use super::enrolment::{check_families, families, family, protocol};
 use super::names::workload_label;
 use super::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, Sandbox};
 use countersign_api::ObjectRef;
-use countersign_api::keys::{AGENT_TYPE, TYPE_LABEL};
+use countersign_api::keys::Family;
+use countersign_core::refusal::Refusal;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
-
-/// Prefix of the labels that name the protocols of a workload.
-const PROTOCOL_PREFIX: &str = "protocol.kagenti.io/";
-/// Older labels that name one protocol, in order of precedence.
-const PROTOCOL_LABELS: [&str; 2] = ["kagenti.io/protocol", "kagenti.io/agent-protocol"];
-/// Protocol whose cards the operator reads.
-const A2A: &str = "a2a";
 
 /// API version of Kubernetes' own workloads.
 const APPS: &str = "apps/v1";
@@ -91,7 +86,6 @@ impl fmt::Display for WorkloadRef {
 
 /// Observed workload.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is observed on its own")]
 pub struct Workload {
     /// UID of the workload object.
     pub uid: String,
@@ -99,8 +93,10 @@ pub struct Workload {
     pub label: String,
     /// `metadata.generation`, which grows with every change of the spec.
     pub generation: i64,
-    /// True if the workload object carries the agent label.
-    pub is_agent: bool,
+    /// Family whose label on the workload object enrols it, the first of several; `None` for what is no agent.
+    pub family: Option<Family>,
+    /// Contradiction between the labels of the two families, which refuses every card of the workload.
+    pub conflict: Option<Refusal>,
     /// True if the workload is being deleted.
     pub is_leaving: bool,
     /// Protocol of the card, from the workload's labels.
@@ -156,16 +152,18 @@ impl Workload {
         let object = ObjectRef::from(&metadata);
         let labels = metadata.labels.unwrap_or_default();
         let spec = template.spec.unwrap_or_default();
+        let template_labels = template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default();
         Self {
             uid: metadata.uid.unwrap_or_default(),
             label: WorkloadRef { kind, object }.label(),
             generation: metadata.generation.unwrap_or_default(),
-            is_agent: is_agent(&labels),
+            family: family(&labels),
+            conflict: check_families(&labels, &template_labels).err(),
             is_leaving: metadata.deletion_timestamp.is_some(),
             protocol: protocol(&labels),
             app_name: labels.get("app.kubernetes.io/name").cloned(),
             selector,
-            template_labels: template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default(),
+            template_labels,
             // The ServiceAccount admission plugin fills in `default` when a Pod is created.
             service_account: spec
                 .service_account_name
@@ -176,33 +174,28 @@ impl Workload {
         }
     }
 
-    /// True if the Pod template carries the agent label, by which the namespace policies select.
-    pub fn labels_its_pods(&self) -> bool {
-        is_agent(&self.template_labels)
+    /// True if the workload object carries the agent label of either family.
+    pub const fn is_agent(&self) -> bool {
+        self.family.is_some()
     }
 
-    /// True if every Pod of every revision carries the agent label: the immutable selector requires the label, or
+    /// True if the workload or its Pods may carry the agent label of `family`, so that the policies of that family have
+    /// something to isolate.
+    pub fn is_of(&self, family: Family) -> bool {
+        self.family == Some(family) || families(&self.template_labels).any(|of| of == family)
+    }
+
+    /// Family of the agent label in the Pod template, by which the namespace policies select; `None` without one.
+    pub fn labels_its_pods(&self) -> Option<Family> {
+        family(&self.template_labels)
+    }
+
+    /// Family whose agent label every Pod of every revision carries: the immutable selector requires the label, or
     /// the template has never changed.
-    pub fn always_labelled_its_pods(&self) -> bool {
-        let by_selector = self.selector.match_labels.as_ref().is_some_and(is_agent);
-        by_selector || (self.generation == 1 && self.labels_its_pods())
+    pub fn always_labelled_its_pods(&self) -> Option<Family> {
+        let by_selector = self.selector.match_labels.as_ref().and_then(family);
+        by_selector.or_else(|| self.labels_its_pods().filter(|_| self.generation == 1))
     }
-}
-
-/// True if `labels` contain the agent label.
-pub fn is_agent(labels: &BTreeMap<String, String>) -> bool {
-    labels.get(TYPE_LABEL).is_some_and(|value| value == AGENT_TYPE)
-}
-
-/// Protocol of a workload: `a2a` if present, since only A2A cards can be read; else the first by name, so that
-/// the choice is deterministic.
-fn protocol(labels: &BTreeMap<String, String>) -> Option<String> {
-    let mut named = labels.keys().filter_map(|key| key.strip_prefix(PROTOCOL_PREFIX)).peekable();
-    if named.peek().is_some() {
-        let all: Vec<&str> = named.collect();
-        return all.iter().find(|name| **name == A2A).or(all.first()).map(|name| (*name).to_owned());
-    }
-    PROTOCOL_LABELS.iter().find_map(|key| labels.get(*key).filter(|name| !name.is_empty()).cloned())
 }
 
 #[cfg(test)]
@@ -226,24 +219,25 @@ mod tests {
     }
 
     #[test]
-    fn the_protocol_is_the_same_choice_every_time() {
-        let of = |labels| deployment(&labels, &json!({})).protocol;
-        assert_eq!(
-            of(json!({ "protocol.kagenti.io/mcp": "", "protocol.kagenti.io/a2a": "" })).unwrap(),
-            "a2a"
-        );
-        assert_eq!(of(json!({ "protocol.kagenti.io/z": "", "protocol.kagenti.io/b": "" })).unwrap(), "b");
-        let old = json!({ "kagenti.io/agent-protocol": "x", "kagenti.io/protocol": "a2a" });
-        assert_eq!(of(old).unwrap(), "a2a");
-        assert_eq!(of(json!({})), None);
+    fn pods_of_an_earlier_template_are_not_taken_for_labelled() {
+        let mut workload = deployment(&json!({}), &json!({ "kagenti.io/type": "agent" }));
+        assert_eq!(workload.always_labelled_its_pods(), Some(Family::Kagenti));
+        workload.generation = 2;
+        assert_eq!(workload.always_labelled_its_pods(), None);
+        assert_eq!(workload.labels_its_pods(), Some(Family::Kagenti));
     }
 
     #[test]
-    fn pods_of_an_earlier_template_are_not_taken_for_labelled() {
-        let mut workload = deployment(&json!({}), &json!({ "kagenti.io/type": "agent" }));
-        assert!(workload.labels_its_pods() && workload.always_labelled_its_pods());
+    fn the_label_that_all_pods_carry_is_the_one_of_the_selector() {
+        let both = json!({ "kagenti.io/type": "agent", "rossoctl.io/type": "agent" });
+        let mut workload = deployment(&json!({ "rossoctl.io/type": "agent" }), &both);
         workload.generation = 2;
-        assert!(!workload.always_labelled_its_pods());
+        assert_eq!(workload.always_labelled_its_pods(), None);
+        let selector = BTreeMap::from([("rossoctl.io/type".to_owned(), "agent".to_owned())]);
+        workload.selector.match_labels = Some(selector);
+        assert_eq!(workload.always_labelled_its_pods(), Some(Family::Rossoctl));
+        assert_eq!(Family::ALL.map(|family| workload.is_of(family)), [true, true]);
+        assert_eq!(workload.family, Some(Family::Rossoctl));
     }
 
     #[test]
@@ -289,7 +283,7 @@ mod tests {
         let metadata =
             serde_json::from_value(json!({ "name": "weather", "labels": { "kagenti.io/type": "agent" } }));
         let found = Workload::of_sandbox(metadata.unwrap(), &json!({ "spec": { "podTemplate": "x" } }));
-        assert!(found.is_agent && !found.is_ready && !found.labels_its_pods());
+        assert!(found.is_agent() && !found.is_ready && found.labels_its_pods().is_none());
         assert_eq!(found.selector, LabelSelector::default());
     }
 }

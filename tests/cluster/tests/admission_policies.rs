@@ -239,6 +239,13 @@ fn enrolment_of_a_running_pod_stays(cluster: &Cluster) {
     cluster.allows(TENANT, &["label", "pod", "marked", "kagenti.io/type=agent"]);
     cluster.allows(OPERATOR, &["label", "pod", "enrolled", "kagenti.io/type=tool", "--overwrite"]);
     cluster.allows(ADMINISTRATOR, &["label", "pod", "enrolled", "kagenti.io/type-"]);
+    // The newer name of the label isolates as well.
+    cluster.allows(TENANT, &["label", "pod", "marked", "rossoctl.io/type=agent"]);
+    cluster.refuses(
+        TENANT,
+        &["label", "pod", "marked", "rossoctl.io/type-"],
+        "the label rossoctl.io/type of a running Pod keeps it isolated",
+    );
     let binding = json!({"apiVersion": "v1", "kind": "Binding", "target": {"kind": "Node", "name": "node1"},
         "metadata": {"name": "marked", "namespace": "team1", "labels": {"kagenti.io/type": "tool"}}});
     let endpoint = "/api/v1/namespaces/team1/pods/marked/binding";

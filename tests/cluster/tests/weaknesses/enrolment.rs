@@ -1,7 +1,7 @@
 //! What the cluster says before there is a card to judge: no agent, no protocol, a pause.
 
 use crate::scene;
-use countersign_cluster_tests::{holds, outcome};
+use countersign_cluster_tests::{Agents, holds, outcome};
 use serde_json::{Value, json};
 
 #[test]
@@ -32,6 +32,98 @@ fn an_agent_without_a_protocol_loses_trust() {
     scene.operator.wait_card(team, "weather", "the protocol's name", names_it).unwrap();
     scene.patch("deployment", team, "weather", &labels(Value::Null, json!(""))).unwrap();
     scene.verified(team, "weather", "weather").unwrap();
+}
+
+#[test]
+fn an_agent_of_the_newer_name_is_enrolled_and_moves_to_the_other_without_a_gap() {
+    let (scene, team) = (scene("renamed"), "renamed");
+    scene.agents.serve(team, "weather", &scene.honest(team, "weather")).unwrap();
+    let renamed = |object: Value| {
+        let text = object.to_string().replace("protocol.kagenti.io/", "protocol.rossoctl.io/");
+        serde_json::from_str(&text.replace("kagenti.io/type", "rossoctl.io/type")).unwrap()
+    };
+    let items: Vec<Value> = Agents::manifests(team, "weather").into_iter().map(renamed).collect();
+    scene.apply_all(&items).unwrap();
+    let card = "weather-deployment-card";
+    scene.verified(team, card, "weather").unwrap();
+    let isolating = |suffix: &str| ["baseline", "minimum"].map(|role| format!("countersign-{role}{suffix}"));
+    for name in isolating("-rossoctl") {
+        let policy = scene.get("networkpolicy", team, &name).unwrap();
+        assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({ "rossoctl.io/type": "agent" }));
+    }
+    let told = |event: &Value| event["note"].as_str().unwrap_or("").contains("rossoctl.io/type");
+    scene
+        .rig
+        .wait("an event that names the label", || {
+            Ok(scene.list("events.events.k8s.io", team)?.iter().any(told))
+        })
+        .unwrap();
+    // Both labels that agree are one agent, and the older one beside it never closes the card.
+    let labels = |of: Value| json!({ "metadata": { "labels": of } });
+    scene.patch("deployment", team, "weather", &labels(json!({ "kagenti.io/type": "agent" }))).unwrap();
+    scene
+        .rig
+        .wait("policies of the older label", || {
+            let names: Vec<Value> = scene
+                .list("networkpolicy", team)?
+                .iter()
+                .map(|one| one["metadata"]["name"].clone())
+                .collect();
+            Ok(isolating("").iter().all(|name| names.contains(&json!(name))))
+        })
+        .unwrap();
+    scene.verified(team, card, "weather").unwrap();
+    let uid = scene.get("agentcard", team, card).unwrap()["metadata"]["uid"].clone();
+    scene
+        .patch(
+            "deployment",
+            team,
+            "weather",
+            &labels(json!({ "rossoctl.io/type": null, "protocol.rossoctl.io/a2a": null, "protocol.kagenti.io/a2a": "" })),
+        )
+        .unwrap();
+    scene.looked(team, "weather", 2).unwrap();
+    scene.verified(team, card, "weather").unwrap();
+    assert_eq!(scene.get("agentcard", team, card).unwrap()["metadata"]["uid"], uid);
+}
+
+#[test]
+fn labels_of_both_names_that_disagree_are_refused() {
+    let (scene, team) = (scene("two-names"), "two-names");
+    scene.agent(team, "weather", &scene.honest(team, "weather")).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    let labels = |kind: Value| json!({ "metadata": { "labels": { "rossoctl.io/type": kind } } });
+    scene.patch("deployment", team, "weather", &labels(json!("tool"))).unwrap();
+    scene.refused(team, "weather", "weather", "LabelsConflict").unwrap();
+    scene.patch("deployment", team, "weather", &labels(json!("agent"))).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+}
+
+#[test]
+fn an_agent_card_of_the_newer_group_is_told_of() {
+    let (scene, team) = (scene("renamed-group"), "renamed-group");
+    let names = json!({ "kind": "AgentCard", "listKind": "AgentCardList", "plural": "agentcards", "singular": "agentcard" });
+    let schema =
+        json!({ "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } });
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": "agentcards.agent.rossoctl.dev" },
+        "spec": { "group": "agent.rossoctl.dev", "names": names, "scope": "Namespaced",
+            "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": schema }] },
+    });
+    scene.rig.apply(&definition.to_string()).unwrap();
+    let card = json!({
+        "apiVersion": "agent.rossoctl.dev/v1alpha1", "kind": "AgentCard",
+        "metadata": { "name": "weather", "namespace": team }, "spec": {},
+    });
+    scene.rig.wait("the kind to be served", || Ok(scene.rig.apply(&card.to_string()).is_ok())).unwrap();
+    let told = |event: &Value| {
+        event["reason"] == "NotServed" && event["regarding"]["apiVersion"] == "agent.rossoctl.dev/v1alpha1"
+    };
+    scene
+        .rig
+        .wait("an event about the group", || Ok(scene.list("events.events.k8s.io", team)?.iter().any(told)))
+        .unwrap();
 }
 
 #[test]
