@@ -109,6 +109,41 @@ fn rule_49_a_card_in_a_form_that_is_not_allowed_is_refused() {
 }
 
 #[test]
+fn rule_49_a_refusal_names_the_form_that_the_policy_does_not_allow_within_the_same_budget() {
+    let mut world = World::new();
+    let python = card_with("name", json!("Caf\u{e9}"));
+    let escaped = replaced(&jcs(&python), "Caf\u{e9}", "Caf\\u00e9");
+    let bytes = attach(&python, &[world.entry(&world.header(), &escaped)]);
+    let found = |world: &World, bytes: &[u8]| {
+        let rejection = world.verify(bytes).unwrap_err();
+        (rejection.refusal.reason(), rejection.refusal.message().to_owned())
+    };
+    let (reason, message) = found(&world, &bytes);
+    assert_eq!(reason, Reason::SignatureInvalid);
+    assert!(
+        message.ends_with("; it verifies over `py-legacy`, which the policy does not allow"),
+        "{message}"
+    );
+    assert!(!message.split(';').next().unwrap().contains("py-legacy"), "{message}");
+    // A card that no form helps is refused as before.
+    let tampered = replaced(&world.signed(&card()), "Tells the weather", "Tells the whether");
+    assert!(!found(&world, &tampered).1.contains("not allow"));
+    world.policy.profiles = ProfileSet::NONE.with(Profile::KagentiGo);
+    assert!(found(&world, &world.signed(&card())).1.contains("`spec841`, which the policy does not allow"));
+    // With less to spend the sentence goes first, and the refusal never becomes one about the budget for it.
+    world.policy.profiles = ProfileSet::DEFAULT;
+    let mut outcomes = Vec::new();
+    for budget in 0..=200 {
+        world.policy.budget = budget;
+        let (reason, message) = found(&world, &bytes);
+        outcomes.push((reason, message.contains("py-legacy")));
+    }
+    let first = outcomes.iter().position(|(reason, _)| *reason == Reason::SignatureInvalid).unwrap();
+    assert!(outcomes[first..].iter().all(|(reason, _)| *reason == Reason::SignatureInvalid));
+    assert_eq!([outcomes[first].1, outcomes[200].1], [false, true]);
+}
+
+#[test]
 fn rule_40_expensive_signatures_end_with_the_budget() {
     let leaf = Leaf { key: Key::P384, ..Leaf::default() };
     let authority = Authority::root(&Ca { key: Key::P384, ..Ca::default() });

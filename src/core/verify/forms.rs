@@ -2,7 +2,7 @@
 
 use super::signature::Candidate;
 use crate::budget::WorkBudget;
-use crate::canon::{Profile, canonicalize_into};
+use crate::canon::{Profile, ProfileSet, canonicalize_into};
 use crate::card::Card;
 use crate::encoding::{Digest, decode_own_base64url, encode_base64url_in_place, sha256};
 use crate::refusal::Refusal;
@@ -16,6 +16,8 @@ pub(super) struct Forms {
     prefix: usize,
     /// The profile of the form in `input`, and true if that form leaves nothing out.
     current: Option<(Profile, bool)>,
+    /// Profiles under which a signature counts.
+    allowed: ProfileSet,
     /// SHA-256 of the base64url text of each form that was tried.
     tried: Vec<(Profile, Digest)>,
     /// Refusals of the profiles that have no form for this card.
@@ -32,17 +34,19 @@ pub(super) struct SignedForm {
 
 impl Forms {
     /// Makes an empty buffer for the forms of a card of `size` bytes.
-    pub(super) fn new(size: usize) -> Self {
+    pub(super) fn new(size: usize, allowed: ProfileSet) -> Self {
         Self {
             input: Vec::with_capacity(size.saturating_mul(4).div_ceil(3)),
             prefix: 0,
             current: None,
+            allowed,
             tried: Vec::new(),
             inapplicable: Vec::new(),
         }
     }
 
-    /// Writes the card under `profile` and checks the open signatures over the form, unless equal bytes were tried.
+    /// Writes the card under `profile` and checks the open signatures over the form, unless equal bytes were tried. Over a
+    /// form that is not allowed, a signature stays open whatever the check says.
     pub(super) fn check(
         &mut self,
         card: &Card,
@@ -59,7 +63,9 @@ impl Forms {
             self.tried.push((last, sha256(self.encoded())));
         }
         if let Err(refusal) = self.write(card, profile, first.protected()) {
-            self.inapplicable.push(refusal);
+            if self.allowed.contains(profile) {
+                self.inapplicable.push(refusal);
+            }
             return;
         }
         if !self.tried.is_empty() {
@@ -72,7 +78,11 @@ impl Forms {
         }
         for candidate in open {
             self.replace_header(candidate.protected());
-            candidate.check(&self.input, profile, budget);
+            if self.allowed.contains(profile) {
+                candidate.check(&self.input, profile, budget);
+            } else {
+                candidate.check_disallowed(&self.input, profile, budget);
+            }
         }
     }
 
@@ -127,12 +137,13 @@ impl Forms {
         }
     }
 
-    /// The profiles that have a form for this card, in the order of trial.
+    /// The allowed profiles that have a form for this card, in the order of trial.
     pub(super) fn profiles(&self) -> Vec<Profile> {
         let mut profiles: Vec<_> = self.tried.iter().map(|(profile, _)| *profile).collect();
         if let Some((last, _)) = self.current.filter(|(last, _)| !profiles.contains(last)) {
             profiles.push(last);
         }
+        profiles.retain(|profile| self.allowed.contains(*profile));
         profiles
     }
 

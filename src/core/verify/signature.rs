@@ -25,6 +25,8 @@ pub(super) struct Candidate<'c> {
     signature: Vec<u8>,
     /// The refusal of a chain that is not valid now; the signature then counts only over witnessed content (rule 57).
     expired: Option<Refusal>,
+    /// Profile that the policy does not allow and over which the signature would verify; for the refusal alone.
+    disallowed: Option<Profile>,
     state: State,
 }
 
@@ -72,8 +74,9 @@ impl<'c> Candidate<'c> {
         chains: &mut ProvenChains<'_>,
         budget: &mut WorkBudget,
     ) -> Self {
-        let (header, key, signature, expired) = (None, None, Vec::new(), None);
-        let mut candidate = Self { index, raw, header, key, signature, expired, state: State::Open };
+        let (header, key, signature, expired, disallowed) = (None, None, Vec::new(), None, None);
+        let mut candidate =
+            Self { index, raw, header, key, signature, expired, disallowed, state: State::Open };
         if let Err(refusal) = candidate.try_open(against, chains, budget) {
             candidate.state = State::Refused(refusal);
         }
@@ -192,6 +195,18 @@ impl<'c> Candidate<'c> {
         }
     }
 
+    /// Notes whether the signature would verify over a form that the policy does not allow. It stays open, and a budget
+    /// that is spent leaves nothing noted.
+    pub(super) fn check_disallowed(&mut self, input: &[u8], profile: Profile, budget: &mut WorkBudget) {
+        let (Some(header), Some(key), None) = (&self.header, &self.key, self.disallowed) else { return };
+        let checked = budget
+            .spend(key.public_key().kind().cost())
+            .and_then(|()| verify_signature(header.algorithm, key.public_key(), input, &self.signature));
+        if checked.is_ok() {
+            self.disallowed = Some(profile);
+        }
+    }
+
     /// The profile under which the signature verified, with its key and header.
     pub(super) fn verified(&self) -> Option<(Profile, &KeySource, &Header)> {
         match self.state {
@@ -200,15 +215,16 @@ impl<'c> Candidate<'c> {
         }
     }
 
-    /// The outcome of the signature; `unproven` makes the refusal of one that verified over no form.
+    /// The outcome of the signature; `unproven` makes the refusal of one that verified over no allowed form, from the
+    /// form over which it would.
     pub(super) fn outcome(
         &self,
-        unproven: impl FnOnce() -> Refusal,
+        unproven: impl FnOnce(Option<Profile>) -> Refusal,
         expected: Option<&SpiffeId>,
     ) -> SignatureOutcome {
         let spiffe_id = self.key.as_ref().map(KeySource::spiffe_id);
         let result = match &self.state {
-            State::Open => Err(unproven()),
+            State::Open => Err(unproven(self.disallowed)),
             State::Refused(refusal) => Err(refusal.clone()),
             State::Verified(profile) => match (spiffe_id, expected) {
                 (Some(found), Some(expected)) if found != expected => Err(identity_mismatch(found, expected)),

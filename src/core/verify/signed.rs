@@ -189,7 +189,9 @@ pub(super) fn conclude(
 ) -> Result<SignedCard, Box<Rejection>> {
     let outcomes: Vec<_> = candidates
         .iter()
-        .map(|candidate| candidate.outcome(|| unproven(&forms.profiles()), against.expected))
+        .map(|candidate| {
+            candidate.outcome(|disallowed| unproven(&forms.profiles(), disallowed), against.expected)
+        })
         .collect();
     let mut refusals = forms.take_inapplicable();
     refusals.extend(outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err().cloned()));
@@ -339,13 +341,18 @@ fn satisfy(rule: &SignerRule, candidates: &[Candidate<'_>], form: Profile) -> Re
     }
 }
 
-fn unproven(tried: &[Profile]) -> Refusal {
-    let found = match tried {
+fn unproven(tried: &[Profile], disallowed: Option<Profile>) -> Refusal {
+    let mut found = match tried {
         [] => "no profile is allowed, or none has a form for this card".to_owned(),
         tried => {
             let names: Vec<_> = tried.iter().map(|profile| profile.id()).collect();
             format!("the signature does not verify over {}", names.join(", "))
         }
     };
+    if let Some(profile) = disallowed {
+        found.push_str("; it verifies over `");
+        found.push_str(profile.id());
+        found.push_str("`, which the policy does not allow");
+    }
     Refusal::new(Reason::SignatureInvalid, found)
 }
