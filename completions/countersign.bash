@@ -46,6 +46,9 @@ _countersign() {
             countersign,probe)
                 cmd="countersign__subcmd__probe"
                 ;;
+            countersign,schema)
+                cmd="countersign__subcmd__schema"
+                ;;
             countersign,sign)
                 cmd="countersign__subcmd__sign"
                 ;;
@@ -85,6 +88,9 @@ _countersign() {
             countersign__subcmd__help,probe)
                 cmd="countersign__subcmd__help__subcmd__probe"
                 ;;
+            countersign__subcmd__help,schema)
+                cmd="countersign__subcmd__help__subcmd__schema"
+                ;;
             countersign__subcmd__help,sign)
                 cmd="countersign__subcmd__help__subcmd__sign"
                 ;;
@@ -101,7 +107,7 @@ _countersign() {
 
     case "${cmd}" in
         countersign)
-            opts="-h -V --help --version verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help"
+            opts="-h -V --help --version verify verify-svid canonicalize sign explain plan policy schema demo crd probe completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -253,7 +259,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__help)
-            opts="verify verify-svid canonicalize sign explain plan policy demo crd probe completions man help"
+            opts="verify verify-svid canonicalize sign explain plan policy schema demo crd probe completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -393,6 +399,20 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__help__subcmd__probe)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countersign__subcmd__help__subcmd__schema)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -596,6 +616,20 @@ _countersign() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        countersign__subcmd__schema)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         countersign__subcmd__sign)
             opts="-o -h --key --chain --workload-api --also-kagenti --upgrade --lifetime --output --timeout --watch --init --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -639,7 +673,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__verify)
-            opts="-o -h --bundle --trust-domain --expect-id --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --freshness --max-age --memory --any-workload --output --help"
+            opts="-o -h --bundle --trust-domain --expect-id --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --freshness --max-age --memory --any-workload --signed-card --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -694,6 +728,10 @@ _countersign() {
                     return 0
                     ;;
                 --memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --signed-card)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

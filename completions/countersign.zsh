@@ -46,6 +46,7 @@ binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
 witnessed\:"Its leaf is valid now, or the memory knows this content from when one was"))' \
 '(--policy)--max-age=[With \`witnessed\`\: the longest time since this content was last verified under a valid SVID]:DURATION:_default' \
 '--memory=[File that remembers the accepted card of each workload, for --freshness witnessed and against replays. \`verify\` makes it when it does not exist, and writes it only when a card was verified and something changed; \`explain\` only reads it]:FILE:_files' \
+'--signed-card=[Write the card that was signed to a file\: exactly the bytes that the signature covers, without members that it leaves out. Written only if the card is verified; for one card]:FILE:_files' \
 '-o+[How the verdict is written]:OUTPUT:((text\:"For people"
 json\:"For scripts\: stable names and codes"
 sarif\:"SARIF 2.1.0, for code scanning"))' \
@@ -56,7 +57,7 @@ sarif\:"SARIF 2.1.0, for code scanning"))' \
 '(--memory)--any-workload[Accept a signature of any workload of the trust domain, instead of --expect-id]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
-':card -- The card\: a file, `-` for standard input, or an http(s) URL. A URL without a path means the agent'\''s well-known address:_default' \
+'*::cards -- The cards\: files, `-` for standard input, http(s) URLs, directories, or patterns with `*`, `?` and `**`. A URL without a path means the agent'\''s well-known address; a directory means all *.json files in and below it:_default' \
 && ret=0
 ;;
 (verify-svid)
@@ -129,7 +130,7 @@ json\:"For scripts\: stable names and codes"))' \
 '(--profile)--all-profiles[Try all canonical forms, those of old SDKs too]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
-'*::subjects -- Reason codes, or cards\: files, `-` for standard input, or http(s) URLs:_default' \
+'*::subjects -- Reason codes, rules, or cards\: files, `-` for standard input, or http(s) URLs:_default' \
 && ret=0
 ;;
 (plan)
@@ -173,6 +174,12 @@ _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
 '--help[Print help]' \
 '::file -- File to check:_default' \
+&& ret=0
+;;
+(schema)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
 (demo)
@@ -249,6 +256,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(schema)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (demo)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -289,9 +300,10 @@ _countersign_commands() {
 'verify-svid:Verify an X.509-SVID and its chain over a trust bundle' \
 'canonicalize:Print the exact bytes that a signature under one profile covers' \
 'sign:Sign a card with an X.509-SVID' \
-'explain:Explain a reason, or how a card came to its verdict' \
+'explain:Explain a reason, a rule, or how a card came to its verdict' \
 'plan:Print the objects that would be applied for a set of manifests' \
 'policy:Check a file with acceptance policies, before the operator or a pipeline reads it' \
+'schema:Print the JSON Schema of the JSON results of \`verify\` and \`verify-svid\`' \
 'demo:Show the whole way\: six agents on this machine, their verdicts and the policies that follow' \
 'crd:Print the custom resource definitions that the operator works with' \
 'probe:Ask an address and succeed if it answers 200, or if a file is written' \
@@ -333,9 +345,10 @@ _countersign__subcmd__help_commands() {
 'verify-svid:Verify an X.509-SVID and its chain over a trust bundle' \
 'canonicalize:Print the exact bytes that a signature under one profile covers' \
 'sign:Sign a card with an X.509-SVID' \
-'explain:Explain a reason, or how a card came to its verdict' \
+'explain:Explain a reason, a rule, or how a card came to its verdict' \
 'plan:Print the objects that would be applied for a set of manifests' \
 'policy:Check a file with acceptance policies, before the operator or a pipeline reads it' \
+'schema:Print the JSON Schema of the JSON results of \`verify\` and \`verify-svid\`' \
 'demo:Show the whole way\: six agents on this machine, their verdicts and the policies that follow' \
 'crd:Print the custom resource definitions that the operator works with' \
 'probe:Ask an address and succeed if it answers 200, or if a file is written' \
@@ -395,6 +408,11 @@ _countersign__subcmd__help__subcmd__probe_commands() {
     local commands; commands=()
     _describe -t commands 'countersign help probe commands' commands "$@"
 }
+(( $+functions[_countersign__subcmd__help__subcmd__schema_commands] )) ||
+_countersign__subcmd__help__subcmd__schema_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help schema commands' commands "$@"
+}
 (( $+functions[_countersign__subcmd__help__subcmd__sign_commands] )) ||
 _countersign__subcmd__help__subcmd__sign_commands() {
     local commands; commands=()
@@ -429,6 +447,11 @@ _countersign__subcmd__policy_commands() {
 _countersign__subcmd__probe_commands() {
     local commands; commands=()
     _describe -t commands 'countersign probe commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__schema_commands] )) ||
+_countersign__subcmd__schema_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign schema commands' commands "$@"
 }
 (( $+functions[_countersign__subcmd__sign_commands] )) ||
 _countersign__subcmd__sign_commands() {

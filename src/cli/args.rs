@@ -65,7 +65,7 @@ pub(super) struct AuthorityArgs {
 pub(super) struct Authority {
     bundles: BundleSet,
     trust_domain: TrustDomain,
-    /// One line for each bundle entry that was not used.
+    /// One line for each bundle, or entry of a bundle, that was not used.
     pub(super) warnings: Vec<String>,
 }
 
@@ -79,7 +79,16 @@ impl AuthorityArgs {
     /// that bundle: a pipeline should learn of it before a card does.
     pub(super) fn read(&self, expected: Option<&SpiffeId>) -> Result<Authority, Unusable> {
         let trust_domain = self.trust_domain(expected)?;
-        let (bundles, warnings) = read_bundles(&self.bundles, &trust_domain)?;
+        let (bundles, mut warnings) = read_bundles(&self.bundles, &trust_domain)?;
+        let unused = self.bundles.iter().filter_map(|arg| {
+            let other = arg.trust_domain.as_ref().filter(|domain| **domain != trust_domain)?;
+            let file = arg.file.to_string_lossy();
+            Some(format!(
+                "warning: --bundle {other}={} is not used: the signer must be of the trust domain {trust_domain}",
+                Quoted(&file)
+            ))
+        });
+        warnings.extend(unused);
         if bundles.get(&trust_domain).is_err() {
             return Err(Unusable::new(format!(
                 "no bundle is given for the trust domain {trust_domain}; add --bundle FILE"

@@ -35,12 +35,12 @@ pub(super) fn man(args: &ManArgs) -> Result<Done, Unusable> {
     Ok(Done::text(""))
 }
 
-/// Renders the page of the program and one page for each command that is not hidden.
+/// Renders the page of the program and one page for each command.
 fn pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut root = super::Cli::command().disable_help_subcommand(true);
     root.build();
     let mut pages = vec![page("countersign", root.clone())?];
-    for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
+    for command in root.get_subcommands() {
         pages.push(page(&format!("countersign-{}", command.get_name()), command.clone())?);
     }
     Ok(pages)

@@ -40,6 +40,21 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The outcome of several reports: one refusal refuses all, and what was not fetched is told before success.
+    pub(super) fn worst(outcomes: impl IntoIterator<Item = Self>) -> Self {
+        let mut worst = Self::Done;
+        for outcome in outcomes {
+            worst = match (worst, outcome) {
+                (Self::Refused, _) | (_, Self::Refused) => Self::Refused,
+                (Self::NotFetched, _) | (_, Self::NotFetched) => Self::NotFetched,
+                (Self::Done, Self::Done) => Self::Done,
+            };
+        }
+        worst
+    }
+}
+
 impl Done {
     /// Makes a result with a document for people or scripts, and exit code 0.
     pub(super) fn text(output: impl Into<Vec<u8>>) -> Self {

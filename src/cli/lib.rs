@@ -20,7 +20,9 @@ mod probe;
 mod received;
 mod report;
 mod sarif;
+mod schema;
 mod sign;
+mod sources;
 mod usage;
 mod verify;
 mod verify_svid;
@@ -63,14 +65,13 @@ enum Command {
     Explain(Box<explain::Args>),
     Plan(Box<plan::Args>),
     Policy(policy_check::Args),
+    Schema(schema::Args),
     Demo(demo::Args),
     #[cfg(feature = "operator")]
     Crd(crd::Args),
     #[cfg(feature = "operator")]
     Probe(probe::Args),
-    #[command(hide = true)]
     Completions(complete::CompletionsArgs),
-    #[command(hide = true)]
     Man(complete::ManArgs),
 }
 
@@ -88,6 +89,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Policy(args) => policy_check::run(args),
+        Command::Schema(args) => schema::run(args),
         Command::Demo(args) => demo::run(args),
         #[cfg(feature = "operator")]
         Command::Crd(args) => crd::run(args),

@@ -125,6 +125,11 @@ impl PolicyArgs {
         self.accept.time.at()
     }
 
+    /// True if a memory file is given.
+    pub(super) const fn has_memory(&self) -> bool {
+        self.memory.is_some()
+    }
+
     /// Reads the memory file, if one is given, and the memory of the expected workload in it.
     pub(super) fn memory(&self) -> Result<(Option<Memory>, Option<History>), Unusable> {
         let (Some(path), Some(id)) = (&self.memory, &self.expect_id) else { return Ok((None, None)) };

@@ -1,16 +1,23 @@
 //! The result of a verification, as JSON for scripts and as text for people.
-//! The JSON members are a contract: every member is always present, in this order, null or empty without a value.
+//! The JSON members are a contract (`schemas/report.schema.json`): every member is always present, in this order, null or
+//! empty without a value.
 
 use super::exit::{Outcome, Unusable};
 use super::page::{BAD, GOOD, Page, STRONG, styled};
+use super::received::shown;
 use countersign_core::jws::Algorithm;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_core::verify::SignatureOutcome;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+/// Version of the JSON members. A member that is added leaves the version; one that goes, or means something else, raises
+/// it.
+const REPORT_VERSION: u32 = 1;
+
 /// The verdict in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum VerdictWord {
     Verified,
@@ -31,7 +38,7 @@ impl VerdictWord {
 }
 
 /// The coverage of the signature in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum CoverageWord {
     Full,
@@ -40,31 +47,46 @@ pub(super) enum CoverageWord {
 
 /// Result of verifying one card or one SVID, printed as text or as one JSON object with every member present; members
 /// without a value are null or empty.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
+    /// Version of the members, raised when one goes or means something else.
+    pub(super) schema_version: u32,
+    /// Argument that named the card or SVID.
+    pub(super) source: String,
     pub(super) verdict: VerdictWord,
+    /// Code of the reason for a refusal, from a closed list.
     pub(super) reason: Option<&'static str>,
+    /// Sentence about what was checked and found; its wording may change.
     pub(super) message: Option<String>,
+    /// What to do about the refusal.
     pub(super) fix: Option<&'static str>,
+    /// SPIFFE ID of the signer.
     pub(super) spiffe_id: Option<String>,
     /// SPIFFE ID that had to sign; null if any workload of the trust domain was accepted.
     pub(super) expected_id: Option<String>,
+    /// Canonical form that the signature covers.
     pub(super) profile: Option<&'static str>,
+    /// JWS algorithm of the signature.
     pub(super) algorithm: Option<&'static str>,
+    /// Key ID in the protected header.
     pub(super) key_id: Option<String>,
+    /// SHA-256 of the received bytes of the card, or of the SVID, in hexadecimal.
     pub(super) digest: Option<String>,
+    /// End of the signature or of its certificate, whichever is first.
     pub(super) not_after: Option<String>,
+    /// Whether the signature covers the whole document.
     pub(super) coverage: Option<CoverageWord>,
     /// JSON Pointers to uncovered members, at most 64: those that decide about security first.
     pub(super) uncovered: Vec<String>,
     /// Number of uncovered members beyond `uncovered`.
     pub(super) uncovered_unlisted: usize,
+    /// Outcome of each entry of `signatures`, in their order.
     pub(super) signatures: Vec<SignatureReport>,
 }
 
 /// The outcome of one entry of `signatures`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SignatureReport {
     pub(super) index: usize,
@@ -81,6 +103,8 @@ impl Report {
     /// Makes a verified result without any further value.
     pub(super) const fn verified() -> Self {
         Self {
+            schema_version: REPORT_VERSION,
+            source: String::new(),
             verdict: VerdictWord::Verified,
             reason: None,
             message: None,
@@ -122,10 +146,10 @@ impl Report {
         Ok(json)
     }
 
-    /// Writes the result as text; `source` names the card or file.
-    pub(super) fn to_text(&self, source: &str) -> Vec<u8> {
+    /// Writes the result as text.
+    pub(super) fn to_text(&self) -> Vec<u8> {
         let mut page = Page::new();
-        page.line(format_args!("{}  {}", self.verdict.shown(), Quoted(source)));
+        page.line(format_args!("{}  {}", self.verdict.shown(), Quoted(&shown(&self.source))));
         let fields = [
             ("reason", self.reason.map(|code| format!("{code}: {}", title(code)))),
             ("found", self.message.clone()),
@@ -214,5 +238,6 @@ fn title(code: &str) -> &'static str {
 
 fn rules(code: &str) -> Option<String> {
     let rules: Vec<String> = Reason::from_code(code)?.rules().iter().map(u8::to_string).collect();
-    Some(format!("{} of docs/rules.md; see also `countersign explain {code}`", rules.join(", ")))
+    let more = format!("see also `countersign explain {code}`");
+    Some(if rules.is_empty() { more } else { format!("{}; {more}", rules.join(", ")) })
 }

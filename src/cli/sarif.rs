@@ -1,6 +1,6 @@
 //! Output of a verdict as SARIF 2.1.0, so that code scanning shows a refused card at its file.
 
-use super::exit::{Outcome, Unusable};
+use super::exit::Unusable;
 use super::report::Report;
 use countersign_core::refusal::Reason;
 use serde_json::{Value, json};
@@ -10,38 +10,26 @@ use std::fmt::Write;
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
-/// Writes one SARIF run: one result of level `error` for a refusal, and one `note` for each uncovered member.
-pub(super) fn write(report: &Report, source: &str) -> Result<Vec<u8>, Unusable> {
-    let uncovered = Reason::UncoveredSecurityMember;
-    let location = json!([{ "physicalLocation": { "artifactLocation": { "uri": uri(source) } } }]);
-    let mut rules: Vec<Reason> = report.reason.and_then(Reason::from_code).into_iter().collect();
-    let mut results: Vec<Value> = rules
-        .iter()
-        .map(|reason| {
-            let text = format!("{} Fix: {}", report.message.as_deref().unwrap_or_default(), reason.fix());
-            json!({
-                "ruleId": reason.code(), "ruleIndex": 0, "level": "error",
-                "message": { "text": text }, "locations": location,
-            })
-        })
-        .collect();
-    if report.outcome() == Outcome::Done && !report.uncovered.is_empty() {
-        rules.push(uncovered);
+/// Writes one SARIF run for all cards: one result of level `error` for each refusal, and one `note` for each uncovered
+/// member.
+pub(super) fn write(reports: &[Report]) -> Result<Vec<u8>, Unusable> {
+    let (mut rules, mut results) = (Vec::new(), Vec::new());
+    for report in reports {
+        for (reason, level, text) in findings(report) {
+            let index = rules.iter().position(|known| *known == reason).unwrap_or_else(|| {
+                rules.push(reason);
+                rules.len().saturating_sub(1)
+            });
+            // Code scanning shows only results with a line. A signature is over a whole card, so that is the first.
+            let location = json!({ "physicalLocation": {
+                "artifactLocation": { "uri": uri(&report.source) }, "region": { "startLine": 1 },
+            } });
+            results.push(json!({
+                "ruleId": reason.code(), "ruleIndex": index, "level": level,
+                "message": { "text": text }, "locations": [location],
+            }));
+        }
     }
-    let mut notes: Vec<String> = report
-        .uncovered
-        .iter()
-        .map(|pointer| format!("{pointer} is not covered by the signature."))
-        .collect();
-    if report.uncovered_unlisted > 0 {
-        notes.push(format!("{} more members are not covered by the signature.", report.uncovered_unlisted));
-    }
-    results.extend(notes.into_iter().map(|text| {
-        json!({
-            "ruleId": uncovered.code(), "ruleIndex": 0, "level": "note",
-            "message": { "text": text }, "locations": location,
-        })
-    }));
     let log = json!({
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -57,6 +45,19 @@ pub(super) fn write(report: &Report, source: &str) -> Result<Vec<u8>, Unusable> 
     let mut text = serde_json::to_vec_pretty(&log).map_err(Unusable::new)?;
     text.push(b'\n');
     Ok(text)
+}
+
+/// Reason, level and text of each result of one card.
+fn findings(report: &Report) -> Vec<(Reason, &'static str, String)> {
+    let refusal = report.reason.and_then(Reason::from_code).map(|reason| {
+        let text = format!("{} Fix: {}", report.message.as_deref().unwrap_or_default(), reason.fix());
+        (reason, "error", text)
+    });
+    let listed = report.uncovered.iter().map(|pointer| format!("{pointer} is not covered by the signature."));
+    let more = (report.uncovered_unlisted > 0)
+        .then(|| format!("{} more members are not covered by the signature.", report.uncovered_unlisted));
+    let notes = listed.chain(more).map(|text| (Reason::UncoveredSecurityMember, "note", text));
+    refusal.into_iter().chain(notes).collect()
 }
 
 fn rule(reason: Reason) -> Value {

@@ -52,8 +52,9 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         },
         Err(refusal) => Report::refused(refusal),
     };
+    let report = Report { source: args.chain.to_string_lossy().into_owned(), ..report };
     let output = match args.output {
-        Output::Text => report.to_text(&args.chain.to_string_lossy()),
+        Output::Text => report.to_text(),
         Output::Json => report.to_json()?,
     };
     Ok(Done::text(output).with_refused(verified.is_err()).with_notes(authority.warnings))

@@ -6,6 +6,22 @@ use countersign_core::refusal::Reason;
 use serde_json::json;
 
 #[test]
+fn a_rule_is_printed_without_the_source_tree() {
+    let folder = Folder::new("explain-rule");
+    let run = folder.run(&["explain", "rule-50"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    run.assert_plain_80_columns();
+    assert!(run.stdout.contains("rule 50") && run.stdout.contains("IdentityMismatch"), "{}", run.stdout);
+    let json = folder.run(&["explain", "rule-50", "-o", "json"]).json();
+    assert_eq!((&json["rule"], &json["reasons"]), (&json!(50), &json!(["IdentityMismatch"])));
+    folder.run(&["explain", "rule-65"]).assert_unusable("is no reason code");
+    for code in ["SignatureInvalid", "CardPaused"] {
+        let text = folder.run(&["explain", code]).stdout;
+        assert!(!text.contains("docs/") && !text.contains("rules   of"), "{text}");
+    }
+}
+
+#[test]
 fn every_reason_has_a_page_that_fits_80_columns() {
     let folder = Folder::new("reasons");
     let codes: Vec<&str> = Reason::ALL.iter().map(|reason| reason.code()).collect();

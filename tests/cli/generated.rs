@@ -31,6 +31,23 @@ fn completions_are_current() {
 }
 
 #[test]
+fn the_schema_of_results_is_current_and_knows_its_version() {
+    let run = Folder::new("schema").run(&["schema"]);
+    let kept = files("schemas").remove("report.schema.json");
+    assert_eq!(kept, Some(run.stdout.clone()), "schemas/report.schema.json is out of date: run `make docs`");
+    let schema = jsonschema::draft202012::new(&run.json()).unwrap();
+    assert!(!schema.is_valid(&serde_json::json!({ "verdict": "verified" })), "members may be left out");
+}
+
+#[test]
+fn what_writes_completions_and_manual_pages_is_in_the_help() {
+    let help = Folder::new("help").run(&["--help"]).stdout;
+    for command in ["completions", "man", "schema"] {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
+    }
+}
+
+#[test]
 fn manual_pages_are_current() {
     let folder = Folder::new("man");
     assert_eq!(folder.run(&["man", "."]).code, 0);

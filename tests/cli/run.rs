@@ -4,6 +4,13 @@ use serde_json::Value;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
+
+/// The published schema of the JSON results.
+static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+    let schema = serde_json::from_str(include_str!("../../schemas/report.schema.json")).expect("JSON");
+    jsonschema::draft202012::new(&schema).expect("a schema")
+});
 
 /// What came out of one run.
 pub(crate) struct Run {
@@ -35,11 +42,34 @@ impl Run {
         assert_eq!(self.stderr.matches('\n').count(), 1, "{}", self.stderr);
     }
 
+    /// The JSON results on standard output, each of which has the published form.
+    #[track_caller]
+    pub(crate) fn reports(&self) -> Vec<Value> {
+        let reports: Vec<Value> = serde_json::Deserializer::from_str(&self.stdout)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr));
+        for report in &reports {
+            let problems: Vec<String> =
+                SCHEMA.iter_errors(report).map(|problem| problem.to_string()).collect();
+            assert!(problems.is_empty(), "{problems:?}: {report:#}");
+        }
+        reports
+    }
+
+    /// The one JSON result.
+    #[track_caller]
+    fn report(&self) -> Value {
+        let mut reports = self.reports();
+        assert_eq!(reports.len(), 1, "{}", self.stdout);
+        reports.remove(0)
+    }
+
     /// Exit code 1 and a JSON verdict with this reason.
     #[track_caller]
     pub(crate) fn assert_refused(&self, reason: &str) {
         assert_eq!(self.code, 1, "{}{}", self.stdout, self.stderr);
-        let json = self.json();
+        let json = self.report();
         assert_eq!(
             (json["verdict"].as_str(), json["reason"].as_str()),
             (Some("refused"), Some(reason)),
@@ -51,7 +81,7 @@ impl Run {
     #[track_caller]
     pub(crate) fn assert_verified(&self) -> Value {
         assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
-        let json = self.json();
+        let json = self.report();
         assert_eq!(json["verdict"], "verified");
         json
     }

@@ -6,7 +6,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 /// The members of a verdict in their order.
-pub(crate) const MEMBERS: [&str; 15] = [
+pub(crate) const MEMBERS: [&str; 17] = [
+    "schemaVersion",
+    "source",
     "verdict",
     "reason",
     "message",
@@ -34,6 +36,72 @@ pub(crate) fn assert_shape(stdout: &str) {
         .map(|name| stdout.find(&format!("\n  \"{name}\":")).unwrap_or_else(|| panic!("{name}")))
         .collect();
     assert!(places.is_sorted(), "{stdout}");
+}
+
+#[test]
+fn several_cards_are_one_run_with_the_exit_code_of_the_worst() {
+    let (folder, _) = world("several");
+    let signed = folder.read("signed.json");
+    std::fs::create_dir_all(folder.path().join("cards/more/deeper")).unwrap();
+    let tampered = with_member(&folder, "description", json!("other"));
+    folder.write("cards/good.json", &signed);
+    folder.write("cards/more/deeper/bad.json", &tampered);
+    folder.write("cards/notes.txt", "no card");
+    folder.write("cards/.hidden.json", "no card");
+    let several = |cards: &[&str], output: &str| {
+        let flags = ["--any-workload", "-o", output];
+        folder.run(&[&["verify"][..], cards, &TRUST, &flags].concat())
+    };
+    for (cards, expected) in [
+        (&["cards"][..], &["cards/good.json", "cards/more/deeper/bad.json"][..]),
+        (&["cards/**/*.json"], &["cards/good.json", "cards/more/deeper/bad.json"]),
+        (&["cards/*.json"], &["cards/good.json"]),
+        (&["cards/more/*/ba?.json", "signed.json"], &["cards/more/deeper/bad.json", "signed.json"]),
+    ] {
+        let run = several(cards, "json");
+        assert_eq!(run.code, i32::from(run.stdout.contains("SignatureInvalid")), "{cards:?} {}", run.stderr);
+        let reports = run.reports();
+        let sources: Vec<_> = reports.iter().map(|report| report["source"].as_str().unwrap()).collect();
+        assert_eq!(sources, expected, "{cards:?}");
+    }
+    let sarif = several(&["cards"], "sarif").json();
+    let runs = sarif["runs"].as_array().unwrap();
+    let result = &runs[0]["results"][0]["locations"][0]["physicalLocation"];
+    assert_eq!((runs.len(), runs[0]["results"].as_array().unwrap().len()), (1, 1));
+    assert_eq!(result["artifactLocation"]["uri"], "cards/more/deeper/bad.json");
+    assert_eq!(result["region"]["startLine"], 1);
+    let text = several(&["cards"], "text");
+    text.assert_plain_80_columns();
+    assert!(text.stdout.contains("\n\nrefused  \"cards/more/deeper/bad.json\"\n"), "{}", text.stdout);
+    // What was not fetched is told by its own code, unless another card is refused.
+    let gone = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    assert_eq!(several(&["signed.json", &gone], "json").code, 3);
+    assert_eq!(several(&[&gone, "cards"], "json").code, 1);
+    several(&["cards/*.yaml"], "json").assert_unusable("holds no cards");
+    several(&["absent.json"], "json").assert_unusable("absent.json");
+    let with = |flags: &[&str]| {
+        folder.run(&[&["verify", "cards", "--expect-id", WEATHER][..], &TRUST, flags].concat())
+    };
+    with(&["--memory", "m.json"]).assert_unusable("--memory is for one card, and 2 are named");
+    with(&["--signed-card", "s.json"]).assert_unusable("--signed-card is for one card");
+}
+
+#[test]
+fn the_signed_card_is_what_the_signature_covers_and_nothing_else() {
+    let (folder, _) = world("signed-card");
+    folder.write("signed.json", with_member(&folder, "note", json!("added by somebody")));
+    let run = folder.run(&verify("signed.json", &["--signed-card", "out.json", "--coverage", "report"]));
+    let content = folder.read("out.json");
+    assert_eq!(run.assert_verified()["uncovered"], json!(["/note"]));
+    assert!(!content.contains("note") && !content.contains("signatures"), "{content}");
+    let form =
+        folder.run(&["canonicalize", "signed.json", "--profile", run.json()["profile"].as_str().unwrap()]);
+    assert_eq!(form.stdout, content);
+    // A refused card leaves nothing behind.
+    folder.write("signed.json", with_member(&folder, "description", json!("other")));
+    std::fs::remove_file(folder.path().join("out.json")).unwrap();
+    folder.run(&verify("signed.json", &["--signed-card", "out.json"])).assert_refused("SignatureInvalid");
+    assert!(!folder.files().contains(&"out.json".to_owned()));
 }
 
 #[test]
@@ -140,7 +208,9 @@ fn who_must_have_signed_is_said_and_the_trust_domain_follows_from_it() {
 fn only_the_chosen_profiles_are_tried() {
     let (folder, _) = world("profiles");
     let with = |profiles: &[&str]| folder.run(&verify("signed.json", profiles));
-    with(&["--profile", "kagenti-go"]).assert_refused("SignatureInvalid");
+    let refused = with(&["--profile", "kagenti-go"]);
+    refused.assert_refused("SignatureInvalid");
+    assert!(refused.stdout.contains("it verifies over `spec841`, which the policy does not allow"));
     assert_eq!(with(&["--profile", "kagenti-go,jcs-raw"]).assert_verified()["profile"], "jcs-raw");
     assert_eq!(with(&["--all-profiles"]).assert_verified()["profile"], "spec841");
     with(&["--all-profiles", "--profile", "jcs-raw"]).assert_unusable("--all-profiles");
@@ -158,7 +228,10 @@ fn each_trust_domain_has_its_own_bundle() {
             &[&["verify", "signed.json", "--any-workload", "--trust-domain", domain][..], &both].concat(),
         )
     };
-    with("example.org").assert_verified();
+    let run = with("example.org");
+    run.assert_verified();
+    let unused = "warning: --bundle other.org=\"other.pem\" is not used: the signer must be of the trust domain example.org\n";
+    assert_eq!(run.stderr, unused);
     with("other.org").assert_refused("TrustDomainMismatch");
     with("third.org").assert_unusable("no bundle is given for the trust domain third.org");
     // An authority that names its own domain cannot be given to another one.

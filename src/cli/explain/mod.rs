@@ -2,6 +2,7 @@
 
 mod card;
 mod reason;
+mod rule;
 mod step;
 
 pub(crate) use card::explain_received;
@@ -13,14 +14,14 @@ use super::policy::PolicyArgs;
 use countersign_core::refusal::Reason;
 use countersign_core::spiffe::TrustDomain;
 
-/// Explain a reason, or how a card came to its verdict.
+/// Explain a reason, a rule, or how a card came to its verdict.
 ///
-/// A reason code such as `SignatureInvalid` prints what it means and what to do. Anything else is a card, which is
+/// A reason code such as `SignatureInvalid` prints what it means and what to do; `rule-50` prints a rule. Anything else is a card, which is
 /// verified step by step: what was checked, what was found, what was decided.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Reason codes, or cards: files, `-` for standard input, or http(s) URLs.
-    #[arg(value_name = "REASON|CARD", required = true)]
+    /// Reason codes, rules, or cards: files, `-` for standard input, or http(s) URLs.
+    #[arg(value_name = "REASON|RULE|CARD", required = true)]
     subjects: Vec<String>,
     /// For cards: trust bundle of the trust domain, or `TD=FILE` for another domain. May be repeated.
     #[arg(long = "bundle", value_name = "[TD=]FILE", value_parser = parse_bundle_arg)]
@@ -43,6 +44,10 @@ pub(crate) fn run(args: &Args) -> Result<Done, Unusable> {
         }
         if let Some(reason) = Reason::from_code(subject) {
             text.extend(reason::write(reason, args.output)?);
+            continue;
+        }
+        if let Some(rule) = rule::Rule::named(subject) {
+            text.extend(rule.write(args.output)?);
             continue;
         }
         let explained = card::explain(subject, &authority(args, subject)?, &args.policy)?;

@@ -26,6 +26,8 @@ pub(super) fn write(reason: Reason, output: Output) -> Result<Vec<u8>, Unusable>
     page.gap();
     page.field("attack", reason.attack());
     page.field("fix", reason.fix());
-    page.field("rules", &format!("{} of docs/rules.md", rules.join(", ")));
+    if let Some(first) = rules.first() {
+        page.field("rules", &format!("{}; `countersign explain rule-{first}` prints one", rules.join(", ")));
+    }
     Ok(page.into_bytes())
 }
