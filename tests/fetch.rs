@@ -4,7 +4,7 @@
 
 use countersign_core::limits::BODY_BYTES;
 use countersign_core::refusal::Reason;
-use countersign_io::fetch::{CardUrl, FetchLimits, Fetched, fetch_card};
+use countersign_io::fetch::{CardUrl, FetchLimits, Fetched, Representation, fetch_card};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -115,6 +115,57 @@ async fn rule_02_the_request_asks_for_plain_json_and_carries_no_credentials() {
     })
     .await;
     assert_eq!(String::from_utf8(fetch(&server.url("/card")).await.unwrap().body).unwrap(), "plain");
+}
+
+/// Answers with one card to requests with a version and with another to those without, with these headers. The path says
+/// what the second answer is.
+fn by_version(headers: &'static str) -> impl Fn(&str) -> String {
+    move |request: &str| {
+        let is_versioned = request.to_ascii_lowercase().contains("\r\na2a-version: 1.0\r\n");
+        match (is_versioned, request.split(' ').nth(1).unwrap()) {
+            (true, "/old") => "HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            (false, "/gone") => "HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            (false, "/page") => answer("content-type: text/html\r\n", CARD),
+            (true, _) | (false, "/same") => answer(&format!("{JSON}{headers}"), CARD),
+            (false, _) => answer(&format!("{JSON}{headers}"), r#"{"name":"other"}"#),
+        }
+    }
+}
+
+#[tokio::test]
+async fn rule_02_a_card_that_varies_by_version_is_asked_for_in_both_ways() {
+    let server = Server::start(|request, mut stream| {
+        Box::pin(
+            async move { send(&mut stream, by_version("vary: Accept, a2a-Version\r\n")(&request)).await },
+        )
+    })
+    .await;
+    let both = fetch(&server.url("/card")).await.unwrap();
+    assert_eq!((both.body, both.representation), (CARD.into(), Representation::Version1));
+    assert_eq!(both.unversioned, Some(r#"{"name":"other"}"#.into()));
+    assert_eq!(server.connections(), 2 * WAYS);
+    // One card for all is one card, and no card is none that a client could see.
+    for path in ["/same", "/gone"] {
+        assert_eq!(fetch(&server.url(path)).await.unwrap().unversioned, None, "{path}");
+    }
+    assert_eq!(fetch(&server.url("/page")).await, Err(Reason::FetchEncoding));
+}
+
+#[tokio::test]
+async fn rule_02_a_server_that_does_not_vary_is_asked_once_and_one_without_the_version_again() {
+    let server = Server::start(|request, mut stream| {
+        Box::pin(async move { send(&mut stream, by_version("vary: accept\r\n")(&request)).await })
+    })
+    .await;
+    assert_eq!(fetch(&server.url("/card")).await.unwrap().unversioned, None);
+    assert_eq!(server.connections(), WAYS);
+    let old = fetch(&server.url("/old")).await.unwrap();
+    assert_eq!((old.representation, old.unversioned), (Representation::Unversioned, None));
+    let any = Server::start(|request, mut stream| {
+        Box::pin(async move { send(&mut stream, by_version("vary: *\r\n")(&request)).await })
+    })
+    .await;
+    assert!(fetch(&any.url("/card")).await.unwrap().unversioned.is_some());
 }
 
 #[tokio::test]

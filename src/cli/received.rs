@@ -5,7 +5,7 @@ use super::exit::Unusable;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::limits::BODY_BYTES;
 use countersign_core::refusal::{Reason, Refusal};
-use countersign_io::fetch::{CardUrl, FetchLimits, fetch_card};
+use countersign_io::fetch::{CardUrl, FetchLimits, Representation, fetch_card};
 use countersign_io::files::{FileError, is_stdin, read_file};
 use std::path::Path;
 
@@ -18,12 +18,16 @@ pub(super) struct ReceivedCard {
     pub(super) digest: Digest,
     /// The path, or the URL that answered.
     pub(super) source: String,
+    /// The clients that get this card, if it was fetched.
+    pub(super) representation: Option<Representation>,
+    /// The other card that clients without a version of A2A get from the same URL.
+    pub(super) unversioned: Option<Vec<u8>>,
 }
 
 impl ReceivedCard {
     /// Makes a received card of the bytes from `source`.
     pub(super) fn new(bytes: Vec<u8>, source: String) -> Self {
-        Self { digest: sha256(&bytes), bytes, source }
+        Self { digest: sha256(&bytes), bytes, source, representation: None, unversioned: None }
     }
 }
 
@@ -34,22 +38,26 @@ pub(super) fn shown(argument: &str) -> String {
 
 /// Reads the card that `argument` names; the outer error is unusable input, the inner one a refusal.
 pub(super) fn receive(argument: &str) -> Result<Result<ReceivedCard, Refusal>, Unusable> {
-    let (bytes, source) = if CardUrl::looks_like(argument) {
+    let received = if CardUrl::looks_like(argument) {
         let url = CardUrl::parse(argument).map_err(Unusable::new)?;
         match block_on(fetch_card(&url, FetchLimits::default()))? {
-            Ok(fetched) => (fetched.body, fetched.url),
+            Ok(fetched) => ReceivedCard {
+                representation: Some(fetched.representation),
+                unversioned: fetched.unversioned,
+                ..ReceivedCard::new(fetched.body, fetched.url)
+            },
             Err(refusal) => return Ok(Err(refusal)),
         }
     } else {
         match read_file(Path::new(argument), BODY_BYTES) {
-            Ok(bytes) => (bytes, shown(argument)),
+            Ok(bytes) => ReceivedCard::new(bytes, shown(argument)),
             Err(error @ FileError::TooLarge { .. }) => {
                 return Ok(Err(Refusal::new(Reason::BodyTooLarge, error.to_string())));
             }
             Err(error) => return Err(error.into()),
         }
     };
-    Ok(Ok(ReceivedCard::new(bytes, source)))
+    Ok(Ok(received))
 }
 
 /// Runs a future to its end on this thread.

@@ -81,6 +81,8 @@ pub(super) struct Report {
     pub(super) uncovered: Vec<String>,
     /// Number of uncovered members beyond `uncovered`.
     pub(super) uncovered_unlisted: usize,
+    /// Requests whose answers were judged, for a card that was fetched: two if they differ.
+    pub(super) representations: Vec<&'static str>,
     /// Outcome of each entry of `signatures`, in their order.
     pub(super) signatures: Vec<SignatureReport>,
 }
@@ -119,6 +121,7 @@ impl Report {
             coverage: None,
             uncovered: Vec::new(),
             uncovered_unlisted: 0,
+            representations: Vec::new(),
             signatures: Vec::new(),
         }
     }
@@ -162,6 +165,7 @@ impl Report {
             ("digest", self.digest.clone()),
             ("not after", self.not_after.clone()),
             ("coverage", self.coverage_text()),
+            ("answer to", self.answers()),
         ];
         for (label, value) in fields {
             if let Some(value) = value {
@@ -183,6 +187,11 @@ impl Report {
             Some(_) => signer.clone(),
             None => format!("{signer}, where any workload of its trust domain was accepted"),
         })
+    }
+
+    fn answers(&self) -> Option<String> {
+        let requests = self.representations.join(", and another one to those ");
+        (!requests.is_empty()).then(|| format!("requests {requests}"))
     }
 
     fn coverage_text(&self) -> Option<String> {

@@ -9,14 +9,19 @@ use super::sarif;
 use super::sources::expand;
 use countersign_core::bundle::Bundle;
 use countersign_core::card::Card;
+use countersign_core::encoding::{Digest, sha256};
 use countersign_core::history::{History, Seen};
 use countersign_core::policy::Policy;
 use countersign_core::refusal::Refusal;
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
 use countersign_core::verify::{Against, CoverageLevel, Rejection, SignedCard, verify_card};
+use countersign_io::fetch::Representation;
 use countersign_io::files::write_file;
 use std::path::PathBuf;
+
+/// Clients that name no version of A2A.
+const UNVERSIONED: Representation = Representation::Unversioned;
 
 /// Format of a verdict on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -34,6 +39,9 @@ enum VerifyOutput {
 /// A refusal names its reason, what was found and what to do; `countersign explain` tells more. No cluster is
 /// needed. --expect-id names the workload that must have signed: a card that any other workload of the trust domain
 /// signed is not what its agent says. Whoever does not know the workload says so with --any-workload.
+///
+/// A server may give clients of A2A 1.0 another card at one URL than clients of 0.3. If it says so (`Vary`), both are
+/// verified, both must be good, and a refusal names the one that is not.
 ///
 /// Several cards are verified in one run, and the exit code is that of the worst: 1 if one is refused, else 3 if one was
 /// not fetched. JSON is then one object per card, one after the other; SARIF is one run with the results of all.
@@ -84,22 +92,16 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let mut reports = Vec::with_capacity(sources.len());
     for source in sources {
         let (report, signed) = match receive(&source)? {
-            Err(refusal) => (Report::refused(&refusal), None),
-            Ok(received) => {
-                let digest = received.digest.to_string();
-                let (report, signed) = verifier.report(received);
-                (Report { digest: Some(digest), ..report }, signed)
-            }
+            Err(refusal) => (Report::refused(&refusal), Vec::new()),
+            Ok(received) => verifier.report(received),
         };
-        if let Some(signed) = signed {
-            if let Some(file) = &args.signed_card {
-                write_file(file, signed.document().text().as_bytes())?;
-            }
-            if let (Some(id), Some(history)) = (expected, verifier.after(&signed))
-                && let Some(memory) = memory.take()
-            {
-                memory.remember(id, &history)?;
-            }
+        if let (Some(file), Some(first)) = (&args.signed_card, signed.first()) {
+            write_file(file, first.document().text().as_bytes())?;
+        }
+        if let (Some(id), Some(history)) = (expected, verifier.after(&signed))
+            && let Some(memory) = memory.take()
+        {
+            memory.remember(id, &history)?;
         }
         reports.push(Report { source, expected_id: expected.map(ToString::to_string), ..report });
     }
@@ -149,19 +151,51 @@ pub(super) struct CardVerifier<'a> {
 }
 
 impl CardVerifier<'_> {
-    /// Verifies a card; returns the report, and the proof of a verified card.
-    fn report(&self, received: ReceivedCard) -> (Report, Option<SignedCard>) {
-        match self.verify(received.bytes) {
-            Ok(signed) => (Report::of_signed(&signed), Some(signed)),
-            Err(rejection) => (Report::of_rejection(&rejection), None),
-        }
+    /// Verifies a card; returns the report, and the proofs of a verified card. Where clients of one URL get two cards,
+    /// both must be good: the report is that of the first unless only the second is bad, and a refusal names which.
+    fn report(&self, received: ReceivedCard) -> (Report, Vec<SignedCard>) {
+        let ReceivedCard { bytes, digest, representation, unversioned, .. } = received;
+        let judged: Vec<_> =
+            representation.into_iter().chain(unversioned.as_ref().map(|_| UNVERSIONED)).collect();
+        let first = self.report_bytes(bytes, digest);
+        let Some(other) = unversioned else {
+            return (Report { representations: words(&judged), ..first.0 }, first.1.into_iter().collect());
+        };
+        let digest = sha256(&other);
+        let second = self.report_bytes(other, digest);
+        let (report, signed) = match (first, second) {
+            ((report, Some(one)), (second, Some(other))) => {
+                let not_after = one.not_after().min(other.not_after()).to_string();
+                let weaker =
+                    if second.uncovered_count() > report.uncovered_count() { second } else { report.clone() };
+                let Report { coverage, uncovered, uncovered_unlisted, .. } = weaker;
+                let report =
+                    Report { not_after: Some(not_after), coverage, uncovered, uncovered_unlisted, ..report };
+                (report, vec![one, other])
+            }
+            ((report, None), _) => (report.of_answer(Representation::Version1), Vec::new()),
+            (_, (report, _)) => (report.of_answer(UNVERSIONED), Vec::new()),
+        };
+        (Report { representations: words(&judged), ..report }, signed)
     }
 
-    /// The new memory of the workload after a verified card; `None` if nothing is to be remembered.
-    fn after(&self, signed: &SignedCard) -> Option<History> {
-        // A run sees one card and knows no replicas, so this card counts as all that the workload serves.
+    fn report_bytes(&self, bytes: Vec<u8>, digest: Digest) -> (Report, Option<SignedCard>) {
+        let (report, signed) = match self.verify(bytes) {
+            Ok(signed) => (Report::of_signed(&signed), Some(signed)),
+            Err(rejection) => (Report::of_rejection(&rejection), None),
+        };
+        (Report { digest: Some(digest.to_string()), ..report }, signed)
+    }
+
+    /// The new memory of the workload after verified cards; `None` if nothing is to be remembered.
+    fn after(&self, signed: &[SignedCard]) -> Option<History> {
+        // A run sees one URL and knows no replicas, so what it gave counts as all that the workload serves.
         let (seen, freshness) = (Seen::Everything, self.policy.freshness);
-        History::after(self.history.as_ref(), &[signed.accepted()], seen, freshness, self.now)
+        let accepted: Vec<_> = signed.iter().map(SignedCard::accepted).collect();
+        if accepted.is_empty() {
+            return None;
+        }
+        History::after(self.history.as_ref(), &accepted, seen, freshness, self.now)
     }
 
     /// Verifies the card and refuses a replay of older content (rule 55).
@@ -192,7 +226,23 @@ pub(super) fn with_signatures(refusal: Refusal, signed: &SignedCard) -> Rejectio
     rejection
 }
 
+/// The representations in words, in the order in which they were judged.
+fn words(judged: &[Representation]) -> Vec<&'static str> {
+    judged.iter().map(|representation| representation.as_str()).collect()
+}
+
 impl Report {
+    /// Names the clients that get a refused card, where others get another one.
+    fn of_answer(self, representation: Representation) -> Self {
+        let found = self.message.unwrap_or_default();
+        let message = Some(format!("in the answer to requests {}: {found}", representation.as_str()));
+        Self { message, ..self }
+    }
+
+    fn uncovered_count(&self) -> usize {
+        self.uncovered.len().saturating_add(self.uncovered_unlisted)
+    }
+
     /// Makes the report of a verified card.
     pub(super) fn of_signed(signed: &SignedCard) -> Self {
         Self {

@@ -9,7 +9,7 @@ use countersign_core::text::Quoted;
 use http_body_util::Empty;
 use hyper::Request;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, USER_AGENT, VARY,
 };
 use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use rustls::crypto::CryptoProvider;
@@ -26,6 +26,11 @@ const WELL_KNOWN: &str = "/.well-known/agent-card.json";
 const WELL_KNOWN_0_2: &str = "/.well-known/agent.json";
 /// Most header lines of a response; real servers send fewer than 30.
 const HEADERS: usize = 64;
+
+/// Header by which a client names its version of A2A; without it a server takes the client for one of 0.3 (A2A 1.0 §3.6).
+const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
+/// Version of A2A that the first request names.
+const VERSION: &str = "1.0";
 
 /// The `User-Agent` of a request.
 const AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
@@ -66,11 +71,35 @@ pub struct CardUrlError {
     why: &'static str,
 }
 
+/// Clients to which a server gave a card: it may choose the body of one URL by the header `A2A-Version`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Representation {
+    /// Clients that send `A2A-Version: 1.0`.
+    Version1,
+    /// Clients that send no `A2A-Version`, as those of A2A 0.3 do.
+    Unversioned,
+}
+
+impl Representation {
+    /// The request in words, as the end of "the answer to a request".
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Version1 => "with A2A-Version: 1.0",
+            Self::Unversioned => "without A2A-Version",
+        }
+    }
+}
+
 /// A card as received, with its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// The bytes of the body, unchanged.
     pub body: Vec<u8>,
+    /// The clients that get this body.
+    pub representation: Representation,
+    /// The body that clients of [`Representation::Unversioned`] get, if the server says that it chooses by the version
+    /// (`Vary`) and it is another one. Clients may see either, so a caller judges both.
+    pub unversioned: Option<Vec<u8>>,
     /// The URL that answered, with the well-known path if the given URL had no path.
     pub url: String,
 }
@@ -120,6 +149,9 @@ impl CardUrl {
 }
 
 /// Fetches a card; every failure is a refusal that says what the agent answered.
+///
+/// The first request names A2A 1.0. The second, without a version, is sent only if the answer to the first varies by it,
+/// or if the server does not speak 1.0 (status 400 or 406).
 pub async fn fetch_card(url: &CardUrl, limits: FetchLimits) -> Result<Fetched, Refusal> {
     match limits.address {
         Some(address) if url.0.scheme() == "http" => {
@@ -154,16 +186,11 @@ enum Transport {
 async fn fetch_with(transport: &Transport, url: &CardUrl, limits: FetchLimits) -> Result<Fetched, Refusal> {
     let (first, second) = url.candidates();
     let both = async {
-        match fetch_one(transport, &first, limits).await? {
-            Some(body) => Ok(Fetched { body, url: first.to_string() }),
-            None => match second {
-                Some(second) => match fetch_one(transport, &second, limits).await? {
-                    Some(body) => Ok(Fetched { body, url: second.to_string() }),
-                    None => Err(not_found(&second)),
-                },
-                None => Err(not_found(&first)),
-            },
+        if let Some(fetched) = fetch_both(transport, &first, limits).await? {
+            return Ok(fetched);
         }
+        let Some(second) = second else { return Err(not_found(&first)) };
+        fetch_both(transport, &second, limits).await?.ok_or_else(|| not_found(&second))
     };
     match tokio::time::timeout(limits.total, both).await {
         Ok(outcome) => outcome,
@@ -172,6 +199,53 @@ async fn fetch_with(transport: &Transport, url: &CardUrl, limits: FetchLimits) -
             format!("{} did not answer completely within {:?}", Quoted(url.0.as_str()), limits.total),
         )),
     }
+}
+
+/// Fetches what one URL gives to clients of A2A 1.0, and to others if the answers differ; `None` for a 404.
+async fn fetch_both(
+    transport: &Transport,
+    url: &Url,
+    limits: FetchLimits,
+) -> Result<Option<Fetched>, Refusal> {
+    let mut answer = Answer::default();
+    let asked = |body, representation, unversioned| Fetched {
+        body,
+        representation,
+        unversioned,
+        url: url.to_string(),
+    };
+    let fetched = fetch_one(transport, url, Some(VERSION), limits, &mut answer).await;
+    let body = match fetched {
+        Ok(Some(body)) => body,
+        Ok(None) => return Ok(None),
+        Err(refusal) if !answer.is_unsupported => return Err(refusal),
+        Err(_) => {
+            let body = fetch_one(transport, url, None, limits, &mut Answer::default()).await?;
+            return Ok(body.map(|body| asked(body, Representation::Unversioned, None)));
+        }
+    };
+    if !answer.varies {
+        return Ok(Some(asked(body, Representation::Version1, None)));
+    }
+    let unversioned = match fetch_one(transport, url, None, limits, &mut Answer::default()).await {
+        Ok(other) => other.filter(|other| *other != body),
+        // An error status is no card that a client could see.
+        Err(refusal) if refusal.reason() == Reason::FetchStatus => None,
+        Err(refusal) => {
+            let found = format!("{}, asked {}", refusal.message(), Representation::Unversioned.as_str());
+            return Err(Refusal::new(refusal.reason(), found));
+        }
+    };
+    Ok(Some(asked(body, Representation::Version1, unversioned)))
+}
+
+/// Part of the answer that decides whether to ask again.
+#[derive(Debug, Default)]
+struct Answer {
+    /// True if `Vary` names `A2A-Version`, or everything.
+    varies: bool,
+    /// True if the status says that the server has no answer for this version.
+    is_unsupported: bool,
 }
 
 fn no_tls(error: &dyn Error) -> Refusal {
@@ -220,25 +294,43 @@ fn build_client(builder: ClientBuilder, limits: FetchLimits, tls: ClientConfig) 
         .map_err(|error| no_tls(&error))
 }
 
-/// Fetches one URL; `None` for a 404.
+/// Fetches one URL, with `A2A-Version` if `version` is one; `None` for a 404.
 async fn fetch_one(
     transport: &Transport,
     url: &Url,
+    version: Option<&'static str>,
     limits: FetchLimits,
+    answer: &mut Answer,
 ) -> Result<Option<Vec<u8>>, Refusal> {
     let mut body = BoundedBody::new(url.to_string(), limits.body);
+    let asked = Asked { url, version };
     let accepted = match transport {
-        Transport::Web(client) => fetch_by_client(client, url, &mut body).await?,
-        Transport::Plain(address) => fetch_plainly(*address, url, limits, &mut body).await?,
+        Transport::Web(client) => fetch_by_client(client, asked, answer, &mut body).await?,
+        Transport::Plain(address) => fetch_plainly(*address, asked, limits, answer, &mut body).await?,
     };
     Ok(accepted.then(|| body.finish()))
 }
 
-async fn fetch_by_client(client: &Client, url: &Url, body: &mut BoundedBody) -> Result<bool, Refusal> {
-    let request =
+/// One request: its URL, and its version of A2A.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    url: &'a Url,
+    version: Option<&'static str>,
+}
+
+async fn fetch_by_client(
+    client: &Client,
+    Asked { url, version }: Asked<'_>,
+    answer: &mut Answer,
+    body: &mut BoundedBody,
+) -> Result<bool, Refusal> {
+    let mut request =
         client.get(url.clone()).header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
+    if let Some(version) = version {
+        request = request.header(A2A_VERSION, version);
+    }
     let mut response = request.send().await.map_err(|error| transport(url, &error, error.is_timeout()))?;
-    if !accept(url, response.status(), response.headers())? {
+    if !accept(url, response.status(), response.headers(), answer)? {
         return Ok(false);
     }
     body.expect(response.content_length())?;
@@ -252,8 +344,9 @@ async fn fetch_by_client(client: &Client, url: &Url, body: &mut BoundedBody) -> 
 
 async fn fetch_plainly(
     address: IpAddr,
-    url: &Url,
+    Asked { url, version }: Asked<'_>,
     limits: FetchLimits,
+    answer: &mut Answer,
     body: &mut BoundedBody,
 ) -> Result<bool, Refusal> {
     let port = url.port_or_known_default().unwrap_or_default();
@@ -262,14 +355,18 @@ async fn fetch_plainly(
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
     };
-    let request = Request::get(path)
+    let mut request = Request::get(path)
         .header(HOST, url.authority())
         .header(USER_AGENT, AGENT)
         .header(ACCEPT, "application/json")
-        .header(ACCEPT_ENCODING, "identity")
+        .header(ACCEPT_ENCODING, "identity");
+    if let Some(version) = version {
+        request = request.header(A2A_VERSION, version);
+    }
+    let request = request
         .body(Empty::new())
         .map_err(|error| refuse(Reason::FetchFailed, url, &format!("cannot be asked for: {error}")))?;
-    match plain::get(dial, request, |status, headers| accept(url, status, headers), body).await {
+    match plain::get(dial, request, |status, headers| accept(url, status, headers, answer), body).await {
         Ok(accepted) => Ok(accepted),
         Err(PlainError::Unwanted(refusal)) => Err(refusal),
         Err(error) => Err(transport(url, &error, matches!(error, PlainError::Slow(_)))),
@@ -277,7 +374,11 @@ async fn fetch_plainly(
 }
 
 /// True if the body is to be read; false for a 404. Any other status or header refuses the response.
-fn accept(url: &Url, status: StatusCode, headers: &HeaderMap) -> Result<bool, Refusal> {
+fn accept(url: &Url, status: StatusCode, headers: &HeaderMap, answer: &mut Answer) -> Result<bool, Refusal> {
+    let varies = |name: &str| name == "*" || name.eq_ignore_ascii_case(A2A_VERSION.as_str());
+    answer.varies =
+        texts(headers, &VARY).iter().flat_map(|names| names.split(',')).map(str::trim).any(varies);
+    answer.is_unsupported = matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_ACCEPTABLE);
     match status {
         StatusCode::OK => check_headers(url, headers).map(|()| true),
         StatusCode::NOT_FOUND => Ok(false),

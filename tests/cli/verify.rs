@@ -1,12 +1,12 @@
 //! `countersign verify`.
 
-use crate::authority::{Authority, TRUST, WEATHER, in_seconds, verify, with_member, world};
+use crate::authority::{Authority, TRUST, WEATHER, card, in_seconds, verify, with_member, world};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 /// The members of a verdict in their order.
-pub(crate) const MEMBERS: [&str; 17] = [
+pub(crate) const MEMBERS: [&str; 18] = [
     "schemaVersion",
     "source",
     "verdict",
@@ -23,6 +23,7 @@ pub(crate) const MEMBERS: [&str; 17] = [
     "coverage",
     "uncovered",
     "uncoveredUnlisted",
+    "representations",
     "signatures",
 ];
 
@@ -337,6 +338,59 @@ fn a_card_is_fetched_from_its_well_known_address() {
     }
     folder.run(&verify("ftp://127.0.0.1/card", &[])).assert_unusable("only http and https");
     folder.run(&verify("http://user:secret@127.0.0.1/", &[])).assert_unusable("user name");
+}
+
+/// Answers requests with a version with `versioned` and others with `other`, and says so.
+fn serve_by_version(versioned: String, other: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).unwrap();
+            let request = String::from_utf8_lossy(&request[..read]).to_ascii_lowercase();
+            let card = if request.contains("\r\na2a-version: 1.0\r\n") { &versioned } else { &other };
+            let head = "content-type: application/json\r\nvary: A2A-Version\r\nconnection: close";
+            write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\ncontent-length: {}\r\n\r\n{card}", card.len())
+                .unwrap();
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn where_clients_get_two_cards_both_must_be_good() {
+    let (folder, _) = world("versions");
+    let first = folder.read("signed.json");
+    let mut card = card();
+    card["description"] = "for clients of 0.3".into();
+    folder.write("card.json", card.to_string());
+    let sign = ["sign", "card.json", "--key", "svid.key", "--chain", "svid.pem", "-o", "signed.json"];
+    assert_eq!(folder.run(&sign).code, 0);
+    let second = folder.read("signed.json");
+    let tampered = with_member(&folder, "description", json!("other"));
+    let url = serve_by_version(first.clone(), second.clone());
+    let memory = ["--expect-id", WEATHER, "--memory", "memory.json"];
+    let both = ["with A2A-Version: 1.0", "without A2A-Version"];
+    // Each is remembered, so neither is a replay of the other in the next run.
+    for _ in 0..2 {
+        let run = folder.run(&verify(&url, &memory));
+        assert_eq!(run.assert_verified()["representations"], json!(both));
+    }
+    for (versioned, other, which) in
+        [(&first, &tampered, "without A2A-Version: "), (&tampered, &first, "with A2A-Version: 1.0: ")]
+    {
+        let run = folder.run(&verify(&serve_by_version(versioned.clone(), other.clone()), &[]));
+        run.assert_refused("SignatureInvalid");
+        let message = run.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with(&format!("in the answer to requests {which}")), "{message}");
+    }
+    let one = folder.run(&verify(&serve_by_version(first.clone(), first), &[])).assert_verified();
+    assert_eq!(one["representations"], json!(both[..1]));
+    let text = folder.run(&[&["verify", &url, "--any-workload"][..], &TRUST].concat());
+    assert!(text.stdout.contains("with A2A-Version: 1.0, and another one to those"), "{}", text.stdout);
+    let explained = folder.run(&[&["explain", &url][..], &TRUST].concat());
+    assert_eq!(explained.stdout.matches("receive the card").count(), 2, "{}", explained.stdout);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use countersign_core::jws::{Header, parse_header};
 use countersign_core::text::Quoted;
 use countersign_core::verify::{Rejection, SignedCard};
 use countersign_core::x509::{Moments, VerifiedChain, verify_chain};
+use countersign_io::fetch::Representation;
 
 /// The explanation of one card, with its verdict.
 pub(super) struct Explained {
@@ -43,7 +44,17 @@ pub(super) fn explain(
     let mut refused = true;
     match receive(subject)? {
         Err(refusal) => trace.refused("receive the card", &refusal),
-        Ok(received) => refused = explain_received(&verifier, received, &mut trace),
+        Ok(mut received) => {
+            let other = received.unversioned.take().map(|other| ReceivedCard {
+                representation: Some(Representation::Unversioned),
+                ..ReceivedCard::new(other, received.source.clone())
+            });
+            refused = explain_received(&verifier, received, &mut trace);
+            // Clients may see either card, so one that is bad refuses both.
+            if let Some(other) = other {
+                refused |= explain_received(&verifier, other, &mut trace);
+            }
+        }
     }
     Ok(Explained { trace, refused, warnings: authority.warnings })
 }
@@ -56,10 +67,9 @@ pub(crate) fn explain_received(
 ) -> bool {
     let size = received.bytes.len();
     let from = Quoted(&received.source).to_string();
-    trace.noted(
-        "receive the card",
-        vec![format!("{size} bytes from {from}"), format!("SHA-256 {}", received.digest)],
-    );
+    let mut found = vec![format!("{size} bytes from {from}"), format!("SHA-256 {}", received.digest)];
+    found.extend(received.representation.map(|of| format!("the answer to a request {}", of.as_str())));
+    trace.noted("receive the card", found);
     explain_authority(verifier, trace);
     explain_document(verifier, received.bytes, trace)
 }

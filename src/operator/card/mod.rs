@@ -27,6 +27,7 @@ use countersign_core::history::History;
 use countersign_core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_EVALUATION};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_io::clock::{instant, now};
+use countersign_io::fetch::Representation;
 use countersign_plan::Mode;
 use countersign_plan::agent_card::card_evaluation::{Basis, CardEvaluation, ReplicaEvaluation};
 use countersign_plan::agent_card::endpoints::UnusableEndpoints;
@@ -35,6 +36,7 @@ use countersign_plan::agent_card::evaluate::{
 };
 use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::agent_card::merge::{choose, merge};
+use countersign_plan::agent_card::replica::Replica;
 use countersign_plan::agent_card::schedule::{SHORTEST_PERIOD, is_starting, may_settle, next_evaluation};
 use countersign_plan::input::identity::Expected;
 use countersign_plan::input::service::{Hosts, service_names};
@@ -43,6 +45,9 @@ use observe::ReachableAgent;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
+
+/// Clients that name no version of A2A.
+const UNVERSIONED: Representation = Representation::Unversioned;
 
 /// Registers the turns that evaluate AgentCards and those that write their status.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
@@ -169,17 +174,40 @@ async fn evaluate_replicas(
     let mut delivered = None;
     let mut evaluations = Vec::new();
     while let Some((replica, received)) = answers.next().await {
-        let evaluation = match received {
-            Ok(received) => {
-                let before = known.iter().find(|known| known.replica.uid == replica.uid);
-                match before.and_then(|before| evaluator.repeated(before, &received)) {
-                    Some(evaluation) => evaluation,
-                    None => evaluator.served(reachable, received, &mut delivered).await,
-                }
+        let served = match received {
+            Ok(served) => served,
+            Err(refusal) => {
+                let evaluation = evaluator.refused(refusal);
+                evaluations.push(ReplicaEvaluation { replica, at: instant(), evaluation });
+                continue;
             }
-            Err(refusal) => CardEvaluation::refused(&evaluator.card.reference, refusal),
         };
-        evaluations.push(ReplicaEvaluation { replica, at: instant(), evaluation });
+        // Clients may see either card, so each is evaluated as if a replica of its own served it: one that is bad refuses
+        // the workload, both are remembered, and neither proof outlasts the other.
+        let other = served.unversioned.map(|card| {
+            let replica = Replica { answer: Some(UNVERSIONED.as_str()), ..replica.clone() };
+            (replica, UNVERSIONED, card)
+        });
+        let differs = other.is_some();
+        for (replica, representation, card) in
+            [(replica, served.representation, served.card)].into_iter().chain(other)
+        {
+            let is_this = |known: &&ReplicaEvaluation| {
+                known.replica.uid == replica.uid && known.replica.answer == replica.answer
+            };
+            let before = known.iter().find(is_this);
+            let evaluation = match before.and_then(|before| evaluator.repeated(before, &card)) {
+                Some(evaluation) => evaluation,
+                None => evaluator.served(reachable, card, &mut delivered).await,
+            };
+            let evaluation = if differs {
+                let which = format!("answer to requests {}", representation.as_str());
+                evaluation.named(&evaluator.card.reference, &which)
+            } else {
+                evaluation
+            };
+            evaluations.push(ReplicaEvaluation { replica, at: instant(), evaluation });
+        }
     }
     evaluations
 }

@@ -8,7 +8,7 @@ use countersign_core::bind::Source;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_io::clock::{instant, now};
-use countersign_io::fetch::{CardUrl, FetchLimits, fetch_card};
+use countersign_io::fetch::{CardUrl, FetchLimits, Fetched, Representation, fetch_card};
 use countersign_io::mtls::{Peer, fetch_card_from};
 use countersign_plan::agent_card::evaluate::Received;
 use countersign_plan::agent_card::replica::Replica;
@@ -19,16 +19,44 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use tracing::Instrument;
 
-/// Fetches the card of one replica, over SPIFFE mTLS if the Service offers it, within the fetch timeout.
+/// Cards that one replica serves at one URL.
+pub(crate) struct Served {
+    /// Clients that get `card`.
+    pub(crate) representation: Representation,
+    /// Card that the first request got.
+    pub(crate) card: Received,
+    /// Other card that clients without a version of A2A get, if the replica says that it chooses by the version.
+    pub(crate) unversioned: Option<Received>,
+}
+
+impl Served {
+    fn of(fetched: Fetched, source: Source) -> Self {
+        let unversioned = fetched.unversioned.map(|bytes| Received { bytes, source: source.clone() });
+        let card = Received { bytes: fetched.body, source };
+        Self { representation: fetched.representation, card, unversioned }
+    }
+}
+
+/// Fetches the cards of one replica, over SPIFFE mTLS if the Service offers it, within the fetch timeout.
 pub(crate) async fn fetch_live(
     context: &Context,
     service: &AgentService,
     replica: &Replica,
     expected: &Expected,
-) -> Result<Received, Refusal> {
-    let span = tracing::info_span!("fetch", host = service.host, pod = replica.name);
+) -> Result<Served, Refusal> {
+    let span = tracing::info_span!(
+        "fetch",
+        host = service.host,
+        pod = replica.name,
+        asked = tracing::field::Empty,
+        differs = tracing::field::Empty
+    );
     let started = instant();
-    let received = fetch(context, service, replica, expected).instrument(span).await;
+    let received = fetch(context, service, replica, expected).instrument(span.clone()).await;
+    if let Ok(served) = &received {
+        span.record("asked", served.representation.as_str());
+        span.record("differs", served.unversioned.is_some());
+    }
     context.metrics.fetched(if service.is_tls { "mtls" } else { "http" }, started.elapsed());
     received
 }
@@ -38,14 +66,14 @@ async fn fetch(
     service: &AgentService,
     replica: &Replica,
     expected: &Expected,
-) -> Result<Received, Refusal> {
+) -> Result<Served, Refusal> {
     let url = CardUrl::parse(&service.url(replica.port))
         .map_err(|error| Refusal::new(Reason::FetchFailed, error.to_string()))?;
     let host = service.host.clone();
     let limits = FetchLimits { address: Some(replica.address), ..context.limits() };
     if !service.is_tls {
         let fetched = fetch_card(&url, limits).await?;
-        return Ok(Received { bytes: fetched.body, source: Source::Http { host } });
+        return Ok(Served::of(fetched, Source::Http { host }));
     }
     let domain = &expected.trust_domain;
     let own = context.identity.get(limits.total).await?;
@@ -56,7 +84,7 @@ async fn fetch(
     };
     let fetched = fetch_card_from(&url, limits, &own, peer).await?;
     let peer = expected.spiffe_id.clone();
-    Ok(Received { bytes: fetched.body, source: Source::Mtls { host, peer } })
+    Ok(Served::of(fetched, Source::Mtls { host, peer }))
 }
 
 /// Reads the card that a signer delivered in a ConfigMap; `Ok(None)` if the ConfigMap does not exist.

@@ -10,7 +10,6 @@ use countersign_core::encoding::{Digest, sha256};
 use countersign_core::policy::Policy;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
-use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
 use countersign_core::verdict::Verdict;
 use std::collections::BTreeSet;
@@ -89,11 +88,12 @@ impl CardEvaluation {
         }
     }
 
-    /// Evaluation whose refusal names the replica in its message; a verified one is unchanged.
-    pub(super) fn named(self, reference: &CardRef, name: &str) -> Self {
+    /// Evaluation whose refusal says in its message which card it is about; a verified one is unchanged.
+    #[must_use]
+    pub fn named(self, reference: &CardRef, which: &str) -> Self {
         let mut result = (*self.result).clone();
         let Err(refused) = &mut result.outcome else { return self };
-        let found = format!("replica {}: {}", Quoted(name), refused.refusal.message());
+        let found = format!("{which}: {}", refused.refusal.message());
         refused.refusal = Refusal::new(refused.refusal.reason(), found);
         let card = CardOutcome::new(reference.clone(), &Verdict::refused(refused.refusal.clone()));
         Self { card, result: Arc::new(result), ..self }

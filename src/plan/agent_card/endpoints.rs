@@ -105,7 +105,8 @@ pub fn evaluate_endpoints(
         }
         // A dual-stack Pod has two endpoints, but serves one card.
         if let (true, Some(port)) = (*is_ready, *port) {
-            let replica = Replica { name: name.clone(), uid: uid.clone(), address: *address, port };
+            let replica =
+                Replica { name: name.clone(), uid: uid.clone(), address: *address, port, answer: None };
             let prefers = |other: &Replica| other.address.is_ipv6() != is_v6 && address.is_ipv6() == is_v6;
             if ready.get(name.as_str()).is_none_or(prefers) {
                 ready.insert(name, replica);
@@ -291,6 +292,7 @@ mod tests {
             uid: "uid-gone".to_owned(),
             address: [10, 0, 0, 9].into(),
             port: 8000,
+            answer: None,
         };
         let reference = crate::input::CardRef::new("weather-card", None).unwrap();
         let evaluation = CardEvaluation::refused(&reference, Refusal::new(Reason::FetchFailed, "gone"));

@@ -17,12 +17,17 @@ use std::time::Instant;
 /// Replicas to fetch from now, at most `limit`: new ones first, then those with a bad card, then those fetched
 /// longest ago.
 pub fn choose<'r>(replicas: &'r Replicas, last: &[ReplicaEvaluation], limit: usize) -> Vec<&'r Replica> {
-    let last: BTreeMap<&str, &ReplicaEvaluation> =
-        last.iter().map(|served| (served.replica.uid.as_str(), served)).collect();
+    let is_bad = |served: &ReplicaEvaluation| !served.is_good() && !served.is_unreachable();
+    let mut known: BTreeMap<&str, &ReplicaEvaluation> = BTreeMap::new();
+    for served in last {
+        let one = known.entry(served.replica.uid.as_str()).or_insert(served);
+        // A replica may give two cards; a bad one of them is what must be asked for again.
+        if is_bad(served) {
+            *one = served;
+        }
+    }
     let mut all: Vec<&Replica> = replicas.ready.iter().collect();
-    all.sort_by_key(|replica| {
-        last.get(replica.uid.as_str()).map(|served| (served.is_good() || served.is_unreachable(), served.at))
-    });
+    all.sort_by_key(|replica| known.get(replica.uid.as_str()).map(|served| (!is_bad(served), served.at)));
     all.truncate(limit);
     all
 }
@@ -54,7 +59,7 @@ pub fn merge(
     let is_alone = replicas.ready.len() <= 1;
     let mut evaluation = lead.evaluation.clone();
     if !is_alone {
-        evaluation = evaluation.named(reference, &lead.replica.name);
+        evaluation = evaluation.named(reference, &format!("replica {}", Quoted(&lead.replica.name)));
     }
     let is_verified = lead.is_good();
     let accepted: BTreeSet<&str> =
@@ -118,7 +123,13 @@ mod tests {
     }
 
     fn replica(name: &str) -> Replica {
-        Replica { name: name.to_owned(), uid: name.to_owned(), address: [10, 0, 0, 1].into(), port: 8000 }
+        Replica {
+            name: name.to_owned(),
+            uid: name.to_owned(),
+            address: [10, 0, 0, 1].into(),
+            port: 8000,
+            answer: None,
+        }
     }
 
     /// Ready replicas of these names, without other Pods.
@@ -210,6 +221,30 @@ mod tests {
         let last = [served("a", Ok(60)), served("b", Err(Reason::SignatureInvalid)), served("c", Ok(60))];
         assert_eq!(names(choose(&all, &last, 2)), ["d", "b"]);
         assert_eq!(names(choose(&all, &last, 3)), ["d", "b", "a"]);
+    }
+
+    #[test]
+    fn a_replica_that_gives_two_cards_is_as_good_as_the_worse_of_them() {
+        let without = |found| {
+            let mut served = served("a", found);
+            served.replica.answer = Some("without A2A-Version");
+            served
+        };
+        let (good, bad) = (Ok(90), Err(Reason::SignatureInvalid));
+        let (outcome, _, seen) = merged(&["a"], vec![served("a", good), without(Ok(60))], &[]);
+        assert_eq!((outcome, seen), (Ok(NOW.plus(Seconds::new(60))), Seen::Everything));
+        for asked in [vec![served("a", good), without(bad)], vec![served("a", bad), without(good)]] {
+            let (outcome, ..) = merged(&["a"], asked.clone(), &[]);
+            assert!(outcome.is_err());
+            // Both are carried over together, or neither.
+            let (outcome, ..) = merged(&["a", "b"], vec![served("b", good)], &asked);
+            assert!(outcome.is_err());
+            let all = replicas(&["a", "b"]);
+            let last = [vec![served("b", good)], asked].concat();
+            assert_eq!(choose(&all, &last, 1)[0].name, "a");
+        }
+        let (outcome, ..) = merged(&["a"], vec![served("a", good)], &[without(bad)]);
+        assert!(outcome.is_ok(), "an answer that is no longer given is no longer judged");
     }
 
     #[test]

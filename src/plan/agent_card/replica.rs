@@ -14,6 +14,9 @@ pub struct Replica {
     pub address: IpAddr,
     /// TCP port from which the card is fetched.
     pub port: u16,
+    /// Requests whose answer is meant, in words, where the replica answers other requests with another card; `None` for
+    /// the first answer.
+    pub answer: Option<&'static str>,
 }
 
 /// Replicas behind a Service, all of them Pods of the workload.

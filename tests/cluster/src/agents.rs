@@ -94,8 +94,17 @@ impl<'r> Agents<'r> {
 
     /// Lets an agent answer with exactly these bytes, headers and all, until [`Agents::serve_properly`].
     pub fn serve_raw(&self, namespace: &str, name: &str, answer: &[u8]) -> Result<()> {
-        let next = self.folder.join(format!("{name}.{namespace}.next-raw"));
-        let file = self.folder.join(format!("{name}.{namespace}.raw"));
+        self.serve_as(namespace, name, "raw", answer)
+    }
+
+    /// The same for requests that name no version of A2A, for good.
+    pub fn serve_unversioned(&self, namespace: &str, name: &str, answer: &[u8]) -> Result<()> {
+        self.serve_as(namespace, name, "unversioned", answer)
+    }
+
+    fn serve_as(&self, namespace: &str, name: &str, kind: &str, answer: &[u8]) -> Result<()> {
+        let next = self.folder.join(format!("{name}.{namespace}.next-{kind}"));
+        let file = self.folder.join(format!("{name}.{namespace}.{kind}"));
         std::fs::write(&next, answer)?;
         Ok(std::fs::rename(next, file)?)
     }

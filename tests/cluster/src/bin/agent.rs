@@ -1,6 +1,7 @@
 //! `agent ADDRESS FOLDER`: serves `FOLDER/<host>.json` as the card of every host that it is asked for.
 //! A folder of that name means that the agent accepts, leaves a file `asked` there and never answers; no file means
 //! 404. What is in `FOLDER/<host>.raw` goes out as it is, headers and all, so that an agent can answer as badly as it likes.
+//! Requests without the header `A2A-Version` get `FOLDER/<host>.unversioned` instead, if it is there.
 //! `FOLDER/<host>@<address>.json` is the card for those who connect to this address, where the agent has several.
 //! What is posted is appended to `FOLDER/posted`, and a byte to `FOLDER/<host>.asked` (and to
 //! `FOLDER/<host>@<address>.asked`) for each time that a card was asked for, where the folder can be written.
@@ -64,7 +65,7 @@ fn configure(folder: &Path) -> std::io::Result<ServerConfig> {
 
 fn answer(stream: impl Read + Write, folder: &Path, address: &str) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    let (mut host, mut length) = (String::new(), 0);
+    let (mut host, mut length, mut is_versioned) = (String::new(), 0, false);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line == "\r\n" {
@@ -73,6 +74,7 @@ fn answer(stream: impl Read + Write, folder: &Path, address: &str) -> std::io::R
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().map_err(Error::other)?;
         }
+        is_versioned |= line.to_ascii_lowercase().starts_with("a2a-version:");
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("host:") {
             // One file per agent: the first two labels are the Service and its namespace.
             let value = value.trim().split(':').next().unwrap_or_default();
@@ -99,7 +101,10 @@ fn answer(stream: impl Read + Write, folder: &Path, address: &str) -> std::io::R
         std::fs::write(file.join("asked"), [])?;
         std::thread::sleep(Duration::from_hours(1));
     }
-    if let Ok(answer) = std::fs::read(folder.join(format!("{host}.raw"))) {
+    let unversioned = folder.join(format!("{host}.unversioned"));
+    let raw =
+        if !is_versioned && unversioned.exists() { unversioned } else { folder.join(format!("{host}.raw")) };
+    if let Ok(answer) = std::fs::read(raw) {
         let mut stream = reader.into_inner();
         stream.write_all(&answer)?;
         return stream.flush();

@@ -30,6 +30,37 @@ fn a_card_that_can_no_longer_be_fetched_loses_trust() {
 }
 
 #[test]
+fn of_two_cards_that_clients_get_by_their_version_both_must_be_good() {
+    let (scene, team) = verified("two-versions");
+    let varies = |body: &[u8]| answer("200 OK", "Vary: A2A-Version\r\n", body);
+    let mut card = card_of("weather", team);
+    let first = scene.signed(&card, team, "weather");
+    card["description"] = "for clients of 0.3".into();
+    let second = scene.signed(&card, team, "weather");
+    scene.agents.serve_unversioned(team, "weather", &varies(&second)).unwrap();
+    scene.agents.serve_raw(team, "weather", &varies(&first)).unwrap();
+    // Each is remembered beside the other: neither is a replay when it is seen again.
+    scene.looked(team, "weather", 6).unwrap();
+    let found = scene.verified(team, "weather", "weather").unwrap();
+    assert_eq!(found["status"]["verdict"]["contents"].as_array().map(Vec::len), Some(2), "{found:#}");
+    // A bad one that only clients of 0.3 get refuses the agent, and is named.
+    card["description"] = "changed after it was signed".into();
+    let mut tampered: Value = serde_json::from_slice(&second).unwrap();
+    tampered["description"] = card["description"].clone();
+    scene.agents.serve_unversioned(team, "weather", &varies(tampered.to_string().as_bytes())).unwrap();
+    let found = scene.refused(team, "weather", "weather", "SignatureInvalid").unwrap();
+    let message = found["status"]["verdict"]["message"].as_str().unwrap();
+    assert!(message.contains("answer to requests without A2A-Version: "), "{message}");
+    scene.agents.serve_unversioned(team, "weather", &varies(&second)).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    // So does one that only clients of 1.0 get.
+    scene.agents.serve_raw(team, "weather", &varies(tampered.to_string().as_bytes())).unwrap();
+    let found = scene.refused(team, "weather", "weather", "SignatureInvalid").unwrap();
+    let message = found["status"]["verdict"]["message"].as_str().unwrap();
+    assert!(message.contains("answer to requests with A2A-Version: 1.0: "), "{message}");
+}
+
+#[test]
 fn a_workload_that_is_not_ready_loses_trust() {
     let (scene, team) = verified("not-ready");
     scene.set_ready(team, "weather", false).unwrap();
