@@ -81,7 +81,7 @@ pub(super) struct Report {
     pub(super) uncovered: Vec<String>,
     /// Number of uncovered members beyond `uncovered`.
     pub(super) uncovered_unlisted: usize,
-    /// Requests whose answers were judged, for a card that was fetched: two if they differ.
+    /// Requests whose answers were verified, for a card that was fetched: two if they differ.
     pub(super) representations: Vec<&'static str>,
     /// Outcome of each entry of `signatures`, in their order.
     pub(super) signatures: Vec<SignatureReport>,

@@ -15,7 +15,7 @@ const SCHEMA: &str =
 pub(super) fn write(reports: &[Report]) -> Result<Vec<u8>, Unusable> {
     let (mut rules, mut results) = (Vec::new(), Vec::new());
     for report in reports {
-        for (reason, level, text) in findings(report) {
+        for (reason, level, text) in results_of(report) {
             let index = rules.iter().position(|known| *known == reason).unwrap_or_else(|| {
                 rules.push(reason);
                 rules.len().saturating_sub(1)
@@ -48,7 +48,7 @@ pub(super) fn write(reports: &[Report]) -> Result<Vec<u8>, Unusable> {
 }
 
 /// Reason, level and text of each result of one card.
-fn findings(report: &Report) -> Vec<(Reason, &'static str, String)> {
+fn results_of(report: &Report) -> Vec<(Reason, &'static str, String)> {
     let refusal = report.reason.and_then(Reason::from_code).map(|reason| {
         let text = format!("{} Fix: {}", report.message.as_deref().unwrap_or_default(), reason.fix());
         (reason, "error", text)

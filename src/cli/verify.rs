@@ -155,11 +155,11 @@ impl CardVerifier<'_> {
     /// both must be good: the report is that of the first unless only the second is bad, and a refusal names which.
     fn report(&self, received: ReceivedCard) -> (Report, Vec<SignedCard>) {
         let ReceivedCard { bytes, digest, representation, unversioned, .. } = received;
-        let judged: Vec<_> =
+        let answers: Vec<_> =
             representation.into_iter().chain(unversioned.as_ref().map(|_| UNVERSIONED)).collect();
         let first = self.report_bytes(bytes, digest);
         let Some(other) = unversioned else {
-            return (Report { representations: words(&judged), ..first.0 }, first.1.into_iter().collect());
+            return (Report { representations: words(&answers), ..first.0 }, first.1.into_iter().collect());
         };
         let digest = sha256(&other);
         let second = self.report_bytes(other, digest);
@@ -176,7 +176,7 @@ impl CardVerifier<'_> {
             ((report, None), _) => (report.of_answer(Representation::Version1), Vec::new()),
             (_, (report, _)) => (report.of_answer(UNVERSIONED), Vec::new()),
         };
-        (Report { representations: words(&judged), ..report }, signed)
+        (Report { representations: words(&answers), ..report }, signed)
     }
 
     fn report_bytes(&self, bytes: Vec<u8>, digest: Digest) -> (Report, Option<SignedCard>) {
@@ -226,9 +226,9 @@ pub(super) fn with_signatures(refusal: Refusal, signed: &SignedCard) -> Rejectio
     rejection
 }
 
-/// The representations in words, in the order in which they were judged.
-fn words(judged: &[Representation]) -> Vec<&'static str> {
-    judged.iter().map(|representation| representation.as_str()).collect()
+/// The representations in words, in the order in which they were verified.
+fn words(answers: &[Representation]) -> Vec<&'static str> {
+    answers.iter().map(|representation| representation.as_str()).collect()
 }
 
 impl Report {

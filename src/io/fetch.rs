@@ -98,7 +98,7 @@ pub struct Fetched {
     /// The clients that get this body.
     pub representation: Representation,
     /// The body that clients of [`Representation::Unversioned`] get, if the server says that it chooses by the version
-    /// (`Vary`) and it is another one. Clients may see either, so a caller judges both.
+    /// (`Vary`) and it is another one. Clients may see either, so a caller verifies both.
     pub unversioned: Option<Vec<u8>>,
     /// The URL that answered, with the well-known path if the given URL had no path.
     pub url: String,

@@ -244,7 +244,7 @@ mod tests {
             assert_eq!(choose(&all, &last, 1)[0].name, "a");
         }
         let (outcome, ..) = merged(&["a"], vec![served("a", good)], &[without(bad)]);
-        assert!(outcome.is_ok(), "an answer that is no longer given is no longer judged");
+        assert!(outcome.is_ok(), "an answer that is no longer given is no longer evaluated");
     }
 
     #[test]
