@@ -179,6 +179,34 @@ fn the_schema_has_the_same_defaults_as_the_values() {
 }
 
 #[test]
+fn the_policy_among_the_values_is_described_as_the_policy_file_is() {
+    let [values, file]: [Value; 2] = ["charts/countersign/values.schema.json", "schemas/policy.schema.json"]
+        .map(|path| serde_json::from_str(&read(path)).unwrap());
+    assert_eq!(values["$defs"], file["$defs"]);
+    let policy = &values["properties"]["signatureVerification"]["properties"]["policy"];
+    for member in ["defaults", "trustDomains"] {
+        let described = &file["properties"][member];
+        for keyword in ["$ref", "type", "additionalProperties"] {
+            assert_eq!(policy["properties"][member][keyword], described[keyword], "{member} {keyword}");
+        }
+    }
+    assert_eq!(file["properties"].as_object().unwrap().len(), 3);
+    for (set, named) in [
+        (&["version=1", "defaults.clockSkw=5s"][..], "'clockSkw'"),
+        (&["version=1", "defaults.coverage=most"], "/defaults/coverage"),
+        (&["version=1", "trustDomains.example.deny.spiffeID=x"], "'spiffeID'"),
+        (&["version=1", "trustDomains.example.signers.threshold=0"], "/example/signers"),
+        (&["version=2"], "/policy/version"),
+        (&["defaults.clockSkew=5s"], "'version'"),
+    ] {
+        let set: Vec<String> =
+            set.iter().map(|value| format!("--set=signatureVerification.policy.{value}")).collect();
+        let said = refused(&set.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(said.contains(named), "{set:?}: {said}");
+    }
+}
+
+#[test]
 fn what_is_missing_is_said_before_anything_is_installed() {
     let enabled = "--set=signatureVerification.enabled=true";
     let namespace = "--set=signatureVerification.spireTrustBundle.configMapNamespace=spire-system";
