@@ -284,7 +284,11 @@ fn value_files_of_the_existing_chart_apply_and_what_has_no_effect_is_named() {
     {
         assert!(notes.lines().any(|line| line.trim() == name), "{name} is not in {notes}");
     }
+    let said = script("helm", &[&install[..], &["--set=policies.enable=false"]].concat()).unwrap();
+    let notes = said.split("NOTES:").nth(1).unwrap();
+    assert!(notes.contains("the guards of marks and NetworkPolicies stay"), "{notes}");
     let said = script("helm", &install).unwrap();
+    assert!(!said.contains("guards of marks and NetworkPolicies stay"), "{said}");
     let notes = said.split("NOTES:").nth(1).unwrap();
     assert!(!notes.contains("no effect"), "{notes}");
     assert!(notes.contains("--set signatureVerification.enabled=true"), "{notes}");

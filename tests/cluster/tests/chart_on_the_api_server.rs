@@ -69,6 +69,7 @@ fn the_api_server_takes_the_chart_installs_it_and_forgets_it() {
     its_pods_are_admitted_as_restricted(&rig);
     its_account_may_do_what_it_needs_and_no_more(&rig);
     its_policies_know_its_account(&rig);
+    policies_that_are_switched_off_leave_the_guards_of_what_stays(&rig);
     it_leaves_nothing_but_the_cards(&rig);
     rig.down().unwrap();
 }
@@ -203,6 +204,24 @@ fn its_policies_know_its_account(rig: &Rig) {
         "{said:#}"
     );
     rig.kubectl(&[&[account.as_str()], &mark[..]].concat()).unwrap();
+}
+
+fn policies_that_are_switched_off_leave_the_guards_of_what_stays(rig: &Rig) {
+    let guards = || {
+        let kind = "validatingadmissionpolicies";
+        let said =
+            rig.kubectl(&["get", kind, "-o", "name", "-l", "app.kubernetes.io/name=countersign"]).unwrap();
+        said.split_whitespace()
+            .filter_map(|name| Some(name.split_once('/')?.1.split_once('.')?.0.to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let all = guards();
+    assert!(all.len() >= 9, "{all:?}");
+    let notes = helm(rig, "upgrade", &[&VERIFYING[..], &["--set=policies.enable=false"]].concat()).unwrap();
+    assert!(notes.contains("the guards of marks and NetworkPolicies stay"), "{notes}");
+    assert_eq!(guards(), ["guard-network-policies", "guard-operator-labels"]);
+    helm(rig, "upgrade", &VERIFYING).unwrap();
+    assert_eq!(guards(), all);
 }
 
 fn it_leaves_nothing_but_the_cards(rig: &Rig) {
