@@ -4,13 +4,14 @@
 
 use super::admin::{About, AdminServers, Guard};
 use super::config::{Checked, ListenAddress, Reading};
+use super::config_log::log_notices;
 use super::events::SessionStore;
 use super::ext_proc::{self, Processor};
 use super::identity::WorkloadIdentity;
 use super::inbound::{self, InboundHandler};
 use super::outbound::{LastRoutes, OutboundHandler, serve_proxy, serve_redirected};
 use super::process_state::{ProcessState, session_bounds};
-use super::reload::{IdentitySource, Reloader, Reloads, log_notices};
+use super::reload::{IdentitySource, Reloader, Reloads};
 use super::runtime_config::{ActiveConfig, RuntimeConfig};
 use super::serve::{Listeners, bind};
 use super::stats::Stats;

@@ -1,6 +1,7 @@
 //! Reload of a changed configuration while requests run: it is taken over whole or not at all, and never silently.
 
 use super::config::{Checked, Diagnostic, Reading, Spiffe, parse_config};
+use super::config_log::log_notices;
 use super::identity::{WorkloadIdentity, follow_files, follow_workload_api, mirror};
 use super::process_state::{ProcessState, session_bounds};
 use super::runtime_config::{ActiveConfig, RuntimeConfig};
@@ -38,13 +39,6 @@ pub(crate) fn read_config(path: &Path, reading: Reading) -> Result<(Checked, Dig
 #[expect(clippy::disallowed_methods, reason = "`${NAME}` in the configuration asks for it")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
-}
-
-/// Logs what was ignored, or is understood differently than by the existing AuthBridge.
-pub(crate) fn log_notices(notices: &[Diagnostic]) {
-    for notice in notices {
-        tracing::warn!("configuration: {notice}");
-    }
 }
 
 /// Outcome of the last reload, and counts of all. Cheap to clone.

@@ -2,7 +2,7 @@
 //! it is replaced, and no route means that tokens go on unexchanged and nothing is denied. An explicit empty list has none.
 
 use crate::config::{Diagnostic, Reading, Route, is_blank, parse_routes};
-use crate::reload::log_notices;
+use crate::config_log::log_notices;
 use countersign_core::text::Quoted;
 use countersign_io::files::{FileError, read_text};
 use std::io;
