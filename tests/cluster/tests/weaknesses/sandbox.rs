@@ -118,9 +118,14 @@ fn a_sandbox_is_refused_by_name_without_its_kind_and_verified_with_it() {
     let pod = scene.get("pod", team, "weather").unwrap();
     assert!(pod["metadata"]["labels"]["agent.kagenti.dev/verified-peer"].is_string(), "{pod:#}");
 
-    // A Pod that says that another Sandbox controls it has left this one.
+    // A Pod that says that another Sandbox controls it has left this one. An owner that is not there would have it deleted.
+    let mut other = sandbox(team);
+    other["metadata"] = json!({ "name": "other", "namespace": team });
+    scene.rig.apply(&other.to_string()).unwrap();
+    let path = format!("/apis/agents.x-k8s.io/v1alpha1/namespaces/{team}/sandboxes/other");
+    let uid = &scene.rig.get(&path).unwrap().unwrap()["metadata"]["uid"];
     let stray = json!({ "metadata": { "ownerReferences": [{ "apiVersion": "agents.x-k8s.io/v1alpha1", "kind": "Sandbox",
-        "name": "other", "uid": "0c5c4d0e-0000-4000-8000-000000000001", "controller": true }] } });
+        "name": "other", "uid": uid, "controller": true }] } });
     scene.patch("pod", team, "weather", &stray).unwrap();
     let foreign = |card: &Value| outcome(card) == "ServiceEndpointNotOwned";
     scene.operator.wait_card(team, "weather", "a foreign Pod", foreign).unwrap();
@@ -128,7 +133,7 @@ fn a_sandbox_is_refused_by_name_without_its_kind_and_verified_with_it() {
         .rig
         .wait("the mark to go", || {
             let pod = scene.get("pod", team, "weather")?;
-            Ok(pod.is_null() || pod["metadata"]["labels"]["agent.kagenti.dev/verified-peer"].is_null())
+            Ok(pod["metadata"]["labels"]["agent.kagenti.dev/verified-peer"].is_null())
         })
         .unwrap();
     assert_eq!(policies(scene, team), ["ServiceEndpointNotOwned"]);
