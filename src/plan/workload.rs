@@ -372,7 +372,7 @@ fn plan_marks<'o>(
     observed.pods.iter().map(mark).collect()
 }
 
-fn changed_marks<'o>(marks: Vec<(&'o (ObjectRef, Pod), Option<String>)>) -> impl Iterator<Item = Mark> + 'o {
+fn changed_marks(marks: Vec<(&(ObjectRef, Pod), Option<String>)>) -> impl Iterator<Item = Mark> {
     marks
         .into_iter()
         .filter(|((_, pod), value)| pod.mark() != value.as_deref())
@@ -906,6 +906,9 @@ mod tests {
         }
     }
 
+    /// Name of the case, mode, workload unless it is the usual one, changes, and expected enforcement.
+    type EnforcementCase<'w> = (&'static str, Mode, Option<&'w Workload>, Vec<Change>, Enforcement);
+
     #[test]
     fn enforcement_says_whether_something_holds_the_workload_to_the_verdict() {
         let waiting = |awaited: &str| Enforcement::Waiting(awaited.to_owned());
@@ -914,7 +917,7 @@ mod tests {
         };
         let unlabelled = workload(false, 1);
         let on_host = Workload { host_network: true, ..workload(true, 1) };
-        let cases: [(&str, Mode, Option<&Workload>, Vec<Change>, Enforcement); 12] = [
+        let cases: Vec<EnforcementCase<'_>> = vec![
             ("verified", Mode::Enforce, None, vec![], Enforcement::Open),
             ("refused", Mode::Enforce, None, vec![refuse], Enforcement::Closed),
             ("audited", Mode::Audit, None, vec![], Enforcement::Audit),
@@ -972,7 +975,9 @@ mod tests {
                 mode,
                 ..verified_workload(&reference, &labelled, &rules)
             };
-            changes.into_iter().for_each(|change| change(&mut observed));
+            for change in changes {
+                change(&mut observed);
+            }
             assert_eq!(plan_workload(&observed).enforcement, expected, "{name}");
         }
     }

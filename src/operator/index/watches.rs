@@ -31,6 +31,12 @@ type StoreOf<V> = fn(&Index) -> &Store<V, IndexKey>;
 pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Index>) {
     let cards = Watched::all("agentcards", Api::<AgentCard>::all(client.clone()));
     registry.watch(cards, index, |index| &index.cards, IndexedCard::of);
+    register_agents(registry, client, index);
+    register_surroundings(registry, client, index);
+}
+
+/// Registers the watches of objects with the label of agents: workloads, their Pods and `ReplicaSet`s.
+fn register_agents(registry: &mut Registry, client: &Client, index: &Arc<Index>) {
     agents(
         registry,
         index,
@@ -86,6 +92,10 @@ pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Ind
         [|index| index.replica_sets.of(Family::Kagenti), |index| index.replica_sets.of(Family::Rossoctl)],
         |object| Some((object.metadata.uid?, controller(object.metadata.owner_references.as_deref()))),
     );
+}
+
+/// Registers the watches of what agents depend on: Services, endpoints, policies, namespaces and the API server.
+fn register_surroundings(registry: &mut Registry, client: &Client, index: &Arc<Index>) {
     // Subscribed before any reconciler, so that none of them reads a Service or endpoints of before the change.
     index.services.subscribe(index, |index, change| {
         index.read_services.remove(change.object);

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn sandbox(replicas: Value, status: &Value) -> Sandbox {
+    fn sandbox(replicas: &Value, status: &Value) -> Sandbox {
         let template = json!({ "metadata": { "labels": { "kagenti.io/type": "agent" } },
             "spec": { "serviceAccountName": "weather", "containers": [] } });
         let object = json!({ "spec": { "podTemplate": template, "replicas": replicas }, "status": status });
@@ -79,10 +79,10 @@ mod tests {
     #[test]
     fn a_sandbox_is_ready_while_its_condition_says_so_and_it_is_not_paused() {
         let ready = json!({ "conditions": [{ "type": "Ready", "status": "True" }] });
-        assert!(sandbox(json!(1), &ready).is_ready && sandbox(Value::Null, &ready).is_ready);
-        assert!(!sandbox(json!(0), &ready).is_ready && !sandbox(json!(1), &json!({})).is_ready);
+        assert!(sandbox(&json!(1), &ready).is_ready && sandbox(&Value::Null, &ready).is_ready);
+        assert!(!sandbox(&json!(0), &ready).is_ready && !sandbox(&json!(1), &json!({})).is_ready);
         let not = json!({ "conditions": [{ "type": "Ready", "status": "False" }] });
-        assert!(!sandbox(json!(1), &not).is_ready);
+        assert!(!sandbox(&json!(1), &not).is_ready);
     }
 
     #[test]
@@ -93,13 +93,13 @@ mod tests {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
         for member in ["selector", "labelSelector"] {
-            let stated = sandbox(json!(1), &json!({ member: "agents.x-k8s.io/sandbox-name-hash=ab12" }));
+            let stated = sandbox(&json!(1), &json!({ member: "agents.x-k8s.io/sandbox-name-hash=ab12" }));
             assert_eq!(labels(&stated), of(&[name]));
             assert_eq!(stated.template.metadata.unwrap().labels.unwrap(), of(&[name, agent]));
         }
         for unusable in ["", "a in (b,c)", "a!=b", "a", "=b", "a=b,!c"] {
             assert_eq!(
-                labels(&sandbox(json!(1), &json!({ "selector": unusable }))),
+                labels(&sandbox(&json!(1), &json!({ "selector": unusable }))),
                 of(&[agent]),
                 "{unusable}"
             );

@@ -506,23 +506,18 @@ fn within(namespace: &str, mut object: Value) -> Value {
 fn workload(kind: &str, template: &[(&str, &str)], replicas: u32) -> Value {
     let pod = pod("x", &[&[("app", "x")], template].concat());
     let template = json!({ "metadata": { "labels": pod["metadata"]["labels"] }, "spec": pod["spec"] });
-    match kind {
-        "Job" => {
-            let mut template = template;
-            template["spec"]["restartPolicy"] = json!("Never");
-            json!({ "apiVersion": "batch/v1", "kind": kind, "metadata": { "name": "x", "namespace": "team1" },
-                "spec": { "template": template } })
-        }
-        _ => {
-            let mut object = json!({ "apiVersion": "apps/v1", "kind": kind,
-                "metadata": { "name": "x", "namespace": "team1" },
-                "spec": { "replicas": replicas, "selector": { "matchLabels": { "app": "x" } }, "template": template } });
-            if kind == "StatefulSet" {
-                object["spec"]["serviceName"] = json!("x");
-            }
-            object
-        }
+    let mut object = json!({ "apiVersion": "apps/v1", "kind": kind,
+        "metadata": { "name": "x", "namespace": "team1" },
+        "spec": { "replicas": replicas, "selector": { "matchLabels": { "app": "x" } }, "template": template } });
+    if kind == "StatefulSet" {
+        object["spec"]["serviceName"] = json!("x");
     }
+    if kind == "Job" {
+        object["apiVersion"] = json!("batch/v1");
+        object["spec"] = json!({ "template": template });
+        object["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
+    }
+    object
 }
 
 fn an_enrolled_namespace_has_agents_alone_and_isolates_the_first(cluster: &Cluster) {

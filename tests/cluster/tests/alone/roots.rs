@@ -57,14 +57,12 @@ fn all_that_an_old_root_vouched_for_loses_trust_when_it_goes_and_not_before() {
 
 /// The `ClusterTrustBundle` with these authorities.
 fn publish_in_cluster(scene: &Scene, authorities: &[&Authority]) {
-    let pem: String = authorities
-        .iter()
-        .map(|authority| {
-            let mut text = String::new();
-            encode_base64_standard_into(authority.certificate(), &mut text);
-            format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
-        })
-        .collect();
+    let mut pem = String::new();
+    for authority in authorities {
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        encode_base64_standard_into(authority.certificate(), &mut pem);
+        pem.push_str("\n-----END CERTIFICATE-----\n");
+    }
     let object = json!({
         "apiVersion": "certificates.k8s.io/v1beta1", "kind": "ClusterTrustBundle",
         "metadata": { "name": "rig-example" }, "spec": { "trustBundle": pem },
