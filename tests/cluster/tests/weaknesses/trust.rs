@@ -149,6 +149,45 @@ fn an_older_card_is_refused_after_a_newer_one() {
 }
 
 #[test]
+fn a_second_signature_alone_does_not_replace_the_card_and_locks_nobody_out() {
+    let (scene, team) = (scene("downgrade"), "downgrade");
+    let svid = scene.authority.issue(team, "weather", -60, 3600);
+    let mut card = card_of("weather", team);
+    let mut signed = |version: &str, vendor: Option<&str>, ahead| -> Value {
+        card["version"] = json!(version);
+        match vendor {
+            Some(text) => card["x-vendor"] = json!(text),
+            None => drop(card.as_object_mut().unwrap().remove("x-vendor")),
+        }
+        serde_json::from_slice(&Agents::sign_at(&card, &svid, ahead)).unwrap()
+    };
+    let serve = |card: &Value| scene.agents.serve(team, "weather", card.to_string().as_bytes()).unwrap();
+    // One signature is over the whole card, one over the form of the SDKs, without the member of the vendor.
+    let first = signed("1.0.0", Some("own"), 0);
+    assert_eq!(first["signatures"].as_array().unwrap().len(), 2);
+    scene.agent(team, "weather", first.to_string().as_bytes()).unwrap();
+    let card = scene.verified(team, "weather", "weather").unwrap();
+    assert_eq!(card["status"]["verdict"]["coverage"], "full");
+    // Somebody on the way sees the next card first, and shows its second signature alone.
+    let next = signed("2.0.0", Some("own"), 2);
+    let mut early = next.clone();
+    early.as_object_mut().unwrap().remove("x-vendor");
+    early["signatures"].as_array_mut().unwrap().remove(0);
+    serve(&early);
+    scene.refused(team, "weather", "weather", "ReplayWeaker").unwrap();
+    // That lasts as long as it is shown.
+    for honest in [next, signed("3.0.0", None, 3), signed("4.0.0", Some(""), 4)] {
+        serve(&honest);
+        let read = |card: &Value| {
+            card["status"]["verdict"]["outcome"] == "verified"
+                && card["status"]["card"]["version"] == honest["version"]
+        };
+        scene.operator.wait_card(team, "weather", "the honest card", read).unwrap();
+    }
+    scene.verified(team, "weather", "weather").unwrap();
+}
+
+#[test]
 fn a_bad_first_signature_does_not_veto_a_good_second_one() {
     let (scene, team) = (scene("veto"), "veto");
     let card = card_of("weather", team);
