@@ -243,9 +243,13 @@ fn prove(
     let unlisted = members.total().saturating_sub(uncovered.len());
     let document = parse_payload(form.bytes)?;
     let signer = SignerFacts::of(candidate, profile, against)?;
-    let is_full = members.is_empty()
-        && is_whole(card, &document, profile)
-        && (signer.names_whole() || !may_leave_out(&document, against.policy.profiles));
+    let nothing_left_out = if signer.names_whole() {
+        is_whole(card, &document, profile)
+    } else {
+        // Under any other profile the signed document is a form that leaves members out.
+        profile == Profile::JcsRaw && !may_leave_out(&document, against.policy.profiles)
+    };
+    let is_full = members.is_empty() && nothing_left_out;
     let coverage = if is_full { CoverageLevel::Full } else { CoverageLevel::Partial };
     Ok(SignedCard {
         document,
