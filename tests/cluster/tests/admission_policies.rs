@@ -537,7 +537,9 @@ fn an_enrolled_namespace_has_agents_alone_and_isolates_the_first(cluster: &Clust
         cluster.refuses_to_create(TENANT, &tool, "of this Pod is \"tool\"; set kagenti.io/type: agent");
         let mut on_host = within(namespace, pod("host", &agent));
         on_host["spec"]["hostNetwork"] = json!(true);
-        cluster.refuses_to_create(TENANT, &on_host, "remove hostNetwork from the Pod template");
+        // Where isolation is demanded and missing, that may be said first.
+        let says = if namespace == "audited" { "remove hostNetwork from the Pod template" } else { "denied" };
+        cluster.refuses_to_create(TENANT, &on_host, says);
         for kind in ["Deployment", "StatefulSet", "Job"] {
             let says = format!("the Pod template of this {kind} lacks the label kagenti.io/type; set");
             cluster.refuses_to_create(TENANT, &within(namespace, workload(kind, &[], 0)), &says);

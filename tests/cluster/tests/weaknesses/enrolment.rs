@@ -165,15 +165,21 @@ fn an_enrolled_namespace_is_isolated_before_its_first_agent() {
     };
     assert_eq!(names(), [""; 0]);
     enrol("countersign.dev/enrolled=true");
-    let pair = ["countersign-baseline", "countersign-minimum"];
-    scene.rig.wait("the isolation of the namespace", || Ok(names() == pair)).unwrap();
+    // A pair for each label of agents, since the first agent may carry either.
+    let pairs = [
+        "countersign-baseline",
+        "countersign-baseline-rossoctl",
+        "countersign-minimum",
+        "countersign-minimum-rossoctl",
+    ];
+    scene.rig.wait("the isolation of the namespace", || Ok(names() == pairs)).unwrap();
     // Audit mode isolates nobody, whatever else the namespace says.
     enrol("countersign.dev/mode=audit");
     scene.rig.wait("the isolation to go", || Ok(names().is_empty())).unwrap();
     enrol("countersign.dev/mode-");
-    scene.rig.wait("the isolation to come back", || Ok(names() == pair)).unwrap();
+    scene.rig.wait("the isolation to come back", || Ok(names() == pairs)).unwrap();
     scene.delete("networkpolicy", team, "countersign-baseline").unwrap();
-    scene.rig.wait("the isolation to be restored", || Ok(names() == pair)).unwrap();
+    scene.rig.wait("the isolation to be restored", || Ok(names() == pairs)).unwrap();
     enrol("countersign.dev/enrolled-");
     scene.rig.wait("the isolation to go", || Ok(names().is_empty())).unwrap();
 }
