@@ -19,6 +19,7 @@ mod body;
 mod command;
 #[cfg(feature = "proxy")]
 pub mod config;
+#[cfg(feature = "proxy")]
 mod config_log;
 #[cfg(feature = "proxy")]
 mod connection_header;
