@@ -164,7 +164,7 @@ pub struct HostsOfIngresses<'a> {
 }
 
 impl HostsOfIngresses<'_> {
-    /// Adds an Ingress of the namespace. Hosts beyond [`INGRESS_HOSTS`] belong to nobody.
+    /// Adds an Ingress of the namespace. Hosts beyond `INGRESS_HOSTS` belong to nobody.
     pub fn add(&mut self, ingress: &Ingress) {
         for (host, leads) in hosts_of(ingress, &self.of_services.services) {
             // Another Ingress may send a path of the same host elsewhere.
