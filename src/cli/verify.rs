@@ -18,6 +18,7 @@ use countersign_core::time::Timestamp;
 use countersign_core::verify::{Against, CoverageLevel, Rejection, SignedCard, verify_card};
 use countersign_io::fetch::Representation;
 use countersign_io::files::write_file;
+use std::cmp::Reverse;
 use std::path::PathBuf;
 
 /// Clients that name no version of A2A.
@@ -166,8 +167,11 @@ impl CardVerifier<'_> {
         let (report, signed) = match (first, second) {
             ((report, Some(one)), (second, Some(other))) => {
                 let not_after = one.not_after().min(other.not_after()).to_string();
-                let weaker =
-                    if second.uncovered_count() > report.uncovered_count() { second } else { report.clone() };
+                let strength = |signed: &SignedCard, report: &Report| {
+                    (signed.coverage() == CoverageLevel::Full, Reverse(report.uncovered_count()))
+                };
+                let is_weaker = strength(&other, &second) < strength(&one, &report);
+                let weaker = if is_weaker { second } else { report.clone() };
                 let Report { coverage, uncovered, uncovered_unlisted, .. } = weaker;
                 let report =
                     Report { not_after: Some(not_after), coverage, uncovered, uncovered_unlisted, ..report };

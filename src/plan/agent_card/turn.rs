@@ -10,9 +10,10 @@ use super::status_input::StatusInput;
 use crate::Mode;
 use crate::input::workload::Workload;
 use countersign_api::ObjectRef;
-use countersign_api::agent_card::{AgentCardData, AgentCardStatus, CardVerdict, Outcome};
+use countersign_api::agent_card::{AgentCardData, AgentCardStatus, CardVerdict, ConditionType, Outcome};
 use countersign_api::keys::Family;
 use countersign_core::time::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Finalizers of other operators. A deleted AgentCard that has one stays for ever once those operators are uninstalled.
 const FOREIGN_FINALIZERS: [&str; 2] =
@@ -89,10 +90,13 @@ pub fn plan_status_turn(observed: Observed<'_>) -> StatusPlan {
     }
 }
 
-/// True for a card that becomes verified while no turn of its workload has seen it. That turn is enqueued with the
+/// True for a card that becomes verified while no turn of its workload has seen it, or that an earlier version showed
+/// verified without the condition `Enforced`. That turn is enqueued with the
 /// evaluation and has the status written, whatever comes of it. A loss of trust waits for nothing.
 fn opens_unseen(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluation) -> bool {
-    let is_shown = card.status.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Verified);
+    let tells = |condition: &Condition| condition.type_ == ConditionType::Enforced.as_str();
+    let is_shown = card.status.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Verified)
+        && card.status.conditions.iter().any(tells);
     observed.mode == Mode::Enforce
         && observed.enforcement.is_none()
         && observed.workload.is_some_and(Workload::is_agent)
@@ -417,5 +421,25 @@ mod tests {
         let StatusPlan::Write(write) = plan(&card, &verified) else { panic!() };
         assert!(!write.differs);
         assert_eq!(shown(&write.status, "Enforced").0, "True");
+    }
+
+    #[test]
+    fn a_status_of_before_the_condition_waits_for_the_turn_of_its_workload() {
+        let (workload, object, verified) = (workload(), object(), evaluation(Ok(60)));
+        let mut card = stored("uid-1", &[], false);
+        let mut old = write(&card, &verified, Some(&workload)).status;
+        old.conditions.retain(|condition| condition.type_ != "Enforced");
+        card.status = Arc::new(old);
+        card.has_content = true;
+        let plan = plan_status_turn(Observed {
+            object: &object,
+            card: Some(&card),
+            evaluation: Some(&verified),
+            workload: Some(&workload),
+            mode: Mode::Enforce,
+            enforcement: None,
+            now: NOW,
+        });
+        assert!(matches!(plan, StatusPlan::Wait));
     }
 }

@@ -47,14 +47,17 @@ impl HostSuffixes {
         Ok(HostSuffix { namespace, domain: domain.to_owned() })
     }
 
-    /// True if a host, in lower case, is one of the domains of a namespace or below one of them.
+    /// True if a host, in lower case, is one of the domains of a namespace or below one of them. The longest domain decides:
+    /// what is given to one namespace is no other's, whatever is given to all above it.
     pub fn allow(&self, namespace: &str, host: &str) -> bool {
         let is_below = |domain: &str| {
             host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        self.0.iter().any(|HostSuffix { namespace: of, domain }| {
-            of.as_deref().is_none_or(|of| of == namespace) && is_below(domain)
-        })
+        let matching = self.0.iter().filter(|suffix| is_below(&suffix.domain));
+        let longest = matching.clone().map(|suffix| suffix.domain.len()).max();
+        matching
+            .filter(|suffix| Some(suffix.domain.len()) == longest)
+            .any(|suffix| suffix.namespace.as_deref().is_none_or(|of| of == namespace))
     }
 }
 
@@ -127,5 +130,12 @@ mod tests {
         ] {
             assert!(HostSuffixes::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_domain_of_one_namespace_is_no_other_ones_below_a_wider_domain() {
+        let suffixes = suffixes(&["example.org", "shop:shop.example.org"]);
+        assert!(suffixes.allow("shop", "cart.shop.example.org") && suffixes.allow("bank", "x.example.org"));
+        assert!(!suffixes.allow("bank", "cart.shop.example.org"));
     }
 }

@@ -26,6 +26,8 @@ fn rights() -> Vec<Value> {
         rule("discovery.k8s.io", &["endpointslices"], &read),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
         rule("spire.spiffe.io", &all, &read),
+        rule("agents.x-k8s.io", &all, &read),
+        rule("agent.rossoctl.dev", &all, &read),
     ];
     let rbac = "rbac.authorization.k8s.io";
     let subject = json!({ "kind": "User", "name": USER, "apiGroup": rbac });

@@ -2,7 +2,9 @@
 //! installs it. One rig serves all tests of this file; each has a namespace of its own.
 
 use anyhow::Context as _;
-use countersign_cluster_tests::{Agents, Node, Packets, Signer, card_of, delete, look_every, until};
+use countersign_cluster_tests::{
+    Agents, Node, Packets, Signer, card_of, condition, delete, look_every, until,
+};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -236,7 +238,11 @@ fn of_two_cards_for_one_workload_the_refused_one_decides() {
     node.apply_all(&[card("second", json!(["spiffe://rig.example/ns/twice/sa/other"]))]).unwrap();
     ready("second", "False").unwrap();
     node.wait_packets(("twice", "deploy/caller"), &address, Packets::Dropped).unwrap();
-    ready("first", "True").unwrap();
+    // Its own verdict stays, and that nothing follows it is told.
+    ready("first", "False").unwrap();
+    let first = node.card("twice", "first").unwrap();
+    assert_eq!(condition(&first, "Verified")["status"], "True");
+    assert_eq!(condition(&first, "Enforced")["reason"], "OtherCardRefused");
     delete(&node.rig, "agentcard", "twice", "second").unwrap();
     node.wait_packets(("twice", "deploy/caller"), &address, Packets::Pass).unwrap();
 }

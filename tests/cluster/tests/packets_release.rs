@@ -13,7 +13,7 @@ use std::time::Duration;
 const TEAM: &str = "release";
 
 /// Rights that no request in the audit log shows, and why the operator has them.
-const UNSEEN: [(&str, &str); 5] = [
+const UNSEEN: [(&str, &str); 8] = [
     (
         "agent.kagenti.dev/agentcards create",
         "server-side apply that creates is recorded as patch and needs both",
@@ -26,6 +26,9 @@ const UNSEEN: [(&str, &str); 5] = [
         "agent.kagenti.dev/agentcards/finalizers update",
         "asked for by OwnerReferencesPermissionEnforcement alone",
     ),
+    ("agent.rossoctl.dev/agentcards watch", "needs the newer definition of the existing project"),
+    ("agents.x-k8s.io/sandboxes get", "needs the definition of Sandboxes"),
+    ("agents.x-k8s.io/sandboxes watch", "needs the definition of Sandboxes"),
     ("apps/statefulsets get", "asked for when a card names a StatefulSet that is no agent"),
     ("spire.spiffe.io/clusterfederatedtrustdomains watch", "needs SPIRE's controller manager"),
 ];
