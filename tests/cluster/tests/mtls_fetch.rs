@@ -36,7 +36,7 @@ fn a_card_is_fetched_from_exactly_its_workload_or_not_at_all() {
     operator.wait_ready().unwrap();
     agents.create("team", "weather", &[("http", &plain), ("agent-tls", &honest)]).unwrap();
     let card = operator
-        .wait_card("team", "weather-deployment-card", "a refusal", |card| is(card, "Ready", "False"))
+        .wait_card("team", "weather-deployment-card", "a refusal", |card| is(card, "Verified", "False"))
         .unwrap();
     assert_eq!(reason(&card), "FetchFailed");
     let message = condition(&card, "Synced")["message"].as_str().unwrap();
@@ -47,7 +47,7 @@ fn a_card_is_fetched_from_exactly_its_workload_or_not_at_all() {
     let real = rig.spire().socket();
     assert!(rig.command("ln").arg("-s").arg(&real).arg(socket).status().unwrap().success());
     let card = operator
-        .wait_card("team", "weather-deployment-card", "a verified card", |card| is(card, "Ready", "True"))
+        .wait_card("team", "weather-deployment-card", "a verified card", |card| is(card, "Verified", "True"))
         .unwrap();
     assert_eq!(condition(&card, "Verified")["reason"], "mTLSVerified");
     assert_eq!(card["status"]["attestedAgentSpiffeId"], "spiffe://rig.example/ns/team/sa/weather");
@@ -60,7 +60,7 @@ fn a_card_is_fetched_from_exactly_its_workload_or_not_at_all() {
     let refused = |name: &str, wanted: &str| {
         let name = format!("{name}-deployment-card");
         operator
-            .wait_card("team", &name, wanted, |card| is(card, "Ready", "False") && reason(card) == wanted)
+            .wait_card("team", &name, wanted, |card| is(card, "Verified", "False") && reason(card) == wanted)
             .unwrap()
     };
     let card = refused("tides", "PeerIdentityMismatch");

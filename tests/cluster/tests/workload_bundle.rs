@@ -19,7 +19,7 @@ fn a_root_that_spire_revokes_takes_trust_away_without_any_config_map() {
     operator.wait_ready().unwrap();
     agents.create("team", "weather", &[("http", &server)]).unwrap();
     let name = "weather-deployment-card";
-    operator.wait_card("team", name, "a verified card", |card| is(card, "Ready", "True")).unwrap();
+    operator.wait_card("team", name, "a verified card", |card| is(card, "Verified", "True")).unwrap();
 
     let spire = rig.spire();
     let old = spire.authorities().unwrap().active.unwrap();
@@ -30,7 +30,7 @@ fn a_root_that_spire_revokes_takes_trust_away_without_any_config_map() {
     let new_svid = SpireAgents::svid(&agents.mint("team", "marker", "marker").unwrap()).unwrap();
     marker.put(&Agents::sign(&card_of("marker", "team"), &new_svid)).unwrap();
     agents.create("team", "marker", &[("http", &marker)]).unwrap();
-    let trusted = |card: &Value| is(card, "Ready", "True");
+    let trusted = |card: &Value| is(card, "Verified", "True");
     operator.wait_card("team", "marker-deployment-card", "the new root", trusted).unwrap();
     look_every(&rig, 1, "team", name).unwrap();
     server.looked(&rig, 1).unwrap();
@@ -39,13 +39,13 @@ fn a_root_that_spire_revokes_takes_trust_away_without_any_config_map() {
     look_every(&rig, 3600, "team", name).unwrap();
     spire.taint(&old).unwrap();
     spire.revoke(&old).unwrap();
-    let card = operator.wait_card("team", name, "a refusal", |card| is(card, "Ready", "False")).unwrap();
+    let card = operator.wait_card("team", name, "a refusal", |card| is(card, "Verified", "False")).unwrap();
     assert_eq!(card["status"]["verdict"]["reason"], "AnchorUnknown");
 
     look_every(&rig, 1, "team", name).unwrap();
     let new_svid = SpireAgents::svid(&agents.mint("team", "weather", "new").unwrap()).unwrap();
     server.put(&Agents::sign(&card_of("weather", "team"), &new_svid)).unwrap();
-    operator.wait_card("team", name, "trust in the new root", |card| is(card, "Ready", "True")).unwrap();
+    operator.wait_card("team", name, "trust in the new root", |card| is(card, "Verified", "True")).unwrap();
 
     // The agent of SPIRE goes: what was accepted counts for its limit, and nobody is told otherwise.
     rig.kill_component("spire-agent").unwrap();
