@@ -158,8 +158,9 @@ impl Facts {
             }
             "2.5.29.37" => {
                 let oids = sequence(value)?;
-                let oids = oids.iter().map(|oid| Ok(oid.decode_as::<ObjectIdentifier>()?.to_string()));
-                self.purposes = Some(oids.collect::<x509_cert::der::Result<_>>()?);
+                // One that this crate cannot hold, as a very long one, is no purpose of an SVID.
+                let oids = oids.iter().filter_map(|oid| oid.decode_as::<ObjectIdentifier>().ok());
+                self.purposes = Some(oids.map(|oid| oid.to_string()).collect());
             }
             "2.5.29.17" => {
                 for name in sequence(value)? {
