@@ -138,7 +138,7 @@ impl WorkloadEntry {
                 signed_at: entry.signed_at.map(Timestamp::from_unix),
             })
         };
-        Some(History {
+        let history = History {
             contents: self.contents.iter().map(content).collect::<Option<_>>()?,
             issued_after: self.issued_after.map(Timestamp::from_unix),
             leaf_not_before: self.leaf_not_before.map(Timestamp::from_unix),
@@ -148,7 +148,8 @@ impl WorkloadEntry {
                 .weaker_forms
                 .iter()
                 .try_fold(ProfileSet::NONE, |forms, id| Some(forms.with(Profile::from_id(id)?)))?,
-        })
+        };
+        Some(history.completed())
     }
 }
 

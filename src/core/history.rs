@@ -211,6 +211,20 @@ impl History {
         self.contents.iter().find(|known| known.digest == content).map(|known| known.witnessed_at)
     }
 
+    /// Completes a memory that was stored by a version without `names_form` and `weaker_forms`; every reader of a store
+    /// calls it. Its content was signed in full, and a signature of the same moment over a form that leaves members out
+    /// must not replace it.
+    #[must_use]
+    pub fn completed(mut self) -> Self {
+        let is_whole = |profile: Profile| matches!(profile, Profile::JcsRaw | Profile::Spec841);
+        let says_nothing = !self.names_form && self.weaker_forms == ProfileSet::NONE;
+        if says_nothing && is_whole(self.profile) && !self.contents.is_empty() {
+            let partial = Profile::ALL.into_iter().filter(|profile| !is_whole(*profile));
+            self.weaker_forms = partial.fold(ProfileSet::NONE, ProfileSet::with);
+        }
+        self
+    }
+
     /// Refuses a card whose content is not remembered and is older, or covered by a weaker signature, than accepted content
     /// (rule 55).
     pub fn refuse_replay(&self, card: &Accepted) -> Result<(), Refusal> {
@@ -281,5 +295,36 @@ fn renew(content: &mut Content, freshness: Freshness, now: Timestamp) {
         && now.since(content.witnessed_at) >= i64::from(max_age.get().div_ceil(WITNESS_RENEWALS))
     {
         content.witnessed_at = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::sha256;
+
+    #[test]
+    fn a_memory_of_the_version_before_refuses_the_weaker_signature_of_the_same_moment() {
+        let at = Timestamp::from_unix;
+        let content = Content { digest: sha256(b"whole"), witnessed_at: at(100), signed_at: Some(at(100)) };
+        let stored = History {
+            contents: vec![content],
+            issued_after: Some(at(99)),
+            leaf_not_before: Some(at(50)),
+            profile: Profile::JcsRaw,
+            names_form: false,
+            weaker_forms: ProfileSet::NONE,
+        };
+        let forms = SignedForms {
+            profile: Profile::KagentiGo,
+            names_whole: false,
+            possible: ProfileSet::NONE.with(Profile::KagentiGo),
+            weaker: ProfileSet::NONE,
+        };
+        let signed = |time| Accepted::new(sha256(b"stripped"), forms, Some(at(time)), Some(at(50)), true);
+        let memory = stored.completed();
+        assert_eq!(memory.refuse_replay(&signed(100)).unwrap_err().reason(), Reason::ReplayWeaker);
+        assert_eq!(memory.refuse_replay(&signed(101)), Ok(()), "a later one heals it");
+        assert_eq!(memory.clone().completed(), memory);
     }
 }

@@ -60,7 +60,7 @@ impl CardVerdict {
                 signed_at: content.signed_at.as_ref().map(moment),
             })
         };
-        let mut history = History {
+        let history = History {
             contents: self.contents.iter().map(content).collect::<Result<_, _>>()?,
             issued_after: self.issued_after.as_ref().map(moment),
             leaf_not_before: self.leaf_not_before.as_ref().map(moment),
@@ -70,20 +70,7 @@ impl CardVerdict {
                 text("weakerForms", Some(id), Profile::from_id).map(|profile| forms.with(profile))
             })?,
         };
-        complete(&mut history);
-        Ok(history)
-    }
-}
-
-/// Completes a memory that a version without `namesForm` and `weakerForms` wrote. Its contents were signed in full, and
-/// a signature of the same moment over a form that leaves members out must not replace them.
-pub fn complete(history: &mut History) {
-    let says_nothing = !history.names_form && history.weaker_forms == ProfileSet::NONE;
-    let was_whole = matches!(history.profile, Profile::JcsRaw | Profile::Spec841);
-    if says_nothing && was_whole && !history.contents.is_empty() {
-        let strip =
-            Profile::ALL.into_iter().filter(|form| !matches!(form, Profile::JcsRaw | Profile::Spec841));
-        history.weaker_forms = strip.fold(ProfileSet::NONE, ProfileSet::with);
+        Ok(history.completed())
     }
 }
 

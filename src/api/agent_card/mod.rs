@@ -19,7 +19,7 @@ pub use data::{
     CardSignatureHeader, SkillParameter,
 };
 pub use definition::definition;
-pub use memory::{MemoryError, complete as complete_memory};
+pub use memory::MemoryError;
 pub use spec::{
     AgentCard, AgentCardSpec, BindingScope, IdentityBinding, SYNC_PERIOD_DEFAULT, SigstoreVerification,
 };
