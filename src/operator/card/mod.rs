@@ -45,6 +45,7 @@ use observe::ReachableAgent;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// Clients that name no version of A2A.
 const UNVERSIONED: Representation = Representation::Unversioned;
@@ -124,7 +125,15 @@ async fn evaluate_card(
         Err(refusal) => return refuse(refusal),
     };
     let refuse = |refusal| refuse(refusal).with_history(history.clone());
-    let evaluator = EvaluateCard { context, card, key: &key, expected: &expected, history: history.as_ref() };
+    let others = OnceCell::new();
+    let evaluator = EvaluateCard {
+        context,
+        card,
+        key: &key,
+        expected: &expected,
+        history: history.as_ref(),
+        others: &others,
+    };
     if card.spec.paused == Some(true) {
         let paused = Refusal::new(Reason::CardPaused, "spec.paused is set, and the last card is not at hand");
         let Some((received, _)) = last.and_then(Evaluation::kept) else { return refuse(paused) };
@@ -220,6 +229,8 @@ struct EvaluateCard<'a> {
     key: &'a WorkloadRef,
     expected: &'a Expected,
     history: Option<&'a History>,
+    /// Hosts of other Services and of Ingresses, listed once for all replicas and only if a card names one.
+    others: &'a OnceCell<Result<Hosts, Refusal>>,
 }
 
 impl EvaluateCard<'_> {
@@ -273,12 +284,12 @@ impl EvaluateCard<'_> {
     /// Evaluation of received bytes. If an endpoint is not a host name of the Service, other Services and Ingresses of the
     /// workload are read, and the card is evaluated once more.
     async fn received(&self, received: Received, mut hosts: BTreeSet<String>) -> CardEvaluation {
-        let Self { context, card, key, expected, history } = *self;
+        let Self { context, card, key, expected, history, others } = *self;
         let mut ingress_hosts = BTreeSet::new();
         for more in [false, true] {
             let at = now();
             if more {
-                match observe_hosts(context, key).await {
+                match others.get_or_init(|| observe_hosts(context, key)).await.clone() {
                     Ok(others) => {
                         hosts.extend(others.cluster);
                         ingress_hosts = others.ingress;
