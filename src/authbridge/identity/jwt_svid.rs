@@ -33,7 +33,7 @@ struct CachedSvid {
     expires_at: Timestamp,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Failure {
     problem: String,
     until: Instant,
@@ -50,7 +50,7 @@ impl JwtSvids {
         if let Some(last) = self.valid(audience) {
             if last.renew_at <= instant()
                 && let Ok(mut failure) = Arc::clone(&self.fetching).try_lock_owned()
-                && !is_recent(failure.as_ref())
+                && !failure.as_ref().is_some_and(Failure::is_recent)
             {
                 let (svids, audience) = (self.clone(), audience.to_owned());
                 tokio::spawn(async move {
@@ -67,18 +67,12 @@ impl JwtSvids {
         if let Some(last) = self.valid(audience) {
             return Ok(last.token);
         }
-        if let Some(recent) = failure.as_ref().filter(|recent| is_recent(Some(recent))) {
+        if let Some(recent) = failure.as_ref().filter(|failure| failure.is_recent()) {
             return Err(recent.problem.clone());
         }
-        *failure = None;
-        match self.fetch(audience).await {
-            Ok(token) => Ok(token),
-            Err(failed) => {
-                let problem = failed.problem.clone();
-                *failure = Some(failed);
-                Err(problem)
-            }
-        }
+        let fetched = self.fetch(audience).await;
+        *failure = fetched.as_ref().err().cloned();
+        fetched.map_err(|failed| failed.problem)
     }
 
     fn valid(&self, audience: &str) -> Option<CachedSvid> {
@@ -101,6 +95,8 @@ impl JwtSvids {
     }
 }
 
-fn is_recent(failure: Option<&Failure>) -> bool {
-    failure.is_some_and(|failure| instant() < failure.until)
+impl Failure {
+    fn is_recent(&self) -> bool {
+        instant() < self.until
+    }
 }
