@@ -2,38 +2,40 @@
 //! Watches run on every replica, reconcilers on the leader.
 
 use super::failure::Failure;
+use super::keeper::{Course, Keeper};
 use super::key::Reconciler;
 use super::next::Next;
 use super::reconcilers::Reconcilers;
 use super::relist::Relist;
 use super::store::Store;
 use super::turns::Work;
-use super::watch::{follow, is_absent};
+use super::watch::Turns;
 use super::workers::{TurnEnded, Workers};
 use countersign_api::ObjectRef;
 use futures::future::{BoxFuture, join_all};
-use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use super::keeper::{FailedWatch, WatchFailed};
 pub use super::reconcilers::AlreadyRegistered;
 
-/// Page size of lists of whole objects. An object may have 1.5 MiB (the limit of etcd), and several lists are read at once
-/// within the 128 MiB that the chart allows; but a failed page starts the whole list again, so pages must not be many.
-const PAGE: u32 = 25;
-/// Page size of lists of metadata, where annotations are limited to 256 KiB.
-const METADATA_PAGE: u32 = 100;
-
-/// Callback for each failed request of a watch, with the kind.
-pub type WatchFailed = Arc<dyn Fn(&'static str, &watcher::Error) + Send + Sync>;
-
-/// Name of an optional list, and whether the API server lacks its kind now.
-type Absence = (&'static str, Box<dyn Fn() -> bool + Send + Sync>);
+/// Page size of lists of whole objects, until a page is larger than is read.
+const PAGE: u32 = 100;
+/// Page size of lists of metadata, until a page is larger than is read.
+const METADATA_PAGE: u32 = 500;
+/// Lists that are read at once, and so pages that are in memory at once.
+const LISTS_AT_ONCE: usize = 2;
+/// Lists of optional kinds that are read at once beside those. A broken definition of others, whose conversion the API
+/// server waits for, must not take the turns of kinds that every cluster has.
+const OPTIONAL_LISTS_AT_ONCE: usize = 1;
+/// Longest wait for the next page of a list: longer than an API server that is short of capacity takes.
+const LIST_SILENCE: Duration = Duration::from_mins(1);
 
 /// Objects that a watch follows.
 #[derive(Clone, Debug)]
@@ -42,30 +44,30 @@ pub struct Watched<K> {
     pub name: &'static str,
     /// API that lists and watches the objects.
     pub api: Api<K>,
+    /// The same objects in other versions of their group, for clusters that do not serve the first.
+    pub versions: Vec<Api<K>>,
     /// Label selector of the objects; empty for all.
     pub selector: String,
-    /// Page size of list requests, in objects, which bounds the memory of one answer.
+    /// Page size of list requests, in objects. Each page that is larger than [`super::list_limit`] allows halves it.
     pub page: u32,
-    /// True if a cluster may lack the kind. Its absence is then no failure; the reconcilers that require the list stay
-    /// idle until the kind appears.
+    /// True if a cluster may lack the kind. Its absence is then no failure, and neither it nor a list that fails keeps the
+    /// replica from being ready; the reconcilers that require the list stay idle until it is read.
     pub is_optional: bool,
 }
 
 impl<K> Watched<K> {
     /// All objects of a kind that every cluster must have.
     pub const fn all(name: &'static str, api: Api<K>) -> Self {
-        Self { name, api, selector: String::new(), page: PAGE, is_optional: false }
+        Self { name, api, versions: Vec::new(), selector: String::new(), page: PAGE, is_optional: false }
     }
 
     /// Objects of a kind that every cluster must have, by label selector.
     pub fn labelled(name: &'static str, api: Api<K>, selector: impl Into<String>) -> Self {
         Self { selector: selector.into(), ..Self::all(name, api) }
     }
-}
 
-impl<K> Watched<PartialObjectMeta<K>> {
-    /// Metadata of objects of a kind that every cluster must have, by label selector.
-    pub fn metadata(name: &'static str, api: Api<PartialObjectMeta<K>>, selector: impl Into<String>) -> Self {
+    /// Objects of a kind that every cluster must have, by label selector; `K` asks for their metadata alone.
+    pub fn metadata(name: &'static str, api: Api<K>, selector: impl Into<String>) -> Self {
         Self { page: METADATA_PAGE, ..Self::labelled(name, api, selector) }
     }
 }
@@ -73,7 +75,9 @@ impl<K> Watched<PartialObjectMeta<K>> {
 /// Registration of kinds. Nothing runs before [`Registry::start`].
 pub struct Registry {
     broken: WatchFailed,
-    absences: Vec<Absence>,
+    turns: Arc<Turns>,
+    optional_turns: Arc<Turns>,
+    optional: Vec<&'static str>,
     watches: Vec<BoxFuture<'static, ()>>,
     relists: Vec<Arc<Relist>>,
     replays: Vec<Box<dyn Fn() + Send + Sync>>,
@@ -85,7 +89,9 @@ impl Registry {
     pub fn new(broken: WatchFailed) -> Self {
         Self {
             broken,
-            absences: Vec::new(),
+            turns: turns(LISTS_AT_ONCE),
+            optional_turns: turns(OPTIONAL_LISTS_AT_ONCE),
+            optional: Vec::new(),
             watches: Vec::new(),
             relists: Vec::new(),
             replays: Vec::new(),
@@ -108,35 +114,25 @@ impl Registry {
         V: Clone + PartialEq + Send + Sync + 'static,
         B: Copy + Ord + Send + Sync + 'static,
     {
-        let Watched { name, api, selector, page, is_optional } = watched;
-        let config = watcher::Config::default().page_size(page);
-        let config = if selector.is_empty() { config } else { config.labels(&selector) };
-        let broken = Arc::clone(&self.broken);
-        let failed = move |error: &watcher::Error| {
-            if !(is_optional && is_absent(error)) {
-                broken(name, error);
-            }
-        };
+        let Watched { name, api, versions, selector, page, is_optional } = watched;
         if is_optional {
-            let owner = Arc::clone(observer);
-            self.absences.push((name, Box::new(move || store(&owner).is_absent())));
+            self.optional.push(name);
         }
         let relist = Arc::new(Relist::default());
         self.relists.push(Arc::clone(&relist));
         let (observer, owner) = (Arc::clone(observer), Arc::clone(observer));
         self.replays.push(Box::new(move || store(&owner).replay()));
-        self.watches.push(Box::pin(async move {
-            let store = store(&observer);
-            loop {
-                let events = watcher(api.clone(), config.clone()).default_backoff();
-                tokio::select! {
-                    () = follow(events, store, read, &failed) => return,
-                    () = relist.wanted() => {}
-                }
-                store.set_synced(false);
-                relist.begin();
-            }
-        }));
+        let keeper = Keeper {
+            watch: FailedWatch { kind: name, is_optional },
+            apis: [api].into_iter().chain(versions).collect(),
+            selector,
+            page: page.into(),
+            broken: Arc::clone(&self.broken),
+            turns: Arc::clone(if is_optional { &self.optional_turns } else { &self.turns }),
+            relist,
+            course: Course::default(),
+        };
+        self.watches.push(Box::pin(async move { keeper.run(store(&observer), read).await }));
     }
 
     /// Registers a reconciler. `unread` names the required lists that are not read yet, as the watches name them; while
@@ -158,28 +154,32 @@ impl Registry {
 
     /// Starts the watches, each in a task of its own, so that an event wakes one watch only; they end with `tasks`.
     pub fn start(self, tasks: &mut JoinSet<()>) -> Running {
-        let Self { absences, watches, relists, replays, reconcilers, broken: _ } = self;
+        let Self { optional, watches, relists, replays, reconcilers, broken: _, turns: _, optional_turns: _ } =
+            self;
         for watch in watches {
             tasks.spawn(watch);
         }
-        Running { absences, relists, replays, reconcilers: Arc::new(reconcilers) }
+        Running { optional, relists, replays, reconcilers: Arc::new(reconcilers) }
     }
+}
+
+fn turns(lists: usize) -> Arc<Turns> {
+    Arc::new(Turns { lists: Semaphore::new(lists), silence: LIST_SILENCE })
 }
 
 /// Registered kinds whose watches run.
 pub struct Running {
-    absences: Vec<Absence>,
+    optional: Vec<&'static str>,
     relists: Vec<Arc<Relist>>,
     replays: Vec<Box<dyn Fn() + Send + Sync>>,
     reconcilers: Arc<Reconcilers>,
 }
 
 impl Running {
-    /// Names of lists that some reconciler requires and that are not read yet, except those of kinds that the cluster
-    /// may lack and does.
+    /// Names of lists that some reconciler requires and that are not read yet, except those of kinds that a cluster may
+    /// lack.
     pub fn unread(&self) -> Vec<&'static str> {
-        let is_absent = |name: &str| self.absences.iter().any(|(of, is_absent)| *of == name && is_absent());
-        self.reconcilers.unread().into_iter().filter(|name| !is_absent(name)).collect()
+        self.reconcilers.unread().into_iter().filter(|name| !self.optional.contains(name)).collect()
     }
 
     /// Runs turns on fresh lists until dropped; `ended` is called after each turn.

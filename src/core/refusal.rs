@@ -130,6 +130,9 @@ reasons! {
     LabelsConflict [] "The workload carries labels of both names of the existing project, and they disagree";
         "A workload that one tool takes for a verified agent and another for something else.";
         "Give both labels the same value, or remove one of them, on the workload and in its Pod template.";
+    LabelsTooMany [] "The workload, its Pod template or its selector has more labels than are read";
+        "A tenant's labels taking the memory of everybody's operator.";
+        "Remove labels: of each, 128 labels with 8 KiB of keys and values are read; put other data into annotations.";
     WorkloadNotReady [] "The workload behind the card is not ready";
         "Something else answering while the agent does not.";
         "Find out why its Pods are not ready; the card is read as soon as they are.";

@@ -16,7 +16,7 @@ use super::policies::Policies;
 use super::shared::Shared;
 use countersign_controller::admin::Check;
 use countersign_controller::next::Next;
-use countersign_controller::registry::{Registry, Running, WatchFailed};
+use countersign_controller::registry::{FailedWatch, Registry, Running, WatchFailed};
 use countersign_controller::turns::Work;
 use countersign_controller::workers::TurnEnded;
 use countersign_core::time::Seconds;
@@ -142,14 +142,17 @@ async fn report(context: Arc<Context>, running: Arc<Running>, [caches, bundle, w
 /// Starts the watches of all kinds, of bundles and of the operator's SVID.
 fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Result<Arc<Running>, OperatorError> {
     let metrics = context.metrics.clone();
-    let broken: WatchFailed = Arc::new(move |kind, error| {
+    let broken: WatchFailed = Arc::new(move |FailedWatch { kind, .. }, error| {
         metrics.watch_failed(kind);
         tracing::warn!(kind, %error, "a watch failed and is tried again");
     });
     let (index, told) = (Arc::clone(&context.index), Arc::clone(&broken));
-    let noted: WatchFailed = Arc::new(move |kind, error| {
-        index.health.failed(kind, instant());
-        told(kind, error);
+    let noted: WatchFailed = Arc::new(move |watch, error| {
+        // Agents of other kinds must not wait for an optional one, and a replica that is not ready stops an upgrade.
+        if !watch.is_optional {
+            index.health.failed(watch.kind, instant());
+        }
+        told(watch, error);
     });
     let mut registry = Registry::new(noted);
     kinds::register(&mut registry, context).map_err(|error| OperatorError::setup("the kinds", error))?;
@@ -193,7 +196,7 @@ async fn follow_bundles(context: Arc<Context>, broken: WatchFailed) {
         }
         Some(domain) => {
             let (client, every) = (&context.watching, config.read_every());
-            let failed = |kind, error: &Error| broken(kind, error);
+            let failed = |kind, error: &Error| broken(FailedWatch { kind, is_optional: false }, error);
             let others = follow_federation(client.clone(), domain, every, bundles, failed);
             if config.origin == BundleOrigin::ClusterTrustBundle {
                 let (client, name) = (client.clone(), &config.name);

@@ -20,6 +20,7 @@ mod metrics_server;
 mod namespace;
 mod policies;
 mod process;
+mod reduced;
 mod registration;
 mod renamed_card;
 mod shared;

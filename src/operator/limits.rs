@@ -10,3 +10,11 @@ pub(crate) const LIST_OBJECTS: usize = 2_000;
 /// Pages of whole objects that are in memory at once, whoever reads them: with [`PAGE_OBJECTS`] some 40 MiB of the 128 MiB
 /// that the chart allows. Requests take turns by page, so that a long list holds up nobody for long.
 pub(crate) const PAGES_AT_ONCE: usize = 2;
+/// Most labels of one object, or of one selector, that are read: an honest object has some ten. An object with more is told
+/// so, and opens nothing.
+pub(crate) const LABELS: usize = 128;
+/// Most bytes of keys and values of those labels, of which one object keeps up to three sets (its own, its template's and
+/// its selector's) as long as it exists. How many objects a tenant may have is for a `ResourceQuota` to say.
+pub(crate) const LABEL_BYTES: usize = 8 * 1024;
+/// Most items of a list within an object that are read: owners, addresses, ports, expressions of a selector.
+pub(crate) const ITEMS: usize = 64;

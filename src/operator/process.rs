@@ -11,8 +11,10 @@ use axum::http::HeaderValue;
 use axum::http::header::USER_AGENT;
 use countersign_controller::admin::{self, Check, Readiness};
 use countersign_controller::lease;
+use countersign_controller::list_limit::LimitLists;
 use countersign_io::shutdown::{self, Shutdown, Trigger};
 use kube::Client;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tower_layer::layer_fn;
 
 /// Maximum time for controllers to stop; the existing chart gives a Pod 10 s in total.
 const STOP_CONTROLLERS: Duration = Duration::from_secs(4);
@@ -155,7 +158,10 @@ async fn clients(config: &Config) -> Result<(Client, Client), OperatorError> {
     let client = |config: kube::Config| {
         Client::try_from(config).map_err(|error| OperatorError::Kubernetes(error.to_string()))
     };
-    let watching = client(found.clone())?;
+    let watching = ClientBuilder::try_from(found.clone())
+        .map_err(|error| OperatorError::Kubernetes(error.to_string()))?
+        .with_layer(&layer_fn(LimitLists))
+        .build();
     found.read_timeout = Some(SILENCE);
     Ok((client(found)?, watching))
 }

@@ -266,6 +266,9 @@ fn plan_cards(observed: &Observed<'_>) -> (Option<AgentCard>, Vec<(ObjectRef, St
 
 fn enrol(observed: &Observed<'_>) -> Result<EnrolledWorkload, InputError> {
     let Observed { reference, workload, .. } = observed;
+    if workload.has_too_many_labels() {
+        return Err(InputError::TooManyLabels("the workload, its Pod template or its selector"));
+    }
     let ObjectRef { namespace, name } = &reference.object;
     let expected = expected(observed).ok_or(InputError::Empty("the identity of the workload"))?;
     let selector = workload.selector.clone();

@@ -67,6 +67,11 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     let Some(card) = context.index.cards.get(object).filter(|card| !card.is_leaving) else {
         return Next::Never;
     };
+    let target = card.workload(&object.namespace);
+    if target.is_some_and(|target| !context.index.is_listed(target.kind)) {
+        // Nothing is known of the workload yet, so the last verdict neither ends nor begins.
+        return Next::In(SHORTEST_PERIOD);
+    }
     let found = observe::find_workload(context, object, &card).await;
     let (authorities, policies) = (context.bundles.changes(), context.policies.changes());
     let evaluation = evaluate_card(context, object, &card, found).await;
@@ -106,7 +111,7 @@ async fn evaluate_card(
         Err(refusal) => return Evaluation::refused(reference, None, refusal),
     };
     let refuse = |refusal| Evaluation::refused(reference, Some(key.clone()), refusal);
-    if let Some(conflict) = &workload.conflict {
+    if let Some(conflict) = &workload.refusal {
         return refuse(conflict.clone());
     }
     let expected =

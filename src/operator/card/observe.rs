@@ -5,7 +5,8 @@ use super::pages::each_object;
 use super::replicas::find_replicas;
 use crate::context::Context;
 use crate::index::WorkloadRef;
-use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadKind, sandbox};
+use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadKind, sandboxes};
+use crate::reduced::{self, ReducedService};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
@@ -15,7 +16,6 @@ use countersign_plan::input::service::{AgentService, Hosts, HostsOfServices, rea
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::DynamicObject;
 use std::sync::Arc;
@@ -83,10 +83,15 @@ async fn exists(context: &Context, key: &WorkloadRef) -> bool {
             .get_metadata_opt(name)
             .await
             .map(|found| found.is_some()),
-        WorkloadKind::Sandbox => Api::<DynamicObject>::namespaced_with(client, namespace, &sandbox())
-            .get_metadata_opt(name)
-            .await
-            .map(|found| found.is_some()),
+        WorkloadKind::Sandbox => {
+            for version in sandboxes() {
+                let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &version);
+                if api.get_metadata_opt(name).await.is_ok_and(|found| found.is_some()) {
+                    return true;
+                }
+            }
+            Ok(false)
+        }
     };
     found.unwrap_or(false)
 }
@@ -149,11 +154,9 @@ async fn get_service(context: &Context, object: &ObjectRef) -> Result<Option<Arc
     {
         return Ok(Some(service));
     }
-    let api: Api<Service> = Api::namespaced(context.client.clone(), &object.namespace);
-    let _turn = context.pages.acquire().await;
-    let Some(mut service) = api.get_opt(&object.name).await? else { return Ok(None) };
-    service.metadata = ObjectMeta { name: service.metadata.name, ..ObjectMeta::default() };
-    let service = Arc::new(service);
+    let api: Api<ReducedService> = Api::namespaced(context.client.clone(), &object.namespace);
+    let Some(service) = api.get_opt(&object.name).await? else { return Ok(None) };
+    let service = Arc::new(reduced::service(service));
     context.index.read_services.insert(object.clone(), (version, Arc::clone(&service)));
     Ok(Some(service))
 }

@@ -4,6 +4,7 @@
 use super::pages::{each_metadata, each_object};
 use crate::context::Context;
 use crate::index::{ObjectRef, Pod, ServiceEndpoint, Workload, WorkloadKind, WorkloadRef};
+use crate::reduced::{self, ReducedPod};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
@@ -15,9 +16,8 @@ use countersign_plan::input::endpoint::{SERVICE_LABEL, read_endpoints};
 use countersign_plan::input::pod::{controller, selector_text};
 use countersign_plan::input::service::AgentService;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod as ApiPod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::Api;
+use kube::{Api, Resource};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::time::timeout;
@@ -131,9 +131,9 @@ async fn read(
         service.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let selector = selector.join(",");
     let mut known = KnownPods::default();
-    let api: Api<ApiPod> = Api::namespaced(context.client.clone(), namespace);
+    let api: Api<ReducedPod> = Api::namespaced(context.client.clone(), namespace);
     let pods = each_object(context, &api, &selector, |pod| {
-        if let (Some(name), Some(pod)) = (pod.metadata.name.clone(), Pod::of(pod)) {
+        if let (Some(name), Some(pod)) = (pod.meta().name.clone(), reduced::pod(pod)) {
             known.pods.insert(name, pod);
         }
     });

@@ -18,7 +18,7 @@ pub(crate) use countersign_plan::input::endpoint::{ServiceEndpoint, SliceVersion
 pub(crate) use countersign_plan::input::pod::{Controller, Pod, owner_of};
 pub(crate) use countersign_plan::input::workload::{Workload, WorkloadKind, WorkloadRef};
 pub(crate) use labelled::Labelled;
-pub(crate) use watches::{register, sandbox};
+pub(crate) use watches::{register, sandboxes};
 
 use countersign_api::keys::Family;
 use countersign_controller::health::Health;
@@ -203,14 +203,28 @@ impl Index {
         self.unread().is_empty()
     }
 
-    /// Names of the lists that are not read yet.
+    /// True if the workloads of a kind are known: their list is read, or the cluster lacks the kind.
+    pub(crate) fn is_listed(&self, kind: WorkloadKind) -> bool {
+        self.workloads(kind).is_synced() || (kind == WorkloadKind::Sandbox && self.sandboxes.is_absent())
+    }
+
+    /// Names of the lists that are not read yet, also of kinds that a cluster may lack: whoever removes what belongs to
+    /// a workload must know that there is none.
+    pub(crate) fn unread_of_any_kind(&self) -> Vec<&'static str> {
+        let mut unread = self.unread();
+        if !self.is_listed(WorkloadKind::Sandbox) {
+            unread.push("sandboxes");
+        }
+        unread
+    }
+
+    /// Names of the lists that are not read yet and that every turn needs. Sandboxes are not among them: their definition
+    /// is somebody else's, and the agents of other kinds must not wait while it or its conversion is broken.
     pub(crate) fn unread(&self) -> Vec<&'static str> {
         let lists = [
             ("agentcards", self.cards.is_synced()),
             ("deployments", self.deployments.is_synced()),
             ("statefulsets", self.stateful_sets.is_synced()),
-            // A cluster without the kind has none of them.
-            ("sandboxes", self.sandboxes.is_synced() || self.sandboxes.is_absent()),
             ("pods", self.pods.is_synced()),
             ("replicasets", self.replica_sets.is_synced()),
             ("services", self.services.is_synced()),
@@ -225,15 +239,8 @@ impl Index {
 
     /// Names of the lists that isolation requires and that are not read yet; evaluation requires more.
     pub(crate) fn unread_for_isolation(&self) -> Vec<&'static str> {
-        let needed = [
-            "deployments",
-            "statefulsets",
-            "sandboxes",
-            "pods",
-            "networkpolicies",
-            "namespaces",
-            "enrolled namespaces",
-        ];
+        let needed =
+            ["deployments", "statefulsets", "pods", "networkpolicies", "namespaces", "enrolled namespaces"];
         let mut unread = self.unread();
         unread.retain(|kind| needed.contains(kind));
         unread

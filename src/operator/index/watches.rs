@@ -2,35 +2,34 @@
 //! Objects of others are watched by label or by metadata alone, to bound rights and memory.
 
 use super::cluster::{mode_of, read_slice};
-use super::{Index, IndexKey, IndexedCard, Pod, Store, StoredPolicy, Workload};
-use countersign_api::agent_card::AgentCard;
+use super::{Index, IndexKey, Store};
+use crate::reduced::{
+    self, ReducedCard, ReducedDeployment, ReducedMetadata, ReducedPod, ReducedPolicy, ReducedSandbox,
+    ReducedStatefulSet,
+};
 use countersign_api::keys::{
     ENROLLED, ENROLLED_LABEL, Family, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL,
 };
 use countersign_controller::registry::{Registry, Watched};
 use countersign_plan::input::endpoint::SERVICE_LABEL;
 use countersign_plan::input::pod::controller;
-use countersign_plan::input::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, SANDBOX_PLURAL, SANDBOX_VERSION};
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
+use countersign_plan::input::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, SANDBOX_PLURAL, SANDBOX_VERSIONS};
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Namespace, Pod as ApiPod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{ApiResource, DynamicObject};
-use kube::core::PartialObjectMeta;
+use kube::api::ApiResource;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// Page size of lists of objects that are read whole, as trees of JSON, which take several times their size on the wire.
-const WHOLE_PAGE: u32 = 5;
 /// Selection of one store of the index.
 type StoreOf<V> = fn(&Index) -> &Store<V, IndexKey>;
 
 /// Registers the watches of the index.
 pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Index>) {
-    let cards = Watched::all("agentcards", Api::<AgentCard>::all(client.clone()));
-    registry.watch(cards, index, |index| &index.cards, IndexedCard::of);
+    let cards = Watched::all("agentcards", Api::<ReducedCard>::all(client.clone()));
+    registry.watch(cards, index, |index| &index.cards, reduced::card);
     register_agents(registry, client, index);
     register_surroundings(registry, client, index);
 }
@@ -40,57 +39,65 @@ fn register_agents(registry: &mut Registry, client: &Client, index: &Arc<Index>)
     agents(
         registry,
         index,
-        |family| Watched::labelled("deployments", Api::<Deployment>::all(client.clone()), family.selector()),
+        |family| {
+            Watched::labelled("deployments", Api::<ReducedDeployment>::all(client.clone()), family.selector())
+        },
         [|index| index.deployments.of(Family::Kagenti), |index| index.deployments.of(Family::Rossoctl)],
-        Workload::of_deployment,
+        reduced::deployment,
     );
     agents(
         registry,
         index,
         |family| {
-            Watched::labelled("statefulsets", Api::<StatefulSet>::all(client.clone()), family.selector())
+            Watched::labelled(
+                "statefulsets",
+                Api::<ReducedStatefulSet>::all(client.clone()),
+                family.selector(),
+            )
         },
         [|index| index.stateful_sets.of(Family::Kagenti), |index| index.stateful_sets.of(Family::Rossoctl)],
-        Workload::of_stateful_set,
+        reduced::stateful_set,
     );
     agents(
         registry,
         index,
         |family| {
-            let api = Api::<DynamicObject>::all_with(client.clone(), &sandbox());
-            let watched = Watched::labelled("sandboxes", api, family.selector());
-            Watched { is_optional: true, page: WHOLE_PAGE, ..watched }
+            let [first, second] = sandboxes().map(|of| Api::<ReducedSandbox>::all_with(client.clone(), &of));
+            let watched = Watched::labelled("sandboxes", first, family.selector());
+            Watched { is_optional: true, versions: vec![second], ..watched }
         },
         [|index| index.sandboxes.of(Family::Kagenti), |index| index.sandboxes.of(Family::Rossoctl)],
-        |object| Some(Workload::of_sandbox(object.metadata, &object.data)),
+        |object| Some(reduced::sandbox(object)),
     );
     agents(
         registry,
         index,
-        |family| Watched::labelled("pods", Api::<ApiPod>::all(client.clone()), family.selector()),
+        |family| Watched::labelled("pods", Api::<ReducedPod>::all(client.clone()), family.selector()),
         [|index| index.pods.of(Family::Kagenti), |index| index.pods.of(Family::Rossoctl)],
-        Pod::of,
+        reduced::pod,
     );
     let no_agent = Family::ALL.map(Family::others_selector).join(",");
     registry.watch(
         Watched::metadata(
             "pods",
-            Api::<PartialObjectMeta<ApiPod>>::all(client.clone()),
+            Api::<ReducedMetadata<ApiPod>>::all(client.clone()),
             format!("{PEER_MARK_LABEL},{no_agent}"),
         ),
         index,
         |index| &index.marked_pods,
-        |object| object.metadata.uid,
+        |object| object.metadata.kept.uid,
     );
     agents(
         registry,
         index,
         |family| {
-            let api = Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone());
+            let api = Api::<ReducedMetadata<ReplicaSet>>::all(client.clone());
             Watched::metadata("replicasets", api, family.selector())
         },
         [|index| index.replica_sets.of(Family::Kagenti), |index| index.replica_sets.of(Family::Rossoctl)],
-        |object| Some((object.metadata.uid?, controller(object.metadata.owner_references.as_deref()))),
+        |object| {
+            Some((object.metadata.kept.uid?, controller(object.metadata.kept.owner_references.as_deref())))
+        },
     );
 }
 
@@ -102,46 +109,51 @@ fn register_surroundings(registry: &mut Registry, client: &Client, index: &Arc<I
         index.read_endpoints.remove(change.object);
     });
     registry.watch(
-        Watched::metadata("services", Api::<PartialObjectMeta<Service>>::all(client.clone()), ""),
+        Watched::metadata("services", Api::<ReducedMetadata<Service>>::all(client.clone()), ""),
         index,
         |index| &index.services,
-        |object| object.metadata.resource_version,
+        |object| object.metadata.kept.resource_version,
     );
     registry.watch(
         Watched::labelled(
             "networkpolicies",
-            Api::<NetworkPolicy>::all(client.clone()),
+            Api::<ReducedPolicy>::all(client.clone()),
             format!("{MANAGED_BY_LABEL}={MANAGED_BY}"),
         ),
         index,
         |index| &index.policies,
-        |object| Some(StoredPolicy::of(&object)),
+        |object| Some(reduced::policy(object)),
     );
     registry.watch(
-        Watched::metadata("namespaces", Api::<PartialObjectMeta<Namespace>>::all(client.clone()), MODE_LABEL),
+        Watched::metadata("namespaces", Api::<ReducedMetadata<Namespace>>::all(client.clone()), MODE_LABEL),
         index,
         |index| &index.namespaces,
-        |object| mode_of(&object.metadata.labels.unwrap_or_default()),
+        |object| mode_of(&object.metadata.kept.labels.unwrap_or_default()),
     );
     registry.watch(
         Watched::metadata(
             "namespaces",
-            Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
+            Api::<ReducedMetadata<Namespace>>::all(client.clone()),
             format!("{ENROLLED_LABEL}={ENROLLED}"),
         ),
         index,
         |index| &index.enrolled,
-        |object| object.metadata.uid,
+        |object| object.metadata.kept.uid,
     );
     registry.watch(
         Watched::metadata(
             "endpointslices",
-            Api::<PartialObjectMeta<EndpointSlice>>::all(client.clone()),
+            Api::<ReducedMetadata<EndpointSlice>>::all(client.clone()),
             SERVICE_LABEL,
         ),
         index,
         |index| &index.slices,
-        |object| Some((object.metadata.labels?.remove(SERVICE_LABEL)?, object.metadata.resource_version?)),
+        |object| {
+            Some((
+                object.metadata.kept.labels?.remove(SERVICE_LABEL)?,
+                object.metadata.kept.resource_version?,
+            ))
+        },
     );
     registry.watch(
         Watched::labelled(
@@ -155,15 +167,15 @@ fn register_surroundings(registry: &mut Registry, client: &Client, index: &Arc<I
     );
 }
 
-/// API resource of Sandboxes.
-pub(crate) fn sandbox() -> ApiResource {
-    ApiResource {
+/// API resources of Sandboxes, one for each version.
+pub(crate) fn sandboxes() -> [ApiResource; 2] {
+    SANDBOX_VERSIONS.map(|version| ApiResource {
         group: SANDBOX_GROUP.to_owned(),
-        version: SANDBOX_VERSION.to_owned(),
-        api_version: format!("{SANDBOX_GROUP}/{SANDBOX_VERSION}"),
+        version: version.to_owned(),
+        api_version: format!("{SANDBOX_GROUP}/{version}"),
         kind: SANDBOX_KIND.to_owned(),
         plural: SANDBOX_PLURAL.to_owned(),
-    }
+    })
 }
 
 /// Registers the watches of agents of one kind, one for each family, in the order of [`Family::ALL`].

@@ -6,7 +6,7 @@ pub(crate) mod key;
 
 use super::context::Context;
 use super::events::EventSource;
-use super::index::{Index, IndexKey, ObjectRef, StoredPolicy};
+use super::index::{Index, IndexKey, ObjectRef, StoredPolicy, WorkloadKind};
 use super::registration::register_agents;
 use super::workload::{apply_policy, key as workload_key, remove_policy};
 use countersign_api::keys::Family;
@@ -46,9 +46,13 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
     register_agents(registry, &key::NAMESPACE, context, unread, |context, object| async move {
         Ok(reconcile(&context, &object.name).await?)
     })?;
-    register_agents(registry, &key::ORPHAN, context, Index::unread, |context, object| async move {
-        Ok(reconcile_orphan(&context, &object).await?)
-    })
+    register_agents(
+        registry,
+        &key::ORPHAN,
+        context,
+        Index::unread_of_any_kind,
+        |context, object| async move { Ok(reconcile_orphan(&context, &object).await?) },
+    )
 }
 
 async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Error> {
@@ -74,7 +78,8 @@ async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Err
             context.enqueue(workload_key::workload(workload), Urgency::Urgent);
         }
     }
-    Ok(if plans.iter().all(|plan| plan.is_whole) { Next::Never } else { Next::In(RETRY) })
+    let is_whole = plans.iter().all(|plan| plan.is_whole) && context.index.is_listed(WorkloadKind::Sandbox);
+    Ok(if is_whole { Next::Never } else { Next::In(RETRY) })
 }
 
 fn observe<'a>(
@@ -85,15 +90,18 @@ fn observe<'a>(
 ) -> Observed<'a> {
     let (index, name) = (&context.index, namespace.as_str());
     let stored = |policy: &str| index.policies.get(&ObjectRef::new(name, policy));
+    let (baseline, minimum) = (stored(family.baseline()), stored(family.minimum()));
+    // Isolation that stands may be that of a Sandbox.
+    let may_have = !index.is_listed(WorkloadKind::Sandbox) && (baseline.is_some() || minimum.is_some());
     Observed {
         namespace,
         family,
-        has_agents: index.has_agents(name, family),
+        has_agents: index.has_agents(name, family) || may_have,
         is_enrolled: index.enrolled.get(&ObjectRef::cluster_scoped(name)).is_some(),
         mode: context.mode(name),
         cluster,
-        baseline: stored(family.baseline()),
-        minimum: stored(family.minimum()),
+        baseline,
+        minimum,
     }
 }
 
@@ -108,7 +116,7 @@ async fn reconcile_orphan(context: &Context, object: &ObjectRef) -> Result<Next,
         .as_ref()
         .and_then(|label| context.index.workload_by(&object.namespace, IndexKey::Label, label));
     let claimed = owner.is_some();
-    if claimed || !context.index.is_synced() {
+    if claimed || !context.index.unread_of_any_kind().is_empty() {
         return Ok(Next::Never);
     }
     let policies: Api<NetworkPolicy> = Api::namespaced(context.client.clone(), &object.namespace);

@@ -4,6 +4,7 @@
 use super::context::Context;
 use super::events::EventSource;
 use super::index::ObjectRef;
+use super::reduced::ReducedMetadata;
 use super::registration::register_agents;
 use countersign_api::keys::{AGENT_CARD_KIND, Family};
 use countersign_controller::key::{Key, Reconciler};
@@ -13,7 +14,6 @@ use countersign_controller::registry::{AlreadyRegistered, Registry, Watched};
 use countersign_plan::agent_card::turn::Transition;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::PartialObjectMeta;
 use kube::{Api, Resource};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -67,13 +67,13 @@ impl Resource for RenamedCard {
 /// Registers the watch and the turns that tell.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
     let index = &context.index;
-    let api = Api::<PartialObjectMeta<RenamedCard>>::all(context.watching.clone());
+    let api = Api::<ReducedMetadata<RenamedCard>>::all(context.watching.clone());
     let cards = Watched::metadata("agentcards of the newer group", api, "");
     registry.watch(
         Watched { is_optional: true, ..cards },
         index,
         |index| &index.renamed_cards,
-        |object| object.metadata.uid,
+        |object| object.metadata.kept.uid,
     );
     index.renamed_cards.subscribe(context, |context, change| {
         if change.before.is_none() {

@@ -1,14 +1,22 @@
 //! Writes of peer marks. They label running Pods, never templates, so that nothing is rolled out.
 
 use crate::context::Context;
-use crate::index::ObjectRef;
+use crate::index::{ObjectRef, WorkloadKind};
 use countersign_api::keys::PEER_MARK_LABEL;
 use countersign_io::clock::instant;
+use countersign_plan::input::pod::ControllerKind;
 use countersign_plan::workload::Mark;
 use k8s_openapi::api::core::v1::Pod;
 
-/// Removes the peer mark of a Pod without a workload that justifies it. False while an equal write is in flight.
+/// Removes the peer mark of a Pod without a workload that justifies it. False while an equal write is in flight, or while
+/// the Sandboxes that may justify it are not listed.
 pub(crate) async fn clear(context: &Context, object: &ObjectRef) -> Result<bool, kube::Error> {
+    let controller = context.index.pods.get(object).and_then(|pod| pod.controller);
+    if controller.is_some_and(|owner| owner.kind == ControllerKind::Sandbox)
+        && !context.index.is_listed(WorkloadKind::Sandbox)
+    {
+        return Ok(false);
+    }
     let uid = match (context.index.marked_pods.get(object), context.index.pods.get(object)) {
         (Some(uid), _) => uid,
         (None, Some(pod))

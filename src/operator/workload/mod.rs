@@ -39,9 +39,15 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
     register_agents(registry, &key::STATEFUL_SET, context, unread, |context, object| async move {
         Ok(reconcile(&context, &WorkloadRef { kind: WorkloadKind::StatefulSet, object }).await?)
     })?;
-    register_agents(registry, &key::SANDBOX, context, unread, |context, object| async move {
-        Ok(reconcile(&context, &WorkloadRef { kind: WorkloadKind::Sandbox, object }).await?)
-    })?;
+    register_agents(
+        registry,
+        &key::SANDBOX,
+        context,
+        Index::unread_of_any_kind,
+        |context, object| async move {
+            Ok(reconcile(&context, &WorkloadRef { kind: WorkloadKind::Sandbox, object }).await?)
+        },
+    )?;
     register_agents(registry, &key::POD, context, unread, |context, object| async move {
         let known = marks::clear(&context, &object).await?;
         Ok(if known { Next::Never } else { Next::In(WATCH_LAG) })

@@ -18,6 +18,9 @@ pub enum InputError {
     /// Empty selector, which would select every Pod of a namespace.
     #[error("the selector of {0} is empty and would select every Pod of its namespace")]
     EmptySelector(&'static str),
+    /// More labels than are read, so that what they select is not known.
+    #[error("{0} has more labels than are read")]
+    TooManyLabels(&'static str),
     /// Workload selector that depends on a label that the operator writes.
     #[error("the workload's selector uses {}, which belongs to the operator", Quoted(.0))]
     ReservedLabel(String),

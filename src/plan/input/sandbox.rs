@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 /// API group of the kind.
 pub const SANDBOX_GROUP: &str = "agents.x-k8s.io";
-/// Version that is watched; the API server converts objects of later versions to it.
-pub const SANDBOX_VERSION: &str = "v1alpha1";
+/// Versions that are watched, the first that the cluster serves: the API server converts objects between them.
+pub const SANDBOX_VERSIONS: [&str; 2] = ["v1alpha1", "v1beta1"];
 /// Name of the kind.
 pub const SANDBOX_KIND: &str = "Sandbox";
 /// Plural name of the kind in URLs.

@@ -5,7 +5,7 @@ use super::names::workload_label;
 use super::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, Sandbox};
 use countersign_api::ObjectRef;
 use countersign_api::keys::Family;
-use countersign_core::refusal::Refusal;
+use countersign_core::refusal::{Reason, Refusal};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -95,8 +95,9 @@ pub struct Workload {
     pub generation: i64,
     /// Family whose label on the workload object enrols it, the first of several; `None` for what is no agent.
     pub family: Option<Family>,
-    /// Contradiction between the labels of the two families, which refuses every card of the workload.
-    pub conflict: Option<Refusal>,
+    /// What refuses every card of the workload: labels of the two families that contradict each other, or more labels
+    /// than are read.
+    pub refusal: Option<Refusal>,
     /// True if the workload is being deleted.
     pub is_leaving: bool,
     /// Protocol of the card, from the workload's labels.
@@ -158,7 +159,7 @@ impl Workload {
             label: WorkloadRef { kind, object }.label(),
             generation: metadata.generation.unwrap_or_default(),
             family: family(&labels),
-            conflict: check_families(&labels, &template_labels).err(),
+            refusal: check_families(&labels, &template_labels).err(),
             is_leaving: metadata.deletion_timestamp.is_some(),
             protocol: protocol(&labels),
             app_name: labels.get("app.kubernetes.io/name").cloned(),
@@ -172,6 +173,20 @@ impl Workload {
             host_network: spec.host_network.unwrap_or_default(),
             is_ready,
         }
+    }
+
+    /// The same workload, of whose labels or selector only a part was read: it selects nobody, and its cards are refused.
+    #[must_use]
+    pub fn with_too_many_labels(self) -> Self {
+        let found =
+            "the workload, its Pod template or its selector has more labels than are read (128, of 8 KiB)";
+        let refusal = Some(Refusal::new(Reason::LabelsTooMany, found));
+        Self { refusal, selector: LabelSelector::default(), ..self }
+    }
+
+    /// True if only a part of the labels was read.
+    pub fn has_too_many_labels(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.reason() == Reason::LabelsTooMany)
     }
 
     /// True if the workload object carries the agent label of either family.

@@ -5,6 +5,7 @@ mod memory;
 mod policies;
 mod process;
 mod roots;
+mod sandboxes;
 
 use countersign_cluster_tests::Scene;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

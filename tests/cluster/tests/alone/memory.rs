@@ -56,3 +56,48 @@ fn large_pods_and_ingresses_of_a_tenant_take_bounded_memory() {
     let grown = process_peak(pid).unwrap() - before;
     assert!(grown < GROWTH, "the operator grew by {grown} KiB");
 }
+
+/// Nearly a megabyte of labels, with those of an agent.
+fn large_labels() -> Value {
+    let value = "x".repeat(60);
+    let mut labels: serde_json::Map<String, Value> =
+        (0..10_000).map(|label| (format!("l{label}.example/{label}"), json!(value))).collect();
+    labels.insert("kagenti.io/type".to_owned(), json!("agent"));
+    labels.insert("protocol.kagenti.io/a2a".to_owned(), json!(""));
+    Value::Object(labels)
+}
+
+#[test]
+fn large_labels_of_a_tenant_take_bounded_memory_and_refuse_that_tenant_alone() {
+    let mut scene = alone(&["labelled", "modest"]);
+    scene.start_again(&[]).unwrap();
+    scene.agent("modest", "weather", &scene.honest("modest", "weather")).unwrap();
+    scene.verified("modest", "weather", "weather").unwrap();
+    let before = process_peak(scene.operator.pid().unwrap()).unwrap();
+    let small = json!({ "kagenti.io/type": "agent", "app": "a" });
+    for number in 0..OBJECTS {
+        let metadata =
+            json!({ "name": format!("large-{number}"), "namespace": "labelled", "labels": large_labels() });
+        let spec = json!({ "containers": [{ "name": "agent", "image": "none" }] });
+        let template = json!({ "metadata": { "labels": small }, "spec": spec });
+        let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
+            "spec": { "replicas": 0, "selector": { "matchLabels": small }, "template": template } });
+        scene.rig.create("/apis/apps/v1/namespaces/labelled/deployments", &deployment).unwrap();
+        let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+            "spec": { "ports": [{ "port": 80 }], "selector": small } });
+        scene.rig.create("/api/v1/namespaces/labelled/services", &service).unwrap();
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
+        scene.rig.create("/api/v1/namespaces/labelled/pods", &pod).unwrap();
+    }
+    let refused = |card: &Value| outcome(card) == "LabelsTooMany";
+    scene.operator.wait_card("labelled", "large-0-deployment-card", "a refusal", refused).unwrap();
+    let watched = process_peak(scene.operator.pid().unwrap()).unwrap() - before;
+    assert!(watched < GROWTH, "the operator grew by {watched} KiB");
+    // A new process reads all of it in lists.
+    scene.kill().unwrap();
+    scene.start_again(&[]).unwrap();
+    scene.looked("modest", "weather", 2).unwrap();
+    scene.verified("modest", "weather", "weather").unwrap();
+    let listed = process_peak(scene.operator.pid().unwrap()).unwrap();
+    assert!(listed < before + GROWTH, "a new operator takes {listed} KiB, and took {before} before");
+}

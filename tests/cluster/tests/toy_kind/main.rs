@@ -27,7 +27,7 @@ async fn client(rig: &Rig) -> Result<Client> {
 
 /// Starts the kinds as the operator does: watches on every replica, and turns once this one leads.
 fn start(tasks: &mut JoinSet<()>, client: &Client, work: &Arc<Work>) -> Result<Arc<Running>> {
-    let broken: WatchFailed = Arc::new(|kind, error| panic!("{kind}: {error}"));
+    let broken: WatchFailed = Arc::new(|watch, error| panic!("{watch:?}: {error}"));
     let mut registry = Registry::new(broken);
     echo::register(&mut registry, client, work)?;
     absent::register(&mut registry, client)?;

@@ -1,0 +1,155 @@
+//! Parts of objects whose size tenants choose, bounded while they are parsed.
+
+use crate::limits::{ITEMS, LABEL_BYTES, LABELS};
+use countersign_api::keys::{
+    AGENT_CARD_LABEL, ENROLLED_LABEL, Family, MANAGED_BY_APP_LABEL, MANAGED_BY_LABEL, MODE_LABEL,
+    PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, REASON_ANNOTATION, WORKLOAD_LABEL,
+};
+use countersign_plan::input::endpoint::SERVICE_LABEL;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Labels of an object, or the ones that it selects by.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Labels {
+    /// All labels; if there are too many, those alone whose keys the operator reads.
+    pub(crate) kept: BTreeMap<String, String>,
+    /// True if there are more than an honest object has.
+    pub(crate) are_too_many: bool,
+}
+
+/// True for keys whose values mean something by themselves; other labels count only where a selector names them.
+fn is_read(key: &str) -> bool {
+    const READ: [&str; 10] = [
+        AGENT_CARD_LABEL,
+        ENROLLED_LABEL,
+        MANAGED_BY_APP_LABEL,
+        MANAGED_BY_LABEL,
+        MODE_LABEL,
+        PEER_MARK_LABEL,
+        POLICY_ROLE_LABEL,
+        POLICY_TYPE_LABEL,
+        SERVICE_LABEL,
+        WORKLOAD_LABEL,
+    ];
+    let enrols = |family: Family| {
+        family.type_label() == key
+            || family.protocol_labels().contains(&key)
+            || key.strip_prefix(family.protocol_prefix()) == Some("a2a")
+    };
+    READ.contains(&key) || Family::ALL.into_iter().any(enrols)
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map;
+        impl<'de> Visitor<'de> for Map {
+            type Value = Labels;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("labels")
+            }
+
+            fn visit_unit<E>(self) -> Result<Labels, E> {
+                Ok(Labels::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+                let (mut labels, mut bytes) = (Labels::default(), 0_usize);
+                while let Some((key, value)) = map.next_entry::<Cow<'_, str>, Cow<'_, str>>()? {
+                    bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+                    if labels.kept.len() >= LABELS || bytes > LABEL_BYTES {
+                        labels.are_too_many = true;
+                    }
+                    if !labels.are_too_many || (is_read(&key) && value.len() <= LABEL_BYTES) {
+                        labels.kept.insert(key.into_owned(), value.into_owned());
+                    }
+                }
+                if labels.are_too_many {
+                    labels.kept.retain(|key, _| is_read(key));
+                }
+                Ok(labels)
+            }
+        }
+        deserializer.deserialize_any(Map)
+    }
+}
+
+/// First [`ITEMS`] items of a list.
+#[derive(Clone, Debug)]
+pub(crate) struct Few<T> {
+    /// Items kept, in order.
+    pub(crate) kept: Vec<T>,
+    /// True if there are more.
+    pub(crate) are_too_many: bool,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
+            type Value = Few<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Few<T>, A::Error> {
+                let mut kept = Vec::new();
+                while kept.len() < ITEMS {
+                    match items.next_element()? {
+                        Some(item) => kept.push(item),
+                        None => return Ok(Few { kept, are_too_many: false }),
+                    }
+                }
+                let mut are_too_many = false;
+                while items.next_element::<IgnoredAny>()?.is_some() {
+                    are_too_many = true;
+                }
+                Ok(Few { kept, are_too_many })
+            }
+        }
+        deserializer.deserialize_seq(Items(PhantomData))
+    }
+}
+
+/// Value of the annotation that says why a policy is as it is.
+#[derive(Debug, Default)]
+pub(crate) struct Reason {
+    /// Text of the annotation; `None` without one.
+    pub(crate) text: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map;
+        impl<'de> Visitor<'de> for Map {
+            type Value = Reason;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("annotations")
+            }
+
+            fn visit_unit<E>(self) -> Result<Reason, E> {
+                Ok(Reason::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Reason, A::Error> {
+                let mut text = None;
+                while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+                    if key == REASON_ANNOTATION {
+                        text = Some(map.next_value()?);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Reason { text })
+            }
+        }
+        deserializer.deserialize_any(Map)
+    }
+}
