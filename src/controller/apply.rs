@@ -16,6 +16,9 @@ use std::fmt::Debug;
 /// Media type that requests the metadata of an object alone.
 const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
+/// Answer of the API server to a JSON Patch that fails, as one does whose test fails (RFC 9110 section 15.5.21).
+const UNPROCESSABLE: u16 = 422;
+
 /// Media type of JSON Patch (RFC 6902).
 const JSON_PATCH: &str = "application/json-patch+json";
 
@@ -72,8 +75,8 @@ impl Writer {
     }
 
     /// Changes the status of the object with this UID from `before` to `after`, whatever its resource version; returns the
-    /// new metadata. The write is refused if the member `guard` of status is not as in `before`, so that a status of
-    /// another writer is not mixed with this one.
+    /// new metadata. The write is refused if the member `guard` of status is not as in `before`, or absent as there, so
+    /// that a status of another writer is neither mixed with this one nor overwritten.
     ///
     /// For an object that its owner changes faster than a request takes: the API server itself tries again after a
     /// lost race if a patch names no resource version.
@@ -84,6 +87,14 @@ impl Writer {
         (before, after): (&Value, &Value),
         guard: &str,
     ) -> Result<ObjectMeta, Error> {
+        if is_empty(before) {
+            let first = first_status(uid, after);
+            match self.patch_json::<K>(object, Some("status"), &first).await {
+                // The object may have a status without members, which only the other patch takes for none.
+                Err(Error::Api(status)) if status.code == UNPROCESSABLE => {}
+                written => return written,
+            }
+        }
         let patch = status_operations(uid, before, after, guard);
         self.patch_json::<K>(object, Some("status"), &patch).await
     }
@@ -190,19 +201,30 @@ pub fn merge_patch(before: &Value, after: &Value) -> Option<Value> {
     }
 }
 
-/// JSON Patch (RFC 6902) that turns the status `before` of the object with this UID into `after`.
+/// True for a status without members, or for none.
+fn is_empty(status: &Value) -> bool {
+    status.as_object().is_none_or(Map::is_empty)
+}
+
+/// JSON Patch (RFC 6902) that gives the object with this UID its first status. The API server takes a test for null as
+/// one for absence, so the patch fails on an object that has a status by now.
+fn first_status(uid: &str, status: &Value) -> Value {
+    json!([
+        { "op": "test", "path": "/metadata/uid", "value": uid },
+        { "op": "test", "path": "/status", "value": null },
+        { "op": "add", "path": "/status", "value": status },
+    ])
+}
+
+/// JSON Patch (RFC 6902) that turns the status `before` of the object with this UID into `after`. A `guard` that `before`
+/// lacks must be absent still, which the API server tests as null.
 fn status_operations(uid: &str, before: &Value, after: &Value, guard: &str) -> Value {
-    let mut operations = vec![json!({ "op": "test", "path": "/metadata/uid", "value": uid })];
     let none = Map::new();
     let (old, new) = (before.as_object().unwrap_or(&none), after.as_object().unwrap_or(&none));
-    if old.is_empty() {
-        // There may be no status whose members could be changed.
-        operations.push(json!({ "op": "add", "path": "/status", "value": new }));
-        return Value::Array(operations);
-    }
-    if let Some(value) = old.get(guard) {
-        operations.push(json!({ "op": "test", "path": format!("/status/{guard}"), "value": value }));
-    }
+    let mut operations = vec![
+        json!({ "op": "test", "path": "/metadata/uid", "value": uid }),
+        json!({ "op": "test", "path": format!("/status/{guard}"), "value": old.get(guard) }),
+    ];
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
         operations.push(json!({ "op": "remove", "path": format!("/status/{name}") }));
     }
@@ -247,10 +269,22 @@ mod tests {
             { "op": "add", "path": "/status/verdict", "value": { "outcome": "refused" } },
         ]);
         assert_eq!(status_operations("uid-1", &before, &after, "verdict"), expected);
-        let first = json!([
-            { "op": "test", "path": "/metadata/uid", "value": "uid-1" },
-            { "op": "add", "path": "/status", "value": after },
-        ]);
-        assert_eq!(status_operations("uid-1", &json!({}), &after, "verdict"), first);
+    }
+
+    #[test]
+    fn a_status_without_the_guard_is_changed_only_while_the_guard_is_absent() {
+        let after = json!({ "verdict": { "outcome": "refused" } });
+        let uid = json!({ "op": "test", "path": "/metadata/uid", "value": "uid-1" });
+        let absent = json!({ "op": "test", "path": "/status/verdict", "value": null });
+        let add = json!({ "op": "add", "path": "/status/verdict", "value": { "outcome": "refused" } });
+        for before in [json!({}), Value::Null, json!({ "protocol": "a2a" })] {
+            let remove = (!is_empty(&before)).then(|| json!({ "op": "remove", "path": "/status/protocol" }));
+            let expected: Vec<Value> =
+                [&uid, &absent].into_iter().chain(&remove).chain([&add]).cloned().collect();
+            assert_eq!(status_operations("uid-1", &before, &after, "verdict"), json!(expected), "{before}");
+        }
+        let none = json!({ "op": "test", "path": "/status", "value": null });
+        let whole = json!({ "op": "add", "path": "/status", "value": after });
+        assert_eq!(first_status("uid-1", &after), json!([uid, none, whole]));
     }
 }

@@ -3,6 +3,7 @@
 
 mod absent;
 mod echo;
+mod writes;
 
 use anyhow::Result;
 use countersign_controller::queue::Urgency;
