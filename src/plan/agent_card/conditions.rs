@@ -6,7 +6,7 @@ use super::result::{Proof, Refused, VerificationResult};
 use super::status_input::StatusInput;
 use crate::Mode;
 use countersign_api::agent_card::ConditionReason as Why;
-use countersign_api::agent_card::{ConditionType, time};
+use countersign_api::agent_card::{AgentCardStatus, ConditionType, Outcome, time};
 use countersign_core::refusal::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -59,13 +59,14 @@ impl Stage {
     }
 }
 
-/// Plans the conditions that follow `before`.
+/// Plans the conditions that follow those of the status `before`.
 pub fn conditions(
-    before: &[Condition],
+    before: &AgentCardStatus,
     result: &VerificationResult,
     about: StatusInput<'_>,
 ) -> Vec<Condition> {
     let enforced = enforced(before, result.outcome.is_ok(), about);
+    let before = before.conditions.as_slice();
     let values = match &result.outcome {
         Ok(proof) => of_proof(proof, result, about, &enforced),
         Err(refused) => of_refusal(refused, result, about),
@@ -78,9 +79,10 @@ pub fn conditions(
     conditions
 }
 
-/// Condition `Enforced` of an outcome. Until a turn of the workload has seen the outcome, status stays as it was: a
-/// restart of the operator changes nothing in the cluster.
-fn enforced(before: &[Condition], is_verified: bool, about: StatusInput<'_>) -> Values {
+/// Condition `Enforced` of an outcome. Until a turn of the workload has seen the outcome, the condition stays as it was if
+/// status shows this outcome about this workload: a restart of the operator changes nothing in the cluster. What holds
+/// another verdict does not hold this one.
+fn enforced(before: &AgentCardStatus, is_verified: bool, about: StatusInput<'_>) -> Values {
     let known = match (about.mode, about.enforcement) {
         (Mode::Audit, _) => Some(&Enforcement::Audit),
         (Mode::Enforce, None | Some(Enforcement::Audit | Enforcement::Undecided)) => None,
@@ -94,7 +96,10 @@ fn enforced(before: &[Condition], is_verified: bool, about: StatusInput<'_>) -> 
         let (holds, why, message) = condition_of(known, is_verified);
         return Values { status: word(holds), reason: why.as_str().to_owned(), message };
     }
-    let last = before.iter().find(|condition| condition.type_ == ConditionType::Enforced.as_str());
+    let shows_this = before.target_ref.as_ref() == about.target
+        && before.verdict.as_ref().is_some_and(|last| (last.outcome == Outcome::Verified) == is_verified);
+    let mut shown = before.conditions.iter().filter(|_| shows_this);
+    let last = shown.find(|condition| condition.type_ == ConditionType::Enforced.as_str());
     // What audit mode and a missing workload say is over by now.
     let over = [Why::AuditMode.as_str(), Why::AgentNotFound.as_str()];
     match last.filter(|last| !over.contains(&last.reason.as_str())) {

@@ -23,7 +23,7 @@ pub fn plan_status(
     let is_parsed = result.content.is_some();
     let mut status = AgentCardStatus {
         card: None,
-        conditions: conditions(&before.conditions, result, about),
+        conditions: conditions(before, result, about),
         last_sync_time: if same_card { before.last_sync_time.clone() } else { Some(time(about.now)) },
         protocol: about.protocol.map(str::to_owned).or_else(|| before.protocol.clone()),
         target_ref: about.target.cloned(),

@@ -90,12 +90,13 @@ pub fn plan_status_turn(observed: Observed<'_>) -> StatusPlan {
     }
 }
 
-/// True for a card that becomes verified while no turn of its workload has seen it, or that an earlier version showed
-/// verified without the condition `Enforced`. That turn is enqueued with the
-/// evaluation and has the status written, whatever comes of it. A loss of trust waits for nothing.
+/// True for a card that becomes verified, or verified for another workload, while no turn of that workload has seen it, or
+/// that an earlier version showed verified without the condition `Enforced`. That turn is enqueued with the evaluation and
+/// has the status written, whatever comes of it. A loss of trust waits for nothing.
 fn opens_unseen(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluation) -> bool {
     let tells = |condition: &Condition| condition.type_ == ConditionType::Enforced.as_str();
     let is_shown = card.status.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Verified)
+        && card.status.target_ref.as_ref() == card.target()
         && card.status.conditions.iter().any(tells);
     observed.mode == Mode::Enforce
         && observed.enforcement.is_none()
@@ -421,6 +422,74 @@ mod tests {
         let StatusPlan::Write(write) = plan(&card, &verified) else { panic!() };
         assert!(!write.differs);
         assert_eq!(shown(&write.status, "Enforced").0, "True");
+    }
+
+    #[test]
+    fn enforcement_of_another_verdict_or_workload_is_not_told_of_this_one() {
+        let (workload, object) = (workload(), object());
+        let unseen = |card: &IndexedCard, evaluation: &Evaluation| {
+            plan_status_turn(Observed {
+                object: &object,
+                card: Some(card),
+                evaluation: Some(evaluation),
+                workload: Some(&workload),
+                mode: Mode::Enforce,
+                enforcement: None,
+                now: NOW,
+            })
+        };
+        let told = |plan: StatusPlan| match plan {
+            StatusPlan::Write(write) => {
+                let (status, reason) = shown(&write.status, "Enforced");
+                format!("{status} {reason}")
+            }
+            other => format!("{other:?}"),
+        };
+        let (verified, refused) = (evaluation(Ok(60)), evaluation(Err(Reason::SignatureInvalid)));
+        let other_refusal = evaluation(Err(Reason::CardUnsigned));
+        let with_status = |evaluation: &Evaluation, enforcement: &Enforcement| {
+            let mut card = stored("uid-1", &[], false);
+            let plan = plan_status_turn(Observed {
+                object: &object,
+                card: Some(&card),
+                evaluation: Some(evaluation),
+                workload: Some(&workload),
+                mode: Mode::Enforce,
+                enforcement: Some(enforcement),
+                now: NOW,
+            });
+            let StatusPlan::Write(write) = plan else { panic!("{plan:?}") };
+            (card.status, card.has_content) = (Arc::new(write.status), true);
+            card
+        };
+        let open = with_status(&verified, &Enforcement::Open);
+        let closed = with_status(&refused, &Enforcement::Closed);
+        let unmarked = with_status(&verified, &Enforcement::Unmarked);
+        for (card, evaluation, expected) in [
+            (&open, &verified, "True PolicyApplied"),
+            // The policy in the cluster still lets the agent speak.
+            (&open, &refused, "False PolicyPending"),
+            (&unmarked, &verified, "False PodsNotMarked"),
+            (&unmarked, &refused, "False PolicyPending"),
+            (&closed, &refused, "True PolicyApplied"),
+            (&closed, &other_refusal, "True PolicyApplied"),
+            (&closed, &verified, "Wait"),
+        ] {
+            assert_eq!(told(unseen(card, evaluation)), expected);
+        }
+        // A later time of the evaluation changes nothing.
+        let StatusPlan::Write(again) = unseen(&open, &evaluation(Ok(3600))) else { panic!() };
+        assert_eq!(shown(&again.status, "Enforced").0, "True");
+        // The card pointed at another workload before.
+        for (before, evaluation, expected) in
+            [(&open, &verified, "Wait"), (&closed, &refused, "False PolicyPending")]
+        {
+            let mut moved = before.clone();
+            let mut status = (*moved.status).clone();
+            status.target_ref.as_mut().unwrap().name = "maps".to_owned();
+            moved.status = Arc::new(status);
+            assert_eq!(told(unseen(&moved, evaluation)), expected);
+        }
     }
 
     #[test]
