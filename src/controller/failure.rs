@@ -74,9 +74,32 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Answers of an API server that cannot say now whether it accepts a request (RFC 9110, RFC 6585): it waited too long for
+/// the request, the request lost a race, or there is too much to do.
+const PASSING: [u16; 3] = [408, 409, 429];
+
+/// True if a failed request may succeed unchanged in a moment: nothing answered, or the answer is about the API server and
+/// not about the request.
+pub fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => PASSING.contains(&status.code) || status.code >= 500,
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::core::Status;
+
+    #[test]
+    fn an_answer_about_the_request_does_not_pass_by_itself() {
+        let passes =
+            |code| is_passing(&kube::Error::Api(Status { code, ..Status::failure("no", "Reason") }.boxed()));
+        assert_eq!([408, 409, 429, 500, 503, 504].map(passes), [true; 6]);
+        assert_eq!([400, 401, 403, 404, 405, 413, 422].map(passes), [false; 7]);
+        assert!(is_passing(&kube::Error::LinesCodecMaxLineLengthExceeded));
+    }
 
     #[test]
     fn waits_double_with_each_failure_and_stay_bounded() {

@@ -1,4 +1,6 @@
-//! Limits on what is read from the API server at once, each with its reason.
+//! Limits on what is read from the API server at once, and on how long its failures stay untold, each with its reason.
+
+use std::time::Duration;
 
 /// Page size of lists of whole objects, which tenants fill as they like: an object may have 1.5 MiB (the limit of etcd), and
 /// takes several times that while it is read.
@@ -18,3 +20,7 @@ pub(crate) const LABELS: usize = 128;
 pub(crate) const LABEL_BYTES: usize = 8 * 1024;
 /// Most items of a list within an object that are read: owners, addresses, ports, expressions of a selector.
 pub(crate) const ITEMS: usize = 64;
+/// Longest time for which failures that pass by themselves leave the condition `Enforced` as it was told. Turns are repeated
+/// after 250 ms and then twice as long each time, so a busy or restarting API server has some five attempts, and nobody
+/// reads for longer than this and the next attempt that a workload is held as it is not.
+pub(crate) const ENFORCEMENT_UNTOLD: Duration = Duration::from_secs(10);

@@ -153,6 +153,9 @@ async fn clients(config: &Config) -> Result<(Client, Client), OperatorError> {
     };
     let mut found = found.map_err(OperatorError::Kubernetes)?;
     found.connect_timeout = Some(Duration::from_secs(5));
+    // The client would repeat a request for minutes, or for as long as `Retry-After` says, and with it a plan that is old by
+    // then, while the turn that closes waits for this one. A turn that fails is repeated from a new observation.
+    found.default_retry = false;
     let agent = HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION")));
     found.headers.push((USER_AGENT, agent));
     let client = |config: kube::Config| {

@@ -17,17 +17,16 @@ use super::namespace::key as namespace_key;
 use super::registration::register_agents;
 use super::written::WATCH_LAG;
 use apply::{apply_cards, apply_plan};
+use countersign_controller::failure::is_passing;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
 use countersign_core::text::Quoted;
+use countersign_io::clock::instant;
 use countersign_plan::agent_card::enforcement::Enforcement;
 use countersign_plan::workload::{Observed, ObservedCard, WorkloadPlan, plan_workload};
 use observe::{observe, observed_cards};
 use std::sync::Arc;
-
-/// Answer of an API server that has too much to do (RFC 6585), which refuses nothing.
-const BUSY: u16 = 429;
 
 /// Registers the reconcilers of workloads, and of marked Pods without a workload.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
@@ -65,7 +64,7 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
     let observed = match observe(context, key, &workload).await {
         Ok(observed) => observed,
         Err(error) => {
-            report(context, key, &observed_cards(context, key), not_applied(&error));
+            report_failure(context, key, &observed_cards(context, key), &error);
             return Err(error);
         }
     };
@@ -80,7 +79,10 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
     };
     let enforcement = plan.enforcement.clone();
     let next = apply_plan(context, key, &workload, plan).await;
-    report(context, key, &observed.cards, next.as_ref().err().map_or(enforcement, not_applied));
+    match &next {
+        Ok(_) => report(context, key, &observed.cards, enforcement),
+        Err(error) => report_failure(context, key, &observed.cards, error),
+    }
     made.and(next)
 }
 
@@ -89,22 +91,31 @@ fn replanned(observed: Observed<'_>) -> (Observed<'_>, WorkloadPlan) {
     (observed, plan)
 }
 
-/// Enforcement after a write that failed.
-fn not_applied(error: &kube::Error) -> Enforcement {
-    match error {
-        kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != BUSY => {
-            Enforcement::Rejected(Quoted(&status.message).to_string())
-        }
-        _ => Enforcement::Waiting("an answer of the API server to what enforces".to_owned()),
-    }
-}
-
 /// Records how the decision is enforced. A change enqueues the statuses of the workload's AgentCards, which show it.
 fn report(context: &Context, key: &WorkloadRef, cards: &[ObservedCard], enforcement: Enforcement) {
     if context.enforcements.record(key, cards, enforcement) {
-        for one in cards {
-            context.enqueue(card_key::status(one.object.clone()), Urgency::Urgent);
+        enqueue_statuses(context, cards);
+    }
+}
+
+/// Records a turn that failed, with the API server's answer if it refuses what was asked.
+fn report_failure(context: &Context, key: &WorkloadRef, cards: &[ObservedCard], error: &kube::Error) {
+    let answer = match error {
+        kube::Error::Api(status) if !is_passing(error) => Quoted(&status.message).to_string(),
+        _ => {
+            let waiting = Enforcement::Waiting("an answer of the API server to what enforces".to_owned());
+            if context.enforcements.fail(key, cards, waiting, instant()) {
+                enqueue_statuses(context, cards);
+            }
+            return;
         }
+    };
+    report(context, key, cards, Enforcement::Rejected(answer));
+}
+
+fn enqueue_statuses(context: &Context, cards: &[ObservedCard]) {
+    for one in cards {
+        context.enqueue(card_key::status(one.object.clone()), Urgency::Urgent);
     }
 }
 

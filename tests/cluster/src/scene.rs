@@ -6,8 +6,8 @@ use crate::audit::Audit;
 use crate::authority::{Authority, bundle_json};
 use crate::kubelet;
 use crate::operator::{Operator, TRUST_DOMAIN};
-use anyhow::{Context, Result, bail};
-use countersign_rig::Rig;
+use anyhow::{Context, Result, bail, ensure};
+use countersign_rig::{FaultProxy, Rig};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,24 @@ impl Scene {
         let authority = Authority::new(TRUST_DOMAIN);
         let agents = Agents::new(rig, &[], &authority)?;
         Ok(Self { rig, authority, agents, operator: operator(rig)? })
+    }
+
+    /// The same with an operator whose way to the API server is a proxy of faults, once it is ready.
+    pub fn through_faults(flags: &[&str]) -> Result<(Self, FaultProxy)> {
+        let mut proxy = None;
+        let scene = Self::prepare(|rig| {
+            let opened = rig.fault_proxy("rig:operator", Some("system:masters"))?;
+            // The operator runs inside, where the proxy has another address.
+            let text = std::fs::read_to_string(opened.kubeconfig())?;
+            let inside = rig.folder().join("through-faults.kubeconfig");
+            let addresses = (opened.address().to_string(), opened.address_inside().to_string());
+            ensure!(text.contains(&addresses.0), "the proxy is not at {}", addresses.0);
+            std::fs::write(&inside, text.replace(&addresses.0, &addresses.1))?;
+            proxy = Some(opened);
+            Operator::start_with(rig, &inside, "127.0.0.1:18081", flags)
+        })?;
+        scene.operator.wait_ready()?;
+        Ok((scene, proxy.context("no operator was started")?))
     }
 
     /// Kills the operator without warning.

@@ -1,7 +1,7 @@
 //! Faults between operator and API server: it converges afterwards, and is never more open than the truth.
 //! A sampler asks the API server itself, beside the proxy, what is open; the test knows what may be.
 
-use countersign_cluster_tests::{Operator, Scene, card_of, is_open, outcome, until};
+use countersign_cluster_tests::{Scene, card_of, is_open, outcome, until};
 use countersign_rig::{Fault, FaultProxy, Rule};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -217,25 +217,6 @@ const CASES: [Case; 13] = [
     Case { name: "nothing is wrong", writes_pass: true, is_seen: true, act: wait, end: |_, _| {} },
 ];
 
-/// The scene whose operator works through a proxy of faults.
-fn faults() -> (Scene, FaultProxy) {
-    let mut proxy = None;
-    let scene = Scene::prepare(|rig| {
-        let opened = rig.fault_proxy("rig:operator", Some("system:masters"))?;
-        // The operator runs inside, where the proxy has another address.
-        let text = std::fs::read_to_string(opened.kubeconfig())?;
-        let inside = rig.folder().join("through-faults.kubeconfig");
-        let addresses = (opened.address().to_string(), opened.address_inside().to_string());
-        assert!(text.contains(&addresses.0));
-        std::fs::write(&inside, text.replace(&addresses.0, &addresses.1))?;
-        proxy = Some(opened);
-        Operator::start_with(rig, &inside, "127.0.0.1:18081", &[])
-    });
-    let scene = scene.unwrap();
-    scene.operator.wait_ready().unwrap();
-    (scene, proxy.unwrap())
-}
-
 /// Waits until the samples say so.
 fn wait_samples(scene: &Scene, what: &str, done: impl Fn(&Sample) -> bool) {
     let mut last = BTreeSet::new();
@@ -349,7 +330,7 @@ fn survive(scene: &Scene, proxy: &FaultProxy, number: usize, case: &Case) {
 
 #[test]
 fn no_fault_between_operator_and_api_server_opens_what_is_closed() {
-    let (scene, proxy) = faults();
+    let (scene, proxy) = Scene::through_faults(&[]).unwrap();
     scene.namespace(TEAM, &json!({})).unwrap();
     for name in ["good", "turning"] {
         scene.agent_labelled(TEAM, name, &scene.honest(TEAM, name), &json!({})).unwrap();
