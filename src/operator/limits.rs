@@ -9,6 +9,9 @@ pub(crate) const PAGE_OBJECTS: u32 = 4;
 pub(crate) const PAGE_METADATA: u32 = 20;
 /// Most objects that one list reads. More refuses the card: what was not read may be foreign.
 pub(crate) const LIST_OBJECTS: usize = 2_000;
+/// Longest time for one list, with the waits for turns: [`LIST_OBJECTS`] in pages of [`PAGE_OBJECTS`] are 500 requests, of
+/// 60 ms each here. An evaluation reads two such lists at most, and its slot is its namespace's.
+pub(crate) const LIST_WITHIN: Duration = Duration::from_secs(30);
 /// Pages of whole objects that are in memory at once, whoever reads them: with [`PAGE_OBJECTS`] some 40 MiB of the 128 MiB
 /// that the chart allows. Requests take turns by page, so that a long list holds up nobody for long.
 pub(crate) const PAGES_AT_ONCE: usize = 2;

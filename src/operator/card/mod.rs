@@ -3,6 +3,7 @@
 
 mod dispatch;
 mod ending;
+mod evaluator;
 pub(crate) mod key;
 mod observe;
 mod pages;
@@ -22,30 +23,23 @@ use countersign_api::agent_card::CardVerdict;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
-use countersign_core::encoding::sha256;
 use countersign_core::history::History;
 use countersign_core::limits::{REPLICAS_AT_ONCE, REPLICAS_PER_EVALUATION};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_io::clock::{instant, now};
 use countersign_io::fetch::Representation;
-use countersign_plan::Mode;
-use countersign_plan::agent_card::card_evaluation::{Basis, CardEvaluation, ReplicaEvaluation};
-use countersign_plan::agent_card::endpoints::UnusableEndpoints;
-use countersign_plan::agent_card::evaluate::{
-    Received, Terms, Verification, as_served, broken_memory, evaluate,
-};
+use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
+use countersign_plan::agent_card::endpoints::UnusableAgent;
+use countersign_plan::agent_card::evaluate::broken_memory;
 use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::agent_card::merge::{choose, merge};
 use countersign_plan::agent_card::replica::Replica;
 use countersign_plan::agent_card::schedule::{SHORTEST_PERIOD, is_starting, may_settle, next_evaluation};
-use countersign_plan::input::identity::Expected;
-use countersign_plan::input::service::{Hosts, service_names};
+use evaluator::{EvaluateCard, Lookups, own_hosts};
 use futures::stream::{self, StreamExt};
 use observe::ReachableAgent;
-use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
-use tokio::sync::OnceCell;
 
 /// Clients that name no version of A2A.
 const UNVERSIONED: Representation = Representation::Unversioned;
@@ -130,20 +124,24 @@ async fn evaluate_card(
         Err(refusal) => return refuse(refusal),
     };
     let refuse = |refusal| refuse(refusal).with_history(history.clone());
-    let others = OnceCell::new();
+    let (observed, lookups) = (workload.clone(), Lookups::default());
     let evaluator = EvaluateCard {
         context,
         card,
         key: &key,
+        workload: &observed,
         expected: &expected,
         history: history.as_ref(),
-        others: &others,
+        lookups: &lookups,
     };
     if card.spec.paused == Some(true) {
         let paused = Refusal::new(Reason::CardPaused, "spec.paused is set, and the last card is not at hand");
         let Some((received, _)) = last.and_then(Evaluation::kept) else { return refuse(paused) };
         let evaluation = evaluator.received((*received).clone(), own_hosts(&key)).await;
         let evaluation = Evaluation::of(Some(key.clone()), evaluation);
+        if let Some(failed) = lookups.hides(&evaluation) {
+            return pending(last, failed).unwrap_or_else(refuse);
+        }
         // No replica was fetched, so nothing new is remembered.
         return evaluation.with_history(history.clone());
     }
@@ -158,14 +156,16 @@ async fn evaluate_card(
     else {
         return refuse(Refusal::new(Reason::WorkloadNotReady, "no replica of the workload is ready"));
     };
+    if let Some(failed) = lookups.hides(&evaluation) {
+        return pending(last, failed).unwrap_or_else(refuse);
+    }
     let freshness = context.policies.of(&expected.trust_domain).policy.freshness;
     evaluation.remembering(history.as_ref(), freshness, now())
 }
 
-/// Last evaluation once more, while `EndpointSlice`s and Pods disagree about the endpoints of the Service. They do for a
-/// moment whenever a Pod ends; after that the card is refused.
-fn pending(last: Option<&Evaluation>, unusable: UnusableEndpoints) -> Result<Evaluation, Refusal> {
-    let UnusableEndpoints { refusal, may_settle: settles } = unusable;
+/// Last evaluation once more, while the cause for another one may pass by itself; after a while the card is refused.
+fn pending(last: Option<&Evaluation>, unusable: UnusableAgent) -> Result<Evaluation, Refusal> {
+    let UnusableAgent { refusal, may_settle: settles } = unusable;
     let holds = |last: &&Evaluation| settles && may_settle(last, now(), instant());
     let last = last.filter(holds).ok_or(refusal)?;
     Ok(last.clone().pending_since(last.pending.unwrap_or_else(instant)))
@@ -226,142 +226,6 @@ async fn evaluate_replicas(
     evaluations
 }
 
-/// Terms under which all cards of one AgentCard are evaluated.
-#[derive(Clone, Copy)]
-struct EvaluateCard<'a> {
-    context: &'a Context,
-    card: &'a IndexedCard,
-    key: &'a WorkloadRef,
-    expected: &'a Expected,
-    history: Option<&'a History>,
-    /// Hosts of other Services and of Ingresses, listed once for all replicas and only if a card names one.
-    others: &'a OnceCell<Result<Hosts, Refusal>>,
-}
-
-impl EvaluateCard<'_> {
-    fn refused(&self, refusal: Refusal) -> CardEvaluation {
-        CardEvaluation::refused(&self.card.reference, refusal)
-    }
-
-    /// Last evaluation of a replica, if bytes and terms are unchanged.
-    fn repeated(&self, before: &ReplicaEvaluation, received: &Received) -> Option<CardEvaluation> {
-        let at = now();
-        let (last, domain) = (&before.evaluation, &self.expected.trust_domain);
-        let basis = last.basis.as_deref()?;
-        let proof = last.result.outcome.as_ref().ok()?;
-        // Content that status shows was dropped from the evaluation.
-        let is_shown = self.card.has_content && self.card.status.card_id == last.result.card_id();
-        let bundle = self.context.bundles.get(domain, at).ok()?;
-        let rules = self.context.policies.of(domain);
-        let terms = basis.terms(&bundle, (&rules.policy, Some(rules.digest)), self.expected, at);
-        // Hosts of other Services and of Ingresses may lead elsewhere by now; only those of the workload's own name cannot.
-        let is_own = basis.hosts == own_hosts(self.key) && basis.ingress_hosts.is_empty();
-        let same = is_own
-            && last.bytes == Some(sha256(&received.bytes))
-            && terms.fingerprint(&received.source) == basis.terms
-            && self.card.uid == basis.card_uid;
-        let holds = same && is_shown && at < proof.valid_until;
-        holds.then(|| CardEvaluation { received: Some(Arc::new(received.clone())), ..last.clone() })
-    }
-
-    /// Evaluation of a served card, or of the card in the ConfigMap if the served one is unsigned.
-    async fn served(
-        &self,
-        reachable: &ReachableAgent,
-        received: Received,
-        delivered: &mut Option<Result<Option<Received>, Refusal>>,
-    ) -> CardEvaluation {
-        let hosts = reachable.service.hosts.clone();
-        let evaluation = self.received(received.clone(), hosts.clone()).await;
-        if evaluation.result.reason() != Some(Reason::CardUnsigned) {
-            return evaluation;
-        }
-        if delivered.is_none() {
-            *delivered = Some(receive::read_delivered(self.context, reachable).await);
-        }
-        match delivered {
-            Some(Ok(Some(delivered))) => self.delivered(delivered.clone(), &received, hosts).await,
-            Some(Err(refusal)) => self.refused(refusal.clone()),
-            Some(Ok(None)) | None => evaluation,
-        }
-    }
-
-    /// Evaluation of received bytes. If an endpoint is not a host name of the Service, other Services and Ingresses of the
-    /// workload are read, and the card is evaluated once more.
-    async fn received(&self, received: Received, mut hosts: BTreeSet<String>) -> CardEvaluation {
-        let Self { context, card, key, expected, history, others } = *self;
-        let mut ingress_hosts = BTreeSet::new();
-        for more in [false, true] {
-            let at = now();
-            if more {
-                match others.get_or_init(|| observe_hosts(context, key)).await.clone() {
-                    Ok(others) => {
-                        hosts.extend(others.cluster);
-                        ingress_hosts = others.ingress;
-                    }
-                    Err(refusal) => return self.refused(refusal),
-                }
-            }
-            let bundle = match context.bundles.get(&expected.trust_domain, at) {
-                Ok(bundle) => bundle,
-                Err(refusal) => return self.refused(refusal),
-            };
-            let rules = context.policies.of(&expected.trust_domain);
-            let terms = Terms {
-                bundle: &bundle,
-                policy: &rules.policy,
-                rules: Some(rules.digest),
-                expected,
-                cluster_hosts: &hosts,
-                ingress_hosts: &ingress_hosts,
-                history,
-                now: at,
-            };
-            let started = instant();
-            let span = tracing::info_span!("verify", reason = tracing::field::Empty);
-            let verification: Verification = span.in_scope(|| evaluate(&received, terms));
-            span.record("reason", verification.result.reason().map(Reason::code));
-            let audit = context.mode(&key.object.namespace) == Mode::Audit;
-            context.metrics.verified(verification.result.reason(), audit, started.elapsed());
-            if !more && verification.result.reason() == Some(Reason::EndpointNotOwned) {
-                continue;
-            }
-            let terms = terms.fingerprint(&received.source);
-            let (card_uid, expected) = (card.uid.clone(), expected.clone());
-            let basis = Basis { terms, card_uid, hosts, ingress_hosts, expected };
-            return CardEvaluation::of(&card.reference, verification, received, basis);
-        }
-        self.refused(Refusal::new(Reason::EndpointNotOwned, "an endpoint is not the workload's"))
-    }
-
-    /// Served card with the signatures of the card in the ConfigMap.
-    async fn delivered(
-        &self,
-        delivered: Received,
-        live: &Received,
-        hosts: BTreeSet<String>,
-    ) -> CardEvaluation {
-        let rules = self.context.policies.of(&self.expected.trust_domain);
-        let served = match as_served(live, &delivered, &rules.policy) {
-            Ok(served) => served,
-            Err(refusal) => return self.refused(refusal),
-        };
-        let differs = served.bytes != delivered.bytes;
-        let evaluation = self.received(served, hosts).await;
-        if differs && evaluation.result.reason() == Some(Reason::SignatureInvalid) {
-            let found = "the workload serves another card than the ConfigMap holds a signature for";
-            return self.refused(Refusal::new(Reason::SignatureInvalid, found));
-        }
-        // The replica serves other bytes than were evaluated, so the next evaluation verifies again.
-        CardEvaluation { bytes: None, ..evaluation }
-    }
-}
-
-/// DNS names of the Service that has the name of the workload.
-fn own_hosts(key: &WorkloadRef) -> BTreeSet<String> {
-    service_names(&key.object.name, &key.object.namespace)
-}
-
 /// History of accepted cards: that of this process, which is ahead of the status, or that in the status.
 fn remembered(card: &IndexedCard, last: Option<&Evaluation>) -> Result<Option<History>, Refusal> {
     let written = history(card)?;
@@ -375,14 +239,6 @@ fn history(card: &IndexedCard) -> Result<Option<History>, Refusal> {
         Some(Ok(history)) => Ok(Some(history)),
         Some(Err(problem)) => Err(broken_memory(&problem.to_string())),
     }
-}
-
-async fn observe_hosts(context: &Context, key: &WorkloadRef) -> Result<Hosts, Refusal> {
-    let workload = context
-        .index
-        .workload(key)
-        .ok_or_else(|| Refusal::new(Reason::WorkloadNotFound, format!("{key} is gone")))?;
-    observe::other_hosts(context, key, &workload).await
 }
 
 /// Stores an evaluation. Closing is enqueued before the status, so that no write of text delays it.

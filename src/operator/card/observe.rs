@@ -1,7 +1,7 @@
 //! Observation of an AgentCard: workload, Service, replicas and the host names of the workload.
 //! Addresses come from the API server alone; no name is resolved, so that DNS cannot redirect a fetch (rule 2).
 
-use super::pages::each_object;
+use super::pages::{Unread, each_object};
 use super::replicas::find_replicas;
 use crate::context::Context;
 use crate::index::WorkloadRef;
@@ -10,15 +10,17 @@ use crate::reduced::{self, ReducedService};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
-use countersign_plan::agent_card::endpoints::UnusableEndpoints;
+use countersign_plan::agent_card::endpoints::UnusableAgent;
 use countersign_plan::agent_card::replica::Replicas;
-use countersign_plan::input::service::{AgentService, Hosts, HostsOfServices, read_service};
+use countersign_plan::input::service::{AgentService, HostsOfIngresses, HostsOfServices, read_service};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Api;
 use kube::api::DynamicObject;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use tokio::time::timeout;
 
 /// Protocol whose cards can be read.
 const A2A: &str = "a2a";
@@ -102,7 +104,7 @@ pub(crate) async fn find_reachable(
     key: WorkloadRef,
     workload: Workload,
     last: &[ReplicaEvaluation],
-) -> Result<ReachableAgent, UnusableEndpoints> {
+) -> Result<ReachableAgent, UnusableAgent> {
     let service = find_service(context, &key, &workload).await?;
     let replicas = find_replicas(context, &key, &workload, &service, last).await?;
     Ok(ReachableAgent { key, workload, service, replicas })
@@ -113,37 +115,43 @@ async fn find_service(
     context: &Context,
     key: &WorkloadRef,
     workload: &Workload,
-) -> Result<AgentService, Refusal> {
+) -> Result<AgentService, UnusableAgent> {
     if !workload.is_ready {
         let found = format!("{} {} is not ready", key.kind.as_str(), Quoted(&key.object.name));
-        return Err(Refusal::new(Reason::WorkloadNotReady, found));
+        return Err(Refusal::new(Reason::WorkloadNotReady, found).into());
     }
     match workload.protocol.as_deref() {
         Some(A2A) => {}
         Some(other) => {
             let found = format!("unsupported protocol: {}", Quoted(other));
-            return Err(Refusal::new(Reason::ProtocolMissing, found));
+            return Err(Refusal::new(Reason::ProtocolMissing, found).into());
         }
         None => {
             let found = "Workload does not have a protocol.kagenti.io/<name> label";
-            return Err(Refusal::new(Reason::ProtocolMissing, found));
+            return Err(Refusal::new(Reason::ProtocolMissing, found).into());
         }
     }
     let ObjectRef { namespace, name } = &key.object;
     let none = |found: String| Refusal::new(Reason::ServiceNotFound, found);
-    let service = match get_service(context, &key.object).await {
-        Ok(Some(service)) => service,
-        Ok(None) => {
-            return Err(none(format!("there is no Service {} in {}", Quoted(name), Quoted(namespace))));
-        }
-        Err(error) => {
-            let found =
-                format!("the Service {} could not be read: {}", Quoted(name), Quoted(&error.to_string()));
-            return Err(Refusal::new(Reason::FetchFailed, found));
-        }
+    let limit = context.limits().total;
+    let failed = |problem: &str, may_settle| {
+        let found = format!("the Service {} {problem}", Quoted(name));
+        UnusableAgent { refusal: Refusal::new(Reason::FetchFailed, found), may_settle }
     };
-    read_service(&service, namespace, name, &workload.template_labels, context.config.verified_fetch)
-        .map_err(none)
+    let service = match timeout(limit, get_service(context, &key.object)).await {
+        Ok(Ok(Some(service))) => service,
+        Ok(Ok(None)) => {
+            return Err(none(format!("there is no Service {} in {}", Quoted(name), Quoted(namespace))).into());
+        }
+        Ok(Err(error)) => {
+            let Unread { problem, passes } = Unread::failed(&error);
+            return Err(failed(&problem, passes));
+        }
+        Err(_) => return Err(failed(&format!("was not read within {limit:?}"), true)),
+    };
+    let service =
+        read_service(&service, namespace, name, &workload.template_labels, context.config.verified_fetch);
+    Ok(service.map_err(none)?)
 }
 
 /// Service object, read again only when the watch has reported another resource version.
@@ -161,23 +169,31 @@ async fn get_service(context: &Context, object: &ObjectRef) -> Result<Option<Arc
     Ok(Some(service))
 }
 
-/// Host names of all Services that select the workload's Pods, and of the Ingresses that lead to those Services.
-pub(crate) async fn other_hosts(
+/// All Services that select the workload's Pods alone.
+pub(crate) async fn other_services(
     context: &Context,
     key: &WorkloadRef,
     workload: &Workload,
-) -> Result<Hosts, Refusal> {
+) -> Result<HostsOfServices, Unread> {
     let namespace = key.object.namespace.as_str();
-    let unread = |what: &str, problem: &str| {
-        Refusal::new(Reason::EndpointNotOwned, format!("the {what} of {} {problem}", Quoted(namespace)))
-    };
     let mut hosts = HostsOfServices::new(namespace, &workload.template_labels);
     let services: Api<Service> = Api::namespaced(context.client.clone(), namespace);
-    let read = each_object(context, &services, "", |service| hosts.add(&service)).await;
-    read.map_err(|problem| unread("Services", &problem))?;
-    let mut hosts = hosts.with_ingresses(&context.config.ingress_hosts);
+    each_object(context, &services, "", |service| hosts.add(&service)).await?;
+    Ok(hosts)
+}
+
+/// Hosts of the Ingresses that lead to these Services alone. Nothing is read if no Ingress of the namespace may name a host.
+pub(crate) async fn ingress_hosts(
+    context: &Context,
+    namespace: &str,
+    services: &HostsOfServices,
+) -> Result<BTreeSet<String>, Unread> {
+    let suffixes = &context.config.ingress_hosts;
+    if !suffixes.are_for(namespace) {
+        return Ok(BTreeSet::new());
+    }
+    let mut hosts = HostsOfIngresses::new(services, suffixes);
     let ingresses: Api<Ingress> = Api::namespaced(context.client.clone(), namespace);
-    let read = each_object(context, &ingresses, "", |ingress| hosts.add(&ingress)).await;
-    read.map_err(|problem| unread("Ingresses", &problem))?;
+    each_object(context, &ingresses, "", |ingress| hosts.add(&ingress)).await?;
     Ok(hosts.finish())
 }

@@ -2,7 +2,8 @@
 //! tenants write into their objects.
 
 use crate::context::Context;
-use crate::limits::{LIST_OBJECTS, PAGE_METADATA, PAGE_OBJECTS};
+use crate::limits::{LIST_OBJECTS, LIST_WITHIN, PAGE_METADATA, PAGE_OBJECTS};
+use countersign_controller::failure::is_passing;
 use countersign_core::text::Quoted;
 use kube::api::{ListParams, ObjectList};
 use kube::core::PartialObjectMeta;
@@ -10,57 +11,135 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::future::Future;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-/// Reads the whole objects that a selector matches, and hands each to `take`. The error completes a sentence.
+/// Answer of the API server to a list whose pages it does not have any more (RFC 9110 section 15.5.11): a new list has them.
+const GONE: u16 = 410;
+
+/// List that was not read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unread {
+    /// Cause, which completes a sentence.
+    pub(crate) problem: String,
+    /// True if the cause passes by itself.
+    pub(crate) passes: bool,
+}
+
+impl Unread {
+    /// Failed request of the API server.
+    pub(crate) fn failed(error: &kube::Error) -> Self {
+        let is_gone = matches!(error, kube::Error::Api(status) if status.code == GONE);
+        let problem = format!("could not be read: {}", Quoted(&error.to_string()));
+        Self { problem, passes: is_gone || is_passing(error) }
+    }
+}
+
+/// Reads the whole objects that a selector matches, and hands each to `take`.
 pub(crate) async fn each_object<K>(
     context: &Context,
     api: &Api<K>,
     selector: &str,
     take: impl FnMut(K),
-) -> Result<(), String>
+) -> Result<(), Unread>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
     let list = ListParams::default().labels(selector).limit(PAGE_OBJECTS);
-    each(context, list, |page| async move { api.list(&page).await }, take).await
+    each(&context.pages, list, |page| async move { api.list(&page).await }, take).await
 }
 
-/// Reads the metadata of the objects that a selector matches, and hands each to `take`. The error completes a sentence.
+/// Reads the metadata of the objects that a selector matches, and hands each to `take`.
 pub(crate) async fn each_metadata<K>(
     context: &Context,
     api: &Api<K>,
     selector: &str,
     take: impl FnMut(PartialObjectMeta<K>),
-) -> Result<(), String>
+) -> Result<(), Unread>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
     let list = ListParams::default().labels(selector).limit(PAGE_METADATA);
-    each(context, list, |page| async move { api.list_metadata(&page).await }, take).await
+    each(&context.pages, list, |page| async move { api.list_metadata(&page).await }, take).await
 }
 
 async fn each<T, F>(
-    context: &Context,
+    turns: &Semaphore,
     mut page: ListParams,
     list: impl Fn(ListParams) -> F,
     mut take: impl FnMut(T),
-) -> Result<(), String>
+) -> Result<(), Unread>
 where
     T: Clone,
     F: Future<Output = Result<ObjectList<T>, kube::Error>>,
 {
-    let mut seen: usize = 0;
-    loop {
-        // Held until the page is reduced.
-        let _turn = context.pages.acquire().await;
-        let read = list(page.clone()).await;
-        let read = read.map_err(|error| format!("could not be read: {}", Quoted(&error.to_string())))?;
-        seen = seen.saturating_add(read.items.len());
-        read.items.into_iter().for_each(&mut take);
-        let Some(token) = read.metadata.continue_.filter(|token| !token.is_empty()) else { return Ok(()) };
-        if seen >= LIST_OBJECTS {
-            return Err(format!("are more than the {LIST_OBJECTS} that are read: delete some of them"));
+    let all = async {
+        let mut seen: usize = 0;
+        loop {
+            // Held until the page is reduced.
+            let _turn = turns.acquire().await;
+            let read = list(page.clone()).await.map_err(|error| Unread::failed(&error))?;
+            seen = seen.saturating_add(read.items.len());
+            read.items.into_iter().for_each(&mut take);
+            let Some(token) = read.metadata.continue_.filter(|token| !token.is_empty()) else {
+                return Ok(());
+            };
+            if seen >= LIST_OBJECTS {
+                let problem = format!(
+                    "are more than the {LIST_OBJECTS} that are read: delete some of them, or move the \
+                     agent to a namespace of its own"
+                );
+                return Err(Unread { problem, passes: false });
+            }
+            page = page.continue_token(&token);
         }
-        page = page.continue_token(&token);
+    };
+    timeout(LIST_WITHIN, all).await.unwrap_or_else(|_| {
+        let problem = format!("were not read to their end within {LIST_WITHIN:?}");
+        Err(Unread { problem, passes: true })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::api::{ListMeta, TypeMeta};
+    use kube::core::Status;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_list_that_the_api_server_refuses_does_not_come_by_itself() {
+        let passes = |code| {
+            let status = Status { code, ..Status::failure("no", "Reason") };
+            Unread::failed(&kube::Error::Api(status.boxed())).passes
+        };
+        assert_eq!([410, 429, 500, 503].map(passes), [true; 4]);
+        assert_eq!([401, 403, 404].map(passes), [false; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_list_ends_at_its_limit_and_says_what_to_do() {
+        let read = async |count: usize| {
+            let (left, taken) = (Cell::new(count), Cell::new(0));
+            let list = |page: ListParams| {
+                let size = left.get().min(usize::try_from(page.limit.unwrap()).unwrap());
+                left.set(left.get() - size);
+                let continue_ = (left.get() > 0).then(|| "more".to_owned());
+                let metadata = ListMeta { continue_, ..ListMeta::default() };
+                let page = ObjectList { types: TypeMeta::default(), metadata, items: vec![(); size] };
+                std::future::ready(Ok(page))
+            };
+            let first = ListParams::default().limit(PAGE_OBJECTS);
+            let read = each(&Semaphore::new(1), first, list, |()| taken.set(taken.get() + 1)).await;
+            (read, taken.get())
+        };
+        assert_eq!(read(LIST_OBJECTS).await, (Ok(()), LIST_OBJECTS));
+        let (unread, taken) = read(LIST_OBJECTS + 1).await;
+        let Unread { problem, passes } = unread.unwrap_err();
+        assert!(!passes && taken == LIST_OBJECTS);
+        assert_eq!(
+            problem,
+            "are more than the 2000 that are read: delete some of them, or move the agent to a namespace of its own"
+        );
     }
 }

@@ -2,14 +2,15 @@
 //! Connections go to the Pod's IP address; no name is resolved, no redirect followed, no proxy used (rule 2).
 
 use super::observe::ReachableAgent;
+use super::pages::Unread;
 use crate::context::Context;
 use crate::index::ObjectRef;
 use countersign_core::bind::Source;
 use countersign_core::refusal::{Reason, Refusal};
-use countersign_core::text::Quoted;
 use countersign_io::clock::{instant, now};
 use countersign_io::fetch::{CardUrl, FetchLimits, Fetched, Representation, fetch_card};
 use countersign_io::mtls::{Peer, fetch_card_from};
+use countersign_plan::agent_card::endpoints::UnusableAgent;
 use countersign_plan::agent_card::evaluate::Received;
 use countersign_plan::agent_card::replica::Replica;
 use countersign_plan::input::delivered::{KEYS, card_text, config_map_name};
@@ -17,6 +18,7 @@ use countersign_plan::input::identity::Expected;
 use countersign_plan::input::service::AgentService;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
+use tokio::time::timeout;
 use tracing::Instrument;
 
 /// Cards that one replica serves at one URL.
@@ -91,29 +93,32 @@ async fn fetch(
 pub(crate) async fn read_delivered(
     context: &Context,
     reachable: &ReachableAgent,
-) -> Result<Option<Received>, Refusal> {
+) -> Result<Option<Received>, UnusableAgent> {
     let ObjectRef { namespace, name: workload } = &reachable.key.object;
     let name = config_map_name(workload);
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
     // As large as a page of other objects.
     let _turn = context.pages.acquire().await;
     let started = instant();
-    let answer = api.get_opt(&name).await;
+    let limit = context.limits().total;
+    let answer = timeout(limit, api.get_opt(&name)).await;
     context.metrics.fetched("configmap", started.elapsed());
-    let map = match answer {
-        Ok(Some(map)) => map,
-        Ok(None) => return Ok(None),
-        Err(error) => {
-            let found = format!("the ConfigMap {name} could not be read: {}", Quoted(&error.to_string()));
-            return Err(Refusal::new(Reason::FetchFailed, found));
-        }
+    let unread = match answer {
+        Ok(Ok(Some(map))) => Ok(map),
+        Ok(Ok(None)) => return Ok(None),
+        Ok(Err(error)) => Err(Unread::failed(&error)),
+        Err(_) => Err(Unread { problem: format!("was not read within {limit:?}"), passes: true }),
     };
+    let map = unread.map_err(|Unread { problem, passes }| {
+        let refusal = Refusal::new(Reason::FetchFailed, format!("the ConfigMap {name} {problem}"));
+        UnusableAgent { refusal, may_settle: passes }
+    })?;
     let owners = map.metadata.owner_references.unwrap_or_default();
     let data = map.data.unwrap_or_default();
     let Some(text) = card_text(&data) else {
         let found = format!("the ConfigMap {name} has none of the keys {}", KEYS.join(", "));
         // A ConfigMap without a card signs nothing, so the served card stays unsigned.
-        return Err(Refusal::new(Reason::CardUnsigned, found));
+        return Err(Refusal::new(Reason::CardUnsigned, found).into());
     };
     let owned = owners.iter().any(|owner| owner.uid == reachable.workload.uid);
     let source = Source::ConfigMap { expected_name: name.clone(), name, owned };

@@ -1,16 +1,14 @@
 //! Reads of the replicas behind a Service, for the evaluation of its endpoints (rule 51).
 //! The index serves first; the API server is read where the index cannot prove an endpoint.
 
-use super::pages::{each_metadata, each_object};
+use super::pages::{Unread, each_metadata, each_object};
 use crate::context::Context;
 use crate::index::{ObjectRef, Pod, ServiceEndpoint, Workload, WorkloadKind, WorkloadRef};
 use crate::reduced::{self, ReducedPod};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
-use countersign_plan::agent_card::endpoints::{
-    EndpointTerms, KnownPods, UnusableEndpoints, evaluate_endpoints,
-};
+use countersign_plan::agent_card::endpoints::{EndpointTerms, KnownPods, UnusableAgent, evaluate_endpoints};
 use countersign_plan::agent_card::replica::Replicas;
 use countersign_plan::input::endpoint::{SERVICE_LABEL, read_endpoints};
 use countersign_plan::input::pod::{controller, selector_text};
@@ -29,13 +27,13 @@ pub(crate) async fn find_replicas(
     workload: &Workload,
     service: &AgentService,
     last: &[ReplicaEvaluation],
-) -> Result<Replicas, UnusableEndpoints> {
+) -> Result<Replicas, UnusableAgent> {
     let (limit, terms) =
         (context.limits().total, EndpointTerms { key, workload, is_v6: service.is_v6, last });
     let found = timeout(limit, find(context, service, terms)).await;
     found.unwrap_or_else(|_| {
         let found = format!("the API server did not say within {limit:?} who stands behind the Service");
-        Err(UnusableEndpoints { refusal: Refusal::new(Reason::FetchFailed, found), may_settle: true })
+        Err(UnusableAgent { refusal: Refusal::new(Reason::FetchFailed, found), may_settle: true })
     })
 }
 
@@ -43,10 +41,10 @@ async fn find(
     context: &Context,
     service: &AgentService,
     terms: EndpointTerms<'_>,
-) -> Result<Replicas, UnusableEndpoints> {
+) -> Result<Replicas, UnusableAgent> {
     let EndpointTerms { key, workload, .. } = terms;
     // An API server that does not answer says nothing about the agent, so the last evaluation may hold on.
-    let unread = |refusal| UnusableEndpoints { refusal, may_settle: true };
+    let unread = |refusal| UnusableAgent { refusal, may_settle: true };
     let endpoints = endpoints(context, key, service).await.map_err(unread)?;
     let watched = watched(context, key, workload, &endpoints);
     let replicas = match evaluate_endpoints(&terms, &endpoints, &watched) {
@@ -61,7 +59,7 @@ async fn find(
         // The workload is ready, so `EndpointSlice`s lag behind; no Pod receives traffic meanwhile.
         let found = format!("no Pod behind the Service {} is ready", Quoted(&key.object.name));
         let refusal = Refusal::new(Reason::WorkloadNotReady, found);
-        return Err(UnusableEndpoints { refusal, may_settle: true });
+        return Err(UnusableAgent { refusal, may_settle: true });
     }
     Ok(replicas)
 }
@@ -89,7 +87,7 @@ async fn endpoints(
             Err(problem) => endpoints = Err(problem),
         }
     });
-    read.await.map_err(|problem| unreadable("EndpointSlices", &problem))?;
+    read.await.map_err(|unread| unreadable("EndpointSlices", &unread))?;
     let endpoints = endpoints.map_err(|problem| {
         let found = format!("the slice of endpoints {} cannot be used", Quoted(&problem));
         Refusal::new(Reason::ServiceEndpointNotOwned, found)
@@ -137,7 +135,7 @@ async fn read(
             known.pods.insert(name, pod);
         }
     });
-    pods.await.map_err(|problem| unreadable("Pods", &problem))?;
+    pods.await.map_err(|unread| unreadable("Pods", &unread))?;
     if key.kind != WorkloadKind::Deployment {
         return Ok(known);
     }
@@ -148,10 +146,10 @@ async fn read(
             known.sets.insert(uid, controller(set.metadata.owner_references.as_deref()));
         }
     });
-    sets.await.map_err(|problem| unreadable("ReplicaSets", &problem))?;
+    sets.await.map_err(|unread| unreadable("ReplicaSets", &unread))?;
     Ok(known)
 }
 
-fn unreadable(kinds: &str, problem: &str) -> Refusal {
-    Refusal::new(Reason::FetchFailed, format!("the {kinds} behind the Service {problem}"))
+fn unreadable(kinds: &str, unread: &Unread) -> Refusal {
+    Refusal::new(Reason::FetchFailed, format!("the {kinds} behind the Service {}", unread.problem))
 }

@@ -91,10 +91,15 @@ impl CardEvaluation {
     /// Evaluation whose refusal says in its message which card it is about; a verified one is unchanged.
     #[must_use]
     pub fn named(self, reference: &CardRef, which: &str) -> Self {
+        self.saying(reference, |found| format!("{which}: {found}"))
+    }
+
+    /// Evaluation whose refusal has another message; a verified one is unchanged.
+    #[must_use]
+    pub fn saying(self, reference: &CardRef, say: impl FnOnce(&str) -> String) -> Self {
         let mut result = (*self.result).clone();
         let Err(refused) = &mut result.outcome else { return self };
-        let found = format!("{which}: {}", refused.refusal.message());
-        refused.refusal = Refusal::new(refused.refusal.reason(), found);
+        refused.refusal = Refusal::new(refused.refusal.reason(), say(refused.refusal.message()));
         let card = CardOutcome::new(reference.clone(), &Verdict::refused(refused.refusal.clone()));
         Self { card, result: Arc::new(result), ..self }
     }

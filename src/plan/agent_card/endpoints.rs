@@ -10,12 +10,13 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use std::collections::BTreeMap;
 
-/// Refusal of the endpoints of a Service.
+/// Refusal of an agent for what the API server says about it, or does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnusableEndpoints {
+pub struct UnusableAgent {
     /// Reason and message.
     pub refusal: Refusal,
-    /// True if `EndpointSlice`s and Pods may agree again by themselves, as they do shortly after a Pod ends.
+    /// True if the cause may pass by itself: `EndpointSlice`s and Pods agree again shortly after a Pod ends, and an API
+    /// server that restarts or has too much to do answers later.
     pub may_settle: bool,
 }
 
@@ -42,7 +43,7 @@ impl EndpointTerms<'_> {
     }
 }
 
-impl From<Refusal> for UnusableEndpoints {
+impl From<Refusal> for UnusableAgent {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, may_settle: false }
     }
@@ -63,7 +64,7 @@ pub fn evaluate_endpoints(
     expected: &EndpointTerms<'_>,
     endpoints: &[ServiceEndpoint],
     known: &KnownPods,
-) -> Result<Replicas, UnusableEndpoints> {
+) -> Result<Replicas, UnusableAgent> {
     let mut ready: BTreeMap<&str, Replica> = BTreeMap::new();
     let mut unmatched = None;
     let EndpointTerms { key, workload, is_v6, .. } = *expected;
@@ -74,7 +75,7 @@ pub fn evaluate_endpoints(
                 pod.as_ref().map_or_else(|| "no Pod".to_owned(), |(name, _)| format!("Pod {}", Quoted(name)));
             let found =
                 format!("behind the Service {} stands {who} at {address}, {why}", Quoted(&key.object.name));
-            UnusableEndpoints { refusal: Refusal::new(Reason::ServiceEndpointNotOwned, found), may_settle }
+            UnusableAgent { refusal: Refusal::new(Reason::ServiceEndpointNotOwned, found), may_settle }
         };
         let Some((name, uid)) = pod else {
             return Err(foreign("an address that somebody wrote into a slice of endpoints", false));
@@ -205,7 +206,7 @@ mod tests {
         last: &[ReplicaEvaluation],
         endpoints: &[ServiceEndpoint],
         known: &KnownPods,
-    ) -> Result<Replicas, UnusableEndpoints> {
+    ) -> Result<Replicas, UnusableAgent> {
         let (key, workload) = (key(kind), workload(kind));
         evaluate_endpoints(&EndpointTerms { key: &key, workload: &workload, is_v6, last }, endpoints, known)
     }

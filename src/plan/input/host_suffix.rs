@@ -47,6 +47,11 @@ impl HostSuffixes {
         Ok(HostSuffix { namespace, domain: domain.to_owned() })
     }
 
+    /// True if the Ingresses of a namespace may name any host.
+    pub fn are_for(&self, namespace: &str) -> bool {
+        self.0.iter().any(|suffix| suffix.namespace.as_deref().is_none_or(|of| of == namespace))
+    }
+
     /// True if a host, in lower case, is one of the domains of a namespace or below one of them. The longest domain decides:
     /// what is given to one namespace is no other's, whatever is given to all above it.
     pub fn allow(&self, namespace: &str, host: &str) -> bool {
@@ -73,6 +78,13 @@ mod tests {
 
     fn suffixes(all: &[&str]) -> HostSuffixes {
         all.iter().map(|text| HostSuffixes::parse(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn ingresses_of_a_namespace_without_a_domain_name_no_host() {
+        let (all, one) = (suffixes(&["agents.example.org"]), suffixes(&["team:agents.example.org"]));
+        assert!(all.are_for("team") && one.are_for("team"));
+        assert!(!one.are_for("other") && !HostSuffixes::default().are_for("team"));
     }
 
     #[test]

@@ -120,50 +120,56 @@ impl Hosts {
         ingresses: impl IntoIterator<Item = &'a Ingress>,
         suffixes: &HostSuffixes,
     ) -> Self {
-        let mut hosts = HostsOfServices::new(namespace, template_labels);
-        services.into_iter().for_each(|service| hosts.add(service));
-        let mut hosts = hosts.with_ingresses(suffixes);
-        ingresses.into_iter().for_each(|ingress| hosts.add(ingress));
-        hosts.finish()
+        let mut of_services = HostsOfServices::new(namespace, template_labels);
+        services.into_iter().for_each(|service| of_services.add(service));
+        let mut of_ingresses = HostsOfIngresses::new(&of_services, suffixes);
+        ingresses.into_iter().for_each(|ingress| of_ingresses.add(ingress));
+        Self { ingress: of_ingresses.finish(), cluster: of_services.hosts() }
     }
 }
 
 /// Host names of a workload while its Services are read, one after the other.
-#[derive(Debug)]
-pub struct HostsOfServices<'a> {
-    namespace: &'a str,
-    template_labels: &'a BTreeMap<String, String>,
+#[derive(Clone, Debug)]
+pub struct HostsOfServices {
+    namespace: String,
+    template_labels: BTreeMap<String, String>,
     services: BTreeSet<String>,
 }
 
-impl<'a> HostsOfServices<'a> {
+impl HostsOfServices {
     /// No Service yet.
-    pub const fn new(namespace: &'a str, template_labels: &'a BTreeMap<String, String>) -> Self {
+    pub fn new(namespace: &str, template_labels: &BTreeMap<String, String>) -> Self {
+        let (namespace, template_labels) = (namespace.to_owned(), template_labels.clone());
         Self { namespace, template_labels, services: BTreeSet::new() }
     }
 
     /// Adds a Service of the namespace.
     pub fn add(&mut self, service: &Service) {
-        if leads_to(service, self.template_labels).is_ok() {
+        if leads_to(service, &self.template_labels).is_ok() {
             self.services.extend(service.metadata.name.clone());
         }
     }
 
-    /// Host names once every Service was added, while Ingresses are read.
-    pub const fn with_ingresses(self, suffixes: &'a HostSuffixes) -> HostsOfIngresses<'a> {
-        HostsOfIngresses { of_services: self, suffixes, leads_here: BTreeMap::new() }
+    /// DNS names of the Services that lead to the workload, once every Service was added.
+    pub fn hosts(&self) -> BTreeSet<String> {
+        self.services.iter().flat_map(|name| service_names(name, &self.namespace)).collect()
     }
 }
 
 /// Host names of a workload while its Ingresses are read, one after the other.
 #[derive(Debug)]
 pub struct HostsOfIngresses<'a> {
-    of_services: HostsOfServices<'a>,
+    of_services: &'a HostsOfServices,
     suffixes: &'a HostSuffixes,
     leads_here: BTreeMap<String, bool>,
 }
 
-impl HostsOfIngresses<'_> {
+impl<'a> HostsOfIngresses<'a> {
+    /// No Ingress yet, once every Service was added.
+    pub const fn new(of_services: &'a HostsOfServices, suffixes: &'a HostSuffixes) -> Self {
+        Self { of_services, suffixes, leads_here: BTreeMap::new() }
+    }
+
     /// Adds an Ingress of the namespace. Hosts beyond `INGRESS_HOSTS` belong to nobody.
     pub fn add(&mut self, ingress: &Ingress) {
         for (host, leads) in hosts_of(ingress, &self.of_services.services) {
@@ -171,21 +177,16 @@ impl HostsOfIngresses<'_> {
             if let Some(all) = self.leads_here.get_mut(&host) {
                 *all &= leads;
             } else if self.leads_here.len() < INGRESS_HOSTS
-                && self.suffixes.allow(self.of_services.namespace, &host)
+                && self.suffixes.allow(&self.of_services.namespace, &host)
             {
                 self.leads_here.insert(host, leads);
             }
         }
     }
 
-    /// Host names once every Ingress was added.
-    pub fn finish(self) -> Hosts {
-        let HostsOfServices { namespace, services, .. } = self.of_services;
-        let ingress = self.leads_here.into_iter().filter_map(|(host, leads)| leads.then_some(host));
-        Hosts {
-            cluster: services.iter().flat_map(|name| service_names(name, namespace)).collect(),
-            ingress: ingress.collect(),
-        }
+    /// Host names that lead to the workload alone, once every Ingress was added.
+    pub fn finish(self) -> BTreeSet<String> {
+        self.leads_here.into_iter().filter_map(|(host, leads)| leads.then_some(host)).collect()
     }
 }
 

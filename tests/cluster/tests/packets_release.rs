@@ -33,6 +33,9 @@ const UNSEEN: [(&str, &str); 8] = [
     ("spire.spiffe.io/clusterfederatedtrustdomains watch", "needs SPIRE's controller manager"),
 ];
 
+/// Domain of Ingresses, without which the operator reads none.
+const INGRESSES: [&str; 2] = ["--set", "signatureVerification.ingressHostSuffixes={weather.example}"];
+
 /// The chart as an archive of an earlier version.
 fn earlier(node: &Node) -> PathBuf {
     let folder = node.rig.folder().join("charts");
@@ -156,7 +159,7 @@ fn a_release_is_upgraded_uses_its_rights_and_is_uninstalled_without_opening_anyt
                 assert_as_before("while it is upgraded");
             }
         });
-        let upgraded = node.install(&chart(), &[]);
+        let upgraded = node.install(&chart(), &INGRESSES);
         ended.store(true, Ordering::Relaxed);
         upgraded.unwrap();
     });

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 const TEAM: &str = "team";
 /// A fault that is over before anybody is told of it: the operator waits for 10 s.
 const SHORT: Duration = Duration::from_secs(5);
+/// A fault of which everybody has been told by its end.
+const LONG: Duration = Duration::from_secs(25);
 
 /// Status and reason of the condition `Enforced`.
 fn enforced(card: &Value) -> String {
@@ -36,8 +38,8 @@ fn only(words: &str) -> BTreeSet<String> {
 }
 
 /// Has the operator write the policy of an agent again, which fails.
-fn refuse_policies(scene: &Scene, proxy: &FaultProxy, name: &str) {
-    proxy.inject(Rule::new(Fault::Status(429)).method("PATCH").path("/networkpolicies"));
+fn refuse_policies(scene: &Scene, proxy: &FaultProxy, name: &str, code: u16) {
+    proxy.inject(Rule::new(Fault::Status(code)).method("PATCH").path("/networkpolicies"));
     scene.delete("networkpolicy", TEAM, &format!("{name}-signature-policy")).unwrap();
 }
 
@@ -47,13 +49,13 @@ fn clear(proxy: &FaultProxy) {
 }
 
 fn policies_that_cannot_be_written_for_a_moment_turn_no_condition(scene: &Scene, proxy: &FaultProxy) {
-    refuse_policies(scene, proxy, "weather");
+    refuse_policies(scene, proxy, "weather", 500);
     assert_eq!(told(scene, "weather", SHORT, enforced), only("True PolicyApplied"));
     clear(proxy);
     scene.policy_is(TEAM, "weather", "Verified").unwrap();
     assert_eq!(told(scene, "weather", Duration::from_secs(2), enforced), only("True PolicyApplied"));
 
-    refuse_policies(scene, proxy, "weather");
+    refuse_policies(scene, proxy, "weather", 429);
     let card = wait(scene, "weather", "a fault that lasts", |card| enforced(card) == "False PolicyPending");
     assert!(is(&card, "Verified", "True") && is(&card, "Ready", "False"), "{card:#}");
     clear(proxy);
@@ -74,14 +76,57 @@ fn a_refusal_is_not_enforced_before_its_policy_is(scene: &Scene, proxy: &FaultPr
     scene.policy_is(TEAM, "weather", outcome(&lost)).unwrap();
 }
 
+fn ingresses_that_cannot_be_read_refuse_only_whom_they_serve_and_not_at_once(
+    scene: &Scene,
+    proxy: &FaultProxy,
+) {
+    let path = json!({ "path": "/", "pathType": "Prefix",
+        "backend": { "service": { "name": "outside", "port": { "number": 8000 } } } });
+    let rule = json!({ "host": "outside.agents.example", "http": { "paths": [path] } });
+    let ingress = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": { "name": "outside", "namespace": TEAM }, "spec": { "rules": [rule] } });
+    scene.rig.apply(&ingress.to_string()).unwrap();
+    let mut card = card_of("outside", TEAM);
+    card["supportedInterfaces"][0]["url"] = json!("https://outside.agents.example/");
+    scene.agent(TEAM, "outside", &scene.signed(&card, TEAM, "outside")).unwrap();
+    scene.agent(TEAM, "inside", &scene.honest(TEAM, "inside")).unwrap();
+    for name in ["outside", "inside"] {
+        scene.verified(TEAM, name, name).unwrap();
+    }
+    let verdict = |card: &Value| outcome(card).to_owned();
+    proxy.inject(Rule::new(Fault::Status(500)).method("GET").path("/ingresses"));
+    scene.looked(TEAM, "outside", 2).unwrap();
+    assert_eq!(told(scene, "outside", SHORT, verdict), only("Verified"));
+    clear(proxy);
+    scene.looked(TEAM, "outside", 2).unwrap();
+
+    proxy.inject(Rule::new(Fault::Status(503)).method("GET").path("/ingresses"));
+    assert_eq!(told(scene, "inside", LONG, verdict), only("Verified"));
+    let card = wait(scene, "outside", "a fault that lasts", |card| outcome(card) == "FetchFailed");
+    let message = card["status"]["verdict"]["message"].as_str().unwrap();
+    assert!(message.contains("the Ingresses of \"team\" could not be read"), "{message}");
+    clear(proxy);
+    scene.verified(TEAM, "outside", "outside").unwrap();
+
+    // An answer that does not pass by itself is told at once, and whom it concerns.
+    proxy.inject(Rule::new(Fault::Status(403)).method("GET").path("/ingresses"));
+    let card = wait(scene, "outside", "a refused list", |card| outcome(card) == "EndpointNotOwned");
+    let message = card["status"]["verdict"]["message"].as_str().unwrap();
+    assert!(message.contains("outside.agents.example") && message.contains("need no list"), "{message}");
+    assert_eq!(told(scene, "inside", Duration::from_secs(2), verdict), only("Verified"));
+    clear(proxy);
+    scene.verified(TEAM, "outside", "outside").unwrap();
+}
+
 #[test]
 fn a_fault_that_passes_changes_nothing_and_one_that_lasts_is_told() {
-    let (scene, proxy) = Scene::through_faults(&[]).unwrap();
+    let (scene, proxy) = Scene::through_faults(&["--ingress-host-suffix=agents.example"]).unwrap();
     scene.namespace(TEAM, &json!({})).unwrap();
     scene.agent(TEAM, "weather", &scene.honest(TEAM, "weather")).unwrap();
     scene.verified(TEAM, "weather", "weather").unwrap();
     wait(&scene, "weather", "enforcement", |card| enforced(card) == "True PolicyApplied");
     policies_that_cannot_be_written_for_a_moment_turn_no_condition(&scene, &proxy);
     a_refusal_is_not_enforced_before_its_policy_is(&scene, &proxy);
+    ingresses_that_cannot_be_read_refuse_only_whom_they_serve_and_not_at_once(&scene, &proxy);
     scene.operator.stop().unwrap();
 }

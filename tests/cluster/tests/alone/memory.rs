@@ -30,7 +30,7 @@ fn large_ingress(number: usize) -> Value {
 #[test]
 fn large_pods_and_ingresses_of_a_tenant_take_bounded_memory() {
     let mut scene = alone(&["large"]);
-    scene.start_again(&[]).unwrap();
+    scene.start_again(&["--ingress-host-suffix=example"]).unwrap();
     let mut elsewhere = card_of("maps", "large");
     elsewhere["supportedInterfaces"][0]["url"] = json!("https://maps.example/");
     scene.agent("large", "maps", &scene.signed(&elsewhere, "large", "maps")).unwrap();
