@@ -8,7 +8,7 @@ use countersign_plan::agent_card::enforcement::Enforcement;
 use countersign_plan::workload::ObservedCard;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Last enforcement of each workload.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ struct Known {
     enforced: Option<Enforced>,
     /// Time since which every turn has failed.
     failing: Option<Instant>,
+    /// Time since which a status waits for a turn of the workload.
+    awaited: Option<Instant>,
 }
 
 /// Enforcement of one decision, with the outcomes that the decision was made from.
@@ -60,7 +62,7 @@ impl Enforcements {
         let now = Some(Enforced { enforcement, seen });
         let mut all = self.lock();
         let known = all.entry(workload.clone()).or_default();
-        known.failing = None;
+        (known.failing, known.awaited) = (None, None);
         let differs = known.enforced != now;
         known.enforced = now;
         differs
@@ -75,10 +77,18 @@ impl Enforcements {
             known.enforced = known.enforced.take().filter(|last| last.seen == seen);
             return false;
         }
+        known.awaited = None;
         let now = Some(Enforced { enforcement, seen });
         let differs = known.enforced != now;
         known.enforced = now;
         differs
+    }
+
+    /// Time for which statuses have waited at `at` for a turn of the workload; from now on if none has.
+    pub(crate) fn awaited_for(&self, workload: &WorkloadRef, at: Instant) -> Duration {
+        let mut all = self.lock();
+        let known = all.entry(workload.clone()).or_default();
+        at.saturating_duration_since(*known.awaited.get_or_insert(at))
     }
 
     /// Forgets a workload that is gone or no agent any more.
@@ -118,8 +128,6 @@ mod tests {
     use super::*;
     use crate::index::{ObjectRef, WorkloadKind};
     use countersign_io::clock::instant;
-    use std::time::Duration;
-
     fn workload() -> WorkloadRef {
         WorkloadRef { kind: WorkloadKind::Deployment, object: ObjectRef::new("team", "weather") }
     }
@@ -166,6 +174,17 @@ mod tests {
         let later = start.checked_add(ENFORCEMENT_UNTOLD).unwrap();
         assert!(all.fail_with(&key, outcome(false), waiting(), later));
         assert_eq!(all.enforced(&key, "uid-1", false), Some(waiting()));
+    }
+
+    #[test]
+    fn a_status_waits_from_its_first_turn_on_until_the_workload_has_had_one() {
+        let (all, key, start) = (Enforcements::default(), workload(), instant());
+        let after = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
+        assert_eq!([0, 3].map(|at| all.awaited_for(&key, after(at)).as_secs()), [0, 3]);
+        assert!(!all.fail_with(&key, outcome(false), waiting(), after(4)));
+        assert_eq!(all.awaited_for(&key, after(5)).as_secs(), 5);
+        assert!(all.keep(&key, outcome(false), Enforcement::Closed));
+        assert_eq!(all.awaited_for(&key, after(9)).as_secs(), 0);
     }
 
     #[test]

@@ -11,13 +11,14 @@ use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use countersign_controller::apply::merge_patch;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
-use countersign_io::clock::now;
+use countersign_io::clock::{instant, now};
 use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::agent_card::schedule::SHORTEST_PERIOD;
 use countersign_plan::agent_card::turn::{Observed, StatusPlan, StatusWrite, plan_status_turn};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// Events about a verdict, as existing tools find them.
 const CARD_VERIFIED: EventSource = EventSource {
@@ -48,6 +49,7 @@ async fn write(context: &Context, object: &ObjectRef) -> Result<Next, kube::Erro
         .as_ref()
         .zip(about)
         .and_then(|(evaluation, workload)| context.enforcements.of(workload, &evaluation.card));
+    let unseen = about.filter(|_| enforcement.is_none() && workload.is_some());
     let plan = plan_status_turn(Observed {
         object,
         card: card.as_ref(),
@@ -55,6 +57,8 @@ async fn write(context: &Context, object: &ObjectRef) -> Result<Next, kube::Erro
         workload: workload.as_ref(),
         mode: context.mode(&object.namespace),
         enforcement: enforcement.as_ref(),
+        unseen_for: unseen
+            .map_or(Duration::ZERO, |workload| context.enforcements.awaited_for(workload, instant())),
         now: now(),
     });
     match (plan, card, evaluation) {
@@ -75,6 +79,7 @@ async fn write(context: &Context, object: &ObjectRef) -> Result<Next, kube::Erro
             }
             Ok(Next::Never)
         }
+        (StatusPlan::Later(wait), ..) => Ok(Next::In(wait)),
         (StatusPlan::Wait | StatusPlan::Write(_), ..) => Ok(Next::Never),
     }
 }

@@ -14,10 +14,15 @@ use countersign_api::agent_card::{AgentCardData, AgentCardStatus, CardVerdict, C
 use countersign_api::keys::Family;
 use countersign_core::time::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::time::Duration;
 
 /// Finalizers of other operators. A deleted AgentCard that has one stays for ever once those operators are uninstalled.
 const FOREIGN_FINALIZERS: [&str; 2] =
     ["agentcard.kagenti.dev/finalizer", "agentcard.kagenti.dev/network-policy"];
+
+/// Longest time for which status does not show a loss of trust because the workload's turn, which closes first, has not seen
+/// it. Where an authority is removed, a thousand workloads close within some seconds, and each status is written once.
+pub const LONGEST_UNSEEN: Duration = Duration::from_secs(5);
 
 /// Input of one turn of an AgentCard's status: the objects as last observed, the enforcement mode and the time.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +39,8 @@ pub struct Observed<'a> {
     pub mode: Mode,
     /// Enforcement of the evaluation's outcome; `None` until a turn of the workload has seen the outcome.
     pub enforcement: Option<&'a Enforcement>,
+    /// Time for which the status has waited for that turn.
+    pub unseen_for: Duration,
     /// Time of the turn.
     pub now: Timestamp,
 }
@@ -44,6 +51,8 @@ pub enum StatusPlan {
     /// No write, because the AgentCard was not evaluated yet, or because a turn of the workload, which is due, decides
     /// whether a card that has become verified is enforced.
     Wait,
+    /// No write for this time, because the turn of the workload that closes is due, and has the status written as well.
+    Later(Duration),
     /// No status, because the AgentCard was deleted or is being deleted: its evaluation is dropped. The list is the
     /// finalizers to leave on the AgentCard; `None` if none is to be removed.
     Forget(Option<Vec<String>>),
@@ -83,26 +92,33 @@ pub fn plan_status_turn(observed: Observed<'_>) -> StatusPlan {
     }
     // An AgentCard of the same name that was made again is another one.
     match observed.evaluation.filter(|last| last.card.reference() == &card.reference) {
-        Some(evaluation) if !opens_unseen(observed, card, evaluation) => {
-            StatusPlan::Write(Box::new(plan_write(observed, card, evaluation)))
+        Some(evaluation) if is_unseen(observed, card, evaluation) => {
+            let left = LONGEST_UNSEEN.saturating_sub(observed.unseen_for);
+            match &evaluation.result.outcome {
+                Ok(_) => StatusPlan::Wait,
+                Err(_) if !left.is_zero() => StatusPlan::Later(left),
+                Err(_) => StatusPlan::Write(Box::new(plan_write(observed, card, evaluation))),
+            }
         }
-        Some(_) | None => StatusPlan::Wait,
+        Some(evaluation) => StatusPlan::Write(Box::new(plan_write(observed, card, evaluation))),
+        None => StatusPlan::Wait,
     }
 }
 
-/// True for a card that becomes verified, or verified for another workload, while no turn of that workload has seen it, or
-/// that an earlier version showed verified without the condition `Enforced`. That turn is enqueued with the evaluation and
-/// has the status written, whatever comes of it. A loss of trust waits for nothing.
-fn opens_unseen(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluation) -> bool {
+/// True for an outcome that status does not show yet, about this workload and with the condition `Enforced`, while no turn of
+/// the workload has seen it. That turn is enqueued with the evaluation and has the status written, whatever comes of it.
+fn is_unseen(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluation) -> bool {
     let tells = |condition: &Condition| condition.type_ == ConditionType::Enforced.as_str();
-    let is_shown = card.status.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Verified)
+    let is_verified = evaluation.result.outcome.is_ok();
+    let is_same = |verdict: &CardVerdict| (verdict.outcome == Outcome::Verified) == is_verified;
+    let is_shown = card.status.verdict.as_ref().is_some_and(is_same)
         && card.status.target_ref.as_ref() == card.target()
         && card.status.conditions.iter().any(tells);
+    let is_held = |workload: &Workload| workload.is_agent() && (is_verified || !workload.is_leaving);
     observed.mode == Mode::Enforce
         && observed.enforcement.is_none()
-        && observed.workload.is_some_and(Workload::is_agent)
+        && observed.workload.is_some_and(is_held)
         && evaluation.workload == card.workload(&observed.object.namespace)
-        && evaluation.result.outcome.is_ok()
         && !is_shown
 }
 
@@ -250,6 +266,7 @@ mod tests {
             workload,
             mode: Mode::Enforce,
             enforcement: Some(&Enforcement::Open),
+            unseen_for: LONGEST_UNSEEN,
             now: NOW,
         })
     }
@@ -386,6 +403,7 @@ mod tests {
                     workload: Some(&workload),
                     mode: *mode,
                     enforcement: Some(enforcement),
+                    unseen_for: LONGEST_UNSEEN,
                     now: NOW,
                 });
                 let StatusPlan::Write(write) = plan else { panic!("{plan:?}") };
@@ -399,9 +417,9 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_verified_is_shown_once_its_workload_was_planned_and_a_loss_of_trust_at_once() {
+    fn what_becomes_verified_is_shown_once_its_workload_was_planned_and_a_loss_of_trust_after_a_while() {
         let (workload, object) = (workload(), object());
-        let plan = |card: &IndexedCard, evaluation: &Evaluation| {
+        let plan_after = |unseen_for, card: &IndexedCard, evaluation: &Evaluation| {
             plan_status_turn(Observed {
                 object: &object,
                 card: Some(card),
@@ -409,19 +427,24 @@ mod tests {
                 workload: Some(&workload),
                 mode: Mode::Enforce,
                 enforcement: None,
+                unseen_for,
                 now: NOW,
             })
         };
+        let plan = |card: &IndexedCard, evaluation: &Evaluation| plan_after(LONGEST_UNSEEN, card, evaluation);
         let (verified, refused) = (evaluation(Ok(60)), evaluation(Err(Reason::SignatureInvalid)));
         let mut card = stored("uid-1", &[], false);
         assert_eq!(plan(&card, &verified), StatusPlan::Wait);
         assert!(matches!(plan(&card, &refused), StatusPlan::Write(_)));
+        let second = Duration::from_secs(1);
+        assert_eq!(plan_after(second, &card, &refused), StatusPlan::Later(Duration::from_secs(4)));
         // After a restart the status stays as it is until the workload was planned.
         card.status = Arc::new(write(&card, &verified, Some(&workload)).status);
         card.has_content = true;
         let StatusPlan::Write(write) = plan(&card, &verified) else { panic!() };
         assert!(!write.differs);
         assert_eq!(shown(&write.status, "Enforced").0, "True");
+        assert_eq!(plan_after(Duration::ZERO, &card, &refused), StatusPlan::Later(LONGEST_UNSEEN));
     }
 
     #[test]
@@ -435,6 +458,7 @@ mod tests {
                 workload: Some(&workload),
                 mode: Mode::Enforce,
                 enforcement: None,
+                unseen_for: LONGEST_UNSEEN,
                 now: NOW,
             })
         };
@@ -456,6 +480,7 @@ mod tests {
                 workload: Some(&workload),
                 mode: Mode::Enforce,
                 enforcement: Some(enforcement),
+                unseen_for: LONGEST_UNSEEN,
                 now: NOW,
             });
             let StatusPlan::Write(write) = plan else { panic!("{plan:?}") };
@@ -507,6 +532,7 @@ mod tests {
             workload: Some(&workload),
             mode: Mode::Enforce,
             enforcement: None,
+            unseen_for: LONGEST_UNSEEN,
             now: NOW,
         });
         assert!(matches!(plan, StatusPlan::Wait));
