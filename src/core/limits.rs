@@ -71,8 +71,6 @@ pub(crate) const BUNDLE_REFRESH_DEFAULT: Seconds = Seconds::new(300);
 pub(crate) const BUNDLE_REFRESH_MIN: Seconds = Seconds::new(60);
 /// Longest refresh interval: a published hint must not delay a revocation by days (rule 45).
 pub(crate) const BUNDLE_REFRESH_MAX: Seconds = Seconds::new(3600);
-/// Missed refreshes in a row from which a bundle deserves a warning (rule 45).
-pub(crate) const BUNDLE_MISSED_REFRESHES: u32 = 3;
 /// Most JSON values of a bundle document; one key has about 10.
 pub(crate) const BUNDLE_JSON_NODES: usize = 20_000;
 

@@ -276,15 +276,14 @@ fn rule_45_the_refresh_hint_is_clamped() {
 }
 
 #[test]
-fn rule_45_a_frozen_bundle_warns_after_three_refreshes_and_ends_at_the_limit() {
+fn rule_45_a_frozen_bundle_ends_at_the_limit() {
     let root = Authority::root(&Ca::default());
     let memory = accept(None, numbered(&root, Some(1), Some(600))).unwrap().0;
     let limit = Seconds::new(86_400);
     let after = |seconds| memory.freshness(now().plus(Seconds::new(seconds)), limit);
     assert_eq!(after(599), Ok(BundleFreshness::Fresh));
     assert_eq!(after(600), Ok(BundleFreshness::Late { missed: 1 }));
-    assert_eq!(after(1799).map(BundleFreshness::deserves_warning), Ok(false));
-    assert_eq!(after(1800).map(BundleFreshness::deserves_warning), Ok(true));
+    assert_eq!(after(1800), Ok(BundleFreshness::Late { missed: 3 }));
     assert!(after(86_400).is_ok());
     assert_eq!(after(86_401).unwrap_err().reason(), Reason::BundleStale);
     assert_eq!(memory.freshness(now().minus(Seconds::new(9999)), limit), Ok(BundleFreshness::Fresh));

@@ -3,9 +3,7 @@
 
 use super::Bundle;
 use crate::encoding::Digest;
-use crate::limits::{
-    BUNDLE_MISSED_REFRESHES, BUNDLE_REFRESH_DEFAULT, BUNDLE_REFRESH_MAX, BUNDLE_REFRESH_MIN,
-};
+use crate::limits::{BUNDLE_REFRESH_DEFAULT, BUNDLE_REFRESH_MAX, BUNDLE_REFRESH_MIN};
 use crate::refusal::{Reason, Refusal};
 use crate::time::{Seconds, Timestamp};
 
@@ -41,7 +39,7 @@ pub struct AcceptedBundle {
 pub enum BundleFreshness {
     /// No refresh was missed.
     Fresh,
-    /// One or more refreshes were missed; three or more deserve a warning.
+    /// One or more refreshes were missed.
     Late {
         /// Refreshes missed since the last good refresh.
         missed: u32,
@@ -114,13 +112,6 @@ impl BundleMemory {
             0 => BundleFreshness::Fresh,
             missed => BundleFreshness::Late { missed },
         })
-    }
-}
-
-impl BundleFreshness {
-    /// True from the third missed refresh on.
-    pub const fn deserves_warning(self) -> bool {
-        matches!(self, Self::Late { missed: BUNDLE_MISSED_REFRESHES.. })
     }
 }
 

@@ -2,16 +2,16 @@
 //! The watch selects that name, so that no other ConfigMap is ever listed.
 
 use super::Bundles;
-use super::source::{ReadFailure, read, until_next};
+use super::follow::{Source, follow};
+use super::source::{ReadFailure, read};
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::text::Quoted;
-use countersign_io::clock::now;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Error};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use std::pin::pin;
+use std::future::ready;
 use std::time::Duration;
 
 /// ConfigMap key that holds a trust bundle.
@@ -38,17 +38,16 @@ pub(crate) async fn follow_config_map(
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), &source.namespace);
     let metadata: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client, &source.namespace);
     let only = Config::default().fields(&format!("metadata.name={}", source.name));
-    let mut events = pin!(watcher(metadata, only).default_backoff());
+    let events = watcher(metadata, only).default_backoff();
     let what = format!("the ConfigMap {}/{}", source.namespace, source.name);
-    loop {
-        let answer = read(&what, api.get_opt(&source.name)).await;
-        let content = answer.and_then(|map| match map {
+    let content = || async {
+        match read(&what, api.get_opt(&source.name)).await? {
             Some(map) => source.content(map),
             None => Err(source.missing("does not exist")),
-        });
-        let was_read = bundles.accept(&source.trust_domain, now(), content);
-        until_next(&mut events, every, was_read, |error| broken("configmaps", error)).await;
-    }
+        }
+    };
+    let from = Source { plural: "configmaps", trust_domain: &source.trust_domain, every, bundles };
+    follow(&from, events, content, || ready(false), broken).await;
 }
 
 impl ConfigMapKey {

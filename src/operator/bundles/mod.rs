@@ -4,6 +4,7 @@
 mod cluster_trust_bundle;
 mod config_map;
 mod federation;
+mod follow;
 mod source;
 mod state;
 mod workload_api;

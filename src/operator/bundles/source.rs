@@ -13,6 +13,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Wait before a failed read is repeated without a watch event.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// Metric word for a source that does not exist or lacks its content.
+const MISSING: &str = "not_found";
+
 /// Reason for which a source gave no content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReadFailure {
@@ -23,16 +26,21 @@ pub(super) struct ReadFailure {
 }
 
 impl ReadFailure {
+    /// True if the API server does not have what was asked for.
+    pub(super) fn is_missing(&self) -> bool {
+        self.word == MISSING
+    }
+
     /// Source that does not exist or lacks its content.
     pub(super) fn missing(found: String) -> Self {
-        Self { word: "not_found", refusal: Refusal::new(Reason::BundleMalformed, found) }
+        Self { word: MISSING, refusal: Refusal::new(Reason::BundleMalformed, found) }
     }
 
     /// Read that failed with an error of the API server.
     fn failed(what: &str, error: &kube::Error) -> Self {
         let word = match error {
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => "forbidden",
-            kube::Error::Api(status) if status.code == 404 => "not_found",
+            kube::Error::Api(status) if status.code == 404 => MISSING,
             _ => "unavailable",
         };
         let found = format!("{what} could not be read: {}", Quoted(&error.to_string()));
