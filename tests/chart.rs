@@ -366,7 +366,8 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
         }
     }
     let expected = [
-        "controllers.controllers [\"system:serviceaccount:kube-system:deployment-controller\",\"system:serviceaccount:kube-system:replicaset-controller\",\"system:serviceaccount:kube-system:statefulset-controller\",\"system:serviceaccount:kube-system:generic-garbage-collector\",\"system:kube-controller-manager\",\"system:serviceaccount:agent-sandbox-system:agent-sandbox-controller\"]",
+        "controllers.controllers [\"system:serviceaccount:kube-system:deployment-controller\",\"system:serviceaccount:kube-system:replicaset-controller\",\"system:serviceaccount:kube-system:statefulset-controller\",\"system:serviceaccount:kube-system:generic-garbage-collector\",\"system:kube-controller-manager\"]",
+        "controllers.sandboxControllers [\"system:serviceaccount:sandboxes:manager\",\"system:serviceaccount:sandboxes:other\"]",
         "signed-cards.unnamed \"refuse\"",
         "signed-cards.writers [\"system:serviceaccount:ci:signer\"]",
         "enrolled-pods.otherTypes [\"tool\"]",
@@ -379,6 +380,24 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
         "trust-bundle.writers [\"system:serviceaccount:spire-server:spire-server\",\"system:serviceaccount:spire-system:spire-server\"]",
     ];
     assert_eq!(changed, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn pods_of_sandboxes_come_from_the_accounts_that_the_values_name() {
+    let accounts = |arguments: &[&str]| -> Value {
+        let objects = rendered(arguments);
+        let guard = find(&objects, "ValidatingAdmissionPolicy", "guard-controllers.agent.kagenti.dev");
+        let variables = guard["spec"]["variables"].as_array().unwrap();
+        let accounts = variables.iter().find(|variable| variable["name"] == "sandboxControllers").unwrap();
+        serde_json::from_str(accounts["expression"].as_str().unwrap()).unwrap()
+    };
+    let public = "system:serviceaccount:agent-sandbox-system:agent-sandbox-controller";
+    assert_eq!(accounts(&[]), json!([public]));
+    // As with the values of a release from before.
+    assert_eq!(accounts(&["--set=policies.controllers.sandboxUsers=null"]), json!([public]));
+    let own = "--set=policies.controllers.sandboxUsers={system:serviceaccount:sandboxes:manager}";
+    assert_eq!(accounts(&[own]), json!(["system:serviceaccount:sandboxes:manager"]));
+    assert_eq!(accounts(&["--set-json=policies.controllers.sandboxUsers=[]"]), json!([]));
 }
 
 #[test]

@@ -281,6 +281,14 @@ fn who_controls_a_pod_is_said_by_controllers(cluster: &Cluster) {
     cluster.refuses_to_create(TENANT, &sandboxed, says);
     let controller = "system:serviceaccount:agent-sandbox-system:agent-sandbox-controller";
     cluster.create_dry(controller, &sandboxed).unwrap();
+    cluster.refuses_to_create(
+        "system:serviceaccount:sandboxes:manager",
+        &sandboxed,
+        "by system:serviceaccount:sandboxes:manager; leave metadata.ownerReferences out, or name this user in \
+        policies.controllers of the chart: in sandboxUsers",
+    );
+    // It says so of Sandboxes alone.
+    cluster.refuses_to_create(controller, &controlled(&pod("forged", &agent), "ReplicaSet"), says);
     cluster.refuses_to_create(OWNER, &controlled(&pod("forged", &agent), "ReplicaSet"), "by owner-of-team1");
     // A ReplicaSet that nobody made for the Deployment would lead its Pods there.
     let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "forged", "namespace": "team1"},
