@@ -1,5 +1,6 @@
 //! Failures of turns, classified by how soon a retry makes sense.
 
+use super::api_error::{Explained, lacks_a_right};
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -60,11 +61,13 @@ impl Failure {
     }
 }
 
-// The API server may accept later what it refuses now: rights are granted, CRDs installed, quotas raised. All of
-// its errors are therefore transient, and retried within 30 s.
+// The API server may accept later what it refuses now: CRDs are installed, quotas raised, namespaces made again. Its errors
+// are therefore transient, and retried within 30 s, but for a right that the account lacks: that concerns every object
+// of the kind, and only an administrator can change it.
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
-        Self::new(Class::Transient, error)
+        let class = if lacks_a_right(&error) { Class::Configuration } else { Class::Transient };
+        Self::new(class, Explained(&error).to_string())
     }
 }
 
@@ -99,6 +102,24 @@ mod tests {
         assert_eq!([408, 409, 429, 500, 503, 504].map(passes), [true; 6]);
         assert_eq!([400, 401, 403, 404, 405, 413, 422].map(passes), [false; 7]);
         assert!(is_passing(&kube::Error::LinesCodecMaxLineLengthExceeded));
+    }
+
+    #[test]
+    fn a_missing_right_is_a_failure_of_the_configuration_and_what_may_change_by_itself_is_transient() {
+        let right = "pods \"a\" is forbidden: User \"u\" cannot patch resource \"pods\" in API group \"\" in the \
+                     namespace \"team\"";
+        for (code, message, class) in [
+            (403, right, Class::Configuration),
+            (403, "pods \"a\" is forbidden: exceeded quota: small", Class::Transient),
+            (404, "not found", Class::Transient),
+            (409, "conflict", Class::Transient),
+            (500, "broken", Class::Transient),
+        ] {
+            let status = Status { code, ..Status::failure(message, "Reason") };
+            let failure = Failure::from(kube::Error::Api(status.boxed()));
+            assert_eq!(failure.class, class, "{message}");
+            assert!(!failure.to_string().contains("Status {"), "{failure}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! Callers register kinds in a [`registry::Registry`]; no code of the crate decides about an agent.
 
 pub mod admin;
+pub mod api_error;
 pub mod apply;
 pub mod failure;
 pub mod health;

@@ -15,6 +15,7 @@ use super::metrics::ReconcileResult;
 use super::policies::Policies;
 use super::shared::Shared;
 use countersign_controller::admin::Check;
+use countersign_controller::api_error::ExplainedWatch;
 use countersign_controller::next::Next;
 use countersign_controller::registry::{FailedWatch, Registry, Running, WatchFailed};
 use countersign_controller::turns::Work;
@@ -144,7 +145,7 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Result<Arc<Runnin
     let metrics = context.metrics.clone();
     let broken: WatchFailed = Arc::new(move |FailedWatch { kind, .. }, error| {
         metrics.watch_failed(kind);
-        tracing::warn!(kind, %error, "a watch failed and is tried again");
+        tracing::warn!(kind, error = %ExplainedWatch(error), "a watch failed and is tried again");
     });
     let (index, told) = (Arc::clone(&context.index), Arc::clone(&broken));
     let noted: WatchFailed = Arc::new(move |watch, error| {

@@ -3,6 +3,7 @@
 
 use super::index::ObjectRef;
 use super::metrics::Metrics;
+use countersign_controller::api_error::Explained;
 use countersign_controller::queue::Shares;
 use countersign_controller::turns::Work;
 use countersign_plan::agent_card::turn::Transition;
@@ -71,7 +72,9 @@ impl Events {
                 let recorder = Recorder::new(client.clone(), reporter);
                 match recorder.publish(&event, &about).await {
                     Ok(()) => counted.wrote("events"),
-                    Err(error) => tracing::warn!(%error, reason = event.reason, "an event was not written"),
+                    Err(error) => {
+                        tracing::warn!(error = %Explained(&error), reason = event.reason, "an event was not written");
+                    }
                 }
             }
         };

@@ -10,6 +10,7 @@ use super::{metrics_server, telemetry};
 use axum::http::HeaderValue;
 use axum::http::header::USER_AGENT;
 use countersign_controller::admin::{self, Check, Readiness};
+use countersign_controller::api_error::Explained;
 use countersign_controller::lease;
 use countersign_controller::list_limit::LimitLists;
 use countersign_io::shutdown::{self, Shutdown, Trigger};
@@ -134,7 +135,7 @@ async fn probe(client: Client, check: Check) -> Infallible {
     loop {
         match timeout(API_PROBE, client.apiserver_version()).await {
             Ok(Ok(_)) => check.pass(),
-            Ok(Err(error)) => check.fail(format!("the API server does not answer: {error}")),
+            Ok(Err(error)) => check.fail(format!("the API server does not answer: {}", Explained(&error))),
             Err(_) => check.fail("the API server does not answer in time"),
         }
         sleep(API_PROBE).await;

@@ -7,6 +7,7 @@ mod store;
 pub use decision::{LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD};
 pub use store::LEASE_NAME;
 
+use crate::api_error::Explained;
 use countersign_io::shutdown::Shutdown;
 use decision::{ObservedLease, Step, decide};
 use kube::Client;
@@ -73,7 +74,7 @@ impl Holder {
             match timeout(LATEST_ANSWER, self.step()).await {
                 Ok(Ok(true)) => return asked,
                 Ok(Ok(false)) => {}
-                Ok(Err(error)) => tracing::warn!("cannot take the lease: {error}"),
+                Ok(Err(error)) => tracing::warn!("cannot take the lease: {}", Explained(&error)),
                 Err(_) => tracing::warn!("cannot take the lease: the API server did not answer in time"),
             }
             sleep(jittered(RETRY_PERIOD)).await;
@@ -93,7 +94,7 @@ impl Holder {
                     continue;
                 }
                 Ok(Ok(false)) => return LeaseError::Lost("another replica holds it".to_owned()),
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => Explained(&error).to_string(),
                 Err(_) => "the API server did not answer in time".to_owned(),
             };
             if renewed.elapsed() >= RENEW_DEADLINE {
@@ -127,7 +128,9 @@ impl Holder {
         let released = timeout(RETRY_PERIOD, self.store.release(&self.identity)).await;
         match released {
             Ok(Ok(())) => tracing::info!("released the lease"),
-            Ok(Err(error)) => tracing::warn!("cannot release the lease, so it runs out by itself: {error}"),
+            Ok(Err(error)) => {
+                tracing::warn!("cannot release the lease, so it runs out by itself: {}", Explained(&error));
+            }
             Err(_) => tracing::warn!("cannot release the lease, so it runs out by itself: no answer in time"),
         }
     }

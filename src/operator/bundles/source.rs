@@ -1,8 +1,8 @@
 //! Reads of bundle sources at the API server: after every watch event, every failure of the watch, and a period
 //! without either. A bundle is as old as the last read, so that no stopped or silent watch can keep it fresh (rule 45).
 
+use countersign_controller::api_error::Explained;
 use countersign_core::refusal::{Reason, Refusal};
-use countersign_core::text::Quoted;
 use futures::{Stream, StreamExt};
 use kube::runtime::watcher::{Error, Event};
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl ReadFailure {
             kube::Error::Api(status) if status.code == 404 => MISSING,
             _ => "unavailable",
         };
-        let found = format!("{what} could not be read: {}", Quoted(&error.to_string()));
+        let found = format!("{what} could not be read: {}", Explained(error));
         Self { word, refusal: Refusal::new(Reason::BundleMalformed, found) }
     }
 }

@@ -3,8 +3,8 @@
 
 use crate::context::Context;
 use crate::limits::{LIST_OBJECTS, LIST_WITHIN, PAGE_METADATA, PAGE_OBJECTS};
+use countersign_controller::api_error::Explained;
 use countersign_controller::failure::is_passing;
-use countersign_core::text::Quoted;
 use kube::api::{ListParams, ObjectList};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource};
@@ -30,7 +30,7 @@ impl Unread {
     /// Failed request of the API server.
     pub(crate) fn failed(error: &kube::Error) -> Self {
         let is_gone = matches!(error, kube::Error::Api(status) if status.code == GONE);
-        let problem = format!("could not be read: {}", Quoted(&error.to_string()));
+        let problem = format!("could not be read: {}", Explained(error));
         Self { problem, passes: is_gone || is_passing(error) }
     }
 }

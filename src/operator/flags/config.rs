@@ -154,11 +154,17 @@ impl Config {
         // Charts set variables without a value to the empty string.
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let audit = flags.is_audit()?;
+        let trust_domain = flags.trust_domain(variable("KAGENTI_SPIRE_TRUST_DOMAIN"))?;
+        // What was closed and open before stays so, while an operator that starts would close agent after agent.
+        if trust_domain.is_none() && !audit {
+            return Err(FlagError::Needed(TRUST_DOMAIN));
+        }
+        let unverifiable = trust_domain.is_none().then(unverifiable);
         let spire_namespace = variable("KAGENTI_SPIRE_NAMESPACE")
             .unwrap_or_else(|| "zero-trust-workload-identity-manager".to_owned());
         Ok(Self {
             identity: IdentityRules {
-                trust_domain: flags.trust_domain(variable("KAGENTI_SPIRE_TRUST_DOMAIN"))?,
+                trust_domain,
                 others: flags.each("allow-trust-domain", AllowedDomains::parse)?.into_iter().collect(),
                 template: flags.read("spiffe-id-template", IdTemplate::parse)?,
                 scope: flags.word(
@@ -217,7 +223,7 @@ impl Config {
             },
             log_format: flags
                 .word("zap-encoder", &[("json", LogFormat::Json), ("console", LogFormat::Console)])?,
-            warnings: warnings(given).into_iter().chain(unenforced(given)).collect(),
+            warnings: warnings(given).into_iter().chain(unverifiable).chain(unenforced(given)).collect(),
         })
     }
 }
@@ -244,6 +250,14 @@ fn warnings(given: &Given) -> Vec<String> {
     lines.collect()
 }
 
+/// Warning that no agent can be verified, for an operator that audits without a trust domain.
+fn unverifiable() -> String {
+    format!(
+        "--{TRUST_DOMAIN} is missing, so every agent is refused and /readyz fails: give the trust domain of your SPIRE \
+         server, as in --{TRUST_DOMAIN}=example.org"
+    )
+}
+
 /// Warning that nothing is closed, if no flag decides about it.
 fn unenforced(given: &Given) -> Option<String> {
     let is_decided = MODE_FLAGS.iter().any(|name| given.last(name).is_some());
@@ -255,6 +269,9 @@ fn unenforced(given: &Given) -> Option<String> {
 fn environment_namespace(variable: &'static str, text: &str) -> Result<Namespace, FlagError> {
     Namespace::parse(text).map_err(|error| FlagError::Environment { variable, problem: error.to_string() })
 }
+
+/// Flag without which nothing can be verified.
+const TRUST_DOMAIN: &str = "spire-trust-domain";
 
 /// Flags that decide whether verdicts close anything.
 const MODE_FLAGS: [&str; 3] = ["mode", "enforce-network-policies", "signature-audit-mode"];
@@ -359,8 +376,7 @@ impl Flags<'_> {
     }
 
     fn trust_domain(&self, environment: Option<String>) -> Result<Option<TrustDomain>, FlagError> {
-        const NAME: &str = "spire-trust-domain";
-        let text = match self.text(NAME) {
+        let text = match self.text(TRUST_DOMAIN) {
             "" => environment.unwrap_or_default(),
             text => text.to_owned(),
         };
@@ -368,7 +384,7 @@ impl Flags<'_> {
             return Ok(None);
         }
         let problem = "is not a trust domain: 1 to 255 of a-z 0-9 . - _, for example example.org";
-        TrustDomain::parse(&text).map(Some).map_err(|_| FlagError::value(NAME, problem, &text))
+        TrustDomain::parse(&text).map(Some).map_err(|_| FlagError::value(TRUST_DOMAIN, problem, &text))
     }
 
     fn profiles(&self) -> Result<ProfileSet, FlagError> {
@@ -432,7 +448,9 @@ mod tests {
         assert_eq!(config.bundle.namespace.as_str(), "zero-trust-workload-identity-manager");
         assert_eq!(config.bundle.key, "bundle.spiffe");
         assert!(config.watched.is_empty());
-        assert!(config.warnings.len() == 1 && config.warnings[0].contains("close nothing"));
+        let [unverifiable, unenforced] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
+        assert!(unverifiable.contains("--spire-trust-domain is missing"), "{unverifiable}");
+        assert!(unenforced.contains("close nothing"), "{unenforced}");
     }
 
     #[test]
@@ -501,10 +519,27 @@ mod tests {
             (&["--mode=enforce", on], Mode::Enforce),
             (&[on, "--signature-audit-mode"], Mode::Audit),
         ] {
-            let config = config(arguments, &[]).unwrap();
+            let config = config(arguments, &[("KAGENTI_SPIRE_TRUST_DOMAIN", "example.org")]).unwrap();
             assert_eq!(config.mode, mode, "{arguments:?}");
             assert!(config.warnings.iter().all(|line| !line.contains("close nothing")), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn enforcement_without_a_trust_domain_is_refused_and_audit_warns_of_it() {
+        let given = |flag| config(&[flag, "--spire-trust-domain="], &[]);
+        for flag in ["--mode=enforce", "--enforce-network-policies"] {
+            let text = given(flag).unwrap_err().to_string();
+            assert!(text.starts_with("--spire-trust-domain is missing"), "{text}");
+            assert!(text.contains("--spire-trust-domain=example.org") && !text.contains('\n'), "{text}");
+        }
+        for flag in ["--mode=audit", "--enforce-network-policies=false"] {
+            let warnings = given(flag).unwrap().warnings;
+            let told = warnings.iter().filter(|line| line.starts_with("--spire-trust-domain is missing"));
+            assert_eq!(told.count(), 1, "{warnings:?}");
+        }
+        let known = config(&["--mode=audit", "--spire-trust-domain=example.org"], &[]).unwrap();
+        assert!(known.warnings.is_empty(), "{:?}", known.warnings);
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub enum FlagError {
         /// Given value, shortened and escaped.
         found: String,
     },
+    /// Flag that enforcement needs and that was not given.
+    #[error(
+        "--{0} is missing, and enforcement needs it: without a trust domain no agent can ever be verified, and all would \
+         stay closed; give that of your SPIRE server, as in --{0}=example.org, or only look with --mode=audit"
+    )]
+    Needed(&'static str),
     /// Environment variable with an invalid value.
     #[error("the environment variable {variable} is not usable: {problem}")]
     Environment {

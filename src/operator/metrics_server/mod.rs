@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use countersign_controller::api_error::Explained;
 use countersign_io::shutdown::Shutdown;
 use kube::Client;
 use std::io;
@@ -54,7 +55,7 @@ async fn answer(State(served): State<Served>, headers: HeaderMap) -> Response {
             Denied::Unknown => StatusCode::UNAUTHORIZED,
             Denied::Forbidden => StatusCode::FORBIDDEN,
             Denied::Unavailable(error) => {
-                tracing::warn!("cannot check who asks for metrics: {error}");
+                tracing::warn!("cannot check who asks for metrics: {}", Explained(&error));
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };

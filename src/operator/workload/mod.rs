@@ -17,11 +17,11 @@ use super::namespace::key as namespace_key;
 use super::registration::register_agents;
 use super::written::WATCH_LAG;
 use apply::{apply_cards, apply_plan};
+use countersign_controller::api_error::Explained;
 use countersign_controller::failure::is_passing;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
-use countersign_core::text::Quoted;
 use countersign_io::clock::instant;
 use countersign_plan::agent_card::enforcement::Enforcement;
 use countersign_plan::workload::{Observed, ObservedCard, WorkloadPlan, plan_workload};
@@ -101,7 +101,7 @@ fn report(context: &Context, key: &WorkloadRef, cards: &[ObservedCard], enforcem
 /// Records a turn that failed, with the API server's answer if it refuses what was asked.
 fn report_failure(context: &Context, key: &WorkloadRef, cards: &[ObservedCard], error: &kube::Error) {
     let answer = match error {
-        kube::Error::Api(status) if !is_passing(error) => Quoted(&status.message).to_string(),
+        kube::Error::Api(_) if !is_passing(error) => Explained(error).to_string(),
         _ => {
             let waiting = Enforcement::Waiting("an answer of the API server to what enforces".to_owned());
             if context.enforcements.fail(key, cards, waiting, instant()) {

@@ -2,19 +2,20 @@
 
 use anyhow::{Context, Result};
 use countersign_cluster_tests::{
-    Agents, Authority, Operator, Scene, TRUST_DOMAIN, bundle_json, card_of, outcome,
+    Agents, Audit, Authority, Operator, Scene, TRUST_DOMAIN, bundle_json, card_of, condition, outcome,
 };
 use countersign_rig::Rig;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const USER: &str = "rig:limited";
 const METRICS: &str = "127.0.0.1:18088";
 
-/// What the operator needs, but for the bundle.
-fn rights() -> Vec<Value> {
+/// What the operator needs, but for the bundle; these verbs are those for Pods besides reading.
+fn rights(pods: &[&str]) -> Vec<Value> {
     let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
     let (read, all) = (["get", "list", "watch"], ["*"]);
     let rules = [
@@ -22,7 +23,7 @@ fn rights() -> Vec<Value> {
         rule("networking.k8s.io", &all, &all),
         rule("apps", &all, &read),
         rule("", &["pods", "namespaces", "services"], &read),
-        rule("", &["pods"], &["patch"]),
+        rule("", &["pods"], pods),
         rule("discovery.k8s.io", &["endpointslices"], &read),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
         rule("spire.spiffe.io", &all, &read),
@@ -80,7 +81,7 @@ fn failures(scene: &Scene, reason: &str) -> Result<u32> {
 #[test]
 fn a_bundle_that_may_not_be_read_any_more_is_told_of_grows_too_old_and_comes_back() {
     let scene = Scene::prepare(|rig| {
-        let items = [rights(), vec![right_to_the_bundle()]].concat();
+        let items = [rights(&["patch"]), vec![right_to_the_bundle()]].concat();
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
         rig.apply(&list.to_string())?;
         let metrics = ["--metrics-bind-address", METRICS, "--metrics-secure=false"];
@@ -123,5 +124,54 @@ fn a_bundle_that_may_not_be_read_any_more_is_told_of_grows_too_old_and_comes_bac
     let last = Authority::new(TRUST_DOMAIN);
     scene.agents.publish(&bundle_json(&[&last], 3)).unwrap();
     scene.refused("team", "weather", "weather", "AnchorUnknown").unwrap();
+    scene.stop().unwrap();
+}
+
+#[test]
+fn a_right_that_is_missing_is_told_in_a_sentence_and_asked_for_ever_more_rarely() {
+    let scene = Scene::prepare(|rig| {
+        let items = [rights(&["get"]), vec![right_to_the_bundle()]].concat();
+        rig.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string())?;
+        Operator::start_with(rig, &kubeconfig(rig)?, "127.0.0.1:18081", &[])
+    })
+    .unwrap();
+    scene.operator.wait_ready().unwrap();
+    scene.namespace("team", &json!({})).unwrap();
+    for name in ["weather", "travel"] {
+        scene.agent("team", name, &scene.honest("team", name)).unwrap();
+    }
+    for name in ["weather", "travel"] {
+        let rejected = |card: &Value| condition(card, "Enforced")["reason"] == "PolicyRejected";
+        scene.operator.wait_card("team", name, "a write that is refused", rejected).unwrap();
+    }
+    let refused = |audit: &mut Audit| {
+        let all = audit.requests().unwrap();
+        all.iter().filter(|one| one.resource == "pods" && one.verb == "patch" && one.code == 403).count()
+    };
+    std::thread::sleep(Duration::from_secs(10));
+    let mut audit = Audit::of_namespace(scene.rig, "team").unwrap();
+    std::thread::sleep(Duration::from_secs(20));
+    let asked = refused(&mut audit);
+    assert!(asked <= 4, "{asked} times in 20 s for two agents:\n{}", scene.operator.log());
+    let said =
+        format!("a right is missing: the account \\\"{USER}\\\" may not patch pods in the namespace team");
+    let log = scene.operator.log();
+    assert!(log.contains(&said), "{log}");
+    assert!(!log.contains("Status {"), "{log}");
+    let card = scene.get("agentcard", "team", "weather").unwrap();
+    let message = condition(&card, "Enforced")["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("may not patch pods in the namespace team"), "{message}");
+
+    // Once it is there, marks are written at the next attempt, or at once when something changes.
+    scene
+        .rig
+        .apply(&json!({ "apiVersion": "v1", "kind": "List", "items": rights(&["patch"]) }).to_string())
+        .unwrap();
+    let note = json!({ "metadata": { "annotations": { "note": "again" } } });
+    for name in ["weather", "travel"] {
+        scene.patch("deployment", "team", name, &note).unwrap();
+        let enforced = |card: &Value| condition(card, "Enforced")["reason"] == "PolicyApplied";
+        scene.operator.wait_card("team", name, "a write that is accepted", enforced).unwrap();
+    }
     scene.stop().unwrap();
 }

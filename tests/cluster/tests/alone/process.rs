@@ -100,7 +100,10 @@ fn a_replica_that_ends_hands_its_lease_to_the_other() {
 #[test]
 fn a_trust_domain_is_configured_and_never_guessed_from_a_bundle() {
     let (mut scene, team) = (alone(&["guessed"]), "guessed");
-    scene.start_unready_again(&["--spire-trust-domain="]).unwrap();
+    scene.start_unready_again(&["--spire-trust-domain=", "--mode=audit"]).unwrap();
+    let told = scene.operator.log().matches("--spire-trust-domain is missing").count();
+    assert_eq!(told, 1, "{}", scene.operator.log());
+    scene.namespace(team, &json!({ "countersign.dev/mode": "enforce" })).unwrap();
     scene.agent(team, "weather", &scene.honest(team, "weather")).unwrap();
     scene.refused(team, "weather", "weather", "TrustDomainUnknown").unwrap();
     let card = scene.get("agentcard", team, "weather").unwrap();
