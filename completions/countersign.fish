@@ -125,7 +125,7 @@ binary64\t'Read every number as an IEEE 754 double, as the A2A SDKs do'"
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l api-server -d 'Address of the API server, as in `kubectl get endpointslices -n default`. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l operator-namespace -d 'Namespace of the operator' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l allow-caller -d 'Namespace whose Pods may call verified agents, such as a gateway\'s. May be repeated' -r
-complete -c countersign -n "__fish_countersign_using_subcommand plan" -l agent-namespace -d 'Namespace whose verified agents may call, and be called by, verified agents of others. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l agent-namespace -d 'Namespace whose verified agents may call verified agents of all namespaces; with `--egress agents` name the called namespaces too. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l egress -d 'Where verified agents may go' -r -f -a "anywhere\t'Anywhere: agents call models and tools outside'
 agents\t'Only to verified agents, DNS and the API server'"
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l mode -d 'Whether policies are planned at all' -r -f -a "enforce\t'Plan the policies'

@@ -154,7 +154,7 @@ binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
 '*--api-server=[Address of the API server, as in \`kubectl get endpointslices -n default\`. May be repeated]:IP:PORT:_default' \
 '--operator-namespace=[Namespace of the operator]:NAME:_default' \
 '*--allow-caller=[Namespace whose Pods may call verified agents, such as a gateway'\''s. May be repeated]:NAMESPACE:_default' \
-'*--agent-namespace=[Namespace whose verified agents may call, and be called by, verified agents of others. May be repeated]:NAMESPACE:_default' \
+'*--agent-namespace=[Namespace whose verified agents may call verified agents of all namespaces; with \`--egress agents\` name the called namespaces too. May be repeated]:NAMESPACE:_default' \
 '--egress=[Where verified agents may go]:EGRESS:((anywhere\:"Anywhere\: agents call models and tools outside"
 agents\:"Only to verified agents, DNS and the API server"))' \
 '--mode=[Whether policies are planned at all]:MODE:((enforce\:"Plan the policies"

@@ -190,6 +190,33 @@ fn item_23_configured_callers_of_other_namespaces_reach_verified_agents_only() {
 }
 
 #[test]
+fn verified_agents_of_two_namespaces_meet_only_where_the_namespace_of_the_caller_is_named() {
+    let [a, b] = ["a", "b"].map(namespace);
+    // Named namespaces and egress; whether `a` reaches `b`, and whether `b` reaches `a`.
+    for (named, egress, expected) in [
+        (vec![], Egress::Anywhere, [false, false]),
+        (vec![&a], Egress::Anywhere, [true, false]),
+        (vec![&b], Egress::Anywhere, [false, true]),
+        (vec![&a, &b], Egress::Anywhere, [true, true]),
+        (vec![&a], Egress::Listed([].into()), [false, false]),
+        (vec![&a, &b], Egress::Listed([].into()), [true, true]),
+    ] {
+        let facts = named.iter().fold(cluster_facts(API).with_egress(egress.clone()), |facts, name| {
+            facts.with_agent_namespace((*name).clone())
+        });
+        let there = Agent::new("b", "Deployment", "travel", &[("app", "travel")]);
+        let agents = vec![weather().enrolled(vec![verified("card")]), there.enrolled(vec![verified("card")])];
+        let mut world = World::new(facts, agents);
+        let (here, there) = (world.run_agent(0, Labels::new()), world.run_agent(1, Labels::new()));
+        assert_eq!(
+            [world.reaches(here, there), world.reaches(there, here)],
+            expected,
+            "{named:?} {egress:?}"
+        );
+    }
+}
+
+#[test]
 fn item_23_two_cards_of_one_workload_do_not_fight() {
     let plan = |cards| weather().enrolled(cards).policies(&cluster_facts(API));
     let (good, bad) = (verified("one"), refused("two", Reason::IdentityMismatch));

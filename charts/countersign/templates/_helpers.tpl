@@ -115,6 +115,7 @@ user's others.
 {{- with $v.operator -}}
 {{- $args = concat $args (list (printf "--concurrency=%d" (int .concurrency)) (printf "--min-sync-period=%s" (.minSyncPeriod | default "5s")) (printf "--fetch-timeout=%s" .fetchTimeout) (printf "--egress=%s" .egress)) -}}
 {{- range .callers -}}{{- $args = append $args (printf "--caller=%s" .) -}}{{- end -}}
+{{- range .agentNamespaces -}}{{- $args = append $args (printf "--agent-namespace=%s" .) -}}{{- end -}}
 {{- with .dns.selector -}}{{- $args = append $args (printf "--dns-selector=%s" .) -}}{{- end -}}
 {{- range .dns.ports -}}{{- $args = append $args (printf "--dns-port=%d" (int .)) -}}{{- end -}}
 {{- range .dns.addresses -}}{{- $args = append $args (printf "--dns-address=%s" .) -}}{{- end -}}

@@ -17,7 +17,8 @@ pub(super) struct ClusterArgs {
     /// Namespace whose Pods may call verified agents, such as a gateway's. May be repeated.
     #[arg(long, value_name = "NAMESPACE")]
     allow_caller: Vec<String>,
-    /// Namespace whose verified agents may call, and be called by, verified agents of others. May be repeated.
+    /// Namespace whose verified agents may call verified agents of all namespaces; with `--egress agents` name the called
+    /// namespaces too. May be repeated.
     #[arg(long, value_name = "NAMESPACE")]
     agent_namespace: Vec<String>,
     /// Where verified agents may go.

@@ -110,7 +110,7 @@ pub struct Config {
     pub dns: PodGroup,
     /// Ports of the DNS Pods besides 53.
     pub dns_ports: Vec<u16>,
-    /// Namespaces whose verified agents and those of other namespaces may reach each other.
+    /// Namespaces whose verified agents may call those of all namespaces.
     pub agent_namespaces: Vec<Namespace>,
     /// DNS resolvers outside the Pod network.
     pub dns_addresses: Vec<IpAddr>,

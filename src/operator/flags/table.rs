@@ -169,7 +169,8 @@ pub(super) const FLAGS: &[Flag] = &[
         "agent-namespace",
         FlagKind::Repeated,
         "",
-        "Namespace whose verified agents may call, and be called by, verified agents of others; may be repeated",
+        "Namespace whose verified agents may call verified agents of all namespaces, and not of their own alone; with \
+         --egress=agents name the called namespaces too; may be repeated",
     ),
     flag(
         "enforce-network-policies",

@@ -211,8 +211,9 @@ impl ClusterAccess {
         self
     }
 
-    /// Lets verified agents of `namespace` and verified agents of other namespaces reach each other. Agents of
-    /// namespaces that are never added reach agents of their own namespace only.
+    /// Lets verified agents of `namespace` call verified agents of every namespace. Those of namespaces that are never added
+    /// may call agents of their own namespace alone; where egress is listed, nobody reaches a namespace that is never
+    /// added.
     #[must_use]
     pub fn with_agent_namespace(mut self, namespace: Namespace) -> Self {
         self.agent_namespaces.insert(namespace);
