@@ -140,7 +140,8 @@ client-tools: ## Fetches the pinned helm and kubectl, once
 rig-parts: ## Builds and fetches what the rig runs, once; about 20 minutes on two cores
 	@scripts/step 'parts of the rig' scripts/rig-parts
 
-# The accounts (NAMESPACE/ACCOUNT) for which SPIRE gives SVIDs on that node: those of examples/, and any of yours.
+# The accounts (NAMESPACE/ACCOUNT) for which SPIRE gives SVIDs on that node, also where it runs already: those of examples/,
+# or yours.
 REGISTER ?= agents/weather agents/forecast agents/tampered agents/caller
 
 .PHONY: cluster

@@ -33,6 +33,6 @@ pub use net::{Net, original_destination};
 pub use node::AGNHOST;
 pub use relay::Relay;
 pub use rig::{Options, Rig, output};
-pub use spire::{SOCKET, SOCKET_FOLDER, Spire, TRUST_DOMAIN};
+pub use spire::{SOCKET, SOCKET_FOLDER, Spire, TRUST_DOMAIN, register_on};
 pub use spire_parts::SpireParts;
 pub use wait::{until, until_unless};

@@ -12,6 +12,16 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 const INIT: &str = include_str!("init.sh");
 
+/// A command that runs `program` in the namespaces of the rig whose process 1 is `init`, whoever owns it, and ends when it
+/// is killed or its caller forgets it.
+pub(crate) fn enter(init: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg("--target").arg(init.to_string()).args(["--mount", "--net", "--pid", "--"]);
+    // The inner process is a child of nsenter and must not outlive it.
+    command.args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
 /// A running process 1 and the way into its namespaces.
 pub(crate) struct Namespaces {
     init: Child,
@@ -80,11 +90,7 @@ impl Namespaces {
 
     /// A command that runs `program` inside and ends when it is killed or its caller forgets it.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg("--target").arg(self.pid.to_string()).args(["--mount", "--net", "--pid", "--"]);
-        // The inner process is a child of nsenter and must not outlive it.
-        command.args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
-        command
+        enter(self.pid, program)
     }
 
     /// Starts `program` inside as a direct child, so that its number, signals and end are ours to see.

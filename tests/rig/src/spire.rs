@@ -4,6 +4,7 @@
 use crate::authority::{Authorities, LocalAuthority, spire_server};
 use crate::component::Launch;
 use crate::control_plane::NODE;
+use crate::namespace::enter;
 use crate::parts;
 use crate::rig::{Rig, output};
 use crate::spire_parts::SpireParts;
@@ -71,6 +72,36 @@ pub(crate) fn start(rig: &Rig) -> Result<()> {
     })
 }
 
+/// Lets the pods of a service account get an SVID on a rig that runs already, whoever owns it; `init` is the number of its
+/// process 1. False if they did before.
+pub fn register_on(init: u32, namespace: &str, account: &str) -> Result<bool> {
+    let server = |arguments: &[&str]| {
+        let program = enter(init, parts::program("spire", "spire-server")?);
+        spire_server(program, Path::new(SERVER_SOCKET), arguments)
+    };
+    let shown = server(&["entry", "show", "-spiffeID", &id_of(namespace, account)])?;
+    if shown.contains("Entry ID") {
+        return Ok(false);
+    }
+    create_entry(namespace, account, server).map(|_| true)
+}
+
+fn id_of(namespace: &str, account: &str) -> String {
+    format!("spiffe://{TRUST_DOMAIN}/ns/{namespace}/sa/{account}")
+}
+
+fn create_entry(
+    namespace: &str,
+    account: &str,
+    server: impl Fn(&[&str]) -> Result<String>,
+) -> Result<String> {
+    let id = id_of(namespace, account);
+    let (namespace, account) = (format!("k8s:ns:{namespace}"), format!("k8s:sa:{account}"));
+    let entry = ["-parentID", NODE_ID, "-spiffeID", &id, "-selector", &namespace, "-selector", &account];
+    server(&[&["entry", "create"][..], &entry].concat())?;
+    Ok(id)
+}
+
 /// What a test asks of SPIRE.
 pub struct Spire<'a> {
     pub(crate) rig: &'a Rig,
@@ -86,21 +117,7 @@ impl Spire<'_> {
     /// Lets the pods of a service account get the SVID `spiffe://rig.example/ns/NAMESPACE/sa/ACCOUNT`, which
     /// is returned. The agent learns it within about a second.
     pub fn register(&self, namespace: &str, account: &str) -> Result<String> {
-        let id = format!("spiffe://{TRUST_DOMAIN}/ns/{namespace}/sa/{account}");
-        let (namespace, account) = (format!("k8s:ns:{namespace}"), format!("k8s:sa:{account}"));
-        self.server(&[
-            "entry",
-            "create",
-            "-parentID",
-            NODE_ID,
-            "-spiffeID",
-            &id,
-            "-selector",
-            &namespace,
-            "-selector",
-            &account,
-        ])?;
-        Ok(id)
+        create_entry(namespace, account, |arguments| self.server(arguments))
     }
 
     /// Has the server sign an SVID for any identity, valid for `ttl` (such as `5s`), into `svid.pem`,

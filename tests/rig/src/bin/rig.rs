@@ -1,8 +1,9 @@
-//! `rig up [control-plane|node]` brings a rig up and leaves it running; `rig down` ends it.
+//! `rig up [control-plane|node]` brings a rig up and leaves it running; `rig down` ends it. On a rig that runs already, `rig
+//! up` registers the accounts that it names, and changes nothing else.
 //! A process in the background owns the rig: ending that process ends the rig, whatever ended it.
 
 use anyhow::{Context, Result, anyhow, bail};
-use countersign_rig::{Entry, Image, Options, Rig, libraries};
+use countersign_rig::{Entry, Image, Options, Rig, libraries, register_on};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ fn act() -> Result<()> {
         .map_or_else(|| std::env::temp_dir().join("countersign-rig"), PathBuf::from);
     let folder = options.folder.get_or_insert(base.join("cluster")).clone();
     match action.as_str() {
-        "up" => up(&size, &folder),
+        "up" => up(&size, &folder, &accounts),
         "down" => down(&folder),
         "hold" => hold(&size, &options, &folder, operator.as_deref(), &accounts),
         _ => bail!("{action:?} is not understood; {USAGE}"),
@@ -55,8 +56,12 @@ fn act() -> Result<()> {
 }
 
 /// Starts the owner in the background and waits until it says that the rig is up.
-fn up(size: &str, folder: &Path) -> Result<()> {
+fn up(size: &str, folder: &Path, accounts: &[String]) -> Result<()> {
     Rig::is_supported().map_err(|why| anyhow!(why))?;
+    if let Some((_, init)) = running(folder)? {
+        println!("a rig runs in {} already, with the image that it began with", folder.display());
+        return register(init, accounts);
+    }
     std::fs::create_dir_all(folder.parent().context("the folder has no parent")?)?;
     let messages = folder.with_extension("up");
     let file = std::fs::File::create(&messages)?;
@@ -102,7 +107,7 @@ fn hold(
         import_operator(&rig, program)?;
     }
     for account in accounts {
-        let (namespace, account) = account.split_once('/').context(USAGE)?;
+        let (namespace, account) = parted(account)?;
         rig.spire().register(namespace, account)?;
     }
     let ready = rig.folder().join("ready.new");
@@ -111,6 +116,31 @@ fn hold(
     loop {
         std::thread::park();
     }
+}
+
+/// Namespace and name of an account.
+fn parted(account: &str) -> Result<(&str, &str)> {
+    account.split_once('/').with_context(|| format!("{account:?} is not NAMESPACE/ACCOUNT; {USAGE}"))
+}
+
+/// Registers accounts on a rig that runs.
+fn register(init: Pid, accounts: &[String]) -> Result<()> {
+    let init = u32::try_from(init.as_raw_nonzero().get())?;
+    for account in accounts {
+        let (namespace, name) = parted(account)?;
+        if register_on(init, namespace, name)? {
+            println!("SPIRE gives SVIDs to {account} from now on");
+        }
+    }
+    Ok(())
+}
+
+/// Owner and process 1 of the rig that runs in a folder; `None` without one.
+fn running(folder: &Path) -> Result<Option<(Pid, Pid)>> {
+    let Ok(ready) = std::fs::read_to_string(folder.join("ready")) else { return Ok(None) };
+    let pids: Vec<Pid> = ready.split(' ').filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect();
+    let [owner, init] = *pids.as_slice() else { bail!("{}/ready is damaged", folder.display()) };
+    Ok(test_kill_process(init).is_ok().then_some((owner, init)))
 }
 
 /// Makes the image of the operator as its Dockerfile does, but for the libraries of a program that is linked
@@ -124,17 +154,15 @@ fn import_operator(rig: &Rig, program: &Path) -> Result<()> {
 
 /// Ends the owner of the rig, and waits until the rig is gone.
 fn down(folder: &Path) -> Result<()> {
-    let Ok(ready) = std::fs::read_to_string(folder.join("ready")) else {
+    let Some((owner, init)) = running(folder)? else {
         println!("no rig runs in {}", folder.display());
         return Ok(());
     };
-    let pids: Vec<Pid> = ready.split(' ').filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect();
-    let [owner, init] = pids.as_slice() else { bail!("{}/ready is damaged", folder.display()) };
-    if test_kill_process(*owner).is_ok() {
-        kill_process(*owner, Signal::TERM)?;
+    if test_kill_process(owner).is_ok() {
+        kill_process(owner, Signal::TERM)?;
     }
     for _ in 0..300 {
-        if test_kill_process(*init).is_err() && !folder.exists() {
+        if test_kill_process(init).is_err() && !folder.exists() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(100));
