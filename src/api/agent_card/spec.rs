@@ -72,7 +72,7 @@ pub struct AgentCardSpec {
     /// Which identities may sign this card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_binding: Option<IdentityBinding>,
-    /// Overrides of the operator's Sigstore settings.
+    /// Accepted for manifests of the existing operator and not read: Sigstore bundles are not verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sigstore_verification: Option<SigstoreVerification>,
     /// Keeps the operator from fetching this card; the last one counts as long as it can still be proven.
@@ -80,15 +80,16 @@ pub struct AgentCardSpec {
     pub paused: Option<bool>,
 }
 
-/// Identities that may sign a card, and the consequence if another one signed.
+/// Identities that may sign a card, within what the operator is configured to accept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityBinding {
-    /// The trust domain of the signer, if it is not the operator's.
+    /// The trust domain of the signer, if it is not the operator's; the operator has to allow it for the namespace
+    /// (`--allow-trust-domain`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[a-zA-Z0-9]([a-zA-Z0-9\-\.]*[a-zA-Z0-9])?$"))]
     pub trust_domain: Option<String>,
-    /// Refuses the card when the signer is not bound to the workload, instead of only recording it.
+    /// Accepted for manifests of the existing operator and not read: the binding always counts.
     #[serde(default)]
     pub strict: bool,
     /// If given, the SPIFFE ID that follows from the workload must be among these.

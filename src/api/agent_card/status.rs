@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentCardStatus {
-    /// The card as last fetched; `url` is the address of the workload's Service.
+    /// Of a verified card, what its signature covers, with the `url` that was signed; of a refused one, the document as
+    /// received, which proves nothing. Texts and lists are cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<AgentCardData>,
     /// The latest observations of the card's state.
@@ -58,7 +59,7 @@ pub struct AgentCardStatus {
     /// The outcome of the identity binding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding_status: Option<BindingStatus>,
-    /// Whether the Sigstore bundle verifies.
+    /// Not set: Sigstore bundles are not verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sigstore_bundle_verified: Option<bool>,
     /// The identity in the Sigstore certificate.
