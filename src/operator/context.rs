@@ -10,6 +10,7 @@ use super::identity::OwnSvid;
 use super::index::{Index, ObjectRef};
 use super::limits::PAGES_AT_ONCE;
 use super::metrics::Metrics;
+use super::notices::Notices;
 use super::policies::Policies;
 use super::undecided::Undecided;
 use super::written::Written;
@@ -74,6 +75,8 @@ pub(crate) struct Context {
     pub(crate) undecided: Undecided,
     /// Enforcement of the last decision about each workload.
     pub(crate) enforcements: Enforcements,
+    /// What was last said about each workload in an event.
+    pub(crate) notices: Notices,
     /// Turns to read pages of whole objects, which bounds their memory.
     pub(crate) pages: Semaphore,
     /// Notified after each attempt to write a status.
@@ -111,6 +114,7 @@ impl Context {
             leading_since: OnceLock::new(),
             undecided: Undecided::default(),
             enforcements: Enforcements::default(),
+            notices: Notices::default(),
             pages: Semaphore::new(PAGES_AT_ONCE),
             status_written: Notify::new(),
             ends_earlier: Notify::new(),

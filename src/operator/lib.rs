@@ -18,6 +18,7 @@ mod limits;
 pub mod metrics;
 mod metrics_server;
 mod namespace;
+mod notices;
 mod policies;
 mod process;
 mod reduced;

@@ -15,9 +15,10 @@ pub use input::{
 };
 pub use network_policy::{PodInput, StoredPolicy, plan_peer_mark};
 
-use countersign_api::keys::Family;
+use countersign_api::keys::{Family, MODE_AUDIT, MODE_ENFORCE, MODE_LABEL};
 use input::outcome::{Decision, owner};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use std::collections::BTreeMap;
 
 /// Enforcement mode: changes what is planned, never the verdict (rule 60).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,17 @@ pub enum Mode {
     Enforce,
     /// Plans no NetworkPolicy: verdicts are shown, and no traffic stops.
     Audit,
+}
+
+impl Mode {
+    /// Mode in the labels of a namespace; `None` for an unknown value, so that a typo never disables enforcement.
+    pub fn of_labels(labels: &BTreeMap<String, String>) -> Option<Self> {
+        match labels.get(MODE_LABEL).map(String::as_str) {
+            Some(MODE_AUDIT) => Some(Self::Audit),
+            Some(MODE_ENFORCE) => Some(Self::Enforce),
+            _ => None,
+        }
+    }
 }
 
 /// Plans the NetworkPolicies that isolate all agents of a namespace that one family of names enrols; none in audit mode.
@@ -67,4 +79,17 @@ pub fn plan_network_policies(
     let decision = Decision::of(workload, cards);
     planned.push(network_policy::plan_verdict(workload, cluster, decision, owner(cards)));
     planned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_two_words_are_modes() {
+        let of = |value: &str| Mode::of_labels(&BTreeMap::from([(MODE_LABEL.to_owned(), value.to_owned())]));
+        assert_eq!(of("audit"), Some(Mode::Audit));
+        assert_eq!(of("enforce"), Some(Mode::Enforce));
+        assert_eq!(of("Audit"), None);
+    }
 }

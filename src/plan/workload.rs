@@ -2,6 +2,7 @@
 //! What closes needs nothing else, and what opens comes last, so that a plan applied in part opens nothing.
 
 use crate::agent_card::enforcement::Enforcement;
+use crate::agent_card::turn::Transition;
 use crate::agent_card::{IndexedCard, plan_default_card};
 use crate::input::identity::{Binding, Expected, IdentityRules};
 use crate::input::outcome::Decision;
@@ -146,11 +147,14 @@ pub struct WorkloadPlan {
     pub missing: Missing,
     /// Enforcement of the decision once all of the above succeeded.
     pub enforcement: Enforcement,
+    /// What to say about the workload in an event, once, while no AgentCard can say it.
+    pub notice: Option<Transition>,
 }
 
 /// Plans the writes for a workload. Missing input never reduces isolation, and a refusal waits for nothing.
 pub fn plan_workload(observed: &Observed<'_>) -> WorkloadPlan {
     let plan = plan_writes(observed);
+    let plan = WorkloadPlan { notice: notice(observed, &plan.missing), ..plan };
     match observed.mode {
         Mode::Enforce => plan,
         Mode::Audit => WorkloadPlan { enforcement: Enforcement::Audit, ..plan },
@@ -169,6 +173,7 @@ fn plan_writes(observed: &Observed<'_>) -> WorkloadPlan {
         mark: Vec::new(),
         missing: Missing::Nothing,
         enforcement: Enforcement::Undecided,
+        notice: None,
     };
     let enrolled = match enrol(observed) {
         Ok(enrolled) => enrolled,
@@ -244,6 +249,17 @@ fn plan_writes(observed: &Observed<'_>) -> WorkloadPlan {
         },
         ..plan
     }
+}
+
+/// Notice about a workload that cannot be planned for, or that lacks a label and has no AgentCard that would tell of it.
+fn notice(observed: &Observed<'_>, missing: &Missing) -> Option<Transition> {
+    let warning =
+        |reason: &str, note: String| Transition { is_warning: true, reason: reason.to_owned(), note };
+    if let Missing::ValidWorkload(error) = missing {
+        return Some(warning("WorkloadError", error.to_string()));
+    }
+    let lacks = observed.workload.standing().notice().filter(|_| observed.cards.is_empty())?;
+    (!observed.workload.is_leaving).then(|| warning(Reason::ProtocolMissing.code(), lacks.to_string()))
 }
 
 /// AgentCard to create and operator-made AgentCards to delete, so that users' cards replace operator-made ones.
@@ -477,6 +493,40 @@ mod tests {
             card: IndexedCard::of(serde_json::from_value(object).unwrap()).unwrap(),
             evaluated: evaluated.map(|outcome| (Some(reference()), outcome)),
             stored: StoredProof::None,
+        }
+    }
+
+    #[test]
+    fn a_workload_without_a_protocol_is_told_of_until_an_agent_card_tells_it() {
+        let (reference, identity) = (reference(), rules(SignerScope::Workload));
+        let whole = workload(true, 1);
+        let mut lacking = whole.clone();
+        lacking.protocol = None;
+        let leaving = Workload { is_leaving: true, ..lacking.clone() };
+        for (workload, has_card, expected) in [
+            (&whole, false, None),
+            (&whole, true, None),
+            (&lacking, false, Some("ProtocolMissing")),
+            (&lacking, true, None),
+            (&leaving, false, None),
+        ] {
+            for mode in [Mode::Enforce, Mode::Audit] {
+                let mut observed = verified_workload(&reference, workload, &identity);
+                observed.mode = mode;
+                if !has_card {
+                    observed.cards.clear();
+                }
+                let plan = plan_workload(&observed);
+                let told = plan.notice.as_ref().map(|notice| notice.reason.as_str());
+                assert_eq!(told, expected, "{has_card} {mode:?}");
+                if let Some(notice) = plan.notice {
+                    assert!(
+                        notice.is_warning && notice.note.contains("protocol.kagenti.io/a2a"),
+                        "{notice:?}"
+                    );
+                    assert_eq!(plan.create, None);
+                }
+            }
         }
     }
 

@@ -8,9 +8,10 @@ const API_SERVER: [&str; 2] = ["--api-server", "10.0.0.1:6443"];
 
 fn agent(name: &str, service_account: &str) -> String {
     let labels = json!({ "app": name, "kagenti.io/type": "agent" });
+    let own = json!({ "app": name, "kagenti.io/type": "agent", "protocol.kagenti.io/a2a": "" });
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": { "name": name, "namespace": "demo", "labels": labels },
+        "metadata": { "name": name, "namespace": "demo", "labels": own },
         "spec": {
             "selector": { "matchLabels": { "app": name } },
             "template": {
@@ -171,7 +172,7 @@ fn manifests_that_cannot_be_read_are_named() {
 #[test]
 fn agents_under_the_newer_names_are_planned_for_and_told_of() {
     let folder = manifests("plan-renamed");
-    let renamed = agent("weather", "weather").replace("kagenti.io/type", "rossoctl.io/type");
+    let renamed = agent("weather", "weather").replace("kagenti.io/", "rossoctl.io/");
     folder.write("manifests/agent.yaml", &renamed);
     let card = json!({
         "apiVersion": "agent.rossoctl.dev/v1alpha1", "kind": "AgentCard",
@@ -295,9 +296,10 @@ fn the_identity_template_is_that_of_the_operator() {
 fn a_sandbox_is_planned_for_like_every_workload() {
     let folder = manifests("plan-sandbox");
     let labels = json!({ "app": "weather", "kagenti.io/type": "agent" });
+    let own = json!({ "kagenti.io/type": "agent", "protocol.kagenti.io/a2a": "" });
     let sandbox = |template: Value| {
         json!({ "apiVersion": "agents.x-k8s.io/v1alpha1", "kind": "Sandbox",
-            "metadata": { "name": "weather", "namespace": "demo", "labels": labels },
+            "metadata": { "name": "weather", "namespace": "demo", "labels": own },
             "spec": { "podTemplate": template } })
     };
     let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "weather", "namespace": "demo" },
@@ -310,4 +312,153 @@ fn a_sandbox_is_planned_for_like_every_workload() {
     folder.write("manifests/agent.yaml", sandbox(json!("none")).to_string());
     let run = plan(&folder, &[]);
     assert!(run.stderr.contains("\"Sandbox\" \"weather\" in"), "{}", run.stderr);
+}
+
+/// The lines about workloads: name, and why they are planned for as they are.
+fn told(run: &Run) -> Vec<(String, String)> {
+    let json = run.json();
+    let all = json["workloads"].as_array().unwrap().clone();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    all.iter().map(|one| (text(&one["workload"]), text(&one["because"]))).collect()
+}
+
+#[test]
+fn what_the_operator_takes_for_no_agent_is_named_with_what_it_does() {
+    let folder = manifests("plan-no-agents");
+    let labels = json!({ "app": "x", "kagenti.io/type": "agent", "protocol.kagenti.io/a2a": "" });
+    let object = |version: &str, kind: &str, own: &Value, pods: &Value| {
+        json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "x", "namespace": "demo", "labels": own },
+            "spec": { "selector": { "matchLabels": { "app": "x" } },
+                "template": { "metadata": { "labels": pods }, "spec": { "containers": [] } } } })
+    };
+    let none = json!({ "app": "x" });
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "x", "namespace": "demo", "labels": labels },
+        "spec": { "containers": [] } });
+    let mut owned = pod.clone();
+    owned["metadata"]["ownerReferences"] = json!([{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "u", "controller": true }]);
+    let typed = json!({ "kagenti.io/type": "agent" });
+    for (manifest, says, isolates) in [
+        (
+            object("apps/v1", "DaemonSet", &labels, &labels),
+            Some("its kind is not watched, so the Pods are isolated"),
+            true,
+        ),
+        (
+            object("apps/v1", "DaemonSet", &labels, &none),
+            Some("the label kagenti.io/type: agent does nothing"),
+            false,
+        ),
+        (object("batch/v1", "Job", &none, &labels), Some("its kind is not watched"), true),
+        (pod, Some("its kind is not watched"), true),
+        (owned, None, false),
+        (object("apps/v1", "Deployment", &none, &labels), Some("in the Pod template alone"), true),
+        (object("apps/v1", "Deployment", &none, &none), None, false),
+        (
+            object("apps/v1", "Deployment", &typed, &typed),
+            Some("protocol.kagenti.io/a2a: \"\" to the workload"),
+            true,
+        ),
+    ] {
+        folder.write("manifests/agent.yaml", manifest.to_string());
+        let run = plan(&folder, &["-o", "json"]);
+        let Some(says) = says else {
+            run.assert_unusable("no agent is among the manifests");
+            continue;
+        };
+        assert_eq!(run.code, 0, "{manifest}: {}", run.stderr);
+        let told = told(&run);
+        assert!(told.len() == 1 && told[0].1.contains(says), "{manifest}: {told:?}");
+        let reasons = reasons(&run);
+        assert_eq!(
+            reasons.iter().filter(|reason| *reason == "Enrolled").count(),
+            if isolates { 2 } else { 0 }
+        );
+        assert!(!reasons.contains(&"Verified".to_owned()), "{reasons:?}");
+        let text = plan(&folder, &[]).stdout;
+        assert!(text.contains(&format!("# {}", told[0].0)), "{text}");
+    }
+}
+
+#[test]
+fn an_agent_card_makes_no_workload_an_agent() {
+    let folder = manifests("plan-card-alone");
+    let card = |kind: &str| {
+        json!({ "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentCard",
+            "metadata": { "name": "mine", "namespace": "demo" },
+            "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": kind, "name": "plain" } } })
+        .to_string()
+    };
+    let plain = agent("plain", "plain").replace("kagenti.io/", "example.org/");
+    folder.write("manifests/plain.yaml", plain);
+    for (kind, says) in [
+        (
+            "Deployment",
+            "Deployment demo/plain, which is not labelled as an agent; the operator refuses it with NotAgentWorkload",
+        ),
+        ("DaemonSet", "a kind that is not watched; the operator refuses it with WorkloadNotFound"),
+    ] {
+        folder.write("manifests/agentcard.yaml", card(kind));
+        let run = plan(&folder, &["-o", "json"]);
+        assert!(run.stderr.contains(&format!("AgentCard demo/mine points at {says}")), "{}", run.stderr);
+        assert_eq!(reasons(&run), ["Enrolled", "Enrolled", "Verified"], "that of weather alone");
+    }
+}
+
+#[test]
+fn a_workload_that_names_no_protocol_is_refused_as_the_operator_refuses_it() {
+    let folder = manifests("plan-protocol");
+    let without = agent("weather", "weather").replace("protocol.kagenti.io/a2a", "other");
+    for (manifest, reason, says) in [
+        (without, "NoCard", "add the label protocol.kagenti.io/a2a: \"\""),
+        (
+            agent("weather", "weather").replace("kagenti.io/a2a", "kagenti.io/mcp"),
+            "ProtocolMissing",
+            "unsupported protocol",
+        ),
+    ] {
+        folder.write("manifests/agent.yaml", manifest);
+        let run = plan(&folder, &["-o", "json"]);
+        assert_eq!(reasons(&run), ["Enrolled", "Enrolled", reason], "{}", run.stderr);
+        let because = told(&run)[0].1.clone();
+        assert!(because.starts_with("refused: ProtocolMissing") && because.contains(says), "{because}");
+    }
+}
+
+#[test]
+fn the_labels_of_a_namespace_decide_about_its_mode_and_its_isolation() {
+    let folder = manifests("plan-namespaces");
+    let namespace = |name: &str, labels: Value| {
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } })
+            .to_string()
+    };
+    let planned = |name: &str, labels: Value, more: &[&str]| {
+        folder.write("manifests/namespace.json", namespace(name, labels));
+        plan(&folder, &[&["-o", "json"], more].concat())
+    };
+    let mode = |word: &str| json!({ "countersign.dev/mode": word });
+    let audited = planned("demo", mode("audit"), &[]);
+    assert_eq!(reasons(&audited), Vec::<String>::new());
+    assert!(audited.stderr.contains("Namespace demo is audited by its label"), "{}", audited.stderr);
+    let enforced = planned("demo", mode("enforce"), &["--mode", "audit"]);
+    assert_eq!(reasons(&enforced), ["Enrolled", "Enrolled", "Verified"]);
+    let misspelt = planned("demo", mode("Audit"), &[]);
+    assert_eq!(reasons(&misspelt).len(), 3);
+    assert!(misspelt.stderr.contains("countersign.dev/mode=\"Audit\" is no mode"), "{}", misspelt.stderr);
+
+    let enrolled = json!({ "countersign.dev/enrolled": "true" });
+    let run = planned("team", enrolled.clone(), &[]);
+    let of_team = |run: &Run| {
+        let objects = run.json()["objects"].as_array().unwrap().clone();
+        objects.iter().filter(|object| object["metadata"]["namespace"] == "team").count()
+    };
+    assert_eq!(of_team(&run), 4, "two for each family");
+    // Without an agent no bundle is asked for.
+    std::fs::remove_file(folder.path().join("manifests/agent.yaml")).unwrap();
+    let alone = folder.run(&[&["plan", "-f", "manifests", "-o", "json"][..], &API_SERVER].concat());
+    assert_eq!((alone.code, of_team(&alone)), (0, 4), "{}", alone.stderr);
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "x", "namespace": "team" },
+        "spec": { "containers": [] } });
+    folder.write("manifests/agent.yaml", pod.to_string());
+    let run = planned("team", enrolled, &[]);
+    assert!(told(&run)[0].1.contains("the guards of the chart refuse them"), "{:?}", told(&run));
 }

@@ -19,10 +19,11 @@ pub(super) enum ModeArg {
 
 /// Print the objects that would be applied for a set of manifests.
 ///
-/// Read are workloads (`Deployment`, `StatefulSet`, `DaemonSet`, `Sandbox`, `Pod`) that are labelled kagenti.io/type=agent
-/// or rossoctl.io/type=agent, or named by an `AgentCard` of either name, each `Service` and `Ingress`, each `AgentCard`, the `ConfigMap`
-/// `NAME-card-signed` with the card of the workload `NAME`, and a `ConfigMap` with the trust bundle. Every object follows a comment with the verdict that justifies it. A refused agent is a
-/// result, not an error.
+/// Agents are a `Deployment`, `StatefulSet` or `Sandbox` with the label kagenti.io/type=agent or rossoctl.io/type=agent, as
+/// for the operator. Read are also each `AgentCard`, `Service`, `Ingress` and `Namespace` (mode and enrolment), the
+/// `ConfigMap` `NAME-card-signed` with the card of the workload `NAME`, and a `ConfigMap` with the trust bundle. Every
+/// object follows a comment with the verdict that justifies it. A refused agent is a result, not an error. What the
+/// operator does not take for an agent although it is labelled like one, such as a bare `Pod`, is named with the reason.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Manifest file, directory of *.yaml, *.yml and *.json files, or `-` for standard input. May be repeated.

@@ -61,6 +61,11 @@ pub(super) fn evaluate(
     };
     let mut found = manifests.cards_of(workload).peekable();
     if found.peek().is_none() {
+        // The operator makes no AgentCard for such a workload, so none counts.
+        if let Some(notice) = workload.standing().notice() {
+            let verdict = Verdict::refused(Refusal::new(Reason::ProtocolMissing, notice.to_string()));
+            return Ok(Evaluated { expected, verdict, cards: Vec::new() });
+        }
         add(None)?;
     }
     found.try_for_each(|card| add(Some(card)))?;
@@ -81,6 +86,7 @@ fn bind(
     let mut binding = card.map(CardManifest::binding).unwrap_or_default();
     binding.trust_domain = binding.trust_domain.or(default);
     let expected = workload.expected(&authorities.identity, binding)?;
+    workload.check_protocol()?;
     let Hosts { cluster, ingress } =
         workload.hosts(&manifests.services, &manifests.ingresses, &authorities.ingress_hosts);
     let facts = WorkloadFacts {

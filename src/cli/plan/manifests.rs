@@ -1,26 +1,33 @@
 //! The objects that a plan is made from, by kind. An object of a known kind is read whole or refused.
 
 use super::metadata::{name, namespace};
+use super::namespaces::Namespaces;
 use super::read::Manifest;
+use super::standings::{OtherObject, place_of_labels};
 use super::workloads::{ManifestWorkload, Template};
 use crate::exit::Unusable;
-use countersign_api::keys::{AGENT_CARD_KIND, Family};
+use countersign_api::keys::{AGENT_CARD_KIND, ENROLLED_LABEL, Family};
+use countersign_core::refusal::Reason;
 use countersign_core::text::Quoted;
 use countersign_plan::input::identity::Binding;
 use countersign_plan::input::sandbox::{SANDBOX_KIND, Sandbox};
+use countersign_plan::input::standing::Standing;
 use countersign_plan::input::workload::WorkloadKind;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Everything that was read.
 #[derive(Debug, Default)]
 pub(super) struct Manifests {
     workloads: Vec<ManifestWorkload>,
+    others: Vec<OtherObject>,
+    pub(super) namespaces: Namespaces,
     pub(super) services: Vec<Service>,
     pub(super) ingresses: Vec<Ingress>,
     pub(super) cards: Vec<CardManifest>,
@@ -88,6 +95,12 @@ impl CardManifest {
         self.spec.identity_binding.as_ref()?.trust_domain.as_deref().filter(|name| !name.is_empty())
     }
 
+    /// True if the target is of no kind that the operator watches.
+    fn points_at_other_kind(&self) -> bool {
+        let target = self.spec.target_ref.as_ref();
+        target.is_some_and(|target| !WorkloadKind::ALL.iter().any(|kind| kind.as_str() == target.kind))
+    }
+
     fn points_at(&self, workload: &ManifestWorkload) -> bool {
         let target = self.spec.target_ref.as_ref();
         namespace(&self.metadata) == workload.namespace
@@ -118,28 +131,23 @@ impl Manifests {
                 let spec = object.spec.unwrap_or_default();
                 self.controller(&kind, object.metadata, spec.selector, spec.template.into());
             }
-            ("apps/v1", "DaemonSet") => {
-                let object: DaemonSet = read(document)?;
-                let spec = object.spec.unwrap_or_default();
-                self.controller(&kind, object.metadata, spec.selector, spec.template.into());
-            }
             (version, SANDBOX_KIND) if WorkloadKind::parse(version, SANDBOX_KIND).is_some() => {
                 let object: ObjectManifest = read(document)?;
                 let sandbox =
                     Sandbox::parse(&document.object).map_err(|error| unreadable(document, &error))?;
                 self.controller(&kind, object.metadata, sandbox.selector, sandbox.template.into());
             }
-            ("v1", "Pod") => {
-                let object: Pod = read(document)?;
+            ("v1", "Namespace") => {
+                let object: ObjectManifest = read(document)?;
+                self.namespaces.add(&object.metadata);
+            }
+            (version, kind) if let Some(place) = place_of_labels(version, kind) => {
+                let object: ObjectManifest = read(document)?;
                 let owners = object.metadata.owner_references.as_deref().unwrap_or_default();
-                if owners.iter().any(|owner| owner.controller == Some(true)) {
-                    // It belongs to a workload, and is planned for with it.
-                    return Ok(());
+                // What belongs to another object is told of with that.
+                if owners.iter().all(|owner| owner.controller != Some(true)) {
+                    self.others.push(OtherObject::new(kind, &object.metadata, &document.object, place));
                 }
-                let labels = object.metadata.labels.clone();
-                let selector = LabelSelector { match_labels: labels, match_expressions: None };
-                let template = Template::new(Some(&object.metadata), object.spec);
-                self.controller(&kind, object.metadata, selector, template);
             }
             ("v1", "Service") => self.services.push(read(document)?),
             ("networking.k8s.io/v1", "Ingress") => self.ingresses.push(read(document)?),
@@ -165,7 +173,7 @@ impl Manifests {
 
     fn controller(&mut self, kind: &str, metadata: ObjectMeta, selector: LabelSelector, template: Template) {
         // Kustomize patches name a workload and the fields that they change. The API server takes no workload like that.
-        if kind != "Pod" && selector == LabelSelector::default() {
+        if selector == LabelSelector::default() {
             self.ignored.push(format!(
                 "{} {} without `spec.selector`",
                 Quoted(kind),
@@ -176,11 +184,42 @@ impl Manifests {
         self.workloads.push(ManifestWorkload::new(kind, metadata, selector, template));
     }
 
-    /// The workloads that are enrolled: labelled as agents, or named by an AgentCard.
+    /// The workloads that are agents for the operator.
     pub(super) fn agents(&self) -> impl Iterator<Item = &ManifestWorkload> {
-        self.workloads.iter().filter(|workload| {
-            workload.family().is_some() || self.cards.iter().any(|card| card.points_at(workload))
-        })
+        self.workloads.iter().filter(|workload| workload.standing().is_agent())
+    }
+
+    /// Objects that are no agents for the operator and look like some: name, and what the operator does.
+    pub(super) fn no_agents(&self) -> Vec<(String, String)> {
+        let workloads = self.workloads.iter().filter(|workload| !workload.standing().is_agent());
+        let workloads = workloads.map(|workload| {
+            (workload.shown(), workload.namespace.as_str(), workload.standing(), workload.families())
+        });
+        let others = self
+            .others
+            .iter()
+            .map(|other| (other.shown(), other.namespace.as_str(), other.standing, other.families.clone()));
+        let told = |(shown, namespace, standing, families): (String, &str, Standing, Vec<Family>)| {
+            let lacks_label = families.is_empty() && self.namespaces.is_enrolled(namespace);
+            let refused = || {
+                format!(
+                    "every Pod of the namespace is an agent's by the label {ENROLLED_LABEL}, and its Pods lack the label \
+                     of agents: the guards of the chart refuse them"
+                )
+            };
+            let told = standing.notice().map(|notice| notice.to_string());
+            Some((shown, told.or_else(|| lacks_label.then(refused))?))
+        };
+        workloads.chain(others).filter_map(told).collect()
+    }
+
+    /// Namespaces that the operator isolates, each with the family whose label its policies select by.
+    pub(super) fn isolated(&self) -> BTreeSet<(&str, Family)> {
+        let workloads = self.workloads.iter().map(|one| (one.namespace.as_str(), one.families()));
+        let others = self.others.iter().map(|one| (one.namespace.as_str(), one.families.clone()));
+        let enrolled = self.namespaces.enrolled().map(|name| (name, Family::ALL.to_vec()));
+        let all = workloads.chain(others).chain(enrolled);
+        all.flat_map(|(name, families)| families.into_iter().map(move |family| (name, family))).collect()
     }
 
     /// The AgentCards that point at a workload.
@@ -215,21 +254,28 @@ impl Manifests {
         newer.chain(renamed).collect()
     }
 
-    /// A line for every AgentCard that points at nothing that was read.
+    /// A line for every AgentCard that points at no agent: at nothing that was read, or at what the operator refuses.
     pub(super) fn dangling(&self) -> Vec<String> {
-        let points_nowhere =
-            |card: &&CardManifest| !self.workloads.iter().any(|workload| card.points_at(workload));
-        self.cards
-            .iter()
-            .filter(points_nowhere)
-            .map(|card| {
-                format!(
-                    "warning: AgentCard {}/{} names no workload among the manifests; nothing is planned for it",
-                    namespace(&card.metadata),
-                    name(&card.metadata)
-                )
-            })
-            .collect()
+        let told = |card: &CardManifest| {
+            let why = match self.workloads.iter().find(|workload| card.points_at(workload)) {
+                Some(workload) if workload.standing().is_agent() => return None,
+                Some(workload) => format!(
+                    "points at {}, which is not labelled as an agent; the operator refuses it with {}",
+                    workload.shown(),
+                    Reason::NotAgentWorkload
+                ),
+                None if card.points_at_other_kind() => {
+                    format!(
+                        "points at a kind that is not watched; the operator refuses it with {}",
+                        Reason::WorkloadNotFound
+                    )
+                }
+                None => "names no workload among the manifests; nothing is planned for it".to_owned(),
+            };
+            let (namespace, name) = (namespace(&card.metadata), name(&card.metadata));
+            Some(format!("warning: AgentCard {namespace}/{name} {why}"))
+        };
+        self.cards.iter().filter_map(told).collect()
     }
 }
 

@@ -7,7 +7,9 @@ mod cards;
 mod cluster;
 mod manifests;
 mod metadata;
+mod namespaces;
 mod read;
+mod standings;
 mod workloads;
 
 use super::args::Output;
@@ -17,12 +19,9 @@ pub(super) use arguments::Args;
 use arguments::ModeArg;
 use authority::Authorities;
 use countersign_api::keys::Family;
-use countersign_plan::{
-    ClusterAccess, Isolation, Mode, Namespace, plan_namespace_policies, plan_network_policies,
-};
+use countersign_plan::{ClusterAccess, Mode, Namespace, plan_namespace_policies, plan_network_policies};
 use manifests::Manifests;
 use serde_json::json;
-use std::collections::BTreeSet;
 
 /// Most documents that an error lists as not read.
 const SHOWN: usize = 5;
@@ -32,12 +31,15 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     for document in &read::documents(&args.files)? {
         manifests.add(document)?;
     }
-    if manifests.agents().next().is_none() {
+    let (isolated, others) = (manifests.isolated(), manifests.no_agents());
+    let has_agents = manifests.agents().next().is_some();
+    if !has_agents && isolated.is_empty() && others.is_empty() {
         return Err(no_agent(&manifests));
     }
-    let authorities = Authorities::read(args, &manifests)?;
+    // Without an agent nothing is verified, and no bundle is needed.
+    let authorities = has_agents.then(|| Authorities::read(args, &manifests)).transpose()?;
     let (cluster, mut notes) = args.cluster.facts()?;
-    notes.extend(authorities.warnings.iter().cloned());
+    notes.extend(authorities.iter().flat_map(|authorities| authorities.warnings.iter().cloned()));
     notes.extend(manifests.ignored.iter().map(|what| format!("note: {what} is not read")));
     notes.extend(manifests.family_notes());
     notes.extend(manifests.dangling());
@@ -45,22 +47,30 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         ModeArg::Enforce => Mode::Enforce,
         ModeArg::Audit => Mode::Audit,
     };
-    let (mut all, mut shared) = (Vec::new(), BTreeSet::new());
-    for workload in manifests.agents() {
-        let evaluated = cards::evaluate(workload, &manifests, &authorities, &args.accept)?;
+    notes.extend(manifests.namespaces.notes(mode));
+    let mode = |namespace: &str| manifests.namespaces.mode(namespace, mode);
+    let mut all = Vec::new();
+    for (workload, authorities) in manifests.agents().zip(authorities.iter().cycle()) {
+        let evaluated = cards::evaluate(workload, &manifests, authorities, &args.accept)?;
         let enrolled = workload.enrolled(&evaluated.expected)?;
-        if let Isolation::Namespace(family) = enrolled.isolation() {
-            shared.insert((enrolled.namespace().clone(), family));
-        }
         all.push(Planned {
             workload: workload.shown(),
             enrolled_by: workload.family().map(Family::type_label),
             because: Planned::because(&evaluated.verdict),
-            policies: plan_network_policies(&evaluated.cards, &enrolled, &cluster, mode),
+            policies: plan_network_policies(&evaluated.cards, &enrolled, &cluster, mode(&workload.namespace)),
         });
     }
-    let shared: Vec<Planned> =
-        shared.iter().map(|(namespace, family)| isolation(namespace, *family, &cluster, mode)).collect();
+    all.extend(others.into_iter().map(|(workload, why)| Planned {
+        workload,
+        enrolled_by: None,
+        because: format!("no agent: {why}"),
+        policies: Vec::new(),
+    }));
+    let isolate = |(name, family): (&str, Family)| {
+        let namespace = Namespace::parse(name).map_err(Unusable::new)?;
+        Ok(isolation(&namespace, family, &cluster, mode(name)))
+    };
+    let shared: Vec<Planned> = isolated.into_iter().map(isolate).collect::<Result<_, Unusable>>()?;
     Ok(Done::text(write(&shared, &all, args.output)?).with_notes(notes))
 }
 

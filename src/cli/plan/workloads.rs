@@ -3,17 +3,18 @@
 use super::metadata::{name, namespace};
 use crate::exit::Unusable;
 use countersign_api::keys::Family;
-use countersign_core::refusal::Refusal;
+use countersign_core::refusal::{Reason, Refusal};
 use countersign_plan::input::delivered::default_card_name;
-use countersign_plan::input::enrolment::{check_families, family};
+use countersign_plan::input::enrolment::{check_families, families, family, protocol};
 use countersign_plan::input::host_suffix::HostSuffixes;
 use countersign_plan::input::identity::{Binding, Expected, IdentityRules};
 use countersign_plan::input::service::Hosts;
+use countersign_plan::input::standing::{Standing, protocol_problem};
 use countersign_plan::{EnrolledWorkload, Isolation, Namespace};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Fields of a workload's Pod template that decide about its identity and its policies.
 #[derive(Debug, Default)]
@@ -73,9 +74,28 @@ impl ManifestWorkload {
         format!("{} {}/{}", self.kind, self.namespace, self.name)
     }
 
-    /// The family whose label enrols it, on itself or in its template; `None` if an AgentCard alone names it.
+    /// What the operator makes of kind and labels.
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(true, self.family(), protocol(&self.labels).is_some(), family(&self.template.labels))
+    }
+
+    /// The family whose label enrols it.
     pub(super) fn family(&self) -> Option<Family> {
-        family(&self.labels).or_else(|| family(&self.template.labels))
+        family(&self.labels)
+    }
+
+    /// Families whose agent label it carries, on itself or in its template, so that the namespace is isolated for them.
+    pub(super) fn families(&self) -> Vec<Family> {
+        let both: BTreeSet<Family> = families(&self.labels).chain(families(&self.template.labels)).collect();
+        both.into_iter().collect()
+    }
+
+    /// Refuses a workload that names no protocol whose cards can be read.
+    pub(super) fn check_protocol(&self) -> Result<(), Refusal> {
+        match protocol_problem(self.family(), protocol(&self.labels).as_deref()) {
+            Some(found) => Err(Refusal::new(Reason::ProtocolMissing, found)),
+            None => Ok(()),
+        }
     }
 
     /// Refuses labels of the two families that say different things.

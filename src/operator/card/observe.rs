@@ -13,6 +13,7 @@ use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
 use countersign_plan::agent_card::endpoints::UnusableAgent;
 use countersign_plan::agent_card::replica::Replicas;
 use countersign_plan::input::service::{AgentService, HostsOfIngresses, HostsOfServices, read_service};
+use countersign_plan::input::standing::protocol_problem;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
@@ -21,9 +22,6 @@ use kube::api::DynamicObject;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::time::timeout;
-
-/// Protocol whose cards can be read.
-const A2A: &str = "a2a";
 
 /// Workload whose card can be fetched.
 #[derive(Clone, Debug)]
@@ -120,16 +118,8 @@ async fn find_service(
         let found = format!("{} {} is not ready", key.kind.as_str(), Quoted(&key.object.name));
         return Err(Refusal::new(Reason::WorkloadNotReady, found).into());
     }
-    match workload.protocol.as_deref() {
-        Some(A2A) => {}
-        Some(other) => {
-            let found = format!("unsupported protocol: {}", Quoted(other));
-            return Err(Refusal::new(Reason::ProtocolMissing, found).into());
-        }
-        None => {
-            let found = "Workload does not have a protocol.kagenti.io/<name> label";
-            return Err(Refusal::new(Reason::ProtocolMissing, found).into());
-        }
+    if let Some(found) = protocol_problem(workload.family, workload.protocol.as_deref()) {
+        return Err(Refusal::new(Reason::ProtocolMissing, found).into());
     }
     let ObjectRef { namespace, name } = &key.object;
     let none = |found: String| Refusal::new(Reason::ServiceNotFound, found);

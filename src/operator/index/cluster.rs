@@ -1,21 +1,9 @@
-//! Cluster-wide input: endpoints of the API server, and enforcement modes of namespaces.
-//! Tenants control neither: both come from slices of `default/kubernetes` and labels that administrators set.
+//! Cluster-wide input: endpoints of the API server. No tenant controls them: they come from slices of
+//! `default/kubernetes`.
 
-use countersign_api::keys::{MODE_AUDIT, MODE_ENFORCE, MODE_LABEL};
 use countersign_controller::store::Store;
-use countersign_plan::{ApiServer, Mode};
+use countersign_plan::ApiServer;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use std::collections::BTreeMap;
-
-/// Enforcement mode in the labels of a namespace; `None` for an unknown value, so that a typo never disables
-/// enforcement.
-pub(crate) fn mode_of(labels: &BTreeMap<String, String>) -> Option<Mode> {
-    match labels.get(MODE_LABEL).map(String::as_str) {
-        Some(MODE_AUDIT) => Some(Mode::Audit),
-        Some(MODE_ENFORCE) => Some(Mode::Enforce),
-        _ => None,
-    }
-}
 
 /// Addresses and ports of one `EndpointSlice`.
 pub(super) fn read_slice(slice: EndpointSlice) -> Vec<(String, Vec<u16>)> {
@@ -42,14 +30,6 @@ pub(crate) fn api_server(slices: &Store<Vec<(String, Vec<u16>)>>) -> Option<ApiS
 mod tests {
     use super::*;
     use countersign_api::ObjectRef;
-
-    #[test]
-    fn only_the_two_words_are_modes() {
-        let of = |value: &str| mode_of(&BTreeMap::from([(MODE_LABEL.to_owned(), value.to_owned())]));
-        assert_eq!(of("audit"), Some(Mode::Audit));
-        assert_eq!(of("enforce"), Some(Mode::Enforce));
-        assert_eq!(of("Audit"), None);
-    }
 
     #[test]
     fn every_address_of_the_api_server_counts_and_a_bad_one_spoils_all() {

@@ -1,7 +1,7 @@
 //! Watches of the index: kind, selector and store of each.
 //! Objects of others are watched by label or by metadata alone, to bound rights and memory.
 
-use super::cluster::{mode_of, read_slice};
+use super::cluster::read_slice;
 use super::{Index, IndexKey, Store};
 use crate::reduced::{
     self, ReducedCard, ReducedDeployment, ReducedMetadata, ReducedPod, ReducedPolicy, ReducedSandbox,
@@ -11,6 +11,7 @@ use countersign_api::keys::{
     ENROLLED, ENROLLED_LABEL, Family, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL,
 };
 use countersign_controller::registry::{Registry, Watched};
+use countersign_plan::Mode;
 use countersign_plan::input::endpoint::SERVICE_LABEL;
 use countersign_plan::input::pod::controller;
 use countersign_plan::input::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, SANDBOX_PLURAL, SANDBOX_VERSIONS};
@@ -128,7 +129,7 @@ fn register_surroundings(registry: &mut Registry, client: &Client, index: &Arc<I
         Watched::metadata("namespaces", Api::<ReducedMetadata<Namespace>>::all(client.clone()), MODE_LABEL),
         index,
         |index| &index.namespaces,
-        |object| mode_of(&object.metadata.kept.labels.unwrap_or_default()),
+        |object| Mode::of_labels(&object.metadata.kept.labels.unwrap_or_default()),
     );
     registry.watch(
         Watched::metadata(

@@ -11,7 +11,6 @@ use countersign_api::agent_card::AgentCard;
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_io::clock::instant;
-use countersign_plan::agent_card::turn::Transition;
 use countersign_plan::workload::{Missing, WorkloadPlan};
 use std::time::Duration;
 
@@ -32,6 +31,15 @@ pub(crate) async fn apply_plan(
         context.undecided.begin(reference, instant());
     } else {
         context.undecided.end(reference);
+    }
+    if let Some(notice) = context.notices.begin((reference, &workload.uid), plan.notice) {
+        let about = EventSource {
+            controller: "agentcard-controller",
+            api_version: reference.kind.api_version(),
+            kind: reference.kind.as_str(),
+            action: "Reconcile",
+        };
+        context.events.send(about, &reference.object, &workload.uid, notice);
     }
     let (mut is_known, mut failed) = (true, None);
     for mark in &plan.unmark {
@@ -61,20 +69,8 @@ pub(crate) async fn apply_plan(
         Missing::Nothing | Missing::Input if !is_known => Next::In(WATCH_LAG),
         Missing::Nothing => Next::Never,
         // The turn that isolates the namespace enqueues its workloads, and waits by itself after a failure.
-        Missing::Input | Missing::NamespaceIsolation => Next::In(RETRY),
+        Missing::Input | Missing::NamespaceIsolation | Missing::ValidWorkload(_) => Next::In(RETRY),
         Missing::Evaluation => Next::In(RETRY_UNDECIDED),
-        Missing::ValidWorkload(error) => {
-            let (reason, note) = ("WorkloadError".to_owned(), error.to_string());
-            let about = EventSource {
-                controller: "agentcard-controller",
-                api_version: reference.kind.api_version(),
-                kind: reference.kind.as_str(),
-                action: "Reconcile",
-            };
-            let transition = Transition { is_warning: true, reason, note };
-            context.events.send(about, &reference.object, &workload.uid, transition);
-            Next::In(RETRY)
-        }
         Missing::ValidCluster(error) => {
             tracing::error!(%error, "the cluster's facts cannot be planned with; no policy is changed");
             Next::In(RETRY)

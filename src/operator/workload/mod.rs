@@ -59,6 +59,7 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
     let Some(workload) = context.index.workload(key).filter(Workload::is_agent) else {
         context.undecided.end(key);
         context.enforcements.forget(key);
+        context.notices.begin((key, ""), None);
         return Ok(enqueue_cleanup(context, key));
     };
     let observed = match observe(context, key, &workload).await {

@@ -24,7 +24,7 @@ pub fn family(labels: &Labels) -> Option<Family> {
 
 /// Protocol of a workload: `a2a` if present, since only A2A cards can be read; else the first by name, so that
 /// the choice is deterministic.
-pub(super) fn protocol(labels: &Labels) -> Option<String> {
+pub fn protocol(labels: &Labels) -> Option<String> {
     let named: BTreeSet<&str> =
         Family::ALL.into_iter().flat_map(|family| protocols(labels, family)).collect();
     named.get(A2A).or(named.first()).map(|name| (*name).to_owned())

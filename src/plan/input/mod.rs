@@ -17,6 +17,7 @@ pub(crate) mod outcome;
 pub mod pod;
 pub mod sandbox;
 pub mod service;
+pub mod standing;
 mod syntax;
 pub mod workload;
 

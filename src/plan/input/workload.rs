@@ -3,6 +3,7 @@
 use super::enrolment::{check_families, families, family, protocol};
 use super::names::workload_label;
 use super::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, Sandbox};
+use super::standing::Standing;
 use countersign_api::ObjectRef;
 use countersign_api::keys::Family;
 use countersign_core::refusal::{Reason, Refusal};
@@ -192,6 +193,11 @@ impl Workload {
     /// True if the workload object carries the agent label of either family.
     pub const fn is_agent(&self) -> bool {
         self.family.is_some()
+    }
+
+    /// What kind and labels call for.
+    pub fn standing(&self) -> Standing {
+        Standing::of(true, self.family, self.protocol.is_some(), self.labels_its_pods())
     }
 
     /// True if the workload or its Pods may carry the agent label of `family`, so that the policies of that family have

@@ -35,6 +35,44 @@ fn an_agent_without_a_protocol_loses_trust() {
 }
 
 #[test]
+fn a_workload_that_names_no_protocol_is_told_of_once_where_no_agent_card_tells_it() {
+    let (scene, team) = (scene("unnamed-protocol"), "unnamed-protocol");
+    scene.agents.serve(team, "weather", &scene.honest(team, "weather")).unwrap();
+    let without = |object: Value| {
+        serde_json::from_str(&object.to_string().replace("protocol.kagenti.io/a2a", "example.org/a2a"))
+            .unwrap()
+    };
+    let items: Vec<Value> = Agents::manifests(team, "weather").into_iter().map(without).collect();
+    scene.apply_all(&items).unwrap();
+    let told = || {
+        let events = scene.list("events.events.k8s.io", team).unwrap();
+        let about = |event: &&Value| {
+            event["reason"] == "ProtocolMissing" && event["regarding"]["kind"] == "Deployment"
+        };
+        events
+            .iter()
+            .filter(about)
+            .map(|event| event["note"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    scene.rig.wait("an event about the label", || Ok(!told().is_empty())).unwrap();
+    assert!(told()[0].contains("add the label protocol.kagenti.io/a2a"), "{:?}", told());
+    assert!(scene.list("agentcard", team).unwrap().is_empty());
+    // Another turn says nothing new.
+    let note = |text: &str| json!({ "metadata": { "annotations": { "note": text } } });
+    for text in ["one", "two"] {
+        scene.patch("deployment", team, "weather", &note(text)).unwrap();
+        let pods = scene.pods(team, "weather").unwrap();
+        scene.patch("pod", team, &pods[0].0, &note(text)).unwrap();
+    }
+    scene.settle(team, std::time::Duration::from_secs(3)).unwrap();
+    assert_eq!(told().len(), 1, "{:?}", told());
+    let label = json!({ "metadata": { "labels": { "protocol.kagenti.io/a2a": "" } } });
+    scene.patch("deployment", team, "weather", &label).unwrap();
+    scene.verified(team, "weather-deployment-card", "weather").unwrap();
+}
+
+#[test]
 fn an_agent_of_the_newer_name_is_enrolled_and_moves_to_the_other_without_a_gap() {
     let (scene, team) = (scene("renamed"), "renamed");
     scene.agents.serve(team, "weather", &scene.honest(team, "weather")).unwrap();

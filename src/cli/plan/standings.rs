@@ -1,0 +1,57 @@
+//! Objects that run Pods and are no agent for the operator, although something about them says agent.
+
+use super::metadata::{name, namespace};
+use countersign_api::keys::Family;
+use countersign_plan::input::enrolment::{families, family, protocol};
+use countersign_plan::input::standing::Standing;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Kinds that run Pods and are not watched, with the place of the labels of their Pods.
+const KINDS: [(&str, &str, &str); 6] = [
+    ("apps/v1", "DaemonSet", "/spec/template/metadata/labels"),
+    ("apps/v1", "ReplicaSet", "/spec/template/metadata/labels"),
+    ("batch/v1", "Job", "/spec/template/metadata/labels"),
+    ("batch/v1", "CronJob", "/spec/jobTemplate/spec/template/metadata/labels"),
+    ("v1", "ReplicationController", "/spec/template/metadata/labels"),
+    ("v1", "Pod", "/metadata/labels"),
+];
+
+/// Object that runs Pods, of a kind that is not watched.
+#[derive(Debug)]
+pub(super) struct OtherObject {
+    pub(super) kind: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) standing: Standing,
+    /// Families whose agent label its Pods carry.
+    pub(super) families: Vec<Family>,
+}
+
+/// Place of the labels of the Pods in an object of a kind that is not watched; `None` for what runs no Pods.
+pub(super) fn place_of_labels(version: &str, kind: &str) -> Option<&'static str> {
+    KINDS.iter().find(|known| known.0 == version && known.1 == kind).map(|known| known.2)
+}
+
+impl OtherObject {
+    /// Reads an object whose Pods have their labels at `place`.
+    pub(super) fn new(kind: &str, metadata: &ObjectMeta, object: &Value, place: &str) -> Self {
+        let pods = object.pointer(place).map(BTreeMap::<String, String>::deserialize);
+        let pods = pods.and_then(Result::ok).unwrap_or_default();
+        let own = metadata.labels.clone().unwrap_or_default();
+        Self {
+            kind: kind.to_owned(),
+            namespace: namespace(metadata).to_owned(),
+            name: name(metadata).to_owned(),
+            standing: Standing::of(false, family(&own), protocol(&own).is_some(), family(&pods)),
+            families: families(&pods).collect(),
+        }
+    }
+
+    /// Kind, namespace and name.
+    pub(super) fn shown(&self) -> String {
+        format!("{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}

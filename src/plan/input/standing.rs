@@ -1,0 +1,171 @@
+//! Standing of an object that runs Pods: what its kind and labels call for, before any card is read.
+//! The operator and `countersign plan` decide by it alike, and say alike what is missing.
+
+use countersign_api::keys::{AGENT_TYPE, Family};
+use countersign_core::text::Quoted;
+use std::fmt;
+
+/// Standing of an object that runs Pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Agent: its card is read, and policies follow the verdict. It gets an AgentCard where it has none.
+    Agent(Family),
+    /// Agent that names no protocol: it is closed, gets no AgentCard, and one that targets it is refused.
+    NoProtocol(Family),
+    /// No agent, although its Pods carry the agent label: the policies of the namespace isolate them, and nothing opens
+    /// them.
+    TemplateAlone(Family),
+    /// No agent, because objects of its kind are not watched, although its Pods carry the agent label: they are isolated.
+    PodsOfOtherKind(Family),
+    /// No agent, because objects of its kind are not watched; its label does nothing.
+    OtherKind(Family),
+    /// Nothing about it concerns agents.
+    Unconcerned,
+}
+
+impl Standing {
+    /// Standing of an object whose kind is watched or not, by the families of its own label of agents and of that of its
+    /// Pods, and by whether its labels name a protocol.
+    pub const fn of(
+        is_watched: bool,
+        own: Option<Family>,
+        names_protocol: bool,
+        pods: Option<Family>,
+    ) -> Self {
+        match (is_watched, own, pods) {
+            (true, Some(family), _) if names_protocol => Self::Agent(family),
+            (true, Some(family), _) => Self::NoProtocol(family),
+            (true, None, Some(family)) => Self::TemplateAlone(family),
+            (false, _, Some(family)) => Self::PodsOfOtherKind(family),
+            (false, Some(family), None) => Self::OtherKind(family),
+            (_, None, None) => Self::Unconcerned,
+        }
+    }
+
+    /// True for an agent, whose card is evaluated.
+    pub const fn is_agent(self) -> bool {
+        matches!(self, Self::Agent(_) | Self::NoProtocol(_))
+    }
+
+    /// Sentence about what is missing, if anything is: what was found, what follows, and what to do.
+    pub fn notice(self) -> Option<Notice> {
+        (!matches!(self, Self::Agent(_) | Self::Unconcerned)).then_some(Notice(self))
+    }
+}
+
+/// Displays what an object lacks that is meant to be an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice(Standing);
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let enrols = |family: Family| format!("{}: {AGENT_TYPE}", family.type_label());
+        match self.0 {
+            Standing::NoProtocol(family) => {
+                let (enrols, prefix) = (enrols(family), family.protocol_prefix());
+                write!(
+                    f,
+                    "the label {enrols} is there and none that names a protocol, so no AgentCard is made and the agent \
+                     is never verified: add the label {prefix}a2a: \"\" to the workload"
+                )
+            }
+            Standing::TemplateAlone(family) => {
+                let (enrols, prefix) = (enrols(family), family.protocol_prefix());
+                write!(
+                    f,
+                    "the label {enrols} is in the Pod template alone, so the Pods are isolated and never verified: add \
+                     it to the workload too, with {prefix}a2a: \"\""
+                )
+            }
+            Standing::PodsOfOtherKind(family) => {
+                let enrols = enrols(family);
+                write!(
+                    f,
+                    "its Pods carry the label {enrols} and its kind is not watched, so the Pods are isolated and never \
+                     verified: run the agent as a Deployment, StatefulSet or Sandbox, or take the label off"
+                )
+            }
+            Standing::OtherKind(family) => {
+                let enrols = enrols(family);
+                write!(
+                    f,
+                    "its kind is not watched, so the label {enrols} does nothing: run the agent as a Deployment, \
+                     StatefulSet or Sandbox"
+                )
+            }
+            Standing::Agent(_) | Standing::Unconcerned => Ok(()),
+        }
+    }
+}
+
+/// Problem of the protocol that the labels of an agent name, with what to do; `None` for A2A, whose cards are read.
+pub fn protocol_problem(family: Option<Family>, protocol: Option<&str>) -> Option<String> {
+    match protocol {
+        Some(A2A) => None,
+        Some(other) => Some(format!("unsupported protocol: {}", Quoted(other))),
+        None => {
+            let prefix = family.unwrap_or(Family::Kagenti).protocol_prefix();
+            Some(format!("Workload does not have a {prefix}<name> label"))
+        }
+    }
+}
+
+/// Protocol whose cards are read.
+const A2A: &str = "a2a";
+
+#[cfg(test)]
+mod tests {
+    use super::super::enrolment::{family as family_of, protocol as protocol_of};
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Labels by key.
+    type Labels = BTreeMap<String, String>;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn kind_and_labels_decide_what_an_object_is_and_what_it_lacks_is_said_in_its_own_family() {
+        for family in Family::ALL {
+            let (agent, protocol) = (family.type_label(), format!("{}a2a", family.protocol_prefix()));
+            let typed = [(agent, "agent")];
+            let whole = [(agent, "agent"), (protocol.as_str(), "")];
+            for (is_watched, own, pods, expected, told) in [
+                (true, &whole[..], &typed[..], Standing::Agent(family), None),
+                (true, &whole, &[], Standing::Agent(family), None),
+                (true, &typed, &typed, Standing::NoProtocol(family), Some(protocol.as_str())),
+                (true, &[], &whole, Standing::TemplateAlone(family), Some("Pod template alone")),
+                (true, &[], &[], Standing::Unconcerned, None),
+                (true, &[(agent, "tool")], &[], Standing::Unconcerned, None),
+                (false, &whole, &typed, Standing::PodsOfOtherKind(family), Some("kind is not watched")),
+                (false, &[], &typed, Standing::PodsOfOtherKind(family), Some("isolated")),
+                (false, &whole, &[], Standing::OtherKind(family), Some("does nothing")),
+                (false, &[], &[], Standing::Unconcerned, None),
+            ] {
+                let (labelled, templated) = (labels(own), labels(pods));
+                let names_protocol = protocol_of(&labelled).is_some();
+                let standing =
+                    Standing::of(is_watched, family_of(&labelled), names_protocol, family_of(&templated));
+                assert_eq!(standing, expected, "{is_watched} {own:?} {pods:?}");
+                let said = standing.notice().map(|notice| notice.to_string());
+                assert_eq!(said.is_some(), told.is_some(), "{said:?}");
+                if let (Some(said), Some(told)) = (said, told) {
+                    assert!(said.contains(told) && said.contains(&format!("{agent}: agent")), "{said}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_protocol_without_cards_is_a_problem_in_the_words_of_the_workloads_family() {
+        let newer = Some(Family::Rossoctl);
+        assert_eq!(protocol_problem(newer, Some("a2a")), None);
+        assert_eq!(protocol_problem(newer, Some("mcp")).unwrap(), "unsupported protocol: \"mcp\"");
+        let missing = protocol_problem(newer, None).unwrap();
+        assert!(missing.contains("protocol.rossoctl.io/<name>"), "{missing}");
+        let missing = protocol_problem(Some(Family::Kagenti), None).unwrap();
+        assert!(missing.contains("protocol.kagenti.io/<name>"), "{missing}");
+    }
+}
