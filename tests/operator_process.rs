@@ -174,20 +174,29 @@ mod tests {
 
     #[test]
     fn probe_succeeds_only_if_the_address_answers_200() {
-        let probe = |port: u16, path: &str| {
-            let url = format!("http://127.0.0.1:{port}{path}");
+        let probe = |scheme: &str, port: u16, path: &str| {
+            let url = format!("{scheme}://127.0.0.1:{port}{path}");
             let output =
                 Command::new(env!("CARGO_BIN_EXE_countersign")).args(["probe", &url]).output().unwrap();
             output.status.code()
         };
         let (health, file) = (free_port(), kubeconfig("probe"));
-        assert_eq!(probe(health, "/healthz"), Some(2));
+        assert_eq!(probe("http", health, "/healthz"), Some(2));
         let operator = Operator::start(&[
             format!("--health-probe-bind-address=127.0.0.1:{health}"),
             format!("--kubeconfig={file}"),
         ]);
         wait_for(health, "/healthz", "ok");
-        assert_eq!((probe(health, "/healthz"), probe(health, "/nothing")), (Some(0), Some(1)));
+        for (scheme, path, code) in [
+            ("http", "/healthz", 0),
+            ("http", "/nothing", 1),
+            // As the environment of a Pod names a Service.
+            ("tcp", "/healthz", 0),
+            ("tcp", "/nothing", 1),
+            ("ftp", "/healthz", 2),
+        ] {
+            assert_eq!(probe(scheme, health, path), Some(code), "{scheme} {path}");
+        }
         assert!(operator.terminate().0.status.success());
         std::fs::remove_file(file).unwrap();
     }

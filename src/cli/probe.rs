@@ -9,7 +9,8 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Asks an http address once and succeeds if it answers 200. Redirects are not followed, and nothing \
-                  of the answer is shown but its status. A file:// address succeeds if the file is there and not empty, \
+                  of the answer is shown but its status. A tcp:// address, as Kubernetes writes that of a Service into \
+                  the environment of Pods, is asked over http. A file:// address succeeds if the file is there and not empty, \
                   for the startup probe of a signer."
 )]
 pub(super) struct Args {
@@ -24,10 +25,12 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     if let Some(path) = args.url.strip_prefix("file://") {
         return Ok(Done::text("").with_refused(!is_written(Path::new(path))));
     }
+    // The environment of a Pod has the address of each Service in this form, with brackets around one of IPv6.
+    let url =
+        args.url.strip_prefix("tcp://").map_or_else(|| args.url.clone(), |rest| format!("http://{rest}"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Unusable::new)?;
-    let status =
-        runtime.block_on(answers(&args.url, Duration::from_secs(args.timeout))).map_err(Unusable::new)?;
+    let status = runtime.block_on(answers(&url, Duration::from_secs(args.timeout))).map_err(Unusable::new)?;
     let line = format!("{status}\n");
     Ok(Done::text(line).with_refused(status != 200))
 }
