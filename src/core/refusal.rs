@@ -126,7 +126,7 @@ reasons! {
         "Correct spec.targetRef, or create the workload: a Deployment, StatefulSet or Sandbox in the card's namespace.";
     NotAgentWorkload [] "The workload behind the card is not labelled as an agent";
         "Any workload made an agent by whoever may write an AgentCard.";
-        "Label the workload kagenti.io/type=agent.";
+        "Label the workload kagenti.io/type=agent, or rossoctl.io/type=agent if it has the other labels of that name.";
     LabelsConflict [] "The workload carries labels of both names of the existing project, and they disagree";
         "A workload that one tool takes for a verified agent and another for something else.";
         "Give both labels the same value, or remove one of them, on the workload and in its Pod template.";
@@ -138,7 +138,7 @@ reasons! {
         "Find out why its Pods are not ready; the card is read as soon as they are.";
     ProtocolMissing [] "The workload names no protocol whose cards can be read";
         "Reading another kind of document as a card.";
-        "Label the workload protocol.kagenti.io/a2a.";
+        "Label the workload protocol.kagenti.io/a2a, or protocol.rossoctl.io/a2a if rossoctl.io/type enrols it.";
     ServiceEndpointNotOwned [] "Somebody else stands behind the Service of the workload";
         "A Pod with copied labels, or an address written into a slice of endpoints, gets the traffic that is meant for \
          a verified agent.";

@@ -230,7 +230,7 @@ fn plan_writes(observed: &Observed<'_>) -> WorkloadPlan {
         (true, _) => Enforcement::Waiting(NAMESPACE_ISOLATION.to_owned()),
         (false, true) if marks.iter().any(|(_, value)| value.is_some()) => Enforcement::Open,
         (false, true) if observed.workload.labels_its_pods().is_some() => Enforcement::Unmarked,
-        (false, true) => Enforcement::Unlabelled,
+        (false, true) => Enforcement::Unlabelled(observed.workload.family.unwrap_or(Family::Kagenti)),
         (false, false) if enrolled.host_network() => Enforcement::HostNetwork,
         (false, false) => Enforcement::Closed,
     };
@@ -982,7 +982,7 @@ mod tests {
                 Mode::Enforce,
                 Some(&unlabelled),
                 vec![|observed| observed.pods.clear()],
-                Enforcement::Unlabelled,
+                Enforcement::Unlabelled(Family::Kagenti),
             ),
             // Policies of its own hold it, by the selector of the workload.
             (

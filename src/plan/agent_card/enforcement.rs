@@ -2,6 +2,7 @@
 //! A verdict that nothing enforces protects nobody, so it is a condition of its own beside the verdict.
 
 use countersign_api::agent_card::ConditionReason as Why;
+use countersign_api::keys::{AGENT_TYPE, Family};
 
 /// Enforcement of the decision about a workload, once its plan is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,8 +11,9 @@ pub enum Enforcement {
     Audit,
     /// None, because NetworkPolicies do not apply to the network of a node.
     HostNetwork,
-    /// Policies are stored, but the Pod template lacks the agent label, by which Pods get the peer mark.
-    Unlabelled,
+    /// Policies are stored, but the Pod template lacks the agent label of the family that enrols the workload, by which Pods
+    /// get the peer mark.
+    Unlabelled(Family),
     /// Policies are stored, but no Pod may get the peer mark.
     Unmarked,
     /// Unknown, because an AgentCard of the workload has no evaluation yet. What is stored stands meanwhile.
@@ -39,10 +41,13 @@ pub(super) fn condition_of(enforcement: &Enforcement, is_verified: bool) -> (boo
                 remove hostNetwork from the Pod template";
             (false, Why::HostNetwork, found.to_owned())
         }
-        Enforcement::Unlabelled => {
-            let found = "the Pod template lacks the label kagenti.io/type: agent, so the Pods stay isolated and no \
-                verified agent reaches them: add the label to the Pod template";
-            (false, Why::PodsNotLabelled, found.to_owned())
+        Enforcement::Unlabelled(family) => {
+            let found = format!(
+                "the Pod template lacks the label {}: {AGENT_TYPE}, so the Pods stay isolated and no verified agent \
+                 reaches them: add the label to the Pod template",
+                family.type_label()
+            );
+            (false, Why::PodsNotLabelled, found)
         }
         Enforcement::Unmarked => {
             let found = "no Pod runs with the labels and the service account of the workload, so no verified agent \

@@ -369,10 +369,11 @@ mod tests {
         let wait = Enforcement::Waiting("the NetworkPolicies".to_owned());
         let no = Enforcement::Rejected("\"denied\"".to_owned());
         let bad = Enforcement::Invalid("no selector".to_owned());
+        let unlabelled = Enforcement::Unlabelled(Family::Rossoctl);
         let verified = [
             (Mode::Enforce, &Enforcement::Open, "True PolicyApplied", "True ReadyToServe"),
             (Mode::Enforce, &Enforcement::HostNetwork, "False HostNetwork", "False NotEnforced"),
-            (Mode::Enforce, &Enforcement::Unlabelled, "False PodsNotLabelled", "False NotEnforced"),
+            (Mode::Enforce, &unlabelled, "False PodsNotLabelled", "False NotEnforced"),
             (Mode::Enforce, &Enforcement::Unmarked, "False PodsNotMarked", "False NotEnforced"),
             (Mode::Enforce, &Enforcement::Closed, "False OtherCardRefused", "False NotEnforced"),
             (Mode::Enforce, &Enforcement::Undecided, "False PolicyPending", "False NotEnforced"),
@@ -410,6 +411,12 @@ mod tests {
                 let of = |kind| words(shown(&write.status, kind));
                 assert_eq!((of("Enforced").as_str(), of("Ready").as_str()), (*enforced, *ready), "{mode:?}");
             }
+        }
+        // The label is named by the family that enrols the workload.
+        for family in Family::ALL {
+            let unlabelled = Enforcement::Unlabelled(family);
+            let (_, _, message) = super::super::enforcement::condition_of(&unlabelled, true);
+            assert!(message.contains(&format!("the label {}: agent", family.type_label())), "{message}");
         }
         // Without an agent workload there is nobody to hold.
         let gone = write(&card, &evaluation(Err(Reason::WorkloadNotFound)), None).status;

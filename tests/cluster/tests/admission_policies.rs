@@ -537,20 +537,35 @@ fn an_enrolled_namespace_has_agents_alone_and_isolates_the_first(cluster: &Clust
                 Ok(cluster.0.kubectl(&["-n", namespace, "get", "serviceaccount", "default"]).is_ok())
             })
             .unwrap();
-        let lacks = "is an agent, by the label countersign.dev/enrolled, and this Pod lacks the label kagenti.io/type";
+        let lacks = "is an agent, by the label countersign.dev/enrolled, and this Pod lacks the label kagenti.io/type or rossoctl.io/type";
         for user in [TENANT, OPERATOR, "system:serviceaccount:kube-system:replicaset-controller"] {
             cluster.refuses_to_create(user, &within(namespace, pod("open", &[])), lacks);
         }
         let tool = within(namespace, pod("tool", &[("kagenti.io/type", "tool")]));
-        cluster.refuses_to_create(TENANT, &tool, "of this Pod is \"tool\"; set kagenti.io/type: agent");
+        cluster.refuses_to_create(
+            TENANT,
+            &tool,
+            "the label kagenti.io/type of this Pod is \"tool\"; set it to agent",
+        );
+        let newer = within(namespace, pod("tool", &[("rossoctl.io/type", "tool")]));
+        cluster.refuses_to_create(
+            TENANT,
+            &newer,
+            "the label rossoctl.io/type of this Pod is \"tool\"; set it to agent",
+        );
         let mut on_host = within(namespace, pod("host", &agent));
         on_host["spec"]["hostNetwork"] = json!(true);
         // Where isolation is demanded and missing, that may be said first.
         let says = if namespace == "audited" { "remove hostNetwork from the Pod template" } else { "denied" };
         cluster.refuses_to_create(TENANT, &on_host, says);
         for kind in ["Deployment", "StatefulSet", "Job"] {
-            let says = format!("the Pod template of this {kind} lacks the label kagenti.io/type; set");
+            let lacks = "lacks the label kagenti.io/type or rossoctl.io/type; set one to agent";
+            let says = format!("the Pod template of this {kind} {lacks}");
             cluster.refuses_to_create(TENANT, &within(namespace, workload(kind, &[], 0)), &says);
+            let newer = within(namespace, workload(kind, &[("rossoctl.io/type", "tool")], 0));
+            let says =
+                format!("the label rossoctl.io/type in the Pod template of this {kind} is \"tool\"; set it");
+            cluster.refuses_to_create(TENANT, &newer, &says);
             cluster.create_dry(TENANT, &within(namespace, workload(kind, &agent, 0))).unwrap();
         }
         // Whoever may override guards in the whole cluster may.
