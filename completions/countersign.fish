@@ -88,7 +88,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand sign" -l watch -
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l init -d 'Run as the init container of a Pod: sign once, with the same environment as --watch'
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l bundle -d 'For cards: trust bundle of the trust domain, or `TD=FILE` for another domain. May be repeated' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l trust-domain -d 'For cards: trust domain that the signer must belong to' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l trust-domain -d 'For cards: trust domain that the signer must belong to; that of --expect-id if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l expect-id -d 'SPIFFE ID of the workload that must have signed' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r

@@ -108,7 +108,7 @@ _arguments "${_arguments_options[@]}" : \
 (explain)
 _arguments "${_arguments_options[@]}" : \
 '*--bundle=[For cards\: trust bundle of the trust domain, or \`TD=FILE\` for another domain. May be repeated]:[TD=]FILE:_default' \
-'--trust-domain=[For cards\: trust domain that the signer must belong to]:TD:_default' \
+'--trust-domain=[For cards\: trust domain that the signer must belong to; that of --expect-id if absent]:TD:_default' \
 '--expect-id=[SPIFFE ID of the workload that must have signed]:SPIFFE_ID:_default' \
 '(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
 '--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \

@@ -25,6 +25,8 @@ pub(super) enum Outcome {
     Done,
     /// Refused: 1.
     Refused,
+    /// Unusable, so that nothing can be said about it, and another attempt changes nothing: 2.
+    Unusable,
     /// Not fetched, so that nothing is known about the card, and another attempt may succeed: 3.
     NotFetched,
 }
@@ -41,12 +43,13 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// The outcome of several reports: one refusal refuses all, and what was not fetched is told before success.
+    /// The outcome of several reports: one refusal refuses all, then comes what was unusable, then what was not fetched.
     pub(super) fn worst(outcomes: impl IntoIterator<Item = Self>) -> Self {
         let mut worst = Self::Done;
         for outcome in outcomes {
             worst = match (worst, outcome) {
                 (Self::Refused, _) | (_, Self::Refused) => Self::Refused,
+                (Self::Unusable, _) | (_, Self::Unusable) => Self::Unusable,
                 (Self::NotFetched, _) | (_, Self::NotFetched) => Self::NotFetched,
                 (Self::Done, Self::Done) => Self::Done,
             };
@@ -94,6 +97,7 @@ impl Done {
         match self.outcome {
             Outcome::Done => ExitCode::SUCCESS,
             Outcome::Refused => ExitCode::from(1),
+            Outcome::Unusable => ExitCode::from(2),
             Outcome::NotFetched => ExitCode::from(3),
         }
     }
@@ -111,9 +115,14 @@ impl Unusable {
         Self(words.join(" ").trim().to_owned())
     }
 
+    /// The line for standard error.
+    pub(super) fn line(&self) -> String {
+        format!("error: {}", self.0)
+    }
+
     pub(super) fn print(&self) -> ExitCode {
         // If standard error cannot be written, the exit code alone tells of the error.
-        let _ = writeln!(anstream::stderr().lock(), "error: {}", self.0);
+        let _ = writeln!(anstream::stderr().lock(), "{}", self.line());
         ExitCode::from(2)
     }
 }

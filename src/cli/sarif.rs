@@ -11,10 +11,10 @@ const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
 /// Writes one SARIF run for all cards: one result of level `error` for each refusal, and one `note` for each uncovered
-/// member.
-pub(super) fn write(reports: &[Report]) -> Result<Vec<u8>, Unusable> {
+/// member. Every card that was verified is an artifact, a good one too. What could not be read is a notification of the run.
+pub(super) fn write(reports: &[Report], unusable: &[String]) -> Result<Vec<u8>, Unusable> {
     let (mut rules, mut results) = (Vec::new(), Vec::new());
-    for report in reports {
+    for (artifact, report) in reports.iter().enumerate() {
         for (reason, level, text) in results_of(report) {
             let index = rules.iter().position(|known| *known == reason).unwrap_or_else(|| {
                 rules.push(reason);
@@ -22,7 +22,7 @@ pub(super) fn write(reports: &[Report]) -> Result<Vec<u8>, Unusable> {
             });
             // Code scanning shows only results with a line. A signature is over a whole card, so that is the first.
             let location = json!({ "physicalLocation": {
-                "artifactLocation": { "uri": uri(&report.source) }, "region": { "startLine": 1 },
+                "artifactLocation": { "uri": uri(&report.source), "index": artifact }, "region": { "startLine": 1 },
             } });
             results.push(json!({
                 "ruleId": reason.code(), "ruleIndex": index, "level": level,
@@ -39,12 +39,40 @@ pub(super) fn write(reports: &[Report]) -> Result<Vec<u8>, Unusable> {
                 "version": env!("CARGO_PKG_VERSION"),
                 "rules": rules.into_iter().map(rule).collect::<Vec<_>>(),
             } },
+            "invocations": [{
+                "executionSuccessful": unusable.is_empty(),
+                "toolExecutionNotifications": unusable.iter().map(|line| notification(line)).collect::<Vec<_>>(),
+            }],
+            "artifacts": reports.iter().map(artifact).collect::<Vec<_>>(),
             "results": results,
         }],
     });
     let mut text = serde_json::to_vec_pretty(&log).map_err(Unusable::new)?;
     text.push(b'\n');
     Ok(text)
+}
+
+/// One card that was verified, whatever came of it.
+fn artifact(report: &Report) -> Value {
+    let found = match (report.reason, &report.spiffe_id) {
+        (Some(reason), _) => format!("refused: {reason}"),
+        (None, Some(signer)) => format!("verified: signed by {signer}"),
+        (None, None) => "verified".to_owned(),
+    };
+    let mut artifact = json!({
+        "location": { "uri": uri(&report.source) },
+        "roles": ["analysisTarget"],
+        "description": { "text": found },
+        "properties": { "verdict": report.verdict, "reason": report.reason, "spiffeId": report.spiffe_id },
+    });
+    if let (Some(digest), Some(artifact)) = (&report.digest, artifact.as_object_mut()) {
+        artifact.insert("hashes".to_owned(), json!({ "sha-256": digest }));
+    }
+    artifact
+}
+
+fn notification(line: &str) -> Value {
+    json!({ "level": "error", "message": { "text": line.strip_prefix("error: ").unwrap_or(line) } })
 }
 
 /// Reason, level and text of each result of one card.

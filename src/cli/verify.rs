@@ -44,8 +44,10 @@ enum VerifyOutput {
 /// A server may give clients of A2A 1.0 another card at one URL than clients of 0.3. If it says so (`Vary`), both are
 /// verified, both must be good, and a refusal names the one that is not.
 ///
-/// Several cards are verified in one run, and the exit code is that of the worst: 1 if one is refused, else 3 if one was
-/// not fetched. JSON is then one object per card, one after the other; SARIF is one run with the results of all.
+/// Several cards are verified in one run, and the exit code is that of the worst: 1 if one is refused, else 2 if one
+/// cannot be read, else 3 if one was not fetched. A card that cannot be read has a line on standard error; the others are
+/// verified. JSON is then one object per card, one after the other; SARIF is one run with all cards as artifacts, and a
+/// result for each refusal.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("signer").args(["expect_id", "any_workload"]).required(true)))]
 pub(super) struct Args {
@@ -90,11 +92,18 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
             "{flag} is for one card, and {count} are named; verify each by itself"
         )));
     }
-    let mut reports = Vec::with_capacity(sources.len());
+    let (mut reports, mut unusable) = (Vec::with_capacity(sources.len()), Vec::new());
+    let is_alone = sources.len() == 1;
     for source in sources {
-        let (report, signed) = match receive(&source)? {
-            Err(refusal) => (Report::refused(&refusal), Vec::new()),
-            Ok(received) => verifier.report(received),
+        let (report, signed) = match receive(&source) {
+            Ok(Err(refusal)) => (Report::refused(&refusal), Vec::new()),
+            Ok(Ok(received)) => verifier.report(received),
+            Err(problem) if is_alone => return Err(problem),
+            // The others are verified all the same: a file that is gone must not hide a refusal.
+            Err(problem) => {
+                unusable.push(problem.line());
+                continue;
+            }
         };
         if let (Some(file), Some(first)) = (&args.signed_card, signed.first()) {
             write_file(file, first.document().text().as_bytes())?;
@@ -106,14 +115,16 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         }
         reports.push(Report { source, expected_id: expected.map(ToString::to_string), ..report });
     }
-    let outcome = Outcome::worst(reports.iter().map(Report::outcome));
-    Ok(Done::text(write(&reports, args.output)?).with_outcome(outcome).with_notes(authority.warnings))
+    let outcomes = reports.iter().map(Report::outcome).chain(unusable.iter().map(|_| Outcome::Unusable));
+    let outcome = Outcome::worst(outcomes);
+    let done = Done::text(write(&reports, &unusable, args.output)?).with_outcome(outcome);
+    Ok(done.with_notes(authority.warnings).with_notes(unusable))
 }
 
-fn write(reports: &[Report], output: VerifyOutput) -> Result<Vec<u8>, Unusable> {
+fn write(reports: &[Report], unusable: &[String], output: VerifyOutput) -> Result<Vec<u8>, Unusable> {
     let mut written = Vec::new();
     match output {
-        VerifyOutput::Sarif => return sarif::write(reports),
+        VerifyOutput::Sarif => return sarif::write(reports, unusable),
         VerifyOutput::Json => {
             for report in reports {
                 written.extend(report.to_json()?);

@@ -39,12 +39,49 @@ fn every_reason_has_a_page_that_fits_80_columns() {
 }
 
 #[test]
+fn every_reason_of_the_condition_enforced_is_explained() {
+    use countersign_api::agent_card::ConditionReason as Why;
+    let folder = Folder::new("enforced");
+    for why in [
+        Why::PolicyApplied,
+        Why::AuditMode,
+        Why::HostNetwork,
+        Why::PodsNotLabelled,
+        Why::PodsNotMarked,
+        Why::OtherCardRefused,
+        Why::PolicyPending,
+        Why::PolicyRejected,
+        Why::WorkloadInvalid,
+        Why::AgentNotFound,
+    ] {
+        let run = folder.run(&["explain", why.as_str()]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.assert_plain_80_columns();
+        assert!(run.stdout.contains("Condition Enforced"), "{}", run.stdout);
+        let json = folder.run(&["explain", why.as_str(), "-o", "json"]).json();
+        assert_eq!((&json["reason"], &json["condition"]), (&json!(why.as_str()), &json!("Enforced")));
+    }
+}
+
+#[test]
 fn what_is_no_reason_is_a_card_and_needs_a_bundle() {
     let (folder, _) = world("explain-flags");
+    folder.run(&["explain", "example.org"]).assert_unusable(
+        "no reason code; to explain it as a card, add --bundle, and --expect-id or --trust-domain",
+    );
+    for (typo, code) in [
+        ("signatureinvalid", "SignatureInvalid"),
+        ("SignatureInvald", "SignatureInvalid"),
+        ("PolicyReject", "PolicyRejected"),
+    ] {
+        let said = format!("is no reason code; did you mean {code}?");
+        folder.run(&["explain", typo]).assert_unusable(&said);
+    }
     folder
-        .run(&["explain", "signatureinvalid"])
-        .assert_unusable("no reason code; to explain it as a card, add --bundle");
-    folder.run(&["explain", "signed.json", "--bundle", "bundle.pem"]).assert_unusable("add --trust-domain");
+        .run(&["explain", "signed.json", "--bundle", "bundle.pem"])
+        .assert_unusable("no reason code; to explain it as a card, add --expect-id or --trust-domain");
+    let named = folder.run(&["explain", "signed.json", "--bundle", "bundle.pem", "--expect-id", WEATHER]);
+    assert_eq!(named.code, 0, "the trust domain follows from the signer: {}", named.stderr);
     folder.run(&[&["explain", "absent.json"][..], &TRUST].concat()).assert_unusable("no such file");
 }
 

@@ -80,6 +80,28 @@ fn several_cards_are_one_run_with_the_exit_code_of_the_worst() {
     assert_eq!(several(&[&gone, "cards"], "json").code, 1);
     several(&["cards/*.yaml"], "json").assert_unusable("holds no cards");
     several(&["absent.json"], "json").assert_unusable("absent.json");
+    // Of several, one that cannot be read hides no other.
+    for (cards, code, reported) in [
+        (&["absent.json", "signed.json"][..], 2, 1),
+        (&["signed.json", "absent.json", "gone.json"], 2, 1),
+        (&["absent.json", "cards"], 1, 2),
+        (&["absent.json", &gone], 2, 1),
+        (&["absent.json", "gone.json"], 2, 0),
+    ] {
+        let run = several(cards, "json");
+        assert_eq!(run.code, code, "{cards:?} {}", run.stderr);
+        let named = run.stderr.lines().filter(|line| line.starts_with("error: ")).count();
+        assert_eq!(
+            (run.reports().len(), named),
+            (reported, cards.len().saturating_sub(reported).max(1)),
+            "{cards:?}"
+        );
+    }
+    let sarif = several(&["absent.json", "signed.json"], "sarif").json();
+    let invocation = &sarif["runs"][0]["invocations"][0];
+    assert_eq!(invocation["executionSuccessful"], false);
+    let said = invocation["toolExecutionNotifications"][0]["message"]["text"].as_str().unwrap();
+    assert!(said.contains("\"absent.json\": no such file"), "{said}");
     let with = |flags: &[&str]| {
         folder.run(&[&["verify", "cards", "--expect-id", WEATHER][..], &TRUST, flags].concat())
     };
@@ -400,6 +422,11 @@ fn sarif_names_the_rule_and_the_file() {
     let run = folder.run(&sarif);
     assert_eq!(run.code, 0);
     assert_eq!(run.json()["runs"][0]["results"], json!([]));
+    let checked = run.json()["runs"][0]["artifacts"].clone();
+    assert_eq!(checked.as_array().unwrap().len(), 1, "{checked}");
+    assert_eq!(checked[0]["location"]["uri"], "signed.json");
+    assert_eq!(checked[0]["properties"]["verdict"], "verified");
+    assert_eq!(checked[0]["hashes"]["sha-256"].as_str().unwrap().len(), 64);
     folder.write("signed.json", with_member(&folder, "description", json!("other")));
     let run = folder.run(&sarif);
     assert_eq!(run.code, 1);
@@ -410,8 +437,10 @@ fn sarif_names_the_rule_and_the_file() {
     assert_eq!((&tool["name"], &result["level"]), (&json!("countersign"), &json!("error")));
     let rule = &tool["rules"][usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
     assert_eq!((&rule["id"], &result["ruleId"]), (&json!("SignatureInvalid"), &json!("SignatureInvalid")));
-    let location = &result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
-    assert_eq!(location, "signed.json");
+    let location = &result["locations"][0]["physicalLocation"]["artifactLocation"];
+    assert_eq!((&location["uri"], &location["index"]), (&json!("signed.json"), &json!(0)));
+    let checked = &json["runs"][0]["artifacts"][0]["properties"];
+    assert_eq!((&checked["verdict"], &checked["reason"]), (&json!("refused"), &json!("SignatureInvalid")));
     assert!(result["message"]["text"].as_str().unwrap().contains("does not verify"));
 }
 

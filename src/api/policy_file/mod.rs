@@ -7,6 +7,7 @@ mod words;
 
 use countersign_core::policy::Policy;
 use countersign_core::spiffe::TrustDomain;
+use countersign_core::text::Quoted;
 use serde::Deserialize;
 use settings::Settings;
 use std::collections::BTreeMap;
@@ -69,16 +70,27 @@ pub fn parse_policy_file(bytes: &[u8]) -> Result<PolicyFile, PolicyFileError> {
         )));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| PolicyFileError("the file is not UTF-8".to_owned()))?;
-    let written: Written = serde_saphyr::from_str(text).map_err(|error| {
-        // The parser shows an excerpt on further lines; logs and terminals get the first.
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        PolicyFileError(first.strip_prefix("error: ").unwrap_or(first).to_owned())
-    })?;
+    let written: Written =
+        serde_saphyr::from_str(text).map_err(|error| PolicyFileError(described(&error)))?;
     let trust_domains = written.trust_domains.into_iter().map(|(domain, settings)| (domain.0, settings));
     let file = PolicyFile { defaults: written.defaults, trust_domains: trust_domains.collect() };
     file.check()?;
     Ok(file)
+}
+
+/// Problem of the parser in one line.
+fn described(error: &serde_saphyr::Error) -> String {
+    if let serde_saphyr::Error::DuplicateMappingKey { key, location } = error.without_snippet() {
+        let key = key.as_deref().map_or_else(|| "a member".to_owned(), |key| Quoted(key).to_string());
+        let (line, column) = (location.line(), location.column());
+        return format!(
+            "line {line} column {column}: {key} is there twice, and only one of them could count; keep one"
+        );
+    }
+    // The parser shows an excerpt on further lines; logs and terminals get the first.
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    first.strip_prefix("error: ").unwrap_or(first).to_owned()
 }
 
 /// JSON Schema of the file, for editors.

@@ -72,7 +72,12 @@ fn what_is_wrong_is_named_with_its_line_and_nothing_unknown_is_passed_over() {
             "line 3 column 14: \"2 minutes\" is not a duration",
         ),
         ("version: 1\ndefaults:\n  clockSkew: 48h", "defaults: clockSkew is more than"),
-        ("version: 1\ndefaults:\n  clockSkew: 1s\n  clockSkew: 2s", "duplicate"),
+        (
+            "version: 1\ndefaults:\n  clockSkew: 1s\n  clockSkew: 2s",
+            "line 4 column 3: \"clockSkew\" is there twice, and only one of them could count; keep one",
+        ),
+        ("version: 1\nversion: 1", "line 2 column 1: \"version\" is there twice"),
+        ("version: 1\ntrustDomains: { a.org: {}, a.org: {} }", "\"a.org\" is there twice"),
         ("version: 1\ndefaults: { profiles: [] }", "profiles is an empty list"),
         ("version: 1\ndefaults: { profiles: [nonsense] }", "the profiles are"),
         ("version: 1\ndefaults: { algorithms: [none] }", "the algorithms are ES256"),

@@ -74,7 +74,8 @@ text! {
     }
 }
 text! {
-    /// Canonical form that a signature may cover; `countersign canonicalize --help` lists them.
+    /// Canonical form that a signature may cover: spec841, jcs-raw, proto-clean-jcs, kagenti-go, py-legacy, py-0.3 or
+    /// proto-folded-jcs.
     ProfileName, Profile, |text| Profile::from_id(text).ok_or_else(|| {
         let known: Vec<&str> = Profile::ALL.iter().map(|profile| profile.id()).collect();
         format!("{text:?} is no profile; the profiles are {}", known.join(", "))

@@ -1,6 +1,7 @@
 //! `countersign explain`: explains a reason, or each step of the verification of a card.
 
 mod card;
+mod enforced;
 mod reason;
 mod rule;
 mod step;
@@ -12,12 +13,16 @@ use super::args::{AuthorityArgs, BundleArg, Output, parse_bundle_arg, parse_trus
 use super::exit::{Done, Unusable};
 use super::policy::PolicyArgs;
 use countersign_core::refusal::Reason;
-use countersign_core::spiffe::TrustDomain;
+use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::text::Quoted;
+use enforced::EnforcedReason;
+use std::path::Path;
 
 /// Explain a reason, a rule, or how a card came to its verdict.
 ///
-/// A reason code such as `SignatureInvalid` prints what it means and what to do; `rule-50` prints a rule. Anything else is a card, which is
-/// verified step by step: what was checked, what was found, what was decided.
+/// A reason code such as `SignatureInvalid`, or one of the condition `Enforced` such as `PolicyRejected`, prints what it
+/// means and what to do; `rule-50` prints a rule. Anything else is a card, which is verified step by step: what was
+/// checked, what was found, what was decided.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Reason codes, rules, or cards: files, `-` for standard input, or http(s) URLs.
@@ -26,7 +31,7 @@ pub(crate) struct Args {
     /// For cards: trust bundle of the trust domain, or `TD=FILE` for another domain. May be repeated.
     #[arg(long = "bundle", value_name = "[TD=]FILE", value_parser = parse_bundle_arg)]
     bundles: Vec<BundleArg>,
-    /// For cards: trust domain that the signer must belong to.
+    /// For cards: trust domain that the signer must belong to; that of --expect-id if absent.
     #[arg(long, value_name = "TD", value_parser = parse_trust_domain)]
     trust_domain: Option<TrustDomain>,
     #[command(flatten)]
@@ -38,6 +43,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Done, Unusable> {
     let (mut text, mut refused, mut notes) = (Vec::new(), false, Vec::new());
+    let enforced = EnforcedReason::all();
     for subject in &args.subjects {
         if !text.is_empty() && args.output == Output::Text {
             text.push(b'\n');
@@ -48,6 +54,10 @@ pub(crate) fn run(args: &Args) -> Result<Done, Unusable> {
         }
         if let Some(rule) = rule::Rule::named(subject) {
             text.extend(rule.write(args.output)?);
+            continue;
+        }
+        if let Some(reason) = enforced.iter().find(|reason| reason.code() == subject) {
+            text.extend(reason.write(args.output)?);
             continue;
         }
         let explained = card::explain(subject, &authority(args, subject)?, &args.policy)?;
@@ -61,14 +71,28 @@ pub(crate) fn run(args: &Args) -> Result<Done, Unusable> {
 /// The bundles and trust domain for a card. The error without flags says that `subject` is no reason code, because the
 /// user may have misspelled one.
 fn authority(args: &Args, subject: &str) -> Result<AuthorityArgs, Unusable> {
-    let missing = match (args.bundles.is_empty(), &args.trust_domain) {
+    let expected = args.policy.expect_id.as_ref().map(SpiffeId::trust_domain);
+    let missing = match (args.bundles.is_empty(), args.trust_domain.as_ref().or(expected)) {
         (false, Some(domain)) => return Ok(AuthorityArgs::new(args.bundles.clone(), domain.clone())),
-        (true, None) => "--bundle and --trust-domain",
+        (true, None) => "--bundle, and --expect-id or --trust-domain",
         (true, Some(_)) => "--bundle",
-        (false, None) => "--trust-domain",
+        (false, None) => "--expect-id or --trust-domain",
     };
+    let nearest = nearest(subject).map(|code| format!("; did you mean {code}?")).unwrap_or_default();
     Err(Unusable::new(format!(
-        "{} is no reason code; to explain it as a card, add {missing}",
-        countersign_core::text::Quoted(subject)
+        "{} is no reason code{nearest}; to explain it as a card, add {missing}",
+        Quoted(subject)
     )))
+}
+
+/// Reason whose code is most like `subject`; `None` if none is like it, or if it is a file.
+fn nearest(subject: &str) -> Option<String> {
+    if Path::new(subject).exists() {
+        return None;
+    }
+    let wanted = subject.to_lowercase();
+    let enforced = EnforcedReason::all().into_iter().map(|reason| reason.code().to_owned());
+    let codes = Reason::ALL.iter().map(|reason| reason.code().to_owned()).chain(enforced);
+    let scored = codes.map(|code| (strsim::jaro_winkler(&wanted, &code.to_lowercase()), code));
+    scored.filter(|(score, _)| *score > 0.85).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, code)| code)
 }
