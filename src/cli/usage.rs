@@ -32,6 +32,15 @@ fn one_line(rendered: &str) -> String {
         .split_whitespace()
         .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-'))
         .collect();
+    // Readers of the documentation of the image meet these first.
+    let of_the_image = ["operator", "crd", "probe"]
+        .iter()
+        .find(|name| text.contains(&format!("unrecognized subcommand '{name}'")));
+    if let Some(name) = of_the_image.filter(|_| !cfg!(feature = "operator")) {
+        return format!(
+            "`countersign {name}` is not in this program; build it with `cargo build --features operator`, as the image is"
+        );
+    }
     let command = if command.is_empty() { "countersign".to_owned() } else { command.join(" ") };
     format!("{text}; see `{command} --help`")
 }
@@ -54,6 +63,16 @@ mod tests {
             line.contains("'--bogus'") && line.ends_with("see `countersign canonicalize --help`"),
             "{line}"
         );
+    }
+
+    #[cfg(not(feature = "operator"))]
+    #[test]
+    fn a_command_of_the_image_is_named_with_the_build_that_has_it() {
+        for command in ["operator", "crd", "probe"] {
+            let line = said(&[command]);
+            assert!(line.contains(&format!("`countersign {command}` is not in this program")), "{line}");
+            assert!(line.contains("--features operator"), "{line}");
+        }
     }
 
     #[test]

@@ -109,7 +109,8 @@ reasons! {
         "Export the bundle again, for example with `spire-server bundle show -format spiffe`.";
     BundleRollback [45] "The trust bundle is older than one already accepted";
         "A replayed bundle brings back an authority that was revoked.";
-        "Publish the current bundle; if the sequence was reset on purpose, tell the operator to accept it.";
+        "Publish the current bundle; if the sequence was reset on purpose, restart the operator, which forgets the \
+         last one.";
     BundleStale [45] "The trust bundle has not been refreshed for too long";
         "Freezing the bundle hides a revocation.";
         "Restore the bundle source; the last good bundle counts only for its limit.";

@@ -56,7 +56,9 @@ const NO_KEYCLOAK: &str = "this operator does not manage Keycloak clients";
 const NO_MLFLOW: &str = "this operator does not manage MLflow and OpenTelemetry collectors";
 const NO_SIGSTORE: &str = "this operator does not verify Sigstore bundles";
 const NO_RUNTIME: &str = "this operator does not manage AgentRuntimes";
-const FIXED_LOG: &str = "the form of the log is fixed";
+const FIXED_LOG: &str = "lines have one form, and times are RFC 3339 in UTC";
+const NO_STACK: &str = "errors are written without a stack";
+const NO_DEVELOPMENT: &str = "use --zap-log-level=debug and --zap-encoder=console";
 
 /// All flags, in the order of the help text.
 pub(super) const FLAGS: &[Flag] = &[
@@ -248,9 +250,15 @@ pub(super) const FLAGS: &[Flag] = &[
         "zap-log-level",
         FlagKind::Text,
         "info",
-        "Least level of log lines: debug, info, error or a number [RUST_LOG for single modules]",
+        "Least level of log lines: debug, info, error, panic (as error) or a number, where 1 is debug and more is trace; \
+         RUST_LOG sets it for single modules, if this flag is absent [RUST_LOG]",
     ),
-    flag("zap-encoder", FlagKind::Text, "json", "Form of log lines: json or console"),
+    flag(
+        "zap-encoder",
+        FlagKind::Text,
+        "json",
+        "Form of log lines: json, one object each, or console, for people",
+    ),
     // Deprecated flags of the existing operator.
     deprecated("signature-audit-mode", "false", "--mode=audit", "The same as --mode=audit"),
     // Flags of the existing operator without effect.
@@ -289,8 +297,8 @@ pub(super) const FLAGS: &[Flag] = &[
     unused("sigstore-trusted-root-configmap-namespace", FlagKind::Text, "", NO_SIGSTORE),
     unused("sigstore-trusted-root-configmap-key", FlagKind::Text, "trusted-root.json", NO_SIGSTORE),
     unused("sigstore-staging", FlagKind::Bool, "false", NO_SIGSTORE),
-    unused("zap-devel", FlagKind::Bool, "false", FIXED_LOG),
-    unused("zap-stacktrace-level", FlagKind::Text, "error", FIXED_LOG),
+    unused("zap-devel", FlagKind::Bool, "false", NO_DEVELOPMENT),
+    unused("zap-stacktrace-level", FlagKind::Text, "error", NO_STACK),
     unused("zap-time-encoding", FlagKind::Text, "rfc3339", FIXED_LOG),
 ];
 
@@ -303,7 +311,10 @@ pub(super) fn default_of(name: &str) -> &'static str {
 pub fn help() -> String {
     let mut text = String::from(
         "Usage: countersign operator [--flag=value …]\n\n\
-         Verifies the AgentCards of a cluster and keeps the NetworkPolicies that follow.\n\n\
+         Verifies the AgentCards of a cluster and keeps the NetworkPolicies that follow. Flags have Go's syntax: one\n\
+         dash or two, --flag=value or --flag value, booleans alone or as --flag=false. Those of the existing operator\n\
+         are accepted. docs/operator.md says more.\n\n\
+         --mode=enforce needs --spire-trust-domain.\n\n\
          Environment in brackets; POD_NAMESPACE is the operator's own namespace, NAMESPACES2WATCH limits the\n\
          namespaces that are watched (separated by commas).\n\nFlags:\n",
     );
