@@ -4,6 +4,7 @@ use super::exit::Unusable;
 use countersign_core::text::Quoted;
 use countersign_io::fetch::CardUrl;
 use countersign_io::files::is_stdin;
+use glob::{MatchOptions, Pattern};
 use std::path::{Path, PathBuf};
 
 /// Most cards of one run: a pattern that leads further is most likely a mistake, and a report of more is read by nobody.
@@ -82,12 +83,13 @@ impl Walk {
         if *segment == "**" {
             self.below(folder, rest, depth.saturating_add(1))?;
         }
+        let pattern = pattern(segment)?;
         for (path, name, is_folder) in entries(folder)? {
             if *segment == "**" {
                 if is_folder {
                     self.below(&path, segments, depth.saturating_add(1))?;
                 }
-            } else if matches(segment.as_bytes(), name.as_bytes()) {
+            } else if pattern.matches_with(&name, AS_IN_A_SHELL) {
                 if rest.is_empty() {
                     self.add(path)?;
                 } else if is_folder {
@@ -126,35 +128,20 @@ fn entries(folder: &Path) -> Result<Vec<(PathBuf, String, bool)>, Unusable> {
     Ok(all)
 }
 
-/// True if `pattern` matches the whole of `name`; `*` matches any text and `?` one byte. A name that begins with a dot is
-/// matched only by a pattern that does, as in a shell.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    if name.starts_with(b".") && !pattern.starts_with(b".") {
-        return false;
+/// Pattern of one name, in which `*` matches any text and `?` one character; a `[` is a letter like others.
+fn pattern(segment: &str) -> Result<Pattern, Unusable> {
+    // Two stars inside of a name match what one does, and the library takes them for the start of `**`.
+    let mut single = segment.replace('[', "[[]");
+    while single.contains("**") {
+        single = single.replace("**", "*");
     }
-    let (mut pattern_at, mut name_at) = (0_usize, 0_usize);
-    // Where the last `*` was, and how much of the name it takes; without a match it takes one more.
-    let mut star: Option<(usize, usize)> = None;
-    while let Some(byte) = name.get(name_at) {
-        match pattern.get(pattern_at) {
-            Some(b'*') => {
-                star = Some((pattern_at, name_at));
-                pattern_at = pattern_at.saturating_add(1);
-            }
-            Some(wanted) if *wanted == b'?' || wanted == byte => {
-                pattern_at = pattern_at.saturating_add(1);
-                name_at = name_at.saturating_add(1);
-            }
-            _ => {
-                let Some((at, taken)) = star else { return false };
-                star = Some((at, taken.saturating_add(1)));
-                pattern_at = at.saturating_add(1);
-                name_at = taken.saturating_add(1);
-            }
-        }
-    }
-    pattern.get(pattern_at..).unwrap_or_default().iter().all(|rest| *rest == b'*')
+    Pattern::new(&single)
+        .map_err(|error| Unusable::new(format!("{} is no pattern: {}", Quoted(segment), error.msg)))
 }
+
+/// A name that begins with a dot is matched only by a pattern that does, as in a shell.
+const AS_IN_A_SHELL: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 #[cfg(test)]
 mod tests {
@@ -172,9 +159,14 @@ mod tests {
             ("*a*b*", "xxaxxbxx", true),
             ("*a*b*", "xxbxxaxx", false),
             ("*", "", true),
-            ("", "x", false),
+            ("a**b", "axb", true),
+            ("card?.json", "cardü.json", true),
+            ("[a]*.json", "[a]1.json", true),
+            ("[a]*.json", "a1.json", false),
+            ("*a*a*a*a*a*a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
         ] {
-            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+            let found = super::pattern(pattern).unwrap().matches_with(name, AS_IN_A_SHELL);
+            assert_eq!(found, expected, "{pattern} {name}");
         }
     }
 }
