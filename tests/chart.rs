@@ -293,6 +293,11 @@ fn value_files_of_the_existing_chart_apply_and_what_has_no_effect_is_named() {
     let notes = said.split("NOTES:").nth(1).unwrap();
     assert!(!notes.contains("no effect"), "{notes}");
     assert!(notes.contains("--set signatureVerification.enabled=true"), "{notes}");
+    // Waiting for what never becomes ready is no advice.
+    assert!(notes.contains("has no trust domain") && !notes.contains("rollout status"), "{notes}");
+    let trust_domain = "--set=signatureVerification.spireTrustDomain=example.org";
+    let said = script("helm", &[&install[..], &[trust_domain]].concat()).unwrap();
+    assert!(said.contains("rollout status") && !said.contains("has no trust domain"), "{said}");
 }
 
 #[test]

@@ -101,13 +101,13 @@ fn a_replica_that_ends_hands_its_lease_to_the_other() {
 fn a_trust_domain_is_configured_and_never_guessed_from_a_bundle() {
     let (mut scene, team) = (alone(&["guessed"]), "guessed");
     scene.start_unready_again(&["--spire-trust-domain=", "--mode=audit"]).unwrap();
-    let told = scene.operator.log().matches("--spire-trust-domain is missing").count();
-    assert_eq!(told, 1, "{}", scene.operator.log());
     scene.namespace(team, &json!({ "countersign.dev/mode": "enforce" })).unwrap();
     scene.agent(team, "weather", &scene.honest(team, "weather")).unwrap();
     scene.refused(team, "weather", "weather", "TrustDomainUnknown").unwrap();
     let card = scene.get("agentcard", team, "weather").unwrap();
     assert!(!card["status"].to_string().contains("spiffe://keys"), "{card:#}");
+    let told = scene.operator.log().matches("--spire-trust-domain is missing").count();
+    assert_eq!(told, 1, "{}", scene.operator.log());
 }
 
 fn audit_mode_keeps_verdicts_and_writes_no_policy(flag: &str, team: &str, enforced: &str) {
