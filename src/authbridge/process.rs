@@ -9,7 +9,7 @@ use super::events::SessionStore;
 use super::ext_proc::{self, Processor};
 use super::identity::WorkloadIdentity;
 use super::inbound::{self, InboundHandler};
-use super::outbound::{LastRoutes, OutboundHandler, serve_proxy, serve_redirected};
+use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
 use super::process_state::{ProcessState, session_bounds};
 use super::reload::{IdentitySource, Reloader, Reloads};
 use super::runtime_config::{ActiveConfig, RuntimeConfig};
@@ -85,10 +85,9 @@ pub(super) async fn run(
     let process_state = ProcessState {
         identity: identity.clone(),
         store: SessionStore::new(session_bounds(config)),
-        last_routes: LastRoutes::default(),
         stats: stats.clone(),
     };
-    let runtime = RuntimeConfig::new(&checked, &process_state)?;
+    let runtime = RuntimeConfig::new(&checked, &process_state, None)?;
     let failed = |error: io::Error| error.to_string();
     let servers = AdminServers::bind(addresses.health, addresses.stats, addresses.session).map_err(failed)?;
     let sockets = Sockets {

@@ -3,7 +3,6 @@
 use super::config::Config;
 use super::events::{Bounds, SessionStore};
 use super::identity::WorkloadIdentity;
-use super::outbound::LastRoutes;
 use super::stats::Stats;
 
 /// State that outlives a configuration: a reload keeps it.
@@ -12,8 +11,6 @@ pub(crate) struct ProcessState {
     pub(crate) identity: WorkloadIdentity,
     /// Recent events by session.
     pub(crate) store: SessionStore,
-    /// Routes of the file that was read last.
-    pub(crate) last_routes: LastRoutes,
     /// Counters and histograms.
     pub(crate) stats: Stats,
 }

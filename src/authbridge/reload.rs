@@ -159,20 +159,25 @@ impl Reloader {
             );
         }
         let mut seen = self.reloads.with(|status| status.active);
+        // Another file may be what a configuration lacks, so a refused one is tried again, and told only if that changes.
+        let mut refused: Option<String> = None;
         loop {
             tokio::select! {
                 () = heard.notified() => while timeout(SETTLE, heard.notified()).await.is_ok() {},
                 () = sleep(LOOK) => {}
                 () = stop.requested() => return,
             }
-            // The same bytes have the same outcome: without this a broken file would be logged every time.
             let text = read_text(&self.path, CONFIG_BYTES);
             let digest = sha256(text.as_ref().map_or(&[], |text| text.as_bytes()));
-            if digest != seen {
-                seen = digest;
-                let result = self.take_over();
+            if digest == seen && refused.is_none() {
+                continue;
+            }
+            let result = self.take_over();
+            let problem = result.as_ref().err().cloned();
+            if digest != seen || problem != refused {
                 self.note(digest, result);
             }
+            (seen, refused) = (digest, problem);
         }
     }
 
@@ -193,7 +198,7 @@ impl Reloader {
         if checked.config.mode != current.config.mode || checked.addresses != current.addresses {
             return Err("mode and addresses cannot change while it runs; restart the sidecar".to_owned());
         }
-        let runtime = RuntimeConfig::new(&checked, &self.state)?;
+        let runtime = RuntimeConfig::new(&checked, &self.state, Some(&current))?;
         self.state.store.set_bounds(session_bounds(&checked.config));
         self.source.set(checked.config.spiffe.as_ref());
         self.active.replace(runtime);

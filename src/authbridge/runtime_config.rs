@@ -93,8 +93,13 @@ impl AgentClients {
 }
 
 impl RuntimeConfig {
-    /// Builds the runtime form and starts its tasks. The error is a sentence.
-    pub(crate) fn new(checked: &Checked, state: &ProcessState) -> Result<Self, String> {
+    /// Builds the runtime form and starts its tasks; what `previous` knows and does not depend on what changed is carried
+    /// over. The error is a sentence.
+    pub(crate) fn new(
+        checked: &Checked,
+        state: &ProcessState,
+        previous: Option<&Self>,
+    ) -> Result<Self, String> {
         let Checked { config, addresses, .. } = checked;
         let (trigger, stop) = shutdown::channel();
         let mut tasks = JoinSet::new();
@@ -110,7 +115,12 @@ impl RuntimeConfig {
                 _ => {}
             }
         }
-        let outbound = OutboundRules::new(config, checked.reading, state, &mut tasks)?;
+        let outbound = OutboundRules::new(
+            (config, checked.reading),
+            state,
+            previous.map(|previous| &previous.outbound),
+            &mut tasks,
+        )?;
         let terminator = match &config.mtls {
             None => None,
             Some(mtls) => {

@@ -12,16 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Largest file of routes, in bytes.
 const ROUTES_BYTES: usize = 1024 * 1024;
 
-/// Routes of the file that was read last, with its path. They outlive a configuration, so that a reload at a moment
-/// without the file keeps them. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LastRoutes(Arc<Mutex<Option<RoutesOf>>>);
-
-/// Routes with the path of their file.
-#[derive(Debug)]
-struct RoutesOf {
+/// Routes of a file that were read last, by the configuration that names it. A reload hands them to the next configuration
+/// only if that names the same file. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct LastRoutes {
     path: String,
-    routes: Vec<Route>,
+    routes: Arc<Mutex<Option<Vec<Route>>>>,
 }
 
 /// Contents of a file of routes.
@@ -30,29 +26,64 @@ struct RoutesFile {
     notices: Vec<Diagnostic>,
 }
 
+/// Whether a file of routes that is absent from the start means that there are none: it may appear later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// At the start of the process, and for the default file, which nobody named.
+    IsEmpty,
+    /// When a reload names another file: its author counts on what it says.
+    IsError,
+}
+
 impl LastRoutes {
-    /// Routes of the file at `path`, and what is wrong with it if they are those of an earlier read. A file that was never
-    /// there has none: it may appear later.
-    pub(super) fn read(&self, path: &str, reading: Reading) -> Result<(Vec<Route>, Option<String>), String> {
-        let found = read_routes(path, reading)?;
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match (found, last.as_ref().filter(|last| last.path == path)) {
+    /// Nothing was read of the file at `path` yet.
+    pub(super) fn new(path: &str) -> Self {
+        Self { path: path.to_owned(), routes: Arc::default() }
+    }
+
+    /// Path of the file.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Copy that the next configuration may change without a trace here if it is refused.
+    pub(super) fn detached(&self) -> Self {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { path: self.path.clone(), routes: Arc::new(Mutex::new(routes)) }
+    }
+
+    /// Routes of the file, and what is wrong with it if they are those of an earlier read.
+    pub(super) fn read(
+        &self,
+        reading: Reading,
+        absence: Absence,
+    ) -> Result<(Vec<Route>, Option<String>), String> {
+        let found = read_routes(&self.path, reading)?;
+        let mut last = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = Quoted(&self.path);
+        match (found, last.as_ref()) {
             (Some(RoutesFile { routes, notices }), before) => {
-                if before.is_none_or(|before| before.routes != routes) {
+                if before.is_none_or(|before| *before != routes) {
                     log_notices(&notices);
                 }
-                *last = Some(RoutesOf { path: path.to_owned(), routes: routes.clone() });
+                *last = Some(routes.clone());
                 Ok((routes, None))
             }
-            (None, Some(RoutesOf { routes, .. })) if !routes.is_empty() => {
+            (None, Some(routes)) if !routes.is_empty() => {
                 let problem = format!(
-                    "{} is absent or empty, and its last {} routes count; write `[]` into it to have none",
-                    Quoted(path),
+                    "{path} is absent or empty, and its last {} routes count; write `[]` into it to have none",
                     routes.len()
                 );
                 Ok((routes.clone(), Some(problem)))
             }
-            (None, _) => Ok((Vec::new(), None)),
+            (None, None) if absence == Absence::IsError => Err(format!(
+                "{path} is absent or empty, and was not read before; write the routes, or `[]` to have none"
+            )),
+            (None, _) => {
+                // From now on its absence is known, and no reload that names it again is refused for that.
+                *last = Some(Vec::new());
+                Ok((Vec::new(), None))
+            }
         }
     }
 }

@@ -5,10 +5,12 @@ use super::credentials::Credentials;
 use super::exchange::Exchanger;
 use super::parsers::outbound_parsers;
 use super::routes::{RouteDecision, Table};
-use super::routes_file::LastRoutes;
+use super::routes_file::{Absence, LastRoutes};
 use crate::auth::fetch_client;
 use crate::body::ProxyBody;
-use crate::config::{Config, MtlsMode, OnError, PluginSettings, Reading, Route, RouteTls, TokenExchange};
+use crate::config::{
+    Config, MtlsMode, OnError, PluginSettings, Reading, Route, RouteTls, Routes, TokenExchange,
+};
 use crate::events::Parser;
 use crate::identity::WorkloadIdentity;
 use crate::process_state::ProcessState;
@@ -39,6 +41,7 @@ pub(crate) struct OutboundRules {
     default_tls: RouteTls,
     forbidden: Vec<u16>,
     pub(super) stats: Stats,
+    last_routes: Option<LastRoutes>,
     problem: Arc<Mutex<Option<String>>>,
 }
 
@@ -56,11 +59,11 @@ impl Routing {
 }
 
 impl OutboundRules {
-    /// Builds the rules; `tasks` follow the files of routes and credentials.
+    /// Builds the rules; `tasks` follow the files of routes and credentials. `previous` are the rules in force.
     pub(crate) fn new(
-        config: &Config,
-        reading: Reading,
+        (config, reading): (&Config, Reading),
         state: &ProcessState,
+        previous: Option<&Self>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, String> {
         let mut plugins =
@@ -71,10 +74,12 @@ impl OutboundRules {
         });
         let settings = plugin.map(|(settings, _)| settings);
         let skip = config.listener.skip_hosts.clone();
-        let (from_file, problem) = match settings {
-            Some(settings) => state.last_routes.read(&settings.routes.file, reading)?,
+        let last_routes = settings.map(|settings| last_routes(&settings.routes.file, previous));
+        let (from_file, problem) = match &last_routes {
+            Some((last, absence)) => last.read(reading, *absence)?,
             None => (Vec::new(), None),
         };
+        let last_routes = last_routes.map(|(last, _)| last);
         let table = Table::new(settings, &from_file, &skip)?;
         let exchanger = settings
             .map(|settings| exchanger(config, settings, &table, state, tasks))
@@ -82,13 +87,13 @@ impl OutboundRules {
             .map(Arc::new);
         let routing = Arc::new(ArcSwap::from_pointee(Routing::new(table)));
         let problem = Arc::new(Mutex::new(problem));
-        if let (Some(settings), Some(exchanger)) = (settings, &exchanger) {
+        if let (Some(settings), Some(exchanger), Some(last_routes)) = (settings, &exchanger, &last_routes) {
             let follow = Follow {
                 settings: settings.clone(),
                 reading,
                 skip,
                 last: from_file,
-                last_routes: state.last_routes.clone(),
+                last_routes: last_routes.clone(),
                 exchanger: Arc::clone(exchanger),
                 routing: Arc::clone(&routing),
                 problem: Arc::clone(&problem),
@@ -106,6 +111,7 @@ impl OutboundRules {
             default_tls: if strict { RouteTls::Mtls } else { RouteTls::Plain },
             forbidden: own_ports(config),
             stats: state.stats.clone(),
+            last_routes,
             problem,
         })
     }
@@ -159,6 +165,17 @@ impl OutboundRules {
     /// Returns the reason why the file of routes is not in force; `None` if it is.
     pub(crate) fn notice(&self) -> Option<String> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Memory of the file at `path`: that of the rules in force if they name it, too.
+fn last_routes(path: &str, previous: Option<&OutboundRules>) -> (LastRoutes, Absence) {
+    let known = previous.and_then(|rules| rules.last_routes.as_ref()).filter(|last| last.path() == path);
+    let is_named = previous.is_some() && path != Routes::default().file;
+    match known {
+        Some(last) => (last.detached(), Absence::IsEmpty),
+        None if is_named => (LastRoutes::new(path), Absence::IsError),
+        None => (LastRoutes::new(path), Absence::IsEmpty),
     }
 }
 
@@ -220,7 +237,7 @@ impl Follow {
     }
 
     fn look(&mut self) -> Result<Option<String>, String> {
-        let (routes, problem) = self.last_routes.read(&self.settings.routes.file, self.reading)?;
+        let (routes, problem) = self.last_routes.read(self.reading, Absence::IsEmpty)?;
         if routes == self.last {
             return Ok(problem);
         }

@@ -3,6 +3,7 @@
 use countersign_sidecar_tests::authbridge::Options;
 use countersign_sidecar_tests::backend::{Answer, Backend};
 use countersign_sidecar_tests::folder::Folder;
+use countersign_sidecar_tests::http;
 use countersign_sidecar_tests::jwks::JwksServer;
 use countersign_sidecar_tests::jwt::SigningKey;
 use countersign_sidecar_tests::process::until;
@@ -76,6 +77,29 @@ fn a_file_that_vanishes_or_is_emptied_leaves_its_routes_also_across_a_reload() {
     until("no route", LIMIT, || Ok(stage.call() == 200)).unwrap();
     until("no notice", LIMIT, || Ok(stage.notice().is_empty())).unwrap();
     assert_eq!(stage.tool.last().unwrap().bearer(), Some("subject"));
+}
+
+#[test]
+fn another_file_that_is_absent_is_refused_until_it_appears() {
+    let stage = Stage::start("routes-other", "- {host: 127.0.0.1, action: deny}\n");
+    let other = stage.folder.join("other.yaml");
+    stage.scene.rewrite(&settings((&stage.jwks, &stage.endpoint), &other, "6m")).unwrap();
+    let reloads = |key: &str| stage.scene.stats("/reload/status").unwrap()[key].clone();
+    until("the refusal", LIMIT, || Ok(reloads("reloads_failed") == 1)).unwrap();
+    assert!(reloads("last_error").as_str().unwrap().contains("other.yaml"), "{}", reloads("last_error"));
+    let metrics = http::get(&format!("http://{}/metrics", stage.scene.at.stats)).unwrap().text();
+    assert!(metrics.contains("authbridge_config_current 0"), "{metrics}");
+    assert_eq!(stage.call(), 403);
+    // The refused file took nothing of the one in force.
+    std::fs::remove_file(&stage.file).unwrap();
+    until("the notice", LIMIT, || Ok(stage.notice().contains("absent or empty"))).unwrap();
+    assert_eq!(stage.call(), 403);
+    let told = |line: &str| stage.scene.bridge.log().matches(line).count();
+    // It is taken over once it is there, without another change of the configuration.
+    stage.folder.write("other.yaml", "[]\n").unwrap();
+    until("the reload", Duration::from_secs(45), || Ok(reloads("reloads_ok") == 1)).unwrap();
+    assert_eq!((stage.call(), reloads("reloads_failed")), (200, 1.into()));
+    assert_eq!(told("the configuration stays as it was"), 1);
 }
 
 #[test]
