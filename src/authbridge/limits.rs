@@ -1,6 +1,7 @@
 //! Limits of the data plane, each with its reason. Those of cards are in [`countersign_core::limits`].
 
 use countersign_core::json::JsonLimits;
+use std::time::Duration;
 
 /// Longest access token, in bytes: what fits into the largest header block, with room for other fields.
 pub const TOKEN_BYTES: usize = 16 * 1024;
@@ -12,6 +13,10 @@ pub const KEY_SET_BYTES: usize = 256 * 1024;
 pub const KEY_SET_KEYS: usize = 64;
 /// Most audiences or scopes of one token.
 pub const TOKEN_LIST_ITEMS: usize = 256;
+
+/// What a JWT-SVID must still have to be handed out while its renewal is under way: the token endpoint verifies it after a
+/// call of at most 10 s. One that has less is handed out only if its renewal fails.
+pub const SVID_MARGIN: Duration = Duration::from_secs(10);
 
 /// Longest pattern for hosts or paths, in bytes: a DNS name has at most 253.
 pub const GLOB_BYTES: usize = 256;
