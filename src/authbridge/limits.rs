@@ -18,6 +18,10 @@ pub const TOKEN_LIST_ITEMS: usize = 256;
 /// call of at most 10 s. One that has less is handed out only if its renewal fails.
 pub const SVID_MARGIN: Duration = Duration::from_secs(10);
 
+/// Longest time for which a reload waits for the first keys and credentials of the new configuration. The old one serves
+/// meanwhile, and somebody may be waiting for the new one to count: one connection and a slow answer.
+pub const FETCH_BEFORE_SWAP: Duration = Duration::from_secs(5);
+
 /// Longest pattern for hosts or paths, in bytes: a DNS name has at most 253.
 pub const GLOB_BYTES: usize = 256;
 /// Most texts that the braces of one pattern stand for: they multiply.

@@ -172,7 +172,11 @@ impl Reloader {
             if digest == seen && refused.is_none() {
                 continue;
             }
-            let result = self.take_over();
+            let result = tokio::select! {
+                // Boxed: it is large, and nearly always there is none.
+                result = Box::pin(self.take_over()) => result,
+                () = stop.requested() => return,
+            };
             let problem = result.as_ref().err().cloned();
             if digest != seen || problem != refused {
                 self.note(digest, result);
@@ -189,7 +193,7 @@ impl Reloader {
         Ok(watcher)
     }
 
-    fn take_over(&mut self) -> Result<(), String> {
+    async fn take_over(&mut self) -> Result<(), String> {
         let shown = |diagnostics: Vec<Diagnostic>| {
             diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         };
@@ -199,6 +203,7 @@ impl Reloader {
             return Err("mode and addresses cannot change while it runs; restart the sidecar".to_owned());
         }
         let runtime = RuntimeConfig::new(&checked, &self.state, Some(&current))?;
+        runtime.fetched().await;
         self.state.store.set_bounds(session_bounds(&checked.config));
         self.source.set(checked.config.spiffe.as_ref());
         self.active.replace(runtime);

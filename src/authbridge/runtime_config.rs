@@ -7,13 +7,13 @@ use super::config::{Addresses, Checked, Config, MtlsMode, OnError, PluginSetting
 use super::denial::{Code, Denial};
 use super::events::{Parser, SessionStore};
 use super::identity::WorkloadIdentity;
+use super::limits::FETCH_BEFORE_SWAP;
 use super::outbound::OutboundRules;
 use super::peers::PeerPolicy;
 use super::process_state::ProcessState;
 use super::serve::Times;
 use super::tls::Terminator;
 use arc_swap::ArcSwap;
-use countersign_io::shutdown::{self, Trigger};
 use hyper::http::uri::Authority;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// Longest time for a TCP connection to the agent, which is on the same machine.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -56,8 +57,7 @@ pub(crate) struct RuntimeConfig {
     /// HTTP clients with their connections to the agent.
     pub(crate) agent: AgentClients,
     backend: Option<Authority>,
-    // Dropped with the configuration, which ends the tasks that fetch its keys and read its files.
-    _stop: Trigger,
+    // Dropped with the configuration, which ends the task that reads its file of routes.
     _tasks: JoinSet<()>,
 }
 
@@ -71,7 +71,8 @@ pub(crate) struct InboundRules {
     pub(crate) parsers: Vec<Parser>,
 }
 
-/// HTTP clients for the agent, with pools of idle connections.
+/// HTTP clients for the agent, with pools of idle connections. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct AgentClients {
     /// Client for HTTP/1.1.
     pub(crate) http1: Client<HttpConnector, ProxyBody>,
@@ -101,14 +102,14 @@ impl RuntimeConfig {
         previous: Option<&Self>,
     ) -> Result<Self, String> {
         let Checked { config, addresses, .. } = checked;
-        let (trigger, stop) = shutdown::channel();
         let mut tasks = JoinSet::new();
         let mut inbound = InboundRules { gate: None, observes: false, parsers: Vec::new() };
         for plugin in config.pipeline.inbound.plugins.iter().filter(|plugin| plugin.on_error != OnError::Off)
         {
             match &plugin.settings {
                 PluginSettings::JwtValidation(jwt) => {
-                    inbound.gate = Some(TokenGate::new(jwt, &mut tasks, &stop)?);
+                    let known = previous.and_then(|previous| previous.inbound.gate.as_ref());
+                    inbound.gate = Some(TokenGate::new(jwt, known)?);
                     inbound.observes = plugin.on_error == OnError::Observe;
                 }
                 PluginSettings::A2aParser(_) => inbound.parsers.push(Parser::A2a),
@@ -145,11 +146,27 @@ impl RuntimeConfig {
             sessions: config.session.enabled.then(|| state.store.clone()),
             inbound,
             outbound,
-            agent: AgentClients::new(),
+            // The address of the agent is the same after every reload.
+            agent: previous.map_or_else(AgentClients::new, |previous| previous.agent.clone()),
             backend,
-            _stop: trigger,
             _tasks: tasks,
         })
+    }
+
+    /// Waits until the keys and credentials of this configuration were fetched, for at most [`FETCH_BEFORE_SWAP`]; at once
+    /// if they were carried over.
+    pub(crate) async fn fetched(&self) {
+        let keys = async {
+            if let Some(gate) = &self.inbound.gate {
+                gate.fetched().await;
+            }
+        };
+        let all = async { tokio::join!(keys, self.outbound.fetched()) };
+        if timeout(FETCH_BEFORE_SWAP, all).await.is_err() {
+            tracing::warn!(
+                "keys or credentials of the new configuration were not fetched in {FETCH_BEFORE_SWAP:?}"
+            );
+        }
     }
 
     /// Timeouts of client connections.

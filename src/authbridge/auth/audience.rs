@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// Largest credential file, in bytes.
 const BYTES: usize = 16 * 1024;
@@ -25,9 +26,36 @@ pub(crate) fn read_line(path: &Path) -> Result<String, String> {
     Ok(line.to_owned())
 }
 
+/// Credential file that a task follows for as long as somebody has a copy of this. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct LineFile {
+    path: Arc<str>,
+    line: watch::Receiver<Option<Arc<str>>>,
+    /// Aborted when the last copy is dropped.
+    _task: Arc<JoinSet<()>>,
+}
+
+impl LineFile {
+    /// The file at `path`, read once and followed from now on; `previous` goes on if it is that file.
+    pub(crate) fn follow(path: &str, previous: Option<&Self>) -> Self {
+        if let Some(known) = previous.filter(|known| *known.path == *path) {
+            return known.clone();
+        }
+        let (sender, line) = watch::channel(read_line(Path::new(path)).ok().map(Arc::from));
+        let mut task = JoinSet::new();
+        task.spawn(follow_line(path.to_owned(), sender));
+        Self { path: path.into(), line, _task: Arc::new(task) }
+    }
+
+    /// What was read last; `None` until the file appears.
+    pub(crate) fn get(&self) -> Option<Arc<str>> {
+        self.line.borrow().clone()
+    }
+}
+
 /// Follows a credential file. One that vanishes leaves the last value, since a volume is briefly empty while it is
 /// replaced.
-pub(crate) async fn follow_line(path: String, line: watch::Sender<Option<Arc<str>>>) {
+async fn follow_line(path: String, line: watch::Sender<Option<Arc<str>>>) {
     let mut failures = 0_u32;
     loop {
         match read_line(Path::new(&path)) {

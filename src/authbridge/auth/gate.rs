@@ -1,6 +1,6 @@
 //! Plugin `jwt-validation`: verifies the access token of a request to the agent, or denies the request.
 
-use super::audience::follow_line;
+use super::audience::LineFile;
 use super::issuer::fetch_client;
 use super::key_store::{Cause, KeyStore};
 use crate::config::JwtValidation;
@@ -12,13 +12,11 @@ use countersign_core::encoding::{Digest, sha256};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::time::Seconds;
 use countersign_io::clock::now;
-use countersign_io::shutdown::Shutdown;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use quick_cache::sync::Cache;
 use std::sync::Arc;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use std::time::Duration;
 
 /// Name of the plugin in configuration, events and denials.
 pub(crate) const NAME: &str = "jwt-validation";
@@ -29,10 +27,12 @@ const PROOFS: usize = 4096;
 pub(crate) struct TokenGate {
     bypass: BypassPaths,
     keys: KeyStore,
+    max_age: Duration,
     policy: TokenPolicy,
-    audience: Option<watch::Receiver<Option<Arc<str>>>>,
-    /// Verified tokens by a digest of the token, the key set and the audience: a change of any of them misses the cache.
-    proofs: Cache<Digest, Arc<VerifiedToken>>,
+    audience: Option<LineFile>,
+    /// Tokens verified under `policy`, by a digest of the token, the key set and the audience: a change of any of them
+    /// misses the cache.
+    proofs: Arc<Cache<Digest, Arc<VerifiedToken>>>,
 }
 
 /// Reason for which the gate admits a request.
@@ -45,19 +45,16 @@ pub(crate) enum Admitted {
 }
 
 impl TokenGate {
-    /// A gate by `config`; `tasks` fetch the keys and follow the audience file.
-    pub(crate) fn new(
-        config: &JwtValidation,
-        tasks: &mut JoinSet<()>,
-        stop: &Shutdown,
-    ) -> Result<Self, String> {
-        let keys = KeyStore::new(fetch_client(&config.key_set_url())?, config.jwks_max_age.0);
-        tasks.spawn(keys.clone().run(stop.clone()));
-        let audience = config.audience_path().map(|path| {
-            let (sender, receiver) = watch::channel(None);
-            tasks.spawn(follow_line(path.to_owned(), sender));
-            receiver
-        });
+    /// A gate by `config`. Keys, verified tokens and the audience are those of the gate `previous` where the same settings
+    /// lead to them.
+    pub(crate) fn new(config: &JwtValidation, previous: Option<&Self>) -> Result<Self, String> {
+        let url = config.key_set_url();
+        let keys = match previous.filter(|previous| previous.keys.url() == url) {
+            Some(previous) => previous.keys.clone(),
+            None => KeyStore::start(fetch_client(&url)?),
+        };
+        let known = previous.and_then(|previous| previous.audience.as_ref());
+        let audience = config.audience_path().map(|path| LineFile::follow(path, known));
         let audiences = config.audience.iter().chain(&config.allowed_audiences).cloned().collect();
         let skew = u32::try_from(config.clock_skew.0.as_secs()).unwrap_or(u32::MAX);
         let policy = TokenPolicy {
@@ -67,7 +64,16 @@ impl TokenGate {
             ..TokenPolicy::new(config.issuer.clone(), audiences)
         };
         let bypass = BypassPaths::parse(&config.bypass_paths)?;
-        Ok(Self { bypass, keys, policy, audience, proofs: Cache::new(PROOFS) })
+        // The digest has no part of the policy.
+        let proofs = previous
+            .filter(|previous| previous.policy == policy)
+            .map_or_else(|| Arc::new(Cache::new(PROOFS)), |previous| Arc::clone(&previous.proofs));
+        Ok(Self { bypass, keys, max_age: config.jwks_max_age.0, policy, audience, proofs })
+    }
+
+    /// Waits until there are keys.
+    pub(crate) async fn fetched(&self) {
+        self.keys.fetched(self.max_age).await;
     }
 
     /// Authorizes a request for `path` with these headers, from `peer`. The caller is checked at each request, because
@@ -103,8 +109,8 @@ impl TokenGate {
 
     fn verify_now(&self, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
         let unavailable = |why: String| Denial::new(Code::CannotVerify, why).by(NAME);
-        let fetched = self.keys.current().map_err(unavailable)?;
-        let audience = self.audience.as_ref().map(|audience| audience.borrow().clone());
+        let fetched = self.keys.current(self.max_age).map_err(unavailable)?;
+        let audience = self.audience.as_ref().map(LineFile::get);
         if audience == Some(None) && self.policy.audiences.is_empty() {
             return Err(unavailable("the client ID of this agent is not known yet".to_owned()));
         }
@@ -136,11 +142,11 @@ impl TokenGate {
 
     /// Returns the reason why no token can be verified now; `None` if tokens can be verified.
     pub(crate) fn problem(&self) -> Option<String> {
-        let waiting = self.audience.as_ref().is_some_and(|audience| audience.borrow().is_none());
+        let waiting = self.audience.as_ref().is_some_and(|audience| audience.get().is_none());
         if waiting && self.policy.audiences.is_empty() {
             return Some("the client ID of this agent is not known yet".to_owned());
         }
-        self.keys.current().err()
+        self.keys.current(self.max_age).err()
     }
 }
 

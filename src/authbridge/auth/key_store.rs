@@ -7,10 +7,10 @@ use crate::limits::KEY_SET_BYTES;
 use arc_swap::ArcSwapOption;
 use countersign_core::text::Quoted;
 use countersign_io::clock::instant;
-use countersign_io::shutdown::Shutdown;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 /// Time between two fetches while they succeed.
@@ -25,13 +25,16 @@ const BETWEEN: Duration = Duration::from_secs(10);
 /// Longest time that a request waits for the fetch of keys that it brought forward.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Key set of one issuer, kept current. Cheap to clone.
+/// Key set of one issuer, kept current for as long as somebody has a copy of this. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct KeyStore(Arc<KeyStoreInner>);
+pub(crate) struct KeyStore {
+    inner: Arc<KeyStoreInner>,
+    /// Aborted when the last copy is dropped.
+    _task: Arc<JoinSet<()>>,
+}
 
 struct KeyStoreInner {
     fetcher: Fetcher,
-    max_age: Duration,
     current: ArcSwapOption<FetchedKeys>,
     wanted: Notify,
     last_refetch: Mutex<[Option<Instant>; 2]>,
@@ -58,33 +61,46 @@ pub(crate) struct FetchedKeys {
 }
 
 impl KeyStore {
-    /// A store without keys; [`KeyStore::run`] fetches them.
-    pub(crate) fn new(fetcher: Fetcher, max_age: Duration) -> Self {
+    /// A store without keys, and the task that fetches them.
+    pub(crate) fn start(fetcher: Fetcher) -> Self {
         let (attempts, _) = watch::channel(0);
-        Self(Arc::new(KeyStoreInner {
+        let inner = Arc::new(KeyStoreInner {
             fetcher,
-            max_age,
             current: ArcSwapOption::empty(),
             wanted: Notify::new(),
             last_refetch: Mutex::default(),
             attempts,
             problem: Mutex::default(),
-        }))
+        });
+        let mut task = JoinSet::new();
+        task.spawn(Arc::clone(&inner).run());
+        Self { inner, _task: Arc::new(task) }
     }
 
-    /// The keys that are valid now; an error once they are older than the maximum age, because a key that the issuer
-    /// withdrew must not count forever.
-    pub(crate) fn current(&self) -> Result<Arc<FetchedKeys>, String> {
-        match self.0.current.load_full() {
-            Some(fetched) if instant().duration_since(fetched.at) <= self.0.max_age => Ok(fetched),
+    /// URL from which the keys are fetched.
+    pub(crate) fn url(&self) -> &str {
+        &self.inner.fetcher.url
+    }
+
+    /// Waits until there are keys that are valid now.
+    pub(crate) async fn fetched(&self, max_age: Duration) {
+        let mut attempts = self.inner.attempts.subscribe();
+        while self.current(max_age).is_err() && attempts.changed().await.is_ok() {}
+    }
+
+    /// The keys that are valid now; an error once they are older than `max_age`, because a key that the issuer withdrew
+    /// must not count forever.
+    pub(crate) fn current(&self, max_age: Duration) -> Result<Arc<FetchedKeys>, String> {
+        match self.inner.current.load_full() {
+            Some(fetched) if instant().duration_since(fetched.at) <= max_age => Ok(fetched),
             Some(_) => Err(format!(
                 "the keys of {} are too old: {}",
-                Quoted(&self.0.fetcher.url),
+                Quoted(&self.inner.fetcher.url),
                 self.last_problem()
             )),
             None => Err(format!(
                 "there are no keys of {} yet: {}",
-                Quoted(&self.0.fetcher.url),
+                Quoted(&self.inner.fetcher.url),
                 self.last_problem()
             )),
         }
@@ -93,18 +109,18 @@ impl KeyStore {
     /// Brings the next fetch forward and waits for it; false if that was done for this cause less than [`BETWEEN`] ago, or
     /// takes too long. Before the first fetch everybody waits for it.
     pub(crate) async fn refetch(&self, cause: Cause) -> bool {
-        let mut attempts = self.0.attempts.subscribe();
+        let mut attempts = self.inner.attempts.subscribe();
         let never = *attempts.borrow_and_update() == 0;
         if !never && !self.may_refetch(cause) {
             return false;
         }
-        self.0.wanted.notify_one();
+        self.inner.wanted.notify_one();
         timeout(PATIENCE, attempts.changed()).await.is_ok()
     }
 
     fn may_refetch(&self, cause: Cause) -> bool {
         let now = instant();
-        let mut all = self.0.last_refetch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.inner.last_refetch.lock().unwrap_or_else(PoisonError::into_inner);
         let [unknown, wrong] = &mut *all;
         let last = match cause {
             Cause::UnknownKey => unknown,
@@ -118,18 +134,17 @@ impl KeyStore {
     }
 
     fn last_problem(&self) -> String {
-        let problem = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let problem = self.inner.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
         problem.unwrap_or_else(|| "they are being fetched".to_owned())
     }
+}
 
-    /// Fetches keys until `stop` is requested.
-    pub(crate) async fn run(self, stop: Shutdown) {
+impl KeyStoreInner {
+    /// Fetches keys for ever.
+    async fn run(self: Arc<Self>) {
         let mut wait = FIRST_WAIT;
         loop {
-            let fetched = tokio::select! {
-                fetched = self.fetch() => fetched,
-                () = stop.requested() => return,
-            };
+            let fetched = self.fetch().await;
             let pause = if self.take_over(fetched) {
                 wait = FIRST_WAIT;
                 REFRESH
@@ -142,14 +157,13 @@ impl KeyStore {
             let pause = pause.mul_f64(0.9 + 0.2 * fastrand::f64());
             tokio::select! {
                 () = sleep(pause) => {}
-                () = self.0.wanted.notified() => {}
-                () = stop.requested() => return,
+                () = self.wanted.notified() => {}
             }
         }
     }
 
     async fn fetch(&self) -> Result<KeySet, String> {
-        let (status, body) = send(self.0.fetcher.get(), KEY_SET_BYTES).await?;
+        let (status, body) = send(self.fetcher.get(), KEY_SET_BYTES).await?;
         if status != 200 {
             return Err(format!("it answered with status {status}"));
         }
@@ -158,23 +172,23 @@ impl KeyStore {
 
     fn take_over(&self, fetched: Result<KeySet, String>) -> bool {
         let problem = fetched.as_ref().err().cloned();
-        let mut last = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         if *last != problem
             && let Some(problem) = &problem
         {
-            tracing::warn!(url = self.0.fetcher.url, "the issuer's keys were not fetched: {problem}");
+            tracing::warn!(url = self.fetcher.url, "the issuer's keys were not fetched: {problem}");
         }
         *last = problem;
         drop(last);
         let good = fetched.is_ok();
         if let Ok(keys) = fetched {
-            let same = self.0.current.load().as_ref().is_some_and(|last| last.keys.digest() == keys.digest());
+            let same = self.current.load().as_ref().is_some_and(|last| last.keys.digest() == keys.digest());
             if !same {
-                tracing::info!(url = self.0.fetcher.url, keys = keys.len(), "the issuer's keys changed");
+                tracing::info!(url = self.fetcher.url, keys = keys.len(), "the issuer's keys changed");
             }
-            self.0.current.store(Some(Arc::new(FetchedKeys { keys, at: instant() })));
+            self.current.store(Some(Arc::new(FetchedKeys { keys, at: instant() })));
         }
-        self.0.attempts.send_modify(|attempts| *attempts = attempts.wrapping_add(1));
+        self.attempts.send_modify(|attempts| *attempts = attempts.wrapping_add(1));
         good
     }
 }

@@ -1,12 +1,10 @@
 //! Client authentication at the token endpoint (RFC 6749 §2.3): client ID and secret or JWT-SVID, read again when their
 //! files change.
 
-use crate::auth::follow_line;
+use crate::auth::LineFile;
 use crate::config::{AssertionType, ClientIdentity, IdentityKind, Secret, Spiffe};
 use crate::identity::JwtSvids;
 use std::sync::Arc;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 /// Client authentication of one token request.
 pub(super) enum ClientAuthentication {
@@ -24,18 +22,14 @@ pub(super) enum ClientAuthentication {
 /// Credential of one line, from the configuration or from a file.
 enum CredentialLine {
     Fixed(Arc<str>),
-    File(watch::Receiver<Option<Arc<str>>>),
+    File(LineFile),
 }
 
 impl CredentialLine {
-    fn new(fixed: Option<&str>, path: Option<&str>, tasks: &mut JoinSet<()>) -> Option<Self> {
+    fn new(fixed: Option<&str>, path: Option<&str>) -> Option<Self> {
         // The file wins over the configured value, because only the file can rotate.
         match (path, fixed) {
-            (Some(path), _) => {
-                let (sender, receiver) = watch::channel(None);
-                tasks.spawn(follow_line(path.to_owned(), sender));
-                Some(Self::File(receiver))
-            }
+            (Some(path), _) => Some(Self::File(LineFile::follow(path, None))),
             (None, fixed) => fixed.map(|text| Self::Fixed(text.into())),
         }
     }
@@ -43,7 +37,7 @@ impl CredentialLine {
     fn get(&self) -> Option<Arc<str>> {
         match self {
             Self::Fixed(text) => Some(Arc::clone(text)),
-            Self::File(text) => text.borrow().clone(),
+            Self::File(file) => file.get(),
         }
     }
 }
@@ -52,6 +46,8 @@ impl CredentialLine {
 pub(super) struct Credentials {
     client_id: Option<CredentialLine>,
     kind: CredentialKind,
+    settings: ClientIdentity,
+    socket: Option<String>,
 }
 
 enum CredentialKind {
@@ -60,13 +56,9 @@ enum CredentialKind {
 }
 
 impl Credentials {
-    /// Credentials by `settings`; `tasks` follow their files.
-    pub(super) fn new(
-        settings: &ClientIdentity,
-        spiffe: Option<&Spiffe>,
-        tasks: &mut JoinSet<()>,
-    ) -> Result<Self, String> {
-        let client_id = CredentialLine::new(settings.client_id.as_deref(), settings.client_id_path(), tasks);
+    /// Credentials by `settings`; tasks follow their files.
+    pub(super) fn new(settings: &ClientIdentity, spiffe: Option<&Spiffe>) -> Result<Self, String> {
+        let client_id = CredentialLine::new(settings.client_id.as_deref(), settings.client_id_path());
         let kind = if let Some(IdentityKind::Spiffe) = settings.kind {
             CredentialKind::Spiffe {
                 svids: JwtSvids::new(&spiffe.ok_or("a JWT-SVID needs the block `spiffe`")?.socket),
@@ -78,9 +70,15 @@ impl Credentials {
             }
         } else {
             let fixed = settings.client_secret.as_ref().map(Secret::expose);
-            CredentialKind::Secret(CredentialLine::new(fixed, settings.client_secret_path(), tasks))
+            CredentialKind::Secret(CredentialLine::new(fixed, settings.client_secret_path()))
         };
-        Ok(Self { client_id, kind })
+        let socket = spiffe.map(|spiffe| spiffe.socket.clone());
+        Ok(Self { client_id, kind, settings: settings.clone(), socket })
+    }
+
+    /// True if the same settings would lead to these credentials.
+    pub(super) fn are_of(&self, settings: &ClientIdentity, spiffe: Option<&Spiffe>) -> bool {
+        self.settings == *settings && self.socket.as_ref() == spiffe.map(|spiffe| &spiffe.socket)
     }
 
     /// The client ID; an error until its file appears.

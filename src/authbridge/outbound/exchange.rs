@@ -5,7 +5,7 @@ use super::credentials::Credentials;
 use super::form::token_form;
 use super::routes::Wanted;
 use crate::auth::{Fetcher, fetch_client, send};
-use crate::config::Secret;
+use crate::config::{ClientIdentity, Secret, Spiffe};
 use crate::denial::{Code, Denial};
 use crate::jwt::unverified_expiry;
 use crate::limits::TOKEN_RESPONSE_BYTES;
@@ -38,11 +38,11 @@ const MARGIN: i64 = 30;
 
 /// Client of the token endpoints, with a cache of their answers.
 pub(super) struct Exchanger {
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     endpoint: Fetcher,
     /// Endpoints that routes name, by URL; they change with the file of routes.
     others: ArcSwap<BTreeMap<String, Fetcher>>,
-    kept: Cache<Digest, CachedResult, Weight>,
+    kept: Arc<Cache<Digest, CachedResult, Weight>>,
     stats: Stats,
 }
 
@@ -91,10 +91,34 @@ impl Weighter<Digest, CachedResult> for Weight {
 }
 
 impl Exchanger {
-    /// An exchanger with an empty cache and only the default endpoint.
-    pub(super) fn new(credentials: Credentials, endpoint: Fetcher, stats: Stats) -> Self {
-        let kept = Cache::with_weighter(KEPT, KEPT_BYTES, Weight);
-        Self { credentials, endpoint, others: ArcSwap::default(), kept, stats }
+    /// An exchanger for the client of `identity` with only the default endpoint, at `url`. Credentials, tokens and
+    /// connections are those of `previous` where the same settings lead to them: the key of a token has everything but the
+    /// proof of who the client is.
+    pub(super) fn new(
+        (identity, spiffe): (&ClientIdentity, Option<&Spiffe>),
+        url: &str,
+        previous: Option<&Self>,
+        stats: Stats,
+    ) -> Result<Self, String> {
+        let same_client = previous.filter(|previous| previous.credentials.are_of(identity, spiffe));
+        let (credentials, kept) = match same_client {
+            Some(previous) => (Arc::clone(&previous.credentials), Arc::clone(&previous.kept)),
+            None => (
+                Arc::new(Credentials::new(identity, spiffe)?),
+                Arc::new(Cache::with_weighter(KEPT, KEPT_BYTES, Weight)),
+            ),
+        };
+        let endpoint = match previous.filter(|previous| previous.endpoint.url == url) {
+            Some(previous) => previous.endpoint.clone(),
+            None => fetch_client(url)?,
+        };
+        let others = previous.map(|previous| ArcSwap::new(previous.others.load_full())).unwrap_or_default();
+        Ok(Self { credentials, endpoint, others, kept, stats })
+    }
+
+    /// Waits until there is an answer to whether the credentials are there, so that the first request need not.
+    pub(super) async fn fetched(&self) {
+        let _ = self.credentials.authentication().await;
     }
 
     /// Replaces the endpoints that routes name by those at `urls`. On an error all stay as they were.

@@ -46,7 +46,7 @@ pub(super) struct RouteDecision {
 }
 
 /// Routes in order, with the default for hosts that none matches.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Table {
     routes: Vec<(Glob, RouteDecision)>,
     skip: Vec<Glob>,

@@ -1,12 +1,10 @@
 //! Rules for requests of the agent, built from one configuration; the file of routes is reloaded while it runs.
 
 use super::connect::{Dialer, Target};
-use super::credentials::Credentials;
 use super::exchange::Exchanger;
 use super::parsers::outbound_parsers;
 use super::routes::{RouteDecision, Table};
 use super::routes_file::{Absence, LastRoutes};
-use crate::auth::fetch_client;
 use crate::body::ProxyBody;
 use crate::config::{
     Config, MtlsMode, OnError, PluginSettings, Reading, Route, RouteTls, Routes, TokenExchange,
@@ -59,7 +57,7 @@ impl Routing {
 }
 
 impl OutboundRules {
-    /// Builds the rules; `tasks` follow the files of routes and credentials. `previous` are the rules in force.
+    /// Builds the rules; `tasks` follow the file of routes. `previous` are the rules in force.
     pub(crate) fn new(
         (config, reading): (&Config, Reading),
         state: &ProcessState,
@@ -82,10 +80,18 @@ impl OutboundRules {
         let last_routes = last_routes.map(|(last, _)| last);
         let table = Table::new(settings, &from_file, &skip)?;
         let exchanger = settings
-            .map(|settings| exchanger(config, settings, &table, state, tasks))
+            .map(|settings| exchanger(config, settings, &table, state, previous))
             .transpose()?
             .map(Arc::new);
-        let routing = Arc::new(ArcSwap::from_pointee(Routing::new(table)));
+        let strict = config.mtls.as_ref().is_some_and(|mtls| mtls.mode == MtlsMode::Strict);
+        let default_tls = if strict { RouteTls::Mtls } else { RouteTls::Plain };
+        let forbidden = own_ports(config);
+        // Connections were opened under all three.
+        let known = previous
+            .filter(|rules| rules.default_tls == default_tls && rules.forbidden == forbidden)
+            .map(Self::routing)
+            .filter(|routing| routing.table == table);
+        let routing = Arc::new(ArcSwap::new(known.unwrap_or_else(|| Arc::new(Routing::new(table)))));
         let problem = Arc::new(Mutex::new(problem));
         if let (Some(settings), Some(exchanger), Some(last_routes)) = (settings, &exchanger, &last_routes) {
             let follow = Follow {
@@ -101,15 +107,14 @@ impl OutboundRules {
             };
             tasks.spawn(follow.run());
         }
-        let strict = config.mtls.as_ref().is_some_and(|mtls| mtls.mode == MtlsMode::Strict);
         Ok(Self {
             routing,
             exchanger,
             observes: plugin.is_some_and(|(_, on_error)| on_error == OnError::Observe),
             parsers: outbound_parsers(config)?,
             identity: state.identity.clone(),
-            default_tls: if strict { RouteTls::Mtls } else { RouteTls::Plain },
-            forbidden: own_ports(config),
+            default_tls,
+            forbidden,
             stats: state.stats.clone(),
             last_routes,
             problem,
@@ -157,6 +162,13 @@ impl OutboundRules {
         Dialer::new(target, tls, decision, &self.identity, self.forbidden.clone(), self.stats.clone())
     }
 
+    /// Waits for the first answer about credentials.
+    pub(crate) async fn fetched(&self) {
+        if let Some(exchanger) = &self.exchanger {
+            exchanger.fetched().await;
+        }
+    }
+
     /// Returns the reason why requests of the agent get no tokens now; `None` if they can get them.
     pub(crate) fn problem(&self) -> Option<String> {
         self.exchanger.as_ref().and_then(|exchanger| exchanger.problem())
@@ -184,11 +196,12 @@ fn exchanger(
     settings: &TokenExchange,
     table: &Table,
     state: &ProcessState,
-    tasks: &mut JoinSet<()>,
+    previous: Option<&OutboundRules>,
 ) -> Result<Exchanger, String> {
     let url = settings.token_endpoint().ok_or("token-exchange has no token endpoint")?;
-    let credentials = Credentials::new(&settings.identity, config.spiffe.as_ref(), tasks)?;
-    let exchanger = Exchanger::new(credentials, fetch_client(&url)?, state.stats.clone());
+    let previous = previous.and_then(|rules| rules.exchanger.as_deref());
+    let client = (&settings.identity, config.spiffe.as_ref());
+    let exchanger = Exchanger::new(client, &url, previous, state.stats.clone())?;
     exchanger.set_endpoints(table.token_urls())?;
     Ok(exchanger)
 }
