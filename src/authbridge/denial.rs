@@ -5,6 +5,7 @@ use countersign_core::refusal::{Reason, Refusal};
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use serde_json::json;
+use std::io;
 
 /// Stable code of an error response; callers, metrics and logs match on its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,6 +160,23 @@ impl Denial {
             "insufficient_scope" => HeaderValue::from_static("Bearer error=\"insufficient_scope\""),
             _ => HeaderValue::from_static("Bearer"),
         })
+    }
+}
+
+/// A route denies the address to which the name of a host leads; found only when the connection is made.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a route denies the address of this host")]
+pub(super) struct DeniedAddress;
+
+impl DeniedAddress {
+    /// True if a connection failed because of it.
+    pub(super) fn caused(error: &io::Error) -> bool {
+        matches!(error.get_ref(), Some(inner) if inner.is::<Self>())
+    }
+
+    /// The response for it.
+    pub(super) fn denial(self) -> Denial {
+        Denial::new(Code::Forbidden, self.to_string()).by("token-exchange")
     }
 }
 

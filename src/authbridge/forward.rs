@@ -2,7 +2,7 @@
 
 use super::body::ProxyBody;
 use super::connection_header::connection_options;
-use super::denial::{Code, Denial};
+use super::denial::{Code, Denial, DeniedAddress};
 use super::serve::{Connection, Stream, Tunnel};
 use super::upgrade::{WebSocket, verify_change, write_upgrade};
 use hyper::body::Incoming;
@@ -124,6 +124,9 @@ fn unreachable_because(error: &hyper_util::client::legacy::Error) -> Denial {
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             tracing::debug!("a server was refused: {tls}");
             return Denial::new(Code::WrongPeer, "the other end could not prove who it is");
+        }
+        if cause.is::<DeniedAddress>() {
+            return DeniedAddress.denial();
         }
         // `source()` of an I/O error skips the error that it wraps, and rustls errors are wrapped so.
         inner = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {

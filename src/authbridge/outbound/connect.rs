@@ -1,7 +1,9 @@
 //! Connections to servers: plain, with TLS by the roots of this machine, or with mTLS to an expected SPIFFE ID.
 
-use super::routes::RouteDecision;
+use super::host::Host;
+use super::routes::{RouteDecision, Table};
 use crate::config::RouteTls;
+use crate::denial::DeniedAddress;
 use crate::identity::WorkloadIdentity;
 use crate::peers::{PeerPolicy, namespace_of};
 use crate::serve::Stream;
@@ -29,8 +31,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Server of a request; part of the key of a connection pool.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    /// Host in the form of [`normalize_host`](super::routes::normalize_host).
-    pub(super) host: String,
+    /// Name or address.
+    pub(super) host: Host,
     /// TCP port.
     pub(super) port: u16,
     /// Original destination of a redirected connection, which is dialled instead of what the host resolves to.
@@ -49,6 +51,7 @@ struct DialerInner {
     expected: Option<Arc<PeerPolicy>>,
     identity: WorkloadIdentity,
     forbidden: Vec<u16>,
+    table: Arc<Table>,
     stats: Stats,
     /// Made once, because it reads the root certificates of this machine.
     system: OnceLock<TlsConnector>,
@@ -56,18 +59,20 @@ struct DialerInner {
 
 impl Dialer {
     /// A dialer to `target`. `forbidden` are the sidecar's own ports on this machine: a request to one would loop, or
-    /// reach the admin servers with the sidecar's loopback privilege.
+    /// reach the admin servers with the sidecar's loopback privilege. `table` denies addresses of the target.
     pub(super) fn new(
         target: Target,
         tls: RouteTls,
         decision: &RouteDecision,
         identity: &WorkloadIdentity,
-        forbidden: Vec<u16>,
+        (forbidden, table): (Vec<u16>, Arc<Table>),
         stats: Stats,
     ) -> Self {
         let expected = decision.server.clone();
         let (identity, system) = (identity.clone(), OnceLock::new());
-        Self { inner: Arc::new(DialerInner { target, tls, expected, identity, forbidden, stats, system }) }
+        Self {
+            inner: Arc::new(DialerInner { target, tls, expected, identity, forbidden, table, stats, system }),
+        }
     }
 
     /// Opens a connection, with its handshake done.
@@ -94,7 +99,7 @@ impl DialerInner {
             }
             RouteTls::Mtls => mtls_client(&self.identity, self.server()?).map_err(io::Error::other)?,
         };
-        let name = ServerName::try_from(self.target.host.clone()).map_err(io::Error::other)?;
+        let name = ServerName::try_from(self.target.host.text().to_owned()).map_err(io::Error::other)?;
         match connector.connect(name, stream).await {
             Ok(stream) => {
                 self.stats.tls.outbound_tls_succeeded.inc();
@@ -113,19 +118,26 @@ impl DialerInner {
             return Ok(expected.as_ref().clone());
         }
         let own = self.identity.current().ok_or_else(|| io::Error::other("there is no identity yet"))?;
-        Ok(default_server(own.id(), &self.target.host))
+        Ok(default_server(own.id(), self.target.host.text()))
     }
 
     async fn tcp(&self) -> io::Result<TcpStream> {
         let Target { host, port, address } = &self.target;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let addresses: Vec<SocketAddr> = match address {
-            Some(address) => vec![*address],
-            None => lookup_host((bare, *port)).await?.collect(),
+        let addresses: Vec<SocketAddr> = match (address, host.address()) {
+            (Some(address), _) => vec![*address],
+            (None, Some(address)) => vec![SocketAddr::new(address, *port)],
+            (None, None) => lookup_host((host.text(), *port)).await?.collect(),
         };
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for address in addresses {
-            let here = address.ip().is_loopback() || address.ip().is_unspecified();
+            if self.target.address.is_none() && self.table.denies_address(host, address.ip()) {
+                self.stats.outbound.denied_by_route.inc();
+                last = io::Error::other(DeniedAddress);
+                continue;
+            }
+            // An IPv4 address in an IPv6 one is not `is_loopback`, and connects all the same.
+            let ip = address.ip().to_canonical();
+            let here = ip.is_loopback() || ip.is_unspecified();
             if here && self.forbidden.contains(&address.port()) {
                 return Err(io::Error::other("the address is the sidecar's own"));
             }

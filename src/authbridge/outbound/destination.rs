@@ -3,7 +3,8 @@
 
 use super::exchange::NAME;
 use super::grant::Granted;
-use super::routes::{TokenAction, normalize_host};
+use super::host::Host;
+use super::routes::TokenAction;
 use super::rules::OutboundRules;
 use crate::config::RouteTls;
 use crate::denial::{Code, Denial};
@@ -12,17 +13,30 @@ use crate::upgrade::WebSocket;
 use hyper::Request;
 use hyper::http::uri::Authority;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::net::lookup_host;
+use tokio::time::timeout;
 
-/// Verifies that `address`, where the kernel says that a connection goes, is one of the addresses of `host`, which selects
-/// the token.
-pub(super) async fn verify_destination(host: &str, port: u16, address: SocketAddr) -> Result<(), Denial> {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let belongs = match lookup_host((bare, port)).await {
-        Ok(mut found) => found.any(|found| found == address),
-        Err(_) => false,
+/// Longest time for the addresses of a name.
+const RESOLVE: Duration = Duration::from_secs(5);
+
+/// True if `address`, where the kernel says that a connection goes, is one of the addresses of `host`.
+pub(super) async fn belongs(host: &Host, port: u16, address: SocketAddr) -> bool {
+    let is_it = |found: SocketAddr| {
+        (found.ip().to_canonical(), found.port()) == (address.ip().to_canonical(), address.port())
     };
-    if belongs {
+    if let Some(host) = host.address() {
+        return is_it(SocketAddr::new(host, port));
+    }
+    match timeout(RESOLVE, lookup_host((host.text(), port))).await {
+        Ok(Ok(mut found)) => found.any(is_it),
+        _ => false,
+    }
+}
+
+/// Verifies that `address` is one of the addresses of `host`, which selects the token.
+pub(super) async fn verify_destination(host: &Host, port: u16, address: SocketAddr) -> Result<(), Denial> {
+    if belongs(host, port, address).await {
         Ok(())
     } else {
         let why = "the Host header names a server that is not at the address of this connection";
@@ -40,7 +54,7 @@ impl OutboundRules {
         request: &Request<()>,
         quiet: &Quiet,
     ) -> Result<Granted, Denial> {
-        let host = normalize_host(authority.host());
+        let host = Host::parse(authority.host()).map_err(|why| Denial::new(Code::BadRequest, why))?;
         let decision = self.routing().table.decide(&host);
         // `server_spiffe_id` implies mTLS, so such a route is refused here too.
         if !matches!(decision.tls, None | Some(RouteTls::Plain)) {

@@ -1,15 +1,16 @@
 //! One request of the agent: destination, token, and forwarding.
 
 use super::connect::Target;
-use super::destination::verify_destination;
+use super::destination::{belongs, verify_destination};
 use super::exchange::NAME;
 use super::grant::bearer;
-use super::routes::{RouteDecision, TokenAction, normalize_host};
+use super::host::Host;
+use super::routes::{Claim, RouteDecision, TokenAction};
 use super::rules::Routing;
 use crate::body::ProxyBody;
 use crate::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
 use crate::config::RouteTls;
-use crate::denial::{Code, Denial};
+use crate::denial::{Code, Denial, DeniedAddress};
 use crate::events::{Direction, Watch};
 use crate::forward;
 use crate::quiet::Quiet;
@@ -69,14 +70,17 @@ impl OutboundHandler {
     ) -> Result<Response<ProxyBody>, Denial> {
         forward::refuse_ambiguity(&request)?;
         let routing = runtime.outbound.routing();
-        let target = target(&request, connection)?;
-        let decision = routing.table.decide(&target.host);
+        let mut target = target(&request, connection)?;
+        let decision = match target.address {
+            None => routing.table.decide_proxied(&target.host),
+            Some(address) => decide_redirected(&routing, &mut target, address).await,
+        };
         if request.method() == Method::CONNECT {
             if request.version() == Version::HTTP_2 {
                 let why = "CONNECT is understood by HTTP/1.1 only";
                 return Err(Denial::new(Code::BadRequest, why));
             }
-            return self.tunnel(runtime, target, &decision, connection).await;
+            return self.tunnel(runtime, &routing, target, &decision, connection).await;
         }
         let mut trip = Trip { target, decision, did: ("allow", "passthrough") };
         verify_trip(runtime, &trip).await?;
@@ -114,6 +118,7 @@ impl OutboundHandler {
     async fn tunnel(
         &self,
         runtime: &RuntimeConfig,
+        routing: &Routing,
         target: Target,
         decision: &RouteDecision,
         connection: &Connection,
@@ -128,8 +133,11 @@ impl OutboundHandler {
                 return Err(Denial::new(Code::Forbidden, why).by(NAME));
             }
         };
-        let dialer = runtime.outbound.dialer(target, RouteTls::Plain, decision);
+        let dialer = runtime.outbound.dialer(routing, target, RouteTls::Plain, decision);
         let stream = dialer.connect().await.map_err(|error| {
+            if DeniedAddress::caused(&error) {
+                return DeniedAddress.denial();
+            }
             tracing::debug!("a tunnel was not opened: {error}");
             Denial::new(Code::Unreachable, "the other end cannot be reached")
         })?;
@@ -145,11 +153,18 @@ impl OutboundHandler {
         let Some((mut stream, name)) = server_name(stream, patience).await else { return };
         // Read only now: a client that stayed silent must not use rules that were replaced meanwhile.
         let runtime = self.runtime();
-        let host = name.map_or_else(|| destination.ip().to_string(), |name| normalize_host(&name));
-        let decision = runtime.outbound.routing().table.decide(&host);
-        let target = Target { host, port: destination.port(), address: Some(destination) };
         let connection = Connection::of_agent(destination, Some(destination));
-        match self.tunnel(&runtime, target, &decision, &connection).await {
+        let opened = async {
+            let routing = runtime.outbound.routing();
+            let host = match &name {
+                None => Host::of(destination.ip()),
+                Some(name) => Host::parse(name).map_err(|why| Denial::new(Code::BadRequest, why))?,
+            };
+            let mut target = Target { host, port: destination.port(), address: Some(destination) };
+            let decision = decide_redirected(&routing, &mut target, destination).await;
+            self.tunnel(&runtime, &routing, target, &decision, &connection).await
+        };
+        match opened.await {
             Ok(_) => connection.run_tunnel(&mut stream).await,
             Err(denial) => {
                 self.stats.denied(denial.code);
@@ -249,8 +264,8 @@ fn target(request: &Request<Incoming>, connection: &Connection) -> Result<Target
         (None, false) if named.port().is_none() => 80,
         _ => return Err(bad("the target has no usable port")),
     };
-    let host = named.host().trim_start_matches('[').trim_end_matches(']');
-    Ok(Target { host: normalize_host(host), port, address: connection.destination })
+    let host = Host::parse(named.host()).map_err(bad)?;
+    Ok(Target { host, port, address: connection.destination })
 }
 
 /// Verifies the destination of a redirected request before it gets a token, or a connection with our SVID: the agent
@@ -264,6 +279,24 @@ async fn verify_trip(runtime: &RuntimeConfig, trip: &Trip) -> Result<(), Denial>
     verify_destination(&trip.target.host, trip.target.port, address).await
 }
 
+/// The decision about a connection to `address` whose bytes claim `target`, which becomes true: where a route for the
+/// address decides, that is the target; where the name alone allows it and has other addresses, it goes to one of those. A
+/// name server may answer the agent with other addresses than the sidecar, so a mismatch alone proves no lie.
+async fn decide_redirected(routing: &Routing, target: &mut Target, address: SocketAddr) -> RouteDecision {
+    let (decision, claim) = routing.table.decide_redirected(&target.host, address.ip());
+    match (claim, &decision.token) {
+        (Claim::OfAddress, _) => (target.host, target.port) = (Host::of(address.ip()), address.port()),
+        (Claim::Decides, TokenAction::Keep { .. }) => {
+            target.port = address.port();
+            if !belongs(&target.host, address.port(), address).await {
+                target.address = None;
+            }
+        }
+        _ => {}
+    }
+    decision
+}
+
 async fn pass_on(
     runtime: &RuntimeConfig,
     routing: &Routing,
@@ -275,12 +308,12 @@ async fn pass_on(
     forward::strip(&mut parts.headers);
     write_upgrade(upgrade, &mut parts.headers);
     let bad = |_| Denial::new(Code::BadRequest, "the target is not usable");
-    let authority = match parts.uri.authority() {
-        Some(authority) => authority.clone(),
-        None if target.host.contains(':') => {
-            Authority::try_from(format!("[{}]:{}", target.host, target.port)).map_err(bad)?
-        }
-        None => Authority::try_from(format!("{}:{}", target.host, target.port)).map_err(bad)?,
+    let authority = if let Some(authority) = parts.uri.authority() {
+        authority.clone()
+    } else {
+        let (host, port) = (target.host.text(), target.port);
+        let text = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        Authority::try_from(text).map_err(bad)?
     };
     // RFC 9112 §3.2.2: a proxy replaces `Host` by the authority of the target; `refuse_ambiguity` made sure they agree.
     if parts.uri.authority().is_some() {

@@ -7,6 +7,7 @@ mod exchange;
 mod form;
 mod grant;
 mod handler;
+mod host;
 mod parsers;
 mod routes;
 mod routes_file;

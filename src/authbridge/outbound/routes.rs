@@ -1,8 +1,10 @@
-//! Table of routes: one decision for each host, found by its normalized name.
+//! Table of routes: one decision for each host, found by its name or by the address that a connection goes to.
 
+use super::host::{Host, is_of_addresses, normalize_pattern};
 use crate::config::{Action, DefaultPolicy, NoTokenPolicy, Route, RouteTls, TokenExchange};
 use crate::glob::Glob;
 use crate::peers::PeerPolicy;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Action of a route on the token of a request.
@@ -45,21 +47,50 @@ pub(super) struct RouteDecision {
     pub(super) server: Option<Arc<PeerPolicy>>,
 }
 
+impl RouteDecision {
+    const fn keep(by_default: bool) -> Self {
+        Self { token: TokenAction::Keep { by_default }, tls: None, server: None }
+    }
+}
+
+impl TableRoute {
+    fn is_for(&self, host: &Host) -> bool {
+        self.hosts.matches(host.text())
+    }
+
+    fn is_for_address(&self, address: &Host) -> bool {
+        self.is_of_addresses && self.is_for(address)
+    }
+}
+
 /// Routes in order, with the default for hosts that none matches.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Table {
-    routes: Vec<(Glob, RouteDecision)>,
+    routes: Vec<TableRoute>,
     skip: Vec<Glob>,
     default: DefaultPolicy,
     audience_from_host: bool,
     no_token: NoTokenPolicy,
 }
 
-/// Normalizes a host for comparison: lower case and without the dot of a fully qualified name. Otherwise `TOOL.team1.`
-/// would reach the same server past the route for `tool.team1`.
-pub(super) fn normalize_host(host: &str) -> String {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    host.to_ascii_lowercase()
+/// One route.
+#[derive(Debug, PartialEq, Eq)]
+struct TableRoute {
+    hosts: Glob,
+    /// True for a pattern of addresses, with which the addresses of names are compared, too.
+    is_of_addresses: bool,
+    decision: RouteDecision,
+}
+
+/// What the name in a redirected request decides about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// The request may go to that address whatever it is called.
+    Irrelevant,
+    /// The route is one for the address, and the name counts for nothing.
+    OfAddress,
+    /// The address alone would not be allowed: the agent chose both, so the name must be proven.
+    Decides,
 }
 
 impl Table {
@@ -70,57 +101,94 @@ impl Table {
         skip_hosts: &[String],
     ) -> Result<Self, String> {
         let glob = |pattern: &str| {
-            Glob::parse(&pattern.to_ascii_lowercase(), b'.')
-                .map_err(|problem| format!("a pattern of hosts {problem}"))
+            Glob::parse(pattern, b'.').map_err(|problem| format!("a pattern of hosts {problem}"))
         };
         let mut table = Self::default();
         for pattern in skip_hosts {
-            table.skip.push(glob(pattern)?);
+            table.skip.push(glob(&normalize_pattern(pattern))?);
         }
         let Some(plugin) = plugin else { return Ok(table) };
         table.default = plugin.default_policy;
         table.audience_from_host = plugin.audience_from_host;
         table.no_token = plugin.no_token_policy;
         for route in from_file.iter().chain(&plugin.routes.rules) {
-            table.routes.push((glob(&route.host)?, decision(route, plugin)?));
+            let pattern = normalize_pattern(&route.host);
+            table.routes.push(TableRoute {
+                hosts: glob(&pattern)?,
+                is_of_addresses: is_of_addresses(&pattern),
+                decision: decision(route, plugin)?,
+            });
         }
         Ok(table)
     }
 
     /// Token endpoints that routes name.
     pub(super) fn token_urls(&self) -> impl Iterator<Item = &str> {
-        self.routes.iter().filter_map(|(_, decision)| match &decision.token {
+        self.routes.iter().filter_map(|route| match &route.decision.token {
             TokenAction::Exchange(wanted, _) | TokenAction::Own(wanted) => wanted.token_url.as_deref(),
             TokenAction::Keep { .. } | TokenAction::Deny => None,
         })
     }
 
-    /// The decision for a normalized host.
-    pub(super) fn decide(&self, host: &str) -> RouteDecision {
-        let keep =
-            |by_default| RouteDecision { token: TokenAction::Keep { by_default }, tls: None, server: None };
-        if self.skip.iter().any(|glob| glob.matches(host)) {
-            return keep(false);
+    /// The decision for a request at the forward proxy, which connects to what it resolves `host` to.
+    pub(super) fn decide_proxied(&self, host: &Host) -> RouteDecision {
+        if self.skips(host) { RouteDecision::keep(false) } else { self.decide(host) }
+    }
+
+    /// The decision for a redirected connection to `address` whose bytes name `host`. No host is skipped: the name is
+    /// only a claim. A route for the address counts as one for the name does, and the first of them decides.
+    pub(super) fn decide_redirected(&self, host: &Host, address: IpAddr) -> (RouteDecision, Claim) {
+        let going = Host::of(address);
+        let found = self.routes.iter().find(|route| route.is_for(host) || route.is_for_address(&going));
+        let claim = match found {
+            Some(route) if route.is_for_address(&going) => Claim::OfAddress,
+            Some(_) if !matches!(self.decide(&going).token, TokenAction::Keep { .. }) => Claim::Decides,
+            _ => Claim::Irrelevant,
+        };
+        (self.decision(found, host), claim)
+    }
+
+    /// True if a connection to `host` must not go to `address`, one of the addresses of that name: a route for addresses
+    /// denies it, and stands before any for the name.
+    pub(super) fn denies_address(&self, host: &Host, address: IpAddr) -> bool {
+        let going = Host::of(address);
+        if self.skips(host) || *host == going {
+            return false;
         }
-        if let Some((_, decision)) = self.routes.iter().find(|(glob, _)| glob.matches(host)) {
-            return self.with_audience(decision.clone(), host);
+        let found = self.routes.iter().find(|route| route.is_for(host) || route.is_for_address(&going));
+        found.is_some_and(|route| !route.is_for(host) && route.decision.token == TokenAction::Deny)
+    }
+
+    /// The decision for a host, none of which is skipped.
+    pub(super) fn decide(&self, host: &Host) -> RouteDecision {
+        self.decision(self.routes.iter().find(|route| route.is_for(host)), host)
+    }
+
+    fn skips(&self, host: &Host) -> bool {
+        self.skip.iter().any(|glob| glob.matches(host.text()))
+    }
+
+    /// The decision of a route, or the default.
+    fn decision(&self, route: Option<&TableRoute>, host: &Host) -> RouteDecision {
+        if let Some(route) = route {
+            return self.with_audience(route.decision.clone(), host);
         }
         match self.default {
-            DefaultPolicy::Passthrough => keep(true),
-            DefaultPolicy::Deny => RouteDecision { token: TokenAction::Deny, ..keep(true) },
+            DefaultPolicy::Passthrough => RouteDecision::keep(true),
+            DefaultPolicy::Deny => RouteDecision { token: TokenAction::Deny, ..RouteDecision::keep(true) },
             DefaultPolicy::Exchange => {
                 let token = TokenAction::Exchange(Arc::default(), self.no_token);
-                self.with_audience(RouteDecision { token, ..keep(true) }, host)
+                self.with_audience(RouteDecision { token, ..RouteDecision::keep(true) }, host)
             }
         }
     }
 
-    fn with_audience(&self, mut decision: RouteDecision, host: &str) -> RouteDecision {
+    fn with_audience(&self, mut decision: RouteDecision, host: &Host) -> RouteDecision {
         if let TokenAction::Exchange(wanted, _) | TokenAction::Own(wanted) = &mut decision.token
             && self.audience_from_host
             && wanted.audience.is_none()
         {
-            let first = host.split('.').next().unwrap_or_default().to_owned();
+            let first = host.text().split('.').next().unwrap_or_default().to_owned();
             *wanted = Arc::new(Wanted { audience: Some(first), ..wanted.as_ref().clone() });
         }
         decision
@@ -168,6 +236,89 @@ mod tests {
         }
     }
 
+    const KEPT: TokenAction = TokenAction::Keep { by_default: false };
+    const KEPT_BY_DEFAULT: TokenAction = TokenAction::Keep { by_default: true };
+
+    fn host(text: &str) -> Host {
+        Host::parse(text).unwrap()
+    }
+
+    fn denied(host: &str) -> Route {
+        Route { action: Some(Action::Deny), ..route(host) }
+    }
+
+    fn passed(host: &str) -> Route {
+        Route { action: Some(Action::Passthrough), ..route(host) }
+    }
+
+    fn table_by(default_policy: DefaultPolicy, routes: &[Route]) -> Table {
+        let plugin = TokenExchange { default_policy, ..TokenExchange::default() };
+        Table::new(Some(&plugin), routes, &["skipped".to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn a_denied_address_is_denied_in_every_spelling_of_request_and_route() {
+        for pattern in ["169.254.169.254", "0xA9FEA9FE", "::ffff:a9fe:a9fe", "169.254.*.*", "169.254.**"] {
+            let table = table(&[denied(pattern)]);
+            for spelling in
+                ["169.254.169.254.", "2852039166", "[::ffff:169.254.169.254]", "0251.0376.0251.0376"]
+            {
+                assert_eq!(
+                    table.decide_proxied(&host(spelling)).token,
+                    TokenAction::Deny,
+                    "{pattern} {spelling}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_redirected_connection_is_judged_by_where_it_goes_and_a_name_that_decides_is_to_be_proven() {
+        use Claim::{Decides, Irrelevant, OfAddress};
+        use DefaultPolicy::{Deny, Passthrough};
+        let inside = [10, 0, 0, 1];
+        for (default, routes, name, token, claim) in [
+            (Passthrough, vec![], "any", KEPT_BY_DEFAULT, Irrelevant),
+            (Passthrough, vec![denied("10.0.0.1")], "any", TokenAction::Deny, OfAddress),
+            (Passthrough, vec![denied("10.**")], "skipped", TokenAction::Deny, OfAddress),
+            (Passthrough, vec![denied("bad")], "bad", TokenAction::Deny, Irrelevant),
+            (Passthrough, vec![passed("good"), denied("10.**")], "good", KEPT, Decides),
+            (Passthrough, vec![denied("10.**"), passed("good")], "good", TokenAction::Deny, OfAddress),
+            (Passthrough, vec![passed("good"), denied("**")], "good", KEPT, Decides),
+            (Deny, vec![passed("good")], "good", KEPT, Decides),
+            (Deny, vec![passed("good")], "skipped", TokenAction::Deny, Irrelevant),
+            (Deny, vec![passed("10.0.0.1")], "any", KEPT, OfAddress),
+            (Deny, vec![passed("good"), passed("10.0.0.1")], "good", KEPT, Irrelevant),
+            (Deny, vec![passed("10.0.0.1")], "10.0.0.1", KEPT, OfAddress),
+            (Deny, vec![passed("10.9.9.9")], "10.9.9.9", KEPT, Decides),
+            // A route for names of one label is none for IPv6 addresses, which have no dot either.
+            (Deny, vec![passed("*")], "a.b", TokenAction::Deny, Irrelevant),
+        ] {
+            let (decision, claimed) =
+                table_by(default, &routes).decide_redirected(&host(name), inside.into());
+            assert_eq!((decision.token, claimed), (token, claim), "{default:?} {name} {routes:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_name_is_denied_by_a_route_before_that_of_the_name() {
+        for (routes, name, is_denied) in [
+            (vec![denied("10.**")], "any", true),
+            (vec![denied("10.**")], "skipped", false),
+            (vec![passed("good"), denied("10.**")], "good", false),
+            (vec![denied("10.**"), passed("good")], "good", true),
+            (vec![passed("10.0.0.1"), denied("10.**")], "any", false),
+            (vec![denied("**")], "any", false),
+        ] {
+            let table = table_by(DefaultPolicy::Passthrough, &routes);
+            assert_eq!(
+                table.denies_address(&host(name), [10, 0, 0, 1].into()),
+                is_denied,
+                "{name} {routes:?}"
+            );
+        }
+    }
+
     fn table(routes: &[Route]) -> Table {
         Table::new(Some(&TokenExchange::default()), routes, &["*.skip.example".to_owned()]).unwrap()
     }
@@ -176,10 +327,10 @@ mod tests {
     fn the_first_route_that_matches_decides_whatever_the_case() {
         let deny = Route { action: Some(Action::Deny), ..route("tool.team1") };
         let table = table(&[deny, route("*.team1")]);
-        assert_eq!(table.decide(&normalize_host("TOOL.Team1.")).token, TokenAction::Deny);
-        assert!(matches!(table.decide("other.team1").token, TokenAction::Exchange(..)));
-        assert_eq!(table.decide("other.team2").token, TokenAction::Keep { by_default: true });
-        assert_eq!(table.decide("a.skip.example").token, TokenAction::Keep { by_default: false });
+        assert_eq!(table.decide(&host("TOOL.Team1.")).token, TokenAction::Deny);
+        assert!(matches!(table.decide(&host("other.team1")).token, TokenAction::Exchange(..)));
+        assert_eq!(table.decide(&host("other.team2")).token, KEPT_BY_DEFAULT);
+        assert_eq!(table.decide_proxied(&host("a.skip.example")).token, KEPT);
     }
 
     #[test]
@@ -188,14 +339,14 @@ mod tests {
         let new = Route { action: Some(Action::Passthrough), ..route("b") };
         let table = table(&[old, new]);
         for host in ["a", "b"] {
-            assert_eq!(table.decide(host).token, TokenAction::Keep { by_default: false }, "{host}");
+            assert_eq!(table.decide(&self::host(host)).token, KEPT, "{host}");
         }
     }
 
     #[test]
     fn scopes_are_a_set() {
         let one = Route { token_scopes: Some("b a b".to_owned()), ..route("a") };
-        let TokenAction::Exchange(wanted, _) = table(&[one]).decide("a").token else { panic!() };
+        let TokenAction::Exchange(wanted, _) = table(&[one]).decide(&host("a")).token else { panic!() };
         assert_eq!(wanted.scopes, ["a", "b"]);
     }
 
@@ -207,7 +358,7 @@ mod tests {
             ..TokenExchange::default()
         };
         let table = Table::new(Some(&plugin), &[], &[]).unwrap();
-        let TokenAction::Exchange(wanted, _) = table.decide("tool.team1.svc").token else { panic!() };
+        let TokenAction::Exchange(wanted, _) = table.decide(&host("tool.team1.svc")).token else { panic!() };
         assert_eq!(wanted.audience.as_deref(), Some("tool"));
     }
 }

@@ -46,13 +46,13 @@ pub(crate) struct OutboundRules {
 /// Table of routes with the connections opened under it. They are replaced together, because a connection was verified
 /// by its route.
 pub(super) struct Routing {
-    pub(super) table: Table,
+    pub(super) table: Arc<Table>,
     clients: Cache<String, Client<Dialer, ProxyBody>>,
 }
 
 impl Routing {
     fn new(table: Table) -> Self {
-        Self { table, clients: Cache::new(SERVERS) }
+        Self { table: Arc::new(table), clients: Cache::new(SERVERS) }
     }
 }
 
@@ -90,7 +90,7 @@ impl OutboundRules {
         let known = previous
             .filter(|rules| rules.default_tls == default_tls && rules.forbidden == forbidden)
             .map(Self::routing)
-            .filter(|routing| routing.table == table);
+            .filter(|routing| *routing.table == table);
         let routing = Arc::new(ArcSwap::new(known.unwrap_or_else(|| Arc::new(Routing::new(table)))));
         let problem = Arc::new(Mutex::new(problem));
         if let (Some(settings), Some(exchanger), Some(last_routes)) = (settings, &exchanger, &last_routes) {
@@ -145,11 +145,11 @@ impl OutboundRules {
             RouteTls::Mtls => self.identity.current().map(|current| current.fingerprint()),
             RouteTls::Plain | RouteTls::System => None,
         };
-        let key = format!("{}:{}:{:?}:{identity:?}", target.host, target.port, target.address);
+        let key = format!("{}:{}:{:?}:{identity:?}", target.host.text(), target.port, target.address);
         let made = routing.clients.get_or_insert_with::<_, std::convert::Infallible>(&key, || {
             let mut builder = Client::builder(TokioExecutor::new());
             builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP).set_host(false);
-            Ok(builder.build(self.dialer(target, tls, decision)))
+            Ok(builder.build(self.dialer(routing, target, tls, decision)))
         });
         match made {
             Ok(client) => client,
@@ -158,8 +158,15 @@ impl OutboundRules {
     }
 
     /// A dialer to one server, outside of any pool.
-    pub(super) fn dialer(&self, target: Target, tls: RouteTls, decision: &RouteDecision) -> Dialer {
-        Dialer::new(target, tls, decision, &self.identity, self.forbidden.clone(), self.stats.clone())
+    pub(super) fn dialer(
+        &self,
+        routing: &Routing,
+        target: Target,
+        tls: RouteTls,
+        decision: &RouteDecision,
+    ) -> Dialer {
+        let denied = (self.forbidden.clone(), Arc::clone(&routing.table));
+        Dialer::new(target, tls, decision, &self.identity, denied, self.stats.clone())
     }
 
     /// Waits for the first answer about credentials.

@@ -100,6 +100,69 @@ fn a_redirected_request_that_names_another_host_than_it_goes_to_gets_no_token() 
     }
 }
 
+/// The first bytes of a TLS client that names `host`.
+fn client_hello(host: &str) -> Vec<u8> {
+    let authority = Authority::new().unwrap();
+    let config = Tls::trusting(&authority.root()).unwrap().config();
+    let mut hello = Vec::new();
+    let name = ServerName::try_from(host.to_owned()).unwrap();
+    ClientConnection::new(config, name).unwrap().write_tls(&mut hello).unwrap();
+    hello
+}
+
+impl Proxied {
+    /// Puts other settings in force.
+    fn rewrite(&self, settings: &Settings) {
+        let reloads = || {
+            let status = self.pod.inside.inside(None, || self.scene.stats("/reload/status"))??;
+            Ok::<_, anyhow::Error>(status["reloads_ok"].as_u64())
+        };
+        let before = reloads().unwrap();
+        self.scene.rewrite(settings).unwrap();
+        until("reload", LIMIT, || Ok(reloads()? > before)).unwrap();
+    }
+}
+
+#[test]
+fn no_name_in_a_redirected_connection_opens_an_address_that_the_routes_do_not_allow() {
+    for family in [0, 1] {
+        let proxied = Proxied::start(family);
+        let (named, going) = (host(proxied.server.0), proxied.other.0);
+        let tls = |name: &str| {
+            let mut connection =
+                proxied.pod.as_agent(|| Connection::open(&at(going, 80).to_string())).unwrap();
+            connection.write(&client_hello(name)).unwrap();
+            connection.read_rest(Duration::from_secs(2)).unwrap()
+        };
+        let reached = || (proxied.server.1.connections(), proxied.other.1.connections());
+
+        // The address is denied, whatever the bytes claim, and no host is skipped here.
+        let deny = format!("{{host: \"{going}\", action: deny}}");
+        let mut denying = settings(&proxied.jwks, &[&deny]);
+        denying.listener += "\nskip_hosts: [\"*.skipped\"]";
+        proxied.rewrite(&denying);
+        for claimed in ["any.example", "a.skipped", &named] {
+            assert_eq!(proxied.send(going, claimed).status, 403, "{claimed}");
+        }
+        for claimed in ["any.example", "a.skipped"] {
+            assert_eq!(tls(claimed), b"", "{claimed}");
+        }
+        assert_eq!(reached(), (0, 0));
+
+        // Only what is named is allowed, so the name must be true: its own server is asked.
+        let allow = format!("{{host: \"{}\", action: passthrough}}", proxied.server.0);
+        let by_name = "{host: \"*.allowed\", action: passthrough}";
+        let mut strict = settings(&proxied.jwks, &[&allow, by_name]);
+        strict.outbound += "\n    default_policy: deny";
+        proxied.rewrite(&strict);
+        assert_eq!(proxied.send(going, &named).text(), "server");
+        assert_eq!(proxied.send(proxied.server.0, &named).text(), "server");
+        assert_eq!(proxied.send(going, "any.example").status, 403);
+        assert_eq!(tls("a.allowed"), b"");
+        assert_eq!(reached().1, 0, "the address that nobody allowed was not reached");
+    }
+}
+
 #[test]
 fn a_connection_through_the_proxy_survives_a_second_run() {
     let proxied = Proxied::start(0);
@@ -127,12 +190,8 @@ fn a_connection_to_the_transparent_listener_itself_is_closed() {
 #[test]
 fn a_tls_connection_that_was_silent_across_a_change_passes_by_the_new_routes() {
     let proxied = Proxied::start(0);
-    let (address, server) = &proxied.server;
-    let authority = Authority::new().unwrap();
-    let config = Tls::trusting(&authority.root()).unwrap().config();
-    let mut hello = Vec::new();
-    let name = ServerName::try_from("late.example").unwrap();
-    ClientConnection::new(config, name).unwrap().write_tls(&mut hello).unwrap();
+    let (address, server) = &proxied.other;
+    let hello = client_hello("late.example");
     let (begin, end) = hello.split_at(40);
     let connect = || proxied.pod.as_agent(|| Connection::open(&at(address, 80).to_string())).unwrap();
     let open = || {
