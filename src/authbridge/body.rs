@@ -1,15 +1,37 @@
 //! Bodies of requests and responses: streamed frame by frame, counted while they live, and copied for an observer.
 //! A body is never collected before it is passed on, so its size costs no memory here.
 
+use countersign_io::clock::instant;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-/// Number of requests and bodies that a connection still has to finish.
-#[derive(Debug, Default)]
-pub(super) struct Pending(AtomicUsize);
+/// Number of requests and bodies that a connection still has to finish, and for how long it has had none.
+#[derive(Debug)]
+pub(super) struct Pending {
+    tickets: AtomicUsize,
+    /// When the last ticket was given back, in milliseconds of [`millis`].
+    idle_since: AtomicU64,
+    /// Since when the other end has not taken the rest of an answer, in milliseconds of [`millis`]; 0 if it has.
+    stalled_since: AtomicU64,
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        let (tickets, stalled_since) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { tickets, idle_since: AtomicU64::new(millis()), stalled_since }
+    }
+}
+
+/// Milliseconds since some moment of this process, and never 0.
+pub(super) fn millis() -> u64 {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let elapsed = BEGAN.get_or_init(instant).elapsed().as_millis();
+    u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(1)
+}
 
 /// One unit of [`Pending`] work; finished when dropped.
 #[derive(Debug)]
@@ -18,19 +40,41 @@ pub(super) struct Ticket(Arc<Pending>);
 impl Pending {
     /// Counts one more unit of work until the ticket is dropped.
     pub(super) fn ticket(self: &Arc<Self>) -> Ticket {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.tickets.fetch_add(1, Ordering::Relaxed);
         Ticket(Arc::clone(self))
+    }
+
+    /// When the last ticket was given back, or the connection began, in milliseconds of [`millis`].
+    pub(super) fn idle_since(&self) -> u64 {
+        self.idle_since.load(Ordering::Relaxed)
+    }
+
+    /// True if nothing has been under way for `time`, or the other end has taken nothing of an answer for so long.
+    pub(super) fn is_unused_for(&self, time: Duration) -> bool {
+        let since = match self.stalled_since.load(Ordering::Relaxed) {
+            0 if self.is_idle() => self.idle_since(),
+            0 => return false,
+            since => since,
+        };
+        Duration::from_millis(millis().saturating_sub(since)) >= time
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle_for_tests(&self, since: u64) {
+        self.idle_since.store(since, Ordering::Relaxed);
     }
 
     /// True when no ticket is held, so that the connection may be taken away from hyper.
     pub(super) fn is_idle(&self) -> bool {
-        self.0.load(Ordering::Acquire) == 0
+        self.tickets.load(Ordering::Acquire) == 0
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Release);
+        if self.0.tickets.fetch_sub(1, Ordering::Release) == 1 {
+            self.0.idle_since.store(millis(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -49,6 +93,8 @@ pub(super) struct ProxyBody {
     source: BodySource,
     observer: Option<Box<dyn Observe>>,
     ticket: Option<Ticket>,
+    /// True for an answer: whoever does not take its next part holds up the connection of the ticket.
+    is_answer: bool,
 }
 
 #[derive(Default)]
@@ -60,14 +106,18 @@ enum BodySource {
 }
 
 impl ProxyBody {
+    const fn of(source: BodySource) -> Self {
+        Self { source, observer: None, ticket: None, is_answer: false }
+    }
+
     /// A body that is complete in memory.
     pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { source: BodySource::Full(bytes.into()), observer: None, ticket: None }
+        Self::of(BodySource::Full(bytes.into()))
     }
 
     /// A body that is still being received.
     pub(super) fn incoming(body: Incoming) -> Self {
-        Self { source: BodySource::Incoming(body), observer: None, ticket: None }
+        Self::of(BodySource::Incoming(body))
     }
 
     /// Holds `ticket` until the body is dropped, so that its connection is not counted as idle before.
@@ -75,6 +125,19 @@ impl ProxyBody {
     pub(super) fn with_ticket(mut self, ticket: Ticket) -> Self {
         self.ticket = Some(ticket);
         self
+    }
+
+    /// Holds `ticket` of the connection on which this is the answer.
+    #[must_use]
+    pub(super) fn answers(mut self, ticket: Ticket) -> Self {
+        self.is_answer = true;
+        self.with_ticket(ticket)
+    }
+
+    fn stalls(&self, since: u64) {
+        if let Some(ticket) = self.ticket.as_ref().filter(|_| self.is_answer) {
+            ticket.0.stalled_since.store(since, Ordering::Relaxed);
+        }
     }
 
     /// Copies what passes to `observer`.
@@ -95,6 +158,7 @@ impl Drop for ProxyBody {
     fn drop(&mut self) {
         let whole = self.source.is_end();
         self.finish(whole);
+        self.stalls(0);
     }
 }
 
@@ -116,6 +180,8 @@ impl HttpBody for ProxyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // Asked for more, so everything before was taken.
+        self.stalls(0);
         let frame = match &mut self.source {
             BodySource::Empty => None,
             BodySource::Full(_) => match std::mem::take(&mut self.source) {
@@ -132,6 +198,9 @@ impl HttpBody for ProxyBody {
             }
             Some(Err(_)) => self.finish(false),
             None => self.finish(true),
+        }
+        if frame.is_some() {
+            self.stalls(millis());
         }
         Poll::Ready(frame)
     }

@@ -22,7 +22,7 @@ pub(super) enum Code {
     CannotVerify,
     /// The request is ambiguous or malformed, so two readers could understand it differently.
     BadRequest,
-    /// Never sent, because excess connections wait in the kernel; its series stays in the metrics.
+    /// There is no room for the connection: requests are under way on all that its peer, or everybody, may have.
     Overloaded,
     /// No connection to the agent or server, or it broke off.
     Unreachable,

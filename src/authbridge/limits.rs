@@ -22,6 +22,23 @@ pub const SVID_MARGIN: Duration = Duration::from_secs(10);
 /// meanwhile, and somebody may be waiting for the new one to count: one connection and a slow answer.
 pub const FETCH_BEFORE_SWAP: Duration = Duration::from_secs(5);
 
+/// Memory that is set aside for each connection whose request is being read, in bytes: the largest header block of
+/// HTTP/1.1. `limits.memory` is counted in it.
+pub const HEAD_BYTES: usize = 64 * 1024;
+/// Fewest of these units that a listener has, whatever is configured: two connections of HTTP/2.
+pub const FEWEST_HEADS: usize = 16;
+/// Window of an HTTP/2 connection and of each of its streams, in bytes: what a peer may send before it is read. 256 KiB
+/// every 10 ms are 25 MB/s.
+pub const HTTP2_WINDOW: u32 = 256 * 1024;
+/// Most connections of an admin server, and of one peer to it: the kubelet, a few scrapers, and people with event streams.
+pub const ADMIN_CONNECTIONS: (usize, usize) = (256, 64);
+/// Mask of an IPv6 address that counts as one peer: the prefix of a subnet, of which one host has every address.
+pub const IPV6_PREFIX: u128 = u128::MAX << 64;
+/// Connections that are served whatever the limit on open files says: fewer would be no service.
+pub const FEW_CONNECTIONS: usize = 64;
+/// Descriptors beside those of connections: listeners, files, the identity provider, the Workload API.
+pub const OTHER_DESCRIPTORS: usize = 512;
+
 /// Longest pattern for hosts or paths, in bytes: a DNS name has at most 253.
 pub const GLOB_BYTES: usize = 256;
 /// Most texts that the braces of one pattern stand for: they multiply.

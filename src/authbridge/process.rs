@@ -3,17 +3,18 @@
 //! finish its work.
 
 use super::admin::{About, AdminServers, Guard};
-use super::config::{Checked, ListenAddress, Reading};
+use super::config::{Checked, Limits, ListenAddress, Reading};
 use super::config_log::log_notices;
 use super::events::SessionStore;
 use super::ext_proc::{self, Processor};
 use super::identity::WorkloadIdentity;
 use super::inbound::{self, InboundHandler};
+use super::limits::{FEW_CONNECTIONS, OTHER_DESCRIPTORS};
 use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
 use super::process_state::{ProcessState, session_bounds};
 use super::reload::{IdentitySource, Reloader, Reloads};
 use super::runtime_config::{ActiveConfig, RuntimeConfig};
-use super::serve::{Listeners, bind};
+use super::serve::{Bounds, Listeners, bind, raise_descriptors};
 use super::stats::Stats;
 use countersign_core::encoding::Digest;
 use countersign_io::shutdown::{self, Shutdown, Trigger};
@@ -89,7 +90,8 @@ pub(super) async fn run(
     };
     let runtime = RuntimeConfig::new(&checked, &process_state, None)?;
     let failed = |error: io::Error| error.to_string();
-    let servers = AdminServers::bind(addresses.health, addresses.stats, addresses.session).map_err(failed)?;
+    let servers = AdminServers::bind(stats.clone(), addresses.health, addresses.stats, addresses.session)
+        .map_err(failed)?;
     let sockets = Sockets {
         inbound: named("the reverse proxy", addresses.inbound.as_ref().map(|(address, _)| *address))
             .map_err(failed)?,
@@ -119,14 +121,28 @@ pub(super) async fn run(
         reloads,
         stats: stats.clone(),
     };
-    let connections = config.limits.connections;
+    let limits = fitting(&config.limits, raise_descriptors());
     tracing::info!(mode = ?config.mode, "started");
     // Joined with the data plane and without a drain of their own: a scrape must not delay the end of the process.
     let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about, guard)) };
     let reauthorizing = reauthorize_on_change(&active, &identity, &stop, &ending);
     let phases = Phases { stop: stop.clone(), end, ending: ending.clone() };
-    tokio::join!(data_plane(sockets, connections, &active, &stats, phases), watching, reauthorizing);
+    tokio::join!(data_plane(sockets, &limits, &active, &stats, phases), watching, reauthorizing);
     Ok(())
+}
+
+/// The limits with as many connections as there are descriptors for, two for each; the rest is told.
+fn fitting(limits: &Limits, descriptors: Option<u64>) -> Limits {
+    let usable =
+        descriptors.map(|all| usize::try_from(all).unwrap_or(usize::MAX).saturating_sub(OTHER_DESCRIPTORS));
+    let fit = usable.map_or(usize::MAX, |usable| usable.div_euclid(2)).max(FEW_CONNECTIONS);
+    if fit < limits.connections {
+        tracing::warn!(
+            "limits.connections is {}, and the limit on open files allows {fit}: raise the hard limit",
+            limits.connections
+        );
+    }
+    Limits { connections: limits.connections.min(fit), ..limits.clone() }
 }
 
 /// Two phases of a shutdown.
@@ -139,22 +155,20 @@ struct Phases {
     ending: Shutdown,
 }
 
-async fn data_plane(
-    sockets: Sockets,
-    connections: usize,
-    active: &ActiveConfig,
-    stats: &Stats,
-    phases: Phases,
-) {
+async fn data_plane(sockets: Sockets, limits: &Limits, active: &ActiveConfig, stats: &Stats, phases: Phases) {
     let Phases { stop, end, ending } = phases;
     let inbound = Arc::new(InboundHandler::new(active.clone(), stats.clone(), stop.clone()));
     let outbound = Arc::new(OutboundHandler::new(active.clone(), stats.clone(), ending.clone()));
+    let Limits { connections, connections_per_peer, memory, .. } = *limits;
+    let inbound_bounds = Bounds::new((connections, connections_per_peer), memory);
+    // The agent, or Envoy, is the only peer.
+    let local = Bounds::new((connections, connections), memory);
     // With an Envoy there is no agent to look at, and all drain together.
     let left = if sockets.inbound.is_some() { LEFT } else { DRAIN };
     let reverse = async {
         if let Some(socket) = sockets.inbound {
             let serve = |stream, peer| inbound::serve(Arc::clone(&inbound), stream, peer);
-            let listeners = Listeners::new("inbound", connections);
+            let listeners = Listeners::new("inbound", inbound_bounds, stats.clone());
             let last_calls = async {
                 stop.requested().await;
                 tokio::time::sleep(LAST_CALLS).await;
@@ -175,17 +189,17 @@ async fn data_plane(
     let forward = async {
         let Some(socket) = sockets.outbound else { return };
         let serve = |stream, peer| serve_proxy(Arc::clone(&outbound), stream, peer);
-        Listeners::new("outbound", connections).run(socket, ending.clone(), left, serve).await;
+        Listeners::new("outbound", local, stats.clone()).run(socket, ending.clone(), left, serve).await;
     };
     let transparent = join_all(sockets.transparent.into_iter().map(|socket| {
         let serve = |stream, peer| serve_redirected(Arc::clone(&outbound), stream, peer);
-        Listeners::new("transparent", connections).run(socket, ending.clone(), left, serve)
+        Listeners::new("transparent", local, stats.clone()).run(socket, ending.clone(), left, serve)
     }));
     let processor = Arc::new(Processor::new(active.clone(), stats.clone(), stop.clone()));
     let processing = async {
         let Some(socket) = sockets.ext_proc else { return };
         let serve = |stream, peer| ext_proc::serve(Arc::clone(&processor), stream, peer);
-        Listeners::new("ext_proc", connections).run(socket, stop.clone(), DRAIN, serve).await;
+        Listeners::new("ext_proc", local, stats.clone()).run(socket, stop.clone(), DRAIN, serve).await;
     };
     tokio::join!(reverse, forward, transparent, processing);
 }

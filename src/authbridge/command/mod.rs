@@ -89,7 +89,7 @@ fn serve(file: File) -> ExitCode {
     let result = match runtime {
         Ok(runtime) => runtime.block_on(async {
             logs::follow_signal();
-            process::run(path, reading, checked, digest).await
+            Box::pin(process::run(path, reading, checked, digest)).await
         }),
         Err(error) => Err(error.to_string()),
     };

@@ -234,8 +234,13 @@ impl Default for Spiffe {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Limits {
-    /// Most connections of each listener at a time; more wait in the kernel.
+    /// Most connections of each listener at a time; for one more, the idlest of the peer with the most of them ends.
     pub connections: usize,
+    /// Most connections of one peer to the agent: an IPv4 address, or an IPv6 prefix of 64 bits.
+    pub connections_per_peer: usize,
+    /// Most bytes for requests to the agent that are being read, 64 KiB for each connection and 512 KiB for one of
+    /// HTTP/2; for one more, the idlest that is half read ends.
+    pub memory: usize,
     /// How long a request's header, or a TLS handshake, may take to arrive.
     pub header_timeout: GoDuration,
     /// How long the agent or a server may take to begin its answer.
@@ -248,6 +253,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 16_384,
+            connections_per_peer: 8192,
+            memory: 256 * 1024 * 1024,
             header_timeout: GoDuration::from_secs(10),
             response_timeout: GoDuration::from_secs(300),
             idle_timeout: GoDuration::from_secs(300),

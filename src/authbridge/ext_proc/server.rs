@@ -3,12 +3,11 @@
 use super::health::HealthCheck;
 use super::processor::Processor;
 use super::stream::Process;
-use crate::serve::{Http2Bounds, drive_http2};
+use crate::serve::{Arrival, Http2Bounds, drive_http2};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tonic::body::Body;
@@ -26,14 +25,16 @@ const STREAMS: u32 = 1024;
 const HEADER_LIST_BYTES: u32 = 16 * 1024;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(processor: Arc<Processor>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve(processor: Arc<Processor>, stream: TcpStream, arrival: Arrival) {
+    // Envoy alone is here, and its calls are under way for as long as the requests that it asks about.
+    let _ticket = arrival.place.pending.ticket();
     let times = processor.active.current().times();
     let service = service_fn(|request| {
         let answer = call(Arc::clone(&processor), request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let bounds = Http2Bounds { streams: STREAMS, header_bytes: HEADER_LIST_BYTES };
-    drive_http2(stream, service, bounds, times, address, processor.stop.requested()).await;
+    drive_http2(stream, service, bounds, times, arrival.address, processor.stop.requested()).await;
 }
 
 async fn call(processor: Arc<Processor>, request: Request<Incoming>) -> Response<Body> {

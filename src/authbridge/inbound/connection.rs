@@ -2,9 +2,8 @@
 
 use super::handler::InboundHandler;
 use crate::config::MtlsMode;
-use crate::serve::{Begins, Connection, Prefixed, Times, serve_http};
+use crate::serve::{Arrival, Begins, Connection, HeadCost, Prefixed, Times, serve_http};
 use crate::tls::Terminator;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -14,7 +13,7 @@ use tokio::time::timeout;
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, arrival: Arrival) {
     let mut stream = Prefixed::new(stream);
     let mut begins = Begins::Http1;
     if inbound.active.current().terminator.is_some() {
@@ -31,7 +30,7 @@ pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, addre
             let terminator = terminator.clone();
             drop(runtime);
             // Boxed, so that the task of a plain connection does not reserve the state of a handshake.
-            return Box::pin(serve_tls(inbound, stream, address, terminator, (times, epoch))).await;
+            return Box::pin(serve_tls(inbound, stream, arrival, terminator, (times, epoch))).await;
         }
         (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Strict))) => {
             inbound.stats.tls.inbound_plain_rejected.inc();
@@ -41,22 +40,25 @@ pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, addre
     }
     drop(runtime);
     inbound.stats.tls.inbound_plain_accepted.inc();
-    serve_http(stream, Arc::new(Connection::to_agent(address, None, epoch)), inbound, times).await;
+    serve_http(stream, Arc::new(Connection::to_agent(arrival, None, epoch)), inbound, times).await;
 }
 
 async fn serve_tls(
     inbound: Arc<InboundHandler>,
     stream: Prefixed<TcpStream>,
-    address: SocketAddr,
+    arrival: Arrival,
     terminator: Terminator,
     (times, epoch): (Times, u64),
 ) {
+    let place = Arc::clone(&arrival.place);
+    let Some(head) = place.read(HeadCost::One).await else { return };
     let problem = match timeout(times.header, terminator.accept(stream)).await {
         Ok(Ok((stream, peer))) => {
+            drop(head);
             inbound.stats.tls.inbound_tls_accepted.inc();
             // The epoch from before the handshake: if it changed meanwhile, the first request authorizes the connection
             // again.
-            let connection = Arc::new(Connection::to_agent(address, Some(Arc::new(peer)), epoch));
+            let connection = Arc::new(Connection::to_agent(arrival, Some(Arc::new(peer)), epoch));
             return serve_http(Prefixed::new(stream), connection, inbound, times).await;
         }
         Ok(Err(error)) => error.to_string(),

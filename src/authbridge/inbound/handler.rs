@@ -81,7 +81,7 @@ impl Handler for InboundHandler {
         if let Some(watch) = watch {
             watch.ends(&response, began);
         }
-        response.map(|body| body.with_ticket(ticket))
+        response.map(|body| body.answers(ticket))
     }
 
     fn epochs(&self) -> watch::Receiver<u64> {

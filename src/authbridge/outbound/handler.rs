@@ -15,7 +15,7 @@ use crate::events::{Direction, Watch};
 use crate::forward;
 use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
-use crate::serve::{Connection, Handler, Prefixed, Tunnel};
+use crate::serve::{Arrival, Connection, Handler, Prefixed, Tunnel};
 use crate::stats::Stats;
 use crate::upgrade::{WebSocket, write_upgrade};
 use countersign_core::encoding::sha256;
@@ -148,12 +148,17 @@ impl OutboundHandler {
 
     /// Tunnels a redirected TLS connection to its original destination, if the route for the name in its `ClientHello`
     /// allows that. TLS is not terminated, so no token can be added.
-    pub(super) async fn pass_tls(&self, stream: Prefixed<TcpStream>, destination: SocketAddr) {
+    pub(super) async fn pass_tls(
+        &self,
+        stream: Prefixed<TcpStream>,
+        arrival: Arrival,
+        destination: SocketAddr,
+    ) {
         let patience = self.runtime().times().header;
         let Some((mut stream, name)) = server_name(stream, patience).await else { return };
         // Read only now: a client that stayed silent must not use rules that were replaced meanwhile.
         let runtime = self.runtime();
-        let connection = Connection::of_agent(destination, Some(destination));
+        let connection = Connection::of_agent(arrival, Some(destination));
         let opened = async {
             let routing = runtime.outbound.routing();
             let host = match &name {
@@ -201,7 +206,7 @@ impl Handler for OutboundHandler {
         if let Some(watch) = watch {
             watch.ends(&response, began);
         }
-        response.map(|body| body.with_ticket(ticket))
+        response.map(|body| body.answers(ticket))
     }
 
     fn epochs(&self) -> watch::Receiver<u64> {

@@ -2,7 +2,7 @@
 //! in the bytes received.
 
 use super::handler::OutboundHandler;
-use crate::serve::{Begins, Connection, Prefixed, serve_http};
+use crate::serve::{Arrival, Begins, Connection, Prefixed, serve_http};
 use socket2::SockRef;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use tokio::time::timeout;
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to the forward proxy.
-pub(crate) async fn serve_proxy(outbound: Arc<OutboundHandler>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve_proxy(outbound: Arc<OutboundHandler>, stream: TcpStream, arrival: Arrival) {
     let times = outbound.runtime().times();
-    let connection = Arc::new(Connection::of_agent(address, None));
+    let connection = Arc::new(Connection::of_agent(arrival, None));
     serve_http(Prefixed::new(stream), connection, outbound, times).await;
 }
 
 /// Serves a connection that the kernel redirected. One made to the listener directly has no other destination than the
 /// listener, and would loop, so it is closed.
-pub(crate) async fn serve_redirected(outbound: Arc<OutboundHandler>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve_redirected(outbound: Arc<OutboundHandler>, stream: TcpStream, arrival: Arrival) {
     let Some(destination) = original_destination(&stream) else {
         outbound.quiet.log("a connection was closed", "the kernel does not know where it was going");
         return;
@@ -33,10 +33,10 @@ pub(crate) async fn serve_redirected(outbound: Arc<OutboundHandler>, stream: Tcp
     }
     let mut stream = Prefixed::new(stream);
     match timeout(FIRST_BYTES, stream.begins()).await {
-        Ok(Ok(Begins::Tls)) => outbound.pass_tls(stream, destination).await,
+        Ok(Ok(Begins::Tls)) => outbound.pass_tls(stream, arrival, destination).await,
         Ok(Ok(Begins::Http1)) => {
             let times = outbound.runtime().times();
-            let connection = Arc::new(Connection::of_agent(address, Some(destination)));
+            let connection = Arc::new(Connection::of_agent(arrival, Some(destination)));
             serve_http(stream, connection, outbound, times).await;
         }
         Ok(Ok(Begins::Http2)) => {

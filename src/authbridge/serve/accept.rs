@@ -1,6 +1,9 @@
-//! Listening sockets and the accept loop: each connection gets a permit and a task, and nothing is read here.
+//! Listening sockets and the accept loop: each connection gets a place and a task, and nothing is read here.
 
+use super::crowd::{Bounds, Crowd, Place};
+use super::overload::overloaded_response;
 use crate::config::ListenAddress;
+use crate::stats::Stats;
 use countersign_io::clock::instant;
 use countersign_io::shutdown::Shutdown;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -9,10 +12,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-/// Connections that the kernel queues while all permits are taken.
+/// Connections that the kernel queues while this program does something else.
 const BACKLOG: i32 = 1024;
 /// Pause after a failed `accept`: without descriptors it fails at once, and the loop would spin.
 const EXHAUSTED: Duration = Duration::from_millis(50);
@@ -40,19 +42,27 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Connection that was just accepted.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    /// Address of the other end.
+    pub(crate) address: SocketAddr,
+    /// Its place, which is given back when all copies are dropped.
+    pub(crate) place: Arc<Place>,
+}
+
 /// Accept loop of one listener, with the tasks of its connections.
 pub(crate) struct Listeners {
     tasks: JoinSet<()>,
-    permits: Arc<Semaphore>,
+    crowd: Crowd,
     name: &'static str,
     complained: Option<Instant>,
 }
 
 impl Listeners {
-    /// A loop that serves at most `connections` at a time.
-    pub(crate) fn new(name: &'static str, connections: usize) -> Self {
-        let permits = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { tasks: JoinSet::new(), permits, name, complained: None }
+    /// A loop that serves connections within `bounds`.
+    pub(crate) fn new(name: &'static str, bounds: Bounds, stats: Stats) -> Self {
+        Self { tasks: JoinSet::new(), crowd: Crowd::new(bounds, stats), name, complained: None }
     }
 
     /// Accepts until `stop` is requested, and then waits at most `drain` for open connections.
@@ -61,24 +71,27 @@ impl Listeners {
         listener: TcpListener,
         stop: Shutdown,
         drain: Duration,
-        serve: impl Fn(TcpStream, SocketAddr) -> F,
+        serve: impl Fn(TcpStream, Arrival) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
         loop {
             let accepted = tokio::select! {
-                accepted = accept(&listener, &self.permits) => accepted,
+                accepted = listener.accept() => accepted,
                 () = stop.requested() => break,
                 Some(_) = self.tasks.join_next() => continue,
             };
-            let Some((stream, peer, permit)) = self.told(accepted).await else { continue };
+            let Some((stream, address)) = self.told(accepted).await else { continue };
             // Nagle's algorithm would hold back a small answer until the last one is acknowledged.
             let _ = stream.set_nodelay(true);
-            let served = serve(stream, peer);
-            self.tasks.spawn(async move {
-                served.await;
-                drop(permit);
-            });
+            let Some(place) = self.crowd.enter(address) else {
+                // What does not fit into the buffer of the socket is lost, so that nobody is waited for.
+                let _ = stream.try_write(&overloaded_response());
+                continue;
+            };
+            let (key, place) = (place.key(), Arc::new(place));
+            let task = self.tasks.spawn(serve(stream, Arrival { address, place }));
+            self.crowd.runs(key, task);
         }
         drop(listener);
         let all = async { while self.tasks.join_next().await.is_some() {} };
@@ -88,7 +101,7 @@ impl Listeners {
     }
 
     /// Passes on an accepted connection; after a failure logs at most one line per [`QUIET`], and pauses.
-    async fn told(&mut self, accepted: io::Result<AcceptedSocket>) -> Option<AcceptedSocket> {
+    async fn told<T>(&mut self, accepted: io::Result<T>) -> Option<T> {
         let error = match accepted {
             Ok(accepted) => return Some(accepted),
             Err(error) => error,
@@ -101,13 +114,4 @@ impl Listeners {
         tokio::time::sleep(EXHAUSTED).await;
         None
     }
-}
-
-type AcceptedSocket = (TcpStream, SocketAddr, OwnedSemaphorePermit);
-
-/// Takes a permit before accepting, so that excess connections wait in the backlog of the kernel and cost no memory here.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<AcceptedSocket> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
 }

@@ -1,9 +1,13 @@
 //! One HTTP connection. Between requests it holds no buffers: hyper takes it when bytes arrive, and gives it back once
 //! everything is answered and nothing is half read. Thousands of idle connections then cost little memory.
 
+use super::accept::Arrival;
+use super::crowd::{HeadCost, Place};
+use super::overload::overloaded_response;
 use super::prefix::{Begins, Prefixed};
-use crate::body::{Pending, ProxyBody, Ticket};
+use crate::body::{Pending, ProxyBody, Ticket, millis};
 use crate::identity::VerifiedPeer;
+use crate::limits::HTTP2_WINDOW;
 use countersign_io::clock::now;
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
@@ -30,6 +34,8 @@ const HEADER_BYTES: usize = 64 * 1024;
 const HEADER_LIST_BYTES: u32 = 64 * 1024;
 /// Most concurrent streams of an HTTP/2 connection; RFC 9113 §6.5.2 recommends at least 100.
 const STREAMS: u32 = 128;
+/// Most bytes of an answer that a stream holds for a peer that does not take them.
+const SEND_BYTES: usize = 64 * 1024;
 
 /// Idle time, exact to a factor of two, after which a connection gives up its buffers.
 const REST: Duration = Duration::from_millis(25);
@@ -54,6 +60,7 @@ pub(crate) struct Connection {
     /// Epoch in which the connection was last authorized.
     admitted: AtomicU64,
     pending: Arc<Pending>,
+    place: Arc<Place>,
     requests: AtomicU64,
     tunnel: Mutex<Option<Tunnel>>,
 }
@@ -67,22 +74,23 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Connection {
     /// A connection to the agent from `peer`, which was admitted at `epoch`.
-    pub(crate) fn to_agent(address: SocketAddr, peer: Option<Arc<VerifiedPeer>>, epoch: u64) -> Self {
-        Self { peer, ..Self::new(address, epoch) }
+    pub(crate) fn to_agent(arrival: Arrival, peer: Option<Arc<VerifiedPeer>>, epoch: u64) -> Self {
+        Self { peer, ..Self::new(arrival, epoch) }
     }
 
     /// A connection of the agent. It needs no authorization, because only the pod reaches its listener.
-    pub(crate) fn of_agent(address: SocketAddr, destination: Option<SocketAddr>) -> Self {
-        Self { destination, ..Self::new(address, 0) }
+    pub(crate) fn of_agent(arrival: Arrival, destination: Option<SocketAddr>) -> Self {
+        Self { destination, ..Self::new(arrival, 0) }
     }
 
-    fn new(address: SocketAddr, epoch: u64) -> Self {
+    fn new(Arrival { address, place }: Arrival, epoch: u64) -> Self {
         Self {
             peer: None,
             address,
             destination: None,
             admitted: AtomicU64::new(epoch),
-            pending: Arc::default(),
+            pending: Arc::clone(&place.pending),
+            place,
             requests: AtomicU64::new(0),
             tunnel: Mutex::default(),
         }
@@ -111,6 +119,7 @@ impl Connection {
     /// Joins `stream` to the other end of the tunnel at once.
     pub(crate) async fn run_tunnel<T: Stream>(&self, stream: &mut T) {
         let Some(tunnel) = self.take_tunnel() else { return };
+        let _ticket = self.ticket();
         let Some(mut other) = tunnel.await else { return };
         // Either end may close at any time; that is how a tunnel ends, and no error.
         let _ = copy_bidirectional(stream, &mut other).await;
@@ -163,6 +172,19 @@ async fn over<H: Handler>(handler: &H, connection: &Connection) {
     }
 }
 
+/// As [`over`], and also when the connection has not been used for its idle time.
+async fn over_or_unused<H: Handler>(handler: &H, connection: &Connection, times: Times) {
+    let unused = async {
+        while !connection.pending.is_unused_for(times.idle) {
+            sleep(times.idle.mul_f64(0.5)).await;
+        }
+    };
+    tokio::select! {
+        () = over(handler, connection) => {}
+        () = unused => {}
+    }
+}
+
 /// Serves a connection to its end.
 pub(crate) async fn serve_http<T, H>(
     mut stream: Prefixed<T>,
@@ -197,7 +219,7 @@ pub(crate) async fn serve_http<T, H>(
 
 /// Serves requests until the connection is idle, and returns its stream then; `None` once it is closed.
 async fn serve_http1<T, H>(
-    stream: Prefixed<T>,
+    mut stream: Prefixed<T>,
     connection: &Arc<Connection>,
     handler: &Arc<H>,
     times: Times,
@@ -207,6 +229,10 @@ where
     H: Handler,
 {
     connection.requests.store(0, Ordering::Relaxed);
+    let Some(_head) = connection.place.read(HeadCost::One).await else {
+        let _ = timeout(times.header, stream.write_all(&overloaded_response())).await;
+        return None;
+    };
     let writing = stream.writing();
     let service = service_fn(|request: Request<Incoming>| {
         connection.requests.fetch_add(1, Ordering::Relaxed);
@@ -241,14 +267,16 @@ where
             return Poll::Ready(Some(ended));
         }
         while !stopping && look.as_mut().poll(cx).is_ready() {
+            let since = writing.load(Ordering::Relaxed);
+            if since > 0 && Duration::from_millis(millis().saturating_sub(since)) >= times.idle {
+                // The other end takes nothing of its answer, and no change of protocol either.
+                drop(connection.take_tunnel());
+                return Poll::Ready(Some(Ok(())));
+            }
             let requests = connection.requests.load(Ordering::Relaxed);
             // hyper was polled just now and nothing is left to read, answer or write, so it waits for the next request
             // and holds no bytes but those in its read buffer.
-            if requests > 0
-                && requests == seen
-                && connection.pending.is_idle()
-                && !writing.load(Ordering::Relaxed)
-            {
+            if requests > 0 && requests == seen && connection.pending.is_idle() && since == 0 {
                 return Poll::Ready(None);
             }
             seen = requests;
@@ -264,7 +292,10 @@ where
     let mut stream = if parts.read_buf.is_empty() { stream } else { stream.push_back(&parts.read_buf) };
     match (ended, connection.take_tunnel()) {
         (None, _) => return Some(stream),
-        (Some(Ok(())), Some(tunnel)) => join(stream, tunnel, times, cut(&**handler, connection)).await,
+        (Some(Ok(())), Some(tunnel)) => {
+            let _ticket = connection.ticket();
+            join(stream, tunnel, times, cut(&**handler, connection)).await;
+        }
         (Some(ended), _) => {
             if let Err(error) = ended {
                 tracing::debug!(peer = %connection.address, "a connection ended: {error}");
@@ -285,20 +316,22 @@ where
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let bounds = Http2Bounds { streams: STREAMS, header_bytes: HEADER_LIST_BYTES };
+    let Some(_head) = connection.place.read(HeadCost::Http2).await else { return };
+    let over = over_or_unused(&*handler, &connection, times);
     tokio::select! {
-        () = drive_http2(stream, service, bounds, times, connection.address, over(&*handler, &connection)) => {}
+        () = drive_http2(stream, service, bounds, times, connection.address, over) => {}
         () = outstayed(&*handler, &connection, times) => {}
     }
 }
 
-/// Waits until a connection must end, and then until it is idle in two looks one header timeout apart. Otherwise a peer
+/// Waits until a connection must end, and then until it is unused or idle in two looks one header timeout apart. Otherwise a peer
 /// that never acknowledges the first GOAWAY (RFC 9113 §6.8) would keep the connection open.
 async fn outstayed<H: Handler>(handler: &H, connection: &Connection, times: Times) {
-    over(handler, connection).await;
+    over_or_unused(handler, connection, times).await;
     let mut was_idle = false;
     loop {
         sleep(times.header).await;
-        let is_idle = connection.pending.is_idle();
+        let is_idle = connection.pending.is_idle() || connection.pending.is_unused_for(times.idle);
         if is_idle && was_idle {
             return;
         }
@@ -335,6 +368,9 @@ pub(crate) async fn drive_http2<T, S, B>(
         .keep_alive_timeout(times.header)
         .max_header_list_size(bounds.header_bytes)
         .max_concurrent_streams(bounds.streams)
+        .initial_connection_window_size(HTTP2_WINDOW)
+        .initial_stream_window_size(HTTP2_WINDOW)
+        .max_send_buf_size(SEND_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut http = pin!(http);
     let ended = tokio::select! {

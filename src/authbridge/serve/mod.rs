@@ -2,10 +2,15 @@
 
 mod accept;
 mod connection;
+mod crowd;
+mod descriptors;
+mod overload;
 mod prefix;
 
-pub(crate) use accept::{Listeners, bind};
+pub(crate) use accept::{Arrival, Listeners, bind};
 pub(crate) use connection::{
     Connection, Handler, Http2Bounds, Stream, Times, Tunnel, drive_http2, serve_http,
 };
+pub(crate) use crowd::{Bounds, HeadCost};
+pub(crate) use descriptors::raise_descriptors;
 pub(crate) use prefix::{Begins, Prefixed};

@@ -1,9 +1,10 @@
 //! Stream whose first bytes were peeked to tell protocols apart; its next reader gets them again.
 
+use crate::body::millis;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
@@ -22,7 +23,7 @@ pub(crate) struct Prefixed<T> {
     start: usize,
     end: usize,
     more: Vec<u8>,
-    writing: Arc<AtomicBool>,
+    writing: Arc<AtomicU64>,
 }
 
 /// Protocol that the first bytes of a stream belong to.
@@ -51,8 +52,9 @@ impl<T> Prefixed<T> {
         self
     }
 
-    /// Flag that is set while the last write waits for the other end, so that hyper may still hold bytes to write.
-    pub(crate) fn writing(&self) -> Arc<AtomicBool> {
+    /// Since when a write waits for the other end, so that hyper may still hold bytes to write, in milliseconds of
+    /// [`millis`]; 0 if none does.
+    pub(crate) fn writing(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.writing)
     }
 
@@ -61,7 +63,11 @@ impl<T> Prefixed<T> {
     }
 
     fn note(&self, waiting: bool) {
-        self.writing.store(waiting, Ordering::Relaxed);
+        if !waiting {
+            self.writing.store(0, Ordering::Relaxed);
+        } else if self.writing.load(Ordering::Relaxed) == 0 {
+            self.writing.store(millis(), Ordering::Relaxed);
+        }
     }
 }
 

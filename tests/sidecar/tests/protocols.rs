@@ -121,7 +121,7 @@ fn a_header_that_does_not_end_is_given_up_and_one_that_is_too_large_refused() {
 
 #[test]
 fn ten_thousand_idle_connections_leave_room_for_requests() {
-    let Stage { scene, .. } = &stage();
+    let Stage { scene, .. } = &stage_with("limits: {connections_per_peer: 16384}", "");
     let resident = || {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", scene.bridge.pid().unwrap())).unwrap();

@@ -6,7 +6,7 @@ use super::{Request, Tls};
 use anyhow::{Context, Result, bail};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -28,6 +28,20 @@ impl Connection {
     /// Connects to `address` (`127.0.0.1:80`).
     pub fn open(address: &str) -> Result<Self> {
         let tcp = TcpStream::connect(address).with_context(|| format!("no connection to {address}"))?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_nodelay(true)?;
+        Ok(Self { stream: Stream::Plain(tcp), host: address.to_owned(), waiting: Vec::new() })
+    }
+
+    /// Connects to `address` from another address of this machine, such as `127.0.0.2`: as another peer.
+    pub fn open_from(source: &str, address: &str) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let tcp = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(source.parse()?, 0))?;
+            Ok::<_, anyhow::Error>(socket.connect(address.parse()?).await?.into_std()?)
+        })?;
+        tcp.set_nonblocking(false)?;
         tcp.set_read_timeout(Some(PATIENCE))?;
         tcp.set_nodelay(true)?;
         Ok(Self { stream: Stream::Plain(tcp), host: address.to_owned(), waiting: Vec::new() })

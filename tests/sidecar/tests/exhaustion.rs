@@ -1,0 +1,169 @@
+//! One neighbour takes all that it can get, and an honest caller from another address is served all the same.
+
+use countersign_sidecar_tests::authbridge::Options;
+use countersign_sidecar_tests::backend::{Answer, Step};
+use countersign_sidecar_tests::frames;
+use countersign_sidecar_tests::http::{Connection, Request};
+use countersign_sidecar_tests::jwks::JwksServer;
+use countersign_sidecar_tests::jwt::SigningKey;
+use countersign_sidecar_tests::process::until;
+use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation};
+use std::time::{Duration, Instant};
+
+const NEIGHBOUR: &str = "127.0.0.2";
+const HONEST: &str = "127.0.0.3";
+/// What an honest caller waits for an answer, on a machine with other work.
+const SOON: Duration = Duration::from_secs(3);
+
+/// A sidecar with these limits, whose agent answers after some time on `/.well-known/slow`.
+fn start(limits: &str) -> (Scene, JwksServer) {
+    let jwks = JwksServer::start(&[&SigningKey::p256("k1").unwrap()]).unwrap();
+    let settings = Settings {
+        inbound: jwt_validation("https://id.example", &jwks.url(), "agent"),
+        blocks: format!("limits: {{{limits}}}"),
+        ..Settings::default()
+    };
+    let scene = Scene::start(&settings, &Options::default()).unwrap();
+    scene.agent.answer_with(|seen| match seen.target.as_str() {
+        "/.well-known/slow" => Answer::text("slow").after(Duration::from_secs(4)),
+        _ => Answer::text("the agent"),
+    });
+    (scene, jwks)
+}
+
+fn open(scene: &Scene, source: &str) -> Connection {
+    Connection::open_from(source, &scene.at.inbound.to_string()).unwrap()
+}
+
+/// Asks the agent as somebody else than the neighbour.
+fn ask(scene: &Scene) -> (u16, Duration) {
+    let began = Instant::now();
+    let reply = open(scene, HONEST).send(&Request::new("GET", "/healthz")).unwrap();
+    (reply.status, began.elapsed())
+}
+
+fn is_served(scene: &Scene) {
+    let (status, time) = ask(scene);
+    assert!(status == 200 && time < SOON, "{status} after {time:?}");
+}
+
+fn overloaded(scene: &Scene) -> u64 {
+    let metrics = Request::new("GET", "/metrics").send(&scene.at.stats.to_string()).unwrap().text();
+    let line = metrics.lines().find(|line| line.contains("request.overloaded")).unwrap();
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+/// The resident memory of the sidecar in KiB.
+fn resident(scene: &Scene) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", scene.bridge.pid().unwrap())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn silent_connections_of_one_neighbour_lock_nobody_out() {
+    for limits in ["connections: 64", "connections: 64, connections_per_peer: 16"] {
+        let (scene, _jwks) = start(limits);
+        let mut kept = open(&scene, HONEST);
+        let request = Request::new("GET", "/healthz");
+        assert_eq!(kept.send(&request).unwrap().status, 200);
+        let mut waiting = open(&scene, HONEST);
+        waiting.write(&Request::new("GET", "/.well-known/slow").bytes("a")).unwrap();
+        let _silent: Vec<_> = (0..200).map(|_| open(&scene, NEIGHBOUR)).collect();
+        is_served(&scene);
+        // Neither what is under way nor what is kept of others was ended for it.
+        assert_eq!(waiting.read_reply(false).unwrap().text(), "slow", "{limits}");
+        assert_eq!(kept.send(&request).unwrap().status, 200, "{limits}");
+        assert_eq!(overloaded(&scene), 0, "{limits}");
+    }
+}
+
+#[test]
+fn who_has_requests_under_way_on_all_connections_is_told_and_others_are_served() {
+    let (scene, _jwks) = start("connections: 64, connections_per_peer: 8");
+    let slow = Request::new("GET", "/.well-known/slow").bytes("a");
+    let mut busy: Vec<_> = (0..8).map(|_| open(&scene, NEIGHBOUR)).collect();
+    for connection in &mut busy {
+        connection.write(&slow).unwrap();
+    }
+    until("requests under way", SOON, || Ok(scene.agent.seen().len() == 8)).unwrap();
+    let reply = open(&scene, NEIGHBOUR).read_reply(false).unwrap();
+    assert_eq!((reply.status, reply.json().unwrap()["error"].as_str()), (503, Some("request.overloaded")));
+    assert_eq!(overloaded(&scene), 1);
+    is_served(&scene);
+    for mut connection in busy {
+        assert_eq!(connection.read_reply(false).unwrap().text(), "slow");
+    }
+}
+
+#[test]
+fn half_headers_take_no_more_memory_than_is_configured() {
+    let (scene, _jwks) = start("memory: 4194304, header_timeout: 60s");
+    is_served(&scene);
+    let before = resident(&scene);
+    let half = [b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ".as_slice(), &[b'x'; 60_000]].concat();
+    let mut all: Vec<_> = (0..600).map(|_| open(&scene, NEIGHBOUR)).collect();
+    for connection in &mut all {
+        // Those that end meanwhile cannot be written to.
+        let _ = connection.write(&half);
+    }
+    is_served(&scene);
+    let more = resident(&scene) - before;
+    assert!(more < 12 * 1024, "{more} KiB more for 36 MB of half headers");
+}
+
+#[test]
+fn silent_connections_to_the_health_server_do_not_hide_it() {
+    let (scene, _jwks) = start("");
+    let health = scene.at.health.to_string();
+    let silent: Vec<_> = (0..1000).map(|_| Connection::open_from(NEIGHBOUR, &health).unwrap()).collect();
+    assert_eq!(scene.readiness().unwrap().0, 200);
+    let files = || std::fs::read_dir(format!("/proc/{}/fd", scene.bridge.pid().unwrap())).unwrap().count();
+    assert!(files() < 300, "{} descriptors", files());
+    drop(silent);
+}
+
+#[test]
+fn an_http2_connection_on_which_nothing_moves_is_ended() {
+    let (scene, _jwks) = start("idle_timeout: 2s, header_timeout: 1s");
+    let part = Step::Data(vec![b'x'; 64 * 1024].into());
+    scene.agent.answer(Answer::status(200).steps(vec![part; 64]));
+    let limit = Duration::from_secs(12);
+    // It takes no byte of the answer: a window of 0 (RFC 9113 §6.5.2), and no update of it. It is alive, and says so.
+    let mut greedy = open(&scene, NEIGHBOUR);
+    let closed_window = frames::frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let preface = &frames::PREFACE[..24];
+    greedy.write(&[preface, &closed_window, &frames::get(1, "/healthz")].concat()).unwrap();
+    // Its header block never ends (RFC 9113 §6.2).
+    let mut half = open(&scene, NEIGHBOUR);
+    half.write(&[frames::PREFACE, &frames::frame(1, 0, 1, &[0x82])].concat()).unwrap();
+    // It asks and reads by HTTP/1.1, and stops reading.
+    let mut stopped = open(&scene, NEIGHBOUR);
+    stopped.write(&Request::new("GET", "/healthz").bytes("a")).unwrap();
+    for (name, connection) in [("no window", &mut greedy), ("half a header", &mut half)] {
+        let began = Instant::now();
+        while answers_pings(connection) {
+            assert!(began.elapsed() < limit, "{name} is still open");
+        }
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    let rest = stopped.read_rest(limit).unwrap_or_default();
+    assert!(rest.len() < 64 * 64 * 1024, "who does not read got the whole answer");
+}
+
+/// Acknowledges the PINGs of a while (RFC 9113 §6.7); false if the connection is closed.
+fn answers_pings(connection: &mut Connection) -> bool {
+    let read = connection.read_rest(Duration::from_millis(200)).unwrap_or_default();
+    let (mut rest, mut answers) = (read.as_slice(), Vec::new());
+    while let Some((head, more)) = rest.split_first_chunk::<9>() {
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let Some((payload, more)) = more.split_at_checked(length) else { break };
+        if head[3] == 6 && head[4] == 0 {
+            answers.extend(frames::frame(6, 1, 0, payload));
+        }
+        rest = more;
+    }
+    // A PING of its own shows in the next round whether the connection is closed.
+    answers.extend(frames::frame(6, 0, 0, b"8 octets"));
+    connection.write(&answers).is_ok()
+}
