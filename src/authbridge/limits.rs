@@ -39,6 +39,9 @@ pub const FEW_CONNECTIONS: usize = 64;
 /// Descriptors beside those of connections: listeners, files, the identity provider, the Workload API.
 pub const OTHER_DESCRIPTORS: usize = 512;
 
+/// Most destinations of other protocols than HTTP and TLS that are told, one log line each: an agent could call ever others.
+pub const TOLD_DESTINATIONS: usize = 256;
+
 /// Longest pattern for hosts or paths, in bytes: a DNS name has at most 253.
 pub const GLOB_BYTES: usize = 256;
 /// Most texts that the braces of one pattern stand for: they multiply.

@@ -65,6 +65,8 @@ pub(crate) struct OutboundStats {
     pub(crate) token_exchange_failed: Counter,
     pub(crate) replace_token: Counter,
     pub(crate) cache_hit: Counter,
+    /// Redirected connections that are neither HTTP/1 nor TLS; not among the statistics of the existing AuthBridge.
+    pub(crate) other_protocol: Counter,
 }
 
 /// Connections, by outcome, under the names of the existing AuthBridge.
@@ -108,6 +110,7 @@ impl Stats {
                 token_exchange_failed: outbound("token_exchange_failed"),
                 replace_token: outbound("replace_token"),
                 cache_hit: outbound("cache_hit"),
+                other_protocol: outbound("other_protocol"),
             },
             tls: TlsStats {
                 inbound_tls_accepted: counter(&handshakes, "inbound", "tls_accepted"),

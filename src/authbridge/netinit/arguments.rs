@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     /// A port left alone both ways in mode redirect, or none [variable: `SSH_PORT`] [default: 22]
     #[arg(long, value_name = "PORT")]
     pub(super) ssh_port: Option<String>,
-    /// Outgoing ports left alone in mode redirect [variable: `OUTBOUND_PORTS_EXCLUDE`]
+    /// Outgoing ports that bypass the proxy [variable: `OUTBOUND_PORTS_EXCLUDE`]
     #[arg(long, value_name = "PORTS")]
     pub(super) outbound_ports_exclude: Option<String>,
     /// Incoming ports left alone in mode redirect [variable: `INBOUND_PORTS_EXCLUDE`]

@@ -27,9 +27,9 @@ pub(super) fn plan_rules(settings: &NetinitSettings) -> Result<String, String> {
             closed.insert(redirect.outbound_port);
             chains.push_str(&redirect_chains(redirect, settings));
         }
-        CaptureMode::Enforce { transparent_port } => {
+        CaptureMode::Enforce { transparent_port, outbound_open } => {
             closed.insert(*transparent_port);
-            chains.push_str(&enforce_chain(*transparent_port, settings));
+            chains.push_str(&enforce_chain(*transparent_port, outbound_open, settings));
         }
     }
     if settings.confines() {
@@ -109,13 +109,16 @@ fn mesh_delivery(redirect: &Redirect) -> Vec<String> {
     rules
 }
 
-fn enforce_chain(port: u16, settings: &NetinitSettings) -> String {
+fn enforce_chain(port: u16, outbound_open: &BTreeSet<u16>, settings: &NetinitSettings) -> String {
     let mut rules = vec!["meta l4proto != tcp return".to_owned()];
     rules.extend(settings.mesh.map(|mark| format!("{mark} return")));
     rules.push(format!("meta skuid {} return", settings.proxy_uid));
     // By address and not by interface, because a socket may choose its interface (SO_BINDTODEVICE, socket(7)).
     rules.push("fib daddr type local return".to_owned());
     rules.extend(to_each(&settings.nameservers, "daddr", "tcp dport 53 return"));
+    if !outbound_open.is_empty() {
+        rules.push(format!("tcp dport {} return", set(outbound_open)));
+    }
     rules.push(format!("meta l4proto tcp redirect to :{port}"));
     chain("capture_outbound", &format!("type nat hook output {CAPTURE}"), &rules)
 }
@@ -129,9 +132,9 @@ fn confinement(settings: &NetinitSettings) -> String {
     rules.push(format!("meta skuid {uid} accept"));
     rules.push("ct direction reply accept".to_owned());
     rules.extend(to_each(&settings.nameservers, "daddr", "meta l4proto { tcp, udp } th dport 53 accept"));
-    if let CaptureMode::Redirect(Redirect { outbound_open, .. }) = &settings.mode
-        && !outbound_open.is_empty()
-    {
+    let (CaptureMode::Redirect(Redirect { outbound_open, .. }) | CaptureMode::Enforce { outbound_open, .. }) =
+        &settings.mode;
+    if !outbound_open.is_empty() {
         rules.push(format!("tcp dport {} accept", set(outbound_open)));
     }
     // Established connections are not exempt: one could date from before these rules, or reuse ports of the proxy's.
@@ -210,7 +213,7 @@ mod tests {
         NetinitSettings {
             agent_ports,
             nameservers,
-            ..settings(CaptureMode::Enforce { transparent_port: 8082 })
+            ..settings(CaptureMode::Enforce { transparent_port: 8082, outbound_open: BTreeSet::new() })
         }
     }
 
@@ -327,7 +330,10 @@ table inet authbridge {
 
     #[test]
     fn without_a_mesh_no_mark_means_anything() {
-        for mode in [CaptureMode::Redirect(redirect()), CaptureMode::Enforce { transparent_port: 8082 }] {
+        for mode in [
+            CaptureMode::Redirect(redirect()),
+            CaptureMode::Enforce { transparent_port: 8082, outbound_open: BTreeSet::new() },
+        ] {
             let rules = plan_rules(&NetinitSettings { mode, mesh: None, ..enforce() }).unwrap();
             assert!(!rules.contains("mark") && !rules.contains("mesh"), "{rules}");
         }

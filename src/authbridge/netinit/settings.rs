@@ -33,7 +33,11 @@ pub(super) enum CaptureMode {
     /// TCP in both directions, to an Envoy.
     Redirect(Redirect),
     /// Outgoing TCP; all other outgoing traffic is dropped, except DNS and the proxy's own.
-    Enforce { transparent_port: u16 },
+    Enforce {
+        transparent_port: u16,
+        /// Destination ports of outgoing connections that are neither redirected nor dropped.
+        outbound_open: BTreeSet<u16>,
+    },
 }
 
 /// Settings of [`CaptureMode::Redirect`].
@@ -67,6 +71,12 @@ impl Texts<'_> {
         self.get(self.arguments.nft.as_ref(), "NFT_CMD", "nft")
     }
 
+    fn outbound_excluded(&self) -> Result<BTreeSet<u16>, String> {
+        const NAME: &str = "OUTBOUND_PORTS_EXCLUDE";
+        let text = self.get(self.arguments.outbound_ports_exclude.as_ref(), NAME, "");
+        Ok(list(NAME, &text, port)?.into_iter().collect())
+    }
+
     fn redirect(&self) -> Result<Redirect, String> {
         let flags = self.arguments;
         let text = |flag: &Option<String>, name, default| self.get(flag.as_ref(), name, default);
@@ -79,8 +89,7 @@ impl Texts<'_> {
             ssh => Some(port("SSH_PORT", ssh)?),
         };
         let tunnel = single(&flags.ztunnel_hbone_port, "ZTUNNEL_HBONE_PORT", "15008")?;
-        let mut outbound_open: BTreeSet<u16> =
-            several(&flags.outbound_ports_exclude, "OUTBOUND_PORTS_EXCLUDE")?.into_iter().collect();
+        let mut outbound_open = self.outbound_excluded()?;
         outbound_open.extend(ssh);
         let inbound_excluded: BTreeSet<u16> =
             several(&flags.inbound_ports_exclude, "INBOUND_PORTS_EXCLUDE")?.into_iter().collect();
@@ -116,7 +125,10 @@ impl NetinitSettings {
             "redirect" => CaptureMode::Redirect(texts.redirect()?),
             "enforce-redirect" => {
                 let text = texts.get(flags.transparent_port.as_ref(), "TRANSPARENT_PORT", "8082");
-                CaptureMode::Enforce { transparent_port: port("TRANSPARENT_PORT", &text)? }
+                CaptureMode::Enforce {
+                    transparent_port: port("TRANSPARENT_PORT", &text)?,
+                    outbound_open: texts.outbound_excluded()?,
+                }
             }
             other => return Err(format!("MODE is redirect or enforce-redirect, not {}", Quoted(other))),
         };

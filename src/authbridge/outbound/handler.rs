@@ -7,15 +7,15 @@ use super::grant::bearer;
 use super::host::Host;
 use super::routes::{Claim, RouteDecision, TokenAction};
 use super::rules::Routing;
+use super::told::Told;
 use crate::body::ProxyBody;
-use crate::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
 use crate::config::RouteTls;
 use crate::denial::{Code, Denial, DeniedAddress};
 use crate::events::{Direction, Watch};
 use crate::forward;
 use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
-use crate::serve::{Arrival, Connection, Handler, Prefixed, Tunnel};
+use crate::serve::{Connection, Handler, Tunnel};
 use crate::stats::Stats;
 use crate::upgrade::{WebSocket, write_upgrade};
 use countersign_core::encoding::sha256;
@@ -28,18 +28,16 @@ use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Response, Uri, Version};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 /// Handler of requests of the agent.
 pub(crate) struct OutboundHandler {
     active: ActiveConfig,
     stop: Shutdown,
-    stats: Stats,
+    pub(super) stats: Stats,
     pub(super) quiet: Quiet,
+    /// Destinations of other protocols that were told.
+    pub(super) told: Told,
 }
 
 /// Destination of one request, with the route decision for it.
@@ -53,7 +51,7 @@ struct Trip {
 impl OutboundHandler {
     /// A handler that reads the configuration in force at each request.
     pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
-        Self { active, stop, stats, quiet: Quiet::new("outbound") }
+        Self { active, stop, stats, quiet: Quiet::new("outbound"), told: Told::new() }
     }
 
     /// The configuration in force.
@@ -115,7 +113,8 @@ impl OutboundHandler {
         forward::answer(response, upgrade, connection)
     }
 
-    async fn tunnel(
+    /// Opens a tunnel to `target`, if the decision lets bytes pass that are not read.
+    pub(super) async fn tunnel(
         &self,
         runtime: &RuntimeConfig,
         routing: &Routing,
@@ -144,38 +143,6 @@ impl OutboundHandler {
         let tunnel: Tunnel = Box::pin(async move { Some(stream) });
         connection.join(tunnel);
         Ok(Response::new(ProxyBody::default()))
-    }
-
-    /// Tunnels a redirected TLS connection to its original destination, if the route for the name in its `ClientHello`
-    /// allows that. TLS is not terminated, so no token can be added.
-    pub(super) async fn pass_tls(
-        &self,
-        stream: Prefixed<TcpStream>,
-        arrival: Arrival,
-        destination: SocketAddr,
-    ) {
-        let patience = self.runtime().times().header;
-        let Some((mut stream, name)) = server_name(stream, patience).await else { return };
-        // Read only now: a client that stayed silent must not use rules that were replaced meanwhile.
-        let runtime = self.runtime();
-        let connection = Connection::of_agent(arrival, Some(destination));
-        let opened = async {
-            let routing = runtime.outbound.routing();
-            let host = match &name {
-                None => Host::of(destination.ip()),
-                Some(name) => Host::parse(name).map_err(|why| Denial::new(Code::BadRequest, why))?,
-            };
-            let mut target = Target { host, port: destination.port(), address: Some(destination) };
-            let decision = decide_redirected(&routing, &mut target, destination).await;
-            self.tunnel(&runtime, &routing, target, &decision, &connection).await
-        };
-        match opened.await {
-            Ok(_) => connection.run_tunnel(&mut stream).await,
-            Err(denial) => {
-                self.stats.denied(denial.code);
-                self.quiet.log(denial.code.text(), &denial.message);
-            }
-        }
     }
 }
 
@@ -222,28 +189,6 @@ impl Handler for OutboundHandler {
     }
 }
 
-/// Reads the server name of a `ClientHello`, and puts the bytes back; `None` if there is no whole hello in time.
-async fn server_name(
-    mut stream: Prefixed<TcpStream>,
-    patience: Duration,
-) -> Option<(Prefixed<TcpStream>, Option<String>)> {
-    let mut read = Vec::with_capacity(2048);
-    let hello = async {
-        loop {
-            match parse_client_hello(&read) {
-                Hello::Name(name) => return Some(name),
-                Hello::Incomplete if read.len() < CLIENT_HELLO_BYTES => {}
-                Hello::Incomplete | Hello::Other => return None,
-            }
-            if stream.read_buf(&mut read).await.ok()? == 0 {
-                return None;
-            }
-        }
-    };
-    let name = timeout(patience, hello).await.ok().flatten()?;
-    Some((stream.push_back(&read), name))
-}
-
 /// Destination of a request: its target at the proxy, or its `Host` and the kernel's address on a redirected connection.
 fn target(request: &Request<Incoming>, connection: &Connection) -> Result<Target, Denial> {
     let bad = |message: &str| Denial::new(Code::BadRequest, message);
@@ -287,7 +232,11 @@ async fn verify_trip(runtime: &RuntimeConfig, trip: &Trip) -> Result<(), Denial>
 /// The decision about a connection to `address` whose bytes claim `target`, which becomes true: where a route for the
 /// address decides, that is the target; where the name alone allows it and has other addresses, it goes to one of those. A
 /// name server may answer the agent with other addresses than the sidecar, so a mismatch alone proves no lie.
-async fn decide_redirected(routing: &Routing, target: &mut Target, address: SocketAddr) -> RouteDecision {
+pub(super) async fn decide_redirected(
+    routing: &Routing,
+    target: &mut Target,
+    address: SocketAddr,
+) -> RouteDecision {
     let (decision, claim) = routing.table.decide_redirected(&target.host, address.ip());
     match (claim, &decision.token) {
         (Claim::OfAddress, _) => (target.host, target.port) = (Host::of(address.ip()), address.port()),

@@ -8,10 +8,13 @@ mod form;
 mod grant;
 mod handler;
 mod host;
+mod opening;
 mod parsers;
+mod redirected;
 mod routes;
 mod routes_file;
 mod rules;
+mod told;
 mod transparent;
 
 pub(crate) use exchange::NAME as EXCHANGE;

@@ -2,6 +2,8 @@
 //! in the bytes received.
 
 use super::handler::OutboundHandler;
+use super::opening::Opening;
+use super::redirected::{First, opening};
 use crate::serve::{Arrival, Begins, Connection, Prefixed, serve_http};
 use socket2::SockRef;
 use std::net::SocketAddr;
@@ -10,8 +12,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Longest time for the first byte of a redirected connection.
-const FIRST_BYTES: Duration = Duration::from_secs(10);
+/// Time after which a client that has sent nothing may wait for its server to begin. Clients of HTTP and TLS send at once.
+const CLIENT_FIRST: Duration = Duration::from_millis(300);
 
 /// Serves a connection to the forward proxy.
 pub(crate) async fn serve_proxy(outbound: Arc<OutboundHandler>, stream: TcpStream, arrival: Arrival) {
@@ -32,18 +34,30 @@ pub(crate) async fn serve_redirected(outbound: Arc<OutboundHandler>, stream: Tcp
         return;
     }
     let mut stream = Prefixed::new(stream);
-    match timeout(FIRST_BYTES, stream.begins()).await {
-        Ok(Ok(Begins::Tls)) => outbound.pass_tls(stream, arrival, destination).await,
-        Ok(Ok(Begins::Http1)) => {
+    let begins = match timeout(CLIENT_FIRST, stream.begins()).await {
+        Ok(Ok(begins)) => begins,
+        Ok(Err(_)) => return,
+        Err(_) => match outbound.first(&mut stream, &arrival, destination).await {
+            First::Client(begins) => begins,
+            First::Over => return,
+        },
+    };
+    match begins {
+        Begins::Closed => return,
+        Begins::Tls => return outbound.pass_tls(stream, arrival, destination).await,
+        // Only by its destination, as everything that is not read.
+        Begins::Http2 => {}
+        Begins::Http1 => {
             let times = outbound.runtime().times();
-            let connection = Arc::new(Connection::of_agent(arrival, Some(destination)));
-            serve_http(stream, connection, outbound, times).await;
+            let (begun, told) = opening(stream, times.header).await;
+            stream = begun;
+            if told == Opening::Http1 {
+                let connection = Arc::new(Connection::of_agent(arrival, Some(destination)));
+                return serve_http(stream, connection, outbound, times).await;
+            }
         }
-        Ok(Ok(Begins::Http2)) => {
-            outbound.quiet.log("a connection was closed", "HTTP/2 without TLS is not redirected");
-        }
-        _ => {}
     }
+    outbound.pass_other(stream, arrival, destination).await;
 }
 
 fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {

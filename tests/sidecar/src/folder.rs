@@ -2,9 +2,10 @@
 //! Everybody may enter it, because parts run under several users.
 
 use crate::reaper;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -53,6 +54,16 @@ impl Folder {
         std::fs::create_dir_all(&path)?;
         chown(&path, user, user)?;
         Ok(path)
+    }
+
+    /// Copies a part of the rig into it, where every user can read it; its path.
+    pub fn part(&self, part: &str) -> Result<PathBuf> {
+        let (from, to) = (countersign_rig::parts::folder(part)?, self.join(part));
+        let done = Command::new("cp").arg("-r").arg(from).arg(&to).status()?;
+        if !done.success() {
+            bail!("the part {part} was not copied: {done}");
+        }
+        Ok(to)
     }
 
     /// Puts a program into it, where every user can reach it; its path.

@@ -1,4 +1,4 @@
-//! The harness of AuthBridge's scenarios: real Keycloak, SPIRE, Envoy and Hypercorn on loopback, and what plays their peers.
+//! The harness of AuthBridge's scenarios: real Keycloak, SPIRE, Envoy, Hypercorn, PostgreSQL and OpenTelemetry, and what plays their peers.
 //! It starts programs and speaks to them; it knows nothing of how AuthBridge is made.
 
 pub mod admin;
@@ -14,7 +14,9 @@ pub mod hypercorn;
 pub mod jwks;
 pub mod jwt;
 pub mod keycloak;
+pub mod opentelemetry;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 mod reaper;
 pub mod scene;

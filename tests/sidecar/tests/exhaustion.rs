@@ -101,7 +101,7 @@ fn half_headers_take_no_more_memory_than_is_configured() {
     let (scene, _jwks) = start("memory: 4194304, header_timeout: 60s");
     is_served(&scene);
     let before = resident(&scene);
-    let half = [b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ".as_slice(), &[b'x'; 60_000]].concat();
+    let half = [b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ".as_slice(), &vec![b'x'; 60_000]].concat();
     let mut all: Vec<_> = (0..600).map(|_| open(&scene, NEIGHBOUR)).collect();
     for connection in &mut all {
         // Those that end meanwhile cannot be written to.
@@ -126,7 +126,7 @@ fn silent_connections_to_the_health_server_do_not_hide_it() {
 #[test]
 fn an_http2_connection_on_which_nothing_moves_is_ended() {
     let (scene, _jwks) = start("idle_timeout: 2s, header_timeout: 1s");
-    let part = Step::Data(vec![b'x'; 64 * 1024].into());
+    let part = Step::Data(vec![b'x'; 64 * 1024]);
     scene.agent.answer(Answer::status(200).steps(vec![part; 64]));
     let limit = Duration::from_secs(12);
     // It takes no byte of the answer: a window of 0 (RFC 9113 §6.5.2), and no update of it. It is alive, and says so.

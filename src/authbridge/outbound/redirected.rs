@@ -1,0 +1,215 @@
+//! Redirected connections that are passed on unread: TLS by the name in its first message, and every other protocol than
+//! HTTP/1 by its destination alone.
+
+use super::connect::Target;
+use super::exchange::NAME;
+use super::handler::{OutboundHandler, decide_redirected};
+use super::host::Host;
+use super::opening::{OPENING_BYTES, Opening, parse_opening};
+use super::routes::{RouteDecision, TokenAction};
+use super::rules::Routing;
+use crate::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
+use crate::config::RouteTls;
+use crate::denial::{Code, Denial};
+use crate::runtime_config::RuntimeConfig;
+use crate::serve::{Arrival, Begins, Connection, Prefixed, Stream};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// What comes first on a connection whose client was silent at the beginning.
+pub(super) enum First {
+    /// The client began, with this protocol.
+    Client(Begins),
+    /// The server did, and everything was passed on until the end; or the connection is over for another reason.
+    Over,
+}
+
+impl OutboundHandler {
+    /// Tunnels a redirected TLS connection to its original destination, if the route for the name in its `ClientHello`
+    /// allows that. TLS is not terminated, so no token can be added.
+    pub(super) async fn pass_tls(
+        &self,
+        stream: Prefixed<TcpStream>,
+        arrival: Arrival,
+        destination: SocketAddr,
+    ) {
+        let patience = self.runtime().times().header;
+        let Some((mut stream, name)) = server_name(stream, patience).await else { return };
+        // Read only now: a client that stayed silent must not use rules that were replaced meanwhile.
+        let runtime = self.runtime();
+        let connection = Connection::of_agent(arrival, Some(destination));
+        let opened = async {
+            let routing = runtime.outbound.routing();
+            let host = match &name {
+                None => Host::of(destination.ip()),
+                Some(name) => Host::parse(name).map_err(|why| Denial::new(Code::BadRequest, why))?,
+            };
+            let mut target = Target { host, port: destination.port(), address: Some(destination) };
+            let decision = decide_redirected(&routing, &mut target, destination).await;
+            self.tunnel(&runtime, &routing, target, &decision, &connection).await
+        };
+        match opened.await {
+            Ok(_) => connection.run_tunnel(&mut stream).await,
+            Err(denial) => self.refused(&denial),
+        }
+    }
+
+    /// Tunnels a redirected connection of another protocol to its destination, if the routes allow that address: nothing in
+    /// the bytes is a name that could be compared.
+    pub(super) async fn pass_other(
+        &self,
+        mut stream: Prefixed<TcpStream>,
+        arrival: Arrival,
+        destination: SocketAddr,
+    ) {
+        let connection = Connection::of_agent(arrival, Some(destination));
+        let runtime = self.runtime();
+        let routing = runtime.outbound.routing();
+        let (target, decision) = by_address(&routing, destination);
+        let opened = match stays_plain(&runtime, &decision) {
+            Ok(()) => self.tunnel(&runtime, &routing, target, &decision, &connection).await,
+            Err(denial) => Err(denial),
+        };
+        match opened {
+            Ok(_) => {
+                self.passes_other(destination);
+                connection.run_tunnel(&mut stream).await;
+            }
+            Err(denial) => self.refused(&denial),
+        }
+    }
+
+    /// Waits for the first bytes of either side of a connection whose client is silent. Protocols in which the server begins
+    /// need a server for that; a client that begins after all is treated as if it had begun at once.
+    pub(super) async fn first(
+        &self,
+        stream: &mut Prefixed<TcpStream>,
+        arrival: &Arrival,
+        destination: SocketAddr,
+    ) -> First {
+        let times = self.runtime().times();
+        let Some(mut server) = self.open(destination).await else {
+            // Not refused yet: the client may speak HTTP, whose rules are others.
+            return match timeout(times.header, stream.begins()).await {
+                Ok(Ok(begins)) => First::Client(begins),
+                _ => First::Over,
+            };
+        };
+        let mut bytes = [0; 4096];
+        let read = tokio::select! {
+            begins = timeout(times.idle, stream.begins()) => {
+                return begins.ok().and_then(Result::ok).map_or(First::Over, First::Client);
+            }
+            read = server.read(&mut bytes) => read.ok().filter(|read| *read > 0),
+        };
+        if let Some(greeting) = read.and_then(|read| bytes.get(..read)) {
+            self.passes_other(destination);
+            self.join(stream, &mut server, greeting, arrival).await;
+        }
+        First::Over
+    }
+
+    async fn join(
+        &self,
+        client: &mut Prefixed<TcpStream>,
+        server: &mut Box<dyn Stream>,
+        greeting: &[u8],
+        arrival: &Arrival,
+    ) {
+        let _ticket = arrival.place.pending.ticket();
+        if client.write_all(greeting).await.is_ok() {
+            // Either end may close at any time; that is how a tunnel ends, and no error.
+            let _ = copy_bidirectional(client, server).await;
+        }
+    }
+
+    /// Connects to an address, if the rules for addresses allow that; nothing is counted, because it may not be used.
+    async fn open(&self, destination: SocketAddr) -> Option<Box<dyn Stream>> {
+        let runtime = self.runtime();
+        let routing = runtime.outbound.routing();
+        let (target, decision) = by_address(&routing, destination);
+        let allowed = matches!(decision.token, TokenAction::Keep { .. });
+        if !allowed || stays_plain(&runtime, &decision).is_err() {
+            return None;
+        }
+        runtime.outbound.dialer(&routing, target, RouteTls::Plain, &decision).connect().await.ok()
+    }
+
+    /// Counts a connection that is passed on unread, and tells its destination once.
+    fn passes_other(&self, destination: SocketAddr) {
+        self.stats.outbound.other_protocol.inc();
+        if self.told.is_new(destination) {
+            tracing::info!(
+                %destination,
+                "a connection that is neither HTTP/1.1 nor TLS is passed on unread, by the rules for its address"
+            );
+        }
+    }
+
+    fn refused(&self, denial: &Denial) {
+        self.stats.denied(denial.code);
+        self.quiet.log(denial.code.text(), &denial.message);
+    }
+}
+
+/// The decision about a connection that names nobody.
+fn by_address(routing: &Routing, destination: SocketAddr) -> (Target, RouteDecision) {
+    let host = Host::of(destination.ip());
+    let decision = routing.table.decide(&host);
+    (Target { host, port: destination.port(), address: Some(destination) }, decision)
+}
+
+/// Refuses bytes that would go out unencrypted where the route, or `mtls.mode`, asks for TLS.
+fn stays_plain(runtime: &RuntimeConfig, decision: &RouteDecision) -> Result<(), Denial> {
+    if runtime.outbound.tls(decision) == RouteTls::Plain || decision.token == TokenAction::Deny {
+        return Ok(());
+    }
+    let why = "this protocol goes out unencrypted; a route for its address with `tls: plain` allows that";
+    Err(Denial::new(Code::Forbidden, why).by(NAME))
+}
+
+/// Tells HTTP/1 from other protocols, and puts the bytes back. Who does not end a first line in time speaks another one.
+pub(super) async fn opening(
+    mut stream: Prefixed<TcpStream>,
+    patience: Duration,
+) -> (Prefixed<TcpStream>, Opening) {
+    let mut read = Vec::with_capacity(512);
+    let told = async {
+        loop {
+            match parse_opening(&read) {
+                Opening::Incomplete if read.len() < OPENING_BYTES => {}
+                told => return told,
+            }
+            if !matches!(stream.read_buf(&mut read).await, Ok(read) if read > 0) {
+                return Opening::Other;
+            }
+        }
+    };
+    let told = timeout(patience, told).await.unwrap_or(Opening::Other);
+    (stream.push_back(&read), told)
+}
+
+/// Reads the server name of a `ClientHello`, and puts the bytes back; `None` if there is no whole hello in time.
+async fn server_name(
+    mut stream: Prefixed<TcpStream>,
+    patience: Duration,
+) -> Option<(Prefixed<TcpStream>, Option<String>)> {
+    let mut read = Vec::with_capacity(2048);
+    let hello = async {
+        loop {
+            match parse_client_hello(&read) {
+                Hello::Name(name) => return Some(name),
+                Hello::Incomplete if read.len() < CLIENT_HELLO_BYTES => {}
+                Hello::Incomplete | Hello::Other => return None,
+            }
+            if stream.read_buf(&mut read).await.ok()? == 0 {
+                return None;
+            }
+        }
+    };
+    let name = timeout(patience, hello).await.ok().flatten()?;
+    Some((stream.push_back(&read), name))
+}
