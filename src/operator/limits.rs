@@ -5,6 +5,8 @@ use std::time::Duration;
 /// Page size of lists of whole objects, which tenants fill as they like: an object may have 1.5 MiB (the limit of etcd), and
 /// takes several times that while it is read.
 pub(crate) const PAGE_OBJECTS: u32 = 4;
+/// Page size of lists of slices of endpoints, which are parsed whole: a thousand endpoints each, and labels.
+pub(crate) const PAGE_SLICES: u32 = 1;
 /// Page size of lists of metadata, where annotations are limited to 256 KiB.
 pub(crate) const PAGE_METADATA: u32 = 20;
 /// Most objects that one list reads. More refuses the card: what was not read may be foreign.

@@ -6,7 +6,8 @@ use super::replicas::find_replicas;
 use crate::context::Context;
 use crate::index::WorkloadRef;
 use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadKind, sandboxes};
-use crate::reduced::{self, ReducedService};
+use crate::limits::PAGE_OBJECTS;
+use crate::reduced::{self, ReducedIngress, ReducedService};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
@@ -16,7 +17,6 @@ use countersign_plan::input::service::{AgentService, HostsOfIngresses, HostsOfSe
 use countersign_plan::input::standing::protocol_problem;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::networking::v1::Ingress;
 use kube::Api;
 use kube::api::DynamicObject;
 use std::collections::BTreeSet;
@@ -167,8 +167,9 @@ pub(crate) async fn other_services(
 ) -> Result<HostsOfServices, Unread> {
     let namespace = key.object.namespace.as_str();
     let mut hosts = HostsOfServices::new(namespace, &workload.template_labels);
-    let services: Api<Service> = Api::namespaced(context.client.clone(), namespace);
-    each_object(context, &services, "", |service| hosts.add(&service)).await?;
+    let services: Api<ReducedService> = Api::namespaced(context.client.clone(), namespace);
+    each_object(context, &services, ("", PAGE_OBJECTS), |service| hosts.add(&reduced::service(service)))
+        .await?;
     Ok(hosts)
 }
 
@@ -183,7 +184,8 @@ pub(crate) async fn ingress_hosts(
         return Ok(BTreeSet::new());
     }
     let mut hosts = HostsOfIngresses::new(services, suffixes);
-    let ingresses: Api<Ingress> = Api::namespaced(context.client.clone(), namespace);
-    each_object(context, &ingresses, "", |ingress| hosts.add(&ingress)).await?;
+    let ingresses: Api<ReducedIngress> = Api::namespaced(context.client.clone(), namespace);
+    each_object(context, &ingresses, ("", PAGE_OBJECTS), |ingress| hosts.add(&reduced::ingress(ingress)))
+        .await?;
     Ok(hosts.finish())
 }

@@ -2,11 +2,10 @@
 //! tenants write into their objects.
 
 use crate::context::Context;
-use crate::limits::{LIST_OBJECTS, LIST_WITHIN, PAGE_METADATA, PAGE_OBJECTS};
+use crate::limits::{LIST_OBJECTS, LIST_WITHIN};
 use countersign_controller::api_error::Explained;
 use countersign_controller::failure::is_passing;
 use kube::api::{ListParams, ObjectList};
-use kube::core::PartialObjectMeta;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -35,32 +34,18 @@ impl Unread {
     }
 }
 
-/// Reads the whole objects that a selector matches, and hands each to `take`.
+/// Reads the objects that a selector matches, `page` at a time, and hands each to `take`.
 pub(crate) async fn each_object<K>(
     context: &Context,
     api: &Api<K>,
-    selector: &str,
+    (selector, page): (&str, u32),
     take: impl FnMut(K),
 ) -> Result<(), Unread>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
-    let list = ListParams::default().labels(selector).limit(PAGE_OBJECTS);
+    let list = ListParams::default().labels(selector).limit(page);
     each(&context.pages, list, |page| async move { api.list(&page).await }, take).await
-}
-
-/// Reads the metadata of the objects that a selector matches, and hands each to `take`.
-pub(crate) async fn each_metadata<K>(
-    context: &Context,
-    api: &Api<K>,
-    selector: &str,
-    take: impl FnMut(PartialObjectMeta<K>),
-) -> Result<(), Unread>
-where
-    K: Resource + Clone + DeserializeOwned + Debug,
-{
-    let list = ListParams::default().labels(selector).limit(PAGE_METADATA);
-    each(&context.pages, list, |page| async move { api.list_metadata(&page).await }, take).await
 }
 
 async fn each<T, F>(
@@ -129,7 +114,7 @@ mod tests {
                 let page = ObjectList { types: TypeMeta::default(), metadata, items: vec![(); size] };
                 std::future::ready(Ok(page))
             };
-            let first = ListParams::default().limit(PAGE_OBJECTS);
+            let first = ListParams::default().limit(2);
             let read = each(&Semaphore::new(1), first, list, |()| taken.set(taken.get() + 1)).await;
             (read, taken.get())
         };

@@ -1,10 +1,11 @@
 //! Reads of the replicas behind a Service, for the evaluation of its endpoints (rule 51).
 //! The index serves first; the API server is read where the index cannot prove an endpoint.
 
-use super::pages::{Unread, each_metadata, each_object};
+use super::pages::{Unread, each_object};
 use crate::context::Context;
 use crate::index::{ObjectRef, Pod, ServiceEndpoint, Workload, WorkloadKind, WorkloadRef};
-use crate::reduced::{self, ReducedPod};
+use crate::limits::{PAGE_METADATA, PAGE_OBJECTS, PAGE_SLICES};
+use crate::reduced::{self, ReducedMetadata, ReducedPod};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
@@ -80,7 +81,7 @@ async fn endpoints(
     let selector = format!("{SERVICE_LABEL}={name}");
     let api: Api<EndpointSlice> = Api::namespaced(context.client.clone(), namespace);
     let mut endpoints = Ok(Vec::new());
-    let read = each_object(context, &api, &selector, |slice| {
+    let read = each_object(context, &api, (&selector, PAGE_SLICES), |slice| {
         let Ok(all) = &mut endpoints else { return };
         match read_endpoints(&[slice], service.service_port.as_ref(), service.port) {
             Ok(more) => all.extend(more),
@@ -130,7 +131,7 @@ async fn read(
     let selector = selector.join(",");
     let mut known = KnownPods::default();
     let api: Api<ReducedPod> = Api::namespaced(context.client.clone(), namespace);
-    let pods = each_object(context, &api, &selector, |pod| {
+    let pods = each_object(context, &api, (&selector, PAGE_OBJECTS), |pod| {
         if let (Some(name), Some(pod)) = (pod.meta().name.clone(), reduced::pod(pod)) {
             known.pods.insert(name, pod);
         }
@@ -140,10 +141,10 @@ async fn read(
         return Ok(known);
     }
     let selector = selector_text(&workload.selector);
-    let api: Api<ReplicaSet> = Api::namespaced(context.client.clone(), namespace);
-    let sets = each_metadata(context, &api, &selector, |set| {
-        if let Some(uid) = set.metadata.uid {
-            known.sets.insert(uid, controller(set.metadata.owner_references.as_deref()));
+    let api: Api<ReducedMetadata<ReplicaSet>> = Api::namespaced(context.client.clone(), namespace);
+    let sets = each_object(context, &api, (&selector, PAGE_METADATA), |set| {
+        if let Some(uid) = set.metadata.kept.uid {
+            known.sets.insert(uid, controller(set.metadata.kept.owner_references.as_deref()));
         }
     });
     sets.await.map_err(|unread| unreadable("ReplicaSets", &unread))?;

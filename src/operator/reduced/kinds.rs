@@ -14,7 +14,7 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::core::v1::{
     Pod as ApiPod, PodIP, PodSpec, PodStatus, PodTemplateSpec, Service, ServicePort, ServiceSpec,
 };
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
 use kube::api::DynamicObject;
 use serde::Deserialize;
@@ -37,6 +37,9 @@ pub(crate) type ReducedPod = Reduced<ApiPod, PodPart, PodState>;
 pub(crate) type ReducedPolicy = Reduced<NetworkPolicy, Box<RawValue>, IgnoredAny>;
 /// Service with what decides where it leads.
 pub(crate) type ReducedService = Reduced<Service, ServicePart, IgnoredAny>;
+
+/// Ingress whose rules are parsed one object at a time.
+pub(crate) type ReducedIngress = Reduced<Ingress, Box<RawValue>, IgnoredAny>;
 
 /// Selector and template of a workload.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -197,6 +200,12 @@ pub(crate) fn pod(object: ReducedPod) -> Option<Pod> {
 pub(crate) fn policy(object: ReducedPolicy) -> StoredPolicy {
     let spec = object.spec.and_then(|text| serde_json::from_str(text.get()).ok());
     StoredPolicy::of(&NetworkPolicy { metadata: object.metadata.kept, spec })
+}
+
+/// Ingress with its rules; without any if they cannot be read.
+pub(crate) fn ingress(object: ReducedIngress) -> Ingress {
+    let spec = object.spec.and_then(|text| serde_json::from_str(text.get()).ok());
+    Ingress { metadata: object.metadata.kept, spec, status: None }
 }
 
 /// Service with its name, where it leads to and its ports. One that selects by too many labels selects nobody.

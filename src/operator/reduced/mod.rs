@@ -5,8 +5,9 @@ mod bounded;
 mod kinds;
 
 pub(crate) use kinds::{
-    ReducedCard, ReducedDeployment, ReducedPod, ReducedPolicy, ReducedSandbox, ReducedService,
-    ReducedStatefulSet, card, deployment, pod, policy, sandbox, service, stateful_set,
+    ReducedCard, ReducedDeployment, ReducedIngress, ReducedPod, ReducedPolicy, ReducedSandbox,
+    ReducedService, ReducedStatefulSet, card, deployment, ingress, pod, policy, sandbox, service,
+    stateful_set,
 };
 
 use bounded::{Few, Labels, Reason};
