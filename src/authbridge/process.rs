@@ -2,7 +2,7 @@
 //! until SIGTERM or SIGINT. Then requests to the agent end first, and those of the agent last: it may still need tools to
 //! finish its work.
 
-use super::admin::{About, AdminServers, Guard};
+use super::admin::{About, AdminServers};
 use super::config::{Checked, Limits, ListenAddress, Reading};
 use super::config_log::log_notices;
 use super::events::SessionStore;
@@ -111,7 +111,6 @@ pub(super) async fn run(
         stop: stop.clone(),
         ending: ending.clone(),
     };
-    let guard = config.admin.token_file.as_deref().map(Guard::new);
     let reloader = Reloader {
         path,
         reading,
@@ -121,28 +120,26 @@ pub(super) async fn run(
         reloads,
         stats: stats.clone(),
     };
-    let limits = fitting(&config.limits, raise_descriptors());
+    let most = most_connections(raise_descriptors());
+    if most < config.limits.connections {
+        tracing::warn!(
+            "limits.connections is {}, and the limit on open files allows {most}: raise the hard limit",
+            config.limits.connections
+        );
+    }
     tracing::info!(mode = ?config.mode, "started");
     // Joined with the data plane and without a drain of their own: a scrape must not delay the end of the process.
-    let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about, guard)) };
+    let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about)) };
     let reauthorizing = reauthorize_on_change(&active, &identity, &stop, &ending);
     let phases = Phases { stop: stop.clone(), end, ending: ending.clone() };
-    tokio::join!(data_plane(sockets, &limits, &active, &stats, phases), watching, reauthorizing);
+    tokio::join!(data_plane(sockets, most, &active, &stats, phases), watching, reauthorizing);
     Ok(())
 }
 
-/// The limits with as many connections as there are descriptors for, two for each; the rest is told.
-fn fitting(limits: &Limits, descriptors: Option<u64>) -> Limits {
-    let usable =
-        descriptors.map(|all| usize::try_from(all).unwrap_or(usize::MAX).saturating_sub(OTHER_DESCRIPTORS));
-    let fit = usable.map_or(usize::MAX, |usable| usable.div_euclid(2)).max(FEW_CONNECTIONS);
-    if fit < limits.connections {
-        tracing::warn!(
-            "limits.connections is {}, and the limit on open files allows {fit}: raise the hard limit",
-            limits.connections
-        );
-    }
-    Limits { connections: limits.connections.min(fit), ..limits.clone() }
+/// Connections for which there are descriptors, two for each.
+fn most_connections(descriptors: Option<u64>) -> usize {
+    let all = descriptors.map_or(usize::MAX, |all| usize::try_from(all).unwrap_or(usize::MAX));
+    all.saturating_sub(OTHER_DESCRIPTORS).div_euclid(2).max(FEW_CONNECTIONS)
 }
 
 /// Two phases of a shutdown.
@@ -155,20 +152,27 @@ struct Phases {
     ending: Shutdown,
 }
 
-async fn data_plane(sockets: Sockets, limits: &Limits, active: &ActiveConfig, stats: &Stats, phases: Phases) {
+async fn data_plane(sockets: Sockets, most: usize, active: &ActiveConfig, stats: &Stats, phases: Phases) {
     let Phases { stop, end, ending } = phases;
     let inbound = Arc::new(InboundHandler::new(active.clone(), stats.clone(), stop.clone()));
     let outbound = Arc::new(OutboundHandler::new(active.clone(), stats.clone(), ending.clone()));
-    let Limits { connections, connections_per_peer, memory, .. } = *limits;
-    let inbound_bounds = Bounds::new((connections, connections_per_peer), memory);
-    // The agent, or Envoy, is the only peer.
-    let local = Bounds::new((connections, connections), memory);
+    // Read for each connection: a reload may change them.
+    let bounds = |is_local: bool| {
+        let active = active.clone();
+        move || {
+            let Limits { connections, connections_per_peer, memory, .. } = active.current().config.limits;
+            let connections = connections.min(most);
+            // The agent, or Envoy, is the only peer of the other listeners.
+            let per_peer = if is_local { connections } else { connections_per_peer };
+            Bounds::new((connections, per_peer), memory)
+        }
+    };
     // With an Envoy there is no agent to look at, and all drain together.
     let left = if sockets.inbound.is_some() { LEFT } else { DRAIN };
     let reverse = async {
         if let Some(socket) = sockets.inbound {
             let serve = |stream, peer| inbound::serve(Arc::clone(&inbound), stream, peer);
-            let listeners = Listeners::new("inbound", inbound_bounds, stats.clone());
+            let listeners = Listeners::new("inbound", bounds(false), stats.clone());
             let last_calls = async {
                 stop.requested().await;
                 tokio::time::sleep(LAST_CALLS).await;
@@ -189,17 +193,19 @@ async fn data_plane(sockets: Sockets, limits: &Limits, active: &ActiveConfig, st
     let forward = async {
         let Some(socket) = sockets.outbound else { return };
         let serve = |stream, peer| serve_proxy(Arc::clone(&outbound), stream, peer);
-        Listeners::new("outbound", local, stats.clone()).run(socket, ending.clone(), left, serve).await;
+        Listeners::new("outbound", bounds(true), stats.clone())
+            .run(socket, ending.clone(), left, serve)
+            .await;
     };
     let transparent = join_all(sockets.transparent.into_iter().map(|socket| {
         let serve = |stream, peer| serve_redirected(Arc::clone(&outbound), stream, peer);
-        Listeners::new("transparent", local, stats.clone()).run(socket, ending.clone(), left, serve)
+        Listeners::new("transparent", bounds(true), stats.clone()).run(socket, ending.clone(), left, serve)
     }));
     let processor = Arc::new(Processor::new(active.clone(), stats.clone(), stop.clone()));
     let processing = async {
         let Some(socket) = sockets.ext_proc else { return };
         let serve = |stream, peer| ext_proc::serve(Arc::clone(&processor), stream, peer);
-        Listeners::new("ext_proc", local, stats.clone()).run(socket, stop.clone(), DRAIN, serve).await;
+        Listeners::new("ext_proc", bounds(true), stats.clone()).run(socket, stop.clone(), DRAIN, serve).await;
     };
     tokio::join!(reverse, forward, transparent, processing);
 }

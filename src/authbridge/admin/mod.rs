@@ -5,8 +5,6 @@ mod health;
 mod sessions;
 mod statistics;
 
-pub(crate) use guard::Guard;
-
 use super::config::ListenAddress;
 use super::limits::ADMIN_CONNECTIONS;
 use super::reload::Reloads;
@@ -16,6 +14,7 @@ use super::stats::Stats;
 use axum::Router;
 use axum::body::Body;
 use countersign_io::shutdown::Shutdown;
+use guard::Guard;
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -78,14 +77,12 @@ impl AdminServers {
     }
 
     /// Serves until a shutdown is requested. Only statistics and sessions are guarded.
-    pub(crate) async fn serve(self, about: About, guard: Option<Guard>) {
+    pub(crate) async fn serve(self, about: About) {
         let about = Arc::new(about);
         let run = |name, socket, router| run(name, self.counters.clone(), socket, router, &about.ending);
         let health = run("health", self.health, health::router(Arc::clone(&about)));
-        let guarded = |router: Router| match &guard {
-            Some(guard) => guard.clone().protect(router),
-            None => router,
-        };
+        let guard = Guard::new(about.active.clone());
+        let guarded = |router: Router| guard.clone().protect(router);
         let stats = run("stats", self.stats, guarded(statistics::router(Arc::clone(&about))));
         let sessions = run("sessions", self.sessions, guarded(sessions::router(Arc::clone(&about))));
         tokio::join!(health, stats, sessions);
@@ -94,7 +91,7 @@ impl AdminServers {
 
 async fn run(name: &'static str, counters: Stats, socket: TcpListener, router: Router, stop: &Shutdown) {
     let serve = |stream, arrival| serve_admin(stream, arrival, router.clone());
-    let listeners = Listeners::new(name, Bounds::new(ADMIN_CONNECTIONS, 0), counters);
+    let listeners = Listeners::new(name, || Bounds::new(ADMIN_CONNECTIONS, 0), counters);
     listeners.run(socket, stop.clone(), Duration::ZERO, serve).await;
 }
 

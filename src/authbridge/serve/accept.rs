@@ -43,7 +43,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Connection that was just accepted.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Arrival {
     /// Address of the other end.
     pub(crate) address: SocketAddr,
@@ -61,7 +61,11 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     /// A loop that serves connections within `bounds`.
-    pub(crate) fn new(name: &'static str, bounds: Bounds, stats: Stats) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        bounds: impl Fn() -> Bounds + Send + Sync + 'static,
+        stats: Stats,
+    ) -> Self {
         Self { tasks: JoinSet::new(), crowd: Crowd::new(bounds, stats), name, complained: None }
     }
 

@@ -49,9 +49,9 @@ impl HeadCost {
 }
 
 /// All connections of one listener. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Crowd {
-    bounds: Bounds,
+    bounds: Arc<dyn Fn() -> Bounds + Send + Sync>,
     state: Arc<Mutex<State>>,
     stats: Stats,
 }
@@ -74,7 +74,6 @@ struct Member {
 }
 
 /// Place of one connection in its [`Crowd`], given back when it is dropped.
-#[derive(Debug)]
 pub(crate) struct Place {
     crowd: Crowd,
     peer: IpAddr,
@@ -85,7 +84,6 @@ pub(crate) struct Place {
 }
 
 /// Memory of a connection that is being read, given back when it is dropped.
-#[derive(Debug)]
 pub(crate) struct Head<'a>(&'a Place);
 
 /// Peer as which an address is counted: a host has a whole IPv6 prefix to itself.
@@ -97,9 +95,9 @@ fn peer_of(address: SocketAddr) -> IpAddr {
 }
 
 impl Crowd {
-    /// No connections yet.
-    pub(crate) fn new(bounds: Bounds, stats: Stats) -> Self {
-        Self { bounds, state: Arc::default(), stats }
+    /// No connections yet; `bounds` says what is in force.
+    pub(crate) fn new(bounds: impl Fn() -> Bounds + Send + Sync + 'static, stats: Stats) -> Self {
+        Self { bounds: Arc::new(bounds), state: Arc::default(), stats }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -109,13 +107,18 @@ impl Crowd {
     /// A place for a connection from `address`. If there is none left, the idlest connection of the peer with the most of
     /// them ends, and at its own bound the idlest of this peer; `None` if requests are under way on all of them.
     pub(crate) fn enter(&self, address: SocketAddr) -> Option<Place> {
-        let (peer, bounds) = (peer_of(address), self.bounds);
+        let (peer, bounds) = (peer_of(address), (self.bounds)());
         let place = self.with(|state| {
-            if state.of(peer) >= bounds.per_peer && !state.end_idlest_of(peer, Member::is_idle) {
-                return None;
+            // More than one only after the bound was lowered.
+            while state.of(peer) >= bounds.per_peer {
+                if !state.end_idlest_of(peer, Member::is_idle) {
+                    return None;
+                }
             }
-            if state.members >= bounds.connections && !state.end_idlest(Member::is_idle) {
-                return None;
+            while state.members >= bounds.connections {
+                if !state.end_idlest(Member::is_idle) {
+                    return None;
+                }
             }
             let (pending, head) = (Arc::new(Pending::default()), Arc::new(AtomicUsize::new(0)));
             let number = state.next;
@@ -218,7 +221,7 @@ impl Place {
     /// Memory to read this connection with. If there is none left, the idlest one that is half read ends; `None` if there
     /// is no such one.
     pub(crate) async fn read(&self, cost: HeadCost) -> Option<Head<'_>> {
-        let (units, most, mut is_full) = (cost.units(), self.crowd.bounds.heads, false);
+        let (units, most, mut is_full) = (cost.units(), (self.crowd.bounds)().heads, false);
         let head = self.crowd.with(|state| {
             while state.heads.saturating_add(units) > most && state.count_heads().saturating_add(units) > most
             {
@@ -256,7 +259,7 @@ mod tests {
     use super::*;
 
     fn crowd(connections: usize, per_peer: usize, heads: usize) -> Crowd {
-        Crowd::new(Bounds { connections, per_peer, heads }, Stats::new())
+        Crowd::new(move || Bounds { connections, per_peer, heads }, Stats::new())
     }
 
     fn from(text: &str) -> SocketAddr {

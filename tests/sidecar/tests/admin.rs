@@ -169,6 +169,16 @@ fn servers_beyond_loopback_ask_for_their_token() {
     folder.write("token", "").unwrap();
     assert_eq!(call(Some("")), 401, "an empty token opens nothing");
     assert_eq!(http::get(&format!("http://{}/healthz", stage.scene.at.health)).unwrap().status, 200);
+    // Another file counts from the reload on that names it.
+    folder.write("token", "let-me-in").unwrap();
+    let other = folder.write("other", "another").unwrap();
+    let yaml = std::fs::read_to_string(stage.scene.bridge.folder().join("authbridge.yaml")).unwrap();
+    let next = yaml.replace(&file.display().to_string(), &other.display().to_string());
+    stage.scene.bridge.rewrite_config(&next).unwrap();
+    let limit = Duration::from_secs(15);
+    countersign_sidecar_tests::process::until("the other token", limit, || Ok(call(Some("another")) == 200))
+        .unwrap();
+    assert_eq!(call(Some("let-me-in")), 401);
 }
 
 #[test]

@@ -97,6 +97,27 @@ fn who_has_requests_under_way_on_all_connections_is_told_and_others_are_served()
 }
 
 #[test]
+fn lower_limits_count_for_connections_that_are_open() {
+    let (scene, jwks) = start("connections: 64");
+    let mut early: Vec<_> = (0..20).map(|_| open(&scene, NEIGHBOUR)).collect();
+    is_served(&scene);
+    let next = Settings {
+        inbound: jwt_validation("https://id.example", &jwks.url(), "agent"),
+        blocks: "limits: {connections: 8}".to_owned(),
+        ..Settings::default()
+    };
+    scene.rewrite(&next).unwrap();
+    until("reload", Duration::from_secs(15), || Ok(scene.stats("/reload/status")?["reloads_ok"] == 1))
+        .unwrap();
+    let _late = open(&scene, NEIGHBOUR);
+    is_served(&scene);
+    let is_closed =
+        |connection: &mut Connection| connection.is_closed_within(Duration::from_millis(50)).unwrap();
+    let closed = early.iter_mut().map(is_closed).filter(|closed| *closed).count();
+    assert!(closed >= 12, "{closed} of 20 were closed");
+}
+
+#[test]
 fn half_headers_take_no_more_memory_than_is_configured() {
     let (scene, _jwks) = start("memory: 4194304, header_timeout: 60s");
     is_served(&scene);
