@@ -6,7 +6,7 @@ use crate::config::ListenAddress;
 use crate::stats::Stats;
 use countersign_io::clock::instant;
 use countersign_io::shutdown::Shutdown;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -89,8 +89,9 @@ impl Listeners {
             // Nagle's algorithm would hold back a small answer until the last one is acknowledged.
             let _ = stream.set_nodelay(true);
             let Some(place) = self.crowd.enter(address) else {
-                // What does not fit into the buffer of the socket is lost, so that nobody is waited for.
-                let _ = stream.try_write(&overloaded_response());
+                // Past tokio, which has not heard yet that the new socket can be written to. What does not fit into its
+                // buffer is lost, so that nobody is waited for.
+                let _ = SockRef::from(&stream).send(&overloaded_response());
                 continue;
             };
             let (key, place) = (place.key(), Arc::new(place));

@@ -151,6 +151,13 @@ fn a_restart_of_keycloak_is_survived_and_a_sidecar_that_starts_meanwhile_waits_f
     let began = Instant::now();
     assert_exchange_failed(&stage.call_tool(&new), "the token endpoint");
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    // A reload that does not concern it changes nothing for callers.
+    let blocks = "session: {ttl: 7m}".to_owned();
+    stage.scene.rewrite(&Settings { blocks, ..settings(keycloak, "away") }).unwrap();
+    let reloads = || Ok(stage.scene.stats("/reload/status")?["reloads_ok"] == 1);
+    until("the reload", Duration::from_secs(15), reloads).unwrap();
+    assert_eq!([stage.call_in(&known), stage.call_in(&new)].map(|reply| reply.status), [200, 200]);
+    assert_eq!(stage.call_tool(&known).status, 200);
     let late = Scene::start_unready(&settings(keycloak, "away"), &Options::default()).unwrap();
     until("the late sidecar", Duration::from_secs(10), || Ok(late.readiness().is_ok())).unwrap();
     let (status, problems) = late.readiness().unwrap();
