@@ -162,7 +162,10 @@ async fn clients(config: &Config) -> Result<(Client, Client), OperatorError> {
     let client = |config: kube::Config| {
         Client::try_from(config).map_err(|error| OperatorError::Kubernetes(error.to_string()))
     };
-    let watching = ClientBuilder::try_from(found.clone())
+    let mut patient = found.clone();
+    // What a page of a list says does not grow old, and without the page the whole list would begin anew.
+    patient.default_retry = true;
+    let watching = ClientBuilder::try_from(patient)
         .map_err(|error| OperatorError::Kubernetes(error.to_string()))?
         .with_layer(&layer_fn(LimitLists))
         .build();
