@@ -258,6 +258,9 @@ fn audit_mode_keeps_the_verdict_and_writes_no_policy() {
     // Enforcing needs nothing but the label.
     scene.namespace(team, &json!({ "countersign.dev/mode": "enforce" })).unwrap();
     scene.verified(team, "good", "good").unwrap();
-    scene.refused(team, "bad", "bad", "SignatureInvalid").unwrap();
-    scene.refused(team, "foreign", "foreign", "IdentityMismatch").unwrap();
+    for (name, reason) in [("bad", "SignatureInvalid"), ("foreign", "IdentityMismatch")] {
+        // The verdict is the same, so that only readiness says that the new mode is shown.
+        scene.operator.wait_card(team, name, "the new mode", |card| !holds(card, "Ready")).unwrap();
+        scene.refused(team, name, name, reason).unwrap();
+    }
 }
