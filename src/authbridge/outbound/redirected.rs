@@ -105,7 +105,9 @@ impl OutboundHandler {
             }
             read = server.read(&mut bytes) => read.ok().filter(|read| *read > 0),
         };
-        if let Some(greeting) = read.and_then(|read| bytes.get(..read)) {
+        // Asked again: the rules may have been replaced while both were silent.
+        if let Some(greeting) = read.and_then(|read| bytes.get(..read)).filter(|_| self.may_pass(destination))
+        {
             self.passes_other(destination);
             self.join(stream, &mut server, greeting, arrival).await;
         }
@@ -128,14 +130,20 @@ impl OutboundHandler {
 
     /// Connects to an address, if the rules for addresses allow that; nothing is counted, because it may not be used.
     async fn open(&self, destination: SocketAddr) -> Option<Box<dyn Stream>> {
+        if !self.may_pass(destination) {
+            return None;
+        }
         let runtime = self.runtime();
         let routing = runtime.outbound.routing();
         let (target, decision) = by_address(&routing, destination);
-        let allowed = matches!(decision.token, TokenAction::Keep { .. });
-        if !allowed || stays_plain(&runtime, &decision).is_err() {
-            return None;
-        }
         runtime.outbound.dialer(&routing, target, RouteTls::Plain, &decision).connect().await.ok()
+    }
+
+    /// True if the rules for addresses let bytes pass that are not read.
+    fn may_pass(&self, destination: SocketAddr) -> bool {
+        let runtime = self.runtime();
+        let (_, decision) = by_address(&runtime.outbound.routing(), destination);
+        matches!(decision.token, TokenAction::Keep { .. }) && stays_plain(&runtime, &decision).is_ok()
     }
 
     /// Counts a connection that is passed on unread, and tells its destination once.

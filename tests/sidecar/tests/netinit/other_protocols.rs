@@ -6,6 +6,8 @@ use crate::proxied::{Proxied, settings};
 use countersign_sidecar_tests::http::{Connection, Request};
 use countersign_sidecar_tests::opentelemetry::Collector;
 use countersign_sidecar_tests::postgres::Postgres;
+use std::io::Write;
+use std::net::TcpListener;
 use std::time::Duration;
 
 impl Proxied {
@@ -83,6 +85,15 @@ fn a_server_may_begin_and_a_client_that_begins_late_is_judged_by_what_it_says() 
         assert_eq!(proxied.server.1.last().unwrap().bearer(), Some("exchanged"));
         proxied.rewrite(&settings(&proxied.jwks, &["{host: bad.example, action: deny}"]));
         assert_eq!(denied.send(&request.header("Host", "bad.example")).unwrap().status, 403);
+        assert_eq!(proxied.unread(), 1);
+        // Both were silent while the rules were replaced, and the server begins too late.
+        let slow = pod.beyond(|| TcpListener::bind(at(other, 2526))).unwrap();
+        let mut waiting = pod.as_agent(|| Connection::open(&at(other, 2526).to_string())).unwrap();
+        let (mut server, _) = slow.accept().unwrap();
+        let deny = format!("{{host: \"{other}\", action: deny}}");
+        proxied.rewrite(&settings(&proxied.jwks, &[&deny]));
+        server.write_all(b"too late\n").unwrap();
+        assert_eq!(waiting.read_rest(Duration::from_secs(1)).unwrap(), b"");
         assert_eq!(proxied.unread(), 1);
     }
 }
