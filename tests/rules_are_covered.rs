@@ -16,10 +16,11 @@ const RULES: u8 = 64;
 const PROPERTIES: [u8; 4] = [18, 46, 59, 60];
 
 /// Reasons from before there is a card to judge: the cluster does not have what the card is about.
-const OF_THE_CLUSTER: [Reason; 8] = [
+const OF_THE_CLUSTER: [Reason; 9] = [
     Reason::WorkloadNotFound,
     Reason::NotAgentWorkload,
     Reason::LabelsConflict,
+    Reason::LabelsTooMany,
     Reason::WorkloadNotReady,
     Reason::ProtocolMissing,
     Reason::ServiceEndpointNotOwned,
