@@ -174,6 +174,34 @@ pipeline:
     }
 
     #[test]
+    fn two_sources_of_the_audience_are_refused_and_neither_widens_the_other() {
+        let both = with("audience: agent-a", "audience: agent-a, audience_file: /shared/client-id.txt");
+        for reading in [Reading::Strict, Reading::Lenient] {
+            let problems = read(&both, reading).expect_err("it is accepted");
+            let [one] = problems.as_slice() else { panic!("{problems:?}") };
+            let told = format!("{}: {}", one.key, one.problem);
+            assert!(told.contains("audience_file: ") && told.contains("`audience`"), "{told}");
+        }
+        for one in
+            ["audience_file: /a", "allowed_audiences: [b], audience_file: /a", "allowed_audiences: [b]"]
+        {
+            read(&with("audience: agent-a", one), Reading::Strict)
+                .unwrap_or_else(|found| panic!("{found:?}"));
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_repeated() {
+        for (old, new) in [
+            ("keycloak_url: http://keycloak:8080", "token_url: \"http://user:geheim@keycloak/t\""),
+            ("http://127.0.0.1:8001", "http://user:geheim@127.0.0.1:8001"),
+        ] {
+            let problem = only(&with(old, new));
+            assert!(!problem.contains("geheim"), "{problem}");
+        }
+    }
+
+    #[test]
     fn a_lenient_reading_tells_of_variables_that_stay_as_they_are() {
         let (_, notices) = noticed(&with("keycloak_realm: agents", "keycloak_realm: \"$REALM\""));
         assert!(notices.iter().any(|notice| notice.contains("$REALM stays as it is")), "{notices:?}");

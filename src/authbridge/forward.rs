@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::http::uri::Authority;
+use hyper::http::uri::Scheme;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
@@ -40,32 +40,36 @@ const OWN_PREFIX: &str = "x-authbridge-";
 pub(crate) fn refuse_ambiguity<B>(request: &Request<B>) -> Result<(), Denial> {
     let bad = |message: &str| Err(Denial::new(Code::BadRequest, message));
     let headers = request.headers();
-    if headers.get_all(HOST).iter().count() > 1 {
+    let (mut hosts, target) = (headers.get_all(HOST).iter(), request.uri().authority());
+    let host = hosts.next().map(HeaderValue::as_bytes);
+    if hosts.next().is_some() {
         return bad("the request has several Host headers");
     }
-    let named = headers.contains_key(HOST) || request.uri().authority().is_some();
-    if !named && request.version() != Version::HTTP_10 {
+    if host.is_none() && target.is_none() && request.version() != Version::HTTP_10 {
         return bad("the request has no Host header");
     }
-    match request.uri().authority() {
-        Some(authority) if request.version() != Version::HTTP_2 => refuse_two_hosts(headers, authority),
+    let target = target.map(|target| target.as_str().as_bytes());
+    // RFC 9110 §4.2.4: a password in a target is a mistake or a trick, and would be kept where targets are.
+    if host.into_iter().chain(target).any(|name| name.contains(&b'@')) {
+        return bad("the host of the request names a user; take out everything up to the `@`");
+    }
+    // Also in HTTP/2, where `:authority` is the target and a `host` beside it would reach the next reader (RFC 9113 §8.3.1).
+    match (host, target) {
+        (Some(host), Some(target)) if !is_same_host(host, target, request.uri().scheme()) => {
+            bad("the target and the Host header name different hosts")
+        }
         _ => Ok(()),
     }
 }
 
-/// Refuses a target and a `Host` header that name different hosts. Port 80 is the default of `http` and may be left out.
-pub(crate) fn refuse_two_hosts(headers: &HeaderMap, target: &Authority) -> Result<(), Denial> {
-    let plain = |text: &str| {
-        let text = text.to_ascii_lowercase();
-        text.strip_suffix(":80").map(str::to_owned).unwrap_or(text)
+/// True if both name the same host and port. The port of the scheme may be left out; it is 80 without a scheme.
+fn is_same_host(host: &[u8], target: &[u8], scheme: Option<&Scheme>) -> bool {
+    let port: &[u8] = if scheme == Some(&Scheme::HTTPS) { b":443" } else { b":80" };
+    let plain = |name: &[u8]| {
+        let name = name.to_ascii_lowercase();
+        name.strip_suffix(port).map(<[u8]>::to_vec).unwrap_or(name)
     };
-    let host = headers.get(HOST).map(|host| host.to_str().unwrap_or_default());
-    match host {
-        Some(host) if plain(host) != plain(target.as_str()) => {
-            Err(Denial::new(Code::BadRequest, "the target and the Host header name different hosts"))
-        }
-        _ => Ok(()),
-    }
+    plain(host) == plain(target)
 }
 
 /// Removes hop-by-hop headers, and those that only the sidecar may set. `TE: trailers` stays, because gRPC requires it
@@ -180,6 +184,42 @@ pub(crate) fn deny(denial: &Denial) -> Response<ProxyBody> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::Uri;
+
+    #[test]
+    fn a_request_names_one_host_and_no_user_in_every_version_of_http() {
+        let refused = |version, uri: &'static str, hosts: &[&'static str]| {
+            let mut request = Request::new(());
+            (*request.version_mut(), *request.uri_mut()) = (version, Uri::from_static(uri));
+            for host in hosts {
+                request.headers_mut().append(HOST, HeaderValue::from_static(host));
+            }
+            refuse_ambiguity(&request).err().map(|denial| denial.code)
+        };
+        let (bad, both) = (Some(Code::BadRequest), [Version::HTTP_11, Version::HTTP_2]);
+        for (uri, hosts, expected) in [
+            ("http://a/", &[][..], None),
+            ("http://a/", &["a"], None),
+            ("http://a/", &["A:80"], None),
+            ("http://a:80/", &["a"], None),
+            ("https://a:443/", &["a"], None),
+            ("https://a/", &["a:80"], bad),
+            ("http://a/", &["a:443"], bad),
+            ("http://a/", &["b"], bad),
+            ("http://a/", &["a", "a"], bad),
+            ("http://a/", &["a:81"], bad),
+            ("http://a/", &[""], bad),
+            ("http://u:p@a/", &[], bad),
+            ("http://u:p@a/", &["u:p@a"], bad),
+            ("/", &["u:p@a"], bad),
+            ("/", &["a"], None),
+            ("/", &[], bad),
+        ] {
+            for version in both {
+                assert_eq!(refused(version, uri, hosts), expected, "{version:?} {uri} {hosts:?}");
+            }
+        }
+    }
 
     #[test]
     fn twins_of_own_headers_are_own_headers() {

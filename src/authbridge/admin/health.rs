@@ -10,6 +10,10 @@ use axum::routing::get;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+/// Notice of a configuration on disk that is not in force.
+const REFUSED: &str =
+    "the file was refused and the one before it counts; the log and `last_error` of /reload/status say why";
+
 /// Routes of the health server; it needs no token, because the kubelet has none.
 pub(super) fn router(about: Arc<About>) -> Router {
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready)).with_state(about)
@@ -24,7 +28,9 @@ async fn ready(State(about): State<Arc<About>>) -> Response {
     }
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // A file that is not in force stops no request: one bad ConfigMap must not take a fleet out of its Services.
-    let notices = about.reloads.problem().map(|problem| ("configuration", problem)).into_iter();
+    // The port needs no token, and the problem may quote values of the file, so only where it stands is said here.
+    let refused = about.reloads.problem().map(|_| ("configuration", REFUSED.to_owned()));
+    let notices = refused.into_iter();
     let notices: Map<String, Value> =
         notices.chain(runtime.notices()).map(|(name, why)| (name.to_owned(), why.into())).collect();
     let body = json!({ "ready": problems.is_empty(), "problems": problems, "notices": notices });

@@ -6,6 +6,7 @@ use reqwest::{Client, RequestBuilder};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -69,29 +70,58 @@ impl Fetcher {
     }
 }
 
-/// Sends a request and reads at most `limit` bytes of the answer: status and body, or a sentence. The body may hold a
-/// token, so it is wiped when dropped.
-pub(crate) async fn send(request: RequestBuilder, limit: usize) -> Result<(u16, Zeroizing<Vec<u8>>), String> {
-    let mut response = request.send().await.map_err(|error| cause(&error))?;
+/// Failure of a call to an issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallFailure {
+    /// What failed, as callers and probes may read it: it names no server, address or certificate of the cluster.
+    pub(crate) told: String,
+    /// Its innermost cause, for the log; empty if `told` says everything.
+    pub(crate) cause: String,
+}
+
+impl CallFailure {
+    /// A failure that may be told as it is.
+    pub(crate) fn plain(told: impl Into<String>) -> Self {
+        Self { told: told.into(), cause: String::new() }
+    }
+}
+
+impl fmt::Display for CallFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cause.as_str() {
+            "" => f.write_str(&self.told),
+            cause => write!(f, "{}: {cause}", self.told),
+        }
+    }
+}
+
+/// Sends a request and reads at most `limit` bytes of the answer: status and body. The body may hold a token, so it is
+/// wiped when dropped.
+pub(crate) async fn send(
+    request: RequestBuilder,
+    limit: usize,
+) -> Result<(u16, Zeroizing<Vec<u8>>), CallFailure> {
+    let mut response = request.send().await.map_err(|error| failure(&error))?;
     let status = response.status().as_u16();
     let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(|error| cause(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
         if chunk.len() > limit.saturating_sub(body.len()) {
-            return Err(format!("the answer is larger than {limit} bytes"));
+            return Err(CallFailure::plain(format!("the answer is larger than {limit} bytes")));
         }
         body.extend_from_slice(&chunk);
     }
     Ok((status, body))
 }
 
-/// The innermost cause; reqwest's own text repeats the URL, which the caller names.
-fn cause(error: &reqwest::Error) -> String {
+/// The failure with its innermost cause; reqwest's own text repeats the URL, which the log names anyway.
+fn failure(error: &reqwest::Error) -> CallFailure {
     if error.is_timeout() {
-        return "no answer in time".to_owned();
+        return CallFailure::plain("no answer in time");
     }
+    let told = if error.is_connect() { "it cannot be reached" } else { "the call broke off" };
     let mut inner: &dyn std::error::Error = error;
     while let Some(source) = inner.source() {
         inner = source;
     }
-    Quoted(&inner.to_string()).to_string()
+    CallFailure { told: told.to_owned(), cause: Quoted(&inner.to_string()).to_string() }
 }

@@ -1,11 +1,10 @@
 //! Keys of a token issuer, fetched by a task of its own, so that a request that is cancelled does not cancel a fetch.
 //! The last good set counts for a maximum age; a token with an unknown key brings the next fetch forward.
 
-use super::issuer::{Fetcher, send};
+use super::issuer::{CallFailure, Fetcher, send};
 use crate::jwt::{KeySet, parse_key_set};
 use crate::limits::KEY_SET_BYTES;
 use arc_swap::ArcSwapOption;
-use countersign_core::text::Quoted;
 use countersign_io::clock::instant;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,7 +38,7 @@ struct KeyStoreInner {
     wanted: Notify,
     last_refetch: Mutex<[Option<Instant>; 2]>,
     attempts: watch::Sender<u64>,
-    problem: Mutex<Option<String>>,
+    problem: Mutex<Option<CallFailure>>,
 }
 
 /// Cause for which a token brings the next fetch forward. Each has a limit of its own, so that forged tokens of one kind
@@ -89,20 +88,12 @@ impl KeyStore {
     }
 
     /// The keys that are valid now; an error once they are older than `max_age`, because a key that the issuer withdrew
-    /// must not count forever.
+    /// must not count forever. The error names no URL: callers and probes read it, and the log has the rest.
     pub(crate) fn current(&self, max_age: Duration) -> Result<Arc<FetchedKeys>, String> {
         match self.inner.current.load_full() {
             Some(fetched) if instant().duration_since(fetched.at) <= max_age => Ok(fetched),
-            Some(_) => Err(format!(
-                "the keys of {} are too old: {}",
-                Quoted(&self.inner.fetcher.url),
-                self.last_problem()
-            )),
-            None => Err(format!(
-                "there are no keys of {} yet: {}",
-                Quoted(&self.inner.fetcher.url),
-                self.last_problem()
-            )),
+            Some(_) => Err(format!("the keys of the issuer are too old: {}", self.last_problem())),
+            None => Err(format!("there are no keys of the issuer yet: {}", self.last_problem())),
         }
     }
 
@@ -135,7 +126,7 @@ impl KeyStore {
 
     fn last_problem(&self) -> String {
         let problem = self.inner.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        problem.unwrap_or_else(|| "they are being fetched".to_owned())
+        problem.map_or_else(|| "they are being fetched".to_owned(), |failure| failure.told)
     }
 }
 
@@ -162,15 +153,18 @@ impl KeyStoreInner {
         }
     }
 
-    async fn fetch(&self) -> Result<KeySet, String> {
+    async fn fetch(&self) -> Result<KeySet, CallFailure> {
         let (status, body) = send(self.fetcher.get(), KEY_SET_BYTES).await?;
         if status != 200 {
-            return Err(format!("it answered with status {status}"));
+            return Err(CallFailure::plain(format!("it answered with status {status}")));
         }
-        parse_key_set(body.to_vec()).map_err(|refusal| refusal.to_string())
+        parse_key_set(body.to_vec()).map_err(|refusal| CallFailure {
+            told: "the key set is not usable".to_owned(),
+            cause: refusal.to_string(),
+        })
     }
 
-    fn take_over(&self, fetched: Result<KeySet, String>) -> bool {
+    fn take_over(&self, fetched: Result<KeySet, CallFailure>) -> bool {
         let problem = fetched.as_ref().err().cloned();
         let mut last = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         if *last != problem

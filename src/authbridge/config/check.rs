@@ -31,6 +31,11 @@ pub struct Addresses {
     pub session: ListenAddress,
 }
 
+/// A URL as a problem may quote it: a user name in it comes with a password, which no log may have.
+fn shown_url(url: &str) -> String {
+    if url.contains('@') { "it".to_owned() } else { Quoted(url).to_string() }
+}
+
 /// Collects diagnostics with the lines they are about.
 struct Checker<'a> {
     root: &'a YamlNode,
@@ -189,7 +194,7 @@ impl Checker<'_> {
                 match Backend::parse(backend) {
                     Ok(backend) => addresses.inbound = Some((reverse, backend)),
                     Err(problem) => {
-                        self.wrong(&at("reverse_proxy_backend"), format!("{} {problem}", Quoted(backend)));
+                        self.wrong(&at("reverse_proxy_backend"), format!("{} {problem}", shown_url(backend)));
                     }
                 }
                 let text = listener.forward_proxy_addr.as_deref().unwrap_or(":8081");
@@ -312,6 +317,13 @@ impl Checker<'_> {
         if jwt.issuer.is_empty() {
             self.wrong(&key("issuer"), "it is missing; it must equal `iss` of the tokens");
         }
+        if jwt.audience.is_some() && jwt.audience_file.is_some() {
+            self.wrong(
+                &key("audience_file"),
+                "it stands beside `audience`, and both would be accepted; keep one of `audience` and `audience_file`, and \
+                 put further audiences into `allowed_audiences`",
+            );
+        }
         if jwt.audience_mode == AudienceMode::PerHost {
             self.wrong(&key("audience_mode"), "per-host belongs to the mode waypoint; use static");
         }
@@ -332,7 +344,7 @@ impl Checker<'_> {
         if plain
             .is_none_or(|rest| rest.is_empty() || rest.contains('@') || rest.contains(char::is_whitespace))
         {
-            self.wrong(steps, format!("{} is not an http(s) URL without user name", Quoted(url)));
+            self.wrong(steps, format!("{} is not an http(s) URL without user name", shown_url(url)));
         }
     }
 

@@ -19,10 +19,10 @@ pub struct JwtValidation {
     /// Its realm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keycloak_realm: Option<String>,
-    /// An accepted audience.
+    /// An accepted audience, if there is no `audience_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// A file with an accepted audience; `/shared/client-id.txt` when none is given otherwise.
+    /// A file with an accepted audience, if there is no `audience`; `/shared/client-id.txt` when none is given otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience_file: Option<String>,
     /// More accepted audiences.

@@ -40,6 +40,8 @@ impl Watch {
         let path = request.uri().path();
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let host = request.uri().authority().map(Authority::as_str).or(host).unwrap_or_default();
+        // A request that names a user is refused, and its event must not keep the password (RFC 9110 §4.2.4).
+        let host = host.rsplit('@').next().unwrap_or_default();
         let event = Event {
             at: now(),
             direction,

@@ -115,9 +115,6 @@ impl JwtSvids {
             return Err(recent.problem.clone());
         }
         let fetched = self.fetch(audience).await;
-        if let Err(Failure { problem, .. }) = &fetched {
-            tracing::warn!("a JWT-SVID was not fetched: {problem}");
-        }
         *failure = fetched.as_ref().err().cloned();
         fetched.map_err(|failed| failed.problem)
     }
@@ -134,8 +131,12 @@ impl JwtSvids {
     async fn fetch(&self, audience: &str) -> Result<Secret, Failure> {
         let after = |time: Duration| instant().checked_add(time).unwrap_or_else(instant);
         let fetched = fetch_jwt_svid(&self.socket, ANSWER, audience).await;
-        let (token, expires_at) =
-            fetched.map_err(|error| Failure { problem: error.to_string(), until: after(BACK_OFF) })?;
+        let (token, expires_at) = fetched.map_err(|error| {
+            tracing::warn!("a JWT-SVID was not fetched: {error}");
+            // What the agent reads does not name the socket.
+            let problem = "the Workload API gave no JWT-SVID; the log says why".to_owned();
+            Failure { problem, until: after(BACK_OFF) }
+        })?;
         let life = Duration::from_secs(u64::try_from(expires_at.since(now())).unwrap_or(0));
         let token = Secret::new(token.to_string());
         let svid = CachedSvid { token: token.clone(), life, not_after: after(life), expires_at };

@@ -59,15 +59,17 @@ impl WorkloadIdentity {
         true
     }
 
-    /// Returns the reason why no identity can be used now; `None` while the SVID is valid.
+    /// Returns the reason why no identity can be used now; `None` while the SVID is valid. It names neither socket nor
+    /// folder, because probes read it: the log does.
     pub(crate) fn problem(&self) -> Option<String> {
-        let last = || self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let has_failed = || self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         match self.current() {
-            None => Some(last().unwrap_or_else(|| "no identity was delivered yet".to_owned())),
-            Some(current) if current.not_after() < now() => {
-                let why = last().unwrap_or_default();
-                Some(format!("the SVID expired at {} {why}", current.not_after()))
-            }
+            None if has_failed() => Some("no usable identity was delivered yet; the log says why".to_owned()),
+            None => Some("no identity was delivered yet".to_owned()),
+            Some(current) if current.not_after() < now() => Some(format!(
+                "the SVID expired at {} and was not renewed; the log says why",
+                current.not_after()
+            )),
             Some(_) => None,
         }
     }

@@ -9,6 +9,7 @@ use crate::config::{ClientIdentity, Secret, Spiffe};
 use crate::denial::{Code, Denial};
 use crate::jwt::unverified_expiry;
 use crate::limits::TOKEN_RESPONSE_BYTES;
+use crate::quiet::Quiet;
 use crate::stats::Stats;
 use crate::token_response::{parse_token_error, parse_token_response};
 use arc_swap::ArcSwap;
@@ -44,6 +45,7 @@ pub(super) struct Exchanger {
     others: ArcSwap<BTreeMap<String, Fetcher>>,
     kept: Arc<Cache<Digest, CachedResult, Weight>>,
     stats: Stats,
+    quiet: Quiet,
 }
 
 /// Outcome of an earlier token request.
@@ -113,7 +115,8 @@ impl Exchanger {
             None => fetch_client(url)?,
         };
         let others = previous.map(|previous| ArcSwap::new(previous.others.load_full())).unwrap_or_default();
-        Ok(Self { credentials, endpoint, others, kept, stats })
+        let quiet = Quiet::new("outbound");
+        Ok(Self { credentials, endpoint, others, kept, stats, quiet })
     }
 
     /// Waits until there is an answer to whether the credentials are there, so that the first request need not.
@@ -198,7 +201,10 @@ impl Exchanger {
         let (requested_at, began) = (now(), instant());
         let answer = send(endpoint.post_form(form.to_string()), TOKEN_RESPONSE_BYTES).await;
         self.stats.token_seconds.observe(began.elapsed().as_secs_f64());
-        let (status, body) = answer.map_err(|why| failed(format!("the token endpoint: {why}")))?;
+        let (status, body) = answer.map_err(|failure| {
+            self.quiet.log("a token request failed", &format!("{}: {failure}", endpoint.url));
+            failed(format!("the token endpoint: {}", failure.told))
+        })?;
         if status != 200 {
             let error = parse_token_error(body.to_vec()).unwrap_or_else(|| "no reason".to_owned());
             return Err(failed(format!("the token endpoint refused with status {status}: {error}")));

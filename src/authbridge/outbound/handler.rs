@@ -202,9 +202,6 @@ fn target(request: &Request<Incoming>, connection: &Connection) -> Result<Target
         (Some(_), Some(_)) => return Err(bad("a redirected connection does not take requests for a proxy")),
         (None, None) => return Err(bad("this is a proxy: the target of a request must be a whole URL")),
     };
-    if named.as_str().contains('@') {
-        return Err(bad("the target names a user"));
-    }
     let connect = request.method() == Method::CONNECT;
     if !connect && uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
         return Err(bad("the target must begin with http://; use CONNECT for https"));

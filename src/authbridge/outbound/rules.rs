@@ -242,17 +242,26 @@ struct Follow {
 
 impl Follow {
     async fn run(mut self) {
+        let mut last = self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
         loop {
             tokio::time::sleep(LOOK).await;
-            let problem = self.look().unwrap_or_else(Some);
+            let looked = self.look();
+            // Errors of a file may quote its values, which the notice of a port without a token must not.
+            let notice = match &looked {
+                Ok(absent) => absent.clone(),
+                Err(_) => {
+                    Some("the file has errors, and its last routes count; the log names them".to_owned())
+                }
+            };
+            let problem = looked.unwrap_or_else(Some);
             self.stats.routes_current.set(i64::from(problem.is_none()));
-            let mut last = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
-            if *last != problem
+            if last != problem
                 && let Some(problem) = &problem
             {
                 tracing::warn!("the routes stay as they were: {problem}");
             }
-            *last = problem;
+            last = problem;
+            *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = notice;
         }
     }
 

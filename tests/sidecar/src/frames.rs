@@ -21,10 +21,24 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// The head of a request without a body, pseudo-headers first.
 pub fn request(stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
-    let text = |text: &str| [&[u8::try_from(text.len()).unwrap_or(0x7e)], text.as_bytes()].concat();
-    // A literal that is not to be remembered (RFC 7541 §6.2.2), whose texts are shorter than 127 bytes.
+    let text = |text: &str| [length(text.len()), text.as_bytes().to_vec()].concat();
+    // A literal that is not to be remembered (RFC 7541 §6.2.2).
     let field = |&(name, value): &(&str, &str)| [&[0][..], &text(name), &text(value)].concat();
     frame(HEADERS, WHOLE, stream, &headers.iter().flat_map(field).collect::<Vec<u8>>())
+}
+
+/// The length of a text without Huffman code: an integer of seven bits, or more (RFC 7541 §5.1).
+fn length(bytes: usize) -> Vec<u8> {
+    if bytes < 127 {
+        return vec![u8::try_from(bytes).unwrap_or(0)];
+    }
+    let (mut rest, mut all) = (bytes - 127, vec![127]);
+    while rest >= 128 {
+        all.push(u8::try_from(rest % 128).unwrap_or(0) | 128);
+        rest /= 128;
+    }
+    all.push(u8::try_from(rest).unwrap_or(0));
+    all
 }
 
 /// `GET` for a path.

@@ -5,6 +5,7 @@ use countersign_sidecar_tests::backend::{Answer, Backend};
 use countersign_sidecar_tests::http::{self, Request};
 use countersign_sidecar_tests::jwks::JwksServer;
 use countersign_sidecar_tests::jwt::{SigningKey, ordinary_claims};
+use countersign_sidecar_tests::ports;
 use countersign_sidecar_tests::process::until;
 use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation, token_exchange};
 use serde_json::{Value, json};
@@ -114,6 +115,88 @@ fn nothing_of_a_token_is_told_anywhere() {
     for secret in [signature, payload, "exchanged"] {
         assert!(!all.contains(secret), "{secret} is told");
     }
+}
+
+#[test]
+fn a_password_in_a_target_is_told_nowhere() {
+    const PASSWORD: &str = "geheim";
+    let stage = stage("");
+    let (tool, token) = (stage.tool.address().to_string(), stage.token("alice"));
+    let named = format!("user:{PASSWORD}@{tool}");
+    let (inbound, outbound) = (stage.scene.at.inbound.to_string(), stage.scene.at.outbound.to_string());
+    let mut all = String::new();
+    for (to, method, target, host) in [
+        (&outbound, "GET", format!("http://{named}/x"), named.as_str()),
+        (&outbound, "GET", format!("http://{named}/x"), &tool),
+        (&outbound, "CONNECT", named.clone(), &named),
+        (&inbound, "GET", format!("http://{named}/x"), &named),
+        (&inbound, "GET", "/x".to_owned(), &named),
+    ] {
+        let request = Request::new(method, &target).header("Host", host).bearer(&token);
+        let reply = request.send(to).unwrap();
+        assert_eq!(reply.status, 400, "{method} {target} {host}: {reply:?}");
+        all += &reply.text();
+    }
+    all += &stage.scene.bridge.log();
+    let sessions = stage.sessions("/v1/sessions");
+    let mut kept = 0;
+    for id in sessions["sessions"].as_array().unwrap() {
+        let session = stage.sessions(&format!("/v1/sessions/{}", id["id"].as_str().unwrap()));
+        kept += session["events"].as_array().unwrap().len();
+        all += &session.to_string();
+    }
+    assert!(kept > 0, "the requests left no event");
+    for path in ["/stats", "/metrics"] {
+        all += &http::get(&format!("http://{}{path}", stage.scene.at.stats)).unwrap().text();
+    }
+    assert!(!all.contains(PASSWORD), "{all}");
+    assert!(stage.tool.seen().is_empty() && stage.scene.agent.seen().is_empty());
+}
+
+#[test]
+fn what_anybody_may_read_names_no_url() {
+    let dead = format!("http://127.0.0.1:{}", ports::free().unwrap());
+    let key = SigningKey::p256("k1").unwrap();
+    let exchange =
+        token_exchange(&format!("{dead}/t"), ("agent", "s"), &["{host: 127.0.0.1, target_audience: tool}"]);
+    let settings = Settings {
+        inbound: jwt_validation(ISSUER, &format!("{dead}/jwks"), "agent-a"),
+        outbound: exchange,
+        blocks: format!("spiffe: {{socket: \"unix://{}/none.sock\"}}", std::env::temp_dir().display()),
+        ..Settings::default()
+    };
+    let scene = Scene::start_unready(&settings, &Options::default()).unwrap();
+    let mut all = String::new();
+    let reasons = || {
+        let Ok((status, body)) = scene.readiness() else { return Ok(false) };
+        assert_eq!(status, 503, "{body}");
+        let told = |name: &str, word: &str| {
+            body["problems"][name].as_str().is_some_and(|problem| problem.contains(word))
+        };
+        all = body.to_string();
+        Ok(told("jwt-validation", "cannot be reached") && told("identity", "the log says why"))
+    };
+    until("the reasons", Duration::from_secs(20), reasons).unwrap();
+    let token = key.sign(&ordinary_claims(ISSUER, "agent-a", "alice")).unwrap();
+    let inward = scene.call(&Request::new("GET", "/x").bearer(&token)).unwrap();
+    let outward = scene.call_out(&format!("{dead}/x"), Some(&token)).unwrap();
+    assert_eq!((inward.status, outward.status), (503, 503), "{} {}", inward.text(), outward.text());
+    all += &(inward.text() + &outward.text());
+
+    // A value of the wrong kind is quoted where the file is explained, and nowhere else.
+    let wrong = Settings { blocks: "mtls: {mode: \"http://inside\"}".to_owned(), ..settings };
+    scene.rewrite(&wrong).unwrap();
+    let refused = || Ok(scene.stats("/reload/status")?["reloads_failed"] == 1);
+    until("a refused file", Duration::from_secs(10), refused).unwrap();
+    all += &scene.readiness().unwrap().1["notices"].to_string();
+    for inside in ["://", dead.trim_start_matches("http://"), "none.sock"] {
+        assert!(!all.contains(inside), "{inside}: {all}");
+    }
+    // Who may see more finds it in the log and at the statistics.
+    let log = scene.bridge.log();
+    assert!(log.contains(&dead) && log.contains("none.sock"), "{log}");
+    let status = scene.stats("/reload/status").unwrap().to_string();
+    assert!(status.contains("http://inside"), "{status}");
 }
 
 #[test]
@@ -235,7 +318,9 @@ fn a_changed_file_is_taken_over_whole_or_not_at_all() {
     until("a refused file", Duration::from_secs(10), failed).unwrap();
     let (ready, body) = scene.readiness().unwrap();
     assert_eq!(ready, 200, "a file that is not in force stops no request: {body}");
-    assert!(body["notices"]["configuration"].as_str().unwrap().contains("listener"), "{body}");
+    assert!(body["notices"]["configuration"].as_str().unwrap().contains("/reload/status"), "{body}");
+    let error = scene.stats("/reload/status").unwrap()["last_error"].clone();
+    assert!(error.as_str().unwrap().contains("did you mean listener?"), "{error}");
     assert_eq!(status("agent-b"), 200, "the old configuration still works");
     let metrics = http::get(&format!("http://{}/metrics", scene.at.stats)).unwrap().text();
     assert!(metrics.contains("authbridge_config_current 0"), "{metrics}");

@@ -3,6 +3,7 @@
 
 use countersign_sidecar_tests::authbridge::Options;
 use countersign_sidecar_tests::backend::Answer;
+use countersign_sidecar_tests::frames;
 use countersign_sidecar_tests::http::{self, Connection, Request};
 use countersign_sidecar_tests::jwks::JwksServer;
 use countersign_sidecar_tests::jwt::{SigningKey, ordinary_claims};
@@ -143,6 +144,29 @@ fn two_hosts_or_none_are_refused_by_name() {
     }
     let other = format!("GET http://b/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
     assert_eq!(statuses(&http::raw(&address, other.as_bytes()).unwrap()), ["400"]);
+}
+
+#[test]
+fn http2_names_one_host_as_http1_does() {
+    let Stage { scene, .. } = &stage();
+    let served = |authority: &str, host: &[&str]| {
+        scene.agent.forget();
+        let mut head =
+            vec![(":method", "GET"), (":scheme", "http"), (":authority", authority), (":path", "/healthz")];
+        head.extend(host.iter().map(|host| ("host", *host)));
+        let mut connection = Connection::open(&scene.at.inbound.to_string()).unwrap();
+        connection.write(&[frames::PREFACE, &frames::request(1, &head)].concat()).unwrap();
+        let said = frames::body(&mut connection, 1, Duration::from_millis(700)).unwrap();
+        let hosts: Vec<String> = scene.agent.seen().into_iter().map(|seen| seen.authority).collect();
+        (said.contains("request.invalid"), hosts)
+    };
+    for (authority, host) in [("a", &[][..]), ("a", &["a"]), ("a:80", &["A"])] {
+        let (refused, hosts) = served(authority, host);
+        assert!(!refused && hosts.len() == 1, "{authority} {host:?}: {hosts:?}");
+    }
+    for (authority, host) in [("a", &["b"][..]), ("a", &["a", "a"]), ("a", &["u:p@a"]), ("u:p@a", &[])] {
+        assert_eq!(served(authority, host), (true, Vec::new()), "{authority} {host:?}");
+    }
 }
 
 #[test]
