@@ -30,6 +30,9 @@ pub(super) fn plan_rules(settings: &NetinitSettings) -> Result<String, String> {
         CaptureMode::Enforce { transparent_port, outbound_open } => {
             closed.insert(*transparent_port);
             chains.push_str(&enforce_chain(*transparent_port, outbound_open, settings));
+            if let Some(mark) = settings.mesh {
+                chains.push_str(&close_mesh(mark, &closed, settings.proxy_uid));
+            }
         }
     }
     if settings.confines() {
@@ -121,6 +124,16 @@ fn enforce_chain(port: u16, outbound_open: &BTreeSet<u16>, settings: &NetinitSet
     }
     rules.push(format!("meta l4proto tcp redirect to :{port}"));
     chain("capture_outbound", &format!("type nat hook output {CAPTURE}"), &rules)
+}
+
+/// Chain that drops what a mesh delivers to the closed ports. It delivers by sockets within the pod, so to `close_inbound`
+/// a caller from another pod looks like a neighbour in this one. Before rules of others, which may replace the mark.
+fn close_mesh(mark: PacketMark, closed: &BTreeSet<u16>, uid: u32) -> String {
+    let ports = set(closed);
+    let rule = format!(
+        "{mark} meta skuid != {uid} fib daddr type local meta l4proto {{ tcp, udp }} th dport {ports} drop"
+    );
+    chain("close_mesh", &format!("type filter hook output {MARK}"), &[rule])
 }
 
 /// Chain that drops every outgoing packet without a rule. It hooks after routing, where redirected packets already go to
@@ -231,6 +244,10 @@ table inet authbridge {
 		ip daddr { 10.96.0.9, 10.96.0.10 } tcp dport 53 return
 		ip6 daddr { fd00::a } tcp dport 53 return
 		meta l4proto tcp redirect to :8082
+	}
+	chain close_mesh {
+		type filter hook output priority -160; policy accept;
+		meta mark & 0x00000fff == 0x00000539 meta skuid != 1337 fib daddr type local meta l4proto { tcp, udp } th dport { 8001, 8082 } drop
 	}
 	chain confine_outbound {
 		type filter hook postrouting priority 0; policy drop;

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub(crate) const PROXY: u32 = 1337;
 /// Any other.
 pub(crate) const AGENT: u32 = 1000;
+/// A user whose packets get a mesh's mark, by a rule of the test as ztunnel does it on its sockets.
+pub(crate) const MESH: u32 = 4242;
 /// The addresses of the pod.
 pub(crate) const POD: [&str; 2] = ["10.77.0.2", "fd77::2"];
 /// Addresses beyond the interface: two of servers, one of DNS, in both families.
@@ -124,6 +126,17 @@ impl Pod {
     /// Does something in the pod as the proxy.
     pub(crate) fn as_proxy<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         self.inside.inside(Some(PROXY), act).unwrap()
+    }
+
+    /// Marks what the user of the mesh sends.
+    pub(crate) fn mark_mesh(&self) {
+        let chain = "'{ type route hook output priority -190; meta skuid 4242 meta mark set 0x539; }'";
+        sh(&self.inside, &format!("nft add table inet mesh; nft add chain inet mesh marks {chain}"));
+    }
+
+    /// Does something in the pod as the mesh.
+    pub(crate) fn as_mesh<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        self.inside.inside(Some(MESH), act).unwrap()
     }
 
     /// Does something outside.

@@ -8,8 +8,6 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 
 const BOTH: [&str; 2] = ["--pod-ip", "10.77.0.2,fd77::2"];
-/// A user whose packets get a mesh's mark, by a rule of the test as ztunnel does it on its sockets.
-const MESH: u32 = 4242;
 
 fn pod() -> Pod {
     let pod = Pod::new();
@@ -19,20 +17,9 @@ fn pod() -> Pod {
     for port in [22, 80, 8080] {
         listen(&pod.outside, "server", port);
     }
-    sh(
-        &pod.inside,
-        "nft -f - <<'END'
-         table inet mesh {
-             chain marks {
-                 type route hook output priority -190
-                 meta skuid 4242 meta mark set 0x539
-             }
-             chain looks {
-                 type filter hook postrouting priority 10
-                 meta skuid 1337 meta mark & 0xfff == 0x539 tcp dport 8000 counter
-             }
-         }\nEND\n",
-    );
+    pod.mark_mesh();
+    let looks = "type filter hook postrouting priority 10; meta skuid 1337 meta mark & 0xfff == 0x539 tcp dport 8000 counter;";
+    sh(&pod.inside, &format!("nft add chain inet mesh looks '{{ {looks} }}'"));
     pod
 }
 
@@ -87,7 +74,7 @@ fn what_a_mesh_delivers_goes_to_the_proxy_first_and_from_it_to_the_agent() {
     let pod = pod();
     listen(&pod.inside, "excluded", 7000);
     pod.netinit(&[&BOTH[..], &["--inbound-ports-exclude", "7000"]].concat());
-    let as_mesh = |address| pod.inside.inside(Some(MESH), || call(address)).unwrap();
+    let as_mesh = |address| pod.as_mesh(|| call(address));
     for (own, server) in POD.into_iter().zip(SERVER) {
         assert_eq!(as_mesh(at(own, 8000)), format!("inbound {}", at(own, 8000)));
         assert_eq!(as_mesh(at(own, 7000)), format!("excluded {}", at(own, 7000)));
@@ -102,7 +89,7 @@ fn what_a_mesh_delivers_goes_to_the_proxy_first_and_from_it_to_the_agent() {
 fn a_mesh_does_not_deliver_past_the_proxy_to_a_family_without_an_address() {
     let pod = pod();
     pod.netinit(&["--pod-ip", POD[0]]);
-    let as_mesh = |address| pod.inside.inside(Some(MESH), || call(address)).unwrap();
+    let as_mesh = |address| pod.as_mesh(|| call(address));
     assert_eq!(as_mesh(at(POD[0], 8000)), format!("inbound {}", at(POD[0], 8000)));
     let refused = as_mesh(at(POD[1], 8000));
     assert!(!refused.contains("agent") && !refused.contains("inbound"), "{refused}");
