@@ -40,6 +40,8 @@ mod netinit;
 #[cfg(feature = "proxy")]
 mod outbound;
 #[cfg(feature = "proxy")]
+mod outcome;
+#[cfg(feature = "proxy")]
 pub mod peers;
 #[cfg(feature = "proxy")]
 mod process;

@@ -35,11 +35,13 @@ pub(crate) struct TokenGate {
     proofs: Arc<Cache<Digest, Arc<VerifiedToken>>>,
 }
 
-/// Reason for which the gate admits a request.
+/// Reason for which a request passes the gate.
 #[derive(Debug)]
 pub(crate) enum Admitted {
     /// The path is in `bypass_paths`.
     Bypass,
+    /// The request was denied, and the gate only observes.
+    Observed,
     /// The token was verified; the digest is SHA-256 of its text.
     Token(Arc<VerifiedToken>, Digest),
 }

@@ -8,6 +8,7 @@ use crate::body::{Observe, ProxyBody};
 use crate::denial::Denial;
 use crate::identity::VerifiedPeer;
 use crate::jwt::VerifiedToken;
+use crate::outcome::Outcome;
 use countersign_core::encoding::Digest;
 use countersign_core::refusal::Reason;
 use countersign_io::clock::now;
@@ -84,9 +85,10 @@ impl Watch {
         }
     }
 
-    /// Records the action of a plugin.
-    pub(crate) fn invocation(&mut self, plugin: &'static str, action: &'static str, reason: &'static str) {
-        self.event.invocations.push(Invocation { plugin, action, reason, shadow: false });
+    /// Records what a plugin did with a request that passes.
+    pub(crate) fn invocation(&mut self, plugin: &'static str, outcome: Outcome) {
+        let (action, reason, shadow) = outcome.told();
+        self.event.invocations.push(Invocation { plugin, action, reason, shadow });
     }
 
     /// Records the denial of the request.
@@ -95,7 +97,8 @@ impl Watch {
         self.event.status = Some(denial.code.status().as_u16());
         self.event.error = Some((denial.code.text(), bounded(&denial.message)));
         if let Some(plugin) = denial.plugin {
-            self.invocation(plugin, "deny", denial.reason.map_or(denial.code.text(), Reason::code));
+            let reason = denial.reason.map_or(denial.code.text(), Reason::code);
+            self.event.invocations.push(Invocation { plugin, action: "deny", reason, shadow: false });
         }
     }
 

@@ -107,7 +107,7 @@ impl Processor {
         match self.grant(runtime, request, attributes).await {
             Ok(granted) => {
                 if let Some(watch) = &mut watch {
-                    watch.invocation(EXCHANGE, granted.did.0, granted.did.1);
+                    watch.invocation(EXCHANGE, granted.outcome);
                     watch.goes_on(request.headers(), request.version());
                 }
                 pass_on(request.headers(), granted.authorization.as_ref())

@@ -6,13 +6,14 @@ use crate::denial::{Code, Denial};
 use crate::events::{Direction, Parser, Watch};
 use crate::forward;
 use crate::identity::VerifiedPeer;
+use crate::outcome::{Outcome, enforce_or_observe};
 use crate::quiet::Quiet;
 use crate::runtime_config::RuntimeConfig;
 use crate::stats::Stats;
 use crate::upgrade::WebSocket;
 use hyper::{Method, Request};
 
-/// Outcome of the admission of one request; `Ok(None)` passes without authentication.
+/// Decision about one request; `Ok(None)` passes because there is no gate.
 pub(crate) type AdmissionDecision = Result<Option<Admitted>, Denial>;
 
 /// Decides whether a request from `peer` may pass. A WebSocket needs an accepted token even where a bypass path or
@@ -27,20 +28,17 @@ pub(crate) async fn admit<B: Sync>(
     if request.method() == Method::CONNECT {
         return Err(Denial::new(Code::BadRequest, "CONNECT is for proxies"));
     }
-    let tunnel = WebSocket::requested(request).is_some();
+    let upgrade = WebSocket::requested(request);
     let decision = match &runtime.inbound.gate {
         None => None,
-        Some(gate) => match gate.authorize(request.uri().path(), request.headers(), peer).await {
-            Ok(admitted) => Some(admitted),
-            Err(denial) if runtime.inbound.observes && !tunnel => {
-                quiet.log("a request would have been denied", &denial.message);
-                None
-            }
-            Err(denial) => return Err(denial),
-        },
+        Some(gate) => {
+            let decided = gate.authorize(request.uri().path(), request.headers(), peer).await;
+            let observes = runtime.inbound.observes;
+            Some(enforce_or_observe(decided, observes, upgrade, Admitted::Observed, quiet)?)
+        }
     };
     match decision {
-        None | Some(Admitted::Bypass) if tunnel => {
+        None | Some(Admitted::Bypass | Admitted::Observed) if upgrade.is_some() => {
             let why = "a WebSocket is joined only after a token was accepted, and none is asked for here";
             Err(Denial::new(Code::Forbidden, why))
         }
@@ -52,7 +50,7 @@ pub(crate) async fn admit<B: Sync>(
 pub(crate) fn count(stats: &Stats, decision: &AdmissionDecision) {
     let inbound = &stats.inbound;
     match decision {
-        Ok(None) => &inbound.unauthenticated,
+        Ok(None | Some(Admitted::Observed)) => &inbound.unauthenticated,
         Ok(Some(Admitted::Bypass)) => &inbound.passthrough,
         Ok(Some(Admitted::Token(..))) => &inbound.authorized,
         Err(denial) => match (denial.code, denial.reason) {
@@ -81,9 +79,10 @@ pub(crate) fn watch<B>(
     match decision {
         Ok(Some(Admitted::Token(token, digest))) => {
             watch.user(token, Some(*digest));
-            watch.invocation(GATE, "allow", "authorized");
+            watch.invocation(GATE, Outcome::Authorized);
         }
-        Ok(Some(Admitted::Bypass)) => watch.invocation(GATE, "skip", "bypass"),
+        Ok(Some(Admitted::Bypass)) => watch.invocation(GATE, Outcome::Bypassed),
+        Ok(Some(Admitted::Observed)) => watch.invocation(GATE, Outcome::Observed),
         Ok(None) | Err(_) => {}
     }
     Some(watch)

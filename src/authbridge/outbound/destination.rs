@@ -67,13 +67,6 @@ impl OutboundRules {
             let port = port.ok_or_else(|| Denial::new(Code::BadRequest, "the target has no usable port"))?;
             verify_destination(&host, port, destination()?).await?;
         }
-        match self.grant(&decision, request.headers()).await {
-            // The messages of a WebSocket pass without any further check, so `observe` does not open one.
-            Err(denial) if self.observes && WebSocket::requested(request).is_none() => {
-                quiet.log("a request would have been denied", &denial.message);
-                Ok(Granted { authorization: None, did: ("observe", "denied") })
-            }
-            granted => granted,
-        }
+        self.grant_or_observe(&decision, request.headers(), WebSocket::requested(request), quiet).await
     }
 }

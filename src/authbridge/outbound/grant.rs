@@ -5,6 +5,9 @@ use super::routes::{RouteDecision, TokenAction};
 use super::rules::OutboundRules;
 use crate::config::NoTokenPolicy;
 use crate::denial::{Code, Denial};
+use crate::outcome::{Outcome, enforce_or_observe};
+use crate::quiet::Quiet;
+use crate::upgrade::WebSocket;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use std::sync::Arc;
 
@@ -12,32 +15,40 @@ use std::sync::Arc;
 pub(crate) struct Granted {
     /// Replaces every `Authorization` of the request; `None` leaves them.
     pub(crate) authorization: Option<HeaderValue>,
-    /// Action and reason for the event of the request.
-    pub(crate) did: (&'static str, &'static str),
+    /// What was done, for the event of the request.
+    pub(crate) outcome: Outcome,
 }
 
 impl Granted {
-    const fn nothing(did: (&'static str, &'static str)) -> Self {
-        Self { authorization: None, did }
+    const fn nothing(outcome: Outcome) -> Self {
+        Self { authorization: None, outcome }
     }
 }
 
 impl OutboundRules {
-    /// Grants a request with these headers what the decision for its host says.
-    pub(super) async fn grant(
+    /// Grants a request with these headers what the decision for its host says, or what an exchange that only observes
+    /// does.
+    pub(super) async fn grant_or_observe(
         &self,
         decision: &RouteDecision,
         headers: &HeaderMap,
+        upgrade: Option<WebSocket>,
+        quiet: &Quiet,
     ) -> Result<Granted, Denial> {
+        let granted = self.grant(decision, headers).await;
+        enforce_or_observe(granted, self.observes, upgrade, Granted::nothing(Outcome::Observed), quiet)
+    }
+
+    async fn grant(&self, decision: &RouteDecision, headers: &HeaderMap) -> Result<Granted, Denial> {
         let counts = &self.stats.outbound;
         let (wanted, subject) = match &decision.token {
             TokenAction::Keep { by_default: true } => {
                 counts.no_matching_route.inc();
-                return Ok(Granted::nothing(("skip", "no_matching_route")));
+                return Ok(Granted::nothing(Outcome::Unrouted));
             }
             TokenAction::Keep { by_default: false } => {
                 counts.passthrough.inc();
-                return Ok(Granted::nothing(("allow", "passthrough")));
+                return Ok(Granted::nothing(Outcome::PassedThrough));
             }
             TokenAction::Deny => return Err(self.denied_by_route()),
             TokenAction::Own(wanted) => (Arc::clone(wanted), None),
@@ -45,7 +56,7 @@ impl OutboundRules {
                 (Some(token), _) => (Arc::clone(wanted), Some(token)),
                 (None, NoTokenPolicy::Allow) => {
                     counts.no_token_policy.inc();
-                    return Ok(Granted::nothing(("skip", "no_token")));
+                    return Ok(Granted::nothing(Outcome::WithoutToken));
                 }
                 (None, NoTokenPolicy::ClientCredentials) => (Arc::clone(wanted), None),
                 (None, NoTokenPolicy::Deny) => {
@@ -67,7 +78,7 @@ impl OutboundRules {
         let mut value = HeaderValue::try_from(["Bearer ", token.expose()].concat())
             .map_err(|_| failed("the token is not usable"))?;
         value.set_sensitive(true);
-        Ok(Granted { authorization: Some(value), did: ("modify", "token_replaced") })
+        Ok(Granted { authorization: Some(value), outcome: Outcome::Replaced })
     }
 
     /// Denial by a route with `action: deny`, or by the default policy; counted.

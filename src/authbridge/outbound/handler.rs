@@ -44,8 +44,6 @@ pub(crate) struct OutboundHandler {
 struct Trip {
     target: Target,
     decision: RouteDecision,
-    /// Action and reason of `token-exchange` for the event.
-    did: (&'static str, &'static str),
 }
 
 impl OutboundHandler {
@@ -80,7 +78,7 @@ impl OutboundHandler {
             }
             return self.tunnel(runtime, &routing, target, &decision, connection).await;
         }
-        let mut trip = Trip { target, decision, did: ("allow", "passthrough") };
+        let trip = Trip { target, decision };
         verify_trip(runtime, &trip).await?;
         let upgrade = WebSocket::requested(&request);
         let (mut parts, body) = request.into_parts();
@@ -89,22 +87,14 @@ impl OutboundHandler {
         {
             watch.belongs_to(sha256(token.as_bytes()));
         }
-        match runtime.outbound.grant(&trip.decision, &parts.headers).await {
-            Ok(granted) => {
-                trip.did = granted.did;
-                if let Some(authorization) = granted.authorization {
-                    parts.headers.insert(AUTHORIZATION, authorization);
-                }
-            }
-            // The messages of a WebSocket pass without any further check, so `observe` does not open one.
-            Err(denial) if runtime.outbound.observes && upgrade.is_none() => {
-                self.quiet.log("a request would have been denied", &denial.message);
-            }
-            Err(denial) => return Err(denial),
+        let rules = &runtime.outbound;
+        let granted = rules.grant_or_observe(&trip.decision, &parts.headers, upgrade, &self.quiet).await?;
+        if let Some(authorization) = granted.authorization {
+            parts.headers.insert(AUTHORIZATION, authorization);
         }
         let mut body = ProxyBody::incoming(body).with_ticket(connection.ticket());
         if let Some(watch) = watch.as_mut() {
-            watch.invocation(NAME, trip.did.0, trip.did.1);
+            watch.invocation(NAME, granted.outcome);
             if let Some(observer) = watch.goes_on(&parts.headers, parts.version) {
                 body = body.observed_by(observer);
             }
@@ -255,7 +245,7 @@ async fn pass_on(
     (mut parts, upgrade): (Parts, Option<WebSocket>),
     body: ProxyBody,
 ) -> Result<Response<Incoming>, Denial> {
-    let Trip { target, decision, .. } = trip;
+    let Trip { target, decision } = trip;
     forward::strip(&mut parts.headers);
     write_upgrade(upgrade, &mut parts.headers);
     let bad = |_| Denial::new(Code::BadRequest, "the target is not usable");

@@ -29,6 +29,12 @@ impl Request {
         Self { method, target, headers: Vec::new(), body: Vec::new() }
     }
 
+    /// Gives it another target.
+    #[must_use]
+    pub fn with_target(self, target: &str) -> Self {
+        Self { target: target.to_owned(), ..self }
+    }
+
     /// Adds a header. `Host`, and `Content-Length` of a body, are added if they are missing.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {

@@ -4,6 +4,7 @@
 mod closed;
 mod inbound;
 mod outbound;
+mod outcomes;
 mod scene;
 mod upgrades;
 
