@@ -93,6 +93,8 @@ pub(super) struct ProxyBody {
     source: BodySource,
     observer: Option<Box<dyn Observe>>,
     ticket: Option<Ticket>,
+    /// When its last part passed, in milliseconds of [`millis`]; `None` if nobody asks.
+    flow: Option<Arc<AtomicU64>>,
     /// True for an answer: whoever does not take its next part holds up the connection of the ticket.
     is_answer: bool,
 }
@@ -107,7 +109,7 @@ enum BodySource {
 
 impl ProxyBody {
     const fn of(source: BodySource) -> Self {
-        Self { source, observer: None, ticket: None, is_answer: false }
+        Self { source, observer: None, ticket: None, flow: None, is_answer: false }
     }
 
     /// A body that is complete in memory.
@@ -132,6 +134,14 @@ impl ProxyBody {
     pub(super) fn answers(mut self, ticket: Ticket) -> Self {
         self.is_answer = true;
         self.with_ticket(ticket)
+    }
+
+    /// Notes from now on when a part passes, in milliseconds of [`millis`]; `None` for a body that has no part.
+    pub(super) fn flow(&mut self) -> Option<Arc<AtomicU64>> {
+        if !self.source.is_end() {
+            self.flow = Some(Arc::new(AtomicU64::new(millis())));
+        }
+        self.flow.clone()
     }
 
     fn stalls(&self, since: u64) {
@@ -190,6 +200,9 @@ impl HttpBody for ProxyBody {
             },
             BodySource::Incoming(body) => ready!(Pin::new(body).poll_frame(cx)),
         };
+        if let Some(flow) = &self.flow {
+            flow.store(millis(), Ordering::Relaxed);
+        }
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(bytes), Some(observer)) = (frame.data_ref(), &mut self.observer) {

@@ -1,10 +1,11 @@
 //! Forwarding of requests and responses: hop-by-hop fields are taken off, everything else passes unchanged.
 
-use super::body::ProxyBody;
+use super::body::{ProxyBody, millis};
 use super::connection_header::connection_options;
 use super::denial::{Code, Denial, DeniedAddress};
 use super::serve::{Connection, Stream, Tunnel};
 use super::upgrade::{WebSocket, verify_change, write_upgrade};
+use countersign_core::time::Timestamp;
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -15,6 +16,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
 use hyper_util::rt::TokioIo;
 use std::error::Error;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Hop-by-hop headers (RFC 9110 §7.6.1), beside those that `Connection` names.
@@ -104,7 +107,8 @@ pub(crate) fn is_own(name: &HeaderName) -> bool {
     name.len() >= OWN_PREFIX.len() && name.iter().copied().zip(OWN_PREFIX.bytes()).all(like)
 }
 
-/// Sends a request, and waits at most `patience` for the head of the answer.
+/// Sends a request, and waits at most `patience` for the head of the answer. The wait begins again with every part of the
+/// request's body, since the answer to an upload may come after all of it.
 pub(crate) async fn send<C>(
     client: &Client<C, ProxyBody>,
     request: Request<ProxyBody>,
@@ -113,10 +117,20 @@ pub(crate) async fn send<C>(
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
-    match tokio::time::timeout(patience, client.request(request)).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(unreachable_because(&error)),
-        Err(_) => Err(Denial::new(Code::Timeout, "the other end did not answer in time")),
+    let (mut request, began) = (request, millis());
+    let flow = request.body_mut().flow();
+    let mut answer = pin!(client.request(request));
+    loop {
+        let last = flow.as_ref().map_or(began, |flow| flow.load(Ordering::Relaxed).max(began));
+        let left = patience.saturating_sub(Duration::from_millis(millis().saturating_sub(last)));
+        match tokio::time::timeout(left, &mut answer).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(error)) => return Err(unreachable_because(&error)),
+            Err(_) if left.is_zero() => {
+                return Err(Denial::new(Code::Timeout, "the other end did not answer in time"));
+            }
+            Err(_) => {}
+        }
     }
 }
 
@@ -144,20 +158,21 @@ fn unreachable_because(error: &hyper_util::client::legacy::Error) -> Denial {
 }
 
 /// The response for the caller: stripped of hop-by-hop headers or, for a 101 to the requested `upgrade`, joined to the
-/// other connection once it is written.
+/// other connection once it is written, until the second `until`.
 pub(crate) fn answer(
     mut response: Response<Incoming>,
     upgrade: Option<WebSocket>,
+    until: Option<Timestamp>,
     connection: &Connection,
 ) -> Result<Response<ProxyBody>, Denial> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         verify_change(upgrade, response.headers())?;
         let upgraded = hyper::upgrade::on(&mut response);
-        let tunnel: Tunnel = Box::pin(async move {
+        let other = Box::pin(async move {
             let stream: Box<dyn Stream> = Box::new(TokioIo::new(upgraded.await.ok()?));
             Some(stream)
         });
-        connection.join(tunnel);
+        connection.join(Tunnel { other, until });
         let (mut parts, _) = response.into_parts();
         strip(&mut parts.headers);
         write_upgrade(upgrade, &mut parts.headers);

@@ -39,6 +39,30 @@ pub const FEW_CONNECTIONS: usize = 64;
 /// Descriptors beside those of connections: listeners, files, the identity provider, the Workload API.
 pub const OTHER_DESCRIPTORS: usize = 512;
 
+/// Longest time in which a tunnel passes no byte, unless the configuration names another. As long as proxies usually allow:
+/// WebSockets that only wait for events are silent for minutes, and those that send pings never are.
+pub const TUNNEL_IDLE: Duration = Duration::from_hours(1);
+/// The same once one side has ended: as long as an answer may take, for which the other side may still be waited.
+pub const HALF_CLOSED: Duration = Duration::from_mins(5);
+/// Idle time of a TCP connection after which its other end is probed. NAT gateways and firewalls commonly forget a connection
+/// after 5 min or more without a packet.
+pub const KEEPALIVE: Duration = Duration::from_mins(1);
+/// Time between two probes that are not answered.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Probes without an answer after which the kernel ends a connection: with the two above, after 2 min.
+pub const KEEPALIVE_PROBES: u32 = 4;
+
+/// Longest time for the addresses of a server's name: as long as resolvers wait for one name server (resolv.conf(5)).
+pub const RESOLVE: Duration = Duration::from_secs(5);
+/// Longest time for a TCP connection to one address of a server: the kernel sends a lost SYN again after 1 and 3 s.
+pub const DIAL: Duration = Duration::from_secs(5);
+/// Time after which the next address of a server is tried beside those under way (RFC 8305 §8).
+pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
+/// Most addresses of a server that are tried: more are copies of one load balancer.
+pub const DIAL_ADDRESSES: usize = 16;
+/// Longest time for the TLS handshake with a server.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);
+
 /// Most destinations of other protocols than HTTP and TLS that are told, one log line each: an agent could call ever others.
 pub const TOLD_DESTINATIONS: usize = 256;
 

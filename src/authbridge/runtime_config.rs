@@ -11,7 +11,7 @@ use super::limits::FETCH_BEFORE_SWAP;
 use super::outbound::OutboundRules;
 use super::peers::PeerPolicy;
 use super::process_state::ProcessState;
-use super::serve::Times;
+use super::serve::{Times, TunnelTimes};
 use super::tls::Terminator;
 use arc_swap::ArcSwap;
 use hyper::http::uri::Authority;
@@ -171,7 +171,9 @@ impl RuntimeConfig {
 
     /// Timeouts of client connections.
     pub(crate) fn times(&self) -> Times {
-        Times { header: self.config.limits.header_timeout.0, idle: self.config.limits.idle_timeout.0 }
+        let limits = &self.config.limits;
+        let tunnel = TunnelTimes::new(limits);
+        Times { header: limits.header_timeout.0, idle: limits.idle_timeout.0, tunnel }
     }
 
     /// Longest time until the head of an answer.

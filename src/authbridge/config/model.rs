@@ -3,6 +3,7 @@
 
 use super::duration::GoDuration;
 use super::plugins::Plugin;
+use crate::limits::{HALF_CLOSED, KEEPALIVE, TUNNEL_IDLE};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -247,6 +248,12 @@ pub struct Limits {
     pub response_timeout: GoDuration,
     /// How long a connection may wait for its next request.
     pub idle_timeout: GoDuration,
+    /// How long a tunnel (CONNECT, WebSocket, redirected TLS and other protocols) may pass no byte.
+    pub tunnel_idle_timeout: GoDuration,
+    /// The same once one of its sides has ended.
+    pub half_close_timeout: GoDuration,
+    /// How long a connection may be idle before the kernel probes whether the other end is still there.
+    pub keepalive: GoDuration,
 }
 
 impl Default for Limits {
@@ -258,6 +265,9 @@ impl Default for Limits {
             header_timeout: GoDuration::from_secs(10),
             response_timeout: GoDuration::from_secs(300),
             idle_timeout: GoDuration::from_secs(300),
+            tunnel_idle_timeout: GoDuration(TUNNEL_IDLE),
+            half_close_timeout: GoDuration(HALF_CLOSED),
+            keepalive: GoDuration(KEEPALIVE),
         }
     }
 }

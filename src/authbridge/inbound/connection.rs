@@ -14,6 +14,7 @@ const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, arrival: Arrival) {
+    inbound.active.current().times().tunnel.probe(&stream);
     let mut stream = Prefixed::new(stream);
     let mut begins = Begins::Http1;
     if inbound.active.current().terminator.is_some() {

@@ -2,6 +2,7 @@
 
 use super::admit::{admit, count, watch};
 use super::reauthorize::{authorize_connection, authorize_tunnel};
+use crate::auth::Admitted;
 use crate::body::ProxyBody;
 use crate::denial::{Code, Denial};
 use crate::forward;
@@ -57,6 +58,10 @@ impl Handler for InboundHandler {
         count(&self.stats, &decision);
         let mut watch = watch(&runtime, &request, peer, &runtime.inbound.parsers, &decision);
         let upgrade = WebSocket::requested(&request);
+        let until = match &decision {
+            Ok(Some(Admitted::Token(token, _))) => Some(token.ends_at()),
+            _ => None,
+        };
         let (parts, body) = request.into_parts();
         let passed = if let Err(denial) = decision {
             Err(denial)
@@ -68,15 +73,16 @@ impl Handler for InboundHandler {
             }
             self.pass_on(&runtime, parts, upgrade, body).await
         };
-        let response = match passed.and_then(|response| forward::answer(response, upgrade, &connection)) {
-            Ok(response) => response,
-            Err(denial) => {
-                if let Some(watch) = &mut watch {
-                    watch.denied(&denial);
+        let response =
+            match passed.and_then(|response| forward::answer(response, upgrade, until, &connection)) {
+                Ok(response) => response,
+                Err(denial) => {
+                    if let Some(watch) = &mut watch {
+                        watch.denied(&denial);
+                    }
+                    self.deny(&denial)
                 }
-                self.deny(&denial)
-            }
-        };
+            };
         self.stats.inbound_seconds.observe(began.elapsed().as_secs_f64());
         if let Some(watch) = watch {
             watch.ends(&response, began);

@@ -26,10 +26,15 @@ impl VerifiedToken {
         &self.claims
     }
 
+    /// First second in which the token no longer counts: its expiry, and the clock skew that is granted.
+    pub fn ends_at(&self) -> Timestamp {
+        self.claims.expires_at.plus(self.skew)
+    }
+
     /// Checks the times of the token. Due at each use, because the proof may come from a cache.
     pub fn check_times(&self, now: Timestamp) -> Result<(), Refusal> {
         let Claims { expires_at, not_before, issued_at, .. } = &self.claims;
-        if now >= expires_at.plus(self.skew) {
+        if now >= self.ends_at() {
             let found = format!("the token expired at {expires_at}, {} s ago", now.since(*expires_at));
             return Err(Refusal::new(Reason::TokenExpired, found));
         }

@@ -1,12 +1,14 @@
 //! Connections to servers: plain, with TLS by the roots of this machine, or with mTLS to an expected SPIFFE ID.
 
+use super::happy_eyeballs::{first_of, plan_attempts};
 use super::host::Host;
 use super::routes::{RouteDecision, Table};
 use crate::config::RouteTls;
 use crate::denial::DeniedAddress;
 use crate::identity::WorkloadIdentity;
+use crate::limits::{DIAL, DIAL_STAGGER, HANDSHAKE, RESOLVE};
 use crate::peers::{PeerPolicy, namespace_of};
-use crate::serve::Stream;
+use crate::serve::{Stream, TunnelTimes};
 use crate::stats::Stats;
 use crate::tls::{mtls_client, system_client};
 use hyper::Uri;
@@ -24,9 +26,6 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
-
-/// Longest time for a connection with its TLS handshake.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Server of a request; part of the key of a connection pool.
 #[derive(Clone, Debug)]
@@ -55,6 +54,7 @@ struct DialerInner {
     stats: Stats,
     /// Made once, because it reads the root certificates of this machine.
     system: OnceLock<TlsConnector>,
+    times: TunnelTimes,
 }
 
 impl Dialer {
@@ -66,21 +66,36 @@ impl Dialer {
         decision: &RouteDecision,
         identity: &WorkloadIdentity,
         (forbidden, table): (Vec<u16>, Arc<Table>),
-        stats: Stats,
+        (stats, times): (Stats, TunnelTimes),
     ) -> Self {
         let expected = decision.server.clone();
         let (identity, system) = (identity.clone(), OnceLock::new());
         Self {
-            inner: Arc::new(DialerInner { target, tls, expected, identity, forbidden, table, stats, system }),
+            inner: Arc::new(DialerInner {
+                target,
+                tls,
+                expected,
+                identity,
+                forbidden,
+                table,
+                stats,
+                system,
+                times,
+            }),
         }
     }
 
     /// Opens a connection, with its handshake done.
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        match timeout(CONNECT, self.inner.open()).await {
-            Ok(opened) => opened,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")),
-        }
+        self.inner.open().await
+    }
+}
+
+/// The result of a step, which may take at most `limit`.
+async fn within<T>(limit: Duration, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match timeout(limit, step).await {
+        Ok(done) => done,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")),
     }
 }
 
@@ -100,7 +115,7 @@ impl DialerInner {
             RouteTls::Mtls => mtls_client(&self.identity, self.server()?).map_err(io::Error::other)?,
         };
         let name = ServerName::try_from(self.target.host.text().to_owned()).map_err(io::Error::other)?;
-        match connector.connect(name, stream).await {
+        match within(HANDSHAKE, connector.connect(name, stream)).await {
             Ok(stream) => {
                 self.stats.tls.outbound_tls_succeeded.inc();
                 Ok(Box::new(stream))
@@ -126,30 +141,38 @@ impl DialerInner {
         let addresses: Vec<SocketAddr> = match (address, host.address()) {
             (Some(address), _) => vec![*address],
             (None, Some(address)) => vec![SocketAddr::new(address, *port)],
-            (None, None) => lookup_host((host.text(), *port)).await?.collect(),
+            (None, None) => within(RESOLVE, lookup_host((host.text(), *port))).await?.collect(),
         };
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in addresses {
-            if self.target.address.is_none() && self.table.denies_address(host, address.ip()) {
-                self.stats.outbound.denied_by_route.inc();
-                last = io::Error::other(DeniedAddress);
-                continue;
-            }
-            // An IPv4 address in an IPv6 one is not `is_loopback`, and connects all the same.
-            let ip = address.ip().to_canonical();
-            let here = ip.is_loopback() || ip.is_unspecified();
-            if here && self.forbidden.contains(&address.port()) {
-                return Err(io::Error::other("the address is the sidecar's own"));
-            }
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Err(error) => last = error,
+        let mut allowed = Vec::with_capacity(addresses.len());
+        let mut refused = None;
+        for address in plan_attempts(&addresses) {
+            match self.refuse(address) {
+                Some(error) => refused = Some(error),
+                None => allowed.push(address),
             }
         }
-        Err(last)
+        if let Some(error) = refused.filter(|_| allowed.is_empty()) {
+            return Err(error);
+        }
+        let stream =
+            first_of(allowed, DIAL_STAGGER, |address| within(DIAL, TcpStream::connect(address))).await?;
+        let _ = stream.set_nodelay(true);
+        self.times.probe(&stream);
+        Ok(stream)
+    }
+
+    /// Why no connection to this address is opened; `None` if one may be.
+    fn refuse(&self, address: SocketAddr) -> Option<io::Error> {
+        let Target { host, address: original, .. } = &self.target;
+        if original.is_none() && self.table.denies_address(host, address.ip()) {
+            self.stats.outbound.denied_by_route.inc();
+            return Some(io::Error::other(DeniedAddress));
+        }
+        // An IPv4 address in an IPv6 one is not `is_loopback`, and connects all the same.
+        let ip = address.ip().to_canonical();
+        let here = ip.is_loopback() || ip.is_unspecified();
+        (here && self.forbidden.contains(&address.port()))
+            .then(|| io::Error::other("the address is the sidecar's own"))
     }
 }
 

@@ -8,17 +8,14 @@ use super::routes::TokenAction;
 use super::rules::OutboundRules;
 use crate::config::RouteTls;
 use crate::denial::{Code, Denial};
+use crate::limits::RESOLVE;
 use crate::quiet::Quiet;
 use crate::upgrade::WebSocket;
 use hyper::Request;
 use hyper::http::uri::Authority;
 use std::net::SocketAddr;
-use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
-
-/// Longest time for the addresses of a name.
-const RESOLVE: Duration = Duration::from_secs(5);
 
 /// True if `address`, where the kernel says that a connection goes, is one of the addresses of `host`.
 pub(super) async fn belongs(host: &Host, port: u16, address: SocketAddr) -> bool {

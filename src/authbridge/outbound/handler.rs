@@ -100,7 +100,7 @@ impl OutboundHandler {
             }
         }
         let response = pass_on(runtime, &routing, trip, (parts, upgrade), body).await?;
-        forward::answer(response, upgrade, connection)
+        forward::answer(response, upgrade, None, connection)
     }
 
     /// Opens a tunnel to `target`, if the decision lets bytes pass that are not read.
@@ -130,8 +130,7 @@ impl OutboundHandler {
             tracing::debug!("a tunnel was not opened: {error}");
             Denial::new(Code::Unreachable, "the other end cannot be reached")
         })?;
-        let tunnel: Tunnel = Box::pin(async move { Some(stream) });
-        connection.join(tunnel);
+        connection.join(Tunnel { other: Box::pin(async move { Some(stream) }), until: None });
         Ok(Response::new(ProxyBody::default()))
     }
 }

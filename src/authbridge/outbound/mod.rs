@@ -7,6 +7,7 @@ mod exchange;
 mod form;
 mod grant;
 mod handler;
+mod happy_eyeballs;
 mod host;
 mod opening;
 mod parsers;

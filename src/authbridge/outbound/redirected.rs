@@ -12,10 +12,10 @@ use crate::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
 use crate::config::RouteTls;
 use crate::denial::{Code, Denial};
 use crate::runtime_config::RuntimeConfig;
-use crate::serve::{Arrival, Begins, Connection, Prefixed, Stream};
+use crate::serve::{Arrival, Begins, Connection, Prefixed, Stream, join};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -52,7 +52,7 @@ impl OutboundHandler {
             self.tunnel(&runtime, &routing, target, &decision, &connection).await
         };
         match opened.await {
-            Ok(_) => connection.run_tunnel(&mut stream).await,
+            Ok(_) => connection.run_tunnel(&mut stream, runtime.times().tunnel).await,
             Err(denial) => self.refused(&denial),
         }
     }
@@ -76,7 +76,7 @@ impl OutboundHandler {
         match opened {
             Ok(_) => {
                 self.passes_other(destination);
-                connection.run_tunnel(&mut stream).await;
+                connection.run_tunnel(&mut stream, runtime.times().tunnel).await;
             }
             Err(denial) => self.refused(&denial),
         }
@@ -109,23 +109,12 @@ impl OutboundHandler {
         if let Some(greeting) = read.and_then(|read| bytes.get(..read)).filter(|_| self.may_pass(destination))
         {
             self.passes_other(destination);
-            self.join(stream, &mut server, greeting, arrival).await;
+            let _ticket = arrival.place.pending.ticket();
+            if stream.write_all(greeting).await.is_ok() {
+                join(stream, &mut server, None, times.tunnel).await;
+            }
         }
         First::Over
-    }
-
-    async fn join(
-        &self,
-        client: &mut Prefixed<TcpStream>,
-        server: &mut Box<dyn Stream>,
-        greeting: &[u8],
-        arrival: &Arrival,
-    ) {
-        let _ticket = arrival.place.pending.ticket();
-        if client.write_all(greeting).await.is_ok() {
-            // Either end may close at any time; that is how a tunnel ends, and no error.
-            let _ = copy_bidirectional(client, server).await;
-        }
     }
 
     /// Connects to an address, if the rules for addresses allow that; nothing is counted, because it may not be used.

@@ -12,6 +12,7 @@ use crate::config::{
 use crate::events::Parser;
 use crate::identity::WorkloadIdentity;
 use crate::process_state::ProcessState;
+use crate::serve::TunnelTimes;
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
 use hyper_util::client::legacy::Client;
@@ -38,6 +39,7 @@ pub(crate) struct OutboundRules {
     identity: WorkloadIdentity,
     default_tls: RouteTls,
     forbidden: Vec<u16>,
+    tunnel: TunnelTimes,
     pub(super) stats: Stats,
     last_routes: Option<LastRoutes>,
     problem: Arc<Mutex<Option<String>>>,
@@ -86,9 +88,12 @@ impl OutboundRules {
         let strict = config.mtls.as_ref().is_some_and(|mtls| mtls.mode == MtlsMode::Strict);
         let default_tls = if strict { RouteTls::Mtls } else { RouteTls::Plain };
         let forbidden = own_ports(config);
-        // Connections were opened under all three.
+        let tunnel = TunnelTimes::new(&config.limits);
+        // Connections were opened under all four.
         let known = previous
-            .filter(|rules| rules.default_tls == default_tls && rules.forbidden == forbidden)
+            .filter(|rules| {
+                rules.default_tls == default_tls && rules.forbidden == forbidden && rules.tunnel == tunnel
+            })
             .map(Self::routing)
             .filter(|routing| *routing.table == table);
         let routing = Arc::new(ArcSwap::new(known.unwrap_or_else(|| Arc::new(Routing::new(table)))));
@@ -115,6 +120,7 @@ impl OutboundRules {
             identity: state.identity.clone(),
             default_tls,
             forbidden,
+            tunnel,
             stats: state.stats.clone(),
             last_routes,
             problem,
@@ -166,7 +172,7 @@ impl OutboundRules {
         decision: &RouteDecision,
     ) -> Dialer {
         let denied = (self.forbidden.clone(), Arc::clone(&routing.table));
-        Dialer::new(target, tls, decision, &self.identity, denied, self.stats.clone())
+        Dialer::new(target, tls, decision, &self.identity, denied, (self.stats.clone(), self.tunnel))
     }
 
     /// Waits for the first answer about credentials.

@@ -18,6 +18,7 @@ const CLIENT_FIRST: Duration = Duration::from_millis(300);
 /// Serves a connection to the forward proxy.
 pub(crate) async fn serve_proxy(outbound: Arc<OutboundHandler>, stream: TcpStream, arrival: Arrival) {
     let times = outbound.runtime().times();
+    times.tunnel.probe(&stream);
     let connection = Arc::new(Connection::of_agent(arrival, None));
     serve_http(Prefixed::new(stream), connection, outbound, times).await;
 }
@@ -25,6 +26,7 @@ pub(crate) async fn serve_proxy(outbound: Arc<OutboundHandler>, stream: TcpStrea
 /// Serves a connection that the kernel redirected. One made to the listener directly has no other destination than the
 /// listener, and would loop, so it is closed.
 pub(crate) async fn serve_redirected(outbound: Arc<OutboundHandler>, stream: TcpStream, arrival: Arrival) {
+    outbound.runtime().times().tunnel.probe(&stream);
     let Some(destination) = original_destination(&stream) else {
         outbound.quiet.log("a connection was closed", "the kernel does not know where it was going");
         return;

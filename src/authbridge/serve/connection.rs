@@ -5,6 +5,7 @@ use super::accept::Arrival;
 use super::crowd::{HeadCost, Place};
 use super::overload::overloaded_response;
 use super::prefix::{Begins, Prefixed};
+use super::tunnel::{Tunnel, TunnelTimes, join};
 use crate::body::{Pending, ProxyBody, Ticket, millis};
 use crate::identity::VerifiedPeer;
 use crate::limits::HTTP2_WINDOW;
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -47,6 +48,8 @@ pub(crate) struct Times {
     pub(crate) header: Duration,
     /// Longest time between two requests.
     pub(crate) idle: Duration,
+    /// Those of a tunnel.
+    pub(crate) tunnel: TunnelTimes,
 }
 
 /// Connection that requests arrive on: who is at the other end, and what it still has to do.
@@ -64,9 +67,6 @@ pub(crate) struct Connection {
     requests: AtomicU64,
     tunnel: Mutex<Option<Tunnel>>,
 }
-
-/// Future of the other connection of a tunnel; it is joined after the answer was written.
-pub(crate) type Tunnel = Pin<Box<dyn Future<Output = Option<Box<dyn Stream>>> + Send>>;
 
 /// Byte stream in both directions.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -117,12 +117,11 @@ impl Connection {
     }
 
     /// Joins `stream` to the other end of the tunnel at once.
-    pub(crate) async fn run_tunnel<T: Stream>(&self, stream: &mut T) {
+    pub(crate) async fn run_tunnel<T: Stream>(&self, stream: &mut T, times: TunnelTimes) {
         let Some(tunnel) = self.take_tunnel() else { return };
         let _ticket = self.ticket();
-        let Some(mut other) = tunnel.await else { return };
-        // Either end may close at any time; that is how a tunnel ends, and no error.
-        let _ = copy_bidirectional(stream, &mut other).await;
+        let Some(mut other) = tunnel.other.await else { return };
+        join(stream, &mut other, tunnel.until, times).await;
     }
 
     fn take_tunnel(&self) -> Option<Tunnel> {
@@ -294,7 +293,7 @@ where
         (None, _) => return Some(stream),
         (Some(Ok(())), Some(tunnel)) => {
             let _ticket = connection.ticket();
-            join(stream, tunnel, times, cut(&**handler, connection)).await;
+            run(stream, tunnel, times, cut(&**handler, connection)).await;
         }
         (Some(ended), _) => {
             if let Err(error) = ended {
@@ -391,16 +390,15 @@ async fn cut<H: Handler>(handler: &H, connection: &Connection) {
     while !handler.is_cut(connection) && epochs.changed().await.is_ok() {}
 }
 
-async fn join<T: Stream>(
+async fn run<T: Stream>(
     mut stream: Prefixed<T>,
     tunnel: Tunnel,
     times: Times,
     cut: impl Future<Output = ()>,
 ) {
-    let Ok(Some(mut other)) = timeout(times.header, tunnel).await else { return };
+    let Ok(Some(mut other)) = timeout(times.header, tunnel.other).await else { return };
     tokio::select! {
-        // Either end may close at any time; that is how a tunnel ends, and no error.
-        _ = copy_bidirectional(&mut stream, &mut other) => {}
+        () = join(&mut stream, &mut other, tunnel.until, times.tunnel) => {}
         () = cut => {}
     }
 }

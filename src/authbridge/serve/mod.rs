@@ -6,11 +6,11 @@ mod crowd;
 mod descriptors;
 mod overload;
 mod prefix;
+mod tunnel;
 
 pub(crate) use accept::{Arrival, Listeners, bind};
-pub(crate) use connection::{
-    Connection, Handler, Http2Bounds, Stream, Times, Tunnel, drive_http2, serve_http,
-};
+pub(crate) use connection::{Connection, Handler, Http2Bounds, Stream, Times, drive_http2, serve_http};
 pub(crate) use crowd::{Bounds, HeadCost};
 pub(crate) use descriptors::raise_descriptors;
 pub(crate) use prefix::{Begins, Prefixed};
+pub(crate) use tunnel::{Tunnel, TunnelTimes, join};

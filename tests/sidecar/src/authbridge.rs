@@ -21,6 +21,8 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// What it is called with after `--config FILE`.
     pub arguments: Vec<String>,
+    /// What `/etc/hosts` has for it, and for nobody else; needs root.
+    pub hosts: Option<String>,
 }
 
 /// An AuthBridge, which ends when it is dropped.
@@ -43,9 +45,17 @@ impl AuthBridge {
         let config = folder.write("authbridge.yaml", settings)?;
         let mut arguments = vec!["--config".to_owned(), config.display().to_string()];
         arguments.extend(options.arguments.iter().cloned());
+        let mut program = folder.program(&program())?;
+        if let Some(hosts) = &options.hosts {
+            let hosts = folder.write("hosts", hosts)?.display().to_string();
+            let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+            let shell = ["--mount", "sh", "-c", script].map(str::to_owned);
+            arguments = [&shell[..], &[hosts, program.display().to_string()], &arguments].concat();
+            program = "unshare".into();
+        }
         let launch = Launch {
             name: "authbridge".to_owned(),
-            program: folder.program(&program())?,
+            program,
             arguments,
             environment: options.environment.clone(),
             user: options.user,
