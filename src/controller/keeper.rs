@@ -1,7 +1,7 @@
 //! Keeper of one store: a watch that starts over in smaller pages where objects are large, in another version where the
 //! cluster does not serve one, and with a fresh list on demand.
 
-use super::list_limit::is_too_large;
+use super::list_limit::{SMALLEST_PAGE, is_too_large};
 use super::relist::Relist;
 use super::store::Store;
 use super::watch::{Ended, Turns, follow, is_absent};
@@ -37,6 +37,8 @@ pub(crate) struct Keeper<K> {
     /// The same objects in each version of their group, never empty.
     pub(crate) apis: Vec<Api<K>>,
     pub(crate) selector: String,
+    /// Page size of lists, in objects, as long as none is too large.
+    pub(crate) first_page: u32,
     pub(crate) page: AtomicU32,
     pub(crate) broken: WatchFailed,
     pub(crate) turns: Arc<Turns>,
@@ -85,6 +87,9 @@ where
                 }
             };
             if is_relist {
+                // The large objects may be gone; if not, two refused pages tell.
+                let page = self.page.load(Ordering::Relaxed).saturating_mul(4).min(self.first_page);
+                self.page.store(page, Ordering::Relaxed);
                 store.set_synced(false);
                 self.relist.begin();
             }
@@ -105,7 +110,7 @@ where
 
     fn failed<V: Clone, B: Copy + Ord>(&self, store: &Store<V, B>, error: &Error) {
         if is_too_large(error) {
-            let smaller = self.page.load(Ordering::Relaxed).div_euclid(2).max(1);
+            let smaller = self.page.load(Ordering::Relaxed).div_euclid(2).max(SMALLEST_PAGE);
             self.page.store(smaller, Ordering::Relaxed);
             self.course.changed.notify_one();
             let kind = self.watch.kind;

@@ -1,5 +1,5 @@
 //! Limit on the bytes of one page of a list. How large an object is, its author says; how many come at once, we do.
-//! A page that is larger ends in an error, and the watch asks for smaller ones.
+//! A page that is larger ends in an error, and the watch asks for smaller ones, down to [`SMALLEST_PAGE`].
 
 use http::{Request, Response};
 use http_body::Body;
@@ -12,10 +12,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-/// Most bytes of a page of more than one object. Three copies of them are in memory while they are parsed.
+/// Most bytes of a page of more than [`SMALLEST_PAGE`] objects. Three copies of them are in memory while they are parsed.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Page size that is never refused, in objects of at most 1.5 MiB (the limit of etcd): one tenant's large objects must not
+/// have everybody's listed one by one.
+pub(crate) const SMALLEST_PAGE: u32 = 4;
 
-/// Service that limits the pages of lists; watches, other requests and pages of one object pass as they are.
+/// Service that limits the pages of lists; watches, other requests and the smallest pages pass as they are.
 #[derive(Clone, Debug)]
 pub struct LimitLists<S>(pub S);
 
@@ -35,7 +38,7 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        let is_limited = request.uri().query().is_some_and(is_page_of_several);
+        let is_limited = request.uri().query().is_some_and(is_large_page);
         let answer = self.0.call(request);
         Box::pin(async move {
             let limit = |body| {
@@ -46,8 +49,8 @@ where
     }
 }
 
-/// True for the query of a list that asks for more than one object at a time.
-fn is_page_of_several(query: &str) -> bool {
+/// True for the query of a list that asks for more than [`SMALLEST_PAGE`] objects at a time.
+fn is_large_page(query: &str) -> bool {
     let mut limit = None;
     for parameter in query.split('&') {
         match parameter.split_once('=') {
@@ -56,7 +59,7 @@ fn is_page_of_several(query: &str) -> bool {
             _ => {}
         }
     }
-    limit.is_some_and(|number| number != "1")
+    limit.is_some_and(|number| number.parse().is_ok_and(|number: u32| number > SMALLEST_PAGE))
 }
 
 /// True if a watch failed because a page of its list was larger than is read.
@@ -77,17 +80,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_of_several_objects_are_limited_and_nothing_else() {
+    fn large_pages_are_limited_and_nothing_else() {
         for (query, expected) in [
             ("limit=50", true),
             ("&labelSelector=a%3Db&limit=50&continue=x", true),
-            ("limit=1", false),
+            ("limit=4", false),
+            ("limit=5", true),
             ("limit=50&watch=true", false),
             ("watch=true&limit=50", false),
             ("labelSelector=limit%3D5", false),
             ("", false),
         ] {
-            assert_eq!(is_page_of_several(query), expected, "{query}");
+            assert_eq!(is_large_page(query), expected, "{query}");
         }
     }
 
@@ -109,7 +113,7 @@ mod tests {
                 std::future::ready(Ok(Response::new(Full::new(VecDeque::from(vec![b' '; PAGE_BYTES + 1])))))
             }
         }
-        for (query, is_cut) in [("limit=2", true), ("limit=1", false)] {
+        for (query, is_cut) in [("limit=5", true), ("limit=4", false)] {
             let request = Request::get(format!("/api/v1/pods?{query}")).body(RequestBody::empty()).unwrap();
             let read = LimitLists(Answers).call(request).await.unwrap().into_body().collect().await;
             assert_eq!(read.is_err(), is_cut, "{query}");

@@ -126,6 +126,7 @@ impl Registry {
             watch: FailedWatch { kind: name, is_optional },
             apis: [api].into_iter().chain(versions).collect(),
             selector,
+            first_page: page,
             page: page.into(),
             broken: Arc::clone(&self.broken),
             turns: Arc::clone(if is_optional { &self.optional_turns } else { &self.turns }),

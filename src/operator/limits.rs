@@ -9,6 +9,11 @@ pub(crate) const PAGE_OBJECTS: u32 = 4;
 pub(crate) const PAGE_SLICES: u32 = 1;
 /// Page size of lists of metadata, where annotations are limited to 256 KiB.
 pub(crate) const PAGE_METADATA: u32 = 20;
+/// Most addresses behind one Service that are read and kept: five thousand Pods, which no agent has.
+pub(crate) const ENDPOINTS: usize = 5_000;
+/// Longest text of an AgentCard's spec that is kept, in bytes. Its definition has no limits, as the existing one has none; a
+/// name or version that is longer names nothing.
+pub(crate) const SPEC_TEXT_BYTES: usize = 512;
 /// Most objects that one list reads. More refuses the card: what was not read may be foreign.
 pub(crate) const LIST_OBJECTS: usize = 2_000;
 /// Longest time for one list, with the waits for turns: [`LIST_OBJECTS`] in pages of [`PAGE_OBJECTS`] are 500 requests, of
@@ -23,6 +28,8 @@ pub(crate) const LABELS: usize = 128;
 /// Most bytes of keys and values of those labels, of which one object keeps up to three sets (its own, its template's and
 /// its selector's) as long as it exists. How many objects a tenant may have is for a `ResourceQuota` to say.
 pub(crate) const LABEL_BYTES: usize = 8 * 1024;
+/// Longest qualified name that is kept, such as a finalizer's: a DNS subdomain, a slash and 63 bytes.
+pub(crate) const NAME_BYTES: usize = 317;
 /// Most items of a list within an object that are read: owners, addresses, ports, expressions of a selector.
 pub(crate) const ITEMS: usize = 64;
 /// Longest time for which failures that pass by themselves leave the condition `Enforced` as it was told. Turns are repeated

@@ -177,11 +177,14 @@ fn plan_writes(observed: &Observed<'_>) -> WorkloadPlan {
     };
     let enrolled = match enrol(observed) {
         Ok(enrolled) => enrolled,
-        // A workload that cannot be planned for cannot be a peer either.
+        // A workload that cannot be planned for cannot be a peer either. The policy that opened it selects marked Pods
+        // alone, so it isolates nobody that is not isolated without it.
         Err(error) => {
             let enforcement = Enforcement::Invalid(error.to_string());
             let missing = Missing::ValidWorkload(error);
-            return WorkloadPlan { unmark: unmark_all(observed), missing, enforcement, ..plan };
+            let opens = |(object, stored): (&ObjectRef, &StoredPolicy)| stored.opens.then(|| object.clone());
+            let remove = observed.policies.iter().filter_map(opens).collect();
+            return WorkloadPlan { unmark: unmark_all(observed), remove, missing, enforcement, ..plan };
         }
     };
     let outcomes = outcomes(observed, &enrolled, plan.create.is_some());
@@ -282,8 +285,8 @@ fn plan_cards(observed: &Observed<'_>) -> (Option<AgentCard>, Vec<(ObjectRef, St
 
 fn enrol(observed: &Observed<'_>) -> Result<EnrolledWorkload, InputError> {
     let Observed { reference, workload, .. } = observed;
-    if workload.has_too_many_labels() {
-        return Err(InputError::TooManyLabels("the workload, its Pod template or its selector"));
+    if workload.has_too_many_labels() && workload.selects_nobody() {
+        return Err(InputError::TooManyLabels("the workload's selector"));
     }
     let ObjectRef { namespace, name } = &reference.object;
     let expected = expected(observed).ok_or(InputError::Empty("the identity of the workload"))?;
@@ -383,7 +386,7 @@ fn plan_marks<'o>(
         let input = PodInput {
             controlled_by_workload: true,
             runs_as_workload: pod.service_account == workload.service_account,
-            matches_selector: selects(&workload.selector, &pod.labels),
+            matches_selector: !pod.has_too_many_labels && selects(&workload.selector, &pod.labels),
             host_network: pod.host_network,
         };
         (one, plan_peer_mark(outcomes, enrolled, input))
@@ -536,6 +539,7 @@ mod tests {
         let pod = Pod {
             uid: format!("uid-{name}"),
             labels,
+            has_too_many_labels: false,
             controller: Some(Controller { kind: ControllerKind::ReplicaSet, uid: "set".to_owned() }),
             service_account: account.to_owned(),
             addresses: Vec::new(),
@@ -1032,6 +1036,36 @@ mod tests {
                 change(&mut observed);
             }
             assert_eq!(plan_workload(&observed).enforcement, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_workload_that_gets_too_many_labels_after_it_was_verified_is_closed() {
+        let (reference, identity) = (reference(), rules(SignerScope::Workload));
+        let good = workload(true, 1);
+        let observed = verified_workload(&reference, &good, &identity);
+        let plan = plan_workload(&observed);
+        let open = plan.open.clone().expect("the verified policy");
+        let stored: BTreeMap<ObjectRef, StoredPolicy> = plan
+            .close
+            .iter()
+            .chain([&open])
+            .map(|policy| (ObjectRef::from(&policy.metadata), StoredPolicy::of(policy)))
+            .collect();
+        // The selector says which Pods to close; without it, the policy that opened marked Pods goes.
+        let [many, cut] = [good.clone().with_too_many_labels(), good.clone().without_selector()];
+        for (many, reason) in
+            [(&many, Reason::LabelsTooMany), (&many, Reason::AnchorUnknown), (&cut, Reason::LabelsTooMany)]
+        {
+            let mut observed = verified_workload(&reference, many, &identity);
+            observed.cards = vec![card("uid-1", false, Some(refused("uid-1", reason)))];
+            observed.policies = stored.clone();
+            let plan = plan_workload(&observed);
+            let name = ObjectRef::from(&open.metadata);
+            let closes = plan.close.iter().any(|policy| ObjectRef::from(&policy.metadata) == name)
+                || plan.remove.contains(&name);
+            assert!(closes, "{reason:?}: the policy that lets it speak stays as it is: {plan:#?}");
+            assert!(plan.open.is_none() && plan.mark.is_empty(), "{plan:#?}");
         }
     }
 }

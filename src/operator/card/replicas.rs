@@ -4,7 +4,7 @@
 use super::pages::{Unread, each_object};
 use crate::context::Context;
 use crate::index::{ObjectRef, Pod, ServiceEndpoint, Workload, WorkloadKind, WorkloadRef};
-use crate::limits::{PAGE_METADATA, PAGE_OBJECTS, PAGE_SLICES};
+use crate::limits::{ENDPOINTS, PAGE_METADATA, PAGE_OBJECTS, PAGE_SLICES};
 use crate::reduced::{self, ReducedMetadata, ReducedPod};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
@@ -84,6 +84,9 @@ async fn endpoints(
     let read = each_object(context, &api, (&selector, PAGE_SLICES), |slice| {
         let Ok(all) = &mut endpoints else { return };
         match read_endpoints(&[slice], service.service_port.as_ref(), service.port) {
+            Ok(more) if all.len().saturating_add(more.len()) > ENDPOINTS => {
+                endpoints = Err(format!("there are more than the {ENDPOINTS} addresses that are read"));
+            }
             Ok(more) => all.extend(more),
             Err(problem) => endpoints = Err(problem),
         }
@@ -107,7 +110,7 @@ fn watched(
 ) -> KnownPods {
     let (index, namespace) = (&context.index, &key.object.namespace);
     let behind = endpoints.iter().filter_map(|endpoint| {
-        let (name, _) = endpoint.pod.as_ref()?;
+        let (name, _) = endpoint.pod.as_deref()?;
         Some((name.clone(), index.pods.get(&ObjectRef::new(namespace, name))?))
     });
     let own = index.pods_of(key, workload).into_iter().map(|(object, pod)| (object.name, pod));

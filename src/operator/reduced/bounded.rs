@@ -1,6 +1,6 @@
 //! Parts of objects whose size tenants choose, bounded while they are parsed.
 
-use crate::limits::{ITEMS, LABEL_BYTES, LABELS};
+use crate::limits::{ITEMS, LABEL_BYTES, LABELS, NAME_BYTES};
 use countersign_api::keys::{
     AGENT_CARD_LABEL, ENROLLED_LABEL, Family, MANAGED_BY_APP_LABEL, MANAGED_BY_LABEL, MODE_LABEL,
     PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, REASON_ANNOTATION, WORKLOAD_LABEL,
@@ -115,6 +115,22 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
         }
         deserializer.deserialize_seq(Items(PhantomData))
     }
+}
+
+/// Name of at most [`NAME_BYTES`], and nothing of a longer one.
+#[derive(Clone, Debug)]
+pub(crate) struct Short(Option<String>);
+
+impl<'de> Deserialize<'de> for Short {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text: Cow<'de, str> = Deserialize::deserialize(deserializer)?;
+        Ok(Self((text.len() <= NAME_BYTES).then(|| text.into_owned())))
+    }
+}
+
+/// All names of a list; `None` if one of them was too long.
+pub(crate) fn whole(names: Vec<Short>) -> Option<Vec<String>> {
+    names.into_iter().map(|name| name.0).collect()
 }
 
 /// Value of the annotation that says why a policy is as it is.

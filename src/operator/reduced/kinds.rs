@@ -2,7 +2,7 @@
 
 use super::Reduced;
 use super::bounded::{Few, Labels};
-use crate::limits::LABEL_BYTES;
+use crate::limits::{LABEL_BYTES, NAME_BYTES, SPEC_TEXT_BYTES};
 use countersign_api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus};
 use countersign_plan::StoredPolicy;
 use countersign_plan::agent_card::IndexedCard;
@@ -107,27 +107,50 @@ pub(crate) struct ServicePart {
 /// Observed AgentCard; `None` if metadata is incomplete.
 pub(crate) fn card(object: ReducedCard) -> Option<IndexedCard> {
     let Reduced { metadata, spec, status, .. } = object;
-    IndexedCard::of(AgentCard { metadata: metadata.kept, spec: spec?, status })
+    let mut spec = spec?;
+    texts(&mut spec).for_each(clip);
+    IndexedCard::of(AgentCard { metadata: metadata.kept, spec, status })
+}
+
+/// Texts of a spec that its definition does not bound.
+fn texts(spec: &mut AgentCardSpec) -> impl Iterator<Item = &mut String> {
+    let target = spec.target_ref.iter_mut();
+    let target = target.flat_map(|target| [&mut target.api_version, &mut target.kind, &mut target.name]);
+    let binding = spec.identity_binding.iter_mut().filter_map(|binding| binding.trust_domain.as_mut());
+    let sigstore = spec.sigstore_verification.iter_mut();
+    let sigstore = sigstore
+        .flat_map(|sigstore| {
+            [sigstore.certificate_identity.as_mut(), sigstore.certificate_oidc_issuer.as_mut()]
+        })
+        .flatten();
+    [&mut spec.sync_period].into_iter().chain(target).chain(binding).chain(sigstore)
+}
+
+/// Cuts a text that is longer than any that means something. What is left means nothing either.
+fn clip(text: &mut String) {
+    if text.len() > SPEC_TEXT_BYTES {
+        let end = text.floor_char_boundary(SPEC_TEXT_BYTES);
+        text.truncate(end);
+        text.shrink_to_fit();
+    }
 }
 
 /// Observed Deployment; `None` without a spec.
 pub(crate) fn deployment(object: ReducedDeployment) -> Option<Workload> {
     let Reduced { metadata, spec, status, .. } = object;
-    let (selector, template, are_too_many) = spec?.parts();
+    let (selector, template, size) = spec?.parts();
     let spec = DeploymentSpec { selector, template, ..DeploymentSpec::default() };
     let deployment = Deployment { metadata: metadata.kept, spec: Some(spec), status };
-    let workload = Workload::of_deployment(deployment)?;
-    Some(bounded(workload, are_too_many || metadata.has_too_many_labels))
+    Some(size.and(metadata.has_too_many_labels).of(Workload::of_deployment(deployment)?))
 }
 
 /// Observed `StatefulSet`; `None` without a spec.
 pub(crate) fn stateful_set(object: ReducedStatefulSet) -> Option<Workload> {
     let Reduced { metadata, spec, status, .. } = object;
-    let (selector, template, are_too_many) = spec?.parts();
+    let (selector, template, size) = spec?.parts();
     let spec = StatefulSetSpec { selector, template, ..StatefulSetSpec::default() };
-    let workload =
-        Workload::of_stateful_set(StatefulSet { metadata: metadata.kept, spec: Some(spec), status })?;
-    Some(bounded(workload, are_too_many || metadata.has_too_many_labels))
+    let set = StatefulSet { metadata: metadata.kept, spec: Some(spec), status };
+    Some(size.and(metadata.has_too_many_labels).of(Workload::of_stateful_set(set)?))
 }
 
 /// Observed Sandbox. One that cannot be read is an agent all the same, and can neither be reached nor open anything.
@@ -154,17 +177,18 @@ pub(crate) fn sandbox(object: ReducedSandbox) -> Workload {
     let Reduced { metadata, spec, status, .. } = object;
     let spec: Spec = read(spec.as_deref());
     let status: Status = read(status.as_deref());
-    let mut are_too_many = metadata.has_too_many_labels;
+    let mut size = Size { has_too_many_labels: metadata.has_too_many_labels, selector_is_cut: false };
     let template = spec.pod_template.map(|template| {
-        are_too_many |= template.is_too_large();
-        let account = template.spec.as_ref().and_then(|spec| spec.service_account_name.clone());
+        // Until its status says otherwise, a Sandbox selects by the labels of its template.
+        size.selector_is_cut |= template.is_too_large();
+        let account = template.spec.as_ref().and_then(PodPart::account);
         let host_network = template.spec.as_ref().and_then(|spec| spec.host_network);
         let labels = template.metadata.unwrap_or_default().labels.kept;
         json!({ "metadata": { "labels": labels },
             "spec": { "serviceAccountName": account, "hostNetwork": host_network } })
     });
     let mut fitting = |text: Option<String>| {
-        are_too_many |= text.as_ref().is_some_and(|text| text.len() > LABEL_BYTES);
+        size.selector_is_cut |= text.as_ref().is_some_and(|text| text.len() > LABEL_BYTES);
         text.filter(|text| text.len() <= LABEL_BYTES)
     };
     let (selector, label_selector) = (fitting(status.selector), fitting(status.label_selector));
@@ -177,7 +201,7 @@ pub(crate) fn sandbox(object: ReducedSandbox) -> Workload {
     {
         spec.insert("podTemplate".to_owned(), template);
     }
-    bounded(Workload::of_sandbox(metadata.kept, &rest), are_too_many)
+    size.of(Workload::of_sandbox(metadata.kept, &rest))
 }
 
 /// Observed Pod; `None` without a UID. One with too many labels matches no selector, so that nothing opens for it.
@@ -185,7 +209,8 @@ pub(crate) fn pod(object: ReducedPod) -> Option<Pod> {
     let Reduced { metadata, spec, status, .. } = object;
     let spec = spec.unwrap_or_default();
     let status = status.unwrap_or_default();
-    Pod::of(ApiPod {
+    let has_too_many_labels = metadata.has_too_many_labels;
+    let pod = Pod::of(ApiPod {
         metadata: metadata.kept,
         spec: Some(spec.into()),
         status: Some(PodStatus {
@@ -193,7 +218,8 @@ pub(crate) fn pod(object: ReducedPod) -> Option<Pod> {
             pod_ips: status.pod_ips.map(|few| few.kept),
             ..PodStatus::default()
         }),
-    })
+    })?;
+    Some(Pod { has_too_many_labels, ..pod })
 }
 
 /// Observed NetworkPolicy. Rules that cannot be read differ from every planned policy, which is then written again.
@@ -221,8 +247,27 @@ pub(crate) fn service(object: ReducedService) -> Service {
     Service { metadata, spec, status: None }
 }
 
-fn bounded(workload: Workload, are_too_many: bool) -> Workload {
-    if are_too_many { workload.with_too_many_labels() } else { workload }
+/// What of a workload is larger than is read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    has_too_many_labels: bool,
+    selector_is_cut: bool,
+}
+
+impl Size {
+    const fn and(self, has_too_many_labels: bool) -> Self {
+        Self { has_too_many_labels: self.has_too_many_labels || has_too_many_labels, ..self }
+    }
+
+    fn of(self, workload: Workload) -> Workload {
+        if self.selector_is_cut {
+            workload.without_selector()
+        } else if self.has_too_many_labels {
+            workload.with_too_many_labels()
+        } else {
+            workload
+        }
+    }
 }
 
 /// Member of a Sandbox; empty if it is not what it should be.
@@ -231,11 +276,12 @@ fn read<'a, T: Default + Deserialize<'a>>(text: Option<&'a RawValue>) -> T {
 }
 
 impl Controlled {
-    /// Selector, template, and whether one of them is larger than is read.
-    fn parts(self) -> (LabelSelector, PodTemplateSpec, bool) {
+    /// Selector, template, and what of them is larger than is read.
+    fn parts(self) -> (LabelSelector, PodTemplateSpec, Size) {
         let Self { selector, template } = self;
-        let is_too_large = selector.is_too_large() || template.is_too_large();
-        (selector.into(), template.into(), is_too_large)
+        let size =
+            Size { has_too_many_labels: template.is_too_large(), selector_is_cut: selector.is_too_large() };
+        (selector.into(), template.into(), size)
     }
 }
 
@@ -250,7 +296,7 @@ impl Selector {
 impl Template {
     fn is_too_large(&self) -> bool {
         let account = self.spec.as_ref().and_then(|spec| spec.service_account_name.as_ref());
-        account.is_some_and(|name| name.len() > LABEL_BYTES)
+        account.is_some_and(|name| name.len() > NAME_BYTES)
             || self.metadata.as_ref().is_some_and(|metadata| metadata.labels.are_too_many)
     }
 }
@@ -282,11 +328,14 @@ impl From<Template> for PodTemplateSpec {
 
 impl From<PodPart> for PodSpec {
     fn from(part: PodPart) -> Self {
-        Self {
-            service_account_name: part.service_account_name,
-            host_network: part.host_network,
-            ..Self::default()
-        }
+        Self { service_account_name: part.account(), host_network: part.host_network, ..Self::default() }
+    }
+}
+
+impl PodPart {
+    /// Name of the service account; `None` for what can be none: no account has a longer one than a name may be.
+    fn account(&self) -> Option<String> {
+        self.service_account_name.clone().filter(|name| name.len() <= NAME_BYTES)
     }
 }
 
@@ -344,15 +393,15 @@ mod tests {
     }
 
     #[test]
-    fn more_labels_than_are_read_refuse_the_workload_which_stays_an_agent_and_selects_nobody() {
+    fn more_labels_than_are_read_refuse_the_workload_which_stays_an_agent() {
         let (few, many) = (labels(2), labels(LABELS + 1));
         let long = json!({ "kagenti.io/type": "agent", "a": "x".repeat(LABEL_BYTES) });
         let selector = json!({ "a0": "x" });
-        for (own, template, selector) in [
-            (&many, &few, &selector),
-            (&few, &many, &selector),
-            (&few, &few, &many),
-            (&long, &few, &selector),
+        for (own, template, selector, is_cut) in [
+            (&many, &few, &selector, false),
+            (&few, &many, &selector, false),
+            (&few, &few, &many, true),
+            (&long, &few, &selector, false),
         ] {
             let found = deployment(parse(&controlled(own, template, selector))).unwrap();
             assert_eq!(found.refusal.as_ref().map(Refusal::reason), Some(Reason::LabelsTooMany));
@@ -360,7 +409,7 @@ mod tests {
                 (found.family, found.labels_its_pods()),
                 (Some(Family::Kagenti), Some(Family::Kagenti))
             );
-            assert_eq!(found.selector, LabelSelector::default(), "kept labels alone would select more");
+            assert_eq!(found.selects_nobody(), is_cut, "kept labels alone would select more");
         }
         let mut object = controlled(&few, &few, &selector);
         let expression = json!({ "key": "a", "operator": "Exists" });
@@ -426,5 +475,50 @@ mod tests {
         use kube::Resource;
         assert!(ReducedMetadata::<Service>::metadata_api() && !ReducedPod::metadata_api());
         assert_eq!(ReducedPod::url_path(&(), Some("team")), ApiPod::url_path(&(), Some("team")));
+    }
+
+    #[test]
+    fn a_card_keeps_no_more_than_an_honest_one_has() {
+        let finalizers: Vec<&str> = vec!["a/b"; 10_000];
+        let of = |finalizers: &[&str], period: &str| {
+            json!({ "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentCard",
+                "metadata": { "name": "a", "namespace": "t", "uid": "u", "resourceVersion": "1",
+                    "creationTimestamp": "2026-11-20T00:00:00Z", "finalizers": finalizers },
+                "spec": { "syncPeriod": period,
+                    "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "weather" } } })
+        };
+        let found = card(parse(&of(&finalizers, "30s"))).unwrap();
+        assert!(found.finalizers.is_empty(), "a list that was not read whole cannot be written");
+        let found = card(parse(&of(&["a/b", "c"], &"é".repeat(10_000)))).unwrap();
+        assert_eq!(found.finalizers, ["a/b", "c"]);
+        let spec = format!("{:?}", found.spec).len();
+        assert!(spec < 4 * SPEC_TEXT_BYTES, "{spec} bytes of the spec are kept");
+        let long = "x".repeat(NAME_BYTES + 1);
+        assert!(card(parse(&of(&["a/b", &long], "30s"))).unwrap().finalizers.is_empty());
+    }
+
+    #[test]
+    fn a_sandbox_with_a_long_account_keeps_no_more_than_an_honest_one_has() {
+        let object = json!({ "metadata": { "name": "a", "labels": labels(0) },
+            "spec": { "podTemplate": { "metadata": { "labels": labels(1) },
+                "spec": { "serviceAccountName": "x".repeat(10_000) } } } });
+        let found = sandbox(parse(&object));
+        assert!(found.has_too_many_labels());
+        assert!(found.service_account.len() <= NAME_BYTES, "{} bytes kept", found.service_account.len());
+    }
+
+    #[test]
+    fn a_pod_with_too_many_labels_says_so_because_those_it_keeps_may_match() {
+        use countersign_plan::input::pod::selects;
+        let mut all = labels(LABELS);
+        all["quarantined"] = json!("yes");
+        let object =
+            json!({ "metadata": { "name": "a", "uid": "u", "labels": all }, "spec": {}, "status": {} });
+        let found = pod(parse(&object)).unwrap();
+        let selector: LabelSelector =
+            serde_json::from_value(json!({ "matchLabels": { "kagenti.io/type": "agent" },
+            "matchExpressions": [{ "key": "quarantined", "operator": "DoesNotExist" }] }))
+            .unwrap();
+        assert!(selects(&selector, &found.labels) && found.has_too_many_labels);
     }
 }

@@ -10,7 +10,7 @@ pub(crate) use kinds::{
     stateful_set,
 };
 
-use bounded::{Few, Labels, Reason};
+use bounded::{Few, Labels, Reason, Short, whole};
 use countersign_api::keys::REASON_ANNOTATION;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
@@ -99,7 +99,7 @@ struct Read {
     generation: Option<i64>,
     creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
-    finalizers: Option<Vec<String>>,
+    finalizers: Option<Few<Short>>,
     owner_references: Option<Few<OwnerReference>>,
     labels: Labels,
     annotations: Reason,
@@ -117,7 +117,8 @@ impl From<Read> for Metadata {
             generation: read.generation,
             creation_timestamp: read.creation_timestamp,
             deletion_timestamp: read.deletion_timestamp,
-            finalizers: read.finalizers,
+            // A list that was not read whole cannot be written.
+            finalizers: read.finalizers.filter(|few| !few.are_too_many).map(|few| few.kept).and_then(whole),
             owner_references: read.owner_references.map(|owners| owners.kept),
             labels: (!kept.is_empty()).then_some(kept),
             annotations: reason.map(|reason| BTreeMap::from([reason])),

@@ -70,9 +70,9 @@ pub fn evaluate_endpoints(
     let EndpointTerms { key, workload, is_v6, .. } = *expected;
     for endpoint in endpoints {
         let ServiceEndpoint { address, port, is_ready, pod } = endpoint;
+        let pod = pod.as_deref();
         let foreign = |why: &str, may_settle| {
-            let who =
-                pod.as_ref().map_or_else(|| "no Pod".to_owned(), |(name, _)| format!("Pod {}", Quoted(name)));
+            let who = pod.map_or_else(|| "no Pod".to_owned(), |(name, _)| format!("Pod {}", Quoted(name)));
             let found =
                 format!("behind the Service {} stands {who} at {address}, {why}", Quoted(&key.object.name));
             UnusableAgent { refusal: Refusal::new(Reason::ServiceEndpointNotOwned, found), may_settle }
@@ -136,6 +136,7 @@ mod tests {
     use crate::input::workload::WorkloadKind;
     use countersign_api::ObjectRef;
     use std::net::IpAddr;
+    use std::sync::Arc;
 
     #[expect(clippy::disallowed_methods, reason = "any moment will do")]
     fn now() -> std::time::Instant {
@@ -172,6 +173,7 @@ mod tests {
         let pod = Pod {
             uid: format!("uid-{name}"),
             labels: BTreeMap::new(),
+            has_too_many_labels: false,
             controller: Some(Controller { kind: controller.0, uid: controller.1.to_owned() }),
             service_account: "weather".to_owned(),
             addresses: vec![
@@ -195,7 +197,7 @@ mod tests {
     }
 
     fn endpoint(name: &str, last: u8) -> ServiceEndpoint {
-        let pod = Some((name.to_owned(), format!("uid-{name}")));
+        let pod = Some(Arc::new((name.to_owned(), format!("uid-{name}"))));
         ServiceEndpoint { address: [10, 0, 0, last].into(), port: Some(8000), is_ready: true, pod }
     }
 
@@ -266,7 +268,11 @@ mod tests {
                 "service account \"mallory\", not as \"weather\"",
             ),
             (|_, known| drop(known.pods.remove("a")), true, "or which is gone"),
-            (|end, _| end.pod = Some(("a".to_owned(), "uid-before".to_owned())), true, "or which is gone"),
+            (
+                |end, _| end.pod = Some(Arc::new(("a".to_owned(), "uid-before".to_owned()))),
+                true,
+                "or which is gone",
+            ),
             (|end, _| end.address = [192, 0, 2, 1].into(), true, "192.0.2.1, which is not an address of"),
         ];
         for (spoil, may_settle, says) in spoils {
@@ -281,7 +287,7 @@ mod tests {
             }
         }
         // An endpoint that cannot settle is not hidden by one that may.
-        let pod = Some(("gone".to_owned(), "gone".to_owned()));
+        let pod = Some(Arc::new(("gone".to_owned(), "gone".to_owned())));
         let gone = ServiceEndpoint { pod, is_ready: false, ..endpoint("a", 1) };
         assert!(!names(&[gone, endpoint("c", 3)], &known()).unwrap_err().0);
     }

@@ -5,6 +5,10 @@ use k8s_openapi::api::core::v1::ServicePort;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Longest name of a Pod, which is a DNS subdomain (RFC 1123); UIDs are shorter. The API server bounds neither here.
+const NAME_BYTES: usize = 253;
 
 /// Label of an `EndpointSlice` that names its Service.
 pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -22,7 +26,7 @@ pub struct ServiceEndpoint {
     /// True if the Service sends traffic to the address now.
     pub is_ready: bool,
     /// Name and UID of the claimed Pod; `None` where the `EndpointSlice` names no Pod.
-    pub pod: Option<(String, String)>,
+    pub pod: Option<Arc<(String, String)>>,
 }
 
 /// Endpoints of all `EndpointSlice`s of a Service for one Service port; `default` stands in for the port of a
@@ -45,6 +49,10 @@ pub fn read_endpoints(
             let is_ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
             let target = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
             let pod = target.and_then(|target| Some((target.name.clone()?, target.uid.clone()?)));
+            if pod.as_ref().is_some_and(|(pod, uid)| pod.len().max(uid.len()) > NAME_BYTES) {
+                return Err(format!("{name}: an endpoint names its Pod by more than {NAME_BYTES} bytes"));
+            }
+            let pod = pod.map(Arc::new);
             for address in &endpoint.addresses {
                 let address =
                     address.parse().map_err(|_| format!("{name}: an endpoint has no IP address"))?;
@@ -121,5 +129,19 @@ mod tests {
         let port = json!({ "port": 80 });
         assert!(read(&[slice("evil.example", 80)], Some(&port)).unwrap_err().contains("no IP address"));
         assert!(read(&[slice("10.0.0.1", 70_000)], Some(&port)).unwrap_err().contains("70000"));
+    }
+
+    #[test]
+    fn a_pod_is_named_once_for_all_its_addresses_and_by_no_more_than_a_name() {
+        let slice = |uid: &str| {
+            json!({ "metadata": { "name": "a" }, "addressType": "IPv4", "ports": [{ "name": "", "port": 9 }],
+                "endpoints": [{ "addresses": ["10.0.0.1", "10.0.0.2"],
+                    "targetRef": { "kind": "Pod", "name": "one", "uid": uid } }] })
+        };
+        let found = read(&[slice("u")], Some(&json!({ "port": 80 }))).unwrap();
+        let pods: Vec<_> = found.iter().map(|one| one.pod.as_ref().unwrap()).collect();
+        assert!(Arc::ptr_eq(pods[0], pods[1]));
+        let long = read(&[slice(&"u".repeat(NAME_BYTES + 1))], Some(&json!({ "port": 80 }))).unwrap_err();
+        assert!(long.contains("more than 253 bytes"), "{long}");
     }
 }

@@ -20,6 +20,8 @@ pub struct Pod {
     pub uid: String,
     /// Labels of the Pod at the time of observation.
     pub labels: BTreeMap<String, String>,
+    /// True if only a part of the labels was read, so that no selector matches.
+    pub has_too_many_labels: bool,
     /// Controlling owner, if the Pod has one.
     pub controller: Option<Controller>,
     /// Service account that the Pod runs as.
@@ -84,6 +86,7 @@ impl Pod {
         Some(Self {
             uid: metadata.uid?,
             labels: metadata.labels.unwrap_or_default(),
+            has_too_many_labels: false,
             controller: controller(metadata.owner_references.as_deref()),
             // The ServiceAccount admission plugin fills it in when the Pod is created.
             service_account: spec.service_account_name.unwrap_or_default(),

@@ -176,13 +176,24 @@ impl Workload {
         }
     }
 
-    /// The same workload, of whose labels or selector only a part was read: it selects nobody, and its cards are refused.
+    /// The same workload, of whose labels only a part was read: its cards are refused.
     #[must_use]
     pub fn with_too_many_labels(self) -> Self {
         let found =
             "the workload, its Pod template or its selector has more labels than are read (128, of 8 KiB)";
-        let refusal = Some(Refusal::new(Reason::LabelsTooMany, found));
-        Self { refusal, selector: LabelSelector::default(), ..self }
+        Self { refusal: Some(Refusal::new(Reason::LabelsTooMany, found)), ..self }
+    }
+
+    /// The same workload, of whose selector only a part was read: no policy can say which Pods are its own.
+    #[must_use]
+    pub fn without_selector(self) -> Self {
+        Self { selector: LabelSelector::default(), ..self }.with_too_many_labels()
+    }
+
+    /// True if it is not known which Pods the workload selects.
+    pub fn selects_nobody(&self) -> bool {
+        self.selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
+            && self.selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
     }
 
     /// True if only a part of the labels was read.

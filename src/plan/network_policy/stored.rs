@@ -2,8 +2,8 @@
 //! Empty and absent lists give one digest, because the API server drops empty lists.
 
 use countersign_api::keys::{
-    AGENT_CARD_LABEL, MANAGED_BY_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE, POLICY_TYPE_LABEL, REASON_ANNOTATION,
-    WORKLOAD_LABEL,
+    AGENT_CARD_LABEL, MANAGED_BY_LABEL, PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE, POLICY_TYPE_LABEL,
+    REASON_ANNOTATION, WORKLOAD_LABEL,
 };
 use countersign_core::encoding::{Digest, sha256};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -20,6 +20,8 @@ pub struct StoredPolicy {
     pub workload: Option<String>,
     /// UID of the stored policy; `None` for a planned one.
     pub uid: Option<String>,
+    /// True for a policy that opens Pods with a peer mark, and selects no others.
+    pub opens: bool,
     /// True for a policy that the existing operator left: it follows no verdict any more, and admits every Pod with a
     /// label that any author can write.
     pub is_leftover: bool,
@@ -36,6 +38,8 @@ impl StoredPolicy {
         let owners: Vec<_> =
             metadata.owner_references.iter().flatten().map(|owner| (&owner.kind, &owner.uid)).collect();
         let spec = object.spec.clone().unwrap_or_default();
+        let selected = spec.pod_selector.as_ref().and_then(|pods| pods.match_labels.as_ref());
+        let opens = selected.is_some_and(|labels| labels.contains_key(PEER_MARK_LABEL));
         let (ingress, egress) = (spec.ingress.unwrap_or_default(), spec.egress.unwrap_or_default());
         let parts = (ours, reason, owners, spec.pod_selector, spec.policy_types, ingress, egress);
         Self {
@@ -43,6 +47,7 @@ impl StoredPolicy {
             digest: sha256(&serde_json::to_vec(&parts).unwrap_or_default()),
             workload: label(WORKLOAD_LABEL).cloned(),
             uid: metadata.uid.clone(),
+            opens,
             is_leftover: label(POLICY_TYPE_LABEL).is_some_and(|kind| kind == POLICY_TYPE)
                 && label(POLICY_ROLE_LABEL).is_none()
                 && label(WORKLOAD_LABEL).is_none(),
