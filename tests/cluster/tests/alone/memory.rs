@@ -89,6 +89,12 @@ fn large_labels_of_a_tenant_take_bounded_memory_and_refuse_that_tenant_alone() {
         let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
         scene.rig.create("/api/v1/namespaces/labelled/pods", &pod).unwrap();
     }
+    for number in 0..8 {
+        let card = json!({ "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentCard",
+            "metadata": { "name": format!("large-{number}"), "finalizers": vec!["a/b"; 150_000] },
+            "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "x".repeat(600_000) } } });
+        scene.rig.create("/apis/agent.kagenti.dev/v1alpha1/namespaces/labelled/agentcards", &card).unwrap();
+    }
     let refused = |card: &Value| outcome(card) == "LabelsTooMany";
     scene.operator.wait_card("labelled", "large-0-deployment-card", "a refusal", refused).unwrap();
     let watched = process_peak(scene.operator.pid().unwrap()).unwrap() - before;

@@ -70,3 +70,27 @@ fn a_policy_that_the_api_server_refuses_is_told_of_in_the_card() {
     scene.verified(team, "weather", "weather").unwrap();
     enforced(team, "weather", "True", "PolicyApplied");
 }
+
+#[test]
+fn a_verified_agent_that_gets_more_labels_than_are_read_is_closed() {
+    let (scene, team) = (scene("many-labels"), "many-labels");
+    scene.agent(team, "weather", &scene.honest(team, "weather")).unwrap();
+    scene.verified(team, "weather", "weather").unwrap();
+    let pods = |with_mark: bool| {
+        let marked = |(name, _): &(String, String)| {
+            let pod = scene.get("pod", team, name).unwrap();
+            pod["metadata"]["labels"]["agent.kagenti.dev/verified-peer"].is_string()
+        };
+        scene.rig.wait("the marks", || {
+            Ok(scene.has_pods(team, "weather", 1)?.iter().all(|pod| marked(pod) == with_mark))
+        })
+    };
+    pods(true).unwrap();
+    // A second generation: whether Pods of an earlier template run is asked from now on.
+    let many: serde_json::Map<String, Value> =
+        (0..129).map(|number| (format!("l{number}"), json!("x"))).collect();
+    let change = json!({ "metadata": { "labels": many }, "spec": { "minReadySeconds": 1 } });
+    scene.patch("deployment", team, "weather", &change).unwrap();
+    scene.refused(team, "weather", "weather", "LabelsTooMany").unwrap();
+    pods(false).unwrap();
+}
