@@ -2,6 +2,7 @@
 //! A body is never collected before it is passed on, so its size costs no memory here.
 
 use countersign_io::clock::instant;
+use futures::task::AtomicWaker;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,12 +18,14 @@ pub(super) struct Pending {
     idle_since: AtomicU64,
     /// Since when the other end has not taken the rest of an answer, in milliseconds of [`millis`]; 0 if it has.
     stalled_since: AtomicU64,
+    /// Woken when the last ticket is given back.
+    idle: AtomicWaker,
 }
 
 impl Default for Pending {
     fn default() -> Self {
         let (tickets, stalled_since) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self { tickets, idle_since: AtomicU64::new(millis()), stalled_since }
+        Self { tickets, idle_since: AtomicU64::new(millis()), stalled_since, idle: AtomicWaker::new() }
     }
 }
 
@@ -64,6 +67,20 @@ impl Pending {
         self.idle_since.store(since, Ordering::Relaxed);
     }
 
+    /// Wakes the task of `cx` when the last ticket is given back, instead of whoever waited for that before.
+    pub(super) fn wake_when_idle(&self, cx: &Context<'_>) {
+        self.idle.register(cx.waker());
+        // It may have been given back before.
+        if self.is_idle() {
+            self.idle.wake();
+        }
+    }
+
+    /// Wakes nobody any more: who looks now needs not be told.
+    pub(super) fn wake_nobody(&self) {
+        drop(self.idle.take());
+    }
+
     /// True when no ticket is held, so that the connection may be taken away from hyper.
     pub(super) fn is_idle(&self) -> bool {
         self.tickets.load(Ordering::Acquire) == 0
@@ -74,6 +91,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if self.0.tickets.fetch_sub(1, Ordering::Release) == 1 {
             self.0.idle_since.store(millis(), Ordering::Relaxed);
+            self.0.idle.wake();
         }
     }
 }

@@ -30,9 +30,16 @@ pub(crate) struct TokenGate {
     max_age: Duration,
     policy: TokenPolicy,
     audience: Option<LineFile>,
-    /// Tokens verified under `policy`, by a digest of the token, the key set and the audience: a change of any of them
-    /// misses the cache.
-    proofs: Arc<Cache<Digest, Arc<VerifiedToken>>>,
+    /// Tokens verified under `policy`.
+    proofs: Arc<Cache<ProofKey, Arc<VerifiedToken>>>,
+}
+
+/// Everything that a proof depends on beside the policy: a change of any of them misses the cache.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ProofKey {
+    token: Digest,
+    keys: Digest,
+    audience: Option<Arc<str>>,
 }
 
 /// Reason for which a request passes the gate.
@@ -66,7 +73,7 @@ impl TokenGate {
             ..TokenPolicy::new(config.issuer.clone(), audiences)
         };
         let bypass = BypassPaths::parse(&config.bypass_paths)?;
-        // The digest has no part of the policy.
+        // Their key has no part of the policy.
         let proofs = previous
             .filter(|previous| previous.policy == policy)
             .map_or_else(|| Arc::new(Cache::new(PROOFS)), |previous| Arc::clone(&previous.proofs));
@@ -91,25 +98,26 @@ impl TokenGate {
             return Ok(Admitted::Bypass);
         }
         let token = bearer(headers)?;
-        let verified = self.verify(token).await?;
+        let digest = sha256(token.as_bytes());
+        let verified = self.verify(token, digest).await?;
         let caller = peer.map(|peer| (&peer.id, peer.leaf_sha256));
         verified.check_caller(caller).map_err(|refusal| refused(&refusal))?;
-        Ok(Admitted::Token(verified, sha256(token.as_bytes())))
+        Ok(Admitted::Token(verified, digest))
     }
 
-    async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
-        let result = self.verify_now(token);
+    async fn verify(&self, token: &str, digest: Digest) -> Result<Arc<VerifiedToken>, Denial> {
+        let result = self.verify_now(token, digest);
         let cause = result.as_ref().err().and_then(refetch_cause);
         match (result, cause) {
             // The issuer may have rotated its keys, or none were fetched yet: the fetch is brought forward, at a limited
             // rate, because anybody can send a token with an unknown key. A signature that fails under a known name may
             // be of a new key too: an issuer that was restored from a backup may use a name again.
-            (Err(_), Some(cause)) if self.keys.refetch(cause).await => self.verify_now(token),
+            (Err(_), Some(cause)) if self.keys.refetch(cause).await => self.verify_now(token, digest),
             (result, _) => result,
         }
     }
 
-    fn verify_now(&self, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
+    fn verify_now(&self, token: &str, digest: Digest) -> Result<Arc<VerifiedToken>, Denial> {
         let unavailable = |why: String| Denial::new(Code::CannotVerify, why).by(NAME);
         let fetched = self.keys.current(self.max_age).map_err(unavailable)?;
         let audience = self.audience.as_ref().map(LineFile::get);
@@ -117,13 +125,9 @@ impl TokenGate {
             return Err(unavailable("the client ID of this agent is not known yet".to_owned()));
         }
         let audience = audience.flatten();
-        let mut digest = countersign_core::encoding::Sha256::new();
-        digest.update(fetched.keys.digest().as_bytes());
-        digest.update(sha256(audience.as_deref().unwrap_or_default().as_bytes()).as_bytes());
-        digest.update(token.as_bytes());
-        let digest = digest.finish();
+        let key = ProofKey { token: digest, keys: fetched.keys.digest(), audience: audience.clone() };
         let refused = |refusal: Refusal| Denial::refused(NAME, &refusal);
-        if let Some(proof) = self.proofs.get(&digest) {
+        if let Some(proof) = self.proofs.get(&key) {
             proof.check_times(now()).map_err(refused)?;
             return Ok(proof);
         }
@@ -138,7 +142,7 @@ impl TokenGate {
             }
         };
         let verified = Arc::new(verify_token(token, &fetched.keys, policy, now()).map_err(refused)?);
-        self.proofs.insert(digest, Arc::clone(&verified));
+        self.proofs.insert(key, Arc::clone(&verified));
         Ok(verified)
     }
 

@@ -4,6 +4,7 @@ use super::call::Call;
 use countersign_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::mem::size_of;
+use std::sync::Arc;
 
 /// Direction of a request, as seen from the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,17 +58,23 @@ pub(crate) struct Caller {
     pub(crate) peer: Option<String>,
 }
 
+/// What all events of one request have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) direction: Direction,
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) caller: Caller,
+}
+
 /// Event of one request at one phase.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) at: Timestamp,
-    pub(crate) direction: Direction,
+    pub(crate) request: Arc<Head>,
     pub(crate) phase: Phase,
-    pub(crate) method: String,
-    pub(crate) host: String,
-    pub(crate) path: String,
     pub(crate) call: Option<Call>,
-    pub(crate) caller: Caller,
     pub(crate) invocations: Vec<Invocation>,
     pub(crate) status: Option<u16>,
     pub(crate) error: Option<(&'static str, String)>,
@@ -77,16 +84,19 @@ pub(crate) struct Event {
 impl Event {
     /// Approximate memory of the event, in bytes.
     pub(super) fn weight(&self) -> usize {
-        let texts = [&self.method, &self.host, &self.path];
-        let caller = [&self.caller.subject, &self.caller.client, &self.caller.peer];
+        let Head { method, host, path, caller, .. } = &*self.request;
+        let (texts, scopes) = ([method, host, path], &caller.scopes);
+        let caller = [&caller.subject, &caller.client, &caller.peer];
         let error = self.error.as_ref().map_or(0, |(_, message)| message.len());
         let call = self.call.as_ref().map_or(0, Call::weight);
         let invocations = self.invocations.len().saturating_mul(size_of::<Invocation>());
         texts
             .into_iter()
             .chain(caller.into_iter().flatten())
-            .chain(&self.caller.scopes)
-            .fold(size_of::<Self>(), |sum, text| sum.saturating_add(text.len()))
+            .chain(scopes)
+            .fold(size_of::<Self>().saturating_add(size_of::<Head>()), |sum, text| {
+                sum.saturating_add(text.len())
+            })
             .saturating_add(error)
             .saturating_add(call)
             .saturating_add(invocations)
@@ -98,16 +108,17 @@ impl Event {
         let mut set = |name: &str, value: Value| event.insert(name.to_owned(), value);
         set("sessionId", session.into());
         set("at", self.at.to_string().into());
-        set("direction", self.direction.text().into());
+        let Head { direction, method, host, path, caller } = &*self.request;
+        set("direction", direction.text().into());
         let phase = match self.phase {
             Phase::Request => "request",
             Phase::Response => "response",
             Phase::Denied => "denied",
         };
         set("phase", phase.into());
-        set("method", self.method.as_str().into());
-        set("host", self.host.as_str().into());
-        set("path", self.path.as_str().into());
+        set("method", method.as_str().into());
+        set("host", host.as_str().into());
+        set("path", path.as_str().into());
         if let Some(call) = &self.call {
             set(call.kind(), call.json());
         }
@@ -115,7 +126,7 @@ impl Event {
             json!({ "plugin": one.plugin, "phase": phase, "action": one.action, "reason": one.reason, "shadow": one.shadow })
         });
         set("invocations", invocations.collect());
-        let Caller { subject, scopes, client, peer } = &self.caller;
+        let Caller { subject, scopes, client, peer } = caller;
         set("identity", json!({ "subject": subject, "scopes": scopes, "clientId": client, "agentId": peer }));
         if let Some(status) = self.status {
             set("statusCode", status.into());

@@ -7,7 +7,7 @@ use countersign_core::time::Timestamp;
 use quick_cache::sync::Cache;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::broadcast;
 
 /// Events that a subscriber may be behind before it loses some.
@@ -40,16 +40,10 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// The session `context` of `user`, given as issuer and subject; requests without a user share one.
-    pub(crate) fn new(user: Option<(&str, &str)>, context: Option<&str>) -> Self {
-        let user = user.map_or_else(
-            || sha256(b""),
-            |(issuer, subject)| {
-                sha256(
-                    [sha256(issuer.as_bytes()).as_bytes().as_slice(), subject.as_bytes()].concat().as_slice(),
-                )
-            },
-        );
+    /// The session `context` of `user`, given as a digest; requests without a user share one.
+    pub(crate) fn new(user: Option<Digest>, context: Option<&str>) -> Self {
+        static NOBODY: LazyLock<Digest> = LazyLock::new(|| sha256(b""));
+        let user = user.unwrap_or_else(|| *NOBODY);
         let context = context.filter(|context| !context.is_empty()).unwrap_or("default");
         Self { user, context: bounded(context) }
     }
@@ -211,18 +205,20 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::event::{Caller, Direction, Phase};
+    use crate::events::event::{Caller, Direction, Head, Phase};
 
     fn event(at: i64, path: &str) -> Event {
         Event {
             at: Timestamp::from_unix(at),
-            direction: Direction::Inbound,
+            request: Arc::new(Head {
+                direction: Direction::Inbound,
+                method: "GET".to_owned(),
+                host: "a".to_owned(),
+                path: path.to_owned(),
+                caller: Caller::default(),
+            }),
             phase: Phase::Request,
-            method: "GET".to_owned(),
-            host: "a".to_owned(),
-            path: path.to_owned(),
             call: None,
-            caller: Caller::default(),
             invocations: Vec::new(),
             status: None,
             error: None,
@@ -237,8 +233,8 @@ mod tests {
     #[test]
     fn the_same_context_of_two_users_is_two_sessions() {
         let store = store(10, 10, 100_000);
-        let alice = Owner::new(Some(("https://id", "alice")), Some("c"));
-        let bob = Owner::new(Some(("https://id", "bob")), Some("c"));
+        let alice = Owner::new(Some(sha256(b"alice")), Some("c"));
+        let bob = Owner::new(Some(sha256(b"bob")), Some("c"));
         store.add(&alice, event(1, "/a"));
         store.add(&bob, event(1, "/b"));
         assert_ne!(alice.id(), bob.id());

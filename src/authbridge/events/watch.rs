@@ -1,7 +1,7 @@
 //! Recording of one request: the actions of plugins, the call in the body, and the outcome.
 
 use super::call::{Call, Parser};
-use super::event::{Caller, Direction, Event, Invocation, Phase};
+use super::event::{Caller, Direction, Event, Head, Invocation, Phase};
 use super::store::{Owner, SessionStore};
 use super::text::bounded;
 use crate::body::{Observe, ProxyBody};
@@ -16,6 +16,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, TRANSFER_ENCODING};
 use hyper::http::uri::Authority;
 use hyper::{Request, Response, Version};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Largest body that is parsed, in bytes; a larger one passes and its event has no call.
@@ -45,13 +46,15 @@ impl Watch {
         let host = host.rsplit('@').next().unwrap_or_default();
         let event = Event {
             at: now(),
-            direction,
+            request: Arc::new(Head {
+                direction,
+                method: bounded(request.method().as_str()),
+                host: bounded(host),
+                path: bounded(path),
+                caller: Caller::default(),
+            }),
             phase: Phase::Request,
-            method: bounded(request.method().as_str()),
-            host: bounded(host),
-            path: bounded(path),
             call: None,
-            caller: Caller::default(),
             invocations: Vec::new(),
             status: None,
             error: None,
@@ -61,19 +64,24 @@ impl Watch {
         Self { store: store.clone(), owner: Owner::new(None, None), token: None, event, parser }
     }
 
+    /// The caller, before the first event has it.
+    fn caller(&mut self) -> &mut Caller {
+        &mut Arc::make_mut(&mut self.event.request).caller
+    }
+
     /// Records the peer of the connection.
     pub(crate) fn peer(&mut self, peer: &VerifiedPeer) {
-        self.event.caller.peer = Some(peer.id.to_string());
+        self.caller().peer = Some(peer.id.to_string());
     }
 
     /// Records the verified token of a request to the agent; its user owns the session.
     pub(crate) fn user(&mut self, token: &VerifiedToken, digest: Option<Digest>) {
         let claims = token.claims();
-        self.event.caller.subject = claims.subject.as_deref().map(bounded);
-        self.event.caller.scopes = claims.scopes.iter().take(32).map(|scope| bounded(scope)).collect();
-        self.event.caller.client = claims.client.as_deref().map(bounded);
-        let user = claims.subject.as_deref().map(|subject| (claims.issuer.as_str(), subject));
-        self.owner = Owner::new(user, None);
+        let caller = self.caller();
+        caller.subject = claims.subject.as_deref().map(bounded);
+        caller.scopes = claims.scopes.iter().take(32).map(|scope| bounded(scope)).collect();
+        caller.client = claims.client.as_deref().map(bounded);
+        self.owner = Owner::new(token.user(), None);
         self.token = digest;
     }
 
@@ -167,7 +175,7 @@ impl Observe for BodyCollector {
     fn end(&mut self, whole: bool) {
         let Some(mut event) = self.event.take() else { return };
         if whole && self.whole {
-            event.call = self.parser.parse(&event.method, &self.body);
+            event.call = self.parser.parse(&event.request.method, &self.body);
         }
         let context = event.call.as_ref().and_then(Call::context);
         let owner = context.map_or_else(|| self.owner.clone(), |context| self.owner.with_context(context));

@@ -5,7 +5,7 @@ use super::claims::{Claims, Confirmation, parse_claims};
 use super::key_set::KeySet;
 use super::policy::TokenPolicy;
 use crate::limits::TOKEN_BYTES;
-use countersign_core::encoding::{Digest, decode_base64url};
+use countersign_core::encoding::{Digest, decode_base64url, sha256};
 use countersign_core::jws::{parse_token_header, verify_signature};
 use countersign_core::limits::SIGNATURE_TEXT_BYTES;
 use countersign_core::refusal::{Reason, Refusal};
@@ -17,6 +17,7 @@ use countersign_core::time::{Seconds, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
     claims: Claims,
+    user: Option<Digest>,
     skew: Seconds,
 }
 
@@ -24,6 +25,11 @@ impl VerifiedToken {
     /// Claims of the token.
     pub const fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// Digest of issuer and subject, by which users are told apart; `None` for a token without a subject.
+    pub const fn user(&self) -> Option<Digest> {
+        self.user
     }
 
     /// First second in which the token no longer counts: its expiry, and the clock skew that is granted.
@@ -98,9 +104,15 @@ pub fn verify_token(
     verify_signed(header, signed, signature, keys, policy)?;
     let claims = parse_claims(decode_base64url(payload)?)?;
     check_policy(&claims, policy)?;
-    let verified = VerifiedToken { claims, skew: policy.skew() };
+    let verified = VerifiedToken { user: user(&claims), claims, skew: policy.skew() };
     verified.check_times(now)?;
     Ok(verified)
+}
+
+fn user(claims: &Claims) -> Option<Digest> {
+    let subject = claims.subject.as_deref()?;
+    let issuer = sha256(claims.issuer.as_bytes());
+    Some(sha256(&[issuer.as_bytes().as_slice(), subject.as_bytes()].concat()))
 }
 
 fn not_compact() -> Refusal {

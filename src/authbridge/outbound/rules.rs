@@ -15,9 +15,12 @@ use crate::process_state::ProcessState;
 use crate::serve::TunnelTimes;
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
+use countersign_core::encoding::Digest;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -49,7 +52,39 @@ pub(crate) struct OutboundRules {
 /// by its route.
 pub(super) struct Routing {
     pub(super) table: Arc<Table>,
-    clients: Cache<String, Client<Dialer, ProxyBody>>,
+    clients: Cache<PoolKey, Client<Dialer, ProxyBody>>,
+}
+
+/// Key of the connections to one server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct PoolKey {
+    host: String,
+    port: u16,
+    address: Option<SocketAddr>,
+    identity: Option<Digest>,
+}
+
+/// Key as it is looked up, without a copy of the name. Members stand in the order of [`PoolKey`], so both hash alike.
+#[derive(Hash)]
+struct PoolLookup<'a> {
+    host: &'a str,
+    port: u16,
+    address: Option<SocketAddr>,
+    identity: Option<Digest>,
+}
+
+impl Equivalent<PoolKey> for PoolLookup<'_> {
+    fn equivalent(&self, key: &PoolKey) -> bool {
+        (self.host, self.port, self.address, self.identity)
+            == (key.host.as_str(), key.port, key.address, key.identity)
+    }
+}
+
+impl From<&PoolLookup<'_>> for PoolKey {
+    fn from(lookup: &PoolLookup<'_>) -> Self {
+        let PoolLookup { host, port, address, identity } = lookup;
+        Self { host: (*host).to_owned(), port: *port, address: *address, identity: *identity }
+    }
 }
 
 impl Routing {
@@ -151,7 +186,12 @@ impl OutboundRules {
             RouteTls::Mtls => self.identity.current().map(|current| current.fingerprint()),
             RouteTls::Plain | RouteTls::System => None,
         };
-        let key = format!("{}:{}:{:?}:{identity:?}", target.host.text(), target.port, target.address);
+        let Target { host, port, address } = &target;
+        let lookup = PoolLookup { host: host.text(), port: *port, address: *address, identity };
+        if let Some(known) = routing.clients.get(&lookup) {
+            return known;
+        }
+        let key = PoolKey::from(&lookup);
         let made = routing.clients.get_or_insert_with::<_, std::convert::Infallible>(&key, || {
             let mut builder = Client::builder(TokioExecutor::new());
             builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP).set_host(false);

@@ -5,6 +5,7 @@ use super::accept::Arrival;
 use super::crowd::{HeadCost, Place};
 use super::overload::overloaded_response;
 use super::prefix::{Begins, Prefixed};
+use super::stream::Stream;
 use super::tunnel::{Tunnel, TunnelTimes, join};
 use crate::body::{Pending, ProxyBody, Ticket, millis};
 use crate::identity::VerifiedPeer;
@@ -21,13 +22,13 @@ use std::error::Error;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// Largest header block of a request, in bytes.
 const HEADER_BYTES: usize = 64 * 1024;
@@ -38,7 +39,7 @@ const STREAMS: u32 = 128;
 /// Most bytes of an answer that a stream holds for a peer that does not take them.
 const SEND_BYTES: usize = 64 * 1024;
 
-/// Idle time, exact to a factor of two, after which a connection gives up its buffers.
+/// Idle time after which a connection gives up its buffers.
 const REST: Duration = Duration::from_millis(25);
 
 /// Timeouts of a connection.
@@ -64,13 +65,10 @@ pub(crate) struct Connection {
     admitted: AtomicU64,
     pending: Arc<Pending>,
     place: Arc<Place>,
-    requests: AtomicU64,
+    /// True once a request came since hyper has the connection.
+    has_served: AtomicBool,
     tunnel: Mutex<Option<Tunnel>>,
 }
-
-/// Byte stream in both directions.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Connection {
     /// A connection to the agent from `peer`, which was admitted at `epoch`.
@@ -91,7 +89,7 @@ impl Connection {
             admitted: AtomicU64::new(epoch),
             pending: Arc::clone(&place.pending),
             place,
-            requests: AtomicU64::new(0),
+            has_served: AtomicBool::new(false),
             tunnel: Mutex::default(),
         }
     }
@@ -216,6 +214,11 @@ pub(crate) async fn serve_http<T, H>(
     let _ = timeout(times.header, stream.shutdown()).await;
 }
 
+/// The time `wait` after `since`, in milliseconds of [`millis`].
+fn after(since: u64, wait: Duration) -> u64 {
+    since.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// Serves requests until the connection is idle, and returns its stream then; `None` once it is closed.
 async fn serve_http1<T, H>(
     mut stream: Prefixed<T>,
@@ -227,14 +230,14 @@ where
     T: Stream + 'static,
     H: Handler,
 {
-    connection.requests.store(0, Ordering::Relaxed);
+    connection.has_served.store(false, Ordering::Relaxed);
     let Some(_head) = connection.place.read(HeadCost::One).await else {
         let _ = timeout(times.header, stream.write_all(&overloaded_response())).await;
         return None;
     };
     let writing = stream.writing();
     let service = service_fn(|request: Request<Incoming>| {
-        connection.requests.fetch_add(1, Ordering::Relaxed);
+        connection.has_served.store(true, Ordering::Relaxed);
         let chunked = request.headers().contains_key(TRANSFER_ENCODING);
         let answer = Arc::clone(handler).handle(request, Arc::clone(connection));
         Box::pin(async move {
@@ -255,9 +258,11 @@ where
     // Boxed, so that the buffers of hyper are freed with it when the connection becomes idle.
     let mut http = Box::new(http);
     let mut retired = Box::pin(over(&**handler, connection));
-    let mut look = Box::pin(sleep(REST));
-    let (mut stopping, mut seen) = (false, 0);
+    // Armed only while there is something to give up: thousands of waiting calls must not wake up for nothing.
+    let mut timer: Option<(u64, Pin<Box<Sleep>>)> = None;
+    let mut stopping = false;
     let ended = poll_fn(|cx| {
+        connection.pending.wake_nobody();
         if !stopping && retired.as_mut().poll(cx).is_ready() {
             stopping = true;
             Pin::new(&mut *http).graceful_shutdown();
@@ -265,22 +270,38 @@ where
         if let Poll::Ready(ended) = http.poll_without_shutdown(cx) {
             return Poll::Ready(Some(ended));
         }
-        while !stopping && look.as_mut().poll(cx).is_ready() {
+        while !stopping {
             let since = writing.load(Ordering::Relaxed);
-            if since > 0 && Duration::from_millis(millis().saturating_sub(since)) >= times.idle {
+            let is_idle = connection.pending.is_idle();
+            let due = match since {
+                0 if is_idle && connection.has_served.load(Ordering::Relaxed) => {
+                    after(connection.pending.idle_since(), REST)
+                }
+                0 => {
+                    if !is_idle {
+                        connection.pending.wake_when_idle(cx);
+                    }
+                    break;
+                }
+                since => after(since, times.idle),
+            };
+            let left = Duration::from_millis(due.saturating_sub(millis()));
+            if left.is_zero() && since > 0 {
                 // The other end takes nothing of its answer, and no change of protocol either.
                 drop(connection.take_tunnel());
                 return Poll::Ready(Some(Ok(())));
             }
-            let requests = connection.requests.load(Ordering::Relaxed);
-            // hyper was polled just now and nothing is left to read, answer or write, so it waits for the next request
-            // and holds no bytes but those in its read buffer.
-            if requests > 0 && requests == seen && connection.pending.is_idle() && since == 0 {
+            if left.is_zero() {
+                // hyper was polled just now and nothing is left to read, answer or write, so it waits for the next request
+                // and holds no bytes but those in its read buffer.
                 return Poll::Ready(None);
             }
-            seen = requests;
-            let next = look.deadline().checked_add(REST).unwrap_or_else(|| look.deadline());
-            look.as_mut().reset(next);
+            let armed = timer.take().filter(|(armed, _)| *armed == due);
+            let (_, timer) = timer.insert(armed.unwrap_or_else(|| (due, Box::pin(sleep(left)))));
+            if timer.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            timer.set(sleep(Duration::from_millis(1)));
         }
         Poll::Pending
     })

@@ -6,11 +6,13 @@ mod crowd;
 mod descriptors;
 mod overload;
 mod prefix;
+mod stream;
 mod tunnel;
 
 pub(crate) use accept::{Arrival, Listeners, bind};
-pub(crate) use connection::{Connection, Handler, Http2Bounds, Stream, Times, drive_http2, serve_http};
+pub(crate) use connection::{Connection, Handler, Http2Bounds, Times, drive_http2, serve_http};
 pub(crate) use crowd::{Bounds, HeadCost};
 pub(crate) use descriptors::raise_descriptors;
 pub(crate) use prefix::{Begins, Prefixed};
+pub(crate) use stream::Stream;
 pub(crate) use tunnel::{Tunnel, TunnelTimes, join};

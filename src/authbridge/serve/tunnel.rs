@@ -1,7 +1,7 @@
 //! Tunnels: two streams joined byte by byte, until both have ended, nothing has passed for too long, or the token that
 //! opened the tunnel has expired.
 
-use super::connection::Stream;
+use super::stream::Stream;
 use crate::body::millis;
 use crate::config::Limits;
 use crate::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};

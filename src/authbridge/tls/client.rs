@@ -19,8 +19,10 @@ use tokio_rustls::TlsConnector;
 /// Makes a connector for mTLS 1.3 to a server that `expected` admits. The host name is not checked, because SVIDs carry
 /// SPIFFE IDs and no DNS names; the policy takes its part.
 pub(crate) fn mtls_client(identity: &WorkloadIdentity, expected: PeerPolicy) -> Result<TlsConnector, Error> {
-    let verifier = ServerVerifier { identity: identity.clone(), expected, signatures: Signatures::new() };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let signatures = Signatures::new(&provider);
+    let verifier = ServerVerifier { identity: identity.clone(), expected, signatures };
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))

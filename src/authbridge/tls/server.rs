@@ -9,7 +9,7 @@ use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
@@ -19,7 +19,7 @@ use rustls::{
     SignatureScheme, version::TLS13,
 };
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -27,7 +27,7 @@ use tokio_rustls::server::TlsStream;
 /// Terminator of mTLS for one listener. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Terminator {
-    acceptor: TlsAcceptor,
+    provider: Arc<CryptoProvider>,
     gate: Gate,
 }
 
@@ -67,27 +67,40 @@ impl Terminator {
     /// federated one.
     pub(crate) fn new(identity: &WorkloadIdentity, allowed: Option<PeerPolicy>) -> Result<Self, Error> {
         let gate = Gate { identity: identity.clone(), allowed: allowed.map(Arc::new) };
-        let verifier = ClientVerifier { gate: gate.clone(), signatures: Signatures::new() };
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let terminator = Self { provider: Arc::new(ring::default_provider()), gate };
+        // Whatever a handshake could not be configured with is known at the start.
+        terminator.config(&Arc::default()).map(|_| terminator)
+    }
+
+    /// Configuration of one handshake, whose verifier leaves the peer in `verified`.
+    fn config(&self, verified: &Arc<OnceLock<VerifiedPeer>>) -> Result<ServerConfig, Error> {
+        let verifier = ClientVerifier {
+            gate: self.gate.clone(),
+            signatures: Signatures::new(&self.provider),
+            verified: Arc::clone(verified),
+        };
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(ServerSvidResolver(identity.clone())));
+            .with_cert_resolver(Arc::new(ServerSvidResolver(self.gate.identity.clone())));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // A resumed session carries no certificate, so a client that is no longer admitted would be accepted once more.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), gate })
+        Ok(config)
     }
 
-    /// Performs the handshake, and returns the stream with the verified peer.
+    /// Performs the handshake, and returns the stream with the verified peer. Its chain is verified once, where rustls asks
+    /// for that, and the handshake then proves that the peer has the key.
     pub(crate) async fn accept<T>(&self, stream: T) -> io::Result<(TlsStream<T>, VerifiedPeer)>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.acceptor.accept(stream).await?;
-        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let chain: Vec<Vec<u8>> = shown.iter().map(|der| der.to_vec()).collect();
-        let peer = self.gate.verify(&chain, now()).map_err(io::Error::other)?;
+        let verified = Arc::default();
+        let config = self.config(&verified).map_err(io::Error::other)?;
+        let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
+        let peer = verified.get().cloned();
+        let peer = peer.ok_or_else(|| io::Error::other("the client showed no certificate"))?;
         Ok((stream, peer))
     }
 
@@ -115,6 +128,7 @@ impl ResolvesServerCert for ServerSvidResolver {
 struct ClientVerifier {
     gate: Gate,
     signatures: Signatures,
+    verified: Arc<OnceLock<VerifiedPeer>>,
 }
 
 impl ClientCertVerifier for ClientVerifier {
@@ -128,12 +142,14 @@ impl ClientCertVerifier for ClientVerifier {
         issuers: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.gate.verify(&chain(leaf, issuers), now()).map(|_| ClientCertVerified::assertion()).map_err(
-            |refusal| {
-                tracing::debug!(leaf = %sha256(leaf), "a client was refused: {refusal}");
-                Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
-            },
-        )
+        let peer = self.gate.verify(&chain(leaf, issuers), now()).map_err(|refusal| {
+            tracing::debug!(leaf = %sha256(leaf), "a client was refused: {refusal}");
+            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+        })?;
+        match self.verified.set(peer) {
+            Ok(()) => Ok(ClientCertVerified::assertion()),
+            Err(_) => Err(Error::General("a client showed its certificate twice".to_owned())),
+        }
     }
 
     fn verify_tls12_signature(

@@ -1,17 +1,19 @@
 //! Handshake signatures, which both verifiers leave to rustls with ring as the only provider.
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// Signature algorithms of ring.
+/// Signature algorithms of a provider.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signatures(WebPkiSupportedAlgorithms);
 
 impl Signatures {
-    pub(super) fn new() -> Self {
-        Self(ring::default_provider().signature_verification_algorithms)
+    pub(super) fn new(provider: &CryptoProvider) -> Self {
+        Self(provider.signature_verification_algorithms)
     }
 
     pub(super) fn tls12(
