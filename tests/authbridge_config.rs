@@ -202,12 +202,66 @@ pipeline:
     }
 
     #[test]
-    fn a_lenient_reading_tells_of_variables_that_stay_as_they_are() {
-        let (_, notices) = noticed(&with("keycloak_realm: agents", "keycloak_realm: \"$REALM\""));
-        assert!(notices.iter().any(|notice| notice.contains("$REALM stays as it is")), "{notices:?}");
-        // A dollar sign of a secret is none.
-        let (_, notices) = noticed(&with("keycloak_realm: agents", "keycloak_realm: \"a$1$$\""));
-        assert!(notices.iter().all(|notice| !notice.contains("stays as it is")), "{notices:?}");
+    fn variables_that_stay_as_they_are_are_told_and_no_part_of_a_secret_is() {
+        for reading in [Reading::Strict, Reading::Lenient] {
+            let notices = |old: &str, new: &str| {
+                let checked =
+                    read(&with(old, new), reading).unwrap_or_else(|problems| panic!("{problems:?}"));
+                checked.notices.iter().map(ToString::to_string).collect::<Vec<_>>()
+            };
+            let told = notices("keycloak_realm: agents", "keycloak_realm: \"$REALM\"");
+            let [one] =
+                told.iter().filter(|notice| notice.contains("$REALM stays as it is")).collect::<Vec<_>>()[..]
+            else {
+                panic!("{told:?}")
+            };
+            assert!(one.contains("keycloak_realm"), "{one}");
+            // A dollar sign of a secret is none, and what follows one is not repeated.
+            let told = notices("keycloak_realm: agents", "keycloak_realm: \"a$1$$\"");
+            assert!(told.iter().all(|notice| !notice.contains("stays as it is")), "{told:?}");
+            let told = notices("\"${SECRET}\"", "\"pa$geheim\"");
+            assert!(told.iter().any(|notice| notice.contains("stays as it is")), "{told:?}");
+            assert!(told.iter().all(|notice| !notice.contains("geheim")), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_lenient_reading_takes_the_identity_from_the_files_that_mtls_names() {
+        let named = |folder: &str, certificate: &str, more: &str| {
+            format!(
+                "{GOOD}mtls:\n  mode: strict\n  cert_file: {folder}/{certificate}\n  key_file: {folder}/svid_key.pem\n  \
+                 bundle_file: {folder}/svid_bundle.pem\n{more}"
+            )
+        };
+        let folder =
+            |checked: &Checked| checked.config.spiffe.as_ref().and_then(|spiffe| spiffe.files_dir.clone());
+        let (checked, notices) = noticed(&named("/opt", "svid.pem", ""));
+        assert_eq!(folder(&checked).as_deref(), Some("/opt"));
+        for (line, key) in [(24, "cert_file"), (25, "key_file"), (26, "bundle_file")] {
+            let notice = format!("line {line}: mtls.{key}: the identity is read from \"/opt\"");
+            assert!(notices.iter().any(|found| found.starts_with(&notice)), "{notices:?}");
+        }
+        let (checked, notices) = noticed(&named("/opt", "svid.pem", "spiffe: {}\n"));
+        assert_eq!(folder(&checked), None);
+        assert_eq!(
+            notices.iter().filter(|notice| notice.contains("it is passed over")).count(),
+            3,
+            "{notices:?}"
+        );
+        // Files that are no such set are not guessed at.
+        for text in [
+            named("/opt", "tls.crt", ""),
+            named("/opt", "svid.pem", "").replacen("/opt/svid_k", "/etc/svid_k", 1),
+        ] {
+            let problems = read(&text, Reading::Lenient).expect_err("it is accepted");
+            assert!(
+                problems.iter().any(|found| found.problem.contains("needs the block `spiffe`")),
+                "{problems:?}"
+            );
+        }
+        let (_, notices) = noticed(&format!("{}spiffe: {{}}\n", named("/opt", "tls.crt", "")));
+        assert!(notices.iter().any(|notice| notice.contains("mtls.cert_file")), "{notices:?}");
+        assert_eq!(refused(&named("/opt", "svid.pem", "spiffe: {}\n")).len(), 3);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::node::{MemberKey, YamlNode, YamlValue};
 use super::reader::Diagnostic;
+use countersign_core::text::Quoted;
 
 /// Plugins of the existing AuthBridge that let through every request, and what a request loses without each.
 pub(super) const WATCHERS: [(&str, &str); 3] = [
@@ -18,13 +19,59 @@ const COUNTS: [&str; 2] = ["max_events", "max_sessions"];
 /// Lists whose emptiness means the default there.
 const LISTS: [&str; 1] = ["bypass_paths"];
 
+/// Keys of `mtls` in old files, and what the files are called that spiffe-helper writes.
+const MTLS_FILES: [(&str, &str); 3] =
+    [("cert_file", "svid.pem"), ("key_file", "svid_key.pem"), ("bundle_file", "svid_bundle.pem")];
+
 /// Removes from a file what counts as absent, or is passed over; a notice for each.
 pub(super) fn ease(root: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
+    take_files(root, notices);
     walk(root, "", notices);
 }
 
+/// Takes out the keys under which `mtls` had the files of the identity. Without a block `spiffe` they become one that reads
+/// those files, if they are a set as spiffe-helper writes it; any other set is left to the check of `mtls`.
+fn take_files(root: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
+    let YamlValue::Map(blocks) = &mut root.value else { return };
+    let has_source = blocks.iter().any(|(key, _)| key.name == "spiffe");
+    let Some((block, mtls)) = blocks.iter_mut().find(|(key, _)| key.name == "mtls") else { return };
+    let YamlValue::Map(members) = &mut mtls.value else { return };
+    let line = block.line;
+    let (files, rest): (Vec<_>, Vec<_>) = std::mem::take(members)
+        .into_iter()
+        .partition(|(key, _)| MTLS_FILES.iter().any(|(name, _)| *name == key.name));
+    *members = rest;
+    let folder = MTLS_FILES
+        .iter()
+        .map(|(key, name)| folder_of(&files, key, name))
+        .reduce(|one, other| if one == other { one } else { None });
+    let folder = folder.flatten().filter(|_| !has_source);
+    let what = match &folder {
+        Some(folder) => format!("the identity is read from {}, as `spiffe.files_dir` would say", Quoted(folder)),
+        None if has_source => "it is passed over: the block `spiffe` says where identities come from".to_owned(),
+        None => "it is passed over; set `spiffe.files_dir` to a folder with svid.pem, svid_key.pem and svid_bundle.pem"
+            .to_owned(),
+    };
+    for (key, _) in &files {
+        notices.push(Diagnostic { line: key.line, key: below("mtls", &key.name), problem: what.clone() });
+    }
+    if let Some(folder) = folder {
+        let member =
+            |name: &str, value| (MemberKey { name: name.to_owned(), line }, YamlNode { value, line });
+        let files_dir = member("files_dir", YamlValue::Text(folder));
+        blocks.push(member("spiffe", YamlValue::Map(vec![files_dir])));
+    }
+}
+
+/// Folder of the file that stands under `key`, if it has the usual `name`.
+fn folder_of(files: &[(MemberKey, YamlNode)], key: &str, name: &str) -> Option<String> {
+    let (_, node) = files.iter().find(|(found, _)| found.name == key)?;
+    let YamlValue::Text(path) = &node.value else { return None };
+    let folder = path.strip_suffix(name)?.strip_suffix('/')?;
+    (!folder.is_empty()).then(|| folder.to_owned())
+}
+
 fn walk(node: &mut YamlNode, path: &str, notices: &mut Vec<Diagnostic>) {
-    let line = node.line;
     match &mut node.value {
         YamlValue::Map(members) => {
             members.retain(|(key, value)| {
@@ -50,13 +97,11 @@ fn walk(node: &mut YamlNode, path: &str, notices: &mut Vec<Diagnostic>) {
                 walk(one, &format!("{path}[{index}]"), notices);
             }
         }
-        YamlValue::Text(text) => {
-            if let Some(name) = bare_variable(text) {
-                let problem = format!("${name} stays as it is; write ${{{name}}} if the variable is meant");
-                notices.push(Diagnostic { line, key: path.to_owned(), problem });
-            }
-        }
-        YamlValue::Null | YamlValue::Bool(_) | YamlValue::Integer(_) | YamlValue::Float(_) => {}
+        YamlValue::Text(_)
+        | YamlValue::Null
+        | YamlValue::Bool(_)
+        | YamlValue::Integer(_)
+        | YamlValue::Float(_) => {}
     }
 }
 
@@ -94,12 +139,4 @@ fn pass_over(plugins: &mut Vec<YamlNode>, path: &str, notices: &mut Vec<Diagnost
         }
         watcher.is_none()
     });
-}
-
-/// The first `$NAME` of a text, which the existing AuthBridge replaces and this program does not.
-fn bare_variable(text: &str) -> Option<&str> {
-    text.split('$').skip(1).find_map(|after| {
-        let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-        after.get(..end).filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
-    })
 }

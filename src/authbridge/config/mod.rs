@@ -2,6 +2,7 @@
 //! It reads neither files nor the environment; both come as arguments.
 
 mod address;
+mod bare_variables;
 mod check;
 mod compat;
 mod duration;
@@ -109,14 +110,21 @@ fn parse<T: for<'de> Deserialize<'de>>(
     if lenient {
         compat::ease(&mut root, &mut notices);
     }
-    let context = ReaderContext { variable, lenient, diagnostics: RefCell::new(notices) };
+    bare_variables::tell(&root, &mut notices);
+    let context = ReaderContext { variable, lenient, diagnostics: RefCell::default() };
     let read = T::deserialize(ConfigReader::new(&root, &context));
     let mut diagnostics = context.diagnostics.into_inner();
     match read {
-        Ok(value) if lenient || diagnostics.is_empty() => Ok((root, value, diagnostics)),
+        Ok(value) if lenient || diagnostics.is_empty() => {
+            notices.append(&mut diagnostics);
+            Ok((root, value, notices))
+        }
         Ok(_) => Err(diagnostics),
         Err(failure) => {
             // The notices are kept: a misspelt key that was ignored often explains the error.
+            if lenient {
+                diagnostics.splice(..0, notices);
+            }
             diagnostics.push(failure.into_diagnostic(root.line));
             Err(diagnostics)
         }
