@@ -40,6 +40,7 @@ const LEFT: Duration = Duration::from_secs(2);
 /// Listening sockets of the data plane.
 struct Sockets {
     inbound: Option<TcpListener>,
+    transparent_inbound: Option<TcpListener>,
     outbound: Option<TcpListener>,
     transparent: Vec<TcpListener>,
     ext_proc: Option<TcpListener>,
@@ -94,6 +95,8 @@ pub(super) async fn run(
         .map_err(failed)?;
     let sockets = Sockets {
         inbound: named("the reverse proxy", addresses.inbound.as_ref().map(|(address, _)| *address))
+            .map_err(failed)?,
+        transparent_inbound: named("the transparent inbound listener", addresses.transparent_inbound)
             .map_err(failed)?,
         outbound: named("the forward proxy", addresses.outbound).map_err(failed)?,
         transparent: transparent(addresses.transparent).map_err(failed)?,
@@ -168,18 +171,28 @@ async fn data_plane(sockets: Sockets, most: usize, active: &ActiveConfig, stats:
         }
     };
     // With an Envoy there is no agent to look at, and all drain together.
-    let left = if sockets.inbound.is_some() { LEFT } else { DRAIN };
+    let takes_calls = sockets.inbound.is_some() || sockets.transparent_inbound.is_some();
+    let left = if takes_calls { LEFT } else { DRAIN };
     let reverse = async {
-        if let Some(socket) = sockets.inbound {
-            let serve = |stream, peer| inbound::serve(Arc::clone(&inbound), stream, peer);
-            let listeners = Listeners::new("inbound", bounds(false), stats.clone());
+        let Some(socket) = sockets.inbound else { return };
+        let serve = |stream, peer| inbound::serve(Arc::clone(&inbound), stream, peer, None);
+        Listeners::new("inbound", bounds(false), stats.clone()).run(socket, stop.clone(), DRAIN, serve).await;
+    };
+    let redirected = async {
+        let Some(socket) = sockets.transparent_inbound else { return };
+        let serve = |stream, peer| inbound::serve_redirected(Arc::clone(&inbound), stream, peer);
+        let listeners = Listeners::new("transparent_inbound", bounds(false), stats.clone());
+        listeners.run(socket, stop.clone(), DRAIN, serve).await;
+    };
+    let to_agent = async {
+        if takes_calls {
             let last_calls = async {
                 stop.requested().await;
                 tokio::time::sleep(LAST_CALLS).await;
             };
             let drained = async {
-                listeners.run(socket, stop.clone(), DRAIN, serve).await;
-                agent_is_gone(&active.current()).await;
+                tokio::join!(reverse, redirected);
+                agent_is_gone(&active.current(), &inbound).await;
             };
             tokio::select! {
                 () = drained => {}
@@ -207,12 +220,12 @@ async fn data_plane(sockets: Sockets, most: usize, active: &ActiveConfig, stats:
         let serve = |stream, peer| ext_proc::serve(Arc::clone(&processor), stream, peer);
         Listeners::new("ext_proc", bounds(true), stats.clone()).run(socket, stop.clone(), DRAIN, serve).await;
     };
-    tokio::join!(reverse, forward, transparent, processing);
+    tokio::join!(to_agent, forward, transparent, processing);
 }
 
-/// Waits until nobody listens on the agent's port.
-async fn agent_is_gone(runtime: &RuntimeConfig) {
-    let Ok(backend) = runtime.backend() else { return };
+/// Waits until nobody listens on the agent's port: the one behind the reverse proxy, or else the last that answered.
+async fn agent_is_gone(runtime: &RuntimeConfig, inbound: &InboundHandler) {
+    let Some(backend) = runtime.backend().ok().or_else(|| inbound.last_agent()) else { return };
     let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     while !matches!(
         tokio::time::timeout(LOOK, TcpStream::connect(backend.as_str())).await,

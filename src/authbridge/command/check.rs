@@ -17,6 +17,7 @@ pub(super) fn check(path: &Path, reading: Reading) -> ExitCode {
             let listens = json!({
                 "inbound": addresses.inbound.as_ref().map(|(address, _)| address.address.to_string()),
                 "agent": addresses.inbound.as_ref().map(|(_, backend)| &backend.authority),
+                "transparent_inbound": addresses.transparent_inbound.map(|address| address.address.to_string()),
                 "outbound": addresses.outbound.map(|address| address.address.to_string()),
                 "transparent": addresses.transparent.map(|address| address.address.to_string()),
                 "ext_proc": addresses.ext_proc.map(|address| address.address.to_string()),

@@ -1,7 +1,7 @@
 //! Checks beyond the types: keys that need or exclude each other, and settings that are refused as unsafe.
 
 use super::address::{Backend, ListenAddress};
-use super::model::{Config, SidecarMode};
+use super::model::{Config, InboundInterception, Listener, SidecarMode};
 use super::node::{YamlNode, YamlValue};
 use super::plugins::{OnError, PluginSettings};
 use super::reader::Diagnostic;
@@ -15,11 +15,13 @@ use countersign_core::text::Quoted;
 /// Addresses of all listeners, and of the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// Reverse proxy and the agent behind it; absent in envoy-sidecar.
+    /// Reverse proxy and the agent behind it; absent in envoy-sidecar, and where only redirected connections are served.
     pub inbound: Option<(ListenAddress, Backend)>,
     /// Forward proxy; absent in envoy-sidecar.
     pub outbound: Option<ListenAddress>,
-    /// Listener for connections that the kernel redirects.
+    /// Listener for connections to the agent that the kernel redirects.
+    pub transparent_inbound: Option<ListenAddress>,
+    /// Listener for connections of the agent that the kernel redirects.
     pub transparent: Option<ListenAddress>,
     /// External processor; only in envoy-sidecar.
     pub ext_proc: Option<ListenAddress>,
@@ -34,6 +36,15 @@ pub struct Addresses {
 /// A URL as a problem may quote it: a user name in it comes with a password, which no log may have.
 fn shown_url(url: &str) -> String {
     if url.contains('@') { "it".to_owned() } else { Quoted(url).to_string() }
+}
+
+impl Addresses {
+    /// Ports of all listeners but the reverse proxy: nothing that is redirected to the agent may lead to one of them.
+    pub(crate) fn closed_ports(&self) -> impl Iterator<Item = u16> + '_ {
+        let optional = [self.transparent_inbound, self.outbound, self.transparent, self.ext_proc];
+        let always = [self.health, self.stats, self.session];
+        optional.into_iter().flatten().chain(always).map(|address| address.address.port())
+    }
 }
 
 /// Collects diagnostics with the lines they are about.
@@ -152,6 +163,7 @@ impl Checker<'_> {
         let session = self.private(config, &at("session_api_addr"), session)?;
         let mut addresses = Addresses {
             inbound: None,
+            transparent_inbound: None,
             outbound: None,
             transparent: None,
             ext_proc: None,
@@ -170,10 +182,14 @@ impl Checker<'_> {
                     ("reverse_proxy_backend", &listener.reverse_proxy_backend),
                     ("forward_proxy_addr", &listener.forward_proxy_addr),
                     ("transparent_proxy_addr", &listener.transparent_proxy_addr),
+                    ("transparent_inbound_addr", &listener.transparent_inbound_addr),
                 ] {
                     if given.is_some() {
                         self.wrong(&at(name), "Envoy does this in envoy-sidecar; take it out");
                     }
+                }
+                if listener.inbound_interception.is_some() {
+                    self.wrong(&at("inbound_interception"), "Envoy does this in envoy-sidecar; take it out");
                 }
                 let text = listener.ext_proc_addr.as_deref().unwrap_or(":9090");
                 addresses.ext_proc = Some(self.loopback(&at("ext_proc_addr"), text)?);
@@ -182,20 +198,11 @@ impl Checker<'_> {
                 if listener.ext_proc_addr.is_some() {
                     self.wrong(&at("ext_proc_addr"), "it belongs to the mode envoy-sidecar; take it out");
                 }
-                let text = listener.reverse_proxy_addr.as_deref().unwrap_or(":8080");
-                let reverse = self.listen(&at("reverse_proxy_addr"), text)?;
-                let Some(backend) = &listener.reverse_proxy_backend else {
-                    self.wrong(
-                        &at("reverse_proxy_backend"),
-                        "it is missing; name the agent, such as http://127.0.0.1:8001",
-                    );
-                    return None;
-                };
-                match Backend::parse(backend) {
-                    Ok(backend) => addresses.inbound = Some((reverse, backend)),
-                    Err(problem) => {
-                        self.wrong(&at("reverse_proxy_backend"), format!("{} {problem}", shown_url(backend)));
-                    }
+                addresses.transparent_inbound = self.transparent_inbound(listener)?;
+                let is_named =
+                    listener.reverse_proxy_addr.is_some() || listener.reverse_proxy_backend.is_some();
+                if addresses.transparent_inbound.is_none() || is_named {
+                    addresses.inbound = Some(self.reverse_proxy(listener)?);
                 }
                 let text = listener.forward_proxy_addr.as_deref().unwrap_or(":8081");
                 addresses.outbound = Some(self.loopback(&at("forward_proxy_addr"), text)?);
@@ -218,6 +225,49 @@ impl Checker<'_> {
             }
         }
         Some(addresses)
+    }
+
+    fn reverse_proxy(&mut self, listener: &Listener) -> Option<(ListenAddress, Backend)> {
+        let at = |name| [PathStep::Key("listener"), PathStep::Key(name)];
+        let text = listener.reverse_proxy_addr.as_deref().unwrap_or(":8080");
+        let reverse = self.listen(&at("reverse_proxy_addr"), text)?;
+        let Some(backend) = &listener.reverse_proxy_backend else {
+            let problem = "it is missing; name the agent, such as http://127.0.0.1:8001";
+            self.wrong(&at("reverse_proxy_backend"), problem);
+            return None;
+        };
+        let parsed = Backend::parse(backend);
+        if let Err(problem) = parsed {
+            self.wrong(&at("reverse_proxy_backend"), format!("{} {problem}", shown_url(backend)));
+        }
+        Some((reverse, parsed.ok()?))
+    }
+
+    /// The listener for redirected connections to the agent: `Some(None)` if there is to be none, `None` after an error.
+    #[expect(
+        clippy::option_option,
+        reason = "an error is told where it is found, and nothing is returned for it"
+    )]
+    fn transparent_inbound(&mut self, listener: &Listener) -> Option<Option<ListenAddress>> {
+        let steps = [PathStep::Key("listener"), PathStep::Key("transparent_inbound_addr")];
+        let text = match (listener.inbound_interception, listener.transparent_inbound_addr.as_deref()) {
+            (None | Some(InboundInterception::ReverseProxy), None) => return Some(None),
+            (Some(InboundInterception::ReverseProxy), Some(_)) => {
+                let problem = "it contradicts `inbound_interception: reverse-proxy`; say only one of them";
+                self.wrong(&steps, problem);
+                return None;
+            }
+            (Some(InboundInterception::Transparent), None) => ":8083",
+            (_, Some(text)) => text,
+        };
+        let address = self.listen(&steps, text)?;
+        if address.address.ip().is_loopback() {
+            let problem =
+                "redirected connections arrive at the pod's own addresses; name a port alone, such as :8083";
+            self.wrong(&steps, problem);
+            return None;
+        }
+        Some(Some(address))
     }
 
     fn listen(&mut self, steps: &[PathStep<'_>], text: &str) -> Option<ListenAddress> {
@@ -412,6 +462,66 @@ impl Checker<'_> {
                     self.wrong(&at, problem);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Reading, parse_config};
+
+    /// Ports of the reverse proxy and of the transparent inbound listener, or the errors.
+    fn inbound(mode: &str, listener: &str) -> Result<(Option<u16>, Option<u16>), String> {
+        let text = format!(
+            "mode: {mode}\nlistener: {{{listener}}}\npipeline: {{dangerously_allow_unauthenticated: true}}\n"
+        );
+        let checked = parse_config(&text, &|_| None, Reading::Strict)
+            .map_err(|diagnostics| diagnostics.iter().map(ToString::to_string).collect::<String>())?;
+        let addresses = checked.addresses;
+        let reverse = addresses.inbound.map(|(address, _)| address.address.port());
+        Ok((reverse, addresses.transparent_inbound.map(|address| address.address.port())))
+    }
+
+    #[test]
+    fn calls_come_to_the_reverse_proxy_or_redirected_or_both() {
+        const BACKEND: &str = "reverse_proxy_backend: 'http://127.0.0.1:8001'";
+        const TRANSPARENT: &str = "inbound_interception: transparent";
+        for (listener, expected) in [
+            (BACKEND.to_owned(), (Some(8080), None)),
+            (format!("{BACKEND}, inbound_interception: reverse-proxy"), (Some(8080), None)),
+            (TRANSPARENT.to_owned(), (None, Some(8083))),
+            (format!("{TRANSPARENT}, transparent_inbound_addr: ':9083'"), (None, Some(9083))),
+            ("transparent_inbound_addr: ':9083'".to_owned(), (None, Some(9083))),
+            (format!("{BACKEND}, {TRANSPARENT}"), (Some(8080), Some(8083))),
+            (format!("{BACKEND}, transparent_inbound_addr: ':8083'"), (Some(8080), Some(8083))),
+        ] {
+            assert_eq!(inbound("proxy-sidecar", &listener), Ok(expected), "{listener}");
+        }
+        for (mode, listener, key) in [
+            ("proxy-sidecar", "", "listener.reverse_proxy_backend"),
+            ("proxy-sidecar", "inbound_interception: reverse-proxy", "listener.reverse_proxy_backend"),
+            (
+                "proxy-sidecar",
+                "inbound_interception: transparent, reverse_proxy_addr: ':8080'",
+                "listener.reverse_proxy_backend",
+            ),
+            (
+                "proxy-sidecar",
+                "inbound_interception: reverse-proxy, transparent_inbound_addr: ':8083'",
+                "listener.transparent_inbound_addr",
+            ),
+            (
+                "proxy-sidecar",
+                "transparent_inbound_addr: '127.0.0.1:8083'",
+                "listener.transparent_inbound_addr",
+            ),
+            ("proxy-sidecar", "transparent_inbound_addr: '8083'", "listener.transparent_inbound_addr"),
+            ("proxy-sidecar", "inbound_interception: both", "listener.inbound_interception"),
+            ("envoy-sidecar", "inbound_interception: transparent", "listener.inbound_interception"),
+            ("envoy-sidecar", "transparent_inbound_addr: ':8083'", "listener.transparent_inbound_addr"),
+        ] {
+            let problem = inbound(mode, listener).unwrap_err();
+            assert!(problem.contains(key), "{mode} {listener}: {problem}");
         }
     }
 }

@@ -20,7 +20,8 @@ pub use check::Addresses;
 pub use duration::GoDuration;
 pub use jwt_validation::{AudienceMode, JwtValidation};
 pub use model::{
-    Config, Limits, Listener, Mtls, MtlsMode, Pipeline, Pipelines, SessionSettings, SidecarMode, Spiffe,
+    Config, InboundInterception, Limits, Listener, Mtls, MtlsMode, Pipeline, Pipelines, SessionSettings,
+    SidecarMode, Spiffe,
 };
 pub use parsers::{A2aParser, InferenceParser, McpParser};
 pub(crate) use plugins::catalogue as plugin_catalogue;

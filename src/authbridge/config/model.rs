@@ -86,9 +86,26 @@ pub struct Listener {
     /// The listener to which the kernel redirects connections of the agent; absent by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transparent_proxy_addr: Option<String>,
+    /// How connections to the agent come here; reverse-proxy by default, transparent if `transparent_inbound_addr` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inbound_interception: Option<InboundInterception>,
+    /// The listener to which the kernel redirects connections to the agent, `:8083` with transparent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transparent_inbound_addr: Option<String>,
     /// Hosts that the forward proxy passes through without the pipeline.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skip_hosts: Vec<String>,
+}
+
+/// How connections to the agent come here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum InboundInterception {
+    /// Callers connect to the reverse proxy, and the agent listens elsewhere.
+    ReverseProxy,
+    /// Callers connect to the agent's own ports, and the kernel redirects them. The reverse proxy listens beside only if
+    /// `reverse_proxy_addr` or `reverse_proxy_backend` is set.
+    Transparent,
 }
 
 /// What is done with requests, in each direction.

@@ -4,6 +4,7 @@ use super::handler::InboundHandler;
 use crate::config::MtlsMode;
 use crate::serve::{Arrival, Begins, Connection, HeadCost, Prefixed, Times, serve_http};
 use crate::tls::Terminator;
+use hyper::http::uri::Authority;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -12,8 +13,13 @@ use tokio::time::timeout;
 /// Longest time for the first byte of a connection, where it decides.
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, arrival: Arrival) {
+/// Serves a connection to its end. Its requests go to `agent`, or else where the configuration says.
+pub(crate) async fn serve(
+    inbound: Arc<InboundHandler>,
+    stream: TcpStream,
+    arrival: Arrival,
+    agent: Option<Authority>,
+) {
     inbound.active.current().times().tunnel.probe(&stream);
     let mut stream = Prefixed::new(stream);
     let mut begins = Begins::Http1;
@@ -31,7 +37,7 @@ pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, arriv
             let terminator = terminator.clone();
             drop(runtime);
             // Boxed, so that the task of a plain connection does not reserve the state of a handshake.
-            return Box::pin(serve_tls(inbound, stream, arrival, terminator, (times, epoch))).await;
+            return Box::pin(serve_tls(inbound, stream, (arrival, agent), terminator, (times, epoch))).await;
         }
         (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Strict))) => {
             inbound.stats.tls.inbound_plain_rejected.inc();
@@ -41,13 +47,13 @@ pub(crate) async fn serve(inbound: Arc<InboundHandler>, stream: TcpStream, arriv
     }
     drop(runtime);
     inbound.stats.tls.inbound_plain_accepted.inc();
-    serve_http(stream, Arc::new(Connection::to_agent(arrival, None, epoch)), inbound, times).await;
+    serve_http(stream, Arc::new(Connection::to_agent(arrival, agent, None, epoch)), inbound, times).await;
 }
 
 async fn serve_tls(
     inbound: Arc<InboundHandler>,
     stream: Prefixed<TcpStream>,
-    arrival: Arrival,
+    (arrival, agent): (Arrival, Option<Authority>),
     terminator: Terminator,
     (times, epoch): (Times, u64),
 ) {
@@ -59,7 +65,7 @@ async fn serve_tls(
             inbound.stats.tls.inbound_tls_accepted.inc();
             // The epoch from before the handshake: if it changed meanwhile, the first request authorizes the connection
             // again.
-            let connection = Arc::new(Connection::to_agent(arrival, Some(Arc::new(peer)), epoch));
+            let connection = Arc::new(Connection::to_agent(arrival, agent, Some(Arc::new(peer)), epoch));
             return serve_http(Prefixed::new(stream), connection, inbound, times).await;
         }
         Ok(Err(error)) => error.to_string(),

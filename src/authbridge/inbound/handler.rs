@@ -15,10 +15,10 @@ use countersign_io::clock::instant;
 use countersign_io::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::http::uri::{PathAndQuery, Scheme};
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::http::{request, uri};
 use hyper::{Request, Response, Uri, Version};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Handler of requests to the agent.
@@ -27,12 +27,19 @@ pub(crate) struct InboundHandler {
     stop: Shutdown,
     pub(super) stats: Stats,
     pub(super) quiet: Quiet,
+    /// Port of the agent that last answered on a redirected connection.
+    last_agent: Mutex<Option<Authority>>,
 }
 
 impl InboundHandler {
     /// A handler that reads the configuration in force at each request.
     pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
-        Self { active, stop, stats, quiet: Quiet::new("inbound") }
+        Self { active, stop, stats, quiet: Quiet::new("inbound"), last_agent: Mutex::new(None) }
+    }
+
+    /// Port of the agent that last answered on a redirected connection, as `address:port`.
+    pub(crate) fn last_agent(&self) -> Option<Authority> {
+        self.last_agent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn deny(&self, denial: &Denial) -> Response<ProxyBody> {
@@ -71,7 +78,7 @@ impl Handler for InboundHandler {
             if let Some(observer) = observer {
                 body = body.observed_by(observer);
             }
-            self.pass_on(&runtime, parts, upgrade, body).await
+            self.pass_on(&runtime, &connection, parts, upgrade, body).await
         };
         let response =
             match passed.and_then(|response| forward::answer(response, upgrade, until, &connection)) {
@@ -115,6 +122,7 @@ impl InboundHandler {
     async fn pass_on(
         &self,
         runtime: &RuntimeConfig,
+        connection: &Connection,
         mut parts: request::Parts,
         upgrade: Option<WebSocket>,
         body: ProxyBody,
@@ -137,13 +145,18 @@ impl InboundHandler {
         let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let mut to = uri::Parts::default();
         to.scheme = Some(Scheme::HTTP);
-        to.authority = Some(runtime.backend()?);
+        to.authority = Some(connection.agent.clone().map_or_else(|| runtime.backend(), Ok)?);
         to.path_and_query = Some(target);
         parts.uri =
             Uri::from_parts(to).map_err(|_| Denial::new(Code::BadRequest, "the target is not usable"))?;
         let agent = &runtime.agent;
         let client = if grpc { &agent.http2 } else { &agent.http1 };
         parts.version = if grpc { Version::HTTP_2 } else { Version::HTTP_11 };
-        forward::send(client, Request::from_parts(parts, body), runtime.response_timeout()).await
+        let answer =
+            forward::send(client, Request::from_parts(parts, body), runtime.response_timeout()).await;
+        if answer.is_ok() && connection.agent.is_some() {
+            self.last_agent.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&connection.agent);
+        }
+        answer
     }
 }

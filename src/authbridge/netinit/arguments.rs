@@ -24,13 +24,20 @@ pub(crate) struct Arguments {
     /// Where outgoing TCP is sent in mode enforce-redirect [variable: `TRANSPARENT_PORT`] [default: 8082]
     #[arg(long, value_name = "PORT")]
     pub(super) transparent_port: Option<String>,
+    /// Where incoming TCP is sent in mode enforce-redirect; none is redirected without it [variable: `INBOUND_TRANSPARENT_PORT`]
+    #[arg(long, value_name = "PORT")]
+    pub(super) inbound_transparent_port: Option<String>,
+    /// Ports of the sidecar to which callers connect directly [variable: `SIDECAR_PORTS_EXCLUDE`]
+    /// [default: 8081,9091,9093,9094]
+    #[arg(long, value_name = "PORTS")]
+    pub(super) sidecar_ports_exclude: Option<String>,
     /// A port left alone both ways in mode redirect, or none [variable: `SSH_PORT`] [default: 22]
     #[arg(long, value_name = "PORT")]
     pub(super) ssh_port: Option<String>,
     /// Outgoing ports that bypass the proxy [variable: `OUTBOUND_PORTS_EXCLUDE`]
     #[arg(long, value_name = "PORTS")]
     pub(super) outbound_ports_exclude: Option<String>,
-    /// Incoming ports left alone in mode redirect [variable: `INBOUND_PORTS_EXCLUDE`]
+    /// Incoming ports left alone [variable: `INBOUND_PORTS_EXCLUDE`]
     #[arg(long, value_name = "PORTS")]
     pub(super) inbound_ports_exclude: Option<String>,
     /// A port that is closed to everything outside the pod; may be repeated [variable: `AGENT_PORT`]

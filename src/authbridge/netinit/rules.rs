@@ -1,7 +1,7 @@
 //! Text of the transaction: one table, made anew, with chains for outgoing and incoming packets.
 //! Its family is `inet`: the kernel applies each chain to IPv4 and IPv6 or refuses it, so neither family is left open.
 
-use super::settings::{CaptureMode, NetinitSettings, Redirect};
+use super::settings::{CaptureMode, InboundCapture, NetinitSettings, Redirect};
 use super::values::PacketMark;
 use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
@@ -18,20 +18,28 @@ const NEIGHBOURS: &str = "icmpv6 type { mld-listener-report, mld-listener-done, 
 /// Plans the transaction, which replaces the whole table of an earlier run.
 pub(super) fn plan_rules(settings: &NetinitSettings) -> Result<String, String> {
     let mut closed = settings.agent_ports.clone();
+    // Ports that a mesh's TCP must not reach: those of the agent only where it is not led to the proxy instead.
+    let mut closed_to_mesh = BTreeSet::new();
     let mut chains = String::new();
     match &settings.mode {
         CaptureMode::Redirect(redirect) => {
-            if let Some(port) = closed.iter().find(|port| redirect.opens(**port)) {
-                return Err(format!("port {port} cannot be closed as an agent's and open for others"));
-            }
+            refuse_open(&closed, |port| redirect.opens(port))?;
             closed.insert(redirect.outbound_port);
             chains.push_str(&redirect_chains(redirect, settings));
         }
-        CaptureMode::Enforce { transparent_port, outbound_open } => {
+        CaptureMode::Enforce { transparent_port, outbound_open, inbound } => {
             closed.insert(*transparent_port);
-            chains.push_str(&enforce_chain(*transparent_port, outbound_open, settings));
+            closed_to_mesh.insert(*transparent_port);
+            match inbound {
+                Some(capture) => {
+                    refuse_open(&closed, |port| port == capture.port || capture.open.contains(&port))?;
+                    chains.push_str(&capture_inbound(capture, settings));
+                }
+                None => closed_to_mesh.extend(&settings.agent_ports),
+            }
+            chains.push_str(&enforce_chain(*transparent_port, outbound_open, inbound.is_some(), settings));
             if let Some(mark) = settings.mesh {
-                chains.push_str(&close_mesh(mark, &closed, settings.proxy_uid));
+                chains.push_str(&close_mesh(mark, (&closed_to_mesh, &closed), settings.proxy_uid));
             }
         }
     }
@@ -57,6 +65,49 @@ pub(super) fn plan_rules(settings: &NetinitSettings) -> Result<String, String> {
     ))
 }
 
+/// Refuses a port that is closed, as the agent's or the proxy's own, and open as well.
+fn refuse_open(closed: &BTreeSet<u16>, opens: impl Fn(u16) -> bool) -> Result<(), String> {
+    match closed.iter().find(|port| opens(**port)) {
+        Some(port) => Err(format!("port {port} cannot be closed as an agent's and open for others")),
+        None => Ok(()),
+    }
+}
+
+/// The rule that marks what the proxy delivers within the pod, so that a mesh does not take it for a call of the agent.
+fn mark_delivery(PacketMark { value, mask }: PacketMark, uid: u32) -> String {
+    let marked = format!(
+        "meta skuid {uid} fib daddr type local meta mark set meta mark & 0x{:08x} | 0x{value:08x}",
+        !mask
+    );
+    chain("mark_delivery", &format!("type route hook output {MARK}"), &[marked])
+}
+
+/// Chains for incoming TCP of mode enforce-redirect: by an interface, and delivered by a mesh. Only the port is changed,
+/// never the address: the proxy can then tell what was not going to this pod, and a mesh's packets keep an address to which
+/// the kernel takes their foreign source from loopback.
+fn capture_inbound(capture: &InboundCapture, settings: &NetinitSettings) -> String {
+    let InboundCapture { port, open } = capture;
+    let translate = format!("meta l4proto tcp dnat to :{port}");
+    let mut chains = String::new();
+    if let Some(mark) = settings.mesh {
+        chains.push_str(&mark_delivery(mark, settings.proxy_uid));
+        let accept = (!open.is_empty()).then(|| format!("tcp dport {} accept", set(open)));
+        let rules: Vec<String> = accept.into_iter().chain([translate.clone()]).collect();
+        chains.push_str(&chain("mesh_delivery", "", &rules));
+    }
+    let mut rules = vec![
+        "meta l4proto != tcp return".to_owned(),
+        "iifname \"lo\" return".to_owned(),
+        "fib daddr type != local return".to_owned(),
+    ];
+    if !open.is_empty() {
+        rules.push(format!("tcp dport {} return", set(open)));
+    }
+    rules.push(translate);
+    chains.push_str(&chain("capture_inbound", &format!("type nat hook prerouting {CAPTURE}"), &rules));
+    chains
+}
+
 impl Redirect {
     fn opens(&self, port: u16) -> bool {
         port == self.inbound_port || self.inbound_excluded.contains(&port)
@@ -69,11 +120,7 @@ fn redirect_chains(redirect: &Redirect, settings: &NetinitSettings) -> String {
     let mut chains = String::new();
     let mut outbound = vec!["meta l4proto != tcp return".to_owned()];
     if let Some(mark) = settings.mesh {
-        let PacketMark { value, mask } = mark;
-        let marked =
-            format!("meta skuid {uid} fib daddr type local meta mark set meta mark & 0x{:08x}", !mask);
-        let marked = [format!("{marked} | 0x{value:08x}")];
-        chains.push_str(&chain("mark_delivery", &format!("type route hook output {MARK}"), &marked));
+        chains.push_str(&mark_delivery(mark, uid));
         chains.push_str(&chain("mesh_delivery", "", &mesh_delivery(redirect)));
         outbound.push(format!("{mark} meta skuid != {uid} fib daddr type local goto mesh_delivery"));
         outbound.push(format!("{mark} return"));
@@ -112,9 +159,20 @@ fn mesh_delivery(redirect: &Redirect) -> Vec<String> {
     rules
 }
 
-fn enforce_chain(port: u16, outbound_open: &BTreeSet<u16>, settings: &NetinitSettings) -> String {
+fn enforce_chain(
+    port: u16,
+    outbound_open: &BTreeSet<u16>,
+    captures_inbound: bool,
+    settings: &NetinitSettings,
+) -> String {
+    let uid = settings.proxy_uid;
     let mut rules = vec!["meta l4proto != tcp return".to_owned()];
-    rules.extend(settings.mesh.map(|mark| format!("{mark} return")));
+    if let Some(mark) = settings.mesh {
+        if captures_inbound {
+            rules.push(format!("{mark} meta skuid != {uid} fib daddr type local goto mesh_delivery"));
+        }
+        rules.push(format!("{mark} return"));
+    }
     rules.push(format!("meta skuid {} return", settings.proxy_uid));
     // By address and not by interface, because a socket may choose its interface (SO_BINDTODEVICE, socket(7)).
     rules.push("fib daddr type local return".to_owned());
@@ -128,12 +186,11 @@ fn enforce_chain(port: u16, outbound_open: &BTreeSet<u16>, settings: &NetinitSet
 
 /// Chain that drops what a mesh delivers to the closed ports. It delivers by sockets within the pod, so to `close_inbound`
 /// a caller from another pod looks like a neighbour in this one. Before rules of others, which may replace the mark.
-fn close_mesh(mark: PacketMark, closed: &BTreeSet<u16>, uid: u32) -> String {
-    let ports = set(closed);
-    let rule = format!(
-        "{mark} meta skuid != {uid} fib daddr type local meta l4proto {{ tcp, udp }} th dport {ports} drop"
-    );
-    chain("close_mesh", &format!("type filter hook output {MARK}"), &[rule])
+fn close_mesh(mark: PacketMark, (tcp, udp): (&BTreeSet<u16>, &BTreeSet<u16>), uid: u32) -> String {
+    let rules = [("tcp", tcp), ("udp", udp)].map(|(protocol, ports)| {
+        format!("{mark} meta skuid != {uid} fib daddr type local {protocol} dport {} drop", set(ports))
+    });
+    chain("close_mesh", &format!("type filter hook output {MARK}"), &rules)
 }
 
 /// Chain that drops every outgoing packet without a rule. It hooks after routing, where redirected packets already go to
@@ -226,7 +283,11 @@ mod tests {
         NetinitSettings {
             agent_ports,
             nameservers,
-            ..settings(CaptureMode::Enforce { transparent_port: 8082, outbound_open: BTreeSet::new() })
+            ..settings(CaptureMode::Enforce {
+                transparent_port: 8082,
+                outbound_open: BTreeSet::new(),
+                inbound: None,
+            })
         }
     }
 
@@ -247,7 +308,8 @@ table inet authbridge {
 	}
 	chain close_mesh {
 		type filter hook output priority -160; policy accept;
-		meta mark & 0x00000fff == 0x00000539 meta skuid != 1337 fib daddr type local meta l4proto { tcp, udp } th dport { 8001, 8082 } drop
+		meta mark & 0x00000fff == 0x00000539 meta skuid != 1337 fib daddr type local tcp dport { 8001, 8082 } drop
+		meta mark & 0x00000fff == 0x00000539 meta skuid != 1337 fib daddr type local udp dport { 8001, 8082 } drop
 	}
 	chain confine_outbound {
 		type filter hook postrouting priority 0; policy drop;
@@ -271,6 +333,53 @@ table inet authbridge {
 }
 "#;
         assert_eq!(plan_rules(&enforce()).unwrap(), expected);
+    }
+
+    fn capturing() -> NetinitSettings {
+        let inbound = Some(InboundCapture { port: 8083, open: BTreeSet::from([9091, 15_008]) });
+        let mode = CaptureMode::Enforce { transparent_port: 8082, outbound_open: BTreeSet::new(), inbound };
+        NetinitSettings { mode, ..enforce() }
+    }
+
+    #[test]
+    fn enforcing_can_lead_incoming_tcp_and_what_a_mesh_delivers_to_the_proxy() {
+        let expected = r#"table inet authbridge {
+	chain mark_delivery {
+		type route hook output priority -160; policy accept;
+		meta skuid 1337 fib daddr type local meta mark set meta mark & 0xfffff000 | 0x00000539
+	}
+	chain mesh_delivery {
+		tcp dport { 9091, 15008 } accept
+		meta l4proto tcp dnat to :8083
+	}
+	chain capture_inbound {
+		type nat hook prerouting priority -110; policy accept;
+		meta l4proto != tcp return
+		iifname "lo" return
+		fib daddr type != local return
+		tcp dport { 9091, 15008 } return
+		meta l4proto tcp dnat to :8083
+	}
+	chain capture_outbound {
+		type nat hook output priority -110; policy accept;
+		meta l4proto != tcp return
+		meta mark & 0x00000fff == 0x00000539 meta skuid != 1337 fib daddr type local goto mesh_delivery
+		meta mark & 0x00000fff == 0x00000539 return
+		meta skuid 1337 return
+		fib daddr type local return
+		ip daddr { 10.96.0.9, 10.96.0.10 } tcp dport 53 return
+		ip6 daddr { fd00::a } tcp dport 53 return
+		meta l4proto tcp redirect to :8082
+	}
+	chain close_mesh {
+		type filter hook output priority -160; policy accept;
+		meta mark & 0x00000fff == 0x00000539 meta skuid != 1337 fib daddr type local tcp dport { 8082 } drop
+		meta mark & 0x00000fff == 0x00000539 meta skuid != 1337 fib daddr type local udp dport { 8001, 8082 } drop
+	}
+"#;
+        let rules = plan_rules(&capturing()).unwrap();
+        assert!(rules.contains(expected), "{rules}");
+        assert!(rules.contains("th dport { 8001, 8082 } drop"), "what was not led to the proxy: {rules}");
     }
 
     #[test]
@@ -349,7 +458,7 @@ table inet authbridge {
     fn without_a_mesh_no_mark_means_anything() {
         for mode in [
             CaptureMode::Redirect(redirect()),
-            CaptureMode::Enforce { transparent_port: 8082, outbound_open: BTreeSet::new() },
+            CaptureMode::Enforce { transparent_port: 8082, outbound_open: BTreeSet::new(), inbound: None },
         ] {
             let rules = plan_rules(&NetinitSettings { mode, mesh: None, ..enforce() }).unwrap();
             assert!(!rules.contains("mark") && !rules.contains("mesh"), "{rules}");
@@ -375,6 +484,10 @@ table inet authbridge {
                 agent_ports: BTreeSet::from([port]),
                 ..settings(CaptureMode::Redirect(redirect()))
             };
+            assert!(plan_rules(&closed).unwrap_err().contains(&port.to_string()));
+        }
+        for port in [8083, 9091, 15_008] {
+            let closed = NetinitSettings { agent_ports: BTreeSet::from([port]), ..capturing() };
             assert!(plan_rules(&closed).unwrap_err().contains(&port.to_string()));
         }
     }

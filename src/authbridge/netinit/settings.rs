@@ -2,7 +2,7 @@
 //! Only these types reach the text of a rule, so no variable can add a rule of its own.
 
 use super::arguments::Arguments;
-use super::values::{PacketMark, list, mark, port, value};
+use super::values::{self, PacketMark, list, mark, port, value};
 use countersign_core::text::Quoted;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -37,7 +37,17 @@ pub(super) enum CaptureMode {
         transparent_port: u16,
         /// Destination ports of outgoing connections that are neither redirected nor dropped.
         outbound_open: BTreeSet<u16>,
+        /// Redirection of incoming TCP; `None` leaves it alone.
+        inbound: Option<InboundCapture>,
     },
+}
+
+/// Redirection of incoming TCP to the proxy alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InboundCapture {
+    pub(super) port: u16,
+    /// Destination ports that are left alone.
+    pub(super) open: BTreeSet<u16>,
 }
 
 /// Settings of [`CaptureMode::Redirect`].
@@ -77,25 +87,51 @@ impl Texts<'_> {
         Ok(list(NAME, &text, port)?.into_iter().collect())
     }
 
+    /// The port for incoming TCP, and the ports that are left alone: those of the sidecar and the mesh's tunnel among them.
+    fn inbound_capture(&self, mesh: Option<PacketMark>) -> Result<Option<InboundCapture>, String> {
+        const NAME: &str = "INBOUND_TRANSPARENT_PORT";
+        const SIDECAR: &str = "SIDECAR_PORTS_EXCLUDE";
+        let text = self.get(self.arguments.inbound_transparent_port.as_ref(), NAME, "");
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        let port = port(NAME, &text)?;
+        let mut open = self.inbound_excluded()?;
+        let sidecar = self.get(self.arguments.sidecar_ports_exclude.as_ref(), SIDECAR, "8081,9091,9093,9094");
+        open.extend(list(SIDECAR, &sidecar, values::port)?);
+        if mesh.is_some() {
+            open.insert(self.tunnel()?);
+        }
+        Ok(Some(InboundCapture { port, open }))
+    }
+
+    fn inbound_excluded(&self) -> Result<BTreeSet<u16>, String> {
+        const NAME: &str = "INBOUND_PORTS_EXCLUDE";
+        let text = self.get(self.arguments.inbound_ports_exclude.as_ref(), NAME, "");
+        Ok(list(NAME, &text, port)?.into_iter().collect())
+    }
+
+    fn tunnel(&self) -> Result<u16, String> {
+        const NAME: &str = "ZTUNNEL_HBONE_PORT";
+        port(NAME, &self.get(self.arguments.ztunnel_hbone_port.as_ref(), NAME, "15008"))
+    }
+
     fn redirect(&self) -> Result<Redirect, String> {
         let flags = self.arguments;
         let text = |flag: &Option<String>, name, default| self.get(flag.as_ref(), name, default);
         let single = |flag: &Option<String>, name, default| port(name, &text(flag, name, default));
-        let several = |flag: &Option<String>, name| list(name, &text(flag, name, ""), port);
         let outbound_port = single(&flags.proxy_port, "PROXY_PORT", "15123")?;
         let inbound_port = single(&flags.inbound_proxy_port, "INBOUND_PROXY_PORT", "15124")?;
         let ssh = match text(&flags.ssh_port, "SSH_PORT", "22").as_str() {
             "none" => None,
             ssh => Some(port("SSH_PORT", ssh)?),
         };
-        let tunnel = single(&flags.ztunnel_hbone_port, "ZTUNNEL_HBONE_PORT", "15008")?;
         let mut outbound_open = self.outbound_excluded()?;
         outbound_open.extend(ssh);
-        let inbound_excluded: BTreeSet<u16> =
-            several(&flags.inbound_ports_exclude, "INBOUND_PORTS_EXCLUDE")?.into_iter().collect();
+        let inbound_excluded = self.inbound_excluded()?;
         let mut inbound_open = inbound_excluded.clone();
         // 9090 is the external processor, which Envoy calls, and 9901 Envoy's admin interface.
-        inbound_open.extend([outbound_port, inbound_port, 9090, 9901, tunnel]);
+        inbound_open.extend([outbound_port, inbound_port, 9090, 9901, self.tunnel()?]);
         inbound_open.extend(ssh);
         let pod = list("POD_IP", &text(&flags.pod_ip, "POD_IP", ""), value)?;
         if pod.is_empty() {
@@ -121,13 +157,24 @@ impl NetinitSettings {
     /// Parses flags and variables. The DNS servers are read from their file afterwards, if they are needed.
     pub(super) fn parse(texts: &Texts<'_>) -> Result<Self, String> {
         let flags = texts.arguments;
+        let mesh = match texts.get(flags.ztunnel_mark.as_ref(), "ZTUNNEL_MARK", "0x539/0xfff").as_str() {
+            "none" => None,
+            text => Some(mark(text)?),
+        };
+        let inbound = texts.inbound_capture(mesh)?;
         let mode = match texts.get(flags.mode.as_ref(), "MODE", "redirect").as_str() {
+            "redirect" if inbound.is_some() => {
+                return Err("INBOUND_TRANSPARENT_PORT belongs to enforce-redirect; in mode redirect Envoy takes what comes in, \
+                     at INBOUND_PROXY_PORT"
+                    .to_owned());
+            }
             "redirect" => CaptureMode::Redirect(texts.redirect()?),
             "enforce-redirect" => {
                 let text = texts.get(flags.transparent_port.as_ref(), "TRANSPARENT_PORT", "8082");
                 CaptureMode::Enforce {
                     transparent_port: port("TRANSPARENT_PORT", &text)?,
                     outbound_open: texts.outbound_excluded()?,
+                    inbound,
                 }
             }
             other => return Err(format!("MODE is redirect or enforce-redirect, not {}", Quoted(other))),
@@ -136,10 +183,6 @@ impl NetinitSettings {
         if proxy_uid == 0 {
             return Err("PROXY_UID 0 would let every process of root out".to_owned());
         }
-        let mesh = match texts.get(flags.ztunnel_mark.as_ref(), "ZTUNNEL_MARK", "0x539/0xfff").as_str() {
-            "none" => None,
-            text => Some(mark(text)?),
-        };
         let repeated = (!flags.agent_port.is_empty()).then(|| flags.agent_port.join(","));
         let agent_ports = list("AGENT_PORT", &texts.get(repeated.as_ref(), "AGENT_PORT", ""), port)?;
         let agent_ports = agent_ports.into_iter().collect();
@@ -223,6 +266,26 @@ mod tests {
     }
 
     #[test]
+    fn incoming_tcp_is_redirected_if_a_port_is_named_and_not_to_ports_of_the_sidecar() {
+        let capture = |variables: &[(&str, &str)]| {
+            let variables = [&[("MODE", "enforce-redirect")], variables].concat();
+            match parse(&[], &variables).unwrap().mode {
+                CaptureMode::Enforce { inbound, .. } => inbound,
+                CaptureMode::Redirect(_) => panic!("redirected"),
+            }
+        };
+        assert_eq!(capture(&[]), None);
+        assert_eq!(capture(&[("INBOUND_TRANSPARENT_PORT", "")]), None);
+        let port = ("INBOUND_TRANSPARENT_PORT", "8083");
+        let open = BTreeSet::from([8081, 9091, 9093, 9094, 15_008]);
+        assert_eq!(capture(&[port]), Some(InboundCapture { port: 8083, open }));
+        let others = [port, ("SIDECAR_PORTS_EXCLUDE", "9191"), ("INBOUND_PORTS_EXCLUDE", "7000")];
+        let open = BTreeSet::from([7000, 9191]);
+        let found = capture(&[&others[..], &[("ZTUNNEL_MARK", "none")]].concat());
+        assert_eq!(found, Some(InboundCapture { port: 8083, open }));
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         for (name, value) in [
             ("MODE", "enforce"),
@@ -235,6 +298,8 @@ mod tests {
             ("ZTUNNEL_MARK", "0/0"),
             ("DROP_OTHER", "yes"),
             ("AGENT_PORT", "8001;accept"),
+            ("INBOUND_TRANSPARENT_PORT", "8083"),
+            ("INBOUND_TRANSPARENT_PORT", "x"),
             ("ISTIO_HEALTH_PROBE_SRC", "0.0.0.0/0"),
         ] {
             let others = [("POD_IP", "10.0.0.1")].into_iter().filter(|(known, _)| *known != name);

@@ -7,7 +7,8 @@ use super::routes::{RouteDecision, Table};
 use super::routes_file::{Absence, LastRoutes};
 use crate::body::ProxyBody;
 use crate::config::{
-    Config, MtlsMode, OnError, PluginSettings, Reading, Route, RouteTls, Routes, TokenExchange,
+    Config, InboundInterception, MtlsMode, OnError, PluginSettings, Reading, Route, RouteTls, Routes,
+    TokenExchange,
 };
 use crate::events::Parser;
 use crate::identity::WorkloadIdentity;
@@ -262,11 +263,13 @@ fn exchanger(
 /// Ports on which the sidecar itself listens: a request to one would loop through the proxy.
 fn own_ports(config: &Config) -> Vec<u16> {
     let listener = &config.listener;
+    let is_transparent = listener.inbound_interception == Some(InboundInterception::Transparent);
     let named = [
         listener.forward_proxy_addr.as_deref().or(Some(":8081")),
         listener.reverse_proxy_addr.as_deref().or(Some(":8080")),
         listener.session_api_addr.as_deref().or(Some(":9094")),
         listener.transparent_proxy_addr.as_deref(),
+        listener.transparent_inbound_addr.as_deref().or(is_transparent.then_some(":8083")),
         Some(config.stats.address.as_str()),
     ];
     let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());

@@ -4,9 +4,7 @@
 use super::handler::OutboundHandler;
 use super::opening::Opening;
 use super::redirected::{First, opening};
-use crate::serve::{Arrival, Begins, Connection, Prefixed, serve_http};
-use socket2::SockRef;
-use std::net::SocketAddr;
+use crate::serve::{Arrival, Begins, Connection, Prefixed, original_destination, serve_http};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -60,10 +58,4 @@ pub(crate) async fn serve_redirected(outbound: Arc<OutboundHandler>, stream: Tcp
         }
     }
     outbound.pass_other(stream, arrival, destination).await;
-}
-
-fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
-    let socket = SockRef::from(stream);
-    let found = socket.original_dst_v4().or_else(|_| socket.original_dst_v6()).ok()?;
-    found.as_socket()
 }

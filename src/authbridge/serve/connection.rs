@@ -13,6 +13,7 @@ use crate::limits::HTTP2_WINDOW;
 use countersign_io::clock::now;
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::uri::Authority;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
@@ -61,6 +62,8 @@ pub(crate) struct Connection {
     pub(crate) address: SocketAddr,
     /// Destination of a redirected connection before the redirection, as the kernel recorded it.
     pub(crate) destination: Option<SocketAddr>,
+    /// Port of the agent to which a redirected connection goes; `None` where the configuration names the agent.
+    pub(crate) agent: Option<Authority>,
     /// Epoch in which the connection was last authorized.
     admitted: AtomicU64,
     pending: Arc<Pending>,
@@ -72,8 +75,13 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// A connection to the agent from `peer`, which was admitted at `epoch`.
-    pub(crate) fn to_agent(arrival: Arrival, peer: Option<Arc<VerifiedPeer>>, epoch: u64) -> Self {
-        Self { peer, ..Self::new(arrival, epoch) }
+    pub(crate) fn to_agent(
+        arrival: Arrival,
+        agent: Option<Authority>,
+        peer: Option<Arc<VerifiedPeer>>,
+        epoch: u64,
+    ) -> Self {
+        Self { peer, agent, ..Self::new(arrival, epoch) }
     }
 
     /// A connection of the agent. It needs no authorization, because only the pod reaches its listener.
@@ -86,6 +94,7 @@ impl Connection {
             peer: None,
             address,
             destination: None,
+            agent: None,
             admitted: AtomicU64::new(epoch),
             pending: Arc::clone(&place.pending),
             place,

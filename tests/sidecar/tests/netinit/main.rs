@@ -2,6 +2,7 @@
 //! Needs root, `iproute2`, `nftables` and `python3`.
 
 mod enforce;
+mod inbound;
 mod mesh;
 mod other_protocols;
 mod pod;
