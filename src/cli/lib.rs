@@ -3,6 +3,7 @@
 
 mod args;
 mod canonicalize;
+mod chain;
 mod complete;
 #[cfg(feature = "operator")]
 mod crd;

@@ -1,17 +1,14 @@
 //! `countersign verify-svid`: applies the chain rules alone to one X.509-SVID.
 
 use super::args::{AuthorityArgs, Output, TimeArgs, parse_spiffe_id};
+use super::chain::read_chain;
 use super::exit::{Done, Unusable};
 use super::report::Report;
 use countersign_core::budget::WorkBudget;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
-use countersign_core::x509::{Moments, VerifiedChain, parse_pem_chain, verify_chain};
-use countersign_io::files::read_text;
+use countersign_core::x509::{Moments, VerifiedChain, verify_chain};
 use std::path::PathBuf;
-
-/// Longest PEM file with a chain, in bytes: the largest chain takes 22 KiB in base64, and text may surround it.
-const CHAIN_FILE_BYTES: usize = 64 * 1024;
 
 /// Verify an X.509-SVID and its chain over a trust bundle.
 #[derive(Debug, clap::Args)]
@@ -34,8 +31,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let authority = args.authority.read(args.expect_id.as_ref())?;
     let bundle = authority.bundle()?;
-    let text = read_text(&args.chain, CHAIN_FILE_BYTES)?;
-    let verified = parse_pem_chain(&text).and_then(|chain| {
+    let verified = read_chain("CHAIN.pem", &args.chain)?.and_then(|chain| {
         let moments = Moments::live(args.time.at());
         let policy = args.time.chain_policy();
         let mut budget = WorkBudget::default();

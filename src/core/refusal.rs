@@ -208,7 +208,8 @@ reasons! {
         "Remove the character.";
     JsonNumber [8] "A number cannot be kept exactly";
         "The value that one reader sees is not the value that was signed.";
-        "Use integers within ±(2^53−1), or a string; `--numbers binary64` reads numbers as the SDKs do.";
+        "Use integers within ±(2^53−1), or a string. To read numbers as the SDKs do, set `numbers: binary64` in the policy \
+         file, or give `verify`, `explain` or `plan` the flag `--numbers binary64`; `sign` reads strictly.";
 
     // The card as a document.
     CardNotObject [3] "The document is not a JSON object";
@@ -339,7 +340,8 @@ reasons! {
         "Issue with RSA of 2048 to 4096 bits, P-256 or P-384, and SHA-2.";
     TrustDomainMismatch [42] "The signer belongs to another trust domain";
         "A neighbouring or federated domain naming our workloads.";
-        "Verify with the trust domain that issued the SVID.";
+        "Verify with the trust domain that issued the SVID. If an AgentCard names another one than the operator's, take \
+         spec.identityBinding.trustDomain off, or start the operator with `--allow-trust-domain=NAMESPACE:TRUST_DOMAIN`.";
     AnchorUnknown [42] "The chain does not end in the bundle of its trust domain";
         "Any CA at all vouching for the workload.";
         "Check that the bundle is current and that the SVID was issued by this trust domain.";
@@ -357,7 +359,8 @@ reasons! {
         "Rotate to a current authority.";
     SvidLifetime [38] "The SVID lives longer than the policy allows";
         "A stolen key that stays useful for months.";
-        "Issue shorter SVIDs, or raise the limit with `--max-svid-lifetime`.";
+        "Issue shorter SVIDs, or raise the limit: `maxSvidLifetime` in the policy file, or `--max-svid-lifetime` of the \
+         command line where no policy file is given.";
     Denied [58] "The identity, key or card is on the deny-list";
         "A compromised key inside its lifetime.";
         "Issue a new identity and key, or remove the entry.";

@@ -55,6 +55,32 @@ impl Seconds {
     }
 }
 
+/// Length of time in seconds, displayed in hours, minutes and seconds as flags and policy files take it: `72h`, `1h 30m`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InUnits(pub(crate) i64);
+
+impl InUnits {
+    pub(crate) fn of(span: Seconds) -> Self {
+        Self(i64::from(span.0))
+    }
+}
+
+impl std::fmt::Display for InUnits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let units = [
+            (self.0.div_euclid(3600), "h"),
+            (self.0.rem_euclid(3600).div_euclid(60), "m"),
+            (self.0.rem_euclid(60), "s"),
+        ];
+        let mut separator = "";
+        for (count, unit) in units.into_iter().filter(|(count, _)| *count != 0) {
+            write!(f, "{separator}{count}{unit}")?;
+            separator = " ";
+        }
+        if self.0 == 0 { f.write_str("0s") } else { Ok(()) }
+    }
+}
+
 /// Writes RFC 3339 in UTC, for example `2026-11-21T10:00:00Z`.
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -102,6 +128,15 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(Timestamp::from_unix(unix).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn lengths_are_displayed_in_the_units_that_flags_take() {
+        for (seconds, text) in
+            [(0, "0s"), (45, "45s"), (120, "2m"), (5400, "1h 30m"), (259_200, "72h"), (259_201, "72h 1s")]
+        {
+            assert_eq!(InUnits(seconds).to_string(), text);
         }
     }
 

@@ -126,6 +126,10 @@ fn keys_that_cannot_be_used_are_named() {
         .run(&["sign", "card.json", "--key", "svid.pem", "--chain", "svid.pem"])
         .assert_unusable("no PEM private key");
     folder.run(&["sign", "card.json", "--key", "svid.key"]).assert_unusable("--chain");
+    folder.run(&["sign", "card.json", "--key", "svid.key", "--chain", "svid.key"]).assert_unusable(
+        "--chain \"svid.key\": the text holds no PEM certificate; name a file with the certificates of the SVID: PEM, \
+         leaf first",
+    );
     folder.run(&["sign", "card.json"]).assert_unusable("--key");
     folder.run(&sign("card.json", &["--workload-api", "/run/agent.sock"])).assert_unusable("--workload-api");
     folder.run(&["sign", "card.json", "--workload-api", "absent.sock"]).assert_unusable("check the socket");

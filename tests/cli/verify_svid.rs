@@ -18,7 +18,10 @@ fn the_chain_rules_alone_give_the_same_members_and_exit_codes() {
     let run = with("bundle.pem", &[]);
     assert_eq!(run.code, 1, "an authority is no workload");
     assert_shape(&run.stdout);
-    with("svid.key", &[]).assert_refused("ChainEncoding");
+    with("svid.key", &[])
+        .assert_unusable("CHAIN.pem \"svid.key\": the text holds no PEM certificate; name a file with");
+    let two_days = with("svid.pem", &["--max-svid-lifetime", "1m"]).stdout;
+    assert!(two_days.contains("the limit is 1m and 2m for dating back"), "{two_days}");
     with("absent.pem", &[]).assert_unusable("no such file");
     let text = folder.run(&[&["verify-svid", "svid.pem"][..], &TRUST].concat());
     assert!(text.stdout.starts_with("verified"), "{}", text.stdout);

@@ -8,6 +8,7 @@ mod settings;
 mod watch;
 
 use super::args::parse_seconds;
+use super::chain::read_chain;
 use super::exit::{Done, Unusable};
 use super::received::block_on;
 use countersign_core::limits::BODY_BYTES;
@@ -16,7 +17,6 @@ use countersign_core::sign::{SignOptions, SigningKey, sign_card};
 use countersign_core::text::Quoted;
 use countersign_core::time::Seconds;
 use countersign_core::upgrade::upgrade_card;
-use countersign_core::x509::parse_pem_chain;
 use countersign_io::files::{read_file, read_text, write_file};
 use countersign_io::keys::{KEY_FILE_BYTES, PrivateKey, parse_private_key};
 use countersign_io::{clock, workload_api};
@@ -153,5 +153,5 @@ fn read_svid_files(key: &Path, chain: &Path) -> Result<Result<KeyAndChain, Refus
     let parsed = parse_private_key(&read_text(key, KEY_FILE_BYTES)?).map_err(|error| {
         Unusable::new(format!("the key file {}: {error}", Quoted(&key.to_string_lossy())))
     })?;
-    Ok(parse_pem_chain(&read_text(chain, KEY_FILE_BYTES)?).map(|chain| (parsed, chain)))
+    Ok(read_chain("--chain", chain)?.map(|chain| (parsed, chain)))
 }

@@ -13,7 +13,7 @@ use crate::policy::{DenyList, Freshness, PinnedKey};
 use crate::refusal::{Reason, Refusal};
 use crate::spiffe::SpiffeId;
 use crate::text::Quoted;
-use crate::time::{Seconds, Timestamp};
+use crate::time::{InUnits, Seconds, Timestamp};
 use crate::x509::{Moments, ProvenChains, VerifiedChain};
 use std::sync::Arc;
 
@@ -161,8 +161,8 @@ impl<'c> Candidate<'c> {
         let skew = against.policy.chain.skew;
         if against.now.since(witness) > i64::from(max_age.get()) || witness > against.now.plus(skew) {
             let found = format!(
-                "the content was last verified under a valid leaf at {witness}; the limit is {} seconds",
-                max_age.get()
+                "the content was last verified under a valid leaf at {witness}; the limit is {}",
+                InUnits::of(max_age)
             );
             return Err(Refusal::new(Reason::WitnessTooOld, found));
         }

@@ -7,7 +7,7 @@ use crate::encoding::Digest;
 use crate::jws::PublicKey;
 use crate::refusal::{Reason, Refusal};
 use crate::spiffe::SpiffeId;
-use crate::time::{Seconds, Timestamp};
+use crate::time::{InUnits, Seconds, Timestamp};
 use std::sync::Arc;
 
 /// Limits on the times of certificates, as an administrator may set them.
@@ -106,10 +106,10 @@ impl VerifiedChain {
         if let Some(limit) = policy.max_svid_lifetime
             && leaf.not_after > leaf.not_before.plus(limit).plus(policy.backdating)
         {
-            let lifetime = leaf.not_after.since(leaf.not_before);
-            let (limit, backdating) = (limit.get(), policy.backdating.get());
+            let lifetime = InUnits(leaf.not_after.since(leaf.not_before));
+            let (limit, backdating) = (InUnits::of(limit), InUnits::of(policy.backdating));
             let message = format!(
-                "the leaf lives for {lifetime} seconds, the limit is {limit} and {backdating} for dating back"
+                "the leaf lives for {lifetime}, the limit is {limit} and {backdating} for dating back"
             );
             return Err(Refusal::new(Reason::SvidLifetime, message));
         }
