@@ -337,6 +337,7 @@ fn what_the_operator_takes_for_no_agent_is_named_with_what_it_does() {
     let mut owned = pod.clone();
     owned["metadata"]["ownerReferences"] = json!([{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "u", "controller": true }]);
     let typed = json!({ "kagenti.io/type": "agent" });
+    let mistyped = json!({ "kagenti.io/type": "Agent", "protocol.kagenti.io/a2a": "" });
     for (manifest, says, isolates) in [
         (
             object("apps/v1", "DaemonSet", &labels, &labels),
@@ -353,6 +354,19 @@ fn what_the_operator_takes_for_no_agent_is_named_with_what_it_does() {
         (owned, None, false),
         (object("apps/v1", "Deployment", &none, &labels), Some("in the Pod template alone"), true),
         (object("apps/v1", "Deployment", &none, &none), None, false),
+        (
+            object("apps/v1", "Deployment", &mistyped, &none),
+            Some(
+                "the label kagenti.io/type is \"Agent\", which enrols nobody: to make it an agent, write kagenti.io/type: agent",
+            ),
+            false,
+        ),
+        (
+            object("apps/v1", "Deployment", &json!({ "protocol.kagenti.io/a2a": "" }), &none),
+            Some("it names the protocol \"a2a\" and has no label kagenti.io/type"),
+            false,
+        ),
+        (object("apps/v1", "DaemonSet", &none, &mistyped), Some("is \"Agent\", which enrols nobody"), false),
         (
             object("apps/v1", "Deployment", &typed, &typed),
             Some("protocol.kagenti.io/a2a: \"\" to the workload"),

@@ -79,6 +79,17 @@ struct BindingManifest {
     scope: Option<String>,
 }
 
+/// Object that runs Pods and is no agent for the operator.
+struct Unenrolled<'m> {
+    shown: String,
+    namespace: &'m str,
+    standing: Standing,
+    /// Sentence about labels that look like an agent's.
+    mislabelled: Option<String>,
+    /// True if its Pods carry the label of agents.
+    is_labelled: bool,
+}
+
 impl CardManifest {
     /// Returns the requirements on the signer that `spec.identityBinding` adds; without that member there are none.
     pub(super) fn binding(&self) -> Binding<'_> {
@@ -192,23 +203,35 @@ impl Manifests {
     /// Objects that are no agents for the operator and look like some: name, and what the operator does.
     pub(super) fn no_agents(&self) -> Vec<(String, String)> {
         let workloads = self.workloads.iter().filter(|workload| !workload.standing().is_agent());
-        let workloads = workloads.map(|workload| {
-            (workload.shown(), workload.namespace.as_str(), workload.standing(), workload.families())
+        let workloads = workloads.map(|workload| Unenrolled {
+            shown: workload.shown(),
+            namespace: &workload.namespace,
+            standing: workload.standing(),
+            mislabelled: workload.unenrolled(),
+            is_labelled: !workload.families().is_empty(),
         });
-        let others = self
-            .others
-            .iter()
-            .map(|other| (other.shown(), other.namespace.as_str(), other.standing, other.families.clone()));
-        let told = |(shown, namespace, standing, families): (String, &str, Standing, Vec<Family>)| {
-            let lacks_label = families.is_empty() && self.namespaces.is_enrolled(namespace);
+        let others = self.others.iter().map(|other| Unenrolled {
+            shown: other.shown(),
+            namespace: &other.namespace,
+            standing: other.standing,
+            mislabelled: other.unenrolled.clone(),
+            is_labelled: !other.families.is_empty(),
+        });
+        let told = |one: Unenrolled<'_>| {
+            let lacks_label = !one.is_labelled && self.namespaces.is_enrolled(one.namespace);
             let refused = || {
                 format!(
                     "every Pod of the namespace is an agent's by the label {ENROLLED_LABEL}, and its Pods lack the label \
                      of agents: the guards of the chart refuse them"
                 )
             };
-            let told = standing.notice().map(|notice| notice.to_string());
-            Some((shown, told.or_else(|| lacks_label.then(refused))?))
+            let notice = one.standing.notice().map(|notice| notice.to_string());
+            let refused = lacks_label.then(refused);
+            let told: Vec<String> = match notice {
+                Some(notice) => vec![notice],
+                None => one.mislabelled.into_iter().chain(refused).collect(),
+            };
+            (!told.is_empty()).then(|| (one.shown, told.join("; ")))
         };
         workloads.chain(others).filter_map(told).collect()
     }

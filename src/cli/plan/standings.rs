@@ -3,7 +3,7 @@
 use super::metadata::{name, namespace};
 use countersign_api::keys::Family;
 use countersign_plan::input::enrolment::{families, family, protocol};
-use countersign_plan::input::standing::Standing;
+use countersign_plan::input::standing::{Standing, unenrolled};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,6 +26,8 @@ pub(super) struct OtherObject {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) standing: Standing,
+    /// Sentence about labels that look like an agent's and are not.
+    pub(super) unenrolled: Option<String>,
     /// Families whose agent label its Pods carry.
     pub(super) families: Vec<Family>,
 }
@@ -46,6 +48,7 @@ impl OtherObject {
             namespace: namespace(metadata).to_owned(),
             name: name(metadata).to_owned(),
             standing: Standing::of(false, family(&own), protocol(&own).is_some(), family(&pods)),
+            unenrolled: unenrolled(&own, &pods),
             families: families(&pods).collect(),
         }
     }

@@ -9,7 +9,7 @@ use countersign_plan::input::enrolment::{check_families, families, family, proto
 use countersign_plan::input::host_suffix::HostSuffixes;
 use countersign_plan::input::identity::{Binding, Expected, IdentityRules};
 use countersign_plan::input::service::Hosts;
-use countersign_plan::input::standing::{Standing, protocol_problem};
+use countersign_plan::input::standing::{Standing, protocol_problem, unenrolled};
 use countersign_plan::{EnrolledWorkload, Isolation, Namespace};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -77,6 +77,11 @@ impl ManifestWorkload {
     /// What the operator makes of kind and labels.
     pub(super) fn standing(&self) -> Standing {
         Standing::of(true, self.family(), protocol(&self.labels).is_some(), family(&self.template.labels))
+    }
+
+    /// Sentence about labels that look like an agent's and are not, if it is none.
+    pub(super) fn unenrolled(&self) -> Option<String> {
+        unenrolled(&self.labels, &self.template.labels)
     }
 
     /// The family whose label enrols it.

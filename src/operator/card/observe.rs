@@ -13,13 +13,14 @@ use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
 use countersign_plan::agent_card::endpoints::UnusableAgent;
 use countersign_plan::agent_card::replica::Replicas;
+use countersign_plan::input::enrolment::other_type;
 use countersign_plan::input::service::{AgentService, HostsOfIngresses, HostsOfServices, read_service};
 use countersign_plan::input::standing::protocol_problem;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::DynamicObject;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -65,35 +66,51 @@ pub(crate) async fn find_workload(
             );
             Err(missing(found))
         }
-        None if !exists(context, &key).await => Err(missing(format!("there is no {shown}"))),
-        _ => Err(Refusal::new(Reason::NotAgentWorkload, format!("{shown} is not labelled as an agent"))),
+        None => match find_labels(context, &key).await {
+            None => Err(missing(format!("there is no {shown}"))),
+            Some(labels) => Err(not_agent(&shown, &labels)),
+        },
+        // The index does not keep the labels of what has stopped being an agent.
+        Some(_) => Err(not_agent(&shown, &Labels::new())),
     }
 }
 
-/// True if the API server has this workload; false on an error, since the card is refused either way.
-async fn exists(context: &Context, key: &WorkloadRef) -> bool {
+/// Labels by key.
+type Labels = BTreeMap<String, String>;
+
+/// Refuses a workload that is no agent, with the label that was meant to make it one.
+fn not_agent(shown: &str, labels: &Labels) -> Refusal {
+    let instead = other_type(labels)
+        .map(|(family, value)| format!(": its label {} is {}", family.type_label(), Quoted(value)))
+        .unwrap_or_default();
+    Refusal::new(Reason::NotAgentWorkload, format!("{shown} is not labelled as an agent{instead}"))
+}
+
+/// Labels of this workload; `None` if the API server does not have it, or on an error, since the card is refused either
+/// way.
+async fn find_labels(context: &Context, key: &WorkloadRef) -> Option<Labels> {
     let ObjectRef { namespace, name } = &key.object;
     let client = context.client.clone();
     let found = match key.kind {
         WorkloadKind::Deployment => Api::<Deployment>::namespaced(client, namespace)
             .get_metadata_opt(name)
             .await
-            .map(|found| found.is_some()),
+            .map(|found| found.map(|found| found.metadata)),
         WorkloadKind::StatefulSet => Api::<StatefulSet>::namespaced(client, namespace)
             .get_metadata_opt(name)
             .await
-            .map(|found| found.is_some()),
+            .map(|found| found.map(|found| found.metadata)),
         WorkloadKind::Sandbox => {
             for version in sandboxes() {
                 let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &version);
-                if api.get_metadata_opt(name).await.is_ok_and(|found| found.is_some()) {
-                    return true;
+                if let Ok(Some(found)) = api.get_metadata_opt(name).await {
+                    return Some(found.metadata.labels.unwrap_or_default());
                 }
             }
-            Ok(false)
+            Ok(None)
         }
     };
-    found.unwrap_or(false)
+    found.ok().flatten().map(|metadata| metadata.labels.unwrap_or_default())
 }
 
 /// Service and replicas from which the card of a workload can be fetched.
@@ -188,4 +205,20 @@ pub(crate) async fn ingress_hosts(
     each_object(context, &ingresses, ("", PAGE_OBJECTS), |ingress| hosts.add(&reduced::ingress(ingress)))
         .await?;
     Ok(hosts.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_instead_of_the_label_of_agents_is_named() {
+        let labels = |value: &str| Labels::from([("kagenti.io/type".to_owned(), value.to_owned())]);
+        for (labels, told) in [
+            (labels("Agent"), "\"x\" is not labelled as an agent: its label kagenti.io/type is \"Agent\""),
+            (Labels::new(), "\"x\" is not labelled as an agent"),
+        ] {
+            assert_eq!(not_agent("\"x\"", &labels).message(), told);
+        }
+    }
 }

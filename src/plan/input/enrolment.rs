@@ -22,6 +22,17 @@ pub fn family(labels: &Labels) -> Option<Family> {
     families(labels).next()
 }
 
+/// Type label that enrols nobody because of its value, the first of the families.
+pub fn other_type(labels: &Labels) -> Option<(Family, &str)> {
+    let found = Family::ALL.into_iter().filter_map(|family| Some((family, kind(labels, family)?)));
+    found.filter(|(_, value)| *value != AGENT_TYPE).min_by_key(|(family, _)| *family)
+}
+
+/// Family of the labels that name a protocol, the first of several.
+pub fn protocol_family(labels: &Labels) -> Option<Family> {
+    Family::ALL.into_iter().find(|family| !protocols(labels, *family).is_empty())
+}
+
 /// Protocol of a workload: `a2a` if present, since only A2A cards can be read; else the first by name, so that
 /// the choice is deterministic.
 pub fn protocol(labels: &Labels) -> Option<String> {

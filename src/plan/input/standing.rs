@@ -1,8 +1,10 @@
 //! Standing of an object that runs Pods: what its kind and labels call for, before any card is read.
 //! The operator and `countersign plan` decide by it alike, and say alike what is missing.
 
+use super::enrolment::{other_type, protocol, protocol_family};
 use countersign_api::keys::{AGENT_TYPE, Family};
 use countersign_core::text::Quoted;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Standing of an object that runs Pods.
@@ -98,6 +100,47 @@ impl fmt::Display for Notice {
     }
 }
 
+/// Labels by key.
+type Labels = BTreeMap<String, String>;
+
+/// Sentence about an object of [`Standing::Unconcerned`] whose own labels or those of its Pods look like an agent's:
+/// what was found, what follows, and what to write. `None` for everything else, tools among it.
+pub fn unenrolled(own: &Labels, pods: &Labels) -> Option<String> {
+    let both = [own, pods];
+    let named = both.into_iter().find_map(|labels| Some((protocol_family(labels)?, protocol(labels)?)));
+    match (both.into_iter().find_map(other_type), named) {
+        (Some((family, value)), named)
+            if means_agent(value, named.as_ref().map(|(_, name)| name.as_str())) =>
+        {
+            let (key, prefix) = (family.type_label(), family.protocol_prefix());
+            Some(format!(
+                "the label {key} is {}, which enrols nobody: to make it an agent, write {key}: {AGENT_TYPE} on the \
+                 workload and in its Pod template, and {prefix}a2a: \"\" on the workload",
+                Quoted(value)
+            ))
+        }
+        (None, Some((family, name))) => {
+            let (key, prefix) = (family.type_label(), family.protocol_prefix());
+            Some(format!(
+                "it names the protocol {} and has no label {key}, so the operator takes it for no agent: to make it one, write \
+                 {key}: {AGENT_TYPE} on the workload and in its Pod template, and {prefix}a2a: \"\" on the workload",
+                Quoted(&name)
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// True for a type that stands for an agent by a slip. Tools carry the label too, with a protocol of tools.
+fn means_agent(value: &str, protocol: Option<&str>) -> bool {
+    let value = value.trim();
+    value.eq_ignore_ascii_case(AGENT_TYPE)
+        || protocol.is_some_and(|name| name == A2A || !value.eq_ignore_ascii_case(TOOL_TYPE))
+}
+
+/// Type of what is no agent in the existing project.
+const TOOL_TYPE: &str = "tool";
+
 /// Problem of the protocol that the labels of an agent name, with what to do; `None` for A2A, whose cards are read.
 pub fn protocol_problem(family: Option<Family>, protocol: Option<&str>) -> Option<String> {
     match protocol {
@@ -117,10 +160,6 @@ const A2A: &str = "a2a";
 mod tests {
     use super::super::enrolment::{family as family_of, protocol as protocol_of};
     use super::*;
-    use std::collections::BTreeMap;
-
-    /// Labels by key.
-    type Labels = BTreeMap<String, String>;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -153,6 +192,36 @@ mod tests {
                 assert_eq!(said.is_some(), told.is_some(), "{said:?}");
                 if let (Some(said), Some(told)) = (said, told) {
                     assert!(said.contains(told) && said.contains(&format!("{agent}: agent")), "{said}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn labels_that_look_like_an_agents_are_told_of_with_what_to_write() {
+        for family in Family::ALL {
+            let (kind, prefix) = (family.type_label(), family.protocol_prefix());
+            let [a2a, mcp] = ["a2a", "mcp"].map(|name| format!("{prefix}{name}"));
+            for (pairs, told) in [
+                (&[(kind, "Agent")][..], Some("is \"Agent\", which enrols nobody")),
+                (&[(kind, "agents"), (a2a.as_str(), "")], Some("is \"agents\"")),
+                (&[(kind, ""), (mcp.as_str(), "")], Some("is \"\"")),
+                (&[(kind, "tool"), (a2a.as_str(), "")], Some("is \"tool\"")),
+                (&[(a2a.as_str(), "")], Some("names the protocol \"a2a\" and has no label")),
+                (&[(kind, "tool"), (mcp.as_str(), "")], None),
+                (&[(kind, "tool")], None),
+                (&[("app", "agent")], None),
+                (&[], None),
+            ] {
+                let (some, none) = (labels(pairs), Labels::new());
+                for said in [unenrolled(&some, &none), unenrolled(&none, &some)] {
+                    assert_eq!(said.is_some(), told.is_some(), "{pairs:?} {said:?}");
+                    let write = format!(
+                        "write {kind}: agent on the workload and in its Pod template, and {prefix}a2a"
+                    );
+                    if let (Some(said), Some(told)) = (said, told) {
+                        assert!(said.contains(told) && said.contains(&write), "{said}");
+                    }
                 }
             }
         }
