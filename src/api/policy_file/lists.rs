@@ -25,6 +25,11 @@ pub(super) struct Deny {
 }
 
 impl Deny {
+    /// Identities that may not sign.
+    pub(super) fn identities(&self) -> impl Iterator<Item = &SpiffeId> {
+        self.spiffe_ids.iter().map(|id| &id.0)
+    }
+
     /// Adds the entries to a list.
     pub(super) fn add_to(&self, list: &mut DenyList) {
         list.spiffe_ids.extend(self.spiffe_ids.iter().map(|id| id.0.clone()));
@@ -51,6 +56,15 @@ pub(super) enum Signers {
 impl Signers {
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Named(ids) if ids.is_empty())
+    }
+
+    /// Identities that must have signed.
+    pub(super) fn identities(&self) -> impl Iterator<Item = &SpiffeId> {
+        let named = match self {
+            Self::Named(ids) => ids.as_slice(),
+            Self::AnyOf | Self::AllOf | Self::Threshold(_) => &[],
+        };
+        named.iter().map(|id| &id.0)
     }
 
     pub(super) fn rule(&self) -> SignerRule {

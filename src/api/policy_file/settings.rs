@@ -177,18 +177,34 @@ impl Settings {
                 "{member} is an empty list, so no card could count; leave it out for the default"
             ));
         }
+        if let Some(domain) = domain {
+            self.check_identities(domain)?;
+        }
         let mut key_ids = BTreeSet::new();
         for pinned in &self.pinned_keys {
             if !key_ids.insert(&pinned.key_id) {
                 return Err(format!("pinnedKeys: the key ID {} occurs twice", Quoted(&pinned.key_id)));
             }
-            let other = pinned.spiffe_id().trust_domain();
-            if domain.is_some_and(|domain| domain != other) {
-                return Err(format!(
-                    "pinnedKeys: a key of the trust domain {other} cannot sign here; move it there"
-                ));
-            }
         }
         Ok(())
+    }
+
+    /// Refuses identities of another trust domain: none of them signs in this one, so the entry would have no effect, or
+    /// one that no card could meet.
+    fn check_identities(&self, domain: &TrustDomain) -> Result<(), String> {
+        let denied = self.deny.identities().map(|id| ("deny.spiffeIds", id));
+        let required = self.signers.iter().flat_map(Signers::identities).map(|id| ("signers: named", id));
+        let pinned = self.pinned_keys.iter().map(|pinned| ("pinnedKeys", pinned.spiffe_id()));
+        let mut foreign = denied.chain(required).chain(pinned).filter(|(_, id)| id.trust_domain() != domain);
+        match foreign.next() {
+            None => Ok(()),
+            Some((member, id)) => Err(format!(
+                "{member}: {} is of the trust domain {}, and nobody of that signs for {domain}; move the entry to \
+                 trustDomains: {}",
+                Quoted(id.as_str()),
+                id.trust_domain(),
+                id.trust_domain()
+            )),
+        }
     }
 }

@@ -113,5 +113,20 @@ fn a_pinned_key_belongs_to_its_own_trust_domain() {
     assert_eq!(file.policy(domain("example.org"), Base::default()).pinned_keys.len(), 1);
     assert!(file.policy(domain("partner.example"), Base::default()).pinned_keys.is_empty());
     let foreign = text("trustDomains:\n  example.org:", "spiffe://partner.example/ci");
-    assert!(error(&foreign).contains("cannot sign here"), "{}", error(&foreign));
+    assert!(error(&foreign).contains("nobody of that signs for example.org"), "{}", error(&foreign));
+}
+
+#[test]
+fn an_identity_of_another_trust_domain_is_refused_where_it_could_do_nothing() {
+    let denied = "deny: { spiffeIds: [\"spiffe://other.org/a\", \"spiffe://example.org/b\"] }";
+    assert_eq!(
+        error(&format!("version: 1\ntrustDomains: {{ other.org: {{ {denied} }} }}")),
+        "trustDomains: other.org: deny.spiffeIds: \"spiffe://example.org/b\" is of the trust domain example.org, and \
+         nobody of that signs for other.org; move the entry to trustDomains: example.org"
+    );
+    let named = "signers: { named: [\"spiffe://example.org/b\"] }";
+    let problem = error(&format!("version: 1\ntrustDomains: {{ other.org: {{ {named} }} }}"));
+    assert!(problem.starts_with("trustDomains: other.org: signers: named: "), "{problem}");
+    // What is denied to all may be of any.
+    assert!(parse_policy_file(format!("version: 1\ndefaults: {{ {denied} }}").as_bytes()).is_ok());
 }
