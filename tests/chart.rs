@@ -268,6 +268,26 @@ fn an_argument_of_the_user_replaces_the_charts() {
 }
 
 #[test]
+fn the_image_of_the_existing_operator_is_refused_by_name() {
+    let image = |repository: &str| format!("--set=controllerManager.container.image.repository={repository}");
+    for theirs in [
+        "ghcr.io/kagenti/kagenti-operator",
+        "ghcr.io/kagenti/kagenti-operator/kagenti-operator",
+        "ghcr.io/rossoctl/operator",
+        "mirror.example/ghcr.io/rossoctl/rossoctl-operator",
+    ] {
+        let said = refused(&[&image(theirs)]);
+        let told = format!("image.repository is {theirs}, the image of the existing operator");
+        assert!(said.contains(&told) && said.contains("name the image of Countersign"), "{said}");
+    }
+    for ours in ["countersign", "ghcr.io/kagenti/countersign", "mirror.example/kagenti-operator"] {
+        let objects = rendered(&[&image(ours)]);
+        let spec = &find(&objects, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"];
+        assert!(spec["containers"][0]["image"].as_str().unwrap().starts_with(ours), "{ours}");
+    }
+}
+
+#[test]
 fn value_files_of_the_existing_chart_apply_and_what_has_no_effect_is_named() {
     let deployment = rendered(&[EXISTING]);
     let spec = &find(&deployment, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"];

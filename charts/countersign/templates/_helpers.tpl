@@ -46,6 +46,12 @@ renders everything. Takes (list . "group/version/Kind" "switch").
 
 {{- /* What a value file can get wrong, before anything is applied. */ -}}
 {{- define "countersign.check" -}}
+{{- with .Values.controllerManager.container.image.repository -}}
+{{- /* In the registry of the existing project or in a mirror of it. */ -}}
+{{- if regexMatch "(^|/)(kagenti|rossoctl)/(.*/)?((kagenti|rossoctl)-)?operator$" . -}}
+{{- fail (printf "controllerManager.container.image.repository is %s, the image of the existing operator, which this chart would start in place of Countersign: take image.repository and image.tag out of your values, or name the image of Countersign" .) -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.signatureVerification -}}
 {{- if .enabled -}}
 {{- if not (or .spireTrustBundle.configMapNamespace .spireTrustBundle.clusterTrustBundle) -}}
