@@ -334,6 +334,29 @@ async fn rule_02_only_a_404_at_a_bare_origin_leads_to_the_older_address() {
 }
 
 #[tokio::test]
+async fn a_refusal_names_both_addresses_that_were_asked() {
+    let absent: Behaviour = |_, mut stream| {
+        Box::pin(async move { send(&mut stream, "HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n").await })
+    };
+    let broken: Behaviour = |request, mut stream| {
+        Box::pin(async move {
+            let is_older = request.split(' ').nth(1).unwrap() == "/.well-known/agent.json";
+            let status = if is_older { 500 } else { 404 };
+            send(&mut stream, format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n")).await;
+        })
+    };
+    for (behaviour, status) in [(absent, 404), (broken, 500)] {
+        let server = Server::start(behaviour).await;
+        let [older, first] =
+            ["agent.json", "agent-card.json"].map(|name| server.url(&format!("/.well-known/{name}")));
+        let refusal = fetch_card(&CardUrl::parse(&server.url("/")).unwrap(), limits()).await.unwrap_err();
+        assert_eq!(refusal.reason(), Reason::FetchStatus);
+        let told = format!("\"{older}\" answered {status}, and \"{first}\" answered 404 before");
+        assert_eq!(refusal.message(), told);
+    }
+}
+
+#[tokio::test]
 async fn rule_02_other_statuses_are_refused_without_asking_again() {
     let server = Server::start(|request, mut stream| {
         Box::pin(async move {

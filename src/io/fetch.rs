@@ -190,7 +190,11 @@ async fn fetch_with(transport: &Transport, url: &CardUrl, limits: FetchLimits) -
             return Ok(fetched);
         }
         let Some(second) = second else { return Err(not_found(&first)) };
-        fetch_both(transport, &second, limits).await?.ok_or_else(|| not_found(&second))
+        let fetched = fetch_both(transport, &second, limits).await;
+        fetched.and_then(|fetched| fetched.ok_or_else(|| not_found(&second))).map_err(|refusal| {
+            let found = format!("{}, and {} answered 404 before", refusal.message(), Quoted(first.as_str()));
+            Refusal::new(refusal.reason(), found)
+        })
     };
     match tokio::time::timeout(limits.total, both).await {
         Ok(outcome) => outcome,
