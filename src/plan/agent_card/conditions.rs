@@ -6,6 +6,7 @@ use super::result::{Proof, Refused, VerificationResult};
 use super::status_input::StatusInput;
 use crate::Mode;
 use countersign_api::agent_card::ConditionReason as Why;
+use countersign_api::agent_card::SYNC_PERIOD_DEFAULT;
 use countersign_api::agent_card::{AgentCardStatus, ConditionType, Outcome, time};
 use countersign_core::refusal::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -199,10 +200,15 @@ fn of_refusal(
 }
 
 fn fetched(result: &VerificationResult, about: StatusInput<'_>) -> String {
-    let all = format!("Successfully fetched agent card for {}", about.name);
-    match result.unreachable.as_slice() {
-        [] => all,
-        unreachable => format!("{all}, but not from {}", unreachable.join("; ")),
+    let mut told = format!("Successfully fetched agent card for {}", about.name);
+    if !result.unreachable.is_empty() {
+        told = format!("{told}, but not from {}", result.unreachable.join("; "));
+    }
+    match about.period_problem {
+        None => told,
+        Some(problem) => {
+            format!("{told}; spec.syncPeriod {problem}, so {SYNC_PERIOD_DEFAULT:?} counts")
+        }
     }
 }
 

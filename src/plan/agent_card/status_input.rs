@@ -21,6 +21,8 @@ pub struct StatusInput<'a> {
     pub mode: Mode,
     /// Enforcement of this outcome; `None` until a turn of the workload has seen the outcome.
     pub enforcement: Option<&'a Enforcement>,
+    /// Problem of `spec.syncPeriod`, in words that complete a sentence; `None` if the period is readable.
+    pub period_problem: Option<&'static str>,
     /// True if the AgentCard requests an identity binding.
     pub has_binding: bool,
     /// History of accepted cards, to be stored in status.

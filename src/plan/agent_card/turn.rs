@@ -147,6 +147,7 @@ fn plan_write(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluatio
         protocol: workload.and_then(|workload| workload.protocol.as_deref()),
         mode,
         enforcement,
+        period_problem: card.spec.sync_period().err(),
         has_binding: card.spec.identity_binding.is_some(),
         history: history.or(written.as_ref()),
         now,
@@ -304,6 +305,22 @@ mod tests {
             StatusPlan::Wait
         );
         assert_eq!(plan(Some(&stored("uid-1", &[], false)), None, None), StatusPlan::Wait);
+    }
+
+    #[test]
+    fn a_period_that_cannot_be_read_is_told_in_the_condition_that_it_is_about() {
+        let told = |period: &str| {
+            let mut card = stored("uid-1", &[], false);
+            Arc::make_mut(&mut card.spec).sync_period = period.to_owned();
+            let status = write(&card, &evaluation(Ok(60)), Some(&workload())).status;
+            let synced = status.conditions.into_iter().find(|condition| condition.type_ == "Synced").unwrap();
+            (synced.status, synced.message)
+        };
+        let all = "Successfully fetched agent card for weather";
+        assert_eq!(told("30s"), ("True".to_owned(), all.to_owned()));
+        let unread =
+            format!("{all}; spec.syncPeriod is not a duration such as 30s, 5m or 1h30m, so 30s counts");
+        assert_eq!(told("5 minutes"), ("True".to_owned(), unread));
     }
 
     #[test]
