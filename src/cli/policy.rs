@@ -139,7 +139,7 @@ impl PolicyArgs {
     }
 }
 
-pub(super) fn read_policy_file(path: &str) -> Result<PolicyFile, String> {
+fn read_policy_file(path: &str) -> Result<PolicyFile, String> {
     let bytes = read_file(Path::new(path), POLICY_FILE_BYTES).map_err(|error| error.to_string())?;
     parse_policy_file(&bytes).map_err(|error| error.to_string())
 }

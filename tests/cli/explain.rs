@@ -14,7 +14,9 @@ fn a_rule_is_printed_without_the_source_tree() {
     assert!(run.stdout.contains("rule 50") && run.stdout.contains("IdentityMismatch"), "{}", run.stdout);
     let json = folder.run(&["explain", "rule-50", "-o", "json"]).json();
     assert_eq!((&json["rule"], &json["reasons"]), (&json!(50), &json!(["IdentityMismatch"])));
-    folder.run(&["explain", "rule-65"]).assert_unusable("is no reason code");
+    folder
+        .run(&["explain", "rule-65"])
+        .assert_unusable("\"rule-65\" is no rule; the rules are rule-1 to rule-64");
     for code in ["SignatureInvalid", "CardPaused"] {
         let text = folder.run(&["explain", code]).stdout;
         assert!(!text.contains("docs/") && !text.contains("rules   of"), "{text}");

@@ -54,7 +54,20 @@ fn a_policy_file_and_the_flags_for_it_exclude_each_other_and_a_bad_one_is_named(
     }
     folder.run(&verify("signed.json", &["--policy", "bad.yaml"])).assert_unusable("line 3");
     folder.run(&["policy", "bad.yaml"]).assert_unusable("coverige");
-    folder.run(&["policy", "absent.yaml"]).assert_unusable("absent.yaml");
-    let checked = folder.run(&["policy", "policy.yaml"]);
-    assert_eq!((checked.code, checked.stdout.as_str()), (0, "ok: settings of its own for no trust domain\n"));
+    let absent = folder.run(&["policy", "absent.yaml"]);
+    absent.assert_unusable("cannot read \"absent.yaml\": no such file");
+    assert_eq!(absent.stderr.matches("absent.yaml").count(), 1, "{}", absent.stderr);
+    for (text, told) in [
+        ("version: 1", "nothing is set, so the built-in policy counts"),
+        ("version: 1\ndefaults: { coverage: strict }", "defaults for every trust domain"),
+        ("version: 1\ntrustDomains: { a.org: {}, b.org: {} }", "settings of its own for a.org, b.org"),
+        (
+            "version: 1\ndefaults: { deny: { spiffeIds: [\"spiffe://a.org/x\"] } }\ntrustDomains: { a.org: {} }",
+            "defaults for every trust domain; settings of its own for a.org",
+        ),
+    ] {
+        folder.write("policy.yaml", text);
+        let checked = folder.run(&["policy", "policy.yaml"]);
+        assert_eq!((checked.code, checked.stdout), (0, format!("ok: {told}\n")));
+    }
 }

@@ -25,6 +25,12 @@ pub(super) struct Deny {
 }
 
 impl Deny {
+    /// True if nothing is denied.
+    pub(super) const fn is_empty(&self) -> bool {
+        let Self { spiffe_ids, key_identifiers, public_keys, cards } = self;
+        spiffe_ids.is_empty() && key_identifiers.is_empty() && public_keys.is_empty() && cards.is_empty()
+    }
+
     /// Identities that may not sign.
     pub(super) fn identities(&self) -> impl Iterator<Item = &SpiffeId> {
         self.spiffe_ids.iter().map(|id| &id.0)

@@ -106,6 +106,11 @@ impl PolicyFile {
         settings::apply(&layers, base.policy(trust_domain))
     }
 
+    /// True if the file sets anything for every trust domain.
+    pub fn has_defaults(&self) -> bool {
+        !self.defaults.is_empty()
+    }
+
     /// Trust domains with settings of their own, by name.
     pub fn trust_domains(&self) -> impl Iterator<Item = &TrustDomain> {
         self.trust_domains.keys()

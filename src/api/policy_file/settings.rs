@@ -159,6 +159,29 @@ fn freshness(layers: &[&Settings], base: Freshness) -> Freshness {
 }
 
 impl Settings {
+    /// True if nothing is set.
+    pub(super) const fn is_empty(&self) -> bool {
+        let Self {
+            max_svid_lifetime: None,
+            svid_backdating: None,
+            clock_skew: None,
+            numbers: None,
+            coverage: None,
+            profiles: None,
+            algorithms: None,
+            require_key_id: None,
+            freshness: None,
+            max_witness_age: None,
+            signers: None,
+            deny,
+            pinned_keys,
+        } = self
+        else {
+            return false;
+        };
+        deny.is_empty() && pinned_keys.is_empty()
+    }
+
     /// Refuses settings under which no card could count, or that undermine a rule.
     pub(super) fn check(&self, domain: Option<&TrustDomain>) -> Result<(), String> {
         if self.clock_skew.as_ref().is_some_and(|skew| skew.0 > CLOCK_SKEW_MAX) {

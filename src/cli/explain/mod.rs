@@ -56,6 +56,10 @@ pub(crate) fn run(args: &Args) -> Result<Done, Unusable> {
             text.extend(rule.write(args.output)?);
             continue;
         }
+        if subject.starts_with("rule-") && !Path::new(subject).exists() {
+            let range = rule::Rule::range();
+            return Err(Unusable::new(format!("{} is no rule; the rules are {range}", Quoted(subject))));
+        }
         if let Some(reason) = enforced.iter().find(|reason| reason.code() == subject) {
             text.extend(reason.write(args.output)?);
             continue;

@@ -28,6 +28,12 @@ impl Rule {
         Some(Self { number, text, stops })
     }
 
+    /// Names of the first and the last rule.
+    pub(super) fn range() -> String {
+        let last = RULES.lines().filter_map(|line| line.strip_prefix("### Rule ")?.parse::<u8>().ok()).max();
+        format!("rule-1 to rule-{}", last.unwrap_or_default())
+    }
+
     pub(super) fn write(&self, output: Output) -> Result<Vec<u8>, Unusable> {
         let Self { number, text, stops } = self;
         let reasons: Vec<&str> = Reason::ALL
