@@ -107,7 +107,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand explain" -s o -l
 json\t'For scripts: stable names and codes'"
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l all-profiles -d 'Try all canonical forms, those of old SDKs too'
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c countersign -n "__fish_countersign_using_subcommand plan" -s f -l filename -d 'Manifest file, directory of *.yaml, *.yml and *.json files, or `-` for standard input. May be repeated' -r -F
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -s f -l filename -d 'Manifest file, directory of *.yaml, *.yml and *.json files, or `-` for standard input, as in `kubectl kustomize DIR | countersign plan -f -`. May be repeated' -r -F
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l bundle -d 'Trust bundle instead of the ConfigMap in the manifests; `TD=FILE` for another trust domain. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l trust-domain -d 'Trust domain of the agents; an AgentCard may name its own' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l bundle-config-map -d 'Name of the ConfigMap that carries the trust bundle' -r

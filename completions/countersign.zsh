@@ -135,8 +135,8 @@ json\:"For scripts\: stable names and codes"))' \
 ;;
 (plan)
 _arguments "${_arguments_options[@]}" : \
-'*-f+[Manifest file, directory of *.yaml, *.yml and *.json files, or \`-\` for standard input. May be repeated]:FILE|DIR:_files' \
-'*--filename=[Manifest file, directory of *.yaml, *.yml and *.json files, or \`-\` for standard input. May be repeated]:FILE|DIR:_files' \
+'*-f+[Manifest file, directory of *.yaml, *.yml and *.json files, or \`-\` for standard input, as in \`kubectl kustomize DIR | countersign plan -f -\`. May be repeated]:FILE|DIR:_files' \
+'*--filename=[Manifest file, directory of *.yaml, *.yml and *.json files, or \`-\` for standard input, as in \`kubectl kustomize DIR | countersign plan -f -\`. May be repeated]:FILE|DIR:_files' \
 '*--bundle=[Trust bundle instead of the ConfigMap in the manifests; \`TD=FILE\` for another trust domain. May be repeated]:[TD=]FILE:_default' \
 '--trust-domain=[Trust domain of the agents; an AgentCard may name its own]:TD:_default' \
 '--bundle-config-map=[Name of the ConfigMap that carries the trust bundle]:NAME:_default' \

@@ -94,7 +94,12 @@ fn a_refused_agent_is_a_result_and_gets_the_restrictive_policies() {
     }
     std::fs::remove_file(folder.path().join("manifests/card.json")).unwrap();
     folder.write("manifests/agent.yaml", agent("weather", "weather"));
-    assert_eq!(reasons(&plan(&folder, &["-o", "json"])), ["Enrolled", "Enrolled", "FetchFailed"]);
+    let run = plan(&folder, &["-o", "json"]);
+    assert_eq!(reasons(&run), ["Enrolled", "Enrolled", "FetchFailed"]);
+    let because = run.json()["workloads"][0]["because"].as_str().unwrap().to_owned();
+    let next = "this says nothing about the agent: to judge its card here, sign it with `countersign sign` and add it as the \
+                ConfigMap weather-card-signed";
+    assert!(because.contains(next), "{because}");
 }
 
 #[test]
@@ -127,7 +132,11 @@ fn what_is_not_read_and_what_is_assumed_is_said() {
     folder.write("manifests/role.yaml", role.to_string());
     let run = folder.run(&[&["plan", "-f", "manifests"][..], &TRUST].concat());
     assert_eq!(run.code, 0);
-    assert!(run.stderr.contains("note: \"Role\" \"r\" is not read\n"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("note: \"Role\" \"r\" in \"manifests/role.yaml\" is not read\n"),
+        "{}",
+        run.stderr
+    );
     assert!(run.stderr.contains("the API server is assumed at 10.96.0.1:443"), "{}", run.stderr);
     let audit = plan(&folder, &["--mode", "audit"]);
     assert!(
@@ -159,6 +168,19 @@ fn manifests_that_cannot_be_read_are_named() {
         "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: 5}\n",
         "\"Service\" \"s\" in \"manifests/broken.yaml\"",
     );
+    refused(
+        "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: s}\nspec: {template: {metadata: {labels: {app: true}}}}\n",
+        "\"DaemonSet\" \"s\" in \"manifests/broken.yaml\" cannot be read: the label \"app\" in \
+         spec.template.metadata.labels is \"true\", which is no text: write it in quotes",
+    );
+    refused(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: s, labels: {app: 5}}\n",
+        "the label \"app\" in metadata.labels is \"5\"",
+    );
+    refused(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: s, labels: [app]}\n",
+        "\"Pod\" \"s\" in \"manifests/broken.yaml\" cannot be read",
+    );
     refused("", "is empty");
     std::fs::remove_file(folder.path().join("manifests/broken.yaml")).unwrap();
     folder.run(&["plan", "-f", "manifests"]).assert_unusable("--trust-domain");
@@ -177,12 +199,15 @@ fn agents_under_the_newer_names_are_planned_for_and_told_of() {
     let card = json!({
         "apiVersion": "agent.rossoctl.dev/v1alpha1", "kind": "AgentCard",
         "metadata": { "name": "mine", "namespace": "demo" },
-        "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "weather" } },
+        "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "weather" },
+            "identityBinding": { "trustDomain": "partner.example" } },
     });
     folder.write("manifests/agentcard.yaml", card.to_string());
     let run = plan(&folder, &["-o", "json"]);
+    // The operator does not serve the AgentCard, so its trust domain does not count either.
     assert_eq!(reasons(&run), ["Enrolled", "Enrolled", "Verified"], "{}", run.stderr);
     let json = run.json();
+    assert_eq!(json["objects"][2]["metadata"]["labels"]["kagenti.dev/agentcard"], "weather-deployment-card");
     assert_eq!(json["workloads"][0]["enrolledBy"], "rossoctl.io/type");
     let names: Vec<_> = (0..2).map(|index| json["objects"][index]["metadata"]["name"].clone()).collect();
     assert_eq!(names, ["countersign-baseline-rossoctl", "countersign-minimum-rossoctl"]);
@@ -225,7 +250,8 @@ fn documents_that_are_no_objects_are_passed_over_with_a_line() {
         );
         assert!(run.stderr.contains(&line), "{}", run.stderr);
     }
-    let patch = "note: \"Deployment\" \"weather\" without `spec.selector` is not read\n";
+    let patch =
+        "note: \"Deployment\" \"weather\" without `spec.selector` in \"manifests/patch.yaml\" is not read\n";
     assert!(run.stderr.contains(patch), "{}", run.stderr);
     // Without an agent no bundle is asked for.
     std::fs::remove_file(folder.path().join("manifests/agent.yaml")).unwrap();
@@ -234,6 +260,23 @@ fn documents_that_are_no_objects_are_passed_over_with_a_line() {
         "no agent is among the manifests; label its workload kagenti.io/type=agent or rossoctl.io/type=agent",
     );
     assert!(run.stderr.contains("not read: a document in \"manifests/json-patch.yaml\""), "{}", run.stderr);
+}
+
+#[test]
+fn a_kustomization_is_named_with_what_to_do() {
+    let folder = manifests("plan-kustomization");
+    let expected = plan(&folder, &[]).stdout;
+    folder.write(
+        "manifests/kustomization.yaml",
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [agent.yaml]\n",
+    );
+    let run = plan(&folder, &[]);
+    assert_eq!((run.code, &run.stdout), (0, &expected), "{}", run.stderr);
+    for part in
+        ["Kustomization in \"manifests/kustomization.yaml\"", "kubectl kustomize DIR | countersign plan -f -"]
+    {
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
 }
 
 #[test]

@@ -26,7 +26,8 @@ pub(super) enum ModeArg {
 /// operator does not take for an agent although it is labelled like one, such as a bare `Pod`, is named with the reason.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Manifest file, directory of *.yaml, *.yml and *.json files, or `-` for standard input. May be repeated.
+    /// Manifest file, directory of *.yaml, *.yml and *.json files, or `-` for standard input, as in
+    /// `kubectl kustomize DIR | countersign plan -f -`. May be repeated.
     #[arg(short = 'f', long = "filename", value_name = "FILE|DIR", required = true, num_args = 1..)]
     pub(super) files: Vec<PathBuf>,
     /// Trust bundle instead of the ConfigMap in the manifests; `TD=FILE` for another trust domain. May be

@@ -115,8 +115,12 @@ fn bind_delivered(
     let wanted = config_map_name(&workload.name);
     let map = manifests.config_map(Some(&workload.namespace), &wanted);
     let Some(map) = map else {
-        let found =
-            format!("there is no ConfigMap {wanted} among the manifests, and agents are not asked offline");
+        let found = format!(
+            "there is no card among the manifests, and `plan` asks no agent, so this says nothing about the agent: to \
+             judge its card here, sign it with `countersign sign` and add it as the ConfigMap {wanted} with the key {}; \
+             the operator asks the running agent",
+            KEYS.first().copied().unwrap_or_default()
+        );
         return Err(Refusal::new(Reason::FetchFailed, found));
     };
     let data = map.data.as_ref();

@@ -1,5 +1,6 @@
 //! The objects that a plan is made from, by kind. An object of a known kind is read whole or refused.
 
+use super::labels::check_labels;
 use super::metadata::{name, namespace};
 use super::namespaces::Namespaces;
 use super::read::Manifest;
@@ -21,6 +22,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::fmt::Display;
+
+/// Kind of the files of `kubectl kustomize`.
+const KUSTOMIZATION_KIND: &str = "Kustomization";
 
 /// Everything that was read.
 #[derive(Debug, Default)]
@@ -34,7 +39,9 @@ pub(super) struct Manifests {
     pub(super) config_maps: Vec<ConfigMap>,
     /// Names of the AgentCards whose API group is not that of the cluster's AgentCards.
     renamed: Vec<String>,
-    /// Kinds and names that were passed over.
+    /// Files with a Kustomization, which changes the manifests beside it.
+    kustomizations: Vec<String>,
+    /// Kinds, names and files that were passed over.
     pub(super) ignored: Vec<String>,
 }
 
@@ -135,18 +142,18 @@ impl Manifests {
             ("apps/v1", "Deployment") => {
                 let object: Deployment = read(document)?;
                 let spec = object.spec.unwrap_or_default();
-                self.controller(&kind, object.metadata, spec.selector, spec.template.into());
+                self.controller(document, &kind, object.metadata, spec.selector, spec.template.into());
             }
             ("apps/v1", "StatefulSet") => {
                 let object: StatefulSet = read(document)?;
                 let spec = object.spec.unwrap_or_default();
-                self.controller(&kind, object.metadata, spec.selector, spec.template.into());
+                self.controller(document, &kind, object.metadata, spec.selector, spec.template.into());
             }
             (version, SANDBOX_KIND) if WorkloadKind::parse(version, SANDBOX_KIND).is_some() => {
                 let object: ObjectManifest = read(document)?;
                 let sandbox =
                     Sandbox::parse(&document.object).map_err(|error| unreadable(document, &error))?;
-                self.controller(&kind, object.metadata, sandbox.selector, sandbox.template.into());
+                self.controller(document, &kind, object.metadata, sandbox.selector, sandbox.template.into());
             }
             ("v1", "Namespace") => {
                 let object: ObjectManifest = read(document)?;
@@ -157,7 +164,8 @@ impl Manifests {
                 let owners = object.metadata.owner_references.as_deref().unwrap_or_default();
                 // What belongs to another object is told of with that.
                 if owners.iter().all(|owner| owner.controller != Some(true)) {
-                    self.others.push(OtherObject::new(kind, &object.metadata, &document.object, place));
+                    let other = OtherObject::new(kind, &object.metadata, &document.object, place);
+                    self.others.push(other.map_err(|error| unreadable(document, &error))?);
                 }
             }
             ("v1", "Service") => self.services.push(read(document)?),
@@ -168,27 +176,39 @@ impl Manifests {
                     Family::ALL.into_iter().find(|family| family.agent_card_api_version() == version) =>
             {
                 let card: CardManifest = read(document)?;
-                if family != Family::Kagenti {
+                // What the operator does not serve says nothing about a workload.
+                if family == Family::Kagenti {
+                    self.cards.push(card);
+                } else {
                     self.renamed.push(format!("{}/{}", namespace(&card.metadata), name(&card.metadata)));
                 }
-                self.cards.push(card);
             }
+            (_, KUSTOMIZATION_KIND) => self.kustomizations.push(document.file.clone()),
             _ => {
                 let name =
                     document.object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-                self.ignored.push(format!("{} {}", Quoted(&kind), Quoted(name)));
+                let file = Quoted(&document.file);
+                self.ignored.push(format!("{} {} in {file}", Quoted(&kind), Quoted(name)));
             }
         }
         Ok(())
     }
 
-    fn controller(&mut self, kind: &str, metadata: ObjectMeta, selector: LabelSelector, template: Template) {
+    fn controller(
+        &mut self,
+        document: &Manifest,
+        kind: &str,
+        metadata: ObjectMeta,
+        selector: LabelSelector,
+        template: Template,
+    ) {
         // Kustomize patches name a workload and the fields that they change. The API server takes no workload like that.
         if selector == LabelSelector::default() {
             self.ignored.push(format!(
-                "{} {} without `spec.selector`",
+                "{} {} without `spec.selector` in {}",
                 Quoted(kind),
-                Quoted(name(&metadata))
+                Quoted(name(&metadata)),
+                Quoted(&document.file)
             ));
             return;
         }
@@ -261,6 +281,17 @@ impl Manifests {
         })
     }
 
+    /// A line for every Kustomization.
+    pub(super) fn kustomization_notes(&self) -> impl Iterator<Item = String> {
+        self.kustomizations.iter().map(|file| {
+            format!(
+                "warning: the Kustomization in {} is not carried out, and what it changes is not planned for: give what \
+                 it builds, with kubectl kustomize DIR | countersign plan -f -",
+                Quoted(file)
+            )
+        })
+    }
+
     /// Lines about names of after the renaming: what enrols whom, and AgentCards that the operator does not serve.
     pub(super) fn family_notes(&self) -> Vec<String> {
         let newer = self.workloads.iter().filter_map(|workload| {
@@ -303,10 +334,11 @@ impl Manifests {
 }
 
 fn read<T: DeserializeOwned>(document: &Manifest) -> Result<T, Unusable> {
+    check_labels(&document.object).map_err(|problem| unreadable(document, &problem))?;
     T::deserialize(&document.object).map_err(|error| unreadable(document, &error))
 }
 
-fn unreadable(document: &Manifest, error: &serde_json::Error) -> Unusable {
+fn unreadable(document: &Manifest, error: &dyn Display) -> Unusable {
     let text = |pointer: &str| document.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     Unusable::new(format!(
         "{} {} in {} cannot be read: {error}; correct the manifest",

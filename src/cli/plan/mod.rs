@@ -5,6 +5,7 @@ mod arguments;
 mod authority;
 mod cards;
 mod cluster;
+mod labels;
 mod manifests;
 mod metadata;
 mod namespaces;
@@ -41,6 +42,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let (cluster, mut notes) = args.cluster.facts()?;
     notes.extend(authorities.iter().flat_map(|authorities| authorities.warnings.iter().cloned()));
     notes.extend(manifests.ignored.iter().map(|what| format!("note: {what} is not read")));
+    notes.extend(manifests.kustomization_notes());
     notes.extend(manifests.family_notes());
     notes.extend(manifests.dangling());
     let mode = match args.mode {
@@ -87,6 +89,7 @@ fn no_agent(manifests: &Manifests) -> Unusable {
     if !more.is_empty() {
         found.push(format!(", and {} more", more.len()));
     }
+    found.extend(manifests.kustomization_notes().map(|note| format!("; {note}")));
     Unusable::new(found.concat())
 }
 

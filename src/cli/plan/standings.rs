@@ -39,18 +39,23 @@ pub(super) fn place_of_labels(version: &str, kind: &str) -> Option<&'static str>
 
 impl OtherObject {
     /// Reads an object whose Pods have their labels at `place`.
-    pub(super) fn new(kind: &str, metadata: &ObjectMeta, object: &Value, place: &str) -> Self {
-        let pods = object.pointer(place).map(BTreeMap::<String, String>::deserialize);
-        let pods = pods.and_then(Result::ok).unwrap_or_default();
+    pub(super) fn new(
+        kind: &str,
+        metadata: &ObjectMeta,
+        object: &Value,
+        place: &str,
+    ) -> Result<Self, serde_json::Error> {
+        let pods = object.pointer(place).map(Option::<BTreeMap<String, String>>::deserialize).transpose()?;
+        let pods = pods.flatten().unwrap_or_default();
         let own = metadata.labels.clone().unwrap_or_default();
-        Self {
+        Ok(Self {
             kind: kind.to_owned(),
             namespace: namespace(metadata).to_owned(),
             name: name(metadata).to_owned(),
             standing: Standing::of(false, family(&own), protocol(&own).is_some(), family(&pods)),
             unenrolled: unenrolled(&own, &pods),
             families: families(&pods).collect(),
-        }
+        })
     }
 
     /// Kind, namespace and name.
