@@ -71,3 +71,23 @@ fn a_policy_file_and_the_flags_for_it_exclude_each_other_and_a_bad_one_is_named(
         assert_eq!((checked.code, checked.stdout), (0, format!("ok: {told}\n")));
     }
 }
+
+#[test]
+fn the_document_explains_every_member() {
+    let (document, schema) =
+        (include_str!("../../docs/policy.md"), countersign_api::policy_file::policy_file_schema());
+    let schema = schema.as_value();
+    let of = |pointer: &str| {
+        schema.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    let members = [of("/$defs/Settings/properties"), of("/$defs/Deny/properties")].concat();
+    assert!(members.len() > 10, "{members:?}");
+    let headings: Vec<&str> = document.lines().filter(|line| line.starts_with("##")).collect();
+    for member in members.iter().filter(|member| *member != "deny") {
+        let is_explained = headings.iter().any(|line| line.contains(&format!("`{member}`")));
+        assert!(
+            is_explained && document.contains(&format!("  {member}:")),
+            "{member} is not in docs/policy.md"
+        );
+    }
+}
