@@ -40,7 +40,7 @@ pub const FEW_CONNECTIONS: usize = 64;
 pub const OTHER_DESCRIPTORS: usize = 512;
 
 /// Longest time in which a tunnel passes no byte, unless the configuration names another. As long as proxies usually allow:
-/// WebSockets that only wait for events are silent for minutes, and those that send pings never are.
+/// whoever only waits for events is silent for minutes, and whoever sends pings never is.
 pub const TUNNEL_IDLE: Duration = Duration::from_hours(1);
 /// The same once one side has ended: as long as an answer may take, for which the other side may still be waited.
 pub const HALF_CLOSED: Duration = Duration::from_mins(5);

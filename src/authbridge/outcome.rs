@@ -39,19 +39,19 @@ impl Outcome {
     }
 }
 
-/// What a gate decided; with `on_error: observe` a denial becomes `observed`, and the log has it. The messages of a
+/// What a gate decided; with `on_error: observe` a denial becomes `instead`, and the log has it. The messages of a
 /// WebSocket pass without any further check, so observing does not open one.
 pub(crate) fn enforce_or_observe<T>(
     decided: Result<T, Denial>,
     observes: bool,
     upgrade: Option<WebSocket>,
-    observed: T,
+    instead: T,
     quiet: &Quiet,
 ) -> Result<T, Denial> {
     match decided {
         Err(denial) if observes && upgrade.is_none() => {
             quiet.log("a request would have been denied", &denial.message);
-            Ok(observed)
+            Ok(instead)
         }
         decided => decided,
     }

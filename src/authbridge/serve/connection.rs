@@ -43,6 +43,9 @@ const SEND_BYTES: usize = 64 * 1024;
 /// Idle time after which a connection gives up its buffers.
 const REST: Duration = Duration::from_millis(25);
 
+/// Shortest time between two looks, where a clock of milliseconds and a timer differ.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
@@ -268,7 +271,7 @@ where
     let mut http = Box::new(http);
     let mut retired = Box::pin(over(&**handler, connection));
     // Armed only while there is something to give up: thousands of waiting calls must not wake up for nothing.
-    let mut timer: Option<(u64, Pin<Box<Sleep>>)> = None;
+    let mut alarm: Option<(u64, Pin<Box<Sleep>>)> = None;
     let mut stopping = false;
     let ended = poll_fn(|cx| {
         connection.pending.wake_nobody();
@@ -279,7 +282,10 @@ where
         if let Poll::Ready(ended) = http.poll_without_shutdown(cx) {
             return Poll::Ready(Some(ended));
         }
-        while !stopping {
+        if stopping {
+            return Poll::Pending;
+        }
+        loop {
             let since = writing.load(Ordering::Relaxed);
             let is_idle = connection.pending.is_idle();
             let due = match since {
@@ -290,7 +296,7 @@ where
                     if !is_idle {
                         connection.pending.wake_when_idle(cx);
                     }
-                    break;
+                    return Poll::Pending;
                 }
                 since => after(since, times.idle),
             };
@@ -305,14 +311,16 @@ where
                 // and holds no bytes but those in its read buffer.
                 return Poll::Ready(None);
             }
-            let armed = timer.take().filter(|(armed, _)| *armed == due);
-            let (_, timer) = timer.insert(armed.unwrap_or_else(|| (due, Box::pin(sleep(left)))));
-            if timer.as_mut().poll(cx).is_pending() {
-                break;
+            let (armed, rest) = alarm.get_or_insert_with(|| (due, Box::pin(sleep(left))));
+            if *armed != due {
+                *armed = due;
+                rest.set(sleep(left));
             }
-            timer.set(sleep(Duration::from_millis(1)));
+            if rest.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            rest.set(sleep(SHORTEST));
         }
-        Poll::Pending
     })
     .await;
     drop(retired);

@@ -20,7 +20,7 @@ use tokio::time::sleep;
 /// Shortest time between two looks at a tunnel.
 const SHORTEST: Duration = Duration::from_millis(10);
 /// Longest time between two looks at the wall clock, which may be set while a tunnel is open.
-const CLOCK: Duration = Duration::from_secs(60);
+const CLOCK: Duration = Duration::from_mins(1);
 
 /// Future of the other connection of a tunnel; it is joined after the answer was written.
 pub(crate) type Opening = Pin<Box<dyn Future<Output = Option<Box<dyn Stream>>> + Send>>;
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
     const SHORT: Duration = Duration::from_millis(150);
 
     #[tokio::test]

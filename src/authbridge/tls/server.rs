@@ -72,12 +72,12 @@ impl Terminator {
         terminator.config(&Arc::default()).map(|_| terminator)
     }
 
-    /// Configuration of one handshake, whose verifier leaves the peer in `verified`.
-    fn config(&self, verified: &Arc<OnceLock<VerifiedPeer>>) -> Result<ServerConfig, Error> {
+    /// Configuration of one handshake, whose verifier leaves the peer in `proven`.
+    fn config(&self, proven: &Arc<OnceLock<VerifiedPeer>>) -> Result<ServerConfig, Error> {
         let verifier = ClientVerifier {
             gate: self.gate.clone(),
             signatures: Signatures::new(&self.provider),
-            verified: Arc::clone(verified),
+            proven: Arc::clone(proven),
         };
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])?
@@ -96,10 +96,10 @@ impl Terminator {
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let verified = Arc::default();
-        let config = self.config(&verified).map_err(io::Error::other)?;
+        let proven = Arc::default();
+        let config = self.config(&proven).map_err(io::Error::other)?;
         let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
-        let peer = verified.get().cloned();
+        let peer = proven.get().cloned();
         let peer = peer.ok_or_else(|| io::Error::other("the client showed no certificate"))?;
         Ok((stream, peer))
     }
@@ -128,7 +128,7 @@ impl ResolvesServerCert for ServerSvidResolver {
 struct ClientVerifier {
     gate: Gate,
     signatures: Signatures,
-    verified: Arc<OnceLock<VerifiedPeer>>,
+    proven: Arc<OnceLock<VerifiedPeer>>,
 }
 
 impl ClientCertVerifier for ClientVerifier {
@@ -146,7 +146,7 @@ impl ClientCertVerifier for ClientVerifier {
             tracing::debug!(leaf = %sha256(leaf), "a client was refused: {refusal}");
             Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
         })?;
-        match self.verified.set(peer) {
+        match self.proven.set(peer) {
             Ok(()) => Ok(ClientCertVerified::assertion()),
             Err(_) => Err(Error::General("a client showed its certificate twice".to_owned())),
         }

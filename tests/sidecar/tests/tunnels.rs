@@ -167,7 +167,7 @@ fn an_upload_that_takes_longer_than_an_answer_may_is_answered() {
         ("inbound", stage.scene.at.inbound, "/upload".to_owned(), "a".to_owned()),
         ("outbound", stage.scene.at.outbound, format!("http://{address}/upload"), address.to_string()),
     ] {
-        let begin = |length: usize| {
+        let open = |length: usize| {
             let mut connection = Connection::open(&to.to_string()).unwrap();
             let head = format!(
                 "POST {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
@@ -175,7 +175,7 @@ fn an_upload_that_takes_longer_than_an_answer_may_is_answered() {
             connection.write(head.as_bytes()).unwrap();
             connection
         };
-        let mut upload = begin(5_000);
+        let mut upload = open(5_000);
         for _ in 0..25 {
             upload.write(&[b'a'; 200]).unwrap();
             std::thread::sleep(Duration::from_millis(200));
@@ -183,7 +183,7 @@ fn an_upload_that_takes_longer_than_an_answer_may_is_answered() {
         let reply = upload.read_reply(false).unwrap();
         assert_eq!(reply.status, 200, "{name}: {}", reply.text());
         // Whoever sends nothing more is not waited for.
-        let mut stalled = begin(3_000);
+        let mut stalled = open(3_000);
         stalled.write(b"a").unwrap();
         let began = Instant::now();
         assert_eq!(stalled.read_reply(false).unwrap().status, 504, "{name}");

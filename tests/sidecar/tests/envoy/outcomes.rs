@@ -31,6 +31,9 @@ fn told(sessions: SocketAddr, path: &str) -> Value {
     json!([event["phase"], event["error"]["code"], event["invocations"]])
 }
 
+/// What makes a request of a table's row whole.
+type Finish<'a> = &'a dyn Fn(Request) -> Request;
+
 /// One way through the sidecar: by Envoy or by its own proxies.
 struct Way<'a> {
     sessions: SocketAddr,
@@ -46,7 +49,7 @@ fn outcomes(way: &Way<'_>, tool: SocketAddr, token: &str, round: &str) -> Vec<(S
         key.header("Sec-WebSocket-Version", "13")
     };
     let mut all = Vec::new();
-    let inward: [(&str, &dyn Fn(Request) -> Request); 4] = [
+    let inward: [(&str, Finish<'_>); 4] = [
         ("no-token", &|request| request),
         ("bad-token", &|request| request.bearer("bad")),
         ("good-token", &|request| request.bearer(token)),
@@ -58,7 +61,7 @@ fn outcomes(way: &Way<'_>, tool: SocketAddr, token: &str, round: &str) -> Vec<(S
         all.push((path.clone(), status, told(way.sessions, &path)));
     }
     let (localhost, address) = (format!("localhost:{}", tool.port()), tool.to_string());
-    let outward: [(&str, &str, &dyn Fn(Request) -> Request); 6] = [
+    let outward: [(&str, &str, Finish<'_>); 6] = [
         ("exchanged", &localhost, &|request| request.bearer("subject")),
         ("exchange-fails", &localhost, &|request| request.bearer("unlucky")),
         ("websocket-exchange-fails", &localhost, &|request| websocket(request.bearer("unlucky"))),
@@ -114,10 +117,10 @@ fn a_request_is_decided_and_told_the_same_by_the_proxies_and_by_envoy() {
         &format!("{}\n              - {}", ROUTES[1], ROUTES[2]),
     );
     let reload = |bridge: &dyn Fn(), stats: SocketAddr| {
-        let taken = || Enveloped::get(stats, "/reload/status")["reloads_ok"].as_u64();
-        let before = taken();
+        let reloads = || Enveloped::get(stats, "/reload/status")["reloads_ok"].as_u64();
+        let before = reloads();
         bridge();
-        until("reload", Duration::from_secs(15), || Ok(taken() > before)).unwrap();
+        until("reload", Duration::from_secs(15), || Ok(reloads() > before)).unwrap();
     };
     reload(&|| enveloped.bridge.rewrite_config(&routes).unwrap(), enveloped.at.stats);
 
