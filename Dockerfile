@@ -1,8 +1,8 @@
-# Images of one static program each, no shell, nobody's user: the operator with `docker build -t countersign .`, the
-# sidecar with `docker build --target authbridge -t authbridge .`
+# Images without a shell: the operator, one static program of nobody's user, with `docker build -t countersign .`; the
+# sidecar, which is also netinit and therefore has nft, with `docker build --target authbridge -t authbridge .`
 FROM rust:1.95.0-alpine AS build
 # hadolint ignore=DL3018
-RUN apk add --no-cache ca-certificates gcc make musl-dev
+RUN apk add --no-cache ca-certificates gcc make musl-dev nftables
 WORKDIR /source
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -12,6 +12,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && mkdir -p /image/etc/ssl/certs /sidecar/etc/ssl/certs \
     && cp target/release/authbridge /sidecar/authbridge \
     && cp /etc/ssl/certs/ca-certificates.crt /sidecar/etc/ssl/certs/ \
+    && install -D /usr/sbin/nft /sidecar/bin/nft \
+    && for file in $(ldd /usr/sbin/nft); do case $file in /*) install -D "$file" "/sidecar$file" ;; esac; done \
+    && chroot /sidecar /bin/nft --version \
     && cp target/release/countersign /image/countersign \
     # Charts of the existing operator run /manager.
     && ln -s countersign /image/manager \
@@ -22,7 +25,9 @@ LABEL org.opencontainers.image.title="authbridge" \
       org.opencontainers.image.description="Judges the tokens of requests to an AI agent, and gives its own requests the right ones" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /sidecar/ /
-USER 65532:65532
+ENV PATH=/bin
+# Whose traffic netinit lets out by default. Kubernetes starts netinit itself as root.
+USER 1337:1337
 ENTRYPOINT ["/authbridge"]
 CMD ["--config", "/etc/authbridge/config.yaml"]
 

@@ -25,6 +25,15 @@ fn the_image_has_no_shell_and_runs_as_nobody() {
 }
 
 #[test]
+fn the_sidecar_and_netinit_are_one_image_without_a_shell() {
+    let (_, stage) = DOCKERFILE.split_once("\nFROM scratch AS authbridge\n").unwrap();
+    let (stage, _) = stage.split_once("\nFROM ").unwrap();
+    assert!(stage.contains("\nUSER 1337:1337\n"), "netinit lets out this user's traffic: {stage}");
+    assert!(stage.contains("\nCOPY --from=build /sidecar/ /\n") && !stage.contains("\nRUN "), "{stage}");
+    assert!(DOCKERFILE.contains("install -D /usr/sbin/nft /sidecar/bin/nft"));
+}
+
+#[test]
 fn it_is_given_every_file_that_the_build_names() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let context = Path::new(env!("CARGO_TARGET_TMPDIR")).join("docker-context");

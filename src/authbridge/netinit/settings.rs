@@ -228,6 +228,15 @@ mod tests {
     }
 
     #[test]
+    fn the_user_who_is_let_out_is_that_of_the_image() {
+        let (_, stage) =
+            include_str!("../../../Dockerfile").split_once("FROM scratch AS authbridge\n").unwrap();
+        let (stage, _) = stage.split_once("\nFROM ").unwrap();
+        let uid = parse(&[], &[("MODE", "enforce-redirect")]).unwrap().proxy_uid;
+        assert!(stage.contains(&format!("\nUSER {uid}:{uid}\n")), "{uid}: {stage}");
+    }
+
+    #[test]
     fn a_flag_wins_over_its_variable_and_an_empty_variable_is_none() {
         let variables = [("POD_IP", "10.0.0.1"), ("PROXY_PORT", "1000"), ("INBOUND_PROXY_PORT", " ")];
         let read = redirect(&["--proxy-port", "2000"], &variables);
