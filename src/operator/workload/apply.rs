@@ -19,13 +19,13 @@ const RETRY_UNDECIDED: Duration = Duration::from_secs(30);
 /// Wait until the next turn while Pods of an unlabelled template run or input is missing or invalid.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Applies a plan and returns when the next turn is due. Every closing write is tried, whichever of them fails; after a
-/// failure nothing opens.
+/// Applies a plan and returns when the next turn is due. Every closing write is tried, whichever of them fails, and also if
+/// something was `unread` when the plan was made; after a failure of either nothing opens.
 pub(crate) async fn apply_plan(
     context: &Context,
     reference: &WorkloadRef,
     workload: &Workload,
-    plan: WorkloadPlan,
+    (plan, unread): (WorkloadPlan, Option<kube::Error>),
 ) -> Result<Next, kube::Error> {
     if plan.missing == Missing::Evaluation {
         context.undecided.begin(reference, instant());
@@ -41,7 +41,7 @@ pub(crate) async fn apply_plan(
         };
         context.events.send(about, &reference.object, &workload.uid, notice);
     }
-    let (mut is_known, mut failed) = (true, None);
+    let (mut is_known, mut failed) = (true, unread);
     for mark in &plan.unmark {
         match apply_mark(context, mark).await {
             Ok(known) => is_known &= known,

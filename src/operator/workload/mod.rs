@@ -25,7 +25,7 @@ use countersign_controller::registry::{AlreadyRegistered, Registry};
 use countersign_io::clock::instant;
 use countersign_plan::agent_card::enforcement::Enforcement;
 use countersign_plan::workload::{Observed, ObservedCard, WorkloadPlan, plan_workload};
-use observe::{observe, observed_cards};
+use observe::observe;
 use std::sync::Arc;
 
 /// Registers the reconcilers of workloads, and of marked Pods without a workload.
@@ -62,24 +62,21 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
         context.notices.begin((key, ""), None);
         return Ok(enqueue_cleanup(context, key));
     };
-    let observed = match observe(context, key, &workload).await {
-        Ok(observed) => observed,
-        Err(error) => {
-            report_failure(context, key, &observed_cards(context, key), &error);
-            return Err(error);
-        }
-    };
+    let (observed, unread) = observe(context, key, &workload).await;
     let plan = plan_workload(&observed);
     let made = apply_cards(context, key, &plan).await;
     // A failed creation must leave nothing open, so the plan is made again for a workload without a card.
-    let (observed, plan) = match &made {
-        Err(_) => replanned(Observed { may_make_card: false, ..observed }),
-        Ok(false) => (observed, plan),
+    let (observed, plan, unread) = match &made {
+        Err(_) => replanned(Observed { may_make_card: false, ..observed }, unread),
+        Ok(false) => (observed, plan, unread),
         // A write may have taken long, and what it was answered may be an AgentCard that is going.
-        Ok(true) => replanned(observe(context, key, &workload).await?),
+        Ok(true) => {
+            let (observed, unread) = observe(context, key, &workload).await;
+            replanned(observed, unread)
+        }
     };
     let enforcement = plan.enforcement.clone();
-    let next = apply_plan(context, key, &workload, plan).await;
+    let next = apply_plan(context, key, &workload, (plan, unread)).await;
     match &next {
         Ok(_) => report(context, key, &observed.cards, enforcement),
         Err(error) => report_failure(context, key, &observed.cards, error),
@@ -87,9 +84,12 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
     made.and(next)
 }
 
-fn replanned(observed: Observed<'_>) -> (Observed<'_>, WorkloadPlan) {
+fn replanned(
+    observed: Observed<'_>,
+    unread: Option<kube::Error>,
+) -> (Observed<'_>, WorkloadPlan, Option<kube::Error>) {
     let plan = plan_workload(&observed);
-    (observed, plan)
+    (observed, plan, unread)
 }
 
 /// Records how the decision is enforced. A change enqueues the statuses of the workload's AgentCards, which show it.

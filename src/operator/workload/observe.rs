@@ -16,13 +16,14 @@ use kube::Api;
 use kube::api::ListParams;
 
 /// Observes a workload from the index; only Pods without the agent label of the template, which are not watched, are read from the
-/// API server.
+/// API server. An error of that read comes beside the observation, which is good enough for what closes.
 pub(crate) async fn observe<'a>(
     context: &'a Context,
     reference: &'a WorkloadRef,
     workload: &'a Workload,
-) -> Result<Observed<'a>, kube::Error> {
-    let has_unlabelled_pods = has_unlabelled_pods(context, reference, workload).await?;
+) -> (Observed<'a>, Option<kube::Error>) {
+    let (has_unlabelled_pods, unread) =
+        assumed_unlabelled(has_unlabelled_pods(context, reference, workload).await);
     let index = &context.index;
     let namespace = &reference.object.namespace;
     // An AgentCard of that name that is going, or that is for another workload, cannot become the default one. As long
@@ -30,7 +31,7 @@ pub(crate) async fn observe<'a>(
     let default_card =
         ObjectRef::new(namespace, default_card_name(&reference.object.name, reference.kind.as_str()));
     let is_isolated = |family: &Family| index.is_isolated(namespace, *family);
-    Ok(Observed {
+    let observed = Observed {
         reference,
         workload,
         cards: observed_cards(context, reference),
@@ -48,11 +49,20 @@ pub(crate) async fn observe<'a>(
         cluster: context.cluster(),
         mode: context.mode(namespace),
         identity: &context.config.identity,
-    })
+    };
+    (observed, unread)
+}
+
+/// Answer to plan with: what could not be read may be a Pod that the policies of the namespace miss.
+fn assumed_unlabelled<E>(read: Result<bool, E>) -> (bool, Option<E>) {
+    match read {
+        Ok(has_unlabelled_pods) => (has_unlabelled_pods, None),
+        Err(error) => (true, Some(error)),
+    }
 }
 
 /// AgentCards that target the workload, with their last evaluations.
-pub(crate) fn observed_cards(context: &Context, reference: &WorkloadRef) -> Vec<ObservedCard> {
+fn observed_cards(context: &Context, reference: &WorkloadRef) -> Vec<ObservedCard> {
     let card = |(object, card)| {
         let evaluation = context.evaluation(&object);
         let evaluated = evaluation.map(|last| (last.workload.clone(), last.card.clone()));
@@ -92,4 +102,21 @@ async fn has_unlabelled_pods(
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &reference.object.namespace);
     let unlabelled = api.list_metadata(&ListParams::default().labels(&selector).limit(1)).await?;
     Ok(!unlabelled.items.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_that_cannot_be_read_count_as_unlabelled_and_the_error_is_kept() {
+        let table = [
+            (Ok(false), (false, None)),
+            (Ok(true), (true, None)),
+            (Err("the API server answered 500"), (true, Some("the API server answered 500"))),
+        ];
+        for (read, expected) in table {
+            assert_eq!(assumed_unlabelled(read), expected, "{read:?}");
+        }
+    }
 }

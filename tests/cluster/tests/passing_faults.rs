@@ -76,6 +76,26 @@ fn a_refusal_is_not_enforced_before_its_policy_is(scene: &Scene, proxy: &FaultPr
     scene.policy_is(TEAM, "weather", outcome(&lost)).unwrap();
 }
 
+fn pods_that_cannot_be_listed_keep_nothing_open(scene: &Scene, proxy: &FaultProxy) {
+    // From its second generation on, a template may have had other labels, so the API server is asked.
+    scene.patch("deployment", TEAM, "weather", &json!({ "spec": { "revisionHistoryLimit": 5 } })).unwrap();
+    scene.verified(TEAM, "weather", "weather").unwrap();
+    let list = format!("/namespaces/{TEAM}/pods?");
+    proxy.inject(Rule::new(Fault::Status(500)).method("GET").path(&list).watch(false));
+    let bad = scene.signed(&card_of("weather", TEAM), TEAM, "other");
+    scene.agents.serve(TEAM, "weather", &bad).unwrap();
+    scene.policy_is(TEAM, "weather", "IdentityMismatch").unwrap();
+    wait(scene, "weather", "what is missing", |card| enforced(card) == "False PolicyPending");
+    // What is good again opens nothing before the whole plan is known.
+    scene.agents.serve(TEAM, "weather", &scene.honest(TEAM, "weather")).unwrap();
+    wait(scene, "weather", "a good card", |card| outcome(card) == "Verified");
+    scene.looked(TEAM, "weather", 2).unwrap();
+    let policy = scene.get("networkpolicy", TEAM, "weather-signature-policy").unwrap();
+    assert!(!is_open(&policy), "{policy:#}");
+    clear(proxy);
+    scene.verified(TEAM, "weather", "weather").unwrap();
+}
+
 fn ingresses_that_cannot_be_read_refuse_only_whom_they_serve_and_not_at_once(
     scene: &Scene,
     proxy: &FaultProxy,
@@ -126,6 +146,7 @@ fn a_fault_that_passes_changes_nothing_and_one_that_lasts_is_told() {
     scene.verified(TEAM, "weather", "weather").unwrap();
     wait(&scene, "weather", "enforcement", |card| enforced(card) == "True PolicyApplied");
     policies_that_cannot_be_written_for_a_moment_turn_no_condition(&scene, &proxy);
+    pods_that_cannot_be_listed_keep_nothing_open(&scene, &proxy);
     a_refusal_is_not_enforced_before_its_policy_is(&scene, &proxy);
     ingresses_that_cannot_be_read_refuse_only_whom_they_serve_and_not_at_once(&scene, &proxy);
     scene.operator.stop().unwrap();
