@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Class of a failure, which decides the waits between retries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Short-lived cause, such as a lost race or a restarting API server: retried after 250 ms to 30 s.
     Transient,
@@ -29,7 +29,7 @@ impl Class {
         }
     }
 
-    /// First wait, which doubles with each failure in a row, and longest wait.
+    /// First wait, which doubles with each failure of the class, and longest wait.
     const fn waits(self) -> (Duration, Duration) {
         let (first, last) = match self {
             Self::Transient => (250, 30_000),
@@ -39,7 +39,7 @@ impl Class {
         (Duration::from_millis(first), Duration::from_millis(last))
     }
 
-    /// Wait after `failures` failures in a row.
+    /// Wait after `failures` failures of this class without a success between them.
     pub fn retry_after(self, failures: u32) -> Duration {
         let (first, last) = self.waits();
         first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(last)

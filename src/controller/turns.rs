@@ -1,6 +1,7 @@
 //! Shared queue: any task enqueues, and one task takes the turns.
 //! Each call of enqueue wakes the task that takes turns.
 
+use super::failure::Class;
 use super::key::Key;
 use super::queue::{Queue, Tenant, Urgency};
 use countersign_io::clock::instant;
@@ -45,13 +46,13 @@ impl<K: Clone + Ord + Hash + Tenant> Turns<K> {
         }
     }
 
-    /// Counts failures of a key in a row; a success resets the count to 0.
-    pub fn count_failures(&self, key: &K, failed: bool) -> u32 {
+    /// Counts failures of a key, by [`Queue::count_failures`].
+    pub fn count_failures(&self, key: &K, failed: Option<Class>) -> u32 {
         self.with(|queue| queue.count_failures(key, failed))
     }
 
-    /// Ends a turn. The next turn is at `next`, or earlier if one was enqueued meanwhile.
-    pub fn end(&self, key: &K, next: Option<Instant>) {
+    /// Ends a turn. The next turn is at `next`, with that urgency, or earlier if one was enqueued meanwhile.
+    pub fn end(&self, key: &K, next: Option<(Instant, Urgency)>) {
         self.with(|queue| queue.done(key, next));
         self.enqueued.notify_one();
     }

@@ -5,6 +5,7 @@ use super::failure::{Class, Failure};
 use super::held_back::HeldBack;
 use super::key::{Key, Reconciler};
 use super::next::Next;
+use super::queue::Urgency;
 use super::reconcilers::Reconcilers;
 use super::turns::{Turns, Work};
 use countersign_io::clock::instant;
@@ -20,6 +21,10 @@ const ALIGNMENT: Duration = Duration::from_millis(250);
 const SHORT: Duration = Duration::from_millis(800);
 /// Period of checks whether held-back keys can run, while there are any.
 const POLL: Duration = Duration::from_millis(100);
+
+/// Longest wait of a failed turn that may have to close something, whatever its class: an API server that has not read its rules
+/// yet answers as if a right were missing, and what is open must not stay so for minutes because of it.
+const CLOSING: Duration = Duration::from_secs(30);
 
 /// Callback for the end of each turn, with result and duration.
 pub type TurnEnded = Box<dyn Fn(&'static Reconciler, &Result<Next, Failure>, Duration) + Send + Sync>;
@@ -59,7 +64,7 @@ impl Workers {
             }
             let controller = key.reconciler.controller;
             let span = tracing::info_span!("reconcile", controller, object = %key);
-            let turn = RunningTurn { workers: Arc::clone(&self), turns, key, next: None };
+            let turn = RunningTurn { workers: Arc::clone(&self), turns, key, urgency, next: None };
             workers.spawn(turn.run().instrument(span));
             while workers.try_join_next().is_some() {}
         }
@@ -82,34 +87,40 @@ struct RunningTurn {
     workers: Arc<Workers>,
     turns: fn(&Work) -> &Turns<Key>,
     key: Key,
-    next: Option<Instant>,
+    urgency: Urgency,
+    next: Option<(Instant, Urgency)>,
 }
 
 impl RunningTurn {
     async fn run(mut self) {
         let started = instant();
         // Counts only if the turn panics: whatever it had to close must not wait for another change.
-        self.next = started.checked_add(Class::Bug.retry_after(1));
+        let again = started.checked_add(retry_after(Class::Bug, 1, self.urgency));
+        self.next = again.map(|at| (at, self.urgency));
         let result = self.workers.reconcilers.reconcile(&self.key).await;
         self.finish(&result, started.elapsed());
     }
 
-    /// Schedules the next turn: as the result requests, or after a wait that grows with each failure in a row.
+    /// Schedules the next turn: as the result requests, or after a wait that grows with each failure. A failed turn has left
+    /// its work undone, which is as urgent as before.
     fn finish(&mut self, result: &Result<Next, Failure>, took: Duration) {
         let (workers, key) = (&self.workers, &self.key);
         (workers.ended)(key.reconciler, result, took);
-        let failures = (self.turns)(&workers.work).count_failures(key, result.is_err());
-        let wait = match result {
+        let failed = result.as_ref().err().map(|failure| failure.class);
+        let failures = (self.turns)(&workers.work).count_failures(key, failed);
+        let next = match result {
             Ok(Next::Never) => None,
-            Ok(Next::In(wait)) => Some(jittered(*wait)),
+            Ok(Next::In(wait)) => Some((jittered(*wait), Urgency::Routine)),
             Err(failure) => {
                 let class = failure.class.id();
                 tracing::warn!(%key, error = %failure, class, "a reconciliation failed and is tried again");
-                Some(jittered(failure.class.retry_after(failures)))
+                Some((jittered(retry_after(failure.class, failures, self.urgency)), self.urgency))
             }
         };
-        let after_start = wait.map(|wait| aligned(workers.started.elapsed(), wait));
-        self.next = after_start.and_then(|after| workers.started.checked_add(after));
+        self.next = next.and_then(|(wait, urgency)| {
+            let after_start = aligned(workers.started.elapsed(), wait);
+            Some((workers.started.checked_add(after_start)?, urgency))
+        });
     }
 }
 
@@ -117,6 +128,12 @@ impl Drop for RunningTurn {
     fn drop(&mut self) {
         (self.turns)(&self.workers.work).end(&self.key, self.next);
     }
+}
+
+/// Wait of a turn of this urgency after so many failures of a class.
+fn retry_after(class: Class, failures: u32, urgency: Urgency) -> Duration {
+    let wait = class.retry_after(failures);
+    if urgency == Urgency::Closing { wait.min(CLOSING) } else { wait }
 }
 
 /// End of a wait that began `began` after the start, moved back to the last beat, so that no turn is late. A wait
@@ -138,7 +155,6 @@ fn jittered(wait: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::Urgency;
     use countersign_api::ObjectRef;
     use std::num::NonZeroUsize;
     use std::sync::Mutex;
@@ -225,6 +241,19 @@ mod tests {
         work.short.caught_up(Duration::from_millis(5)).await;
         assert_eq!(*ended.lock().unwrap(), [("toy", Some(Class::Transient)), ("toy", None)]);
         run.abort();
+    }
+
+    #[test]
+    fn what_may_have_to_be_closed_waits_for_no_minutes_whatever_failed() {
+        let waits = |class, urgency| {
+            [1, 2, 3, 8, 40].map(|failures| retry_after(class, failures, urgency).as_millis())
+        };
+        for class in [Class::Configuration, Class::External] {
+            assert_eq!(waits(class, Urgency::Closing), [1000, 2000, 4000, 30_000, 30_000]);
+            assert_eq!(waits(class, Urgency::Urgent), [1000, 2000, 4000, 128_000, 300_000]);
+        }
+        assert_eq!(waits(Class::Transient, Urgency::Closing), waits(Class::Transient, Urgency::Routine));
+        assert_eq!(waits(Class::Bug, Urgency::Closing), [30_000; 5]);
     }
 
     #[test]

@@ -11,8 +11,9 @@ mod token_bucket;
 pub use shares::Shares;
 pub use tenant::Tenant;
 
+use super::failure::Class;
 use lane::Lane;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 use token_bucket::TokenBuckets;
@@ -52,8 +53,9 @@ pub struct Queue<K> {
     running: HashSet<K>,
     /// Turns that were enqueued for running keys.
     after: HashMap<K, Request>,
-    /// Failures in a row by key. A failed key always runs again, so that success removes every entry.
-    failures: HashMap<K, u32>,
+    /// Failures since the last success, by key and class. A failed key always runs again, so that success removes every
+    /// entry.
+    failures: HashMap<K, BTreeMap<Class, u32>>,
     slots: Shares,
     buckets: Option<TokenBuckets<K>>,
     /// Turns since the last one that went to a key that had waited long.
@@ -135,13 +137,13 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
         Some((key, urgency))
     }
 
-    /// Ends the run of `key`. The next turn is at `next`, or earlier if one was enqueued meanwhile.
-    pub fn done(&mut self, key: &K, next: Option<Instant>) {
+    /// Ends the run of `key`. The next turn is at `next`, with that urgency, or earlier if one was enqueued meanwhile.
+    pub fn done(&mut self, key: &K, next: Option<(Instant, Urgency)>) {
         if self.running.remove(key) {
             self.slots.give(key.namespace());
         }
-        if let Some(due) = next {
-            self.add(key.clone(), due, Urgency::Routine);
+        if let Some((due, urgency)) = next {
+            self.add(key.clone(), due, urgency);
         }
         if let Some(turn) = self.after.remove(key) {
             self.add(key.clone(), turn.due, turn.urgency);
@@ -156,13 +158,14 @@ impl<K: Clone + Eq + Hash + Ord + Tenant> Queue<K> {
         self.done(key, None);
     }
 
-    /// Counts failures of a key in a row; a success resets the count to 0.
-    pub fn count_failures(&mut self, key: &K, failed: bool) -> u32 {
-        if !failed {
+    /// Counts failures of a key by class, so that many of one class do not lengthen the waits of another; a success, which
+    /// has none, resets all counts to 0.
+    pub fn count_failures(&mut self, key: &K, failed: Option<Class>) -> u32 {
+        let Some(class) = failed else {
             self.failures.remove(key);
             return 0;
-        }
-        let count = self.failures.entry(key.clone()).or_default();
+        };
+        let count = self.failures.entry(key.clone()).or_default().entry(class).or_default();
         *count = count.saturating_add(1);
         *count
     }

@@ -72,9 +72,9 @@ fn a_key_never_runs_twice_at_once_and_nothing_enqueued_meanwhile_is_lost() {
     assert_eq!(take(&mut queue, now), Some("a"));
     queue.add("a", now, Urgency::Urgent);
     assert_eq!(take(&mut queue, now), None);
-    queue.done(&"a", Some(at(now, 30)));
+    queue.done(&"a", Some((at(now, 30), Urgency::Routine)));
     assert_eq!(take(&mut queue, now), Some("a"));
-    queue.done(&"a", Some(at(now, 30)));
+    queue.done(&"a", Some((at(now, 30), Urgency::Routine)));
     assert_eq!(queue.next_later(), Some(at(now, 30)));
 }
 
@@ -89,7 +89,7 @@ fn a_busy_key_does_not_keep_the_others_waiting() {
     for turn in 0..51 {
         let key = take(&mut queue, at(now, turn)).unwrap();
         seen.insert(key);
-        queue.done(&key, (key.1 == 0).then(|| at(now, turn)));
+        queue.done(&key, (key.1 == 0).then(|| (at(now, turn), Urgency::Routine)));
     }
     assert_eq!(seen.len(), 50);
 }
@@ -189,7 +189,7 @@ fn a_key_that_is_toggled_has_one_turn_per_period_and_a_few_after_a_rest() {
         queue.add("team/toggled", at, Urgency::Urgent);
         if let Some(key) = take(&mut queue, at) {
             turns.push(tenth);
-            queue.done(&key, Some(at.checked_add(ONE).unwrap()));
+            queue.done(&key, Some((at.checked_add(ONE).unwrap(), Urgency::Routine)));
         }
     }
     assert_eq!(turns[..5], [0, 1, 2, 50, 100]);
@@ -225,13 +225,41 @@ fn a_queue_that_has_worked_holds_nothing_but_what_waits() {
         let key = take(&mut queue, now).unwrap();
         queue.add(key, now, Urgency::Closing);
         // The turn fails once, and the next one succeeds.
-        assert_eq!(queue.count_failures(&key, true), 1);
+        assert_eq!(queue.count_failures(&key, Some(Class::External)), 1);
         queue.done(&key, None);
         let key = take(&mut queue, at(now, 1)).unwrap();
-        queue.count_failures(&key, false);
+        queue.count_failures(&key, None);
         queue.done(&key, None);
     }
     let kept = [queue.turns.len(), queue.later.len(), queue.after.len(), queue.failures.len()];
     assert_eq!(kept, [0; 4]);
     assert!(queue.running.is_empty() && !queue.is_behind(at(now, 9000)));
+}
+
+#[test]
+fn what_could_not_be_closed_is_tried_again_before_what_is_less_urgent() {
+    let (mut queue, now) = queue();
+    queue.add("close", now, Urgency::Closing);
+    assert_eq!(take(&mut queue, now), Some("close"));
+    queue.add("ask", now, Urgency::Urgent);
+    queue.done(&"close", Some((at(now, 1), Urgency::Closing)));
+    assert_eq!(queue.take(at(now, 1)), Some(("close", Urgency::Closing)));
+}
+
+/// An API server that restarts answers 503, and then 403 until its authorizer has read the rules.
+#[test]
+fn failures_of_one_class_do_not_lengthen_the_waits_of_another() {
+    let (mut queue, _) = queue();
+    let (transient, configuration) = (Class::Transient, Class::Configuration);
+    for count in 1..=8 {
+        assert_eq!(queue.count_failures(&"a", Some(transient)), count);
+    }
+    assert_eq!(queue.count_failures(&"a", Some(configuration)), 1);
+    assert_eq!(configuration.retry_after(1), Duration::from_secs(1));
+    // Classes that alternate do not start over each time.
+    assert_eq!(queue.count_failures(&"a", Some(transient)), 9);
+    assert_eq!(queue.count_failures(&"a", Some(configuration)), 2);
+    assert_eq!(queue.count_failures(&"b", Some(transient)), 1);
+    assert_eq!(queue.count_failures(&"a", None), 0);
+    assert_eq!(queue.count_failures(&"a", Some(transient)), 1);
 }
