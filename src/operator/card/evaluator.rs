@@ -201,13 +201,7 @@ impl EvaluateCard<'_> {
         span.record("reason", verification.result.reason().map(Reason::code));
         let audit = context.mode(&key.object.namespace) == Mode::Audit;
         context.metrics.verified(verification.result.reason(), audit, started.elapsed());
-        let basis = Basis {
-            terms: terms.fingerprint(&received.source),
-            card_uid: card.uid.clone(),
-            hosts: hosts.clone(),
-            ingress_hosts: ingress_hosts.clone(),
-            expected: expected.clone(),
-        };
+        let basis = Basis::of(received, &terms, card.uid.clone(), &own_hosts(key));
         CardEvaluation::of(&card.reference, verification, received.clone(), basis)
     }
 

@@ -6,7 +6,10 @@ use super::result::VerificationResult;
 use crate::input::identity::Expected;
 use crate::input::{CardOutcome, CardRef};
 use countersign_core::bundle::Bundle;
+use countersign_core::card::Card;
 use countersign_core::encoding::{Digest, sha256};
+use countersign_core::endpoint::Endpoint;
+use countersign_core::json::{Array, Object};
 use countersign_core::policy::Policy;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
@@ -23,15 +26,34 @@ pub struct Basis {
     pub terms: Digest,
     /// UID of the evaluated AgentCard, so that a recreated one of that name is evaluated anew.
     pub card_uid: String,
-    /// DNS names of the workload inside the cluster.
+    /// DNS names of the workload inside the cluster: those of its own Service, and of others those that the card names.
     pub hosts: BTreeSet<String>,
-    /// Ingress hosts that belong to the workload.
+    /// Ingress hosts that belong to the workload and that the card names.
     pub ingress_hosts: BTreeSet<String>,
     /// Expected signer.
     pub expected: Expected,
 }
 
 impl Basis {
+    /// Basis of the evaluation of a card under `terms`, for a workload whose Service has the names `own`. A namespace may have
+    /// thousands of Services and Ingresses, and a basis lasts as long as its evaluation, so hosts that the card does not
+    /// name, which cannot decide about it, are left out.
+    pub fn of(received: &Received, terms: &Terms<'_>, card_uid: String, own: &BTreeSet<String>) -> Self {
+        let Terms { cluster_hosts, ingress_hosts, .. } = *terms;
+        let is_own = cluster_hosts.is_subset(own) && ingress_hosts.is_empty();
+        let named = if is_own { BTreeSet::new() } else { named_hosts(received, terms.policy) };
+        let kept = |hosts: &BTreeSet<String>| -> BTreeSet<String> {
+            hosts.iter().filter(|host| own.contains(*host) || named.contains(*host)).cloned().collect()
+        };
+        Self {
+            terms: terms.fingerprint(&received.source),
+            card_uid,
+            hosts: kept(cluster_hosts),
+            ingress_hosts: kept(ingress_hosts),
+            expected: terms.expected.clone(),
+        }
+    }
+
     /// Terms with the kept host names and another bundle, policy, signer and time. The history is empty, because the
     /// card was accepted before.
     pub fn terms<'a>(
@@ -44,6 +66,22 @@ impl Basis {
         let (cluster_hosts, ingress_hosts) = (&self.hosts, &self.ingress_hosts);
         Terms { bundle, policy, rules, expected, cluster_hosts, ingress_hosts, history: None, now }
     }
+}
+
+/// Hosts of all URLs of a card, in whatever member: more than its endpoints, and no fewer. None of a card that cannot be
+/// parsed, which is refused under any terms.
+fn named_hosts(received: &Received, policy: &Policy) -> BTreeSet<String> {
+    let Ok(card) = Card::parse(received.bytes.clone(), policy.numbers) else { return BTreeSet::new() };
+    let mut hosts = BTreeSet::new();
+    let mut values = vec![card.document().root()];
+    while let Some(value) = values.pop() {
+        if let Some(Ok(url)) = value.as_str().map(Endpoint::parse) {
+            hosts.insert(url.host().to_owned());
+        }
+        values.extend(value.as_array().into_iter().flat_map(Array::iter));
+        values.extend(value.as_object().into_iter().flat_map(Object::iter).map(|(_, member)| member));
+    }
+    hosts
 }
 
 /// Evaluation of one card.
@@ -129,4 +167,47 @@ impl ReplicaEvaluation {
 /// True for reasons that mean that no card was received.
 pub const fn is_unreachable(reason: Reason) -> bool {
     matches!(reason, Reason::FetchFailed | Reason::FetchTimeout | Reason::FetchStatus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_core::bind::Source;
+    use countersign_core::bundle::parse_bundle;
+
+    #[test]
+    fn of_a_thousand_hosts_those_are_kept_that_the_card_names() {
+        let expected = Expected::exactly(SpiffeId::parse("spiffe://example.org/ns/demo/sa/weather").unwrap());
+        let bundle = include_bytes!("../../../tests/fixtures/doc/bundle.json").to_vec();
+        let bundle = parse_bundle(&expected.trust_domain, bundle).unwrap();
+        let policy = Policy::new(expected.trust_domain.clone());
+        let hosts =
+            |names: &[&str]| -> BTreeSet<String> { names.iter().map(|&name| name.to_owned()).collect() };
+        let own = hosts(&["weather", "weather.demo"]);
+        let mut cluster: BTreeSet<String> = (0..1000).map(|one| format!("other-{one}.demo")).collect();
+        cluster.extend(own.clone());
+        let ingress = hosts(&["weather.example", "mail.example"]);
+        let of = |body: &str, cluster: &BTreeSet<String>, ingress: &BTreeSet<String>| {
+            let received = Received { bytes: body.as_bytes().to_vec(), source: Source::File };
+            let terms = Terms {
+                bundle: &bundle,
+                policy: &policy,
+                rules: None,
+                expected: &expected,
+                cluster_hosts: cluster,
+                ingress_hosts: ingress,
+                history: None,
+                now: Timestamp::from_unix(1_795_219_200),
+            };
+            let basis = Basis::of(&received, &terms, "uid".to_owned(), &own);
+            assert_eq!(basis.terms, terms.fingerprint(&received.source), "all hosts were terms");
+            (basis.hosts, basis.ingress_hosts)
+        };
+        let card = r#"{ "name": "a", "supportedInterfaces": [{ "url": "http://Other-7.demo:80/" },
+            { "url": "https://weather.\u0065xample/" }], "url": "https://elsewhere.example/" }"#;
+        let named = hosts(&["other-7.demo", "weather", "weather.demo"]);
+        assert_eq!(of(card, &cluster, &ingress), (named, hosts(&["weather.example"])));
+        assert_eq!(of("no card", &cluster, &ingress), (own.clone(), hosts(&[])));
+        assert_eq!(of(card, &own, &hosts(&[])), (own.clone(), hosts(&[])));
+    }
 }

@@ -6,6 +6,7 @@ use super::evaluation::Evaluation;
 use super::replica::{Replica, Replicas};
 use super::result::VerificationResult;
 use crate::input::CardRef;
+use crate::input::service::service_names;
 use crate::input::workload::WorkloadRef;
 use countersign_core::history::Seen;
 use countersign_core::text::Quoted;
@@ -69,9 +70,12 @@ pub fn merge(
     if is_verified {
         evaluation.result = Arc::new(joined(&evaluation.result, &all));
     }
-    // Only the leading card keeps bytes and content, so that memory does not grow with the replicas.
+    // Only the leading card keeps bytes and content, so that memory does not grow with the replicas. Another one that names
+    // more hosts than those of its Service is evaluated anew each time, and needs no basis.
+    let own = service_names(&workload.object.name, &workload.object.namespace);
     for replica in &mut all {
         replica.evaluation.received = None;
+        drop(replica.evaluation.basis.take_if(|basis| basis.hosts != own || !basis.ingress_hosts.is_empty()));
         if replica.evaluation.result.content.as_ref().is_some_and(|content| content.data.is_some()) {
             replica.evaluation.result = Arc::new(replica.evaluation.result.slimmed());
         }
@@ -100,13 +104,18 @@ fn joined(lead: &VerificationResult, all: &[ReplicaEvaluation]) -> VerificationR
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent_card::card_evaluation::CardEvaluation;
+    use crate::agent_card::card_evaluation::{Basis, CardEvaluation};
+    use crate::agent_card::evaluate::Received;
     use crate::agent_card::result::Proof;
     use crate::input::CardOutcome;
+    use crate::input::identity::Expected;
     use crate::input::workload::WorkloadKind;
     use countersign_api::ObjectRef;
+    use countersign_core::bind::Source;
+    use countersign_core::encoding::sha256;
     use countersign_core::refusal::Reason;
     use countersign_core::refusal::Refusal;
+    use countersign_core::spiffe::SpiffeId;
     use countersign_core::time::Seconds;
     use countersign_core::verdict::Verdict;
     use std::time::Duration;
@@ -258,5 +267,37 @@ mod tests {
         };
         let (before, after) = (last[0].at, now());
         assert_eq!([seen(before), seen(after)], [2, 1]);
+    }
+
+    #[test]
+    fn the_hosts_of_a_workload_are_kept_once_for_all_its_replicas() {
+        let key = WorkloadRef { kind: WorkloadKind::Deployment, object: ObjectRef::new("team", "weather") };
+        let own = service_names("weather", "team");
+        let with = |hosts: &BTreeSet<String>, ingress_hosts: &BTreeSet<String>| {
+            let asked = ["a", "b", "c"].map(|name| {
+                let mut one = served(name, Ok(3600));
+                one.evaluation.received =
+                    Some(Arc::new(Received { bytes: b"{}".to_vec(), source: Source::File }));
+                one.evaluation.basis = Some(Arc::new(Basis {
+                    terms: sha256(b"terms"),
+                    card_uid: "uid-1".to_owned(),
+                    hosts: hosts.clone(),
+                    ingress_hosts: ingress_hosts.clone(),
+                    expected: Expected::exactly(
+                        SpiffeId::parse("spiffe://example.org/ns/team/sa/a").unwrap(),
+                    ),
+                }));
+                one
+            });
+            let now = (NOW, asked[0].at);
+            let merged = merge(&reference(), &key, &replicas(&["a", "b", "c"]), asked.to_vec(), &[], now);
+            let merged = merged.unwrap();
+            assert_eq!(merged.kept().unwrap().1.hosts, *hosts, "what is evaluated again keeps its hosts");
+            merged.replicas.iter().filter(|one| one.evaluation.basis.is_some()).count()
+        };
+        let none = BTreeSet::new();
+        let more: BTreeSet<String> = own.iter().cloned().chain(service_names("other", "team")).collect();
+        let ingress = BTreeSet::from(["weather.example".to_owned()]);
+        assert_eq!([with(&own, &none), with(&more, &none), with(&own, &ingress)], [3, 0, 0]);
     }
 }
