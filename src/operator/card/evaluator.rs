@@ -4,6 +4,7 @@
 use super::observe::{self, ReachableAgent};
 use super::pages::Unread;
 use super::receive;
+use super::unusable::Unusable;
 use crate::context::Context;
 use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadRef};
 use countersign_core::encoding::sha256;
@@ -15,7 +16,6 @@ use countersign_plan::Mode;
 use countersign_plan::agent_card::card_evaluation::{
     Basis, CardEvaluation, ReplicaEvaluation, is_unreachable,
 };
-use countersign_plan::agent_card::endpoints::UnusableAgent;
 use countersign_plan::agent_card::evaluate::{Received, Terms, Verification, as_served, evaluate};
 use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::input::identity::Expected;
@@ -32,12 +32,12 @@ pub(super) struct Lookups {
     /// Hosts of Ingresses that lead to the workload.
     ingresses: OnceCell<Result<BTreeSet<String>, Unread>>,
     /// First lookup that failed for a cause that passes by itself.
-    failed: OnceCell<UnusableAgent>,
+    failed: OnceCell<Unusable>,
 }
 
 impl Lookups {
     /// Failed lookup that keeps an evaluation from being known. A card that is refused for what it is stays refused.
-    pub(super) fn hides(&self, evaluation: &Evaluation) -> Option<UnusableAgent> {
+    pub(super) fn hides(&self, evaluation: &Evaluation) -> Option<Unusable> {
         let is_open = evaluation.result.reason().is_none_or(is_unreachable);
         self.failed.get().filter(|_| is_open).cloned()
     }
@@ -93,7 +93,7 @@ impl EvaluateCard<'_> {
         &self,
         reachable: &ReachableAgent,
         received: Received,
-        delivered: &mut Option<Result<Option<Received>, UnusableAgent>>,
+        delivered: &mut Option<Result<Option<Received>, Unusable>>,
     ) -> CardEvaluation {
         let hosts = reachable.service.hosts.clone();
         let evaluation = self.received(received.clone(), hosts.clone()).await;
@@ -149,22 +149,23 @@ impl EvaluateCard<'_> {
     fn without_hosts(&self, evaluation: CardEvaluation, kind: HostsOf, unread: &Unread) -> CardEvaluation {
         let ObjectRef { namespace, name } = &self.key.object;
         let found = format!("the {kind:?} of {} {}", Quoted(namespace), unread.problem);
-        if unread.passes {
-            return self.unusable(UnusableAgent {
-                refusal: Refusal::new(Reason::FetchFailed, found),
-                may_settle: true,
-            });
-        }
         // An agent that names its own Service alone never comes here.
-        evaluation.saying(&self.card.reference, |refused| {
+        let evaluation = evaluation.saying(&self.card.reference, |refused| {
             format!("{refused}, and {found}; endpoints of the Service {} need no list", Quoted(name))
-        })
+        });
+        match (unread.settles, &evaluation.result.outcome) {
+            (Some(settles), Err(refused)) => {
+                let refusal = Refusal::new(Reason::FetchFailed, refused.refusal.message().to_owned());
+                self.unusable(Unusable { refusal, settles: Some(settles) })
+            }
+            _ => evaluation,
+        }
     }
 
     /// Evaluation without a card, for a cause that may pass by itself.
-    fn unusable(&self, unusable: UnusableAgent) -> CardEvaluation {
+    fn unusable(&self, unusable: Unusable) -> CardEvaluation {
         let refusal = unusable.refusal.clone();
-        if unusable.may_settle {
+        if unusable.settles.is_some() {
             // One failure is enough to wait for.
             drop(self.lookups.failed.set(unusable));
         }

@@ -11,6 +11,7 @@ mod receive;
 mod reevaluate;
 mod replicas;
 mod status;
+mod unusable;
 
 pub(crate) use ending::end_proofs;
 pub(crate) use reevaluate::{Cause, reevaluate_all};
@@ -29,7 +30,6 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_io::clock::{instant, now};
 use countersign_io::fetch::Representation;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
-use countersign_plan::agent_card::endpoints::UnusableAgent;
 use countersign_plan::agent_card::evaluate::broken_memory;
 use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::agent_card::merge::{choose, merge};
@@ -40,6 +40,7 @@ use futures::stream::{self, StreamExt};
 use observe::ReachableAgent;
 use std::pin::pin;
 use std::sync::Arc;
+use unusable::Unusable;
 
 /// Clients that name no version of A2A.
 const UNVERSIONED: Representation = Representation::Unversioned;
@@ -164,11 +165,11 @@ async fn evaluate_card(
 }
 
 /// Last evaluation once more, while the cause for another one may pass by itself; after a while the card is refused.
-fn pending(last: Option<&Evaluation>, unusable: UnusableAgent) -> Result<Evaluation, Refusal> {
-    let UnusableAgent { refusal, may_settle: settles } = unusable;
-    let holds = |last: &&Evaluation| settles && may_settle(last, now(), instant());
-    let last = last.filter(holds).ok_or(refusal)?;
-    Ok(last.clone().pending_since(last.pending.unwrap_or_else(instant)))
+fn pending(last: Option<&Evaluation>, unusable: Unusable) -> Result<Evaluation, Refusal> {
+    let Some(settles) = unusable.settles else { return Err(unusable.refusal) };
+    let holds = |last: &&Evaluation| may_settle(last, settles, now(), instant());
+    let last = last.filter(holds).ok_or(unusable.refusal)?;
+    Ok(last.clone().pending_since(settles, instant()))
 }
 
 /// Evaluations of replicas, fetched some at a time and evaluated as each card arrives.

@@ -3,6 +3,7 @@
 
 use super::pages::{Unread, each_object};
 use super::replicas::find_replicas;
+use super::unusable::Unusable;
 use crate::context::Context;
 use crate::index::WorkloadRef;
 use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadKind, sandboxes};
@@ -11,8 +12,8 @@ use crate::reduced::{self, ReducedIngress, ReducedService};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
-use countersign_plan::agent_card::endpoints::UnusableAgent;
 use countersign_plan::agent_card::replica::Replicas;
+use countersign_plan::agent_card::settles::Settles;
 use countersign_plan::input::enrolment::other_type;
 use countersign_plan::input::service::{AgentService, HostsOfIngresses, HostsOfServices, read_service};
 use countersign_plan::input::standing::protocol_problem;
@@ -119,7 +120,7 @@ pub(crate) async fn find_reachable(
     key: WorkloadRef,
     workload: Workload,
     last: &[ReplicaEvaluation],
-) -> Result<ReachableAgent, UnusableAgent> {
+) -> Result<ReachableAgent, Unusable> {
     let service = find_service(context, &key, &workload).await?;
     let replicas = find_replicas(context, &key, &workload, &service, last).await?;
     Ok(ReachableAgent { key, workload, service, replicas })
@@ -130,7 +131,7 @@ async fn find_service(
     context: &Context,
     key: &WorkloadRef,
     workload: &Workload,
-) -> Result<AgentService, UnusableAgent> {
+) -> Result<AgentService, Unusable> {
     if !workload.is_ready {
         let found = format!("{} {} is not ready", key.kind.as_str(), Quoted(&key.object.name));
         return Err(Refusal::new(Reason::WorkloadNotReady, found).into());
@@ -141,20 +142,17 @@ async fn find_service(
     let ObjectRef { namespace, name } = &key.object;
     let none = |found: String| Refusal::new(Reason::ServiceNotFound, found);
     let limit = context.limits().total;
-    let failed = |problem: &str, may_settle| {
-        let found = format!("the Service {} {problem}", Quoted(name));
-        UnusableAgent { refusal: Refusal::new(Reason::FetchFailed, found), may_settle }
-    };
+    let failed = |unread: Unread| Unusable::unread(&format!("the Service {}", Quoted(name)), &unread);
     let service = match timeout(limit, get_service(context, &key.object)).await {
         Ok(Ok(Some(service))) => service,
         Ok(Ok(None)) => {
             return Err(none(format!("there is no Service {} in {}", Quoted(name), Quoted(namespace))).into());
         }
-        Ok(Err(error)) => {
-            let Unread { problem, passes } = Unread::failed(&error);
-            return Err(failed(&problem, passes));
+        Ok(Err(error)) => return Err(failed(Unread::failed(&error))),
+        Err(_) => {
+            let problem = format!("was not read within {limit:?}");
+            return Err(failed(Unread { problem, settles: Some(Settles::Later) }));
         }
-        Err(_) => return Err(failed(&format!("was not read within {limit:?}"), true)),
     };
     let service =
         read_service(&service, namespace, name, &workload.template_labels, context.config.verified_fetch);

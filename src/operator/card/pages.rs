@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::limits::{LIST_OBJECTS, LIST_WITHIN};
 use countersign_controller::api_error::Explained;
 use countersign_controller::failure::is_passing;
+use countersign_plan::agent_card::settles::Settles;
 use kube::api::{ListParams, ObjectList};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -15,22 +16,27 @@ use tokio::time::timeout;
 
 /// Answer of the API server to a list whose pages it does not have any more (RFC 9110 section 15.5.11): a new list has them.
 const GONE: u16 = 410;
+/// Answers about the operator's account (RFC 9110): an API server that starts gives them until it has read tokens and rules.
+const NOT_ALLOWED: [u16; 2] = [401, 403];
 
 /// List that was not read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unread {
     /// Cause, which completes a sentence.
     pub(crate) problem: String,
-    /// True if the cause passes by itself.
-    pub(crate) passes: bool,
+    /// How long the cause may last before it counts; `None` if it does not pass by itself.
+    pub(crate) settles: Option<Settles>,
 }
 
 impl Unread {
     /// Failed request of the API server.
     pub(crate) fn failed(error: &kube::Error) -> Self {
-        let is_gone = matches!(error, kube::Error::Api(status) if status.code == GONE);
-        let problem = format!("could not be read: {}", Explained(error));
-        Self { problem, passes: is_gone || is_passing(error) }
+        let settles = match error {
+            kube::Error::Api(status) if NOT_ALLOWED.contains(&status.code) => Some(Settles::Soon),
+            kube::Error::Api(status) if status.code == GONE => Some(Settles::Later),
+            other => is_passing(other).then_some(Settles::Later),
+        };
+        Self { problem: format!("could not be read: {}", Explained(error)), settles }
     }
 }
 
@@ -74,14 +80,15 @@ where
                     "are more than the {LIST_OBJECTS} that are read: delete some of them, or move the \
                      agent to a namespace of its own"
                 );
-                return Err(Unread { problem, passes: false });
+                return Err(Unread { problem, settles: None });
             }
             page = page.continue_token(&token);
         }
     };
     timeout(LIST_WITHIN, all).await.unwrap_or_else(|_| {
         let problem = format!("were not read to their end within {LIST_WITHIN:?}");
-        Err(Unread { problem, passes: true })
+        // Tenants decide how long their lists take.
+        Err(Unread { problem, settles: Some(Settles::Soon) })
     })
 }
 
@@ -93,13 +100,23 @@ mod tests {
     use std::cell::Cell;
 
     #[test]
-    fn a_list_that_the_api_server_refuses_does_not_come_by_itself() {
-        let passes = |code| {
-            let status = Status { code, ..Status::failure("no", "Reason") };
-            Unread::failed(&kube::Error::Api(status.boxed())).passes
+    fn a_list_may_come_while_the_api_server_starts_and_a_right_that_is_missing_is_named() {
+        let failed = |code, message: &str| {
+            let status = Status { code, ..Status::failure(message, "Reason") };
+            Unread::failed(&kube::Error::Api(status.boxed()))
         };
-        assert_eq!([410, 429, 500, 503].map(passes), [true; 4]);
-        assert_eq!([401, 403, 404].map(passes), [false; 3]);
+        let settles = |code| failed(code, "no").settles;
+        assert_eq!([410, 429, 500, 503].map(settles), [Some(Settles::Later); 4]);
+        assert_eq!([401, 403].map(settles), [Some(Settles::Soon); 2]);
+        assert_eq!([400, 404].map(settles), [None; 2]);
+        let unread = failed(
+            403,
+            "services is forbidden: User \"u\" cannot list resource \"services\" in API group \"\"",
+        );
+        assert!(
+            unread.problem.contains("a right is missing: the account \"u\" may not list services"),
+            "{unread:?}"
+        );
     }
 
     #[tokio::test]
@@ -120,8 +137,8 @@ mod tests {
         };
         assert_eq!(read(LIST_OBJECTS).await, (Ok(()), LIST_OBJECTS));
         let (unread, taken) = read(LIST_OBJECTS + 1).await;
-        let Unread { problem, passes } = unread.unwrap_err();
-        assert!(!passes && taken == LIST_OBJECTS);
+        let Unread { problem, settles } = unread.unwrap_err();
+        assert!(settles.is_none() && taken == LIST_OBJECTS);
         assert_eq!(
             problem,
             "are more than the 2000 that are read: delete some of them, or move the agent to a namespace of its own"

@@ -3,6 +3,7 @@
 
 use super::observe::ReachableAgent;
 use super::pages::Unread;
+use super::unusable::Unusable;
 use crate::context::Context;
 use crate::index::ObjectRef;
 use countersign_core::bind::Source;
@@ -10,9 +11,9 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_io::clock::{instant, now};
 use countersign_io::fetch::{CardUrl, FetchLimits, Fetched, Representation, fetch_card};
 use countersign_io::mtls::{Peer, fetch_card_from};
-use countersign_plan::agent_card::endpoints::UnusableAgent;
 use countersign_plan::agent_card::evaluate::Received;
 use countersign_plan::agent_card::replica::Replica;
+use countersign_plan::agent_card::settles::Settles;
 use countersign_plan::input::delivered::{KEYS, card_text, config_map_name};
 use countersign_plan::input::identity::Expected;
 use countersign_plan::input::service::AgentService;
@@ -93,7 +94,7 @@ async fn fetch(
 pub(crate) async fn read_delivered(
     context: &Context,
     reachable: &ReachableAgent,
-) -> Result<Option<Received>, UnusableAgent> {
+) -> Result<Option<Received>, Unusable> {
     let ObjectRef { namespace, name: workload } = &reachable.key.object;
     let name = config_map_name(workload);
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
@@ -107,12 +108,12 @@ pub(crate) async fn read_delivered(
         Ok(Ok(Some(map))) => Ok(map),
         Ok(Ok(None)) => return Ok(None),
         Ok(Err(error)) => Err(Unread::failed(&error)),
-        Err(_) => Err(Unread { problem: format!("was not read within {limit:?}"), passes: true }),
+        Err(_) => {
+            let problem = format!("was not read within {limit:?}");
+            Err(Unread { problem, settles: Some(Settles::Later) })
+        }
     };
-    let map = unread.map_err(|Unread { problem, passes }| {
-        let refusal = Refusal::new(Reason::FetchFailed, format!("the ConfigMap {name} {problem}"));
-        UnusableAgent { refusal, may_settle: passes }
-    })?;
+    let map = unread.map_err(|unread| Unusable::unread(&format!("the ConfigMap {name}"), &unread))?;
     let owners = map.metadata.owner_references.unwrap_or_default();
     let data = map.data.unwrap_or_default();
     let Some(text) = card_text(&data) else {

@@ -4,6 +4,7 @@
 use super::card_evaluation::{Basis, CardEvaluation, ReplicaEvaluation, is_unreachable};
 use super::evaluate::Received;
 use super::result::VerificationResult;
+use super::settles::Settles;
 use crate::input::workload::WorkloadRef;
 use crate::input::{CardOutcome, CardRef};
 use countersign_core::history::{Accepted, History, Seen};
@@ -11,6 +12,7 @@ use countersign_core::policy::Freshness;
 use countersign_core::refusal::Refusal;
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,8 +35,8 @@ pub struct Evaluation {
     pub history: Option<Arc<History>>,
     /// Time since which every fetch has failed.
     pub failing: Option<Instant>,
-    /// Time since which `EndpointSlice`s and Pods disagree.
-    pub pending: Option<Instant>,
+    /// Times since which causes that pass by themselves keep the agent from being evaluated, while there are any.
+    pub pending: BTreeMap<Settles, Instant>,
     /// Generation of the evaluated AgentCard.
     pub generation: i64,
     /// True if the evaluation used kept bytes and status does not show the outcome yet.
@@ -61,7 +63,7 @@ impl Evaluation {
             seen: Seen::Part,
             history: None,
             failing: None,
-            pending: None,
+            pending: BTreeMap::new(),
             generation: 0,
             is_unshown: false,
             received,
@@ -84,10 +86,11 @@ impl Evaluation {
         Self { replicas, seen, ..self }
     }
 
-    /// Evaluation while `EndpointSlice`s and Pods disagree, which they have since `since`.
+    /// Evaluation once more, while such a cause lasts, which was found at `now` if not before.
     #[must_use]
-    pub fn pending_since(self, since: Instant) -> Self {
-        Self { pending: Some(since), ..self }
+    pub fn pending_since(mut self, settles: Settles, now: Instant) -> Self {
+        self.pending.entry(settles).or_insert(now);
+        self
     }
 
     /// Evaluation that leaves the history unchanged.

@@ -13,6 +13,7 @@ pub mod merge;
 pub mod replica;
 pub mod result;
 pub mod schedule;
+pub mod settles;
 pub mod status;
 mod status_input;
 pub mod turn;

@@ -3,6 +3,7 @@
 
 use super::card::IndexedCard;
 use super::evaluation::Evaluation;
+use super::settles::Settles;
 use countersign_api::agent_card::SYNC_PERIOD_DEFAULT;
 use countersign_core::refusal::Reason;
 use countersign_core::time::Timestamp;
@@ -16,10 +17,6 @@ const LONGEST_PERIOD: Duration = Duration::from_hours(1);
 /// Age of an AgentCard from which status says that its workload or Service is missing or not ready. Until then the
 /// agent is isolated, as every agent without a verdict is; the controllers of a cluster usually take less time.
 const STARTING: Duration = Duration::from_secs(5);
-/// Longest time for which `EndpointSlice`s may disagree with Pods before the card is refused. Slices follow Pods with a
-/// delay on a busy cluster.
-const SETTLING: Duration = Duration::from_secs(10);
-
 /// True while a card without a verdict is as new as the workload and the Service that it is about: they are usually
 /// applied together, and a verdict about half of them would be followed by another one at once.
 pub fn is_starting(card: &IndexedCard, evaluation: &Evaluation, now: Timestamp) -> bool {
@@ -37,18 +34,19 @@ pub fn is_starting(card: &IndexedCard, evaluation: &Evaluation, now: Timestamp) 
         && age.is_some_and(|age| age < STARTING)
 }
 
-/// True while the last proof may stand although slices and Pods disagree about who is behind the Service, which is so
-/// for a moment whenever a Pod ends.
-pub fn may_settle(last: &Evaluation, now: Timestamp, instant: Instant) -> bool {
+/// True while the last proof may stand although the agent cannot be evaluated, for a cause that settles: slices and Pods
+/// disagree for a moment whenever a Pod ends. Each cause has its own time, which ends with the next evaluation alone.
+pub fn may_settle(last: &Evaluation, settles: Settles, now: Timestamp, instant: Instant) -> bool {
     let proof = last.result.outcome.as_ref();
-    last.pending.is_none_or(|since| instant.saturating_duration_since(since) < SETTLING)
+    let since = last.pending.get(&settles);
+    since.is_none_or(|since| instant.saturating_duration_since(*since) < settles.within())
         && proof.is_ok_and(|proof| now < proof.valid_until)
 }
 
 /// Returns the time until the next evaluation of a card: its own period, or half of the time for which the proof still holds
 /// if that is less, because the agent signs again before the proof ends. A card that could not be fetched is fetched
 /// again after as long as fetches have failed so far, at least 1 s and at most its period: a Pod is ready before its
-/// Service leads to it.
+/// Service leads to it. An API server that does not answer is asked again likewise, and once its time is over.
 pub fn next_evaluation(
     card: &IndexedCard,
     evaluation: &Evaluation,
@@ -58,7 +56,11 @@ pub fn next_evaluation(
 ) -> Duration {
     let asked = card.spec.sync_period().unwrap_or(SYNC_PERIOD_DEFAULT);
     let asked = asked.clamp(shortest, LONGEST_PERIOD.max(shortest));
-    if evaluation.pending.is_some() {
+    if let Some(since) = evaluation.pending.get(&Settles::Later) {
+        let lasts = instant.saturating_duration_since(*since);
+        return lasts.min(Settles::Later.within().saturating_sub(lasts)).min(asked).max(SHORTEST_PERIOD);
+    }
+    if !evaluation.pending.is_empty() {
         return SHORTEST_PERIOD;
     }
     match &evaluation.result.outcome {
@@ -138,10 +140,15 @@ mod tests {
             ("30s", Err(Reason::FetchFailed), ago(0), None, 1),
             ("30s", Err(Reason::FetchFailed), ago(7), None, 7),
             ("30s", Err(Reason::FetchFailed), ago(700), None, 30),
-            ("30s", Ok(3600), None, ago(3), 1),
+            ("30s", Ok(3600), None, ago(3).map(|at| (Settles::Soon, at)), 1),
+            ("30s", Ok(3600), None, ago(0).map(|at| (Settles::Later, at)), 1),
+            ("30s", Ok(3600), None, ago(3).map(|at| (Settles::Later, at)), 3),
+            ("30s", Ok(3600), None, ago(100).map(|at| (Settles::Later, at)), 30),
+            ("9h", Ok(86_400), None, ago(100).map(|at| (Settles::Later, at)), 100),
+            ("9h", Ok(86_400), None, ago(299).map(|at| (Settles::Later, at)), 1),
         ] {
             let mut evaluation = evaluation(outcome);
-            (evaluation.failing, evaluation.pending) = (failing, pending);
+            (evaluation.failing, evaluation.pending) = (failing, pending.into_iter().collect());
             let next = next_evaluation(&card(period, 60, true), &evaluation, shortest, NOW, at);
             assert_eq!(next.as_secs(), expected, "{period} {outcome:?} {failing:?}");
         }
@@ -165,19 +172,27 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_stands_while_endpoints_settle_and_no_longer_than_itself() {
+    fn a_proof_stands_while_a_cause_settles_and_no_longer_than_itself() {
         let at = instant();
         let ago = |seconds| at.checked_sub(Duration::from_secs(seconds));
-        for (outcome, pending, expected) in [
-            (Ok(60), None, true),
-            (Ok(60), ago(9), true),
-            (Ok(60), ago(10), false),
-            (Ok(0), None, false),
-            (Err(Reason::SignatureInvalid), None, false),
+        for (outcome, pending, soon, later) in [
+            (Ok(60), [None, None], true, true),
+            (Ok(60), [ago(9), None], true, true),
+            (Ok(60), [ago(10), None], false, true),
+            // An API server that was away for minutes takes no time from slices that disagree then.
+            (Ok(60), [None, ago(299)], true, true),
+            (Ok(60), [ago(10), ago(299)], false, true),
+            (Ok(60), [ago(9), ago(300)], true, false),
+            (Ok(0), [None, None], false, false),
+            (Err(Reason::SignatureInvalid), [None, None], false, false),
         ] {
             let mut last = evaluation(outcome);
-            last.pending = pending;
-            assert_eq!(may_settle(&last, NOW, at), expected, "{outcome:?} {pending:?}");
+            let since = [Settles::Soon, Settles::Later].into_iter().zip(pending);
+            last.pending = since.filter_map(|(settles, at)| Some((settles, at?))).collect();
+            let found = [Settles::Soon, Settles::Later].map(|settles| may_settle(&last, settles, NOW, at));
+            assert_eq!(found, [soon, later], "{outcome:?} {pending:?}");
+            let again = last.clone().pending_since(Settles::Soon, at).pending;
+            assert_eq!(again.get(&Settles::Soon).copied(), pending[0].or(Some(at)), "{pending:?}");
         }
     }
 }
