@@ -46,13 +46,9 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
     register_agents(registry, &key::NAMESPACE, context, unread, |context, object| async move {
         Ok(reconcile(&context, &object.name).await?)
     })?;
-    register_agents(
-        registry,
-        &key::ORPHAN,
-        context,
-        Index::unread_of_any_kind,
-        |context, object| async move { Ok(reconcile_orphan(&context, &object).await?) },
-    )
+    register_agents(registry, &key::ORPHAN, context, Index::unread, |context, object| async move {
+        Ok(reconcile_orphan(&context, &object).await?)
+    })
 }
 
 async fn reconcile(context: &Context, namespace: &str) -> Result<Next, kube::Error> {
@@ -115,9 +111,11 @@ async fn reconcile_orphan(context: &Context, object: &ObjectRef) -> Result<Next,
         .workload
         .as_ref()
         .and_then(|label| context.index.workload_by(&object.namespace, IndexKey::Label, label));
-    let claimed = owner.is_some();
-    if claimed || !context.index.unread_of_any_kind().is_empty() {
+    if owner.is_some() {
         return Ok(Next::Never);
+    }
+    if !context.index.is_synced() || may_be_of_a_sandbox(&context.index, object, &known) {
+        return Ok(Next::In(RETRY));
     }
     let policies: Api<NetworkPolicy> = Api::namespaced(context.client.clone(), &object.namespace);
     let Some(policy) = policies.get_opt(&object.name).await? else { return Ok(Next::Never) };
@@ -129,6 +127,13 @@ async fn reconcile_orphan(context: &Context, object: &ObjectRef) -> Result<Next,
         return Ok(Next::Never);
     }
     Ok(Next::In(RETRY))
+}
+
+/// True if a policy may be that of a Sandbox that is not listed. Nobody waits for that list but whom it concerns: the right to
+/// it may be missing for ever, and its definition broken.
+fn may_be_of_a_sandbox(index: &Index, object: &ObjectRef, known: &StoredPolicy) -> bool {
+    let others = [WorkloadKind::Deployment, WorkloadKind::StatefulSet];
+    !index.is_listed(WorkloadKind::Sandbox) && !others.into_iter().any(|kind| known.is_of(object, kind))
 }
 
 /// Removes a policy that the existing operator left, once the isolation of the namespace stands in its place. In audit

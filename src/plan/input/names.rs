@@ -25,6 +25,8 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    const ALL: [Self; 3] = [Self::Baseline, Self::Minimum, Self::Verdict];
+
     /// Value of the role label on the policy.
     pub(crate) const fn label(self) -> &'static str {
         match self {
@@ -96,6 +98,15 @@ impl WorkloadNames {
 /// Label value that names a workload on its policies: a hash of namespace, kind and name.
 pub fn workload_label(namespace: &str, kind: &str, name: &str) -> String {
     hash(&["workload", namespace, kind, name])
+}
+
+/// True if a policy of this name with this label is one of a workload of `kind`. Only a name that is not cut tells the name of
+/// its workload, so false does not say that it is none.
+pub(crate) fn is_policy_of(kind: &str, (namespace, policy): (&str, &str), label: &str) -> bool {
+    Role::ALL.into_iter().any(|role| {
+        let name = policy.rsplit_once(role.suffix()).and_then(|(name, _)| name.strip_suffix('-'));
+        name.is_some_and(|name| workload_label(namespace, kind, name) == label)
+    })
 }
 
 /// Label value for an object name: the name, or if longer than 63 bytes, its start, `_` and a hash. No object
@@ -192,6 +203,36 @@ mod tests {
         assert_ne!(first.peer_mark(), second.peer_mark());
         assert_eq!(first.object_name(Role::Verdict), second.object_name(Role::Verdict));
         assert_eq!(first.workload_label(), second.workload_label());
+    }
+
+    #[test]
+    fn a_policy_whose_name_is_not_cut_tells_the_kind_of_its_workload() {
+        let kinds = ["Deployment", "StatefulSet", "Sandbox"];
+        for name in ["weather", "a-signature-pol", "fifteen-letters"] {
+            for kind in kinds {
+                let names = identity(kind, name);
+                for role in Role::ALL {
+                    let (policy, label) = (names.object_name(role), names.workload_label());
+                    let found =
+                        kinds.map(|one| is_policy_of(one, (names.namespace().as_str(), &policy), &label));
+                    assert_eq!(found, kinds.map(|one| one == kind), "{kind} {policy}");
+                    assert!(!is_policy_of(kind, ("elsewhere", &policy), &label));
+                    assert!(!is_policy_of(kind, (names.namespace().as_str(), "weather"), &label));
+                }
+            }
+        }
+        for name in ["a-signature-policy", "signature-minimum"] {
+            let plain = identity("Deployment", name);
+            let policy = plain.object_name(Role::Verdict);
+            assert!(is_policy_of(
+                "Deployment",
+                (plain.namespace().as_str(), &policy),
+                &plain.workload_label()
+            ));
+        }
+        let cut = identity("StatefulSet", "a-name-that-does-not-fit");
+        let policy = cut.object_name(Role::Verdict);
+        assert!(!is_policy_of("StatefulSet", (cut.namespace().as_str(), &policy), &cut.workload_label()));
     }
 
     #[test]

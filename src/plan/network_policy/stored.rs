@@ -1,6 +1,9 @@
 //! Digests of the policy fields that the operator writes, which show drift and spare equal writes.
 //! Empty and absent lists give one digest, because the API server drops empty lists.
 
+use crate::input::names::is_policy_of;
+use crate::input::workload::WorkloadKind;
+use countersign_api::ObjectRef;
 use countersign_api::keys::{
     AGENT_CARD_LABEL, MANAGED_BY_LABEL, PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE, POLICY_TYPE_LABEL,
     REASON_ANNOTATION, WORKLOAD_LABEL,
@@ -52,6 +55,12 @@ impl StoredPolicy {
                 && label(POLICY_ROLE_LABEL).is_none()
                 && label(WORKLOAD_LABEL).is_none(),
         }
+    }
+
+    /// True if the stored policy `object` is certainly one of a workload of this kind, whether there still is one or not.
+    pub fn is_of(&self, object: &ObjectRef, kind: WorkloadKind) -> bool {
+        let ObjectRef { namespace, name } = object;
+        self.workload.as_ref().is_some_and(|label| is_policy_of(kind.as_str(), (namespace, name), label))
     }
 }
 

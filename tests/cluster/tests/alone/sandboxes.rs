@@ -63,6 +63,20 @@ fn a_broken_conversion_of_sandboxes_keeps_nobody_else_waiting() {
     let boxed = scene.get("agentcard", team, "boxed").unwrap();
     assert!(boxed["status"]["verdict"].is_null(), "nothing is known of it: {boxed:#}");
     assert!(scene.operator.answers("/readyz").unwrap(), "{}", scene.operator.log());
+    // Nor does what is left of others: a policy of the existing operator, and those of a workload that is gone.
+    let gone = |name: &'static str| {
+        let scene = &scene;
+        move || Ok(scene.get("networkpolicy", team, name)?.is_null())
+    };
+    let leftover = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": { "name": "queue-signature-policy", "namespace": team, "labels": {
+            "managed-by": "kagenti-operator", "kagenti.dev/agentcard": "queue-statefulset-card",
+            "kagenti.dev/policy-type": "identity-verification" } },
+        "spec": { "podSelector": { "matchLabels": { "app": "queue" } }, "policyTypes": ["Ingress"] } });
+    scene.apply_all(&[leftover]).unwrap();
+    scene.rig.wait("the leftover to go", gone("queue-signature-policy")).unwrap();
+    scene.delete("deployment", team, "weather").unwrap();
+    scene.rig.wait("the orphan to go", gone("weather-signature-policy")).unwrap();
 
     scene.rig.apply(&definition(&["v1", "v1alpha1", "v1beta1"], &none)).unwrap();
     let seen = |card: &Value| outcome(card) == "WorkloadNotReady";
