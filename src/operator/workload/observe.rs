@@ -98,6 +98,10 @@ async fn has_unlabelled_pods(
     let (None, Some(family)) = (workload.always_labelled_its_pods(), workload.labels_its_pods()) else {
         return Ok(false);
     };
+    if workload.selects_nobody() {
+        // An empty selector would ask about all Pods, and what it is is not known.
+        return Ok(true);
+    }
     let selector = format!("{},{}", selector_text(&workload.selector), family.others_selector());
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &reference.object.namespace);
     let unlabelled = api.list_metadata(&ListParams::default().labels(&selector).limit(1)).await?;
