@@ -155,7 +155,7 @@ impl EvaluateCard<'_> {
         });
         match (unread.settles, &evaluation.result.outcome) {
             (Some(settles), Err(refused)) => {
-                let refusal = Refusal::new(Reason::FetchFailed, refused.refusal.message().to_owned());
+                let refusal = Refusal::new(Reason::FetchFailed, refused.refusal.message());
                 self.unusable(Unusable { refusal, settles: Some(settles) })
             }
             _ => evaluation,
