@@ -79,9 +79,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
 /// Says that there is nothing to plan for, and what was passed over, so that a reader sees which file was meant.
 fn no_agent(manifests: &Manifests) -> Unusable {
     let [older, newer] = Family::ALL.map(Family::selector);
-    let mut found = vec![format!(
-        "no agent is among the manifests; label its workload {older} or {newer}, or add an AgentCard that names it"
-    )];
+    let mut found = vec![format!("no agent is among the manifests; label its workload {older} or {newer}")];
     let (shown, more) = manifests.ignored.split_at(manifests.ignored.len().min(SHOWN));
     if !shown.is_empty() {
         found.push(format!("; not read: {}", shown.join(", ")));
