@@ -173,7 +173,7 @@ _arguments "${_arguments_options[@]}" : \
 '()--schema[Print the JSON Schema of the file instead; schemas/policy.schema.json is this output]' \
 '-h[Print help]' \
 '--help[Print help]' \
-'::file -- File to check:_default' \
+'::file -- File to check:_files' \
 && ret=0
 ;;
 (schema)
