@@ -1,5 +1,5 @@
 //! Limit on the bytes of one page of a list. How large an object is, its author says; how many come at once, we do.
-//! A page that is larger ends in an error, and the watch asks for smaller ones, down to [`SMALLEST_PAGE`].
+//! A page that is larger ends in an error, and the watch asks for smaller ones, down to a few objects.
 
 use http::{Request, Response};
 use http_body::Body;
@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-/// Most bytes of a page of more than [`SMALLEST_PAGE`] objects. Three copies of them are in memory while they are parsed.
+/// Most bytes of a page of more than `SMALLEST_PAGE` objects. Three copies of them are in memory while they are parsed.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Page size that is never refused, in objects of at most 1.5 MiB (the limit of etcd): one tenant's large objects must not
 /// have everybody's listed one by one.
@@ -49,7 +49,7 @@ where
     }
 }
 
-/// True for the query of a list that asks for more than [`SMALLEST_PAGE`] objects at a time.
+/// True for the query of a list that asks for more than `SMALLEST_PAGE` objects at a time.
 fn is_large_page(query: &str) -> bool {
     let mut limit = None;
     for parameter in query.split('&') {
