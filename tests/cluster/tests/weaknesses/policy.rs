@@ -86,9 +86,13 @@ fn an_agent_whose_card_cannot_be_made_is_closed() {
     scene.delete("agentcard", team, "weather").unwrap();
     // The policy is the card's and goes with it; the marks are ours to take.
     wait_marks(scene, team, "app=weather", |marks| marks == [Value::Null]);
-    for policy in scene.list("networkpolicies", team).unwrap() {
-        assert!(!is_open(&policy), "{policy:#}");
-    }
+    // Written after the marks, or taken away by the garbage collector of the API server.
+    scene
+        .rig
+        .wait("the end of every open policy", || {
+            Ok(!scene.list("networkpolicies", team)?.iter().any(is_open))
+        })
+        .unwrap();
     for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
         scene.rig.kubectl(&["delete", kind, name]).unwrap();
     }
