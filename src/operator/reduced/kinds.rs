@@ -7,6 +7,7 @@ use countersign_api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus};
 use countersign_plan::StoredPolicy;
 use countersign_plan::agent_card::IndexedCard;
 use countersign_plan::input::pod::Pod;
+use countersign_plan::input::sandbox::Sandbox;
 use countersign_plan::input::workload::Workload;
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStatus, StatefulSet, StatefulSetSpec, StatefulSetStatus,
@@ -20,7 +21,6 @@ use kube::api::DynamicObject;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// AgentCard, whose own definition bounds `spec` and `status`.
@@ -178,30 +178,20 @@ pub(crate) fn sandbox(object: ReducedSandbox) -> Workload {
     let spec: Spec = read(spec.as_deref());
     let status: Status = read(status.as_deref());
     let mut size = Size { has_too_many_labels: metadata.has_too_many_labels, selector_is_cut: false };
-    let template = spec.pod_template.map(|template| {
-        // Until its status says otherwise, a Sandbox selects by the labels of its template.
-        size.selector_is_cut |= template.is_too_large();
-        let account = template.spec.as_ref().and_then(PodPart::account);
-        let host_network = template.spec.as_ref().and_then(|spec| spec.host_network);
-        let labels = template.metadata.unwrap_or_default().labels.kept;
-        json!({ "metadata": { "labels": labels },
-            "spec": { "serviceAccountName": account, "hostNetwork": host_network } })
-    });
     let mut fitting = |text: Option<String>| {
         size.selector_is_cut |= text.as_ref().is_some_and(|text| text.len() > LABEL_BYTES);
         text.filter(|text| text.len() <= LABEL_BYTES)
     };
-    let (selector, label_selector) = (fitting(status.selector), fitting(status.label_selector));
+    let stated = [fitting(status.selector), fitting(status.label_selector)];
+    // Until its status says otherwise, a Sandbox selects by the labels of its template.
+    size.selector_is_cut |= spec.pod_template.as_ref().is_some_and(Template::is_too_large);
     let conditions = status.conditions.map(|few| few.kept).unwrap_or_default();
-    let conditions: Vec<Value> =
-        conditions.iter().map(|one| json!({ "type": one.type_, "status": one.status })).collect();
-    let mut rest = json!({ "spec": { "replicas": spec.replicas },
-        "status": { "selector": selector, "labelSelector": label_selector, "conditions": conditions } });
-    if let (Some(template), Some(spec)) = (template, rest.pointer_mut("/spec").and_then(Value::as_object_mut))
-    {
-        spec.insert("podTemplate".to_owned(), template);
-    }
-    size.of(Workload::of_sandbox(metadata.kept, &rest))
+    let is_true = |condition: &Condition| condition.type_ == "Ready" && condition.status == "True";
+    let is_ready = spec.replicas != Some(0) && conditions.iter().any(is_true);
+    let sandbox = spec
+        .pod_template
+        .map(|template| Sandbox::new(template.into(), stated.each_ref().map(Option::as_deref), is_ready));
+    size.of(Workload::of_sandbox(metadata.kept, sandbox.unwrap_or_default()))
 }
 
 /// Observed Pod; `None` without a UID. One with too many labels matches no selector, so that nothing opens for it.
@@ -351,6 +341,7 @@ mod tests {
     use countersign_api::keys::Family;
     use countersign_core::refusal::{Reason, Refusal};
     use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
 
     fn parse<T: DeserializeOwned>(object: &Value) -> T {
         serde_json::from_str(&object.to_string()).unwrap()
@@ -389,7 +380,10 @@ mod tests {
         });
         let whole: DynamicObject = parse(&json!({ "metadata": object["metadata"], "spec": object["spec"],
             "status": object["status"], "apiVersion": "v1", "kind": "x" }));
-        assert_eq!(sandbox(parse(&object)), Workload::of_sandbox(whole.metadata, &whole.data));
+        assert_eq!(
+            sandbox(parse(&object)),
+            Workload::of_sandbox(whole.metadata, Sandbox::parse(&whole.data).unwrap())
+        );
     }
 
     #[test]

@@ -133,6 +133,7 @@ mod tests {
     use super::*;
     use crate::agent_card::card_evaluation::CardEvaluation;
     use crate::input::pod::ControllerKind;
+    use crate::input::sandbox::Sandbox;
     use crate::input::workload::WorkloadKind;
     use countersign_api::ObjectRef;
     use std::net::IpAddr;
@@ -155,7 +156,7 @@ mod tests {
             let object = serde_json::json!({ "metadata": object["metadata"],
                 "spec": { "podTemplate": object["spec"]["template"] } });
             let metadata = serde_json::from_value(object["metadata"].clone()).unwrap();
-            return Workload::of_sandbox(metadata, &object);
+            return Workload::of_sandbox(metadata, Sandbox::parse(&object).unwrap());
         }
         match kind {
             WorkloadKind::Deployment => Workload::of_deployment(serde_json::from_value(object).unwrap()),

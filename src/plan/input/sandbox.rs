@@ -33,23 +33,25 @@ impl Sandbox {
     /// `spec.podTemplate` is absent or no Pod template.
     pub fn parse(object: &Value) -> Result<Self, serde_json::Error> {
         let template = object.pointer("/spec/podTemplate").cloned().unwrap_or_default();
-        let mut template: PodTemplateSpec = serde_json::from_value(template)?;
-        let metadata = template.metadata.get_or_insert_default();
-        let labels = metadata.labels.get_or_insert_default();
+        let template: PodTemplateSpec = serde_json::from_value(template)?;
         let stated = ["/status/selector", "/status/labelSelector"]
-            .into_iter()
-            .find_map(|member| equalities(object.pointer(member)?.as_str()?));
-        let selector = stated.clone().unwrap_or_else(|| labels.clone());
-        // The controller of Sandboxes adds the labels that it selects by, which the Service selects by too.
-        labels.extend(stated.unwrap_or_default());
+            .map(|member| object.pointer(member).and_then(Value::as_str));
         let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
         let is_true = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
         let is_paused = object.pointer("/spec/replicas").is_some_and(|replicas| *replicas == 0);
-        Ok(Self {
-            is_ready: !is_paused && conditions.is_some_and(|all| all.iter().any(is_true)),
-            selector: LabelSelector { match_labels: Some(selector), match_expressions: None },
-            template,
-        })
+        let is_ready = !is_paused && conditions.is_some_and(|all| all.iter().any(is_true));
+        Ok(Self::new(template, stated, is_ready))
+    }
+
+    /// Sandbox with this Pod template, whose status states its selector by the first of `stated` that can be read.
+    pub fn new(mut template: PodTemplateSpec, stated: [Option<&str>; 2], is_ready: bool) -> Self {
+        let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
+        let stated = stated.into_iter().flatten().find_map(equalities);
+        let selector = stated.clone().unwrap_or_else(|| labels.clone());
+        // The controller of Sandboxes adds the labels that it selects by, which the Service selects by too.
+        labels.extend(stated.unwrap_or_default());
+        let selector = LabelSelector { match_labels: Some(selector), match_expressions: None };
+        Self { template, selector, is_ready }
     }
 }
 

@@ -10,7 +10,6 @@ use countersign_core::refusal::{Reason, Refusal};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -137,10 +136,10 @@ impl Workload {
         Some(Self::new(WorkloadKind::StatefulSet, object.metadata, spec.selector, spec.template, is_ready))
     }
 
-    /// Observed Sandbox from its metadata and the rest of the object. One whose Pod template cannot be read is an agent all
-    /// the same, and can neither be reached nor open anything.
-    pub fn of_sandbox(metadata: ObjectMeta, object: &Value) -> Self {
-        let Sandbox { template, selector, is_ready } = Sandbox::parse(object).unwrap_or_default();
+    /// Observed Sandbox from its metadata and what was read of the rest. One whose Pod template cannot be read (the default)
+    /// is an agent all the same, and can neither be reached nor open anything.
+    pub fn of_sandbox(metadata: ObjectMeta, sandbox: Sandbox) -> Self {
+        let Sandbox { template, selector, is_ready } = sandbox;
         Self::new(WorkloadKind::Sandbox, metadata, selector, template, is_ready)
     }
 
@@ -233,7 +232,7 @@ impl Workload {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn deployment(labels: &Value, template: &Value) -> Workload {
         Workload::of_deployment(
@@ -314,7 +313,8 @@ mod tests {
     fn a_sandbox_whose_template_cannot_be_read_is_an_agent_that_selects_nobody() {
         let metadata =
             serde_json::from_value(json!({ "name": "weather", "labels": { "kagenti.io/type": "agent" } }));
-        let found = Workload::of_sandbox(metadata.unwrap(), &json!({ "spec": { "podTemplate": "x" } }));
+        let sandbox = Sandbox::parse(&json!({ "spec": { "podTemplate": "x" } })).unwrap_or_default();
+        let found = Workload::of_sandbox(metadata.unwrap(), sandbox);
         assert!(found.is_agent() && !found.is_ready && found.labels_its_pods().is_none());
         assert_eq!(found.selector, LabelSelector::default());
     }
