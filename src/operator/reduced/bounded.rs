@@ -3,7 +3,7 @@
 use crate::limits::{ITEMS, LABEL_BYTES, LABELS, NAME_BYTES};
 use countersign_api::keys::{
     AGENT_CARD_LABEL, ENROLLED_LABEL, Family, MANAGED_BY_APP_LABEL, MANAGED_BY_LABEL, MODE_LABEL,
-    PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, REASON_ANNOTATION, WORKLOAD_LABEL,
+    PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, WORKLOAD_LABEL,
 };
 use countersign_plan::input::endpoint::SERVICE_LABEL;
 use serde::Deserialize;
@@ -133,39 +133,10 @@ pub(crate) fn whole(names: Vec<Short>) -> Option<Vec<String>> {
     names.into_iter().map(|name| name.0).collect()
 }
 
-/// Value of the annotation that says why a policy is as it is.
-#[derive(Debug, Default)]
-pub(crate) struct Reason {
-    /// Text of the annotation; `None` without one.
-    pub(crate) text: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for Reason {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Map;
-        impl<'de> Visitor<'de> for Map {
-            type Value = Reason;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("annotations")
-            }
-
-            fn visit_unit<E>(self) -> Result<Reason, E> {
-                Ok(Reason::default())
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Reason, A::Error> {
-                let mut text = None;
-                while let Some(key) = map.next_key::<Cow<'_, str>>()? {
-                    if key == REASON_ANNOTATION {
-                        text = Some(map.next_value()?);
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(Reason { text })
-            }
-        }
-        deserializer.deserialize_any(Map)
-    }
+/// Annotations, of which one is kept; an object may have 256 KiB of others.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Annotations {
+    /// Why a policy is as it is, [`countersign_api::keys::REASON_ANNOTATION`].
+    #[serde(rename = "agent.kagenti.dev/reason")]
+    pub(crate) reason: Option<String>,
 }

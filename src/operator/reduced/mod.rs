@@ -10,7 +10,7 @@ pub(crate) use kinds::{
     stateful_set,
 };
 
-use bounded::{Few, Labels, Reason, Short, whole};
+use bounded::{Annotations, Few, Labels, Short, whole};
 use countersign_api::keys::REASON_ANNOTATION;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
@@ -102,13 +102,14 @@ struct Read {
     finalizers: Option<Few<Short>>,
     owner_references: Option<Few<OwnerReference>>,
     labels: Labels,
-    annotations: Reason,
+    annotations: Option<Annotations>,
 }
 
 impl From<Read> for Metadata {
     fn from(read: Read) -> Self {
         let Labels { kept, are_too_many } = read.labels;
-        let reason = read.annotations.text.map(|reason| (REASON_ANNOTATION.to_owned(), reason));
+        let reason =
+            read.annotations.and_then(|all| all.reason).map(|reason| (REASON_ANNOTATION.to_owned(), reason));
         let kept = ObjectMeta {
             name: read.name,
             namespace: read.namespace,
