@@ -170,43 +170,49 @@ fn stays_plain(runtime: &RuntimeConfig, decision: &RouteDecision) -> Result<(), 
 
 /// Tells HTTP/1 from other protocols, and puts the bytes back. Who does not end a first line in time speaks another one.
 pub(super) async fn opening(
-    mut stream: Prefixed<TcpStream>,
+    stream: Prefixed<TcpStream>,
     patience: Duration,
 ) -> (Prefixed<TcpStream>, Opening) {
-    let mut read = Vec::with_capacity(512);
-    let told = async {
-        loop {
-            match parse_opening(&read) {
-                Opening::Incomplete if read.len() < OPENING_BYTES => {}
-                told => return told,
-            }
-            if !matches!(stream.read_buf(&mut read).await, Ok(read) if read > 0) {
-                return Opening::Other;
-            }
-        }
+    let told = |read: &[u8]| match parse_opening(read) {
+        Opening::Incomplete if read.len() < OPENING_BYTES => None,
+        told => Some(told),
     };
-    let told = timeout(patience, told).await.unwrap_or(Opening::Other);
-    (stream.push_back(&read), told)
+    let (stream, told) = peek(stream, patience, 512, told).await;
+    (stream, told.unwrap_or(Opening::Other))
 }
 
 /// Reads the server name of a `ClientHello`, and puts the bytes back; `None` if there is no whole hello in time.
 async fn server_name(
-    mut stream: Prefixed<TcpStream>,
+    stream: Prefixed<TcpStream>,
     patience: Duration,
 ) -> Option<(Prefixed<TcpStream>, Option<String>)> {
-    let mut read = Vec::with_capacity(2048);
-    let hello = async {
+    let told = |read: &[u8]| match parse_client_hello(read) {
+        Hello::Name(name) => Some(Some(name)),
+        Hello::Incomplete if read.len() < CLIENT_HELLO_BYTES => None,
+        Hello::Incomplete | Hello::Other => Some(None),
+    };
+    let (stream, name) = peek(stream, patience, 2048, told).await;
+    Some((stream, name.flatten()?))
+}
+
+/// Reads until `told` needs no more bytes, and puts them back; `None` if the client ends or takes longer than `patience`.
+async fn peek<T>(
+    mut stream: Prefixed<TcpStream>,
+    patience: Duration,
+    capacity: usize,
+    told: impl Fn(&[u8]) -> Option<T>,
+) -> (Prefixed<TcpStream>, Option<T>) {
+    let mut read = Vec::with_capacity(capacity);
+    let enough = async {
         loop {
-            match parse_client_hello(&read) {
-                Hello::Name(name) => return Some(name),
-                Hello::Incomplete if read.len() < CLIENT_HELLO_BYTES => {}
-                Hello::Incomplete | Hello::Other => return None,
+            if let Some(told) = told(&read) {
+                return Some(told);
             }
             if stream.read_buf(&mut read).await.ok()? == 0 {
                 return None;
             }
         }
     };
-    let name = timeout(patience, hello).await.ok().flatten()?;
-    Some((stream.push_back(&read), name))
+    let told = timeout(patience, enough).await.ok().flatten();
+    (stream.push_back(&read), told)
 }
