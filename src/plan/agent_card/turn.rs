@@ -259,17 +259,17 @@ mod tests {
         evaluation: Option<&Evaluation>,
         workload: Option<&Workload>,
     ) -> StatusPlan {
-        let object = object();
-        plan_status_turn(Observed {
-            object: &object,
-            card,
-            evaluation,
-            workload,
-            mode: Mode::Enforce,
-            enforcement: Some(&Enforcement::Open),
-            unseen_for: LONGEST_UNSEEN,
-            now: NOW,
-        })
+        plan_status_turn(observed(&object(), (card, evaluation, workload), Some(&Enforcement::Open)))
+    }
+
+    /// Observation in a namespace that is enforced, of a status that waits no longer.
+    fn observed<'a>(
+        object: &'a ObjectRef,
+        (card, evaluation, workload): (Option<&'a IndexedCard>, Option<&'a Evaluation>, Option<&'a Workload>),
+        enforcement: Option<&'a Enforcement>,
+    ) -> Observed<'a> {
+        let (mode, unseen_for) = (Mode::Enforce, LONGEST_UNSEEN);
+        Observed { object, card, evaluation, workload, mode, enforcement, unseen_for, now: NOW }
     }
 
     fn write(card: &IndexedCard, evaluation: &Evaluation, workload: Option<&Workload>) -> StatusWrite {
@@ -414,16 +414,9 @@ mod tests {
         {
             let evaluation = evaluation(outcome);
             for (mode, enforcement, enforced, ready) in cases {
-                let plan = plan_status_turn(Observed {
-                    object: &object,
-                    card: Some(&card),
-                    evaluation: Some(&evaluation),
-                    workload: Some(&workload),
-                    mode: *mode,
-                    enforcement: Some(enforcement),
-                    unseen_for: LONGEST_UNSEEN,
-                    now: NOW,
-                });
+                let about = (Some(&card), Some(&evaluation), Some(&workload));
+                let plan =
+                    plan_status_turn(Observed { mode: *mode, ..observed(&object, about, Some(enforcement)) });
                 let StatusPlan::Write(write) = plan else { panic!("{plan:?}") };
                 let of = |kind| words(shown(&write.status, kind));
                 assert_eq!((of("Enforced").as_str(), of("Ready").as_str()), (*enforced, *ready), "{mode:?}");
@@ -444,16 +437,8 @@ mod tests {
     fn what_becomes_verified_is_shown_once_its_workload_was_planned_and_a_loss_of_trust_after_a_while() {
         let (workload, object) = (workload(), object());
         let plan_after = |unseen_for, card: &IndexedCard, evaluation: &Evaluation| {
-            plan_status_turn(Observed {
-                object: &object,
-                card: Some(card),
-                evaluation: Some(evaluation),
-                workload: Some(&workload),
-                mode: Mode::Enforce,
-                enforcement: None,
-                unseen_for,
-                now: NOW,
-            })
+            let about = (Some(card), Some(evaluation), Some(&workload));
+            plan_status_turn(Observed { unseen_for, ..observed(&object, about, None) })
         };
         let plan = |card: &IndexedCard, evaluation: &Evaluation| plan_after(LONGEST_UNSEEN, card, evaluation);
         let (verified, refused) = (evaluation(Ok(60)), evaluation(Err(Reason::SignatureInvalid)));
@@ -475,16 +460,7 @@ mod tests {
     fn enforcement_of_another_verdict_or_workload_is_not_told_of_this_one() {
         let (workload, object) = (workload(), object());
         let unseen = |card: &IndexedCard, evaluation: &Evaluation| {
-            plan_status_turn(Observed {
-                object: &object,
-                card: Some(card),
-                evaluation: Some(evaluation),
-                workload: Some(&workload),
-                mode: Mode::Enforce,
-                enforcement: None,
-                unseen_for: LONGEST_UNSEEN,
-                now: NOW,
-            })
+            plan_status_turn(observed(&object, (Some(card), Some(evaluation), Some(&workload)), None))
         };
         let told = |plan: StatusPlan| match plan {
             StatusPlan::Write(write) => {
@@ -497,16 +473,8 @@ mod tests {
         let other_refusal = evaluation(Err(Reason::CardUnsigned));
         let with_status = |evaluation: &Evaluation, enforcement: &Enforcement| {
             let mut card = stored("uid-1", &[], false);
-            let plan = plan_status_turn(Observed {
-                object: &object,
-                card: Some(&card),
-                evaluation: Some(evaluation),
-                workload: Some(&workload),
-                mode: Mode::Enforce,
-                enforcement: Some(enforcement),
-                unseen_for: LONGEST_UNSEEN,
-                now: NOW,
-            });
+            let about = (Some(&card), Some(evaluation), Some(&workload));
+            let plan = plan_status_turn(observed(&object, about, Some(enforcement)));
             let StatusPlan::Write(write) = plan else { panic!("{plan:?}") };
             (card.status, card.has_content) = (Arc::new(write.status), true);
             card
@@ -549,16 +517,7 @@ mod tests {
         old.conditions.retain(|condition| condition.type_ != "Enforced");
         card.status = Arc::new(old);
         card.has_content = true;
-        let plan = plan_status_turn(Observed {
-            object: &object,
-            card: Some(&card),
-            evaluation: Some(&verified),
-            workload: Some(&workload),
-            mode: Mode::Enforce,
-            enforcement: None,
-            unseen_for: LONGEST_UNSEEN,
-            now: NOW,
-        });
+        let plan = plan_status_turn(observed(&object, (Some(&card), Some(&verified), Some(&workload)), None));
         assert!(matches!(plan, StatusPlan::Wait));
     }
 }
