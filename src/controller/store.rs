@@ -21,6 +21,7 @@ pub struct Change<'a, V> {
     pub after: Option<&'a V>,
 }
 
+type KeyEntry<B> = (Box<str>, B, Box<str>, Box<str>);
 type Subscriber<V> = Box<dyn Fn(&Change<'_, V>) + Send + Sync>;
 
 /// Store of the objects of one kind, with secondary keys of the sorts `B`.
@@ -40,9 +41,10 @@ impl<V, B> fmt::Debug for Store<V, B> {
 
 #[derive(Debug)]
 struct Objects<V, B> {
-    by_object: BTreeMap<ObjectRef, V>,
+    /// Boxed, because a node of the map has room for more values than it holds.
+    by_object: BTreeMap<ObjectRef, Box<V>>,
     /// Tuples of namespace, sort, secondary key and object name.
-    by_key: BTreeSet<(String, B, String, String)>,
+    by_key: BTreeSet<KeyEntry<B>>,
     /// Number of removed objects by namespace, so that nobody's removals concern other namespaces.
     removals: BTreeMap<String, u64>,
 }
@@ -94,7 +96,7 @@ impl<V, B> Store<V, B> {
 impl<V: Clone, B: Copy + Ord> Store<V, B> {
     /// Value of an object, if observed.
     pub fn get(&self, object: &ObjectRef) -> Option<V> {
-        self.read().by_object.get(object).cloned()
+        self.read().by_object.get(object).map(|value| (**value).clone())
     }
 
     /// Results of `pick` over the objects of a namespace, ordered by name.
@@ -108,14 +110,15 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
     /// Objects of a namespace with this secondary key, ordered by name.
     pub fn with_key(&self, namespace: &str, sort: B, key: &str) -> Vec<(ObjectRef, V)> {
         let objects = self.read();
-        let start = (namespace.to_owned(), sort, key.to_owned(), String::new());
+        let start = entry(namespace, sort, key, "");
         objects
             .by_key
             .range((Bound::Included(start), Bound::Unbounded))
-            .take_while(|(of, found, value, _)| of == namespace && *found == sort && value == key)
+            .take_while(|(of, found, value, _)| **of == *namespace && *found == sort && **value == *key)
             .filter_map(|(namespace, _, _, name)| {
-                let (object, value) = objects.by_object.get_key_value(&ObjectRef::new(namespace, name))?;
-                Some((object.clone(), value.clone()))
+                let (object, value) =
+                    objects.by_object.get_key_value(&ObjectRef::new(&**namespace, &**name))?;
+                Some((object.clone(), (**value).clone()))
             })
             .collect()
     }
@@ -154,7 +157,7 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
     {
         let mut objects = self.write();
         let removed = objects.removals.get(&object.namespace).copied().unwrap_or_default();
-        if removed == removals && objects.by_object.get(&object) == before {
+        if removed == removals && objects.by_object.get(&object).map(Box::as_ref) == before {
             objects.put(object, answer, self.keys_of);
         }
     }
@@ -213,30 +216,36 @@ impl<V, B: Copy + Ord> Objects<V, B> {
     fn put(&mut self, object: ObjectRef, value: V, keys_of: fn(&V) -> Vec<(B, String)>) -> Option<V> {
         let before = self.take(&object, keys_of);
         for (sort, key) in keys_of(&value) {
-            self.by_key.insert((object.namespace.clone(), sort, key, object.name.clone()));
+            self.by_key.insert(entry(&object.namespace, sort, &key, &object.name));
         }
-        self.by_object.insert(object, value);
+        self.by_object.insert(object, Box::new(value));
         before
     }
 
     fn take(&mut self, object: &ObjectRef, keys_of: fn(&V) -> Vec<(B, String)>) -> Option<V> {
         let before = self.by_object.remove(object)?;
         for (sort, key) in keys_of(&before) {
-            self.by_key.remove(&(object.namespace.clone(), sort, key, object.name.clone()));
+            self.by_key.remove(&entry(&object.namespace, sort, &key, &object.name));
         }
-        Some(before)
+        Some(*before)
     }
+}
+
+/// Entry of the secondary keys.
+fn entry<B>(namespace: &str, sort: B, key: &str, name: &str) -> KeyEntry<B> {
+    (namespace.into(), sort, key.into(), name.into())
 }
 
 /// Objects of a namespace, ordered by name.
 fn of_namespace<'a, V>(
-    objects: &'a BTreeMap<ObjectRef, V>,
+    objects: &'a BTreeMap<ObjectRef, Box<V>>,
     namespace: &'a str,
 ) -> impl Iterator<Item = (&'a ObjectRef, &'a V)> {
     let start = ObjectRef::new(namespace, "");
     objects
         .range((Bound::Included(start), Bound::Unbounded))
         .take_while(move |(object, _)| object.namespace == namespace)
+        .map(|(object, value)| (object, &**value))
 }
 
 #[cfg(test)]

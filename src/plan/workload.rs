@@ -290,7 +290,7 @@ fn enrol(observed: &Observed<'_>) -> Result<EnrolledWorkload, InputError> {
     }
     let ObjectRef { namespace, name } = &reference.object;
     let expected = expected(observed).ok_or(InputError::Empty("the identity of the workload"))?;
-    let selector = workload.selector.clone();
+    let selector = workload.selector.read();
     EnrolledWorkload::new(Namespace::parse(namespace)?, reference.kind.as_str(), name, expected, selector)?
         .with_host_network(workload.host_network)
         .with_isolation(isolation(observed))
@@ -381,12 +381,13 @@ fn plan_marks<'o>(
     enrolled: &EnrolledWorkload,
 ) -> Vec<(&'o (ObjectRef, Pod), Option<String>)> {
     let workload = observed.workload;
+    let selector = workload.selector.read();
     let mark = |one: &'o (ObjectRef, Pod)| {
         let pod = &one.1;
         let input = PodInput {
             controlled_by_workload: true,
             runs_as_workload: pod.service_account == workload.service_account,
-            matches_selector: !pod.has_too_many_labels && selects(&workload.selector, &pod.labels),
+            matches_selector: !pod.has_too_many_labels && selects(&selector, &pod.labels.read()),
             host_network: pod.host_network,
         };
         (one, plan_peer_mark(outcomes, enrolled, input))
@@ -395,10 +396,11 @@ fn plan_marks<'o>(
 }
 
 fn changed_marks(marks: Vec<(&(ObjectRef, Pod), Option<String>)>) -> impl Iterator<Item = Mark> {
-    marks
-        .into_iter()
-        .filter(|((_, pod), value)| pod.mark() != value.as_deref())
-        .map(|((object, pod), value)| Mark { pod: object.clone(), uid: pod.uid.clone(), value })
+    marks.into_iter().filter(|((_, pod), value)| pod.mark() != *value).map(|((object, pod), value)| Mark {
+        pod: object.clone(),
+        uid: pod.uid.clone(),
+        value,
+    })
 }
 
 /// Removals of every peer mark of the workload's Pods.
@@ -412,6 +414,7 @@ mod tests {
     use super::*;
     use crate::CardRef;
     use crate::agent_card::evaluate::{Received, Terms, evaluate};
+    use crate::input::Kept;
     use crate::input::cluster::cluster;
     use crate::input::identity::{AllowedDomains, IdTemplate, SignerScope};
     use crate::input::pod::{Controller, ControllerKind};
@@ -538,7 +541,7 @@ mod tests {
         labels.extend(mark.map(|mark| (PEER_MARK_LABEL.to_owned(), mark.to_owned())));
         let pod = Pod {
             uid: format!("uid-{name}"),
-            labels,
+            labels: Kept::of(&labels).unwrap(),
             has_too_many_labels: false,
             controller: Some(Controller { kind: ControllerKind::ReplicaSet, uid: "set".to_owned() }),
             service_account: account.to_owned(),

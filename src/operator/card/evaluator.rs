@@ -74,7 +74,7 @@ impl EvaluateCard<'_> {
         let basis = last.basis.as_deref()?;
         let proof = last.result.outcome.as_ref().ok()?;
         // Content that status shows was dropped from the evaluation.
-        let is_shown = self.card.has_content && self.card.status.card_id == last.result.card_id();
+        let is_shown = self.card.has_content && self.card.status.read().card_id == last.result.card_id();
         let bundle = self.context.bundles.get(domain, at).ok()?;
         let rules = self.context.policies.of(domain);
         let terms = basis.terms(&bundle, (&rules.policy, Some(rules.digest)), self.expected, at);

@@ -235,7 +235,7 @@ fn remembered(card: &IndexedCard, last: Option<&Evaluation>) -> Result<Option<Hi
 
 /// History of accepted cards in the status.
 fn history(card: &IndexedCard) -> Result<Option<History>, Refusal> {
-    match card.status.verdict.as_ref().and_then(CardVerdict::history) {
+    match card.status.read().verdict.as_ref().and_then(CardVerdict::history) {
         None => Ok(None),
         Some(Ok(history)) => Ok(Some(history)),
         Some(Err(problem)) => Err(broken_memory(&problem.to_string())),

@@ -14,6 +14,7 @@ use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
 use countersign_plan::agent_card::replica::Replicas;
 use countersign_plan::agent_card::settles::Settles;
+use countersign_plan::input::Kept;
 use countersign_plan::input::enrolment::other_type;
 use countersign_plan::input::service::{AgentService, HostsOfIngresses, HostsOfServices, read_service};
 use countersign_plan::input::standing::protocol_problem;
@@ -22,7 +23,6 @@ use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::DynamicObject;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use tokio::time::timeout;
 
 /// Workload whose card can be fetched.
@@ -154,23 +154,30 @@ async fn find_service(
             return Err(failed(Unread { problem, settles: Some(Settles::Later) }));
         }
     };
-    let service =
-        read_service(&service, namespace, name, &workload.template_labels, context.config.verified_fetch);
+    let service = read_service(
+        &service,
+        namespace,
+        name,
+        &workload.template_labels.read(),
+        context.config.verified_fetch,
+    );
     Ok(service.map_err(none)?)
 }
 
 /// Service object, read again only when the watch has reported another resource version.
-async fn get_service(context: &Context, object: &ObjectRef) -> Result<Option<Arc<Service>>, kube::Error> {
+async fn get_service(context: &Context, object: &ObjectRef) -> Result<Option<Service>, kube::Error> {
     let Some(version) = context.index.services.get(object) else { return Ok(None) };
     if let Some((read, service)) = context.index.read_services.get(object)
         && read == version
     {
-        return Ok(Some(service));
+        return Ok(Some(service.read()));
     }
     let api: Api<ReducedService> = Api::namespaced(context.client.clone(), &object.namespace);
     let Some(service) = api.get_opt(&object.name).await? else { return Ok(None) };
-    let service = Arc::new(reduced::service(service));
-    context.index.read_services.insert(object.clone(), (version, Arc::clone(&service)));
+    let service = reduced::service(service);
+    if let Some(kept) = Kept::of(&service) {
+        context.index.read_services.insert(object.clone(), (version, kept));
+    }
     Ok(Some(service))
 }
 
@@ -181,7 +188,7 @@ pub(crate) async fn other_services(
     workload: &Workload,
 ) -> Result<HostsOfServices, Unread> {
     let namespace = key.object.namespace.as_str();
-    let mut hosts = HostsOfServices::new(namespace, &workload.template_labels);
+    let mut hosts = HostsOfServices::new(namespace, &workload.template_labels.read());
     let services: Api<ReducedService> = Api::namespaced(context.client.clone(), namespace);
     each_object(context, &services, ("", PAGE_OBJECTS), |service| hosts.add(&reduced::service(service)))
         .await?;

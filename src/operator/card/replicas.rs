@@ -92,10 +92,11 @@ async fn endpoints(
         }
     });
     read.await.map_err(|unread| unreadable("EndpointSlices", &unread))?;
-    let endpoints = endpoints.map_err(|problem| {
+    let mut endpoints = endpoints.map_err(|problem| {
         let found = format!("the slice of endpoints {} cannot be used", Quoted(&problem));
         Refusal::new(Reason::ServiceEndpointNotOwned, found)
     })?;
+    endpoints.shrink_to_fit();
     let endpoints = Arc::new(endpoints);
     context.index.read_endpoints.insert(key.object.clone(), (versions, Arc::clone(&endpoints)));
     Ok(endpoints)
@@ -143,7 +144,7 @@ async fn read(
     if key.kind != WorkloadKind::Deployment {
         return Ok(known);
     }
-    let selector = selector_text(&workload.selector);
+    let selector = selector_text(&workload.selector.read());
     let api: Api<ReducedMetadata<ReplicaSet>> = Api::namespaced(context.client.clone(), namespace);
     let sets = each_object(context, &api, (&selector, PAGE_METADATA), |set| {
         if let Some(uid) = set.metadata.kept.uid {

@@ -103,7 +103,7 @@ async fn apply_status(
         forget_content(context, object, evaluation);
         return Ok(());
     }
-    let before = json(card.status.as_ref())?;
+    let before = json(&card.status.read())?;
     let mut after = if differs { json(&status)? } else { before.clone() };
     let has_content = card.has_content || shown.is_some();
     if let (Some(shown), Some(after)) = (shown, after.as_object_mut()) {
@@ -112,7 +112,7 @@ async fn apply_status(
     let removals = context.index.cards.removals(&object.namespace);
     let stored = write_status(context, object, card, (&before, &after)).await?;
     context.metrics.wrote("agentcards/status");
-    if let Some(stored) = card.with_status(stored, status, has_content) {
+    if let Some(stored) = card.with_status(stored, &status, has_content) {
         context.index.cards.insert_answer(object.clone(), (Some(card), removals), stored);
     }
     forget_content(context, object, evaluation);

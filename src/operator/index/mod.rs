@@ -14,6 +14,7 @@ pub(crate) use countersign_api::ObjectRef;
 pub(crate) use countersign_controller::store::Store;
 pub(crate) use countersign_plan::StoredPolicy;
 pub(crate) use countersign_plan::agent_card::IndexedCard;
+pub(crate) use countersign_plan::input::Kept;
 pub(crate) use countersign_plan::input::endpoint::{ServiceEndpoint, SliceVersions};
 pub(crate) use countersign_plan::input::pod::{Controller, Pod, owner_of};
 pub(crate) use countersign_plan::input::workload::{Workload, WorkloadKind, WorkloadRef};
@@ -48,7 +49,7 @@ pub(crate) struct Index {
     /// Resource versions of all Services.
     pub(crate) services: Store<String>,
     /// Services read so far, each with the resource version of the read.
-    pub(crate) read_services: Store<(String, Arc<Service>)>,
+    pub(crate) read_services: Store<(String, Kept<Service>)>,
     /// `EndpointSlice`s of all Services: Service name and resource version.
     pub(crate) slices: Store<(String, String), IndexKey>,
     /// Endpoints read so far by Service, with the resource versions of the `EndpointSlice`s read.

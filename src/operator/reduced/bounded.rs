@@ -103,7 +103,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
                 while kept.len() < ITEMS {
                     match items.next_element()? {
                         Some(item) => kept.push(item),
-                        None => return Ok(Few { kept, are_too_many: false }),
+                        None => {
+                            // Kept for as long as the object; a list grows to room for four.
+                            kept.shrink_to_fit();
+                            return Ok(Few { kept, are_too_many: false });
+                        }
                     }
                 }
                 let mut are_too_many = false;

@@ -418,7 +418,7 @@ mod tests {
                 json!({ "metadata": { "name": "a", "labels": labels(0) }, "spec": spec, "status": [] });
             let found = sandbox(parse(&object));
             assert!(
-                found.is_agent() && !found.is_ready && found.selector == LabelSelector::default(),
+                found.is_agent() && !found.is_ready && found.selector.read() == LabelSelector::default(),
                 "{spec}"
             );
         }
@@ -437,7 +437,7 @@ mod tests {
         };
         let whole: ApiPod = parse(&object(&labels(3)));
         assert_eq!(pod(parse(&object(&labels(3)))), Pod::of(whole));
-        let kept = pod(parse(&object(&labels(LABELS)))).unwrap().labels;
+        let kept = pod(parse(&object(&labels(LABELS)))).unwrap().labels.read();
         assert_eq!(kept, BTreeMap::from([("kagenti.io/type".to_owned(), "agent".to_owned())]));
     }
 
@@ -513,6 +513,6 @@ mod tests {
             serde_json::from_value(json!({ "matchLabels": { "kagenti.io/type": "agent" },
             "matchExpressions": [{ "key": "quarantined", "operator": "DoesNotExist" }] }))
             .unwrap();
-        assert!(selects(&selector, &found.labels) && found.has_too_many_labels);
+        assert!(selects(&selector, &found.labels.read()) && found.has_too_many_labels);
     }
 }

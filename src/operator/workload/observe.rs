@@ -76,14 +76,15 @@ fn observed_cards(context: &Context, reference: &WorkloadRef) -> Vec<ObservedCar
 /// verified unless this replica did it, whatever its status says. Under the witnessed freshness of the signer's trust
 /// domain a proof may outlast the leaf, so status alone does not end it.
 fn stored_proof(context: &Context, card: &IndexedCard) -> StoredProof {
-    let verdict = card.status.verdict.as_ref().filter(|verdict| verdict.outcome == Outcome::Verified);
+    let status = card.status.read();
+    let verdict = status.verdict.as_ref().filter(|verdict| verdict.outcome == Outcome::Verified);
     let is_earlier = context.leading_since.get().is_some_and(|since| card.created < *since)
-        && card.status.observed_generation == Some(card.generation);
+        && status.observed_generation == Some(card.generation);
     let Some(end) = verdict.filter(|_| is_earlier).and_then(|verdict| verdict.not_after.as_ref()) else {
         return StoredProof::None;
     };
     let end = Timestamp::from_unix(end.0.as_second()).plus(CLOCK_SKEW_MAX);
-    let signer = card.status.signature_spiffe_id.as_deref().and_then(|id| SpiffeId::parse(id).ok());
+    let signer = status.signature_spiffe_id.as_deref().and_then(|id| SpiffeId::parse(id).ok());
     let may_outlast = |signer: SpiffeId| context.policies.may_outlast_a_leaf(signer.trust_domain());
     if now() > end && !signer.is_some_and(may_outlast) { StoredProof::Ended } else { StoredProof::Holds }
 }
@@ -102,7 +103,7 @@ async fn has_unlabelled_pods(
         // An empty selector would ask about all Pods, and what it is is not known.
         return Ok(true);
     }
-    let selector = format!("{},{}", selector_text(&workload.selector), family.others_selector());
+    let selector = format!("{},{}", selector_text(&workload.selector.read()), family.others_selector());
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &reference.object.namespace);
     let unlabelled = api.list_metadata(&ListParams::default().labels(&selector).limit(1)).await?;
     Ok(!unlabelled.items.is_empty())

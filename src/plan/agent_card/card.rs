@@ -1,9 +1,9 @@
 //! AgentCard objects without the content of the card: spec, and status as last read or written.
 //! The operator stores its own status writes when the API server answers, so that their watch event is no change.
 
-use crate::input::CardRef;
 use crate::input::identity::Binding;
 use crate::input::workload::{WorkloadKind, WorkloadRef};
+use crate::input::{CardRef, Kept};
 use countersign_api::ObjectRef;
 use countersign_api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus, BindingScope, TargetRef};
 use countersign_api::keys::{MANAGED_BY, MANAGED_BY_APP_LABEL};
@@ -33,7 +33,7 @@ pub struct IndexedCard {
     /// Desired state, shared because cards are cloned often.
     pub spec: Arc<AgentCardSpec>,
     /// Status without its member `card`, which can be large.
-    pub status: Arc<AgentCardStatus>,
+    pub status: Kept<AgentCardStatus>,
     /// True if status has the member `card`.
     pub has_content: bool,
 }
@@ -57,7 +57,7 @@ impl IndexedCard {
             finalizers: metadata.finalizers.unwrap_or_default(),
             is_automatic: manager.is_some_and(|manager| manager == MANAGED_BY),
             spec: Arc::new(object.spec),
-            status: Arc::new(status),
+            status: Kept::of(&status)?,
             has_content,
         })
     }
@@ -66,14 +66,14 @@ impl IndexedCard {
     pub fn with_status(
         &self,
         metadata: ObjectMeta,
-        status: AgentCardStatus,
+        status: &AgentCardStatus,
         has_content: bool,
     ) -> Option<Self> {
         Some(Self {
             resource_version: metadata.resource_version?,
             is_leaving: metadata.deletion_timestamp.is_some(),
             finalizers: metadata.finalizers.unwrap_or_default(),
-            status: Arc::new(status),
+            status: Kept::of(status)?,
             has_content,
             ..self.clone()
         })

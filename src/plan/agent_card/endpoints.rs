@@ -132,6 +132,7 @@ fn is_controlled(key: &WorkloadRef, workload: &Workload, pod: &Pod, known: &Know
 mod tests {
     use super::*;
     use crate::agent_card::card_evaluation::CardEvaluation;
+    use crate::input::Kept;
     use crate::input::pod::ControllerKind;
     use crate::input::sandbox::Sandbox;
     use crate::input::workload::WorkloadKind;
@@ -173,7 +174,7 @@ mod tests {
     fn pod(name: &str, last: u8, controller: (ControllerKind, &str)) -> (String, Pod) {
         let pod = Pod {
             uid: format!("uid-{name}"),
-            labels: BTreeMap::new(),
+            labels: Kept::default(),
             has_too_many_labels: false,
             controller: Some(Controller { kind: controller.0, uid: controller.1.to_owned() }),
             service_account: "weather".to_owned(),

@@ -130,7 +130,13 @@ impl Evaluation {
     /// Evaluation without the card content, once status has the content; `None` if already left out.
     pub fn slimmed(&self) -> Option<Self> {
         self.result.content.as_ref().filter(|content| content.data.is_some())?;
-        Some(Self { result: Arc::new(self.result.slimmed()), ..self.clone() })
+        let mut slim = Self { result: Arc::new(self.result.slimmed()), ..self.clone() };
+        for replica in &mut slim.replicas {
+            if replica.evaluation.result == slim.result {
+                replica.evaluation.result = Arc::clone(&slim.result);
+            }
+        }
+        Some(slim)
     }
 
     /// Kept card and terms; `None` if either was dropped.

@@ -53,6 +53,7 @@ pub fn merge(
     };
     let mut all: Vec<ReplicaEvaluation> = last.iter().filter(holds).cloned().collect();
     all.extend(asked);
+    all.shrink_to_fit();
     all.sort_by(|a, b| a.replica.name.cmp(&b.replica.name));
     let is_bad = |served: &&ReplicaEvaluation| !served.is_good() && !served.is_unreachable();
     let lead = all.iter().find(is_bad).or_else(|| all.iter().find(|served| served.is_good()));
@@ -68,7 +69,11 @@ pub fn merge(
     let has_seen_all = replicas.all.iter().all(|uid| accepted.contains(uid.as_str()));
     let seen = if is_verified && has_seen_all { Seen::Everything } else { Seen::Part };
     if is_verified {
-        evaluation.result = Arc::new(joined(&evaluation.result, &all));
+        let joined = joined(&evaluation.result, &all);
+        // One replica has nothing to add, and its result need not be kept twice.
+        if joined != *evaluation.result {
+            evaluation.result = Arc::new(joined);
+        }
     }
     // Only the leading card keeps bytes and content, so that memory does not grow with the replicas. Another one that names
     // more hosts than those of its Service is evaluated anew each time, and needs no basis.

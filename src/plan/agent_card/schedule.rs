@@ -29,7 +29,7 @@ pub fn is_starting(card: &IndexedCard, evaluation: &Evaluation, now: Timestamp) 
     ];
     // A clock that differs from that of the API server gives no time at all.
     let age = u64::try_from(now.since(card.created)).ok().map(Duration::from_secs);
-    card.status.verdict.is_none()
+    card.status.read().verdict.is_none()
         && evaluation.result.reason().is_some_and(|reason| awaited.contains(&reason))
         && age.is_some_and(|age| age < STARTING)
 }

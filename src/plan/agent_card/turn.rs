@@ -111,9 +111,10 @@ fn is_unseen(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluation
     let tells = |condition: &Condition| condition.type_ == ConditionType::Enforced.as_str();
     let is_verified = evaluation.result.outcome.is_ok();
     let is_same = |verdict: &CardVerdict| (verdict.outcome == Outcome::Verified) == is_verified;
-    let is_shown = card.status.verdict.as_ref().is_some_and(is_same)
-        && card.status.target_ref.as_ref() == card.target()
-        && card.status.conditions.iter().any(tells);
+    let status = card.status.read();
+    let is_shown = status.verdict.as_ref().is_some_and(is_same)
+        && status.target_ref.as_ref() == card.target()
+        && status.conditions.iter().any(tells);
     let is_held = |workload: &Workload| workload.is_agent() && (is_verified || !workload.is_leaving);
     observed.mode == Mode::Enforce
         && observed.enforcement.is_none()
@@ -135,7 +136,8 @@ fn plan_write(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluatio
     // A card may point elsewhere by now than at the workload that was evaluated.
     let speaks_of_it = evaluation.workload.is_none() || evaluation.workload == points_at;
     let target = card.target().filter(|_| speaks_of_it);
-    let written = card.status.verdict.as_ref().and_then(CardVerdict::history).and_then(Result::ok);
+    let before = card.status.read();
+    let written = before.verdict.as_ref().and_then(CardVerdict::history).and_then(Result::ok);
     let history = evaluation.history.as_deref().filter(|now| {
         // When the same content was signed again is not worth a write.
         written.as_ref().is_none_or(|written| !now.restates(written))
@@ -152,13 +154,13 @@ fn plan_write(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluatio
         history: history.or(written.as_ref()),
         now,
     };
-    let status = plan_status(&card.status, &evaluation.result, about);
-    let is_shown = card.has_content && card.status.card_id == status.card_id;
+    let status = plan_status(&before, &evaluation.result, about);
+    let is_shown = card.has_content && before.card_id == status.card_id;
     let content = evaluation.result.content.as_ref().filter(|_| !is_shown);
     StatusWrite {
-        differs: status != *card.status,
+        differs: status != before,
         card: content.and_then(|content| content.data.clone()),
-        transition: transition(&card.status, &status).map(|told| name_family(told, workload)),
+        transition: transition(&before, &status).map(|told| name_family(told, workload)),
         status,
     }
 }
@@ -197,6 +199,7 @@ mod tests {
     use super::*;
     use crate::agent_card::card_evaluation::CardEvaluation;
     use crate::agent_card::result::{CardContent, Proof, VerificationResult};
+    use crate::input::Kept;
     use crate::input::workload::{WorkloadKind, WorkloadRef};
     use countersign_api::agent_card::card_data;
     use countersign_core::encoding::sha256;
@@ -206,6 +209,10 @@ mod tests {
     use std::sync::Arc;
 
     const NOW: Timestamp = Timestamp::from_unix(1_795_219_200);
+
+    fn kept(status: &AgentCardStatus) -> Kept<AgentCardStatus> {
+        Kept::of(status).unwrap()
+    }
 
     fn object() -> ObjectRef {
         ObjectRef::new("team", "weather-card")
@@ -343,7 +350,7 @@ mod tests {
         let told = first.transition.unwrap();
         assert_eq!((told.reason.as_str(), told.is_warning), ("SignatureEvaluated", false));
         // As it is stored, the same evaluation calls for nothing.
-        card.status = Arc::new(first.status);
+        card.status = kept(&first.status);
         card.has_content = true;
         let again = write(&card, &verified, Some(&workload));
         assert_eq!((again.differs, again.card, again.transition), (false, None, None));
@@ -352,7 +359,7 @@ mod tests {
         let write_of = |card: &IndexedCard| write(card, &refused, Some(&workload));
         let told = write_of(&card).transition.unwrap();
         assert_eq!((told.reason.as_str(), told.is_warning), (Reason::SignatureInvalid.code(), true));
-        card.status = Arc::new(write_of(&card).status);
+        card.status = kept(&write_of(&card).status);
         assert!(!write_of(&card).differs && write_of(&card).transition.is_none());
     }
 
@@ -448,7 +455,7 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(plan_after(second, &card, &refused), StatusPlan::Later(Duration::from_secs(4)));
         // After a restart the status stays as it is until the workload was planned.
-        card.status = Arc::new(write(&card, &verified, Some(&workload)).status);
+        card.status = kept(&write(&card, &verified, Some(&workload)).status);
         card.has_content = true;
         let StatusPlan::Write(write) = plan(&card, &verified) else { panic!() };
         assert!(!write.differs);
@@ -476,7 +483,7 @@ mod tests {
             let about = (Some(&card), Some(evaluation), Some(&workload));
             let plan = plan_status_turn(observed(&object, about, Some(enforcement)));
             let StatusPlan::Write(write) = plan else { panic!("{plan:?}") };
-            (card.status, card.has_content) = (Arc::new(write.status), true);
+            (card.status, card.has_content) = (kept(&write.status), true);
             card
         };
         let open = with_status(&verified, &Enforcement::Open);
@@ -502,9 +509,9 @@ mod tests {
             [(&open, &verified, "Wait"), (&closed, &refused, "False PolicyPending")]
         {
             let mut moved = before.clone();
-            let mut status = (*moved.status).clone();
+            let mut status = moved.status.read();
             status.target_ref.as_mut().unwrap().name = "maps".to_owned();
-            moved.status = Arc::new(status);
+            moved.status = kept(&status);
             assert_eq!(told(unseen(&moved, evaluation)), expected);
         }
     }
@@ -515,7 +522,7 @@ mod tests {
         let mut card = stored("uid-1", &[], false);
         let mut old = write(&card, &verified, Some(&workload)).status;
         old.conditions.retain(|condition| condition.type_ != "Enforced");
-        card.status = Arc::new(old);
+        card.status = kept(&old);
         card.has_content = true;
         let plan = plan_status_turn(observed(&object, (Some(&card), Some(&verified), Some(&workload)), None));
         assert!(matches!(plan, StatusPlan::Wait));

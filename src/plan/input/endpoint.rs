@@ -3,7 +3,6 @@
 
 use k8s_openapi::api::core::v1::ServicePort;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,8 +12,8 @@ const NAME_BYTES: usize = 253;
 /// Label of an `EndpointSlice` that names its Service.
 pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-/// Resource versions of the `EndpointSlice`s of a Service, by slice name.
-pub type SliceVersions = BTreeMap<String, String>;
+/// Resource versions of the `EndpointSlice`s of a Service, ordered by slice name.
+pub type SliceVersions = Box<[(String, String)]>;
 
 /// Address behind a Service, with the Pod that an `EndpointSlice` claims for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

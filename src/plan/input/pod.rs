@@ -1,6 +1,7 @@
 //! Pods of agents, reduced to the fields that decide about endpoints and peer marks.
 //! The operator watches only Pods with the agent label; no other Pod gets a peer mark.
 
+use super::Kept;
 use super::workload::WorkloadKind;
 use countersign_api::keys::PEER_MARK_LABEL;
 use k8s_openapi::api::core::v1::Pod as ApiPod;
@@ -19,7 +20,7 @@ pub struct Pod {
     /// UID of the Pod object.
     pub uid: String,
     /// Labels of the Pod at the time of observation.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Kept<BTreeMap<String, String>>,
     /// True if only a part of the labels was read, so that no selector matches.
     pub has_too_many_labels: bool,
     /// Controlling owner, if the Pod has one.
@@ -85,7 +86,7 @@ impl Pod {
         let addresses = status.pod_ips.unwrap_or_default();
         Some(Self {
             uid: metadata.uid?,
-            labels: metadata.labels.unwrap_or_default(),
+            labels: Kept::of(&metadata.labels.unwrap_or_default())?,
             has_too_many_labels: false,
             controller: controller(metadata.owner_references.as_deref()),
             // The ServiceAccount admission plugin fills it in when the Pod is created.
@@ -103,8 +104,8 @@ impl Pod {
     }
 
     /// Value of the peer mark that the Pod carries.
-    pub fn mark(&self) -> Option<&str> {
-        self.labels.get(PEER_MARK_LABEL).map(String::as_str)
+    pub fn mark(&self) -> Option<String> {
+        self.labels.read().remove(PEER_MARK_LABEL)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Deployments, `StatefulSet`s and `Sandbox`es, reduced to the fields that identify an agent and its readiness.
 
+use super::Kept;
 use super::enrolment::{check_families, families, family, protocol};
 use super::names::workload_label;
 use super::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, Sandbox};
@@ -105,9 +106,9 @@ pub struct Workload {
     /// Value of the label `app.kubernetes.io/name`.
     pub app_name: Option<String>,
     /// Label selector of the Pods.
-    pub selector: LabelSelector,
+    pub selector: Kept<LabelSelector>,
     /// Labels of the Pod template.
-    pub template_labels: BTreeMap<String, String>,
+    pub template_labels: Kept<BTreeMap<String, String>>,
     /// Service account of the Pod template.
     pub service_account: String,
     /// True if the Pods use the network of their node.
@@ -154,6 +155,8 @@ impl Workload {
         let labels = metadata.labels.unwrap_or_default();
         let spec = template.spec.unwrap_or_default();
         let template_labels = template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default();
+        // A selector that could not be kept would select nobody, and such labels would be no agent's.
+        let (kept_selector, kept_labels) = (Kept::of(&selector), Kept::of(&template_labels));
         Self {
             uid: metadata.uid.unwrap_or_default(),
             label: WorkloadRef { kind, object }.label(),
@@ -163,8 +166,8 @@ impl Workload {
             is_leaving: metadata.deletion_timestamp.is_some(),
             protocol: protocol(&labels),
             app_name: labels.get("app.kubernetes.io/name").cloned(),
-            selector,
-            template_labels,
+            selector: kept_selector.unwrap_or_default(),
+            template_labels: kept_labels.unwrap_or_default(),
             // The ServiceAccount admission plugin fills in `default` when a Pod is created.
             service_account: spec
                 .service_account_name
@@ -186,13 +189,14 @@ impl Workload {
     /// The same workload, of whose selector only a part was read: no policy can say which Pods are its own.
     #[must_use]
     pub fn without_selector(self) -> Self {
-        Self { selector: LabelSelector::default(), ..self }.with_too_many_labels()
+        Self { selector: Kept::default(), ..self }.with_too_many_labels()
     }
 
     /// True if it is not known which Pods the workload selects.
     pub fn selects_nobody(&self) -> bool {
-        self.selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
-            && self.selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
+        let selector = self.selector.read();
+        selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
+            && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
     }
 
     /// True if only a part of the labels was read.
@@ -213,18 +217,18 @@ impl Workload {
     /// True if the workload or its Pods may carry the agent label of `family`, so that the policies of that family have
     /// something to isolate.
     pub fn is_of(&self, family: Family) -> bool {
-        self.family == Some(family) || families(&self.template_labels).any(|of| of == family)
+        self.family == Some(family) || families(&self.template_labels.read()).any(|of| of == family)
     }
 
     /// Family of the agent label in the Pod template, by which the namespace policies select; `None` without one.
     pub fn labels_its_pods(&self) -> Option<Family> {
-        family(&self.template_labels)
+        family(&self.template_labels.read())
     }
 
     /// Family whose agent label every Pod of every revision carries: the immutable selector requires the label, or
     /// the template has never changed.
     pub fn always_labelled_its_pods(&self) -> Option<Family> {
-        let by_selector = self.selector.match_labels.as_ref().and_then(family);
+        let by_selector = self.selector.read().match_labels.as_ref().and_then(family);
         by_selector.or_else(|| self.labels_its_pods().filter(|_| self.generation == 1))
     }
 }
@@ -265,7 +269,8 @@ mod tests {
         workload.generation = 2;
         assert_eq!(workload.always_labelled_its_pods(), None);
         let selector = BTreeMap::from([("rossoctl.io/type".to_owned(), "agent".to_owned())]);
-        workload.selector.match_labels = Some(selector);
+        workload.selector =
+            Kept::of(&LabelSelector { match_labels: Some(selector), ..LabelSelector::default() }).unwrap();
         assert_eq!(workload.always_labelled_its_pods(), Some(Family::Rossoctl));
         assert_eq!(Family::ALL.map(|family| workload.is_of(family)), [true, true]);
         assert_eq!(workload.family, Some(Family::Rossoctl));
@@ -316,6 +321,6 @@ mod tests {
         let sandbox = Sandbox::parse(&json!({ "spec": { "podTemplate": "x" } })).unwrap_or_default();
         let found = Workload::of_sandbox(metadata.unwrap(), sandbox);
         assert!(found.is_agent() && !found.is_ready && found.labels_its_pods().is_none());
-        assert_eq!(found.selector, LabelSelector::default());
+        assert_eq!(found.selector.read(), LabelSelector::default());
     }
 }

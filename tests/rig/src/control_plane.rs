@@ -85,6 +85,8 @@ pub(crate) fn apiserver(folder: &Path, pki: &Pki) -> Result<Launch> {
         "--allow-privileged=true".into(),
         format!("--audit-policy-file={}/audit-policy.json", folder.display()),
         format!("--audit-log-path={}/logs/audit.log", folder.display()),
+        // One file: whoever follows it would lose what is written between its last look and the next file.
+        "--audit-log-maxsize=100000".into(),
         // A restart in a test must not wait for the minute that a load balancer would need.
         "--shutdown-delay-duration=0s".into(),
     ];

@@ -52,9 +52,14 @@ impl<'r> Stage<'r> {
                 agents.serve(namespace, &name, &Agents::sign(&card_of(&name, namespace), &svid)).unwrap();
                 names.push(name);
             }
-            for part in names.chunks(250) {
-                agents.create(namespace, &part.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
-            }
+            // Several requests at a time, as long as the API server answers each in milliseconds.
+            std::thread::scope(|scope| {
+                for part in names.chunks(names.len().div_ceil(4).max(1)) {
+                    let manifests = part.iter().flat_map(|name| Agents::manifests(namespace, name)).collect();
+                    let list = json!({ "items": Value::Array(manifests) });
+                    scope.spawn(move || rig.apply(&list.to_string()).unwrap());
+                }
+            });
         }
         let available = |deployment: &Value| {
             deployment["status"]["conditions"].to_string().contains("MinimumReplicasAvailable")
