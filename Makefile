@@ -126,11 +126,11 @@ sidecar-tests: ## Scenarios of AuthBridge with real Keycloak, SPIRE and Envoy (R
 	@scripts/step 'AuthBridge on real parts' scripts/rig-test --parts 'packages etcd kubernetes pause client-tools keycloak envoy hypercorn opentelemetry postgresql spire h2spec faketime' tests/sidecar 4
 
 .PHONY: bench-sidecar
-bench-sidecar: ## AuthBridge beside a bare proxy of hyper, and its memory; writes docs/benchmarks.md
+bench-sidecar: ## AuthBridge beside a bare proxy of hyper and Envoy, also under attack; SECTION= runs one section alone
 	cargo build --release --locked --no-default-features --features sidecar --bin authbridge
-	scripts/rig-parts spire
+	scripts/rig-parts spire envoy
 	AUTHBRIDGE="$$PWD/target/release/authbridge" cargo bench --locked \
-		--package countersign-sidecar-tests --bench sidecar -- $(RATE)
+		--package countersign-sidecar-tests --bench sidecar -- $(RATE) $(SECTION)
 
 .PHONY: client-tools
 client-tools: ## Fetches the pinned helm and kubectl, once

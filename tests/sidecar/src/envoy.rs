@@ -49,6 +49,11 @@ impl Envoy {
         http::get(&format!("http://127.0.0.1:{}{path}", self.admin))
     }
 
+    /// Its number, for `/proc`.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.pid()
+    }
+
     /// What it has said.
     pub fn log(&self) -> String {
         self.process.log()

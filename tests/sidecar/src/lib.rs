@@ -2,6 +2,7 @@
 //! It starts programs and speaks to them; it knows nothing of how AuthBridge is made.
 
 pub mod admin;
+pub mod attack;
 pub mod authbridge;
 pub mod backend;
 pub mod certificates;

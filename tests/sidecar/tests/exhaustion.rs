@@ -1,5 +1,6 @@
 //! One neighbour takes all that it can get, and an honest caller from another address is served all the same.
 
+use countersign_sidecar_tests::attack::{HONEST, NEIGHBOUR, closed_window, endless_header_block, half_head};
 use countersign_sidecar_tests::authbridge::Options;
 use countersign_sidecar_tests::backend::{Answer, Step};
 use countersign_sidecar_tests::frames;
@@ -10,8 +11,6 @@ use countersign_sidecar_tests::process::until;
 use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation};
 use std::time::{Duration, Instant};
 
-const NEIGHBOUR: &str = "127.0.0.2";
-const HONEST: &str = "127.0.0.3";
 /// What an honest caller waits for an answer, on a machine with other work.
 const SOON: Duration = Duration::from_secs(3);
 
@@ -122,7 +121,7 @@ fn half_headers_take_no_more_memory_than_is_configured() {
     let (scene, _jwks) = start("memory: 4194304, header_timeout: 60s");
     is_served(&scene);
     let before = resident(&scene);
-    let half = [b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ".as_slice(), &vec![b'x'; 60_000]].concat();
+    let half = half_head(60_000);
     let mut all: Vec<_> = (0..600).map(|_| open(&scene, NEIGHBOUR)).collect();
     for connection in &mut all {
         // Those that end meanwhile cannot be written to.
@@ -150,14 +149,11 @@ fn an_http2_connection_on_which_nothing_moves_is_ended() {
     let part = Step::Data(vec![b'x'; 64 * 1024]);
     scene.agent.answer(Answer::status(200).steps(vec![part; 64]));
     let limit = Duration::from_secs(12);
-    // It takes no byte of the answer: a window of 0 (RFC 9113 §6.5.2), and no update of it. It is alive, and says so.
+    // It takes no byte of the answer. It is alive, and says so.
     let mut greedy = open(&scene, NEIGHBOUR);
-    let closed_window = frames::frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
-    let preface = &frames::PREFACE[..24];
-    greedy.write(&[preface, &closed_window, &frames::get(1, "/healthz")].concat()).unwrap();
-    // Its header block never ends (RFC 9113 §6.2).
+    greedy.write(&closed_window("/healthz", 1)).unwrap();
     let mut half = open(&scene, NEIGHBOUR);
-    half.write(&[frames::PREFACE, &frames::frame(1, 0, 1, &[0x82])].concat()).unwrap();
+    half.write(&endless_header_block()).unwrap();
     // It asks and reads by HTTP/1.1, and stops reading.
     let mut stopped = open(&scene, NEIGHBOUR);
     stopped.write(&Request::new("GET", "/healthz").bytes("a")).unwrap();

@@ -1,6 +1,8 @@
 //! A proxy under measurement: its process on a core of its own, what it used of that core, and how much memory it has.
 
 use countersign_sidecar_tests::authbridge::{AuthBridge, Options};
+use countersign_sidecar_tests::envoy::Envoy;
+use countersign_sidecar_tests::ports;
 use countersign_sidecar_tests::scene::{Addresses, Settings};
 use rustix::process::{Pid, RawPid};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -14,26 +16,37 @@ const CORE: usize = 0;
 /// A running proxy.
 pub(crate) struct Contender {
     pid: u32,
-    addresses: Addresses,
-    settings: Settings,
-    bare: Option<Child>,
-    _bridge: Option<AuthBridge>,
+    /// Where it takes requests to the agent.
+    pub(crate) plain: SocketAddr,
+    /// Where it takes them over TLS.
+    pub(crate) tls: SocketAddr,
+    /// Its other servers, which only AuthBridge has.
+    pub(crate) others: Option<Addresses>,
+    _runs: Runs,
+}
+
+/// What ends with it.
+enum Runs {
+    Bare(Child),
+    AuthBridge(AuthBridge),
+    #[expect(dead_code, reason = "it ends when it is dropped")]
+    Envoy(Envoy),
 }
 
 impl Contender {
-    /// The bare proxy.
+    /// The bare proxy, which knows no TLS.
     pub(crate) fn bare(backend: SocketAddr) -> Self {
-        let addresses = Addresses::free().unwrap();
+        let listen = local();
         let program = std::env::current_exe().unwrap();
-        let arguments = ["bare-proxy".to_owned(), addresses.inbound.to_string(), backend.to_string()];
+        let arguments = ["bare-proxy".to_owned(), listen.to_string(), backend.to_string()];
         let child = Command::new(program).args(arguments).spawn().unwrap();
         let pid = child.id();
         pin(pid, CORE);
         let begin = Instant::now();
-        while std::net::TcpStream::connect(addresses.inbound).is_err() && begin.elapsed().as_secs() < 10 {
+        while std::net::TcpStream::connect(listen).is_err() && begin.elapsed().as_secs() < 10 {
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { pid, addresses, settings: Settings::default(), bare: Some(child), _bridge: None }
+        Self { pid, plain: listen, tls: listen, others: None, _runs: Runs::Bare(child) }
     }
 
     /// AuthBridge as it is released.
@@ -43,17 +56,17 @@ impl Contender {
         let bridge = AuthBridge::start(&yaml, addresses.health, &Options::default()).unwrap();
         let pid = bridge.pid().unwrap();
         pin(pid, CORE);
-        Self { pid, addresses, settings: settings.clone(), bare: None, _bridge: Some(bridge) }
+        let inbound = addresses.inbound;
+        Self { pid, plain: inbound, tls: inbound, others: Some(addresses), _runs: Runs::AuthBridge(bridge) }
     }
 
-    /// Where it listens.
-    pub(crate) fn addresses(&self) -> Addresses {
-        self.addresses
-    }
-
-    /// How it is configured.
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+    /// Envoy with one worker; `settings` is given its two ports.
+    pub(crate) fn envoy(settings: impl Fn(u16, u16) -> String) -> Self {
+        let (plain, tls) = (local(), local());
+        let envoy = Envoy::start(&settings(plain.port(), tls.port())).unwrap();
+        let pid = envoy.pid().unwrap();
+        pin(pid, CORE);
+        Self { pid, plain, tls, others: None, _runs: Runs::Envoy(envoy) }
     }
 
     /// Its resident memory in KiB.
@@ -74,13 +87,22 @@ impl Contender {
     }
 }
 
-impl Drop for Contender {
+impl Drop for Runs {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.bare {
-            let _ = child.kill();
-            let _ = child.wait();
+        match self {
+            Self::Bare(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            // Asked to end, it would serve the agent's requests for as long as the backend listens.
+            Self::AuthBridge(bridge) => drop(bridge.kill()),
+            Self::Envoy(_) => {}
         }
     }
+}
+
+fn local() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], ports::free().unwrap()))
 }
 
 /// Keeps this process on one core.

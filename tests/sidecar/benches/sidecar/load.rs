@@ -1,148 +1,141 @@
-//! Load on a fixed schedule: a request that is late because the one before it was slow counts from when it was due.
+//! Load by many callers, on a fixed schedule or as fast as it goes. A request that is late because the one before it was
+//! slow counts from when it was due.
 
+use crate::client::{Client, Target};
 use crate::contender::Contender;
-use countersign_sidecar_tests::http::{Request, Tls};
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::time::{sleep_until, timeout};
+
+/// Longest time for an answer. A request without one counts as so slow.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
-    /// Requests per second, over all connections.
-    pub(crate) rate: u32,
+    /// Requests per second of all callers; each asks one after the other if there is none.
+    pub(crate) rate: Option<u32>,
     /// For how long.
     pub(crate) time: Duration,
-    /// How many connections.
-    pub(crate) connections: usize,
-}
-
-/// What is asked, and where.
-pub(crate) struct Target {
-    address: SocketAddr,
-    bytes: Arc<[u8]>,
-    tls: Option<TlsConnector>,
+    /// How many callers.
+    pub(crate) callers: u32,
+    /// Requests after which a caller takes a new connection, whose making counts as part of the next one.
+    pub(crate) renewal: Option<u32>,
 }
 
 /// One round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
-    /// Requests per second of the proxy's CPU time.
-    pub(crate) per_core_second: f64,
-    /// Median time from when a request was due.
-    pub(crate) p50: Duration,
-    /// 99th percentile of it.
-    pub(crate) p99: Duration,
+    /// CPU time of the proxy for each request, in µs.
+    pub(crate) cpu_micros: f64,
+    /// CPU time of the proxy, as a share of its core.
+    pub(crate) busy: f64,
+    /// Median time of a request, in ms.
+    pub(crate) p50_millis: f64,
+    /// 99th percentile of it, in ms.
+    pub(crate) p99_millis: f64,
+    /// Requests without the right answer.
+    pub(crate) failed: u32,
 }
-
-impl Target {
-    /// This request, again and again.
-    pub(crate) fn new(address: SocketAddr, request: &Request, tls: Option<Tls>) -> Self {
-        let bytes = request.bytes(&address.to_string()).into();
-        Self { address, bytes, tls: tls.map(|tls| TlsConnector::from(tls.config())) }
-    }
-
-    async fn connect(&self) -> Box<dyn Stream> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        match &self.tls {
-            None => Box::new(stream),
-            Some(connector) => {
-                let name = rustls::pki_types::ServerName::IpAddress(self.address.ip().into());
-                Box::new(connector.connect(name, stream).await.unwrap())
-            }
-        }
-    }
-}
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Load {
     /// One round against a proxy.
     pub(crate) fn run(self, contender: &Contender, target: &Target) -> Measured {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let each = self.connections;
-        let total = self.rate * u32::try_from(self.time.as_secs()).unwrap();
-        let rounds = total / u32::try_from(each).unwrap();
-        let gap = Duration::from_secs(1) * u32::try_from(each).unwrap() / self.rate;
         runtime.block_on(async {
-            let mut streams = Vec::new();
-            for _ in 0..each {
-                let mut stream = target.connect().await;
-                send_request(&mut stream, &target.bytes).await;
-                streams.push(stream);
-            }
+            let callers = usize::try_from(self.callers).unwrap();
+            // Who takes new connections all the time begins with one.
+            let callers: Vec<Option<Client>> = match self.renewal {
+                Some(_) => (0..callers).map(|_| None).collect(),
+                None => target.callers(callers).await.unwrap().into_iter().map(Some).collect(),
+            };
             let cpu = contender.cpu();
             let begin = Instant::now() + Duration::from_millis(50);
             let mut running = Vec::new();
-            for (number, mut stream) in streams.into_iter().enumerate() {
-                let bytes = Arc::clone(&target.bytes);
-                let offset = gap * u32::try_from(number).unwrap() / u32::try_from(each).unwrap();
-                running.push(tokio::spawn(async move {
-                    let mut times = Vec::new();
-                    for round in 0..rounds {
-                        let due = begin + offset + gap * round;
-                        tokio::time::sleep_until(due.into()).await;
-                        send_request(&mut stream, &bytes).await;
-                        times.push(due.elapsed());
-                    }
-                    times
-                }));
+            for (number, caller) in (0..).zip(callers) {
+                let first = begin + self.gap() * number / self.callers;
+                running.push(tokio::spawn(self.call(target.clone(), caller, first, begin + self.time)));
             }
-            let mut times = Vec::new();
+            let (mut times, mut failed) = (Vec::new(), 0);
             for one in running {
-                times.extend(one.await.unwrap());
+                let (of_one, failures) = one.await.unwrap();
+                times.extend(of_one);
+                failed += failures;
             }
-            let used = contender.cpu().saturating_sub(cpu);
+            let used = contender.cpu().saturating_sub(cpu).as_secs_f64();
+            let took = begin.elapsed().as_secs_f64();
             times.sort_unstable();
-            let at = |share: usize| times[(times.len() - 1) * share / 100];
-            let per_core_second = f64::from(rounds * u32::try_from(each).unwrap()) / used.as_secs_f64();
-            Measured { per_core_second, p50: at(50), p99: at(99) }
+            let millis = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
+            Measured {
+                cpu_micros: used * 1e6 / f64::from(u32::try_from(times.len()).unwrap()),
+                busy: used / took,
+                p50_millis: millis(50),
+                p99_millis: millis(99),
+                failed,
+            }
         })
     }
-}
 
-/// One request, and its answer to the end.
-async fn send_request(stream: &mut Box<dyn Stream>, bytes: &[u8]) {
-    stream.write_all(bytes).await.unwrap();
-    stream.flush().await.unwrap();
-    let (mut read, mut buffer) = (0, [0; 8192]);
-    let mut end = None;
-    while end.is_none_or(|end| read < end) {
-        let length = stream.read(&mut buffer[read..]).await.unwrap();
-        assert!(length > 0, "the proxy closed a connection");
-        read += length;
-        if end.is_none()
-            && let Some(head) = buffer[..read].windows(4).position(|window| window == b"\r\n\r\n")
-        {
-            assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..read]));
-            end = Some(head + 4 + 1024);
+    /// Time between two requests of one caller.
+    fn gap(self) -> Duration {
+        self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) * self.callers / rate)
+    }
+
+    /// The requests of one caller: how long each took, and how many failed.
+    async fn call(
+        self,
+        target: Target,
+        mut caller: Option<Client>,
+        first: Instant,
+        end: Instant,
+    ) -> (Vec<Duration>, u32) {
+        let (mut times, mut failed) = (Vec::new(), 0);
+        let mut due = first;
+        while due < end {
+            let mut from = due;
+            if Instant::now() < due {
+                sleep_until(due.into()).await;
+                // Timers are late by up to 1 ms, which is not the proxy's.
+                from = Instant::now();
+            }
+            let answered = timeout(PATIENCE, async {
+                let mut client = match caller.take() {
+                    Some(client) => client,
+                    None => target.caller().await?,
+                };
+                client.ask().await?;
+                anyhow::Ok(client)
+            });
+            // One that could not even be asked in time has no answer in time.
+            let is_asked = from.elapsed() < PATIENCE;
+            if is_asked && let Ok(Ok(client)) = answered.await {
+                times.push(from.elapsed());
+                let is_over = self.renewal.is_some_and(|renewal| times.len() % renewal as usize == 0);
+                caller = (!is_over).then_some(client);
+            } else {
+                times.push(PATIENCE);
+                failed += 1;
+            }
+            due = if self.rate.is_some() { due + self.gap() } else { Instant::now() };
         }
+        (times, failed)
     }
 }
 
-/// The middle one by requests per core-second.
-pub(crate) fn median(results: &mut [Measured]) -> Measured {
-    results.sort_by(|one, other| one.per_core_second.total_cmp(&other.per_core_second));
-    results[results.len() / 2]
+/// The median of each figure by itself; failures of all rounds.
+pub(crate) fn median(rounds: &[Measured]) -> Measured {
+    let of = |figure: fn(&Measured) -> f64| middle(rounds.iter().map(figure));
+    Measured {
+        cpu_micros: of(|round| round.cpu_micros),
+        busy: of(|round| round.busy),
+        p50_millis: of(|round| round.p50_millis),
+        p99_millis: of(|round| round.p99_millis),
+        failed: rounds.iter().map(|round| round.failed).sum(),
+    }
 }
 
-/// Connections that asked once and wait for their next request.
-pub(crate) fn idle_connections(address: SocketAddr, count: usize) -> Vec<std::net::TcpStream> {
-    use std::io::{Read, Write};
-    let request = Request::new("GET", "/healthz").bytes(&address.to_string());
-    let open = || {
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        stream.write_all(&request).unwrap();
-        let (mut read, mut buffer) = (0, [0; 4096]);
-        while read < 1024 {
-            read += stream.read(&mut buffer).unwrap();
-        }
-        stream
-    };
-    (0..count).map(|_| open()).collect()
+/// The median of some figures.
+pub(crate) fn middle(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = figures.collect();
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
 }
