@@ -80,3 +80,17 @@ pub const TOKEN_RESPONSE: JsonLimits =
 
 /// JSON limits of the claims of an access token; Keycloak nests roles by client.
 pub const CLAIMS: JsonLimits = JsonLimits { bytes: TOKEN_BYTES, depth: 16, nodes: 4096, ..JsonLimits::CARD };
+
+/// Largest body, server-sent event or message of gRPC that parsers read for session events, in bytes; a larger one passes
+/// unread. Calls are 1 to 16 KiB; answers with files in them are larger, and of no interest here.
+pub const CALL_BYTES: usize = 64 * 1024;
+/// Most bytes that parsers hold of all bodies under way together: 256 of the largest. Bodies beyond that pass unread.
+pub const CALLS_BYTES: usize = 256 * CALL_BYTES;
+/// Most bytes of one answer whose messages are parsed one by one, [`MESSAGE_COST`] added for each: the stream of a long
+/// answer of a language model. Of what follows, the last two messages are parsed: the last two tell how it ended.
+pub const STREAM_BYTES: usize = 4 * 1024 * 1024;
+/// What a message costs beside its bytes, so that a stream of empty ones is bounded too.
+pub const MESSAGE_COST: usize = 256;
+
+/// JSON limits of a call or its answer.
+pub const CALL: JsonLimits = JsonLimits { bytes: CALL_BYTES, ..JsonLimits::CARD };

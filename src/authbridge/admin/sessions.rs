@@ -2,7 +2,7 @@
 
 use super::About;
 use crate::config::{OnError, Plugin};
-use crate::events::{Event, SessionStore};
+use crate::events::{SessionStore, Subscription};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{self, KeepAlive, Sse};
@@ -16,8 +16,6 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 
 /// Time between two comments on a quiet event stream, so that proxies do not close it as idle.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -61,23 +59,16 @@ async fn events(State(about): State<Arc<About>>, Query(filter): Query<Filter>) -
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response())
 }
 
-/// Stream of events as they are stored. A subscriber that falls behind loses some, so that it delays no request.
-fn live(
-    events: Receiver<(Arc<str>, Arc<Event>)>,
-    session: Option<String>,
-) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+/// Stream of events as they are stored, all or of one session.
+fn live(events: Subscription, session: Option<String>) -> impl Stream<Item = Result<sse::Event, Infallible>> {
     unfold((events, session, 0_u64), async |(mut events, session, number)| {
         loop {
-            match events.recv().await {
-                Ok((id, event)) if session.as_ref().is_none_or(|wanted| **wanted == *id) => {
-                    let number = number.saturating_add(1);
-                    let data = event.json(&id).to_string();
-                    let event =
-                        sse::Event::default().event("session-event").id(number.to_string()).data(data);
-                    return Some((Ok(event), (events, session, number)));
-                }
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return None,
+            let (id, event) = events.next().await?;
+            if session.as_ref().is_none_or(|wanted| **wanted == *id) {
+                let number = number.saturating_add(1);
+                let data = event.json(&id).to_string();
+                let event = sse::Event::default().event("session-event").id(number.to_string()).data(data);
+                return Some((Ok(event), (events, session, number)));
             }
         }
     })

@@ -156,7 +156,7 @@ fn line(event: &Value) -> String {
     let call = ["a2a", "mcp", "inference"].iter().find_map(|kind| {
         let call = event.get(*kind)?;
         let what = call["method"].as_str().or_else(|| call["model"].as_str()).unwrap_or_default();
-        Some(format!(" {kind}:{}", quoted(what)))
+        Some(format!(" {kind}:{}{}", quoted(what), answer(call)))
     });
     let did = event["invocations"].as_array().and_then(|all| all.last()).map(|one| {
         format!(
@@ -181,6 +181,27 @@ fn line(event: &Value) -> String {
         who.unwrap_or_default(),
         took.unwrap_or_default(),
     )
+}
+
+/// Formats what an answer told of a call: the state of a task, a failure, the tokens of a model.
+fn answer(call: &Value) -> String {
+    let mut told = String::new();
+    let mut add = |text: String| told = format!("{told} {text}");
+    if let Some(state) = call["finalStatus"].as_str() {
+        add(Quoted(state).to_string().trim_matches('"').to_owned());
+    }
+    if call["isError"] == true {
+        add("failed".to_owned());
+    }
+    if let Some(code) = call.pointer("/error/code").and_then(Value::as_i64) {
+        add(format!("error {code}"));
+    }
+    if let (Some(prompt), Some(completion)) =
+        (call["promptTokens"].as_u64(), call["completionTokens"].as_u64())
+    {
+        add(format!("{prompt}+{completion} tokens"));
+    }
+    told
 }
 
 fn draw(stats: &Value, last: &VecDeque<String>, redraw: bool) -> std::io::Result<()> {
@@ -217,6 +238,22 @@ fn draw(stats: &Value, last: &VecDeque<String>, redraw: bool) -> std::io::Result
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_answer_is_told_beside_its_call() {
+        let told = |member: Value| line(&json!({ "phase": "response", "statusCode": 200, "a2a": member }));
+        for (member, expected) in [
+            (json!({ "method": "SendMessage" }), "a2a:SendMessage"),
+            (json!({ "method": "a", "finalStatus": "completed" }), "a2a:a completed"),
+            (json!({ "method": "a", "finalStatus": "\u{1b}[2J" }), "a2a:a \\u{1b}[2J"),
+            (json!({ "method": "a", "isError": true }), "a2a:a failed"),
+            (json!({ "method": "a", "isError": false, "error": { "code": -32001 } }), "a2a:a error -32001"),
+            (json!({ "model": "m", "promptTokens": 3, "completionTokens": 4 }), "a2a:m 3+4 tokens"),
+        ] {
+            let line = told(member);
+            assert!(line.trim_end().ends_with(expected), "{line:?} {expected:?}");
+        }
+    }
 
     #[test]
     fn an_event_is_one_line_whatever_it_says() {

@@ -1,5 +1,6 @@
 //! Event of the session API, in the JSON form of the existing AuthBridge.
 
+use super::answer::Answer;
 use super::call::Call;
 use countersign_core::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -74,8 +75,10 @@ pub(crate) struct Event {
     pub(crate) at: Timestamp,
     pub(crate) request: Arc<Head>,
     pub(crate) phase: Phase,
-    pub(crate) call: Option<Call>,
-    pub(crate) invocations: Vec<Invocation>,
+    /// Shared by the events of request and answer, like `invocations`.
+    pub(crate) call: Option<Arc<Call>>,
+    pub(crate) answer: Option<Answer>,
+    pub(crate) invocations: Arc<Vec<Invocation>>,
     pub(crate) status: Option<u16>,
     pub(crate) error: Option<(&'static str, String)>,
     pub(crate) duration_ms: Option<f64>,
@@ -88,7 +91,8 @@ impl Event {
         let (texts, scopes) = ([method, host, path], &caller.scopes);
         let caller = [&caller.subject, &caller.client, &caller.peer];
         let error = self.error.as_ref().map_or(0, |(_, message)| message.len());
-        let call = self.call.as_ref().map_or(0, Call::weight);
+        let call = self.call.as_ref().map_or(0, |call| call.weight());
+        let answer = self.answer.as_ref().map_or(0, Answer::weight);
         let invocations = self.invocations.len().saturating_mul(size_of::<Invocation>());
         texts
             .into_iter()
@@ -99,7 +103,19 @@ impl Event {
             })
             .saturating_add(error)
             .saturating_add(call)
+            .saturating_add(answer)
             .saturating_add(invocations)
+    }
+
+    /// The call with what its answer told, and the name of the member that holds both.
+    fn call_json(&self) -> Option<(&'static str, Value)> {
+        let (call, answer) = (self.call.as_ref(), self.answer.as_ref());
+        let kind = call.map(|call| call.kind()).or_else(|| answer.map(Answer::kind))?;
+        let mut members = call.map_or_else(Map::new, |call| call.json());
+        if let Some(answer) = answer {
+            answer.write(&mut members);
+        }
+        Some((kind, Value::Object(members)))
     }
 
     /// JSON of the event in the session with this ID.
@@ -119,8 +135,8 @@ impl Event {
         set("method", method.as_str().into());
         set("host", host.as_str().into());
         set("path", path.as_str().into());
-        if let Some(call) = &self.call {
-            set(call.kind(), call.json());
+        if let Some((kind, call)) = self.call_json() {
+            set(kind, call);
         }
         let invocations = self.invocations.iter().map(|one| {
             json!({ "plugin": one.plugin, "phase": phase, "action": one.action, "reason": one.reason, "shadow": one.shadow })

@@ -1,6 +1,7 @@
 //! Session store: events by user and context, oldest dropped first. Its bounds hold whatever callers send.
 
-use super::event::Event;
+use super::buffer::Pool;
+use super::event::{Direction, Event, Head};
 use super::text::bounded;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::time::Timestamp;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 /// Events that a subscriber may be behind before it loses some.
 const BEHIND: usize = 64;
@@ -36,27 +38,68 @@ pub(crate) struct Bounds {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Owner {
     user: Digest,
-    context: String,
+    context: Arc<str>,
 }
 
+/// Context of requests that name none.
+static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| "default".into());
+/// User of requests without one.
+static NOBODY: LazyLock<Digest> = LazyLock::new(|| sha256(b""));
+
 impl Owner {
-    /// The session `context` of `user`, given as a digest; requests without a user share one.
-    pub(crate) fn new(user: Option<Digest>, context: Option<&str>) -> Self {
-        static NOBODY: LazyLock<Digest> = LazyLock::new(|| sha256(b""));
-        let user = user.unwrap_or_else(|| *NOBODY);
-        let context = context.filter(|context| !context.is_empty()).unwrap_or("default");
-        Self { user, context: bounded(context) }
+    /// The session of `user`, given as a digest, for requests that name no context; those without a user share one.
+    pub(crate) fn new(user: Option<Digest>) -> Self {
+        Self { user: user.unwrap_or_else(|| *NOBODY), context: Arc::clone(&DEFAULT) }
     }
 
-    /// The session of another context of the same user.
+    /// The session of a context of the same user.
     pub(crate) fn with_context(&self, context: &str) -> Self {
-        Self { user: self.user, context: bounded(context) }
+        let context = if context.is_empty() { Arc::clone(&DEFAULT) } else { bounded(context).into() };
+        Self { user: self.user, context }
+    }
+
+    /// True for the session of requests that name no context.
+    pub(super) fn is_default(&self) -> bool {
+        self.context == *DEFAULT
     }
 
     /// ID of the session in the API: context and a digest of the user, so that equal contexts of two users differ.
     pub(crate) fn id(&self) -> String {
         let user = self.user.to_string();
         format!("{}.{}", self.context, user.get(..8).unwrap_or_default())
+    }
+}
+
+/// Where the events of a request are listed while it names no context.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    first: Owner,
+    /// Token by which a call of the agent joined the session.
+    joined: Option<Digest>,
+}
+
+impl Place {
+    /// The session of `user`, given as a digest.
+    pub(super) fn of_user(user: Option<Digest>) -> Self {
+        Self { first: Owner::new(user), joined: None }
+    }
+
+    /// The session that a token opened at the gate, or that of nobody.
+    pub(super) fn of_token(token: Digest, store: &SessionStore) -> Self {
+        let first = store.of_token(token).unwrap_or_else(|| Owner::new(None));
+        Self { first, joined: Some(token) }
+    }
+
+    /// The session when the request came.
+    pub(super) const fn first(&self) -> &Owner {
+        &self.first
+    }
+
+    /// The session now: the one without a context may have got one since.
+    pub(super) fn now(&self, store: &SessionStore) -> Owner {
+        let joined = self.joined.filter(|_| self.first.is_default());
+        let owner = joined.and_then(|token| store.of_token(token));
+        owner.filter(|owner| owner.user == self.first.user).unwrap_or_else(|| self.first.clone())
     }
 }
 
@@ -68,6 +111,28 @@ struct StoreInner {
     sessions: Mutex<Sessions>,
     live: broadcast::Sender<(Arc<str>, Arc<Event>)>,
     by_token: Cache<Digest, Owner>,
+    pool: Pool,
+    /// Held once more by each subscriber.
+    subscribers: Arc<()>,
+}
+
+/// Receiver of events as they are stored, with the IDs of their sessions.
+pub(crate) struct Subscription {
+    events: broadcast::Receiver<(Arc<str>, Arc<Event>)>,
+    _counted: Arc<()>,
+}
+
+impl Subscription {
+    /// The next event. A subscriber that falls behind loses some; `None` once there is no store any more.
+    pub(crate) async fn next(&mut self) -> Option<(Arc<str>, Arc<Event>)> {
+        loop {
+            match self.events.recv().await {
+                Ok(event) => return Some(event),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
 }
 
 struct Sessions {
@@ -77,11 +142,16 @@ struct Sessions {
     looked: Timestamp,
 }
 
-#[derive(Default)]
 struct Session {
-    id: Option<Arc<str>>,
+    id: Arc<str>,
     events: VecDeque<(usize, Arc<Event>)>,
     updated: Timestamp,
+}
+
+impl Session {
+    fn new(owner: &Owner) -> Self {
+        Self { id: owner.id().into(), events: VecDeque::new(), updated: Timestamp::default() }
+    }
 }
 
 impl SessionStore {
@@ -89,7 +159,13 @@ impl SessionStore {
     pub(crate) fn new(bounds: Bounds) -> Self {
         let (live, _) = broadcast::channel(BEHIND);
         let sessions = Sessions { bounds, by_owner: BTreeMap::new(), bytes: 0, looked: Timestamp::default() };
-        Self(Arc::new(StoreInner { sessions: Mutex::new(sessions), live, by_token: Cache::new(TOKENS) }))
+        Self(Arc::new(StoreInner {
+            sessions: Mutex::new(sessions),
+            live,
+            by_token: Cache::new(TOKENS),
+            pool: Pool::default(),
+            subscribers: Arc::new(()),
+        }))
     }
 
     /// Replaces the bounds, and drops what exceeds the new ones.
@@ -104,15 +180,31 @@ impl SessionStore {
     pub(crate) fn add(&self, owner: &Owner, event: Event) {
         let event = Arc::new(event);
         let id = self.with(|sessions| sessions.add(owner, Arc::clone(&event)));
-        // `send` fails only without a subscriber, which is the usual case.
-        let _ = self.0.live.send((id, event));
+        // The usual case is that nobody subscribes, and then nothing else is locked. Who subscribes now asked too late.
+        if Arc::strong_count(&self.0.subscribers) > 1 {
+            let _ = self.0.live.send((id, event));
+        }
     }
 
-    /// Remembers the session that a token opened, so that calls of the agent with the same token join it.
-    pub(crate) fn remember(&self, token: Digest, owner: &Owner) {
-        if self.0.by_token.get(&token).is_none_or(|known| known != *owner) {
+    /// Moves the events of a request from one session of a user to another of the same user, with those of the calls that
+    /// the agent made since: they were for it, as far as their token tells. Without a user there is no token that does.
+    pub(super) fn move_exchange(&self, from: &Owner, to: &Owner, request: &Arc<Head>) {
+        if from != to && from.user == to.user {
+            self.with(|sessions| sessions.move_exchange(from, to, request));
+        }
+    }
+
+    /// Remembers the session that a token opened, so that calls of the agent with the same token join it. A request that is
+    /// no call only adds what was not known.
+    pub(crate) fn remember(&self, token: Digest, owner: &Owner, is_call: bool) {
+        if self.0.by_token.get(&token).is_none_or(|known| is_call && known != *owner) {
             self.0.by_token.insert(token, owner.clone());
         }
+    }
+
+    /// Memory for copies of bodies while they are read.
+    pub(super) fn pool(&self) -> &Pool {
+        &self.0.pool
     }
 
     /// The session that a token opened.
@@ -120,18 +212,19 @@ impl SessionStore {
         self.0.by_token.get(&token)
     }
 
-    /// Receiver of events from now on, with the IDs of their sessions.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<(Arc<str>, Arc<Event>)> {
-        self.0.live.subscribe()
+    /// Receiver of events from now on.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        let counted = Arc::clone(&self.0.subscribers);
+        Subscription { events: self.0.live.subscribe(), _counted: counted }
     }
 
     /// All sessions, newest first, without their events.
     pub(crate) fn list(&self) -> Value {
         self.with(|sessions| {
-            let mut all: Vec<_> = sessions.by_owner.iter().collect();
-            all.sort_by_key(|(_, session)| std::cmp::Reverse(session.updated));
-            let shown = all.into_iter().map(|(owner, session)| {
-                json!({ "id": owner.id(), "updatedAt": session.updated.to_string(), "events": session.events.len() })
+            let mut all: Vec<_> = sessions.by_owner.values().collect();
+            all.sort_by_key(|session| std::cmp::Reverse(session.updated));
+            let shown = all.into_iter().map(|session| {
+                json!({ "id": &*session.id, "updatedAt": session.updated.to_string(), "events": session.events.len() })
             });
             json!({ "sessions": shown.collect::<Vec<_>>() })
         })
@@ -140,7 +233,7 @@ impl SessionStore {
     /// One session with its events.
     pub(crate) fn get(&self, id: &str) -> Option<Value> {
         self.with(|sessions| {
-            let (_, session) = sessions.by_owner.iter().find(|(owner, _)| owner.id() == id)?;
+            let session = sessions.by_owner.values().find(|session| *session.id == *id)?;
             let events: Vec<Value> = session.events.iter().map(|(_, event)| event.json(id)).collect();
             Some(json!({ "id": id, "updatedAt": session.updated.to_string(), "events": events }))
         })
@@ -153,25 +246,54 @@ impl SessionStore {
 
 impl Sessions {
     fn add(&mut self, owner: &Owner, event: Arc<Event>) -> Arc<str> {
-        let weight = event.weight();
-        let now = event.at;
-        if !self.by_owner.contains_key(owner) {
-            self.by_owner.insert(owner.clone(), Session::default());
-        }
-        let mut freed = 0;
-        let mut id: Arc<str> = "".into();
-        if let Some(session) = self.by_owner.get_mut(owner) {
-            id = Arc::clone(session.id.get_or_insert_with(|| owner.id().into()));
-            session.updated = now;
-            session.events.push_back((weight, event));
-            while session.events.len() > self.bounds.events {
-                freed = session.events.pop_front().map_or(0, |(weight, _)| weight).saturating_add(freed);
-            }
-        }
-        self.bytes = self.bytes.saturating_add(weight).saturating_sub(freed);
+        let (weight, now) = (event.weight(), event.at);
+        let id = self.put(owner, [(weight, event)], now);
+        self.bytes = self.bytes.saturating_add(weight);
         self.remove_idle(now);
         self.shrink();
         id
+    }
+
+    /// Appends events to a session; what exceeds its bound is dropped, the oldest first.
+    fn put(
+        &mut self,
+        owner: &Owner,
+        events: impl IntoIterator<Item = (usize, Arc<Event>)>,
+        now: Timestamp,
+    ) -> Arc<str> {
+        let session = match self.by_owner.get_mut(owner) {
+            Some(session) => session,
+            None => self.by_owner.entry(owner.clone()).or_insert_with(|| Session::new(owner)),
+        };
+        session.updated = session.updated.max(now);
+        session.events.extend(events);
+        let mut freed = 0_usize;
+        while session.events.len() > self.bounds.events {
+            freed = session.events.pop_front().map_or(0, |(weight, _)| weight).saturating_add(freed);
+        }
+        self.bytes = self.bytes.saturating_sub(freed);
+        Arc::clone(&session.id)
+    }
+
+    fn move_exchange(&mut self, from: &Owner, to: &Owner, request: &Arc<Head>) {
+        let Some(session) = self.by_owner.get_mut(from) else { return };
+        let Some(began) = session.events.iter().position(|(_, event)| Arc::ptr_eq(&event.request, request))
+        else {
+            return;
+        };
+        let goes = |event: &Event| {
+            let is_for_user = event.request.direction == Direction::Outbound && from.user != *NOBODY;
+            is_for_user || Arc::ptr_eq(&event.request, request)
+        };
+        let since = session.events.split_off(began);
+        let (moved, kept): (VecDeque<_>, VecDeque<_>) = since.into_iter().partition(|(_, event)| goes(event));
+        session.events.extend(kept);
+        let (is_empty, updated) = (session.events.is_empty(), session.updated);
+        if is_empty {
+            self.by_owner.remove(from);
+        }
+        self.put(to, moved, updated);
+        self.shrink();
     }
 
     /// Drops whole sessions, the least recently used first, until the bounds hold.
@@ -205,7 +327,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::event::{Caller, Direction, Head, Phase};
+    use crate::events::event::{Caller, Phase};
 
     fn event(at: i64, path: &str) -> Event {
         Event {
@@ -219,7 +341,8 @@ mod tests {
             }),
             phase: Phase::Request,
             call: None,
-            invocations: Vec::new(),
+            answer: None,
+            invocations: Arc::default(),
             status: None,
             error: None,
             duration_ms: None,
@@ -233,33 +356,95 @@ mod tests {
     #[test]
     fn the_same_context_of_two_users_is_two_sessions() {
         let store = store(10, 10, 100_000);
-        let alice = Owner::new(Some(sha256(b"alice")), Some("c"));
-        let bob = Owner::new(Some(sha256(b"bob")), Some("c"));
+        let alice = Owner::new(Some(sha256(b"alice"))).with_context("c");
+        let bob = Owner::new(Some(sha256(b"bob"))).with_context("c");
         store.add(&alice, event(1, "/a"));
         store.add(&bob, event(1, "/b"));
         assert_ne!(alice.id(), bob.id());
         assert_eq!(store.get(&alice.id()).unwrap()["events"].as_array().unwrap().len(), 1);
         let token = sha256(b"token");
-        store.remember(token, &alice);
+        store.remember(token, &alice, true);
         assert_eq!(store.of_token(token), Some(alice));
         assert_eq!(store.of_token(sha256(b"other")), None);
+    }
+
+    /// Paths of the events of a session.
+    fn paths(store: &SessionStore, owner: &Owner) -> Vec<String> {
+        let session = store.get(&owner.id()).unwrap_or_default();
+        let events = session["events"].as_array().cloned().unwrap_or_default();
+        events.iter().map(|event| event["path"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn an_exchange_moves_with_what_the_agent_did_for_its_user() {
+        for (user, expected) in
+            [(Some(sha256(b"alice")), ["/call", "/tool", "/tool2"].as_slice()), (None, &["/call"])]
+        {
+            let (store, of) = (store(10, 10, 100_000), Owner::new(user));
+            let outbound = |path: &str| {
+                let mut event = event(3, path);
+                Arc::make_mut(&mut event.request).direction = Direction::Outbound;
+                event
+            };
+            let call = event(2, "/call");
+            let named = of.with_context("c");
+            store.add(&of, outbound("/before"));
+            store.add(&of, call.clone());
+            store.add(&of, outbound("/tool"));
+            store.add(&of, event(3, "/another-call"));
+            store.add(&of, outbound("/tool2"));
+            let bytes = store.with(|sessions| sessions.bytes);
+            store.move_exchange(&of, &Owner::new(Some(sha256(b"bob"))).with_context("c"), &call.request);
+            assert_eq!(paths(&store, &of).len(), 5, "never to another user");
+            store.move_exchange(&of, &named, &call.request);
+            assert_eq!(paths(&store, &named), expected);
+            assert_eq!(paths(&store, &of).len(), 5 - expected.len());
+            assert_eq!(store.with(|sessions| sessions.bytes), bytes);
+            store.move_exchange(&of, &named, &call.request);
+            assert_eq!(paths(&store, &named), expected);
+        }
+        // The bounds hold after it too, and a session that is empty is none.
+        let (store, of) = (store(2, 10, 100_000), Owner::new(Some(sha256(b"alice"))));
+        let call = event(1, "/c");
+        store.add(&of.with_context("c"), event(1, "/a"));
+        store.add(&of.with_context("c"), event(1, "/b"));
+        store.add(&of, call.clone());
+        store.move_exchange(&of, &of.with_context("c"), &call.request);
+        assert_eq!(paths(&store, &of.with_context("c")), ["/b", "/c"]);
+        assert_eq!(store.list()["sessions"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_call_of_the_agent_follows_the_session_that_its_token_opened() {
+        let (store, token) = (store(10, 10, 100_000), sha256(b"token"));
+        let (of, bob) = (Owner::new(Some(sha256(b"alice"))), Owner::new(Some(sha256(b"bob"))));
+        store.remember(token, &of, false);
+        let place = Place::of_token(token, &store);
+        assert_eq!(place.now(&store), of);
+        store.remember(token, &of.with_context("c"), true);
+        assert_eq!(place.now(&store), of.with_context("c"));
+        // What is no call does not take the session away from those that are.
+        store.remember(token, &of, false);
+        assert_eq!(Place::of_token(token, &store).now(&store), of.with_context("c"));
+        store.remember(token, &bob, true);
+        assert_eq!(place.now(&store), of, "never into another user's");
     }
 
     #[test]
     fn memory_is_bounded_by_events_sessions_and_bytes() {
         let many = store(3, 2, 1_000_000);
         for at in 0..10 {
-            many.add(&Owner::new(None, Some(&format!("c{}", at % 4))), event(at, "/"));
+            many.add(&Owner::new(None).with_context(&format!("c{}", at % 4)), event(at, "/"));
         }
         assert_eq!(many.list()["sessions"].as_array().unwrap().len(), 2);
-        let one = Owner::new(None, None);
+        let one = Owner::new(None);
         for at in 0..10 {
             many.add(&one, event(20 + at, "/"));
         }
         assert_eq!(many.get(&one.id()).unwrap()["events"].as_array().unwrap().len(), 3);
         let heavy = store(1_000, 1_000, 10_000);
         for at in 0..100 {
-            heavy.add(&Owner::new(None, Some(&at.to_string())), event(at, &"x".repeat(1_000)));
+            heavy.add(&Owner::new(None).with_context(&at.to_string()), event(at, &"x".repeat(1_000)));
         }
         assert!(heavy.list()["sessions"].as_array().unwrap().len() < 10);
     }
@@ -267,8 +452,8 @@ mod tests {
     #[test]
     fn a_session_that_rests_is_forgotten() {
         let store = store(10, 10, 100_000);
-        store.add(&Owner::new(None, Some("old")), event(100, "/"));
-        store.add(&Owner::new(None, Some("new")), event(161, "/"));
+        store.add(&Owner::new(None).with_context("old"), event(100, "/"));
+        store.add(&Owner::new(None).with_context("new"), event(161, "/"));
         assert_eq!(store.list()["sessions"].as_array().unwrap().len(), 1);
     }
 }

@@ -1,8 +1,10 @@
-//! Recording of one request: the actions of plugins, the call in the body, and the outcome.
+//! Recording of one request: the actions of plugins, the call in it, its answer, and the outcome.
 
-use super::call::{Call, Parser};
 use super::event::{Caller, Direction, Event, Head, Invocation, Phase};
-use super::store::{Owner, SessionStore};
+use super::exchange::{AnswerObserver, Exchange, RequestObserver};
+use super::media_type::Form;
+use super::parser::{Parser, Protocol};
+use super::store::{Place, SessionStore};
 use super::text::bounded;
 use crate::body::{Observe, ProxyBody};
 use crate::denial::Denial;
@@ -12,23 +14,23 @@ use crate::outcome::Outcome;
 use countersign_core::encoding::Digest;
 use countersign_core::refusal::Reason;
 use countersign_io::clock::now;
-use hyper::body::Bytes;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, TRANSFER_ENCODING};
+use hyper::body::Body as _;
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
 use hyper::http::uri::Authority;
 use hyper::{Request, Response, Version};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Largest body that is parsed, in bytes; a larger one passes and its event has no call.
-const BODY_BYTES: usize = 64 * 1024;
-
 /// Recorder of one request, which becomes one event per phase.
 pub(crate) struct Watch {
     store: SessionStore,
-    owner: Owner,
+    place: Place,
     token: Option<Digest>,
     event: Event,
-    parser: Option<Parser>,
+    /// Protocol that a parser reads in request and answer, and the form of the request's body.
+    protocol: Option<(Protocol, Option<Form>)>,
+    /// Set once the request is passed on, if a parser reads it.
+    exchange: Option<Arc<Exchange>>,
 }
 
 impl Watch {
@@ -55,13 +57,21 @@ impl Watch {
             }),
             phase: Phase::Request,
             call: None,
-            invocations: Vec::new(),
+            answer: None,
+            invocations: Arc::default(),
             status: None,
             error: None,
             duration_ms: None,
         };
-        let parser = parsers.iter().find(|parser| parser.reads(path)).cloned();
-        Self { store: store.clone(), owner: Owner::new(None, None), token: None, event, parser }
+        let protocol = if parsers.is_empty() {
+            None
+        } else {
+            let form = Form::of(request.headers());
+            let found = parsers.iter().find_map(|parser| parser.protocol(request.method(), path, form));
+            found.map(|protocol| (protocol, form.filter(|form| protocol.reads(*form))))
+        };
+        let place = Place::of_user(None);
+        Self { store: store.clone(), place, token: None, event, protocol, exchange: None }
     }
 
     /// The caller, before the first event has it.
@@ -81,22 +91,24 @@ impl Watch {
         caller.subject = claims.subject.as_deref().map(bounded);
         caller.scopes = claims.scopes.iter().take(32).map(|scope| bounded(scope)).collect();
         caller.client = claims.client.as_deref().map(bounded);
-        self.owner = Owner::new(token.user(), None);
+        self.place = Place::of_user(token.user());
         self.token = digest;
     }
 
     /// Joins the session that `token` opened at the gate, if it did. The token is not verified here: it only selects
     /// where the event is listed.
     pub(crate) fn belongs_to(&mut self, token: Digest) {
-        if let Some(owner) = self.store.of_token(token) {
-            self.owner = owner;
-        }
+        self.place = Place::of_token(token, &self.store);
     }
 
     /// Records what a plugin did with a request that passes.
     pub(crate) fn invocation(&mut self, plugin: &'static str, outcome: Outcome) {
         let (action, reason, shadow) = outcome.told();
-        self.event.invocations.push(Invocation { plugin, action, reason, shadow });
+        self.invoked(Invocation { plugin, action, reason, shadow });
+    }
+
+    fn invoked(&mut self, invocation: Invocation) {
+        Arc::make_mut(&mut self.event.invocations).push(invocation);
     }
 
     /// Records the denial of the request.
@@ -106,82 +118,53 @@ impl Watch {
         self.event.error = Some((denial.code.text(), bounded(&denial.message)));
         if let Some(plugin) = denial.plugin {
             let reason = denial.reason.map_or(denial.code.text(), Reason::code);
-            self.event.invocations.push(Invocation { plugin, action: "deny", reason, shadow: false });
+            self.invoked(Invocation { plugin, action: "deny", reason, shadow: false });
         }
     }
 
     /// Stores the event of a request that is passed on. If its body may hold a call, the returned observer stores it
     /// once the body has passed.
     pub(crate) fn goes_on(&mut self, headers: &HeaderMap, version: Version) -> Option<Box<dyn Observe>> {
+        let Some((protocol, form)) = self.protocol else {
+            let owner = self.place.now(&self.store);
+            if let Some(token) = self.token {
+                self.store.remember(token, &owner, false);
+            }
+            self.store.add(&owner, self.event.clone());
+            return None;
+        };
+        let exchange = Exchange::new(self.store.clone(), protocol, self.place.clone(), self.token);
+        let exchange = Arc::clone(self.exchange.insert(Arc::new(exchange)));
         let has_body = version == Version::HTTP_2
             || headers.contains_key(CONTENT_LENGTH)
             || headers.contains_key(TRANSFER_ENCODING);
-        let is_json = headers.get(CONTENT_TYPE).is_some_and(|kind| {
-            kind.as_bytes().get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/json"))
-        });
-        if let Some(parser) = self.parser.take().filter(|_| has_body && is_json) {
-            let collector = BodyCollector {
-                store: self.store.clone(),
-                owner: self.owner.clone(),
-                token: self.token,
-                event: Some(self.event.clone()),
-                parser,
-                body: Vec::new(),
-                whole: true,
-            };
-            return Some(Box::new(collector));
+        if let Some(form) = form.filter(|_| has_body) {
+            return Some(Box::new(RequestObserver::new(exchange, form, self.event.clone())));
         }
-        if let Some(token) = self.token {
-            self.store.remember(token, &self.owner);
-        }
-        self.store.add(&self.owner, self.event.clone());
+        exchange.asks(protocol.call_of_head(&self.event.request.method), self.event.clone());
         None
     }
 
-    /// Stores the event of the response or denial.
-    pub(crate) fn ends(mut self, response: &Response<ProxyBody>, began: Instant) {
-        if self.event.phase == Phase::Request {
+    /// Stores the event of a response or denial, and returns the response. If its body is an answer to a call, the event is
+    /// stored once the body has passed.
+    pub(crate) fn ends(mut self, response: Response<ProxyBody>, began: Instant) -> Response<ProxyBody> {
+        let passed = self.event.phase == Phase::Request;
+        if passed {
             self.event.phase = Phase::Response;
             self.event.status = Some(response.status().as_u16());
         }
         self.event.at = now();
         self.event.duration_ms = Some(began.elapsed().as_secs_f64() * 1000.0);
-        self.store.add(&self.owner, self.event);
-    }
-}
-
-/// Observer that collects a body of at most [`BODY_BYTES`] and stores the event at its end.
-struct BodyCollector {
-    store: SessionStore,
-    owner: Owner,
-    token: Option<Digest>,
-    event: Option<Event>,
-    parser: Parser,
-    body: Vec<u8>,
-    whole: bool,
-}
-
-impl Observe for BodyCollector {
-    fn data(&mut self, bytes: &Bytes) {
-        if bytes.len() > BODY_BYTES.saturating_sub(self.body.len()) {
-            self.whole = false;
-            self.body = Vec::new();
-        }
-        if self.whole {
-            self.body.extend_from_slice(bytes);
-        }
-    }
-
-    fn end(&mut self, whole: bool) {
-        let Some(mut event) = self.event.take() else { return };
-        if whole && self.whole {
-            event.call = self.parser.parse(&event.request.method, &self.body);
-        }
-        let context = event.call.as_ref().and_then(Call::context);
-        let owner = context.map_or_else(|| self.owner.clone(), |context| self.owner.with_context(context));
-        if let Some(token) = self.token {
-            self.store.remember(token, &owner);
-        }
-        self.store.add(&owner, event);
+        let Some(exchange) = self.exchange else {
+            self.store.add(&self.place.now(&self.store), self.event);
+            return response;
+        };
+        let form = Form::of(response.headers()).filter(|_| passed && !response.body().is_end_stream());
+        let Some(form) = form.filter(|form| exchange.protocol.answers_in(*form)) else {
+            exchange.answered(None, self.event);
+            return response;
+        };
+        let observer = AnswerObserver::new(exchange, form, self.event);
+        response.map(|body| body.observed_by(Box::new(observer)))
     }
 }

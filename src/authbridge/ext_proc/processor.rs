@@ -139,7 +139,7 @@ impl Processor {
         quiet.log(denial.code.text(), &denial.message);
         if let Some(mut watch) = watch {
             watch.denied(denial);
-            watch.ends(&forward::deny(denial), began);
+            drop(watch.ends(forward::deny(denial), began));
         }
         deny(denial)
     }

@@ -91,9 +91,10 @@ impl Handler for InboundHandler {
                 }
             };
         self.stats.inbound_seconds.observe(began.elapsed().as_secs_f64());
-        if let Some(watch) = watch {
-            watch.ends(&response, began);
-        }
+        let response = match watch {
+            Some(watch) => watch.ends(response, began),
+            None => response,
+        };
         response.map(|body| body.answers(ticket))
     }
 

@@ -1,0 +1,300 @@
+//! Request and answer of one call while their bodies pass: what the request asked, and the session to which both belong.
+//! The first context that is named decides it, the request's before the answer's.
+
+use super::answer::Answer;
+use super::buffer::Buffer;
+use super::event::Event;
+use super::media_type::Form;
+use super::parser::{Asked, Protocol};
+use super::reader::AnswerReader;
+use super::split::{Receive, Splitter};
+use super::store::{Owner, Place, SessionStore};
+use crate::body::Observe;
+use countersign_core::encoding::Digest;
+use hyper::body::Bytes;
+use std::sync::{Arc, OnceLock};
+
+/// What the observers of a request and of its answer have in common.
+pub(super) struct Exchange {
+    pub(super) store: SessionStore,
+    pub(super) protocol: Protocol,
+    /// Token of a request to the agent; calls of the agent with it belong to the same session.
+    token: Option<Digest>,
+    /// Session while no context is named.
+    place: Place,
+    /// Session of the context that was named.
+    named: OnceLock<Owner>,
+    /// Call of the request; `None` inside if it is none. Not set until the body has passed.
+    asked: OnceLock<Option<Asked>>,
+}
+
+impl Exchange {
+    /// An exchange by a request whose body is still to pass.
+    pub(super) fn new(store: SessionStore, protocol: Protocol, place: Place, token: Option<Digest>) -> Self {
+        Self { store, protocol, token, place, named: OnceLock::new(), asked: OnceLock::new() }
+    }
+
+    /// The session to which events belong by now.
+    fn owner(&self) -> Owner {
+        self.named.get().cloned().unwrap_or_else(|| self.place.now(&self.store))
+    }
+
+    /// Takes over what the request asks, and stores its event.
+    pub(super) fn asks(&self, asked: Option<Asked>, mut event: Event) {
+        if let Some(context) = asked.as_ref().and_then(|asked| asked.call.context()) {
+            // Set before only if the answer named one first, which counts then.
+            let _ = self.named.set(self.place.first().with_context(context));
+        }
+        let asked = self.asked.get_or_init(|| asked);
+        event.call = asked.as_ref().map(|asked| Arc::clone(&asked.call));
+        let owner = self.owner();
+        if let Some(token) = self.token {
+            self.store.remember(token, &owner, event.call.is_some());
+        }
+        self.store.add(&owner, event);
+    }
+
+    /// Takes over the context that the answer names, if the request named none: the request's event and what the agent did
+    /// for it go with it.
+    fn names(&self, context: &str, event: &Event) {
+        let first = self.place.first();
+        if !matches!(self.asked.get(), Some(Some(_))) || !first.is_default() {
+            return;
+        }
+        let owner = first.with_context(context);
+        if self.named.set(owner.clone()).is_err() {
+            return;
+        }
+        if let Some(token) = self.token {
+            self.store.remember(token, &owner, true);
+        }
+        self.store.move_exchange(first, &owner, &event.request);
+    }
+
+    /// Stores the event of the answer.
+    pub(super) fn answered(&self, answer: Option<Answer>, mut event: Event) {
+        event.call = self.asked.get().and_then(Option::as_ref).map(|asked| Arc::clone(&asked.call));
+        // An answer says little without its question, except how many tokens it took.
+        event.answer = answer.filter(|answer| event.call.is_some() || matches!(answer, Answer::Inference(_)));
+        self.store.add(&self.owner(), event);
+    }
+}
+
+/// Observer of the body of a request; it stores the event at the end of the body.
+pub(super) struct RequestObserver {
+    exchange: Arc<Exchange>,
+    splitter: Splitter,
+    first: FirstMessage,
+    event: Option<Event>,
+}
+
+/// The first message of a body.
+enum FirstMessage {
+    Awaited,
+    Read(Buffer),
+    /// It is not read, because it is too large or compressed.
+    Unread,
+}
+
+impl RequestObserver {
+    /// An observer of a body in this form.
+    pub(super) fn new(exchange: Arc<Exchange>, form: Form, event: Event) -> Self {
+        let splitter = Splitter::new(form, exchange.store.pool());
+        Self { exchange, splitter, first: FirstMessage::Awaited, event: Some(event) }
+    }
+}
+
+impl Receive for FirstMessage {
+    fn message(&mut self, message: Option<&mut Buffer>) {
+        if matches!(self, Self::Awaited) {
+            *self = message.map_or(Self::Unread, |message| Self::Read(message.split_off()));
+        }
+    }
+}
+
+impl Observe for RequestObserver {
+    fn data(&mut self, bytes: &Bytes) {
+        self.splitter.data(bytes, &mut self.first);
+    }
+
+    fn end(&mut self, whole: bool) {
+        let Some(event) = self.event.take() else { return };
+        let (protocol, method) = (self.exchange.protocol, event.request.method.as_str());
+        if whole {
+            self.splitter.end(&mut self.first);
+        }
+        let asked = match &mut self.first {
+            FirstMessage::Read(message) => protocol.call_of_body(method, message.take()),
+            FirstMessage::Awaited | FirstMessage::Unread => protocol.call_of_head(method),
+        };
+        self.exchange.asks(asked, event);
+    }
+}
+
+/// Observer of the body of an answer; it stores the event at the end of the body.
+pub(super) struct AnswerObserver {
+    exchange: Arc<Exchange>,
+    splitter: Splitter,
+    reader: Option<AnswerReader>,
+    event: Option<Event>,
+    /// True once the session cannot change any more.
+    settled: bool,
+}
+
+impl AnswerObserver {
+    /// An observer of a body in this form.
+    pub(super) fn new(exchange: Arc<Exchange>, form: Form, event: Event) -> Self {
+        let splitter = Splitter::new(form, exchange.store.pool());
+        let reader = AnswerReader::new(exchange.protocol, form);
+        Self { exchange, splitter, reader: Some(reader), event: Some(event), settled: false }
+    }
+
+    /// Moves to the session of the context that the answer names, as soon as it does.
+    fn settle(&mut self) {
+        let (Some(reader), Some(event)) = (&self.reader, &self.event) else { return };
+        if let Some(context) = reader.context().filter(|_| !self.settled) {
+            self.exchange.names(context, event);
+            self.settled = self.exchange.asked.get().is_some();
+        }
+    }
+}
+
+impl Observe for AnswerObserver {
+    fn data(&mut self, bytes: &Bytes) {
+        let Some(reader) = &mut self.reader else { return };
+        if let Some(Some(asked)) = self.exchange.asked.get() {
+            reader.answers(asked.id.as_ref());
+        }
+        self.splitter.data(bytes, reader);
+        self.settle();
+    }
+
+    fn end(&mut self, whole: bool) {
+        if let Some(reader) = self.reader.as_mut().filter(|_| whole) {
+            self.splitter.end(reader);
+        }
+        self.settle();
+        let (Some(reader), Some(event)) = (self.reader.take(), self.event.take()) else { return };
+        self.exchange.answered(reader.finish(), event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::event::{Caller, Direction, Head, Phase};
+    use crate::events::store::Bounds;
+    use countersign_core::encoding::sha256;
+    use countersign_core::time::Timestamp;
+    use serde_json::Value;
+
+    const REQUEST: &str = r#"{"id":1,"method":"message/send","params":{}}"#;
+    const ANSWER: &str =
+        r#"{"id":1,"result":{"kind":"task","id":"t","contextId":"c","status":{"state":"completed"}}}"#;
+
+    fn store() -> SessionStore {
+        SessionStore::new(Bounds { events: 10, sessions: 10, bytes: 1_000_000, idle: 60 })
+    }
+
+    fn event(phase: Phase, request: &Arc<Head>) -> Event {
+        let (at, request) = (Timestamp::from_unix(1), Arc::clone(request));
+        let invocations = Arc::default();
+        Event {
+            at,
+            request,
+            phase,
+            call: None,
+            answer: None,
+            invocations,
+            status: None,
+            error: None,
+            duration_ms: None,
+        }
+    }
+
+    /// Observers of a request and its answer, which come in these steps: `true` for the request's. Then all sessions.
+    fn pass(store: &SessionStore, user: &[u8], form: Form, steps: &[(bool, &str)]) -> Vec<Value> {
+        let head = Arc::new(Head {
+            direction: Direction::Inbound,
+            method: "POST".to_owned(),
+            host: "a".to_owned(),
+            path: "/".to_owned(),
+            caller: Caller::default(),
+        });
+        let place = Place::of_user(Some(sha256(user)));
+        let exchange = Exchange::new(store.clone(), Protocol::A2aRpc, place, Some(sha256(b"token")));
+        let exchange = Arc::new(exchange);
+        let mut asking =
+            RequestObserver::new(Arc::clone(&exchange), Form::Json, event(Phase::Request, &head));
+        let mut answering = AnswerObserver::new(exchange, form, event(Phase::Response, &head));
+        for (is_request, bytes) in steps {
+            let observer: &mut dyn Observe = if *is_request { &mut asking } else { &mut answering };
+            if bytes.is_empty() {
+                observer.end(true);
+            } else {
+                observer.data(&Bytes::copy_from_slice(bytes.as_bytes()));
+            }
+        }
+        let list = store.list();
+        let ids = list["sessions"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap());
+        ids.map(|id| store.get(id).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_answer_names_the_session_of_a_request_that_named_none() {
+        let sessions =
+            pass(&store(), b"u", Form::Json, &[(true, REQUEST), (true, ""), (false, ANSWER), (false, "")]);
+        assert_eq!(sessions.len(), 1, "{sessions:?}");
+        assert!(sessions[0]["id"].as_str().unwrap().starts_with("c."), "{sessions:?}");
+        let events = sessions[0]["events"].as_array().unwrap();
+        let told: Vec<_> =
+            events.iter().map(|event| (&event["phase"], &event["a2a"]["finalStatus"])).collect();
+        assert_eq!(told, [(&"request".into(), &Value::Null), (&"response".into(), &"completed".into())]);
+        assert_eq!(events[1]["a2a"]["operation"], "SendMessage");
+    }
+
+    #[test]
+    fn the_request_decides_before_the_answer_and_users_stay_apart() {
+        let store = store();
+        let named = REQUEST.replace("{}", r#"{"message":{"contextId":"mine"}}"#);
+        let sessions =
+            pass(&store, b"u", Form::Json, &[(true, &named), (true, ""), (false, ANSWER), (false, "")]);
+        assert_eq!(sessions.len(), 1);
+        assert!(sessions[0]["id"].as_str().unwrap().starts_with("mine."), "{sessions:?}");
+        // The same contexts of another user.
+        for steps in [[(true, named.as_str()), (true, "")], [(true, REQUEST), (true, "")]] {
+            pass(&store, b"v", Form::Json, &[steps[0], steps[1], (false, ANSWER), (false, "")]);
+        }
+        let sessions = store.list();
+        let ids: Vec<&str> =
+            sessions["sessions"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), 3, "{ids:?}");
+        assert_eq!(ids.iter().filter(|id| id.starts_with("mine.")).count(), 2, "{ids:?}");
+    }
+
+    #[test]
+    fn a_stream_names_the_session_with_its_first_event() {
+        let (store, first) = (store(), format!("data: {ANSWER}\n\n"));
+        let sessions = pass(&store, b"u", Form::Events, &[(true, REQUEST), (true, ""), (false, &first)]);
+        let known = store.of_token(sha256(b"token")).unwrap();
+        assert!(known.id().starts_with("c."), "{}", known.id());
+        // The stream ended with its observer, which is not the end of the body.
+        assert_eq!(sessions[0]["events"].as_array().unwrap().len(), 1);
+        // An answer may begin before the request has passed.
+        let steps = [(false, first.as_str()), (true, REQUEST), (true, ""), (false, ": \n\n"), (false, "")];
+        let sessions = pass(&self::store(), b"u", Form::Events, &steps);
+        assert_eq!((sessions.len(), sessions[0]["events"].as_array().unwrap().len()), (1, 2), "{sessions:?}");
+        assert!(sessions[0]["id"].as_str().unwrap().starts_with("c."), "{sessions:?}");
+    }
+
+    #[test]
+    fn an_answer_to_no_call_tells_nothing() {
+        for request in [r#"{"id":1,"method":"a","METHOD":"b"}"#, "[]", "{"] {
+            let steps = [(true, request), (true, ""), (false, ANSWER), (false, "")];
+            let sessions = pass(&store(), b"u", Form::Json, &steps);
+            assert_eq!(sessions.len(), 1, "{request}");
+            let events = sessions[0]["events"].as_array().unwrap();
+            assert!(events.len() == 2 && events.iter().all(|event| event["a2a"].is_null()), "{events:?}");
+        }
+    }
+}
