@@ -123,7 +123,7 @@ cluster-tests: ## Scenarios on real Kubernetes and SPIRE, and five of Kubernetes
 sidecar-tests: ## Scenarios of AuthBridge with real Keycloak, SPIRE and Envoy (RIG=none leaves them out)
 	@scripts/step 'AuthBridge for the scenarios' \
 		cargo build --locked --no-default-features --features sidecar --bin authbridge
-	@scripts/step 'AuthBridge on real parts' scripts/rig-test --parts 'packages etcd kubernetes pause client-tools keycloak envoy hypercorn opentelemetry postgresql spire h2spec faketime' tests/sidecar 4
+	@scripts/step 'AuthBridge on real parts' scripts/rig-test --parts 'packages etcd kubernetes pause client-tools a2a keycloak envoy hypercorn opentelemetry postgresql spire h2spec faketime' tests/sidecar 4
 
 .PHONY: bench-sidecar
 bench-sidecar: ## AuthBridge beside a bare proxy of hyper and Envoy, also under attack; SECTION= runs one section alone

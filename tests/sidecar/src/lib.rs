@@ -1,6 +1,8 @@
-//! The harness of AuthBridge's scenarios: real Keycloak, SPIRE, Envoy, Hypercorn, PostgreSQL and OpenTelemetry, and what plays their peers.
+//! The harness of AuthBridge's scenarios: real Keycloak, SPIRE, Envoy, Hypercorn, PostgreSQL, OpenTelemetry and A2A SDK, and
+//! what plays their peers.
 //! It starts programs and speaks to them; it knows nothing of how AuthBridge is made.
 
+pub mod a2a;
 pub mod admin;
 pub mod attack;
 pub mod authbridge;
