@@ -1,6 +1,7 @@
 //! Form of a body by its headers: which bodies are read, and where their messages end.
 
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use crate::limits::CALL_BYTES;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 
 /// Form of a body whose messages can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +15,13 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// Form of the body under these headers; `None` if it is another one or compressed, since nothing is decompressed.
+    /// Form of the body under these headers; `None` if it is another one, compressed, since nothing is decompressed, or one
+    /// document that is too large.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        Self::of_type(headers).filter(|form| *form != Self::Json || !is_too_large(headers))
+    }
+
+    fn of_type(headers: &HeaderMap) -> Option<Self> {
         let mut codings = headers.get_all(CONTENT_ENCODING).iter();
         if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
             return None;
@@ -35,6 +41,12 @@ impl Form {
             other => (other.starts_with("application/") && other.ends_with("+json")).then_some(Self::Json),
         }
     }
+}
+
+/// True if the headers tell a body of more than [`CALL_BYTES`].
+fn is_too_large(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    length.is_some_and(|length| length > CALL_BYTES)
 }
 
 #[cfg(test)]
@@ -75,5 +87,10 @@ mod tests {
         assert_eq!(form(&[json, ("content-encoding", "Identity")]), Some(Form::Json));
         assert_eq!(form(&[json, ("content-type", "text/html")]), None);
         assert_eq!(form(&[]), None);
+        // Messages of a stream may be small where the stream is not.
+        let length = ("content-length", "65537");
+        assert_eq!(form(&[json, length]), None);
+        assert_eq!(form(&[json, ("content-length", "65536")]), Some(Form::Json));
+        assert_eq!(form(&[("content-type", "text/event-stream"), length]), Some(Form::Events));
     }
 }

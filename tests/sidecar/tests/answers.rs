@@ -219,3 +219,46 @@ fn what_cannot_be_read_passes_unread() {
         );
     }
 }
+
+/// Largest memory that a process has had, in KiB.
+fn peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn hostile_streams_cost_little_memory() {
+    let stage = stage("- a2a-parser");
+    let pid = stage.scene.bridge.pid().unwrap();
+    let stream =
+        |parts: Vec<Step>| Answer::status(200).header("content-type", "text/event-stream").steps(parts);
+    let last = json!({ "jsonrpc": "2.0", "id": 1, "result": task("completed") });
+    let last = Step::Data(format!("\n\ndata: {last}\n\n").into());
+    let line = vec![
+        Step::Data([&b"data: "[..], &vec![b'x'; 1_000_000]].concat()),
+        Step::Data(vec![b'x'; 40_000_000]),
+    ];
+    let few = vec![Step::Data(b"data: {}\n\n".repeat(300_000))];
+    let deep = format!("data: {}\n\n", "[".repeat(60_000));
+    let deep = vec![Step::Data(deep.repeat(100).into())];
+    stage.scene.agent.answer(Answer::json(&json!({})));
+    assert_eq!(stage.scene.call(&stage.call("alice", &send())).unwrap().status, 200);
+    let before = peak(pid);
+    for (parts, updates) in [(line, 2), (few, 300_001), (deep, 101)] {
+        let subject = format!("user-{updates}");
+        let body_ends = [parts, vec![last.clone()]].concat();
+        stage.scene.agent.answer(stream(body_ends));
+        assert_eq!(stage.scene.call(&stage.call(&subject, &send())).unwrap().status, 200);
+        let told = || {
+            let events = stage.sessions().into_iter().flat_map(|(_, events)| events);
+            let mut events = events.filter(|event| event["identity"]["subject"] == *subject);
+            Ok(events.any(|event| {
+                event["a2a"]["updates"] == updates && event["a2a"]["finalStatus"] == "completed"
+            }))
+        };
+        until(&format!("{updates} messages"), Duration::from_secs(20), told).unwrap();
+    }
+    let grown = peak(pid) - before;
+    assert!(grown < 24 * 1024, "{grown} KiB more");
+}
