@@ -3,6 +3,7 @@
 
 use countersign_io::clock::instant;
 use futures::task::AtomicWaker;
+use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -100,6 +101,8 @@ impl Drop for Ticket {
 pub(super) trait Observe: Send + Sync {
     /// Receives the next bytes of the body, in order.
     fn data(&mut self, bytes: &Bytes);
+    /// Receives the trailers, if there are any.
+    fn trailers(&mut self, trailers: &HeaderMap);
     /// Receives the end, once: `whole` is false if the body broke off.
     fn end(&mut self, whole: bool);
 }
@@ -223,8 +226,12 @@ impl HttpBody for ProxyBody {
         }
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(bytes), Some(observer)) = (frame.data_ref(), &mut self.observer) {
-                    observer.data(bytes);
+                if let Some(observer) = &mut self.observer {
+                    if let Some(bytes) = frame.data_ref() {
+                        observer.data(bytes);
+                    } else if let Some(trailers) = frame.trailers_ref() {
+                        observer.trailers(trailers);
+                    }
                 }
             }
             Some(Err(_)) => self.finish(false),

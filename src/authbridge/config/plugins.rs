@@ -97,9 +97,14 @@ pub(crate) fn catalogue() -> serde_json::Value {
     serde_json::Value::Array(vec![
         entry(jwt, "inbound", false, "judges the tokens of requests to the agent"),
         entry(exchange, "outbound", false, "gives requests of the agent a token for whom they call"),
-        entry(a2a, "inbound", true, "reads A2A calls for the session store"),
-        entry(mcp, "outbound", true, "reads MCP calls for the session store"),
-        entry(inference, "outbound", true, "reads calls of language models for the session store"),
+        entry(a2a, "inbound", true, "reads A2A calls and answers for the session store"),
+        entry(mcp, "outbound", true, "reads MCP calls and answers for the session store"),
+        entry(
+            inference,
+            "outbound",
+            true,
+            "reads calls and answers of language models for the session store",
+        ),
     ])
 }
 

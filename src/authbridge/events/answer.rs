@@ -25,7 +25,7 @@ pub(crate) struct TaskAnswer {
     pub(super) first: Option<String>,
     /// Last state of the task.
     pub(super) last: Option<String>,
-    /// Code of a JSON-RPC error.
+    /// Code of an error of JSON-RPC, HTTP+JSON or gRPC.
     pub(super) error: Option<i64>,
     /// Messages of a stream.
     pub(super) updates: Option<u64>,

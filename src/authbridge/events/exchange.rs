@@ -11,6 +11,7 @@ use super::split::{Receive, Splitter};
 use super::store::{Owner, Place, SessionStore};
 use crate::body::Observe;
 use countersign_core::encoding::Digest;
+use hyper::HeaderMap;
 use hyper::body::Bytes;
 use std::sync::{Arc, OnceLock};
 
@@ -117,6 +118,8 @@ impl Observe for RequestObserver {
         self.splitter.data(bytes, &mut self.first);
     }
 
+    fn trailers(&mut self, _: &HeaderMap) {}
+
     fn end(&mut self, whole: bool) {
         let Some(event) = self.event.take() else { return };
         let (protocol, method) = (self.exchange.protocol, event.request.method.as_str());
@@ -142,10 +145,9 @@ pub(super) struct AnswerObserver {
 }
 
 impl AnswerObserver {
-    /// An observer of a body in this form.
-    pub(super) fn new(exchange: Arc<Exchange>, form: Form, event: Event) -> Self {
+    /// An observer of a body in this form, under the head that `reader` has read.
+    pub(super) fn new(exchange: Arc<Exchange>, form: Form, reader: AnswerReader, event: Event) -> Self {
         let splitter = Splitter::new(form, exchange.store.pool());
-        let reader = AnswerReader::new(exchange.protocol, form);
         Self { exchange, splitter, reader: Some(reader), event: Some(event), settled: false }
     }
 
@@ -167,6 +169,12 @@ impl Observe for AnswerObserver {
         }
         self.splitter.data(bytes, reader);
         self.settle();
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(reader) = &mut self.reader {
+            reader.status(trailers);
+        }
     }
 
     fn end(&mut self, whole: bool) {
@@ -226,7 +234,8 @@ mod tests {
         let exchange = Arc::new(exchange);
         let mut asking =
             RequestObserver::new(Arc::clone(&exchange), Form::Json, event(Phase::Request, &head));
-        let mut answering = AnswerObserver::new(exchange, form, event(Phase::Response, &head));
+        let reader = AnswerReader::new(exchange.protocol, form);
+        let mut answering = AnswerObserver::new(exchange, form, reader, event(Phase::Response, &head));
         for (is_request, bytes) in steps {
             let observer: &mut dyn Observe = if *is_request { &mut asking } else { &mut answering };
             if bytes.is_empty() {

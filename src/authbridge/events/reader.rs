@@ -10,6 +10,7 @@ use super::parser::{Protocol, RpcId, rpc_id};
 use super::split::Receive;
 use crate::limits::{CALL, MESSAGE_COST, STREAM_BYTES};
 use countersign_core::json::{Array, Object, Value as Json};
+use hyper::HeaderMap;
 
 /// Reader of the messages of an answer.
 #[derive(Debug)]
@@ -46,6 +47,17 @@ impl AnswerReader {
     pub(super) fn answers(&mut self, id: Option<&RpcId>) {
         if self.id.is_none() {
             self.id = id.cloned();
+        }
+    }
+
+    /// Reads the status of gRPC in headers or trailers; 0 is success.
+    pub(super) fn status(&mut self, headers: &HeaderMap) {
+        let status = headers.get("grpc-status").and_then(|status| status.to_str().ok()?.parse::<i64>().ok());
+        if let (Protocol::A2aGrpc(..), Answer::A2a(answer), Some(code @ 1..)) =
+            (self.protocol, &mut self.answer, status)
+        {
+            answer.error = Some(code);
+            self.told = true;
         }
     }
 
@@ -250,7 +262,7 @@ impl ModelAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::a2a::Operation;
+    use crate::events::a2a::{GrpcVersion, Operation};
     use crate::events::buffer::Pool;
     use crate::events::split::Splitter;
     use serde_json::{Map, Value, json};
@@ -305,6 +317,27 @@ mod tests {
             json!({ "error": { "code": 404 } })
         );
         assert_eq!(told(http, Form::Json, None, r#"{"name":"an agent"}"#), Value::Null);
+    }
+
+    #[test]
+    fn a_failure_of_grpc_is_an_error() {
+        let operation = Operation::named("GetTask").unwrap();
+        for (protocol, status, expected) in [
+            (Protocol::A2aGrpc(GrpcVersion::V1, operation), "5", Some(Some(5))),
+            (Protocol::A2aGrpc(GrpcVersion::V1, operation), "0", None),
+            (Protocol::A2aGrpc(GrpcVersion::V1, operation), "x", None),
+            (Protocol::A2aRpc, "5", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-status", status.parse().unwrap());
+            let mut reader = AnswerReader::new(protocol, Form::Grpc);
+            reader.status(&headers);
+            let error = reader.finish().map(|answer| match answer {
+                Answer::A2a(answer) => answer.error,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(error, expected, "{protocol:?} {status}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::event::{Caller, Direction, Event, Head, Invocation, Phase};
 use super::exchange::{AnswerObserver, Exchange, RequestObserver};
 use super::media_type::Form;
 use super::parser::{Parser, Protocol};
+use super::reader::AnswerReader;
 use super::store::{Place, SessionStore};
 use super::text::bounded;
 use crate::body::{Observe, ProxyBody};
@@ -159,12 +160,15 @@ impl Watch {
             self.store.add(&self.place.now(&self.store), self.event);
             return response;
         };
-        let form = Form::of(response.headers()).filter(|_| passed && !response.body().is_end_stream());
-        let Some(form) = form.filter(|form| exchange.protocol.answers_in(*form)) else {
-            exchange.answered(None, self.event);
+        let form = Form::of(response.headers()).filter(|form| passed && exchange.protocol.answers_in(*form));
+        let mut reader = AnswerReader::new(exchange.protocol, form.unwrap_or(Form::Json));
+        // In gRPC a failure may be a head alone.
+        reader.status(response.headers());
+        let Some(form) = form.filter(|_| !response.body().is_end_stream()) else {
+            exchange.answered(reader.finish(), self.event);
             return response;
         };
-        let observer = AnswerObserver::new(exchange, form, self.event);
+        let observer = AnswerObserver::new(exchange, form, reader, self.event);
         response.map(|body| body.observed_by(Box::new(observer)))
     }
 }

@@ -65,7 +65,8 @@ impl Agent {
         format!("http://{}", if binding == "GRPC" { self.grpc } else { self.http })
     }
 
-    /// Sends messages to an agent at `address` by the SDK's client, in each version, in one piece and as a stream.
+    /// Sends messages to an agent at `address` by the SDK's client, in each version, in one piece and as a stream,
+    /// and asks for a task that is not there.
     pub fn send(&self, address: SocketAddr, binding: &str, token: &str) -> Result<Vec<Got>> {
         let output = Command::new("python3")
             .arg(self.folder.join("client.py"))

@@ -66,6 +66,16 @@ fn calls_and_answers_are_told_in_every_version_and_binding() {
                 assert!(a2a["updates"].as_u64() >= Some(3), "{case}: {answer}");
             }
         }
+        let code = match binding {
+            "JSONRPC" => -32001,
+            "GRPC" => 5,
+            _ => 404,
+        };
+        let asked = events(&at, "default");
+        let answers = asked.iter().filter(|event| event["phase"] == "response");
+        let told: Vec<_> =
+            answers.map(|event| (&event["a2a"]["operation"], &event["a2a"]["error"]["code"])).collect();
+        assert_eq!(told, vec![(&json!("GetTask"), &json!(code)); 2], "{binding}: {asked:?}");
         // It would wait for the agent, which goes on.
         bridge.kill().unwrap();
     }
