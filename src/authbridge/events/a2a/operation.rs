@@ -89,14 +89,14 @@ impl Operation {
 
     /// The operation of HTTP+JSON at a path, which may lie below `/v1`, a tenant, or where the agent is mounted.
     pub(in crate::events) fn at(method: &Method, path: &str) -> Option<&'static Self> {
-        let mut segments = path.strip_prefix('/')?.split('/');
-        // The longest path of the table, and one more segment to see that there are too many.
-        let segments: Vec<&str> = segments.by_ref().take(PREFIX.saturating_add(5)).collect();
+        let path = path.strip_prefix('/')?;
+        let count = path.split('/').count();
+        // Nothing is allocated: this is done for every request.
         let is_at = |pattern: &[&str]| {
-            let prefix = segments.len().checked_sub(pattern.len()).filter(|prefix| *prefix <= PREFIX);
-            prefix.and_then(|prefix| segments.get(prefix..)).is_some_and(|found| {
-                found.iter().zip(pattern).all(|(segment, pattern)| is_segment(segment, pattern))
-            })
+            let prefix = count.checked_sub(pattern.len());
+            let mut pairs = path.rsplit('/').zip(pattern.iter().rev());
+            prefix.is_some_and(|prefix| prefix <= PREFIX)
+                && pairs.all(|(segment, pattern)| is_segment(segment, pattern))
         };
         OPERATIONS
             .iter()
