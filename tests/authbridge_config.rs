@@ -40,7 +40,7 @@ pipeline:
         let diagnostics = read(text, Reading::Strict).expect_err("it is accepted");
         diagnostics
             .iter()
-            .map(|diagnostic| format!("{} {}: {}", diagnostic.line, diagnostic.key, diagnostic.problem))
+            .map(|diagnostic| format!("{} {}: {}", diagnostic.place.line, diagnostic.key, diagnostic.problem))
             .collect()
     }
 
@@ -93,10 +93,10 @@ pipeline:
     #[test]
     fn a_value_of_the_wrong_kind_is_named_with_its_place() {
         for (old, new, expected) in [
-            ("mode: proxy-sidecar", "mode: proxy", "2 mode: unknown variant `proxy`"),
+            ("mode: proxy-sidecar", "mode: proxy", "2 mode: \"proxy\" is none of"),
             ("\":8000\"", "\"8000\"", "4 listener.reverse_proxy_addr: \"8000\" is not an address"),
-            ("\":8000\"", "[1]", "4 listener.reverse_proxy_addr: invalid type: sequence, expected a string"),
-            ("client-secret", "clientsecret", "identity.type: unknown variant `clientsecret`"),
+            ("\":8000\"", "[1]", "4 listener.reverse_proxy_addr: it is sequence, expected a string"),
+            ("client-secret", "clientsecret", "identity.type: \"clientsecret\" is none of"),
             ("- a2a-parser", "- a2a-parsr", "there is no such plugin; did you mean a2a-parser?"),
             ("- a2a-parser", "- ibac", "ibac is not part of this AuthBridge"),
             ("- a2a-parser", "- {id: x}", "the plugin has no name"),
@@ -106,7 +106,7 @@ pipeline:
             assert!(found.contains(expected), "{new}: {found}");
         }
         assert!(only("a: 1\na: 2\n").starts_with('2'));
-        assert!(refused("")[0].contains("missing field `mode`"));
+        assert!(refused("")[0].contains("the key mode is missing; add it"));
     }
 
     #[test]
@@ -339,7 +339,7 @@ pipeline:
         assert_eq!(routes.len(), 2);
         assert!(read("# nothing yet\n\n").unwrap().0.is_empty());
         let found = read("- host: a\n  action: denied\n").unwrap_err();
-        assert_eq!((found[0].line, found[0].key.as_str()), (2, "[0].action"));
+        assert_eq!((found[0].place.line, found[0].key.as_str()), (2, "[0].action"));
         assert!(read("- host: a\n  pasthrough: true\n").unwrap_err()[0].problem.contains("passthrough"));
         assert!(read("host: a\n").is_err());
     }

@@ -10,6 +10,8 @@ mod limits;
 mod object_ref;
 #[cfg(feature = "policy-file")]
 pub mod policy_file;
+#[cfg(feature = "yaml")]
+pub mod yaml;
 
 pub use object_ref::ObjectRef;
 

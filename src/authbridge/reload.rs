@@ -6,6 +6,7 @@ use super::identity::{WorkloadIdentity, follow_files, follow_workload_api, mirro
 use super::process_state::{ProcessState, session_bounds};
 use super::runtime_config::{ActiveConfig, RuntimeConfig};
 use super::stats::Stats;
+use countersign_api::yaml::Place;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
@@ -30,7 +31,8 @@ const LOOK: Duration = Duration::from_secs(30);
 
 /// Reads and checks the file at `path`; also its digest, by which a reload knows what it has seen.
 pub(crate) fn read_config(path: &Path, reading: Reading) -> Result<(Checked, Digest), Vec<Diagnostic>> {
-    let unreadable = |problem: String| vec![Diagnostic { line: 0, key: String::new(), problem }];
+    let unreadable =
+        |problem: String| vec![Diagnostic { place: Place::default(), key: String::new(), problem }];
     let text = read_text(path, CONFIG_BYTES).map_err(|error| unreadable(error.to_string()))?;
     let digest = sha256(text.as_bytes());
     parse_config(&text, &variable, reading).map(|checked| (checked, digest))

@@ -8,6 +8,7 @@ use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::history::History;
 use countersign_core::policy::{Coverage, Freshness, Policy};
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
+use countersign_core::text::Quoted;
 use countersign_core::time::{Seconds, Timestamp};
 use countersign_io::files::read_file;
 use std::path::{Path, PathBuf};
@@ -141,5 +142,5 @@ impl PolicyArgs {
 
 fn read_policy_file(path: &str) -> Result<PolicyFile, String> {
     let bytes = read_file(Path::new(path), POLICY_FILE_BYTES).map_err(|error| error.to_string())?;
-    parse_policy_file(&bytes).map_err(|error| error.to_string())
+    parse_policy_file(&bytes).map_err(|error| format!("{}: {error}", Quoted(path)))
 }

@@ -52,6 +52,22 @@ fn a_policy_file_and_the_flags_for_it_exclude_each_other_and_a_bad_one_is_named(
         let run = folder.run(&verify("signed.json", &[&["--policy", "policy.yaml"][..], &flag].concat()));
         run.assert_unusable("--policy");
     }
+    folder.write(
+        "worse.yaml",
+        b"version: 1\ndefaults:\n  coverige: strict\n  freshness: live\n  numbers: lax\n",
+    );
+    let told = [
+        "\"worse.yaml\": line 3 column 3: defaults.coverige: there is no such key; did you mean coverage?",
+        "also line 5 column 12: defaults.numbers: \"lax\" is none of strict, binary64",
+    ];
+    for run in [
+        folder.run(&verify("signed.json", &["--policy", "worse.yaml"])),
+        folder.run(&["policy", "worse.yaml"]),
+    ] {
+        for says in told {
+            run.assert_unusable(says);
+        }
+    }
     folder.run(&verify("signed.json", &["--policy", "bad.yaml"])).assert_unusable("line 3");
     folder.run(&["policy", "bad.yaml"]).assert_unusable("coverige");
     let absent = folder.run(&["policy", "absent.yaml"]);

@@ -5,6 +5,7 @@ mod lists;
 mod settings;
 mod words;
 
+use crate::yaml::{Diagnostic, PathStep, Place, YamlNode, diagnostic_at, read_all};
 use countersign_core::policy::Policy;
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::text::Quoted;
@@ -61,7 +62,8 @@ impl TryFrom<u8> for Version {
 /// Parses a policy file, YAML or JSON. Nothing unknown is passed over: a misspelt member would be a rule that does not hold.
 ///
 /// # Errors
-/// The first member that is unknown, repeated or invalid, with its line.
+/// Every member that is unknown or invalid, in one line, each with its line, column and path; of broken syntax, and of a key
+/// that occurs twice, the first.
 pub fn parse_policy_file(bytes: &[u8]) -> Result<PolicyFile, PolicyFileError> {
     if bytes.len() > POLICY_FILE_BYTES {
         return Err(PolicyFileError(format!(
@@ -71,11 +73,35 @@ pub fn parse_policy_file(bytes: &[u8]) -> Result<PolicyFile, PolicyFileError> {
     }
     let text = std::str::from_utf8(bytes).map_err(|_| PolicyFileError("the file is not UTF-8".to_owned()))?;
     let written: Written =
-        serde_saphyr::from_str(text).map_err(|error| PolicyFileError(described(&error)))?;
+        serde_saphyr::from_str(text).map_err(|error| PolicyFileError(mistakes(text, &error)))?;
     let trust_domains = written.trust_domains.into_iter().map(|(domain, settings)| (domain.0, settings));
     let file = PolicyFile { defaults: written.defaults, trust_domains: trust_domains.collect() };
-    file.check()?;
-    Ok(file)
+    let problems = file.problems();
+    if problems.is_empty() {
+        return Ok(file);
+    }
+    let root = YamlNode::parse(text).map_err(|error| PolicyFileError(described(&error)))?;
+    Err(PolicyFileError(listed(problems.iter().map(|one| one.located(&root)))))
+}
+
+/// Mistakes of a file that the parser refuses. What it refuses at once is the one mistake; else the file is read again as
+/// a tree, in which every mistake has its place.
+fn mistakes(text: &str, error: &serde_saphyr::Error) -> String {
+    let Ok(root) = YamlNode::parse(text) else { return described(error) };
+    match read_all::<Written>(&root) {
+        Ok(_) => described(error),
+        Err(all) => listed(all),
+    }
+}
+
+/// All mistakes in one line.
+fn listed(mistakes: impl IntoIterator<Item = Diagnostic>) -> String {
+    let told = |one: Diagnostic| {
+        let Diagnostic { place: Place { line, column }, key, problem } = one;
+        let at = if key.is_empty() { String::new() } else { format!("{key}: ") };
+        format!("line {line} column {column}: {at}{problem}")
+    };
+    mistakes.into_iter().map(told).collect::<Vec<_>>().join("; also ")
 }
 
 /// Problem of the parser in one line.
@@ -116,13 +142,34 @@ impl PolicyFile {
         self.trust_domains.keys()
     }
 
-    fn check(&self) -> Result<(), PolicyFileError> {
-        let of = |domain: &TrustDomain| format!("trustDomains: {domain}");
-        let own = self.trust_domains.iter().map(|(domain, settings)| (of(domain), Some(domain), settings));
-        for (path, domain, settings) in own.chain([("defaults".to_owned(), None, &self.defaults)]) {
-            settings.check(domain).map_err(|problem| PolicyFileError(format!("{path}: {problem}")))?;
-        }
-        Ok(())
+    /// Settings under which no card could count, or that undermine a rule.
+    fn problems(&self) -> Vec<Problem<'_>> {
+        let own = self.trust_domains.iter().map(|(domain, settings)| (Some(domain), settings));
+        let all = [(None, &self.defaults)].into_iter().chain(own);
+        all.flat_map(|(domain, settings)| {
+            let problems = settings.problems(domain).into_iter();
+            problems.map(move |(member, found)| Problem { domain, member, found })
+        })
+        .collect()
+    }
+}
+
+/// Problem of one member of the settings of a trust domain, or of the defaults.
+struct Problem<'a> {
+    domain: Option<&'a TrustDomain>,
+    member: &'static [&'static str],
+    found: String,
+}
+
+impl Problem<'_> {
+    fn located(&self, root: &YamlNode) -> Diagnostic {
+        let settings: &[&str] = match self.domain {
+            Some(domain) => &["trustDomains", domain.as_str()],
+            None => &["defaults"],
+        };
+        let steps: Vec<PathStep<'_>> =
+            settings.iter().chain(self.member).map(|name| PathStep::Key(name)).collect();
+        diagnostic_at(root, &steps, self.found.clone())
     }
 }
 

@@ -182,52 +182,58 @@ impl Settings {
         deny.is_empty() && pinned_keys.is_empty()
     }
 
-    /// Refuses settings under which no card could count, or that undermine a rule.
-    pub(super) fn check(&self, domain: Option<&TrustDomain>) -> Result<(), String> {
+    /// Settings under which no card could count, or that undermine a rule: path of the member and what to do.
+    pub(super) fn problems(&self, domain: Option<&TrustDomain>) -> Vec<(&'static [&'static str], String)> {
+        let mut problems: Vec<(&'static [&'static str], String)> = Vec::new();
         if self.clock_skew.as_ref().is_some_and(|skew| skew.0 > CLOCK_SKEW_MAX) {
-            return Err(format!("clockSkew is more than {} s: mend the clocks", CLOCK_SKEW_MAX.get()));
-        }
-        if self.max_witness_age.as_ref().is_some_and(|age| age.0.is_zero()) {
-            return Err("maxWitnessAge is zero; write freshness: live".to_owned());
-        }
-        let is_empty = [
-            ("profiles", self.profiles.as_ref().is_some_and(Vec::is_empty)),
-            ("algorithms", self.algorithms.as_ref().is_some_and(Vec::is_empty)),
-            ("signers: named", self.signers.as_ref().is_some_and(Signers::is_empty)),
-        ];
-        if let Some((member, _)) = is_empty.iter().find(|(_, is_empty)| *is_empty) {
-            return Err(format!(
-                "{member} is an empty list, so no card could count; leave it out for the default"
+            problems.push((
+                &["clockSkew"],
+                format!("it is more than {} s: mend the clocks", CLOCK_SKEW_MAX.get()),
             ));
         }
-        if let Some(domain) = domain {
-            self.check_identities(domain)?;
+        if self.max_witness_age.as_ref().is_some_and(|age| age.0.is_zero()) {
+            problems.push((&["maxWitnessAge"], "it is zero; write freshness: live".to_owned()));
         }
+        let lists: [(&'static [&'static str], bool); 3] = [
+            (&["profiles"], self.profiles.as_ref().is_some_and(Vec::is_empty)),
+            (&["algorithms"], self.algorithms.as_ref().is_some_and(Vec::is_empty)),
+            (&["signers", "named"], self.signers.as_ref().is_some_and(Signers::is_empty)),
+        ];
+        let empty = "it is an empty list, so no card could count; leave it out for the default";
+        problems.extend(
+            lists.into_iter().filter(|(_, is_empty)| *is_empty).map(|(member, _)| (member, empty.to_owned())),
+        );
+        problems.extend(domain.into_iter().flat_map(|domain| self.foreign_identities(domain)));
         let mut key_ids = BTreeSet::new();
-        for pinned in &self.pinned_keys {
-            if !key_ids.insert(&pinned.key_id) {
-                return Err(format!("pinnedKeys: the key ID {} occurs twice", Quoted(&pinned.key_id)));
-            }
-        }
-        Ok(())
+        let twice = self.pinned_keys.iter().filter(|pinned| !key_ids.insert(&pinned.key_id));
+        problems.extend(twice.map(|pinned| {
+            let found = format!("the key ID {} occurs twice; keep one", Quoted(&pinned.key_id));
+            (["pinnedKeys"].as_slice(), found)
+        }));
+        problems
     }
 
-    /// Refuses identities of another trust domain: none of them signs in this one, so the entry would have no effect, or
-    /// one that no card could meet.
-    fn check_identities(&self, domain: &TrustDomain) -> Result<(), String> {
-        let denied = self.deny.identities().map(|id| ("deny.spiffeIds", id));
-        let required = self.signers.iter().flat_map(Signers::identities).map(|id| ("signers: named", id));
-        let pinned = self.pinned_keys.iter().map(|pinned| ("pinnedKeys", pinned.spiffe_id()));
-        let mut foreign = denied.chain(required).chain(pinned).filter(|(_, id)| id.trust_domain() != domain);
-        match foreign.next() {
-            None => Ok(()),
-            Some((member, id)) => Err(format!(
-                "{member}: {} is of the trust domain {}, and nobody of that signs for {domain}; move the entry to \
-                 trustDomains: {}",
-                Quoted(id.as_str()),
-                id.trust_domain(),
-                id.trust_domain()
-            )),
-        }
+    /// Identities of another trust domain: none of them signs in this one, so the entry would have no effect, or one that no
+    /// card could meet.
+    fn foreign_identities(&self, domain: &TrustDomain) -> Vec<(&'static [&'static str], String)> {
+        const DENIED: &[&str] = &["deny", "spiffeIds"];
+        const REQUIRED: &[&str] = &["signers", "named"];
+        const PINNED: &[&str] = &["pinnedKeys"];
+        let denied = self.deny.identities().map(|id| (DENIED, id));
+        let required = self.signers.iter().flat_map(Signers::identities).map(|id| (REQUIRED, id));
+        let pinned = self.pinned_keys.iter().map(|pinned| (PINNED, pinned.spiffe_id()));
+        let all = denied.chain(required).chain(pinned);
+        all.filter(|(_, id)| id.trust_domain() != domain)
+            .map(|(member, id)| {
+                let found = format!(
+                    "{} is of the trust domain {}, and nobody of that signs for {domain}; move the entry to \
+                     trustDomains: {}",
+                    Quoted(id.as_str()),
+                    id.trust_domain(),
+                    id.trust_domain()
+                );
+                (member, found)
+            })
+            .collect()
     }
 }

@@ -69,20 +69,20 @@ fn what_is_wrong_is_named_with_its_line_and_nothing_unknown_is_passed_over() {
         ("version: 1\ndefaults:\n  coverage: lax", "lax"),
         (
             "version: 1\ndefaults:\n  clockSkew: 2 minutes",
-            "line 3 column 14: \"2 minutes\" is not a duration",
+            "line 3 column 14: defaults.clockSkew: \"2 minutes\" is not a duration",
         ),
-        ("version: 1\ndefaults:\n  clockSkew: 48h", "defaults: clockSkew is more than"),
+        ("version: 1\ndefaults:\n  clockSkew: 48h", "line 3 column 3: defaults.clockSkew: it is more than"),
         (
             "version: 1\ndefaults:\n  clockSkew: 1s\n  clockSkew: 2s",
             "line 4 column 3: \"clockSkew\" is there twice, and only one of them could count; keep one",
         ),
         ("version: 1\nversion: 1", "line 2 column 1: \"version\" is there twice"),
         ("version: 1\ntrustDomains: { a.org: {}, a.org: {} }", "\"a.org\" is there twice"),
-        ("version: 1\ndefaults: { profiles: [] }", "profiles is an empty list"),
+        ("version: 1\ndefaults: { profiles: [] }", "defaults.profiles: it is an empty list"),
         ("version: 1\ndefaults: { profiles: [nonsense] }", "the profiles are"),
         ("version: 1\ndefaults: { algorithms: [none] }", "the algorithms are ES256"),
         ("version: 1\ndefaults: { signers: { threshold: 0 } }", "expected a nonzero"),
-        ("version: 1\ndefaults: { maxWitnessAge: \"0\" }", "maxWitnessAge is zero"),
+        ("version: 1\ndefaults: { maxWitnessAge: \"0\" }", "defaults.maxWitnessAge: it is zero"),
         ("version: 1\ntrustDomains: { \"Example.org\": {} }", "trust domain"),
         ("version: 1\ndefaults: { deny: { cards: [\"12\"] } }", "SHA-256"),
         ("version: 1\ndefaults: { deny: { keyIdentifiers: [\"1\"] } }", "key identifier"),
@@ -98,6 +98,29 @@ fn what_is_wrong_is_named_with_its_line_and_nothing_unknown_is_passed_over() {
     assert!(error("version: 1\ndefaults:\n  coverage: lax").contains("line 3"));
     assert!(parse_policy_file(&[0xff]).is_err());
     assert!(parse_policy_file(&vec![b' '; POLICY_FILE_BYTES + 1]).is_err());
+}
+
+#[test]
+fn every_mistake_is_told_in_one_run_with_its_place_path_and_the_nearest_member() {
+    let text = "version: 1\ndefaults:\n  coverige: strict\n  clockSkew: 2 minutes\n  maxSvidLifetime: 1h\ntrustDomains:\n  \
+                example.org:\n    coverage: lax\n    deny: { spiffeIds: [nobody, \"spiffe://example.org/a\"], card: [] }\n    \
+                signers: { treshold: 2 }\n";
+    let problem = error(text);
+    for said in [
+        "line 3 column 3: defaults.coverige: there is no such key; did you mean coverage?",
+        "line 4 column 14: defaults.clockSkew: \"2 minutes\" is not a duration",
+        "line 8 column 15: trustDomains.example.org.coverage: \"lax\" is none of strict, report",
+        "line 9 column 25: trustDomains.example.org.deny.spiffeIds[0]: ",
+        "trustDomains.example.org.deny.card: there is no such key; did you mean cards?",
+        "trustDomains.example.org.signers.treshold: \"treshold\" is none of anyOf, allOf, threshold, named; did you mean \
+         threshold?",
+    ] {
+        assert!(problem.contains(said), "{said}\n{problem}");
+    }
+    assert_eq!(problem.matches("; also line ").count(), 5, "{problem}");
+    // What every member by itself allows.
+    let problem = error("version: 1\ndefaults:\n  clockSkew: 48h\n  profiles: []\n");
+    assert_eq!(problem.matches("line ").count(), 2, "{problem}");
 }
 
 #[test]
@@ -121,12 +144,12 @@ fn an_identity_of_another_trust_domain_is_refused_where_it_could_do_nothing() {
     let denied = "deny: { spiffeIds: [\"spiffe://other.org/a\", \"spiffe://example.org/b\"] }";
     assert_eq!(
         error(&format!("version: 1\ntrustDomains: {{ other.org: {{ {denied} }} }}")),
-        "trustDomains: other.org: deny.spiffeIds: \"spiffe://example.org/b\" is of the trust domain example.org, and \
+        "line 2 column 38: trustDomains.other.org.deny.spiffeIds: \"spiffe://example.org/b\" is of the trust domain example.org, and \
          nobody of that signs for other.org; move the entry to trustDomains: example.org"
     );
     let named = "signers: { named: [\"spiffe://example.org/b\"] }";
     let problem = error(&format!("version: 1\ntrustDomains: {{ other.org: {{ {named} }} }}"));
-    assert!(problem.starts_with("trustDomains: other.org: signers: named: "), "{problem}");
+    assert!(problem.contains(": trustDomains.other.org.signers.named: "), "{problem}");
     // What is denied to all may be of any.
     assert!(parse_policy_file(format!("version: 1\ndefaults: {{ {denied} }}").as_bytes()).is_ok());
 }

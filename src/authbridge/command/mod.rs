@@ -105,8 +105,8 @@ fn serve(file: File) -> ExitCode {
 /// Formats a diagnostic as `FILE:LINE:KEY: PROBLEM`, which editors can jump to.
 fn line(path: &std::path::Path, diagnostic: &Diagnostic) -> String {
     let path = path.to_string_lossy();
-    let Diagnostic { line, key, problem } = diagnostic;
-    match (*line, key.as_str()) {
+    let Diagnostic { place, key, problem } = diagnostic;
+    match (place.line, key.as_str()) {
         (0, _) => problem.clone(),
         (line, "") => format!("{path}:{line}: {problem}"),
         (line, key) => format!("{path}:{line}: {key}: {problem}"),

@@ -1,7 +1,6 @@
 //! Notices of `$NAME` without braces, which the existing AuthBridge replaces by a variable and this program does not.
 
-use super::node::{YamlNode, YamlValue};
-use super::reader::Diagnostic;
+use countersign_api::yaml::{Diagnostic, YamlNode, YamlValue};
 
 /// Keys whose values are secrets: of those not even a part is repeated.
 const SECRETS: [&str; 1] = ["client_secret"];
@@ -32,7 +31,7 @@ fn walk(node: &YamlNode, path: &str, is_secret: bool, notices: &mut Vec<Diagnost
             } else {
                 format!("${name} stays as it is; write ${{{name}}} if the variable is meant")
             };
-            notices.push(Diagnostic { line: node.line, key: path.to_owned(), problem });
+            notices.push(Diagnostic { place: node.place, key: path.to_owned(), problem });
         }
         YamlValue::Null | YamlValue::Bool(_) | YamlValue::Integer(_) | YamlValue::Float(_) => {}
     }

@@ -2,14 +2,13 @@
 
 use super::address::{Backend, ListenAddress};
 use super::model::{Config, InboundInterception, Listener, SidecarMode};
-use super::node::{YamlNode, YamlValue};
 use super::plugins::{OnError, PluginSettings};
-use super::reader::Diagnostic;
 use super::token_exchange::{Action, DefaultPolicy, IdentityKind, Route, RouteTls, TokenExchange};
 use super::{AudienceMode, JwtValidation};
 use crate::glob::Glob;
 use crate::peers::PeerPolicy;
 use crate::request_path::BypassPaths;
+use countersign_api::yaml::{Diagnostic, PathStep, YamlNode, diagnostic_at};
 use countersign_core::text::Quoted;
 
 /// Addresses of all listeners, and of the agent.
@@ -81,7 +80,7 @@ pub(super) fn check_routes(
         let location = [path, &[PathStep::Index(index)]].concat();
         if let Some((key, problem)) = route_problem(route) {
             let steps = [location.as_slice(), &[PathStep::Key(key)]].concat();
-            diagnostics.push(diagnostic(root, &steps, problem));
+            diagnostics.push(diagnostic_at(root, &steps, problem));
         }
     }
 }
@@ -106,44 +105,13 @@ fn route_problem(route: &Route) -> Option<(&'static str, String)> {
     None
 }
 
-/// One step of the path from the root to a value.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum PathStep<'a> {
-    Key(&'a str),
-    Index(usize),
-}
-
-/// A diagnostic for the value at `steps`, with the line of the deepest part of it that the file has.
-fn diagnostic(root: &YamlNode, steps: &[PathStep<'_>], problem: String) -> Diagnostic {
-    let (mut node, mut line, mut key) = (Some(root), root.line, String::new());
-    for step in steps {
-        node = match (step, node.map(|node| &node.value)) {
-            (PathStep::Key(name), Some(YamlValue::Map(members))) => {
-                members.iter().find(|(key, _)| key.name == *name).map(|(key, node)| {
-                    line = key.line;
-                    node
-                })
-            }
-            (PathStep::Index(index), Some(YamlValue::List(nodes))) => {
-                nodes.get(*index).inspect(|node| line = node.line)
-            }
-            _ => None,
-        };
-        match step {
-            PathStep::Key(name) => key.extend([if key.is_empty() { "" } else { "." }, name]),
-            PathStep::Index(index) => key.extend(["[", &index.to_string(), "]"]),
-        }
-    }
-    Diagnostic { line, key, problem }
-}
-
 impl Checker<'_> {
     fn wrong(&mut self, steps: &[PathStep<'_>], problem: impl Into<String>) {
-        self.diagnostics.push(diagnostic(self.root, steps, problem.into()));
+        self.diagnostics.push(diagnostic_at(self.root, steps, problem.into()));
     }
 
     fn note(&mut self, steps: &[PathStep<'_>], problem: impl Into<String>) {
-        self.notices.push(diagnostic(self.root, steps, problem.into()));
+        self.notices.push(diagnostic_at(self.root, steps, problem.into()));
     }
 
     fn addresses(&mut self, config: &Config) -> Option<Addresses> {

@@ -1,8 +1,7 @@
 //! What `--compat` does to a file of the existing AuthBridge before it is read: values that count as absent there go, and so
 //! do plugins that only watch or shorten traffic, each with a notice. Nothing that gates a request is passed over.
 
-use super::node::{MemberKey, YamlNode, YamlValue};
-use super::reader::Diagnostic;
+use countersign_api::yaml::{Diagnostic, MemberKey, YamlNode, YamlValue};
 use countersign_core::text::Quoted;
 
 /// Plugins of the existing AuthBridge that let through every request, and what a request loses without each.
@@ -36,7 +35,7 @@ fn take_files(root: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
     let has_source = blocks.iter().any(|(key, _)| key.name == "spiffe");
     let Some((block, mtls)) = blocks.iter_mut().find(|(key, _)| key.name == "mtls") else { return };
     let YamlValue::Map(members) = &mut mtls.value else { return };
-    let line = block.line;
+    let place = block.place;
     let (files, rest): (Vec<_>, Vec<_>) = std::mem::take(members)
         .into_iter()
         .partition(|(key, _)| MTLS_FILES.iter().any(|(name, _)| *name == key.name));
@@ -53,11 +52,11 @@ fn take_files(root: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
             .to_owned(),
     };
     for (key, _) in &files {
-        notices.push(Diagnostic { line: key.line, key: below("mtls", &key.name), problem: what.clone() });
+        notices.push(Diagnostic { place: key.place, key: below("mtls", &key.name), problem: what.clone() });
     }
     if let Some(folder) = folder {
         let member =
-            |name: &str, value| (MemberKey { name: name.to_owned(), line }, YamlNode { value, line });
+            |name: &str, value| (MemberKey { name: name.to_owned(), place }, YamlNode { value, place });
         let files_dir = member("files_dir", YamlValue::Text(folder));
         blocks.push(member("spiffe", YamlValue::Map(vec![files_dir])));
     }
@@ -78,7 +77,7 @@ fn walk(node: &mut YamlNode, path: &str, notices: &mut Vec<Diagnostic>) {
                 let is_absent = counts_as_absent(key, value);
                 if is_absent {
                     let problem = "it is empty, which counts as absent".to_owned();
-                    notices.push(Diagnostic { line: key.line, key: below(path, &key.name), problem });
+                    notices.push(Diagnostic { place: key.place, key: below(path, &key.name), problem });
                 }
                 !is_absent
             });
@@ -135,7 +134,7 @@ fn pass_over(plugins: &mut Vec<YamlNode>, path: &str, notices: &mut Vec<Diagnost
         let watcher = WATCHERS.iter().find(|(watcher, _)| name.is_some_and(|name| name == watcher));
         if let Some((name, loss)) = watcher {
             let problem = format!("the plugin {name} is passed over: {loss}");
-            notices.push(Diagnostic { line: plugin.line, key: path.to_owned(), problem });
+            notices.push(Diagnostic { place: plugin.place, key: path.to_owned(), problem });
         }
         watcher.is_none()
     });

@@ -8,10 +8,8 @@ mod compat;
 mod duration;
 mod jwt_validation;
 mod model;
-mod node;
 mod parsers;
 mod plugins;
-mod reader;
 mod secret;
 mod token_exchange;
 
@@ -26,21 +24,16 @@ pub use model::{
 pub use parsers::{A2aParser, InferenceParser, McpParser};
 pub(crate) use plugins::catalogue as plugin_catalogue;
 pub use plugins::{OnError, Plugin, PluginSettings};
-pub use reader::Diagnostic;
 pub use secret::Secret;
 pub use token_exchange::{
     Action, AssertionType, ClientIdentity, DefaultPolicy, IdentityKind, NoTokenPolicy, Provider, Route,
     RouteTls, Routes, TokenExchange,
 };
 
+pub use countersign_api::yaml::{Diagnostic, Variables};
+use countersign_api::yaml::{Place, ReaderContext, YamlNode, read};
 use countersign_core::text::Quoted;
-use node::YamlNode;
-use reader::{ConfigReader, ReaderContext};
-use serde::Deserialize;
-use std::cell::RefCell;
-
-/// Lookup of a variable for `${NAME}`.
-pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+use serde::de::DeserializeOwned;
 
 /// Treatment of unknown keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,26 +88,26 @@ pub fn parse_routes(
     if diagnostics.len() > notices { Err(diagnostics.split_off(notices)) } else { Ok((routes, diagnostics)) }
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(
+fn parse<T: DeserializeOwned>(
     text: &str,
     variable: Variables<'_>,
     reading: Reading,
 ) -> Result<(YamlNode, T, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut root = YamlNode::parse(text).map_err(|error| {
-        let line = error.location().map_or(1, |location| location.line());
+        let place = error.location().map_or(Place::START, Place::from);
         // Only the first line of the message: the others quote the file, which may hold secrets.
         let problem = error.without_snippet().to_string();
         let problem = problem.lines().next().unwrap_or("it is not YAML").to_owned();
-        vec![Diagnostic { line, key: String::new(), problem: Quoted(&problem).to_string() }]
+        vec![Diagnostic { place, key: String::new(), problem: Quoted(&problem).to_string() }]
     })?;
     let (lenient, mut notices) = (reading == Reading::Lenient, Vec::new());
     if lenient {
         compat::ease(&mut root, &mut notices);
     }
     bare_variables::tell(&root, &mut notices);
-    let context = ReaderContext { variable, lenient, diagnostics: RefCell::default() };
-    let read = T::deserialize(ConfigReader::new(&root, &context));
-    let mut diagnostics = context.diagnostics.into_inner();
+    let context = ReaderContext::new(Some(variable), lenient);
+    let read = read(&root, &context);
+    let mut diagnostics = context.into_diagnostics();
     match read {
         Ok(value) if lenient || diagnostics.is_empty() => {
             notices.append(&mut diagnostics);
@@ -126,7 +119,7 @@ fn parse<T: for<'de> Deserialize<'de>>(
             if lenient {
                 diagnostics.splice(..0, notices);
             }
-            diagnostics.push(failure.into_diagnostic(root.line));
+            diagnostics.push(failure);
             Err(diagnostics)
         }
     }

@@ -1,42 +1,76 @@
-//! YAML tree in which every value has its line, so that a diagnostic can name it.
+//! YAML tree in which every value has its place, so that a diagnostic can name it.
 //! The YAML crate refuses duplicate keys and bounds aliases and depth; nothing is accepted here that it refuses.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 use std::fmt;
 
-/// YAML value with its line.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct YamlNode {
-    pub(super) value: YamlValue,
-    pub(super) line: u64,
+/// Place in a file; the default stands for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Line, from 1.
+    pub line: u64,
+    /// Column, from 1.
+    pub column: u64,
 }
 
-/// YAML value without its line.
+impl Place {
+    /// Start of a file.
+    pub const START: Self = Self { line: 1, column: 1 };
+}
+
+impl From<Location> for Place {
+    fn from(location: Location) -> Self {
+        Self { line: location.line(), column: location.column() }
+    }
+}
+
+/// YAML value with its place.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum YamlValue {
+pub struct YamlNode {
+    /// Value.
+    pub value: YamlValue,
+    /// Place at which the value begins.
+    pub place: Place,
+}
+
+/// YAML value without its place.
+#[derive(Clone, Debug, PartialEq)]
+pub enum YamlValue {
+    /// Nothing, as in `key:`.
     Null,
+    /// `true` or `false`.
     Bool(bool),
+    /// Number without a fraction.
     Integer(i64),
+    /// Number with a fraction.
     Float(f64),
+    /// Text.
     Text(String),
+    /// List of values.
     List(Vec<YamlNode>),
+    /// Members by key, in the order of the file.
     Map(Vec<(MemberKey, YamlNode)>),
 }
 
-/// Key of a map's member with its line.
+/// Key of a map's member with its place.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct MemberKey {
-    pub(super) name: String,
-    pub(super) line: u64,
+pub struct MemberKey {
+    /// Name of the member.
+    pub name: String,
+    /// Place of the name.
+    pub place: Place,
 }
 
 impl YamlNode {
     /// Parses one YAML document; an empty one is an empty map, so that defaults apply.
-    pub(super) fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
+    ///
+    /// # Errors
+    /// Broken syntax, or a key that occurs twice.
+    pub fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
         let root: Self = serde_saphyr::from_str(text)?;
         Ok(match root.value {
-            YamlValue::Null => Self { value: YamlValue::Map(Vec::new()), line: 1 },
+            YamlValue::Null => Self { value: YamlValue::Map(Vec::new()), place: Place::START },
             _ => root,
         })
     }
@@ -44,7 +78,7 @@ impl YamlNode {
 
 impl YamlValue {
     /// Kind of the value, for messages.
-    pub(super) const fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "a boolean",
@@ -59,7 +93,7 @@ impl YamlValue {
 impl<'de> Deserialize<'de> for YamlNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value, referenced, .. } = Spanned::<YamlValue>::deserialize(deserializer)?;
-        Ok(Self { value, line: referenced.line() })
+        Ok(Self { value, place: referenced.into() })
     }
 }
 
@@ -121,7 +155,7 @@ impl<'de> Visitor<'de> for Tree {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<YamlValue, A::Error> {
         let mut members = Vec::new();
         while let Some(key) = map.next_key::<Spanned<String>>()? {
-            let key = MemberKey { line: key.referenced.line(), name: key.value };
+            let key = MemberKey { place: key.referenced.into(), name: key.value };
             members.push((key, map.next_value()?));
         }
         Ok(YamlValue::Map(members))
@@ -133,12 +167,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_value_knows_its_line() {
+    fn every_value_knows_its_place() {
         let root = YamlNode::parse("a: 1\nb:\n  - x\n  - c: true\n").unwrap();
         let YamlValue::Map(members) = &root.value else { panic!("{root:?}") };
-        assert_eq!((members[1].0.name.as_str(), members[1].0.line), ("b", 2));
+        assert_eq!((members[1].0.name.as_str(), members[1].0.place), ("b", Place { line: 2, column: 1 }));
         let YamlValue::List(list) = &members[1].1.value else { panic!("{root:?}") };
-        assert_eq!(list.iter().map(|node| node.line).collect::<Vec<_>>(), [3, 4]);
+        let places: Vec<(u64, u64)> = list.iter().map(|node| (node.place.line, node.place.column)).collect();
+        assert_eq!(places, [(3, 5), (4, 5)]);
     }
 
     #[test]

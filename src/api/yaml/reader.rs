@@ -1,59 +1,113 @@
 //! Deserializer from a YAML tree. It reports unknown keys with the nearest known one, and expands `${NAME}` in each text
 //! value after YAML was parsed, so that a variable cannot add structure to the file.
 
-use super::node::{MemberKey, YamlNode, YamlValue};
+use super::diagnostic::Diagnostic;
+use super::node::{MemberKey, Place, YamlNode, YamlValue};
 use countersign_core::text::Quoted;
-use serde::de::value::StringDeserializer;
+use serde::de::value::{MapAccessDeserializer, StringDeserializer};
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer,
+    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 
-/// One error or notice about the configuration file, with its location.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// Line in the file, from 1; 0 if the file was not read.
-    pub line: u64,
-    /// Path of keys to the value, for example `listener.forward_proxy_addr`.
-    pub key: String,
-    /// Description of the value that was found and of what is expected instead.
-    pub problem: String,
+/// Lookup of a variable for `${NAME}`.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Context that all readers of one file share.
+#[derive(Default)]
+pub struct ReaderContext<'a> {
+    /// Looks up an environment variable; `None` leaves `${NAME}` as it is.
+    variable: Option<Variables<'a>>,
+    /// True if unknown keys and variables are ignored with a notice.
+    lenient: bool,
+    /// Notices in lenient mode; errors otherwise.
+    diagnostics: RefCell<Vec<Diagnostic>>,
+    /// Paths of values that are passed over, because a mistake in them is known.
+    skipped: RefCell<BTreeSet<String>>,
 }
 
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, key, problem } = self;
-        if key.is_empty() {
-            write!(f, "line {line}: {problem}")
-        } else {
-            write!(f, "line {line}: {key}: {problem}")
-        }
+impl<'a> ReaderContext<'a> {
+    /// Context of a file in which `${NAME}` stands for a variable, if there is a lookup. A `lenient` one ignores unknown keys
+    /// and variables.
+    pub fn new(variable: Option<Variables<'a>>, lenient: bool) -> Self {
+        Self { variable, lenient, ..Self::default() }
+    }
+
+    /// What was found besides the values that did not fit.
+    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.diagnostics.into_inner()
     }
 }
 
-/// Context that all readers of one file share.
-pub(super) struct ReaderContext<'a> {
-    /// Looks up an environment variable.
-    pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
-    /// True if unknown keys and variables are ignored with a notice.
-    pub(super) lenient: bool,
-    /// Notices in lenient mode; errors otherwise.
-    pub(super) diagnostics: RefCell<Vec<Diagnostic>>,
+/// Reads a file to a type. Unknown keys are in the diagnostics of the context.
+///
+/// # Errors
+/// The first value that does not fit.
+pub fn read<T: DeserializeOwned>(root: &YamlNode, context: &ReaderContext<'_>) -> Result<T, Diagnostic> {
+    T::deserialize(ConfigReader::new(root, context)).map_err(|error| error.into_diagnostic(root.place))
 }
+
+/// Reads a file to a type, and finds its mistakes: after each, the file is read again without the value that has it.
+///
+/// # Errors
+/// Up to 32 mistakes, in the order of the file.
+pub fn read_all<T: DeserializeOwned>(root: &YamlNode) -> Result<T, Vec<Diagnostic>> {
+    let context = ReaderContext::default();
+    let mut mistakes: Vec<Diagnostic> = Vec::new();
+    let mut value = None;
+    for _ in 0..MISTAKES {
+        let error = match T::deserialize(ConfigReader::new(root, &context)) {
+            Ok(read) => {
+                value = Some(read);
+                break;
+            }
+            Err(error) => error,
+        };
+        let missing = error.missing;
+        let found = error.into_diagnostic(root.place);
+        let mut skipped = context.skipped.borrow_mut();
+        // What was passed over may be missing now, which is no mistake of the file.
+        let is_inside =
+            |path: &String| path.strip_prefix(&found.key).is_some_and(|rest| rest.starts_with(['.', '[']));
+        let is_new = match missing {
+            Some(field) => !skipped.contains(&below(&found.key, field)),
+            None => !skipped.iter().any(is_inside),
+        };
+        let is_first = !found.key.is_empty() && skipped.insert(found.key.clone());
+        if is_new {
+            mistakes.push(found);
+        }
+        if !is_first {
+            break;
+        }
+    }
+    mistakes.append(&mut context.diagnostics.borrow_mut());
+    mistakes.sort_by(|a, b| (a.place, &a.key).cmp(&(b.place, &b.key)));
+    mistakes.dedup();
+    mistakes.truncate(MISTAKES);
+    match value {
+        Some(value) if mistakes.is_empty() => Ok(value),
+        _ => Err(mistakes),
+    }
+}
+
+/// Most mistakes that are told of at once: more than a reader mends before the next look.
+const MISTAKES: usize = 32;
 
 /// Deserializer of one node.
 #[derive(Clone, Copy)]
-pub(super) struct ConfigReader<'a> {
+struct ConfigReader<'a> {
     node: &'a YamlNode,
     path: &'a Path<'a>,
     context: &'a ReaderContext<'a>,
 }
 
 /// Path from the root to a node, linked through the readers on the stack.
-pub(super) enum Path<'a> {
+enum Path<'a> {
     Root,
     Key(&'a Self, &'a str),
     Index(&'a Self, usize),
@@ -72,16 +126,18 @@ impl fmt::Display for Path<'_> {
 
 /// A deserialization error, and its location once a reader has added it.
 #[derive(Debug)]
-pub(super) struct ReadError {
+struct ReadError {
     problem: String,
-    at: Option<(u64, String)>,
+    at: Option<(Place, String)>,
+    /// Key that is missing, if that is the error.
+    missing: Option<&'static str>,
 }
 
 impl ReadError {
-    /// Diagnostic of the error; `line` is used where no reader added a location.
-    pub(super) fn into_diagnostic(self, line: u64) -> Diagnostic {
-        let (line, key) = self.at.unwrap_or((line, String::new()));
-        Diagnostic { line, key, problem: self.problem }
+    /// Diagnostic of the error; `place` is used where no reader added a location.
+    fn into_diagnostic(self, place: Place) -> Diagnostic {
+        let (place, key) = self.at.unwrap_or((place, String::new()));
+        Diagnostic { place, key, problem: self.problem }
     }
 }
 
@@ -95,27 +151,45 @@ impl std::error::Error for ReadError {}
 
 impl serde::de::Error for ReadError {
     fn custom<T: fmt::Display>(problem: T) -> Self {
-        Self { problem: problem.to_string(), at: None }
+        Self { problem: problem.to_string(), at: None, missing: None }
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::custom(format!("it is {found}, expected {expected}"))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::custom(format!("it is {found}, expected {expected}"))
+    }
+
+    fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
+        let nearest = nearest(found, known).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+        Self::custom(format!("{} is none of {}{nearest}", Quoted(found), known.join(", ")))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self { missing: Some(field), ..Self::custom(format!("the key {field} is missing; add it")) }
     }
 }
 
 impl<'a> ConfigReader<'a> {
-    pub(super) const fn new(node: &'a YamlNode, context: &'a ReaderContext<'a>) -> Self {
+    const fn new(node: &'a YamlNode, context: &'a ReaderContext<'a>) -> Self {
         Self { node, path: &Path::Root, context }
     }
 
     fn located<T>(self, result: Result<T, ReadError>) -> Result<T, ReadError> {
         result.map_err(|error| ReadError {
-            at: error.at.or_else(|| Some((self.node.line, self.path.to_string()))),
+            at: error.at.or_else(|| Some((self.node.place, self.path.to_string()))),
             ..error
         })
     }
 
     fn text(self, text: &str) -> Result<String, ReadError> {
-        match expand(text, self.context.variable) {
+        let Some(variable) = self.context.variable else { return Ok(text.to_owned()) };
+        match expand(text, variable) {
             Ok(text) => Ok(text),
             Err(name) if self.context.lenient => {
-                self.record(self.node.line, None, format!("${{{name}}} is not set and stays as it is"));
+                self.record(self.node.place, None, format!("${{{name}}} is not set and stays as it is"));
                 Ok(text.to_owned())
             }
             Err(name) => Err(ReadError::custom(format!(
@@ -125,23 +199,18 @@ impl<'a> ConfigReader<'a> {
         }
     }
 
-    fn record(self, line: u64, key: Option<&str>, problem: String) {
+    fn record(self, place: Place, key: Option<&str>, problem: String) {
         let key = key.map_or_else(|| self.path.to_string(), |key| Path::Key(self.path, key).to_string());
-        self.context.diagnostics.borrow_mut().push(Diagnostic { line, key, problem });
+        self.context.diagnostics.borrow_mut().push(Diagnostic { place, key, problem });
     }
 
     fn record_unknown(self, key: &MemberKey, fields: &[&str]) {
-        let nearest = fields
-            .iter()
-            .map(|field| (strsim::damerau_levenshtein(field, &key.name), *field))
-            .min()
-            .filter(|(distance, field)| *distance <= field.len().div_ceil(2));
-        let problem = match nearest {
-            Some((_, field)) => format!("there is no such key; did you mean {field}?"),
+        let problem = match nearest(&key.name, fields) {
+            Some(field) => format!("there is no such key; did you mean {field}?"),
             None => format!("there is no such key; known are {}", fields.join(", ")),
         };
         let shown = Quoted(&key.name).to_string();
-        self.record(key.line, Some(shown.trim_matches('"')), problem);
+        self.record(key.place, Some(shown.trim_matches('"')), problem);
     }
 
     fn members(
@@ -160,6 +229,10 @@ impl<'a> ConfigReader<'a> {
                 }
                 known
             });
+        }
+        let skipped = self.context.skipped.borrow();
+        if !skipped.is_empty() {
+            left.retain(|(key, _)| !skipped.contains(&Path::Key(self.path, &key.name).to_string()));
         }
         left.reverse();
         Members { reader: self, left, next: None }
@@ -182,6 +255,20 @@ impl<'a> ConfigReader<'a> {
                 .located(Err(ReadError::custom(format!("it is {}, expected a map of keys", other.kind())))),
         }
     }
+}
+
+fn below(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// Word that is most like `found`, if one is like it.
+fn nearest<'w>(found: &str, words: &[&'w str]) -> Option<&'w str> {
+    words
+        .iter()
+        .map(|word| (strsim::damerau_levenshtein(word, found), *word))
+        .min()
+        .filter(|(distance, word)| *distance <= word.len().div_ceil(2))
+        .map(|(_, word)| word)
 }
 
 /// Expands `${NAME}`; `$${` stands for `${`, and any other dollar sign for itself, because secrets contain them. The error
@@ -248,9 +335,17 @@ impl<'de> Deserializer<'de> for ConfigReader<'_> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        let YamlValue::Text(text) = &self.node.value else {
-            let found = format!("it is {}, expected a text", self.node.value.kind());
-            return self.located(Err(ReadError::custom(found)));
+        let text = match &self.node.value {
+            YamlValue::Text(text) => text,
+            // A word with contents, such as `threshold: 2`.
+            YamlValue::Map(members) if members.len() == 1 => {
+                let members = MapAccessDeserializer::new(self.members(members, None));
+                return self.located(visitor.visit_enum(members));
+            }
+            other => {
+                let found = format!("it is {}, expected a text", other.kind());
+                return self.located(Err(ReadError::custom(found)));
+            }
         };
         let text = self.located(self.text(text))?;
         self.located(visitor.visit_enum(Word(text)))
@@ -322,7 +417,10 @@ impl<'de> MapAccess<'de> for Members<'_> {
         self.next = self.left.pop();
         let Some((key, _)) = self.next else { return Ok(None) };
         let name: StringDeserializer<ReadError> = key.name.clone().into_deserializer();
-        seed.deserialize(name).map(Some)
+        seed.deserialize(name).map(Some).map_err(|error| {
+            let path = || Path::Key(self.reader.path, &key.name).to_string();
+            ReadError { at: error.at.or_else(|| Some((key.place, path()))), ..error }
+        })
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ReadError> {
@@ -344,7 +442,12 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_> {
     type Error = ReadError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, ReadError> {
-        let Some((index, node)) = self.left.next() else { return Ok(None) };
+        let context = self.reader.context;
+        let is_read = |index: usize| {
+            let skipped = context.skipped.borrow();
+            skipped.is_empty() || !skipped.contains(&Path::Index(self.reader.path, index).to_string())
+        };
+        let Some((index, node)) = self.left.find(|(index, _)| is_read(*index)) else { return Ok(None) };
         let path = Path::Index(self.reader.path, index);
         let reader = ConfigReader { node, path: &path, context: self.reader.context };
         reader.located(seed.deserialize(reader)).map(Some)
@@ -354,6 +457,63 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_mistake_is_found_in_one_reading_with_its_place_and_the_nearest_key() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        #[expect(dead_code, reason = "only read")]
+        struct File {
+            version: u8,
+            #[serde(default)]
+            word: Option<Word>,
+            #[serde(default)]
+            list: Vec<Entry>,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        #[expect(dead_code, reason = "only read")]
+        enum Word {
+            Strict,
+            Count(u8),
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only read")]
+        struct Entry {
+            name: String,
+            #[serde(default)]
+            size: u8,
+        }
+        let told = |text: &str| match read_all::<File>(&YamlNode::parse(text).unwrap()) {
+            Ok(_) => Vec::new(),
+            Err(all) => all
+                .into_iter()
+                .map(|one| format!("{}:{} {}: {}", one.place.line, one.place.column, one.key, one.problem))
+                .collect(),
+        };
+        assert_eq!(told("version: 1\nword: strict\nlist: [{ name: a }]"), [""; 0]);
+        assert_eq!(told("version: 1\nword: { count: 2 }"), [""; 0]);
+        let text = "version: many\nwrd: strict\nword: strct\nlist:\n  - { nam: a }\n  - { name: b, size: x }\n  - { name: [] }\n";
+        assert_eq!(
+            told(text),
+            [
+                "1:10 version: it is string \"many\", expected u8",
+                "2:1 wrd: there is no such key; did you mean word?",
+                "3:7 word: \"strct\" is none of strict, count; did you mean strict?",
+                "5:5 list[0]: the key name is missing; add it",
+                "5:7 list[0].nam: there is no such key; did you mean name?",
+                "6:22 list[1].size: it is string \"x\", expected u8",
+                "7:13 list[2].name: it is sequence, expected a string",
+            ]
+        );
+        assert_eq!(
+            told("version: 1\nword: { count: x }"),
+            ["2:16 word.count: it is string \"x\", expected u8"]
+        );
+        let many: Vec<String> = (0..50).map(|number| format!("x{number}: 1\n")).collect();
+        assert_eq!(told(&many.concat()).len(), MISTAKES);
+    }
 
     #[test]
     fn only_a_name_in_braces_is_replaced() {
