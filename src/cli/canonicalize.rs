@@ -30,6 +30,6 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         Card::parse(bytes, args.numbers.into()).and_then(|card| canonicalize(card.document(), args.profile));
     Ok(match canonical {
         Ok(bytes) => Done::data(bytes),
-        Err(refusal) => Done::refusal(&refusal),
+        Err(refusal) => Done::refusal(&args.card, &refusal),
     })
 }

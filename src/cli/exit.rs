@@ -1,9 +1,11 @@
 //! Results of commands: a document with its exit code, or one line about unusable input.
 
 use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::text::Quoted;
 use countersign_io::files::FileError;
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The result of a command that ran to its end.
@@ -69,9 +71,12 @@ impl Done {
         Self { output, notes: Vec::new(), raw: true, outcome: Outcome::Done }
     }
 
-    /// Makes a refusal without a document: reason and fix on standard error, and exit code 1.
-    pub(super) fn refusal(refusal: &Refusal) -> Self {
-        let notes = vec![format!("refused: {refusal}"), format!("fix: {}", refusal.reason().fix())];
+    /// Makes a refusal of a file without a document: file, reason and fix on standard error, and exit code 1.
+    pub(super) fn refusal(file: &Path, refusal: &Refusal) -> Self {
+        let file = file.to_string_lossy();
+        // As for a reader of the command line, `-` is standard input.
+        let shown = if file == "-" { "standard input".to_owned() } else { Quoted(&file).to_string() };
+        let notes = vec![format!("refused: {shown}: {refusal}"), format!("fix: {}", refusal.reason().fix())];
         Self { output: Vec::new(), notes, raw: true, outcome: Outcome::Refused }
     }
 

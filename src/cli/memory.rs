@@ -9,6 +9,7 @@ use countersign_core::spiffe::SpiffeId;
 use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
 use countersign_io::files::{FileError, read_file, write_file};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -62,6 +63,7 @@ impl Memory {
     /// Reads the memory; a file that does not exist is a memory without workloads.
     pub(super) fn read(path: &Path) -> Result<Self, Unusable> {
         let content = match read_file(path, MEMORY_BYTES) {
+            Ok(bytes) if is_card(&bytes) => return Err(no_memory(path)),
             Ok(bytes) => parse(&bytes).map_err(|problem| damaged(path, &problem))?,
             Err(FileError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 MemoryFile { version: VERSION, workloads: BTreeMap::new() }
@@ -151,6 +153,34 @@ impl WorkloadEntry {
         };
         Some(history.completed())
     }
+}
+
+/// Members that a card has and a memory has not.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MembersOfCard {
+    signatures: Option<IgnoredAny>,
+    supported_interfaces: Option<IgnoredAny>,
+    skills: Option<IgnoredAny>,
+    capabilities: Option<IgnoredAny>,
+    protocol_version: Option<IgnoredAny>,
+}
+
+/// True for a card, which somebody named in place of the memory.
+fn is_card(bytes: &[u8]) -> bool {
+    serde_json::from_slice(bytes).is_ok_and(|found: MembersOfCard| {
+        let MembersOfCard { signatures, supported_interfaces, skills, capabilities, protocol_version } =
+            found;
+        [signatures, supported_interfaces, skills, capabilities, protocol_version].iter().any(Option::is_some)
+    })
+}
+
+fn no_memory(path: &Path) -> Unusable {
+    Unusable::new(format!(
+        "{} is a card and no memory file: give --memory another file, which `verify` makes if it does not exist, and name \
+         the card without a flag",
+        Quoted(&path.to_string_lossy())
+    ))
 }
 
 fn damaged(path: &Path, why: &str) -> Unusable {

@@ -2,11 +2,13 @@
 //! The socket is an argument; only the command line reads `SPIFFE_ENDPOINT_SOCKET`.
 
 use countersign_core::encoding::encode_base64_standard_into;
-use countersign_core::text::Quoted;
+use countersign_core::text::{Quoted, is_unsafe_for_display};
 use countersign_core::time::Timestamp;
 use futures::{Stream, StreamExt};
 use spiffe::{WorkloadApiClient, WorkloadApiError as ClientError, X509BundleSet, X509Context, X509Svid};
 use std::fmt;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
 use std::pin::Pin;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -15,6 +17,8 @@ use zeroize::Zeroizing;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// What most callers ask for.
+const SVID: &str = "X.509-SVID";
 /// Longest time without an update before the stream is opened again: a hung agent sends no error.
 const QUIET: Duration = Duration::from_mins(1);
 
@@ -85,26 +89,67 @@ pub fn pem_certificate(der: &[u8]) -> String {
 #[non_exhaustive]
 pub enum WorkloadApiError {
     /// The agent did not answer in time.
-    #[error("the Workload API at {} did not answer within {timeout:?}; check that the SPIRE agent runs and that the socket is mounted", Quoted(.socket))]
+    #[error("the Workload API at {} gave no {asked} within {timeout:?}; {}", Quoted(.socket), Look(.socket))]
     Timeout {
         /// The socket of the agent.
         socket: String,
+        /// What was asked for.
+        asked: &'static str,
         /// The longest time for the answer.
         timeout: Duration,
     },
     /// The agent refused the request, or the socket cannot be used.
-    #[error("the Workload API at {} gave nothing: {}; check the socket and the registration entry of this workload", Quoted(.socket), Quoted(.cause))]
+    #[error("the Workload API at {} gave no {asked}: {cause}; {}", Quoted(.socket), Look(.socket))]
     Failed {
         /// The socket of the agent.
         socket: String,
-        /// The error of the client library.
+        /// What was asked for.
+        asked: &'static str,
+        /// What is wrong with the socket, or the quoted error of the client library.
         cause: String,
     },
 }
 
+/// Way to see what the agent behind a socket answers.
+struct Look<'a>(&'a str);
+
+impl fmt::Display for Look<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = path_of(self.0);
+        let path = if path.chars().any(is_unsafe_for_display) { "SOCKET" } else { path };
+        write!(
+            f,
+            "check that the SPIRE agent runs, that its socket is mounted here, and that this workload has a registration \
+             entry: `spire-agent api fetch x509 -socketPath {path}` shows the agent's answer"
+        )
+    }
+}
+
+/// Path of a socket that is named as a path or a `unix:` address.
+fn path_of(socket: &str) -> &str {
+    let path = socket.strip_prefix("unix:").unwrap_or(socket);
+    path.strip_prefix("//").unwrap_or(path)
+}
+
+/// What is wrong with the file of a socket; `None` if that is not known.
+fn problem_of(socket: &str) -> Option<&'static str> {
+    if socket.starts_with("tcp:") {
+        return None;
+    }
+    match std::fs::metadata(path_of(socket)) {
+        Ok(found) if !found.file_type().is_socket() => Some("it is no socket"),
+        Ok(_) => None,
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound => Some("there is no such file"),
+            ErrorKind::PermissionDenied => Some("this user may not look into its folder"),
+            _ => None,
+        },
+    }
+}
+
 /// Fetches the workload's default SVID from the agent behind `socket`, a path or a `unix:` address.
 pub async fn fetch_svid(socket: &str, timeout: Duration) -> Result<WorkloadSvid, WorkloadApiError> {
-    let agent = AgentSocket { socket, timeout };
+    let agent = AgentSocket { socket, timeout, asked: SVID };
     agent.within(async { agent.connect().await?.fetch_x509_svid().await }).await.map(|svid| (&svid).into())
 }
 
@@ -118,7 +163,8 @@ pub async fn follow_svid(
     let open = |client: WorkloadApiClient| async move {
         client.stream_x509_svids().await.map(|stream| -> Updates<X509Svid> { Box::pin(stream) })
     };
-    AgentSocket { socket, timeout }.follow(open, |update| tell(update.map(|svid| (&svid).into()))).await;
+    let agent = AgentSocket { socket, timeout, asked: SVID };
+    agent.follow(open, |update| tell(update.map(|svid| (&svid).into()))).await;
 }
 
 /// Follows the bundles of the workload's own and of federated trust domains, in the manner of [`follow_svid`]. Each
@@ -131,7 +177,8 @@ pub async fn follow_bundles(
     let open = |client: WorkloadApiClient| async move {
         client.stream_x509_bundles().await.map(|stream| -> Updates<X509BundleSet> { Box::pin(stream) })
     };
-    AgentSocket { socket, timeout }.follow(open, |update| tell(update.map(|set| domains(&set)))).await;
+    let agent = AgentSocket { socket, timeout, asked: "trust bundle" };
+    agent.follow(open, |update| tell(update.map(|set| domains(&set)))).await;
 }
 
 /// The workload's SVID and bundles, from one answer of the agent.
@@ -156,7 +203,7 @@ pub async fn follow_context(
         let svid = context.default_svid().ok_or(ClientError::EmptyResponse)?;
         Ok(WorkloadContext { svid: svid.as_ref().into(), bundles: domains(context.bundle_set()) })
     };
-    let agent = AgentSocket { socket, timeout };
+    let agent = AgentSocket { socket, timeout, asked: SVID };
     let told = |update: Result<X509Context, WorkloadApiError>| {
         tell(update.and_then(|context| read(context).map_err(|error| agent.failed(&error))));
     };
@@ -169,7 +216,7 @@ pub async fn fetch_jwt_svid(
     timeout: Duration,
     audience: &str,
 ) -> Result<(Zeroizing<String>, Timestamp), WorkloadApiError> {
-    let agent = AgentSocket { socket, timeout };
+    let agent = AgentSocket { socket, timeout, asked: "JWT-SVID" };
     let svid = agent.within(async { agent.connect().await?.fetch_jwt_svid([audience], None).await }).await?;
     let expires_at = Timestamp::from_unix(svid.expiry().unix_timestamp());
     Ok((Zeroizing::new(svid.token().to_owned()), expires_at))
@@ -191,6 +238,8 @@ type Updates<T> = Pin<Box<dyn Stream<Item = Result<T, ClientError>> + Send>>;
 struct AgentSocket<'a> {
     socket: &'a str,
     timeout: Duration,
+    /// What is asked for, for errors.
+    asked: &'static str,
 }
 
 impl AgentSocket<'_> {
@@ -206,14 +255,20 @@ impl AgentSocket<'_> {
     ) -> Result<T, WorkloadApiError> {
         match tokio::time::timeout(self.timeout, request).await {
             Err(_) => {
-                Err(WorkloadApiError::Timeout { socket: self.socket.to_owned(), timeout: self.timeout })
+                let (socket, asked) = (self.socket.to_owned(), self.asked);
+                Err(WorkloadApiError::Timeout { socket, asked, timeout: self.timeout })
             }
             Ok(answer) => answer.map_err(|error| self.failed(&error)),
         }
     }
 
     fn failed(&self, error: &ClientError) -> WorkloadApiError {
-        WorkloadApiError::Failed { socket: self.socket.to_owned(), cause: error.to_string() }
+        let library = || Quoted(&error.to_string()).to_string();
+        WorkloadApiError::Failed {
+            socket: self.socket.to_owned(),
+            asked: self.asked,
+            cause: problem_of(self.socket).map_or_else(library, str::to_owned),
+        }
     }
 
     async fn follow<T, F>(
@@ -265,7 +320,19 @@ mod tests {
     async fn an_absent_agent_is_an_error_that_names_the_socket_and_the_way_out() {
         let error = fetch_svid("/nowhere/agent.sock", Duration::from_secs(2)).await.unwrap_err();
         let message = error.to_string();
-        assert!(message.contains("/nowhere/agent.sock") && message.contains("check"), "{message}");
+        assert_eq!(
+            message,
+            "the Workload API at \"/nowhere/agent.sock\" gave no X.509-SVID: there is no such file; check that the SPIRE \
+             agent runs, that its socket is mounted here, and that this workload has a registration entry: `spire-agent \
+             api fetch x509 -socketPath /nowhere/agent.sock` shows the agent's answer"
+        );
+        for socket in ["unix:///nowhere/a", "unix:/nowhere/a", "/nowhere/a"] {
+            assert_eq!(path_of(socket), "/nowhere/a");
+        }
+        assert_eq!(
+            (problem_of("/proc/version"), problem_of("tcp://127.0.0.1:1")),
+            (Some("it is no socket"), None)
+        );
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
-        Err(error) => return failed(&error, 2),
+        Err(error) => return failed(&format!("{error}; see `countersign operator --help`"), 2),
     };
     // The load is waiting and short verifications: one thread saves wake-ups across threads, a good part of the
     // cost of a fetch, and keeps one memory arena.

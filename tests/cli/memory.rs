@@ -94,6 +94,18 @@ fn a_damaged_memory_is_an_error_and_not_an_empty_one() {
 }
 
 #[test]
+fn a_card_in_place_of_the_memory_is_told_apart_from_a_damaged_one_and_stays() {
+    let (folder, _) = world("memory-is-a-card");
+    let card = folder.read("signed.json");
+    for name in ["signed.json", "card.json"] {
+        let run = folder.run(&verify("signed.json", &["--expect-id", WEATHER, "--memory", name]));
+        run.assert_unusable(&format!("\"{name}\" is a card and no memory file"));
+        assert!(!run.stderr.contains("remove it"), "{}", run.stderr);
+    }
+    assert_eq!(folder.read("signed.json"), card);
+}
+
+#[test]
 fn a_refused_card_changes_nothing_that_is_remembered() {
     let (folder, _) = world("unchanged");
     remembering(&folder, "signed.json", &[]).assert_verified();

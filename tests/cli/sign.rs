@@ -93,12 +93,12 @@ fn a_lifetime_ends_the_signature_before_the_svid() {
     folder.run(&sign("card.json", &["--lifetime", "0"])).assert_unusable("--lifetime 0");
 }
 
-/// The code is 1, nothing is on standard output, and the reason is on standard error.
+/// The code is 1, nothing is on standard output, and file and reason are on standard error.
 #[track_caller]
-fn assert_refuses(folder: &Folder, arguments: &[&str], reason: &str) {
+fn assert_refuses(folder: &Folder, arguments: &[&str], (file, reason): (&str, &str)) {
     let run = folder.run(arguments);
     assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{}", run.stderr);
-    assert!(run.stderr.starts_with(&format!("refused: {reason}: ")), "{}", run.stderr);
+    assert!(run.stderr.starts_with(&format!("refused: \"{file}\": {reason}: ")), "{}", run.stderr);
 }
 
 #[test]
@@ -109,13 +109,21 @@ fn a_card_that_cannot_be_signed_leaves_no_file_behind() {
     folder.write("bad.json", bad.to_string());
     authority.issue(&folder, "other", WEATHER, 10);
     let before = folder.files();
-    assert_refuses(&folder, &sign("bad.json", &["--upgrade", "-o", "out.json"]), "CardNotSignable");
+    assert_refuses(
+        &folder,
+        &sign("bad.json", &["--upgrade", "-o", "out.json"]),
+        ("bad.json", "CardNotSignable"),
+    );
     let mixed = ["sign", "card.json", "--key", "other.key", "--chain", "svid.pem", "-o", "out.json"];
-    assert_refuses(&folder, &mixed, "SigningKeyUnusable");
+    assert_refuses(&folder, &mixed, ("other.key", "SigningKeyUnusable"));
     folder.run(&sign("card.json", &["-o", "absent/out.json"])).assert_unusable("cannot write");
     assert_eq!(folder.files(), before);
     let signed = folder.read("signed.json");
-    assert_refuses(&folder, &sign("bad.json", &["--upgrade", "-o", "signed.json"]), "CardNotSignable");
+    assert_refuses(
+        &folder,
+        &sign("bad.json", &["--upgrade", "-o", "signed.json"]),
+        ("bad.json", "CardNotSignable"),
+    );
     assert_eq!(folder.read("signed.json"), signed, "the old file stays");
 }
 
@@ -132,7 +140,12 @@ fn keys_that_cannot_be_used_are_named() {
     );
     folder.run(&["sign", "card.json"]).assert_unusable("--key");
     folder.run(&sign("card.json", &["--workload-api", "/run/agent.sock"])).assert_unusable("--workload-api");
-    folder.run(&["sign", "card.json", "--workload-api", "absent.sock"]).assert_unusable("check the socket");
+    folder
+        .run(&["sign", "card.json", "--workload-api", "absent.sock"])
+        .assert_unusable("the Workload API at \"absent.sock\" gave no X.509-SVID: there is no such file");
+    let run = folder.run(&["sign", "card.json", "--workload-api", "card.json"]);
+    run.assert_unusable("gave no X.509-SVID: it is no socket");
+    run.assert_unusable("`spire-agent api fetch x509 -socketPath card.json`");
 }
 
 #[test]
@@ -150,7 +163,7 @@ fn canonical_bytes_are_printed_exactly_and_without_a_line_break() {
     let large = b"{\"x\":123456789012345678901}";
     let strict = folder.run_fed(large, &["canonicalize", "-", "--profile", "jcs-raw"]);
     assert_eq!((strict.code, strict.stdout.as_str()), (1, ""));
-    assert!(strict.stderr.starts_with("refused: JsonNumber: "), "{}", strict.stderr);
+    assert!(strict.stderr.starts_with("refused: standard input: JsonNumber: "), "{}", strict.stderr);
     let binary64 =
         folder.run_fed(large, &["canonicalize", "-", "--profile", "jcs-raw", "--numbers", "binary64"]);
     assert_eq!(binary64.stdout, "{\"x\":123456789012345680000}");

@@ -12,7 +12,7 @@ use super::chain::read_chain;
 use super::exit::{Done, Unusable};
 use super::received::block_on;
 use countersign_core::limits::BODY_BYTES;
-use countersign_core::refusal::Refusal;
+use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::sign::{SignOptions, SigningKey, sign_card};
 use countersign_core::text::Quoted;
 use countersign_core::time::Seconds;
@@ -49,8 +49,10 @@ pub(super) struct Args {
     /// Add a second signature that kagenti's verifier accepts.
     #[arg(long)]
     also_kagenti: bool,
-    /// Write the card in A2A 1.0 members first, so that every current reader sees all of it. A member of 0.2 or 0.3
-    /// that 1.0 cannot express refuses the card.
+    /// Write a card of A2A 0.2 or 0.3 in the members of 1.0 before it is signed, so that every current reader sees all of
+    /// it: `url` and its companions become `supportedInterfaces`, for example. The agent has to serve the card that is
+    /// written. A member that 1.0 cannot express, or does not know, refuses the card and is named. Without this flag a card
+    /// is signed in the members that it has.
     #[arg(long)]
     upgrade: bool,
     /// How long the signature lasts; as long as the SVID, if absent. Past the SVID's end only `witnessed`
@@ -86,7 +88,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let bytes = read_file(card, BODY_BYTES)?;
     let (key, chain) = match read_svid(args)? {
         Ok(svid) => svid,
-        Err(refusal) => return Ok(Done::refusal(&refusal)),
+        Err(refusal) => return Ok(Done::refusal(args.chain.as_ref().unwrap_or(card), &refusal)),
     };
     let options = SignOptions {
         chain: &chain,
@@ -96,7 +98,10 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     };
     let (signed, notes) = match sign(bytes, &key, args.upgrade, options) {
         Ok(signed) => signed,
-        Err(refusal) => return Ok(Done::refusal(&refusal)),
+        Err(refusal) => {
+            let key = args.key.as_ref().filter(|_| refusal.reason() == Reason::SigningKeyUnusable);
+            return Ok(Done::refusal(key.unwrap_or(card), &refusal));
+        }
     };
     let done = match &args.output {
         None => Done::data(signed),

@@ -87,8 +87,10 @@ impl SignerSettings {
         let options =
             SignOptions { chain: &svid.chain, lifetime: self.lifetime, also_kagenti: self.also_kagenti, now };
         let key = PrivateKey::from_pkcs8(Zeroizing::clone(&svid.key));
-        let (signed, notes) = sign(card, &key, self.upgrade, options)
-            .map_err(|refusal| format!("{refusal}; {}", refusal.reason().fix()))?;
+        let (signed, notes) = sign(card, &key, self.upgrade, options).map_err(|refusal| {
+            let card = self.card.to_string_lossy();
+            format!("{}: {refusal}; {}", Quoted(&card), refusal.reason().fix())
+        })?;
         publish_file(&self.output, &signed).map_err(|error| error.to_string())?;
         for note in notes {
             journal::info("not every reader accepts every signature", &[("note", note)]);

@@ -87,7 +87,8 @@ mod tests {
         give(Ok(vec![of(&own, vec![authority(&own)])]));
         assert_eq!(reason(&other), Err(Reason::TrustDomainUnknown));
 
-        let failed = WorkloadApiError::Timeout { socket: "/x".to_owned(), timeout: ANSWER };
+        let failed =
+            WorkloadApiError::Timeout { socket: "/x".to_owned(), asked: "trust bundle", timeout: ANSWER };
         give(Err(failed));
         assert_eq!(reason(&own), Ok(()), "the last good bundle counts for its limit");
         assert_eq!(bundles.problems().len(), 1);

@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FlagError {
     /// Flag that does not exist.
-    #[error("unknown flag --{name}{}; see --help", nearest.map(|flag| format!("; did you mean --{flag}?")).unwrap_or_default())]
+    #[error("unknown flag --{name}{}", nearest.map(|flag| format!("; did you mean --{flag}?")).unwrap_or_default())]
     Unknown {
         /// Given name, shortened and escaped.
         name: String,
@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(found, nearest, "{argument}");
         }
         let text = given(&["--leader-election"]).unwrap_err().to_string();
-        assert_eq!(text, "unknown flag --leader-election; did you mean --leader-elect?; see --help");
+        assert_eq!(text, "unknown flag --leader-election; did you mean --leader-elect?");
     }
 
     #[test]
