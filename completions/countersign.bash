@@ -483,7 +483,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__plan)
-            opts="-f -o -h --filename --bundle --trust-domain --bundle-config-map --spiffe-id-template --ingress-host-suffix --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --api-server --operator-namespace --allow-caller --agent-namespace --egress --mode --output --help"
+            opts="-f -o -h --filename --bundle --trust-domain --bundle-config-map --spiffe-id-template --ingress-host-suffix --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --api-server --operator-namespace --caller --agent-namespace --egress --mode --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -553,7 +553,7 @@ _countersign() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --allow-caller)
+                --caller)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

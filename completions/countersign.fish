@@ -83,7 +83,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand sign" -l lifetim
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -s o -l output -d 'Write the signed card to this file, whole or not at all, instead of standard output' -r -F
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l timeout -d 'How long the Workload API may take to answer, in whole seconds [default: 30s]' -r
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l also-kagenti -d 'Add a second signature that kagenti\'s verifier accepts'
-complete -c countersign -n "__fish_countersign_using_subcommand sign" -l upgrade -d 'Write the card in A2A 1.0 members first, so that every current reader sees all of it. A member of 0.2 or 0.3 that 1.0 cannot express refuses the card'
+complete -c countersign -n "__fish_countersign_using_subcommand sign" -l upgrade -d 'Write a card of A2A 0.2 or 0.3 in the members of 1.0 before it is signed, so that every current reader sees all of it: `url` and its companions become `supportedInterfaces`, for example. The agent has to serve the card that is written. A member that 1.0 cannot express, or does not know, refuses the card and is named. Without this flag a card is signed in the members that it has'
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l watch -d 'Run as the sidecar of a Pod: sign at once, and again whenever the SVID or the card changes'
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l init -d 'Run as the init container of a Pod: sign once, with the same environment as --watch'
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -124,7 +124,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand plan" -l numbers
 binary64\t'Read every number as an IEEE 754 double, as the A2A SDKs do'"
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l api-server -d 'Address of the API server, as in `kubectl get endpointslices -n default`. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l operator-namespace -d 'Namespace of the operator' -r
-complete -c countersign -n "__fish_countersign_using_subcommand plan" -l allow-caller -d 'Namespace whose Pods may call verified agents, such as a gateway\'s. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l caller -d 'Pods that may call verified agents besides agents, such as a gateway\'s, as for the operator. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l agent-namespace -d 'Namespace whose verified agents may call verified agents of all namespaces; with `--egress agents` name the called namespaces too. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l egress -d 'Where verified agents may go' -r -f -a "anywhere\t'Anywhere: agents call models and tools outside'
 agents\t'Only to verified agents, DNS and the API server'"

@@ -97,7 +97,7 @@ _arguments "${_arguments_options[@]}" : \
 '--output=[Write the signed card to this file, whole or not at all, instead of standard output]:FILE:_files' \
 '--timeout=[How long the Workload API may take to answer, in whole seconds \[default\: 30s\]]:DURATION:_default' \
 '--also-kagenti[Add a second signature that kagenti'\''s verifier accepts]' \
-'--upgrade[Write the card in A2A 1.0 members first, so that every current reader sees all of it. A member of 0.2 or 0.3 that 1.0 cannot express refuses the card]' \
+'--upgrade[Write a card of A2A 0.2 or 0.3 in the members of 1.0 before it is signed, so that every current reader sees all of it\: \`url\` and its companions become \`supportedInterfaces\`, for example. The agent has to serve the card that is written. A member that 1.0 cannot express, or does not know, refuses the card and is named. Without this flag a card is signed in the members that it has]' \
 '(--key --chain --init)--watch[Run as the sidecar of a Pod\: sign at once, and again whenever the SVID or the card changes]' \
 '(--key --chain)--init[Run as the init container of a Pod\: sign once, with the same environment as --watch]' \
 '-h[Print help (see more with '\''--help'\'')]' \
@@ -153,7 +153,7 @@ report\:"Accept the signed part and list the rest"))' \
 binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
 '*--api-server=[Address of the API server, as in \`kubectl get endpointslices -n default\`. May be repeated]:IP:PORT:_default' \
 '--operator-namespace=[Namespace of the operator]:NAME:_default' \
-'*--allow-caller=[Namespace whose Pods may call verified agents, such as a gateway'\''s. May be repeated]:NAMESPACE:_default' \
+'*--caller=[Pods that may call verified agents besides agents, such as a gateway'\''s, as for the operator. May be repeated]:NAMESPACE[:key=value,…]:_default' \
 '*--agent-namespace=[Namespace whose verified agents may call verified agents of all namespaces; with \`--egress agents\` name the called namespaces too. May be repeated]:NAMESPACE:_default' \
 '--egress=[Where verified agents may go]:EGRESS:((anywhere\:"Anywhere\: agents call models and tools outside"
 agents\:"Only to verified agents, DNS and the API server"))' \

@@ -127,13 +127,14 @@ reasons! {
         "Correct spec.targetRef, or create the workload: a Deployment, StatefulSet or Sandbox in the card's namespace.";
     NotAgentWorkload [] "The workload behind the card is not labelled as an agent";
         "Any workload made an agent by whoever may write an AgentCard.";
-        "Label the workload kagenti.io/type=agent, or rossoctl.io/type=agent if it has the other labels of that name.";
+        "Label the workload itself, not its Pod template alone, kagenti.io/type=agent, or rossoctl.io/type=agent if it has \
+         the other labels of that name.";
     LabelsConflict [] "The workload carries labels of both names of the existing project, and they disagree";
         "A workload that one tool takes for a verified agent and another for something else.";
         "Give both labels the same value, or remove one of them, on the workload and in its Pod template.";
     LabelsTooMany [] "The workload, its Pod template or its selector has more labels than are read";
         "A tenant's labels taking the memory of everybody's operator.";
-        "Remove labels: of each, 128 labels with 8 KiB of keys and values are read; put other data into annotations.";
+        "Remove labels until no more are left than the message names; put other data into annotations.";
     WorkloadNotReady [] "The workload behind the card is not ready";
         "Something else answering while the agent does not.";
         "Find out why its Pods are not ready; the card is read as soon as they are.";

@@ -7,7 +7,7 @@ use super::evaluations::Evaluations;
 use super::events::Events;
 use super::flags::Config;
 use super::identity::OwnSvid;
-use super::index::{Index, ObjectRef};
+use super::index::{Index, ObjectRef, WorkloadRef};
 use super::limits::PAGES_AT_ONCE;
 use super::metrics::Metrics;
 use super::notices::Notices;
@@ -76,7 +76,11 @@ pub(crate) struct Context {
     /// Enforcement of the last decision about each workload.
     pub(crate) enforcements: Enforcements,
     /// What was last said about each workload in an event.
-    pub(crate) notices: Notices,
+    pub(crate) notices: Notices<WorkloadRef>,
+    /// What was last said about each AgentCard that waits for the list of its workload's kind.
+    pub(crate) waits: Notices<ObjectRef>,
+    /// Workloads of a kind that is not listed.
+    pub(crate) unlisted: Undecided,
     /// Turns to read pages of whole objects, which bounds their memory.
     pub(crate) pages: Semaphore,
     /// Notified after each attempt to write a status.
@@ -115,6 +119,8 @@ impl Context {
             undecided: Undecided::default(),
             enforcements: Enforcements::default(),
             notices: Notices::default(),
+            waits: Notices::default(),
+            unlisted: Undecided::default(),
             pages: Semaphore::new(PAGES_AT_ONCE),
             status_written: Notify::new(),
             ends_earlier: Notify::new(),

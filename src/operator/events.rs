@@ -6,7 +6,7 @@ use super::metrics::Metrics;
 use countersign_controller::api_error::Explained;
 use countersign_controller::queue::Shares;
 use countersign_controller::turns::Work;
-use countersign_plan::agent_card::turn::Transition;
+use countersign_plan::agent_card::transition::Transition;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -21,8 +21,6 @@ const WAITING: usize = 2048;
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Period of checks whether turns are due.
 const POLL: Duration = Duration::from_millis(50);
-/// Maximum length of an event note at the API server, in bytes.
-const NOTE_BYTES: usize = 1024;
 
 /// Group, version and kind of the object that an event is about.
 #[derive(Clone, Copy, Debug)]
@@ -82,11 +80,14 @@ impl Events {
     }
 
     /// Sends an event about an object; drops and counts it if too many wait.
-    pub(crate) fn send(&self, about: EventSource, object: &ObjectRef, uid: &str, transition: Transition) {
-        let Transition { is_warning, reason, note } = transition;
-        let type_ = if is_warning { EventType::Warning } else { EventType::Normal };
-        let note = Some(bounded(&note));
-        let event = Event { type_, reason, note, action: about.action.to_owned(), secondary: None };
+    pub(crate) fn send(&self, about: EventSource, object: &ObjectRef, uid: &str, transition: &Transition) {
+        let event = Event {
+            type_: if transition.is_warning() { EventType::Warning } else { EventType::Normal },
+            reason: transition.reason().to_owned(),
+            note: Some(transition.note().to_owned()),
+            action: about.action.to_owned(),
+            secondary: None,
+        };
         let reference = ObjectReference {
             api_version: Some(about.api_version.to_owned()),
             kind: Some(about.kind.to_owned()),
@@ -106,25 +107,4 @@ impl Events {
 
 fn lock(shares: &Mutex<Shares>) -> MutexGuard<'_, Shares> {
     shares.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Start of a text, at most 1024 bytes, cut between characters.
-fn bounded(text: &str) -> String {
-    let mut end = text.len().min(NOTE_BYTES);
-    while !text.is_char_boundary(end) {
-        end = end.saturating_sub(1);
-    }
-    text.get(..end).unwrap_or_default().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_note_is_cut_between_characters() {
-        assert_eq!(bounded("short"), "short");
-        assert_eq!(bounded(&"é".repeat(600)).len(), NOTE_BYTES);
-        assert_eq!(bounded(&format!("x{}", "é".repeat(600))).len(), NOTE_BYTES - 1);
-    }
 }

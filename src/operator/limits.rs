@@ -1,4 +1,5 @@
-//! Limits on what is read from the API server at once, and on how long its failures stay untold, each with its reason.
+//! Limits on what is read from the API server at once, and on how long its failures stay untold, each with its reason. What
+//! of an object is read is a limit of the plan, which `countersign plan` shares.
 
 use std::time::Duration;
 
@@ -22,16 +23,8 @@ pub(crate) const LIST_WITHIN: Duration = Duration::from_secs(30);
 /// Pages of whole objects that are in memory at once, whoever reads them: with [`PAGE_OBJECTS`] some 40 MiB of the 128 MiB
 /// that the chart allows. Requests take turns by page, so that a long list holds up nobody for long.
 pub(crate) const PAGES_AT_ONCE: usize = 2;
-/// Most labels of one object, or of one selector, that are read: an honest object has some ten. An object with more is told
-/// so, and opens nothing.
-pub(crate) const LABELS: usize = 128;
-/// Most bytes of keys and values of those labels, of which one object keeps up to three sets (its own, its template's and
-/// its selector's) as long as it exists. How many objects a tenant may have is for a `ResourceQuota` to say.
-pub(crate) const LABEL_BYTES: usize = 8 * 1024;
 /// Longest qualified name that is kept, such as a finalizer's: a DNS subdomain, a slash and 63 bytes.
 pub(crate) const NAME_BYTES: usize = 317;
-/// Most items of a list within an object that are read: owners, addresses, ports, expressions of a selector.
-pub(crate) const ITEMS: usize = 64;
 /// Longest time for which failures that pass by themselves leave the condition `Enforced` as it was told. Turns are repeated
 /// after 250 ms and then twice as long each time, so a busy or restarting API server has some five attempts, and nobody
 /// reads for longer than this and the next attempt that a workload is held as it is not.

@@ -1,30 +1,31 @@
-//! Notices about workloads that were sent as events, so that each is sent when it begins and not at every turn.
+//! Notices about objects that were sent as events, so that each is sent when it begins and not at every turn.
 
-use super::index::WorkloadRef;
-use countersign_plan::agent_card::turn::Transition;
+use countersign_plan::agent_card::transition::Transition;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Last notice about each workload that has one, with the UID of the object.
-#[derive(Debug, Default)]
-pub(crate) struct Notices(Mutex<BTreeMap<WorkloadRef, (String, Transition)>>);
+/// Last notice about each object that has one, with the UID of the object.
+#[derive(Debug)]
+pub(crate) struct Notices<K>(Mutex<BTreeMap<K, (String, Transition)>>);
 
-impl Notices {
-    /// Records what there is to say about a workload, and returns it if it was not said last about this object.
-    pub(crate) fn begin(
-        &self,
-        (workload, uid): (&WorkloadRef, &str),
-        notice: Option<Transition>,
-    ) -> Option<Transition> {
+impl<K> Default for Notices<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Clone + Ord> Notices<K> {
+    /// Records what there is to say about an object, and returns it if it was not said last about this one.
+    pub(crate) fn begin(&self, (object, uid): (&K, &str), notice: Option<Transition>) -> Option<Transition> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(notice) = notice else {
-            all.remove(workload);
+            all.remove(object);
             return None;
         };
         let said = (uid.to_owned(), notice);
-        let is_new = all.get(workload) != Some(&said);
+        let is_new = all.get(object) != Some(&said);
         is_new.then(|| {
-            all.insert(workload.clone(), said.clone());
+            all.insert(object.clone(), said.clone());
             said.1
         })
     }
@@ -33,16 +34,14 @@ impl Notices {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{ObjectRef, WorkloadKind};
+    use crate::index::{ObjectRef, WorkloadKind, WorkloadRef};
 
     #[test]
     fn a_notice_is_sent_when_it_begins_changes_or_comes_back() {
         let notices = Notices::default();
         let workload =
             |name| WorkloadRef { kind: WorkloadKind::Deployment, object: ObjectRef::new("team", name) };
-        let notice = |note: &str| {
-            Some(Transition { is_warning: true, reason: "WorkloadError".to_owned(), note: note.to_owned() })
-        };
+        let notice = |found: &str| Some(Transition::warning("WorkloadError", found, "correct it"));
         for (name, said, is_sent) in [
             ("a", notice("one"), true),
             ("a", notice("one"), false),

@@ -4,8 +4,11 @@
 #[cfg(feature = "agent-card")]
 pub mod agent_card;
 pub mod input;
+pub mod limits;
 pub mod namespace;
 mod network_policy;
+#[cfg(feature = "agent-card")]
+pub mod unlisted;
 #[cfg(feature = "agent-card")]
 pub mod workload;
 

@@ -2,12 +2,13 @@
 //! What closes needs nothing else, and what opens comes last, so that a plan applied in part opens nothing.
 
 use crate::agent_card::enforcement::Enforcement;
-use crate::agent_card::turn::Transition;
+use crate::agent_card::transition::Transition;
 use crate::agent_card::{IndexedCard, plan_default_card};
 use crate::input::identity::{Binding, Expected, IdentityRules};
 use crate::input::outcome::Decision;
 use crate::input::pod::{Pod, selects};
 use crate::input::workload::{Workload, WorkloadRef};
+use crate::limits::LONGEST_UNDECIDED;
 use crate::{
     CardOutcome, ClusterAccess, EnrolledWorkload, InputError, Isolation, Mode, Namespace, PodInput,
     StoredPolicy, plan_network_policies, plan_peer_mark,
@@ -21,10 +22,6 @@ use countersign_core::verdict::Verdict;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-/// Longest time for which an AgentCard without an evaluation, and without a proof in status, leaves access as it is:
-/// whoever replaces a card again and again keeps nothing open beyond it.
-pub const LONGEST_UNDECIDED: Duration = Duration::from_mins(5);
 
 /// SPIFFE ID that no workload can have: `invalid` is reserved (RFC 6761), so no trust domain has that name.
 const NOBODY: &str = "spiffe://invalid/nobody";
@@ -180,9 +177,11 @@ fn plan_writes(observed: &Observed<'_>) -> WorkloadPlan {
         // A workload that cannot be planned for cannot be a peer either. The policy that opened it selects marked Pods
         // alone, so it isolates nobody that is not isolated without it.
         Err(error) => {
-            let enforcement = Enforcement::Invalid(error.to_string());
+            let enforcement = Enforcement::Invalid(error.explained());
             let missing = Missing::ValidWorkload(error);
-            let opens = |(object, stored): (&ObjectRef, &StoredPolicy)| stored.opens.then(|| object.clone());
+            let opens = |(object, stored): (&ObjectRef, &StoredPolicy)| {
+                stored.opens.is_some().then(|| object.clone())
+            };
             let remove = observed.policies.iter().filter_map(opens).collect();
             return WorkloadPlan { unmark: unmark_all(observed), remove, missing, enforcement, ..plan };
         }
@@ -197,7 +196,7 @@ fn plan_writes(observed: &Observed<'_>) -> WorkloadPlan {
             return WorkloadPlan { unmark, missing: Missing::Input, enforcement, ..plan };
         }
         Some(Err(error)) => {
-            let enforcement = Enforcement::Invalid(error.to_string());
+            let enforcement = Enforcement::Invalid(error.explained());
             return WorkloadPlan {
                 unmark,
                 missing: Missing::ValidCluster(error.clone()),
@@ -256,13 +255,12 @@ fn plan_writes(observed: &Observed<'_>) -> WorkloadPlan {
 
 /// Notice about a workload that cannot be planned for, or that lacks a label and has no AgentCard that would tell of it.
 fn notice(observed: &Observed<'_>, missing: &Missing) -> Option<Transition> {
-    let warning =
-        |reason: &str, note: String| Transition { is_warning: true, reason: reason.to_owned(), note };
     if let Missing::ValidWorkload(error) = missing {
-        return Some(warning("WorkloadError", error.to_string()));
+        return Some(Transition::warning("WorkloadError", &error.to_string(), &error.fix()));
     }
     let lacks = observed.workload.standing().notice().filter(|_| observed.cards.is_empty())?;
-    (!observed.workload.is_leaving).then(|| warning(Reason::ProtocolMissing.code(), lacks.to_string()))
+    let told = || Transition::warning(Reason::ProtocolMissing.code(), &lacks.found(), &lacks.fix());
+    (!observed.workload.is_leaving).then(told)
 }
 
 /// AgentCard to create and operator-made AgentCards to delete, so that users' cards replace operator-made ones.
@@ -286,7 +284,7 @@ fn plan_cards(observed: &Observed<'_>) -> (Option<AgentCard>, Vec<(ObjectRef, St
 fn enrol(observed: &Observed<'_>) -> Result<EnrolledWorkload, InputError> {
     let Observed { reference, workload, .. } = observed;
     if workload.has_too_many_labels() && workload.selects_nobody() {
-        return Err(InputError::TooManyLabels("the workload's selector"));
+        return Err(InputError::TooManyLabels { what: "the workload's selector" });
     }
     let ObjectRef { namespace, name } = &reference.object;
     let expected = expected(observed).ok_or(InputError::Empty("the identity of the workload"))?;
@@ -523,17 +521,31 @@ mod tests {
                     observed.cards.clear();
                 }
                 let plan = plan_workload(&observed);
-                let told = plan.notice.as_ref().map(|notice| notice.reason.as_str());
+                let told = plan.notice.as_ref().map(Transition::reason);
                 assert_eq!(told, expected, "{has_card} {mode:?}");
                 if let Some(notice) = plan.notice {
                     assert!(
-                        notice.is_warning && notice.note.contains("protocol.kagenti.io/a2a"),
+                        notice.is_warning()
+                            && notice.note().contains(". Add the label protocol.kagenti.io/a2a"),
                         "{notice:?}"
                     );
                     assert_eq!(plan.create, None);
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_workload_that_cannot_be_planned_for_is_told_what_to_do() {
+        let (reference, identity) = (reference(), rules(SignerScope::Workload));
+        let mut nobody = workload(true, 1);
+        nobody.selector = Kept::default();
+        let plan = plan_workload(&verified_workload(&reference, &nobody, &identity));
+        let notice = plan.notice.expect("a notice");
+        assert_eq!((notice.reason(), notice.is_warning()), ("WorkloadError", true));
+        assert!(notice.note().ends_with(". Select the workload by at least one label."), "{notice:?}");
+        let Enforcement::Invalid(told) = plan.enforcement else { panic!("{:?}", plan.enforcement) };
+        assert_eq!(told, notice.note());
     }
 
     fn pod(name: &str, account: &str, mark: Option<&str>) -> (ObjectRef, Pod) {

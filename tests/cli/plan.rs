@@ -437,6 +437,58 @@ fn what_the_operator_takes_for_no_agent_is_named_with_what_it_does() {
 }
 
 #[test]
+fn an_agent_whose_pod_template_lacks_the_label_is_told_where_to_put_it() {
+    let folder = manifests("plan-unlabelled-template");
+    let labelled = agent("weather", "weather");
+    let unlabelled =
+        labelled.replace(r#"{"app":"weather","kagenti.io/type":"agent"}"#, r#"{"app":"weather"}"#);
+    for (family, manifest) in [("kagenti", &labelled), ("kagenti", &unlabelled), ("rossoctl", &unlabelled)] {
+        let is_labelled = manifest == &labelled;
+        folder.write("manifests/agent.yaml", manifest.replace("kagenti", family));
+        let run = plan(&folder, &[]);
+        let says = format!(
+            "warning: Deployment demo/weather: the Pod template lacks the label {family}.io/type: agent, so the Pods stay \
+             isolated and no verified agent reaches them: add it to metadata.labels of the Pod template"
+        );
+        assert_eq!(run.stderr.contains(&says), !is_labelled, "{family}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn callers_are_named_as_for_the_operator_and_by_the_older_flag() {
+    let folder = manifests("plan-callers");
+    let planned = |flag: &str, value: &str| plan(&folder, &["-o", "json", flag, value]);
+    let whole = planned("--caller", "gateway");
+    assert_eq!(whole.code, 0, "{}", whole.stderr);
+    assert!(whole.stdout.contains("\"kubernetes.io/metadata.name\": \"gateway\""), "{}", whole.stdout);
+    assert_eq!(planned("--allow-caller", "gateway").stdout, whole.stdout);
+    let some = planned("--caller", "ui:app=web,tier=front");
+    assert!(some.stdout.contains("\"tier\": \"front\""), "{}", some.stdout);
+    for (value, says) in [("A", "the namespace is not valid"), ("ui:app", "a label has no `=`")] {
+        planned("--caller", value).assert_unusable(says);
+    }
+    let help = folder.run(&["plan", "--help"]).stdout;
+    assert!(help.contains("--caller") && !help.contains("--allow-caller"), "{help}");
+}
+
+#[test]
+fn a_workload_with_more_labels_than_are_read_is_refused_as_the_operator_refuses_it() {
+    let folder = manifests("plan-many-labels");
+    let many = |count: usize| {
+        let labels: Vec<String> = (0..count).map(|number| format!("\"l{number}\":\"x\",")).collect();
+        agent("weather", "weather").replacen("\"labels\":{", &format!("\"labels\":{{{}", labels.concat()), 1)
+    };
+    // Three labels are there already.
+    for (count, reason) in [(125, "Verified"), (126, "LabelsTooMany")] {
+        folder.write("manifests/agent.yaml", many(count));
+        let run = plan(&folder, &["-o", "json"]);
+        assert_eq!(reasons(&run), ["Enrolled", "Enrolled", reason], "{}", run.stderr);
+    }
+    let because = told(&plan(&folder, &["-o", "json"]))[0].1.clone();
+    assert!(because.contains("128 with 8 KiB of keys and values"), "{because}");
+}
+
+#[test]
 fn an_agent_card_makes_no_workload_an_agent() {
     let folder = manifests("plan-card-alone");
     let card = |kind: &str| {

@@ -14,9 +14,14 @@ pub(super) struct ClusterArgs {
     /// Namespace of the operator.
     #[arg(long, value_name = "NAME", default_value = "countersign-system")]
     operator_namespace: String,
-    /// Namespace whose Pods may call verified agents, such as a gateway's. May be repeated.
-    #[arg(long, value_name = "NAMESPACE")]
-    allow_caller: Vec<String>,
+    /// Pods that may call verified agents besides agents, such as a gateway's, as for the operator. May be repeated.
+    #[arg(
+        long = "caller",
+        alias = "allow-caller",
+        value_name = "NAMESPACE[:key=value,…]",
+        value_parser = PodGroup::parse
+    )]
+    callers: Vec<PodGroup>,
     /// Namespace whose verified agents may call verified agents of all namespaces; with `--egress agents` name the called
     /// namespaces too. May be repeated.
     #[arg(long, value_name = "NAMESPACE")]
@@ -48,9 +53,8 @@ impl ClusterArgs {
             self.api_server.as_slice()
         };
         let mut facts = cluster(&self.operator_namespace, api_server).map_err(Unusable::new)?;
-        for name in &self.allow_caller {
-            let namespace = Namespace::parse(name).map_err(Unusable::new)?;
-            facts = facts.with_caller(PodGroup::whole_namespace(namespace));
+        for caller in &self.callers {
+            facts = facts.with_caller(caller.clone());
         }
         for name in &self.agent_namespace {
             facts = facts.with_agent_namespace(Namespace::parse(name).map_err(Unusable::new)?);

@@ -12,7 +12,7 @@ use countersign_core::refusal::Reason;
 use countersign_core::text::Quoted;
 use countersign_plan::input::identity::Binding;
 use countersign_plan::input::sandbox::{SANDBOX_KIND, Sandbox};
-use countersign_plan::input::standing::Standing;
+use countersign_plan::input::standing::{Standing, unlabelled_template};
 use countersign_plan::input::workload::WorkloadKind;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -306,6 +306,15 @@ impl Manifests {
             )
         });
         newer.chain(renamed).collect()
+    }
+
+    /// A line for every agent whose Pod template lacks the label of agents: policies of its own close its Pods, and nothing
+    /// opens them.
+    pub(super) fn unlabelled_templates(&self) -> impl Iterator<Item = String> {
+        let lacking = self.agents().filter(|workload| !workload.labels_its_pods());
+        lacking.filter_map(|workload| {
+            Some(format!("warning: {}: {}", workload.shown(), unlabelled_template(workload.family()?)))
+        })
     }
 
     /// A line for every AgentCard that points at no agent: at nothing that was read, or at what the operator refuses.

@@ -44,6 +44,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     notes.extend(manifests.ignored.iter().map(|what| format!("note: {what} is not read")));
     notes.extend(manifests.kustomization_notes());
     notes.extend(manifests.family_notes());
+    notes.extend(manifests.unlabelled_templates());
     notes.extend(manifests.dangling());
     let mode = match args.mode {
         ModeArg::Enforce => Mode::Enforce,

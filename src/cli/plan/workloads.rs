@@ -8,6 +8,7 @@ use countersign_plan::input::delivered::default_card_name;
 use countersign_plan::input::enrolment::{check_families, families, family, protocol};
 use countersign_plan::input::host_suffix::HostSuffixes;
 use countersign_plan::input::identity::{Binding, Expected, IdentityRules};
+use countersign_plan::input::labels::check_sizes;
 use countersign_plan::input::service::Hosts;
 use countersign_plan::input::standing::{Standing, protocol_problem, unenrolled};
 use countersign_plan::{EnrolledWorkload, Isolation, Namespace};
@@ -89,6 +90,11 @@ impl ManifestWorkload {
         family(&self.labels)
     }
 
+    /// True if the Pod template has the label of agents.
+    pub(super) fn labels_its_pods(&self) -> bool {
+        family(&self.template.labels).is_some()
+    }
+
     /// Families whose agent label it carries, on itself or in its template, so that the namespace is isolated for them.
     pub(super) fn families(&self) -> Vec<Family> {
         let both: BTreeSet<Family> = families(&self.labels).chain(families(&self.template.labels)).collect();
@@ -103,8 +109,9 @@ impl ManifestWorkload {
         }
     }
 
-    /// Refuses labels of the two families that say different things.
+    /// Refuses more labels than the operator reads, and labels of the two families that say different things.
     pub(super) fn check_labels(&self) -> Result<(), Refusal> {
+        check_sizes([&self.labels, &self.template.labels], &self.selector)?;
         check_families(&self.labels, &self.template.labels)
     }
 

@@ -35,6 +35,7 @@ use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::agent_card::merge::{choose, merge};
 use countersign_plan::agent_card::replica::Replica;
 use countersign_plan::agent_card::schedule::{SHORTEST_PERIOD, is_starting, may_settle, next_evaluation};
+use countersign_plan::unlisted::notice;
 use evaluator::{EvaluateCard, Lookups, own_hosts};
 use futures::stream::{self, StreamExt};
 use observe::ReachableAgent;
@@ -60,10 +61,10 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
 /// Turn of one AgentCard: observes, evaluates and keeps the evaluation. Writes nothing to the API server.
 async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     let Some(card) = context.index.cards.get(object).filter(|card| !card.is_leaving) else {
+        context.waits.begin((object, ""), None);
         return Next::Never;
     };
-    let target = card.workload(&object.namespace);
-    if target.is_some_and(|target| !context.index.is_listed(target.kind)) {
+    if waits_for_list(context, object, &card) {
         // Nothing is known of the workload yet, so the last verdict neither ends nor begins.
         return Next::In(SHORTEST_PERIOD);
     }
@@ -91,6 +92,23 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
         }
     }
     Next::In(period)
+}
+
+/// True while the workloads of the target's kind are not listed. An event tells of it once it has lasted for a while.
+fn waits_for_list(context: &Context, object: &ObjectRef, card: &IndexedCard) -> bool {
+    let Some(target) = card.workload(&object.namespace) else { return false };
+    let waits = !context.index.is_listed(target.kind);
+    let notice = if waits {
+        context.unlisted.begin(&target, instant());
+        notice(&target, context.unlisted.since(&target, instant()))
+    } else {
+        context.unlisted.end(&target);
+        None
+    };
+    if let Some(notice) = context.waits.begin((object, &card.uid), notice) {
+        context.events.send(status::CARD_VERIFIED, object, &card.uid, &notice);
+    }
+    waits
 }
 
 /// Evaluation from a fresh observation. Infallible: a failure on the way is a refused evaluation.

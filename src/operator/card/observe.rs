@@ -8,7 +8,9 @@ use crate::context::Context;
 use crate::index::WorkloadRef;
 use crate::index::{IndexedCard, ObjectRef, Workload, WorkloadKind, sandboxes};
 use crate::limits::PAGE_OBJECTS;
-use crate::reduced::{self, ReducedIngress, ReducedService};
+use crate::reduced::{
+    self, ReducedDeployment, ReducedIngress, ReducedSandbox, ReducedService, ReducedStatefulSet,
+};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::text::Quoted;
 use countersign_plan::agent_card::card_evaluation::ReplicaEvaluation;
@@ -17,11 +19,10 @@ use countersign_plan::agent_card::settles::Settles;
 use countersign_plan::input::Kept;
 use countersign_plan::input::enrolment::other_type;
 use countersign_plan::input::service::{AgentService, HostsOfIngresses, HostsOfServices, read_service};
-use countersign_plan::input::standing::protocol_problem;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use countersign_plan::input::standing::{Standing, protocol_problem};
 use k8s_openapi::api::core::v1::Service;
-use kube::Api;
-use kube::api::DynamicObject;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, Resource};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::timeout;
 
@@ -67,51 +68,61 @@ pub(crate) async fn find_workload(
             );
             Err(missing(found))
         }
-        None => match find_labels(context, &key).await {
+        None => match find_unwatched(context, &key).await {
             None => Err(missing(format!("there is no {shown}"))),
-            Some(labels) => Err(not_agent(&shown, &labels)),
+            Some((labels, workload)) => Err(not_agent(&shown, &labels, workload.standing())),
         },
         // The index does not keep the labels of what has stopped being an agent.
-        Some(_) => Err(not_agent(&shown, &Labels::new())),
+        Some(workload) => Err(not_agent(&shown, &Labels::new(), workload.standing())),
     }
 }
 
 /// Labels by key.
 type Labels = BTreeMap<String, String>;
 
-/// Refuses a workload that is no agent, with the label that was meant to make it one.
-fn not_agent(shown: &str, labels: &Labels) -> Refusal {
-    let instead = other_type(labels)
-        .map(|(family, value)| format!(": its label {} is {}", family.type_label(), Quoted(value)))
-        .unwrap_or_default();
+/// Refuses a workload that is no agent, with the label that was meant to make it one, or that its Pods have alone.
+fn not_agent(shown: &str, labels: &Labels, standing: Standing) -> Refusal {
+    let instead = match (other_type(labels), standing.notice()) {
+        (Some((family, value)), _) => format!(": its label {} is {}", family.type_label(), Quoted(value)),
+        (None, Some(notice)) => format!(": {notice}"),
+        (None, None) => String::new(),
+    };
     Refusal::new(Reason::NotAgentWorkload, format!("{shown} is not labelled as an agent{instead}"))
 }
 
-/// Labels of this workload; `None` if the API server does not have it, or on an error, since the card is refused either
-/// way.
-async fn find_labels(context: &Context, key: &WorkloadRef) -> Option<Labels> {
+/// Workload that no watch follows, with its labels; `None` if the API server does not have it, or on an error, since the card
+/// is refused either way.
+async fn find_unwatched(context: &Context, key: &WorkloadRef) -> Option<(Labels, Workload)> {
     let ObjectRef { namespace, name } = &key.object;
     let client = context.client.clone();
     let found = match key.kind {
-        WorkloadKind::Deployment => Api::<Deployment>::namespaced(client, namespace)
-            .get_metadata_opt(name)
-            .await
-            .map(|found| found.map(|found| found.metadata)),
-        WorkloadKind::StatefulSet => Api::<StatefulSet>::namespaced(client, namespace)
-            .get_metadata_opt(name)
-            .await
-            .map(|found| found.map(|found| found.metadata)),
+        WorkloadKind::Deployment => {
+            let api = Api::<ReducedDeployment>::namespaced(client, namespace);
+            api.get_opt(name)
+                .await
+                .map(|found| found.map(|one| (labels_of(one.meta()), reduced::deployment(one))))
+        }
+        WorkloadKind::StatefulSet => {
+            let api = Api::<ReducedStatefulSet>::namespaced(client, namespace);
+            api.get_opt(name)
+                .await
+                .map(|found| found.map(|one| (labels_of(one.meta()), reduced::stateful_set(one))))
+        }
         WorkloadKind::Sandbox => {
             for version in sandboxes() {
-                let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &version);
-                if let Ok(Some(found)) = api.get_metadata_opt(name).await {
-                    return Some(found.metadata.labels.unwrap_or_default());
+                let api = Api::<ReducedSandbox>::namespaced_with(client.clone(), namespace, &version);
+                if let Ok(Some(found)) = api.get_opt(name).await {
+                    return Some((labels_of(found.meta()), reduced::sandbox(found)));
                 }
             }
             Ok(None)
         }
     };
-    found.ok().flatten().map(|metadata| metadata.labels.unwrap_or_default())
+    found.ok().flatten().and_then(|(labels, workload)| Some((labels, workload?)))
+}
+
+fn labels_of(metadata: &ObjectMeta) -> Labels {
+    metadata.labels.clone().unwrap_or_default()
 }
 
 /// Service and replicas from which the card of a workload can be fetched.
@@ -215,15 +226,28 @@ pub(crate) async fn ingress_hosts(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_api::keys::Family;
 
     #[test]
     fn what_was_found_instead_of_the_label_of_agents_is_named() {
         let labels = |value: &str| Labels::from([("kagenti.io/type".to_owned(), value.to_owned())]);
-        for (labels, told) in [
-            (labels("Agent"), "\"x\" is not labelled as an agent: its label kagenti.io/type is \"Agent\""),
-            (Labels::new(), "\"x\" is not labelled as an agent"),
+        let none = Standing::Unconcerned;
+        for (labels, standing, told) in [
+            (
+                labels("Agent"),
+                none,
+                "\"x\" is not labelled as an agent: its label kagenti.io/type is \"Agent\"",
+            ),
+            (Labels::new(), none, "\"x\" is not labelled as an agent"),
+            (
+                Labels::new(),
+                Standing::TemplateAlone(Family::Rossoctl),
+                "\"x\" is not labelled as an agent: the label rossoctl.io/type: agent is in the Pod template alone, so \
+                 the Pods are isolated and never verified: add it to metadata.labels of the workload too, with \
+                 protocol.rossoctl.io/a2a: \"\"",
+            ),
         ] {
-            assert_eq!(not_agent("\"x\"", &labels).message(), told);
+            assert_eq!(not_agent("\"x\"", &labels, standing).message(), told);
         }
     }
 }

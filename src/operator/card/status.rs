@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// Events about a verdict, as existing tools find them.
-const CARD_VERIFIED: EventSource = EventSource {
+pub(super) const CARD_VERIFIED: EventSource = EventSource {
     controller: "agentcard-controller",
     api_version: AGENT_CARD_API_VERSION,
     kind: AGENT_CARD_KIND,
@@ -117,7 +117,7 @@ async fn apply_status(
     }
     forget_content(context, object, evaluation);
     if let Some(transition) = transition {
-        context.events.send(CARD_VERIFIED, object, &card.uid, transition);
+        context.events.send(CARD_VERIFIED, object, &card.uid, &transition);
     }
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! Parsers of single flag values. Errors say what is wrong and what to give instead.
 
 use countersign_api::duration::parse_duration;
-use countersign_plan::{Namespace, PodGroup};
-use std::collections::BTreeMap;
+use countersign_plan::PodGroup;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -24,21 +23,7 @@ pub(super) fn bind_address(text: &str) -> Result<Option<SocketAddr>, String> {
 
 /// Group of Pods in the syntax `NAMESPACE` or `NAMESPACE:key=value,…`.
 pub(super) fn pod_group(text: &str) -> Result<PodGroup, String> {
-    let (namespace, labels) = match text.split_once(':') {
-        Some((namespace, labels)) => (namespace, Some(labels)),
-        None => (text, None),
-    };
-    let namespace = Namespace::parse(namespace).map_err(|error| format!("is refused because {error}"))?;
-    let Some(labels) = labels else { return Ok(PodGroup::whole_namespace(namespace)) };
-    let mut all = BTreeMap::new();
-    for label in labels.split(',') {
-        let (key, value) =
-            label.split_once('=').ok_or("has a label without `=`; give NAMESPACE:key=value,…")?;
-        if all.insert(key.to_owned(), value.to_owned()).is_some() {
-            return Err("names a label twice".to_owned());
-        }
-    }
-    PodGroup::labelled(namespace, all).map_err(|error| format!("is refused because {error}"))
+    PodGroup::parse(text).map_err(|problem| format!("is refused because {problem}"))
 }
 
 /// Shortest time between two fetches of a card: 1 s to 1 h, because every card is fetched at least once an hour.
@@ -75,6 +60,8 @@ pub(super) fn collector(text: &str) -> Result<Option<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_plan::Namespace;
+    use std::collections::BTreeMap;
 
     #[test]
     fn addresses_are_read_as_go_reads_them() {

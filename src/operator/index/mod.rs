@@ -209,16 +209,6 @@ impl Index {
         self.workloads(kind).is_synced() || (kind == WorkloadKind::Sandbox && self.sandboxes.is_absent())
     }
 
-    /// Names of the lists that are not read yet, also of kinds that a cluster may lack: whoever removes what belongs to
-    /// a workload must know that there is none.
-    pub(crate) fn unread_of_any_kind(&self) -> Vec<&'static str> {
-        let mut unread = self.unread();
-        if !self.is_listed(WorkloadKind::Sandbox) {
-            unread.push("sandboxes");
-        }
-        unread
-    }
-
     /// Names of the lists that are not read yet and that every turn needs. Sandboxes are not among them: their definition
     /// is somebody else's, and the agents of other kinds must not wait while it or its conversion is broken.
     pub(crate) fn unread(&self) -> Vec<&'static str> {

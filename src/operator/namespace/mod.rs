@@ -9,11 +9,11 @@ use super::events::EventSource;
 use super::index::{Index, IndexKey, ObjectRef, StoredPolicy, WorkloadKind};
 use super::registration::register_agents;
 use super::workload::{apply_policy, key as workload_key, remove_policy};
-use countersign_api::keys::Family;
+use countersign_api::keys::{Family, MODE_ENFORCE, MODE_LABEL};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
-use countersign_plan::agent_card::turn::Transition;
+use countersign_plan::agent_card::transition::Transition;
 use countersign_plan::input::pod::selector_text;
 use countersign_plan::namespace::{Observed, plan_namespace};
 use countersign_plan::{ClusterAccess, Mode, Namespace};
@@ -143,17 +143,19 @@ async fn remove_leftover(
     object: &ObjectRef,
     known: &StoredPolicy,
 ) -> Result<Next, kube::Error> {
-    let tell = |is_warning, reason: &str, note: &str| {
-        let transition = Transition { is_warning, reason: reason.to_owned(), note: note.to_owned() };
+    let tell = |transition: &Transition| {
         context.events.send(LEFTOVER, object, known.uid.as_deref().unwrap_or_default(), transition);
     };
     if context.mode(&object.namespace) == Mode::Audit {
-        tell(
-            true,
+        tell(&Transition::warning(
             "LeftoverPolicy",
-            "a policy of the operator that was replaced, which follows no verdict any more; it \
-             is removed once verdicts are enforced here",
-        );
+            "a policy of the operator that was replaced, which follows no verdict any more; it is removed once verdicts \
+             are enforced here",
+            &format!(
+                "Label the namespace {MODE_LABEL}={MODE_ENFORCE} when its agents are ready for it, or delete this policy \
+                 if nothing else needs it."
+            ),
+        ));
         return Ok(Next::Never);
     }
     let index = &context.index;
@@ -178,10 +180,9 @@ async fn remove_leftover(
     // The UID spares a policy of ours that has taken the name meanwhile.
     context.writer.delete::<NetworkPolicy>(object, known.uid.as_deref()).await?;
     context.metrics.wrote("networkpolicies");
-    tell(
-        false,
+    tell(&Transition::normal(
         "LeftoverPolicyRemoved",
         "a policy of the operator that was replaced: what it admitted follows the verdict now",
-    );
+    ));
     Ok(Next::Never)
 }

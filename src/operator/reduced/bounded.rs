@@ -1,11 +1,13 @@
 //! Parts of objects whose size tenants choose, bounded while they are parsed.
 
-use crate::limits::{ITEMS, LABEL_BYTES, LABELS, NAME_BYTES};
+use crate::limits::NAME_BYTES;
 use countersign_api::keys::{
     AGENT_CARD_LABEL, ENROLLED_LABEL, Family, MANAGED_BY_APP_LABEL, MANAGED_BY_LABEL, MODE_LABEL,
     PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, WORKLOAD_LABEL,
 };
 use countersign_plan::input::endpoint::SERVICE_LABEL;
+use countersign_plan::input::labels::are_too_many;
+use countersign_plan::limits::{ITEMS, LABEL_BYTES};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -62,7 +64,7 @@ impl<'de> Deserialize<'de> for Labels {
                 let (mut labels, mut bytes) = (Labels::default(), 0_usize);
                 while let Some((key, value)) = map.next_entry::<Cow<'_, str>, Cow<'_, str>>()? {
                     bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
-                    if labels.kept.len() >= LABELS || bytes > LABEL_BYTES {
+                    if are_too_many(labels.kept.len().saturating_add(1), bytes) {
                         labels.are_too_many = true;
                     }
                     if !labels.are_too_many || (is_read(&key) && value.len() <= LABEL_BYTES) {

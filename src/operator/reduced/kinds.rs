@@ -2,13 +2,14 @@
 
 use super::Reduced;
 use super::bounded::{Few, Labels};
-use crate::limits::{LABEL_BYTES, NAME_BYTES, SPEC_TEXT_BYTES};
+use crate::limits::{NAME_BYTES, SPEC_TEXT_BYTES};
 use countersign_api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus};
 use countersign_plan::StoredPolicy;
 use countersign_plan::agent_card::IndexedCard;
 use countersign_plan::input::pod::Pod;
 use countersign_plan::input::sandbox::Sandbox;
 use countersign_plan::input::workload::Workload;
+use countersign_plan::limits::LABEL_BYTES;
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStatus, StatefulSet, StatefulSetSpec, StatefulSetStatus,
 };
@@ -336,10 +337,10 @@ fn some(labels: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{ITEMS, LABELS};
     use crate::reduced::ReducedMetadata;
     use countersign_api::keys::Family;
     use countersign_core::refusal::{Reason, Refusal};
+    use countersign_plan::limits::{ITEMS, LABELS};
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ use countersign_controller::key::{Key, Reconciler};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry, Watched};
-use countersign_plan::agent_card::turn::Transition;
+use countersign_plan::agent_card::transition::Transition;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Resource};
@@ -101,11 +101,10 @@ fn tell(context: &Context, object: &ObjectRef) {
         name = object.name,
         "an AgentCard of {found} is not served; apply it as {served}"
     );
-    let note = format!(
+    let lacks = format!(
         "AgentCards of {found} are not served: whatever this one asks of the signer does not count, and the agent is \
-         verified by an AgentCard of {served} alone, which the operator makes where there is none; apply this one as \
-         {served}, and delete it here"
+         verified by an AgentCard of {served} alone, which the operator makes where there is none"
     );
-    let told = Transition { is_warning: true, reason: "NotServed".to_owned(), note };
-    context.events.send(SOURCE, object, &uid, told);
+    let fix = format!("Apply this one as {served}, and delete it here.");
+    context.events.send(SOURCE, object, &uid, &Transition::warning("NotServed", &lacks, &fix));
 }

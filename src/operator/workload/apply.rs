@@ -39,7 +39,7 @@ pub(crate) async fn apply_plan(
             kind: reference.kind.as_str(),
             action: "Reconcile",
         };
-        context.events.send(about, &reference.object, &workload.uid, notice);
+        context.events.send(about, &reference.object, &workload.uid, &notice);
     }
     let (mut is_known, mut failed) = (true, unread);
     for mark in &plan.unmark {

@@ -7,6 +7,7 @@ pub(crate) mod key;
 mod marks;
 mod observe;
 mod policies;
+mod unlisted;
 
 pub(crate) use policies::{apply_policy, remove_policy};
 
@@ -38,15 +39,15 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
     register_agents(registry, &key::STATEFUL_SET, context, unread, |context, object| async move {
         Ok(reconcile(&context, &WorkloadRef { kind: WorkloadKind::StatefulSet, object }).await?)
     })?;
-    register_agents(
-        registry,
-        &key::SANDBOX,
-        context,
-        Index::unread_of_any_kind,
-        |context, object| async move {
-            Ok(reconcile(&context, &WorkloadRef { kind: WorkloadKind::Sandbox, object }).await?)
-        },
-    )?;
+    // Nobody lists Sandboxes while their definition is broken, and what one does not prove any more is closed all the same.
+    register_agents(registry, &key::SANDBOX, context, unread, |context, object| async move {
+        let key = WorkloadRef { kind: WorkloadKind::Sandbox, object };
+        if !context.index.is_listed(key.kind) {
+            return Ok(unlisted::reconcile(&context, &key).await?);
+        }
+        context.unlisted.end(&key);
+        Ok(reconcile(&context, &key).await?)
+    })?;
     register_agents(registry, &key::POD, context, unread, |context, object| async move {
         let known = marks::clear(&context, &object).await?;
         Ok(if known { Next::Never } else { Next::In(WATCH_LAG) })

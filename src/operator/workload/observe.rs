@@ -62,7 +62,7 @@ fn assumed_unlabelled<E>(read: Result<bool, E>) -> (bool, Option<E>) {
 }
 
 /// AgentCards that target the workload, with their last evaluations.
-fn observed_cards(context: &Context, reference: &WorkloadRef) -> Vec<ObservedCard> {
+pub(super) fn observed_cards(context: &Context, reference: &WorkloadRef) -> Vec<ObservedCard> {
     let card = |(object, card)| {
         let evaluation = context.evaluation(&object);
         let evaluated = evaluation.map(|last| (last.workload.clone(), last.card.clone()));

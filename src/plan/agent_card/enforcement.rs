@@ -1,8 +1,9 @@
 //! Enforcement of a verdict: whether policies and peer marks hold the workload to it, and if not, why.
 //! A verdict that nothing enforces protects nobody, so it is a condition of its own beside the verdict.
 
+use crate::input::standing::unlabelled_template;
 use countersign_api::agent_card::ConditionReason as Why;
-use countersign_api::keys::{AGENT_TYPE, Family};
+use countersign_api::keys::Family;
 
 /// Enforcement of the decision about a workload, once its plan is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +42,7 @@ pub(super) fn condition_of(enforcement: &Enforcement, is_verified: bool) -> (boo
                 remove hostNetwork from the Pod template";
             (false, Why::HostNetwork, found.to_owned())
         }
-        Enforcement::Unlabelled(family) => {
-            let found = format!(
-                "the Pod template lacks the label {}: {AGENT_TYPE}, so the Pods stay isolated and no verified agent \
-                 reaches them: add the label to the Pod template",
-                family.type_label()
-            );
-            (false, Why::PodsNotLabelled, found)
-        }
+        Enforcement::Unlabelled(family) => (false, Why::PodsNotLabelled, unlabelled_template(*family)),
         Enforcement::Unmarked => {
             let found = "no Pod runs with the labels and the service account of the workload, so no verified agent \
                 reaches it: wait for the rollout, or compare the Pods with the template";

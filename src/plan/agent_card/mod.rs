@@ -16,6 +16,7 @@ pub mod schedule;
 pub mod settles;
 pub mod status;
 mod status_input;
+pub mod transition;
 pub mod turn;
 
 pub use card::IndexedCard;

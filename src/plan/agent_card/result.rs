@@ -1,6 +1,7 @@
 //! Verification results as plain data for status; nothing secret is kept.
 //! The proof of the core is dropped once the planner has used it.
 
+use crate::limits::UNCOVERED;
 use countersign_api::agent_card::AgentCardData;
 use countersign_core::canon::Profile;
 use countersign_core::encoding::Digest;
@@ -10,9 +11,6 @@ use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::time::Timestamp;
 use countersign_core::verify::{Rejection, SignedCard};
-
-/// Maximum number of uncovered members that status lists; those that decide about security come first (rule 47).
-const UNCOVERED: usize = 32;
 
 /// Presentation of a verified card.
 #[derive(Clone, Debug, PartialEq)]

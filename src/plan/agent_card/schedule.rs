@@ -4,6 +4,7 @@
 use super::card::IndexedCard;
 use super::evaluation::Evaluation;
 use super::settles::Settles;
+use crate::limits::{LONGEST_PERIOD, STARTING};
 use countersign_api::agent_card::SYNC_PERIOD_DEFAULT;
 use countersign_core::refusal::Reason;
 use countersign_core::time::Timestamp;
@@ -12,11 +13,7 @@ use std::time::{Duration, Instant};
 /// Wait before the next evaluation of an AgentCard whose agent comes up, whose `EndpointSlice`s disagree with Pods, whose
 /// fetch failed for the first time, or whose loss of trust was just written to status.
 pub const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
-/// The longest time between two fetches of one card: a verdict must not outlive what it stands on for long.
-const LONGEST_PERIOD: Duration = Duration::from_hours(1);
-/// Age of an AgentCard from which status says that its workload or Service is missing or not ready. Until then the
-/// agent is isolated, as every agent without a verdict is; the controllers of a cluster usually take less time.
-const STARTING: Duration = Duration::from_secs(5);
+
 /// True while a card without a verdict is as new as the workload and the Service that it is about: they are usually
 /// applied together, and a verdict about half of them would be followed by another one at once.
 pub fn is_starting(card: &IndexedCard, evaluation: &Evaluation, now: Timestamp) -> bool {

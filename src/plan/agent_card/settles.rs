@@ -1,13 +1,7 @@
 //! Causes that pass by themselves and meanwhile keep an agent from being evaluated, and how long they may last.
 
+use crate::limits::{SETTLING, UNREAD};
 use std::time::Duration;
-
-/// Longest time for [`Settles::Soon`]. Slices follow Pods with a delay on a busy cluster, and an API server reads its rules
-/// within seconds.
-const SETTLING: Duration = Duration::from_secs(10);
-/// Longest time for [`Settles::Later`]: an API server is restarted or upgraded in less, and an AgentCard without an evaluation
-/// leaves access as it is for as long.
-const UNREAD: Duration = Duration::from_mins(5);
 
 /// How long a cause that passes by itself may keep an agent from being evaluated before its card is refused. A proof that ends
 /// ends meanwhile too.

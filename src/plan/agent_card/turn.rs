@@ -7,8 +7,10 @@ use super::enforcement::Enforcement;
 use super::evaluation::Evaluation;
 use super::status::plan_status;
 use super::status_input::StatusInput;
+use super::transition::Transition;
 use crate::Mode;
 use crate::input::workload::Workload;
+use crate::limits::LONGEST_UNSEEN;
 use countersign_api::ObjectRef;
 use countersign_api::agent_card::{AgentCardData, AgentCardStatus, CardVerdict, ConditionType, Outcome};
 use countersign_api::keys::Family;
@@ -19,10 +21,6 @@ use std::time::Duration;
 /// Finalizers of other operators. A deleted AgentCard that has one stays for ever once those operators are uninstalled.
 const FOREIGN_FINALIZERS: [&str; 2] =
     ["agentcard.kagenti.dev/finalizer", "agentcard.kagenti.dev/network-policy"];
-
-/// Longest time for which status does not show a loss of trust because the workload's turn, which closes first, has not seen
-/// it. Where an authority is removed, a thousand workloads close within some seconds, and each status is written once.
-pub const LONGEST_UNSEEN: Duration = Duration::from_secs(5);
 
 /// Input of one turn of an AgentCard's status: the objects as last observed, the enforcement mode and the time.
 #[derive(Clone, Copy, Debug)]
@@ -71,17 +69,6 @@ pub struct StatusWrite {
     pub card: Option<Box<AgentCardData>>,
     /// Change of the outcome, to be reported as a Kubernetes event once the status is written; `None` without a change.
     pub transition: Option<Transition>,
-}
-
-/// Change of an object's outcome that is reported as a Kubernetes event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transition {
-    /// True for a loss of trust or an error.
-    pub is_warning: bool,
-    /// CamelCase reason, by which tools filter.
-    pub reason: String,
-    /// Sentence for people, cut to 1024 bytes when it is written.
-    pub note: String,
 }
 
 /// Plans one turn of a status.
@@ -160,38 +147,43 @@ fn plan_write(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluatio
     StatusWrite {
         differs: status != before,
         card: content.and_then(|content| content.data.clone()),
-        transition: transition(&before, &status).map(|told| name_family(told, workload)),
+        transition: transition(&before, &status, workload),
         status,
     }
 }
 
 /// Returns the transition from status `before` to `after`; `None` if neither the outcome nor the reason of a refusal
-/// changed.
-fn transition(before: &AgentCardStatus, after: &AgentCardStatus) -> Option<Transition> {
+/// changed. A refusal says what to do.
+fn transition(
+    before: &AgentCardStatus,
+    after: &AgentCardStatus,
+    workload: Option<&Workload>,
+) -> Option<Transition> {
     let outcome = |status: &AgentCardStatus| {
         status.verdict.as_ref().map(|verdict| (verdict.outcome, verdict.reason.clone()))
     };
     let (outcome, reason) = outcome(after).filter(|now| outcome(before).as_ref() != Some(now))?;
-    let note = after.verdict.as_ref().and_then(|verdict| verdict.message.clone());
-    Some(Transition {
-        is_warning: outcome == Outcome::Refused,
-        reason: match (outcome, reason) {
-            (Outcome::Verified, _) => "SignatureEvaluated".to_owned(),
-            (Outcome::Refused, reason) => reason.unwrap_or_else(|| "SignatureFailed".to_owned()),
-        },
-        note: note.unwrap_or_else(|| {
+    let verdict = after.verdict.as_ref()?;
+    Some(match outcome {
+        Outcome::Verified => {
             let ready = if is_ready_in(&after.conditions) { "ready to serve" } else { "not ready" };
-            format!("the card is verified and {ready}")
-        }),
+            let note = name_family(format!("the card is verified and {ready}"), workload);
+            Transition::normal("SignatureEvaluated", &note)
+        }
+        Outcome::Refused => {
+            let found = name_family(verdict.message.clone().unwrap_or_default(), workload);
+            let fix = verdict.fix.as_deref().unwrap_or_default();
+            Transition::warning(reason.as_deref().unwrap_or("SignatureFailed"), &found, fix)
+        }
     })
 }
 
 /// Says in an event that the workload is enrolled by the newer names, which tools that know the older ones alone pass over.
-fn name_family(mut told: Transition, workload: Option<&Workload>) -> Transition {
-    if let Some(family) = workload.and_then(|workload| workload.family).filter(|by| *by != Family::Kagenti) {
-        told.note = format!("{} (enrolled by the label {})", told.note, family.type_label());
+fn name_family(told: String, workload: Option<&Workload>) -> String {
+    match workload.and_then(|workload| workload.family).filter(|by| *by != Family::Kagenti) {
+        Some(family) => format!("{told} (enrolled by the label {})", family.type_label()),
+        None => told,
     }
-    told
 }
 
 #[cfg(test)]
@@ -335,7 +327,7 @@ mod tests {
         let told = |family| {
             let workload = Workload { family, ..workload() };
             let card = stored("uid-1", &[], false);
-            write(&card, &evaluation(Ok(60)), Some(&workload)).transition.unwrap().note
+            write(&card, &evaluation(Ok(60)), Some(&workload)).transition.unwrap().note().to_owned()
         };
         let (older, newer) = (told(Some(Family::Kagenti)), told(Some(Family::Rossoctl)));
         assert_eq!(newer, format!("{older} (enrolled by the label rossoctl.io/type)"));
@@ -348,7 +340,7 @@ mod tests {
         let first = write(&card, &verified, Some(&workload));
         assert!(first.differs && first.card.is_some());
         let told = first.transition.unwrap();
-        assert_eq!((told.reason.as_str(), told.is_warning), ("SignatureEvaluated", false));
+        assert_eq!((told.reason(), told.is_warning()), ("SignatureEvaluated", false));
         // As it is stored, the same evaluation calls for nothing.
         card.status = kept(&first.status);
         card.has_content = true;
@@ -358,7 +350,8 @@ mod tests {
         let refused = evaluation(Err(Reason::SignatureInvalid));
         let write_of = |card: &IndexedCard| write(card, &refused, Some(&workload));
         let told = write_of(&card).transition.unwrap();
-        assert_eq!((told.reason.as_str(), told.is_warning), (Reason::SignatureInvalid.code(), true));
+        assert_eq!((told.reason(), told.is_warning()), (Reason::SignatureInvalid.code(), true));
+        assert_eq!(told.note(), format!("as found. {}", Reason::SignatureInvalid.fix()));
         card.status = kept(&write_of(&card).status);
         assert!(!write_of(&card).differs && write_of(&card).transition.is_none());
     }

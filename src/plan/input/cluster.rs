@@ -5,6 +5,7 @@ use super::address::{Cidr, server_address};
 use super::error::InputError;
 use super::namespace::Namespace;
 use super::syntax::{is_label_key, is_label_value};
+use countersign_core::text::Quoted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -17,6 +18,29 @@ pub struct PodGroup {
 }
 
 impl PodGroup {
+    /// Parses `NAMESPACE` or `NAMESPACE:key=value,…`, as flags name callers and DNS Pods.
+    ///
+    /// # Errors
+    /// A clause that says what is wrong and what to write.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (namespace, labels) = match text.split_once(':') {
+            Some((namespace, labels)) => (namespace, Some(labels)),
+            None => (text, None),
+        };
+        let namespace = Namespace::parse(namespace).map_err(|error| error.to_string())?;
+        let Some(labels) = labels else { return Ok(Self::whole_namespace(namespace)) };
+        let mut all = BTreeMap::new();
+        for label in labels.split(',') {
+            let (key, value) = label
+                .split_once('=')
+                .ok_or("a label has no `=`; write NAMESPACE or NAMESPACE:key=value,…")?;
+            if all.insert(key.to_owned(), value.to_owned()).is_some() {
+                return Err(format!("the label {} is named twice; name it once", Quoted(key)));
+            }
+        }
+        Self::labelled(namespace, all).map_err(|error| error.to_string())
+    }
+
     /// Group of every Pod of a namespace.
     pub fn whole_namespace(namespace: Namespace) -> Self {
         Self { namespace, labels: BTreeMap::new() }

@@ -1,13 +1,11 @@
 //! Endpoints behind a Service, as its `EndpointSlice`s list them. Each is a claim: whoever may write an
 //! `EndpointSlice` can name any address and any Pod.
 
+use crate::limits::NAME_BYTES;
 use k8s_openapi::api::core::v1::ServicePort;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// Longest name of a Pod, which is a DNS subdomain (RFC 1123); UIDs are shorter. The API server bounds neither here.
-const NAME_BYTES: usize = 253;
 
 /// Label of an `EndpointSlice` that names its Service.
 pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";

@@ -1,10 +1,8 @@
 //! Domains under which Ingresses may name hosts of agents.
 
 use super::namespace::Namespace;
+use crate::limits::NAME_BYTES;
 use std::collections::BTreeSet;
-
-/// Longest DNS name in text, in bytes (RFC 1035, section 2.3.4).
-const NAME_BYTES: usize = 253;
 
 /// Domain whose names the Ingresses of a namespace may claim for agents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

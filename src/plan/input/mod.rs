@@ -12,6 +12,7 @@ pub(crate) mod error;
 pub mod host_suffix;
 pub mod identity;
 mod kept;
+pub mod labels;
 pub(crate) mod names;
 pub(crate) mod namespace;
 pub(crate) mod outcome;

@@ -2,6 +2,7 @@
 //! The operator and the command line share this code, so that both accept the same card endpoints (rule 51).
 
 use super::host_suffix::HostSuffixes;
+use crate::limits::INGRESS_HOSTS;
 use countersign_core::text::Quoted;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressRule};
@@ -13,8 +14,6 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 const DEFAULT_PORT: u16 = 8000;
 /// Name of the Service port that serves the card over SPIFFE mTLS.
 const TLS_PORT: &str = "agent-tls";
-/// Most hosts of Ingresses that are kept of a namespace: tenants write them, and a host has up to 253 bytes.
-const INGRESS_HOSTS: usize = 4096;
 
 /// Service that selects the Pods of a workload, with the port that serves the card.
 #[derive(Clone, Debug, PartialEq)]

@@ -59,45 +59,68 @@ impl Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice(Standing);
 
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let enrols = |family: Family| format!("{}: {AGENT_TYPE}", family.type_label());
+impl Notice {
+    /// What was found, and what follows.
+    pub fn found(self) -> String {
         match self.0 {
-            Standing::NoProtocol(family) => {
-                let (enrols, prefix) = (enrols(family), family.protocol_prefix());
-                write!(
-                    f,
-                    "the label {enrols} is there and none that names a protocol, so no AgentCard is made and the agent \
-                     is never verified: add the label {prefix}a2a: \"\" to the workload"
-                )
-            }
-            Standing::TemplateAlone(family) => {
-                let (enrols, prefix) = (enrols(family), family.protocol_prefix());
-                write!(
-                    f,
-                    "the label {enrols} is in the Pod template alone, so the Pods are isolated and never verified: add \
-                     it to the workload too, with {prefix}a2a: \"\""
-                )
-            }
-            Standing::PodsOfOtherKind(family) => {
-                let enrols = enrols(family);
-                write!(
-                    f,
-                    "its Pods carry the label {enrols} and its kind is not watched, so the Pods are isolated and never \
-                     verified: run the agent as a Deployment, StatefulSet or Sandbox, or take the label off"
-                )
-            }
+            Standing::NoProtocol(family) => format!(
+                "the label {} is there and none that names a protocol, so no AgentCard is made and the agent is never \
+                 verified",
+                enrols(family)
+            ),
+            Standing::TemplateAlone(family) => format!(
+                "the label {} is in the Pod template alone, so the Pods are isolated and never verified",
+                enrols(family)
+            ),
+            Standing::PodsOfOtherKind(family) => format!(
+                "its Pods carry the label {} and its kind is not watched, so the Pods are isolated and never verified",
+                enrols(family)
+            ),
             Standing::OtherKind(family) => {
-                let enrols = enrols(family);
-                write!(
-                    f,
-                    "its kind is not watched, so the label {enrols} does nothing: run the agent as a Deployment, \
-                     StatefulSet or Sandbox"
-                )
+                format!("its kind is not watched, so the label {} does nothing", enrols(family))
             }
-            Standing::Agent(_) | Standing::Unconcerned => Ok(()),
+            Standing::Agent(_) | Standing::Unconcerned => String::new(),
         }
     }
+
+    /// What to do, as an imperative clause.
+    pub fn fix(self) -> String {
+        const KINDS: &str = "run the agent as a Deployment, StatefulSet or Sandbox";
+        match self.0 {
+            Standing::NoProtocol(family) => {
+                format!("add the label {}a2a: \"\" to the workload", family.protocol_prefix())
+            }
+            Standing::TemplateAlone(family) => {
+                format!(
+                    "add it to metadata.labels of the workload too, with {}a2a: \"\"",
+                    family.protocol_prefix()
+                )
+            }
+            Standing::PodsOfOtherKind(_) => format!("{KINDS}, or take the label off"),
+            Standing::OtherKind(_) => KINDS.to_owned(),
+            Standing::Agent(_) | Standing::Unconcerned => String::new(),
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.found(), self.fix())
+    }
+}
+
+/// Label that enrols, as a manifest has it.
+fn enrols(family: Family) -> String {
+    format!("{}: {AGENT_TYPE}", family.type_label())
+}
+
+/// Sentence about an agent whose Pod template lacks the label that its workload has.
+pub fn unlabelled_template(family: Family) -> String {
+    format!(
+        "the Pod template lacks the label {}, so the Pods stay isolated and no verified agent reaches them: add it to \
+         metadata.labels of the Pod template",
+        enrols(family)
+    )
 }
 
 /// Labels by key.

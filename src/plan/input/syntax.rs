@@ -1,10 +1,10 @@
 //! Syntax of Kubernetes names, labels, kinds and UIDs.
 //! A policy that the API server rejects protects nobody, so invalid syntax is refused before planning.
 
+use crate::limits::NAME_BYTES;
+
 /// Maximum length of a label value, label name and DNS label, in bytes.
 pub(crate) const LABEL_BYTES: usize = 63;
-/// Maximum length of a DNS subdomain, in bytes.
-const SUBDOMAIN_BYTES: usize = 253;
 
 /// True for a DNS-1123 label of at most 63 bytes, the syntax of namespace names.
 pub(crate) fn is_dns_label(text: &str) -> bool {
@@ -13,7 +13,7 @@ pub(crate) fn is_dns_label(text: &str) -> bool {
 
 /// True for a DNS-1123 subdomain of at most 253 bytes, the syntax of most object names.
 pub(crate) fn is_dns_subdomain(text: &str) -> bool {
-    text.len() <= SUBDOMAIN_BYTES && text.split('.').all(is_dns_part)
+    text.len() <= NAME_BYTES && text.split('.').all(is_dns_part)
 }
 
 /// True for a label key: a name of up to 63 bytes, optionally after a DNS subdomain and a slash.

@@ -2,6 +2,7 @@
 
 use super::Kept;
 use super::enrolment::{check_families, families, family, protocol};
+use super::labels::too_many_labels;
 use super::names::workload_label;
 use super::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, Sandbox};
 use super::standing::Standing;
@@ -181,9 +182,7 @@ impl Workload {
     /// The same workload, of whose labels only a part was read: its cards are refused.
     #[must_use]
     pub fn with_too_many_labels(self) -> Self {
-        let found =
-            "the workload, its Pod template or its selector has more labels than are read (128, of 8 KiB)";
-        Self { refusal: Some(Refusal::new(Reason::LabelsTooMany, found)), ..self }
+        Self { refusal: Some(too_many_labels()), ..self }
     }
 
     /// The same workload, of whose selector only a part was read: no policy can say which Pods are its own.

@@ -23,8 +23,8 @@ pub struct StoredPolicy {
     pub workload: Option<String>,
     /// UID of the stored policy; `None` for a planned one.
     pub uid: Option<String>,
-    /// True for a policy that opens Pods with a peer mark, and selects no others.
-    pub opens: bool,
+    /// Peer mark of the Pods that the policy opens; it selects no others. `None` for a policy that opens nobody.
+    pub opens: Option<String>,
     /// True for a policy that the existing operator left: it follows no verdict any more, and admits every Pod with a
     /// label that any author can write.
     pub is_leftover: bool,
@@ -42,7 +42,7 @@ impl StoredPolicy {
             metadata.owner_references.iter().flatten().map(|owner| (&owner.kind, &owner.uid)).collect();
         let spec = object.spec.clone().unwrap_or_default();
         let selected = spec.pod_selector.as_ref().and_then(|pods| pods.match_labels.as_ref());
-        let opens = selected.is_some_and(|labels| labels.contains_key(PEER_MARK_LABEL));
+        let opens = selected.and_then(|labels| labels.get(PEER_MARK_LABEL)).cloned();
         let (ingress, egress) = (spec.ingress.unwrap_or_default(), spec.egress.unwrap_or_default());
         let parts = (ours, reason, owners, spec.pod_selector, spec.policy_types, ingress, egress);
         Self {

@@ -1,7 +1,7 @@
 //! What the cluster says before there is a card to judge: no agent, no protocol, a pause.
 
 use crate::scene;
-use countersign_cluster_tests::{Agents, holds, outcome};
+use countersign_cluster_tests::{Agents, holds, outcome, user_card};
 use serde_json::{Value, json};
 
 #[test]
@@ -35,6 +35,24 @@ fn an_agent_without_a_protocol_loses_trust() {
 }
 
 #[test]
+fn a_label_in_the_pod_template_alone_is_named_with_the_place_where_it_belongs() {
+    let (scene, team) = (scene("template-alone"), "template-alone");
+    let mut items = Agents::manifests(team, "weather");
+    let labels = items[0]["metadata"]["labels"].as_object_mut().unwrap();
+    labels.remove("kagenti.io/type").unwrap();
+    scene.apply_all(&items).unwrap();
+    scene.apply_all(&[user_card(team, "weather", "weather")]).unwrap();
+    let refused = |card: &Value| outcome(card) == "NotAgentWorkload";
+    let card = scene.operator.wait_card(team, "weather", "a refusal", refused).unwrap();
+    let message = card["status"]["verdict"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("kagenti.io/type: agent is in the Pod template alone")
+            && message.contains("add it to metadata.labels of the workload too"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_workload_that_names_no_protocol_is_told_of_once_where_no_agent_card_tells_it() {
     let (scene, team) = (scene("unnamed-protocol"), "unnamed-protocol");
     scene.agents.serve(team, "weather", &scene.honest(team, "weather")).unwrap();
@@ -56,7 +74,7 @@ fn a_workload_that_names_no_protocol_is_told_of_once_where_no_agent_card_tells_i
             .collect::<Vec<_>>()
     };
     scene.rig.wait("an event about the label", || Ok(!told().is_empty())).unwrap();
-    assert!(told()[0].contains("add the label protocol.kagenti.io/a2a"), "{:?}", told());
+    assert!(told()[0].contains(". Add the label protocol.kagenti.io/a2a"), "{:?}", told());
     assert!(scene.list("agentcard", team).unwrap().is_empty());
     // Another turn says nothing new.
     let note = |text: &str| json!({ "metadata": { "annotations": { "note": text } } });
@@ -156,7 +174,9 @@ fn an_agent_card_of_the_newer_group_is_told_of() {
     });
     scene.rig.wait("the kind to be served", || Ok(scene.rig.apply(&card.to_string()).is_ok())).unwrap();
     let told = |event: &Value| {
-        event["reason"] == "NotServed" && event["regarding"]["apiVersion"] == "agent.rossoctl.dev/v1alpha1"
+        event["reason"] == "NotServed"
+            && event["regarding"]["apiVersion"] == "agent.rossoctl.dev/v1alpha1"
+            && event["note"].as_str().unwrap_or("").ends_with("and delete it here.")
     };
     scene
         .rig

@@ -205,6 +205,10 @@ fn one_event_tells_of_each_transition() {
     };
     let reasons: Vec<&Value> = warnings.iter().filter(about).map(|event| &event["reason"]).collect();
     assert_eq!(reasons, ["IdentityMismatch"]);
+    for event in warnings.iter().filter(about) {
+        let note = event["note"].as_str().unwrap();
+        assert!(note.ends_with(". Sign with the SVID of the workload's own service account."), "{note}");
+    }
     // The same again within minutes is told again, with its own words, and needs no other right.
     scene.agents.serve(team, name, &scene.signed(&card_of(name, team), team, "third")).unwrap();
     scene.refused(team, name, name, "IdentityMismatch").unwrap();
