@@ -23,7 +23,8 @@ fn sandbox(version: &str, team: &str) -> String {
     json!({ "apiVersion": format!("agents.x-k8s.io/{version}"), "kind": "Sandbox",
         "metadata": { "name": "boxed", "namespace": team,
             "labels": { "kagenti.io/type": "agent", "protocol.kagenti.io/a2a": "" } },
-        "spec": { "podTemplate": { "spec": { "containers": [{ "name": "agent", "image": "none" }] } } } })
+        "spec": { "podTemplate": { "metadata": { "labels": { "app": "boxed" } },
+            "spec": { "containers": [{ "name": "agent", "image": "none" }] } } } })
     .to_string()
 }
 
