@@ -103,14 +103,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Few<T>, A::Error> {
                 let mut kept = Vec::new();
                 while kept.len() < ITEMS {
-                    match items.next_element()? {
-                        Some(item) => kept.push(item),
-                        None => {
-                            // Kept for as long as the object; a list grows to room for four.
-                            kept.shrink_to_fit();
-                            return Ok(Few { kept, are_too_many: false });
-                        }
-                    }
+                    let Some(item) = items.next_element()? else {
+                        // Kept for as long as the object; a list grows to room for four.
+                        kept.shrink_to_fit();
+                        return Ok(Few { kept, are_too_many: false });
+                    };
+                    kept.push(item);
                 }
                 let mut are_too_many = false;
                 while items.next_element::<IgnoredAny>()?.is_some() {

@@ -126,7 +126,7 @@ impl Workload {
         let is_ready =
             conditions.iter().any(|condition| condition.type_ == "Available" && condition.status == "True");
         let spec = object.spec?;
-        Some(Self::new(WorkloadKind::Deployment, object.metadata, spec.selector, spec.template, is_ready))
+        Some(Self::new(WorkloadKind::Deployment, object.metadata, &spec.selector, spec.template, is_ready))
     }
 
     /// Observed `StatefulSet`; ready while all of its replicas, at least one, are. `None` without a spec.
@@ -135,20 +135,20 @@ impl Workload {
         let spec = object.spec?;
         let ready = status.ready_replicas.unwrap_or_default();
         let is_ready = ready > 0 && ready == status.replicas;
-        Some(Self::new(WorkloadKind::StatefulSet, object.metadata, spec.selector, spec.template, is_ready))
+        Some(Self::new(WorkloadKind::StatefulSet, object.metadata, &spec.selector, spec.template, is_ready))
     }
 
     /// Observed Sandbox from its metadata and what was read of the rest. One whose Pod template cannot be read (the default)
     /// is an agent all the same, and can neither be reached nor open anything.
     pub fn of_sandbox(metadata: ObjectMeta, sandbox: Sandbox) -> Self {
         let Sandbox { template, selector, is_ready } = sandbox;
-        Self::new(WorkloadKind::Sandbox, metadata, selector, template, is_ready)
+        Self::new(WorkloadKind::Sandbox, metadata, &selector, template, is_ready)
     }
 
     fn new(
         kind: WorkloadKind,
         metadata: ObjectMeta,
-        selector: LabelSelector,
+        selector: &LabelSelector,
         template: PodTemplateSpec,
         is_ready: bool,
     ) -> Self {
@@ -157,7 +157,7 @@ impl Workload {
         let spec = template.spec.unwrap_or_default();
         let template_labels = template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default();
         // A selector that could not be kept would select nobody, and such labels would be no agent's.
-        let (kept_selector, kept_labels) = (Kept::of(&selector), Kept::of(&template_labels));
+        let (kept_selector, kept_labels) = (Kept::of(selector), Kept::of(&template_labels));
         Self {
             uid: metadata.uid.unwrap_or_default(),
             label: WorkloadRef { kind, object }.label(),
