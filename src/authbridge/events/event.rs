@@ -77,7 +77,8 @@ pub(crate) struct Event {
     pub(crate) phase: Phase,
     /// Shared by the events of request and answer, like `invocations`.
     pub(crate) call: Option<Arc<Call>>,
-    pub(crate) answer: Option<Answer>,
+    /// Boxed, since most events have none.
+    pub(crate) answer: Option<Box<Answer>>,
     pub(crate) invocations: Arc<Vec<Invocation>>,
     pub(crate) status: Option<u16>,
     pub(crate) error: Option<(&'static str, String)>,
@@ -92,7 +93,7 @@ impl Event {
         let caller = [&caller.subject, &caller.client, &caller.peer];
         let error = self.error.as_ref().map_or(0, |(_, message)| message.len());
         let call = self.call.as_ref().map_or(0, |call| call.weight());
-        let answer = self.answer.as_ref().map_or(0, Answer::weight);
+        let answer = self.answer.as_ref().map_or(0, |answer| answer.weight());
         let invocations = self.invocations.len().saturating_mul(size_of::<Invocation>());
         texts
             .into_iter()
@@ -110,7 +111,7 @@ impl Event {
     /// The call with what its answer told, and the name of the member that holds both.
     fn call_json(&self) -> Option<(&'static str, Value)> {
         let (call, answer) = (self.call.as_ref(), self.answer.as_ref());
-        let kind = call.map(|call| call.kind()).or_else(|| answer.map(Answer::kind))?;
+        let kind = call.map(|call| call.kind()).or_else(|| answer.map(|answer| answer.kind()))?;
         let mut members = call.map_or_else(Map::new, |call| call.json());
         if let Some(answer) = answer {
             answer.write(&mut members);

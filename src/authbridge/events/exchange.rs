@@ -76,7 +76,8 @@ impl Exchange {
     pub(super) fn answered(&self, answer: Option<Answer>, mut event: Event) {
         event.call = self.asked.get().and_then(Option::as_ref).map(|asked| Arc::clone(&asked.call));
         // An answer says little without its question, except how many tokens it took.
-        event.answer = answer.filter(|answer| event.call.is_some() || matches!(answer, Answer::Inference(_)));
+        let answer = answer.filter(|answer| event.call.is_some() || matches!(answer, Answer::Inference(_)));
+        event.answer = answer.map(Box::new);
         self.store.add(&self.owner(), event);
     }
 }
