@@ -44,12 +44,12 @@ pub(super) fn text(parent: Object<'_>, names: &[&str]) -> Found<String> {
 
 /// True if readers that ignore capitals and underscores take one name for the other.
 fn is_alike(name: &str, wanted: &str) -> bool {
-    let plain = |text: &str| {
-        text.chars().filter(|c| *c != '_').flat_map(char::to_lowercase).map(fold).collect::<Vec<_>>()
-    };
-    // Most names differ in their first letter.
-    let first = |text: &str| text.bytes().find(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase());
-    (first(name) == first(wanted) || !name.is_ascii()) && plain(name) == plain(wanted)
+    name == wanted || plain(name).eq(plain(wanted))
+}
+
+/// Letters of a name as such readers compare them.
+fn plain(name: &str) -> impl Iterator<Item = char> + '_ {
+    name.chars().filter(|letter| *letter != '_').flat_map(char::to_lowercase).map(fold)
 }
 
 /// Letters that Go's reader of JSON takes for ASCII ones beside their capitals: the long s, and the sign of Kelvin in lower
