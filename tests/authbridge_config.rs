@@ -95,7 +95,7 @@ pipeline:
         for (old, new, expected) in [
             ("mode: proxy-sidecar", "mode: proxy", "2 mode: \"proxy\" is none of"),
             ("\":8000\"", "\"8000\"", "4 listener.reverse_proxy_addr: \"8000\" is not an address"),
-            ("\":8000\"", "[1]", "4 listener.reverse_proxy_addr: it is sequence, expected a string"),
+            ("\":8000\"", "[1]", "4 listener.reverse_proxy_addr: it is a list, expected a text"),
             ("client-secret", "clientsecret", "identity.type: \"clientsecret\" is none of"),
             ("- a2a-parser", "- a2a-parsr", "there is no such plugin; did you mean a2a-parser?"),
             ("- a2a-parser", "- ibac", "ibac is not part of this AuthBridge"),

@@ -5,10 +5,11 @@ mod lists;
 mod settings;
 mod words;
 
-use crate::yaml::{Diagnostic, PathStep, Place, YamlNode, diagnostic_at, read_all};
+use crate::yaml::{
+    Diagnostic, PathStep, Place, ReaderContext, YamlNode, diagnostic_at, read_all, syntax_problem,
+};
 use countersign_core::policy::Policy;
 use countersign_core::spiffe::TrustDomain;
-use countersign_core::text::Quoted;
 use serde::Deserialize;
 use settings::Settings;
 use std::collections::BTreeMap;
@@ -88,7 +89,7 @@ pub fn parse_policy_file(bytes: &[u8]) -> Result<PolicyFile, PolicyFileError> {
 /// a tree, in which every mistake has its place.
 fn mistakes(text: &str, error: &serde_saphyr::Error) -> String {
     let Ok(root) = YamlNode::parse(text) else { return described(error) };
-    match read_all::<Written>(&root) {
+    match read_all::<Written>(&root, &ReaderContext::default()) {
         Ok(_) => described(error),
         Err(all) => listed(all),
     }
@@ -106,17 +107,7 @@ fn listed(mistakes: impl IntoIterator<Item = Diagnostic>) -> String {
 
 /// Problem of the parser in one line.
 fn described(error: &serde_saphyr::Error) -> String {
-    if let serde_saphyr::Error::DuplicateMappingKey { key, location } = error.without_snippet() {
-        let key = key.as_deref().map_or_else(|| "a member".to_owned(), |key| Quoted(key).to_string());
-        let (line, column) = (location.line(), location.column());
-        return format!(
-            "line {line} column {column}: {key} is there twice, and only one of them could count; keep one"
-        );
-    }
-    // The parser shows an excerpt on further lines; logs and terminals get the first.
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    first.strip_prefix("error: ").unwrap_or(first).to_owned()
+    listed([syntax_problem(error)])
 }
 
 /// JSON Schema of the file, for editors.

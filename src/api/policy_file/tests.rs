@@ -81,7 +81,7 @@ fn what_is_wrong_is_named_with_its_line_and_nothing_unknown_is_passed_over() {
         ("version: 1\ndefaults: { profiles: [] }", "defaults.profiles: it is an empty list"),
         ("version: 1\ndefaults: { profiles: [nonsense] }", "the profiles are"),
         ("version: 1\ndefaults: { algorithms: [none] }", "the algorithms are ES256"),
-        ("version: 1\ndefaults: { signers: { threshold: 0 } }", "expected a nonzero"),
+        ("version: 1\ndefaults: { signers: { threshold: 0 } }", "expected a whole number from 1"),
         ("version: 1\ndefaults: { maxWitnessAge: \"0\" }", "defaults.maxWitnessAge: it is zero"),
         ("version: 1\ntrustDomains: { \"Example.org\": {} }", "trust domain"),
         ("version: 1\ndefaults: { deny: { cards: [\"12\"] } }", "SHA-256"),

@@ -6,5 +6,5 @@ mod node;
 mod reader;
 
 pub use diagnostic::{Diagnostic, PathStep, diagnostic_at};
-pub use node::{MemberKey, Place, YamlNode, YamlValue};
+pub use node::{MemberKey, Place, YamlNode, YamlValue, syntax_problem};
 pub use reader::{ReaderContext, Variables, read, read_all};

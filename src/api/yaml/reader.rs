@@ -55,12 +55,14 @@ pub fn read<T: DeserializeOwned>(root: &YamlNode, context: &ReaderContext<'_>) -
 ///
 /// # Errors
 /// Up to 32 mistakes, in the order of the file.
-pub fn read_all<T: DeserializeOwned>(root: &YamlNode) -> Result<T, Vec<Diagnostic>> {
-    let context = ReaderContext::default();
+pub fn read_all<T: DeserializeOwned>(
+    root: &YamlNode,
+    context: &ReaderContext<'_>,
+) -> Result<T, Vec<Diagnostic>> {
     let mut mistakes: Vec<Diagnostic> = Vec::new();
     let mut value = None;
     for _ in 0..MISTAKES {
-        let error = match T::deserialize(ConfigReader::new(root, &context)) {
+        let error = match T::deserialize(ConfigReader::new(root, context)) {
             Ok(read) => {
                 value = Some(read);
                 break;
@@ -74,7 +76,14 @@ pub fn read_all<T: DeserializeOwned>(root: &YamlNode) -> Result<T, Vec<Diagnosti
         let is_inside =
             |path: &String| path.strip_prefix(&found.key).is_some_and(|rest| rest.starts_with(['.', '[']));
         let is_new = match missing {
-            Some(field) => !skipped.contains(&below(&found.key, field)),
+            Some(field) => {
+                // Nor is a key that is there under a misspelt name.
+                let meant = format!("did you mean {field}?");
+                let is_misspelt =
+                    |one: &Diagnostic| one.problem.ends_with(&meant) && is_child(&found.key, &one.key);
+                !skipped.contains(&below(&found.key, field))
+                    && !context.diagnostics.borrow().iter().any(is_misspelt)
+            }
             None => !skipped.iter().any(is_inside),
         };
         let is_first = !found.key.is_empty() && skipped.insert(found.key.clone());
@@ -155,11 +164,25 @@ impl serde::de::Error for ReadError {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format!("it is {found}, expected {expected}"))
+        // The kind alone: an unquoted secret is a number to YAML.
+        let found = match found {
+            Unexpected::Bool(_) => "a boolean",
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
+            Unexpected::Str(_) | Unexpected::Char(_) => "a text",
+            Unexpected::Unit | Unexpected::Option => "nothing",
+            Unexpected::Seq => "a list",
+            Unexpected::Map => "a map",
+            _ => "something else",
+        };
+        let hint = match (found, &*expected.to_string()) {
+            ("a boolean" | "a number", "a string") => "; put it into quotes",
+            _ => "",
+        };
+        Self::custom(format!("it is {found}, expected {}{hint}", Wanted(expected)))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format!("it is {found}, expected {expected}"))
+        Self::custom(format!("it is {found}, expected {}", Wanted(expected)))
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
@@ -169,6 +192,22 @@ impl serde::de::Error for ReadError {
 
     fn missing_field(field: &'static str) -> Self {
         Self { missing: Some(field), ..Self::custom(format!("the key {field} is missing; add it")) }
+    }
+}
+
+/// What was expected, in words of YAML instead of Rust.
+struct Wanted<'e>(&'e dyn Expected);
+
+impl fmt::Display for Wanted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let expected = self.0.to_string();
+        f.write_str(match expected.as_str() {
+            "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
+            "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+            "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero usize" => "a whole number from 1",
+            "a string" => "a text",
+            other => other,
+        })
     }
 }
 
@@ -257,6 +296,16 @@ impl<'a> ConfigReader<'a> {
     }
 }
 
+/// True if `key` is a member of the map at `path`.
+fn is_child(path: &str, key: &str) -> bool {
+    let name = if path.is_empty() {
+        Some(key)
+    } else {
+        key.strip_prefix(path).and_then(|rest| rest.strip_prefix('.'))
+    };
+    name.is_some_and(|name| !name.contains('.'))
+}
+
 fn below(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
@@ -332,7 +381,7 @@ impl<'de> Deserializer<'de> for ConfigReader<'_> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        words: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
         let text = match &self.node.value {
@@ -342,8 +391,12 @@ impl<'de> Deserializer<'de> for ConfigReader<'_> {
                 let members = MapAccessDeserializer::new(self.members(members, None));
                 return self.located(visitor.visit_enum(members));
             }
+            YamlValue::Map(members) => {
+                let found = format!("it has {} keys; keep one of {}", members.len(), words.join(", "));
+                return self.located(Err(ReadError::custom(found)));
+            }
             other => {
-                let found = format!("it is {}, expected a text", other.kind());
+                let found = format!("it is {}, expected one of {}", other.kind(), words.join(", "));
                 return self.located(Err(ReadError::custom(found)));
             }
         };
@@ -402,7 +455,7 @@ impl<'de> VariantAccess<'de> for Word {
     }
 }
 
-const NO_CONTENTS: &str = "a word has no contents";
+const NO_CONTENTS: &str = "the word needs contents; write them below it, as in `threshold: 2`";
 
 struct Members<'a> {
     reader: ConfigReader<'a>,
@@ -485,26 +538,37 @@ mod tests {
             #[serde(default)]
             size: u8,
         }
-        let told = |text: &str| match read_all::<File>(&YamlNode::parse(text).unwrap()) {
-            Ok(_) => Vec::new(),
-            Err(all) => all
-                .into_iter()
-                .map(|one| format!("{}:{} {}: {}", one.place.line, one.place.column, one.key, one.problem))
-                .collect(),
-        };
+        let told =
+            |text: &str| match read_all::<File>(&YamlNode::parse(text).unwrap(), &ReaderContext::default()) {
+                Ok(_) => Vec::new(),
+                Err(all) => all
+                    .into_iter()
+                    .map(|one| {
+                        format!("{}:{} {}: {}", one.place.line, one.place.column, one.key, one.problem)
+                    })
+                    .collect(),
+            };
         assert_eq!(told("version: 1\nword: strict\nlist: [{ name: a }]"), [""; 0]);
         assert_eq!(told("version: 1\nword: { count: 2 }"), [""; 0]);
+        for (text, expected) in [
+            ("version: 1\nlist: [{}]", "2:8 list[0]: the key name is missing; add it"),
+            ("version: 1\nlist: [{ name: 8675309 }]", "it is a number, expected a text; put it into quotes"),
+            ("version: 1\nword: { strict: 1, count: 2 }", "it has 2 keys; keep one of strict, count"),
+            ("version: 1\nword: count", "the word needs contents"),
+        ] {
+            let found = told(text).join("; ");
+            assert!(found.contains(expected) && !found.contains("8675309"), "{text}: {found}");
+        }
         let text = "version: many\nwrd: strict\nword: strct\nlist:\n  - { nam: a }\n  - { name: b, size: x }\n  - { name: [] }\n";
         assert_eq!(
             told(text),
             [
-                "1:10 version: it is string \"many\", expected u8",
+                "1:10 version: it is a text, expected a whole number from 0",
                 "2:1 wrd: there is no such key; did you mean word?",
                 "3:7 word: \"strct\" is none of strict, count; did you mean strict?",
-                "5:5 list[0]: the key name is missing; add it",
                 "5:7 list[0].nam: there is no such key; did you mean name?",
-                "6:22 list[1].size: it is string \"x\", expected u8",
-                "7:13 list[2].name: it is sequence, expected a string",
+                "6:22 list[1].size: it is a text, expected a whole number from 0",
+                "7:13 list[2].name: it is a list, expected a text",
             ]
         );
         assert_eq!(

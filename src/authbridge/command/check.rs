@@ -2,6 +2,7 @@
 
 use super::{UNUSABLE, line};
 use crate::config::{Checked, Diagnostic, Reading};
+use crate::outbound::check_routes_files;
 use crate::reload::read_config;
 use serde::Serialize;
 use serde_json::json;
@@ -14,6 +15,14 @@ pub(super) fn check(path: &Path, reading: Reading) -> ExitCode {
     match read_config(path, reading) {
         Err(diagnostics) => refuse(path, &diagnostics),
         Ok((Checked { config, addresses, notices, .. }, digest)) => {
+            let of_files = match check_routes_files(&config, reading) {
+                Ok(notices) => notices,
+                Err(problem) => {
+                    // A write to a closed terminal fails, and there is nobody to tell.
+                    let _ = writeln!(std::io::stderr(), "{problem}");
+                    return ExitCode::from(UNUSABLE);
+                }
+            };
             let listens = json!({
                 "inbound": addresses.inbound.as_ref().map(|(address, _)| address.address.to_string()),
                 "agent": addresses.inbound.as_ref().map(|(_, backend)| &backend.authority),
@@ -25,7 +34,8 @@ pub(super) fn check(path: &Path, reading: Reading) -> ExitCode {
                 "stats": addresses.stats.address.to_string(),
                 "sessions": addresses.session.address.to_string(),
             });
-            let notices: Vec<String> = notices.iter().map(|notice| line(path, notice)).collect();
+            let notices: Vec<String> =
+                notices.iter().map(|notice| line(path, notice)).chain(of_files).collect();
             print(&json!({
                 "sha256": digest.to_string(), "listens": listens, "notices": notices, "effective": config,
             }))

@@ -10,6 +10,7 @@ use crate::peers::PeerPolicy;
 use crate::request_path::BypassPaths;
 use countersign_api::yaml::{Diagnostic, PathStep, YamlNode, diagnostic_at};
 use countersign_core::text::Quoted;
+use std::net::{IpAddr, SocketAddr};
 
 /// Addresses of all listeners, and of the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,12 @@ pub struct Addresses {
     pub stats: ListenAddress,
     /// Session server.
     pub session: ListenAddress,
+}
+
+/// True if two listeners cannot both have their address.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let is_any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && (is_any || a.ip() == b.ip())
 }
 
 /// A URL as a problem may quote it: a user name in it comes with a password, which no log may have.
@@ -192,7 +199,44 @@ impl Checker<'_> {
                 }
             }
         }
+        self.distinct(config, &addresses);
         Some(addresses)
+    }
+
+    /// Tells of listeners that could not both be opened, and of an agent that would be a listener of its own.
+    fn distinct(&mut self, config: &Config, addresses: &Addresses) {
+        let inbound = addresses.inbound.as_ref();
+        let at = |name| ("listener", name);
+        let listeners = [
+            (at("reverse_proxy_addr"), inbound.map(|(address, _)| *address)),
+            (at("transparent_inbound_addr"), addresses.transparent_inbound),
+            (at("forward_proxy_addr"), addresses.outbound),
+            (at("transparent_proxy_addr"), addresses.transparent),
+            (at("ext_proc_addr"), addresses.ext_proc),
+            (("health", "address"), Some(addresses.health)),
+            (("stats", "address"), Some(addresses.stats)),
+            (at("session_api_addr"), Some(addresses.session)),
+        ];
+        let mut known: Vec<(&str, SocketAddr)> = Vec::new();
+        let steps = |(block, name)| [PathStep::Key(block), PathStep::Key(name)];
+        for (place, address) in listeners {
+            let Some(address) = address.map(|one| one.address).filter(|one| one.port() != 0) else {
+                continue;
+            };
+            if let Some((other, _)) = known.iter().find(|(_, other)| overlap(*other, address)) {
+                self.wrong(&steps(place), format!("port {} is that of {other} as well", address.port()));
+            }
+            known.push((place.1, address));
+        }
+        let agent = config.listener.reverse_proxy_backend.as_deref().and(inbound).and_then(|(_, backend)| {
+            let (host, port) = backend.authority.rsplit_once(':')?;
+            let host = if host == "localhost" { "127.0.0.1" } else { host.trim_matches(['[', ']']) };
+            Some(SocketAddr::new(host.parse().ok().filter(IpAddr::is_loopback)?, port.parse().ok()?))
+        });
+        if let Some(own) = agent.and_then(|agent| known.iter().find(|(_, own)| overlap(*own, agent))) {
+            let problem = format!("the agent cannot be at the port of {}, which the sidecar opens", own.0);
+            self.wrong(&steps(at("reverse_proxy_backend")), problem);
+        }
     }
 
     fn reverse_proxy(&mut self, listener: &Listener) -> Option<(ListenAddress, Backend)> {
@@ -485,6 +529,21 @@ mod tests {
             ),
             ("proxy-sidecar", "transparent_inbound_addr: '8083'", "listener.transparent_inbound_addr"),
             ("proxy-sidecar", "inbound_interception: both", "listener.inbound_interception"),
+            (
+                "proxy-sidecar",
+                "reverse_proxy_backend: 'http://127.0.0.1:8001', reverse_proxy_addr: ':8081'",
+                "listener.forward_proxy_addr: port 8081 is that of reverse_proxy_addr as well",
+            ),
+            (
+                "proxy-sidecar",
+                "reverse_proxy_backend: 'http://localhost:8080', forward_proxy_addr: '127.0.0.1:9094'",
+                "listener.session_api_addr: port 9094 is that of forward_proxy_addr as well",
+            ),
+            (
+                "proxy-sidecar",
+                "reverse_proxy_backend: 'http://localhost:8080'",
+                "listener.reverse_proxy_backend: the agent cannot be at the port of reverse_proxy_addr",
+            ),
             ("envoy-sidecar", "inbound_interception: transparent", "listener.inbound_interception"),
             ("envoy-sidecar", "transparent_inbound_addr: ':8083'", "listener.transparent_inbound_addr"),
         ] {

@@ -31,8 +31,7 @@ pub use token_exchange::{
 };
 
 pub use countersign_api::yaml::{Diagnostic, Variables};
-use countersign_api::yaml::{Place, ReaderContext, YamlNode, read};
-use countersign_core::text::Quoted;
+use countersign_api::yaml::{ReaderContext, YamlNode, read, read_all, syntax_problem};
 use serde::de::DeserializeOwned;
 
 /// Treatment of unknown keys.
@@ -93,34 +92,24 @@ fn parse<T: DeserializeOwned>(
     variable: Variables<'_>,
     reading: Reading,
 ) -> Result<(YamlNode, T, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut root = YamlNode::parse(text).map_err(|error| {
-        let place = error.location().map_or(Place::START, Place::from);
-        // Only the first line of the message: the others quote the file, which may hold secrets.
-        let problem = error.without_snippet().to_string();
-        let problem = problem.lines().next().unwrap_or("it is not YAML").to_owned();
-        vec![Diagnostic { place, key: String::new(), problem: Quoted(&problem).to_string() }]
-    })?;
+    let mut root = YamlNode::parse(text).map_err(|error| vec![syntax_problem(&error)])?;
     let (lenient, mut notices) = (reading == Reading::Lenient, Vec::new());
     if lenient {
         compat::ease(&mut root, &mut notices);
     }
     bare_variables::tell(&root, &mut notices);
     let context = ReaderContext::new(Some(variable), lenient);
+    if !lenient {
+        return read_all(&root, &context).map(|value| (root, value, notices));
+    }
     let read = read(&root, &context);
-    let mut diagnostics = context.into_diagnostics();
+    // A misspelt key that was ignored often explains the error.
+    notices.append(&mut context.into_diagnostics());
     match read {
-        Ok(value) if lenient || diagnostics.is_empty() => {
-            notices.append(&mut diagnostics);
-            Ok((root, value, notices))
-        }
-        Ok(_) => Err(diagnostics),
+        Ok(value) => Ok((root, value, notices)),
         Err(failure) => {
-            // The notices are kept: a misspelt key that was ignored often explains the error.
-            if lenient {
-                diagnostics.splice(..0, notices);
-            }
-            diagnostics.push(failure);
-            Err(diagnostics)
+            notices.push(failure);
+            Err(notices)
         }
     }
 }

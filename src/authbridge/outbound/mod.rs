@@ -21,5 +21,6 @@ mod transparent;
 pub(crate) use exchange::NAME as EXCHANGE;
 pub(crate) use grant::{Granted, bearer};
 pub(crate) use handler::OutboundHandler;
+pub(crate) use routes_file::check_routes_files;
 pub(crate) use rules::OutboundRules;
 pub(crate) use transparent::{serve_proxy, serve_redirected};

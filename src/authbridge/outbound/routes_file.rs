@@ -1,7 +1,7 @@
 //! The file of routes. One that vanishes or is empty leaves the routes that were read last: a volume is briefly empty while
 //! it is replaced, and no route means that tokens go on unexchanged and nothing is denied. An explicit empty list has none.
 
-use crate::config::{Diagnostic, Reading, Route, is_blank, parse_routes};
+use crate::config::{Config, Diagnostic, PluginSettings, Reading, Route, is_blank, parse_routes};
 use crate::config_log::log_notices;
 use countersign_core::text::Quoted;
 use countersign_io::files::{FileError, read_text};
@@ -86,6 +86,20 @@ impl LastRoutes {
             }
         }
     }
+}
+
+/// Reads the files of routes that a configuration names, as the start does; the list has notices.
+pub(crate) fn check_routes_files(config: &Config, reading: Reading) -> Result<Vec<String>, String> {
+    let mut notices = Vec::new();
+    for plugin in &config.pipeline.outbound.plugins {
+        let PluginSettings::TokenExchange(exchange) = &plugin.settings else { continue };
+        let path = &exchange.routes.file;
+        match read_routes(path, reading)? {
+            Some(file) => notices.extend(file.notices.iter().map(|one| format!("{}: {one}", Quoted(path)))),
+            None => notices.push(format!("{} is absent or empty: there are no routes from it", Quoted(path))),
+        }
+    }
+    Ok(notices)
 }
 
 /// Contents of a file; `None` if it is absent or empty.
