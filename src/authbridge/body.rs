@@ -1,101 +1,13 @@
 //! Bodies of requests and responses: streamed frame by frame, counted while they live, and copied for an observer.
 //! A body is never collected before it is passed on, so its size costs no memory here.
 
-use countersign_io::clock::instant;
-use futures::task::AtomicWaker;
+use crate::pending::{Ticket, millis};
 use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
-
-/// Number of requests and bodies that a connection still has to finish, and for how long it has had none.
-#[derive(Debug)]
-pub(super) struct Pending {
-    tickets: AtomicUsize,
-    /// When the last ticket was given back, in milliseconds of [`millis`].
-    idle_since: AtomicU64,
-    /// Since when the other end has not taken the rest of an answer, in milliseconds of [`millis`]; 0 if it has.
-    stalled_since: AtomicU64,
-    /// Woken when the last ticket is given back.
-    idle: AtomicWaker,
-}
-
-impl Default for Pending {
-    fn default() -> Self {
-        let (tickets, stalled_since) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self { tickets, idle_since: AtomicU64::new(millis()), stalled_since, idle: AtomicWaker::new() }
-    }
-}
-
-/// Milliseconds since some moment of this process, and never 0.
-pub(super) fn millis() -> u64 {
-    static BEGAN: OnceLock<Instant> = OnceLock::new();
-    let elapsed = BEGAN.get_or_init(instant).elapsed().as_millis();
-    u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(1)
-}
-
-/// One unit of [`Pending`] work; finished when dropped.
-#[derive(Debug)]
-pub(super) struct Ticket(Arc<Pending>);
-
-impl Pending {
-    /// Counts one more unit of work until the ticket is dropped.
-    pub(super) fn ticket(self: &Arc<Self>) -> Ticket {
-        self.tickets.fetch_add(1, Ordering::Relaxed);
-        Ticket(Arc::clone(self))
-    }
-
-    /// When the last ticket was given back, or the connection began, in milliseconds of [`millis`].
-    pub(super) fn idle_since(&self) -> u64 {
-        self.idle_since.load(Ordering::Relaxed)
-    }
-
-    /// True if nothing has been under way for `time`, or the other end has taken nothing of an answer for so long.
-    pub(super) fn is_unused_for(&self, time: Duration) -> bool {
-        let since = match self.stalled_since.load(Ordering::Relaxed) {
-            0 if self.is_idle() => self.idle_since(),
-            0 => return false,
-            since => since,
-        };
-        Duration::from_millis(millis().saturating_sub(since)) >= time
-    }
-
-    #[cfg(test)]
-    pub(super) fn idle_for_tests(&self, since: u64) {
-        self.idle_since.store(since, Ordering::Relaxed);
-    }
-
-    /// Wakes the task of `cx` when the last ticket is given back, instead of whoever waited for that before.
-    pub(super) fn wake_when_idle(&self, cx: &Context<'_>) {
-        self.idle.register(cx.waker());
-        // It may have been given back before.
-        if self.is_idle() {
-            self.idle.wake();
-        }
-    }
-
-    /// Wakes nobody any more: who looks now needs not be told.
-    pub(super) fn wake_nobody(&self) {
-        drop(self.idle.take());
-    }
-
-    /// True when no ticket is held, so that the connection may be taken away from hyper.
-    pub(super) fn is_idle(&self) -> bool {
-        self.tickets.load(Ordering::Acquire) == 0
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if self.0.tickets.fetch_sub(1, Ordering::Release) == 1 {
-            self.0.idle_since.store(millis(), Ordering::Relaxed);
-            self.0.idle.wake();
-        }
-    }
-}
 
 /// Reader of a copy of a body; it can neither change nor delay what passes.
 pub(super) trait Observe: Send + Sync {
@@ -167,7 +79,7 @@ impl ProxyBody {
 
     fn stalls(&self, since: u64) {
         if let Some(ticket) = self.ticket.as_ref().filter(|_| self.is_answer) {
-            ticket.0.stalled_since.store(since, Ordering::Relaxed);
+            ticket.stalls(since);
         }
     }
 

@@ -1,8 +1,9 @@
 //! Forwarding of requests and responses: hop-by-hop fields are taken off, everything else passes unchanged.
 
-use super::body::{ProxyBody, millis};
+use super::body::ProxyBody;
 use super::connection_header::connection_options;
 use super::denial::{Code, Denial, DeniedAddress};
+use super::pending::millis;
 use super::serve::{Connection, Stream, Tunnel};
 use super::upgrade::{WebSocket, verify_change, write_upgrade};
 use countersign_core::time::Timestamp;

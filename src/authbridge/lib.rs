@@ -44,6 +44,8 @@ mod outcome;
 #[cfg(feature = "proxy")]
 pub mod peers;
 #[cfg(feature = "proxy")]
+mod pending;
+#[cfg(feature = "proxy")]
 mod process;
 #[cfg(feature = "proxy")]
 mod process_state;

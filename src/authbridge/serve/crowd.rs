@@ -1,13 +1,12 @@
 //! Connections of one listener, counted by peer: which one ends so that another finds room. No peer takes the places of all,
 //! and no connection with a request under way is ended for another.
 
-use crate::body::Pending;
+use super::members::{Kind, Members};
 use crate::denial::Code;
 use crate::limits::{FEWEST_HEADS, HEAD_BYTES, IPV6_PREFIX};
+use crate::pending::Pending;
 use crate::stats::Stats;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::{AbortHandle, yield_now};
 
@@ -19,13 +18,14 @@ pub(crate) struct Bounds {
     /// Most connections of one peer.
     pub(crate) per_peer: usize,
     /// Most connections that are being read without a request under way, in units of [`HEAD_BYTES`].
-    pub(crate) heads: usize,
+    pub(crate) heads: u64,
 }
 
 impl Bounds {
     /// Bounds of a listener whose `memory` is in bytes; there is always enough for a few connections.
     pub(crate) fn new((connections, per_peer): (usize, usize), memory: usize) -> Self {
         let heads = memory.checked_div(HEAD_BYTES).unwrap_or(0).max(FEWEST_HEADS);
+        let heads = u64::try_from(heads).unwrap_or(u64::MAX);
         Self { connections: connections.max(1), per_peer: per_peer.max(1), heads }
     }
 }
@@ -40,7 +40,7 @@ pub(crate) enum HeadCost {
 }
 
 impl HeadCost {
-    const fn units(self) -> usize {
+    const fn units(self) -> u64 {
         match self {
             Self::One => 1,
             Self::Http2 => 8,
@@ -52,25 +52,8 @@ impl HeadCost {
 #[derive(Clone)]
 pub(crate) struct Crowd {
     bounds: Arc<dyn Fn() -> Bounds + Send + Sync>,
-    state: Arc<Mutex<State>>,
+    members: Arc<Mutex<Members>>,
     stats: Stats,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    peers: BTreeMap<IpAddr, BTreeMap<u64, Member>>,
-    members: usize,
-    /// Units taken since they were last counted, and those that were taken then. Never less than what is half read now.
-    heads: usize,
-    next: u64,
-}
-
-#[derive(Debug)]
-struct Member {
-    pending: Arc<Pending>,
-    /// Units of memory that it takes while it is read; 0 while it is silent.
-    head: Arc<AtomicUsize>,
-    task: Option<AbortHandle>,
 }
 
 /// Place of one connection in its [`Crowd`], given back when it is dropped.
@@ -78,13 +61,15 @@ pub(crate) struct Place {
     crowd: Crowd,
     peer: IpAddr,
     number: u64,
-    head: Arc<AtomicUsize>,
     /// Requests under way.
     pub(crate) pending: Arc<Pending>,
 }
 
 /// Memory of a connection that is being read, given back when it is dropped.
-pub(crate) struct Head<'a>(&'a Place);
+pub(crate) struct Head<'a> {
+    place: &'a Place,
+    units: u64,
+}
 
 /// Peer as which an address is counted: a host has a whole IPv6 prefix to itself.
 fn peer_of(address: SocketAddr) -> IpAddr {
@@ -97,36 +82,31 @@ fn peer_of(address: SocketAddr) -> IpAddr {
 impl Crowd {
     /// No connections yet; `bounds` says what is in force.
     pub(crate) fn new(bounds: impl Fn() -> Bounds + Send + Sync + 'static, stats: Stats) -> Self {
-        Self { bounds: Arc::new(bounds), state: Arc::default(), stats }
+        Self { bounds: Arc::new(bounds), members: Arc::default(), stats }
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, work: impl FnOnce(&mut Members) -> T) -> T {
+        work(&mut self.members.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A place for a connection from `address`. If there is none left, the idlest connection of the peer with the most of
     /// them ends, and at its own bound the idlest of this peer; `None` if requests are under way on all of them.
     pub(crate) fn enter(&self, address: SocketAddr) -> Option<Place> {
         let (peer, bounds) = (peer_of(address), (self.bounds)());
-        let place = self.with(|state| {
+        let place = self.with(|members| {
             // More than one only after the bound was lowered.
-            while state.of(peer) >= bounds.per_peer {
-                if !state.end_idlest_of(peer, Member::is_idle) {
+            while members.of(peer) >= bounds.per_peer {
+                if !members.end_idlest_of(peer) {
                     return None;
                 }
             }
-            while state.members >= bounds.connections {
-                if !state.end_idlest(Member::is_idle) {
+            while members.count() >= bounds.connections {
+                if !members.end_idlest(Kind::Idle) {
                     return None;
                 }
             }
-            let (pending, head) = (Arc::new(Pending::default()), Arc::new(AtomicUsize::new(0)));
-            let number = state.next;
-            state.next = number.wrapping_add(1);
-            state.members = state.members.saturating_add(1);
-            let member = Member { pending: Arc::clone(&pending), head: Arc::clone(&head), task: None };
-            state.peers.entry(peer).or_default().insert(number, member);
-            Some(Place { crowd: self.clone(), peer, number, head, pending })
+            let (number, pending) = members.join(peer);
+            Some(Place { crowd: self.clone(), peer, number, pending })
         });
         self.counted(place)
     }
@@ -139,76 +119,8 @@ impl Crowd {
     }
 
     /// Tells the task of a connection, which ends if its place is needed.
-    pub(crate) fn runs(&self, (peer, number): (IpAddr, u64), task: AbortHandle) {
-        self.with(|state| {
-            if let Some(member) = state.peers.get_mut(&peer).and_then(|members| members.get_mut(&number)) {
-                member.task = Some(task);
-            }
-        });
-    }
-}
-
-impl Member {
-    fn is_idle(&self) -> bool {
-        self.pending.is_idle()
-    }
-
-    /// True while bytes are read that are no request yet.
-    fn is_half_read(&self) -> bool {
-        self.half_read() > 0
-    }
-
-    /// Units of memory of such bytes.
-    fn half_read(&self) -> usize {
-        if self.is_idle() { self.head.load(Ordering::Relaxed) } else { 0 }
-    }
-}
-
-impl State {
-    fn of(&self, peer: IpAddr) -> usize {
-        self.peers.get(&peer).map_or(0, BTreeMap::len)
-    }
-
-    /// Ends the idlest connection that `may_end`: of the peer with the most of them all, or else of any peer.
-    fn end_idlest(&mut self, may_end: impl Fn(&Member) -> bool + Copy) -> bool {
-        let largest = self.peers.iter().max_by_key(|(_, members)| members.len()).map(|(peer, _)| *peer);
-        if largest.is_some_and(|peer| self.end_idlest_of(peer, may_end)) {
-            return true;
-        }
-        let mut others: Vec<(usize, IpAddr)> =
-            self.peers.iter().map(|(peer, members)| (members.len(), *peer)).collect();
-        others.sort_unstable_by(|one, other| other.cmp(one));
-        others.into_iter().any(|(_, peer)| self.end_idlest_of(peer, may_end))
-    }
-
-    fn end_idlest_of(&mut self, peer: IpAddr, may_end: impl Fn(&Member) -> bool) -> bool {
-        let members = self.peers.get(&peer).into_iter().flatten();
-        let idle = members.filter(|(_, member)| may_end(member));
-        let Some(number) =
-            idle.min_by_key(|(_, member)| member.pending.idle_since()).map(|(number, _)| *number)
-        else {
-            return false;
-        };
-        if let Some(task) = self.remove(peer, number).and_then(|member| member.task) {
-            task.abort();
-        }
-        true
-    }
-
-    fn remove(&mut self, peer: IpAddr, number: u64) -> Option<Member> {
-        let members = self.peers.get_mut(&peer)?;
-        let member = members.remove(&number)?;
-        if members.is_empty() {
-            self.peers.remove(&peer);
-        }
-        self.members = self.members.saturating_sub(1);
-        Some(member)
-    }
-
-    /// Counts what is half read now: requests under way need no room to be read.
-    fn count_heads(&mut self) -> usize {
-        self.heads = self.peers.values().flat_map(BTreeMap::values).map(Member::half_read).sum();
-        self.heads
+    pub(crate) fn runs(&self, key: (IpAddr, u64), task: AbortHandle) {
+        self.with(|members| members.runs(key, task));
     }
 }
 
@@ -222,17 +134,16 @@ impl Place {
     /// is no such one.
     pub(crate) async fn read(&self, cost: HeadCost) -> Option<Head<'_>> {
         let (units, most, mut is_full) = (cost.units(), (self.crowd.bounds)().heads, false);
-        let head = self.crowd.with(|state| {
-            while state.heads.saturating_add(units) > most && state.count_heads().saturating_add(units) > most
-            {
+        let head = self.crowd.with(|members| {
+            while members.half_read_units().saturating_add(units) > most {
                 is_full = true;
-                if !state.end_idlest(Member::is_half_read) {
+                if !members.end_idlest(Kind::HalfRead) {
                     return None;
                 }
             }
-            self.head.store(units, Ordering::Relaxed);
-            state.heads = state.heads.saturating_add(units);
-            Some(Head(self))
+            self.pending.take(units);
+            members.reads(self.key());
+            Some(Head { place: self, units })
         });
         if is_full {
             // The task that was ended gives its memory back when it has its turn.
@@ -244,13 +155,13 @@ impl Place {
 
 impl Drop for Head<'_> {
     fn drop(&mut self) {
-        self.0.head.store(0, Ordering::Relaxed);
+        self.place.pending.give_back(self.units);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.crowd.with(|state| drop(state.remove(self.peer, self.number)));
+        self.crowd.with(|members| drop(members.remove(self.key())));
     }
 }
 
@@ -258,7 +169,7 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn crowd(connections: usize, per_peer: usize, heads: usize) -> Crowd {
+    fn crowd(connections: usize, per_peer: usize, heads: u64) -> Crowd {
         Crowd::new(move || Bounds { connections, per_peer, heads }, Stats::new())
     }
 
@@ -267,9 +178,7 @@ mod tests {
     }
 
     fn is_in(place: &Place) -> bool {
-        place.crowd.with(|state| {
-            state.peers.get(&place.peer).is_some_and(|members| members.contains_key(&place.number))
-        })
+        place.crowd.with(|members| members.has(place.key()))
     }
 
     fn present(places: &[&Place]) -> Vec<bool> {
@@ -282,8 +191,9 @@ mod tests {
         let other = crowd.enter(from("10.0.0.2")).unwrap();
         let [first, second] = [(); 2].map(|()| crowd.enter(from("10.0.0.1")).unwrap());
         drop(first.pending.ticket());
-        first.pending.idle_for_tests(9);
-        second.pending.idle_for_tests(5);
+        let joined = second.pending.idle_since();
+        first.pending.idle_since_for_tests(joined + 9);
+        second.pending.idle_since_for_tests(joined + 5);
         let third = crowd.enter(from("10.0.0.1")).unwrap();
         assert_eq!(present(&[&other, &first, &second, &third]), [true, true, false, true]);
         let _busy = (first.pending.ticket(), third.pending.ticket());

@@ -4,9 +4,11 @@ mod accept;
 mod connection;
 mod crowd;
 mod descriptors;
+mod members;
 mod original;
 mod overload;
 mod prefix;
+mod queue;
 mod stream;
 mod tunnel;
 

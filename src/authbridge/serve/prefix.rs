@@ -1,6 +1,6 @@
 //! Stream whose first bytes were peeked to tell protocols apart; its next reader gets them again.
 
-use crate::body::millis;
+use crate::pending::millis;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;

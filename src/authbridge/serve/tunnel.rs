@@ -2,9 +2,9 @@
 //! opened the tunnel has expired.
 
 use super::stream::Stream;
-use crate::body::millis;
 use crate::config::Limits;
 use crate::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
+use crate::pending::millis;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 use socket2::{SockRef, TcpKeepalive};
