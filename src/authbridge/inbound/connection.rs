@@ -59,7 +59,8 @@ async fn serve_tls(
 ) {
     let place = Arc::clone(&arrival.place);
     let Some(head) = place.read(HeadCost::One).await else { return };
-    let problem = match timeout(times.header, terminator.accept(stream)).await {
+    let accepted = inbound.handshakes.take(place.peer(), terminator.accept(stream));
+    let problem = match timeout(times.header, accepted).await {
         Ok(Ok((stream, peer))) => {
             drop(head);
             inbound.stats.tls.inbound_tls_accepted.inc();

@@ -8,7 +8,7 @@ use crate::denial::{Code, Denial};
 use crate::forward;
 use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
-use crate::serve::{Connection, Handler};
+use crate::serve::{Connection, Handler, Turns};
 use crate::stats::Stats;
 use crate::upgrade::{WebSocket, write_upgrade};
 use countersign_io::clock::instant;
@@ -27,14 +27,17 @@ pub(crate) struct InboundHandler {
     stop: Shutdown,
     pub(super) stats: Stats,
     pub(super) quiet: Quiet,
+    /// Turns at the cryptography of TLS handshakes.
+    pub(super) handshakes: Turns,
     /// Port of the agent that last answered on a redirected connection.
     last_agent: Mutex<Option<Authority>>,
 }
 
 impl InboundHandler {
     /// A handler that reads the configuration in force at each request.
-    pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
-        Self { active, stop, stats, quiet: Quiet::new("inbound"), last_agent: Mutex::new(None) }
+    pub(crate) fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
+        let (quiet, last_agent) = (Quiet::new("inbound"), Mutex::new(None));
+        Self { active, stop, stats, quiet, handshakes: Turns::default(), last_agent }
     }
 
     /// Port of the agent that last answered on a redirected connection, as `address:port`.

@@ -125,6 +125,11 @@ impl Crowd {
 }
 
 impl Place {
+    /// Peer as which the connection is counted.
+    pub(crate) const fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// Peer and number, by which [`Crowd::runs`] knows the connection.
     pub(crate) const fn key(&self) -> (IpAddr, u64) {
         (self.peer, self.number)

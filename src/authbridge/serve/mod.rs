@@ -11,6 +11,7 @@ mod prefix;
 mod queue;
 mod stream;
 mod tunnel;
+mod turns;
 
 pub(crate) use accept::{Arrival, Listeners, bind};
 pub(crate) use connection::{Connection, Handler, Http2Bounds, Times, drive_http2, serve_http};
@@ -20,3 +21,4 @@ pub(crate) use original::original_destination;
 pub(crate) use prefix::{Begins, Prefixed};
 pub(crate) use stream::Stream;
 pub(crate) use tunnel::{Tunnel, TunnelTimes, join};
+pub(crate) use turns::Turns;
