@@ -2,6 +2,7 @@
 //! and no connection with a request under way is ended for another.
 
 use super::members::{Kind, Members};
+use super::turns::Turns;
 use crate::denial::Code;
 use crate::limits::{FEWEST_HEADS, HEAD_BYTES, IPV6_PREFIX};
 use crate::pending::Pending;
@@ -53,6 +54,8 @@ impl HeadCost {
 pub(crate) struct Crowd {
     bounds: Arc<dyn Fn() -> Bounds + Send + Sync>,
     members: Arc<Mutex<Members>>,
+    /// Turns at reading while memory is full.
+    turns: Turns,
     stats: Stats,
 }
 
@@ -82,7 +85,7 @@ fn peer_of(address: SocketAddr) -> IpAddr {
 impl Crowd {
     /// No connections yet; `bounds` says what is in force.
     pub(crate) fn new(bounds: impl Fn() -> Bounds + Send + Sync + 'static, stats: Stats) -> Self {
-        Self { bounds: Arc::new(bounds), members: Arc::default(), stats }
+        Self { bounds: Arc::new(bounds), members: Arc::default(), turns: Turns::default(), stats }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Members) -> T) -> T {
@@ -136,12 +139,14 @@ impl Place {
     }
 
     /// Memory to read this connection with. If there is none left, the idlest one that is half read ends; `None` if there
-    /// is no such one.
+    /// is no such one. Peers have turns at that, so that what many connections of one have sent is not read at once.
     pub(crate) async fn read(&self, cost: HeadCost) -> Option<Head<'_>> {
-        let (units, most, mut is_full) = (cost.units(), (self.crowd.bounds)().heads, false);
+        let (units, most) = (cost.units(), (self.crowd.bounds)().heads);
+        let is_full = |members: &Members| members.half_read_units().saturating_add(units) > most;
+        let must_wait = self.crowd.with(|members| is_full(members));
+        let turn = if must_wait { Some(self.crowd.turns.turn(self.peer).await) } else { None };
         let head = self.crowd.with(|members| {
-            while members.half_read_units().saturating_add(units) > most {
-                is_full = true;
+            while is_full(members) {
                 if !members.end_idlest(Kind::HalfRead) {
                     return None;
                 }
@@ -150,7 +155,7 @@ impl Place {
             members.reads(self.key());
             Some(Head { place: self, units })
         });
-        if is_full {
+        if turn.is_some() {
             // The task that was ended gives its memory back when it has its turn.
             yield_now().await;
         }
@@ -248,5 +253,23 @@ mod tests {
         assert!(silent.read(HeadCost::Http2).await.is_some(), "memory is given back");
         let _requests: Vec<_> = [busy, silent, &late].map(|place| place.pending.ticket()).into();
         assert!(late.read(HeadCost::Http2).await.is_some(), "requests under way are not half read");
+    }
+
+    #[tokio::test]
+    async fn while_memory_is_full_peers_have_turns_at_reading() {
+        let (crowd, order) = (crowd(100, 100, 1), Arc::new(Mutex::new(Vec::new())));
+        let first = crowd.enter(from("10.0.0.9")).unwrap();
+        let _full = first.read(HeadCost::One).await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for peer in ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2"] {
+            let (place, order) = (crowd.enter(from(peer)).unwrap(), Arc::clone(&order));
+            tasks.spawn(async move {
+                assert!(place.read(HeadCost::One).await.is_some());
+                order.lock().unwrap().push(peer);
+            });
+        }
+        tasks.join_all().await;
+        let order = order.lock().unwrap();
+        assert_eq!(order[2..], ["10.0.0.2", "10.0.0.1"], "who comes last is not behind all of another peer");
     }
 }

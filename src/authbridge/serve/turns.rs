@@ -48,14 +48,15 @@ impl Lines {
 
 /// The turn of one peer, passed on when it is dropped.
 #[derive(Debug)]
-struct Turn(Option<Turns>);
+pub(super) struct Turn(Option<Turns>);
 
 impl Turns {
     fn with<T>(&self, work: impl FnOnce(&mut Lines) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn turn(&self, peer: IpAddr) -> Turn {
+    /// The next turn of `peer`. Whoever has it lets others go first.
+    pub(super) async fn turn(&self, peer: IpAddr) -> Turn {
         let waiting = self.with(|lines| {
             let is_taken = std::mem::replace(&mut lines.is_taken, true);
             is_taken.then(|| lines.wait(peer))
