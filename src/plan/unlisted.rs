@@ -1,12 +1,13 @@
 //! Plan of a workload of a kind that cannot be listed: what its AgentCards say by themselves still closes it, and how long
 //! that lasts is told. Nothing opens, and nothing else is changed, because the workload is not known.
 
-use crate::StoredPolicy;
 use crate::agent_card::transition::Transition;
-use crate::input::pod::Pod;
+use crate::input::names::{Role, WorkloadNames};
+use crate::input::pod::{ControllerKind, Pod};
 use crate::input::workload::WorkloadRef;
 use crate::limits::SETTLING;
 use crate::workload::{Mark, ObservedCard, StoredProof};
+use crate::{Namespace, StoredPolicy};
 use countersign_api::ObjectRef;
 use countersign_api::agent_card::ConditionReason;
 use std::collections::BTreeMap;
@@ -30,31 +31,45 @@ pub struct Observed<'a> {
 pub struct UnlistedPlan {
     /// Peer marks to remove.
     pub unmark: Vec<Mark>,
-    /// Policies to delete. They select Pods with a peer mark alone, and the policies of the namespace isolate those.
+    /// Policies to delete, once no Pod carries a mark of the workload. They select Pods with a peer mark alone, and the
+    /// policies of the namespace isolate those.
     pub remove: Vec<ObjectRef>,
 }
 
 /// Plans the writes that close a workload of which an AgentCard is refused, or has a proof in status that has ended.
-///
-/// The policy that opened the workload says which mark its Pods have.
 pub fn plan_unlisted(observed: &Observed<'_>) -> UnlistedPlan {
     let is_refused = |one: &ObservedCard| match &one.evaluated {
         Some((about, outcome)) if about.as_ref() == Some(observed.reference) => !outcome.is_verified(),
         _ => one.stored == StoredProof::Ended,
     };
-    if !observed.cards.iter().any(is_refused) {
+    let Some(names) = names(observed.reference).filter(|_| observed.cards.iter().any(is_refused)) else {
         return UnlistedPlan::default();
-    }
-    let opened =
-        || observed.policies.iter().filter_map(|(object, policy)| Some((object, policy.opens.as_ref()?)));
-    let is_own = |pod: &Pod| opened().any(|(_, mark)| pod.mark().as_ref() == Some(mark));
-    let own = observed.marked.iter().filter(|(_, pod)| is_own(pod));
-    UnlistedPlan {
-        unmark: own
-            .map(|(object, pod)| Mark { pod: object.clone(), uid: pod.uid.clone(), value: None })
-            .collect(),
-        remove: opened().map(|(object, _)| object.clone()).collect(),
-    }
+    };
+    let own = observed.marked.iter().filter(|(_, pod)| is_own(&names, pod));
+    let unmark: Vec<Mark> =
+        own.map(|(object, pod)| Mark { pod: object.clone(), uid: pod.uid.clone(), value: None }).collect();
+    // Whoever may write policies may copy the label of the workload, but not the name that is planned for it as well.
+    let verdict = names.object_name(Role::Verdict);
+    let opens =
+        |(object, policy): &(&ObjectRef, &StoredPolicy)| policy.opens.is_some() && object.name == verdict;
+    let remove = observed.policies.iter().filter(opens).map(|(object, _)| object.clone());
+    let remove = if unmark.is_empty() { remove.collect() } else { Vec::new() };
+    UnlistedPlan { unmark, remove }
+}
+
+/// Names that follow from the reference alone; `None` for one that no object can have.
+fn names(reference: &WorkloadRef) -> Option<WorkloadNames> {
+    let namespace = Namespace::parse(&reference.object.namespace).ok()?;
+    let (kind, name) = (reference.kind.as_str().to_owned(), reference.object.name.clone());
+    Some(WorkloadNames::new(namespace, kind, name))
+}
+
+/// True if a Pod carries the mark of the Sandbox of this name that controls it. The mark is a hash of name and UID, and the
+/// Pod has the UID, so that no policy, which others may write or which may be gone, has to tell whose mark it is.
+fn is_own(names: &WorkloadNames, pod: &Pod) -> bool {
+    let controller = pod.controller.as_ref().filter(|owner| owner.kind == ControllerKind::Sandbox);
+    let mark = controller.map(|owner| names.clone().with_uid(owner.uid.clone()).peer_mark());
+    mark.is_some() && pod.mark() == mark
 }
 
 /// Event about an AgentCard that waits for the list of its workload's kind, once that has lasted for longer than an API
@@ -81,7 +96,7 @@ mod tests {
     use super::*;
     use crate::agent_card::IndexedCard;
     use crate::input::Kept;
-    use crate::input::pod::{Controller, ControllerKind};
+    use crate::input::pod::Controller;
     use crate::input::workload::WorkloadKind;
     use crate::{CardOutcome, CardRef};
     use countersign_api::keys::{PEER_MARK_LABEL, WORKLOAD_LABEL};
@@ -117,12 +132,19 @@ mod tests {
         StoredPolicy::of(&serde_json::from_value(object).unwrap())
     }
 
-    fn pod(name: &str, mark: &str) -> (ObjectRef, Pod) {
+    /// Mark of the Sandbox of this name whose UID is `uid`.
+    fn mark(name: &str, uid: &str) -> String {
+        let object = ObjectRef::new("team", name);
+        let names = names(&WorkloadRef { object, ..reference() }).unwrap();
+        names.with_uid(uid.to_owned()).peer_mark()
+    }
+
+    fn pod(name: &str, mark: &str, kind: ControllerKind) -> (ObjectRef, Pod) {
         let pod = Pod {
             uid: format!("uid-{name}"),
             labels: Kept::of(&BTreeMap::from([(PEER_MARK_LABEL.to_owned(), mark.to_owned())])).unwrap(),
             has_too_many_labels: false,
-            controller: Some(Controller { kind: ControllerKind::Sandbox, uid: "u".to_owned() }),
+            controller: Some(Controller { kind, uid: "u".to_owned() }),
             service_account: "boxed".to_owned(),
             addresses: Vec::new(),
             host_network: false,
@@ -131,21 +153,38 @@ mod tests {
         (ObjectRef::new("team", name), pod)
     }
 
+    fn opening(mark: &str) -> (ObjectRef, StoredPolicy) {
+        let name = names(&reference()).unwrap().object_name(Role::Verdict);
+        (ObjectRef::new("team", &name), policy(&json!({ "matchLabels": { PEER_MARK_LABEL: mark } })))
+    }
+
+    fn plan(
+        cards: &[ObservedCard],
+        policies: &[(ObjectRef, StoredPolicy)],
+        marked: &[(ObjectRef, Pod)],
+    ) -> UnlistedPlan {
+        let (reference, policies) = (reference(), policies.iter().cloned().collect());
+        plan_unlisted(&Observed { reference: &reference, cards, policies: &policies, marked })
+    }
+
+    fn unmarks(plan: &UnlistedPlan) -> Vec<&str> {
+        plan.unmark.iter().map(|mark| mark.pod.name.as_str()).collect()
+    }
+
     #[test]
     fn a_proof_that_ends_closes_what_it_opened_and_nothing_else() {
-        let [opening, closing] = ["opens", "closes"].map(|name| ObjectRef::new("team", name));
-        let policies = BTreeMap::from([
-            (opening.clone(), policy(&json!({ "matchLabels": { PEER_MARK_LABEL: "mine" } }))),
-            (closing, policy(&json!({ "matchLabels": { "app": "boxed" } }))),
-        ]);
-        let marked = [pod("boxed", "mine"), pod("other", "another")];
+        let mine = mark("boxed", "u");
+        let closing =
+            (ObjectRef::new("team", "closes"), policy(&json!({ "matchLabels": { "app": "boxed" } })));
+        let policies = [opening(&mine), closing];
+        let marked =
+            [pod("boxed", &mine, ControllerKind::Sandbox), pod("other", "another", ControllerKind::Sandbox)];
         let (holds, none, ended) = (
             card(StoredProof::Holds, false),
             card(StoredProof::None, false),
             card(StoredProof::Ended, false),
         );
         let refused = card(StoredProof::Holds, true);
-        let reference = reference();
         for (cards, closes) in [
             (vec![], false),
             (vec![holds.clone()], false),
@@ -154,17 +193,44 @@ mod tests {
             (vec![holds, ended], true),
             (vec![refused], true),
         ] {
-            let observed =
-                Observed { reference: &reference, cards: &cards, policies: &policies, marked: &marked };
-            let plan = plan_unlisted(&observed);
             let expected = if closes {
                 let unmark =
                     Mark { pod: ObjectRef::new("team", "boxed"), uid: "uid-boxed".to_owned(), value: None };
-                UnlistedPlan { unmark: vec![unmark], remove: vec![opening.clone()] }
+                UnlistedPlan { unmark: vec![unmark], remove: Vec::new() }
             } else {
                 UnlistedPlan::default()
             };
-            assert_eq!(plan, expected, "{cards:?}");
+            assert_eq!(plan(&cards, &policies, &marked), expected, "{cards:?}");
+            let remove = if closes { vec![policies[0].0.clone()] } else { Vec::new() };
+            let unmarked = plan(&cards, &policies, &marked[1..]);
+            assert_eq!(unmarked, UnlistedPlan { unmark: Vec::new(), remove }, "{cards:?}");
+        }
+    }
+
+    #[test]
+    fn a_mark_is_removed_without_the_policy_that_it_was_set_for() {
+        let marked = [pod("boxed", &mark("boxed", "u"), ControllerKind::Sandbox)];
+        let plan = plan(&[card(StoredProof::Ended, false)], &[], &marked);
+        assert_eq!(unmarks(&plan), ["boxed"]);
+    }
+
+    #[test]
+    fn a_policy_of_others_takes_no_mark_off_another_workload() {
+        let (other, set) = (mark("other", "u"), "mark of a StatefulSet".to_owned());
+        let marked = [
+            pod("boxed", &mark("boxed", "u"), ControllerKind::Sandbox),
+            pod("copied", &mark("boxed", "u"), ControllerKind::StatefulSet),
+            pod("later", &mark("boxed", "another UID"), ControllerKind::Sandbox),
+            pod("other", &other, ControllerKind::Sandbox),
+            pod("set", &set, ControllerKind::StatefulSet),
+        ];
+        let ended = [card(StoredProof::Ended, false)];
+        for planted in [other, set] {
+            let named = opening(&planted);
+            let unnamed = (ObjectRef::new("team", "planted"), named.1.clone());
+            let policies = [named.clone(), unnamed];
+            assert_eq!(unmarks(&plan(&ended, &policies, &marked)), ["boxed"]);
+            assert_eq!(plan(&ended, &policies, &marked[1..]).remove, [named.0]);
         }
     }
 

@@ -5,6 +5,7 @@ use super::observe::observed_cards;
 use super::policies::remove_policy;
 use crate::context::Context;
 use crate::index::{IndexKey, WorkloadRef};
+use crate::written::WATCH_LAG;
 use countersign_controller::next::Next;
 use countersign_io::clock::instant;
 use countersign_plan::agent_card::schedule::SHORTEST_PERIOD;
@@ -14,7 +15,7 @@ use std::time::Duration;
 /// Wait until the next turn once the list has been missing for as long.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Closes what an AgentCard does not prove any more. Every write is tried, whichever of them fails.
+/// Closes what an AgentCard does not prove any more. Every mark is tried, whichever of them fails; policies come after.
 pub(super) async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::Error> {
     context.unlisted.begin(key, instant());
     let (index, namespace) = (&context.index, key.object.namespace.as_str());
@@ -29,11 +30,16 @@ pub(super) async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Ne
             failed = failed.or(Some(error));
         }
     }
+    if let Some(error) = failed {
+        return Err(error);
+    }
     for object in &plan.remove {
-        if let Err(error) = remove_policy(context, object).await {
-            failed = failed.or(Some(error));
-        }
+        remove_policy(context, object).await?;
+    }
+    if !plan.unmark.is_empty() {
+        // No turn follows the change of a Pod whose workload is not known.
+        return Ok(Next::In(WATCH_LAG));
     }
     let is_new = context.unlisted.since(key, instant()) < RETRY;
-    failed.map_or(Ok(Next::In(if is_new { SHORTEST_PERIOD } else { RETRY })), Err)
+    Ok(Next::In(if is_new { SHORTEST_PERIOD } else { RETRY }))
 }

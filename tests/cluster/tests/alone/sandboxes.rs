@@ -102,6 +102,13 @@ fn verdict_policy(scene: &Scene, team: &str) -> Option<String> {
     policies.iter().find(follows).map(|policy| policy["metadata"]["name"].as_str().unwrap().to_owned())
 }
 
+/// Peer mark of the Sandbox `boxed` with this UID.
+fn peer_mark(team: &str, uid: &str) -> String {
+    let parts = ["peer", team, "Sandbox", "boxed", uid].map(|part| format!("{}:{part}", part.len()));
+    let hash = ring::digest::digest(&ring::digest::SHA256, parts.concat().as_bytes());
+    hash.as_ref()[..14].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn a_sandbox_whose_proof_has_ended_is_closed_although_sandboxes_cannot_be_listed() {
     let (mut scene, team) = (alone(&["ended"]), "ended");
@@ -119,13 +126,15 @@ fn a_sandbox_whose_proof_has_ended_is_closed_although_sandboxes_cannot_be_listed
     scene.kill().unwrap();
     // What a verified Sandbox leaves behind: a proof in status, a policy that opens marked Pods, and a mark.
     let mark = "agent.kagenti.dev/verified-peer";
-    let open = json!({ "spec": { "podSelector": { "matchLabels": { mark: "boxed", "app": null } }, "egress": [{}] } });
-    scene.patch("networkpolicy", team, &policy, &open).unwrap();
     let stored =
         scene.rig.get(&format!("/apis/agents.x-k8s.io/v1/namespaces/{team}/sandboxes/boxed")).unwrap();
     let uid = stored.unwrap()["metadata"]["uid"].clone();
+    let value = peer_mark(team, uid.as_str().unwrap());
+    let open =
+        json!({ "spec": { "podSelector": { "matchLabels": { mark: value, "app": null } }, "egress": [{}] } });
+    scene.patch("networkpolicy", team, &policy, &open).unwrap();
     let pod = json!({ "apiVersion": "v1", "kind": "Pod",
-        "metadata": { "name": "boxed", "namespace": team, "labels": { "kagenti.io/type": "agent", mark: "boxed" },
+        "metadata": { "name": "boxed", "namespace": team, "labels": { "kagenti.io/type": "agent", mark: value },
             "ownerReferences": [{ "apiVersion": "agents.x-k8s.io/v1", "kind": "Sandbox", "name": "boxed", "uid": uid,
                 "controller": true }] },
         "spec": { "containers": [{ "name": "agent", "image": "none" }] } });
