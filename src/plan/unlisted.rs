@@ -13,17 +13,15 @@ use countersign_api::agent_card::ConditionReason;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Observation of a workload that cannot be listed.
+/// Observation of a workload that cannot be listed and that [`must_close`].
 #[derive(Clone, Debug)]
 pub struct Observed<'a> {
     /// Reference to the workload, as its AgentCards name it.
     pub reference: &'a WorkloadRef,
-    /// AgentCards that target the workload and are not being deleted.
-    pub cards: &'a [ObservedCard],
     /// Stored policies that carry the label of the workload.
     pub policies: &'a BTreeMap<ObjectRef, StoredPolicy>,
-    /// Pods of the namespace with a peer mark.
-    pub marked: &'a [(ObjectRef, Pod)],
+    /// Pods of the namespace that a Sandbox controls.
+    pub pods: &'a [(ObjectRef, Pod)],
 }
 
 /// Planned writes for a workload that cannot be listed.
@@ -36,16 +34,18 @@ pub struct UnlistedPlan {
     pub remove: Vec<ObjectRef>,
 }
 
-/// Plans the writes that close a workload of which an AgentCard is refused, or has a proof in status that has ended.
-pub fn plan_unlisted(observed: &Observed<'_>) -> UnlistedPlan {
-    let is_refused = |one: &ObservedCard| match &one.evaluated {
-        Some((about, outcome)) if about.as_ref() == Some(observed.reference) => !outcome.is_verified(),
+/// True if an AgentCard of the workload is refused, or has a proof in status that has ended.
+pub fn must_close(reference: &WorkloadRef, cards: &[ObservedCard]) -> bool {
+    cards.iter().any(|one| match &one.evaluated {
+        Some((about, outcome)) if about.as_ref() == Some(reference) => !outcome.is_verified(),
         _ => one.stored == StoredProof::Ended,
-    };
-    let Some(names) = names(observed.reference).filter(|_| observed.cards.iter().any(is_refused)) else {
-        return UnlistedPlan::default();
-    };
-    let own = observed.marked.iter().filter(|(_, pod)| is_own(&names, pod));
+    })
+}
+
+/// Plans the writes that close a workload.
+pub fn plan_unlisted(observed: &Observed<'_>) -> UnlistedPlan {
+    let Some(names) = names(observed.reference) else { return UnlistedPlan::default() };
+    let own = observed.pods.iter().filter(|(_, pod)| is_own(&names, pod));
     let unmark: Vec<Mark> =
         own.map(|(object, pod)| Mark { pod: object.clone(), uid: pod.uid.clone(), value: None }).collect();
     // Whoever may write policies may copy the label of the workload, but not the name that is planned for it as well.
@@ -158,13 +158,9 @@ mod tests {
         (ObjectRef::new("team", &name), policy(&json!({ "matchLabels": { PEER_MARK_LABEL: mark } })))
     }
 
-    fn plan(
-        cards: &[ObservedCard],
-        policies: &[(ObjectRef, StoredPolicy)],
-        marked: &[(ObjectRef, Pod)],
-    ) -> UnlistedPlan {
+    fn plan(policies: &[(ObjectRef, StoredPolicy)], pods: &[(ObjectRef, Pod)]) -> UnlistedPlan {
         let (reference, policies) = (reference(), policies.iter().cloned().collect());
-        plan_unlisted(&Observed { reference: &reference, cards, policies: &policies, marked })
+        plan_unlisted(&Observed { reference: &reference, policies: &policies, pods })
     }
 
     fn unmarks(plan: &UnlistedPlan) -> Vec<&str> {
@@ -172,13 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_that_ends_closes_what_it_opened_and_nothing_else() {
-        let mine = mark("boxed", "u");
-        let closing =
-            (ObjectRef::new("team", "closes"), policy(&json!({ "matchLabels": { "app": "boxed" } })));
-        let policies = [opening(&mine), closing];
-        let marked =
-            [pod("boxed", &mine, ControllerKind::Sandbox), pod("other", "another", ControllerKind::Sandbox)];
+    fn a_proof_that_ends_closes_and_nothing_else_does() {
         let (holds, none, ended) = (
             card(StoredProof::Holds, false),
             card(StoredProof::None, false),
@@ -193,24 +183,28 @@ mod tests {
             (vec![holds, ended], true),
             (vec![refused], true),
         ] {
-            let expected = if closes {
-                let unmark =
-                    Mark { pod: ObjectRef::new("team", "boxed"), uid: "uid-boxed".to_owned(), value: None };
-                UnlistedPlan { unmark: vec![unmark], remove: Vec::new() }
-            } else {
-                UnlistedPlan::default()
-            };
-            assert_eq!(plan(&cards, &policies, &marked), expected, "{cards:?}");
-            let remove = if closes { vec![policies[0].0.clone()] } else { Vec::new() };
-            let unmarked = plan(&cards, &policies, &marked[1..]);
-            assert_eq!(unmarked, UnlistedPlan { unmark: Vec::new(), remove }, "{cards:?}");
+            assert_eq!(must_close(&reference(), &cards), closes, "{cards:?}");
         }
+    }
+
+    #[test]
+    fn what_was_opened_is_closed_and_the_policy_goes_after_the_last_mark() {
+        let mine = mark("boxed", "u");
+        let closing =
+            (ObjectRef::new("team", "closes"), policy(&json!({ "matchLabels": { "app": "boxed" } })));
+        let policies = [opening(&mine), closing];
+        let pods =
+            [pod("boxed", &mine, ControllerKind::Sandbox), pod("other", "another", ControllerKind::Sandbox)];
+        let unmark = Mark { pod: ObjectRef::new("team", "boxed"), uid: "uid-boxed".to_owned(), value: None };
+        let remove = vec![policies[0].0.clone()];
+        assert_eq!(plan(&policies, &pods), UnlistedPlan { unmark: vec![unmark], remove: Vec::new() });
+        assert_eq!(plan(&policies, &pods[1..]), UnlistedPlan { unmark: Vec::new(), remove });
     }
 
     #[test]
     fn a_mark_is_removed_without_the_policy_that_it_was_set_for() {
         let marked = [pod("boxed", &mark("boxed", "u"), ControllerKind::Sandbox)];
-        let plan = plan(&[card(StoredProof::Ended, false)], &[], &marked);
+        let plan = plan(&[], &marked);
         assert_eq!(unmarks(&plan), ["boxed"]);
     }
 
@@ -224,13 +218,12 @@ mod tests {
             pod("other", &other, ControllerKind::Sandbox),
             pod("set", &set, ControllerKind::StatefulSet),
         ];
-        let ended = [card(StoredProof::Ended, false)];
         for planted in [other, set] {
             let named = opening(&planted);
             let unnamed = (ObjectRef::new("team", "planted"), named.1.clone());
             let policies = [named.clone(), unnamed];
-            assert_eq!(unmarks(&plan(&ended, &policies, &marked)), ["boxed"]);
-            assert_eq!(plan(&ended, &policies, &marked[1..]).remove, [named.0]);
+            assert_eq!(unmarks(&plan(&policies, &marked)), ["boxed"]);
+            assert_eq!(plan(&policies, &marked[1..]).remove, [named.0]);
         }
     }
 

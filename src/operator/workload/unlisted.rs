@@ -9,21 +9,40 @@ use crate::written::WATCH_LAG;
 use countersign_controller::next::Next;
 use countersign_io::clock::instant;
 use countersign_plan::agent_card::schedule::SHORTEST_PERIOD;
-use countersign_plan::unlisted::{Observed, plan_unlisted};
+use countersign_plan::input::pod::ControllerKind;
+use countersign_plan::unlisted::{Observed, must_close, plan_unlisted};
 use std::time::Duration;
 
 /// Wait until the next turn once the list has been missing for as long.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Closes what an AgentCard does not prove any more. Every mark is tried, whichever of them fails; policies come after.
+/// Closes what an AgentCard does not prove any more, and forgets a workload that no AgentCard names.
 pub(super) async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::Error> {
-    context.unlisted.begin(key, instant());
-    let (index, namespace) = (&context.index, key.object.namespace.as_str());
     let cards = observed_cards(context, key);
+    if must_close(key, &cards) && close(context, key).await? {
+        // No turn follows the change of a Pod whose workload is not known.
+        return Ok(Next::In(WATCH_LAG));
+    }
+    if cards.is_empty() {
+        context.unlisted.end(key);
+        return Ok(Next::Never);
+    }
+    context.unlisted.begin(key, instant());
+    let is_new = context.unlisted.since(key, instant()) < RETRY;
+    Ok(Next::In(if is_new { SHORTEST_PERIOD } else { RETRY }))
+}
+
+/// Removes the marks of a workload, then its policy; false if nothing was left to do. Every mark is tried, whichever of them
+/// fails.
+async fn close(context: &Context, key: &WorkloadRef) -> Result<bool, kube::Error> {
+    let (index, namespace) = (&context.index, key.object.namespace.as_str());
     let policies = index.policies.with_key(namespace, IndexKey::Label, &key.label()).into_iter().collect();
-    let marked = index.pods.pick(namespace, |object, pod| pod.mark().map(|_| (object.clone(), pod.clone())));
-    let observed = Observed { reference: key, cards: &cards, policies: &policies, marked: &marked };
-    let plan = plan_unlisted(&observed);
+    let pods = index.pods.pick(namespace, |object, pod| {
+        let is_of_a_sandbox =
+            pod.controller.as_ref().is_some_and(|owner| owner.kind == ControllerKind::Sandbox);
+        is_of_a_sandbox.then(|| (object.clone(), pod.clone()))
+    });
+    let plan = plan_unlisted(&Observed { reference: key, policies: &policies, pods: &pods });
     let mut failed = None;
     for mark in &plan.unmark {
         if let Err(error) = apply_mark(context, mark).await {
@@ -36,10 +55,5 @@ pub(super) async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Ne
     for object in &plan.remove {
         remove_policy(context, object).await?;
     }
-    if !plan.unmark.is_empty() {
-        // No turn follows the change of a Pod whose workload is not known.
-        return Ok(Next::In(WATCH_LAG));
-    }
-    let is_new = context.unlisted.since(key, instant()) < RETRY;
-    Ok(Next::In(if is_new { SHORTEST_PERIOD } else { RETRY }))
+    Ok(!plan.unmark.is_empty() || !plan.remove.is_empty())
 }
