@@ -307,4 +307,12 @@ mod tests {
             assert!(events.len() == 2 && events.iter().all(|event| event["a2a"].is_null()), "{events:?}");
         }
     }
+
+    #[test]
+    fn a_request_that_names_two_contexts_names_none() {
+        let named = REQUEST.replace("{}", r#"{"contextId":"innocent","message":{"contextId":"real"}}"#);
+        let steps = [(true, named.as_str()), (true, ""), (false, ANSWER), (false, "")];
+        let sessions = pass(&store(), b"u", Form::Json, &steps);
+        assert!(sessions[0]["id"].as_str().unwrap().starts_with("default."), "{sessions:?}");
+    }
 }

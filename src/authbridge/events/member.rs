@@ -42,6 +42,13 @@ pub(super) fn text(parent: Object<'_>, names: &[&str]) -> Found<String> {
     Ok(found.filter(|text| !text.is_empty()).map(bounded))
 }
 
+/// The text that several places of a message name; readers that look at different ones must find the same.
+pub(super) fn agreed(places: impl IntoIterator<Item = Option<String>>) -> Found<String> {
+    let mut places = places.into_iter().flatten();
+    let first = places.next();
+    if places.all(|other| first.as_ref() == Some(&other)) { Ok(first) } else { Err(Ambiguous) }
+}
+
 /// True if readers that ignore capitals and underscores take one name for the other.
 fn is_alike(name: &str, wanted: &str) -> bool {
     name == wanted || plain(name).eq(plain(wanted))

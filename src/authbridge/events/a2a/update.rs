@@ -1,6 +1,6 @@
 //! What a message of an agent tells about its task, in JSON of 0.3 and 1.0.
 
-use crate::events::member::{Ambiguous, member, object, text};
+use crate::events::member::{Ambiguous, agreed, member, object, text};
 use countersign_core::json::{Object, Value as Json};
 
 /// Context, task and state that one message of an agent names.
@@ -43,21 +43,18 @@ impl Update {
             }
             task => task,
         };
-        Ok(Self { context: text(payload, &CONTEXT)?, task, state })
+        // A reader of 0.3 looks beside the payload, one of 1.0 inside.
+        let context = agreed([text(payload, &CONTEXT)?, text(result, &CONTEXT)?])?;
+        Ok(Self { context, task, state })
     }
 
     /// Context and task that a request names, in its `params` or in the body of HTTP+JSON.
     pub(in crate::events) fn of_request(params: Object<'_>) -> Result<Self, Ambiguous> {
         let message = object(params, &["message"])?;
         let inside = |names: &[&str]| message.map(|message| text(message, names)).transpose();
-        let context = match text(params, &CONTEXT)? {
-            Some(context) => Some(context),
-            // Of A2A 0.2, which the existing AuthBridge reads too.
-            None => match text(params, &["sessionId"])? {
-                Some(session) => Some(session),
-                None => inside(&CONTEXT)?.flatten(),
-            },
-        };
+        // `sessionId` is of A2A 0.2, which the existing AuthBridge reads too.
+        let places = [text(params, &CONTEXT)?, text(params, &["sessionId"])?, inside(&CONTEXT)?.flatten()];
+        let context = agreed(places)?;
         let task = match inside(&TASK)?.flatten() {
             Some(task) => Some(task),
             None if message.is_none() => text(params, &["id"])?,
@@ -115,6 +112,7 @@ mod tests {
             r#"{"task":{"id":"t"},"message":{"contextId":"c"}}"#,
             r#"{"task":{"id":"t"},"Task":{"id":"u"}}"#,
             r#"{"contextId":"c","context_id":"d"}"#,
+            r#"{"contextId":"c","task":{"id":"t","contextId":"d"}}"#,
             r#"{"status":{"state":"working","State":"completed"}}"#,
         ] {
             assert_eq!(read(ambiguous), None, "{ambiguous}");
@@ -130,7 +128,11 @@ mod tests {
         };
         for (json, expected) in [
             (r#"{"message":{"contextId":"c","taskId":"t"}}"#, Some(["c", "t"])),
-            (r#"{"contextId":"p","message":{"contextId":"c"}}"#, Some(["p", ""])),
+            (r#"{"contextId":"c","sessionId":"c","message":{"contextId":"c"}}"#, Some(["c", ""])),
+            (r#"{"contextId":"c","message":{"contextId":""}}"#, Some(["c", ""])),
+            (r#"{"contextId":"p","message":{"contextId":"c"}}"#, None),
+            (r#"{"sessionId":"s","message":{"contextId":"c"}}"#, None),
+            (r#"{"contextId":"p","sessionId":"s"}"#, None),
             (r#"{"sessionId":"s","id":"t"}"#, Some(["s", "t"])),
             (r#"{"id":"t"}"#, Some(["", "t"])),
             ("{}", Some(["", ""])),
