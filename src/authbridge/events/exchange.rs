@@ -315,4 +315,12 @@ mod tests {
         let sessions = pass(&store(), b"u", Form::Json, &steps);
         assert!(sessions[0]["id"].as_str().unwrap().starts_with("default."), "{sessions:?}");
     }
+
+    #[test]
+    fn an_error_beside_a_null_result_is_told() {
+        let failed = r#"{"jsonrpc":"2.0","id":1,"result":null,"error":{"code":-32001,"message":"x"}}"#;
+        let steps = [(true, REQUEST), (true, ""), (false, failed), (false, "")];
+        let sessions = pass(&store(), b"u", Form::Json, &steps);
+        assert_eq!(sessions[0]["events"][1]["a2a"]["error"]["code"], -32001, "{sessions:?}");
+    }
 }

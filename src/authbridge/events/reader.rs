@@ -9,7 +9,7 @@ use super::member::{Ambiguous, Found, member, object, parse, text};
 use super::parser::{Protocol, RpcId, rpc_id};
 use super::split::Receive;
 use crate::limits::{CALL, MESSAGE_COST, STREAM_BYTES};
-use countersign_core::json::{Array, Object, Value as Json};
+use countersign_core::json::{Array, Kind, Object, Value as Json};
 use hyper::HeaderMap;
 
 /// Reader of the messages of an answer.
@@ -129,15 +129,17 @@ enum Outcome<'d> {
 }
 
 /// Result or error of a message, if it answers the request with this `id`. An error about a request that could not be read
-/// has no `id` (JSON-RPC 2.0, section 5).
+/// has no `id` (JSON-RPC 2.0, section 5). Some servers write both members, and null for the one that is not meant.
 fn outcome<'d>(message: Object<'d>, asked: Option<&RpcId>) -> Found<Outcome<'d>> {
     if member(message, &["method"])?.is_some() {
         return Ok(None);
     }
-    let (result, error, id) = (member(message, &["result"])?, object(message, &["error"])?, rpc_id(message)?);
-    match (result, error) {
+    let (result, error, id) = (member(message, &["result"])?, member(message, &["error"])?, rpc_id(message)?);
+    let error = error.filter(|error| error.kind() != Kind::Null);
+    let result = result.filter(|result| error.is_none() || result.kind() != Kind::Null);
+    match (result, error.map(Json::as_object)) {
         (Some(_), Some(_)) => Err(Ambiguous),
-        (None, Some(error)) if id.is_none() || asked.is_none() || id.as_ref() == asked => {
+        (None, Some(Some(error))) if id.is_none() || asked.is_none() || id.as_ref() == asked => {
             Ok(Some(Outcome::Error(integer(error, "code")?)))
         }
         (Some(result), None) if asked.is_none() || id.as_ref() == asked => Ok(Some(Outcome::Result(result))),
@@ -296,10 +298,17 @@ mod tests {
             rpc(r#"{"id":1,"error":{"code":-32001,"message":"x"}}"#),
             json!({ "error": { "code": -32001 } })
         );
+        assert_eq!(rpc(&format!(r#"{{"id":1,"result":{task},"error":null}}"#)), done);
+        for failed in [r#"{"id":1,"result":null,"error":{"code":1}}"#, r#"{"id":1,"error":{"code":1}}"#] {
+            assert_eq!(rpc(failed), json!({ "error": { "code": 1 } }), "{failed}");
+        }
         assert_eq!(rpc(r#"{"id":null,"error":{"code":-32700}}"#), json!({ "error": { "code": -32700 } }));
         for nothing in [
             format!(r#"{{"id":2,"result":{task}}}"#),
             format!(r#"{{"id":1,"result":{task},"error":{{"code":1}}}}"#),
+            format!(r#"{{"id":1,"result":{task},"error":"x"}}"#),
+            r#"{"id":1,"result":null,"error":null}"#.to_owned(),
+            r#"{"id":1,"result":null,"error":"x"}"#.to_owned(),
             format!(r#"{{"id":1,"result":{task},"RESULT":{task}}}"#),
             format!(r#"{{"id":1,"id":1,"result":{task}}}"#),
             format!(r#"[{{"id":1,"result":{task}}}]"#),
