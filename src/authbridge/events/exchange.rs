@@ -13,7 +13,7 @@ use crate::body::Observe;
 use countersign_core::encoding::Digest;
 use hyper::HeaderMap;
 use hyper::body::Bytes;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What the observers of a request and of its answer have in common.
 pub(super) struct Exchange {
@@ -23,8 +23,9 @@ pub(super) struct Exchange {
     token: Option<Digest>,
     /// Session while no context is named.
     place: Place,
-    /// Session of the context that was named.
-    named: OnceLock<Owner>,
+    /// Session of the context that was named. Whoever decides, remembers and stores holds the lock for all of it: the
+    /// request may end while its answer begins.
+    named: Mutex<Option<Owner>>,
     /// Call of the request; `None` inside if it is none. Not set until the body has passed.
     asked: OnceLock<Option<Asked>>,
 }
@@ -32,23 +33,27 @@ pub(super) struct Exchange {
 impl Exchange {
     /// An exchange by a request whose body is still to pass.
     pub(super) fn new(store: SessionStore, protocol: Protocol, place: Place, token: Option<Digest>) -> Self {
-        Self { store, protocol, token, place, named: OnceLock::new(), asked: OnceLock::new() }
+        Self { store, protocol, token, place, named: Mutex::default(), asked: OnceLock::new() }
+    }
+
+    fn named(&self) -> MutexGuard<'_, Option<Owner>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The session to which events belong by now.
-    fn owner(&self) -> Owner {
-        self.named.get().cloned().unwrap_or_else(|| self.place.now(&self.store))
+    fn owner(&self, named: Option<&Owner>) -> Owner {
+        named.cloned().unwrap_or_else(|| self.place.now(&self.store))
     }
 
     /// Takes over what the request asks, and stores its event.
     pub(super) fn asks(&self, asked: Option<Asked>, mut event: Event) {
+        let mut named = self.named();
         if let Some(context) = asked.as_ref().and_then(|asked| asked.call.context()) {
-            // Set before only if the answer named one first, which counts then.
-            let _ = self.named.set(self.place.first().with_context(context));
+            *named = Some(self.place.first().with_context(context));
         }
         let asked = self.asked.get_or_init(|| asked);
         event.call = asked.as_ref().map(|asked| Arc::clone(&asked.call));
-        let owner = self.owner();
+        let owner = self.owner(named.as_ref());
         if let Some(token) = self.token {
             self.store.remember(token, &owner, event.call.is_some());
         }
@@ -58,18 +63,15 @@ impl Exchange {
     /// Takes over the context that the answer names, if the request named none: the request's event and what the agent did
     /// for it go with it.
     fn names(&self, context: &str, event: &Event) {
-        let first = self.place.first();
-        if !matches!(self.asked.get(), Some(Some(_))) || !first.is_default() {
+        let (mut named, first) = (self.named(), self.place.first());
+        if named.is_some() || !matches!(self.asked.get(), Some(Some(_))) || !first.is_default() {
             return;
         }
-        let owner = first.with_context(context);
-        if self.named.set(owner.clone()).is_err() {
-            return;
-        }
+        let owner = named.insert(first.with_context(context));
         if let Some(token) = self.token {
-            self.store.remember(token, &owner, true);
+            self.store.remember(token, owner, true);
         }
-        self.store.move_exchange(first, &owner, &event.request);
+        self.store.move_exchange(first, owner, &event.request);
     }
 
     /// Stores the event of the answer.
@@ -78,7 +80,8 @@ impl Exchange {
         // An answer says little without its question, except how many tokens it took.
         let answer = answer.filter(|answer| event.call.is_some() || matches!(answer, Answer::Inference(_)));
         event.answer = answer.map(Box::new);
-        self.store.add(&self.owner(), event);
+        let named = self.named();
+        self.store.add(&self.owner(named.as_ref()), event);
     }
 }
 
@@ -156,8 +159,9 @@ impl AnswerObserver {
     fn settle(&mut self) {
         let (Some(reader), Some(event)) = (&self.reader, &self.event) else { return };
         if let Some(context) = reader.context().filter(|_| !self.settled) {
-            self.exchange.names(context, event);
+            // Asked first: if the request ends right after, the next bytes name it.
             self.settled = self.exchange.asked.get().is_some();
+            self.exchange.names(context, event);
         }
     }
 }
@@ -322,5 +326,40 @@ mod tests {
         let steps = [(true, REQUEST), (true, ""), (false, failed), (false, "")];
         let sessions = pass(&store(), b"u", Form::Json, &steps);
         assert_eq!(sessions[0]["events"][1]["a2a"]["error"]["code"], -32001, "{sessions:?}");
+    }
+
+    fn head(direction: Direction, path: &str) -> Arc<Head> {
+        let (method, host, path) = ("POST".to_owned(), "a".to_owned(), path.to_owned());
+        Arc::new(Head { direction, method, host, path, caller: Caller::default() })
+    }
+
+    #[test]
+    fn an_answer_that_races_the_end_of_its_request_finds_it() {
+        for _ in 0..1000 {
+            let (store, request) = (store(), head(Direction::Inbound, "/"));
+            let place = Place::of_user(Some(sha256(b"u")));
+            let token = sha256(b"token");
+            let exchange = Arc::new(Exchange::new(store.clone(), Protocol::A2aRpc, place, Some(token)));
+            let (asks, start) = (Arc::clone(&exchange), Arc::new(std::sync::Barrier::new(2)));
+            let reader = AnswerReader::new(exchange.protocol, Form::Events);
+            let mut answer =
+                AnswerObserver::new(exchange, Form::Events, reader, event(Phase::Response, &request));
+            let (waits, call) = (Arc::clone(&start), asks.protocol.call_of_body("POST", REQUEST.into()));
+            let asking = std::thread::spawn(move || {
+                waits.wait();
+                asks.asks(call, event(Phase::Request, &request));
+            });
+            let first = Bytes::from(format!("data: {ANSWER}\n\n"));
+            start.wait();
+            answer.data(&first);
+            while !answer.settled {
+                answer.data(&Bytes::from_static(b": \n"));
+            }
+            asking.join().unwrap();
+            let list = store.list();
+            assert_eq!(list["sessions"].as_array().unwrap().len(), 1, "{list}");
+            assert!(list["sessions"][0]["id"].as_str().unwrap().starts_with("c."), "{list}");
+            assert!(store.of_token(token).unwrap().id().starts_with("c."));
+        }
     }
 }
