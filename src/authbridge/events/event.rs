@@ -3,9 +3,11 @@
 use super::answer::Answer;
 use super::call::Call;
 use countersign_core::time::Timestamp;
+use countersign_io::clock::now;
 use serde_json::{Map, Value, json};
 use std::mem::size_of;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Direction of a request, as seen from the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ impl Direction {
 pub(crate) enum Phase {
     /// The request was passed on.
     Request,
-    /// The response to the request began.
+    /// The response to the request began, or ended if its body is read.
     Response,
     /// The request was denied.
     Denied,
@@ -86,6 +88,12 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// Sets the time to now, and the duration to that since the request came.
+    pub(super) fn ended(&mut self, began: Instant) {
+        self.at = now();
+        self.duration_ms = Some(began.elapsed().as_secs_f64() * 1000.0);
+    }
+
     /// Approximate memory of the event, in bytes.
     pub(super) fn weight(&self) -> usize {
         let Head { method, host, path, caller, .. } = &*self.request;

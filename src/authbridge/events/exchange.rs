@@ -8,12 +8,13 @@ use super::media_type::Form;
 use super::parser::{Asked, Protocol};
 use super::reader::AnswerReader;
 use super::split::{Receive, Splitter};
-use super::store::{Owner, Place, SessionStore};
+use super::store::{Hold, Owner, Place, SessionStore};
 use crate::body::Observe;
 use countersign_core::encoding::Digest;
 use hyper::HeaderMap;
 use hyper::body::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// What the observers of a request and of its answer have in common.
 pub(super) struct Exchange {
@@ -23,55 +24,66 @@ pub(super) struct Exchange {
     token: Option<Digest>,
     /// Session while no context is named.
     place: Place,
-    /// Session of the context that was named. Whoever decides, remembers and stores holds the lock for all of it: the
-    /// request may end while its answer begins.
-    named: Mutex<Option<Owner>>,
+    /// Whoever decides, remembers and stores holds the lock for all of it: the request may end while its answer begins.
+    listed: Mutex<Listed>,
     /// Call of the request; `None` inside if it is none. Not set until the body has passed.
     asked: OnceLock<Option<Asked>>,
+}
+
+/// Where the events of an exchange are listed.
+#[derive(Default)]
+struct Listed {
+    /// Session of the context that was named.
+    named: Option<Owner>,
+    /// Keeps the session until the answer has ended.
+    hold: Option<Hold>,
 }
 
 impl Exchange {
     /// An exchange by a request whose body is still to pass.
     pub(super) fn new(store: SessionStore, protocol: Protocol, place: Place, token: Option<Digest>) -> Self {
-        Self { store, protocol, token, place, named: Mutex::default(), asked: OnceLock::new() }
+        Self { store, protocol, token, place, listed: Mutex::default(), asked: OnceLock::new() }
     }
 
-    fn named(&self) -> MutexGuard<'_, Option<Owner>> {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    fn listed(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The session to which events belong by now.
-    fn owner(&self, named: Option<&Owner>) -> Owner {
-        named.cloned().unwrap_or_else(|| self.place.now(&self.store))
+    fn owner(&self, listed: &Listed) -> Owner {
+        listed.named.clone().unwrap_or_else(|| self.place.now(&self.store))
     }
 
     /// Takes over what the request asks, and stores its event.
     pub(super) fn asks(&self, asked: Option<Asked>, mut event: Event) {
-        let mut named = self.named();
+        let mut listed = self.listed();
         if let Some(context) = asked.as_ref().and_then(|asked| asked.call.context()) {
-            *named = Some(self.place.first().with_context(context));
+            listed.named = Some(self.place.first().with_context(context));
         }
         let asked = self.asked.get_or_init(|| asked);
         event.call = asked.as_ref().map(|asked| Arc::clone(&asked.call));
-        let owner = self.owner(named.as_ref());
+        let owner = self.owner(&listed);
         if let Some(token) = self.token {
             self.store.remember(token, &owner, event.call.is_some());
         }
-        self.store.add(&owner, event);
+        listed.hold = Some(self.store.add_held(&owner, event));
     }
 
     /// Takes over the context that the answer names, if the request named none: the request's event and what the agent did
     /// for it go with it.
     fn names(&self, context: &str, event: &Event) {
-        let (mut named, first) = (self.named(), self.place.first());
-        if named.is_some() || !matches!(self.asked.get(), Some(Some(_))) || !first.is_default() {
+        let (mut listed, first) = (self.listed(), self.place.first());
+        if listed.named.is_some() || !matches!(self.asked.get(), Some(Some(_))) || !first.is_default() {
             return;
         }
-        let owner = named.insert(first.with_context(context));
+        let owner = first.with_context(context);
         if let Some(token) = self.token {
-            self.store.remember(token, owner, true);
+            self.store.remember(token, &owner, true);
         }
-        self.store.move_exchange(first, owner, &event.request);
+        if let Some(hold) = self.store.move_exchange(first, &owner, &event.request) {
+            listed.hold = Some(hold);
+        }
+        listed.named = Some(owner);
     }
 
     /// Stores the event of the answer.
@@ -80,8 +92,8 @@ impl Exchange {
         // An answer says little without its question, except how many tokens it took.
         let answer = answer.filter(|answer| event.call.is_some() || matches!(answer, Answer::Inference(_)));
         event.answer = answer.map(Box::new);
-        let named = self.named();
-        self.store.add(&self.owner(named.as_ref()), event);
+        let listed = self.listed();
+        self.store.add(&self.owner(&listed), event);
     }
 }
 
@@ -144,15 +156,23 @@ pub(super) struct AnswerObserver {
     splitter: Splitter,
     reader: Option<AnswerReader>,
     event: Option<Event>,
+    /// When the request came.
+    began: Instant,
     /// True once the session cannot change any more.
     settled: bool,
 }
 
 impl AnswerObserver {
     /// An observer of a body in this form, under the head that `reader` has read.
-    pub(super) fn new(exchange: Arc<Exchange>, form: Form, reader: AnswerReader, event: Event) -> Self {
+    pub(super) fn new(
+        exchange: Arc<Exchange>,
+        form: Form,
+        reader: AnswerReader,
+        event: Event,
+        began: Instant,
+    ) -> Self {
         let splitter = Splitter::new(form, exchange.store.pool());
-        Self { exchange, splitter, reader: Some(reader), event: Some(event), settled: false }
+        Self { exchange, splitter, reader: Some(reader), event: Some(event), began, settled: false }
     }
 
     /// Moves to the session of the context that the answer names, as soon as it does.
@@ -187,7 +207,8 @@ impl Observe for AnswerObserver {
             self.splitter.end(reader);
         }
         self.settle();
-        let (Some(reader), Some(event)) = (self.reader.take(), self.event.take()) else { return };
+        let (Some(reader), Some(mut event)) = (self.reader.take(), self.event.take()) else { return };
+        event.ended(self.began);
         self.exchange.answered(reader.finish(), event);
     }
 }
@@ -199,6 +220,7 @@ mod tests {
     use crate::events::store::Bounds;
     use countersign_core::encoding::sha256;
     use countersign_core::time::Timestamp;
+    use countersign_io::clock::instant;
     use serde_json::Value;
 
     const REQUEST: &str = r#"{"id":1,"method":"message/send","params":{}}"#;
@@ -240,7 +262,8 @@ mod tests {
         let mut asking =
             RequestObserver::new(Arc::clone(&exchange), Form::Json, event(Phase::Request, &head));
         let reader = AnswerReader::new(exchange.protocol, form);
-        let mut answering = AnswerObserver::new(exchange, form, reader, event(Phase::Response, &head));
+        let mut answering =
+            AnswerObserver::new(exchange, form, reader, event(Phase::Response, &head), instant());
         for (is_request, bytes) in steps {
             let observer: &mut dyn Observe = if *is_request { &mut asking } else { &mut answering };
             if bytes.is_empty() {
@@ -342,8 +365,13 @@ mod tests {
             let exchange = Arc::new(Exchange::new(store.clone(), Protocol::A2aRpc, place, Some(token)));
             let (asks, start) = (Arc::clone(&exchange), Arc::new(std::sync::Barrier::new(2)));
             let reader = AnswerReader::new(exchange.protocol, Form::Events);
-            let mut answer =
-                AnswerObserver::new(exchange, Form::Events, reader, event(Phase::Response, &request));
+            let mut answer = AnswerObserver::new(
+                exchange,
+                Form::Events,
+                reader,
+                event(Phase::Response, &request),
+                instant(),
+            );
             let (waits, call) = (Arc::clone(&start), asks.protocol.call_of_body("POST", REQUEST.into()));
             let asking = std::thread::spawn(move || {
                 waits.wait();
@@ -361,5 +389,37 @@ mod tests {
             assert!(list["sessions"][0]["id"].as_str().unwrap().starts_with("c."), "{list}");
             assert!(store.of_token(token).unwrap().id().starts_with("c."));
         }
+    }
+
+    /// Observer of the answer to a request of a user, which has passed.
+    fn asked(store: &SessionStore, user: &[u8], token: &[u8], request: &Arc<Head>) -> AnswerObserver {
+        let place = Place::of_user(Some(sha256(user)));
+        let exchange = Exchange::new(store.clone(), Protocol::A2aRpc, place, Some(sha256(token)));
+        let exchange = Arc::new(exchange);
+        exchange.asks(
+            exchange.protocol.call_of_body("POST", REQUEST.as_bytes().to_vec()),
+            event(Phase::Request, request),
+        );
+        let reader = AnswerReader::new(exchange.protocol, Form::Json);
+        AnswerObserver::new(exchange, Form::Json, reader, event(Phase::Response, request), instant())
+    }
+
+    #[test]
+    fn an_answer_is_of_the_time_of_its_end_and_its_session_waits_for_it() {
+        let (store, request) = (store(), head(Direction::Inbound, "/stream"));
+        let mut answer = asked(&store, b"u", b"token", &request);
+        let mut late = event(Phase::Request, &head(Direction::Inbound, "/late"));
+        late.at = Timestamp::from_unix(1000);
+        store.add(Place::of_user(Some(sha256(b"v"))).first(), late.clone());
+        let owner = Place::of_user(Some(sha256(b"u"))).first().clone();
+        assert!(store.get(&owner.id()).is_some(), "its exchange lives: {}", store.list());
+        answer.end(true);
+        let session = store.get(&owner.id()).unwrap();
+        let [first, last] = [&session["events"][0], &session["events"][1]];
+        assert!(last["at"] != first["at"] && last["durationMs"].is_number(), "{session}");
+        drop(answer);
+        late.at = Timestamp::from_unix(4_000_000_000);
+        store.add(Place::of_user(Some(sha256(b"v"))).first(), late);
+        assert!(store.get(&owner.id()).is_none(), "{}", store.list());
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Bounds {
     pub(crate) sessions: usize,
     /// Most bytes of all events together.
     pub(crate) bytes: usize,
-    /// Seconds that a session without new events is kept.
+    /// Seconds that a session without new events is kept, once no answer is awaited.
     pub(crate) idle: i64,
 }
 
@@ -146,11 +146,23 @@ struct Session {
     id: Arc<str>,
     events: VecDeque<(usize, Arc<Event>)>,
     updated: Timestamp,
+    /// Held once more by each exchange whose answer is still to come.
+    holds: Arc<()>,
+}
+
+/// Mark of an exchange on its session, which is not idle while one exists.
+pub(super) struct Hold {
+    _counted: Arc<()>,
 }
 
 impl Session {
     fn new(owner: &Owner) -> Self {
-        Self { id: owner.id().into(), events: VecDeque::new(), updated: Timestamp::default() }
+        let (id, updated) = (owner.id().into(), Timestamp::default());
+        Self { id, events: VecDeque::new(), updated, holds: Arc::default() }
+    }
+
+    fn hold(&self) -> Hold {
+        Hold { _counted: Arc::clone(&self.holds) }
     }
 }
 
@@ -178,20 +190,28 @@ impl SessionStore {
 
     /// Stores an event and sends it to subscribers.
     pub(crate) fn add(&self, owner: &Owner, event: Event) {
+        drop(self.add_held(owner, event));
+    }
+
+    /// Stores an event of an exchange whose answer is still to come.
+    pub(super) fn add_held(&self, owner: &Owner, event: Event) -> Hold {
         let event = Arc::new(event);
-        let id = self.with(|sessions| sessions.add(owner, Arc::clone(&event)));
+        let (id, hold) = self.with(|sessions| sessions.add(owner, Arc::clone(&event)));
         // The usual case is that nobody subscribes, and then nothing else is locked. Who subscribes now asked too late.
         if Arc::strong_count(&self.0.subscribers) > 1 {
             let _ = self.0.live.send((id, event));
         }
+        hold
     }
 
     /// Moves the events of a request from one session of a user to another of the same user, with those of the calls that
     /// the agent made since: they were for it, as far as their token tells. Without a user there is no token that does.
-    pub(super) fn move_exchange(&self, from: &Owner, to: &Owner, request: &Arc<Head>) {
-        if from != to && from.user == to.user {
-            self.with(|sessions| sessions.move_exchange(from, to, request));
+    /// The hold is on the session to which they moved; `None` if they did not.
+    pub(super) fn move_exchange(&self, from: &Owner, to: &Owner, request: &Arc<Head>) -> Option<Hold> {
+        if from == to || from.user != to.user {
+            return None;
         }
+        self.with(|sessions| sessions.move_exchange(from, to, request))
     }
 
     /// Remembers the session that a token opened, so that calls of the agent with the same token join it. A request that is
@@ -245,13 +265,13 @@ impl SessionStore {
 }
 
 impl Sessions {
-    fn add(&mut self, owner: &Owner, event: Arc<Event>) -> Arc<str> {
+    fn add(&mut self, owner: &Owner, event: Arc<Event>) -> (Arc<str>, Hold) {
         let (weight, now) = (event.weight(), event.at);
-        let id = self.put(owner, [(weight, event)], now);
+        let stored = self.put(owner, [(weight, event)], now);
         self.bytes = self.bytes.saturating_add(weight);
         self.remove_idle(now);
         self.shrink();
-        id
+        stored
     }
 
     /// Appends events to a session; what exceeds its bound is dropped, the oldest first.
@@ -260,7 +280,7 @@ impl Sessions {
         owner: &Owner,
         events: impl IntoIterator<Item = (usize, Arc<Event>)>,
         now: Timestamp,
-    ) -> Arc<str> {
+    ) -> (Arc<str>, Hold) {
         let session = match self.by_owner.get_mut(owner) {
             Some(session) => session,
             None => self.by_owner.entry(owner.clone()).or_insert_with(|| Session::new(owner)),
@@ -272,15 +292,12 @@ impl Sessions {
             freed = session.events.pop_front().map_or(0, |(weight, _)| weight).saturating_add(freed);
         }
         self.bytes = self.bytes.saturating_sub(freed);
-        Arc::clone(&session.id)
+        (Arc::clone(&session.id), session.hold())
     }
 
-    fn move_exchange(&mut self, from: &Owner, to: &Owner, request: &Arc<Head>) {
-        let Some(session) = self.by_owner.get_mut(from) else { return };
-        let Some(began) = session.events.iter().position(|(_, event)| Arc::ptr_eq(&event.request, request))
-        else {
-            return;
-        };
+    fn move_exchange(&mut self, from: &Owner, to: &Owner, request: &Arc<Head>) -> Option<Hold> {
+        let session = self.by_owner.get_mut(from)?;
+        let began = session.events.iter().position(|(_, event)| Arc::ptr_eq(&event.request, request))?;
         let goes = |event: &Event| {
             let is_for_user = event.request.direction == Direction::Outbound && from.user != *NOBODY;
             is_for_user || Arc::ptr_eq(&event.request, request)
@@ -292,8 +309,9 @@ impl Sessions {
         if is_empty {
             self.by_owner.remove(from);
         }
-        self.put(to, moved, updated);
+        let (_, hold) = self.put(to, moved, updated);
         self.shrink();
+        Some(hold)
     }
 
     /// Drops whole sessions, the least recently used first, until the bounds hold.
@@ -311,7 +329,9 @@ impl Sessions {
         }
         self.looked = now;
         let idle = self.bounds.idle;
-        let ended = self.by_owner.iter().filter(|(_, session)| now.since(session.updated) > idle);
+        let is_idle =
+            |session: &Session| now.since(session.updated) > idle && Arc::strong_count(&session.holds) == 1;
+        let ended = self.by_owner.iter().filter(|(_, session)| is_idle(session));
         for owner in ended.map(|(owner, _)| owner.clone()).collect::<Vec<_>>() {
             self.remove(&owner);
         }
@@ -394,13 +414,17 @@ mod tests {
             store.add(&of, event(3, "/another-call"));
             store.add(&of, outbound("/tool2"));
             let bytes = store.with(|sessions| sessions.bytes);
-            store.move_exchange(&of, &Owner::new(Some(sha256(b"bob"))).with_context("c"), &call.request);
+            drop(store.move_exchange(
+                &of,
+                &Owner::new(Some(sha256(b"bob"))).with_context("c"),
+                &call.request,
+            ));
             assert_eq!(paths(&store, &of).len(), 5, "never to another user");
-            store.move_exchange(&of, &named, &call.request);
+            drop(store.move_exchange(&of, &named, &call.request));
             assert_eq!(paths(&store, &named), expected);
             assert_eq!(paths(&store, &of).len(), 5 - expected.len());
             assert_eq!(store.with(|sessions| sessions.bytes), bytes);
-            store.move_exchange(&of, &named, &call.request);
+            drop(store.move_exchange(&of, &named, &call.request));
             assert_eq!(paths(&store, &named), expected);
         }
         // The bounds hold after it too, and a session that is empty is none.
@@ -409,7 +433,7 @@ mod tests {
         store.add(&of.with_context("c"), event(1, "/a"));
         store.add(&of.with_context("c"), event(1, "/b"));
         store.add(&of, call.clone());
-        store.move_exchange(&of, &of.with_context("c"), &call.request);
+        drop(store.move_exchange(&of, &of.with_context("c"), &call.request));
         assert_eq!(paths(&store, &of.with_context("c")), ["/b", "/c"]);
         assert_eq!(store.list()["sessions"].as_array().unwrap().len(), 1);
     }

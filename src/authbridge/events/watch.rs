@@ -154,8 +154,7 @@ impl Watch {
             self.event.phase = Phase::Response;
             self.event.status = Some(response.status().as_u16());
         }
-        self.event.at = now();
-        self.event.duration_ms = Some(began.elapsed().as_secs_f64() * 1000.0);
+        self.event.ended(began);
         let Some(exchange) = self.exchange else {
             self.store.add(&self.place.now(&self.store), self.event);
             return response;
@@ -168,7 +167,7 @@ impl Watch {
             exchange.answered(reader.finish(), self.event);
             return response;
         };
-        let observer = AnswerObserver::new(exchange, form, reader, self.event);
+        let observer = AnswerObserver::new(exchange, form, reader, self.event, began);
         response.map(|body| body.observed_by(Box::new(observer)))
     }
 }
