@@ -46,7 +46,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand verify" -l expec
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
-complete -c countersign -n "__fish_countersign_using_subcommand verify" -l skew -d 'How far clocks may differ' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l skew -d 'How far clocks may differ, at most 60 s, as in the cluster' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l coverage -d 'What to do about members that decide about security and are not signed' -r -f -a "strict\t'Refuse the card'
 report\t'Accept the signed part and list the rest'"
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l profile -d 'Canonical forms to try instead of the first four; may be repeated or separated by commas' -r
@@ -67,7 +67,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l 
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l trust-domain -d 'Trust domain that the signer must belong to, for example `example.org`; that of --expect-id, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
-complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l skew -d 'How far clocks may differ' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l skew -d 'How far clocks may differ, at most 60 s, as in the cluster' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l expect-id -d 'SPIFFE ID that the leaf must carry' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -s o -l output -d 'How the result is written' -r -f -a "text\t'For people'
 json\t'For scripts: stable names and codes'"
@@ -93,7 +93,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand explain" -l expe
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l skew -d 'How far clocks may differ' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l skew -d 'How far clocks may differ, at most 60 s, as in the cluster' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l coverage -d 'What to do about members that decide about security and are not signed' -r -f -a "strict\t'Refuse the card'
 report\t'Accept the signed part and list the rest'"
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l profile -d 'Canonical forms to try instead of the first four; may be repeated or separated by commas' -r
@@ -116,7 +116,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand plan" -l ingress
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
-complete -c countersign -n "__fish_countersign_using_subcommand plan" -l skew -d 'How far clocks may differ' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l skew -d 'How far clocks may differ, at most 60 s, as in the cluster' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l coverage -d 'What to do about members that decide about security and are not signed' -r -f -a "strict\t'Refuse the card'
 report\t'Accept the signed part and list the rest'"
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l profile -d 'Canonical forms to try instead of the first four; may be repeated or separated by commas' -r

@@ -36,7 +36,7 @@ _arguments "${_arguments_options[@]}" : \
 '(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
 '--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
-'--skew=[How far clocks may differ]:DURATION:_default' \
+'--skew=[How far clocks may differ, at most 60 s, as in the cluster]:DURATION:_default' \
 '--coverage=[What to do about members that decide about security and are not signed]:COVERAGE:((strict\:"Refuse the card"
 report\:"Accept the signed part and list the rest"))' \
 '*--profile=[Canonical forms to try instead of the first four; may be repeated or separated by commas]:NAME:_default' \
@@ -66,7 +66,7 @@ _arguments "${_arguments_options[@]}" : \
 '--trust-domain=[Trust domain that the signer must belong to, for example \`example.org\`; that of --expect-id, if absent]:TD:_default' \
 '--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
-'--skew=[How far clocks may differ]:DURATION:_default' \
+'--skew=[How far clocks may differ, at most 60 s, as in the cluster]:DURATION:_default' \
 '--expect-id=[SPIFFE ID that the leaf must carry]:SPIFFE_ID:_default' \
 '-o+[How the result is written]:OUTPUT:((text\:"For people"
 json\:"For scripts\: stable names and codes"))' \
@@ -113,7 +113,7 @@ _arguments "${_arguments_options[@]}" : \
 '(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
 '--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
-'--skew=[How far clocks may differ]:DURATION:_default' \
+'--skew=[How far clocks may differ, at most 60 s, as in the cluster]:DURATION:_default' \
 '--coverage=[What to do about members that decide about security and are not signed]:COVERAGE:((strict\:"Refuse the card"
 report\:"Accept the signed part and list the rest"))' \
 '*--profile=[Canonical forms to try instead of the first four; may be repeated or separated by commas]:NAME:_default' \
@@ -145,7 +145,7 @@ _arguments "${_arguments_options[@]}" : \
 '(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
 '--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
-'--skew=[How far clocks may differ]:DURATION:_default' \
+'--skew=[How far clocks may differ, at most 60 s, as in the cluster]:DURATION:_default' \
 '--coverage=[What to do about members that decide about security and are not signed]:COVERAGE:((strict\:"Refuse the card"
 report\:"Accept the signed part and list the rest"))' \
 '*--profile=[Canonical forms to try instead of the first four; may be repeated or separated by commas]:NAME:_default' \

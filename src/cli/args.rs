@@ -5,7 +5,7 @@ use super::exit::Unusable;
 use countersign_core::bundle::{Bundle, BundleSet, parse_bundle};
 use countersign_core::canon::Profile;
 use countersign_core::json::Numbers;
-use countersign_core::limits::BUNDLE_BYTES;
+use countersign_core::limits::{BUNDLE_BYTES, CLOCK_SKEW_MAX};
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::text::Quoted;
 use countersign_core::time::{Seconds, Timestamp};
@@ -157,8 +157,8 @@ pub(super) struct TimeArgs {
     /// Longest lifetime of an SVID; 0 for any.
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_seconds)]
     max_svid_lifetime: Seconds,
-    /// How far clocks may differ.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_seconds)]
+    /// How far clocks may differ, at most 60 s, as in the cluster.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_skew)]
     skew: Seconds,
 }
 
@@ -217,6 +217,11 @@ pub(super) fn parse_seconds(text: &str) -> Result<Seconds, String> {
     u32::try_from(span.as_secs())
         .map(Seconds::new)
         .map_err(|_| "the duration is longer than 136 years".to_owned())
+}
+
+fn parse_skew(text: &str) -> Result<Seconds, String> {
+    let skew = parse_seconds(text)?;
+    if skew > CLOCK_SKEW_MAX { Err("clocks may differ by 60s at most".to_owned()) } else { Ok(skew) }
 }
 
 fn parse_moment(text: &str) -> Result<Timestamp, String> {

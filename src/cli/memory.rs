@@ -185,7 +185,8 @@ fn no_memory(path: &Path) -> Unusable {
 
 fn damaged(path: &Path, why: &str) -> Unusable {
     Unusable::new(format!(
-        "the memory {} cannot be read: {why}; restore it, or remove it to accept older cards again",
+        "{} is no memory of accepted cards that can be read: {why}; give --memory the file that `verify` made, restored \
+         from a copy if it was damaged; a new file starts without what older ones remember, and accepts older cards again",
         Quoted(&path.to_string_lossy())
     ))
 }

@@ -10,6 +10,7 @@ fn every_wrong_flag_is_one_line_with_exit_code_2() {
         (verify("signed.json", &["--bogus"]), "'--bogus'"),
         (verify("signed.json", &["--at", "yesterday"]), "write a moment as in"),
         (verify("signed.json", &["--skew", "5"]), "write a duration such as"),
+        (verify("signed.json", &["--skew", "5m"]), "clocks may differ by 60s at most"),
         (verify("signed.json", &["--max-svid-lifetime", "1500ms"]), "whole seconds"),
         (verify("signed.json", &["--coverage", "none"]), "strict, report"),
         (verify("signed.json", &["--numbers", "big"]), "strict, binary64"),

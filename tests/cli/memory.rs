@@ -87,7 +87,7 @@ fn a_damaged_memory_is_an_error_and_not_an_empty_one() {
     {
         folder.write("memory.json", bad);
         let run = remembering(&folder, "signed.json", &[]);
-        run.assert_unusable("restore it");
+        run.assert_unusable("restored from a copy if it was damaged");
         assert_eq!(folder.read("memory.json"), bad);
     }
     folder.run(&verify("signed.json", &["--memory", "memory.json"])).assert_unusable("--memory");

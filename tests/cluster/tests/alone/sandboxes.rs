@@ -105,8 +105,8 @@ fn verdict_policy(scene: &Scene, team: &str) -> Option<String> {
 /// Peer mark of the Sandbox `boxed` with this UID.
 fn peer_mark(team: &str, uid: &str) -> String {
     let parts = ["peer", team, "Sandbox", "boxed", uid].map(|part| format!("{}:{part}", part.len()));
-    let hash = ring::digest::digest(&ring::digest::SHA256, parts.concat().as_bytes());
-    hash.as_ref()[..14].iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = countersign_core::encoding::sha256(parts.concat().as_bytes()).to_string();
+    digest[..28].to_owned()
 }
 
 #[test]
