@@ -5,7 +5,7 @@ use crate::agent_card::transition::Transition;
 use crate::input::names::{Role, WorkloadNames};
 use crate::input::pod::{ControllerKind, Pod};
 use crate::input::workload::WorkloadRef;
-use crate::limits::SETTLING;
+use crate::limits::{LONGEST_UNDECIDED, SETTLING};
 use crate::workload::{Mark, ObservedCard, StoredProof};
 use crate::{Namespace, StoredPolicy};
 use countersign_api::ObjectRef;
@@ -13,7 +13,7 @@ use countersign_api::agent_card::ConditionReason;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Observation of a workload that cannot be listed and that [`must_close`].
+/// Observation of a workload that cannot be listed and that must close.
 #[derive(Clone, Debug)]
 pub struct Observed<'a> {
     /// Reference to the workload, as its AgentCards name it.
@@ -34,12 +34,50 @@ pub struct UnlistedPlan {
     pub remove: Vec<ObjectRef>,
 }
 
-/// True if an AgentCard of the workload is refused, or has a proof in status that has ended.
-pub fn must_close(reference: &WorkloadRef, cards: &[ObservedCard]) -> bool {
-    cards.iter().any(|one| match &one.evaluated {
-        Some((about, outcome)) if about.as_ref() == Some(reference) => !outcome.is_verified(),
-        _ => one.stored == StoredProof::Ended,
-    })
+/// What the AgentCards of a workload prove by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// One has a proof that holds, and none is refused.
+    Holds,
+    /// None has a proof, and none is refused: each is new, or its spec was changed after the proof.
+    Missing,
+    /// There is none, or one is refused or has a proof in status that has ended.
+    Lost,
+}
+
+impl Evidence {
+    /// Evidence of the AgentCards that target a workload.
+    pub fn of(reference: &WorkloadRef, cards: &[ObservedCard]) -> Self {
+        let one = |one: &ObservedCard| match (&one.evaluated, one.stored) {
+            (Some((about, outcome)), _) if about.as_ref() == Some(reference) => match outcome.is_verified() {
+                // A verdict over a deleted AgentCard proves nothing for its successor of one name.
+                true if outcome.reference() == &one.card.reference => Self::Holds,
+                true => Self::Missing,
+                false => Self::Lost,
+            },
+            (_, StoredProof::Holds) => Self::Holds,
+            (_, StoredProof::None) => Self::Missing,
+            (_, StoredProof::Ended) => Self::Lost,
+        };
+        let all: Vec<Self> = cards.iter().map(one).collect();
+        if all.is_empty() || all.contains(&Self::Lost) {
+            Self::Lost
+        } else if all.contains(&Self::Holds) {
+            Self::Holds
+        } else {
+            Self::Missing
+        }
+    }
+
+    /// True if the workload closes, after its proof has been missing for so long. Whoever changes an AgentCard again and
+    /// again keeps nothing open by it.
+    pub fn must_close(self, missing_for: Duration) -> bool {
+        match self {
+            Self::Holds => false,
+            Self::Missing => missing_for >= LONGEST_UNDECIDED,
+            Self::Lost => true,
+        }
+    }
 }
 
 /// Plans the writes that close a workload.
@@ -168,22 +206,31 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_that_ends_closes_and_nothing_else_does() {
+    fn what_is_not_proven_closes_at_once_or_after_a_while() {
         let (holds, none, ended) = (
             card(StoredProof::Holds, false),
             card(StoredProof::None, false),
             card(StoredProof::Ended, false),
         );
         let refused = card(StoredProof::Holds, true);
-        for (cards, closes) in [
-            (vec![], false),
-            (vec![holds.clone()], false),
-            (vec![none], false),
-            (vec![ended.clone()], true),
-            (vec![holds, ended], true),
-            (vec![refused], true),
+        let mut of_others = refused.clone();
+        let elsewhere = WorkloadRef { object: ObjectRef::new("team", "elsewhere"), ..reference() };
+        of_others.evaluated = of_others.evaluated.map(|(_, outcome)| (Some(elsewhere), outcome));
+        for (cards, [at_once, later]) in [
+            (vec![], [true, true]),
+            (vec![holds.clone()], [false, false]),
+            (vec![of_others], [false, false]),
+            (vec![none.clone()], [false, true]),
+            (vec![none.clone(), holds.clone()], [false, false]),
+            (vec![none, ended.clone()], [true, true]),
+            (vec![ended.clone()], [true, true]),
+            (vec![holds, ended], [true, true]),
+            (vec![refused], [true, true]),
         ] {
-            assert_eq!(must_close(&reference(), &cards), closes, "{cards:?}");
+            let evidence = Evidence::of(&reference(), &cards);
+            let short = LONGEST_UNDECIDED.saturating_sub(Duration::from_secs(1));
+            let closes = [short, LONGEST_UNDECIDED].map(|missing_for| evidence.must_close(missing_for));
+            assert_eq!(closes, [at_once, later], "{cards:?}");
         }
     }
 

@@ -10,16 +10,22 @@ use countersign_controller::next::Next;
 use countersign_io::clock::instant;
 use countersign_plan::agent_card::schedule::SHORTEST_PERIOD;
 use countersign_plan::input::pod::ControllerKind;
-use countersign_plan::unlisted::{Observed, must_close, plan_unlisted};
+use countersign_plan::unlisted::{Evidence, Observed, plan_unlisted};
 use std::time::Duration;
 
 /// Wait until the next turn once the list has been missing for as long.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Closes what an AgentCard does not prove any more, and forgets a workload that no AgentCard names.
+/// Closes what no AgentCard proves any more, and forgets a workload that no AgentCard names.
 pub(super) async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::Error> {
     let cards = observed_cards(context, key);
-    if must_close(key, &cards) && close(context, key).await? {
+    let evidence = Evidence::of(key, &cards);
+    if evidence == Evidence::Missing {
+        context.undecided.begin(key, instant());
+    } else {
+        context.undecided.end(key);
+    }
+    if evidence.must_close(context.undecided.since(key, instant())) && close(context, key).await? {
         // No turn follows the change of a Pod whose workload is not known.
         return Ok(Next::In(WATCH_LAG));
     }
