@@ -1,6 +1,7 @@
 //! Plan of a workload of a kind that cannot be listed: what its AgentCards say by themselves still closes it, and how long
 //! that lasts is told. Nothing opens, and nothing else is changed, because the workload is not known.
 
+use crate::agent_card::evaluation::Evaluation;
 use crate::agent_card::transition::Transition;
 use crate::input::names::{Role, WorkloadNames};
 use crate::input::pod::{ControllerKind, Pod};
@@ -10,6 +11,7 @@ use crate::workload::{Mark, ObservedCard, StoredProof};
 use crate::{Namespace, StoredPolicy};
 use countersign_api::ObjectRef;
 use countersign_api::agent_card::ConditionReason;
+use countersign_core::refusal::{Reason, Refusal};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -110,6 +112,22 @@ fn is_own(names: &WorkloadNames, pod: &Pod) -> bool {
     mark.is_some() && pod.mark() == mark
 }
 
+/// Refused evaluations of AgentCards whose proof in status has ended, which nobody evaluates while the workload cannot be
+/// read. Status shows them once the workload is closed.
+pub fn ended(reference: &WorkloadRef, cards: &[ObservedCard]) -> Vec<(ObjectRef, Evaluation)> {
+    let is_ended = |one: &&ObservedCard| one.evaluated.is_none() && one.stored == StoredProof::Ended;
+    let refused = |one: &ObservedCard| {
+        let kind = reference.kind.as_str();
+        let found = format!(
+            "the certificate in status has ended, and the card is not evaluated again while {kind} objects cannot be listed"
+        );
+        let refusal = Refusal::new(Reason::CertificateExpired, found);
+        let evaluation = Evaluation::refused(&one.card.reference, Some(reference.clone()), refusal);
+        (one.object.clone(), evaluation.at(one.card.generation))
+    };
+    cards.iter().filter(is_ended).map(refused).collect()
+}
+
 /// Event about an AgentCard that waits for the list of its workload's kind, once that has lasted for longer than an API
 /// server needs to start.
 pub fn notice(reference: &WorkloadRef, waited: Duration) -> Option<Transition> {
@@ -138,7 +156,6 @@ mod tests {
     use crate::input::workload::WorkloadKind;
     use crate::{CardOutcome, CardRef};
     use countersign_api::keys::{PEER_MARK_LABEL, WORKLOAD_LABEL};
-    use countersign_core::refusal::{Reason, Refusal};
     use countersign_core::verdict::Verdict;
     use serde_json::json;
 
@@ -232,6 +249,22 @@ mod tests {
             let closes = [short, LONGEST_UNDECIDED].map(|missing_for| evidence.must_close(missing_for));
             assert_eq!(closes, [at_once, later], "{cards:?}");
         }
+    }
+
+    #[test]
+    fn status_tells_of_a_proof_that_ended_and_was_not_evaluated_since() {
+        let mut cards = vec![card(StoredProof::Holds, false), card(StoredProof::None, false)];
+        cards.extend([card(StoredProof::Ended, true), card(StoredProof::Holds, true)]);
+        assert!(ended(&reference(), &cards).is_empty());
+        cards.push(card(StoredProof::Ended, false));
+        let told = ended(&reference(), &cards);
+        let [(object, evaluation)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!(*object, cards[4].object);
+        assert_eq!(evaluation.result.reason(), Some(Reason::CertificateExpired));
+        assert_eq!(
+            (&evaluation.workload, evaluation.generation),
+            (&Some(reference()), cards[4].card.generation)
+        );
     }
 
     #[test]

@@ -261,7 +261,7 @@ fn history(card: &IndexedCard) -> Result<Option<History>, Refusal> {
 }
 
 /// Stores an evaluation. Closing is enqueued before the status, so that no write of text delays it.
-fn store_evaluation(context: &Context, object: &ObjectRef, evaluation: Evaluation) {
+pub(crate) fn store_evaluation(context: &Context, object: &ObjectRef, evaluation: Evaluation) {
     let (outcome, workload) = (evaluation.card.clone(), evaluation.workload.clone());
     let before = context.store(object, evaluation);
     let old = before.as_ref().and_then(|before| before.workload.clone());

@@ -3,6 +3,7 @@
 use super::marks::apply_mark;
 use super::observe::observed_cards;
 use super::policies::remove_policy;
+use crate::card::store_evaluation;
 use crate::context::Context;
 use crate::index::{IndexKey, WorkloadRef};
 use crate::written::WATCH_LAG;
@@ -10,7 +11,7 @@ use countersign_controller::next::Next;
 use countersign_io::clock::instant;
 use countersign_plan::agent_card::schedule::SHORTEST_PERIOD;
 use countersign_plan::input::pod::ControllerKind;
-use countersign_plan::unlisted::{Evidence, Observed, plan_unlisted};
+use countersign_plan::unlisted::{Evidence, Observed, ended, plan_unlisted};
 use std::time::Duration;
 
 /// Wait until the next turn once the list has been missing for as long.
@@ -25,9 +26,15 @@ pub(super) async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Ne
     } else {
         context.undecided.end(key);
     }
-    if evidence.must_close(context.undecided.since(key, instant())) && close(context, key).await? {
-        // No turn follows the change of a Pod whose workload is not known.
-        return Ok(Next::In(WATCH_LAG));
+    if evidence.must_close(context.undecided.since(key, instant())) {
+        if close(context, key).await? {
+            // No turn follows the change of a Pod whose workload is not known.
+            return Ok(Next::In(WATCH_LAG));
+        }
+        // Status has the proof by which this is closed, so it is told last.
+        for (object, evaluation) in ended(key, &cards) {
+            store_evaluation(context, &object, evaluation);
+        }
     }
     if cards.is_empty() {
         context.unlisted.end(key);

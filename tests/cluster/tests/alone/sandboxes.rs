@@ -162,6 +162,8 @@ fn a_sandbox_whose_proof_has_ended_is_closed_although_sandboxes_cannot_be_listed
     scene.rig.patch(&status, &proof("2020-01-01T00:00:00Z")).unwrap();
     scene.rig.wait("the policy to go", || Ok(verdict_policy(&scene, team).is_none())).unwrap();
     scene.rig.wait("the mark to go", || Ok(!marked())).unwrap();
+    let ended = |card: &Value| outcome(card) == "CertificateExpired";
+    scene.operator.wait_card(team, "boxed", "status to tell of the end", ended).unwrap();
     forget(&scene);
 }
 
