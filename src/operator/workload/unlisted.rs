@@ -19,6 +19,8 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Closes what no AgentCard proves any more, and forgets a workload that no AgentCard names.
 pub(super) async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::Error> {
+    context.unlisted.begin(key, instant());
+    let is_new = context.unlisted.since(key, instant()) < RETRY;
     let cards = observed_cards(context, key);
     let evidence = Evidence::of(key, &cards);
     if evidence == Evidence::Missing {
@@ -31,8 +33,9 @@ pub(super) async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Ne
             // No turn follows the change of a Pod whose workload is not known.
             return Ok(Next::In(WATCH_LAG));
         }
-        // Status has the proof by which this is closed, so it is told last.
-        for (object, evaluation) in ended(key, &cards) {
+        // Status has the proof by which this is closed, so it is told last; and not while the operator starts, when the list
+        // only takes a while.
+        for (object, evaluation) in ended(key, &cards).into_iter().filter(|_| !is_new) {
             store_evaluation(context, &object, evaluation);
         }
     }
@@ -40,8 +43,6 @@ pub(super) async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Ne
         context.unlisted.end(key);
         return Ok(Next::Never);
     }
-    context.unlisted.begin(key, instant());
-    let is_new = context.unlisted.since(key, instant()) < RETRY;
     Ok(Next::In(if is_new { SHORTEST_PERIOD } else { RETRY }))
 }
 
