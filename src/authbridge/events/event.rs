@@ -2,6 +2,7 @@
 
 use super::answer::Answer;
 use super::call::Call;
+use countersign_core::encoding::Digest;
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 use serde_json::{Map, Value, json};
@@ -69,6 +70,8 @@ pub(crate) struct Head {
     pub(crate) host: String,
     pub(crate) path: String,
     pub(crate) caller: Caller,
+    /// Token by which a call of the agent joined the session that the token opened. It is not told.
+    pub(crate) joined: Option<Digest>,
 }
 
 /// Event of one request at one phase.
@@ -133,7 +136,7 @@ impl Event {
         let mut set = |name: &str, value: Value| event.insert(name.to_owned(), value);
         set("sessionId", session.into());
         set("at", self.at.to_string().into());
-        let Head { direction, method, host, path, caller } = &*self.request;
+        let Head { direction, method, host, path, caller, joined: _ } = &*self.request;
         set("direction", direction.text().into());
         let phase = match self.phase {
             Phase::Request => "request",

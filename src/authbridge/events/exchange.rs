@@ -80,7 +80,7 @@ impl Exchange {
         if let Some(token) = self.token {
             self.store.remember(token, &owner, true);
         }
-        if let Some(hold) = self.store.move_exchange(first, &owner, &event.request) {
+        if let Some(hold) = self.store.move_exchange(first, &owner, &event.request, self.token) {
             listed.hold = Some(hold);
         }
         listed.named = Some(owner);
@@ -255,6 +255,7 @@ mod tests {
             host: "a".to_owned(),
             path: "/".to_owned(),
             caller: Caller::default(),
+            joined: None,
         });
         let place = Place::of_user(Some(sha256(user)));
         let exchange = Exchange::new(store.clone(), Protocol::A2aRpc, place, Some(sha256(b"token")));
@@ -353,7 +354,7 @@ mod tests {
 
     fn head(direction: Direction, path: &str) -> Arc<Head> {
         let (method, host, path) = ("POST".to_owned(), "a".to_owned(), path.to_owned());
-        Arc::new(Head { direction, method, host, path, caller: Caller::default() })
+        Arc::new(Head { direction, method, host, path, caller: Caller::default(), joined: None })
     }
 
     #[test]
@@ -421,5 +422,23 @@ mod tests {
         late.at = Timestamp::from_unix(4_000_000_000);
         store.add(Place::of_user(Some(sha256(b"v"))).first(), late);
         assert!(store.get(&owner.id()).is_none(), "{}", store.list());
+    }
+
+    #[test]
+    fn calls_with_one_token_stay_when_the_exchange_of_another_moves() {
+        let store = store();
+        let mut a = asked(&store, b"gateway", b"token-a", &head(Direction::Inbound, "/a"));
+        let _b = asked(&store, b"gateway", b"token-b", &head(Direction::Inbound, "/b"));
+        for (token, path) in [(b"token-a", "/tool-of-a"), (b"token-b", "/tool-of-b")] {
+            let place = Place::of_token(sha256(token), &store);
+            let mut request = head(Direction::Outbound, path);
+            Arc::make_mut(&mut request).joined = Some(sha256(token));
+            store.add(&place.now(&store), event(Phase::Request, &request));
+        }
+        a.data(&Bytes::from_static(ANSWER.as_bytes()));
+        a.end(true);
+        let named = Place::of_user(Some(sha256(b"gateway"))).first().with_context("c");
+        let session = store.get(&named.id()).unwrap().to_string();
+        assert!(session.contains("/tool-of-a") && !session.contains("/tool-of-b"), "{session}");
     }
 }

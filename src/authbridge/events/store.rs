@@ -1,7 +1,7 @@
 //! Session store: events by user and context, oldest dropped first. Its bounds hold whatever callers send.
 
 use super::buffer::Pool;
-use super::event::{Direction, Event, Head};
+use super::event::{Event, Head};
 use super::text::bounded;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::time::Timestamp;
@@ -205,13 +205,19 @@ impl SessionStore {
     }
 
     /// Moves the events of a request from one session of a user to another of the same user, with those of the calls that
-    /// the agent made since: they were for it, as far as their token tells. Without a user there is no token that does.
-    /// The hold is on the session to which they moved; `None` if they did not.
-    pub(super) fn move_exchange(&self, from: &Owner, to: &Owner, request: &Arc<Head>) -> Option<Hold> {
+    /// the agent made since with the token of the request: they were for it. The hold is on the session to which they
+    /// moved; `None` if they did not.
+    pub(super) fn move_exchange(
+        &self,
+        from: &Owner,
+        to: &Owner,
+        request: &Arc<Head>,
+        token: Option<Digest>,
+    ) -> Option<Hold> {
         if from == to || from.user != to.user {
             return None;
         }
-        self.with(|sessions| sessions.move_exchange(from, to, request))
+        self.with(|sessions| sessions.move_exchange(from, to, request, token))
     }
 
     /// Remembers the session that a token opened, so that calls of the agent with the same token join it. A request that is
@@ -295,12 +301,18 @@ impl Sessions {
         (Arc::clone(&session.id), session.hold())
     }
 
-    fn move_exchange(&mut self, from: &Owner, to: &Owner, request: &Arc<Head>) -> Option<Hold> {
+    fn move_exchange(
+        &mut self,
+        from: &Owner,
+        to: &Owner,
+        request: &Arc<Head>,
+        token: Option<Digest>,
+    ) -> Option<Hold> {
         let session = self.by_owner.get_mut(from)?;
         let began = session.events.iter().position(|(_, event)| Arc::ptr_eq(&event.request, request))?;
         let goes = |event: &Event| {
-            let is_for_user = event.request.direction == Direction::Outbound && from.user != *NOBODY;
-            is_for_user || Arc::ptr_eq(&event.request, request)
+            let is_for_it = token.is_some() && event.request.joined == token;
+            is_for_it || Arc::ptr_eq(&event.request, request)
         };
         let since = session.events.split_off(began);
         let (moved, kept): (VecDeque<_>, VecDeque<_>) = since.into_iter().partition(|(_, event)| goes(event));
@@ -347,7 +359,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::event::{Caller, Phase};
+    use crate::events::event::{Caller, Direction, Phase};
 
     fn event(at: i64, path: &str) -> Event {
         Event {
@@ -358,6 +370,7 @@ mod tests {
                 host: "a".to_owned(),
                 path: path.to_owned(),
                 caller: Caller::default(),
+                joined: None,
             }),
             phase: Phase::Request,
             call: None,
@@ -396,14 +409,20 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_moves_with_what_the_agent_did_for_its_user() {
-        for (user, expected) in
-            [(Some(sha256(b"alice")), ["/call", "/tool", "/tool2"].as_slice()), (None, &["/call"])]
-        {
-            let (store, of) = (store(10, 10, 100_000), Owner::new(user));
+    fn an_exchange_moves_with_what_the_agent_did_with_its_token() {
+        let (one, another) = (Some(sha256(b"token")), Some(sha256(b"another")));
+        for (token, joined, expected) in [
+            (one, one, ["/call", "/tool", "/tool2"].as_slice()),
+            (one, another, &["/call"]),
+            (one, None, &["/call"]),
+            (None, one, &["/call"]),
+            (None, None, &["/call"]),
+        ] {
+            let (store, of) = (store(10, 10, 100_000), Owner::new(Some(sha256(b"alice"))));
             let outbound = |path: &str| {
                 let mut event = event(3, path);
-                Arc::make_mut(&mut event.request).direction = Direction::Outbound;
+                let head = Arc::make_mut(&mut event.request);
+                (head.direction, head.joined) = (Direction::Outbound, joined);
                 event
             };
             let call = event(2, "/call");
@@ -418,13 +437,14 @@ mod tests {
                 &of,
                 &Owner::new(Some(sha256(b"bob"))).with_context("c"),
                 &call.request,
+                token,
             ));
             assert_eq!(paths(&store, &of).len(), 5, "never to another user");
-            drop(store.move_exchange(&of, &named, &call.request));
+            drop(store.move_exchange(&of, &named, &call.request, token));
             assert_eq!(paths(&store, &named), expected);
             assert_eq!(paths(&store, &of).len(), 5 - expected.len());
             assert_eq!(store.with(|sessions| sessions.bytes), bytes);
-            drop(store.move_exchange(&of, &named, &call.request));
+            drop(store.move_exchange(&of, &named, &call.request, token));
             assert_eq!(paths(&store, &named), expected);
         }
         // The bounds hold after it too, and a session that is empty is none.
@@ -433,7 +453,7 @@ mod tests {
         store.add(&of.with_context("c"), event(1, "/a"));
         store.add(&of.with_context("c"), event(1, "/b"));
         store.add(&of, call.clone());
-        drop(store.move_exchange(&of, &of.with_context("c"), &call.request));
+        drop(store.move_exchange(&of, &of.with_context("c"), &call.request, one));
         assert_eq!(paths(&store, &of.with_context("c")), ["/b", "/c"]);
         assert_eq!(store.list()["sessions"].as_array().unwrap().len(), 1);
     }

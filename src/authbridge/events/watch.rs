@@ -55,6 +55,7 @@ impl Watch {
                 host: bounded(host),
                 path: bounded(path),
                 caller: Caller::default(),
+                joined: None,
             }),
             phase: Phase::Request,
             call: None,
@@ -100,6 +101,7 @@ impl Watch {
     /// where the event is listed.
     pub(crate) fn belongs_to(&mut self, token: Digest) {
         self.place = Place::of_token(token, &self.store);
+        Arc::make_mut(&mut self.event.request).joined = Some(token);
     }
 
     /// Records what a plugin did with a request that passes.
