@@ -441,4 +441,18 @@ mod tests {
         let session = store.get(&named.id()).unwrap().to_string();
         assert!(session.contains("/tool-of-a") && !session.contains("/tool-of-b"), "{session}");
     }
+
+    #[test]
+    fn many_conversations_of_one_user_leave_the_sessions_of_others() {
+        let (store, steps) = (store(), [(true, REQUEST), (true, ""), (false, ANSWER), (false, "")]);
+        pass(&store, b"alice", Form::Json, &steps);
+        let alice = store.list()["sessions"][0]["id"].as_str().unwrap().to_owned();
+        for number in 0..11 {
+            let answer = ANSWER.replace("\"c\"", &format!("\"new{number}\""));
+            let steps = [(true, REQUEST), (true, ""), (false, answer.as_str()), (false, "")];
+            pass(&store, b"mallory", Form::Json, &steps);
+        }
+        assert!(store.get(&alice).is_some(), "{}", store.list());
+        assert_eq!(store.list()["sessions"].as_array().unwrap().len(), 10);
+    }
 }

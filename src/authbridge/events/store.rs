@@ -1,4 +1,4 @@
-//! Session store: events by user and context, oldest dropped first. Its bounds hold whatever callers send.
+//! Session store: events by user and context. Its bounds hold whatever callers send; whoever has most makes room.
 
 use super::buffer::Pool;
 use super::event::{Event, Head};
@@ -7,6 +7,7 @@ use countersign_core::encoding::{Digest, sha256};
 use countersign_core::time::Timestamp;
 use quick_cache::sync::Cache;
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::broadcast;
@@ -145,6 +146,8 @@ struct Sessions {
 struct Session {
     id: Arc<str>,
     events: VecDeque<(usize, Arc<Event>)>,
+    /// Bytes of its events.
+    bytes: usize,
     updated: Timestamp,
     /// Held once more by each exchange whose answer is still to come.
     holds: Arc<()>,
@@ -158,7 +161,7 @@ pub(super) struct Hold {
 impl Session {
     fn new(owner: &Owner) -> Self {
         let (id, updated) = (owner.id().into(), Timestamp::default());
-        Self { id, events: VecDeque::new(), updated, holds: Arc::default() }
+        Self { id, events: VecDeque::new(), bytes: 0, updated, holds: Arc::default() }
     }
 
     fn hold(&self) -> Hold {
@@ -248,7 +251,7 @@ impl SessionStore {
     pub(crate) fn list(&self) -> Value {
         self.with(|sessions| {
             let mut all: Vec<_> = sessions.by_owner.values().collect();
-            all.sort_by_key(|session| std::cmp::Reverse(session.updated));
+            all.sort_by_key(|session| Reverse(session.updated));
             let shown = all.into_iter().map(|session| {
                 json!({ "id": &*session.id, "updatedAt": session.updated.to_string(), "events": session.events.len() })
             });
@@ -292,11 +295,15 @@ impl Sessions {
             None => self.by_owner.entry(owner.clone()).or_insert_with(|| Session::new(owner)),
         };
         session.updated = session.updated.max(now);
-        session.events.extend(events);
+        for (weight, event) in events {
+            session.bytes = session.bytes.saturating_add(weight);
+            session.events.push_back((weight, event));
+        }
         let mut freed = 0_usize;
         while session.events.len() > self.bounds.events {
             freed = session.events.pop_front().map_or(0, |(weight, _)| weight).saturating_add(freed);
         }
+        session.bytes = session.bytes.saturating_sub(freed);
         self.bytes = self.bytes.saturating_sub(freed);
         (Arc::clone(&session.id), session.hold())
     }
@@ -317,6 +324,8 @@ impl Sessions {
         let since = session.events.split_off(began);
         let (moved, kept): (VecDeque<_>, VecDeque<_>) = since.into_iter().partition(|(_, event)| goes(event));
         session.events.extend(kept);
+        let gone = moved.iter().fold(0_usize, |sum, (weight, _)| sum.saturating_add(*weight));
+        session.bytes = session.bytes.saturating_sub(gone);
         let (is_empty, updated) = (session.events.is_empty(), session.updated);
         if is_empty {
             self.by_owner.remove(from);
@@ -326,13 +335,34 @@ impl Sessions {
         Some(hold)
     }
 
-    /// Drops whole sessions, the least recently used first, until the bounds hold.
+    /// Drops whole sessions until the bounds hold.
     fn shrink(&mut self) {
-        while self.by_owner.len() > self.bounds.sessions || self.bytes > self.bounds.bytes {
-            let oldest = self.by_owner.iter().min_by_key(|(_, session)| session.updated);
-            let Some(owner) = oldest.map(|(owner, _)| owner.clone()) else { return };
+        loop {
+            let exceeded: fn(&Session) -> usize = if self.by_owner.len() > self.bounds.sessions {
+                |_| 1
+            } else if self.bytes > self.bounds.bytes {
+                |session| session.bytes
+            } else {
+                return;
+            };
+            let Some(owner) = self.most(exceeded) else { return };
             self.remove(&owner);
         }
+    }
+
+    /// The least recently used session of the user whose sessions have most together, so that nobody displaces those of
+    /// others by opening many. Among equals it is the least recently used of all.
+    fn most(&self, of: fn(&Session) -> usize) -> Option<Owner> {
+        let mut users: BTreeMap<&Digest, (usize, Reverse<Timestamp>, &Owner)> = BTreeMap::new();
+        for (owner, session) in &self.by_owner {
+            let (sum, oldest, first) =
+                users.entry(&owner.user).or_insert((0, Reverse(session.updated), owner));
+            *sum = sum.saturating_add(of(session));
+            if Reverse(session.updated) > *oldest {
+                (*oldest, *first) = (Reverse(session.updated), owner);
+            }
+        }
+        users.into_values().max_by_key(|(sum, oldest, _)| (*sum, *oldest)).map(|(.., owner)| owner.clone())
     }
 
     fn remove_idle(&mut self, now: Timestamp) {
@@ -351,8 +381,7 @@ impl Sessions {
 
     fn remove(&mut self, owner: &Owner) {
         let Some(session) = self.by_owner.remove(owner) else { return };
-        let weight = session.events.iter().fold(0_usize, |sum, (weight, _)| sum.saturating_add(*weight));
-        self.bytes = self.bytes.saturating_sub(weight);
+        self.bytes = self.bytes.saturating_sub(session.bytes);
     }
 }
 
@@ -491,6 +520,35 @@ mod tests {
             heavy.add(&Owner::new(None).with_context(&at.to_string()), event(at, &"x".repeat(1_000)));
         }
         assert!(heavy.list()["sessions"].as_array().unwrap().len() < 10);
+    }
+
+    #[test]
+    fn whoever_has_most_makes_room() {
+        let of = |user: &str, context: &str| Owner::new(Some(sha256(user.as_bytes()))).with_context(context);
+        for (bounds, many) in [((100, 3, 1_000_000), "/"), ((100, 100, 10_000), &*"x".repeat(3_000))] {
+            let store = store(bounds.0, bounds.1, bounds.2);
+            store.add(&of("alice", "old"), event(1, "/"));
+            for at in 0..10 {
+                store.add(&of("mallory", &at.to_string()), event(10 + at, many));
+            }
+            assert_eq!(paths(&store, &of("alice", "old")), ["/"], "{}", store.list());
+            assert_eq!(paths(&store, &of("mallory", "9")), [many], "{}", store.list());
+            let counted = |sessions: &mut Sessions| {
+                let all = sessions.by_owner.values();
+                let events = all.clone().flat_map(|one| &one.events).map(|(weight, _)| weight).sum::<usize>();
+                assert_eq!(
+                    (all.map(|one| one.bytes).sum::<usize>(), events),
+                    (sessions.bytes, sessions.bytes)
+                );
+            };
+            store.with(counted);
+        }
+        // Among equals the one that rests longest goes.
+        let store = store(100, 2, 1_000_000);
+        for (at, user) in ["a", "b", "c"].into_iter().enumerate() {
+            store.add(&of(user, "c"), event(i64::try_from(at).unwrap(), "/"));
+        }
+        assert!(store.get(&of("a", "c").id()).is_none() && store.get(&of("c", "c").id()).is_some());
     }
 
     #[test]
