@@ -86,8 +86,12 @@ pub const CLAIMS: JsonLimits = JsonLimits { bytes: TOKEN_BYTES, depth: 16, nodes
 pub const CALL_BYTES: usize = 64 * 1024;
 /// Most bytes that parsers hold of all bodies under way together: 256 of the largest. Bodies beyond that pass unread.
 pub const CALLS_BYTES: usize = 256 * CALL_BYTES;
+/// Most of [`CALLS_BYTES`] for one user in one direction: 64 of the largest. Whoever fills it leaves the bodies of others
+/// readable.
+pub const CALLS_SHARE_BYTES: usize = CALLS_BYTES / 4;
 /// Most bytes of one answer whose messages are parsed one by one, [`MESSAGE_COST`] added for each: the stream of a long
-/// answer of a language model. Of what follows, the last two messages are parsed: the last two tell how it ended.
+/// answer of a language model. Of what follows, the last two messages are parsed, since they tell how it ended; all are
+/// while half of the memory for bodies is taken, and then none is kept.
 pub const STREAM_BYTES: usize = 4 * 1024 * 1024;
 /// What a message costs beside its bytes, so that a stream of empty ones is bounded too.
 pub const MESSAGE_COST: usize = 256;

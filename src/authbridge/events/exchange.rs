@@ -2,8 +2,8 @@
 //! The first context that is named decides it, the request's before the answer's.
 
 use super::answer::Answer;
-use super::buffer::Buffer;
-use super::event::Event;
+use super::buffer::{Buffer, Pool};
+use super::event::{Direction, Event};
 use super::media_type::Form;
 use super::parser::{Asked, Protocol};
 use super::reader::AnswerReader;
@@ -52,6 +52,11 @@ impl Exchange {
     /// The session to which events belong by now.
     fn owner(&self, listed: &Listed) -> Owner {
         listed.named.clone().unwrap_or_else(|| self.place.now(&self.store))
+    }
+
+    /// Memory for copies of its bodies.
+    fn pool(&self, direction: Direction) -> Pool {
+        self.store.pool(self.place.first(), direction)
     }
 
     /// Takes over what the request asks, and stores its event.
@@ -116,7 +121,7 @@ enum FirstMessage {
 impl RequestObserver {
     /// An observer of a body in this form.
     pub(super) fn new(exchange: Arc<Exchange>, form: Form, event: Event) -> Self {
-        let splitter = Splitter::new(form, exchange.store.pool());
+        let splitter = Splitter::new(form, &exchange.pool(event.request.direction));
         Self { exchange, splitter, first: FirstMessage::Awaited, event: Some(event) }
     }
 }
@@ -171,7 +176,7 @@ impl AnswerObserver {
         event: Event,
         began: Instant,
     ) -> Self {
-        let splitter = Splitter::new(form, exchange.store.pool());
+        let splitter = Splitter::new(form, &exchange.pool(event.request.direction));
         Self { exchange, splitter, reader: Some(reader), event: Some(event), began, settled: false }
     }
 
@@ -216,7 +221,7 @@ impl Observe for AnswerObserver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::event::{Caller, Direction, Head, Phase};
+    use crate::events::event::{Caller, Head, Phase};
     use crate::events::store::Bounds;
     use countersign_core::encoding::sha256;
     use countersign_core::time::Timestamp;
@@ -454,5 +459,35 @@ mod tests {
         }
         assert!(store.get(&alice).is_some(), "{}", store.list());
         assert_eq!(store.list()["sessions"].as_array().unwrap().len(), 10);
+    }
+
+    #[test]
+    fn streams_of_one_user_leave_the_requests_of_others_readable() {
+        let store = store();
+        let full = Bytes::from(format!("data: {}\n\n", "x".repeat(60_000)));
+        let mut streams = Vec::new();
+        let start = || {
+            let place = Place::of_user(Some(sha256(b"mallory")));
+            let exchange = Arc::new(Exchange::new(store.clone(), Protocol::Mcp, place, None));
+            let reader = AnswerReader::new(exchange.protocol, Form::Events);
+            let request = head(Direction::Outbound, "/mcp");
+            AnswerObserver::new(exchange, Form::Events, reader, event(Phase::Response, &request), instant())
+        };
+        for _ in 0..20 {
+            let mut one = start();
+            (0..72).for_each(|_| one.data(&full));
+            streams.push(one);
+        }
+        // What is left is taken by lines that do not end.
+        for size in [60_000, 1000, 40] {
+            for _ in 0..300 {
+                let mut one = start();
+                one.data(&Bytes::from("d".repeat(size)));
+                streams.push(one);
+            }
+        }
+        let steps = [(true, REQUEST), (true, ""), (false, ANSWER), (false, "")];
+        let sessions = pass(&store, b"alice", Form::Json, &steps);
+        assert_eq!(sessions[0]["events"][0]["a2a"]["operation"], "SendMessage", "{sessions:?}");
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct AnswerReader {
     count: Option<u64>,
     /// What the messages so far cost.
     cost: usize,
-    /// The last two messages, once [`STREAM_BYTES`] are read.
+    /// The last two messages, once [`STREAM_BYTES`] are read and as long as memory is not tight.
     late: [Option<Buffer>; 2],
     /// True if a message told something.
     told: bool,
@@ -71,15 +71,19 @@ impl AnswerReader {
 
     /// What the whole answer told; `None` if it told nothing.
     pub(super) fn finish(mut self) -> Option<Answer> {
-        for mut message in std::mem::take(&mut self.late).into_iter().flatten() {
-            self.read(message.take());
-        }
+        self.read_late();
         match &mut self.answer {
             Answer::A2a(answer) => answer.updates = self.count,
             Answer::Mcp(answer) => answer.messages = self.count,
             Answer::Inference(answer) => answer.chunks = self.count,
         }
         (self.told || self.count.is_some_and(|count| count > 0)).then_some(self.answer)
+    }
+
+    fn read_late(&mut self) {
+        for mut message in std::mem::take(&mut self.late).into_iter().flatten() {
+            self.read(message.take());
+        }
     }
 
     fn read(&mut self, message: Vec<u8>) {
@@ -114,6 +118,10 @@ impl Receive for AnswerReader {
         let Some(message) = message else { return };
         self.cost = self.cost.saturating_add(message.bytes().len()).saturating_add(MESSAGE_COST);
         if self.cost <= STREAM_BYTES {
+            self.read(message.take());
+        } else if message.is_tight() {
+            // A stream may live for hours, and others need the memory now.
+            self.read_late();
             self.read(message.take());
         } else {
             let [first, last] = &mut self.late;
@@ -267,6 +275,7 @@ mod tests {
     use crate::events::a2a::{GrpcVersion, Operation};
     use crate::events::buffer::Pool;
     use crate::events::split::Splitter;
+    use crate::limits::CALL_BYTES;
     use serde_json::{Map, Value, json};
 
     /// JSON of what an answer in this form told; null for nothing.
@@ -370,6 +379,37 @@ mod tests {
         many.push(&done);
         let read = read(&many);
         assert_eq!((&read["updates"], &read["finalStatus"]), (&json!(100_001), &expected["finalStatus"]));
+    }
+
+    #[test]
+    fn a_long_stream_keeps_nothing_while_memory_is_tight() {
+        let pool = Pool::default();
+        let message = |state: &str| {
+            let text = "x".repeat(60_000);
+            let update = format!(
+                r#"{{"result":{{"kind":"status-update","status":{{"state":"{state}"}},"text":"{text}"}}}}"#
+            );
+            events(&[&update])
+        };
+        let (working, done) = (message("working"), message("completed"));
+        let mut others = Vec::new();
+        for (taken, kept) in [(0, true), (40, false)] {
+            others.resize_with(taken, || pool.buffer());
+            for buffer in &mut others {
+                buffer.push(&vec![1; CALL_BYTES]).unwrap();
+            }
+            let before = pool.held();
+            let mut reader = AnswerReader::new(Protocol::A2aRpc, Form::Events);
+            let mut splitter = Splitter::new(Form::Events, &pool);
+            for _ in 0..80 {
+                splitter.data(working.as_bytes(), &mut reader);
+            }
+            splitter.data(done.as_bytes(), &mut reader);
+            assert_eq!(pool.held() > before, kept, "{taken}");
+            let Some(Answer::A2a(answer)) = reader.finish() else { panic!("{taken}") };
+            let states = (answer.first.as_deref(), answer.last.as_deref(), answer.updates);
+            assert_eq!(states, (Some("working"), Some("completed"), Some(81)), "{taken}");
+        }
     }
 
     #[test]

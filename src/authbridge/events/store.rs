@@ -1,7 +1,7 @@
 //! Session store: events by user and context. Its bounds hold whatever callers send; whoever has most makes room.
 
-use super::buffer::Pool;
-use super::event::{Event, Head};
+use super::buffer::{Pool, Pools};
+use super::event::{Direction, Event, Head};
 use super::text::bounded;
 use countersign_core::encoding::{Digest, sha256};
 use countersign_core::time::Timestamp;
@@ -112,7 +112,7 @@ struct StoreInner {
     sessions: Mutex<Sessions>,
     live: broadcast::Sender<(Arc<str>, Arc<Event>)>,
     by_token: Cache<Digest, Owner>,
-    pool: Pool,
+    pools: Pools<(Digest, Direction)>,
     /// Held once more by each subscriber.
     subscribers: Arc<()>,
 }
@@ -178,7 +178,7 @@ impl SessionStore {
             sessions: Mutex::new(sessions),
             live,
             by_token: Cache::new(TOKENS),
-            pool: Pool::default(),
+            pools: Pools::default(),
             subscribers: Arc::new(()),
         }))
     }
@@ -231,9 +231,9 @@ impl SessionStore {
         }
     }
 
-    /// Memory for copies of bodies while they are read.
-    pub(super) fn pool(&self) -> &Pool {
-        &self.0.pool
+    /// Memory for copies of bodies of this user in this direction while they are read.
+    pub(super) fn pool(&self, owner: &Owner, direction: Direction) -> Pool {
+        self.0.pools.of((owner.user, direction))
     }
 
     /// The session that a token opened.
@@ -388,7 +388,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::event::{Caller, Direction, Phase};
+    use crate::events::event::{Caller, Phase};
 
     fn event(at: i64, path: &str) -> Event {
         Event {
