@@ -1,5 +1,6 @@
 //! Limits on what is planned with, and on how long something may stay as it is, each with its reason.
 
+#[cfg(feature = "agent-card")]
 use std::time::Duration;
 
 /// Most labels of one object, or of one selector, that are read: an honest object has some ten. An object with more is told
