@@ -3,8 +3,11 @@
 
 mod diagnostic;
 mod node;
+mod read_error;
 mod reader;
+mod syntax;
 
 pub use diagnostic::{Diagnostic, PathStep, diagnostic_at};
-pub use node::{MemberKey, Place, YamlNode, YamlValue, syntax_problem};
+pub use node::{MemberKey, Place, YamlNode, YamlValue};
 pub use reader::{ReaderContext, Variables, read, read_all};
+pub use syntax::syntax_problem;

@@ -1,8 +1,6 @@
 //! YAML tree in which every value has its place, so that a diagnostic can name it.
 //! The YAML crate refuses duplicate keys and bounds aliases and depth; nothing is accepted here that it refuses.
 
-use super::diagnostic::Diagnostic;
-use countersign_core::text::Quoted;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 use std::fmt;
@@ -76,21 +74,6 @@ impl YamlNode {
             _ => root,
         })
     }
-}
-
-/// Problem of a text that is no YAML, without an excerpt of it, which may hold secrets.
-pub fn syntax_problem(error: &serde_saphyr::Error) -> Diagnostic {
-    let place = error.location().map_or(Place::START, Place::from);
-    let error = error.without_snippet();
-    let problem = if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error {
-        let key = key.as_deref().map_or_else(|| "a key".to_owned(), |key| Quoted(key).to_string());
-        format!("{key} is there twice, and only one of them could count; keep one")
-    } else {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        format!("it is not YAML: {}", Quoted(first.strip_prefix("error: ").unwrap_or(first)))
-    };
-    Diagnostic { place, key: String::new(), problem }
 }
 
 impl YamlValue {

@@ -3,11 +3,12 @@
 
 use super::diagnostic::Diagnostic;
 use super::node::{MemberKey, Place, YamlNode, YamlValue};
+use super::read_error::{ReadError, nearest};
 use countersign_core::text::Quoted;
 use serde::de::value::{MapAccessDeserializer, StringDeserializer};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer,
-    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess,
+    SeqAccess, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use std::cell::RefCell;
@@ -133,84 +134,6 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// A deserialization error, and its location once a reader has added it.
-#[derive(Debug)]
-struct ReadError {
-    problem: String,
-    at: Option<(Place, String)>,
-    /// Key that is missing, if that is the error.
-    missing: Option<&'static str>,
-}
-
-impl ReadError {
-    /// Diagnostic of the error; `place` is used where no reader added a location.
-    fn into_diagnostic(self, place: Place) -> Diagnostic {
-        let (place, key) = self.at.unwrap_or((place, String::new()));
-        Diagnostic { place, key, problem: self.problem }
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl serde::de::Error for ReadError {
-    fn custom<T: fmt::Display>(problem: T) -> Self {
-        Self { problem: problem.to_string(), at: None, missing: None }
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        // The kind alone: an unquoted secret is a number to YAML.
-        let found = match found {
-            Unexpected::Bool(_) => "a boolean",
-            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
-            Unexpected::Str(_) | Unexpected::Char(_) => "a text",
-            Unexpected::Unit | Unexpected::Option => "nothing",
-            Unexpected::Seq => "a list",
-            Unexpected::Map => "a map",
-            _ => "something else",
-        };
-        let hint = match (found, &*expected.to_string()) {
-            ("a boolean" | "a number", "a string") => "; put it into quotes",
-            _ => "",
-        };
-        Self::custom(format!("it is {found}, expected {}{hint}", Wanted(expected)))
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format!("it is {found}, expected {}", Wanted(expected)))
-    }
-
-    fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
-        let nearest = nearest(found, known).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-        Self::custom(format!("{} is none of {}{nearest}", Quoted(found), known.join(", ")))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self { missing: Some(field), ..Self::custom(format!("the key {field} is missing; add it")) }
-    }
-}
-
-/// What was expected, in words of YAML instead of Rust.
-struct Wanted<'e>(&'e dyn Expected);
-
-impl fmt::Display for Wanted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let expected = self.0.to_string();
-        f.write_str(match expected.as_str() {
-            "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
-            "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-            "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero usize" => "a whole number from 1",
-            "a string" => "a text",
-            other => other,
-        })
-    }
-}
-
 impl<'a> ConfigReader<'a> {
     const fn new(node: &'a YamlNode, context: &'a ReaderContext<'a>) -> Self {
         Self { node, path: &Path::Root, context }
@@ -308,16 +231,6 @@ fn is_child(path: &str, key: &str) -> bool {
 
 fn below(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-}
-
-/// Word that is most like `found`, if one is like it.
-fn nearest<'w>(found: &str, words: &[&'w str]) -> Option<&'w str> {
-    words
-        .iter()
-        .map(|word| (strsim::damerau_levenshtein(word, found), *word))
-        .min()
-        .filter(|(distance, word)| *distance <= word.len().div_ceil(2))
-        .map(|(_, word)| word)
 }
 
 /// Expands `${NAME}`; `$${` stands for `${`, and any other dollar sign for itself, because secrets contain them. The error
@@ -573,7 +486,7 @@ mod tests {
         );
         assert_eq!(
             told("version: 1\nword: { count: x }"),
-            ["2:16 word.count: it is string \"x\", expected u8"]
+            ["2:16 word.count: it is a text, expected a whole number from 0"]
         );
         let many: Vec<String> = (0..50).map(|number| format!("x{number}: 1\n")).collect();
         assert_eq!(told(&many.concat()).len(), MISTAKES);

@@ -1,0 +1,96 @@
+//! Error about a value that does not fit its type, in words of YAML instead of Rust, and without the value, which may be a
+//! secret.
+
+use super::diagnostic::Diagnostic;
+use super::node::Place;
+use countersign_core::text::Quoted;
+use serde::de::{Expected, Unexpected};
+use std::fmt;
+
+/// A deserialization error, and its location once a reader has added it.
+#[derive(Debug)]
+pub(super) struct ReadError {
+    pub(super) problem: String,
+    pub(super) at: Option<(Place, String)>,
+    /// Key that is missing, if that is the error.
+    pub(super) missing: Option<&'static str>,
+}
+
+impl ReadError {
+    /// Diagnostic of the error; `place` is used where no reader added a location.
+    pub(super) fn into_diagnostic(self, place: Place) -> Diagnostic {
+        let (place, key) = self.at.unwrap_or((place, String::new()));
+        Diagnostic { place, key, problem: self.problem }
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl serde::de::Error for ReadError {
+    fn custom<T: fmt::Display>(problem: T) -> Self {
+        Self { problem: problem.to_string(), at: None, missing: None }
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        // The kind alone: an unquoted secret is a number to YAML.
+        let found = match found {
+            Unexpected::Bool(_) => "a boolean",
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
+            Unexpected::Str(_) | Unexpected::Char(_) => "a text",
+            Unexpected::Unit | Unexpected::Option => "nothing",
+            Unexpected::Seq => "a list",
+            Unexpected::Map => "a map",
+            _ => "something else",
+        };
+        let hint = match (found, &*expected.to_string()) {
+            ("a boolean" | "a number", "a string") => "; put it into quotes",
+            _ => "",
+        };
+        Self::custom(format!("it is {found}, expected {}{hint}", Wanted(expected)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::custom(format!("it is {found}, expected {}", Wanted(expected)))
+    }
+
+    fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
+        let nearest = nearest(found, known).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+        Self::custom(format!("{} is none of {}{nearest}", Quoted(found), known.join(", ")))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self { missing: Some(field), ..Self::custom(format!("the key {field} is missing; add it")) }
+    }
+}
+
+/// What was expected, in words of YAML instead of Rust.
+struct Wanted<'e>(&'e dyn Expected);
+
+impl fmt::Display for Wanted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let expected = self.0.to_string();
+        f.write_str(match expected.as_str() {
+            "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
+            "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+            "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero usize" => "a whole number from 1",
+            "a string" => "a text",
+            other => other,
+        })
+    }
+}
+
+/// Word that is most like `found`, if one is like it.
+pub(super) fn nearest<'w>(found: &str, words: &[&'w str]) -> Option<&'w str> {
+    words
+        .iter()
+        .map(|word| (strsim::damerau_levenshtein(word, found), *word))
+        .min()
+        .filter(|(distance, word)| *distance <= word.len().div_ceil(2))
+        .map(|(_, word)| word)
+}

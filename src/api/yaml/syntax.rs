@@ -1,0 +1,20 @@
+//! What is told of a text that is no YAML.
+
+use super::diagnostic::Diagnostic;
+use super::node::Place;
+use countersign_core::text::Quoted;
+
+/// Problem of a text that is no YAML, without an excerpt of it, which may hold secrets.
+pub fn syntax_problem(error: &serde_saphyr::Error) -> Diagnostic {
+    let place = error.location().map_or(Place::START, Place::from);
+    let error = error.without_snippet();
+    let problem = if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error {
+        let key = key.as_deref().map_or_else(|| "a key".to_owned(), |key| Quoted(key).to_string());
+        format!("{key} is there twice, and only one of them could count; keep one")
+    } else {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        format!("it is not YAML: {}", Quoted(first.strip_prefix("error: ").unwrap_or(first)))
+    };
+    Diagnostic { place, key: String::new(), problem }
+}
