@@ -50,10 +50,16 @@ pub(crate) fn mirror(material: &Material, folder: &Path) -> io::Result<()> {
             symlink(Path::new(CURRENT).join(name), &link)?;
         }
     }
-    if let Some(previous) = previous.filter(|previous| *previous != Path::new(&state))
-        && is_state(&previous)
-    {
-        let _ = fs::remove_dir_all(folder.join(previous));
+    remove_others(folder, &state)
+}
+
+/// Removes every state but one: also those, with their keys, of a process that was killed before it had removed them.
+fn remove_others(folder: &Path, state: &str) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if is_state(Path::new(&name)) && *name != *state {
+            let _ = fs::remove_dir_all(folder.join(name));
+        }
     }
     Ok(())
 }
@@ -75,6 +81,24 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn states_that_an_earlier_process_left_are_removed_and_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("mirror-{}", std::process::id()));
+        let states = ["now", "before", "left"].map(|text| format!("..{}", sha256(text.as_bytes())));
+        for name in states.iter().map(String::as_str).chain(["..data", "agent", "..other"]) {
+            fs::create_dir_all(folder.join(name)).unwrap();
+            fs::write(folder.join(name).join("svid_key.pem"), "key").unwrap();
+        }
+        remove_others(&folder, &states[0]).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        let mut expected = [states[0].as_str(), "..data", "agent", "..other"];
+        expected.sort_unstable();
+        assert_eq!(left, expected);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn only_a_state_of_our_own_is_removed() {
