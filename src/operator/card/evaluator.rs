@@ -73,8 +73,6 @@ impl EvaluateCard<'_> {
         let (last, domain) = (&before.evaluation, &self.expected.trust_domain);
         let basis = last.basis.as_deref()?;
         let proof = last.result.outcome.as_ref().ok()?;
-        // Content that status shows was dropped from the evaluation.
-        let is_shown = self.card.has_content && self.card.status.read().card_id == last.result.card_id();
         let bundle = self.context.bundles.get(domain, at).ok()?;
         let rules = self.context.policies.of(domain);
         let terms = basis.terms(&bundle, (&rules.policy, Some(rules.digest)), self.expected, at);
@@ -84,7 +82,8 @@ impl EvaluateCard<'_> {
             && last.bytes == Some(sha256(&received.bytes))
             && terms.fingerprint(&received.source) == basis.terms
             && self.card.uid == basis.card_uid;
-        let holds = same && is_shown && at < proof.valid_until;
+        // Content that status shows was dropped from the evaluation.
+        let holds = same && at < proof.valid_until && self.card.shows(last.result.card_id().as_deref());
         holds.then(|| CardEvaluation { received: Some(Arc::new(received.clone())), ..last.clone() })
     }
 

@@ -139,10 +139,11 @@ pub(super) fn reevaluate(
         .with_history(last.history.as_deref().cloned())
         .at(last.generation);
     // A removed authority can refuse a thousand cards at once; content that status has is not kept in memory as well.
-    let is_shown =
-        context.index.cards.get(object).is_some_and(|card| {
-            card.has_content && card.status.read().card_id == evaluation.result.card_id()
-        });
+    let is_shown = context
+        .index
+        .cards
+        .get(object)
+        .is_some_and(|card| card.shows(evaluation.result.card_id().as_deref()));
     let slim = if is_shown { evaluation.slimmed() } else { None };
     Reevaluated::Refused(Box::new(slim.unwrap_or(evaluation)))
 }

@@ -79,6 +79,11 @@ impl IndexedCard {
         })
     }
 
+    /// True if status has the content of this digest, as text.
+    pub fn shows(&self, card_id: Option<&str>) -> bool {
+        self.has_content && self.status.read().card_id.as_deref() == card_id
+    }
+
     /// Reference to the workload, `spec.targetRef`.
     pub fn target(&self) -> Option<&TargetRef> {
         self.spec.target_ref.as_ref()

@@ -26,9 +26,9 @@ pub fn is_starting(card: &IndexedCard, evaluation: &Evaluation, now: Timestamp) 
     ];
     // A clock that differs from that of the API server gives no time at all.
     let age = u64::try_from(now.since(card.created)).ok().map(Duration::from_secs);
-    card.status.read().verdict.is_none()
-        && evaluation.result.reason().is_some_and(|reason| awaited.contains(&reason))
+    evaluation.result.reason().is_some_and(|reason| awaited.contains(&reason))
         && age.is_some_and(|age| age < STARTING)
+        && card.status.read().verdict.is_none()
 }
 
 /// True while the last proof may stand although the agent cannot be evaluated, for a cause that settles: slices and Pods

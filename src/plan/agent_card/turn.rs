@@ -98,16 +98,19 @@ fn is_unseen(observed: Observed<'_>, card: &IndexedCard, evaluation: &Evaluation
     let tells = |condition: &Condition| condition.type_ == ConditionType::Enforced.as_str();
     let is_verified = evaluation.result.outcome.is_ok();
     let is_same = |verdict: &CardVerdict| (verdict.outcome == Outcome::Verified) == is_verified;
-    let status = card.status.read();
-    let is_shown = status.verdict.as_ref().is_some_and(is_same)
-        && status.target_ref.as_ref() == card.target()
-        && status.conditions.iter().any(tells);
+    // Asked last: it reads the status.
+    let is_shown = || {
+        let status = card.status.read();
+        status.verdict.as_ref().is_some_and(is_same)
+            && status.target_ref.as_ref() == card.target()
+            && status.conditions.iter().any(tells)
+    };
     let is_held = |workload: &Workload| workload.is_agent() && (is_verified || !workload.is_leaving);
     observed.mode == Mode::Enforce
         && observed.enforcement.is_none()
         && observed.workload.is_some_and(is_held)
         && evaluation.workload == card.workload(&observed.object.namespace)
-        && !is_shown
+        && !is_shown()
 }
 
 fn remaining_finalizers(card: &IndexedCard) -> Option<Vec<String>> {
