@@ -109,7 +109,7 @@ fn names(reference: &WorkloadRef) -> Option<WorkloadNames> {
 fn is_own(names: &WorkloadNames, pod: &Pod) -> bool {
     let controller = pod.controller.as_ref().filter(|owner| owner.kind == ControllerKind::Sandbox);
     let mark = controller.map(|owner| names.clone().with_uid(owner.uid.clone()).peer_mark());
-    mark.is_some() && pod.mark() == mark
+    mark.is_some() && pod.mark == mark
 }
 
 /// Refused evaluations of AgentCards whose proof in status has ended, which nobody evaluates while the workload cannot be
@@ -198,6 +198,7 @@ mod tests {
         let pod = Pod {
             uid: format!("uid-{name}"),
             labels: Kept::of(&BTreeMap::from([(PEER_MARK_LABEL.to_owned(), mark.to_owned())])).unwrap(),
+            mark: Some(mark.to_owned()),
             has_too_many_labels: false,
             controller: Some(Controller { kind, uid: "u".to_owned() }),
             service_account: "boxed".to_owned(),

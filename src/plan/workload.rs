@@ -394,7 +394,7 @@ fn plan_marks<'o>(
 }
 
 fn changed_marks(marks: Vec<(&(ObjectRef, Pod), Option<String>)>) -> impl Iterator<Item = Mark> {
-    marks.into_iter().filter(|((_, pod), value)| pod.mark() != *value).map(|((object, pod), value)| Mark {
+    marks.into_iter().filter(|((_, pod), value)| pod.mark != *value).map(|((object, pod), value)| Mark {
         pod: object.clone(),
         uid: pod.uid.clone(),
         value,
@@ -403,7 +403,7 @@ fn changed_marks(marks: Vec<(&(ObjectRef, Pod), Option<String>)>) -> impl Iterat
 
 /// Removals of every peer mark of the workload's Pods.
 fn unmark_all(observed: &Observed<'_>) -> Vec<Mark> {
-    let marked = observed.pods.iter().filter(|(_, pod)| pod.mark().is_some());
+    let marked = observed.pods.iter().filter(|(_, pod)| pod.mark.is_some());
     marked.map(|(object, pod)| Mark { pod: object.clone(), uid: pod.uid.clone(), value: None }).collect()
 }
 
@@ -554,6 +554,7 @@ mod tests {
         let pod = Pod {
             uid: format!("uid-{name}"),
             labels: Kept::of(&labels).unwrap(),
+            mark: mark.map(str::to_owned),
             has_too_many_labels: false,
             controller: Some(Controller { kind: ControllerKind::ReplicaSet, uid: "set".to_owned() }),
             service_account: account.to_owned(),

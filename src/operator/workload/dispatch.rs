@@ -63,7 +63,7 @@ fn pod_changed(context: &Context, change: &Change<'_, Pod>) {
     let namespace = &change.object.namespace;
     let Some(pod) = change.after else {
         // With the last marked Pod, nothing of the workload is a peer any more, which its AgentCards show.
-        let gone = change.before.filter(|pod| pod.mark().is_some());
+        let gone = change.before.filter(|pod| pod.mark.is_some());
         if let Some(workload) = gone.and_then(|pod| context.index.workload_of(namespace, pod)) {
             context.enqueue(key::workload(workload), Routine);
         }
@@ -71,7 +71,7 @@ fn pod_changed(context: &Context, change: &Change<'_, Pod>) {
     };
     match context.index.workload_of(namespace, pod) {
         Some(workload) => context.enqueue(key::workload(workload), Urgent),
-        None if pod.mark().is_some() => context.enqueue(key::pod(change.object.clone()), Closing),
+        None if pod.mark.is_some() => context.enqueue(key::pod(change.object.clone()), Closing),
         None => {}
     }
 }

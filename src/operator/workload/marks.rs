@@ -20,7 +20,7 @@ pub(crate) async fn clear(context: &Context, object: &ObjectRef) -> Result<bool,
     let uid = match (context.index.marked_pods.get(object), context.index.pods.get(object)) {
         (Some(uid), _) => uid,
         (None, Some(pod))
-            if pod.mark().is_some() && context.index.workload_of(&object.namespace, &pod).is_none() =>
+            if pod.mark.is_some() && context.index.workload_of(&object.namespace, &pod).is_none() =>
         {
             pod.uid
         }

@@ -129,7 +129,7 @@ fn enqueue_cleanup(context: &Context, key: &WorkloadRef) -> Next {
         context.enqueue(namespace_key::orphan(object), Urgency::Routine);
     }
     for object in context.index.pods.pick(namespace, |object, pod| {
-        (pod.mark().is_some() && context.index.workload_of(namespace, pod).is_none()).then(|| object.clone())
+        (pod.mark.is_some() && context.index.workload_of(namespace, pod).is_none()).then(|| object.clone())
     }) {
         context.enqueue(key::pod(object), Urgency::Closing);
     }

@@ -175,6 +175,7 @@ mod tests {
         let pod = Pod {
             uid: format!("uid-{name}"),
             labels: Kept::default(),
+            mark: None,
             has_too_many_labels: false,
             controller: Some(Controller { kind: controller.0, uid: controller.1.to_owned() }),
             service_account: "weather".to_owned(),

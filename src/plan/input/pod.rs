@@ -21,6 +21,8 @@ pub struct Pod {
     pub uid: String,
     /// Labels of the Pod at the time of observation.
     pub labels: Kept<BTreeMap<String, String>>,
+    /// Value of the peer mark that the Pod carries.
+    pub mark: Option<String>,
     /// True if only a part of the labels was read, so that no selector matches.
     pub has_too_many_labels: bool,
     /// Controlling owner, if the Pod has one.
@@ -84,9 +86,11 @@ impl Pod {
         let status = object.status.unwrap_or_default();
         let has_ended = status.phase.as_deref().is_some_and(|phase| ENDED.contains(&phase));
         let addresses = status.pod_ips.unwrap_or_default();
+        let labels = metadata.labels.unwrap_or_default();
         Some(Self {
             uid: metadata.uid?,
-            labels: Kept::of(&metadata.labels.unwrap_or_default())?,
+            labels: Kept::of(&labels)?,
+            mark: labels.get(PEER_MARK_LABEL).cloned(),
             has_too_many_labels: false,
             controller: controller(metadata.owner_references.as_deref()),
             // The ServiceAccount admission plugin fills it in when the Pod is created.
@@ -101,11 +105,6 @@ impl Pod {
             host_network: spec.host_network.unwrap_or_default(),
             can_serve: metadata.deletion_timestamp.is_none() && !has_ended,
         })
-    }
-
-    /// Value of the peer mark that the Pod carries.
-    pub fn mark(&self) -> Option<String> {
-        self.labels.read().remove(PEER_MARK_LABEL)
     }
 }
 
