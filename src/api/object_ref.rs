@@ -1,25 +1,26 @@
 //! References to objects of the cluster, whatever their kind.
 
+use smol_str::SmolStr;
 use std::fmt;
 
 /// Namespace and name of an object. The order is that of namespaces, then names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
     /// Namespace; empty for an object that lies in none.
-    pub namespace: String,
+    pub namespace: SmolStr,
     /// Name.
-    pub name: String,
+    pub name: SmolStr,
 }
 
 impl ObjectRef {
     /// An object in a namespace.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+    pub fn new(namespace: impl AsRef<str>, name: impl AsRef<str>) -> Self {
+        Self { namespace: SmolStr::new(namespace), name: SmolStr::new(name) }
     }
 
     /// An object that lies in no namespace, such as a namespace itself.
-    pub fn cluster_scoped(name: impl Into<String>) -> Self {
-        Self { namespace: String::new(), name: name.into() }
+    pub fn cluster_scoped(name: impl AsRef<str>) -> Self {
+        Self { namespace: SmolStr::default(), name: SmolStr::new(name) }
     }
 }
 

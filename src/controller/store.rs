@@ -21,7 +21,8 @@ pub struct Change<'a, V> {
     pub after: Option<&'a V>,
 }
 
-type KeyEntry<B> = (Box<str>, B, Box<str>, Box<str>);
+/// Sort of a secondary key, with namespace, key and object name in one text: an entry is kept for every object.
+type KeyEntry<B> = (B, Box<str>);
 type Subscriber<V> = Box<dyn Fn(&Change<'_, V>) + Send + Sync>;
 
 /// Store of the objects of one kind, with secondary keys of the sorts `B`.
@@ -43,7 +44,7 @@ impl<V, B> fmt::Debug for Store<V, B> {
 struct Objects<V, B> {
     /// Boxed, because a node of the map has room for more values than it holds.
     by_object: BTreeMap<ObjectRef, Box<V>>,
-    /// Tuples of namespace, sort, secondary key and object name.
+    /// Objects by secondary key.
     by_key: BTreeSet<KeyEntry<B>>,
     /// Number of removed objects by namespace, so that nobody's removals concern other namespaces.
     removals: BTreeMap<String, u64>,
@@ -111,13 +112,13 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
     pub fn with_key(&self, namespace: &str, sort: B, key: &str) -> Vec<(ObjectRef, V)> {
         let objects = self.read();
         let start = entry(namespace, sort, key, "");
-        objects
+        let names = objects
             .by_key
-            .range((Bound::Included(start), Bound::Unbounded))
-            .take_while(|(of, found, value, _)| **of == *namespace && *found == sort && **value == *key)
-            .filter_map(|(namespace, _, _, name)| {
-                let (object, value) =
-                    objects.by_object.get_key_value(&ObjectRef::new(&**namespace, &**name))?;
+            .range(&start..)
+            .map_while(|(found, entry)| Some(entry).filter(|_| *found == sort)?.strip_prefix(&*start.1));
+        names
+            .filter_map(|name| {
+                let (object, value) = objects.by_object.get_key_value(&ObjectRef::new(namespace, name))?;
                 Some((object.clone(), (**value).clone()))
             })
             .collect()
@@ -156,7 +157,7 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
         V: PartialEq,
     {
         let mut objects = self.write();
-        let removed = objects.removals.get(&object.namespace).copied().unwrap_or_default();
+        let removed = objects.removals.get(object.namespace.as_str()).copied().unwrap_or_default();
         if removed == removals && objects.by_object.get(&object).map(Box::as_ref) == before {
             objects.put(object, answer, self.keys_of);
         }
@@ -166,7 +167,7 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
     pub fn remove(&self, object: &ObjectRef) -> Option<V> {
         let mut objects = self.write();
         let removed = objects.take(object, self.keys_of)?;
-        let count = objects.removals.entry(object.namespace.clone()).or_default();
+        let count = objects.removals.entry(object.namespace.to_string()).or_default();
         *count = count.wrapping_add(1);
         Some(removed)
     }
@@ -231,9 +232,9 @@ impl<V, B: Copy + Ord> Objects<V, B> {
     }
 }
 
-/// Entry of the secondary keys.
+/// Entry of the secondary keys. Names of objects have no NUL, so that a key that has one only finds what does not exist.
 fn entry<B>(namespace: &str, sort: B, key: &str, name: &str) -> KeyEntry<B> {
-    (namespace.into(), sort, key.into(), name.into())
+    (sort, format!("{namespace}\0{key}\0{name}").into())
 }
 
 /// Objects of a namespace, ordered by name.

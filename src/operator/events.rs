@@ -91,8 +91,8 @@ impl Events {
         let reference = ObjectReference {
             api_version: Some(about.api_version.to_owned()),
             kind: Some(about.kind.to_owned()),
-            namespace: Some(object.namespace.clone()),
-            name: Some(object.name.clone()),
+            namespace: Some(object.namespace.to_string()),
+            name: Some(object.name.to_string()),
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         };

@@ -101,7 +101,7 @@ pub fn plan_unlisted(observed: &Observed<'_>) -> UnlistedPlan {
 fn names(reference: &WorkloadRef) -> Option<WorkloadNames> {
     let namespace = Namespace::parse(&reference.object.namespace).ok()?;
     let (kind, name) = (reference.kind.as_str().to_owned(), reference.object.name.clone());
-    Some(WorkloadNames::new(namespace, kind, name))
+    Some(WorkloadNames::new(namespace, kind, name.to_string()))
 }
 
 /// True if a Pod carries the mark of the Sandbox of this name that controls it. The mark is a hash of name and UID, and the

@@ -901,7 +901,11 @@ mod tests {
         let pods = || vec![pod("a", "weather", Some(mark)), pod("b", "other", Some(mark))];
         let changes = |outcome| -> Vec<(String, Option<String>)> {
             let plan = plan_workload(&observed(outcome, pods()));
-            plan.unmark.into_iter().chain(plan.mark).map(|mark| (mark.pod.name, mark.value)).collect()
+            plan.unmark
+                .into_iter()
+                .chain(plan.mark)
+                .map(|mark| (mark.pod.name.to_string(), mark.value))
+                .collect()
         };
         assert_eq!(changes(verified("uid-1")), [("b".to_owned(), None)]);
         let both = [("a".to_owned(), None), ("b".to_owned(), None)];
@@ -937,7 +941,7 @@ mod tests {
             };
             change(&mut observed);
             let unmark = plan_workload(&observed).unmark;
-            unmark.into_iter().map(|mark| (mark.pod.name, mark.value)).collect::<Vec<_>>()
+            unmark.into_iter().map(|mark| (mark.pod.name.to_string(), mark.value)).collect::<Vec<_>>()
         };
         for (what, change) in missing {
             let outcome = refused("uid-1", Reason::SignatureInvalid);

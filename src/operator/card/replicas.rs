@@ -114,7 +114,7 @@ fn watched(
         let (name, _) = endpoint.pod.as_deref()?;
         Some((name.clone(), index.pods.get(&ObjectRef::new(namespace, name))?))
     });
-    let own = index.pods_of(key, workload).into_iter().map(|(object, pod)| (object.name, pod));
+    let own = index.pods_of(key, workload).into_iter().map(|(object, pod)| (object.name.to_string(), pod));
     let pods: BTreeMap<String, Pod> = own.chain(behind).collect();
     let controllers = pods.values().filter_map(|pod| pod.controller.as_ref());
     let sets =

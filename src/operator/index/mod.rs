@@ -182,7 +182,7 @@ impl Index {
     /// Resource versions of the `EndpointSlice`s of a Service.
     pub(crate) fn slice_versions(&self, service: &ObjectRef) -> SliceVersions {
         let slices = self.slices.with_key(&service.namespace, IndexKey::Service, &service.name);
-        slices.into_iter().map(|(slice, (_, version))| (slice.name, version)).collect()
+        slices.into_iter().map(|(slice, (_, version))| (slice.name.to_string(), version)).collect()
     }
 
     /// Endpoints of the API server. While its slices are invalid, the last valid endpoints count.

@@ -11,7 +11,7 @@ pub(crate) static ORPHAN: Reconciler =
     Reconciler { name: "networkpolicy", controller: "networkpolicy", waits: false };
 
 /// Key for the isolation of a namespace.
-pub(crate) fn namespace(name: impl Into<String>) -> Key {
+pub(crate) fn namespace(name: impl AsRef<str>) -> Key {
     Key { reconciler: &NAMESPACE, object: ObjectRef::cluster_scoped(name) }
 }
 

@@ -97,8 +97,8 @@ fn tell(context: &Context, object: &ObjectRef) {
     let Some(uid) = context.index.renamed_cards.get(object) else { return };
     let [served, found] = [Family::Kagenti, Family::Rossoctl].map(Family::agent_card_api_version);
     tracing::warn!(
-        namespace = object.namespace,
-        name = object.name,
+        namespace = object.namespace.as_str(),
+        name = object.name.as_str(),
         "an AgentCard of {found} is not served; apply it as {served}"
     );
     let lacks = format!(

@@ -15,7 +15,7 @@ pub fn plan_default_card(key: &WorkloadRef, workload: &Workload, has_trust_domai
     let ObjectRef { namespace, name } = &key.object;
     let kind = key.kind.as_str();
     let labels = [
-        ("app.kubernetes.io/name", workload.app_name.clone().unwrap_or_else(|| name.clone())),
+        ("app.kubernetes.io/name", workload.app_name.clone().unwrap_or_else(|| name.to_string())),
         (MANAGED_BY_APP_LABEL, MANAGED_BY.to_owned()),
     ];
     let mut card = AgentCard::new(
@@ -24,7 +24,7 @@ pub fn plan_default_card(key: &WorkloadRef, workload: &Workload, has_trust_domai
             target_ref: Some(TargetRef {
                 api_version: key.kind.api_version().to_owned(),
                 kind: kind.to_owned(),
-                name: name.clone(),
+                name: name.to_string(),
             }),
             identity_binding: has_trust_domain.then(IdentityBinding::default),
             ..AgentCardSpec::default()
@@ -32,14 +32,14 @@ pub fn plan_default_card(key: &WorkloadRef, workload: &Workload, has_trust_domai
     );
     card.metadata = ObjectMeta {
         name: card.metadata.name,
-        namespace: Some(namespace.clone()),
+        namespace: Some(namespace.to_string()),
         labels: Some(
             labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<BTreeMap<_, _>>(),
         ),
         owner_references: Some(vec![OwnerReference {
             api_version: key.kind.api_version().to_owned(),
             kind: kind.to_owned(),
-            name: name.clone(),
+            name: name.to_string(),
             uid: workload.uid.clone(),
             controller: Some(true),
             block_owner_deletion: Some(true),

@@ -25,8 +25,8 @@ pub(crate) fn plan_echo(object: &ObjectRef, observed: &Observed) -> ConfigMap {
     let louder = observed.data.iter().map(|(key, value)| (key.clone(), value.to_uppercase()));
     ConfigMap {
         metadata: ObjectMeta {
-            namespace: Some(echo.namespace),
-            name: Some(echo.name),
+            namespace: Some(echo.namespace.to_string()),
+            name: Some(echo.name.to_string()),
             ..ObjectMeta::default()
         },
         data: Some(louder.collect()),
