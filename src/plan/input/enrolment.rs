@@ -12,14 +12,43 @@ const A2A: &str = "a2a";
 /// Labels by key.
 type Labels = BTreeMap<String, String>;
 
+/// Families whose type label says agent, of one object's labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Families {
+    kagenti: bool,
+    rossoctl: bool,
+}
+
+impl Families {
+    /// Families of labels.
+    pub fn of(labels: &Labels) -> Self {
+        let is_of = |family| kind(labels, family) == Some(AGENT_TYPE);
+        Self { kagenti: is_of(Family::Kagenti), rossoctl: is_of(Family::Rossoctl) }
+    }
+
+    /// True if `family` is one of them.
+    pub const fn has(self, family: Family) -> bool {
+        match family {
+            Family::Kagenti => self.kagenti,
+            Family::Rossoctl => self.rossoctl,
+        }
+    }
+
+    /// Family that enrols, the first in order of precedence; `None` for what is no agent.
+    pub fn first(self) -> Option<Family> {
+        Family::ALL.into_iter().find(|family| self.has(*family))
+    }
+}
+
 /// Families whose type label says agent, in order of precedence.
-pub fn families(labels: &Labels) -> impl Iterator<Item = Family> + '_ {
-    Family::ALL.into_iter().filter(|family| kind(labels, *family) == Some(AGENT_TYPE))
+pub fn families(labels: &Labels) -> impl Iterator<Item = Family> {
+    let found = Families::of(labels);
+    Family::ALL.into_iter().filter(move |family| found.has(*family))
 }
 
 /// Family that enrols, the first of several; `None` for what is no agent.
 pub fn family(labels: &Labels) -> Option<Family> {
-    families(labels).next()
+    Families::of(labels).first()
 }
 
 /// Type label that enrols nobody because of its value, the first of the families.

@@ -1,7 +1,7 @@
 //! Deployments, `StatefulSet`s and `Sandbox`es, reduced to the fields that identify an agent and its readiness.
 
 use super::Kept;
-use super::enrolment::{check_families, families, family, protocol};
+use super::enrolment::{Families, check_families, family, protocol};
 use super::labels::too_many_labels;
 use super::names::workload_label;
 use super::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, Sandbox};
@@ -110,6 +110,8 @@ pub struct Workload {
     pub selector: Kept<LabelSelector>,
     /// Labels of the Pod template.
     pub template_labels: Kept<BTreeMap<String, String>>,
+    /// Families of the agent labels in the Pod template, read once: namespaces ask for them at every change.
+    pub template_families: Families,
     /// Service account of the Pod template.
     pub service_account: String,
     /// True if the Pods use the network of their node.
@@ -168,6 +170,10 @@ impl Workload {
             protocol: protocol(&labels),
             app_name: labels.get("app.kubernetes.io/name").cloned(),
             selector: kept_selector.unwrap_or_default(),
+            template_families: kept_labels
+                .as_ref()
+                .map(|_| Families::of(&template_labels))
+                .unwrap_or_default(),
             template_labels: kept_labels.unwrap_or_default(),
             // The ServiceAccount admission plugin fills in `default` when a Pod is created.
             service_account: spec
@@ -216,12 +222,12 @@ impl Workload {
     /// True if the workload or its Pods may carry the agent label of `family`, so that the policies of that family have
     /// something to isolate.
     pub fn is_of(&self, family: Family) -> bool {
-        self.family == Some(family) || families(&self.template_labels.read()).any(|of| of == family)
+        self.family == Some(family) || self.template_families.has(family)
     }
 
     /// Family of the agent label in the Pod template, by which the namespace policies select; `None` without one.
     pub fn labels_its_pods(&self) -> Option<Family> {
-        family(&self.template_labels.read())
+        self.template_families.first()
     }
 
     /// Family whose agent label every Pod of every revision carries: the immutable selector requires the label, or
@@ -273,6 +279,24 @@ mod tests {
         assert_eq!(workload.always_labelled_its_pods(), Some(Family::Rossoctl));
         assert_eq!(Family::ALL.map(|family| workload.is_of(family)), [true, true]);
         assert_eq!(workload.family, Some(Family::Rossoctl));
+    }
+
+    #[test]
+    fn the_families_of_a_template_are_read_once() {
+        let both = json!({ "kagenti.io/type": "agent", "rossoctl.io/type": "agent" });
+        for (labels, families) in [
+            (json!({}), [false, false]),
+            (json!({ "kagenti.io/type": "agent" }), [true, false]),
+            (json!({ "rossoctl.io/type": "agent" }), [false, true]),
+            (both, [true, true]),
+        ] {
+            let mut workload = deployment(&json!({}), &labels);
+            // Who asks again gets the answer of then, whatever became of the text.
+            workload.template_labels = Kept::default();
+            assert_eq!(Family::ALL.map(|family| workload.is_of(family)), families, "{labels}");
+            let first = Family::ALL.into_iter().zip(families).find_map(|(family, is)| is.then_some(family));
+            assert_eq!(workload.labels_its_pods(), first, "{labels}");
+        }
     }
 
     #[test]
