@@ -103,7 +103,7 @@ async fn apply_status(
         forget_content(context, object, evaluation);
         return Ok(());
     }
-    let before = json(&card.status.read())?;
+    let before = card.status.to_json().map_err(kube::Error::SerdeError)?;
     let mut after = if differs { json(&status)? } else { before.clone() };
     let has_content = card.has_content || shown.is_some();
     if let (Some(shown), Some(after)) = (shown, after.as_object_mut()) {

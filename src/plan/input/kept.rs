@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -23,6 +24,18 @@ impl<T: Default + DeserializeOwned + Serialize> Kept<T> {
     /// The value. What is kept was read once, so that the default stands for [`Kept::default`] alone.
     pub fn read(&self) -> T {
         serde_json::from_str(&self.json).unwrap_or_default()
+    }
+
+    /// The value as JSON, which is what is kept: nothing is read into `T` for it.
+    ///
+    /// # Errors
+    /// Those of `T::serialize` for [`Kept::default`], which keeps no text.
+    pub fn to_json(&self) -> serde_json::Result<Value> {
+        if self.json.is_empty() {
+            serde_json::to_value(T::default())
+        } else {
+            serde_json::from_str(&self.json)
+        }
     }
 }
 
@@ -70,6 +83,19 @@ mod tests {
             assert_eq!(kept, kept.clone());
         }
         assert_eq!(Kept::<Labels>::default().read(), Labels::new());
+    }
+
+    #[test]
+    fn the_json_of_what_is_kept_is_its_text() {
+        /// What is read as `T`, and would be written as another.
+        #[derive(Clone, Debug, Default, Serialize, serde::Deserialize)]
+        struct Renamed {
+            #[serde(default, rename(serialize = "written"))]
+            read: u8,
+        }
+        let kept = Kept::of(&Renamed { read: 7 }).unwrap();
+        assert_eq!(kept.to_json().unwrap(), serde_json::json!({ "written": 7 }));
+        assert_eq!(Kept::<Labels>::default().to_json().unwrap(), serde_json::json!({}));
     }
 
     #[test]
