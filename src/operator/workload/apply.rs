@@ -1,6 +1,6 @@
 //! Writes of a workload's plan: what closes, then what opens.
 
-use super::marks::apply_mark;
+use super::marks::{apply_every_mark, apply_mark};
 use super::policies::{apply_policy, remove_policy};
 use crate::card::key as card_key;
 use crate::context::Context;
@@ -41,13 +41,8 @@ pub(crate) async fn apply_plan(
         };
         context.events.send(about, &reference.object, &workload.uid, &notice);
     }
-    let (mut is_known, mut failed) = (true, unread);
-    for mark in &plan.unmark {
-        match apply_mark(context, mark).await {
-            Ok(known) => is_known &= known,
-            Err(error) => failed = failed.or(Some(error)),
-        }
-    }
+    let (mut is_known, kept) = apply_every_mark(context, &plan.unmark).await;
+    let mut failed = unread.or(kept);
     for policy in &plan.close {
         if let Err(error) = apply_policy(context, policy).await {
             failed = failed.or(Some(error));

@@ -40,3 +40,15 @@ pub(crate) async fn apply_mark(context: &Context, mark: &Mark) -> Result<bool, k
     context.metrics.wrote("pods");
     Ok(true)
 }
+
+/// Writes every one of these marks, whichever of them fails. False while one of them is in flight; the error is the first.
+pub(super) async fn apply_every_mark(context: &Context, marks: &[Mark]) -> (bool, Option<kube::Error>) {
+    let (mut is_known, mut failed) = (true, None);
+    for mark in marks {
+        match apply_mark(context, mark).await {
+            Ok(known) => is_known &= known,
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    (is_known, failed)
+}

@@ -1,6 +1,6 @@
 //! Turn of a workload of a kind that cannot be listed. Its AgentCards still close it.
 
-use super::marks::apply_mark;
+use super::marks::apply_every_mark;
 use super::observe::observed_cards;
 use super::policies::remove_policy;
 use crate::card::store_evaluation;
@@ -57,13 +57,7 @@ async fn close(context: &Context, key: &WorkloadRef) -> Result<bool, kube::Error
         is_of_a_sandbox.then(|| (object.clone(), pod.clone()))
     });
     let plan = plan_unlisted(&Observed { reference: key, policies: &policies, pods: &pods });
-    let mut failed = None;
-    for mark in &plan.unmark {
-        if let Err(error) = apply_mark(context, mark).await {
-            failed = failed.or(Some(error));
-        }
-    }
-    if let Some(error) = failed {
+    if let (_, Some(error)) = apply_every_mark(context, &plan.unmark).await {
         return Err(error);
     }
     for object in &plan.remove {
