@@ -90,8 +90,10 @@ impl AuthorityArgs {
         });
         warnings.extend(unused);
         if bundles.get(&trust_domain).is_err() {
+            let given: Vec<&str> = bundles.iter().map(|bundle| bundle.trust_domain().as_str()).collect();
             return Err(Unusable::new(format!(
-                "no bundle is given for the trust domain {trust_domain}; add --bundle FILE"
+                "no bundle is given for the trust domain {trust_domain}, only for {}; add --bundle {trust_domain}=FILE",
+                given.join(" and ")
             )));
         }
         Ok(Authority { bundles, trust_domain, warnings })

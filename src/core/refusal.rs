@@ -116,10 +116,13 @@ reasons! {
         "Restore the bundle source; the last good bundle counts only for its limit.";
     BundleEmpty [44] "The trust bundle holds no usable X.509 authority";
         "Falling back to a cached copy would ignore that the domain revoked its keys.";
-        "If the domain was not revoked on purpose, publish at least one valid CA certificate in its bundle.";
+        "If its authorities are of another trust domain, give the bundle of this one, or set the trust domain to theirs: \
+         `--trust-domain` on the command line, `--spire-trust-domain` of the operator. If the domain was not revoked on \
+         purpose, publish at least one valid CA certificate in its bundle.";
     TrustDomainUnknown [42] "No bundle is configured for the trust domain";
         "Anchors of one domain vouching for the names of another.";
-        "Configure a bundle for exactly this trust domain.";
+        "Configure a bundle for exactly this trust domain: `--bundle TD=FILE` on the command line; for the operator the \
+         source that `--trust-bundle-source` names, and for a domain beside its own a ClusterFederatedTrustDomain.";
 
     // Finding the workload.
     WorkloadNotFound [] "The workload behind the card does not exist";
@@ -341,8 +344,9 @@ reasons! {
         "Issue with RSA of 2048 to 4096 bits, P-256 or P-384, and SHA-2.";
     TrustDomainMismatch [42] "The signer belongs to another trust domain";
         "A neighbouring or federated domain naming our workloads.";
-        "Verify with the trust domain that issued the SVID. If an AgentCard names another one than the operator's, take \
-         spec.identityBinding.trustDomain off, or start the operator with `--allow-trust-domain=NAMESPACE:TRUST_DOMAIN`.";
+        "Verify with the trust domain that issued the SVID: on the command line `--trust-domain TD` with `--bundle TD=FILE`. \
+         If an AgentCard names another one than the operator's, take spec.identityBinding.trustDomain off, or start the \
+         operator with `--allow-trust-domain=NAMESPACE:TRUST_DOMAIN`.";
     AnchorUnknown [42] "The chain does not end in the bundle of its trust domain";
         "Any CA at all vouching for the workload.";
         "Check that the bundle is current and that the SVID was issued by this trust domain.";

@@ -255,8 +255,16 @@ fn each_trust_domain_has_its_own_bundle() {
     run.assert_verified();
     let unused = "warning: --bundle other.org=\"other.pem\" is not used: the signer must be of the trust domain example.org\n";
     assert_eq!(run.stderr, unused);
-    with("other.org").assert_refused("TrustDomainMismatch");
-    with("third.org").assert_unusable("no bundle is given for the trust domain third.org");
+    let refused = with("other.org");
+    refused.assert_refused("TrustDomainMismatch");
+    let json = refused.json();
+    let told = format!("{} {}", json["message"], json["fix"]);
+    for says in ["the signer is of the trust domain example.org", "of other.org alone", "--bundle TD=FILE"] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    with("third.org").assert_unusable(
+        "no bundle is given for the trust domain third.org, only for example.org and other.org; add --bundle third.org=FILE",
+    );
     // An authority that names its own domain cannot be given to another one.
     let foreign = [
         "verify",
@@ -269,7 +277,9 @@ fn each_trust_domain_has_its_own_bundle() {
         "-o",
         "json",
     ];
-    folder.run(&foreign).assert_unusable("other.org");
+    let run = folder.run(&foreign);
+    run.assert_unusable("those in it are of the trust domain other.org");
+    run.assert_unusable("If its authorities are of another trust domain");
     folder.write("other.pem", Authority::new("example.org").pem());
     folder.run(&foreign).assert_refused("AnchorUnknown");
     folder

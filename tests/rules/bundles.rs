@@ -4,7 +4,7 @@ use crate::pki::{Authority, Ca, Key, Leaf, NOW, domain, pem};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_core::bundle::{
-    Bundle, BundleFreshness, BundleMemory, BundleSet, FallbackAfter, accept_bundle, parse_bundle,
+    Bundle, BundleFreshness, BundleMemory, BundleSet, FallbackAfter, accept_bundle, no_bundle, parse_bundle,
 };
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::TrustDomain;
@@ -200,6 +200,43 @@ fn rule_44_an_empty_bundle_revokes_and_a_broken_one_does_not() {
     assert_eq!(FallbackAfter::refusal(&broken), FallbackAfter::KeepLastGood);
     let rollback = Refusal::new(Reason::BundleRollback, "");
     assert_eq!(FallbackAfter::refusal(&rollback), FallbackAfter::KeepLastGood);
+}
+
+#[test]
+fn rule_44_a_bundle_of_another_domain_revokes_and_says_whose_it_is() {
+    let root = Authority::root(&Ca::default());
+    let other = TrustDomain::parse("other.org").unwrap();
+    let refused = |text: String| parse_bundle(&other, text.into_bytes()).unwrap_err();
+    for text in [pem(root.der()), json!({"keys": [key(Some("x509-svid"), "EC", &[root.der()])]}).to_string()]
+    {
+        let refused = refused(text);
+        assert_eq!(FallbackAfter::refusal(&refused), FallbackAfter::Revoked);
+        let says = "the bundle of other.org holds no usable X.509 authority, because those in it are of the trust domain \
+                    example.org";
+        assert!(refused.message().starts_with(says), "{refused}");
+    }
+    for says in ["of another trust domain", "--trust-domain", "--spire-trust-domain"] {
+        assert!(Reason::BundleEmpty.fix().contains(says), "{}", Reason::BundleEmpty.fix());
+    }
+    // What is no authority at all is of no domain.
+    let leaf = root.issue(&Leaf::default()).chain.remove(0);
+    for text in [r#"{"keys":[]}"#.to_owned(), pem(&leaf)] {
+        assert!(!refused(text).message().contains("because"));
+    }
+}
+
+#[test]
+fn a_domain_without_a_bundle_is_told_with_those_that_have_one() {
+    let names: Vec<TrustDomain> =
+        (0..7).map(|number| TrustDomain::parse(&format!("d{number}.example")).unwrap()).collect();
+    for (count, says) in [
+        (0, "nor for any other trust domain"),
+        (2, "only for d0.example, d1.example"),
+        (7, "only for d0.example, d1.example, d2.example, d3.example, d4.example and 2 more"),
+    ] {
+        let refusal = no_bundle(&domain(), names[..count].iter());
+        assert_eq!(refusal.message(), format!("no bundle is configured for example.org, {says}"));
+    }
 }
 
 fn numbered(root: &Authority, sequence: Option<u64>, hint: Option<u64>) -> Bundle {

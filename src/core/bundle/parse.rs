@@ -15,6 +15,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// Most trust domains that a message names in the place of the one that was looked for.
+const OTHERS: usize = 4;
+
 /// Parses the bundle of `trust_domain`: JSON if the first character is a brace, PEM otherwise.
 ///
 /// Fails with `BundleMalformed` for an unreadable document, with `BundleEmpty` for one without a usable authority,
@@ -23,7 +26,8 @@ pub fn parse_bundle(trust_domain: &TrustDomain, bytes: Vec<u8>) -> Result<Bundle
     if bytes.len() > BUNDLE_BYTES {
         return Err(malformed(format!("the bundle has {} bytes, the limit is {BUNDLE_BYTES}", bytes.len())));
     }
-    let mut reader = BundleReader { trust_domain, anchors: Vec::new(), skipped: Vec::new() };
+    let mut reader =
+        BundleReader { trust_domain, anchors: Vec::new(), skipped: Vec::new(), others: BTreeSet::new() };
     let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     let (sequence, refresh_hint) =
         if is_json { reader.read_json(bytes)? } else { reader.read_pem(&bytes)? };
@@ -37,6 +41,8 @@ struct BundleReader<'a> {
     trust_domain: &'a TrustDomain,
     anchors: Vec<Arc<Anchor>>,
     skipped: Vec<SkippedEntry>,
+    /// Trust domains of authorities that are those of others.
+    others: BTreeSet<TrustDomain>,
 }
 
 impl BundleReader<'_> {
@@ -156,6 +162,7 @@ impl BundleReader<'_> {
         let anchor = match Anchor::parse(der, self.trust_domain) {
             Ok(anchor) => anchor,
             Err(refusal) => {
+                self.others.extend(Anchor::other_domain(der, self.trust_domain));
                 self.skip(location, &refusal.to_string());
                 return Ok(());
             }
@@ -192,6 +199,11 @@ impl BundleReader<'_> {
         self.anchors.sort_by_key(|anchor| Reverse(anchor.not_before()));
         if self.anchors.is_empty() {
             let mut message = format!("the bundle of {} holds no usable X.509 authority", self.trust_domain);
+            if !self.others.is_empty() {
+                let others: Vec<&str> = self.others.iter().take(OTHERS).map(TrustDomain::as_str).collect();
+                message.push_str(", because those in it are of the trust domain ");
+                message.push_str(&others.join(", "));
+            }
             for entry in &self.skipped {
                 for part in ["; ", &entry.location, ": ", &entry.why] {
                     message.push_str(part);

@@ -6,6 +6,25 @@ use crate::refusal::{Reason, Refusal};
 use crate::spiffe::TrustDomain;
 use std::collections::BTreeMap;
 
+/// Most trust domains that a message names beside the one that was looked for.
+const NAMED: usize = 5;
+
+/// The refusal of a trust domain without a bundle, `TrustDomainUnknown`; it names those that have one.
+pub fn no_bundle<'d>(
+    trust_domain: &TrustDomain,
+    configured: impl ExactSizeIterator<Item = &'d TrustDomain>,
+) -> Refusal {
+    let more = configured.len().saturating_sub(NAMED);
+    let named = configured.take(NAMED).map(TrustDomain::as_str).collect::<Vec<_>>().join(", ");
+    let only = match (named.is_empty(), more) {
+        (true, _) => "nor for any other trust domain".to_owned(),
+        (false, 0) => format!("only for {named}"),
+        (false, _) => format!("only for {named} and {more} more"),
+    };
+    let found = format!("no bundle is configured for {trust_domain}, {only}");
+    Refusal::new(Reason::TrustDomainUnknown, found)
+}
+
 /// One bundle per trust domain. No method returns the anchors of several domains: one domain must not vouch for the
 /// names of another (rule 42).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,9 +52,7 @@ impl BundleSet {
 
     /// The bundle of exactly `trust_domain`; fails with `TrustDomainUnknown` if there is none.
     pub fn get(&self, trust_domain: &TrustDomain) -> Result<&Bundle, Refusal> {
-        self.0.get(trust_domain).ok_or_else(|| {
-            Refusal::new(Reason::TrustDomainUnknown, format!("no bundle is configured for {trust_domain}"))
-        })
+        self.0.get(trust_domain).ok_or_else(|| no_bundle(trust_domain, self.0.keys()))
     }
 
     /// The bundles in the order of their trust domains.

@@ -2,7 +2,7 @@
 
 use super::certificate::{Certificate, Validity};
 use super::constraints::NameConstraints;
-use super::role::check_issuer_role;
+use super::role::{check_issuer_role, domain_of_issuer};
 use crate::encoding::{Digest, sha256};
 use crate::jws::PublicKey;
 use crate::refusal::Refusal;
@@ -39,6 +39,13 @@ impl Anchor {
             path_length: certificate.path_length,
             name_constraints: certificate.name_constraints,
         })
+    }
+
+    /// The trust domain of a certificate that is an authority of another one than `trust_domain`.
+    pub(crate) fn other_domain(der: &[u8], trust_domain: &TrustDomain) -> Option<TrustDomain> {
+        let certificate = Certificate::parse(der).ok()?;
+        let other = domain_of_issuer(&certificate).filter(|other| other != trust_domain)?;
+        check_issuer_role(&certificate, &other).is_ok().then_some(other)
     }
 
     /// The certificate, in DER.

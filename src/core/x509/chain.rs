@@ -55,8 +55,10 @@ pub(crate) fn prove_chain(
     check_issuers(&leaf, &issuers, spiffe_id.trust_domain())?;
     let keys = read_keys(&leaf, &issuers)?;
     if spiffe_id.trust_domain() != trust_domain {
-        let message =
-            format!("the leaf's trust domain is {}, expected {trust_domain}", spiffe_id.trust_domain());
+        let message = format!(
+            "the signer is of the trust domain {}, and signers of {trust_domain} alone are trusted here",
+            spiffe_id.trust_domain()
+        );
         return Err(Refusal::new(Reason::TrustDomainMismatch, message));
     }
     let anchors = verify_signatures(&leaf, &issuers, &keys.issuers, root, bundle, budget)?;

@@ -32,3 +32,9 @@ pub(crate) fn check_issuer_role(issuer: &Certificate<'_>, trust_domain: &TrustDo
     let message = format!("its SPIFFE ID is {}, not spiffe://{trust_domain}", Quoted(uri));
     Err(Refusal::new(Reason::IssuerSpiffeId, message))
 }
+
+/// Trust domain that an issuer names as its own, by a SPIFFE ID without a path.
+pub(crate) fn domain_of_issuer(issuer: &Certificate<'_>) -> Option<TrustDomain> {
+    let id = SpiffeId::parse(issuer.first_uri?).ok()?;
+    (!id.has_path()).then(|| id.trust_domain().clone())
+}

@@ -15,9 +15,9 @@ pub(crate) use federation::follow_federation;
 pub(crate) use workload_api::follow_workload_api;
 
 use super::metrics::Metrics;
-use countersign_core::bundle::Bundle;
+use countersign_core::bundle::{Bundle, no_bundle};
 use countersign_core::encoding::{Digest, Sha256};
-use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::refusal::Refusal;
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::{Seconds, Timestamp};
 use source::{ReadFailure, word_of};
@@ -52,10 +52,7 @@ impl Bundles {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         match sources.get(trust_domain) {
             Some(source) => source.current(now, self.max_age).map(Arc::clone),
-            None => Err(Refusal::new(
-                Reason::TrustDomainUnknown,
-                format!("no bundle is configured for {trust_domain}"),
-            )),
+            None => Err(no_bundle(trust_domain, sources.keys())),
         }
     }
 
@@ -137,6 +134,7 @@ impl Bundles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_core::refusal::Reason;
 
     #[test]
     fn only_another_set_of_authorities_is_announced() {
@@ -167,6 +165,8 @@ mod tests {
         let domain = TrustDomain::parse("example.org").unwrap();
         let text = include_bytes!("../../../tests/fixtures/doc/bundle.json").to_vec();
         assert!(bundles.accept(&domain, at(0), Ok(text.clone())));
+        let unknown = bundles.get(&TrustDomain::parse("other.example").unwrap(), at(0)).unwrap_err();
+        assert_eq!(unknown.message(), "no bundle is configured for other.example, only for example.org");
         let mut changes = bundles.changes();
         // Neither content nor an error arrives, as from a silent or stopped watch.
         bundles.announce(at(60));
