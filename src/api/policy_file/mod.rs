@@ -6,12 +6,12 @@ mod settings;
 mod words;
 
 use crate::yaml::{
-    Diagnostic, PathStep, Place, ReaderContext, YamlNode, diagnostic_at, read_all, syntax_problem,
+    Diagnostic, Mistakes, PathStep, Place, ReaderContext, YamlNode, read_partial, syntax_problem,
 };
 use countersign_core::policy::Policy;
 use countersign_core::spiffe::TrustDomain;
 use serde::Deserialize;
-use settings::Settings;
+use settings::{Member, Settings};
 use std::collections::BTreeMap;
 
 pub use settings::Base;
@@ -36,8 +36,9 @@ pub struct PolicyFile {
 #[schemars(title = "Acceptance policy of Countersign")]
 struct Written {
     /// Version of the format: 1.
-    #[expect(dead_code, reason = "reading it is the check")]
-    version: Version,
+    #[serde(default)]
+    #[schemars(required, with = "Version")]
+    version: Option<Version>,
     /// Settings of every trust domain.
     #[serde(default)]
     defaults: Settings,
@@ -73,26 +74,38 @@ pub fn parse_policy_file(bytes: &[u8]) -> Result<PolicyFile, PolicyFileError> {
         )));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| PolicyFileError("the file is not UTF-8".to_owned()))?;
-    let written: Written =
-        serde_saphyr::from_str(text).map_err(|error| PolicyFileError(mistakes(text, &error)))?;
-    let trust_domains = written.trust_domains.into_iter().map(|(domain, settings)| (domain.0, settings));
-    let file = PolicyFile { defaults: written.defaults, trust_domains: trust_domains.collect() };
-    let problems = file.problems();
-    if problems.is_empty() {
-        return Ok(file);
-    }
+    let refused = match serde_saphyr::from_str::<Written>(text) {
+        Ok(written) if written.version.is_some() => {
+            let file = PolicyFile::from(written);
+            if file.problems().is_empty() {
+                return Ok(file);
+            }
+            None
+        }
+        Ok(_) => None,
+        Err(error) => Some(error),
+    };
+    // Read again as a tree, in which every mistake has its place.
     let root = YamlNode::parse(text).map_err(|error| PolicyFileError(described(&error)))?;
-    Err(PolicyFileError(listed(problems.iter().map(|one| one.located(&root)))))
+    let found = mistakes(&root);
+    Err(PolicyFileError(match refused {
+        // What the tree has no word for is the one mistake.
+        Some(error) if found.is_empty() => described(&error),
+        _ => listed(found),
+    }))
 }
 
-/// Mistakes of a file that the parser refuses. What it refuses at once is the one mistake; else the file is read again as
-/// a tree, in which every mistake has its place.
-fn mistakes(text: &str, error: &serde_saphyr::Error) -> String {
-    let Ok(root) = YamlNode::parse(text) else { return described(error) };
-    match read_all::<Written>(&root, &ReaderContext::default()) {
-        Ok(_) => described(error),
-        Err(all) => listed(all),
+/// Mistakes of a file: values that do not fit, and what the others say that no card could meet.
+fn mistakes(root: &YamlNode) -> Vec<Diagnostic> {
+    let (written, mut mistakes) = read_partial::<Written>(root, &ReaderContext::default());
+    if let Some(written) = written {
+        if written.version.is_none() {
+            mistakes.add_missing(root, "version");
+        }
+        let file = PolicyFile::from(written);
+        file.problems().into_iter().for_each(|problem| problem.add_to(&mut mistakes, root));
     }
+    mistakes.into_vec()
 }
 
 /// All mistakes in one line.
@@ -113,6 +126,13 @@ fn described(error: &serde_saphyr::Error) -> String {
 /// JSON Schema of the file, for editors.
 pub fn policy_file_schema() -> schemars::Schema {
     schemars::schema_for!(Written)
+}
+
+impl From<Written> for PolicyFile {
+    fn from(written: Written) -> Self {
+        let trust_domains = written.trust_domains.into_iter().map(|(domain, settings)| (domain.0, settings));
+        Self { defaults: written.defaults, trust_domains: trust_domains.collect() }
+    }
 }
 
 impl PolicyFile {
@@ -148,19 +168,18 @@ impl PolicyFile {
 /// Problem of one member of the settings of a trust domain, or of the defaults.
 struct Problem<'a> {
     domain: Option<&'a TrustDomain>,
-    member: &'static [&'static str],
+    member: Member,
     found: String,
 }
 
 impl Problem<'_> {
-    fn located(&self, root: &YamlNode) -> Diagnostic {
-        let settings: &[&str] = match self.domain {
-            Some(domain) => &["trustDomains", domain.as_str()],
-            None => &["defaults"],
+    fn add_to(self, mistakes: &mut Mistakes, root: &YamlNode) {
+        let settings = match self.domain {
+            Some(domain) => vec![PathStep::Key("trustDomains"), PathStep::Key(domain.as_str())],
+            None => vec![PathStep::Key("defaults")],
         };
-        let steps: Vec<PathStep<'_>> =
-            settings.iter().chain(self.member).map(|name| PathStep::Key(name)).collect();
-        diagnostic_at(root, &steps, self.found.clone())
+        let steps: Vec<PathStep<'_>> = settings.into_iter().chain(self.member).collect();
+        mistakes.add(root, &steps, self.found);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::lists::{Deny, Pinned, Signers};
 use super::words::{AlgorithmName, ProfileName, Span};
+use crate::yaml::PathStep::{self, Index, Key};
 use countersign_core::canon::ProfileSet;
 use countersign_core::json::Numbers;
 use countersign_core::jws::AlgorithmSet;
@@ -16,6 +17,9 @@ use std::collections::BTreeSet;
 
 /// Longest time since a content was verified under a valid leaf, unless set.
 const WITNESS_AGE: Seconds = Seconds::new(24 * 60 * 60);
+
+/// Path from the settings to a member of them, or to an element of its list.
+pub(super) type Member = Vec<PathStep<'static>>;
 
 /// Settings that callers choose before the file: flags of older installations.
 #[derive(Clone, Copy, Debug, Default)]
@@ -183,21 +187,19 @@ impl Settings {
     }
 
     /// Settings under which no card could count, or that undermine a rule: path of the member and what to do.
-    pub(super) fn problems(&self, domain: Option<&TrustDomain>) -> Vec<(&'static [&'static str], String)> {
-        let mut problems: Vec<(&'static [&'static str], String)> = Vec::new();
+    pub(super) fn problems(&self, domain: Option<&TrustDomain>) -> Vec<(Member, String)> {
+        let mut problems: Vec<(Member, String)> = Vec::new();
         if self.clock_skew.as_ref().is_some_and(|skew| skew.0 > CLOCK_SKEW_MAX) {
-            problems.push((
-                &["clockSkew"],
-                format!("it is more than {} s: mend the clocks", CLOCK_SKEW_MAX.get()),
-            ));
+            let found = format!("it is more than {} s: mend the clocks", CLOCK_SKEW_MAX.get());
+            problems.push((vec![Key("clockSkew")], found));
         }
         if self.max_witness_age.as_ref().is_some_and(|age| age.0.is_zero()) {
-            problems.push((&["maxWitnessAge"], "it is zero; write freshness: live".to_owned()));
+            problems.push((vec![Key("maxWitnessAge")], "it is zero; write freshness: live".to_owned()));
         }
-        let lists: [(&'static [&'static str], bool); 3] = [
-            (&["profiles"], self.profiles.as_ref().is_some_and(Vec::is_empty)),
-            (&["algorithms"], self.algorithms.as_ref().is_some_and(Vec::is_empty)),
-            (&["signers", "named"], self.signers.as_ref().is_some_and(Signers::is_empty)),
+        let lists = [
+            (vec![Key("profiles")], self.profiles.as_ref().is_some_and(Vec::is_empty)),
+            (vec![Key("algorithms")], self.algorithms.as_ref().is_some_and(Vec::is_empty)),
+            (vec![Key("signers"), Key("named")], self.signers.as_ref().is_some_and(Signers::is_empty)),
         ];
         let empty = "it is an empty list, so no card could count; leave it out for the default";
         problems.extend(
@@ -205,23 +207,24 @@ impl Settings {
         );
         problems.extend(domain.into_iter().flat_map(|domain| self.foreign_identities(domain)));
         let mut key_ids = BTreeSet::new();
-        let twice = self.pinned_keys.iter().filter(|pinned| !key_ids.insert(&pinned.key_id));
-        problems.extend(twice.map(|pinned| {
+        let twice = self.pinned_keys.iter().enumerate().filter(|(_, pinned)| !key_ids.insert(&pinned.key_id));
+        problems.extend(twice.map(|(index, pinned)| {
             let found = format!("the key ID {} occurs twice; keep one", Quoted(&pinned.key_id));
-            (["pinnedKeys"].as_slice(), found)
+            (vec![Key("pinnedKeys"), Index(index), Key("keyId")], found)
         }));
         problems
     }
 
     /// Identities of another trust domain: none of them signs in this one, so the entry would have no effect, or one that no
     /// card could meet.
-    fn foreign_identities(&self, domain: &TrustDomain) -> Vec<(&'static [&'static str], String)> {
-        const DENIED: &[&str] = &["deny", "spiffeIds"];
-        const REQUIRED: &[&str] = &["signers", "named"];
-        const PINNED: &[&str] = &["pinnedKeys"];
-        let denied = self.deny.identities().map(|id| (DENIED, id));
-        let required = self.signers.iter().flat_map(Signers::identities).map(|id| (REQUIRED, id));
-        let pinned = self.pinned_keys.iter().map(|pinned| (PINNED, pinned.spiffe_id()));
+    fn foreign_identities(&self, domain: &TrustDomain) -> Vec<(Member, String)> {
+        let denied = self.deny.identities().enumerate();
+        let denied = denied.map(|(index, id)| (vec![Key("deny"), Key("spiffeIds"), Index(index)], id));
+        let required = self.signers.iter().flat_map(Signers::identities).enumerate();
+        let required = required.map(|(index, id)| (vec![Key("signers"), Key("named"), Index(index)], id));
+        let pinned = self.pinned_keys.iter().enumerate().map(|(index, pinned)| {
+            (vec![Key("pinnedKeys"), Index(index), Key("spiffeId")], pinned.spiffe_id())
+        });
         let all = denied.chain(required).chain(pinned);
         all.filter(|(_, id)| id.trust_domain() != domain)
             .map(|(member, id)| {

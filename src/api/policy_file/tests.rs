@@ -124,6 +124,49 @@ fn every_mistake_is_told_in_one_run_with_its_place_path_and_the_nearest_member()
 }
 
 #[test]
+fn a_problem_inside_a_list_names_the_element_of_the_file_in_the_run_that_tells_of_the_others() {
+    let pem = include_str!("../../../tests/fixtures/policy/pinned-key.pem").replace('\n', "\\n");
+    let key = |id: &str| format!("{{ keyId: ci, spiffeId: \"spiffe://{id}/ci\", publicKey: \"{pem}\" }}");
+    let text = format!(
+        "version: 2\ndefaults:\n  clockSkew: 48h\n  coverage: lax\n  profiles: [nonsense]\ntrustDomains:\n  a.org:\n    \
+         deny:\n      spiffeIds: [nobody, \"spiffe://a.org/x\", 7, \"spiffe://b.org/x\"]\n    \
+         signers:\n      named: [\"spiffe://b.org/y\"]\n    pinnedKeys:\n    - {}\n    - {{ keyId: x }}\n    - {}\n",
+        key("a.org"),
+        key("b.org"),
+    );
+    let problem = error(&text);
+    let told: Vec<&str> = problem.split("; also ").collect();
+    for (number, said) in [
+        "line 1 column 10: version: version 2 is not known",
+        "line 3 column 3: defaults.clockSkew: it is more than",
+        "line 4 column 13: defaults.coverage: ",
+        "line 5 column 14: defaults.profiles[0]: ",
+        "line 9 column 19: trustDomains.a.org.deny.spiffeIds[0]: ",
+        "line 9 column 47: trustDomains.a.org.deny.spiffeIds[2]: ",
+        "line 9 column 50: trustDomains.a.org.deny.spiffeIds[3]: \"spiffe://b.org/x\" is of the trust domain b.org",
+        "line 11 column 15: trustDomains.a.org.signers.named[0]: \"spiffe://b.org/y\" is of the trust domain b.org",
+        "line 14 column 7: trustDomains.a.org.pinnedKeys[1]: the key ",
+        "trustDomains.a.org.pinnedKeys[2].keyId: the key ID \"ci\" occurs twice",
+        "trustDomains.a.org.pinnedKeys[2].spiffeId: \"spiffe://b.org/ci\" is of the trust domain b.org",
+    ]
+    .iter()
+    .enumerate()
+    {
+        assert!(told.get(number).is_some_and(|one| one.contains(said)), "{said}\n{}", told.join("\n"));
+    }
+    assert_eq!(told.len(), 11, "{}", told.join("\n"));
+    let problem = error("defaults: { profiles: [] }");
+    assert!(
+        problem.contains("the key version is missing; add it; also line 1 column 13: defaults.profiles"),
+        "{problem}"
+    );
+    assert_eq!(error("versoin: 1").matches("line ").count(), 1, "{}", error("versoin: 1"));
+    let foreign = "version: 1\ntrustDomains: { a.org: { deny: { spiffeIds: [";
+    let many = error(&format!("{foreign}{}] }} }} }}", "\"spiffe://b.org/x\",".repeat(99)));
+    assert_eq!(many.matches("line ").count(), 32, "what is told has a bound");
+}
+
+#[test]
 fn a_pinned_key_belongs_to_its_own_trust_domain() {
     let pem = include_str!("../../../tests/fixtures/policy/pinned-key.pem").replace('\n', "\n          ");
     let text = |at: &str, id: &str| {
@@ -144,12 +187,12 @@ fn an_identity_of_another_trust_domain_is_refused_where_it_could_do_nothing() {
     let denied = "deny: { spiffeIds: [\"spiffe://other.org/a\", \"spiffe://example.org/b\"] }";
     assert_eq!(
         error(&format!("version: 1\ntrustDomains: {{ other.org: {{ {denied} }} }}")),
-        "line 2 column 38: trustDomains.other.org.deny.spiffeIds: \"spiffe://example.org/b\" is of the trust domain example.org, and \
+        "line 2 column 74: trustDomains.other.org.deny.spiffeIds[1]: \"spiffe://example.org/b\" is of the trust domain example.org, and \
          nobody of that signs for other.org; move the entry to trustDomains: example.org"
     );
     let named = "signers: { named: [\"spiffe://example.org/b\"] }";
     let problem = error(&format!("version: 1\ntrustDomains: {{ other.org: {{ {named} }} }}"));
-    assert!(problem.contains(": trustDomains.other.org.signers.named: "), "{problem}");
+    assert!(problem.contains(": trustDomains.other.org.signers.named[0]: "), "{problem}");
     // What is denied to all may be of any.
     assert!(parse_policy_file(format!("version: 1\ndefaults: {{ {denied} }}").as_bytes()).is_ok());
 }

@@ -34,9 +34,33 @@ pub enum PathStep<'a> {
     Index(usize),
 }
 
+/// Path as diagnostics name it, such as `deny.cards[3]`.
+pub(super) fn path(steps: &[PathStep<'_>]) -> String {
+    let mut path = String::new();
+    for step in steps {
+        match step {
+            PathStep::Key(name) => path.extend([if path.is_empty() { "" } else { "." }, name]),
+            PathStep::Index(index) => path.extend(["[", &index.to_string(), "]"]),
+        }
+    }
+    path
+}
+
+/// True if the file has a value at `steps`.
+pub fn is_written(root: &YamlNode, steps: &[PathStep<'_>]) -> bool {
+    let found = steps.iter().try_fold(root, |node, step| match (step, &node.value) {
+        (PathStep::Key(name), YamlValue::Map(members)) => {
+            members.iter().find(|(key, _)| key.name == *name).map(|(_, node)| node)
+        }
+        (PathStep::Index(index), YamlValue::List(nodes)) => nodes.get(*index),
+        _ => None,
+    });
+    found.is_some()
+}
+
 /// Diagnostic for the value at `steps`, with the place of the deepest part of it that the file has.
 pub fn diagnostic_at(root: &YamlNode, steps: &[PathStep<'_>], problem: String) -> Diagnostic {
-    let (mut node, mut place, mut key) = (Some(root), root.place, String::new());
+    let (mut node, mut place) = (Some(root), root.place);
     for step in steps {
         node = match (step, node.map(|node| &node.value)) {
             (PathStep::Key(name), Some(YamlValue::Map(members))) => {
@@ -50,10 +74,6 @@ pub fn diagnostic_at(root: &YamlNode, steps: &[PathStep<'_>], problem: String) -
             }
             _ => None,
         };
-        match step {
-            PathStep::Key(name) => key.extend([if key.is_empty() { "" } else { "." }, name]),
-            PathStep::Index(index) => key.extend(["[", &index.to_string(), "]"]),
-        }
     }
-    Diagnostic { place, key, problem }
+    Diagnostic { place, key: path(steps), problem }
 }

@@ -2,12 +2,14 @@
 //! Pure: text in, values or mistakes out.
 
 mod diagnostic;
+mod mistakes;
 mod node;
 mod read_error;
 mod reader;
 mod syntax;
 
-pub use diagnostic::{Diagnostic, PathStep, diagnostic_at};
+pub use diagnostic::{Diagnostic, PathStep, diagnostic_at, is_written};
+pub use mistakes::{Mistakes, read_all, read_partial};
 pub use node::{MemberKey, Place, YamlNode, YamlValue};
-pub use reader::{ReaderContext, Variables, read, read_all};
+pub use reader::{ReaderContext, Variables, read};
 pub use syntax::syntax_problem;

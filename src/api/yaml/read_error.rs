@@ -65,8 +65,13 @@ impl serde::de::Error for ReadError {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { missing: Some(field), ..Self::custom(format!("the key {field} is missing; add it")) }
+        Self { missing: Some(field), ..Self::custom(missing(field)) }
     }
+}
+
+/// Text for a key that is not there.
+pub(super) fn missing(key: &str) -> String {
+    format!("the key {key} is missing; add it")
 }
 
 /// What was expected, in words of YAML instead of Rust.

@@ -26,9 +26,9 @@ pub struct ReaderContext<'a> {
     /// True if unknown keys and variables are ignored with a notice.
     lenient: bool,
     /// Notices in lenient mode; errors otherwise.
-    diagnostics: RefCell<Vec<Diagnostic>>,
+    pub(super) diagnostics: RefCell<Vec<Diagnostic>>,
     /// Paths of values that are passed over, because a mistake in them is known.
-    skipped: RefCell<BTreeSet<String>>,
+    pub(super) skipped: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> ReaderContext<'a> {
@@ -52,65 +52,9 @@ pub fn read<T: DeserializeOwned>(root: &YamlNode, context: &ReaderContext<'_>) -
     T::deserialize(ConfigReader::new(root, context)).map_err(|error| error.into_diagnostic(root.place))
 }
 
-/// Reads a file to a type, and finds its mistakes: after each, the file is read again without the value that has it.
-///
-/// # Errors
-/// Up to 32 mistakes, in the order of the file.
-pub fn read_all<T: DeserializeOwned>(
-    root: &YamlNode,
-    context: &ReaderContext<'_>,
-) -> Result<T, Vec<Diagnostic>> {
-    let mut mistakes: Vec<Diagnostic> = Vec::new();
-    let mut value = None;
-    for _ in 0..MISTAKES {
-        let error = match T::deserialize(ConfigReader::new(root, context)) {
-            Ok(read) => {
-                value = Some(read);
-                break;
-            }
-            Err(error) => error,
-        };
-        let missing = error.missing;
-        let found = error.into_diagnostic(root.place);
-        let mut skipped = context.skipped.borrow_mut();
-        // What was passed over may be missing now, which is no mistake of the file.
-        let is_inside =
-            |path: &String| path.strip_prefix(&found.key).is_some_and(|rest| rest.starts_with(['.', '[']));
-        let is_new = match missing {
-            Some(field) => {
-                // Nor is a key that is there under a misspelt name.
-                let meant = format!("did you mean {field}?");
-                let is_misspelt =
-                    |one: &Diagnostic| one.problem.ends_with(&meant) && is_child(&found.key, &one.key);
-                !skipped.contains(&below(&found.key, field))
-                    && !context.diagnostics.borrow().iter().any(is_misspelt)
-            }
-            None => !skipped.iter().any(is_inside),
-        };
-        let is_first = !found.key.is_empty() && skipped.insert(found.key.clone());
-        if is_new {
-            mistakes.push(found);
-        }
-        if !is_first {
-            break;
-        }
-    }
-    mistakes.append(&mut context.diagnostics.borrow_mut());
-    mistakes.sort_by(|a, b| (a.place, &a.key).cmp(&(b.place, &b.key)));
-    mistakes.dedup();
-    mistakes.truncate(MISTAKES);
-    match value {
-        Some(value) if mistakes.is_empty() => Ok(value),
-        _ => Err(mistakes),
-    }
-}
-
-/// Most mistakes that are told of at once: more than a reader mends before the next look.
-const MISTAKES: usize = 32;
-
 /// Deserializer of one node.
 #[derive(Clone, Copy)]
-struct ConfigReader<'a> {
+pub(super) struct ConfigReader<'a> {
     node: &'a YamlNode,
     path: &'a Path<'a>,
     context: &'a ReaderContext<'a>,
@@ -135,7 +79,7 @@ impl fmt::Display for Path<'_> {
 }
 
 impl<'a> ConfigReader<'a> {
-    const fn new(node: &'a YamlNode, context: &'a ReaderContext<'a>) -> Self {
+    pub(super) const fn new(node: &'a YamlNode, context: &'a ReaderContext<'a>) -> Self {
         Self { node, path: &Path::Root, context }
     }
 
@@ -217,20 +161,6 @@ impl<'a> ConfigReader<'a> {
                 .located(Err(ReadError::custom(format!("it is {}, expected a map of keys", other.kind())))),
         }
     }
-}
-
-/// True if `key` is a member of the map at `path`.
-fn is_child(path: &str, key: &str) -> bool {
-    let name = if path.is_empty() {
-        Some(key)
-    } else {
-        key.strip_prefix(path).and_then(|rest| rest.strip_prefix('.'))
-    };
-    name.is_some_and(|name| !name.contains('.'))
-}
-
-fn below(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// Expands `${NAME}`; `$${` stands for `${`, and any other dollar sign for itself, because secrets contain them. The error
@@ -423,74 +353,6 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_mistake_is_found_in_one_reading_with_its_place_and_the_nearest_key() {
-        #[derive(Debug, serde::Deserialize)]
-        #[serde(rename_all = "camelCase", deny_unknown_fields)]
-        #[expect(dead_code, reason = "only read")]
-        struct File {
-            version: u8,
-            #[serde(default)]
-            word: Option<Word>,
-            #[serde(default)]
-            list: Vec<Entry>,
-        }
-        #[derive(Debug, serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        #[expect(dead_code, reason = "only read")]
-        enum Word {
-            Strict,
-            Count(u8),
-        }
-        #[derive(Debug, serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        #[expect(dead_code, reason = "only read")]
-        struct Entry {
-            name: String,
-            #[serde(default)]
-            size: u8,
-        }
-        let told =
-            |text: &str| match read_all::<File>(&YamlNode::parse(text).unwrap(), &ReaderContext::default()) {
-                Ok(_) => Vec::new(),
-                Err(all) => all
-                    .into_iter()
-                    .map(|one| {
-                        format!("{}:{} {}: {}", one.place.line, one.place.column, one.key, one.problem)
-                    })
-                    .collect(),
-            };
-        assert_eq!(told("version: 1\nword: strict\nlist: [{ name: a }]"), [""; 0]);
-        assert_eq!(told("version: 1\nword: { count: 2 }"), [""; 0]);
-        for (text, expected) in [
-            ("version: 1\nlist: [{}]", "2:8 list[0]: the key name is missing; add it"),
-            ("version: 1\nlist: [{ name: 8675309 }]", "it is a number, expected a text; put it into quotes"),
-            ("version: 1\nword: { strict: 1, count: 2 }", "it has 2 keys; keep one of strict, count"),
-            ("version: 1\nword: count", "the word needs contents"),
-        ] {
-            let found = told(text).join("; ");
-            assert!(found.contains(expected) && !found.contains("8675309"), "{text}: {found}");
-        }
-        let text = "version: many\nwrd: strict\nword: strct\nlist:\n  - { nam: a }\n  - { name: b, size: x }\n  - { name: [] }\n";
-        assert_eq!(
-            told(text),
-            [
-                "1:10 version: it is a text, expected a whole number from 0",
-                "2:1 wrd: there is no such key; did you mean word?",
-                "3:7 word: \"strct\" is none of strict, count; did you mean strict?",
-                "5:7 list[0].nam: there is no such key; did you mean name?",
-                "6:22 list[1].size: it is a text, expected a whole number from 0",
-                "7:13 list[2].name: it is a list, expected a text",
-            ]
-        );
-        assert_eq!(
-            told("version: 1\nword: { count: x }"),
-            ["2:16 word.count: it is a text, expected a whole number from 0"]
-        );
-        let many: Vec<String> = (0..50).map(|number| format!("x{number}: 1\n")).collect();
-        assert_eq!(told(&many.concat()).len(), MISTAKES);
-    }
 
     #[test]
     fn only_a_name_in_braces_is_replaced() {

@@ -1,0 +1,220 @@
+//! All mistakes of a file in one reading, each with its place.
+
+use super::diagnostic::{Diagnostic, PathStep, diagnostic_at, path};
+use super::node::YamlNode;
+use super::read_error::missing;
+use super::reader::{ConfigReader, ReaderContext};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+
+/// Most mistakes that are told of at once: more than a reader mends before the next look.
+const MISTAKES: usize = 32;
+
+/// Mistakes of a file, and which of its values were therefore not read.
+#[derive(Debug, Default)]
+pub struct Mistakes {
+    found: Vec<Diagnostic>,
+    skipped: BTreeSet<String>,
+}
+
+impl Mistakes {
+    /// Adds a problem of the value at `steps`, whose indices count what was read of a list. A value of which a part was not
+    /// read is passed over: it may lack what it seems to lack only for that.
+    pub fn add(&mut self, root: &YamlNode, steps: &[PathStep<'_>], problem: String) {
+        let mut placed: Vec<PathStep<'_>> = Vec::with_capacity(steps.len());
+        for step in steps {
+            placed.push(match step {
+                PathStep::Index(index) => PathStep::Index(self.index(&path(&placed), *index)),
+                PathStep::Key(name) => PathStep::Key(name),
+            });
+        }
+        let one = diagnostic_at(root, &placed, problem);
+        if !self.skipped.iter().any(|path| *path == one.key || is_inside(&one.key, path)) {
+            self.found.push(one);
+        }
+    }
+
+    /// Adds that the file lacks a key, unless it was not read or is there under a misspelt name.
+    pub fn add_missing(&mut self, root: &YamlNode, key: &'static str) {
+        if !self.skipped.contains(key) && !is_misspelt(&self.found, "", key) {
+            self.found.push(diagnostic_at(root, &[], missing(key)));
+        }
+    }
+
+    /// Up to 32 mistakes, in the order of the file.
+    pub fn into_vec(mut self) -> Vec<Diagnostic> {
+        self.found.sort_by(|a, b| (a.place, &a.key).cmp(&(b.place, &b.key)));
+        self.found.dedup();
+        self.found.truncate(MISTAKES);
+        self.found
+    }
+
+    /// Index in the file of an element of the list at `path`, of which some may not have been read.
+    fn index(&self, path: &str, read: usize) -> usize {
+        let of_list = |skipped: &String| {
+            skipped.strip_prefix(path)?.strip_prefix('[')?.strip_suffix(']')?.parse::<usize>().ok()
+        };
+        let skipped: BTreeSet<usize> = self.skipped.iter().filter_map(of_list).collect();
+        skipped.into_iter().fold(read, |index, gap| index.saturating_add(usize::from(gap <= index)))
+    }
+}
+
+/// Reads a file to a type, and finds its mistakes: after each, the file is read again without the value that has it.
+///
+/// # Errors
+/// Up to 32 mistakes, in the order of the file.
+pub fn read_all<T: DeserializeOwned>(
+    root: &YamlNode,
+    context: &ReaderContext<'_>,
+) -> Result<T, Vec<Diagnostic>> {
+    let (value, mistakes) = read_partial(root, context);
+    let mistakes = mistakes.into_vec();
+    match value {
+        Some(value) if mistakes.is_empty() => Ok(value),
+        _ => Err(mistakes),
+    }
+}
+
+/// Reads what of a file fits a type, for checks beyond the type that are told of in the same run. `None` where nothing is
+/// left that fits.
+pub fn read_partial<T: DeserializeOwned>(
+    root: &YamlNode,
+    context: &ReaderContext<'_>,
+) -> (Option<T>, Mistakes) {
+    let (mut found, mut value) = (Vec::new(), None);
+    for _ in 0..MISTAKES {
+        let error = match T::deserialize(ConfigReader::new(root, context)) {
+            Ok(read) => {
+                value = Some(read);
+                break;
+            }
+            Err(error) => error,
+        };
+        let lacks = error.missing;
+        let one = error.into_diagnostic(root.place);
+        let mut skipped = context.skipped.borrow_mut();
+        // What was passed over may be missing now, which is no mistake of the file.
+        let is_new = match lacks {
+            Some(field) => {
+                !skipped.contains(&below(&one.key, field))
+                    && !is_misspelt(&context.diagnostics.borrow(), &one.key, field)
+            }
+            None => !skipped.iter().any(|path| is_inside(&one.key, path)),
+        };
+        let is_first = !one.key.is_empty() && skipped.insert(one.key.clone());
+        if is_new {
+            found.push(one);
+        }
+        if !is_first {
+            break;
+        }
+    }
+    found.append(&mut context.diagnostics.borrow_mut());
+    (value, Mistakes { found, skipped: context.skipped.take() })
+}
+
+/// True if a key of the map at `path` is there under a name that was taken for a misspelt `field`.
+fn is_misspelt(found: &[Diagnostic], path: &str, field: &str) -> bool {
+    let meant = format!("did you mean {field}?");
+    found.iter().any(|one| one.problem.ends_with(&meant) && is_child(path, &one.key))
+}
+
+/// True if `path` leads to a part of the value at `key`.
+fn is_inside(key: &str, path: &str) -> bool {
+    path.strip_prefix(key).is_some_and(|rest| rest.starts_with(['.', '[']))
+}
+
+/// True if `key` is a member of the map at `path`.
+fn is_child(path: &str, key: &str) -> bool {
+    let name = if path.is_empty() {
+        Some(key)
+    } else {
+        key.strip_prefix(path).and_then(|rest| rest.strip_prefix('.'))
+    };
+    name.is_some_and(|name| !name.contains('.'))
+}
+
+fn below(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_has_the_index_that_it_has_in_the_file() {
+        let skipped = ["a[0]", "a[2]", "a[3]", "a[1].b", "b[0]"].map(str::to_owned);
+        let mistakes = Mistakes { found: Vec::new(), skipped: skipped.into() };
+        assert_eq!([0, 1, 2].map(|read| mistakes.index("a", read)), [1, 4, 5]);
+        assert_eq!(mistakes.index("c", 3), 3);
+    }
+
+    #[test]
+    fn every_mistake_is_found_in_one_reading_with_its_place_and_the_nearest_key() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        #[expect(dead_code, reason = "only read")]
+        struct File {
+            version: u8,
+            #[serde(default)]
+            word: Option<Word>,
+            #[serde(default)]
+            list: Vec<Entry>,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        #[expect(dead_code, reason = "only read")]
+        enum Word {
+            Strict,
+            Count(u8),
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only read")]
+        struct Entry {
+            name: String,
+            #[serde(default)]
+            size: u8,
+        }
+        let told =
+            |text: &str| match read_all::<File>(&YamlNode::parse(text).unwrap(), &ReaderContext::default()) {
+                Ok(_) => Vec::new(),
+                Err(all) => all
+                    .into_iter()
+                    .map(|one| {
+                        format!("{}:{} {}: {}", one.place.line, one.place.column, one.key, one.problem)
+                    })
+                    .collect(),
+            };
+        assert_eq!(told("version: 1\nword: strict\nlist: [{ name: a }]"), [""; 0]);
+        assert_eq!(told("version: 1\nword: { count: 2 }"), [""; 0]);
+        for (text, expected) in [
+            ("version: 1\nlist: [{}]", "2:8 list[0]: the key name is missing; add it"),
+            ("version: 1\nlist: [{ name: 8675309 }]", "it is a number, expected a text; put it into quotes"),
+            ("version: 1\nword: { strict: 1, count: 2 }", "it has 2 keys; keep one of strict, count"),
+            ("version: 1\nword: count", "the word needs contents"),
+        ] {
+            let found = told(text).join("; ");
+            assert!(found.contains(expected) && !found.contains("8675309"), "{text}: {found}");
+        }
+        let text = "version: many\nwrd: strict\nword: strct\nlist:\n  - { nam: a }\n  - { name: b, size: x }\n  - { name: [] }\n";
+        assert_eq!(
+            told(text),
+            [
+                "1:10 version: it is a text, expected a whole number from 0",
+                "2:1 wrd: there is no such key; did you mean word?",
+                "3:7 word: \"strct\" is none of strict, count; did you mean strict?",
+                "5:7 list[0].nam: there is no such key; did you mean name?",
+                "6:22 list[1].size: it is a text, expected a whole number from 0",
+                "7:13 list[2].name: it is a list, expected a text",
+            ]
+        );
+        assert_eq!(
+            told("version: 1\nword: { count: x }"),
+            ["2:16 word.count: it is a text, expected a whole number from 0"]
+        );
+        let many: Vec<String> = (0..50).map(|number| format!("x{number}: 1\n")).collect();
+        assert_eq!(told(&many.concat()).len(), MISTAKES);
+    }
+}
