@@ -299,6 +299,38 @@ pipeline:
     }
 
     #[test]
+    fn a_token_that_opens_ports_alone_to_others_is_told() {
+        let told = |text: &str| -> Vec<String> {
+            let checked = read(text, Reading::Strict).unwrap_or_else(|problems| panic!("{problems:?}"));
+            let about = checked.notices.iter().filter(|one| one.key == "admin.token_file");
+            about.map(ToString::to_string).collect()
+        };
+        let guarded = format!("{GOOD}admin: {{token_file: /t}}\n");
+        assert_eq!(
+            told(&guarded),
+            [
+                "line 22: admin.token_file: with it stats.address (the default :9093) and listener.session_api_addr (the \
+              default :9094) listen on every interface, for whoever has the token; write 127.0.0.1:9093 and \
+              127.0.0.1:9094 there to keep them within the Pod"
+            ]
+        );
+        let one = format!("{guarded}stats: {{address: \"127.0.0.1:9093\"}}\n");
+        let one = one.replacen("listener:\n", "listener:\n  session_api_addr: \":9999\"\n", 1);
+        assert_eq!(
+            told(&one),
+            [
+                "line 23: admin.token_file: with it listener.session_api_addr (:9999) listens on every interface, for whoever \
+              has the token; write 127.0.0.1:9999 there to keep it within the Pod"
+            ]
+        );
+        // Whoever names every interface knows.
+        let both = format!("{guarded}stats: {{address: \"0.0.0.0:9093\"}}\n");
+        let both = both.replacen("listener:\n", "listener:\n  session_api_addr: \"[::]:9094\"\n", 1);
+        assert_eq!(told(&both), [""; 0]);
+        assert_eq!(told(GOOD), [""; 0]);
+    }
+
+    #[test]
     fn modes_and_blocks_that_exclude_or_need_each_other_are_told_apart() {
         for (text, expected) in [
             (with("proxy-sidecar", "waypoint"), "there is no program for waypoint"),

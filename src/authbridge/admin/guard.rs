@@ -1,5 +1,6 @@
 //! Bearer token for the statistics and session servers, required where they listen beyond loopback.
 
+use crate::quiet::Quiet;
 use crate::runtime_config::ActiveConfig;
 use axum::Router;
 use axum::extract::Request;
@@ -8,21 +9,30 @@ use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use countersign_core::encoding::sha256;
+use countersign_core::text::Quoted;
 use countersign_io::files::read_text;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Largest token file, in bytes.
 const BYTES: usize = 4096;
 
 /// Guard by the token file of the configuration in force, which is read at each request, so that the token can rotate.
 #[derive(Clone)]
-pub(super) struct Guard(ActiveConfig);
+pub(super) struct Guard {
+    active: ActiveConfig,
+    quiet: Arc<Quiet>,
+}
 
 impl Guard {
     /// A guard that admits everybody where no token file is configured, which only servers on loopback can do, and nobody
-    /// where it is not readable.
-    pub(super) const fn new(active: ActiveConfig) -> Self {
-        Self(active)
+    /// where it is not readable, which is logged at once and again while requests come.
+    pub(super) fn new(active: ActiveConfig) -> Self {
+        let guard = Self { active, quiet: Arc::new(Quiet::new("admin")) };
+        if let Some(path) = guard.active.current().config.admin.token_file.as_deref() {
+            let _ = guard.token(path);
+        }
+        guard
     }
 
     /// Answers 401 before any route of `router` to a request without the token.
@@ -34,14 +44,29 @@ impl Guard {
     }
 
     fn admits(&self, request: &Request) -> bool {
-        let runtime = self.0.current();
+        let runtime = self.active.current();
         let Some(path) = runtime.config.admin.token_file.as_deref() else { return true };
         let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        let wanted = read_text(Path::new(path), BYTES).unwrap_or_default();
-        let wanted = wanted.trim();
         // Digests are compared, because the time of a comparison of texts reveals how long a prefix is right.
-        !wanted.is_empty() && sha256(shown.as_bytes()) == sha256(wanted.as_bytes())
+        self.token(path).is_some_and(|wanted| sha256(shown.as_bytes()) == sha256(wanted.as_bytes()))
+    }
+
+    /// Token in the file; `None`, with a line in the log, if there is none.
+    fn token(&self, path: &str) -> Option<String> {
+        let problem = match read_text(Path::new(path), BYTES) {
+            Ok(text) if !text.trim().is_empty() => return Some(text.trim().to_owned()),
+            Ok(_) => format!("{} holds no token", Quoted(path)),
+            Err(error) => error.to_string(),
+        };
+        self.quiet.log(
+            "TokenFileUnreadable",
+            &format!(
+                "admin.token_file: {problem}; statistics and sessions answer every request with 401 until the file holds \
+                 the token"
+            ),
+        );
+        None
     }
 }
 

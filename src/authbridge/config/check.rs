@@ -8,7 +8,7 @@ use super::{AudienceMode, JwtValidation};
 use crate::glob::Glob;
 use crate::peers::PeerPolicy;
 use crate::request_path::BypassPaths;
-use countersign_api::yaml::{Diagnostic, PathStep, YamlNode, diagnostic_at};
+use countersign_api::yaml::{Diagnostic, PathStep, YamlNode, diagnostic_at, is_written};
 use countersign_core::text::Quoted;
 use std::net::{IpAddr, SocketAddr};
 
@@ -68,6 +68,7 @@ pub(super) fn check(
 ) -> Result<Addresses, Vec<Diagnostic>> {
     let mut check = Checker { root, diagnostics: Vec::new(), notices };
     let addresses = check.addresses(config);
+    check.opened_by_token(config);
     check.pipelines(config);
     check.mtls(config);
     match addresses {
@@ -301,6 +302,42 @@ impl Checker<'_> {
             return None;
         }
         Some(address.on_loopback())
+    }
+
+    /// Tells of admin servers that listen beyond the Pod only because there is a token: a port alone means loopback without
+    /// one, and every interface with one.
+    fn opened_by_token(&mut self, config: &Config) {
+        const ADMIN: [(&str, &str, &str); 2] =
+            [("stats", "address", ":9093"), ("listener", "session_api_addr", ":9094")];
+        if config.admin.token_file.is_none() {
+            return;
+        }
+        let (mut open, mut closed) = (Vec::new(), Vec::new());
+        let written =
+            [&*config.stats.address, config.listener.session_api_addr.as_deref().unwrap_or(":9094")];
+        for ((block, key, default), text) in ADMIN.into_iter().zip(written) {
+            let Some(address) = ListenAddress::parse(text).ok().filter(|address| address.only_port) else {
+                continue;
+            };
+            let is_written = is_written(self.root, &[PathStep::Key(block), PathStep::Key(key)]);
+            let shown = if is_written { text.to_owned() } else { format!("the default {default}") };
+            open.push(format!("{block}.{key} ({shown})"));
+            closed.push(address.on_loopback().address.to_string());
+        }
+        let (listen, them) = match open.len() {
+            0 => return,
+            1 => ("listens", "it"),
+            _ => ("listen", "them"),
+        };
+        self.note(
+            &[PathStep::Key("admin"), PathStep::Key("token_file")],
+            format!(
+                "with it {} {listen} on every interface, for whoever has the token; write {} there to keep {them} within \
+                 the Pod",
+                open.join(" and "),
+                closed.join(" and ")
+            ),
+        );
     }
 
     /// An address of an admin server: loopback, or any with `admin.token_file`.

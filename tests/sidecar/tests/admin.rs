@@ -251,6 +251,10 @@ fn servers_beyond_loopback_ask_for_their_token() {
     assert_eq!([call(None), call(Some("wrong")), call(Some("let-me-in"))], [401, 401, 200]);
     folder.write("token", "").unwrap();
     assert_eq!(call(Some("")), 401, "an empty token opens nothing");
+    let until_the_file = "answer every request with 401 until the file holds the token";
+    let log = stage.scene.bridge.log();
+    let told = format!("{} holds no token; statistics and sessions {until_the_file}", file.display());
+    assert!(log.replace('"', "").replace('\\', "").contains(&told), "{log}");
     assert_eq!(http::get(&format!("http://{}/healthz", stage.scene.at.health)).unwrap().status, 200);
     // Another file counts from the reload on that names it.
     folder.write("token", "let-me-in").unwrap();
@@ -262,6 +266,23 @@ fn servers_beyond_loopback_ask_for_their_token() {
     countersign_sidecar_tests::process::until("the other token", limit, || Ok(call(Some("another")) == 200))
         .unwrap();
     assert_eq!(call(Some("let-me-in")), 401);
+}
+
+#[test]
+fn a_token_file_that_is_missing_is_told_at_the_start_with_what_follows() {
+    let folder = countersign_sidecar_tests::folder::Folder::new("admin").unwrap();
+    let file = folder.join("absent");
+    let stage = stage(&format!("admin: {{token_file: \"{}\"}}", file.display()));
+    let log = stage.scene.bridge.log();
+    let line = log.lines().find(|line| line.contains("answer every request with 401"));
+    assert!(line.is_some_and(|line| line.contains(&file.display().to_string())), "{log}");
+    let stats = format!("http://{}/stats", stage.scene.at.stats);
+    assert_eq!(http::get(&stats).unwrap().status, 401);
+    let told = |log: &str| log.matches("answer every request with 401").count();
+    assert_eq!(told(&stage.scene.bridge.log()), 1, "not at each request");
+    folder.write("absent", "let-me-in").unwrap();
+    let request = Request::new("GET", "/stats").bearer("let-me-in");
+    assert_eq!(request.send(&stage.scene.at.stats.to_string()).unwrap().status, 200);
 }
 
 #[test]
