@@ -162,7 +162,9 @@ pipeline:
         let (checked, notices) = noticed(&text);
         assert_eq!(checked.config.pipeline.inbound.plugins.len(), 2);
         for (line, name) in [(11, "contextguru"), (12, "lineage")] {
-            let notice = format!("line {line}: pipeline.inbound.plugins: the plugin {name} is passed over");
+            let index = line - 10;
+            let notice =
+                format!("line {line}: pipeline.inbound.plugins[{index}]: the plugin {name} is passed over");
             assert!(notices.iter().any(|found| found.starts_with(&notice)), "{notices:?}");
         }
         assert!(refused(&text)[0].contains("pass over it with --compat"), "{:?}", refused(&text));
@@ -170,6 +172,51 @@ pipeline:
             let text = with("- a2a-parser", &format!("- {gate}"));
             let problems = read(&text, Reading::Lenient).unwrap_err();
             assert!(problems[0].problem.contains("requests would pass without it"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_notice_of_a_lenient_reading_says_what_is_lost_and_what_to_write() {
+        let mtls = "mtls:\n  mode: strict\n  cert_file: /opt/svid.pem\n  key_file: /opt/svid_key.pem\n  bundle_file: /opt/svid_bundle.pem\n";
+        let elsewhere = mtls.replace("/opt/svid.pem", "/opt/tls.crt");
+        for (text, notice) in [
+            (
+                format!("{GOOD}mlts: {{}}\n"),
+                "line 22: mlts: there is no such key; did you mean mtls? It is passed over, and what it says does not hold: \
+                 correct it or take it out",
+            ),
+            (
+                with("${SECRET}", "${OTHER}"),
+                "identity.client_secret: ${OTHER} is not set, and stays in the value as it is: set the variable, or write \
+                 the value here",
+            ),
+            (
+                with("audience: agent-a", "audience: ''"),
+                "line 10: pipeline.inbound.plugins[0].config.audience: it is empty, which counts as absent, so its default \
+                 holds: take it out, or write a value",
+            ),
+            (
+                with("- a2a-parser", "- a2a-parser\n      - toolprune"),
+                "line 12: pipeline.inbound.plugins[2]: the plugin toolprune is passed over: no tool is taken out of lists of \
+                 tools; there is nothing in its place here, so take it out",
+            ),
+            (
+                format!("{GOOD}{mtls}"),
+                "line 24: mtls.cert_file: the identity is read from \"/opt\"; write `spiffe: {files_dir: \"/opt\"}` instead of \
+                 this key",
+            ),
+            (
+                format!("{GOOD}{mtls}spiffe: {{}}\n"),
+                "line 24: mtls.cert_file: it is passed over, because the block `spiffe` says where identities come from; take \
+                 it out, or write `spiffe.files_dir` for files",
+            ),
+            (
+                format!("{GOOD}{elsewhere}spiffe: {{}}\n"),
+                "line 24: mtls.cert_file: it is passed over, because the block `spiffe`",
+            ),
+        ] {
+            let (_, notices) = noticed(&text);
+            assert!(notices.iter().any(|one| one.contains(notice)), "{notice}\n{notices:#?}");
         }
     }
 

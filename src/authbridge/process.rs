@@ -79,7 +79,7 @@ pub(super) async fn run(
 ) -> Result<(), String> {
     let stop = shutdown::on_signal().map_err(|error| error.to_string())?;
     let Checked { config, addresses, notices, .. } = &checked;
-    log_notices(notices);
+    log_notices(&path, notices);
     let stats = Stats::new();
     stats.config_current.set(1);
     stats.routes_current.set(1);

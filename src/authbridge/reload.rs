@@ -209,7 +209,7 @@ impl Reloader {
         self.state.store.set_bounds(session_bounds(&checked.config));
         self.source.set(checked.config.spiffe.as_ref());
         self.active.replace(runtime);
-        log_notices(&checked.notices);
+        log_notices(&self.path, &checked.notices);
         Ok(())
     }
 

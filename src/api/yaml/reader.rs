@@ -95,7 +95,10 @@ impl<'a> ConfigReader<'a> {
         match expand(text, variable) {
             Ok(text) => Ok(text),
             Err(name) if self.context.lenient => {
-                self.record(self.node.place, None, format!("${{{name}}} is not set and stays as it is"));
+                let problem = format!(
+                    "${{{name}}} is not set, and stays in the value as it is: set the variable, or write the value here"
+                );
+                self.record(self.node.place, None, problem);
                 Ok(text.to_owned())
             }
             Err(name) => Err(ReadError::custom(format!(
@@ -111,10 +114,13 @@ impl<'a> ConfigReader<'a> {
     }
 
     fn record_unknown(self, key: &MemberKey, fields: &[&str]) {
-        let problem = match nearest(&key.name, fields) {
+        let mut problem = match nearest(&key.name, fields) {
             Some(field) => format!("there is no such key; did you mean {field}?"),
-            None => format!("there is no such key; known are {}", fields.join(", ")),
+            None => format!("there is no such key; known are {}.", fields.join(", ")),
         };
+        if self.context.lenient {
+            problem.push_str(" It is passed over, and what it says does not hold: correct it or take it out");
+        }
         let shown = Quoted(&key.name).to_string();
         self.record(key.place, Some(shown.trim_matches('"')), problem);
     }

@@ -46,8 +46,17 @@ fn take_files(root: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
         .reduce(|one, other| if one == other { one } else { None });
     let folder = folder.flatten().filter(|_| !has_source);
     let what = match &folder {
-        Some(folder) => format!("the identity is read from {}, as `spiffe.files_dir` would say", Quoted(folder)),
-        None if has_source => "it is passed over: the block `spiffe` says where identities come from".to_owned(),
+        Some(folder) => {
+            let folder = Quoted(folder);
+            format!(
+                "the identity is read from {folder}; write `spiffe: {{files_dir: {folder}}}` instead of this key"
+            )
+        }
+        None if has_source => {
+            "it is passed over, because the block `spiffe` says where identities come from; take it out, or write \
+             `spiffe.files_dir` for files"
+                .to_owned()
+        }
         None => "it is passed over; set `spiffe.files_dir` to a folder with svid.pem, svid_key.pem and svid_bundle.pem"
             .to_owned(),
     };
@@ -76,7 +85,9 @@ fn walk(node: &mut YamlNode, path: &str, notices: &mut Vec<Diagnostic>) {
             members.retain(|(key, value)| {
                 let is_absent = counts_as_absent(key, value);
                 if is_absent {
-                    let problem = "it is empty, which counts as absent".to_owned();
+                    let problem =
+                        "it is empty, which counts as absent, so its default holds: take it out, or write a value"
+                            .to_owned();
                     notices.push(Diagnostic { place: key.place, key: below(path, &key.name), problem });
                 }
                 !is_absent
@@ -120,7 +131,10 @@ fn counts_as_absent(key: &MemberKey, node: &YamlNode) -> bool {
 
 /// Removes the plugins that only watch.
 fn pass_over(plugins: &mut Vec<YamlNode>, path: &str, notices: &mut Vec<Diagnostic>) {
+    let mut index = 0_usize;
     plugins.retain(|plugin| {
+        let path = format!("{path}[{index}]");
+        index = index.saturating_add(1);
         let name = match &plugin.value {
             YamlValue::Text(name) => Some(name),
             YamlValue::Map(members) => {
@@ -133,8 +147,10 @@ fn pass_over(plugins: &mut Vec<YamlNode>, path: &str, notices: &mut Vec<Diagnost
         };
         let watcher = WATCHERS.iter().find(|(watcher, _)| name.is_some_and(|name| name == watcher));
         if let Some((name, loss)) = watcher {
-            let problem = format!("the plugin {name} is passed over: {loss}");
-            notices.push(Diagnostic { place: plugin.place, key: path.to_owned(), problem });
+            let problem = format!(
+                "the plugin {name} is passed over: {loss}; there is nothing in its place here, so take it out"
+            );
+            notices.push(Diagnostic { place: plugin.place, key: path, problem });
         }
         watcher.is_none()
     });

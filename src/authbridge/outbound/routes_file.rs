@@ -64,7 +64,7 @@ impl LastRoutes {
         match (found, last.as_ref()) {
             (Some(RoutesFile { routes, notices }), before) => {
                 if before.is_none_or(|before| *before != routes) {
-                    log_notices(&notices);
+                    log_notices(Path::new(&self.path), &notices);
                 }
                 *last = Some(routes.clone());
                 Ok((routes, None))
