@@ -20,6 +20,12 @@ pub(super) struct Done {
     outcome: Outcome,
 }
 
+/// Name of an input file in messages. As for a reader of the command line, `-` is standard input.
+pub(super) fn shown(file: &Path) -> String {
+    let file = file.to_string_lossy();
+    if file == "-" { "standard input".to_owned() } else { Quoted(&file).to_string() }
+}
+
 /// Outcome of a command that ran to its end, which decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -73,9 +79,11 @@ impl Done {
 
     /// Makes a refusal of a file without a document: file, reason and fix on standard error, and exit code 1.
     pub(super) fn refusal(file: &Path, refusal: &Refusal) -> Self {
-        let file = file.to_string_lossy();
-        // As for a reader of the command line, `-` is standard input.
-        let shown = if file == "-" { "standard input".to_owned() } else { Quoted(&file).to_string() };
+        Self::refusal_of(&shown(file), refusal)
+    }
+
+    /// Makes a refusal of an input, as the user knows it: input, reason and fix on standard error, and exit code 1.
+    pub(super) fn refusal_of(shown: &str, refusal: &Refusal) -> Self {
         let notes = vec![format!("refused: {shown}: {refusal}"), format!("fix: {}", refusal.reason().fix())];
         Self { output: Vec::new(), notes, raw: true, outcome: Outcome::Refused }
     }

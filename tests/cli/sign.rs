@@ -149,6 +149,43 @@ fn keys_that_cannot_be_used_are_named() {
 }
 
 #[test]
+fn a_refusal_names_the_input_that_it_is_about() {
+    let (folder, authority) = world("inputs");
+    authority.issue(&folder, "old", WEATHER, 3600);
+    let old = ["sign", "card.json", "--key", "old.key", "--chain", "old.pem"];
+    // Its hour is over in a second at most.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_refuses(&folder, &old, ("old.pem", "CertificateExpired"));
+    let chain = folder.read("svid.pem");
+    folder.write("long.pem", chain.repeat(6));
+    assert_refuses(
+        &folder,
+        &["sign", "card.json", "--key", "svid.key", "--chain", "long.pem"],
+        ("long.pem", "ChainTooLarge"),
+    );
+    folder.write("ca.pem", authority.pem());
+    assert_refuses(
+        &folder,
+        &["sign", "card.json", "--key", "svid.key", "--chain", "ca.pem"],
+        ("ca.pem", "LeafIsCa"),
+    );
+    // A name of a file, and what a card says, cannot forge a line.
+    let mut forged = card();
+    forged["documentationUrl"] = json!("x\nrefused: trusted");
+    forged["url\nrefused: \"good\""] = json!(1);
+    let name = "a\nrefused: b.json";
+    folder.write(name, forged.to_string());
+    let run = folder.run(&sign(name, &["--upgrade"]));
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert_eq!(run.stderr.lines().filter(|line| line.starts_with("refused: ")).count(), 1, "{}", run.stderr);
+    assert!(
+        run.stderr.starts_with("refused: \"a\\u{a}refused: b.json\": CardUnsafeText: "),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn canonical_bytes_are_printed_exactly_and_without_a_line_break() {
     let folder = Folder::new("canonical");
     folder

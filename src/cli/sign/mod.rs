@@ -1,6 +1,7 @@
 //! `countersign sign`: signs a card so that every current reader verifies it, or says who does not.
 //! Runs once for people and pipelines, once as the init container of a Pod, or for ever as a sidecar.
 
+mod input;
 mod journal;
 mod notes;
 mod pod;
@@ -9,10 +10,10 @@ mod watch;
 
 use super::args::parse_seconds;
 use super::chain::read_chain;
-use super::exit::{Done, Unusable};
+use super::exit::{Done, Unusable, shown};
 use super::received::block_on;
 use countersign_core::limits::BODY_BYTES;
-use countersign_core::refusal::{Reason, Refusal};
+use countersign_core::refusal::Refusal;
 use countersign_core::sign::{SignOptions, SigningKey, sign_card};
 use countersign_core::text::Quoted;
 use countersign_core::time::Seconds;
@@ -20,6 +21,7 @@ use countersign_core::upgrade::upgrade_card;
 use countersign_io::files::{read_file, read_text, write_file};
 use countersign_io::keys::{KEY_FILE_BYTES, PrivateKey, parse_private_key};
 use countersign_io::{clock, workload_api};
+use input::{Input, SignRefused};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,9 +100,8 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     };
     let (signed, notes) = match sign(bytes, &key, args.upgrade, options) {
         Ok(signed) => signed,
-        Err(refusal) => {
-            let key = args.key.as_ref().filter(|_| refusal.reason() == Reason::SigningKeyUnusable);
-            return Ok(Done::refusal(key.unwrap_or(card), &refusal));
+        Err(SignRefused { input, refusal }) => {
+            return Ok(Done::refusal_of(&named(args, card, input), &refusal));
         }
     };
     let done = match &args.output {
@@ -113,15 +114,27 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     Ok(done.with_notes(notes))
 }
 
+/// Name of an input as the command line gives it: key and chain of the Workload API are in no file.
+fn named(args: &Args, card: &Path, input: Input) -> String {
+    let file = match input {
+        Input::Card => Some(card),
+        Input::Key => args.key.as_deref(),
+        Input::Chain => args.chain.as_deref(),
+    };
+    file.map_or_else(|| input::of_workload_api(args.workload_api.as_deref().unwrap_or_default()), shown)
+}
+
 /// Signs a card and appends a line break. Returns also what the user has to know about the signatures.
 fn sign(
     card: Vec<u8>,
     key: &PrivateKey,
     upgrade: bool,
     options: SignOptions<'_>,
-) -> Result<(Vec<u8>, Vec<String>), Refusal> {
-    let card = if upgrade { upgrade_card(card)? } else { card };
-    let signed = sign_card(card, &signing_key(key)?, options)?;
+) -> Result<(Vec<u8>, Vec<String>), SignRefused> {
+    let of_card = |refusal| SignRefused { input: Input::Card, refusal };
+    let card = if upgrade { upgrade_card(card).map_err(of_card)? } else { card };
+    let key = signing_key(key).map_err(|refusal| SignRefused { input: Input::Key, refusal })?;
+    let signed = sign_card(card, &key, options).map_err(|refusal| SignRefused::of(refusal, options.chain))?;
     let notes = notes::of(&signed);
     let mut card = signed.card;
     card.push(b'\n');

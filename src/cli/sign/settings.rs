@@ -1,9 +1,10 @@
 //! The signer in a Pod: its settings, and one round of signing.
 //! The environment is that of kagenti's `agentcard-signer`, so that its manifests need only another image.
 
+use super::input::{Input, SignRefused, of_workload_api};
 use super::{WORKLOAD_API_TIMEOUT, journal, seconds, sign};
 use crate::args::parse_seconds;
-use crate::exit::Unusable;
+use crate::exit::{Unusable, shown};
 use countersign_core::encoding::sha256;
 use countersign_core::sign::SignOptions;
 use countersign_core::text::Quoted;
@@ -87,9 +88,13 @@ impl SignerSettings {
         let options =
             SignOptions { chain: &svid.chain, lifetime: self.lifetime, also_kagenti: self.also_kagenti, now };
         let key = PrivateKey::from_pkcs8(Zeroizing::clone(&svid.key));
-        let (signed, notes) = sign(card, &key, self.upgrade, options).map_err(|refusal| {
-            let card = self.card.to_string_lossy();
-            format!("{}: {refusal}; {}", Quoted(&card), refusal.reason().fix())
+        let (signed, notes) = sign(card, &key, self.upgrade, options).map_err(|refused| {
+            let SignRefused { input, refusal } = refused;
+            let named = match input {
+                Input::Card => shown(&self.card),
+                Input::Key | Input::Chain => of_workload_api(&self.socket),
+            };
+            format!("{named}: {refusal}; {}", refusal.reason().fix())
         })?;
         publish_file(&self.output, &signed).map_err(|error| error.to_string())?;
         for note in notes {
