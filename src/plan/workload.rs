@@ -283,8 +283,9 @@ fn plan_cards(observed: &Observed<'_>) -> (Option<AgentCard>, Vec<(ObjectRef, St
 
 fn enrol(observed: &Observed<'_>) -> Result<EnrolledWorkload, InputError> {
     let Observed { reference, workload, .. } = observed;
-    if workload.has_too_many_labels() && workload.selects_nobody() {
-        return Err(InputError::TooManyLabels { what: "the workload's selector" });
+    let too_many = workload.refusal.as_ref().filter(|_| workload.has_too_many_labels());
+    if let Some(found) = too_many.filter(|_| workload.selects_nobody()) {
+        return Err(InputError::TooManyLabels(found.message().to_owned()));
     }
     let ObjectRef { namespace, name } = &reference.object;
     let expected = expected(observed).ok_or(InputError::Empty("the identity of the workload"))?;
@@ -1073,7 +1074,9 @@ mod tests {
             .map(|policy| (ObjectRef::from(&policy.metadata), StoredPolicy::of(policy)))
             .collect();
         // The selector says which Pods to close; without it, the policy that opened marked Pods goes.
-        let [many, cut] = [good.clone().with_too_many_labels(), good.clone().without_selector()];
+        let found = || Refusal::new(Reason::LabelsTooMany, "the workload has 129 labels, and 128 are read");
+        let [many, cut] =
+            [good.clone().with_too_many_labels(found()), good.clone().without_selector(found())];
         for (many, reason) in
             [(&many, Reason::LabelsTooMany), (&many, Reason::AnchorUnknown), (&cut, Reason::LabelsTooMany)]
         {

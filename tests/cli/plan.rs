@@ -485,7 +485,7 @@ fn a_workload_with_more_labels_than_are_read_is_refused_as_the_operator_refuses_
         assert_eq!(reasons(&run), ["Enrolled", "Enrolled", reason], "{}", run.stderr);
     }
     let because = told(&plan(&folder, &["-o", "json"]))[0].1.clone();
-    assert!(because.contains("128 with 8 KiB of keys and values"), "{because}");
+    assert!(because.contains("the workload has 129 labels, and 128 are read"), "{because}");
 }
 
 #[test]
@@ -570,4 +570,19 @@ fn the_labels_of_a_namespace_decide_about_its_mode_and_its_isolation() {
     folder.write("manifests/agent.yaml", pod.to_string());
     let run = planned("team", enrolled, &[]);
     assert!(told(&run)[0].1.contains("the guards of the chart refuse them"), "{:?}", told(&run));
+}
+
+#[test]
+fn too_many_labels_are_counted_and_their_object_is_named() {
+    let folder = manifests("plan-labels");
+    let good = agent("weather", "weather");
+    let more: Vec<String> = (0..130).map(|number| format!("\"l{number:03}\":\"x\"")).collect();
+    let template = "\"template\":{\"metadata\":{\"labels\":{\"app\":\"weather\",";
+    assert!(good.contains(template), "{good}");
+    folder
+        .write("manifests/agent.yaml", good.replacen(template, &format!("{template}{},", more.join(",")), 1));
+    let run = plan(&folder, &["-o", "json"]);
+    assert_eq!(reasons(&run), ["Enrolled", "Enrolled", "LabelsTooMany"], "{}", run.stderr);
+    let because = run.json()["workloads"][0]["because"].as_str().unwrap().to_owned();
+    assert!(because.contains("the Pod template has 132 labels, and 128 are read"), "{because}");
 }

@@ -111,7 +111,7 @@ impl ManifestWorkload {
 
     /// Refuses more labels than the operator reads, and labels of the two families that say different things.
     pub(super) fn check_labels(&self) -> Result<(), Refusal> {
-        check_sizes([&self.labels, &self.template.labels], &self.selector)?;
+        check_sizes(&self.labels, &self.template.labels, &self.selector)?;
         check_families(&self.labels, &self.template.labels)
     }
 

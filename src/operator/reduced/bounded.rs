@@ -6,7 +6,7 @@ use countersign_api::keys::{
     PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, WORKLOAD_LABEL,
 };
 use countersign_plan::input::endpoint::SERVICE_LABEL;
-use countersign_plan::input::labels::are_too_many;
+use countersign_plan::input::labels::LabelsSize;
 use countersign_plan::limits::{ITEMS, LABEL_BYTES};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -20,8 +20,8 @@ use std::marker::PhantomData;
 pub(crate) struct Labels {
     /// All labels; if there are too many, those alone whose keys the operator reads.
     pub(crate) kept: BTreeMap<String, String>,
-    /// True if there are more than an honest object has.
-    pub(crate) are_too_many: bool,
+    /// Size of all labels.
+    pub(crate) size: LabelsSize,
 }
 
 /// True for keys whose values mean something by themselves; other labels count only where a selector names them.
@@ -61,17 +61,14 @@ impl<'de> Deserialize<'de> for Labels {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
-                let (mut labels, mut bytes) = (Labels::default(), 0_usize);
+                let mut labels = Labels::default();
                 while let Some((key, value)) = map.next_entry::<Cow<'_, str>, Cow<'_, str>>()? {
-                    bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
-                    if are_too_many(labels.kept.len().saturating_add(1), bytes) {
-                        labels.are_too_many = true;
-                    }
-                    if !labels.are_too_many || (is_read(&key) && value.len() <= LABEL_BYTES) {
+                    labels.size = labels.size.with(&key, &value);
+                    if !labels.size.is_too_large() || (is_read(&key) && value.len() <= LABEL_BYTES) {
                         labels.kept.insert(key.into_owned(), value.into_owned());
                     }
                 }
-                if labels.are_too_many {
+                if labels.size.is_too_large() {
                     labels.kept.retain(|key, _| is_read(key));
                 }
                 Ok(labels)

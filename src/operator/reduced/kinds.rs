@@ -4,8 +4,12 @@ use super::Reduced;
 use super::bounded::{Few, Labels};
 use crate::limits::{NAME_BYTES, SPEC_TEXT_BYTES};
 use countersign_api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus};
+use countersign_core::refusal::{Reason, Refusal};
 use countersign_plan::StoredPolicy;
 use countersign_plan::agent_card::IndexedCard;
+use countersign_plan::input::labels::{
+    LabelsSize, OF_SELECTOR, OF_TEMPLATE, OF_WORKLOAD, too_many_expressions,
+};
 use countersign_plan::input::pod::Pod;
 use countersign_plan::input::sandbox::Sandbox;
 use countersign_plan::input::workload::Workload;
@@ -139,19 +143,19 @@ fn clip(text: &mut String) {
 /// Observed Deployment; `None` without a spec.
 pub(crate) fn deployment(object: ReducedDeployment) -> Option<Workload> {
     let Reduced { metadata, spec, status, .. } = object;
-    let (selector, template, size) = spec?.parts();
+    let (selector, template, size) = spec?.parts(metadata.labels);
     let spec = DeploymentSpec { selector, template, ..DeploymentSpec::default() };
     let deployment = Deployment { metadata: metadata.kept, spec: Some(spec), status };
-    Some(size.and(metadata.has_too_many_labels).of(Workload::of_deployment(deployment)?))
+    Some(size.of(Workload::of_deployment(deployment)?))
 }
 
 /// Observed `StatefulSet`; `None` without a spec.
 pub(crate) fn stateful_set(object: ReducedStatefulSet) -> Option<Workload> {
     let Reduced { metadata, spec, status, .. } = object;
-    let (selector, template, size) = spec?.parts();
+    let (selector, template, size) = spec?.parts(metadata.labels);
     let spec = StatefulSetSpec { selector, template, ..StatefulSetSpec::default() };
     let set = StatefulSet { metadata: metadata.kept, spec: Some(spec), status };
-    Some(size.and(metadata.has_too_many_labels).of(Workload::of_stateful_set(set)?))
+    Some(size.of(Workload::of_stateful_set(set)?))
 }
 
 /// Observed Sandbox. One that cannot be read is an agent all the same, and can neither be reached nor open anything.
@@ -178,14 +182,15 @@ pub(crate) fn sandbox(object: ReducedSandbox) -> Workload {
     let Reduced { metadata, spec, status, .. } = object;
     let spec: Spec = read(spec.as_deref());
     let status: Status = read(status.as_deref());
-    let mut size = Size { has_too_many_labels: metadata.has_too_many_labels, selector_is_cut: false };
+    let mut size = Size::default();
     let mut fitting = |text: Option<String>| {
-        size.selector_is_cut |= text.as_ref().is_some_and(|text| text.len() > LABEL_BYTES);
+        size.cut(text.as_deref().and_then(|text| too_long("the selector in the status", text, LABEL_BYTES)));
         text.filter(|text| text.len() <= LABEL_BYTES)
     };
     let stated = [fitting(status.selector), fitting(status.label_selector)];
     // Until its status says otherwise, a Sandbox selects by the labels of its template.
-    size.selector_is_cut |= spec.pod_template.as_ref().is_some_and(Template::is_too_large);
+    size.cut(spec.pod_template.as_ref().and_then(Template::too_large));
+    size.tell(metadata.labels.check(OF_WORKLOAD).err());
     let conditions = status.conditions.map(|few| few.kept).unwrap_or_default();
     let is_true = |condition: &Condition| condition.type_ == "Ready" && condition.status == "True";
     let is_ready = spec.replicas != Some(0) && conditions.iter().any(is_true);
@@ -200,7 +205,7 @@ pub(crate) fn pod(object: ReducedPod) -> Option<Pod> {
     let Reduced { metadata, spec, status, .. } = object;
     let spec = spec.unwrap_or_default();
     let status = status.unwrap_or_default();
-    let has_too_many_labels = metadata.has_too_many_labels;
+    let has_too_many_labels = metadata.labels.is_too_large();
     let pod = Pod::of(ApiPod {
         metadata: metadata.kept,
         spec: Some(spec.into()),
@@ -229,7 +234,7 @@ pub(crate) fn ingress(object: ReducedIngress) -> Ingress {
 pub(crate) fn service(object: ReducedService) -> Service {
     let spec = object.spec.map(|part| ServiceSpec {
         type_: part.type_,
-        selector: (!part.selector.are_too_many).then_some(part.selector.kept),
+        selector: (!part.selector.size.is_too_large()).then_some(part.selector.kept),
         ports: part.ports.map(|few| few.kept),
         ip_families: part.ip_families.map(|few| few.kept),
         ..ServiceSpec::default()
@@ -238,27 +243,38 @@ pub(crate) fn service(object: ReducedService) -> Service {
     Service { metadata, spec, status: None }
 }
 
-/// What of a workload is larger than is read.
-#[derive(Clone, Copy, Debug, Default)]
+/// What of a workload is larger than is read: the first of it that was found.
+#[derive(Clone, Debug, Default)]
 struct Size {
-    has_too_many_labels: bool,
+    found: Option<Refusal>,
     selector_is_cut: bool,
 }
 
 impl Size {
-    const fn and(self, has_too_many_labels: bool) -> Self {
-        Self { has_too_many_labels: self.has_too_many_labels || has_too_many_labels, ..self }
+    /// Adds what is too large, if anything is.
+    fn tell(&mut self, found: Option<Refusal>) {
+        self.found = self.found.take().or(found);
+    }
+
+    /// Adds what is too large of that by which the workload selects.
+    fn cut(&mut self, found: Option<Refusal>) {
+        self.selector_is_cut |= found.is_some();
+        self.tell(found);
     }
 
     fn of(self, workload: Workload) -> Workload {
-        if self.selector_is_cut {
-            workload.without_selector()
-        } else if self.has_too_many_labels {
-            workload.with_too_many_labels()
-        } else {
-            workload
+        match self.found {
+            Some(found) if self.selector_is_cut => workload.without_selector(found),
+            Some(found) => workload.with_too_many_labels(found),
+            None => workload,
         }
     }
+}
+
+/// Refusal of a workload with a text that is longer than is read.
+fn too_long(what: &str, text: &str, limit: usize) -> Option<Refusal> {
+    let found = || format!("{what} has {} bytes, and {limit} are read", text.len());
+    (text.len() > limit).then(|| Refusal::new(Reason::LabelsTooMany, found()))
 }
 
 /// Member of a Sandbox; empty if it is not what it should be.
@@ -267,28 +283,33 @@ fn read<'a, T: Default + Deserialize<'a>>(text: Option<&'a RawValue>) -> T {
 }
 
 impl Controlled {
-    /// Selector, template, and what of them is larger than is read.
-    fn parts(self) -> (LabelSelector, PodTemplateSpec, Size) {
+    /// Selector, template, and what of them, or of the labels of the object itself, is larger than is read.
+    fn parts(self, own: LabelsSize) -> (LabelSelector, PodTemplateSpec, Size) {
         let Self { selector, template } = self;
-        let size =
-            Size { has_too_many_labels: template.is_too_large(), selector_is_cut: selector.is_too_large() };
+        let mut size = Size::default();
+        size.cut(selector.too_large());
+        size.tell(own.check(OF_WORKLOAD).err());
+        size.tell(template.too_large());
         (selector.into(), template.into(), size)
     }
 }
 
 impl Selector {
-    fn is_too_large(&self) -> bool {
+    fn too_large(&self) -> Option<Refusal> {
         let values = |one: &Expression| one.values.as_ref().is_some_and(|values| values.are_too_many);
-        let expressions = |few: &Few<Expression>| few.are_too_many || few.kept.iter().any(values);
-        self.match_labels.are_too_many || self.match_expressions.as_ref().is_some_and(expressions)
+        let are_many = |few: &Few<Expression>| few.are_too_many || few.kept.iter().any(values);
+        let expressions = self.match_expressions.as_ref().filter(|few| are_many(few));
+        let labels = self.match_labels.size.check(OF_SELECTOR).err();
+        labels.or_else(|| expressions.map(|_| too_many_expressions()))
     }
 }
 
 impl Template {
-    fn is_too_large(&self) -> bool {
-        let account = self.spec.as_ref().and_then(|spec| spec.service_account_name.as_ref());
-        account.is_some_and(|name| name.len() > NAME_BYTES)
-            || self.metadata.as_ref().is_some_and(|metadata| metadata.labels.are_too_many)
+    fn too_large(&self) -> Option<Refusal> {
+        let labels = self.metadata.as_ref().and_then(|one| one.labels.size.check(OF_TEMPLATE).err());
+        let account = self.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
+        let named = |name| too_long("the name of the service account in the Pod template", name, NAME_BYTES);
+        labels.or_else(|| account.and_then(named))
     }
 }
 
@@ -392,14 +413,22 @@ mod tests {
         let (few, many) = (labels(2), labels(LABELS + 1));
         let long = json!({ "kagenti.io/type": "agent", "a": "x".repeat(LABEL_BYTES) });
         let selector = json!({ "a0": "x" });
-        for (own, template, selector, is_cut) in [
-            (&many, &few, &selector, false),
-            (&few, &many, &selector, false),
-            (&few, &few, &many, true),
-            (&long, &few, &selector, false),
+        for (own, template, selector, is_cut, says) in [
+            (&many, &few, &selector, false, "the workload has 130 labels, and 128 are read"),
+            (&few, &many, &selector, false, "the Pod template has 130 labels, and 128 are read"),
+            (&few, &few, &many, true, "the selector of the workload has 130 labels, and 128 are read"),
+            (
+                &long,
+                &few,
+                &selector,
+                false,
+                "the workload has labels with 8213 bytes of keys and values, and 8192",
+            ),
         ] {
             let found = deployment(parse(&controlled(own, template, selector))).unwrap();
-            assert_eq!(found.refusal.as_ref().map(Refusal::reason), Some(Reason::LabelsTooMany));
+            let refusal = found.refusal.as_ref().unwrap();
+            assert_eq!(refusal.reason(), Reason::LabelsTooMany);
+            assert!(refusal.message().contains(says), "{says}: {refusal}");
             assert_eq!(
                 (found.family, found.labels_its_pods()),
                 (Some(Family::Kagenti), Some(Family::Kagenti))

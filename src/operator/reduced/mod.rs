@@ -12,6 +12,7 @@ pub(crate) use kinds::{
 
 use bounded::{Annotations, Few, Labels, Short, whole};
 use countersign_api::keys::REASON_ANNOTATION;
+use countersign_plan::input::labels::LabelsSize;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 use serde::Deserialize;
@@ -85,8 +86,8 @@ impl<K: Resource, S, T, const METADATA_ALONE: bool> Resource for Reduced<K, S, T
 pub(crate) struct Metadata {
     /// Members in use, with the labels of [`Labels::kept`].
     pub(crate) kept: ObjectMeta,
-    /// True if the object has more labels than are read.
-    pub(crate) has_too_many_labels: bool,
+    /// Size of all labels of the object.
+    pub(crate) labels: LabelsSize,
 }
 
 #[derive(Default, Deserialize)]
@@ -107,7 +108,7 @@ struct Read {
 
 impl From<Read> for Metadata {
     fn from(read: Read) -> Self {
-        let Labels { kept, are_too_many } = read.labels;
+        let Labels { kept, size } = read.labels;
         let reason =
             read.annotations.and_then(|all| all.reason).map(|reason| (REASON_ANNOTATION.to_owned(), reason));
         let kept = ObjectMeta {
@@ -125,6 +126,6 @@ impl From<Read> for Metadata {
             annotations: reason.map(|reason| BTreeMap::from([reason])),
             ..ObjectMeta::default()
         };
-        Self { kept, has_too_many_labels: are_too_many }
+        Self { kept, labels: size }
     }
 }

@@ -1,7 +1,6 @@
 //! Errors of planning input.
 //! Input is accepted whole or refused: dropping a part that does not parse could widen a policy rule.
 
-use crate::limits::{LABEL_BYTES, LABELS};
 use countersign_core::refusal::Reason;
 use countersign_core::text::Quoted;
 
@@ -21,11 +20,8 @@ pub enum InputError {
     #[error("the selector of {0} is empty and would select every Pod of its namespace")]
     EmptySelector(&'static str),
     /// More labels than are read, so that what they select is not known.
-    #[error("{what} has more labels than are read: {LABELS} with {} KiB of keys and values", LABEL_BYTES.div_euclid(1024))]
-    TooManyLabels {
-        /// Set of labels, as a noun phrase for the message.
-        what: &'static str,
-    },
+    #[error("{0}")]
+    TooManyLabels(String),
     /// Workload selector that depends on a label that the operator writes.
     #[error("the workload's selector uses {}, which belongs to the operator", Quoted(.0))]
     ReservedLabel(String),
@@ -48,7 +44,7 @@ impl InputError {
         match self {
             Self::Malformed { what, .. } => format!("Write {what} in the form that Kubernetes asks for."),
             Self::EmptySelector(what) => format!("Select {what} by at least one label."),
-            Self::TooManyLabels { .. } => Reason::LabelsTooMany.fix().to_owned(),
+            Self::TooManyLabels(_) => Reason::LabelsTooMany.fix().to_owned(),
             Self::ReservedLabel(_) => {
                 "Delete the workload, and create it with a selector of labels of its own: a \
                 selector cannot be changed."
@@ -84,7 +80,7 @@ mod tests {
         for (error, says) in [
             (InputError::malformed("the workload's name", "a b"), "Write the workload's name in the form"),
             (InputError::EmptySelector("the workload"), "Select the workload by at least one label"),
-            (InputError::TooManyLabels { what: "the workload's selector" }, "Remove labels"),
+            (InputError::TooManyLabels("the workload has 129 labels".to_owned()), "Remove labels"),
             (InputError::ReservedLabel("x".to_owned()), "create it with a selector of labels of its own"),
             (
                 InputError::address("an API server endpoint", "0.0.0.0"),

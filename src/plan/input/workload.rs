@@ -2,7 +2,6 @@
 
 use super::Kept;
 use super::enrolment::{Families, check_families, family, protocol};
-use super::labels::too_many_labels;
 use super::names::workload_label;
 use super::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, Sandbox};
 use super::standing::Standing;
@@ -185,16 +184,17 @@ impl Workload {
         }
     }
 
-    /// The same workload, of whose labels only a part was read: its cards are refused.
+    /// The same workload, of whose labels only a part was read: its cards are refused for `found`, of
+    /// [`Reason::LabelsTooMany`].
     #[must_use]
-    pub fn with_too_many_labels(self) -> Self {
-        Self { refusal: Some(too_many_labels()), ..self }
+    pub fn with_too_many_labels(self, found: Refusal) -> Self {
+        Self { refusal: Some(found), ..self }
     }
 
     /// The same workload, of whose selector only a part was read: no policy can say which Pods are its own.
     #[must_use]
-    pub fn without_selector(self) -> Self {
-        Self { selector: Kept::default(), ..self }.with_too_many_labels()
+    pub fn without_selector(self, found: Refusal) -> Self {
+        Self { selector: Kept::default(), ..self }.with_too_many_labels(found)
     }
 
     /// True if it is not known which Pods the workload selects.
