@@ -379,7 +379,7 @@ fn what_the_operator_takes_for_no_agent_is_named_with_what_it_does() {
         "spec": { "containers": [] } });
     let mut owned = pod.clone();
     owned["metadata"]["ownerReferences"] = json!([{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "u", "controller": true }]);
-    let typed = json!({ "kagenti.io/type": "agent" });
+    let typed = json!({ "app": "x", "kagenti.io/type": "agent" });
     let mistyped = json!({ "kagenti.io/type": "Agent", "protocol.kagenti.io/a2a": "" });
     for (manifest, says, isolates) in [
         (
@@ -570,6 +570,76 @@ fn the_labels_of_a_namespace_decide_about_its_mode_and_its_isolation() {
     folder.write("manifests/agent.yaml", pod.to_string());
     let run = planned("team", enrolled, &[]);
     assert!(told(&run)[0].1.contains("the guards of the chart refuse them"), "{:?}", told(&run));
+}
+
+#[test]
+fn pods_on_the_network_of_their_node_are_told_of_because_no_policy_holds_them() {
+    let folder = manifests("plan-host-network");
+    let on_host =
+        agent("weather", "weather").replace("\"containers\"", "\"hostNetwork\":true,\"containers\"");
+    folder.write("manifests/agent.yaml", on_host);
+    let run = plan(&folder, &["-o", "json"]);
+    assert_eq!(reasons(&run), ["Enrolled", "Enrolled", "HostNetwork"], "{}", run.stderr);
+    let told = "warning: Deployment demo/weather: its Pods use the network of their node (hostNetwork: true), where no \
+                NetworkPolicy holds: the policies of this plan neither isolate nor open them; take hostNetwork off";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+    let because = run.json()["workloads"][0]["because"].as_str().unwrap().to_owned();
+    assert!(because.contains("network of their node"), "{because}");
+    // What is isolated by its label alone is not either.
+    let daemon_set = json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": { "name": "every", "namespace": "demo" },
+        "spec": { "selector": { "matchLabels": { "app": "every" } }, "template": {
+            "metadata": { "labels": { "app": "every", "kagenti.io/type": "agent" } },
+            "spec": { "hostNetwork": true, "containers": [] } } },
+    });
+    folder.write("manifests/agent.yaml", agent("weather", "weather"));
+    folder.write("manifests/daemons.json", daemon_set.to_string());
+    let run = plan(&folder, &[]);
+    let warned = "warning: DaemonSet demo/every: its Pods use the network of their node";
+    assert_eq!(run.stderr.matches(warned).count(), 1, "{}", run.stderr);
+    assert!(!run.stderr.contains("demo/weather: its Pods use"), "{}", run.stderr);
+}
+
+#[test]
+fn what_the_api_server_would_not_take_is_refused() {
+    let folder = manifests("plan-invalid");
+    let good = agent("weather", "weather");
+    let long = "x".repeat(64);
+    for (from, to, says) in [
+        (
+            "\"matchLabels\":{\"app\":\"weather\"}",
+            "\"matchLabels\":{\"app\":\"wether\"}",
+            "Deployment demo/weather: spec.selector does not select the labels of its own Pod template, so the API server \
+             refuses it; correct the manifest",
+        ),
+        (
+            "\"protocol.kagenti.io/a2a\":\"\"",
+            "\"protocol.kagenti.io/a2a\":\"\",\"team\":\"a b\"",
+            "the label \"team\" in metadata.labels is \"a b\", which no label may be: at most 63 letters, digits, `-`, `_` and \
+             `.`, which begin and end with a letter or digit",
+        ),
+        ("\"serviceAccountName\"", "\"x\":1,\"serviceAccountName\"", ""),
+        (
+            "{\"labels\":{\"app\":\"weather\",\"kagenti.io/type\":\"agent\"}}",
+            "{\"labels\":{\"app\":\"weather\",\"kagenti.io/type\":\"agent\",\"a/b/c\":\"x\"}}",
+            "the key \"a/b/c\" in spec.template.metadata.labels is none of a label",
+        ),
+        (
+            "\"protocol.kagenti.io/a2a\":\"\"",
+            &format!("\"protocol.kagenti.io/a2a\":\"{long}\""),
+            "which no label may be",
+        ),
+        ("\"selector\":{\"app\":\"weather\"}", "\"selector\":{\"app\":\"-\"}", "in spec.selector is \"-\""),
+    ] {
+        assert!(good.contains(from), "{from}\n{good}");
+        folder.write("manifests/agent.yaml", good.replacen(from, to, 1));
+        let run = plan(&folder, &[]);
+        if says.is_empty() {
+            assert_eq!(run.code, 0, "{}", run.stderr);
+        } else {
+            run.assert_unusable(says);
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! Labels of a manifest that the API server would not take: YAML reads `5` or `true` without quotes as no text.
+//! Labels of a manifest that the API server would not take: those of another syntax, and what YAML reads as no text, such as
+//! `5` or `true` without quotes.
 
 use countersign_core::text::Quoted;
+use countersign_plan::input::labels::{is_label_key, is_label_value};
 use serde_json::Value;
 
 /// Places of labels and of selectors by labels, in all kinds that are read.
@@ -13,24 +15,42 @@ const PLACES: [&str; 6] = [
     "/spec/jobTemplate/spec/template/metadata/labels",
 ];
 
-/// Problem of the first label whose value is no text.
+/// Syntax of a value, for messages.
+const VALUE: &str =
+    "at most 63 letters, digits, `-`, `_` and `.`, which begin and end with a letter or digit";
+
+/// Checks all labels of an object.
 ///
 /// # Errors
-/// Sentence with place, key and value.
+/// Sentence about the first label that the API server would refuse: place, key and value.
 pub(super) fn check_labels(object: &Value) -> Result<(), String> {
     for place in PLACES {
         let labels = object.pointer(place).and_then(Value::as_object);
-        // A selector of labels holds maps and lists beside them.
-        let is_plain = |value: &Value| matches!(value, Value::Bool(_) | Value::Number(_) | Value::Null);
-        let found = labels.and_then(|labels| labels.iter().find(|(_, value)| is_plain(value)));
-        if let Some((key, value)) = found {
-            let place = place.trim_start_matches('/').replace('/', ".");
-            return Err(format!(
-                "the label {} in {place} is {}, which is no text: write it in quotes",
-                Quoted(key),
-                Quoted(&value.to_string())
-            ));
+        for (key, value) in labels.into_iter().flatten() {
+            let shown = place.trim_start_matches('/').replace('/', ".");
+            check_label(key, value, &shown)?;
         }
     }
     Ok(())
+}
+
+fn check_label(key: &str, value: &Value, place: &str) -> Result<(), String> {
+    match value {
+        Value::Bool(_) | Value::Number(_) | Value::Null => Err(format!(
+            "the label {} in {place} is {}, which is no text: write it in quotes",
+            Quoted(key),
+            Quoted(&value.to_string())
+        )),
+        Value::String(_) if !is_label_key(key) => Err(format!(
+            "the key {} in {place} is none of a label: a name of {VALUE}, after a DNS name and a slash if there is one",
+            Quoted(key)
+        )),
+        Value::String(text) if !is_label_value(text) => Err(format!(
+            "the label {} in {place} is {}, which no label may be: {VALUE}",
+            Quoted(key),
+            Quoted(text)
+        )),
+        // A selector of labels holds maps and lists beside them.
+        Value::String(_) | Value::Array(_) | Value::Object(_) => Ok(()),
+    }
 }

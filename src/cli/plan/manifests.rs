@@ -256,6 +256,12 @@ impl Manifests {
         workloads.chain(others).filter_map(told).collect()
     }
 
+    /// Lines about Pods with a label of agents on the network of their node, which nothing here isolates.
+    pub(super) fn host_network_notes(&self) -> impl Iterator<Item = String> {
+        let workloads = self.workloads.iter().filter_map(ManifestWorkload::host_network_note);
+        workloads.chain(self.others.iter().filter_map(OtherObject::host_network_note))
+    }
+
     /// Namespaces that the operator isolates, each with the family whose label its policies select by.
     pub(super) fn isolated(&self) -> BTreeSet<(&str, Family)> {
         let workloads = self.workloads.iter().map(|one| (one.namespace.as_str(), one.families()));

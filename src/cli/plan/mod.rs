@@ -20,9 +20,11 @@ pub(super) use arguments::Args;
 use arguments::ModeArg;
 use authority::Authorities;
 use countersign_api::keys::Family;
+use countersign_core::verdict::Verdict;
 use countersign_plan::{ClusterAccess, Mode, Namespace, plan_namespace_policies, plan_network_policies};
 use manifests::Manifests;
 use serde_json::json;
+use workloads::ManifestWorkload;
 
 /// Most documents that an error lists as not read.
 const SHOWN: usize = 5;
@@ -45,6 +47,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     notes.extend(manifests.kustomization_notes());
     notes.extend(manifests.family_notes());
     notes.extend(manifests.unlabelled_templates());
+    notes.extend(manifests.host_network_notes());
     notes.extend(manifests.dangling());
     let mode = match args.mode {
         ModeArg::Enforce => Mode::Enforce,
@@ -59,7 +62,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         all.push(Planned {
             workload: workload.shown(),
             enrolled_by: workload.family().map(Family::type_label),
-            because: Planned::because(&evaluated.verdict),
+            because: because(workload, &evaluated.verdict),
             policies: plan_network_policies(&evaluated.cards, &enrolled, &cluster, mode(&workload.namespace)),
         });
     }
@@ -75,6 +78,15 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     };
     let shared: Vec<Planned> = isolated.into_iter().map(isolate).collect::<Result<_, Unusable>>()?;
     Ok(Done::text(write(&shared, &all, args.output)?).with_notes(notes))
+}
+
+/// Verdict in words, and why it opens nothing where no policy holds.
+fn because(workload: &ManifestWorkload, verdict: &Verdict) -> String {
+    let told = Planned::because(verdict);
+    if workload.is_on_host_network() {
+        return format!("{told}; nothing is opened, because its Pods use the network of their node");
+    }
+    told
 }
 
 /// Says that there is nothing to plan for, and what was passed over, so that a reader sees which file was meant.

@@ -1,6 +1,7 @@
 //! Objects that run Pods and are no agent for the operator, although something about them says agent.
 
 use super::metadata::{name, namespace};
+use super::workloads::host_network_note;
 use countersign_api::keys::Family;
 use countersign_plan::input::enrolment::{families, family, protocol};
 use countersign_plan::input::standing::{Standing, unenrolled};
@@ -30,6 +31,7 @@ pub(super) struct OtherObject {
     pub(super) unenrolled: Option<String>,
     /// Families whose agent label its Pods carry.
     pub(super) families: Vec<Family>,
+    is_on_host_network: bool,
 }
 
 /// Place of the labels of the Pods in an object of a kind that is not watched; `None` for what runs no Pods.
@@ -47,6 +49,9 @@ impl OtherObject {
     ) -> Result<Self, serde_json::Error> {
         let pods = object.pointer(place).map(Option::<BTreeMap<String, String>>::deserialize).transpose()?;
         let pods = pods.flatten().unwrap_or_default();
+        let spec =
+            place.strip_suffix("/metadata/labels").map(|template| format!("{template}/spec/hostNetwork"));
+        let on_host = spec.and_then(|place| object.pointer(&place)).and_then(Value::as_bool);
         let own = metadata.labels.clone().unwrap_or_default();
         Ok(Self {
             kind: kind.to_owned(),
@@ -55,7 +60,14 @@ impl OtherObject {
             standing: Standing::of(false, family(&own), protocol(&own).is_some(), family(&pods)),
             unenrolled: unenrolled(&own, &pods),
             families: families(&pods).collect(),
+            is_on_host_network: on_host.unwrap_or_default(),
         })
+    }
+
+    /// Warning about Pods on the network of their node, if they carry a label of agents.
+    pub(super) fn host_network_note(&self) -> Option<String> {
+        let is_concerned = self.is_on_host_network && !self.families.is_empty();
+        is_concerned.then(|| host_network_note(&self.shown()))
     }
 
     /// Kind, namespace and name.

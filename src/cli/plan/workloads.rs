@@ -9,6 +9,8 @@ use countersign_plan::input::enrolment::{check_families, families, family, proto
 use countersign_plan::input::host_suffix::HostSuffixes;
 use countersign_plan::input::identity::{Binding, Expected, IdentityRules};
 use countersign_plan::input::labels::check_sizes;
+use countersign_plan::input::pod::selects;
+use countersign_plan::input::sandbox::SANDBOX_KIND;
 use countersign_plan::input::service::Hosts;
 use countersign_plan::input::standing::{Standing, protocol_problem, unenrolled};
 use countersign_plan::{EnrolledWorkload, Isolation, Namespace};
@@ -16,6 +18,14 @@ use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Warning about Pods that no NetworkPolicy holds.
+pub(super) fn host_network_note(shown: &str) -> String {
+    format!(
+        "warning: {shown}: its Pods use the network of their node (hostNetwork: true), where no NetworkPolicy holds: the \
+         policies of this plan neither isolate nor open them; take hostNetwork off"
+    )
+}
 
 /// Fields of a workload's Pod template that decide about its identity and its policies.
 #[derive(Debug, Default)]
@@ -134,10 +144,32 @@ impl ManifestWorkload {
                 .map_err(|error| self.unusable(error))?
                 .with_host_network(self.template.host_network)
                 .with_isolation(self.isolation());
+        self.check_selector()?;
         match &self.uid {
             Some(uid) => enrolled.with_uid(uid).map_err(|error| self.unusable(error)),
             None => Ok(enrolled),
         }
+    }
+
+    /// Refuses what the API server would: a Deployment or `StatefulSet` has to select the Pods that it makes.
+    fn check_selector(&self) -> Result<(), Unusable> {
+        if self.kind == SANDBOX_KIND || selects(&self.selector, &self.template.labels) {
+            return Ok(());
+        }
+        let found =
+            "spec.selector does not select the labels of its own Pod template, so the API server refuses it";
+        Err(self.unusable(found))
+    }
+
+    /// Warning about Pods on the network of their node, if they carry a label of agents or its workload does.
+    pub(super) fn host_network_note(&self) -> Option<String> {
+        let is_concerned = self.template.host_network && !self.families().is_empty();
+        is_concerned.then(|| host_network_note(&self.shown()))
+    }
+
+    /// True if its Pods use the network of their node.
+    pub(super) fn is_on_host_network(&self) -> bool {
+        self.template.host_network
     }
 
     /// Manifests show no Pods of earlier templates, so the one that they have counts.

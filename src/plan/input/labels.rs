@@ -1,5 +1,7 @@
 //! Sizes of labels and selectors: of an object with more than is read, no plan says which Pods are its own.
 
+pub use super::syntax::{is_label_key, is_label_value};
+
 use crate::limits::{ITEMS, LABEL_BYTES, LABELS};
 use countersign_core::refusal::{Reason, Refusal};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;

@@ -17,7 +17,7 @@ pub(crate) fn is_dns_subdomain(text: &str) -> bool {
 }
 
 /// True for a label key: a name of up to 63 bytes, optionally after a DNS subdomain and a slash.
-pub(crate) fn is_label_key(text: &str) -> bool {
+pub fn is_label_key(text: &str) -> bool {
     let (prefix, name) = match text.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, text),
@@ -27,7 +27,7 @@ pub(crate) fn is_label_key(text: &str) -> bool {
 
 /// True for a label value: empty, or up to 63 letters, digits, `-`, `_`, `.` that begin and end with a letter or
 /// digit.
-pub(crate) fn is_label_value(text: &str) -> bool {
+pub fn is_label_value(text: &str) -> bool {
     text.is_empty()
         || (text.len() <= LABEL_BYTES
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
