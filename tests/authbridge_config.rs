@@ -378,6 +378,35 @@ pipeline:
     }
 
     #[test]
+    fn a_mistake_is_named_by_what_the_file_has_and_a_default_as_one() {
+        for (text, expected) in [
+            (
+                with("https://id.example/realms/agents", "id.example"),
+                "10 pipeline.inbound.plugins[0].config.issuer: \"id.example/protocol/openid-connect/certs\", which follows \
+                 from it, is not an http(s) URL",
+            ),
+            (
+                with("audience: agent-a", "audience: agent-a, jwks_url: id.example"),
+                "10 pipeline.inbound.plugins[0].config.jwks_url: \"id.example\" is not an http(s) URL",
+            ),
+            (
+                with("http://keycloak:8080", "keycloak:8080"),
+                "16 pipeline.outbound.plugins[0].config.keycloak_url: \"keycloak:8080/realms/agents/protocol/openid-connect/token\", \
+                 which follows from it, is not an http(s) URL",
+            ),
+            (
+                with("\":8000\"", "\":9093\""),
+                "4 listener.reverse_proxy_addr: port 9093 is the default of stats.address as well",
+            ),
+        ] {
+            assert!(only(&text).starts_with(expected), "{expected}\n{}", only(&text));
+        }
+        let checked = read(GOOD, Reading::Strict).unwrap();
+        let note = checked.notices.iter().find(|one| one.key == "listener.forward_proxy_addr").unwrap();
+        assert!(note.problem.starts_with("the default :8081 listens on 127.0.0.1"), "{note}");
+    }
+
+    #[test]
     fn modes_and_blocks_that_exclude_or_need_each_other_are_told_apart() {
         for (text, expected) in [
             (with("proxy-sidecar", "waypoint"), "there is no program for waypoint"),

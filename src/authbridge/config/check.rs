@@ -218,16 +218,28 @@ impl Checker<'_> {
             (("stats", "address"), Some(addresses.stats)),
             (at("session_api_addr"), Some(addresses.session)),
         ];
-        let mut known: Vec<(&str, SocketAddr)> = Vec::new();
-        let steps = |(block, name)| [PathStep::Key(block), PathStep::Key(name)];
+        let mut known: Vec<((&'static str, &'static str), SocketAddr)> = Vec::new();
+        let steps = |(block, name): (&'static str, &'static str)| [PathStep::Key(block), PathStep::Key(name)];
+        let root = self.root;
+        let is_written = |place| is_written(root, &steps(place));
+        let whose = |place: (&'static str, &'static str)| {
+            // The addresses of `listener` are known by their own names.
+            let name = match place {
+                ("listener", name) => name.to_owned(),
+                (block, name) => format!("{block}.{name}"),
+            };
+            if is_written(place) { format!("that of {name}") } else { format!("the default of {name}") }
+        };
         for (place, address) in listeners {
             let Some(address) = address.map(|one| one.address).filter(|one| one.port() != 0) else {
                 continue;
             };
             if let Some((other, _)) = known.iter().find(|(_, other)| overlap(*other, address)) {
-                self.wrong(&steps(place), format!("port {} is that of {other} as well", address.port()));
+                // The one that the file has is the one to change.
+                let (at, of) = if is_written(place) { (place, *other) } else { (*other, place) };
+                self.wrong(&steps(at), format!("port {} is {} as well", address.port(), whose(of)));
             }
-            known.push((place.1, address));
+            known.push((place, address));
         }
         let agent = config.listener.reverse_proxy_backend.as_deref().and(inbound).and_then(|(_, backend)| {
             let (host, port) = backend.authority.rsplit_once(':')?;
@@ -235,7 +247,12 @@ impl Checker<'_> {
             Some(SocketAddr::new(host.parse().ok().filter(IpAddr::is_loopback)?, port.parse().ok()?))
         });
         if let Some(own) = agent.and_then(|agent| known.iter().find(|(_, own)| overlap(*own, agent))) {
-            let problem = format!("the agent cannot be at the port of {}, which the sidecar opens", own.0);
+            let (place, address) = own;
+            let problem = format!(
+                "the agent cannot be at port {}, {}, which the sidecar opens",
+                address.port(),
+                whose(*place)
+            );
             self.wrong(&steps(at("reverse_proxy_backend")), problem);
         }
     }
@@ -296,7 +313,12 @@ impl Checker<'_> {
     fn loopback(&mut self, steps: &[PathStep<'_>], text: &str) -> Option<ListenAddress> {
         let address = self.listen(steps, text)?;
         if address.only_port {
-            self.note(steps, "it listens on 127.0.0.1, not on every interface: only the agent may use it");
+            let what =
+                if is_written(self.root, steps) { "it".to_owned() } else { format!("the default {text}") };
+            self.note(
+                steps,
+                format!("{what} listens on 127.0.0.1, not on every interface: only the agent may use it"),
+            );
         } else if !address.address.ip().is_loopback() {
             self.wrong(steps, "it must be a loopback address: whoever reaches it speaks as the agent");
             return None;
@@ -435,23 +457,31 @@ impl Checker<'_> {
         if jwt.clock_skew.0 > std::time::Duration::from_mins(1) {
             self.wrong(&key("clock_skew"), "it is longer than one minute; correct the clocks instead");
         }
-        self.url(&key("jwks_url"), &jwt.key_set_url());
+        self.derived_url(&[key("jwks_url"), key("keycloak_url"), key("issuer")], &jwt.key_set_url());
     }
 
-    fn url(&mut self, steps: &[PathStep<'_>], url: &str) {
+    /// Checks a URL that the file has at the first of these places, or that follows from what it has at a later one. The error
+    /// is about the place that the file has.
+    fn derived_url(&mut self, places: &[Vec<PathStep<'_>>], url: &str) {
         let plain = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-        if plain
-            .is_none_or(|rest| rest.is_empty() || rest.contains('@') || rest.contains(char::is_whitespace))
-        {
-            self.wrong(steps, format!("{} is not an http(s) URL without user name", shown_url(url)));
+        if plain.is_some_and(|rest| {
+            !rest.is_empty() && !rest.contains('@') && !rest.contains(char::is_whitespace)
+        }) {
+            return;
         }
+        let written = places.iter().position(|steps| is_written(self.root, steps)).unwrap_or_default();
+        let Some(steps) = places.get(written) else { return };
+        let follows = if written == 0 { "" } else { ", which follows from it," };
+        self.wrong(steps, format!("{}{follows} is not an http(s) URL without user name", shown_url(url)));
     }
 
     fn token_exchange(&mut self, config: &Config, exchange: &TokenExchange, at: &[PathStep<'_>]) {
         let key = |name| [at, &[PathStep::Key(name)]].concat();
         let identity = |name| [at, &[PathStep::Key("identity"), PathStep::Key(name)]].concat();
         match exchange.token_endpoint() {
-            Some(url) => self.url(&key("token_url"), &url),
+            Some(url) => {
+                self.derived_url(&[key("token_url"), key("keycloak_url"), key("provider_url")], &url);
+            }
             None => {
                 self.wrong(&key("token_url"), "it is missing; set it, or keycloak_url and keycloak_realm");
             }
@@ -569,17 +599,17 @@ mod tests {
             (
                 "proxy-sidecar",
                 "reverse_proxy_backend: 'http://127.0.0.1:8001', reverse_proxy_addr: ':8081'",
-                "listener.forward_proxy_addr: port 8081 is that of reverse_proxy_addr as well",
+                "listener.reverse_proxy_addr: port 8081 is the default of forward_proxy_addr as well",
             ),
             (
                 "proxy-sidecar",
                 "reverse_proxy_backend: 'http://localhost:8080', forward_proxy_addr: '127.0.0.1:9094'",
-                "listener.session_api_addr: port 9094 is that of forward_proxy_addr as well",
+                "listener.forward_proxy_addr: port 9094 is the default of session_api_addr as well",
             ),
             (
                 "proxy-sidecar",
                 "reverse_proxy_backend: 'http://localhost:8080'",
-                "listener.reverse_proxy_backend: the agent cannot be at the port of reverse_proxy_addr",
+                "listener.reverse_proxy_backend: the agent cannot be at port 8080, the default of reverse_proxy_addr",
             ),
             ("envoy-sidecar", "inbound_interception: transparent", "listener.inbound_interception"),
             ("envoy-sidecar", "transparent_inbound_addr: ':8083'", "listener.transparent_inbound_addr"),

@@ -65,10 +65,28 @@ pub(super) struct Redirect {
     pub(super) drop_other: bool,
 }
 
+/// Name of a setting as its author wrote it: a flag has the name of its variable, in lower case and with dashes.
+fn written(flag: Option<&String>, variable: &str) -> String {
+    if flag.is_none() {
+        return variable.to_owned();
+    }
+    format!("--{}", variable.to_ascii_lowercase().replace('_', "-"))
+}
+
 impl Texts<'_> {
     fn get(&self, flag: Option<&String>, name: &str, default: &str) -> String {
         let variable = || (self.variable)(name).filter(|text| !text.trim().is_empty());
         flag.cloned().or_else(variable).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// Value of a setting by `parse`, whose errors begin with the name under which it was written: that of the flag, or of
+    /// the variable.
+    fn parse<T>(
+        &self,
+        (flag, name, default): (Option<&String>, &str, &str),
+        parse: impl Fn(&str, &str) -> Result<T, String>,
+    ) -> Result<T, String> {
+        parse(&written(flag, name), &self.get(flag, name, default))
     }
 
     /// Path of the file with the DNS servers.
@@ -83,22 +101,22 @@ impl Texts<'_> {
 
     fn outbound_excluded(&self) -> Result<BTreeSet<u16>, String> {
         const NAME: &str = "OUTBOUND_PORTS_EXCLUDE";
-        let text = self.get(self.arguments.outbound_ports_exclude.as_ref(), NAME, "");
-        Ok(list(NAME, &text, port)?.into_iter().collect())
+        let setting = (self.arguments.outbound_ports_exclude.as_ref(), NAME, "");
+        self.parse(setting, |name, text| list(name, text, port)).map(BTreeSet::from_iter)
     }
 
     /// The port for incoming TCP, and the ports that are left alone: those of the sidecar and the mesh's tunnel among them.
     fn inbound_capture(&self, mesh: Option<PacketMark>) -> Result<Option<InboundCapture>, String> {
         const NAME: &str = "INBOUND_TRANSPARENT_PORT";
         const SIDECAR: &str = "SIDECAR_PORTS_EXCLUDE";
-        let text = self.get(self.arguments.inbound_transparent_port.as_ref(), NAME, "");
-        if text.trim().is_empty() {
+        let flag = self.arguments.inbound_transparent_port.as_ref();
+        if self.get(flag, NAME, "").trim().is_empty() {
             return Ok(None);
         }
-        let port = port(NAME, &text)?;
+        let port = self.parse((flag, NAME, ""), port)?;
         let mut open = self.inbound_excluded()?;
-        let sidecar = self.get(self.arguments.sidecar_ports_exclude.as_ref(), SIDECAR, "8081,9091,9093,9094");
-        open.extend(list(SIDECAR, &sidecar, values::port)?);
+        let sidecar = (self.arguments.sidecar_ports_exclude.as_ref(), SIDECAR, "8081,9091,9093,9094");
+        open.extend(self.parse(sidecar, |name, text| list(name, text, values::port))?);
         if mesh.is_some() {
             open.insert(self.tunnel()?);
         }
@@ -107,25 +125,24 @@ impl Texts<'_> {
 
     fn inbound_excluded(&self) -> Result<BTreeSet<u16>, String> {
         const NAME: &str = "INBOUND_PORTS_EXCLUDE";
-        let text = self.get(self.arguments.inbound_ports_exclude.as_ref(), NAME, "");
-        Ok(list(NAME, &text, port)?.into_iter().collect())
+        let setting = (self.arguments.inbound_ports_exclude.as_ref(), NAME, "");
+        self.parse(setting, |name, text| list(name, text, port)).map(BTreeSet::from_iter)
     }
 
     fn tunnel(&self) -> Result<u16, String> {
         const NAME: &str = "ZTUNNEL_HBONE_PORT";
-        port(NAME, &self.get(self.arguments.ztunnel_hbone_port.as_ref(), NAME, "15008"))
+        self.parse((self.arguments.ztunnel_hbone_port.as_ref(), NAME, "15008"), port)
     }
 
     fn redirect(&self) -> Result<Redirect, String> {
         let flags = self.arguments;
-        let text = |flag: &Option<String>, name, default| self.get(flag.as_ref(), name, default);
-        let single = |flag: &Option<String>, name, default| port(name, &text(flag, name, default));
+        let single = |flag: &Option<String>, name, default| self.parse((flag.as_ref(), name, default), port);
         let outbound_port = single(&flags.proxy_port, "PROXY_PORT", "15123")?;
         let inbound_port = single(&flags.inbound_proxy_port, "INBOUND_PROXY_PORT", "15124")?;
-        let ssh = match text(&flags.ssh_port, "SSH_PORT", "22").as_str() {
-            "none" => None,
-            ssh => Some(port("SSH_PORT", ssh)?),
-        };
+        let ssh = self.parse((flags.ssh_port.as_ref(), "SSH_PORT", "22"), |name, text| match text {
+            "none" => Ok(None),
+            ssh => port(name, ssh).map(Some),
+        })?;
         let mut outbound_open = self.outbound_excluded()?;
         outbound_open.extend(ssh);
         let inbound_excluded = self.inbound_excluded()?;
@@ -133,13 +150,16 @@ impl Texts<'_> {
         // 9090 is the external processor, which Envoy calls, and 9901 Envoy's admin interface.
         inbound_open.extend([outbound_port, inbound_port, 9090, 9901, self.tunnel()?]);
         inbound_open.extend(ssh);
-        let pod = list("POD_IP", &text(&flags.pod_ip, "POD_IP", ""), value)?;
+        let pod = self.parse((flags.pod_ip.as_ref(), "POD_IP", ""), |name, text| list(name, text, value))?;
         if pod.is_empty() {
-            return Err("POD_IP is needed in mode redirect: a mesh's deliveries are sent on to it".to_owned());
+            return Err(
+                "POD_IP, or --pod-ip, is needed in mode redirect: a mesh's deliveries are sent on to it"
+                    .to_owned(),
+            );
         }
-        let probes = text(&flags.istio_health_probe_src, "ISTIO_HEALTH_PROBE_SRC", PROBES);
-        let probes = list("ISTIO_HEALTH_PROBE_SRC", &probes, value)?;
-        let drop_other = flags.drop_other || value("DROP_OTHER", &text(&None, "DROP_OTHER", "false"))?;
+        let probes = (flags.istio_health_probe_src.as_ref(), "ISTIO_HEALTH_PROBE_SRC", PROBES);
+        let probes = self.parse(probes, |name, text| list(name, text, value))?;
+        let drop_other = flags.drop_other || self.parse((None, "DROP_OTHER", "false"), value)?;
         Ok(Redirect {
             outbound_port,
             inbound_port,
@@ -157,35 +177,43 @@ impl NetinitSettings {
     /// Parses flags and variables. The DNS servers are read from their file afterwards, if they are needed.
     pub(super) fn parse(texts: &Texts<'_>) -> Result<Self, String> {
         let flags = texts.arguments;
-        let mesh = match texts.get(flags.ztunnel_mark.as_ref(), "ZTUNNEL_MARK", "0x539/0xfff").as_str() {
-            "none" => None,
-            text => Some(mark(text)?),
-        };
+        let mesh = (flags.ztunnel_mark.as_ref(), "ZTUNNEL_MARK", "0x539/0xfff");
+        let mesh = texts.parse(mesh, |name, text| match text {
+            "none" => Ok(None),
+            text => mark(name, text).map(Some),
+        })?;
         let inbound = texts.inbound_capture(mesh)?;
         let mode = match texts.get(flags.mode.as_ref(), "MODE", "redirect").as_str() {
             "redirect" if inbound.is_some() => {
-                return Err("INBOUND_TRANSPARENT_PORT belongs to enforce-redirect; in mode redirect Envoy takes what comes in, \
-                     at INBOUND_PROXY_PORT"
-                    .to_owned());
+                return Err(format!(
+                    "{} belongs to enforce-redirect; in mode redirect Envoy takes what comes in, at INBOUND_PROXY_PORT",
+                    written(flags.inbound_transparent_port.as_ref(), "INBOUND_TRANSPARENT_PORT")
+                ));
             }
             "redirect" => CaptureMode::Redirect(texts.redirect()?),
             "enforce-redirect" => {
-                let text = texts.get(flags.transparent_port.as_ref(), "TRANSPARENT_PORT", "8082");
+                let setting = (flags.transparent_port.as_ref(), "TRANSPARENT_PORT", "8082");
                 CaptureMode::Enforce {
-                    transparent_port: port("TRANSPARENT_PORT", &text)?,
+                    transparent_port: texts.parse(setting, port)?,
                     outbound_open: texts.outbound_excluded()?,
                     inbound,
                 }
             }
-            other => return Err(format!("MODE is redirect or enforce-redirect, not {}", Quoted(other))),
+            other => {
+                let mode = written(flags.mode.as_ref(), "MODE");
+                return Err(format!("{mode} is redirect or enforce-redirect, not {}", Quoted(other)));
+            }
         };
-        let proxy_uid = value("PROXY_UID", &texts.get(flags.proxy_uid.as_ref(), "PROXY_UID", "1337"))?;
-        if proxy_uid == 0 {
-            return Err("PROXY_UID 0 would let every process of root out".to_owned());
-        }
+        let proxy_uid = texts.parse((flags.proxy_uid.as_ref(), "PROXY_UID", "1337"), |name, text| {
+            match value(name, text)? {
+                0 => Err(format!("{name} 0 would let every process of root out")),
+                uid => Ok(uid),
+            }
+        })?;
         let repeated = (!flags.agent_port.is_empty()).then(|| flags.agent_port.join(","));
-        let agent_ports = list("AGENT_PORT", &texts.get(repeated.as_ref(), "AGENT_PORT", ""), port)?;
-        let agent_ports = agent_ports.into_iter().collect();
+        let agent_ports = (repeated.as_ref(), "AGENT_PORT", "");
+        let agent_ports =
+            texts.parse(agent_ports, |name, text| list(name, text, port))?.into_iter().collect();
         Ok(Self { mode, proxy_uid, mesh, agent_ports, nameservers: Vec::new() })
     }
 
@@ -242,6 +270,32 @@ mod tests {
         let read = redirect(&["--proxy-port", "2000"], &variables);
         assert_eq!((read.outbound_port, read.inbound_port), (2000, 15_124));
         assert_eq!(redirect(&[], &variables).outbound_port, 1000);
+    }
+
+    #[test]
+    fn an_error_names_what_was_written_the_flag_or_the_variable() {
+        for (name, bad) in [
+            ("PROXY_PORT", "0"),
+            ("INBOUND_PROXY_PORT", "x"),
+            ("SSH_PORT", "x"),
+            ("OUTBOUND_PORTS_EXCLUDE", "x"),
+            ("INBOUND_PORTS_EXCLUDE", "x"),
+            ("POD_IP", "x"),
+            ("ZTUNNEL_HBONE_PORT", "x"),
+            ("ZTUNNEL_MARK", "0/0"),
+            ("ISTIO_HEALTH_PROBE_SRC", "x"),
+            ("PROXY_UID", "0"),
+            ("AGENT_PORT", "x"),
+            ("MODE", "x"),
+            ("INBOUND_TRANSPARENT_PORT", "9083"),
+        ] {
+            let pod = ("POD_IP", "10.0.0.1");
+            let told = parse(&[], &[(name, bad), pod]).unwrap_err();
+            assert!(told.starts_with(&format!("{name} ")), "{told}");
+            let flag = format!("--{}", name.to_ascii_lowercase().replace('_', "-"));
+            let told = parse(&[&flag, bad], &[pod]).unwrap_err();
+            assert!(told.starts_with(&format!("{flag} ")), "{flag}: {told}");
+        }
     }
 
     #[test]

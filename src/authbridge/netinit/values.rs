@@ -1,5 +1,5 @@
 //! Parsers of single values of flags and variables: numbers, ports, addresses, marks, and lists of them.
-//! An error names the variable, because that is what a pod's author wrote.
+//! An error names the flag or the variable, whichever the author of the Pod wrote.
 
 use countersign_core::text::Quoted;
 use std::str::FromStr;
@@ -41,7 +41,7 @@ pub(super) fn list<T>(
 }
 
 /// Parses a mark such as `0x539/0xfff`, as `iptables` writes it; without a mask all bits count.
-pub(super) fn mark(text: &str) -> Result<PacketMark, String> {
+pub(super) fn mark(name: &str, text: &str) -> Result<PacketMark, String> {
     let number = |text: &str| match text.trim().strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => text.trim().parse().ok(),
@@ -54,7 +54,7 @@ pub(super) fn mark(text: &str) -> Result<PacketMark, String> {
         // A value without a bit in the mask matches every unmarked packet, which would exempt all traffic; a value with a
         // bit outside of the mask matches none.
         Some((value, mask)) if value & mask != 0 && value & !mask == 0 => Ok(PacketMark { value, mask }),
-        _ => Err(format!("ZTUNNEL_MARK cannot be {}", Quoted(text))),
+        _ => Err(format!("{name} cannot be {}", Quoted(text))),
     }
 }
 
@@ -82,10 +82,10 @@ mod tests {
 
     #[test]
     fn a_mark_counts_with_its_mask_and_matches_some_packets_only() {
-        assert_eq!(mark("0x539/0xfff"), Ok(PacketMark { value: 0x539, mask: 0xfff }));
-        assert_eq!(mark("1337"), Ok(PacketMark { value: 1337, mask: u32::MAX }));
+        assert_eq!(mark("M", "0x539/0xfff"), Ok(PacketMark { value: 0x539, mask: 0xfff }));
+        assert_eq!(mark("M", "1337"), Ok(PacketMark { value: 1337, mask: u32::MAX }));
         for text in ["", "0x539/", "0/0", "0/0xfff", "0x539/0x0ff", "0x1ffffffff", "mark"] {
-            assert!(mark(text).is_err(), "{text:?}");
+            assert!(mark("M", text).is_err(), "{text:?}");
         }
     }
 }

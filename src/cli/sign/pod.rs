@@ -20,9 +20,9 @@ pub(super) fn run(args: &super::Args) -> Result<Done, Unusable> {
         return block_on(watch::run(&settings))?.map(|()| Done::text(""));
     }
     let outcome = block_on(fetch_svid(&settings.socket, settings.timeout))?;
-    let outcome = outcome.map_err(|error: WorkloadApiError| error.to_string()).and_then(|svid| {
+    let outcome = outcome.map_err(|error: WorkloadApiError| settings.unread_svid(error)).and_then(|svid| {
         said_fetched(&svid);
-        let card = read_file(&settings.card, BODY_BYTES).map_err(|error| error.to_string())?;
+        let card = read_file(&settings.card, BODY_BYTES).map_err(|error| settings.unread_card(error))?;
         settings.sign(card, &svid)
     });
     if let Err(error) = &outcome {

@@ -14,9 +14,15 @@ use countersign_io::clock;
 use countersign_io::files::publish_file;
 use countersign_io::keys::PrivateKey;
 use countersign_io::workload_api::WorkloadSvid;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// Path of the unsigned card, unless an argument or `UNSIGNED_CARD_PATH` names another.
+const DEFAULT_CARD: &str = "/etc/agentcard/agent.json";
+/// Socket of the Workload API, unless a flag or `SPIFFE_ENDPOINT_SOCKET` names another.
+const DEFAULT_SOCKET: &str = "unix:///run/spire/sockets/agent.sock";
 
 /// Paths, socket and options of the signer in a Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,19 +72,43 @@ impl SignerSettings {
             },
         };
         if timeout.is_zero() {
-            return Err(Unusable::new("a timeout of 0 leaves no time to sign; give one such as 30s"));
+            let written = if args.timeout.is_some() { "--timeout" } else { "SIGN_TIMEOUT" };
+            return Err(Unusable::new(format!(
+                "{written} is 0, which leaves no time to sign; give one such as 30s"
+            )));
         }
         Ok(Self {
-            card: path(&args.card, "UNSIGNED_CARD_PATH", "/etc/agentcard/agent.json"),
+            card: path(&args.card, "UNSIGNED_CARD_PATH", DEFAULT_CARD),
             output: path(&args.output, "AGENT_CARD_PATH", "/app/.well-known/agent-card.json"),
-            socket: args.workload_api.clone().unwrap_or_else(|| {
-                variable("SPIFFE_ENDPOINT_SOCKET", "unix:///run/spire/sockets/agent.sock")
-            }),
+            socket: args
+                .workload_api
+                .clone()
+                .unwrap_or_else(|| variable("SPIFFE_ENDPOINT_SOCKET", DEFAULT_SOCKET)),
             timeout,
             lifetime: args.lifetime,
             also_kagenti: args.also_kagenti,
             upgrade: args.upgrade,
         })
+    }
+
+    /// Error about reading the card; says if nobody named the file.
+    pub(super) fn unread_card(&self, error: impl Display) -> String {
+        if self.card.as_os_str() == DEFAULT_CARD {
+            return format!(
+                "{error}; this is the default: name the card by an argument or UNSIGNED_CARD_PATH"
+            );
+        }
+        error.to_string()
+    }
+
+    /// Error of the Workload API; says if nobody named the socket.
+    pub(super) fn unread_svid(&self, error: impl Display) -> String {
+        if self.socket == DEFAULT_SOCKET {
+            return format!(
+                "{error}; this socket is the default: name it by --workload-api or SPIFFE_ENDPOINT_SOCKET"
+            );
+        }
+        error.to_string()
     }
 
     /// Signs the card and writes it to the output path, from which the agent serves it. The error is one sentence.
@@ -170,9 +200,22 @@ mod tests {
     }
 
     #[test]
+    fn an_error_about_what_nobody_named_says_that_it_is_the_default() {
+        let none = settings(&["--watch"], &[]).unwrap();
+        assert!(none.unread_card("cannot read it").contains("this is the default: name the card by"));
+        assert!(none.unread_svid("it is no socket").contains("this socket is the default: name it by"));
+        let named = settings(&["--watch", "c.json", "--workload-api", "/x"], &[]).unwrap();
+        assert_eq!(named.unread_card("cannot read it"), "cannot read it");
+        assert_eq!(named.unread_svid("it is no socket"), "it is no socket");
+    }
+
+    #[test]
     fn a_timeout_that_cannot_be_read_is_named() {
         for bad in ["soon", "0s"] {
-            assert!(settings(&["--watch"], &[("SIGN_TIMEOUT", bad)]).is_err(), "{bad}");
+            let told = settings(&["--watch"], &[("SIGN_TIMEOUT", bad)]).unwrap_err().line();
+            assert!(told.contains(": SIGN_TIMEOUT is "), "{bad}: {told}");
         }
+        let told = settings(&["--watch", "--timeout", "0s"], &[("SIGN_TIMEOUT", "5s")]).unwrap_err().line();
+        assert!(told.contains(": --timeout is 0"), "{told}");
     }
 }

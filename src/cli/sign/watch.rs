@@ -100,7 +100,8 @@ impl WatchSigner<'_> {
     }
 
     fn try_look(&mut self, svid: &WorkloadSvid, now: Timestamp) -> Result<(), String> {
-        let card = read_file(&self.settings.card, BODY_BYTES).map_err(|error| error.to_string())?;
+        let card =
+            read_file(&self.settings.card, BODY_BYTES).map_err(|error| self.settings.unread_card(error))?;
         let leaf = sha256(svid.chain.first().map(Vec::as_slice).unwrap_or_default());
         let digest = sha256(&card);
         if let Some(last) = &self.last

@@ -7,6 +7,7 @@ use countersign_api::duration::parse_duration;
 use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::policy::Freshness;
 use countersign_core::spiffe::TrustDomain;
+use countersign_core::text::Quoted;
 use countersign_core::time::Seconds;
 use countersign_io::logs::LogFormat;
 use countersign_plan::input::host_suffix::HostSuffixes;
@@ -160,8 +161,13 @@ impl Config {
             return Err(FlagError::Needed(TRUST_DOMAIN));
         }
         let unverifiable = trust_domain.is_none().then(unverifiable);
-        let spire_namespace = variable("KAGENTI_SPIRE_NAMESPACE")
-            .unwrap_or_else(|| "zero-trust-workload-identity-manager".to_owned());
+        let spire_namespace = match variable("KAGENTI_SPIRE_NAMESPACE") {
+            Some(text) if flags.text("spire-trust-bundle-configmap-namespace").is_empty() => {
+                environment_namespace("KAGENTI_SPIRE_NAMESPACE", &text)?;
+                text
+            }
+            _ => "zero-trust-workload-identity-manager".to_owned(),
+        };
         Ok(Self {
             identity: IdentityRules {
                 trust_domain,
@@ -376,15 +382,18 @@ impl Flags<'_> {
     }
 
     fn trust_domain(&self, environment: Option<String>) -> Result<Option<TrustDomain>, FlagError> {
-        let text = match self.text(TRUST_DOMAIN) {
-            "" => environment.unwrap_or_default(),
-            text => text.to_owned(),
-        };
-        if text.is_empty() {
-            return Ok(None);
+        const PROBLEM: &str = "is not a trust domain: 1 to 255 of a-z 0-9 . - _, for example example.org";
+        let written = self.text(TRUST_DOMAIN);
+        match (written, environment) {
+            ("", None) => Ok(None),
+            ("", Some(text)) => TrustDomain::parse(&text).map(Some).map_err(|_| FlagError::Environment {
+                variable: "KAGENTI_SPIRE_TRUST_DOMAIN",
+                problem: format!("it {PROBLEM}: {}", Quoted(&text)),
+            }),
+            (text, _) => {
+                TrustDomain::parse(text).map(Some).map_err(|_| FlagError::value(TRUST_DOMAIN, PROBLEM, text))
+            }
         }
-        let problem = "is not a trust domain: 1 to 255 of a-z 0-9 . - _, for example example.org";
-        TrustDomain::parse(&text).map(Some).map_err(|_| FlagError::value(TRUST_DOMAIN, problem, &text))
     }
 
     fn profiles(&self) -> Result<ProfileSet, FlagError> {
@@ -630,5 +639,15 @@ mod tests {
         }
         let text = config(&[], &[("POD_NAMESPACE", "A B")]).unwrap_err().to_string();
         assert!(text.starts_with("the environment variable POD_NAMESPACE"), "{text}");
+        // What a variable says is no flag's.
+        for (name, flag) in [
+            ("KAGENTI_SPIRE_TRUST_DOMAIN", "--spire-trust-domain=a.org"),
+            ("KAGENTI_SPIRE_NAMESPACE", "--spire-trust-bundle-configmap-namespace=a"),
+        ] {
+            let told = config(&[], &[(name, "A_B!")]).unwrap_err().to_string();
+            assert!(told.starts_with(&format!("the environment variable {name} is not usable: ")), "{told}");
+            assert!(!told.contains("--") && told.contains("A_B!"), "{told}");
+            assert!(config(&[flag], &[(name, "A_B!")]).is_ok(), "{flag}");
+        }
     }
 }
