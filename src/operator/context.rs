@@ -77,7 +77,7 @@ pub(crate) struct Context {
     pub(crate) enforcements: Enforcements,
     /// What was last said about each workload in an event.
     pub(crate) notices: Notices<WorkloadRef>,
-    /// What was last said about each AgentCard that waits for the list of its workload's kind.
+    /// What was last said about each AgentCard whose verdict stands because something was not read.
     pub(crate) waits: Notices<ObjectRef>,
     /// Workloads of a kind that is not listed.
     pub(crate) unlisted: Undecided,

@@ -3,6 +3,8 @@
 
 use crate::agent_card::evaluation::Evaluation;
 use crate::agent_card::transition::Transition;
+use crate::agent_card::unread::shown_verdict;
+use crate::input::Kept;
 use crate::input::names::{Role, WorkloadNames};
 use crate::input::pod::{ControllerKind, Pod};
 use crate::input::workload::WorkloadRef;
@@ -10,7 +12,7 @@ use crate::limits::{LONGEST_UNDECIDED, SETTLING};
 use crate::workload::{Mark, ObservedCard, StoredProof};
 use crate::{Namespace, StoredPolicy};
 use countersign_api::ObjectRef;
-use countersign_api::agent_card::ConditionReason;
+use countersign_api::agent_card::{AgentCardStatus, ConditionReason};
 use countersign_core::refusal::{Reason, Refusal};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -129,15 +131,20 @@ pub fn ended(reference: &WorkloadRef, cards: &[ObservedCard]) -> Vec<(ObjectRef,
 }
 
 /// Event about an AgentCard that waits for the list of its workload's kind, once that has lasted for longer than an API
-/// server needs to start.
-pub fn notice(reference: &WorkloadRef, waited: Duration) -> Option<Transition> {
+/// server needs to start. It says since when the verdict in `status` stands.
+pub fn notice(
+    reference: &WorkloadRef,
+    status: &Kept<AgentCardStatus>,
+    waited: Duration,
+) -> Option<Transition> {
     let kind = reference.kind.as_str();
     (waited >= SETTLING).then(|| {
+        let shown = shown_verdict(&status.read()).map(|shown| format!("; {shown}")).unwrap_or_default();
         Transition::warning(
             ConditionReason::WorkloadError.as_str(),
             &format!(
                 "the card waits for the list of {kind} objects, which the API server does not give: the agent stays as it \
-                 is until its proof ends, and is not looked at"
+                 is until its proof ends, and is not looked at{shown}"
             ),
             &format!(
                 "Look into the operator's log for the error; then mend the conversion webhook of the definition of {kind}, or \
@@ -151,7 +158,6 @@ pub fn notice(reference: &WorkloadRef, waited: Duration) -> Option<Transition> {
 mod tests {
     use super::*;
     use crate::agent_card::IndexedCard;
-    use crate::input::Kept;
     use crate::input::pod::Controller;
     use crate::input::workload::WorkloadKind;
     use crate::{CardOutcome, CardRef};
@@ -310,12 +316,22 @@ mod tests {
 
     #[test]
     fn a_wait_is_told_of_once_it_is_longer_than_a_start() {
-        assert_eq!(notice(&reference(), Duration::from_secs(9)), None);
-        let told = notice(&reference(), Duration::from_secs(10)).unwrap();
+        let status = Kept::default();
+        assert_eq!(notice(&reference(), &status, Duration::from_secs(9)), None);
+        let told = notice(&reference(), &status, Duration::from_secs(10)).unwrap();
         assert_eq!((told.reason(), told.is_warning()), ("WorkloadError", true));
         assert!(
             told.note().contains("the list of Sandbox objects")
                 && told.note().contains("mend the conversion")
         );
+        let verified = serde_json::from_value::<AgentCardStatus>(json!({
+            "verdict": { "outcome": "verified", "notAfter": "2026-11-21T11:00:00Z" },
+            "conditions": [{ "type": "Verified", "status": "True", "reason": "x", "message": "",
+                "lastTransitionTime": "2026-11-21T10:00:00Z" }],
+        }));
+        let told =
+            notice(&reference(), &Kept::of(&verified.unwrap()).unwrap(), Duration::from_secs(10)).unwrap();
+        let says = "not looked at; status shows verified since 2026-11-21T10:00:00Z, until 2026-11-21T11:00:00Z at the latest";
+        assert!(told.note().contains(says), "{}", told.note());
     }
 }

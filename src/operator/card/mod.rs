@@ -35,6 +35,8 @@ use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::agent_card::merge::{choose, merge};
 use countersign_plan::agent_card::replica::Replica;
 use countersign_plan::agent_card::schedule::{SHORTEST_PERIOD, is_starting, may_settle, next_evaluation};
+use countersign_plan::agent_card::transition::Transition;
+use countersign_plan::agent_card::unread;
 use countersign_plan::unlisted::notice;
 use evaluator::{EvaluateCard, Lookups, own_hosts};
 use futures::stream::{self, StreamExt};
@@ -64,13 +66,15 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
         context.waits.begin((object, ""), None);
         return Next::Never;
     };
-    if waits_for_list(context, object, &card) {
+    if let Some(notice) = waits_for_list(context, object, &card) {
+        tell(context, object, &card, notice);
         // Nothing is known of the workload yet, so the last verdict neither ends nor begins.
         return Next::In(SHORTEST_PERIOD);
     }
     let found = observe::find_workload(context, object, &card).await;
     let (authorities, policies) = (context.bundles.changes(), context.policies.changes());
     let evaluation = evaluate_card(context, object, &card, found).await;
+    tell(context, object, &card, unread::notice(&evaluation, &card.status, instant()));
     if context.evaluation(object).is_none() && is_starting(&card, &evaluation, now()) {
         return Next::In(SHORTEST_PERIOD);
     }
@@ -94,21 +98,24 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     Next::In(period)
 }
 
-/// True while the workloads of the target's kind are not listed. An event tells of it once it has lasted for a while.
-fn waits_for_list(context: &Context, object: &ObjectRef, card: &IndexedCard) -> bool {
-    let Some(target) = card.workload(&object.namespace) else { return false };
-    let waits = !context.index.is_listed(target.kind);
-    let notice = if waits {
-        context.unlisted.begin(&target, instant());
-        notice(&target, context.unlisted.since(&target, instant()))
-    } else {
+/// What to tell, if anything, while the workloads of the target's kind are not listed; `None` once they are. An event tells
+/// of it once it has lasted for a while.
+#[expect(clippy::option_option, reason = "a wait of which nothing is told yet is a wait all the same")]
+fn waits_for_list(context: &Context, object: &ObjectRef, card: &IndexedCard) -> Option<Option<Transition>> {
+    let target = card.workload(&object.namespace)?;
+    if context.index.is_listed(target.kind) {
         context.unlisted.end(&target);
-        None
-    };
+        return None;
+    }
+    context.unlisted.begin(&target, instant());
+    Some(notice(&target, &card.status, context.unlisted.since(&target, instant())))
+}
+
+/// Sends what there is to say of an AgentCard that is not evaluated, unless it was said last.
+fn tell(context: &Context, object: &ObjectRef, card: &IndexedCard, notice: Option<Transition>) {
     if let Some(notice) = context.waits.begin((object, &card.uid), notice) {
         context.events.send(status::CARD_VERIFIED, object, &card.uid, &notice);
     }
-    waits
 }
 
 /// Evaluation from a fresh observation. Infallible: a failure on the way is a refused evaluation.
@@ -184,10 +191,12 @@ async fn evaluate_card(
 
 /// Last evaluation once more, while the cause for another one may pass by itself; after a while the card is refused.
 fn pending(last: Option<&Evaluation>, unusable: Unusable) -> Result<Evaluation, Refusal> {
-    let Some(settles) = unusable.settles else { return Err(unusable.refusal) };
-    let holds = |last: &&Evaluation| may_settle(last, settles, now(), instant());
-    let last = last.filter(holds).ok_or(unusable.refusal)?;
-    Ok(last.clone().pending_since(settles, instant()))
+    let Unusable { refusal, settles } = unusable;
+    let Some(settles) = settles else { return Err(refusal) };
+    match last.filter(|last| may_settle(last, settles, now(), instant())) {
+        Some(last) => Ok(last.clone().pending_since(settles, instant(), refusal)),
+        None => Err(refusal),
+    }
 }
 
 /// Evaluations of replicas, fetched some at a time and evaluated as each card arrives.

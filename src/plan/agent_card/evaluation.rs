@@ -37,6 +37,8 @@ pub struct Evaluation {
     pub failing: Option<Instant>,
     /// Times since which causes that pass by themselves keep the agent from being evaluated, while there are any.
     pub pending: BTreeMap<Settles, Instant>,
+    /// What was not read the last time, while such a cause lasts.
+    pub unread: Option<Refusal>,
     /// Generation of the evaluated AgentCard.
     pub generation: i64,
     /// True if the evaluation used kept bytes and status does not show the outcome yet.
@@ -64,6 +66,7 @@ impl Evaluation {
             history: None,
             failing: None,
             pending: BTreeMap::new(),
+            unread: None,
             generation: 0,
             is_unshown: false,
             received,
@@ -86,11 +89,11 @@ impl Evaluation {
         Self { replicas, seen, ..self }
     }
 
-    /// Evaluation once more, while such a cause lasts, which was found at `now` if not before.
+    /// Evaluation once more, while such a cause lasts, which was found at `now` if not before; `unread` says what it is.
     #[must_use]
-    pub fn pending_since(mut self, settles: Settles, now: Instant) -> Self {
+    pub fn pending_since(mut self, settles: Settles, now: Instant, unread: Refusal) -> Self {
         self.pending.entry(settles).or_insert(now);
-        self
+        Self { unread: Some(unread), ..self }
     }
 
     /// Evaluation that leaves the history unchanged.

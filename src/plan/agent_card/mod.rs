@@ -18,6 +18,7 @@ pub mod status;
 mod status_input;
 pub mod transition;
 pub mod turn;
+pub mod unread;
 
 pub use card::IndexedCard;
 pub use default::plan_default_card;

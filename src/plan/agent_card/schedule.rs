@@ -188,7 +188,8 @@ mod tests {
             last.pending = since.filter_map(|(settles, at)| Some((settles, at?))).collect();
             let found = [Settles::Soon, Settles::Later].map(|settles| may_settle(&last, settles, NOW, at));
             assert_eq!(found, [soon, later], "{outcome:?} {pending:?}");
-            let again = last.clone().pending_since(Settles::Soon, at).pending;
+            let again =
+                last.clone().pending_since(Settles::Soon, at, Refusal::new(Reason::FetchFailed, "")).pending;
             assert_eq!(again.get(&Settles::Soon).copied(), pending[0].or(Some(at)), "{pending:?}");
         }
     }

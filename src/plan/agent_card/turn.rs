@@ -8,6 +8,7 @@ use super::evaluation::Evaluation;
 use super::status::plan_status;
 use super::status_input::StatusInput;
 use super::transition::Transition;
+use super::unread::with_ended;
 use crate::Mode;
 use crate::input::workload::Workload;
 use crate::limits::LONGEST_UNSEEN;
@@ -174,7 +175,8 @@ fn transition(
             Transition::normal("SignatureEvaluated", &note)
         }
         Outcome::Refused => {
-            let found = name_family(verdict.message.clone().unwrap_or_default(), workload);
+            let found = with_ended(verdict.message.clone().unwrap_or_default(), reason.as_deref(), before);
+            let found = name_family(found, workload);
             let fix = verdict.fix.as_deref().unwrap_or_default();
             Transition::warning(reason.as_deref().unwrap_or("SignatureFailed"), &found, fix)
         }
