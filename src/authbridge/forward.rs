@@ -4,7 +4,7 @@ use super::body::ProxyBody;
 use super::connection_header::connection_options;
 use super::denial::{Code, Denial, DeniedAddress};
 use super::pending::millis;
-use super::serve::{Connection, Stream, Tunnel};
+use super::serve::{Connection, Joined, Tunnel};
 use super::upgrade::{WebSocket, verify_change, write_upgrade};
 use countersign_core::time::Timestamp;
 use hyper::body::Incoming;
@@ -12,10 +12,10 @@ use hyper::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::uri::Scheme;
+use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
-use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -159,20 +159,18 @@ fn unreachable_because(error: &hyper_util::client::legacy::Error) -> Denial {
 }
 
 /// The response for the caller: stripped of hop-by-hop headers or, for a 101 to the requested `upgrade`, joined to the
-/// other connection once it is written, until the second `until`.
+/// connection that `joined` makes of it once it is written, until the second `until`.
 pub(crate) fn answer(
     mut response: Response<Incoming>,
     upgrade: Option<WebSocket>,
     until: Option<Timestamp>,
     connection: &Connection,
+    joined: impl FnOnce(Upgraded) -> Option<Joined> + Send + 'static,
 ) -> Result<Response<ProxyBody>, Denial> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         verify_change(upgrade, response.headers())?;
         let upgraded = hyper::upgrade::on(&mut response);
-        let other = Box::pin(async move {
-            let stream: Box<dyn Stream> = Box::new(TokioIo::new(upgraded.await.ok()?));
-            Some(stream)
-        });
+        let other = Box::pin(async move { joined(upgraded.await.ok()?) });
         connection.join(Tunnel { other, until });
         let (mut parts, _) = response.into_parts();
         strip(&mut parts.headers);

@@ -14,6 +14,10 @@ pub const KEY_SET_KEYS: usize = 64;
 /// Most audiences or scopes of one token.
 pub const TOKEN_LIST_ITEMS: usize = 256;
 
+/// Seconds by which the clock of whoever issues tokens may differ, unless the configuration names another: synchronized clocks
+/// differ by less than a second, and a node that has just started by some.
+pub const CLOCK_SKEW: u32 = 30;
+
 /// What a JWT-SVID must still have to be handed out while its renewal is under way: the token endpoint verifies it after a
 /// call of at most 10 s. One that has less is handed out only if its renewal fails.
 pub const SVID_MARGIN: Duration = Duration::from_secs(10);

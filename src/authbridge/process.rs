@@ -11,7 +11,7 @@ use super::identity::WorkloadIdentity;
 use super::inbound::{self, InboundHandler};
 use super::limits::{FEW_CONNECTIONS, OTHER_DESCRIPTORS};
 use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
-use super::process_state::{ProcessState, session_bounds};
+use super::process_state::{Epochs, ProcessState, session_bounds};
 use super::reload::{IdentitySource, Reloader, Reloads};
 use super::runtime_config::{ActiveConfig, RuntimeConfig};
 use super::serve::{Bounds, Listeners, bind, raise_descriptors};
@@ -88,6 +88,7 @@ pub(super) async fn run(
         identity: identity.clone(),
         store: SessionStore::new(session_bounds(config)),
         stats: stats.clone(),
+        epochs: Epochs::default(),
     };
     let runtime = RuntimeConfig::new(&checked, &process_state, None)?;
     let failed = |error: io::Error| error.to_string();
@@ -104,7 +105,7 @@ pub(super) async fn run(
     };
     let mut source = IdentitySource::new(identity.clone());
     source.set(config.spiffe.as_ref());
-    let active = ActiveConfig::new(runtime);
+    let active = ActiveConfig::new(runtime, process_state.epochs.clone());
     let reloads = Reloads::new(digest);
     let (end, ending) = shutdown::channel();
     let about = About {

@@ -7,13 +7,14 @@ use super::config::{Addresses, Checked, Config, MtlsMode, OnError, PluginSetting
 use super::denial::{Code, Denial};
 use super::events::{Parser, SessionStore};
 use super::identity::WorkloadIdentity;
-use super::limits::FETCH_BEFORE_SWAP;
+use super::limits::{CLOCK_SKEW, FETCH_BEFORE_SWAP};
 use super::outbound::OutboundRules;
 use super::peers::PeerPolicy;
-use super::process_state::ProcessState;
+use super::process_state::{Epochs, ProcessState};
 use super::serve::{Times, TunnelTimes};
 use super::tls::Terminator;
 use arc_swap::ArcSwap;
+use countersign_core::time::Seconds;
 use hyper::http::uri::Authority;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -35,7 +36,7 @@ pub(crate) struct ActiveConfig(Arc<ConfigAndEpoch>);
 
 struct ConfigAndEpoch {
     runtime: ArcSwap<RuntimeConfig>,
-    epochs: watch::Sender<u64>,
+    epochs: Epochs,
 }
 
 /// Configuration with everything that was built from it: gate, routes, clients and TLS.
@@ -169,6 +170,11 @@ impl RuntimeConfig {
         }
     }
 
+    /// Seconds by which the clock of whoever issues tokens may differ: those of `jwt-validation`, or its default.
+    pub(crate) fn clock_skew(&self) -> Seconds {
+        self.inbound.gate.as_ref().map_or(Seconds::new(CLOCK_SKEW), TokenGate::clock_skew)
+    }
+
     /// Timeouts of client connections.
     pub(crate) fn times(&self) -> Times {
         let limits = &self.config.limits;
@@ -211,8 +217,7 @@ impl RuntimeConfig {
 
 impl ActiveConfig {
     /// Starts with `runtime`.
-    pub(crate) fn new(runtime: RuntimeConfig) -> Self {
-        let (epochs, _) = watch::channel(0);
+    pub(crate) fn new(runtime: RuntimeConfig, epochs: Epochs) -> Self {
         Self(Arc::new(ConfigAndEpoch { runtime: ArcSwap::from_pointee(runtime), epochs }))
     }
 
@@ -225,7 +230,7 @@ impl ActiveConfig {
     pub(crate) fn current_with_epoch(&self) -> (Arc<RuntimeConfig>, u64) {
         // The epoch first: a configuration that is newer than its epoch costs one more check. The other order could
         // pair an old configuration with the new epoch, and a connection would keep what the new one forbids.
-        let epoch = *self.0.epochs.borrow();
+        let epoch = self.0.epochs.current();
         (self.current(), epoch)
     }
 
@@ -237,7 +242,7 @@ impl ActiveConfig {
 
     /// Starts a new epoch, in which every open connection is authorized again.
     pub(crate) fn reauthorize_connections(&self) {
-        self.0.epochs.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
+        self.0.epochs.begin();
     }
 
     /// Receiver that is notified of each new epoch.

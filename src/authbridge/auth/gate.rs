@@ -80,6 +80,11 @@ impl TokenGate {
         Ok(Self { bypass, keys, max_age: config.jwks_max_age.0, policy, audience, proofs })
     }
 
+    /// Seconds by which the clock of the issuer may differ.
+    pub(crate) const fn clock_skew(&self) -> Seconds {
+        self.policy.skew
+    }
+
     /// Waits until there are keys.
     pub(crate) async fn fetched(&self) {
         self.keys.fetched(self.max_age).await;

@@ -1,6 +1,7 @@
 //! The configuration of the plugin `jwt-validation`.
 
 use super::duration::GoDuration;
+use crate::limits::CLOCK_SKEW;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -73,7 +74,7 @@ impl Default for JwtValidation {
             placeholder_ttl: GoDuration::from_secs(3600),
             allowed_clients: None,
             required_scopes: Vec::new(),
-            clock_skew: GoDuration::from_secs(30),
+            clock_skew: GoDuration::from_secs(u64::from(CLOCK_SKEW)),
             jwks_max_age: GoDuration::from_secs(3600),
         }
     }

@@ -5,6 +5,7 @@ use super::answer::{deny, pass_on};
 use super::attributes::Attributes;
 use super::head::read_head;
 use super::messages::{HttpHeaders, ProcessingResponse};
+use crate::auth::Admitted;
 use crate::config::MtlsMode;
 use crate::denial::{Code, Denial};
 use crate::events::{Direction, Watch};
@@ -15,11 +16,13 @@ use crate::outbound::{EXCHANGE, Granted, bearer};
 use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
 use crate::stats::Stats;
+use crate::upgrade::WebSocket;
 use countersign_core::encoding::sha256;
-use countersign_io::clock::instant;
+use countersign_core::time::Timestamp;
+use countersign_io::clock::{instant, now};
 use countersign_io::shutdown::Shutdown;
 use hyper::Request;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Evaluator of the requests that Envoy sends.
 pub(crate) struct Processor {
@@ -80,11 +83,15 @@ impl Processor {
         count(&self.stats, &decision);
         let mut watch = watch(runtime, request, peer.as_ref(), &[], &decision);
         match decision {
-            Ok(_) => {
+            Ok(admitted) => {
                 if let Some(watch) = &mut watch {
                     watch.goes_on(request.headers(), request.version());
                 }
-                pass_on(request.headers(), None)
+                let until = match &admitted {
+                    Some(Admitted::Token(token, _)) => Some(token.ends_at()),
+                    _ => None,
+                };
+                pass_on(request.headers(), None, tunnel_time(request, until))
             }
             Err(denial) => self.refuse(&self.inbound, &denial, watch, began),
         }
@@ -110,7 +117,9 @@ impl Processor {
                     watch.invocation(EXCHANGE, granted.outcome);
                     watch.goes_on(request.headers(), request.version());
                 }
-                pass_on(request.headers(), granted.authorization.as_ref())
+                let until = granted.until(runtime.clock_skew());
+                let left = tunnel_time(request, until);
+                pass_on(request.headers(), granted.authorization.as_ref(), left)
             }
             Err(denial) => self.refuse(&self.outbound, &denial, watch, began),
         }
@@ -143,6 +152,12 @@ impl Processor {
         }
         deny(denial)
     }
+}
+
+/// How long a tunnel may be open that the request opens; `None` if it opens none, or one that depends on no token.
+fn tunnel_time(request: &Request<()>, until: Option<Timestamp>) -> Option<Duration> {
+    let until = until.filter(|_| WebSocket::requested(request).is_some())?;
+    Some(Duration::from_secs(u64::try_from(until.since(now())).unwrap_or(0)))
 }
 
 /// Authorizes the caller by `mtls`. Envoy has verified the certificate against its own bundle; `allowed_peers` and the

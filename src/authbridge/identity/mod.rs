@@ -10,6 +10,6 @@ mod workload;
 pub(crate) use files::follow_files;
 pub(crate) use jwt_svid::JwtSvids;
 pub(crate) use mirror::mirror;
-pub(crate) use snapshot::VerifiedPeer;
+pub(crate) use snapshot::{Snapshot, VerifiedPeer};
 pub(crate) use store::WorkloadIdentity;
 pub(crate) use workload::follow_workload_api;

@@ -8,7 +8,7 @@ use crate::denial::{Code, Denial};
 use crate::forward;
 use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
-use crate::serve::{Connection, Handler, Turns};
+use crate::serve::{Connection, Handler, Joined, Turns};
 use crate::stats::Stats;
 use crate::upgrade::{WebSocket, write_upgrade};
 use countersign_io::clock::instant;
@@ -18,6 +18,7 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::http::{request, uri};
 use hyper::{Request, Response, Uri, Version};
+use hyper_util::rt::TokioIo;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -83,16 +84,18 @@ impl Handler for InboundHandler {
             }
             self.pass_on(&runtime, &connection, parts, upgrade, body).await
         };
-        let response =
-            match passed.and_then(|response| forward::answer(response, upgrade, until, &connection)) {
-                Ok(response) => response,
-                Err(denial) => {
-                    if let Some(watch) = &mut watch {
-                        watch.denied(&denial);
-                    }
-                    self.deny(&denial)
+        // Who is at this end decides whether a tunnel stays, and nothing at the agent's.
+        let joined = |upgraded| Some(Joined { stream: Box::new(TokioIo::new(upgraded)), stands: None });
+        let answer = |response| forward::answer(response, upgrade, until, &connection, joined);
+        let response = match passed.and_then(answer) {
+            Ok(response) => response,
+            Err(denial) => {
+                if let Some(watch) = &mut watch {
+                    watch.denied(&denial);
                 }
-            };
+                self.deny(&denial)
+            }
+        };
         self.stats.inbound_seconds.observe(began.elapsed().as_secs_f64());
         let response = match watch {
             Some(watch) => watch.ends(response, began),

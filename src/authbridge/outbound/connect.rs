@@ -5,7 +5,7 @@ use super::host::Host;
 use super::routes::{RouteDecision, Table};
 use crate::config::RouteTls;
 use crate::denial::DeniedAddress;
-use crate::identity::WorkloadIdentity;
+use crate::identity::{Snapshot, VerifiedPeer, WorkloadIdentity};
 use crate::limits::{DIAL, DIAL_STAGGER, HANDSHAKE, RESOLVE};
 use crate::peers::{PeerPolicy, namespace_of};
 use crate::serve::{Stream, TunnelTimes};
@@ -36,6 +36,15 @@ pub(super) struct Target {
     pub(super) port: u16,
     /// Original destination of a redirected connection, which is dialled instead of what the host resolves to.
     pub(super) address: Option<SocketAddr>,
+}
+
+/// Where a connection leads.
+#[derive(Clone, Debug)]
+pub(super) struct Reached {
+    /// Address that was connected to.
+    pub(super) address: SocketAddr,
+    /// Server that proved a SPIFFE ID by mTLS.
+    pub(super) server: Option<Arc<VerifiedPeer>>,
 }
 
 /// Opener of connections to one server, by one route decision. Cheap to clone.
@@ -86,7 +95,7 @@ impl Dialer {
     }
 
     /// Opens a connection, with its handshake done.
-    pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+    pub(super) async fn connect(&self) -> io::Result<(Box<dyn Stream>, Reached)> {
         self.inner.open().await
     }
 }
@@ -100,10 +109,12 @@ async fn within<T>(limit: Duration, step: impl Future<Output = io::Result<T>>) -
 }
 
 impl DialerInner {
-    async fn open(&self) -> io::Result<Box<dyn Stream>> {
+    async fn open(&self) -> io::Result<(Box<dyn Stream>, Reached)> {
         let stream = self.tcp().await?;
+        let reached = Reached { address: stream.peer_addr()?, server: None };
+        let proven = Arc::default();
         let connector = match self.tls {
-            RouteTls::Plain => return Ok(Box::new(stream)),
+            RouteTls::Plain => return Ok((Box::new(stream), reached)),
             RouteTls::System => {
                 if let Some(connector) = self.system.get() {
                     connector.clone()
@@ -112,13 +123,16 @@ impl DialerInner {
                     self.system.get_or_init(|| made).clone()
                 }
             }
-            RouteTls::Mtls => mtls_client(&self.identity, self.server()?).map_err(io::Error::other)?,
+            RouteTls::Mtls => {
+                mtls_client(&self.identity, self.server()?, &proven).map_err(io::Error::other)?
+            }
         };
         let name = ServerName::try_from(self.target.host.text().to_owned()).map_err(io::Error::other)?;
         match within(HANDSHAKE, connector.connect(name, stream)).await {
             Ok(stream) => {
                 self.stats.tls.outbound_tls_succeeded.inc();
-                Ok(Box::new(stream))
+                let server = proven.get().cloned().map(Arc::new);
+                Ok((Box::new(stream), Reached { server, ..reached }))
             }
             Err(error) => {
                 self.stats.tls.outbound_failed.inc();
@@ -127,13 +141,9 @@ impl DialerInner {
         }
     }
 
-    /// Policy for the server's SPIFFE ID: that of the route, or the default for the host.
     fn server(&self) -> io::Result<PeerPolicy> {
-        if let Some(expected) = &self.expected {
-            return Ok(expected.as_ref().clone());
-        }
         let own = self.identity.current().ok_or_else(|| io::Error::other("there is no identity yet"))?;
-        Ok(default_server(own.id(), self.target.host.text()))
+        Ok(expected_server(self.expected.as_ref(), &own, &self.target))
     }
 
     async fn tcp(&self) -> io::Result<TcpStream> {
@@ -176,6 +186,15 @@ impl DialerInner {
     }
 }
 
+/// Policy for a server's SPIFFE ID: that of the `route`, or the default for the host.
+pub(super) fn expected_server(
+    route: Option<&Arc<PeerPolicy>>,
+    own: &Snapshot,
+    target: &Target,
+) -> PeerPolicy {
+    route.map_or_else(|| default_server(own.id(), target.host.text()), |expected| expected.as_ref().clone())
+}
+
 /// Returns the policy for the SPIFFE ID of a server whose route has no `server_spiffe_id`: every workload of the
 /// namespace that `host` names. `tool.team1`, `tool.team1.svc` and `tool.team1.svc.cluster.local` name the namespace
 /// `team1`; the single label `tool` names the namespace of `own`. If `host` is an IP address or a name of another form,
@@ -205,12 +224,25 @@ impl Service<Uri> for Dialer {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let dialer = self.clone();
-        Box::pin(async move { dialer.connect().await.map(|stream| Wire(TokioIo::new(stream))) })
+        Box::pin(async move {
+            let (stream, reached) = dialer.connect().await?;
+            Ok(Wire { stream: TokioIo::new(stream), reached })
+        })
     }
 }
 
 /// Adapter of a stream to the traits that hyper's client needs of a connection.
-pub(super) struct Wire(TokioIo<Box<dyn Stream>>);
+pub(super) struct Wire {
+    stream: TokioIo<Box<dyn Stream>>,
+    reached: Reached,
+}
+
+impl Wire {
+    /// The stream, and where it leads.
+    pub(super) fn into_parts(self) -> (Box<dyn Stream>, Reached) {
+        (self.stream.into_inner(), self.reached)
+    }
+}
 
 impl Connection for Wire {
     fn connected(&self) -> Connected {
@@ -224,25 +256,25 @@ impl Read for Wire {
         cx: &mut Context<'_>,
         to: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, to)
+        Pin::new(&mut self.stream).poll_read(cx, to)
     }
 }
 
 impl Write for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_write_vectored(
@@ -250,7 +282,7 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 }
 

@@ -48,12 +48,21 @@ pub(super) struct Exchanger {
     quiet: Quiet,
 }
 
+/// Token that the endpoint issued.
+#[derive(Clone, Debug)]
+pub(super) struct Issued {
+    /// What is sent.
+    pub(super) token: Arc<Secret>,
+    /// First second in which it no longer counts, by the endpoint or by the token itself; `None` if neither says.
+    pub(super) ends_at: Option<Timestamp>,
+}
+
 /// Outcome of an earlier token request.
 #[derive(Clone, Debug)]
 enum CachedResult {
     /// A token ends when either clock says so: a wall clock that is set back must not lengthen its life.
     Token {
-        token: Arc<Secret>,
+        issued: Issued,
         until: Timestamp,
         not_after: Instant,
     },
@@ -71,9 +80,9 @@ impl CachedResult {
         }
     }
 
-    fn result(self) -> Result<Arc<Secret>, Denial> {
+    fn result(self) -> Result<Issued, Denial> {
         match self {
-            Self::Token { token, .. } => Ok(token),
+            Self::Token { issued, .. } => Ok(issued),
             Self::Failure { denial, .. } => Err(denial.as_ref().clone()),
         }
     }
@@ -85,7 +94,7 @@ struct Weight;
 impl Weighter<Digest, CachedResult> for Weight {
     fn weight(&self, _: &Digest, kept: &CachedResult) -> u64 {
         let bytes = match kept {
-            CachedResult::Token { token, .. } => token.expose().len(),
+            CachedResult::Token { issued, .. } => issued.token.expose().len(),
             CachedResult::Failure { denial, .. } => denial.message.len(),
         };
         u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(256)
@@ -142,7 +151,7 @@ impl Exchanger {
 
     /// A token as `wanted` describes it: exchanged for `subject` (RFC 8693), or the agent's own without one (RFC 6749
     /// §4.4).
-    pub(super) async fn token(&self, subject: Option<&str>, wanted: &Wanted) -> Result<Arc<Secret>, Denial> {
+    pub(super) async fn token(&self, subject: Option<&str>, wanted: &Wanted) -> Result<Issued, Denial> {
         let failed = |why: String| Denial::new(Code::ExchangeFailed, why).by(NAME);
         let client_id = self.credentials.client_id().map_err(failed)?;
         let others = self.others.load_full();
@@ -169,10 +178,7 @@ impl Exchanger {
             Err(slot) => {
                 let answered = self.request_token(endpoint, subject, wanted, &client_id).await;
                 let (kept, result) = match answered {
-                    Ok((token, until)) => {
-                        let token = Arc::new(token);
-                        (kept(&token, until), Ok(token))
-                    }
+                    Ok((issued, until)) => (kept(&issued, until), Ok(issued)),
                     Err(denial) => {
                         let until = instant().checked_add(FAILURE).unwrap_or_else(instant);
                         (Some(CachedResult::Failure { denial: Arc::new(denial.clone()), until }), Err(denial))
@@ -193,7 +199,7 @@ impl Exchanger {
         subject: Option<&str>,
         wanted: &Wanted,
         client_id: &str,
-    ) -> Result<(Secret, Option<Timestamp>), Denial> {
+    ) -> Result<(Issued, Option<Timestamp>), Denial> {
         let failed = |why: String| Denial::new(Code::ExchangeFailed, why).by(NAME);
         let authentication = self.credentials.authentication().await.map_err(failed)?;
         let form = token_form(subject, wanted, client_id, &authentication);
@@ -214,16 +220,20 @@ impl Exchanger {
             Denial { reason, ..failed(refusal.message().to_owned()) }
         })?;
         let until = response.lifetime.and_then(|lifetime| keep_until(requested_at, lifetime, subject));
-        Ok((Secret::new(response.token), until))
+        let ends_at = match response.lifetime {
+            Some(lifetime) => Some(requested_at.plus(lifetime)),
+            None => unverified_expiry(&response.token),
+        };
+        Ok((Issued { token: Arc::new(Secret::new(response.token)), ends_at }, until))
     }
 }
 
-fn kept(token: &Arc<Secret>, until: Option<Timestamp>) -> Option<CachedResult> {
+fn kept(issued: &Issued, until: Option<Timestamp>) -> Option<CachedResult> {
     let (until, left) = match until {
         Some(until) => (until, Duration::from_secs(u64::try_from(until.since(now())).ok()?)),
         None => (now().plus(Seconds::new(2)), SHARED),
     };
-    Some(CachedResult::Token { token: Arc::clone(token), until, not_after: instant().checked_add(left)? })
+    Some(CachedResult::Token { issued: issued.clone(), until, not_after: instant().checked_add(left)? })
 }
 
 /// Time until which a token is cached: some seconds before its expiry, and never past that of the subject token, whose

@@ -1,10 +1,11 @@
 //! One request of the agent: destination, token, and forwarding.
 
-use super::connect::Target;
+use super::connect::{Target, Wire};
 use super::destination::{belongs, verify_destination};
 use super::exchange::NAME;
 use super::grant::bearer;
 use super::host::Host;
+use super::lease::{Lease, Passes};
 use super::routes::{Claim, RouteDecision, TokenAction};
 use super::rules::Routing;
 use super::told::Told;
@@ -15,7 +16,7 @@ use crate::events::{Direction, Watch};
 use crate::forward;
 use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
-use crate::serve::{Connection, Handler, Tunnel};
+use crate::serve::{Connection, Handler, Joined, Prefixed, Tunnel};
 use crate::stats::Stats;
 use crate::upgrade::{WebSocket, write_upgrade};
 use countersign_core::encoding::sha256;
@@ -23,8 +24,9 @@ use countersign_io::clock::instant;
 use countersign_io::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
-use hyper::http::request::Parts;
+use hyper::http::request;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use hyper::upgrade::Parts;
 use hyper::{Method, Request, Response, Uri, Version};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,6 +59,12 @@ impl OutboundHandler {
         self.active.current()
     }
 
+    /// What a tunnel over `connection` depends on.
+    pub(super) fn lease(&self, target: &Target, connection: &Connection, passes: Passes) -> Lease {
+        let (active, is_redirected) = (self.active.clone(), connection.destination.is_some());
+        Lease { active, target: target.clone(), is_redirected, passes }
+    }
+
     async fn answer(
         &self,
         runtime: &RuntimeConfig,
@@ -76,7 +84,8 @@ impl OutboundHandler {
                 let why = "CONNECT is understood by HTTP/1.1 only";
                 return Err(Denial::new(Code::BadRequest, why));
             }
-            return self.tunnel(runtime, &routing, target, &decision, connection).await;
+            let passes = Passes::Unread;
+            return self.tunnel(runtime, &routing, (target, passes), &decision, connection).await;
         }
         let trip = Trip { target, decision };
         verify_trip(runtime, &trip).await?;
@@ -89,6 +98,9 @@ impl OutboundHandler {
         }
         let rules = &runtime.outbound;
         let granted = rules.grant_or_observe(&trip.decision, &parts.headers, upgrade, &self.quiet).await?;
+        let until = granted.until(runtime.clock_skew());
+        let lease = upgrade
+            .map(|_| self.lease(&trip.target, connection, Passes::WebSocket(rules.tls(&trip.decision))));
         if let Some(authorization) = granted.authorization {
             parts.headers.insert(AUTHORIZATION, authorization);
         }
@@ -100,7 +112,12 @@ impl OutboundHandler {
             }
         }
         let response = pass_on(runtime, &routing, trip, (parts, upgrade), body).await?;
-        forward::answer(response, upgrade, None, connection)
+        forward::answer(response, upgrade, until, connection, move |upgraded| {
+            let Parts { io, read_buf, .. } = upgraded.downcast::<Wire>().ok()?;
+            let (stream, reached) = io.into_parts();
+            let stream = Box::new(Prefixed::new(stream).push_back(&read_buf));
+            Some(Joined { stream, stands: Some(lease?.standing(reached)) })
+        })
     }
 
     /// Opens a tunnel to `target`, if the decision lets bytes pass that are not read.
@@ -108,7 +125,7 @@ impl OutboundHandler {
         &self,
         runtime: &RuntimeConfig,
         routing: &Routing,
-        target: Target,
+        (target, passes): (Target, Passes),
         decision: &RouteDecision,
         connection: &Connection,
     ) -> Result<Response<ProxyBody>, Denial> {
@@ -122,15 +139,17 @@ impl OutboundHandler {
                 return Err(Denial::new(Code::Forbidden, why).by(NAME));
             }
         };
+        let lease = self.lease(&target, connection, passes);
         let dialer = runtime.outbound.dialer(routing, target, RouteTls::Plain, decision);
-        let stream = dialer.connect().await.map_err(|error| {
+        let (stream, reached) = dialer.connect().await.map_err(|error| {
             if DeniedAddress::caused(&error) {
                 return DeniedAddress.denial();
             }
             tracing::debug!("a tunnel was not opened: {error}");
             Denial::new(Code::Unreachable, "the other end cannot be reached")
         })?;
-        connection.join(Tunnel { other: Box::pin(async move { Some(stream) }), until: None });
+        let joined = Joined { stream, stands: Some(lease.standing(reached)) };
+        connection.join(Tunnel { other: Box::pin(async move { Some(joined) }), until: None });
         Ok(Response::new(ProxyBody::default()))
     }
 }
@@ -242,7 +261,7 @@ async fn pass_on(
     runtime: &RuntimeConfig,
     routing: &Routing,
     trip: Trip,
-    (mut parts, upgrade): (Parts, Option<WebSocket>),
+    (mut parts, upgrade): (request::Parts, Option<WebSocket>),
     body: ProxyBody,
 ) -> Result<Response<Incoming>, Denial> {
     let Trip { target, decision } = trip;

@@ -9,6 +9,7 @@ mod grant;
 mod handler;
 mod happy_eyeballs;
 mod host;
+mod lease;
 mod opening;
 mod parsers;
 mod redirected;

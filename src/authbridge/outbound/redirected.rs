@@ -5,6 +5,7 @@ use super::connect::Target;
 use super::exchange::NAME;
 use super::handler::{OutboundHandler, decide_redirected};
 use super::host::Host;
+use super::lease::Passes;
 use super::opening::{OPENING_BYTES, Opening, parse_opening};
 use super::routes::{RouteDecision, TokenAction};
 use super::rules::Routing;
@@ -12,7 +13,7 @@ use crate::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
 use crate::config::RouteTls;
 use crate::denial::{Code, Denial};
 use crate::runtime_config::RuntimeConfig;
-use crate::serve::{Arrival, Begins, Connection, Prefixed, Stream, join};
+use crate::serve::{Arrival, Begins, Connection, Handler, Prefixed, Stream, falls, join};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,10 +50,10 @@ impl OutboundHandler {
             };
             let mut target = Target { host, port: destination.port(), address: Some(destination) };
             let decision = decide_redirected(&routing, &mut target, destination).await;
-            self.tunnel(&runtime, &routing, target, &decision, &connection).await
+            self.tunnel(&runtime, &routing, (target, Passes::Unread), &decision, &connection).await
         };
         match opened.await {
-            Ok(_) => connection.run_tunnel(&mut stream, runtime.times().tunnel).await,
+            Ok(_) => connection.run_tunnel(&mut stream, runtime.times().tunnel, self.epochs()).await,
             Err(denial) => self.refused(&denial),
         }
     }
@@ -70,13 +71,16 @@ impl OutboundHandler {
         let routing = runtime.outbound.routing();
         let (target, decision) = by_address(&routing, destination);
         let opened = match stays_plain(&runtime, &decision) {
-            Ok(()) => self.tunnel(&runtime, &routing, target, &decision, &connection).await,
+            Ok(()) => {
+                let to = (target, Passes::Unencrypted);
+                self.tunnel(&runtime, &routing, to, &decision, &connection).await
+            }
             Err(denial) => Err(denial),
         };
         match opened {
             Ok(_) => {
                 self.passes_other(destination);
-                connection.run_tunnel(&mut stream, runtime.times().tunnel).await;
+                connection.run_tunnel(&mut stream, runtime.times().tunnel, self.epochs()).await;
             }
             Err(denial) => self.refused(&denial),
         }
@@ -111,7 +115,11 @@ impl OutboundHandler {
             self.passes_other(destination);
             let _ticket = arrival.place.pending.ticket();
             if stream.write_all(greeting).await.is_ok() {
-                join(stream, &mut server, None, times.tunnel).await;
+                let stands = || self.may_pass(destination);
+                tokio::select! {
+                    () = join(stream, &mut server, None, times.tunnel) => {}
+                    () = falls(Some(&stands), self.epochs()) => {}
+                }
             }
         }
         First::Over
@@ -125,7 +133,13 @@ impl OutboundHandler {
         let runtime = self.runtime();
         let routing = runtime.outbound.routing();
         let (target, decision) = by_address(&routing, destination);
-        runtime.outbound.dialer(&routing, target, RouteTls::Plain, &decision).connect().await.ok()
+        runtime
+            .outbound
+            .dialer(&routing, target, RouteTls::Plain, &decision)
+            .connect()
+            .await
+            .ok()
+            .map(|(stream, _)| stream)
     }
 
     /// True if the rules for addresses let bytes pass that are not read.

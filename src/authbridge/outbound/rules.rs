@@ -12,7 +12,7 @@ use crate::config::{
 };
 use crate::events::Parser;
 use crate::identity::WorkloadIdentity;
-use crate::process_state::ProcessState;
+use crate::process_state::{Epochs, ProcessState};
 use crate::serve::TunnelTimes;
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
@@ -145,6 +145,7 @@ impl OutboundRules {
                 routing: Arc::clone(&routing),
                 problem: Arc::clone(&problem),
                 stats: state.stats.clone(),
+                epochs: state.epochs.clone(),
             };
             tasks.spawn(follow.run());
         }
@@ -287,6 +288,7 @@ struct Follow {
     routing: Arc<ArcSwap<Routing>>,
     problem: Arc<Mutex<Option<String>>>,
     stats: Stats,
+    epochs: Epochs,
 }
 
 impl Follow {
@@ -325,6 +327,8 @@ impl Follow {
         self.exchanger.set_endpoints(before.table.token_urls().chain(table.token_urls()))?;
         tracing::info!(routes = routes.len(), "the file of routes changed");
         self.routing.store(Arc::new(Routing::new(table)));
+        // Tunnels that it would not open any more end.
+        self.epochs.begin();
         self.last = routes;
         Ok(problem)
     }

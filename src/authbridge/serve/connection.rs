@@ -6,7 +6,7 @@ use super::crowd::{HeadCost, Place};
 use super::overload::overloaded_response;
 use super::prefix::{Begins, Prefixed};
 use super::stream::Stream;
-use super::tunnel::{Tunnel, TunnelTimes, join};
+use super::tunnel::{Tunnel, TunnelTimes, falls, join};
 use crate::body::ProxyBody;
 use crate::identity::VerifiedPeer;
 use crate::limits::HTTP2_WINDOW;
@@ -127,12 +127,20 @@ impl Connection {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
     }
 
-    /// Joins `stream` to the other end of the tunnel at once.
-    pub(crate) async fn run_tunnel<T: Stream>(&self, stream: &mut T, times: TunnelTimes) {
+    /// Joins `stream` to the other end of the tunnel at once, until it may no longer stay in one of the `epochs`.
+    pub(crate) async fn run_tunnel<T: Stream>(
+        &self,
+        stream: &mut T,
+        times: TunnelTimes,
+        epochs: watch::Receiver<u64>,
+    ) {
         let Some(tunnel) = self.take_tunnel() else { return };
         let _ticket = self.ticket();
         let Some(mut other) = tunnel.other.await else { return };
-        join(stream, &mut other, tunnel.until, times).await;
+        tokio::select! {
+            () = join(stream, &mut other.stream, tunnel.until, times) => {}
+            () = falls(other.stands.as_deref(), epochs) => {}
+        }
     }
 
     fn take_tunnel(&self) -> Option<Tunnel> {
@@ -155,7 +163,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     /// True if the connection must end once its requests in flight are answered.
     fn is_over(&self, connection: &Connection) -> bool;
 
-    /// True if a tunnel over the connection must be cut.
+    /// True if a tunnel over the connection must be cut because of whoever is at this end.
     fn is_cut(&self, connection: &Connection) -> bool;
 }
 
@@ -332,7 +340,7 @@ where
         (None, _) => return Some(stream),
         (Some(Ok(())), Some(tunnel)) => {
             let _ticket = connection.ticket();
-            run(stream, tunnel, times, cut(&**handler, connection)).await;
+            run(stream, tunnel, times, (&**handler, connection)).await;
         }
         (Some(ended), _) => {
             if let Err(error) = ended {
@@ -429,15 +437,16 @@ async fn cut<H: Handler>(handler: &H, connection: &Connection) {
     while !handler.is_cut(connection) && epochs.changed().await.is_ok() {}
 }
 
-async fn run<T: Stream>(
+async fn run<T: Stream, H: Handler>(
     mut stream: Prefixed<T>,
     tunnel: Tunnel,
     times: Times,
-    cut: impl Future<Output = ()>,
+    (handler, connection): (&H, &Connection),
 ) {
     let Ok(Some(mut other)) = timeout(times.header, tunnel.other).await else { return };
     tokio::select! {
-        () = join(&mut stream, &mut other, tunnel.until, times.tunnel) => {}
-        () = cut => {}
+        () = join(&mut stream, &mut other.stream, tunnel.until, times.tunnel) => {}
+        () = cut(handler, connection) => {}
+        () = falls(other.stands.as_deref(), handler.epochs()) => {}
     }
 }

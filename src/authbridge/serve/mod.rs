@@ -20,5 +20,5 @@ pub(crate) use descriptors::raise_descriptors;
 pub(crate) use original::original_destination;
 pub(crate) use prefix::{Begins, Prefixed};
 pub(crate) use stream::Stream;
-pub(crate) use tunnel::{Tunnel, TunnelTimes, join};
+pub(crate) use tunnel::{Joined, Standing, Tunnel, TunnelTimes, falls, join};
 pub(crate) use turns::Turns;

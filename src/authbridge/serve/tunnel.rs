@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 /// Shortest time between two looks at a tunnel.
@@ -22,8 +23,19 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// Longest time between two looks at the wall clock, which may be set while a tunnel is open.
 const CLOCK: Duration = Duration::from_mins(1);
 
+/// Question whether a tunnel may stay open under what is in force now.
+pub(crate) type Standing = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// The other connection of a tunnel.
+pub(crate) struct Joined {
+    /// Its bytes.
+    pub(crate) stream: Box<dyn Stream>,
+    /// Asked in each epoch; `None` if the tunnel depends on nothing at the other end.
+    pub(crate) stands: Option<Standing>,
+}
+
 /// Future of the other connection of a tunnel; it is joined after the answer was written.
-pub(crate) type Opening = Pin<Box<dyn Future<Output = Option<Box<dyn Stream>>> + Send>>;
+pub(crate) type Opening = Pin<Box<dyn Future<Output = Option<Joined>> + Send>>;
 
 /// Tunnel that an answer opens.
 pub(crate) struct Tunnel {
@@ -75,6 +87,15 @@ where
         () = activity.silence(times) => {}
         () = expiry(until) => {}
     }
+}
+
+/// Waits until a tunnel may no longer stay open, which is asked at once and in each of the `epochs`.
+pub(crate) async fn falls(
+    stands: Option<&(dyn Fn() -> bool + Send + Sync)>,
+    mut epochs: watch::Receiver<u64>,
+) {
+    let Some(stands) = stands else { return std::future::pending().await };
+    while stands() && epochs.changed().await.is_ok() {}
 }
 
 /// Waits until the clock reaches `until`; for ever if there is none.

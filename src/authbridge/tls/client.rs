@@ -1,7 +1,7 @@
 //! TLS client: mTLS to a server that proves an expected SPIFFE ID, or TLS to a server by the roots of this machine.
 
 use super::signatures::{Signatures, chain};
-use crate::identity::WorkloadIdentity;
+use crate::identity::{VerifiedPeer, WorkloadIdentity};
 use crate::peers::PeerPolicy;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_io::clock::now;
@@ -13,15 +13,22 @@ use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use rustls_platform_verifier::BuilderVerifierExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio_rustls::TlsConnector;
 
 /// Makes a connector for mTLS 1.3 to a server that `expected` admits. The host name is not checked, because SVIDs carry
 /// SPIFFE IDs and no DNS names; the policy takes its part.
-pub(crate) fn mtls_client(identity: &WorkloadIdentity, expected: PeerPolicy) -> Result<TlsConnector, Error> {
+///
+/// The verified server is left in `proven`.
+pub(crate) fn mtls_client(
+    identity: &WorkloadIdentity,
+    expected: PeerPolicy,
+    proven: &Arc<OnceLock<VerifiedPeer>>,
+) -> Result<TlsConnector, Error> {
     let provider = Arc::new(ring::default_provider());
     let signatures = Signatures::new(&provider);
-    let verifier = ServerVerifier { identity: identity.clone(), expected, signatures };
+    let verifier =
+        ServerVerifier { identity: identity.clone(), expected, signatures, proven: Arc::clone(proven) };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -61,16 +68,17 @@ struct ServerVerifier {
     identity: WorkloadIdentity,
     expected: PeerPolicy,
     signatures: Signatures,
+    proven: Arc<OnceLock<VerifiedPeer>>,
 }
 
 impl ServerVerifier {
-    fn verify(&self, chain: &[Vec<u8>]) -> Result<(), Refusal> {
+    fn verify(&self, chain: &[Vec<u8>]) -> Result<VerifiedPeer, Refusal> {
         let current = self.identity.current();
         let current =
             current.ok_or_else(|| Refusal::new(Reason::TrustDomainUnknown, "there is no identity yet"))?;
         let server = current.verify(chain, now())?;
         if self.expected.admits(&server.id) {
-            return Ok(());
+            return Ok(server);
         }
         let found = format!("the server is {}, which is not expected there", server.id);
         Err(Refusal::new(Reason::PeerIdentityMismatch, found))
@@ -86,9 +94,13 @@ impl ServerCertVerifier for ServerVerifier {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify(&chain(leaf, issuers)).map(|()| ServerCertVerified::assertion()).map_err(|refusal| {
+        let server = self.verify(&chain(leaf, issuers)).map_err(|refusal| {
             Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
-        })
+        })?;
+        match self.proven.set(server) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            Err(_) => Err(Error::General("a server showed its certificate twice".to_owned())),
+        }
     }
 
     fn verify_tls12_signature(

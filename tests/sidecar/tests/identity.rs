@@ -231,6 +231,54 @@ fn replaced_files_are_taken_over_as_soon_as_they_fit_together() {
 }
 
 #[test]
+fn a_websocket_of_the_agent_ends_when_its_server_is_no_longer_trusted() {
+    let (old, new) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let issue = |authority: &Authority, name: &str, id: &str| {
+        authority.workload(name, &format!("spiffe://example.org/{id}")).unwrap()
+    };
+    for by_route in [true, false] {
+        let files = Folder::new("svid").unwrap();
+        put(&files, &old, &issue(&old, "me", "ns/a/sa/me"));
+        let tool = issue(&old, "tool", "ns/a/sa/tool").server_config().unwrap();
+        let tool = Backend::start_tls(tool, |_| Answer::upgrade_and_echo("websocket")).unwrap();
+        let with = |id: &str| {
+            let route = format!(
+                "{{host: 127.0.0.1, action: passthrough, server_spiffe_id: \"spiffe://example.org/{id}\"}}"
+            );
+            let outbound = token_exchange("http://127.0.0.1:1/token", ("me", "secret"), &[&route]);
+            Settings { outbound, ..settings("", &files_dir(&files)) }
+        };
+        let scene = Scene::start(&with("ns/a/*"), &Options::default()).unwrap();
+        let handshake = Request::new("GET", &format!("http://{}/ws", tool.address()));
+        let handshake = handshake.header("Host", &tool.address().to_string());
+        let handshake = handshake.header("Connection", "Upgrade").header("Upgrade", "websocket");
+        let mut websocket = Connection::open(&scene.at.outbound.to_string()).unwrap();
+        assert_eq!(websocket.send(&handshake).unwrap().status, 101);
+        let mut echoes = || {
+            websocket.write(b"hi").unwrap();
+            assert_eq!(websocket.read_exactly(2).unwrap(), b"hi");
+        };
+        echoes();
+        let reloads = |count: u64| {
+            until("reload", SOON, || Ok(scene.stats("/reload/status")?["reloads_ok"] == count)).unwrap();
+        };
+        scene.rewrite(&with("ns/a/sa/tool")).unwrap();
+        reloads(1);
+        // A renewed SVID of its own changes nothing.
+        put(&files, &old, &issue(&old, "again", "ns/a/sa/me"));
+        until("the second SVID", SOON, || Ok(scene.bridge.log().matches("identity renewed").count() >= 2))
+            .unwrap();
+        echoes();
+        if by_route {
+            scene.rewrite(&with("ns/a/sa/other")).unwrap();
+        } else {
+            put(&files, &new, &issue(&new, "third", "ns/a/sa/me"));
+        }
+        assert!(websocket.is_closed_within(SOON).unwrap(), "by its route: {by_route}");
+    }
+}
+
+#[test]
 fn a_certificate_that_ran_out_ends_requests_and_no_websocket() {
     let authority = Authority::new().unwrap();
     let files = Folder::new("svid").unwrap();

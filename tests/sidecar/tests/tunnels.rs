@@ -3,11 +3,14 @@
 
 use countersign_sidecar_tests::authbridge::Options;
 use countersign_sidecar_tests::backend::{Answer, Backend};
+use countersign_sidecar_tests::folder::Folder;
 use countersign_sidecar_tests::http::{Connection, Request};
 use countersign_sidecar_tests::jwks::JwksServer;
 use countersign_sidecar_tests::jwt::{SigningKey, ordinary_claims};
 use countersign_sidecar_tests::ports;
-use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation};
+use countersign_sidecar_tests::process::until;
+use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation, token_exchange};
+use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,12 +42,17 @@ impl Stage {
 
     /// A tunnel of the agent to `server`.
     fn connect(&self, server: SocketAddr) -> Connection {
-        let mut connection = Connection::open(&self.scene.at.outbound.to_string()).unwrap();
-        connection.write(format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes()).unwrap();
-        let head = String::from_utf8(connection.read_until(b"\r\n\r\n").unwrap()).unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        connection
+        connect(&self.scene, &server.to_string())
     }
+}
+
+/// A tunnel of the agent to `server`.
+fn connect(scene: &Scene, server: &str) -> Connection {
+    let mut connection = Connection::open(&scene.at.outbound.to_string()).unwrap();
+    connection.write(format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes()).unwrap();
+    let head = String::from_utf8(connection.read_until(b"\r\n\r\n").unwrap()).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    connection
 }
 
 /// A server that does this with each of its connections.
@@ -78,6 +86,116 @@ fn a_websocket_ends_with_its_token() {
     echoes(&mut long);
     assert!(short.is_closed_within(Duration::from_secs(10)).unwrap(), "it outlives its token");
     echoes(&mut long);
+}
+
+/// A WebSocket of the agent to `server`, whose handshake carries this token.
+fn websocket(scene: &Scene, server: &Backend, token: Option<&str>) -> Connection {
+    let mut handshake = Request::new("GET", &format!("{}/ws", server.url()));
+    for (name, value) in
+        [("Host", server.address().to_string().as_str()), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
+    {
+        handshake = handshake.header(name, value);
+    }
+    let handshake = token.iter().fold(handshake, |handshake, token| handshake.bearer(token));
+    let mut connection = Connection::open(&scene.at.outbound.to_string()).unwrap();
+    assert_eq!(connection.send(&handshake).unwrap().status, 101);
+    connection
+}
+
+fn echoes(connection: &mut Connection) {
+    connection.write(b"hi").unwrap();
+    assert_eq!(connection.read_exactly(2).unwrap(), b"hi");
+}
+
+#[test]
+fn a_websocket_of_the_agent_ends_with_the_token_that_it_was_opened_with() {
+    let key = SigningKey::p256("k1").unwrap();
+    let jwks = JwksServer::start(&[&key]).unwrap();
+    let server = Backend::start(Answer::upgrade_and_echo("websocket")).unwrap();
+    let inbound = format!("{}\n    clock_skew: 1s", jwt_validation(ISSUER, &jwks.url(), "agent-a"));
+    let token = |seconds: u64| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let mut claims = ordinary_claims(ISSUER, "agent-a", "alice");
+        claims["exp"] = (now + seconds).into();
+        key.sign(&claims).unwrap()
+    };
+    let issues = |expires_in: Option<u64>, token: String| {
+        let mut body = json!({ "access_token": token, "token_type": "Bearer" });
+        if let Some(seconds) = expires_in {
+            body["expires_in"] = seconds.into();
+        }
+        Backend::start(Answer::json(&body)).unwrap()
+    };
+    let exchange = "{host: 127.0.0.1, target_audience: tool}";
+    let keeps = "{host: 127.0.0.1, action: passthrough}";
+    let cases = [
+        ("a kept token", keeps, None, 0, Some(4), true),
+        ("a kept token that counts", keeps, None, 0, Some(600), false),
+        ("no token", keeps, None, 0, None, false),
+        ("an exchanged token", exchange, Some(4), 600, Some(600), true),
+        ("an exchanged token that says its end itself", exchange, None, 4, Some(600), true),
+        ("the token that was exchanged", exchange, Some(600), 600, Some(4), true),
+        ("both count", exchange, Some(600), 600, Some(600), false),
+    ];
+    let case = |(name, route, expires_in, issued, subject, ends): (&str, _, _, _, Option<u64>, bool)| {
+        let endpoint = issues(expires_in, token(issued));
+        let outbound = token_exchange(&format!("{}/token", endpoint.url()), ("agent", "secret"), &[route]);
+        let settings = Settings { inbound: inbound.clone(), outbound, ..Settings::default() };
+        let scene = Scene::start(&settings, &Options::default()).unwrap();
+        let mut open = websocket(&scene, &server, subject.map(token).as_deref());
+        echoes(&mut open);
+        assert_eq!(open.is_closed_within(Duration::from_secs(8)).unwrap(), ends, "{name}");
+        if !ends {
+            echoes(&mut open);
+        }
+    };
+    std::thread::scope(|threads| cases.map(|one| drop(threads.spawn(move || case(one)))));
+}
+
+#[test]
+fn tunnels_of_the_agent_end_when_a_route_denies_them() {
+    let files = Folder::new("routes").unwrap();
+    let write = |routes: &str| files.write("routes.yaml", routes.as_bytes()).unwrap();
+    let server = Backend::start(Answer::upgrade_and_echo("websocket")).unwrap();
+    let echo = serve(|mut stream| {
+        let _ = std::io::copy(&mut stream.try_clone().unwrap(), &mut stream);
+    });
+    let jwks = JwksServer::start(&[&SigningKey::p256("k1").unwrap()]).unwrap();
+    let inbound = jwt_validation(ISSUER, &jwks.url(), "agent-a");
+    let with = |rules: &[&str]| {
+        let plugin = token_exchange("http://127.0.0.1:1/token", ("agent", "secret"), rules);
+        let file = files.path().join("routes.yaml").display().to_string();
+        let outbound = plugin.replace("/nonexistent/routes.yaml", &file);
+        Settings { outbound, inbound: inbound.clone(), ..Settings::default() }
+    };
+    write("[]\n");
+    for by_file in [false, true] {
+        let settings = with(&[]);
+        let scene = Scene::start(&settings, &Options::default()).unwrap();
+        let mut tunnels = [websocket(&scene, &server, None), connect(&scene, &echo.to_string())];
+        // Named otherwise, and at the same address.
+        let other = format!("localhost:{}", echo.port());
+        let mut named = connect(&scene, &other);
+        tunnels.iter_mut().chain([&mut named]).for_each(echoes);
+        if by_file {
+            write("- {host: 127.0.0.1, action: deny}\n");
+        } else {
+            scene.rewrite(&with(&["{host: elsewhere.example, action: deny}"])).unwrap();
+            let reloads = |count: u64| {
+                let loaded = || Ok(scene.stats("/reload/status")?["reloads_ok"] == count);
+                until("reload", Duration::from_secs(15), loaded).unwrap();
+            };
+            reloads(1);
+            tunnels.iter_mut().chain([&mut named]).for_each(echoes);
+            scene.rewrite(&with(&["{host: 127.0.0.1, action: deny}"])).unwrap();
+            reloads(2);
+        }
+        for (name, tunnel) in
+            ["WebSocket", "CONNECT", "by name"].iter().zip(tunnels.iter_mut().chain([&mut named]))
+        {
+            assert!(tunnel.is_closed_within(Duration::from_secs(8)).unwrap(), "{name}, by file: {by_file}");
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use countersign_sidecar_tests::backend::{Answer, Backend};
 use countersign_sidecar_tests::envoy::Envoy;
 use countersign_sidecar_tests::http::{self, Connection, Reply, Request};
 use countersign_sidecar_tests::jwks::JwksServer;
-use countersign_sidecar_tests::jwt::{SigningKey, ordinary_claims};
+use countersign_sidecar_tests::jwt::{self, SigningKey, ordinary_claims};
 use countersign_sidecar_tests::ports;
 use countersign_sidecar_tests::scene::{jwt_validation, token_exchange};
 use serde_json::{Value, json};
@@ -137,6 +137,13 @@ fn envoy(at: Ports, changes: &[(&str, &str)]) -> String {
 impl Scene {
     pub(crate) fn token(&self) -> String {
         self.key.sign(&ordinary_claims(ISSUER, "agent-a", "alice")).unwrap()
+    }
+
+    /// One that ends in so many seconds.
+    pub(crate) fn token_for(&self, seconds: i64) -> String {
+        let mut claims = ordinary_claims(ISSUER, "agent-a", "alice");
+        claims["exp"] = (i64::try_from(jwt::now()).unwrap() + seconds).into();
+        self.key.sign(&claims).unwrap()
     }
 
     /// A connection at the listener `port` that was going to `destination`.

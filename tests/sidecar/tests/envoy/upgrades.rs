@@ -2,7 +2,7 @@
 
 use crate::scene::{Changes, Scene, error, scene, scene_with};
 use countersign_sidecar_tests::frames;
-use countersign_sidecar_tests::http::Request;
+use countersign_sidecar_tests::http::{Connection, Request};
 use countersign_sidecar_tests::hypercorn::Hypercorn;
 use serde_json::json;
 use std::time::Duration;
@@ -47,6 +47,35 @@ fn envoy_joins_a_websocket_after_a_token_was_accepted_and_nothing_else() {
     assert_eq!(connection.send(&request).unwrap().status, 101);
     connection.write(b"\x81\x82\0\0\0\0hi").unwrap();
     assert_eq!(connection.read_exactly(4).unwrap(), b"\x81\x02hi");
+}
+
+#[test]
+fn envoy_ends_a_websocket_with_the_token_that_it_was_opened_with() {
+    let scene = scene();
+    let agent = Hypercorn::start().unwrap();
+    let host = format!("localhost:{}", agent.address().port());
+    let echoes = |connection: &mut Connection| {
+        connection.write(b"\x81\x82\0\0\0\0hi").unwrap();
+        assert_eq!(connection.read_exactly(4).unwrap(), b"\x81\x02hi");
+    };
+    // Clocks may differ by 30 s, by default.
+    let open = |port, seconds: i64| {
+        let mut connection = Scene::open(port, agent.address());
+        let mut request = Request::new("GET", "/ws");
+        if port == scene.at.outbound {
+            request = request.header("Host", &host);
+        }
+        let handshake = offer(request.bearer(&scene.token_for(seconds)), "websocket");
+        let reply = connection.send(&handshake).unwrap();
+        assert_eq!(reply.status, 101, "{reply:?}");
+        echoes(&mut connection);
+        connection
+    };
+    for port in [scene.at.inbound, scene.at.outbound] {
+        let (mut short, mut long) = (open(port, -26), open(port, 600));
+        assert!(short.is_closed_within(Duration::from_secs(8)).unwrap(), "it outlives its token");
+        echoes(&mut long);
+    }
 }
 
 #[test]

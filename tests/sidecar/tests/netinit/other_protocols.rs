@@ -3,10 +3,12 @@
 
 use crate::pod::{OTHER, Pod, SERVER, at, call, listen};
 use crate::proxied::{Proxied, settings};
-use countersign_sidecar_tests::http::{Connection, Request};
+use countersign_sidecar_tests::attack::whole_client_hello;
+use countersign_sidecar_tests::certificates::Authority;
+use countersign_sidecar_tests::http::{Connection, Request, Tls};
 use countersign_sidecar_tests::opentelemetry::Collector;
 use countersign_sidecar_tests::postgres::Postgres;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -95,6 +97,35 @@ fn a_server_may_begin_and_a_client_that_begins_late_is_judged_by_what_it_says() 
         server.write_all(b"too late\n").unwrap();
         assert_eq!(waiting.read_rest(Duration::from_secs(1)).unwrap(), b"");
         assert_eq!(proxied.unread(), 1);
+    }
+}
+
+#[test]
+fn open_tunnels_end_when_a_route_denies_their_address() {
+    let proxied = Proxied::start(0);
+    let (pod, other) = (&proxied.pod, proxied.other.0);
+    let listener = pod.beyond(|| TcpListener::bind(at(other, 2527))).unwrap();
+    let hello = whole_client_hello(&Tls::trusting(&Authority::new().unwrap().root()).unwrap()).unwrap();
+    let mut tunnels = Vec::new();
+    for (name, opening) in
+        [("the server begins", &b""[..]), ("the client begins", b"PING\r\n"), ("TLS", &hello)]
+    {
+        let mut client = pod.as_agent(|| Connection::open(&at(other, 2527).to_string())).unwrap();
+        client.write(opening).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        server.read_exact(&mut vec![0; opening.len()]).unwrap();
+        server.write_all(b"a").unwrap();
+        assert_eq!(client.read_exactly(1).unwrap(), b"a", "{name}");
+        tunnels.push((name, client, server));
+    }
+    proxied.rewrite(&settings(&proxied.jwks, &["{host: bad.example, action: deny}"]));
+    for (name, client, server) in &mut tunnels {
+        server.write_all(b"b").unwrap();
+        assert_eq!(client.read_exactly(1).unwrap(), b"b", "{name}");
+    }
+    proxied.rewrite(&settings(&proxied.jwks, &[&format!("{{host: \"{other}\", action: deny}}")]));
+    for (name, client, _) in &mut tunnels {
+        assert!(client.is_closed_within(Duration::from_secs(5)).unwrap(), "{name}");
     }
 }
 
