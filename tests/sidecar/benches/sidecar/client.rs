@@ -8,8 +8,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
@@ -17,11 +18,22 @@ use tokio_rustls::TlsConnector;
 /// Callers that share one connection of HTTP/2.
 const STREAMS: usize = 10;
 
+/// Addresses from which callers come by turns. One address has 28,000 ports, and each is taken for a minute after its
+/// connection has ended (TIME_WAIT): a whole run makes more connections than that.
+const SOURCES: u8 = 100;
+
+fn next_source() -> IpAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let next = |last: u8| Some((last + 1) % SOURCES);
+    let last = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_else(|last| last);
+    IpAddr::from([127, 0, 1, last + 1])
+}
+
 /// What is asked, and where.
 #[derive(Clone)]
 pub(crate) struct Target {
     address: SocketAddr,
-    source: &'static str,
+    source: Option<&'static str>,
     question: Question,
     tls: Option<TlsConnector>,
 }
@@ -46,14 +58,14 @@ impl Target {
     /// This request by HTTP/1.1, again and again.
     pub(crate) fn http1(address: SocketAddr, request: &Request) -> Self {
         let question = Question::Http1(request.bytes(&address.to_string()).into());
-        Self { address, source: "127.0.0.1", question, tls: None }
+        Self { address, source: None, question, tls: None }
     }
 
     /// `GET` for a path by HTTP/2, with a token.
     pub(crate) fn http2(address: SocketAddr, path: &str, token: &str) -> Self {
         let request = hyper::Request::get(format!("http://{address}{path}"));
         let request = request.header("authorization", format!("Bearer {token}")).body(()).unwrap();
-        Self { address, source: "127.0.0.1", question: Question::Http2(request.into()), tls: None }
+        Self { address, source: None, question: Question::Http2(request.into()), tls: None }
     }
 
     /// Over TLS.
@@ -68,9 +80,9 @@ impl Target {
         self
     }
 
-    /// From another address of this machine.
+    /// From one address of this machine, instead of many.
     pub(crate) fn from(mut self, source: &'static str) -> Self {
-        self.source = source;
+        self.source = Some(source);
         self
     }
 
@@ -115,7 +127,8 @@ impl Target {
 
     async fn connect(&self) -> Result<Box<dyn Stream>> {
         let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::new(self.source.parse()?, 0))?;
+        let source = self.source.map_or_else(|| Ok(next_source()), str::parse)?;
+        socket.bind(SocketAddr::new(source, 0))?;
         let stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
         Ok(match &self.tls {
