@@ -86,19 +86,18 @@ impl Target {
         self
     }
 
-    /// So many callers, each of whom has asked once.
+    /// So many callers, each of whose connections has asked once.
     pub(crate) async fn callers(&self, count: usize) -> Result<Vec<Client>> {
         let mut callers = Vec::new();
         while callers.len() < count {
-            let caller = self.caller().await?;
+            let mut caller = self.caller().await?;
+            // At once, because a proxy may end a connection that is silent for long.
+            caller.ask().await?;
             if let Client::Http2(connection, request) = &caller {
                 let room = (count - callers.len()).min(STREAMS) - 1;
                 callers.extend((0..room).map(|_| Client::Http2(connection.clone(), Arc::clone(request))));
             }
             callers.push(caller);
-        }
-        for caller in &mut callers {
-            caller.ask().await?;
         }
         Ok(callers)
     }
