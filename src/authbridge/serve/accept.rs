@@ -2,17 +2,20 @@
 
 use super::crowd::{Bounds, Crowd, Place};
 use super::overload::overloaded_response;
+use super::waiting::Waiting;
 use crate::config::ListenAddress;
+use crate::limits::ACCEPTED_AT_ONCE;
 use crate::stats::Stats;
 use countersign_io::clock::instant;
 use countersign_io::shutdown::Shutdown;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 
 /// Connections that the kernel queues while this program does something else.
 const BACKLOG: i32 = 1024;
@@ -57,6 +60,7 @@ pub(crate) struct Listeners {
     crowd: Crowd,
     name: &'static str,
     complained: Option<Instant>,
+    waiting: Waiting,
 }
 
 impl Listeners {
@@ -66,7 +70,8 @@ impl Listeners {
         bounds: impl Fn() -> Bounds + Send + Sync + 'static,
         stats: Stats,
     ) -> Self {
-        Self { tasks: JoinSet::new(), crowd: Crowd::new(bounds, stats), name, complained: None }
+        let (tasks, crowd) = (JoinSet::new(), Crowd::new(bounds, stats));
+        Self { tasks, crowd, name, complained: None, waiting: Waiting::default() }
     }
 
     /// Accepts until `stop` is requested, and then waits at most `drain` for open connections.
@@ -79,30 +84,53 @@ impl Listeners {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
+        let mut in_turn: usize = 0;
         loop {
+            if in_turn == ACCEPTED_AT_ONCE {
+                // Everybody who is ready goes first, and the kernel is asked who is.
+                yield_now().await;
+                in_turn = 0;
+            }
+            in_turn = in_turn.saturating_add(1);
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
+                (stream, address) = poll_fn(|cx| self.waiting.poll_next(cx)) => {
+                    self.enters(stream, address, &serve);
+                    continue;
+                }
                 () = stop.requested() => break,
                 Some(_) = self.tasks.join_next() => continue,
             };
             let Some((stream, address)) = self.told(accepted).await else { continue };
-            // Nagle's algorithm would hold back a small answer until the last one is acknowledged.
-            let _ = stream.set_nodelay(true);
-            let Some(place) = self.crowd.enter(address) else {
-                // Past tokio, which has not heard yet that the new socket can be written to. What does not fit into its
-                // buffer is lost, so that nobody is waited for.
-                let _ = SockRef::from(&stream).send(&overloaded_response());
-                continue;
-            };
-            let (key, place) = (place.key(), Arc::new(place));
-            let task = self.tasks.spawn(serve(stream, Arrival { address, place }));
-            self.crowd.runs(key, task);
+            match self.crowd.must_replace(address, self.waiting.count()) {
+                Some(peer) => self.waiting.push(stream, address, peer),
+                None => self.enters(stream, address, &serve),
+            }
         }
         drop(listener);
+        self.waiting = Waiting::default();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, all).await.is_err() {
             tracing::warn!(listener = self.name, "connections were cut off at the end");
         }
+    }
+
+    /// Gives a connection its place and its task.
+    fn enters<F>(&mut self, stream: TcpStream, address: SocketAddr, serve: impl Fn(TcpStream, Arrival) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // Nagle's algorithm would hold back a small answer until the last one is acknowledged.
+        let _ = stream.set_nodelay(true);
+        let Some(place) = self.crowd.enter(address) else {
+            // Past tokio, which has not heard yet that the new socket can be written to. What does not fit into its buffer
+            // is lost, so that nobody is waited for.
+            let _ = SockRef::from(&stream).send(&overloaded_response());
+            return;
+        };
+        let (key, place) = (place.key(), Arc::new(place));
+        let task = self.tasks.spawn(serve(stream, Arrival { address, place }));
+        self.crowd.runs(key, task);
     }
 
     /// Passes on an accepted connection; after a failure logs at most one line per [`QUIET`], and pauses.

@@ -51,9 +51,12 @@ impl HeadCost {
 
 /// All connections of one listener. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Crowd {
-    bounds: Arc<dyn Fn() -> Bounds + Send + Sync>,
-    members: Arc<Mutex<Members>>,
+pub(crate) struct Crowd(Arc<Inner>);
+
+/// What the places of a crowd share: each of them holds one pointer.
+struct Inner {
+    bounds: Box<dyn Fn() -> Bounds + Send + Sync>,
+    members: Mutex<Members>,
     /// Turns at reading while memory is full.
     turns: Turns,
     stats: Stats,
@@ -85,17 +88,26 @@ fn peer_of(address: SocketAddr) -> IpAddr {
 impl Crowd {
     /// No connections yet; `bounds` says what is in force.
     pub(crate) fn new(bounds: impl Fn() -> Bounds + Send + Sync + 'static, stats: Stats) -> Self {
-        Self { bounds: Arc::new(bounds), members: Arc::default(), turns: Turns::default(), stats }
+        let (members, turns) = (Mutex::default(), Turns::default());
+        Self(Arc::new(Inner { bounds: Box::new(bounds), members, turns, stats }))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Members) -> T) -> T {
-        work(&mut self.members.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.members.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Peer of an arrival from `address`, if it has as many connections as one may have, so that another one must end for it;
+    /// `None` if there is room, or if `waiting` others would not fit with all connections.
+    pub(crate) fn must_replace(&self, address: SocketAddr, waiting: usize) -> Option<IpAddr> {
+        let (peer, bounds) = (peer_of(address), (self.0.bounds)());
+        let (is_full, others) = self.with(|members| (members.of(peer) >= bounds.per_peer, members.count()));
+        (is_full && others.saturating_add(waiting) < bounds.connections).then_some(peer)
     }
 
     /// A place for a connection from `address`. If there is none left, the idlest connection of the peer with the most of
     /// them ends, and at its own bound the idlest of this peer; `None` if requests are under way on all of them.
     pub(crate) fn enter(&self, address: SocketAddr) -> Option<Place> {
-        let (peer, bounds) = (peer_of(address), (self.bounds)());
+        let (peer, bounds) = (peer_of(address), (self.0.bounds)());
         let place = self.with(|members| {
             // More than one only after the bound was lowered.
             while members.of(peer) >= bounds.per_peer {
@@ -116,7 +128,7 @@ impl Crowd {
 
     fn counted<T>(&self, room: Option<T>) -> Option<T> {
         if room.is_none() {
-            self.stats.denied(Code::Overloaded);
+            self.0.stats.denied(Code::Overloaded);
         }
         room
     }
@@ -141,10 +153,10 @@ impl Place {
     /// Memory to read this connection with. If there is none left, the idlest one that is half read ends; `None` if there
     /// is no such one. Peers have turns at that, so that what many connections of one have sent is not read at once.
     pub(crate) async fn read(&self, cost: HeadCost) -> Option<Head<'_>> {
-        let (units, most) = (cost.units(), (self.crowd.bounds)().heads);
+        let (units, most) = (cost.units(), (self.crowd.0.bounds)().heads);
         let is_full = |members: &Members| members.half_read_units().saturating_add(units) > most;
         let must_wait = self.crowd.with(|members| is_full(members));
-        let turn = if must_wait { Some(self.crowd.turns.turn(self.peer).await) } else { None };
+        let turn = if must_wait { Some(self.crowd.0.turns.turn(self.peer).await) } else { None };
         let head = self.crowd.with(|members| {
             while is_full(members) {
                 if !members.end_idlest(Kind::HalfRead) {
@@ -209,6 +221,18 @@ mod tests {
         let _busy = (first.pending.ticket(), third.pending.ticket());
         assert!(crowd.enter(from("10.0.0.1")).is_none(), "requests are under way on all");
         assert!(crowd.enter(from("10.0.0.2")).is_some());
+    }
+
+    #[test]
+    fn an_arrival_waits_while_its_peer_is_at_its_bound_and_all_fit() {
+        let crowd = crowd(4, 2, 100);
+        let (one, other) = (from("10.0.0.1"), from("10.0.0.2"));
+        assert_eq!(crowd.must_replace(one, 0), None);
+        let places = [(); 2].map(|()| crowd.enter(one).unwrap());
+        assert_eq!(crowd.must_replace(one, 0), Some(one.ip()));
+        assert_eq!((crowd.must_replace(one, 2), crowd.must_replace(other, 0)), (None, None));
+        drop(places);
+        assert_eq!(crowd.must_replace(one, 0), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod queue;
 mod stream;
 mod tunnel;
 mod turns;
+mod waiting;
 
 pub(crate) use accept::{Arrival, Listeners, bind};
 pub(crate) use connection::{Connection, Handler, Http2Bounds, Times, drive_http2, serve_http};

@@ -185,7 +185,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     const LONG: Duration = Duration::from_mins(1);
-    const SHORT: Duration = Duration::from_millis(150);
+    const SHORT: Duration = Duration::from_millis(400);
 
     #[tokio::test]
     async fn a_tunnel_ends_after_the_silence_that_its_state_allows() {

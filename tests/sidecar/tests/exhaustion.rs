@@ -1,6 +1,8 @@
 //! One neighbour takes all that it can get, and an honest caller from another address is served all the same.
 
-use countersign_sidecar_tests::attack::{HONEST, NEIGHBOUR, closed_window, endless_header_block, half_head};
+use countersign_sidecar_tests::attack::{
+    HONEST, NEIGHBOUR, Siege, Then, closed_window, endless_header_block, half_head,
+};
 use countersign_sidecar_tests::authbridge::Options;
 use countersign_sidecar_tests::backend::{Answer, Step};
 use countersign_sidecar_tests::frames;
@@ -93,6 +95,54 @@ fn who_has_requests_under_way_on_all_connections_is_told_and_others_are_served()
     for mut connection in busy {
         assert_eq!(connection.read_reply(false).unwrap().text(), "slow");
     }
+}
+
+#[test]
+fn ever_new_connections_of_one_peer_cost_little_and_delay_no_burst_of_another() {
+    let (scene, _jwks) = start("connections: 2048, connections_per_peer: 256");
+    for (name, opening) in [("silent", Vec::new()), ("half heads", half_head(100))] {
+        let _siege = Siege::start(scene.at.inbound, opening, 320, Then::Holds(Duration::ZERO)).unwrap();
+        let began = Instant::now();
+        // A pool of clients that starts again, from one address.
+        let mut burst: Vec<_> = (0..200).map(|_| open(&scene, HONEST)).collect();
+        for connection in &mut burst {
+            connection.write(&Request::new("GET", "/healthz").bytes("a")).unwrap();
+        }
+        for connection in &mut burst {
+            assert_eq!(connection.read_reply(false).unwrap().status, 200, "{name}");
+        }
+        assert!(began.elapsed() < SOON, "{name}: {:?}", began.elapsed());
+        // Whoever shares the address of the neighbour, behind NAT, is answered too.
+        for _ in 0..5 {
+            let began = Instant::now();
+            let reply = open(&scene, NEIGHBOUR).send(&Request::new("GET", "/healthz")).unwrap();
+            assert!(reply.status == 200 && began.elapsed() < SOON, "{name}: {:?}", began.elapsed());
+        }
+    }
+}
+
+#[test]
+fn silent_arrivals_end_no_connection_of_their_peer_at_once_and_one_that_speaks_is_served() {
+    let (scene, _jwks) = start("connections: 2048, connections_per_peer: 64");
+    let (arrivals, soon) = (40, Duration::from_millis(50));
+    // Again where other work on this machine took the time.
+    for _ in 0..10 {
+        let mut first: Vec<_> = (0..64).map(|_| open(&scene, NEIGHBOUR)).collect();
+        std::thread::sleep(Duration::from_secs(1));
+        let began = Instant::now();
+        let _silent: Vec<_> = (0..arrivals).map(|_| open(&scene, NEIGHBOUR)).collect();
+        let mut speaks = open(&scene, NEIGHBOUR);
+        assert_eq!(speaks.send(&Request::new("GET", "/healthz")).unwrap().status, 200);
+        std::thread::sleep(soon);
+        let is_closed =
+            |connection: &mut Connection| connection.is_closed_within(Duration::from_millis(1)).unwrap();
+        // The idlest ones, which would end first.
+        let closed = first.iter_mut().take(15).map(is_closed).filter(|closed| *closed).count();
+        if began.elapsed() < Duration::from_millis(240) {
+            return assert_eq!(closed, 1, "one was ended, for the one that speaks");
+        }
+    }
+    panic!("this machine is too slow");
 }
 
 #[test]

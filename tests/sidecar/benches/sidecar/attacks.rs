@@ -56,9 +56,17 @@ struct Round {
 }
 
 /// Of AuthBridge, and of Envoy beside it, which has no limits for connections by itself.
-pub(crate) fn measure(stage: &Stage, table: &mut Table, rounds: u32) {
-    let cases: Vec<_> =
-        ALL.iter().flat_map(|attack| [(Kind::AuthBridge, attack), (Kind::Envoy, attack)]).collect();
+/// `named` are words of the names of some attacks, or none for all; quiet is always there.
+pub(crate) fn measure(stage: &Stage, table: &mut Table, rounds: u32, named: &[String]) {
+    let is_named = |attack: &&Attack| {
+        let is = |word: &String| attack.name().contains(word.as_str());
+        named.is_empty() || matches!(attack, Attack::Nothing) || named.iter().any(is)
+    };
+    let cases: Vec<_> = ALL
+        .iter()
+        .filter(is_named)
+        .flat_map(|attack| [(Kind::AuthBridge, attack), (Kind::Envoy, attack)])
+        .collect();
     let mut all: Vec<Vec<Round>> = cases.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {
         for ((kind, attack), results) in cases.iter().zip(&mut all) {

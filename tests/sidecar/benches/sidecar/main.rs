@@ -1,7 +1,8 @@
 //! `make bench-sidecar`: what AuthBridge costs beside a bare proxy of hyper and Envoy, in one run on the same two cores.
 //! The proxy under test has a core for itself; backend, token endpoint, load and attackers share the other. Arguments after
 //! `--`: requests per second (3000), seconds of each round (4), rounds (3), and the sections to run (`requests`, `memory`,
-//! `waiting`, `attacks`). With any of them the document stays as it is.
+//! `waiting`, `attacks`, or `attacks=WORDS` for those attacks whose names have these words). With any of them the document
+//! stays as it is.
 
 mod attacks;
 mod backend;
@@ -28,12 +29,16 @@ fn main() {
     let arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let (numbers, sections): (Vec<String>, Vec<String>) =
         arguments.partition(|argument| argument.starts_with(|first: char| first.is_ascii_digit()));
+    let (attacks, sections): (Vec<String>, Vec<String>) =
+        sections.into_iter().partition(|section| section.starts_with("attacks="));
+    let attacks: Vec<String> = attacks.iter().map(|named| named.replace("attacks=", "")).collect();
     for section in &sections {
         assert!(SECTIONS.contains(&section.as_str()), "{section} is none of {SECTIONS:?}");
     }
     let number = |at: usize, default: u32| numbers.get(at).map_or(default, |text| text.parse().unwrap());
     let (rate, seconds, rounds) = (number(0, 3000), number(1, 4), number(2, 3));
-    let runs = |section: &str| sections.is_empty() || sections.iter().any(|named| named == section);
+    let is_whole = sections.is_empty() && attacks.is_empty();
+    let runs = |section: &str| is_whole || sections.iter().any(|named| named == section);
     contender::pin_self(1);
     let stage = Stage::new();
     let mut table = Table::new(&format!(
@@ -49,10 +54,10 @@ fn main() {
     if runs("waiting") {
         waiting::measure(&stage, &mut table, rounds);
     }
-    if runs("attacks") {
-        attacks::measure(&stage, &mut table, rounds);
+    if runs("attacks") || !attacks.is_empty() {
+        attacks::measure(&stage, &mut table, rounds, &attacks);
     }
-    if numbers.is_empty() && sections.is_empty() {
+    if numbers.is_empty() && is_whole {
         let sharing = "the proxy has one of them, backend, endpoints, load and attackers the other.";
         table.write("docs/benchmarks.md", "sidecar", sharing).unwrap();
     }
