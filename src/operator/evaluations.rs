@@ -206,13 +206,8 @@ mod tests {
         let received = Received { bytes, source: Source::File };
         let verification = evaluate(&received, terms);
         assert_eq!(verification.result.outcome.is_ok(), is_verified, "{:?}", verification.result.reason());
-        let basis = Basis {
-            terms: sha256(b"terms"),
-            card_uid: "uid".to_owned(),
-            hosts,
-            ingress_hosts: BTreeSet::new(),
-            expected,
-        };
+        let own = (hosts.clone(), BTreeSet::new());
+        let basis = Basis::new(sha256(b"terms"), "uid".to_owned(), own, &hosts, expected);
         let reference = CardRef::new("weather-card", None).unwrap();
         Evaluation::of(None, CardEvaluation::of(&reference, verification, received, basis))
     }

@@ -75,10 +75,9 @@ impl EvaluateCard<'_> {
         let proof = last.result.outcome.as_ref().ok()?;
         let bundle = self.context.bundles.get(domain, at).ok()?;
         let rules = self.context.policies.of(domain);
-        let terms = basis.terms(&bundle, (&rules.policy, Some(rules.digest)), self.expected, at);
-        // Hosts of other Services and of Ingresses may lead elsewhere by now; only those of the workload's own name cannot.
-        let is_own = basis.hosts == own_hosts(self.key) && basis.ingress_hosts.is_empty();
-        let same = is_own
+        let own = own_hosts(self.key);
+        let terms = basis.terms(&own, &bundle, (&rules.policy, Some(rules.digest)), self.expected, at);
+        let same = basis.has_own_hosts()
             && last.bytes == Some(sha256(&received.bytes))
             && terms.fingerprint(&received.source) == basis.terms
             && self.card.uid == basis.card_uid;

@@ -1,6 +1,7 @@
 //! Evaluation of all cards after a change of authorities, from the bytes in memory and without a fetch.
 //! Access without a proof is closed before status is written.
 
+use super::evaluator::own_hosts;
 use super::key;
 use crate::context::Context;
 use crate::index::ObjectRef;
@@ -10,7 +11,7 @@ use countersign_controller::queue::Urgency;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
-use countersign_plan::agent_card::card_evaluation::{Basis, CardEvaluation};
+use countersign_plan::agent_card::card_evaluation::CardEvaluation;
 use countersign_plan::agent_card::ending::{unproven, without_authority};
 use countersign_plan::agent_card::evaluate::{Terms, evaluate};
 use countersign_plan::agent_card::evaluation::Evaluation;
@@ -123,7 +124,9 @@ pub(super) fn reevaluate(
     // The card is its own last accepted content, so the history serves as its witness and cannot refuse it as a
     // replay (rules 55 and 57).
     let history = last.history.as_deref();
-    let terms = Terms { history, ..basis.terms(&bundle, (&rules.policy, Some(rules.digest)), expected, at) };
+    let own = own_hosts(&workload);
+    let terms =
+        Terms { history, ..basis.terms(&own, &bundle, (&rules.policy, Some(rules.digest)), expected, at) };
     let verification = evaluate(&received, terms);
     if verification.result.outcome.is_ok() {
         return match unproven(last, &bundle, &rules.policy, at) {
@@ -133,7 +136,7 @@ pub(super) fn reevaluate(
     }
     let terms = terms.fingerprint(&received.source);
     // The refusal equals that of the next evaluation, so that status is written once.
-    let basis = Basis { terms, ..(*basis).clone() };
+    let basis = basis.under(terms);
     let evaluation = CardEvaluation::of(last.card.reference(), verification, (*received).clone(), basis);
     let evaluation = Evaluation::of(Some(workload), evaluation)
         .with_history(last.history.as_deref().cloned())

@@ -360,7 +360,7 @@ mod tests {
     use super::*;
     use crate::reduced::ReducedMetadata;
     use countersign_api::keys::Family;
-    use countersign_core::refusal::{Reason, Refusal};
+    use countersign_core::refusal::Reason;
     use countersign_plan::limits::{ITEMS, LABELS};
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};

@@ -26,13 +26,22 @@ pub struct Basis {
     pub terms: Digest,
     /// UID of the evaluated AgentCard, so that a recreated one of that name is evaluated anew.
     pub card_uid: String,
-    /// DNS names of the workload inside the cluster: those of its own Service, and of others those that the card names.
-    pub hosts: BTreeSet<String>,
-    /// Ingress hosts that belong to the workload and that the card names.
-    pub ingress_hosts: BTreeSet<String>,
+    /// Hosts of the workload; `None` for the names of its own Service, which follow from the workload's.
+    hosts: Option<Box<Hosts>>,
     /// Expected signer.
     pub expected: Expected,
 }
+
+/// Hosts of a workload beyond the names of its own Service.
+#[derive(Clone, Debug)]
+struct Hosts {
+    /// DNS names inside the cluster: those of its own Service, and of others those that the card names.
+    cluster: BTreeSet<String>,
+    /// Ingress hosts that belong to the workload and that the card names.
+    ingress: BTreeSet<String>,
+}
+
+static NO_HOSTS: BTreeSet<String> = BTreeSet::new();
 
 impl Basis {
     /// Basis of the evaluation of a card under `terms`, for a workload whose Service has the names `own`. A namespace may have
@@ -45,25 +54,55 @@ impl Basis {
         let kept = |hosts: &BTreeSet<String>| -> BTreeSet<String> {
             hosts.iter().filter(|host| own.contains(*host) || named.contains(*host)).cloned().collect()
         };
-        Self {
-            terms: terms.fingerprint(&received.source),
-            card_uid,
-            hosts: kept(cluster_hosts),
-            ingress_hosts: kept(ingress_hosts),
-            expected: terms.expected.clone(),
-        }
+        let digest = terms.fingerprint(&received.source);
+        let hosts = (kept(cluster_hosts), kept(ingress_hosts));
+        Self::new(digest, card_uid, hosts, own, terms.expected.clone())
     }
 
-    /// Terms with the kept host names and another bundle, policy, signer and time. The history is empty, because the
-    /// card was accepted before.
+    /// Basis with these hosts inside the cluster and of Ingresses, for a workload whose Service has the names `own`.
+    pub fn new(
+        terms: Digest,
+        card_uid: String,
+        (cluster, ingress): (BTreeSet<String>, BTreeSet<String>),
+        own: &BTreeSet<String>,
+        expected: Expected,
+    ) -> Self {
+        let is_own = cluster == *own && ingress.is_empty();
+        let hosts = (!is_own).then(|| Box::new(Hosts { cluster, ingress }));
+        Self { terms, card_uid, hosts, expected }
+    }
+
+    /// Basis of another evaluation with the same hosts and signer.
+    #[must_use]
+    pub fn under(&self, terms: Digest) -> Self {
+        Self { terms, ..self.clone() }
+    }
+
+    /// True if the card was evaluated with the names of the workload's own Service alone. Hosts of other Services and of
+    /// Ingresses may lead elsewhere by now.
+    pub const fn has_own_hosts(&self) -> bool {
+        self.hosts.is_none()
+    }
+
+    /// Hosts inside the cluster and of Ingresses.
+    pub(super) fn hosts<'a>(
+        &'a self,
+        own: &'a BTreeSet<String>,
+    ) -> (&'a BTreeSet<String>, &'a BTreeSet<String>) {
+        self.hosts.as_deref().map_or((own, &NO_HOSTS), |hosts| (&hosts.cluster, &hosts.ingress))
+    }
+
+    /// Terms with the kept host names and another bundle, policy, signer and time; `own` are the names of the workload's own
+    /// Service. The history is empty, because the card was accepted before.
     pub fn terms<'a>(
         &'a self,
+        own: &'a BTreeSet<String>,
         bundle: &'a Bundle,
         (policy, rules): (&'a Policy, Option<Digest>),
         expected: &'a Expected,
         now: Timestamp,
     ) -> Terms<'a> {
-        let (cluster_hosts, ingress_hosts) = (&self.hosts, &self.ingress_hosts);
+        let (cluster_hosts, ingress_hosts) = self.hosts(own);
         Terms { bundle, policy, rules, expected, cluster_hosts, ingress_hosts, history: None, now }
     }
 }
@@ -201,13 +240,16 @@ mod tests {
             };
             let basis = Basis::of(&received, &terms, "uid".to_owned(), &own);
             assert_eq!(basis.terms, terms.fingerprint(&received.source), "all hosts were terms");
-            (basis.hosts, basis.ingress_hosts)
+            let again = basis.terms(&own, &bundle, (&policy, None), &expected, terms.now);
+            (again.cluster_hosts.clone(), again.ingress_hosts.clone(), basis.has_own_hosts())
         };
         let card = r#"{ "name": "a", "supportedInterfaces": [{ "url": "http://Other-7.demo:80/" },
             { "url": "https://weather.\u0065xample/" }], "url": "https://elsewhere.example/" }"#;
         let named = hosts(&["other-7.demo", "weather", "weather.demo"]);
-        assert_eq!(of(card, &cluster, &ingress), (named, hosts(&["weather.example"])));
-        assert_eq!(of("no card", &cluster, &ingress), (own.clone(), hosts(&[])));
-        assert_eq!(of(card, &own, &hosts(&[])), (own.clone(), hosts(&[])));
+        assert_eq!(of(card, &cluster, &ingress), (named, hosts(&["weather.example"]), false));
+        assert_eq!(of("no card", &cluster, &ingress), (own.clone(), hosts(&[]), true));
+        assert_eq!(of(card, &own, &hosts(&[])), (own.clone(), hosts(&[]), true));
+        let fewer = hosts(&["weather"]);
+        assert_eq!(of(card, &fewer, &hosts(&[])), (fewer.clone(), hosts(&[]), false));
     }
 }

@@ -6,7 +6,6 @@ use super::evaluation::Evaluation;
 use super::replica::{Replica, Replicas};
 use super::result::VerificationResult;
 use crate::input::CardRef;
-use crate::input::service::service_names;
 use crate::input::workload::WorkloadRef;
 use countersign_core::history::Seen;
 use countersign_core::text::Quoted;
@@ -77,10 +76,9 @@ pub fn merge(
     }
     // Only the leading card keeps bytes and content, so that memory does not grow with the replicas. Another one that names
     // more hosts than those of its Service is evaluated anew each time, and needs no basis.
-    let own = service_names(&workload.object.name, &workload.object.namespace);
     for replica in &mut all {
         replica.evaluation.received = None;
-        drop(replica.evaluation.basis.take_if(|basis| basis.hosts != own || !basis.ingress_hosts.is_empty()));
+        drop(replica.evaluation.basis.take_if(|basis| !basis.has_own_hosts()));
         if replica.evaluation.result.content.as_ref().is_some_and(|content| content.data.is_some()) {
             replica.evaluation.result = Arc::new(replica.evaluation.result.slimmed());
         }
@@ -114,6 +112,7 @@ mod tests {
     use crate::agent_card::result::Proof;
     use crate::input::CardOutcome;
     use crate::input::identity::Expected;
+    use crate::input::service::service_names;
     use crate::input::workload::WorkloadKind;
     use countersign_api::ObjectRef;
     use countersign_core::bind::Source;
@@ -283,21 +282,24 @@ mod tests {
                 let mut one = served(name, Ok(3600));
                 one.evaluation.received =
                     Some(Arc::new(Received { bytes: b"{}".to_vec(), source: Source::File }));
-                one.evaluation.basis = Some(Arc::new(Basis {
-                    terms: sha256(b"terms"),
-                    card_uid: "uid-1".to_owned(),
-                    hosts: hosts.clone(),
-                    ingress_hosts: ingress_hosts.clone(),
-                    expected: Expected::exactly(
-                        SpiffeId::parse("spiffe://example.org/ns/team/sa/a").unwrap(),
-                    ),
-                }));
+                let id = SpiffeId::parse("spiffe://example.org/ns/team/sa/a").unwrap();
+                one.evaluation.basis = Some(Arc::new(Basis::new(
+                    sha256(b"terms"),
+                    "uid-1".to_owned(),
+                    (hosts.clone(), ingress_hosts.clone()),
+                    &own,
+                    Expected::exactly(id),
+                )));
                 one
             });
             let now = (NOW, asked[0].at);
             let merged = merge(&reference(), &key, &replicas(&["a", "b", "c"]), asked.to_vec(), &[], now);
             let merged = merged.unwrap();
-            assert_eq!(merged.kept().unwrap().1.hosts, *hosts, "what is evaluated again keeps its hosts");
+            assert_eq!(
+                merged.kept().unwrap().1.hosts(&own).0,
+                hosts,
+                "what is evaluated again keeps its hosts"
+            );
             merged.replicas.iter().filter(|one| one.evaluation.basis.is_some()).count()
         };
         let none = BTreeSet::new();
