@@ -4,6 +4,7 @@
 
 pub mod a2a;
 pub mod admin;
+mod asgi;
 pub mod attack;
 pub mod authbridge;
 pub mod backend;
