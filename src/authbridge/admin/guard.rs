@@ -30,7 +30,7 @@ impl Guard {
     pub(super) fn new(active: ActiveConfig) -> Self {
         let guard = Self { active, quiet: Arc::new(Quiet::new("admin")) };
         if let Some(path) = guard.active.current().config.admin.token_file.as_deref() {
-            let _ = guard.token(path);
+            drop(guard.token(path));
         }
         guard
     }

@@ -253,7 +253,10 @@ fn servers_beyond_loopback_ask_for_their_token() {
     assert_eq!(call(Some("")), 401, "an empty token opens nothing");
     let until_the_file = "answer every request with 401 until the file holds the token";
     let log = stage.scene.bridge.log();
-    let told = format!("{} holds no token; statistics and sessions {until_the_file}", file.display());
+    let told = format!(
+        "{} is empty; nothing can be read from it; statistics and sessions {until_the_file}",
+        file.display()
+    );
     assert!(log.replace('"', "").replace('\\', "").contains(&told), "{log}");
     assert_eq!(http::get(&format!("http://{}/healthz", stage.scene.at.health)).unwrap().status, 200);
     // Another file counts from the reload on that names it.
