@@ -36,7 +36,6 @@ pub struct PolicyFile {
 #[schemars(title = "Acceptance policy of Countersign")]
 struct Written {
     /// Version of the format: 1.
-    #[serde(default)]
     #[schemars(required, with = "Version")]
     version: Option<Version>,
     /// Settings of every trust domain.

@@ -257,7 +257,7 @@ fn servers_beyond_loopback_ask_for_their_token() {
         "{} is empty; nothing can be read from it; statistics and sessions {until_the_file}",
         file.display()
     );
-    assert!(log.replace('"', "").replace('\\', "").contains(&told), "{log}");
+    assert!(log.replace(['"', '\\'], "").contains(&told), "{log}");
     assert_eq!(http::get(&format!("http://{}/healthz", stage.scene.at.health)).unwrap().status, 200);
     // Another file counts from the reload on that names it.
     folder.write("token", "let-me-in").unwrap();
