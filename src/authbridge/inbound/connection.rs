@@ -59,7 +59,10 @@ async fn serve_tls(
 ) {
     let place = Arc::clone(&arrival.place);
     let Some(head) = place.read(HeadCost::One).await else { return };
-    let accepted = inbound.handshakes.take(place.peer(), terminator.accept(stream));
+    let accepted = async {
+        let hello = Terminator::hello(stream).await?;
+        inbound.handshakes.take(place.peer(), terminator.accept(hello)).await
+    };
     let problem = match timeout(times.header, accepted).await {
         Ok(Ok((stream, peer))) => {
             drop(head);

@@ -12,7 +12,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, ServerConfig,
@@ -21,8 +21,8 @@ use rustls::{
 use std::io;
 use std::sync::{Arc, OnceLock};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 /// Terminator of mTLS for one listener. Cheap to clone.
 #[derive(Clone)]
@@ -90,15 +90,23 @@ impl Terminator {
         Ok(config)
     }
 
-    /// Performs the handshake, and returns the stream with the verified peer. Its chain is verified once, where rustls asks
-    /// for that, and the handshake then proves that the peer has the key.
-    pub(crate) async fn accept<T>(&self, stream: T) -> io::Result<(TlsStream<T>, VerifiedPeer)>
+    /// Reads the first message of a client. Nothing is made for its handshake before that is whole.
+    pub(crate) async fn hello<T>(stream: T) -> io::Result<StartHandshake<T>>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        LazyConfigAcceptor::new(Acceptor::default(), stream).await
+    }
+
+    /// Performs the rest of the handshake, and returns the stream with the verified peer. Its chain is verified once, where
+    /// rustls asks for that, and the handshake then proves that the peer has the key.
+    pub(crate) async fn accept<T>(&self, hello: StartHandshake<T>) -> io::Result<(TlsStream<T>, VerifiedPeer)>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let proven = Arc::default();
         let config = self.config(&proven).map_err(io::Error::other)?;
-        let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
+        let stream = hello.into_stream(Arc::new(config)).await?;
         let peer = proven.get().cloned();
         let peer = peer.ok_or_else(|| io::Error::other("the client showed no certificate"))?;
         Ok((stream, peer))
