@@ -14,40 +14,45 @@ use tokio::time::timeout;
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves a connection to its end. Its requests go to `agent`, or else where the configuration says.
-pub(crate) async fn serve(
+///
+/// No async fn, which would keep its arguments twice: connections idle here.
+pub(crate) fn serve(
     inbound: Arc<InboundHandler>,
     stream: TcpStream,
     arrival: Arrival,
     agent: Option<Authority>,
-) {
+) -> impl Future<Output = ()> + Send {
     inbound.active.current().times().tunnel.probe(&stream);
     let mut stream = Prefixed::new(stream);
-    let mut begins = Begins::Http1;
-    if inbound.active.current().terminator.is_some() {
-        let Ok(Ok(found)) = timeout(FIRST_BYTES, stream.begins()).await else { return };
-        begins = found;
-    }
-    // Read only after the first byte: a client that connected early and stayed silent must not be admitted by a
-    // configuration that was replaced meanwhile.
-    let (runtime, epoch) = inbound.active.current_with_epoch();
-    let times = runtime.times();
-    match (begins, &runtime.terminator) {
-        (Begins::Closed, _) | (Begins::Tls, None) => return,
-        (Begins::Tls, Some((terminator, _))) => {
-            let terminator = terminator.clone();
-            drop(runtime);
-            // Boxed, so that the task of a plain connection does not reserve the state of a handshake.
-            return Box::pin(serve_tls(inbound, stream, (arrival, agent), terminator, (times, epoch))).await;
+    async move {
+        let mut begins = Begins::Http1;
+        if inbound.active.current().terminator.is_some() {
+            let Ok(Ok(found)) = timeout(FIRST_BYTES, stream.begins()).await else { return };
+            begins = found;
         }
-        (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Strict))) => {
-            inbound.stats.tls.inbound_plain_rejected.inc();
-            return inbound.quiet.log("a plain connection was closed", "mtls.mode is strict");
+        // Read only after the first byte: a client that connected early and stayed silent must not be admitted by a
+        // configuration that was replaced meanwhile.
+        let (runtime, epoch) = inbound.active.current_with_epoch();
+        let times = runtime.times();
+        match (begins, &runtime.terminator) {
+            (Begins::Closed, _) | (Begins::Tls, None) => return,
+            (Begins::Tls, Some((terminator, _))) => {
+                let terminator = terminator.clone();
+                drop(runtime);
+                // Boxed, so that the task of a plain connection does not reserve the state of a handshake.
+                return Box::pin(serve_tls(inbound, stream, (arrival, agent), terminator, (times, epoch)))
+                    .await;
+            }
+            (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Strict))) => {
+                inbound.stats.tls.inbound_plain_rejected.inc();
+                return inbound.quiet.log("a plain connection was closed", "mtls.mode is strict");
+            }
+            (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Permissive)) | None) => {}
         }
-        (Begins::Http1 | Begins::Http2, Some((_, MtlsMode::Permissive)) | None) => {}
+        drop(runtime);
+        inbound.stats.tls.inbound_plain_accepted.inc();
+        serve_http(stream, Arc::new(Connection::to_agent(arrival, agent, None, epoch)), inbound, times).await;
     }
-    drop(runtime);
-    inbound.stats.tls.inbound_plain_accepted.inc();
-    serve_http(stream, Arc::new(Connection::to_agent(arrival, agent, None, epoch)), inbound, times).await;
 }
 
 async fn serve_tls(

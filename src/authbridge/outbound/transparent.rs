@@ -37,19 +37,21 @@ pub(crate) async fn serve_redirected(outbound: Arc<OutboundHandler>, stream: Tcp
     let begins = match timeout(CLIENT_FIRST, stream.begins()).await {
         Ok(Ok(begins)) => begins,
         Ok(Err(_)) => return,
-        Err(_) => match outbound.first(&mut stream, &arrival, destination).await {
+        // Boxed, as what follows: a connection that idles between requests must not reserve the state of all that it could
+        // have been.
+        Err(_) => match Box::pin(outbound.first(&mut stream, &arrival, destination)).await {
             First::Client(begins) => begins,
             First::Over => return,
         },
     };
     match begins {
         Begins::Closed => return,
-        Begins::Tls => return outbound.pass_tls(stream, arrival, destination).await,
+        Begins::Tls => return Box::pin(outbound.pass_tls(stream, arrival, destination)).await,
         // Only by its destination, as everything that is not read.
         Begins::Http2 => {}
         Begins::Http1 => {
             let times = outbound.runtime().times();
-            let (begun, told) = opening(stream, times.header).await;
+            let (begun, told) = Box::pin(opening(stream, times.header)).await;
             stream = begun;
             if told == Opening::Http1 {
                 let connection = Arc::new(Connection::of_agent(arrival, Some(destination)));
@@ -57,5 +59,5 @@ pub(crate) async fn serve_redirected(outbound: Arc<OutboundHandler>, stream: Tcp
             }
         }
     }
-    outbound.pass_other(stream, arrival, destination).await;
+    Box::pin(outbound.pass_other(stream, arrival, destination)).await;
 }

@@ -204,35 +204,44 @@ async fn over_or_unused<H: Handler>(handler: &H, connection: &Connection, times:
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve_http<T, H>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice, and connections idle here"
+)]
+pub(crate) fn serve_http<T, H>(
     mut stream: Prefixed<T>,
     connection: Arc<Connection>,
     handler: Arc<H>,
     times: Times,
-) where
+) -> impl Future<Output = ()> + Send
+where
     T: Stream + 'static,
     H: Handler,
 {
-    loop {
-        let begins = tokio::select! {
-            // Bytes that have arrived are read first and their request is answered, if only with a refusal. Only a
-            // silent connection is closed without a response.
-            biased;
-            begins = timeout(times.idle, stream.begins()) => begins,
-            () = over(&*handler, &connection) => break,
-        };
-        match begins {
-            // Boxed, so that the task of an idle connection does not reserve the state of a busy one.
-            Ok(Ok(Begins::Http2)) => return Box::pin(serve_http2(stream, connection, handler, times)).await,
-            Ok(Ok(Begins::Http1)) => {}
-            _ => break,
+    async move {
+        loop {
+            let begins = tokio::select! {
+                // Bytes that have arrived are read first and their request is answered, if only with a refusal. Only a
+                // silent connection is closed without a response.
+                biased;
+                begins = timeout(times.idle, stream.begins()) => begins,
+                () = over(&*handler, &connection) => break,
+            };
+            match begins {
+                // Boxed, so that the task of an idle connection does not reserve the state of a busy one.
+                Ok(Ok(Begins::Http2)) => {
+                    return Box::pin(serve_http2(stream, connection, handler, times)).await;
+                }
+                Ok(Ok(Begins::Http1)) => {}
+                _ => break,
+            }
+            match Box::pin(serve_http1(stream, &connection, &handler, times)).await {
+                Some(again) => stream = again,
+                None => return,
+            }
         }
-        match Box::pin(serve_http1(stream, &connection, &handler, times)).await {
-            Some(again) => stream = again,
-            None => return,
-        }
+        let _ = timeout(times.header, stream.shutdown()).await;
     }
-    let _ = timeout(times.header, stream.shutdown()).await;
 }
 
 /// The time `wait` after `since`, in milliseconds of [`millis`].

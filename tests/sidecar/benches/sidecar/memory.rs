@@ -23,7 +23,11 @@ pub(crate) fn measure(stage: &Stage, table: &mut Table) {
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let target = Target::http1(fresh.plain, &Request::new("GET", "/healthz"));
-        let idle = runtime.block_on(target.callers(IDLE.try_into().unwrap())).unwrap();
+        let mut idle = runtime.block_on(target.callers(IDLE.try_into().unwrap())).unwrap();
+        // And once more in a row, so that many of them are busy at a time.
+        for caller in &mut idle {
+            runtime.block_on(caller.ask()).unwrap();
+        }
         // Connections give their buffers up after a second or two.
         std::thread::sleep(Duration::from_secs(4));
         let each = (fresh.resident() - before) / f64::from(IDLE);
