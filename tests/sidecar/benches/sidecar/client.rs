@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 const STREAMS: usize = 10;
 
 /// Addresses from which callers come by turns. One address has 28,000 ports, and each is taken for a minute after its
-/// connection has ended (TIME_WAIT): a whole run makes more connections than that.
+/// connection has ended (`TIME_WAIT`): a whole run makes more connections than that.
 const SOURCES: u8 = 100;
 
 fn next_source() -> IpAddr {
