@@ -2,6 +2,7 @@
 //! and no connection with a request under way is ended for another.
 
 use super::members::{Kind, Members};
+use super::paced::Paced;
 use super::turns::Turns;
 use crate::denial::Code;
 use crate::limits::{FEWEST_HEADS, HEAD_BYTES, IPV6_PREFIX};
@@ -59,6 +60,8 @@ struct Inner {
     members: Mutex<Members>,
     /// Turns at reading while memory is full.
     turns: Turns,
+    /// Rate at which a peer ends its own for memory.
+    paced: Paced,
     stats: Stats,
 }
 
@@ -88,8 +91,8 @@ fn peer_of(address: SocketAddr) -> IpAddr {
 impl Crowd {
     /// No connections yet; `bounds` says what is in force.
     pub(crate) fn new(bounds: impl Fn() -> Bounds + Send + Sync + 'static, stats: Stats) -> Self {
-        let (members, turns) = (Mutex::default(), Turns::default());
-        Self(Arc::new(Inner { bounds: Box::new(bounds), members, turns, stats }))
+        let (members, turns, paced) = (Mutex::default(), Turns::default(), Paced::default());
+        Self(Arc::new(Inner { bounds: Box::new(bounds), members, turns, paced, stats }))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Members) -> T) -> T {
@@ -151,10 +154,14 @@ impl Place {
     }
 
     /// Memory to read this connection with. If there is none left, the idlest one that is half read ends; `None` if there
-    /// is no such one. Peers have turns at that, so that what many connections of one have sent is not read at once.
+    /// is no such one. Peers have turns at that, so that what many connections of one have sent is not read at once; the one
+    /// whose own would end for it passes at a limited rate.
     pub(crate) async fn read(&self, cost: HeadCost) -> Option<Head<'_>> {
         let (units, most) = (cost.units(), (self.crowd.0.bounds)().heads);
         let is_full = |members: &Members| members.half_read_units().saturating_add(units) > most;
+        if self.crowd.with(|members| is_full(members) && members.half_reads_most(self.peer)) {
+            self.crowd.0.paced.pass(self.peer).await;
+        }
         let must_wait = self.crowd.with(|members| is_full(members));
         let turn = if must_wait { Some(self.crowd.0.turns.turn(self.peer).await) } else { None };
         let head = self.crowd.with(|members| {
@@ -190,6 +197,9 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::REPLACED_AT_ONCE;
+    use crate::pending::millis;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     fn crowd(connections: usize, per_peer: usize, heads: u64) -> Crowd {
         Crowd::new(move || Bounds { connections, per_peer, heads }, Stats::new())
@@ -295,5 +305,26 @@ mod tests {
         tasks.join_all().await;
         let order = order.lock().unwrap();
         assert_eq!(order[2..], ["10.0.0.2", "10.0.0.1"], "who comes last is not behind all of another peer");
+    }
+
+    #[tokio::test]
+    async fn a_peer_ends_its_own_for_memory_at_a_rate_and_another_reads_at_once() {
+        let (crowd, read) = (crowd(10_000, 10_000, 1), Arc::new(AtomicU64::new(0)));
+        let (began, mut tasks) = (millis(), tokio::task::JoinSet::new());
+        for _ in 0..3000 {
+            let (place, read) = (crowd.enter(from("10.0.0.1")).unwrap(), Arc::clone(&read));
+            tasks.spawn(async move {
+                let _head = place.read(HeadCost::One).await;
+                read.fetch_add(1, Ordering::Relaxed);
+                std::future::pending::<()>().await;
+            });
+        }
+        for _ in 0..500 {
+            yield_now().await;
+        }
+        let honest = crowd.enter(from("10.0.0.2")).unwrap();
+        assert!(honest.read(HeadCost::One).await.is_some());
+        let (read, most) = (read.load(Ordering::Relaxed), REPLACED_AT_ONCE + 64 + (millis() - began));
+        assert!((1..most).contains(&read), "{read} of 3000 were read, and at most {most} may be");
     }
 }

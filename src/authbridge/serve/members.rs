@@ -109,6 +109,11 @@ impl Members {
         self.units.units()
     }
 
+    /// True if one of this peer would end for memory.
+    pub(super) fn half_reads_most(&self, peer: IpAddr) -> bool {
+        self.half_read.largest() == Some(peer)
+    }
+
     /// Adds a member, and returns its number.
     pub(super) fn join(&mut self, peer: IpAddr) -> (u64, Arc<Pending>) {
         let (number, pending) = (self.next, Arc::new(Pending::new(&self.units)));

@@ -7,6 +7,8 @@ mod descriptors;
 mod members;
 mod original;
 mod overload;
+mod pace;
+mod paced;
 mod prefix;
 mod queue;
 mod stream;

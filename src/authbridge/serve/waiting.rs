@@ -2,7 +2,8 @@
 //! costs more than the connection does; so one that has said something goes first, a silent one waits for a while, and there
 //! are only so many of them a second. Whoever opens ever new connections then waits for its own.
 
-use crate::limits::{REPLACED_AT_ONCE, REPLACED_PER_SECOND, SILENT_ARRIVAL, WAITING_ARRIVALS};
+use super::pace::Pace;
+use crate::limits::{SILENT_ARRIVAL, WAITING_ARRIVALS};
 use crate::pending::millis;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -103,28 +104,6 @@ impl Waiting {
     }
 }
 
-/// Rate of replaced connections: a bucket that holds [`REPLACED_AT_ONCE`] and is filled by [`REPLACED_PER_SECOND`].
-#[derive(Debug, Default)]
-struct Pace {
-    /// When the bucket would be full, in milliseconds of [`millis`] times [`REPLACED_PER_SECOND`], so that one
-    /// replacement counts 1000.
-    full_at: u64,
-}
-
-impl Pace {
-    /// How long the next one has to wait at the moment `now`.
-    fn wait(&self, now: u64) -> Duration {
-        let missing = self.full_at.saturating_sub(now.saturating_mul(REPLACED_PER_SECOND));
-        let excess = missing.saturating_add(1000).saturating_sub(REPLACED_AT_ONCE.saturating_mul(1000));
-        Duration::from_millis(excess.div_ceil(REPLACED_PER_SECOND))
-    }
-
-    /// Counts one.
-    fn take(&mut self, now: u64) {
-        self.full_at = self.full_at.max(now.saturating_mul(REPLACED_PER_SECOND)).saturating_add(1000);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,21 +112,6 @@ mod tests {
     use std::future::poll_fn;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
-
-    #[test]
-    fn so_many_are_replaced_at_once_and_then_at_a_rate() {
-        let mut pace = Pace::default();
-        for _ in 0..REPLACED_AT_ONCE {
-            assert_eq!(pace.wait(7), Duration::ZERO);
-            pace.take(7);
-        }
-        let gap = 1000_u64.div_ceil(REPLACED_PER_SECOND);
-        assert_eq!(pace.wait(7), Duration::from_millis(gap));
-        assert_eq!(pace.wait(7 + gap), Duration::ZERO);
-        pace.take(7 + gap);
-        assert!(pace.wait(7 + gap) > Duration::ZERO);
-        assert_eq!(pace.wait(100_000), Duration::ZERO);
-    }
 
     struct Scene {
         listener: TcpListener,
