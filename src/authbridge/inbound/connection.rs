@@ -64,10 +64,11 @@ async fn serve_tls(
 ) {
     let place = Arc::clone(&arrival.place);
     let Some(head) = place.read(HeadCost::One).await else { return };
-    let accepted = async {
+    // Boxed, because thousands may wait above for memory, and idle below.
+    let accepted = Box::pin(async {
         let hello = Terminator::hello(stream).await?;
         inbound.handshakes.take(place.peer(), terminator.accept(hello)).await
-    };
+    });
     let problem = match timeout(times.header, accepted).await {
         Ok(Ok((stream, peer))) => {
             drop(head);
@@ -75,7 +76,7 @@ async fn serve_tls(
             // The epoch from before the handshake: if it changed meanwhile, the first request authorizes the connection
             // again.
             let connection = Arc::new(Connection::to_agent(arrival, agent, Some(Arc::new(peer)), epoch));
-            return serve_http(Prefixed::new(stream), connection, inbound, times).await;
+            return Box::pin(serve_http(Prefixed::new(stream), connection, inbound, times)).await;
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it took too long".to_owned(),
