@@ -204,8 +204,12 @@ golden: ## Writes the expected output files of the tests again; review the diffe
 clean-cache: ## Removes the tools, SDKs and corpora kept outside the source tree
 	rm -rf "$$(scripts/cache-dir)"
 
+# The platform of the operator's image. ring's C needs a compiler, and nothing of a C library.
+MUSL := $(shell uname -m)-unknown-linux-musl
+
 .PHONY: bench-cluster
 bench-cluster: rig-parts ## The operator beside a real API server: AGENTS (1000) agents, QUIET (300) seconds of quiet
-	cargo build --release --locked --features operator
-	COUNTERSIGN="$$PWD/target/release/countersign" cargo bench --locked --profile dev \
+	rustup target add $(MUSL)
+	CC_$(subst -,_,$(MUSL))="$${CC:-cc}" cargo build --release --locked --features operator --target $(MUSL)
+	COUNTERSIGN="$$PWD/target/$(MUSL)/release/countersign" cargo bench --locked --profile dev \
 		--package countersign-cluster-tests --bench cluster -- $(or $(AGENTS),1000) $(or $(QUIET),300)

@@ -29,7 +29,10 @@ fn the_sidecar_and_netinit_are_one_image_without_a_shell() {
     let (_, stage) = DOCKERFILE.split_once("\nFROM scratch AS authbridge\n").unwrap();
     let (stage, _) = stage.split_once("\nFROM ").unwrap();
     assert!(stage.contains("\nUSER 1337:1337\n"), "netinit lets out this user's traffic: {stage}");
-    assert!(stage.contains("\nCOPY --from=build /sidecar/ /\n") && !stage.contains("\nRUN "), "{stage}");
+    assert!(
+        stage.contains("\nCOPY --from=build-sidecar /sidecar/ /\n") && !stage.contains("\nRUN "),
+        "{stage}"
+    );
     assert!(DOCKERFILE.contains("install -D /usr/sbin/nft /sidecar/bin/nft"));
 }
 

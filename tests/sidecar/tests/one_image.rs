@@ -1,13 +1,13 @@
 //! One image for the sidecar and netinit, started in a Pod as docs/netinit.md shows it: what the sidecar calls by itself goes
 //! out, and what the agent calls, or is called by, goes through the sidecar.
 
-use countersign_rig::{AGNHOST, Entry, Image, Options, Rig, libraries};
+use countersign_rig::{AGNHOST, Entry, Image, Options, Rig};
 use countersign_sidecar_tests::authbridge::program;
 use countersign_sidecar_tests::folder::Folder;
 use countersign_sidecar_tests::http::encode;
 use countersign_sidecar_tests::jwt::{SigningKey, ordinary_claims};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 const IMAGE: &str = "countersign.test/authbridge:1";
@@ -21,18 +21,22 @@ fn image_user() -> &'static str {
     user.lines().next().unwrap()
 }
 
-/// Collects nft and its libraries by the Dockerfile's own commands; paths in the image.
-fn collect_nft(folder: &Folder) -> Vec<String> {
+/// Collects the content of the image in `folder` by the Dockerfile's own commands, from the program under test; paths in the
+/// image.
+fn collect(folder: &Folder) -> Vec<String> {
     let commands: Vec<&str> = include_str!("../../../Dockerfile")
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("&& ")?.strip_suffix(" \\"))
-        .filter(|command| command.contains("nft"))
+        .filter_map(|line| line.trim().strip_prefix("&& "))
+        .map(|command| command.trim_end_matches(" \\"))
+        .filter(|command| command.contains("/sidecar"))
         .collect();
-    assert_eq!(commands.len(), 3, "{commands:?}");
+    assert_eq!(commands.len(), 7, "{commands:?}");
     let root = folder.path().display().to_string();
-    let script = commands.join(" && ").replace("/sidecar", &root);
-    let listed =
-        Command::new("sh").args(["-ec", &format!("{script} >&2; cd {root}; find . -type f")]).output();
+    let built = program().display().to_string();
+    let script = commands.join("\n").replace("/sidecar", &root).replace("target/release/authbridge", &built);
+    let listed = Command::new("sh")
+        .args(["-ec", &format!("exec 3>&1 >&2\n{script}\ncd {root}; find . -type f >&3")])
+        .output();
     let listed = listed.unwrap();
     assert!(listed.status.success(), "{script}: {}", String::from_utf8_lossy(&listed.stderr));
     String::from_utf8(listed.stdout)
@@ -42,20 +46,12 @@ fn collect_nft(folder: &Folder) -> Vec<String> {
         .collect()
 }
 
-/// Makes the image as the Dockerfile does, but for programs that are linked with another C library: that one reads the names
-/// of protocols from a file, and the sidecar needs it too.
+/// Makes the image as the Dockerfile does, from libraries of this system.
 fn import_image(rig: &Rig) {
-    let (program, folder) = (program(), Folder::new("image").unwrap());
-    let collected: Vec<(PathBuf, String)> = collect_nft(&folder)
-        .into_iter()
-        .map(|path| (folder.join(path.trim_start_matches('/')), path))
-        .collect();
-    let shared = libraries(&program).unwrap();
-    let missing = shared.iter().filter(|path| !collected.iter().any(|(_, known)| Path::new(known) == *path));
-    let mut files: Vec<Entry> = missing.map(|path| Entry::File(path, path.to_str().unwrap())).collect();
-    files.extend(collected.iter().map(|(from, to)| Entry::File(from, to)));
-    files.push(Entry::File(&program, "/authbridge"));
-    files.push(Entry::File(Path::new("/etc/protocols"), "/etc/protocols"));
+    let folder = Folder::new("image").unwrap();
+    let collected: Vec<(PathBuf, String)> =
+        collect(&folder).into_iter().map(|path| (folder.join(path.trim_start_matches('/')), path)).collect();
+    let files = collected.iter().map(|(from, to)| Entry::File(from, to)).collect();
     let image = Image { name: IMAGE, files, entrypoint: vec!["/authbridge"], user: image_user() };
     rig.import_image(&image).unwrap();
 }
