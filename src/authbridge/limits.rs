@@ -44,6 +44,8 @@ pub const ACCEPTED_AT_ONCE: usize = 16;
 pub const WAITING_ARRIVALS: usize = 128;
 /// Time for which such an arrival is waited for to say something: clients of HTTP and TLS do so at once.
 pub const SILENT_ARRIVAL: Duration = Duration::from_millis(250);
+/// Least time between two that stay silent and replace another connection then.
+pub const SILENT_GAP: Duration = Duration::from_millis(4);
 /// Connections of one listener that such arrivals replace in a second, and that one peer ends of its own for memory: 40 to 80 ms
 /// of CPU time. No honest peer that already has thousands of connections opens others as fast.
 pub const REPLACED_PER_SECOND: u64 = 1000;

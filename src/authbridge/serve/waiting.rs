@@ -3,7 +3,7 @@
 //! are only so many of them a second. Whoever opens ever new connections then waits for its own.
 
 use super::pace::Pace;
-use crate::limits::{SILENT_ARRIVAL, WAITING_ARRIVALS};
+use crate::limits::{SILENT_ARRIVAL, SILENT_GAP, WAITING_ARRIVALS};
 use crate::pending::millis;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +36,8 @@ impl Waiter {
 pub(super) struct Waiting {
     waiters: VecDeque<Waiter>,
     pace: Pace,
+    /// When a silent one last replaced another, in milliseconds of [`millis`].
+    last_silent: u64,
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
@@ -74,11 +76,18 @@ impl Waiting {
             let waited = Duration::from_millis(now.saturating_sub(front.since));
             let left = match said {
                 Some(_) => Duration::ZERO,
-                None => SILENT_ARRIVAL.saturating_sub(waited),
+                // Those that came at once would otherwise replace others at once, and hold up whoever is ready then.
+                None => {
+                    let since = Duration::from_millis(now.saturating_sub(self.last_silent));
+                    SILENT_ARRIVAL.saturating_sub(waited).max(SILENT_GAP.saturating_sub(since))
+                }
             };
             let left = if left.is_zero() { self.pace.wait(now) } else { left };
             if left.is_zero() {
                 self.pace.take(now);
+                if said.is_none() {
+                    self.last_silent = now;
+                }
                 if let Some(next) = self.waiters.remove(said.unwrap_or(0)) {
                     return Poll::Ready((next.stream, next.address));
                 }
@@ -150,6 +159,21 @@ mod tests {
         assert_eq!(scene.next().await, silent.local_addr().unwrap());
         assert!(began.elapsed() > SILENT_ARRIVAL / 2);
         assert_eq!(scene.waiting.count(), 0, "who has hung up is forgotten");
+    }
+
+    #[tokio::test]
+    async fn silent_ones_that_came_at_once_are_served_one_after_the_other() {
+        let mut scene = Scene::new().await;
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            clients.push(scene.arrives(1).await);
+        }
+        scene.next().await;
+        let began = instant();
+        for _ in 0..10 {
+            scene.next().await;
+        }
+        assert!(began.elapsed() >= SILENT_GAP * 9, "{:?}", began.elapsed());
     }
 
     #[tokio::test]
