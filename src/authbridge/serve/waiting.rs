@@ -74,13 +74,12 @@ impl Waiting {
             let said = self.first_that_said(cx);
             let Some(front) = self.waiters.front() else { return Poll::Pending };
             let waited = Duration::from_millis(now.saturating_sub(front.since));
-            let left = match said {
-                Some(_) => Duration::ZERO,
+            let left = if said.is_some() {
+                Duration::ZERO
+            } else {
                 // Those that came at once would otherwise replace others at once, and hold up whoever is ready then.
-                None => {
-                    let since = Duration::from_millis(now.saturating_sub(self.last_silent));
-                    SILENT_ARRIVAL.saturating_sub(waited).max(SILENT_GAP.saturating_sub(since))
-                }
+                let since = Duration::from_millis(now.saturating_sub(self.last_silent));
+                SILENT_ARRIVAL.saturating_sub(waited).max(SILENT_GAP.saturating_sub(since))
             };
             let left = if left.is_zero() { self.pace.wait(now) } else { left };
             if left.is_zero() {
