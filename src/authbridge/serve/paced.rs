@@ -14,6 +14,9 @@ use tokio::time::sleep;
 /// Time after which the line of a peer that is empty is looked at again.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// Length up to which a line is not searched for those that have left.
+const FEW: usize = 64;
+
 /// Lines of peers. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Paced(Arc<Mutex<BTreeMap<IpAddr, Line>>>);
@@ -23,6 +26,8 @@ struct Line {
     pace: Pace,
     /// Who came last is served first.
     waiting: Vec<oneshot::Sender<()>>,
+    /// How many there were when those that had left were last forgotten.
+    swept: usize,
 }
 
 /// What comes next in a line.
@@ -32,6 +37,16 @@ enum Next {
 }
 
 impl Line {
+    /// Adds one that waits. Those at the bottom may never be reached while a flood lasts, so whoever has left is forgotten
+    /// here, at a constant cost for each arrival.
+    fn push(&mut self, sender: oneshot::Sender<()>) {
+        self.waiting.push(sender);
+        if self.waiting.len() > self.swept.saturating_mul(2).max(FEW) {
+            self.waiting.retain(|one| !one.is_closed());
+            self.swept = self.waiting.len();
+        }
+    }
+
     /// Lets as many pass as the rate allows.
     fn serve(&mut self, now: u64) -> Next {
         while self.pace.wait(now).is_zero() {
@@ -66,7 +81,7 @@ impl Paced {
                 return (None, is_new);
             }
             let (sender, receiver) = oneshot::channel();
-            line.waiting.push(sender);
+            line.push(sender);
             (Some(receiver), is_new)
         });
         if is_new {
@@ -118,6 +133,28 @@ mod tests {
         assert!(millis() - began < 2000, "{} ms", millis() - began);
         drop(waiting);
         paced.pass(flood).await;
+    }
+
+    #[tokio::test]
+    async fn who_has_left_is_forgotten_while_others_come() {
+        let (paced, peer) = (Paced::default(), IpAddr::from([10, 0, 0, 1]));
+        for _ in 0..REPLACED_AT_ONCE {
+            paced.pass(peer).await;
+        }
+        // One that stays in the line, so that everybody after it waits.
+        while Box::pin(paced.pass(peer)).now_or_never().is_some() {}
+        // Nobody is served meanwhile, because the test does not yield.
+        let mut live = Vec::new();
+        for _ in 0..1000 {
+            for _ in 0..20 {
+                assert!(Box::pin(paced.pass(peer)).now_or_never().is_none());
+            }
+            let mut one = Box::pin(paced.pass(peer));
+            assert!(one.as_mut().now_or_never().is_none());
+            live.push(one);
+        }
+        let kept = paced.with(|lines| lines.get(&peer).map_or(0, |line| line.waiting.len()));
+        assert!((live.len()..=2 * live.len() + FEW).contains(&kept), "{kept} of {} wait", live.len());
     }
 
     #[tokio::test]
