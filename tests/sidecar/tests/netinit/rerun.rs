@@ -75,7 +75,7 @@ fn a_run_that_fails_leaves_the_rules_as_they_were() {
         (&["--resolv-conf", &empty], true, "no nameserver"),
         (&["--resolv-conf", &broken], true, "dns.example"),
         (&["--resolv-conf", "/nonexistent"], true, "/nonexistent"),
-        (&["--transparent-port", "0"], true, "TRANSPARENT_PORT"),
+        (&["--transparent-port", "0"], true, "--transparent-port cannot be port 0"),
         (&["--nft", &refused], true, "missing"),
         (&["--nft", &deaf], true, "exit status: 4"),
         (&["--nft", "/nonexistent/nft"], true, "/nonexistent/nft"),
