@@ -5,7 +5,7 @@
 pub mod agent_card;
 pub mod duration;
 pub mod keys;
-#[cfg(feature = "kinds")]
+#[cfg(any(feature = "kinds", feature = "yaml"))]
 mod limits;
 mod object_ref;
 #[cfg(feature = "policy-file")]

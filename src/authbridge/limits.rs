@@ -51,6 +51,9 @@ pub const SILENT_GAP: Duration = Duration::from_millis(4);
 pub const REPLACED_PER_SECOND: u64 = 1000;
 /// The same at once: what a pool of clients opens after a restart.
 pub const REPLACED_AT_ONCE: u64 = 256;
+/// Length up to which the line of those that wait so is not searched for the ones that have left: a search costs more than they
+/// hold.
+pub const UNSEARCHED_LINE: usize = 64;
 /// Mask of an IPv6 address that counts as one peer: the prefix of a subnet, of which one host has every address.
 pub const IPV6_PREFIX: u128 = u128::MAX << 64;
 /// Connections that are served whatever the limit on open files says: fewer would be no service.

@@ -119,3 +119,7 @@ pub mod cost {
 /// Work that one card may cost, in the unit of [`cost`]: four signatures with P-256 chains of two under four profiles
 /// cost 240; one P-384 signature under a P-384 chain costs 200 to 500 (rule 40).
 pub(crate) const BUDGET: u32 = 600;
+/// Most trust domains that a message names of those whose authorities a bundle holds instead: the rest is more of the same.
+pub(crate) const DOMAINS_FOUND: usize = 4;
+/// Most trust domains that a message names of those that have a bundle: a line that is still read.
+pub(crate) const DOMAINS_CONFIGURED: usize = 5;

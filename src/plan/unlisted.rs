@@ -3,7 +3,7 @@
 
 use crate::agent_card::evaluation::Evaluation;
 use crate::agent_card::transition::Transition;
-use crate::agent_card::unread::shown_verdict;
+use crate::agent_card::unread::and_shown;
 use crate::input::Kept;
 use crate::input::names::{Role, WorkloadNames};
 use crate::input::pod::{ControllerKind, Pod};
@@ -139,7 +139,7 @@ pub fn notice(
 ) -> Option<Transition> {
     let kind = reference.kind.as_str();
     (waited >= SETTLING).then(|| {
-        let shown = shown_verdict(&status.read()).map(|shown| format!("; {shown}")).unwrap_or_default();
+        let shown = and_shown(status);
         Transition::warning(
             ConditionReason::WorkloadError.as_str(),
             &format!(

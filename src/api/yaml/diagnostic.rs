@@ -46,34 +46,28 @@ pub(super) fn path(steps: &[PathStep<'_>]) -> String {
     path
 }
 
+/// The value one step below `node`, with the place that a diagnostic about it has: that of its key, or its own.
+fn step_into<'n>(node: &'n YamlNode, step: &PathStep<'_>) -> Option<(&'n YamlNode, Place)> {
+    match (step, &node.value) {
+        (PathStep::Key(name), YamlValue::Map(members)) => {
+            members.iter().find(|(key, _)| key.name == *name).map(|(key, node)| (node, key.place))
+        }
+        (PathStep::Index(index), YamlValue::List(nodes)) => nodes.get(*index).map(|node| (node, node.place)),
+        _ => None,
+    }
+}
+
 /// True if the file has a value at `steps`.
 pub fn is_written(root: &YamlNode, steps: &[PathStep<'_>]) -> bool {
-    let found = steps.iter().try_fold(root, |node, step| match (step, &node.value) {
-        (PathStep::Key(name), YamlValue::Map(members)) => {
-            members.iter().find(|(key, _)| key.name == *name).map(|(_, node)| node)
-        }
-        (PathStep::Index(index), YamlValue::List(nodes)) => nodes.get(*index),
-        _ => None,
-    });
-    found.is_some()
+    steps.iter().try_fold(root, |node, step| step_into(node, step).map(|(node, _)| node)).is_some()
 }
 
 /// Diagnostic for the value at `steps`, with the place of the deepest part of it that the file has.
 pub fn diagnostic_at(root: &YamlNode, steps: &[PathStep<'_>], problem: String) -> Diagnostic {
-    let (mut node, mut place) = (Some(root), root.place);
+    let (mut node, mut place) = (root, root.place);
     for step in steps {
-        node = match (step, node.map(|node| &node.value)) {
-            (PathStep::Key(name), Some(YamlValue::Map(members))) => {
-                members.iter().find(|(key, _)| key.name == *name).map(|(key, node)| {
-                    place = key.place;
-                    node
-                })
-            }
-            (PathStep::Index(index), Some(YamlValue::List(nodes))) => {
-                nodes.get(*index).inspect(|node| place = node.place)
-            }
-            _ => None,
-        };
+        let Some(next) = step_into(node, step) else { break };
+        (node, place) = next;
     }
     Diagnostic { place, key: path(steps), problem }
 }

@@ -4,11 +4,9 @@ use super::diagnostic::{Diagnostic, PathStep, diagnostic_at, path};
 use super::node::YamlNode;
 use super::read_error::missing;
 use super::reader::{ConfigReader, ReaderContext};
+use crate::limits::MISTAKES;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
-
-/// Most mistakes that are told of at once: more than a reader mends before the next look.
-const MISTAKES: usize = 32;
 
 /// Mistakes of a file, and which of its values were therefore not read.
 #[derive(Debug, Default)]

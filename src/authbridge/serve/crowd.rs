@@ -159,10 +159,11 @@ impl Place {
     pub(crate) async fn read(&self, cost: HeadCost) -> Option<Head<'_>> {
         let (units, most) = (cost.units(), (self.crowd.0.bounds)().heads);
         let is_full = |members: &Members| members.half_read_units().saturating_add(units) > most;
-        if self.crowd.with(|members| is_full(members) && members.half_reads_most(self.peer)) {
+        let mut must_wait = self.crowd.with(|members| is_full(members));
+        if must_wait && self.crowd.with(|members| members.half_reads_most(self.peer)) {
             self.crowd.0.paced.pass(self.peer).await;
+            must_wait = self.crowd.with(|members| is_full(members));
         }
-        let must_wait = self.crowd.with(|members| is_full(members));
         let turn = if must_wait { Some(self.crowd.0.turns.turn(self.peer).await) } else { None };
         let head = self.crowd.with(|members| {
             while is_full(members) {

@@ -3,6 +3,7 @@
 //! same address has just come.
 
 use super::pace::Pace;
+use crate::limits::UNSEARCHED_LINE;
 use crate::pending::millis;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,9 +14,6 @@ use tokio::time::sleep;
 
 /// Time after which the line of a peer that is empty is looked at again.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// Length up to which a line is not searched for those that have left.
-const FEW: usize = 64;
 
 /// Lines of peers. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +39,7 @@ impl Line {
     /// here, at a constant cost for each arrival.
     fn push(&mut self, sender: oneshot::Sender<()>) {
         self.waiting.push(sender);
-        if self.waiting.len() > self.swept.saturating_mul(2).max(FEW) {
+        if self.waiting.len() > self.swept.saturating_mul(2).max(UNSEARCHED_LINE) {
             self.waiting.retain(|one| !one.is_closed());
             self.swept = self.waiting.len();
         }
@@ -154,7 +152,11 @@ mod tests {
             live.push(one);
         }
         let kept = paced.with(|lines| lines.get(&peer).map_or(0, |line| line.waiting.len()));
-        assert!((live.len()..=2 * live.len() + FEW).contains(&kept), "{kept} of {} wait", live.len());
+        assert!(
+            (live.len()..=2 * live.len() + UNSEARCHED_LINE).contains(&kept),
+            "{kept} of {} wait",
+            live.len()
+        );
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use super::{Bundle, SkippedEntry, fingerprint};
 use crate::encoding::decode_base64_standard;
 use crate::json::{Document, JsonLimits, Numbers, Object, Value};
 use crate::jws::KeyKind;
-use crate::limits::{BUNDLE_ANCHORS, BUNDLE_BYTES, BUNDLE_DOMAINS};
+use crate::limits::{BUNDLE_ANCHORS, BUNDLE_BYTES, BUNDLE_DOMAINS, DOMAINS_FOUND};
 use crate::refusal::{Reason, Refusal};
 use crate::spiffe::TrustDomain;
 use crate::text::Quoted;
@@ -14,9 +14,6 @@ use crate::x509::{Anchor, PemProblem, parse_pem_certificates};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Most trust domains that a message names in the place of the one that was looked for.
-const OTHERS: usize = 4;
 
 /// Parses the bundle of `trust_domain`: JSON if the first character is a brace, PEM otherwise.
 ///
@@ -200,7 +197,8 @@ impl BundleReader<'_> {
         if self.anchors.is_empty() {
             let mut message = format!("the bundle of {} holds no usable X.509 authority", self.trust_domain);
             if !self.others.is_empty() {
-                let others: Vec<&str> = self.others.iter().take(OTHERS).map(TrustDomain::as_str).collect();
+                let others: Vec<&str> =
+                    self.others.iter().take(DOMAINS_FOUND).map(TrustDomain::as_str).collect();
                 message.push_str(", because those in it are of the trust domain ");
                 message.push_str(&others.join(", "));
             }

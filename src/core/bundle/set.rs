@@ -1,21 +1,18 @@
 //! The bundles of all configured trust domains, never pooled (rule 42).
 
 use super::Bundle;
-use crate::limits::BUNDLE_DOMAINS;
+use crate::limits::{BUNDLE_DOMAINS, DOMAINS_CONFIGURED};
 use crate::refusal::{Reason, Refusal};
 use crate::spiffe::TrustDomain;
 use std::collections::BTreeMap;
-
-/// Most trust domains that a message names beside the one that was looked for.
-const NAMED: usize = 5;
 
 /// The refusal of a trust domain without a bundle, `TrustDomainUnknown`; it names those that have one.
 pub fn no_bundle<'d>(
     trust_domain: &TrustDomain,
     configured: impl ExactSizeIterator<Item = &'d TrustDomain>,
 ) -> Refusal {
-    let more = configured.len().saturating_sub(NAMED);
-    let named = configured.take(NAMED).map(TrustDomain::as_str).collect::<Vec<_>>().join(", ");
+    let more = configured.len().saturating_sub(DOMAINS_CONFIGURED);
+    let named = configured.take(DOMAINS_CONFIGURED).map(TrustDomain::as_str).collect::<Vec<_>>().join(", ");
     let only = match (named.is_empty(), more) {
         (true, _) => "nor for any other trust domain".to_owned(),
         (false, 0) => format!("only for {named}"),

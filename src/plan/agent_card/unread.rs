@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use std::time::Instant;
 
 /// Clause about the verdict that status shows: what it is, since when, and until when at the latest; `None` before the first.
-pub fn shown_verdict(status: &AgentCardStatus) -> Option<String> {
+fn shown_verdict(status: &AgentCardStatus) -> Option<String> {
     let verdict = status.verdict.as_ref()?;
     let told = match (verdict.outcome, &verdict.reason) {
         (Outcome::Verified, _) => "verified".to_owned(),
@@ -26,6 +26,11 @@ pub fn shown_verdict(status: &AgentCardStatus) -> Option<String> {
     let end = verdict.not_after.as_ref().filter(|_| verdict.outcome == Outcome::Verified);
     let until = end.map(|end| format!(", until {} at the latest", seconds(end))).unwrap_or_default();
     Some(format!("status shows {told}{since}{until}"))
+}
+
+/// That clause as the end of a sentence; empty before the first verdict.
+pub(crate) fn and_shown(status: &Kept<AgentCardStatus>) -> String {
+    shown_verdict(&status.read()).map(|shown| format!("; {shown}")).unwrap_or_default()
 }
 
 /// Time of the API in whole seconds.
@@ -63,7 +68,7 @@ pub fn notice(evaluation: &Evaluation, status: &Kept<AgentCardStatus>, now: Inst
     if now.saturating_duration_since(*since) < SETTLING {
         return None;
     }
-    let shown = shown_verdict(&status.read()).map(|shown| format!("; {shown}")).unwrap_or_default();
+    let shown = and_shown(status);
     Some(Transition::warning(
         ConditionReason::SyncFailed.as_str(),
         &format!("the card was not evaluated this time: {}{shown}", unread.message()),
