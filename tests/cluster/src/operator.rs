@@ -7,7 +7,6 @@ use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// The trust domain of the scenarios.
 pub const TRUST_DOMAIN: &str = "rig.example";
@@ -102,14 +101,13 @@ impl<'r> Operator<'r> {
     }
 
     /// Asks it to end, and waits.
-    pub fn stop(mut self) -> Result<Duration> {
-        let started = Instant::now();
+    pub fn stop(mut self) -> Result<()> {
         Command::new("kill").arg(self.pid()?.to_string()).status()?;
         let status = self.child.wait()?;
         if !status.success() {
             bail!("the operator ended with {status}: {}", self.log());
         }
-        Ok(started.elapsed())
+        Ok(())
     }
 
     /// Waits until `done` says so about the AgentCard, and returns it.

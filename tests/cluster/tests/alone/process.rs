@@ -3,11 +3,7 @@
 use crate::alone;
 use countersign_cluster_tests::{Operator, card_of, find, holds, is_open, look_every, outcome};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
-
-/// How soon a process is there, or has ended, on a machine that is busy besides: docs/benchmarks.md promises two
-/// seconds, and what this one is compared with took 45.
-const SOON: Duration = Duration::from_secs(15);
+use std::time::Duration;
 
 #[test]
 fn probes_are_answered_before_the_api_server_is() {
@@ -23,17 +19,6 @@ fn probes_are_answered_before_the_api_server_is() {
     rig.start_component("apiserver").unwrap();
     rig.wait_ready().unwrap();
     operator.wait_ready().unwrap();
-    operator.stop().unwrap();
-}
-
-#[test]
-fn an_operator_is_ready_at_once_when_the_api_server_is_there() {
-    let scene = alone(&[]);
-    // Nothing is waited for one after the other.
-    let started = Instant::now();
-    let operator = Operator::start(scene.rig, &[]).unwrap();
-    operator.wait_ready().unwrap();
-    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
     operator.stop().unwrap();
 }
 
@@ -86,10 +71,9 @@ fn a_replica_that_ends_hands_its_lease_to_the_other() {
     scene.agents.create(team, &["weather"]).unwrap();
     let verified = |card: &Value| outcome(card) == "Verified";
     first.wait_card(team, "weather-deployment-card", "a verified card", verified).unwrap();
-    let took = first.stop().unwrap();
+    first.stop().unwrap();
     // It gave the lease up before it ended: nobody waits for the fifteen seconds after which one runs out.
     assert_ne!(holder(), leader);
-    assert!(took < SOON, "{took:?}");
     rig.wait("the second leader", || Ok(!holder().is_empty() && holder() != leader)).unwrap();
     scene.agents.serve(team, "weather", b"{}").unwrap();
     look_every(rig, 1, team, "weather-deployment-card").unwrap();
