@@ -234,6 +234,21 @@ fn what_is_missing_is_said_before_anything_is_installed() {
 }
 
 #[test]
+fn the_default_limit_of_memory_holds_half_more_than_ten_thousand_agents_take() {
+    let size = read("docs/operator.md");
+    let row = size.lines().find(|line| line.starts_with("| 10,000, ")).expect("docs/operator.md has sizes");
+    let measured = row.split(" | ").nth(1).and_then(|cell| cell.strip_suffix(" MiB")).unwrap();
+    let tenths: u32 = measured.replace('.', "").parse().unwrap();
+    let objects = rendered(&[]);
+    let spec = &find(&objects, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"];
+    let limit = spec["containers"][0]["resources"]["limits"]["memory"].as_str().unwrap();
+    let limit: u32 = limit.strip_suffix("Mi").unwrap().parse().unwrap();
+    assert!(limit * 10 >= tenths + tenths / 2, "{limit} MiB for {measured} MiB");
+    assert!(size.contains(&format!("{limit}Mi")) && read("docs/install.md").contains(&format!("{limit}Mi")));
+    assert!(read("docs/benchmarks.md").contains(&format!("{measured} MiB")), "{measured}");
+}
+
+#[test]
 fn every_argument_is_a_flag_that_the_operator_acts_on() {
     for values in [&[][..], &[HA], &[OPENSHIFT], &[EVERYTHING], &VERIFYING, &["--set=metrics.enable=false"]] {
         for arg in args(&rendered(values)) {
