@@ -292,14 +292,40 @@ fn the_image_of_the_existing_operator_is_refused_by_name() {
         "mirror.example/ghcr.io/rossoctl/rossoctl-operator",
     ] {
         let said = refused(&[&image(theirs)]);
-        let told = format!("image.repository is {theirs}, the image of the existing operator");
-        assert!(said.contains(&told) && said.contains("name the image of Countersign"), "{said}");
+        let told = format!(
+            "controllerManager.container.image.repository is {theirs}, the image of the existing operator"
+        );
+        assert!(said.contains(&told) && said.contains("the image of Countersign"), "{said}");
+        // Whole paths, which can be copied into `--set`.
+        let paths =
+            "take controllerManager.container.image.repository and controllerManager.container.image.tag out";
+        assert!(said.contains(paths), "{said}");
     }
     for ours in ["countersign", "ghcr.io/kagenti/countersign", "mirror.example/kagenti-operator"] {
         let objects = rendered(&[&image(ours)]);
         let spec = &find(&objects, "Deployment", "kagenti-controller-manager")["spec"]["template"]["spec"];
         assert!(spec["containers"][0]["image"].as_str().unwrap().starts_with(ours), "{ours}");
     }
+}
+
+#[test]
+fn an_image_that_no_registry_has_is_told_with_what_to_set() {
+    let notes = |arguments: &[&str]| {
+        let chart = chart();
+        let install = ["install", "countersign", &chart, "--namespace", NAMESPACE, "--dry-run=client"];
+        script("helm", &[&install[..], arguments].concat()).unwrap()
+    };
+    let said = notes(&[]);
+    for told in [
+        "controllerManager.container.image.repository is countersign",
+        "the image countersign:0.1.0",
+        "--set controllerManager.container.image.repository=<registry>/countersign",
+        "--set controllerManager.container.image.tag=<tag>",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    let said = notes(&["--set=controllerManager.container.image.repository=registry.example/countersign"]);
+    assert!(!said.contains("no registry has"), "{said}");
 }
 
 #[test]

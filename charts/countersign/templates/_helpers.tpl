@@ -49,7 +49,7 @@ renders everything. Takes (list . "group/version/Kind" "switch").
 {{- with .Values.controllerManager.container.image.repository -}}
 {{- /* In the registry of the existing project or in a mirror of it. */ -}}
 {{- if regexMatch "(^|/)(kagenti|rossoctl)/(.*/)?((kagenti|rossoctl)-)?operator$" . -}}
-{{- fail (printf "controllerManager.container.image.repository is %s, the image of the existing operator, which this chart would start in place of Countersign: take image.repository and image.tag out of your values, or name the image of Countersign" .) -}}
+{{- fail (printf "controllerManager.container.image.repository is %s, the image of the existing operator, which this chart would start in place of Countersign: take controllerManager.container.image.repository and controllerManager.container.image.tag out of your values, or set both to the image of Countersign that you built and pushed (docker build -t REGISTRY/countersign:TAG .)" .) -}}
 {{- end -}}
 {{- end -}}
 {{- with .Values.signatureVerification -}}
