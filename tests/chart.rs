@@ -356,6 +356,10 @@ fn value_files_of_the_existing_chart_apply_and_what_has_no_effect_is_named() {
     assert!(notes.contains("--set signatureVerification.enabled=true"), "{notes}");
     // Waiting for what never becomes ready is no advice.
     assert!(notes.contains("has no trust domain") && !notes.contains("rollout status"), "{notes}");
+    let readme = read("charts/countersign/README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    for page in [readme.as_str(), notes] {
+        assert!(page.contains("refuses every card and does not become ready"), "{page}");
+    }
     let trust_domain = "--set=signatureVerification.spireTrustDomain=example.org";
     let said = script("helm", &[&install[..], &[trust_domain]].concat()).unwrap();
     assert!(said.contains("rollout status") && !said.contains("has no trust domain"), "{said}");
