@@ -309,6 +309,16 @@ fn the_image_of_the_existing_operator_is_refused_by_name() {
 }
 
 #[test]
+fn the_page_of_the_installation_names_the_helm_and_the_right_that_are_needed() {
+    let page = read("docs/install.md");
+    assert!(page.contains("Helm 3.17 or later,\nor 4") && page.contains("--take-ownership"));
+    assert!(read("charts/countersign/README.md").contains("Helm 3.17 or newer, or 4"));
+    let guard = read("policies/guard-network-policies.yaml");
+    assert!(guard.contains("authorizer.group('agent.kagenti.dev').resource('guards').check('override')"));
+    assert!(page.contains("apiGroups: [agent.kagenti.dev], resources: [guards], verbs: [override]"));
+}
+
+#[test]
 fn an_image_that_no_registry_has_is_told_with_what_to_set() {
     let notes = |arguments: &[&str]| {
         let chart = chart();
