@@ -46,15 +46,30 @@ impl Work {
     }
 }
 
-/// Units of memory of all connections of a listener that are being read and have no request under way.
+/// Units of memory of connections that are being read and have no request under way: all of a listener, or those of one peer.
 #[derive(Debug, Default)]
-pub(super) struct HalfRead(AtomicU64);
+pub(super) struct HalfRead {
+    units: AtomicU64,
+    all: Option<Arc<Self>>,
+}
 
 impl HalfRead {
+    /// None yet; what comes is counted in `all`, too.
+    pub(super) fn part_of(all: &Arc<Self>) -> Self {
+        Self { units: AtomicU64::new(0), all: Some(Arc::clone(all)) }
+    }
+
     /// How many there are now.
     pub(super) fn units(&self) -> u64 {
         // Two changes of one connection may be counted in the other order, so that it is below zero between them.
-        u64::try_from(self.0.load(Ordering::Relaxed).cast_signed()).unwrap_or(0)
+        u64::try_from(self.units.load(Ordering::Relaxed).cast_signed()).unwrap_or(0)
+    }
+
+    fn add(&self, more: u64) {
+        self.units.fetch_add(more, Ordering::Relaxed);
+        if let Some(all) = &self.all {
+            all.units.fetch_add(more, Ordering::Relaxed);
+        }
     }
 }
 
@@ -119,7 +134,7 @@ impl Pending {
     fn count(&self, before: Work, after: Work) {
         let more = after.half_read().wrapping_sub(before.half_read());
         if more != 0 {
-            self.half_read.0.fetch_add(more, Ordering::Relaxed);
+            self.half_read.add(more);
         }
     }
 
@@ -205,10 +220,11 @@ mod tests {
     #[test]
     fn what_is_half_read_has_no_request_under_way_and_has_not_ended() {
         let half_read = Arc::new(HalfRead::default());
-        let [one, other] = [(); 2].map(|()| Arc::new(Pending::new(&half_read)));
+        let peers = [(); 2].map(|()| Arc::new(HalfRead::part_of(&half_read)));
+        let [one, other] = [0, 1].map(|peer| Arc::new(Pending::new(&peers[peer])));
         one.take(1);
         other.take(8);
-        assert_eq!(half_read.units(), 9);
+        assert_eq!((half_read.units(), peers[0].units(), peers[1].units()), (9, 1, 8));
         let tickets = [one.ticket(), one.ticket()];
         assert_eq!(half_read.units(), 8);
         one.take(8);
@@ -223,6 +239,6 @@ mod tests {
         one.give_back(8);
         assert_eq!((half_read.units(), one.units()), (8, 0), "what has ended counts no more");
         other.give_back(8);
-        assert_eq!(half_read.units(), 0);
+        assert_eq!((half_read.units(), peers[0].units(), peers[1].units()), (0, 0, 0));
     }
 }

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_for_reading_is_taken_from_the_idlest_that_is_half_read() {
+    async fn memory_for_reading_is_taken_from_the_peer_that_holds_the_most_half_read() {
         let crowd = crowd(100, 100, 9);
         let places = [(); 3].map(|()| crowd.enter(from("10.0.0.1")).unwrap());
         let [half, busy, silent] = &places;
@@ -282,12 +282,23 @@ mod tests {
         let late = crowd.enter(from("10.0.0.2")).unwrap();
         let http2 = late.read(HeadCost::Http2).await.unwrap();
         assert_eq!(present(&[half, busy, silent]), [true; 3], "there is room for all");
-        assert!(silent.read(HeadCost::One).await.is_some());
-        assert_eq!(present(&[half, busy, silent]), [false, true, true]);
+        let _silent = silent.read(HeadCost::One).await.unwrap();
+        assert_eq!(
+            present(&[half, busy, silent, &late]),
+            [true, true, true, false],
+            "one of HTTP/2 holds more"
+        );
         drop(http2);
-        assert!(silent.read(HeadCost::Http2).await.is_some(), "memory is given back");
-        let _requests: Vec<_> = [busy, silent, &late].map(|place| place.pending.ticket()).into();
-        assert!(late.read(HeadCost::Http2).await.is_some(), "requests under way are not half read");
+        let next = crowd.enter(from("10.0.0.2")).unwrap();
+        assert!(next.read(HeadCost::Http2).await.is_some());
+        assert_eq!(
+            present(&[half, busy, silent, &next]),
+            [false, true, true, true],
+            "and two more than none"
+        );
+        assert!(next.read(HeadCost::Http2).await.is_some(), "memory is given back");
+        let _requests: Vec<_> = [busy, silent, &next].map(|place| place.pending.ticket()).into();
+        assert!(next.read(HeadCost::Http2).await.is_some(), "requests under way are not half read");
     }
 
     #[tokio::test]

@@ -3,8 +3,10 @@
 //! leaves its queue then, and comes back when it is idle again. So each correction follows a request, and what one
 //! connection costs does not depend on how many there are.
 
-use super::queue::{Queue, Rank};
+use super::queue::Queue;
+use crate::limits::COMPARED_PEERS;
 use crate::pending::{HalfRead, Pending};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,16 +25,26 @@ pub(super) enum Kind {
 /// Connections of one listener, by peer.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    peers: BTreeMap<IpAddr, BTreeMap<u64, Member>>,
+    peers: BTreeMap<IpAddr, Peer>,
     count: usize,
     next: u64,
+    /// Ranked by all connections of a peer, since each of them has a place.
     idle: Queue,
+    /// Ranked by the connections of a peer that are in it, some of which may have been read since.
     half_read: Queue,
     units: Arc<HalfRead>,
     returned: Arc<Returned>,
     /// Entries of queues that were looked at to find which one ends.
     #[cfg(test)]
     looked_at: usize,
+}
+
+/// Connections of one peer.
+#[derive(Debug)]
+struct Peer {
+    members: BTreeMap<u64, Member>,
+    /// Units of memory of those that are half read.
+    units: Arc<HalfRead>,
 }
 
 #[derive(Debug)]
@@ -101,7 +113,7 @@ impl Members {
 
     /// How many are of one peer.
     pub(super) fn of(&self, peer: IpAddr) -> usize {
-        self.peers.get(&peer).map_or(0, BTreeMap::len)
+        self.peers.get(&peer).map_or(0, |peer| peer.members.len())
     }
 
     /// Units of memory of those that are half read.
@@ -111,18 +123,36 @@ impl Members {
 
     /// True if one of this peer would end for memory.
     pub(super) fn half_reads_most(&self, peer: IpAddr) -> bool {
-        self.half_read.largest() == Some(peer)
+        self.most(Kind::HalfRead) == Some(peer)
+    }
+
+    /// Peer of which a member of this kind ends before others do.
+    fn most(&self, kind: Kind) -> Option<IpAddr> {
+        match kind {
+            Kind::Idle => self.idle.peers().next(),
+            // The first of those with as much; `max_by_key` would return the last.
+            Kind::HalfRead => {
+                self.half_read.peers().take(COMPARED_PEERS).min_by_key(|peer| Reverse(self.units_of(*peer)))
+            }
+        }
+    }
+
+    fn units_of(&self, peer: IpAddr) -> u64 {
+        self.peers.get(&peer).map_or(0, |peer| peer.units.units())
     }
 
     /// Adds a member, and returns its number.
     pub(super) fn join(&mut self, peer: IpAddr) -> (u64, Arc<Pending>) {
-        let (number, pending) = (self.next, Arc::new(Pending::new(&self.units)));
+        let number = self.next;
         self.next = number.wrapping_add(1);
         self.count = self.count.saturating_add(1);
-        let before = (self.of(peer), peer);
+        let of_peer = self.peers.entry(peer).or_insert_with(|| Peer {
+            members: BTreeMap::new(),
+            units: Arc::new(HalfRead::part_of(&self.units)),
+        });
+        let pending = Arc::new(Pending::new(&of_peer.units));
         let member = Member { pending: Arc::clone(&pending), task: None, idle: None, half_read: None };
-        self.peers.entry(peer).or_default().insert(number, member);
-        self.resize(before);
+        of_peer.members.insert(number, member);
         self.enqueue((peer, number), Kind::Idle);
         (number, pending)
     }
@@ -141,8 +171,7 @@ impl Members {
 
     /// Removes a member, and returns its task.
     pub(super) fn remove(&mut self, (peer, number): (IpAddr, u64)) -> Option<AbortHandle> {
-        let before = (self.of(peer), peer);
-        let members = self.peers.get_mut(&peer)?;
+        let members = &mut self.peers.get_mut(&peer)?.members;
         let mut member = members.remove(&number)?;
         if members.is_empty() {
             self.peers.remove(&peer);
@@ -150,19 +179,19 @@ impl Members {
         self.count = self.count.saturating_sub(1);
         for kind in [Kind::Idle, Kind::HalfRead] {
             if let Some(since) = member.queued(kind).take() {
-                self.queue(kind).remove(before, (since, number));
+                self.queue(kind).remove(peer, (since, number));
             }
         }
-        self.resize(before);
+        self.resize(peer);
         member.pending.leave();
         member.task
     }
 
-    /// Ends the idlest member of this kind: of the peer with the most members of all kinds, or else of any peer. False if
-    /// there is none.
+    /// Ends the idlest member of this kind: an idle one of the peer with the most members, a half read one of the peer with
+    /// the most memory of such, or else one of any peer. False if there is none.
     pub(super) fn end_idlest(&mut self, kind: Kind) -> bool {
         self.take_returned();
-        while let Some(peer) = self.queue(kind).largest() {
+        while let Some(peer) = self.most(kind) {
             // If there was none, nothing of the peer is left in the queue.
             if self.end_first(peer, kind) {
                 return true;
@@ -199,8 +228,9 @@ impl Members {
 
     /// Puts the first of a queue where it belongs.
     fn correct(&mut self, key: (IpAddr, u64), (since, kind): (u64, Kind), standing: Standing) {
-        let (rank, returned) = (self.rank(key.0), Arc::clone(&self.returned));
-        self.queue(kind).remove(rank, (since, key.1));
+        let returned = Arc::clone(&self.returned);
+        self.queue(kind).remove(key.0, (since, key.1));
+        self.resize(key.0);
         let Some(member) = self.member(key) else { return };
         *member.queued(kind) = None;
         match standing {
@@ -223,34 +253,29 @@ impl Members {
 
     /// Adds a member to a queue unless it is there.
     fn enqueue(&mut self, key: (IpAddr, u64), kind: Kind) {
-        let rank = self.rank(key.0);
         let Some(member) = self.member(key) else { return };
         let since = member.pending.idle_since();
         let queued = member.queued(kind);
         if queued.is_none() {
             *queued = Some(since);
-            self.queue(kind).add(rank, (since, key.1));
+            self.queue(kind).add(key.0, (since, key.1));
+            self.resize(key.0);
         }
     }
 
-    fn rank(&self, peer: IpAddr) -> Rank {
-        (self.of(peer), peer)
-    }
-
-    fn resize(&mut self, before: Rank) {
-        let size = self.of(before.1);
-        self.idle.resize(before, size);
-        self.half_read.resize(before, size);
+    fn resize(&mut self, peer: IpAddr) {
+        self.idle.resize(peer, self.of(peer));
+        self.half_read.resize(peer, self.half_read.count(peer));
     }
 
     /// True if it is there.
     #[cfg(test)]
     pub(super) fn has(&self, (peer, number): (IpAddr, u64)) -> bool {
-        self.peers.get(&peer).is_some_and(|members| members.contains_key(&number))
+        self.peers.get(&peer).is_some_and(|peer| peer.members.contains_key(&number))
     }
 
     fn member(&mut self, (peer, number): (IpAddr, u64)) -> Option<&mut Member> {
-        self.peers.get_mut(&peer).and_then(|members| members.get_mut(&number))
+        self.peers.get_mut(&peer).and_then(|peer| peer.members.get_mut(&number))
     }
 
     const fn queue(&mut self, kind: Kind) -> &mut Queue {

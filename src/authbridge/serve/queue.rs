@@ -1,52 +1,67 @@
-//! Connections in the order in which they end: those of the peer with the most of them first, and of one peer the idlest.
+//! Connections in the order in which they end: those of the peer that holds the most first, and of one peer the idlest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Time since when a connection is idle at the earliest, and its number.
 pub(super) type Entry = (u64, u64);
-/// Number of all connections of a peer, whether they are in the queue or not, and the peer.
-pub(super) type Rank = (usize, IpAddr);
 
 /// Queue of connections that may end. Each step takes logarithmic time.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    entries: BTreeMap<IpAddr, BTreeSet<Entry>>,
-    /// Of the peers that have entries.
-    ranks: BTreeSet<Rank>,
+    lines: BTreeMap<IpAddr, Line>,
+    /// Sizes of all lines, and their peers.
+    ranks: BTreeSet<(usize, IpAddr)>,
+}
+
+/// Connections of one peer.
+#[derive(Debug, Default)]
+struct Line {
+    entries: BTreeSet<Entry>,
+    /// What the peer is ranked by.
+    size: usize,
 }
 
 impl Queue {
     /// Adds a connection of a peer.
-    pub(super) fn add(&mut self, rank: Rank, entry: Entry) {
-        self.ranks.insert(rank);
-        self.entries.entry(rank.1).or_default().insert(entry);
+    pub(super) fn add(&mut self, peer: IpAddr, entry: Entry) {
+        let line = self.lines.entry(peer).or_default();
+        line.entries.insert(entry);
+        self.ranks.insert((line.size, peer));
     }
 
     /// Removes one.
-    pub(super) fn remove(&mut self, rank: Rank, entry: Entry) {
-        let Some(entries) = self.entries.get_mut(&rank.1) else { return };
-        entries.remove(&entry);
-        if entries.is_empty() {
-            self.entries.remove(&rank.1);
-            self.ranks.remove(&rank);
+    pub(super) fn remove(&mut self, peer: IpAddr, entry: Entry) {
+        let Some(line) = self.lines.get_mut(&peer) else { return };
+        line.entries.remove(&entry);
+        if line.entries.is_empty() {
+            self.ranks.remove(&(line.size, peer));
+            self.lines.remove(&peer);
         }
     }
 
-    /// Gives a peer the rank of so many connections.
-    pub(super) fn resize(&mut self, rank: Rank, size: usize) {
-        if self.ranks.remove(&rank) {
-            self.ranks.insert((size, rank.1));
+    /// Connections of a peer that are here.
+    pub(super) fn count(&self, peer: IpAddr) -> usize {
+        self.lines.get(&peer).map_or(0, |line| line.entries.len())
+    }
+
+    /// Ranks a peer that has connections here by this size.
+    pub(super) fn resize(&mut self, peer: IpAddr, size: usize) {
+        let Some(line) = self.lines.get_mut(&peer) else { return };
+        if line.size != size {
+            self.ranks.remove(&(line.size, peer));
+            line.size = size;
+            self.ranks.insert((size, peer));
         }
     }
 
-    /// Peer with the most connections, among those that have any here.
-    pub(super) fn largest(&self) -> Option<IpAddr> {
-        self.ranks.last().map(|(_, peer)| *peer)
+    /// Peers that have connections here, the largest first.
+    pub(super) fn peers(&self) -> impl Iterator<Item = IpAddr> {
+        self.ranks.iter().rev().map(|(_, peer)| *peer)
     }
 
     /// First connection of a peer.
     pub(super) fn first(&self, peer: IpAddr) -> Option<Entry> {
-        self.entries.get(&peer).and_then(BTreeSet::first).copied()
+        self.lines.get(&peer).and_then(|line| line.entries.first()).copied()
     }
 }
