@@ -42,8 +42,8 @@ pub const COMPARED_PEERS: usize = 64;
 /// Connections that are accepted in one turn of a listener. Accepting one takes about 20 µs with all that follows, so a turn
 /// keeps the core for less than half a millisecond from whoever is ready.
 pub const ACCEPTED_AT_ONCE: usize = 16;
-/// Most arrivals of a listener that wait because their peers have all the connections that they may have. They count as
-/// connections where descriptors are counted.
+/// Most arrivals of a listener that wait because another connection of their own peer must end for them. They come beside the
+/// connections that it may have.
 pub const WAITING_ARRIVALS: usize = 128;
 /// Time for which such an arrival is waited for to say something: clients of HTTP and TLS do so at once.
 pub const SILENT_ARRIVAL: Duration = Duration::from_millis(250);
@@ -61,8 +61,9 @@ pub const UNSEARCHED_LINE: usize = 64;
 pub const IPV6_PREFIX: u128 = u128::MAX << 64;
 /// Connections that are served whatever the limit on open files says: fewer would be no service.
 pub const FEW_CONNECTIONS: usize = 64;
-/// Descriptors beside those of connections: listeners, files, the identity provider, the Workload API.
-pub const OTHER_DESCRIPTORS: usize = 512;
+/// Descriptors beside those of connections: listeners, files, the identity provider, the Workload API, and what waits at the
+/// two listeners for callers.
+pub const OTHER_DESCRIPTORS: usize = 512 + 2 * WAITING_ARRIVALS;
 
 /// Longest time in which a tunnel passes no byte, unless the configuration names another. As long as proxies usually allow:
 /// whoever only waits for events is silent for minutes, and whoever sends pings never is.

@@ -102,7 +102,7 @@ impl Listeners {
                 Some(_) = self.tasks.join_next() => continue,
             };
             let Some((stream, address)) = self.told(accepted).await else { continue };
-            match self.crowd.must_replace(address, self.waiting.count()) {
+            match self.crowd.must_replace(address) {
                 Some(peer) => self.waiting.push(stream, address, peer),
                 None => self.enters(stream, address, &serve),
             }

@@ -99,12 +99,15 @@ impl Crowd {
         work(&mut self.0.members.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Peer of an arrival from `address`, if it has as many connections as one may have, so that another one must end for it;
-    /// `None` if there is room, or if `waiting` others would not fit with all connections.
-    pub(crate) fn must_replace(&self, address: SocketAddr, waiting: usize) -> Option<IpAddr> {
+    /// Peer of an arrival from `address`, if another connection of the same peer must end for it: it has as many as one may
+    /// have, or the most while all are in use. `None` if there is room, or another peer makes it.
+    pub(crate) fn must_replace(&self, address: SocketAddr) -> Option<IpAddr> {
         let (peer, bounds) = (peer_of(address), (self.0.bounds)());
-        let (is_full, others) = self.with(|members| (members.of(peer) >= bounds.per_peer, members.count()));
-        (is_full && others.saturating_add(waiting) < bounds.connections).then_some(peer)
+        let replaces = self.with(|members| {
+            members.of(peer) >= bounds.per_peer
+                || (members.count() >= bounds.connections && members.idles_most(peer))
+        });
+        replaces.then_some(peer)
     }
 
     /// A place for a connection from `address`. If there is none left, the idlest connection of the peer with the most of
@@ -235,15 +238,29 @@ mod tests {
     }
 
     #[test]
-    fn an_arrival_waits_while_its_peer_is_at_its_bound_and_all_fit() {
-        let crowd = crowd(4, 2, 100);
-        let (one, other) = (from("10.0.0.1"), from("10.0.0.2"));
-        assert_eq!(crowd.must_replace(one, 0), None);
-        let places = [(); 2].map(|()| crowd.enter(one).unwrap());
-        assert_eq!(crowd.must_replace(one, 0), Some(one.ip()));
-        assert_eq!((crowd.must_replace(one, 2), crowd.must_replace(other, 0)), (None, None));
-        drop(places);
-        assert_eq!(crowd.must_replace(one, 0), None);
+    fn an_arrival_waits_while_one_of_its_own_peer_must_end_for_it() {
+        let [one, other, third] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(from);
+        for (connections, per_peer, ones, others, waits) in [
+            (4, 2, 1, 0, [false, false, false]),
+            (4, 2, 2, 0, [true, false, false]),
+            (4, 2, 2, 2, [true, true, false]),
+            (4, 3, 3, 1, [true, false, false]),
+            (4, 4, 3, 0, [false, false, false]),
+            (4, 4, 3, 1, [true, false, false]),
+            (4, 4, 1, 3, [false, true, false]),
+            (4, 4, 4, 0, [true, false, false]),
+        ] {
+            let crowd = crowd(connections, per_peer, 100);
+            let places: Vec<_> = [vec![one; ones], vec![other; others]].concat();
+            let places: Vec<_> = places.into_iter().map(|peer| crowd.enter(peer).unwrap()).collect();
+            let found = [one, other, third].map(|peer| crowd.must_replace(peer));
+            let expected = [one, other, third].map(|peer| peer.ip());
+            for ((found, peer), waits) in found.into_iter().zip(expected).zip(waits) {
+                assert_eq!(found, waits.then_some(peer), "{connections} {per_peer} {ones} {others}");
+            }
+            drop(places);
+            assert_eq!(crowd.must_replace(one), None);
+        }
     }
 
     #[test]

@@ -126,6 +126,11 @@ impl Members {
         self.most(Kind::HalfRead) == Some(peer)
     }
 
+    /// True if one of this peer would end for a place.
+    pub(super) fn idles_most(&self, peer: IpAddr) -> bool {
+        self.most(Kind::Idle) == Some(peer)
+    }
+
     /// Peer of which a member of this kind ends before others do.
     fn most(&self, kind: Kind) -> Option<IpAddr> {
         match kind {

@@ -1,5 +1,5 @@
-//! Arrivals of peers that have as many connections as one may have. Each of them would end another one of its peer, which
-//! costs more than the connection does; so one that has said something goes first, a silent one waits for a while, and there
+//! Arrivals for which another connection of the same peer must end: it has as many as one may have, or the most while all are in
+//! use. That costs more than the connection does; so one that has said something goes first, a silent one waits for a while, and there
 //! are only so many of them a second. Whoever opens ever new connections then waits for its own.
 
 use super::pace::Pace;

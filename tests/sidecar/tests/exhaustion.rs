@@ -123,7 +123,14 @@ fn ever_new_connections_of_one_peer_cost_little_and_delay_no_burst_of_another() 
 
 #[test]
 fn silent_arrivals_end_no_connection_of_their_peer_at_once_and_one_that_speaks_is_served() {
-    let (scene, _jwks) = start("connections: 2048, connections_per_peer: 64");
+    for limits in ["connections: 2048, connections_per_peer: 64", "connections: 64"] {
+        silent_arrivals_wait(limits);
+    }
+}
+
+/// Sees that silent arrivals wait under these limits, which let a neighbour have 64 connections.
+fn silent_arrivals_wait(limits: &str) {
+    let (scene, _jwks) = start(limits);
     let (arrivals, soon) = (40, Duration::from_millis(50));
     // Again where other work on this machine took the time.
     for _ in 0..10 {
@@ -139,7 +146,7 @@ fn silent_arrivals_end_no_connection_of_their_peer_at_once_and_one_that_speaks_i
         // The idlest ones, which would end first.
         let closed = first.iter_mut().take(15).map(is_closed).filter(|closed| *closed).count();
         if began.elapsed() < Duration::from_millis(240) {
-            return assert_eq!(closed, 1, "one was ended, for the one that speaks");
+            return assert_eq!(closed, 1, "{limits}: one was ended, for the one that speaks");
         }
     }
     panic!("this machine is too slow");
