@@ -103,7 +103,7 @@ impl Listeners {
             };
             let Some((stream, address)) = self.told(accepted).await else { continue };
             match self.crowd.must_replace(address) {
-                Some(peer) => self.waiting.push(stream, address, peer),
+                Some(peer) => drop(self.waiting.push(stream, address, peer)),
                 None => self.enters(stream, address, &serve),
             }
         }
