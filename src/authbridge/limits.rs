@@ -49,6 +49,8 @@ pub const WAITING_ARRIVALS: usize = 128;
 pub const SILENT_ARRIVAL: Duration = Duration::from_millis(250);
 /// Least time between two that stay silent and replace another connection then.
 pub const SILENT_GAP: Duration = Duration::from_millis(4);
+/// Bytes that are read of a connection that is refused, so that it is not reset: a usual request. They lie on the stack.
+pub const REFUSED_BYTES: usize = 16 * 1024;
 /// Connections of one listener that such arrivals replace in a second, and that one peer ends of its own for memory: 40 to 80 ms
 /// of CPU time. No honest peer that already has thousands of connections opens others as fast.
 pub const REPLACED_PER_SECOND: u64 = 1000;

@@ -1,14 +1,14 @@
 //! Listening sockets and the accept loop: each connection gets a place and a task, and nothing is read here.
 
 use super::crowd::{Bounds, Crowd, Place};
-use super::overload::overloaded_response;
+use super::overload::refuse;
 use super::waiting::Waiting;
 use crate::config::ListenAddress;
 use crate::limits::ACCEPTED_AT_ONCE;
 use crate::stats::Stats;
 use countersign_io::clock::instant;
 use countersign_io::shutdown::Shutdown;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -103,12 +103,20 @@ impl Listeners {
             };
             let Some((stream, address)) = self.told(accepted).await else { continue };
             match self.crowd.must_replace(address) {
-                Some(peer) => drop(self.waiting.push(stream, address, peer)),
+                Some(peer) => {
+                    if let Some(oldest) = self.waiting.push(stream, address, peer) {
+                        self.crowd.refused();
+                        refuse(&oldest);
+                    }
+                }
                 None => self.enters(stream, address, &serve),
             }
         }
         drop(listener);
-        self.waiting = Waiting::default();
+        for stream in std::mem::take(&mut self.waiting).into_streams() {
+            self.crowd.refused();
+            refuse(&stream);
+        }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, all).await.is_err() {
             tracing::warn!(listener = self.name, "connections were cut off at the end");
@@ -122,12 +130,7 @@ impl Listeners {
     {
         // Nagle's algorithm would hold back a small answer until the last one is acknowledged.
         let _ = stream.set_nodelay(true);
-        let Some(place) = self.crowd.enter(address) else {
-            // Past tokio, which has not heard yet that the new socket can be written to. What does not fit into its buffer
-            // is lost, so that nobody is waited for.
-            let _ = SockRef::from(&stream).send(&overloaded_response());
-            return;
-        };
+        let Some(place) = self.crowd.enter(address) else { return refuse(&stream) };
         let (key, place) = (place.key(), Arc::new(place));
         let task = self.tasks.spawn(serve(stream, Arrival { address, place }));
         self.crowd.runs(key, task);

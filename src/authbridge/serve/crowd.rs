@@ -134,9 +134,14 @@ impl Crowd {
 
     fn counted<T>(&self, room: Option<T>) -> Option<T> {
         if room.is_none() {
-            self.0.stats.denied(Code::Overloaded);
+            self.refused();
         }
         room
+    }
+
+    /// Counts a connection that is refused for want of room.
+    pub(crate) fn refused(&self) {
+        self.0.stats.denied(Code::Overloaded);
     }
 
     /// Tells the task of a connection, which ends if its place is needed.

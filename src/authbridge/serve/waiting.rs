@@ -72,6 +72,11 @@ impl Waiting {
         refused.map(|waiter| waiter.stream)
     }
 
+    /// Those that wait at the end.
+    pub(super) fn into_streams(self) -> impl Iterator<Item = TcpStream> {
+        self.waiters.into_iter().map(|waiter| waiter.stream)
+    }
+
     fn remove(&mut self, at: usize) -> Option<Waiter> {
         let waiter = self.waiters.remove(at)?;
         if let Some(count) = self.counts.get_mut(&waiter.peer) {

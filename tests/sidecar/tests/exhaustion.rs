@@ -9,7 +9,7 @@ use countersign_sidecar_tests::frames;
 use countersign_sidecar_tests::http::{Connection, Request};
 use countersign_sidecar_tests::jwks::JwksServer;
 use countersign_sidecar_tests::jwt::SigningKey;
-use countersign_sidecar_tests::process::until;
+use countersign_sidecar_tests::process::{Signal, until};
 use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation};
 use std::time::{Duration, Instant};
 
@@ -70,7 +70,8 @@ fn silent_connections_of_one_neighbour_lock_nobody_out() {
         assert_eq!(kept.send(&request).unwrap().status, 200);
         let mut waiting = open(&scene, HONEST);
         waiting.write(&Request::new("GET", "/.well-known/slow").bytes("a")).unwrap();
-        let _silent: Vec<_> = (0..200).map(|_| open(&scene, NEIGHBOUR)).collect();
+        // Fewer than may wait, so that none is refused.
+        let _silent: Vec<_> = (0..140).map(|_| open(&scene, NEIGHBOUR)).collect();
         is_served(&scene);
         // Neither what is under way nor what is kept of others was ended for it.
         assert_eq!(waiting.read_reply(false).unwrap().text(), "slow", "{limits}");
@@ -240,4 +241,35 @@ fn answers_pings(connection: &mut Connection) -> bool {
     // A PING of its own shows in the next round whether the connection is closed.
     answers.extend(frames::frame(6, 0, 0, b"8 octets"));
     connection.write(&answers).is_ok()
+}
+
+#[test]
+fn arrivals_that_wait_for_nothing_are_told_and_counted() {
+    let (scene, _jwks) = start("connections: 64");
+    let _first: Vec<_> = (0..64).map(|_| open(&scene, NEIGHBOUR)).collect();
+    let mut arrivals: Vec<_> = (0..400).map(|_| open(&scene, NEIGHBOUR)).collect();
+    let mut told = 0;
+    until("too many wait", SOON, || {
+        told += count_told(&mut arrivals);
+        Ok(told > 0 && told == overloaded(&scene))
+    })
+    .unwrap();
+    // Those that wait at the end.
+    let mut last: Vec<_> = (0..50).map(|_| open(&scene, NEIGHBOUR)).collect();
+    scene.bridge.signal(Signal::TERM).unwrap();
+    until("the end", SOON, || Ok(Connection::open_from(NEIGHBOUR, &scene.at.inbound.to_string()).is_err()))
+        .unwrap();
+    let told_last = count_told(&mut last);
+    assert!(told_last > 0);
+    assert_eq!(told + count_told(&mut arrivals) + told_last, overloaded(&scene));
+}
+
+/// How many of these were answered that there is no room.
+fn count_told(connections: &mut [Connection]) -> u64 {
+    let is_told = |connection: &mut Connection| {
+        let rest = connection.read_rest(Duration::from_millis(1)).unwrap_or_default();
+        String::from_utf8_lossy(&rest).contains("request.overloaded")
+    };
+    let told = connections.iter_mut().map(is_told).filter(|told| *told).count();
+    u64::try_from(told).unwrap()
 }
