@@ -63,7 +63,7 @@ async fn serve_tls(
     (times, epoch): (Times, u64),
 ) {
     let place = Arc::clone(&arrival.place);
-    let Some(head) = place.read(HeadCost::One).await else { return };
+    let Some(head) = place.read(HeadCost::One, times.header).await else { return };
     // Boxed, because thousands may wait above for memory, and idle below.
     let accepted = Box::pin(async {
         let hello = Terminator::hello(stream).await?;

@@ -261,7 +261,7 @@ where
     H: Handler,
 {
     connection.has_served.store(false, Ordering::Relaxed);
-    let Some(_head) = connection.place.read(HeadCost::One).await else {
+    let Some(_head) = connection.place.read(HeadCost::One, times.header).await else {
         let _ = timeout(times.header, stream.write_all(&overloaded_response())).await;
         return None;
     };
@@ -371,7 +371,7 @@ where
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let bounds = Http2Bounds { streams: STREAMS, header_bytes: HEADER_LIST_BYTES };
-    let Some(_head) = connection.place.read(HeadCost::Http2).await else { return };
+    let Some(_head) = connection.place.read(HeadCost::Http2, times.header).await else { return };
     let over = over_or_unused(&*handler, &connection, times);
     tokio::select! {
         () = drive_http2(stream, service, bounds, times, connection.address, over) => {}

@@ -10,7 +10,9 @@ use crate::pending::Pending;
 use crate::stats::Stats;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::task::{AbortHandle, yield_now};
+use tokio::time::timeout;
 
 /// Bounds of one listener.
 #[derive(Clone, Copy, Debug)]
@@ -162,9 +164,15 @@ impl Place {
     }
 
     /// Memory to read this connection with. If there is none left, the idlest one that is half read ends; `None` if there
-    /// is no such one. Peers have turns at that, so that what many connections of one have sent is not read at once; the one
-    /// whose own would end for it passes at a limited rate.
-    pub(crate) async fn read(&self, cost: HeadCost) -> Option<Head<'_>> {
+    /// is no such one, or it takes longer than `patience`, and the connection is to be refused then.
+    pub(crate) async fn read(&self, cost: HeadCost, patience: Duration) -> Option<Head<'_>> {
+        let head = timeout(patience, self.set_aside(cost)).await;
+        self.crowd.counted(head.ok().flatten())
+    }
+
+    /// Peers have turns at that, so that what many connections of one have sent is not read at once; the one whose own would
+    /// end for it passes at a limited rate.
+    async fn set_aside(&self, cost: HeadCost) -> Option<Head<'_>> {
         let (units, most) = (cost.units(), (self.crowd.0.bounds)().heads);
         let is_full = |members: &Members| members.half_read_units().saturating_add(units) > most;
         let mut must_wait = self.crowd.with(|members| is_full(members));
@@ -187,7 +195,7 @@ impl Place {
             // The task that was ended gives its memory back when it has its turn.
             yield_now().await;
         }
-        self.crowd.counted(head)
+        head
     }
 }
 
@@ -209,6 +217,8 @@ mod tests {
     use crate::limits::REPLACED_AT_ONCE;
     use crate::pending::millis;
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    const LONG: Duration = Duration::from_mins(1);
 
     fn crowd(connections: usize, per_peer: usize, heads: u64) -> Crowd {
         Crowd::new(move || Bounds { connections, per_peer, heads }, Stats::new())
@@ -299,12 +309,12 @@ mod tests {
         let places = [(); 3].map(|()| crowd.enter(from("10.0.0.1")).unwrap());
         let [half, busy, silent] = &places;
         let (_half, _busy) =
-            (half.read(HeadCost::One).await.unwrap(), busy.read(HeadCost::One).await.unwrap());
+            (half.read(HeadCost::One, LONG).await.unwrap(), busy.read(HeadCost::One, LONG).await.unwrap());
         let _request = busy.pending.ticket();
         let late = crowd.enter(from("10.0.0.2")).unwrap();
-        let http2 = late.read(HeadCost::Http2).await.unwrap();
+        let http2 = late.read(HeadCost::Http2, LONG).await.unwrap();
         assert_eq!(present(&[half, busy, silent]), [true; 3], "there is room for all");
-        let _silent = silent.read(HeadCost::One).await.unwrap();
+        let _silent = silent.read(HeadCost::One, LONG).await.unwrap();
         assert_eq!(
             present(&[half, busy, silent, &late]),
             [true, true, true, false],
@@ -312,27 +322,27 @@ mod tests {
         );
         drop(http2);
         let next = crowd.enter(from("10.0.0.2")).unwrap();
-        assert!(next.read(HeadCost::Http2).await.is_some());
+        assert!(next.read(HeadCost::Http2, LONG).await.is_some());
         assert_eq!(
             present(&[half, busy, silent, &next]),
             [false, true, true, true],
             "and two more than none"
         );
-        assert!(next.read(HeadCost::Http2).await.is_some(), "memory is given back");
+        assert!(next.read(HeadCost::Http2, LONG).await.is_some(), "memory is given back");
         let _requests: Vec<_> = [busy, silent, &next].map(|place| place.pending.ticket()).into();
-        assert!(next.read(HeadCost::Http2).await.is_some(), "requests under way are not half read");
+        assert!(next.read(HeadCost::Http2, LONG).await.is_some(), "requests under way are not half read");
     }
 
     #[tokio::test]
     async fn while_memory_is_full_peers_have_turns_at_reading() {
         let (crowd, order) = (crowd(100, 100, 1), Arc::new(Mutex::new(Vec::new())));
         let first = crowd.enter(from("10.0.0.9")).unwrap();
-        let _full = first.read(HeadCost::One).await.unwrap();
+        let _full = first.read(HeadCost::One, LONG).await.unwrap();
         let mut tasks = tokio::task::JoinSet::new();
         for peer in ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2"] {
             let (place, order) = (crowd.enter(from(peer)).unwrap(), Arc::clone(&order));
             tasks.spawn(async move {
-                assert!(place.read(HeadCost::One).await.is_some());
+                assert!(place.read(HeadCost::One, LONG).await.is_some());
                 order.lock().unwrap().push(peer);
             });
         }
@@ -348,7 +358,7 @@ mod tests {
         for _ in 0..3000 {
             let (place, read) = (crowd.enter(from("10.0.0.1")).unwrap(), Arc::clone(&read));
             tasks.spawn(async move {
-                let _head = place.read(HeadCost::One).await;
+                let _head = place.read(HeadCost::One, LONG).await;
                 read.fetch_add(1, Ordering::Relaxed);
                 std::future::pending::<()>().await;
             });
@@ -357,8 +367,26 @@ mod tests {
             yield_now().await;
         }
         let honest = crowd.enter(from("10.0.0.2")).unwrap();
-        assert!(honest.read(HeadCost::One).await.is_some());
+        assert!(honest.read(HeadCost::One, LONG).await.is_some());
         let (read, most) = (read.load(Ordering::Relaxed), REPLACED_AT_ONCE + 64 + (millis() - began));
         assert!((1..most).contains(&read), "{read} of 3000 were read, and at most {most} may be");
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_for_memory_is_refused_and_counted() {
+        let stats = Stats::new();
+        let bounds = || Bounds { connections: 9, per_peer: 9, heads: 1 };
+        let crowd = Crowd::new(bounds, stats.clone());
+        let first = crowd.enter(from("10.0.0.1")).unwrap();
+        let _full = first.read(HeadCost::One, LONG).await.unwrap();
+        // Somebody else has the turn and keeps it.
+        let _turn = crowd.0.turns.turn(first.peer).await;
+        let late = crowd.enter(from("10.0.0.2")).unwrap();
+        let read = timeout(LONG / 10, late.read(HeadCost::One, Duration::from_millis(20))).await;
+        assert!(read.expect("it waits still").is_none());
+        let mut metrics = String::new();
+        prometheus_client::encoding::text::encode(&mut metrics, &stats.registry()).unwrap();
+        let counted = metrics.lines().find(|line| line.contains("request.overloaded")).unwrap();
+        assert!(counted.ends_with(" 1"), "{counted}");
     }
 }
