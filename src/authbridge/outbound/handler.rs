@@ -5,7 +5,7 @@ use super::destination::{belongs, verify_destination};
 use super::exchange::NAME;
 use super::grant::bearer;
 use super::host::Host;
-use super::lease::{Lease, Passes};
+use super::lease::{Lease, Passes, Redirected};
 use super::routes::{Claim, RouteDecision, TokenAction};
 use super::rules::Routing;
 use super::told::Told;
@@ -59,10 +59,11 @@ impl OutboundHandler {
         self.active.current()
     }
 
-    /// What a tunnel over `connection` depends on.
-    pub(super) fn lease(&self, target: &Target, connection: &Connection, passes: Passes) -> Lease {
-        let (active, is_redirected) = (self.active.clone(), connection.destination.is_some());
-        Lease { active, target: target.clone(), is_redirected, passes }
+    /// What a tunnel over `connection` depends on, of which `routing` has decided just now.
+    fn lease(&self, routing: &Routing, target: &Target, connection: &Connection, passes: Passes) -> Lease {
+        let redirected = connection.destination;
+        let redirected = redirected.map(|destination| Redirected::new(destination, target, &routing.table));
+        Lease { active: self.active.clone(), target: target.clone(), redirected, passes }
     }
 
     async fn answer(
@@ -99,8 +100,10 @@ impl OutboundHandler {
         let rules = &runtime.outbound;
         let granted = rules.grant_or_observe(&trip.decision, &parts.headers, upgrade, &self.quiet).await?;
         let until = granted.until(runtime.clock_skew());
-        let lease = upgrade
-            .map(|_| self.lease(&trip.target, connection, Passes::WebSocket(rules.tls(&trip.decision))));
+        let lease = upgrade.map(|_| {
+            let passes = Passes::WebSocket(rules.tls(&trip.decision));
+            self.lease(&routing, &trip.target, connection, passes)
+        });
         if let Some(authorization) = granted.authorization {
             parts.headers.insert(AUTHORIZATION, authorization);
         }
@@ -139,7 +142,7 @@ impl OutboundHandler {
                 return Err(Denial::new(Code::Forbidden, why).by(NAME));
             }
         };
-        let lease = self.lease(&target, connection, passes);
+        let lease = self.lease(routing, &target, connection, passes);
         let dialer = runtime.outbound.dialer(routing, target, RouteTls::Plain, decision);
         let (stream, reached) = dialer.connect().await.map_err(|error| {
             if DeniedAddress::caused(&error) {

@@ -2,12 +2,14 @@
 //! open, and it ends when it would no longer be opened.
 
 use super::connect::{Reached, Target, expected_server};
-use super::routes::{RouteDecision, Table, TokenAction};
+use super::host::Host;
+use super::routes::{Claim, RouteDecision, Table, TokenAction};
 use crate::config::RouteTls;
 use crate::identity::VerifiedPeer;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
 use crate::serve::Standing;
 use countersign_io::clock::now;
+use std::net::SocketAddr;
 
 /// What passes through a tunnel of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +22,29 @@ pub(super) enum Passes {
     Unencrypted,
 }
 
+/// Original destination of a redirected connection. The name in its bytes is only a claim.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Redirected {
+    destination: SocketAddr,
+    /// What the name decided when the tunnel was opened. Where it did, it is true.
+    claim: Claim,
+}
+
+impl Redirected {
+    /// The connection to `destination` of which these routes have decided just now, with `target` as the result.
+    pub(super) fn new(destination: SocketAddr, target: &Target, table: &Table) -> Self {
+        Self { destination, claim: table.decide_redirected(&target.host, destination.ip()).1 }
+    }
+}
+
 /// Conditions of one tunnel.
 pub(super) struct Lease {
     /// The configuration in force.
     pub(super) active: ActiveConfig,
     /// The server as the agent named it.
     pub(super) target: Target,
-    /// True if the kernel redirected the connection, so that the name is only a claim.
-    pub(super) is_redirected: bool,
+    /// Where the connection was going, if the kernel redirected it.
+    pub(super) redirected: Option<Redirected>,
     /// What passes.
     pub(super) passes: Passes,
 }
@@ -48,7 +65,9 @@ impl Lease {
 
     fn stands(&self, runtime: &RuntimeConfig, reached: &Reached) -> bool {
         let (rules, routing) = (&runtime.outbound, runtime.outbound.routing());
-        let decision = self.decide(&routing.table);
+        let Some(decision) = decide_again(&routing.table, &self.target, self.redirected) else {
+            return false;
+        };
         let by_name = self.target.address.is_none();
         if by_name && routing.table.denies_address(&self.target.host, reached.address.ip()) {
             return false;
@@ -59,13 +78,21 @@ impl Lease {
         };
         may_stay(self.passes, &decision.token, rules.tls(&decision), is_expected)
     }
+}
 
-    fn decide(&self, table: &Table) -> RouteDecision {
-        match self.target.address {
-            Some(address) => table.decide_redirected(&self.target.host, address.ip()).0,
-            None if self.is_redirected => table.decide(&self.target.host),
-            None => table.decide_proxied(&self.target.host),
-        }
+/// The decision about an open tunnel to `target`, as if it were opened now; `None` if it would lead elsewhere.
+fn decide_again(table: &Table, target: &Target, redirected: Option<Redirected>) -> Option<RouteDecision> {
+    let Some(Redirected { destination, claim }) = redirected else {
+        return Some(table.decide_proxied(&target.host));
+    };
+    let (decision, now) = table.decide_redirected(&target.host, destination.ip());
+    let (by_name, is_named) = (target.address.is_none(), target.host != Host::of(destination.ip()));
+    match now {
+        // It was connected by its name because that had other addresses, and would go to its own address now.
+        Claim::OfAddress if by_name => None,
+        // The name was not compared with the address when it was opened, because it decided nothing then.
+        Claim::Decides if !by_name && is_named && claim != Claim::Decides => None,
+        Claim::OfAddress | Claim::Decides | Claim::Irrelevant => Some(decision),
     }
 }
 
@@ -101,8 +128,63 @@ fn is_expected(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::NoTokenPolicy;
+    use crate::config::{Action, DefaultPolicy, NoTokenPolicy, Route, TokenExchange};
     use std::sync::Arc;
+
+    fn table((default_policy, routes): (DefaultPolicy, &[(&str, Action)])) -> Table {
+        let plugin = TokenExchange { default_policy, ..TokenExchange::default() };
+        let routes: Vec<_> = routes.iter().map(|(host, action)| route(host, *action)).collect();
+        Table::new(Some(&plugin), &routes, &["skipped".to_owned()]).unwrap()
+    }
+
+    fn route(host: &str, action: Action) -> Route {
+        let text = format!("{{host: {host:?}}}");
+        Route { action: Some(action), ..serde_saphyr::from_str(&text).unwrap() }
+    }
+
+    #[test]
+    fn a_redirected_tunnel_is_judged_by_where_it_was_going() {
+        use Action::{Deny, Passthrough as Pass};
+        let (none, deny) = (DefaultPolicy::Passthrough, DefaultPolicy::Deny);
+        let by_name = (deny, [("good", Pass)].as_slice());
+        let open = (none, [].as_slice());
+        for (opened, at_address, now, stays) in [
+            // Connected by its name, which had other addresses.
+            (by_name, false, by_name, true),
+            (by_name, false, (deny, [("good", Deny)].as_slice()), false),
+            (by_name, false, (deny, [("10.**", Deny), ("good", Pass)].as_slice()), false),
+            (by_name, false, (deny, [("10.**", Pass), ("good", Pass)].as_slice()), false),
+            (by_name, false, (deny, [("good", Pass), ("10.**", Deny)].as_slice()), true),
+            (by_name, false, open, true),
+            // Connected to its address, by a name that decided and was compared, or by one that did not matter.
+            (by_name, true, by_name, true),
+            (by_name, true, (deny, [("10.**", Pass)].as_slice()), true),
+            (by_name, true, (deny, [("10.**", Deny), ("good", Pass)].as_slice()), false),
+            (open, true, open, true),
+            (open, true, by_name, false),
+            (open, true, (none, [("good", Deny)].as_slice()), false),
+            (open, true, (none, [("good", Pass)].as_slice()), true),
+            (open, true, (none, [("10.**", Deny)].as_slice()), false),
+        ] {
+            let destination = SocketAddr::from(([10, 0, 0, 1], 443));
+            let host = Host::parse("good").unwrap();
+            let target = Target { host, port: 443, address: at_address.then_some(destination) };
+            let redirected = Redirected::new(destination, &target, &table(opened));
+            let decision = decide_again(&table(now), &target, Some(redirected));
+            let found = decision.is_some_and(|decision| decision.token != TokenAction::Deny);
+            assert_eq!(found, stays, "{opened:?} {at_address} {now:?}");
+        }
+        // Called by its address, which no token changes.
+        let destination = SocketAddr::from(([10, 0, 0, 1], 443));
+        let target = Target { host: Host::of(destination.ip()), port: 443, address: Some(destination) };
+        let redirected = Redirected::new(destination, &target, &table(open));
+        assert!(
+            decide_again(&table((none, &[("**", Action::Exchange)])), &target, Some(redirected)).is_some()
+        );
+        let target = Target { host: Host::parse("skipped").unwrap(), port: 443, address: None };
+        let denied = table((deny, &[]));
+        assert!(decide_again(&denied, &target, None).is_some_and(|found| found.token != TokenAction::Deny));
+    }
 
     #[test]
     fn a_tunnel_stays_while_it_would_be_opened() {
