@@ -195,6 +195,8 @@ fn the_policy_among_the_values_is_described_as_the_policy_file_is() {
     for (set, named) in [
         (&["version=1", "defaults.clockSkw=5s"][..], "'clockSkw'"),
         (&["version=1", "defaults.coverage=most"], "/defaults/coverage"),
+        (&["version=1", "defaults.profiles={spec842}"], "/defaults/profiles/0"),
+        (&["version=1", "defaults.algorithms={HS256}"], "/defaults/algorithms/0"),
         (&["version=1", "trustDomains.example.deny.spiffeID=x"], "'spiffeID'"),
         (&["version=1", "trustDomains.example.signers.threshold=0"], "/example/signers"),
         (&["version=2"], "/policy/version"),

@@ -49,8 +49,16 @@ struct Written {
 
 #[derive(Clone, Copy, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "u8")]
-#[schemars(with = "u8")]
+#[schemars(with = "u8", transform = only_version)]
 struct Version;
+
+/// Replaces the range of the version's integer type by the one version that there is.
+fn only_version(schema: &mut schemars::Schema) {
+    for keyword in ["format", "minimum", "maximum"] {
+        schema.remove(keyword);
+    }
+    schema.insert("const".to_owned(), 1.into());
+}
 
 impl TryFrom<u8> for Version {
     type Error = String;

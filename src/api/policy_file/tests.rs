@@ -1,4 +1,5 @@
 use super::*;
+use countersign_core::canon::Profile;
 use countersign_core::jws::Algorithm;
 use countersign_core::policy::{Coverage, Freshness, SignerRule};
 use countersign_core::time::Seconds;
@@ -195,4 +196,28 @@ fn an_identity_of_another_trust_domain_is_refused_where_it_could_do_nothing() {
     assert!(problem.contains(": trustDomains.other.org.signers.named[0]: "), "{problem}");
     // What is denied to all may be of any.
     assert!(parse_policy_file(format!("version: 1\ndefaults: {{ {denied} }}").as_bytes()).is_ok());
+}
+
+#[test]
+fn the_schema_offers_the_words_that_are_read_and_no_others() {
+    let schema = policy_file_schema();
+    let offered = |name: &str| -> Vec<String> {
+        let words = schema.as_value().pointer(&format!("/$defs/{name}/enum")).unwrap();
+        words.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let profiles: Vec<&str> = Profile::ALL.iter().map(|profile| profile.id()).collect();
+    let algorithms: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+    assert_eq!(offered("ProfileName"), profiles);
+    assert_eq!(offered("AlgorithmName"), algorithms);
+    // What an editor completes is read.
+    for (member, words) in [("profiles", profiles), ("algorithms", algorithms)] {
+        for word in words {
+            let text = format!("version: 1\ndefaults: {{ {member}: [\"{word}\"] }}");
+            parse_policy_file(text.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+    let version = schema.as_value().pointer("/properties/version").unwrap();
+    assert_eq!(version["const"], 1);
+    assert_eq!(version.get("maximum"), None, "{version}");
+    assert!(error("version: 2").contains("version 2 is not known"));
 }

@@ -15,10 +15,10 @@ const KEY_IDENTIFIER_DIGITS: usize = 128;
 /// Makes a text of the file that is parsed to a type.
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $of:ty, $parse:expr) => {
-        $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
         #[serde(try_from = "String")]
         #[schemars(with = "String")]
+        $(#[$doc])*
         pub(super) struct $name(pub(super) $of);
 
         impl TryFrom<String> for $name {
@@ -74,8 +74,8 @@ text! {
     }
 }
 text! {
-    /// Canonical form that a signature may cover: spec841, jcs-raw, proto-clean-jcs, kagenti-go, py-legacy, py-0.3 or
-    /// proto-folded-jcs.
+    /// Canonical form that a signature may cover.
+    #[schemars(extend("enum" = Profile::ALL.map(Profile::id)))]
     ProfileName, Profile, |text| Profile::from_id(text).ok_or_else(|| {
         let known: Vec<&str> = Profile::ALL.iter().map(|profile| profile.id()).collect();
         format!("{text:?} is no profile; the profiles are {}", known.join(", "))
@@ -83,6 +83,7 @@ text! {
 }
 text! {
     /// JWS algorithm that a signature may use; `none` and HMAC are no choice.
+    #[schemars(extend("enum" = Algorithm::ALL.map(Algorithm::name)))]
     AlgorithmName, Algorithm, |text| Algorithm::parse(text).map_err(|_| {
         let known: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
         format!("{text:?} is no algorithm of a card; the algorithms are {}", known.join(", "))
