@@ -44,7 +44,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand verify" -l bundl
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l trust-domain -d 'Trust domain that the signer must belong to, for example `example.org`; that of --expect-id, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l expect-id -d 'SPIFFE ID of the workload that must have signed' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
-complete -c countersign -n "__fish_countersign_using_subcommand verify" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify" -l at -d 'Judge as of this moment, for example 2026-11-21T00:10:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l skew -d 'How far clocks may differ, at most 60 s, as in the cluster' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -l coverage -d 'What to do about members that decide about security and are not signed' -r -f -a "strict\t'Refuse the card'
@@ -65,7 +65,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand verify" -l any-w
 complete -c countersign -n "__fish_countersign_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l bundle -d 'Trust bundle of the trust domain: SPIFFE JSON, JWKS, PEM or a bundle map; `TD=FILE` for another domain. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l trust-domain -d 'Trust domain that the signer must belong to, for example `example.org`; that of --expect-id, if absent' -r
-complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
+complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l at -d 'Judge as of this moment, for example 2026-11-21T00:10:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l skew -d 'How far clocks may differ, at most 60 s, as in the cluster' -r
 complete -c countersign -n "__fish_countersign_using_subcommand verify-svid" -l expect-id -d 'SPIFFE ID that the leaf must carry' -r
@@ -91,7 +91,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand explain" -l bund
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l trust-domain -d 'For cards: trust domain that the signer must belong to; that of --expect-id if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l expect-id -d 'SPIFFE ID of the workload that must have signed' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain" -l at -d 'Judge as of this moment, for example 2026-11-21T00:10:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l skew -d 'How far clocks may differ, at most 60 s, as in the cluster' -r
 complete -c countersign -n "__fish_countersign_using_subcommand explain" -l coverage -d 'What to do about members that decide about security and are not signed' -r -f -a "strict\t'Refuse the card'
@@ -114,7 +114,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand plan" -l bundle-
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l spiffe-id-template -d 'Identity that a workload must sign with, as the operator is told' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l ingress-host-suffix -d 'Domain under which an Ingress may name hosts of agents, as endpoints of their cards; with a namespace for its Ingresses alone. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
-complete -c countersign -n "__fish_countersign_using_subcommand plan" -l at -d 'Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l at -d 'Judge as of this moment, for example 2026-11-21T00:10:00Z; now, if absent' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l skew -d 'How far clocks may differ, at most 60 s, as in the cluster' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l coverage -d 'What to do about members that decide about security and are not signed' -r -f -a "strict\t'Refuse the card'

@@ -34,7 +34,7 @@ _arguments "${_arguments_options[@]}" : \
 '--trust-domain=[Trust domain that the signer must belong to, for example \`example.org\`; that of --expect-id, if absent]:TD:_default' \
 '--expect-id=[SPIFFE ID of the workload that must have signed]:SPIFFE_ID:_default' \
 '(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
-'--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
+'--at=[Judge as of this moment, for example 2026-11-21T00\:10\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
 '--skew=[How far clocks may differ, at most 60 s, as in the cluster]:DURATION:_default' \
 '--coverage=[What to do about members that decide about security and are not signed]:COVERAGE:((strict\:"Refuse the card"
@@ -64,7 +64,7 @@ sarif\:"SARIF 2.1.0, for code scanning"))' \
 _arguments "${_arguments_options[@]}" : \
 '*--bundle=[Trust bundle of the trust domain\: SPIFFE JSON, JWKS, PEM or a bundle map; \`TD=FILE\` for another domain. May be repeated]:[TD=]FILE:_default' \
 '--trust-domain=[Trust domain that the signer must belong to, for example \`example.org\`; that of --expect-id, if absent]:TD:_default' \
-'--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
+'--at=[Judge as of this moment, for example 2026-11-21T00\:10\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
 '--skew=[How far clocks may differ, at most 60 s, as in the cluster]:DURATION:_default' \
 '--expect-id=[SPIFFE ID that the leaf must carry]:SPIFFE_ID:_default' \
@@ -111,7 +111,7 @@ _arguments "${_arguments_options[@]}" : \
 '--trust-domain=[For cards\: trust domain that the signer must belong to; that of --expect-id if absent]:TD:_default' \
 '--expect-id=[SPIFFE ID of the workload that must have signed]:SPIFFE_ID:_default' \
 '(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
-'--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
+'--at=[Judge as of this moment, for example 2026-11-21T00\:10\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
 '--skew=[How far clocks may differ, at most 60 s, as in the cluster]:DURATION:_default' \
 '--coverage=[What to do about members that decide about security and are not signed]:COVERAGE:((strict\:"Refuse the card"
@@ -143,7 +143,7 @@ _arguments "${_arguments_options[@]}" : \
 '--spiffe-id-template=[Identity that a workload must sign with, as the operator is told]:TEMPLATE:_default' \
 '*--ingress-host-suffix=[Domain under which an Ingress may name hosts of agents, as endpoints of their cards; with a namespace for its Ingresses alone. May be repeated]:[NAMESPACE:]DOMAIN:_default' \
 '(--coverage --profile --all-profiles --numbers --max-svid-lifetime --skew)--policy=[File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it]:FILE:_default' \
-'--at=[Judge as of this moment, for example 2026-11-21T10\:00\:00Z; now, if absent]:RFC3339:_default' \
+'--at=[Judge as of this moment, for example 2026-11-21T00\:10\:00Z; now, if absent]:RFC3339:_default' \
 '--max-svid-lifetime=[Longest lifetime of an SVID; 0 for any]:DURATION:_default' \
 '--skew=[How far clocks may differ, at most 60 s, as in the cluster]:DURATION:_default' \
 '--coverage=[What to do about members that decide about security and are not signed]:COVERAGE:((strict\:"Refuse the card"
@@ -173,7 +173,7 @@ _arguments "${_arguments_options[@]}" : \
 '()--schema[Print the JSON Schema of the file instead; schemas/policy.schema.json is this output]' \
 '-h[Print help]' \
 '--help[Print help]' \
-'::file -- File to check:_files' \
+'::file -- File to check, or `-` for standard input:_files' \
 && ret=0
 ;;
 (schema)

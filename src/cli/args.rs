@@ -153,7 +153,7 @@ pub(super) fn read_bundles(
 /// Flags for the time of the verification, the longest lifetime of an SVID and the tolerated clock skew.
 #[derive(Debug, clap::Args)]
 pub(super) struct TimeArgs {
-    /// Judge as of this moment, for example 2026-11-21T10:00:00Z; now, if absent.
+    /// Judge as of this moment, for example 2026-11-21T00:10:00Z; now, if absent.
     #[arg(long, value_name = "RFC3339", value_parser = parse_moment)]
     at: Option<Timestamp>,
     /// Longest lifetime of an SVID; 0 for any.
@@ -229,7 +229,7 @@ fn parse_skew(text: &str) -> Result<Seconds, String> {
 fn parse_moment(text: &str) -> Result<Timestamp, String> {
     OffsetDateTime::parse(text, &Rfc3339)
         .map(|moment| Timestamp::from_unix(moment.unix_timestamp()))
-        .map_err(|_| "write a moment as in 2026-11-21T10:00:00Z".to_owned())
+        .map_err(|_| "write a moment as in 2026-11-21T00:10:00Z".to_owned())
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! The flags of the acceptance policy, and their conversion to a [`Policy`].
 
 use super::args::{NumbersArg, TimeArgs, parse_profile, parse_seconds, parse_spiffe_id};
-use super::exit::Unusable;
+use super::exit::{Unusable, shown};
 use super::memory::Memory;
 use countersign_api::policy_file::{Base, POLICY_FILE_BYTES, PolicyFile, parse_policy_file};
 use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::history::History;
 use countersign_core::policy::{Coverage, Freshness, Policy};
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
-use countersign_core::text::Quoted;
 use countersign_core::time::{Seconds, Timestamp};
 use countersign_io::files::read_file;
 use std::path::{Path, PathBuf};
@@ -142,5 +141,5 @@ impl PolicyArgs {
 
 fn read_policy_file(path: &str) -> Result<PolicyFile, String> {
     let bytes = read_file(Path::new(path), POLICY_FILE_BYTES).map_err(|error| error.to_string())?;
-    parse_policy_file(&bytes).map_err(|error| format!("{}: {error}", Quoted(path)))
+    parse_policy_file(&bytes).map_err(|error| format!("{}: {error}", shown(Path::new(path))))
 }

@@ -89,6 +89,19 @@ fn a_policy_file_and_the_flags_for_it_exclude_each_other_and_a_bad_one_is_named(
 }
 
 #[test]
+fn a_policy_on_standard_input_is_checked_like_a_file_and_the_help_says_so() {
+    let (folder, _) = world("policy-stdin");
+    let checked = folder.run_fed(b"version: 1", &["policy", "-"]);
+    assert_eq!(
+        (checked.code, checked.stdout.as_str()),
+        (0, "ok: nothing is set, so the built-in policy counts\n")
+    );
+    folder.run_fed(b"version: 2", &["policy", "-"]).assert_unusable("standard input: line 1");
+    let help = folder.run(&["policy", "--help"]);
+    assert!(help.stdout.contains("`-` for standard input"), "{}", help.stdout);
+}
+
+#[test]
 fn the_document_explains_every_member() {
     let (document, schema) =
         (include_str!("../../docs/policy.md"), countersign_api::policy_file::policy_file_schema());

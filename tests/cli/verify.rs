@@ -469,3 +469,20 @@ fn text_is_plain_in_a_pipe_and_fits_80_columns() {
     run.assert_plain_80_columns();
     assert!(run.stdout.contains("SignatureInvalid") && run.stdout.contains("fix"), "{}", run.stdout);
 }
+
+#[test]
+fn the_sample_of_the_tree_counts_in_the_minutes_that_the_readme_names() {
+    let (folder, _) = world("sample");
+    let file = |name: &str| format!("{}/tests/fixtures/doc/{name}", env!("CARGO_MANIFEST_DIR"));
+    let [card, bundle] = [file("card.json"), file("bundle.json")];
+    let id = "spiffe://example.org/ns/demo/sa/weather";
+    let at = |time: &str| {
+        folder.run(&["verify", &card, "--bundle", &bundle, "--expect-id", id, "--at", time, "-o", "json"])
+    };
+    for time in ["2026-11-20T23:59:00Z", "2026-11-21T00:10:00Z", "2026-11-21T00:30:00Z"] {
+        at(time).assert_verified();
+    }
+    at("2026-11-20T23:57:00Z").assert_refused("SignatureTimes");
+    at("2026-11-21T00:32:00Z").assert_refused("CertificateExpired");
+    assert!(include_str!("../../README.md").contains("a time between 23:59 and 00:30"));
+}
