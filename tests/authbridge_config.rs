@@ -439,6 +439,49 @@ pipeline:
         }
     }
 
+    /// A YAML block of a document, by what it contains.
+    fn shown<'d>(document: &'d str, contains: &str) -> &'d str {
+        let blocks = document.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        blocks.into_iter().find(|block| block.contains(contains)).unwrap_or_else(|| panic!("{contains}"))
+    }
+
+    #[test]
+    fn the_configurations_that_documents_show_are_accepted_as_they_stand() {
+        let [authbridge, envoy] = [include_str!("../docs/authbridge.md"), include_str!("../docs/envoy.md")];
+        for text in [shown(authbridge, "mode: proxy-sidecar"), shown(envoy, "mode: envoy-sidecar")] {
+            read(text, Reading::Strict).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+        }
+    }
+
+    #[test]
+    fn the_pod_of_the_document_fits_its_configuration() {
+        let objects = shown(include_str!("../docs/netinit.md"), "kind: Pod");
+        let [_, settings, pod] = objects.split("---\n").collect::<Vec<_>>()[..] else { panic!("{objects}") };
+        let (_, indented) = settings.split_once("config.yaml: |\n").unwrap();
+        let text: String =
+            indented.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap())).collect();
+        let Checked { config, addresses, .. } =
+            read(&text, Reading::Strict).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+
+        let has = |told: String| assert!(pod.contains(&told), "{told} is not in\n{pod}");
+        let port =
+            |address: Option<countersign_authbridge::config::ListenAddress>| address.unwrap().address.port();
+        has(format!("{{name: TRANSPARENT_PORT, value: \"{}\"}}", port(addresses.transparent)));
+        has(format!(
+            "{{name: INBOUND_TRANSPARENT_PORT, value: \"{}\"}}",
+            port(addresses.transparent_inbound)
+        ));
+        has(format!("{{path: /readyz, port: {}}}", port(Some(addresses.health))));
+        assert!(addresses.inbound.is_none(), "no port leads past the one that is redirected to");
+        let socket = config.spiffe.unwrap().socket;
+        let folder = socket.strip_prefix("unix://").unwrap().rsplit_once('/').unwrap().0;
+        has(format!("mountPath: {folder},"));
+        // No file is needed that the Pod does not have.
+        assert!(text.contains("audience: ") && text.contains("client_id: "));
+        let (_, name) = settings.split_once("metadata: {name: ").unwrap();
+        has(format!("configMap: {{name: {}}}", name.split(',').next().unwrap()));
+    }
+
     #[test]
     fn routes_are_read_from_a_file_by_the_same_rules() {
         let read = |text: &str| parse_routes(text, &|_| None, Reading::Strict);

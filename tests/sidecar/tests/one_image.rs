@@ -60,7 +60,12 @@ fn import_image(rig: &Rig) {
 fn pod() -> String {
     let document = include_str!("../../../docs/netinit.md");
     let (_, rest) = document.split_once("```yaml\n").unwrap();
-    let (pod, _) = rest.split_once("```\n").unwrap();
+    let (objects, _) = rest.split_once("```\n").unwrap();
+    // The configuration is that of the test, and there is no driver of SPIRE.
+    let objects: Vec<&str> =
+        objects.split("---\n").filter(|object| !object.contains("\nkind: ConfigMap\n")).collect();
+    assert_eq!(objects.len(), 2, "an account and a Pod");
+    let pod = objects.join("---\n").replace("csi: {driver: csi.spiffe.io, readOnly: true}", "emptyDir: {}");
     let agent =
         format!("image: {AGNHOST}\n      imagePullPolicy: Never\n      args: [netexec, --http-port=8001]\n");
     let dns = "  dnsPolicy: None\n  dnsConfig: {nameservers: [10.96.0.10]}\n  containers:\n";
