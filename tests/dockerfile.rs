@@ -37,6 +37,31 @@ fn the_sidecar_and_netinit_are_one_image_without_a_shell() {
 }
 
 #[test]
+fn documents_say_how_each_image_is_built_and_name_its_stage() {
+    let is_stage = |name: &str| DOCKERFILE.contains(&format!(" AS {name}\n"));
+    let authbridge = include_str!("../docs/authbridge.md");
+    for (page, text) in [
+        ("README.md", include_str!("../README.md")),
+        ("docs/authbridge.md", authbridge),
+        ("docs/install.md", include_str!("../docs/install.md")),
+        ("docs/netinit.md", include_str!("../docs/netinit.md")),
+    ] {
+        let stages: Vec<&str> = text
+            .split("docker build --target ")
+            .skip(1)
+            .filter_map(|rest| rest.split_whitespace().next())
+            .collect();
+        assert_eq!(stages, ["authbridge"], "{page}");
+        assert!(stages.into_iter().all(is_stage), "{page}");
+    }
+    let (_, stage) = DOCKERFILE.split_once("FROM scratch AS authbridge\n").unwrap();
+    assert!(
+        stage.contains("ENTRYPOINT [\"/authbridge\"]\nCMD [\"--config\", \"/etc/authbridge/config.yaml\"]")
+    );
+    assert!(authbridge.contains("`--config /etc/authbridge/config.yaml`"));
+}
+
+#[test]
 fn it_is_given_every_file_that_the_build_names() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let context = Path::new(env!("CARGO_TARGET_TMPDIR")).join("docker-context");
