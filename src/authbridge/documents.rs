@@ -93,6 +93,18 @@ fn every_member_of_the_configuration_is_listed_with_its_default() {
 }
 
 #[test]
+fn a_port_alone_of_an_admin_server_is_described_alike_by_schema_and_document() {
+    let schema = schemars::schema_for!(Config).to_value();
+    for (block, member, port) in [("Stats", "address", "9093"), ("Listener", "session_api_addr", "9094")] {
+        let told = schema["$defs"][block]["properties"][member]["description"].as_str().unwrap();
+        assert!(told.contains("127.0.0.1, and every interface with `admin.token_file`"), "{told}");
+        let rows = table("port");
+        let row = rows.iter().find(|row| row[0] == port).unwrap();
+        assert_eq!(row[2], "127.0.0.1; every interface with `admin.token_file`");
+    }
+}
+
+#[test]
 fn every_code_of_an_answer_is_listed_with_its_status() {
     let rows = table("`error`");
     let listed: BTreeSet<(&str, &str)> = rows.iter().map(|row| (row[0].trim_matches('`'), row[1])).collect();

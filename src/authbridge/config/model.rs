@@ -80,7 +80,7 @@ pub struct Listener {
     /// The agent, such as `http://127.0.0.1:8001`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reverse_proxy_backend: Option<String>,
-    /// The session server, `127.0.0.1:9094`.
+    /// The session server, `:9094`. A port alone means 127.0.0.1, and every interface with `admin.token_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_api_addr: Option<String>,
     /// The listener to which the kernel redirects connections of the agent; absent by default.
@@ -164,7 +164,7 @@ impl Default for SessionSettings {
 #[serde(default)]
 #[schemars(rename = "Stats")]
 pub struct StatsServer {
-    /// Its address; loopback unless a host stands there.
+    /// Its address. A port alone means 127.0.0.1, and every interface with `admin.token_file`.
     pub address: String,
 }
 
@@ -193,7 +193,8 @@ impl Default for HealthServer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Admin {
-    /// A file with the bearer token that both servers ask for; needed where they listen beyond loopback.
+    /// A file with the bearer token that both servers ask for; needed where they listen beyond loopback. With it, a port
+    /// alone in `stats.address` and `listener.session_api_addr`, as by default, means every interface and not 127.0.0.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<String>,
 }
