@@ -10,7 +10,23 @@ use countersign_sidecar_tests::spire::{Spire, X509Files};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
+use std::net::SocketAddr;
 use std::path::Path;
+
+#[test]
+fn both_listeners_take_connections_of_both_families() {
+    let scene = scene();
+    let destination = scene.agent.address();
+    for address in [[0, 0, 0, 0, 0, 0, 0, 1].into(), std::net::IpAddr::from([127, 0, 0, 1])] {
+        let inbound = SocketAddr::new(address, scene.at.inbound);
+        let refused = Scene::open_at(inbound, destination).send(&Request::new("GET", "/x")).unwrap();
+        assert_eq!((refused.status, error(&refused)), (401, json!("auth.missing-token")), "{inbound}");
+        let outbound = SocketAddr::new(address, scene.at.outbound);
+        let request = Request::new("GET", "/x").header("Host", "denied.example");
+        let refused = Scene::open_at(outbound, destination).send(&request).unwrap();
+        assert_eq!((refused.status, error(&refused)), (403, json!("policy.forbidden")), "{outbound}");
+    }
+}
 
 #[test]
 fn the_agent_is_reached_with_its_own_tokens_only() {

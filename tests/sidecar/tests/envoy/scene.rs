@@ -121,6 +121,7 @@ fn envoy(at: Ports, changes: &[(&str, &str)]) -> String {
         format!("{{\"@type\": type.googleapis.com/{proxy}, allow_requests_without_proxy_protocol: true}}");
     for (from, to) in [
         ("address: 0.0.0.0, port_value: 15124", &*format!("address: 127.0.0.1, {inbound}")),
+        ("address: \"::\", port_value: 15124", &*format!("address: \"::1\", {inbound}")),
         ("port_value: 15123", outbound),
         ("port_value: 9090", ext_proc),
         (REDIRECTED, "envoy.filters.listener.proxy_protocol"),
@@ -148,7 +149,12 @@ impl Scene {
 
     /// A connection at the listener `port` that was going to `destination`.
     pub(crate) fn open(port: u16, destination: SocketAddr) -> Connection {
-        let mut connection = Connection::open(&format!("127.0.0.1:{port}")).unwrap();
+        Self::open_at(SocketAddr::from(([127, 0, 0, 1], port)), destination)
+    }
+
+    /// The same at an address of either family.
+    pub(crate) fn open_at(listener: SocketAddr, destination: SocketAddr) -> Connection {
+        let mut connection = Connection::open(&listener.to_string()).unwrap();
         let line = format!("PROXY TCP4 127.0.0.1 {} 40000 {}\r\n", destination.ip(), destination.port());
         connection.write(line.as_bytes()).unwrap();
         connection
