@@ -91,6 +91,10 @@ pub const DIAL_ADDRESSES: usize = 16;
 /// Longest time for the TLS handshake with a server.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
 
+/// Most chains of peers whose result is kept until the identity changes, 100 bytes each: more than an agent has callers and
+/// servers. Those beyond are verified for each of their connections.
+pub const VERIFIED_AGAIN: usize = 4096;
+
 /// Most destinations of other protocols than HTTP and TLS that are told, one log line each: an agent could call ever others.
 pub const TOLD_DESTINATIONS: usize = 256;
 

@@ -2,6 +2,7 @@
 
 mod files;
 mod jwt_svid;
+mod memo;
 mod mirror;
 mod snapshot;
 mod store;

@@ -1,6 +1,7 @@
 //! One state of the identity: our own SVID and the bundles of all known trust domains.
 //! It verifies the chains of peers by the rules of the core.
 
+use super::memo::Memo;
 use countersign_core::budget::WorkBudget;
 use countersign_core::bundle::{BundleSet, parse_bundle};
 use countersign_core::encoding::Digest;
@@ -24,13 +25,14 @@ pub(crate) struct Material {
     pub(crate) bundles: Vec<DomainBundle>,
 }
 
-/// Verified state of the identity; it never changes.
+/// Verified state of the identity; what it accepts never changes.
 pub(crate) struct Snapshot {
     own: Arc<CertifiedKey>,
     id: SpiffeId,
     not_after: Timestamp,
     bundles: BundleSet,
     fingerprint: Digest,
+    again: Memo,
 }
 
 impl fmt::Debug for Snapshot {
@@ -86,6 +88,7 @@ impl Snapshot {
             not_after: facts.not_after,
             bundles: set,
             fingerprint: hasher.finish(),
+            again: Memo::default(),
         };
         snapshot.verify(&svid.chain, now)?;
         Ok(snapshot)
@@ -109,6 +112,12 @@ impl Snapshot {
     /// Digest of certificates and bundles: equal for states that accept the same peers and show the same SVID.
     pub(crate) const fn fingerprint(&self) -> Digest {
         self.fingerprint
+    }
+
+    /// Verifies a connected peer again, as of `at`. While its chain has not expired, that is done once for all its connections.
+    pub(crate) fn verify_again(&self, peer: &VerifiedPeer, at: Timestamp) -> Result<(), Refusal> {
+        let verify = || self.verify(&peer.chain, at).map(drop);
+        if at > peer.valid_until { verify() } else { self.again.get_or(&peer.chain, verify) }
     }
 
     /// Verifies the chain of a peer under the bundle of the trust domain that its leaf names.

@@ -121,7 +121,11 @@ impl Handler for InboundHandler {
     }
 
     fn is_cut(&self, connection: &Connection) -> bool {
-        authorize_tunnel(connection, &self.active.current()).is_err()
+        let decision = authorize_tunnel(connection, &self.active.current());
+        if let Err(denial) = &decision {
+            self.quiet.log("a tunnel is ended", &denial.message);
+        }
+        decision.is_err()
     }
 }
 

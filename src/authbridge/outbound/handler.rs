@@ -37,7 +37,7 @@ pub(crate) struct OutboundHandler {
     active: ActiveConfig,
     stop: Shutdown,
     pub(super) stats: Stats,
-    pub(super) quiet: Quiet,
+    pub(super) quiet: Arc<Quiet>,
     /// Destinations of other protocols that were told.
     pub(super) told: Told,
 }
@@ -50,8 +50,8 @@ struct Trip {
 
 impl OutboundHandler {
     /// A handler that reads the configuration in force at each request.
-    pub(crate) const fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
-        Self { active, stop, stats, quiet: Quiet::new("outbound"), told: Told::new() }
+    pub(crate) fn new(active: ActiveConfig, stats: Stats, stop: Shutdown) -> Self {
+        Self { active, stop, stats, quiet: Arc::new(Quiet::new("outbound")), told: Told::new() }
     }
 
     /// The configuration in force.
@@ -63,7 +63,8 @@ impl OutboundHandler {
     fn lease(&self, routing: &Routing, target: &Target, connection: &Connection, passes: Passes) -> Lease {
         let redirected = connection.destination;
         let redirected = redirected.map(|destination| Redirected::new(destination, target, &routing.table));
-        Lease { active: self.active.clone(), target: target.clone(), redirected, passes }
+        let (active, quiet) = (self.active.clone(), Arc::clone(&self.quiet));
+        Lease { active, quiet, target: target.clone(), redirected, passes }
     }
 
     async fn answer(

@@ -6,10 +6,12 @@ use super::host::Host;
 use super::routes::{Claim, RouteDecision, Table, TokenAction};
 use crate::config::RouteTls;
 use crate::identity::VerifiedPeer;
+use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};
 use crate::serve::Standing;
 use countersign_io::clock::now;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What passes through a tunnel of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ impl Redirected {
 pub(super) struct Lease {
     /// The configuration in force.
     pub(super) active: ActiveConfig,
+    /// Where its end is told: a change may end thousands.
+    pub(super) quiet: Arc<Quiet>,
     /// The server as the agent named it.
     pub(super) target: Target,
     /// Where the connection was going, if the kernel redirected it.
@@ -57,7 +61,8 @@ impl Lease {
             let stands = self.stands(&runtime, &reached);
             if !stands {
                 let host = self.target.host.text();
-                tracing::info!(host, "a tunnel is ended: its route or its server is no longer allowed");
+                let why = format!("the route or the server of {host} is no longer allowed");
+                self.quiet.log("a tunnel is ended", &why);
             }
             stands
         })
@@ -120,16 +125,14 @@ fn is_expected(
     server: &VerifiedPeer,
 ) -> bool {
     let Some(current) = runtime.identity.current() else { return false };
-    let verified = current.verify(&server.chain, now().min(server.valid_until));
-    verified
-        .is_ok_and(|server| expected_server(decision.server.as_ref(), &current, target).admits(&server.id))
+    let verified = current.verify_again(server, now().min(server.valid_until));
+    verified.is_ok() && expected_server(decision.server.as_ref(), &current, target).admits(&server.id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Action, DefaultPolicy, NoTokenPolicy, Route, TokenExchange};
-    use std::sync::Arc;
 
     fn table((default_policy, routes): (DefaultPolicy, &[(&str, Action)])) -> Table {
         let plugin = TokenExchange { default_policy, ..TokenExchange::default() };

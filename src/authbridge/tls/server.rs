@@ -1,7 +1,7 @@
 //! TLS server: TLS 1.3 with our SVID, and a required client certificate that proves an admitted SPIFFE ID.
 
 use super::signatures::{Signatures, chain};
-use crate::identity::{VerifiedPeer, WorkloadIdentity};
+use crate::identity::{Snapshot, VerifiedPeer, WorkloadIdentity};
 use crate::peers::PeerPolicy;
 use countersign_core::encoding::sha256;
 use countersign_core::refusal::{Reason, Refusal};
@@ -41,17 +41,28 @@ struct Gate {
 
 impl Gate {
     fn verify(&self, chain: &[Vec<u8>], at: Timestamp) -> Result<VerifiedPeer, Refusal> {
-        let current = self
-            .identity
-            .current()
-            .ok_or_else(|| Refusal::new(Reason::TrustDomainUnknown, "there is no identity yet"))?;
+        let current = self.current()?;
         let peer = current.verify(chain, at)?;
-        if self.admits(&peer.id, current.id()) {
-            Ok(peer)
-        } else {
-            let found = format!("{} is not one of the peers that may connect", peer.id);
-            Err(Refusal::new(Reason::PeerIdentityMismatch, found))
+        self.admit(&peer.id, current.id()).map(|()| peer)
+    }
+
+    fn verify_again(&self, peer: &VerifiedPeer, at: Timestamp) -> Result<(), Refusal> {
+        let current = self.current()?;
+        current.verify_again(peer, at)?;
+        self.admit(&peer.id, current.id())
+    }
+
+    fn current(&self) -> Result<Arc<Snapshot>, Refusal> {
+        let none = || Refusal::new(Reason::TrustDomainUnknown, "there is no identity yet");
+        self.identity.current().ok_or_else(none)
+    }
+
+    fn admit(&self, peer: &SpiffeId, own: &SpiffeId) -> Result<(), Refusal> {
+        if self.admits(peer, own) {
+            return Ok(());
         }
+        let found = format!("{peer} is not one of the peers that may connect");
+        Err(Refusal::new(Reason::PeerIdentityMismatch, found))
     }
 
     fn admits(&self, peer: &SpiffeId, own: &SpiffeId) -> bool {
@@ -119,7 +130,7 @@ impl Terminator {
 
     /// Verifies a connected peer again, under the current bundles and policy, as of `at`.
     pub(crate) fn verify_again(&self, peer: &VerifiedPeer, at: Timestamp) -> Result<(), Refusal> {
-        self.gate.verify(&peer.chain, at).map(drop)
+        self.gate.verify_again(peer, at)
     }
 }
 
