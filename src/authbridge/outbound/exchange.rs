@@ -220,10 +220,7 @@ impl Exchanger {
             Denial { reason, ..failed(refusal.message().to_owned()) }
         })?;
         let until = response.lifetime.and_then(|lifetime| keep_until(requested_at, lifetime, subject));
-        let ends_at = match response.lifetime {
-            Some(lifetime) => Some(requested_at.plus(lifetime)),
-            None => unverified_expiry(&response.token),
-        };
+        let ends_at = end_of(requested_at, response.lifetime, &response.token);
         Ok((Issued { token: Arc::new(Secret::new(response.token)), ends_at }, until))
     }
 }
@@ -234,6 +231,13 @@ fn kept(issued: &Issued, until: Option<Timestamp>) -> Option<CachedResult> {
         None => (now().plus(Seconds::new(2)), SHARED),
     };
     Some(CachedResult::Token { issued: issued.clone(), until, not_after: instant().checked_add(left)? })
+}
+
+/// First second in which a token that was requested at `requested_at` no longer counts: after the lifetime that the answer
+/// names, or else as the token says. A lifetime of 0 is one, too: the token expires as the answer is made (RFC 6749 §5.1), and
+/// whoever does not know when it does leaves the member out.
+fn end_of(requested_at: Timestamp, lifetime: Option<Seconds>, token: &str) -> Option<Timestamp> {
+    lifetime.map_or_else(|| unverified_expiry(token), |lifetime| Some(requested_at.plus(lifetime)))
 }
 
 /// Time until which a token is cached: some seconds before its expiry, and never past that of the subject token, whose
@@ -308,5 +312,23 @@ mod tests {
         assert_eq!(until(300, Some("e30.eyJleHAiOjExMDB9.x")), Some(100));
         assert_eq!(until(300, Some("e30.eyJleHAiOjkwMH0.x")), None);
         assert_eq!(until(300, Some("opaque")), Some(270));
+    }
+
+    #[test]
+    fn a_token_ends_as_its_answer_says_or_else_as_it_says_itself() {
+        let at = Timestamp::from_unix(1_000);
+        // {"exp":1100}
+        let says = "e30.eyJleHAiOjExMDB9.x";
+        for (lifetime, token, end) in [
+            (Some(300), "opaque", Some(300)),
+            (Some(50), says, Some(50)),
+            (Some(0), "opaque", Some(0)),
+            (Some(0), says, Some(0)),
+            (None, says, Some(100)),
+            (None, "opaque", None),
+        ] {
+            let found = end_of(at, lifetime.map(Seconds::new), token).map(|end| end.since(at));
+            assert_eq!(found, end, "{lifetime:?} {token}");
+        }
     }
 }
