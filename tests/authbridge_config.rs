@@ -459,7 +459,7 @@ pipeline:
         let [_, settings, pod] = objects.split("---\n").collect::<Vec<_>>()[..] else { panic!("{objects}") };
         let (_, indented) = settings.split_once("config.yaml: |\n").unwrap();
         let text: String =
-            indented.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap())).collect();
+            indented.split_inclusive('\n').map(|line| line.strip_prefix("    ").unwrap()).collect();
         let Checked { config, addresses, .. } =
             read(&text, Reading::Strict).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
 

@@ -25,7 +25,8 @@ mod config_log;
 mod connection_header;
 #[cfg(feature = "proxy")]
 mod denial;
-#[cfg(all(test, feature = "proxy"))]
+#[cfg(test)]
+#[cfg(feature = "proxy")]
 mod documents;
 #[cfg(feature = "proxy")]
 mod events;
