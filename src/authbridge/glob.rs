@@ -83,9 +83,13 @@ fn matches(pattern: &[Part], separator: u8, text: &[u8]) -> bool {
     if let Some(equal) = literal(pattern, text) {
         return equal;
     }
-    let mut at = vec![false; pattern.len().saturating_add(1)];
-    let mut next = at.clone();
-    mark(pattern, &mut at, 0);
+    // On the stack, since every request is compared with some patterns; no part is shorter than a byte.
+    let (mut at, mut next) = ([false; GLOB_BYTES + 1], [false; GLOB_BYTES + 1]);
+    let (Some(mut at), Some(mut next)) = (at.get_mut(..=pattern.len()), next.get_mut(..=pattern.len()))
+    else {
+        return false;
+    };
+    mark(pattern, at, 0);
     for byte in text {
         next.fill(false);
         for (position, part) in
@@ -93,10 +97,10 @@ fn matches(pattern: &[Part], separator: u8, text: &[u8]) -> bool {
         {
             let inside = *byte != separator;
             match part {
-                Part::Byte(wanted) if wanted == byte => mark(pattern, &mut next, position.saturating_add(1)),
-                Part::One if inside => mark(pattern, &mut next, position.saturating_add(1)),
-                Part::Star if inside => mark(pattern, &mut next, position),
-                Part::DoubleStar => mark(pattern, &mut next, position),
+                Part::Byte(wanted) if wanted == byte => mark(pattern, next, position.saturating_add(1)),
+                Part::One if inside => mark(pattern, next, position.saturating_add(1)),
+                Part::Star if inside => mark(pattern, next, position),
+                Part::DoubleStar => mark(pattern, next, position),
                 _ => {}
             }
         }
@@ -160,6 +164,13 @@ mod tests {
         for pattern in ["", "[ab]", "a\\*", "a b", "{a", "a}", "{a{b}}", "ä", &long, &wide] {
             assert!(Glob::parse(pattern, b'.').is_err(), "{pattern}");
         }
+    }
+
+    #[test]
+    fn the_longest_pattern_is_compared_too() {
+        let pattern = format!("{}*", "a".repeat(GLOB_BYTES - 1));
+        assert!(host(&pattern, &"a".repeat(GLOB_BYTES + 9)));
+        assert!(!host(&pattern, &"a".repeat(GLOB_BYTES - 2)));
     }
 
     #[test]

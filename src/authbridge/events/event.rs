@@ -84,7 +84,7 @@ pub(crate) struct Event {
     pub(crate) call: Option<Arc<Call>>,
     /// Boxed, since most events have none.
     pub(crate) answer: Option<Box<Answer>>,
-    pub(crate) invocations: Arc<Vec<Invocation>>,
+    pub(crate) invocations: Arc<[Invocation]>,
     pub(crate) status: Option<u16>,
     pub(crate) error: Option<(&'static str, String)>,
     pub(crate) duration_ms: Option<f64>,
