@@ -1,7 +1,7 @@
 //! Results of commands: a document with its exit code, or one line about unusable input.
 
 use countersign_core::refusal::{Reason, Refusal};
-use countersign_core::text::Quoted;
+use countersign_core::text::{Quoted, is_unsafe_for_display};
 use countersign_io::files::FileError;
 use std::fmt;
 use std::io::Write;
@@ -24,6 +24,16 @@ pub(super) struct Done {
 pub(super) fn shown(file: &Path) -> String {
     let file = file.to_string_lossy();
     if file == "-" { "standard input".to_owned() } else { Quoted(&file).to_string() }
+}
+
+/// Text as one line, in which what ends a line or changes how it is read is escaped. Whoever writes a message quotes what it
+/// carries of others; this holds also where that was forgotten.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe_for_display(c) { line.extend(c.escape_unicode()) } else { line.push(c) }
+    }
+    line
 }
 
 /// Outcome of a command that ran to its end, which decides the exit code.
@@ -125,7 +135,7 @@ impl Unusable {
     pub(super) fn new(message: impl fmt::Display) -> Self {
         let words: Vec<String> =
             message.to_string().split(['\n', '\r']).map(|line| line.trim().to_owned()).collect();
-        Self(words.join(" ").trim().to_owned())
+        Self(one_line(words.join(" ").trim()))
     }
 
     /// The line for standard error.
@@ -143,5 +153,16 @@ impl Unusable {
 impl From<FileError> for Unusable {
     fn from(error: FileError) -> Self {
         Self::new(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_that_cannot_be_forged() {
+        assert_eq!(one_line("a\nerror: b\u{1b}[2J\u{2028}ü"), "a\\u{a}error: b\\u{1b}[2J\\u{2028}ü");
+        assert_eq!(Unusable::new("a\n  b\u{202e}\r\n").line(), "error: a b\\u{202e}");
     }
 }

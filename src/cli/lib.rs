@@ -110,7 +110,7 @@ fn print(done: &Done) -> Result<(), Unusable> {
     let mut stderr = anstream::stderr().lock();
     for note in &done.notes {
         // If standard error cannot be written, the document and the exit code still can.
-        let _ = writeln!(stderr, "{note}");
+        let _ = writeln!(stderr, "{}", exit::one_line(note));
     }
     let mut stdout = anstream::stdout().lock();
     let written = if done.raw {

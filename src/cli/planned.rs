@@ -6,6 +6,9 @@ use countersign_core::verdict::Verdict;
 use countersign_plan::{ApiServer, ClusterAccess, Dns, InputError, Namespace, PodGroup};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
+/// Width of the text in a comment, in columns, beside the sign of comments.
+const COMMENT_COLUMNS: usize = 78;
+
 /// The NetworkPolicies of one workload, with the verdict that they follow.
 #[derive(Debug)]
 pub(super) struct Planned {
@@ -48,16 +51,18 @@ impl Planned {
         self.documents(self.policies.get(from..).unwrap_or_default())
     }
 
+    /// Comment in YAML about the workload and its verdict, in lines of 80 columns. No word of either ends the comment.
+    pub(super) fn comment(&self) -> String {
+        let lines = super::page::wrap(&format!("{} {}", self.workload, self.because), COMMENT_COLUMNS);
+        lines.iter().flat_map(|line| ["# ", line.as_str(), "\n"]).collect()
+    }
+
     fn documents(&self, policies: &[NetworkPolicy]) -> Result<Vec<u8>, Unusable> {
         let mut text = String::new();
         for policy in policies {
             let yaml = serde_saphyr::to_string(policy).map_err(Unusable::new)?;
             text.push_str("---\n");
-            for line in super::page::wrap(&format!("{} {}", self.workload, self.because), 78) {
-                text.push_str("# ");
-                text.push_str(&line);
-                text.push('\n');
-            }
+            text.push_str(&self.comment());
             text.push_str(yaml.trim_start_matches("---\n"));
             if !text.ends_with('\n') {
                 text.push('\n');

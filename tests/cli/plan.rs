@@ -656,3 +656,52 @@ fn too_many_labels_are_counted_and_their_object_is_named() {
     let because = run.json()["workloads"][0]["because"].as_str().unwrap().to_owned();
     assert!(because.contains("the Pod template has 132 labels, and 128 are read"), "{because}");
 }
+
+/// A `DaemonSet` of Pods labelled as an agent's, in whose name a manifest of its own is hidden.
+fn named_after_a_manifest(host_network: bool) -> String {
+    let name = "x\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: mine}\n#";
+    let template = json!({ "metadata": { "labels": { "kagenti.io/type": "agent", "a": "b" } },
+        "spec": { "containers": [], "hostNetwork": host_network } });
+    json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": { "name": name, "namespace": "demo" },
+        "spec": { "selector": { "matchLabels": { "a": "b" } }, "template": template } })
+    .to_string()
+}
+
+#[test]
+fn a_name_in_a_manifest_cannot_add_an_object_to_the_plan() {
+    let folder = Folder::new("plan-injection");
+    folder.write("set.json", named_after_a_manifest(false));
+    let run = folder.run(&["plan", "-f", "set.json"]);
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&run.stdout).unwrap();
+    assert!(!documents.is_empty(), "{}", run.stderr);
+    assert!(documents.iter().all(|one| one["kind"] == "NetworkPolicy"), "{}", run.stdout);
+    let comments = run.stdout.lines().filter(|line| line.starts_with('#'));
+    assert!(comments.into_iter().all(|line| line.chars().count() <= 80), "{}", run.stdout);
+}
+
+#[test]
+fn a_name_in_a_manifest_cannot_forge_a_line_about_it() {
+    let folder = Folder::new("plan-forged-lines");
+    folder.write("set.json", named_after_a_manifest(true));
+    let forged = "x\nwarning: forged \u{1b}[2J";
+    let card = |version: &str| {
+        json!({ "apiVersion": version, "kind": "AgentCard", "metadata": { "name": forged, "namespace": forged },
+            "spec": { "targetRef": { "kind": "Deployment", "name": "none" } } })
+    };
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": forged, "labels": { "countersign.dev/mode": "nonsense" } } });
+    for (file, object) in [
+        ("card.json", card("agent.kagenti.dev/v1alpha1")),
+        ("renamed.json", card("agent.rossoctl.dev/v1alpha1")),
+        ("namespace.json", namespace),
+    ] {
+        folder.write(file, object.to_string());
+    }
+    let run = folder.run(&["plan", "-f", "."]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for told in ["hostNetwork: true", "names no workload", "does not serve", "is no mode"] {
+        assert!(run.stderr.contains(told), "{told}: {}", run.stderr);
+    }
+    let is_forged = |line: &str| !line.starts_with("warning: ") || line.starts_with("warning: forged");
+    assert!(!run.stderr.lines().any(is_forged) && !run.stderr.contains('\u{1b}'), "{}", run.stderr);
+}

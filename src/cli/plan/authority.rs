@@ -2,7 +2,7 @@
 
 use super::arguments::Args;
 use super::manifests::Manifests;
-use super::metadata::{name, namespace};
+use super::metadata::shown_object;
 use crate::args::read_bundles;
 use crate::exit::Unusable;
 use countersign_core::bundle::{BundleSet, parse_bundle};
@@ -36,7 +36,7 @@ impl Authorities {
                     args.bundle_config_map
                 )));
             };
-            let place = format!("ConfigMap {}/{}", namespace(&map.metadata), name(&map.metadata));
+            let place = shown_object("ConfigMap", &map.metadata);
             let text = bundle_text(map).ok_or_else(|| {
                 Unusable::new(format!("{place} has none of the keys {}; add one", BUNDLE_KEYS.join(", ")))
             })?;

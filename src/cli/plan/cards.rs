@@ -2,7 +2,7 @@
 
 use super::authority::Authorities;
 use super::manifests::{CardManifest, Manifests};
-use super::metadata::name;
+use super::metadata::{name, shown_name};
 use super::workloads::ManifestWorkload;
 use crate::exit::Unusable;
 use crate::policy::AcceptArgs;
@@ -117,15 +117,16 @@ fn bind_delivered(
     let Some(map) = map else {
         let found = format!(
             "there is no card among the manifests, and `plan` asks no agent, so this says nothing about the agent: to \
-             judge its card here, sign it with `countersign sign` and add it as the ConfigMap {wanted} with the key {}; \
+             judge its card here, sign it with `countersign sign` and add it as the ConfigMap {} with the key {}; \
              the operator asks the running agent",
+            shown_name(&wanted),
             KEYS.first().copied().unwrap_or_default()
         );
         return Err(Refusal::new(Reason::FetchFailed, found));
     };
     let data = map.data.as_ref();
     let Some(text) = data.and_then(card_text) else {
-        let found = format!("the ConfigMap {wanted} has none of the keys {}", KEYS.join(", "));
+        let found = format!("the ConfigMap {} has none of the keys {}", shown_name(&wanted), KEYS.join(", "));
         return Err(Refusal::new(Reason::FetchFailed, found));
     };
     let signed = verifier.verify(text.clone().into_bytes()).map_err(|rejection| rejection.refusal)?;

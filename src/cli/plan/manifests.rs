@@ -1,7 +1,7 @@
 //! The objects that a plan is made from, by kind. An object of a known kind is read whole or refused.
 
 use super::labels::check_labels;
-use super::metadata::{name, namespace};
+use super::metadata::{name, namespace, shown_object};
 use super::namespaces::Namespaces;
 use super::read::Manifest;
 use super::standings::{OtherObject, place_of_labels};
@@ -37,7 +37,7 @@ pub(super) struct Manifests {
     pub(super) ingresses: Vec<Ingress>,
     pub(super) cards: Vec<CardManifest>,
     pub(super) config_maps: Vec<ConfigMap>,
-    /// Names of the AgentCards whose API group is not that of the cluster's AgentCards.
+    /// Shown names of the AgentCards whose API group is not that of the cluster's AgentCards.
     renamed: Vec<String>,
     /// Files with a Kustomization, which changes the manifests beside it.
     kustomizations: Vec<String>,
@@ -180,7 +180,7 @@ impl Manifests {
                 if family == Family::Kagenti {
                     self.cards.push(card);
                 } else {
-                    self.renamed.push(format!("{}/{}", namespace(&card.metadata), name(&card.metadata)));
+                    self.renamed.push(shown_object(AGENT_CARD_KIND, &card.metadata));
                 }
             }
             (_, KUSTOMIZATION_KIND) => self.kustomizations.push(document.file.clone()),
@@ -306,7 +306,7 @@ impl Manifests {
         });
         let renamed = self.renamed.iter().map(|card| {
             format!(
-                "warning: AgentCard {card} is of {}, which the operator does not serve; apply it as {}",
+                "warning: {card} is of {}, which the operator does not serve; apply it as {}",
                 Family::Rossoctl.agent_card_api_version(),
                 Family::Kagenti.agent_card_api_version()
             )
@@ -341,8 +341,7 @@ impl Manifests {
                 }
                 None => "names no workload among the manifests; nothing is planned for it".to_owned(),
             };
-            let (namespace, name) = (namespace(&card.metadata), name(&card.metadata));
-            Some(format!("warning: AgentCard {namespace}/{name} {why}"))
+            Some(format!("warning: {} {why}", shown_object(AGENT_CARD_KIND, &card.metadata)))
         };
         self.cards.iter().filter_map(told).collect()
     }

@@ -129,7 +129,7 @@ fn write(shared: &[Planned], all: &[Planned], output: Output) -> Result<Vec<u8>,
     let mut text = Vec::new();
     for planned in shared.iter().filter(|planned| !planned.policies.is_empty()).chain(all) {
         if planned.policies.is_empty() {
-            text.extend(format!("# {} {}\n", planned.workload, planned.because).into_bytes());
+            text.extend(planned.comment().into_bytes());
         }
         text.extend(planned.yaml()?);
     }

@@ -1,6 +1,6 @@
 //! Namespace objects of a plan: which mode and enrolment their labels ask for.
 
-use super::metadata::name;
+use super::metadata::{name, shown_name};
 use countersign_api::keys::{ENROLLED, ENROLLED_LABEL, MODE_LABEL};
 use countersign_core::text::Quoted;
 use countersign_plan::Mode;
@@ -50,19 +50,22 @@ impl Namespaces {
 
     /// A line for every namespace whose label changes the mode, or is no mode.
     pub(super) fn notes(&self, operator: Mode) -> Vec<String> {
-        let note = |(name, read): (&String, &NamespaceManifest)| match (&read.misspelt, read.mode) {
-            (Some(text), _) => Some(format!(
-                "warning: Namespace {name}: {MODE_LABEL}={} is no mode, so that of the operator counts; write audit or \
-                 enforce",
-                Quoted(text)
-            )),
-            (None, Some(mode)) if mode != operator => Some(match mode {
-                Mode::Audit => {
-                    format!("note: Namespace {name} is audited by its label: no policy is planned for it")
-                }
-                Mode::Enforce => format!("note: Namespace {name} is enforced by its label"),
-            }),
-            (None, _) => None,
+        let note = |(name, read): (&String, &NamespaceManifest)| {
+            let name = shown_name(name);
+            match (&read.misspelt, read.mode) {
+                (Some(text), _) => Some(format!(
+                    "warning: Namespace {name}: {MODE_LABEL}={} is no mode, so that of the operator counts; write audit or \
+                     enforce",
+                    Quoted(text)
+                )),
+                (None, Some(mode)) if mode != operator => Some(match mode {
+                    Mode::Audit => {
+                        format!("note: Namespace {name} is audited by its label: no policy is planned for it")
+                    }
+                    Mode::Enforce => format!("note: Namespace {name} is enforced by its label"),
+                }),
+                (None, _) => None,
+            }
         };
         self.0.iter().filter_map(note).collect()
     }

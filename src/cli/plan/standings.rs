@@ -1,6 +1,6 @@
 //! Objects that run Pods and are no agent for the operator, although something about them says agent.
 
-use super::metadata::{name, namespace};
+use super::metadata::{name, namespace, shown};
 use super::workloads::host_network_note;
 use countersign_api::keys::Family;
 use countersign_plan::input::enrolment::{families, family, protocol};
@@ -72,6 +72,6 @@ impl OtherObject {
 
     /// Kind, namespace and name.
     pub(super) fn shown(&self) -> String {
-        format!("{} {}/{}", self.kind, self.namespace, self.name)
+        shown(&self.kind, &self.namespace, &self.name)
     }
 }

@@ -1,6 +1,6 @@
 //! Workloads of every kind as one type, and what the manifests say about who they are and how they are reached.
 
-use super::metadata::{name, namespace};
+use super::metadata::{name, namespace, shown};
 use crate::exit::Unusable;
 use countersign_api::keys::Family;
 use countersign_core::refusal::{Reason, Refusal};
@@ -82,7 +82,7 @@ impl ManifestWorkload {
 
     /// Kind, namespace and name.
     pub(super) fn shown(&self) -> String {
-        format!("{} {}/{}", self.kind, self.namespace, self.name)
+        shown(&self.kind, &self.namespace, &self.name)
     }
 
     /// What the operator makes of kind and labels.
