@@ -705,3 +705,37 @@ fn a_name_in_a_manifest_cannot_forge_a_line_about_it() {
     let is_forged = |line: &str| !line.starts_with("warning: ") || line.starts_with("warning: forged");
     assert!(!run.stderr.lines().any(is_forged) && !run.stderr.contains('\u{1b}'), "{}", run.stderr);
 }
+
+#[test]
+fn a_label_that_is_none_is_warned_of_where_nothing_is_planned_for_it() {
+    let folder = manifests("plan-foreign-labels");
+    let labelled = |version: &str, kind: &str, rest: Value| {
+        let mut object = json!({ "apiVersion": version, "kind": kind,
+            "metadata": { "name": "other", "namespace": "demo", "labels": { "cluster": "${CLUSTER_NAME}" } } });
+        object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        object.to_string()
+    };
+    let documents = [
+        labelled("v1", "ConfigMap", json!({})),
+        labelled("v1", "Namespace", json!({})),
+        labelled("networking.k8s.io/v1", "Ingress", json!({})),
+        labelled("v1", "Service", json!({ "spec": { "selector": { "app": "other" } } })),
+        labelled("apps/v1", "Deployment", json!({ "spec": { "replicas": 2 } })),
+    ];
+    folder.write("manifests/other.yaml", documents.join("\n---\n"));
+    let run = plan(&folder, &[]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let told = "the label \"cluster\" in metadata.labels is \"${CLUSTER_NAME}\"";
+    assert_eq!(run.stderr.matches(told).count(), documents.len(), "{}", run.stderr);
+    // What is planned for, and what decides which Pods a Service has, is refused.
+    let service = labelled("v1", "Service", json!({ "spec": { "selector": { "app": "${APP}" } } }));
+    let job = labelled(
+        "batch/v1",
+        "Job",
+        json!({ "spec": { "template": { "metadata": { "labels": { "kagenti.io/type": "agent" } } } } }),
+    );
+    for (document, says) in [(service, "\"app\" in spec.selector"), (job, "\"cluster\" in metadata.labels")] {
+        folder.write("manifests/other.yaml", document);
+        plan(&folder, &[]).assert_unusable(says);
+    }
+}

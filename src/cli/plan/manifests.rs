@@ -1,6 +1,6 @@
 //! The objects that a plan is made from, by kind. An object of a known kind is read whole or refused.
 
-use super::labels::check_labels;
+use super::labels::label_problems;
 use super::metadata::{name, namespace, shown_object};
 use super::namespaces::Namespaces;
 use super::read::Manifest;
@@ -43,6 +43,8 @@ pub(super) struct Manifests {
     kustomizations: Vec<String>,
     /// Kinds, names and files that were passed over.
     pub(super) ignored: Vec<String>,
+    /// Kinds, names and files of objects that nothing is planned for, with a label that the API server would refuse.
+    mislabelled: Vec<String>,
 }
 
 /// The metadata of an object of any kind.
@@ -142,20 +144,22 @@ impl Manifests {
             ("apps/v1", "Deployment") => {
                 let object: Deployment = read(document)?;
                 let spec = object.spec.unwrap_or_default();
-                self.controller(document, &kind, object.metadata, spec.selector, spec.template.into());
+                self.controller(document, &kind, object.metadata, spec.selector, spec.template.into())?;
             }
             ("apps/v1", "StatefulSet") => {
                 let object: StatefulSet = read(document)?;
                 let spec = object.spec.unwrap_or_default();
-                self.controller(document, &kind, object.metadata, spec.selector, spec.template.into());
+                self.controller(document, &kind, object.metadata, spec.selector, spec.template.into())?;
             }
             (version, SANDBOX_KIND) if WorkloadKind::parse(version, SANDBOX_KIND).is_some() => {
                 let object: ObjectManifest = read(document)?;
                 let sandbox =
                     Sandbox::parse(&document.object).map_err(|error| unreadable(document, &error))?;
-                self.controller(document, &kind, object.metadata, sandbox.selector, sandbox.template.into());
+                let template = sandbox.template.into();
+                self.controller(document, &kind, object.metadata, sandbox.selector, template)?;
             }
             ("v1", "Namespace") => {
+                self.check_labels(document, false)?;
                 let object: ObjectManifest = read(document)?;
                 self.namespaces.add(&object.metadata);
             }
@@ -165,16 +169,28 @@ impl Manifests {
                 // What belongs to another object is told of with that.
                 if owners.iter().all(|owner| owner.controller != Some(true)) {
                     let other = OtherObject::new(kind, &object.metadata, &document.object, place);
-                    self.others.push(other.map_err(|error| unreadable(document, &error))?);
+                    let other = other.map_err(|error| unreadable(document, &error))?;
+                    self.check_labels(document, other.is_told_of())?;
+                    self.others.push(other);
                 }
             }
-            ("v1", "Service") => self.services.push(read(document)?),
-            ("networking.k8s.io/v1", "Ingress") => self.ingresses.push(read(document)?),
-            ("v1", "ConfigMap") => self.config_maps.push(read(document)?),
+            ("v1", "Service") => {
+                self.check_labels(document, false)?;
+                self.services.push(read(document)?);
+            }
+            ("networking.k8s.io/v1", "Ingress") => {
+                self.check_labels(document, false)?;
+                self.ingresses.push(read(document)?);
+            }
+            ("v1", "ConfigMap") => {
+                self.check_labels(document, false)?;
+                self.config_maps.push(read(document)?);
+            }
             (version, AGENT_CARD_KIND)
                 if let Some(family) =
                     Family::ALL.into_iter().find(|family| family.agent_card_api_version() == version) =>
             {
+                self.check_labels(document, false)?;
                 let card: CardManifest = read(document)?;
                 // What the operator does not serve says nothing about a workload.
                 if family == Family::Kagenti {
@@ -201,7 +217,7 @@ impl Manifests {
         metadata: ObjectMeta,
         selector: LabelSelector,
         template: Template,
-    ) {
+    ) -> Result<(), Unusable> {
         // Kustomize patches name a workload and the fields that they change. The API server takes no workload like that.
         if selector == LabelSelector::default() {
             self.ignored.push(format!(
@@ -210,9 +226,35 @@ impl Manifests {
                 Quoted(name(&metadata)),
                 Quoted(&document.file)
             ));
-            return;
+            return self.check_labels(document, false);
         }
-        self.workloads.push(ManifestWorkload::new(kind, metadata, selector, template));
+        let workload = ManifestWorkload::new(kind, metadata, selector, template);
+        self.check_labels(document, workload.is_told_of())?;
+        self.workloads.push(workload);
+        Ok(())
+    }
+
+    /// Refuses an object for a label of another syntax, if the plan `tells` of the object or the label decides which Pods a
+    /// Service has. What no plan depends on may hold a placeholder that somebody else fills in, and is warned of.
+    fn check_labels(&mut self, document: &Manifest, tells: bool) -> Result<(), Unusable> {
+        let problems = label_problems(&document.object);
+        let kind = document.object.get("kind").and_then(Value::as_str).unwrap_or_default();
+        if let Some(problem) = problems.iter().find(|problem| tells || problem.is_in_service_selector(kind)) {
+            return Err(unreadable(document, &problem.told()));
+        }
+        self.mislabelled.extend(problems.first().map(|problem| {
+            format!(
+                "{}: {}; the plan does without, and the API server refuses it",
+                named(document),
+                problem.told()
+            )
+        }));
+        Ok(())
+    }
+
+    /// A line for every object that nothing is planned for, with a label that the API server would refuse.
+    pub(super) fn label_notes(&self) -> impl Iterator<Item = String> {
+        self.mislabelled.iter().map(|told| format!("warning: {told}"))
     }
 
     /// The workloads that are agents for the operator.
@@ -348,16 +390,20 @@ impl Manifests {
 }
 
 fn read<T: DeserializeOwned>(document: &Manifest) -> Result<T, Unusable> {
-    check_labels(&document.object).map_err(|problem| unreadable(document, &problem))?;
+    let problems = label_problems(&document.object);
+    // Said here in better words than those of the type.
+    if let Some(problem) = problems.iter().find(|problem| !problem.is_text()) {
+        return Err(unreadable(document, &problem.told()));
+    }
     T::deserialize(&document.object).map_err(|error| unreadable(document, &error))
 }
 
 fn unreadable(document: &Manifest, error: &dyn Display) -> Unusable {
+    Unusable::new(format!("{} cannot be read: {error}; correct the manifest", named(document)))
+}
+
+/// Kind, name and file of an object.
+fn named(document: &Manifest) -> String {
     let text = |pointer: &str| document.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    Unusable::new(format!(
-        "{} {} in {} cannot be read: {error}; correct the manifest",
-        Quoted(text("/kind")),
-        Quoted(text("/metadata/name")),
-        Quoted(&document.file)
-    ))
+    format!("{} {} in {}", Quoted(text("/kind")), Quoted(text("/metadata/name")), Quoted(&document.file))
 }

@@ -44,6 +44,7 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let (cluster, mut notes) = args.cluster.facts()?;
     notes.extend(authorities.iter().flat_map(|authorities| authorities.warnings.iter().cloned()));
     notes.extend(manifests.ignored.iter().map(|what| format!("note: {what} is not read")));
+    notes.extend(manifests.label_notes());
     notes.extend(manifests.kustomization_notes());
     notes.extend(manifests.family_notes());
     notes.extend(manifests.unlabelled_templates());

@@ -64,6 +64,13 @@ impl OtherObject {
         })
     }
 
+    /// True if a plan depends on it, or says of it that it is no agent.
+    pub(super) const fn is_told_of(&self) -> bool {
+        !matches!(self.standing, Standing::Unconcerned)
+            || !self.families.is_empty()
+            || self.unenrolled.is_some()
+    }
+
     /// Warning about Pods on the network of their node, if they carry a label of agents.
     pub(super) fn host_network_note(&self) -> Option<String> {
         let is_concerned = self.is_on_host_network && !self.families.is_empty();

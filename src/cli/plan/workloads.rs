@@ -90,6 +90,11 @@ impl ManifestWorkload {
         Standing::of(true, self.family(), protocol(&self.labels).is_some(), family(&self.template.labels))
     }
 
+    /// True if a plan depends on it, or says of it that it is no agent.
+    pub(super) fn is_told_of(&self) -> bool {
+        self.standing() != Standing::Unconcerned || !self.families().is_empty() || self.unenrolled().is_some()
+    }
+
     /// Sentence about labels that look like an agent's and are not, if it is none.
     pub(super) fn unenrolled(&self) -> Option<String> {
         unenrolled(&self.labels, &self.template.labels)
