@@ -4,7 +4,7 @@ use crate::pki::{Authority, Ca, Key, Leaf, NOW, domain, pem};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_core::bundle::{
-    Bundle, BundleFreshness, BundleMemory, BundleSet, FallbackAfter, accept_bundle, no_bundle, parse_bundle,
+    Bundle, BundleFreshness, BundleMemory, BundleSet, FallbackAfter, accept_bundle, parse_bundle,
 };
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::TrustDomain;
@@ -227,14 +227,18 @@ fn rule_44_a_bundle_of_another_domain_revokes_and_says_whose_it_is() {
 
 #[test]
 fn a_domain_without_a_bundle_is_told_with_those_that_have_one() {
-    let names: Vec<TrustDomain> =
-        (0..7).map(|number| TrustDomain::parse(&format!("d{number}.example")).unwrap()).collect();
     for (count, says) in [
         (0, "nor for any other trust domain"),
         (2, "only for d0.example, d1.example"),
         (7, "only for d0.example, d1.example, d2.example, d3.example, d4.example and 2 more"),
     ] {
-        let refusal = no_bundle(&domain(), names[..count].iter());
+        let mut set = BundleSet::new();
+        for number in 0..count {
+            let name = TrustDomain::parse(&format!("d{number}.example")).unwrap();
+            let root = Authority::root(&Ca { spiffe_ids: Vec::new(), ..Ca::default() });
+            set.insert(parse_bundle(&name, pem(root.der()).into_bytes()).unwrap()).unwrap();
+        }
+        let refusal = set.get(&domain()).unwrap_err();
         assert_eq!(refusal.message(), format!("no bundle is configured for example.org, {says}"));
     }
 }

@@ -7,7 +7,7 @@ mod set;
 
 pub use memory::{AcceptedBundle, BundleFreshness, BundleMemory, FallbackAfter, accept_bundle};
 pub use parse::parse_bundle;
-pub use set::{BundleSet, no_bundle};
+pub use set::BundleSet;
 
 use super::encoding::{Digest, Sha256};
 use super::spiffe::TrustDomain;

@@ -7,7 +7,7 @@ use crate::spiffe::TrustDomain;
 use std::collections::BTreeMap;
 
 /// The refusal of a trust domain without a bundle, `TrustDomainUnknown`; it names those that have one.
-pub fn no_bundle<'d>(
+fn no_bundle<'d>(
     trust_domain: &TrustDomain,
     configured: impl ExactSizeIterator<Item = &'d TrustDomain>,
 ) -> Refusal {

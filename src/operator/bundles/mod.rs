@@ -15,9 +15,9 @@ pub(crate) use federation::follow_federation;
 pub(crate) use workload_api::follow_workload_api;
 
 use super::metrics::Metrics;
-use countersign_core::bundle::{Bundle, no_bundle};
+use countersign_core::bundle::Bundle;
 use countersign_core::encoding::{Digest, Sha256};
-use countersign_core::refusal::Refusal;
+use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::time::{Seconds, Timestamp};
 use source::{ReadFailure, word_of};
@@ -52,7 +52,7 @@ impl Bundles {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         match sources.get(trust_domain) {
             Some(source) => source.current(now, self.max_age).map(Arc::clone),
-            None => Err(no_bundle(trust_domain, sources.keys())),
+            None => Err(no_bundle(trust_domain)),
         }
     }
 
@@ -131,10 +131,15 @@ impl Bundles {
     }
 }
 
+/// Refusal of a trust domain without a source. It names no other domain: status is what a tenant reads, who is no party to
+/// whom the cluster federates with, and each domain that comes or goes would be a write for every such card.
+fn no_bundle(trust_domain: &TrustDomain) -> Refusal {
+    Refusal::new(Reason::TrustDomainUnknown, format!("no bundle is configured for {trust_domain}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use countersign_core::refusal::Reason;
 
     #[test]
     fn only_another_set_of_authorities_is_announced() {
@@ -166,7 +171,7 @@ mod tests {
         let text = include_bytes!("../../../tests/fixtures/doc/bundle.json").to_vec();
         assert!(bundles.accept(&domain, at(0), Ok(text.clone())));
         let unknown = bundles.get(&TrustDomain::parse("other.example").unwrap(), at(0)).unwrap_err();
-        assert_eq!(unknown.message(), "no bundle is configured for other.example, only for example.org");
+        assert_eq!(unknown.message(), "no bundle is configured for other.example");
         let mut changes = bundles.changes();
         // Neither content nor an error arrives, as from a silent or stopped watch.
         bundles.announce(at(60));
@@ -187,5 +192,20 @@ mod tests {
             let line = format!("kagenti_x5c_trust_bundle_load_errors_total{line}");
             assert!(metrics.text().lines().any(|found| found == line), "{line}\n{}", metrics.text());
         }
+    }
+
+    #[test]
+    fn a_partner_changes_nothing_of_what_is_said_of_an_unknown_domain() {
+        let (bundles, start) =
+            (Bundles::new(Seconds::new(60), Metrics::default()), Timestamp::from_unix(1_795_219_200));
+        let [asked, partner, unread] =
+            ["other.example", "example.org", "silent.example"].map(|name| TrustDomain::parse(name).unwrap());
+        let before = bundles.get(&asked, start).unwrap_err();
+        assert_eq!(before.reason(), Reason::TrustDomainUnknown);
+        assert!(before.message().contains("other.example"), "{before}");
+        let text = include_bytes!("../../../tests/fixtures/doc/bundle.json").to_vec();
+        assert!(bundles.accept(&partner, start, Ok(text)));
+        bundles.accept(&unread, start, Err(ReadFailure::missing("gone".to_owned())));
+        assert_eq!(bundles.get(&asked, start).unwrap_err(), before);
     }
 }
