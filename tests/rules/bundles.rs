@@ -218,6 +218,12 @@ fn rule_44_a_bundle_of_another_domain_revokes_and_says_whose_it_is() {
     for says in ["of another trust domain", "--trust-domain", "--spire-trust-domain"] {
         assert!(Reason::BundleEmpty.fix().contains(says), "{}", Reason::BundleEmpty.fix());
     }
+    // What is left out for another cause is not the other domain's.
+    let own = Authority::root(&Ca { key: Key::Ed25519, spiffe_ids: Vec::new(), ..Ca::default() });
+    let mixed = refused([pem(root.der()), pem(own.der())].concat());
+    let says = "holds no usable X.509 authority; some of those in it are of the trust domain example.org; ";
+    assert!(mixed.message().contains(says) && !mixed.message().contains("because"), "{mixed}");
+    assert!(mixed.message().contains("Ed25519"), "{mixed}");
     // What is no authority at all is of no domain.
     let leaf = root.issue(&Leaf::default()).chain.remove(0);
     for text in [r#"{"keys":[]}"#.to_owned(), pem(&leaf)] {

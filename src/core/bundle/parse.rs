@@ -23,8 +23,13 @@ pub fn parse_bundle(trust_domain: &TrustDomain, bytes: Vec<u8>) -> Result<Bundle
     if bytes.len() > BUNDLE_BYTES {
         return Err(malformed(format!("the bundle has {} bytes, the limit is {BUNDLE_BYTES}", bytes.len())));
     }
-    let mut reader =
-        BundleReader { trust_domain, anchors: Vec::new(), skipped: Vec::new(), others: BTreeSet::new() };
+    let mut reader = BundleReader {
+        trust_domain,
+        anchors: Vec::new(),
+        skipped: Vec::new(),
+        others: BTreeSet::new(),
+        foreign: 0,
+    };
     let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     let (sequence, refresh_hint) =
         if is_json { reader.read_json(bytes)? } else { reader.read_pem(&bytes)? };
@@ -40,6 +45,8 @@ struct BundleReader<'a> {
     skipped: Vec<SkippedEntry>,
     /// Trust domains of authorities that are those of others.
     others: BTreeSet<TrustDomain>,
+    /// Number of skipped entries that are such authorities.
+    foreign: usize,
 }
 
 impl BundleReader<'_> {
@@ -159,7 +166,9 @@ impl BundleReader<'_> {
         let anchor = match Anchor::parse(der, self.trust_domain) {
             Ok(anchor) => anchor,
             Err(refusal) => {
-                self.others.extend(Anchor::other_domain(der, self.trust_domain));
+                let other = Anchor::other_domain(der, self.trust_domain);
+                self.foreign = self.foreign.saturating_add(usize::from(other.is_some()));
+                self.others.extend(other);
                 self.skip(location, &refusal.to_string());
                 return Ok(());
             }
@@ -199,7 +208,10 @@ impl BundleReader<'_> {
             if !self.others.is_empty() {
                 let others: Vec<&str> =
                     self.others.iter().take(DOMAINS_FOUND).map(TrustDomain::as_str).collect();
-                message.push_str(", because those in it are of the trust domain ");
+                // What was skipped for another cause may be the domain's own, and is listed below with its cause.
+                let is_all = self.foreign == self.skipped.len();
+                message.push_str(if is_all { ", because those in it" } else { "; some of those in it" });
+                message.push_str(" are of the trust domain ");
                 message.push_str(&others.join(", "));
             }
             for entry in &self.skipped {
