@@ -37,7 +37,7 @@ pub struct Evaluation {
     pub failing: Option<Instant>,
     /// Times since which causes that pass by themselves keep the agent from being evaluated, while there are any.
     pub pending: BTreeMap<Settles, Instant>,
-    /// What was not read the last time, while such a cause lasts.
+    /// What the API server did not say, if it was that the last time.
     pub unread: Option<Refusal>,
     /// Generation of the evaluated AgentCard.
     pub generation: i64,
@@ -89,11 +89,12 @@ impl Evaluation {
         Self { replicas, seen, ..self }
     }
 
-    /// Evaluation once more, while such a cause lasts, which was found at `now` if not before; `unread` says what it is.
+    /// Evaluation once more, while such a cause lasts, which was found at `now` if not before; `cause` says what it is.
     #[must_use]
-    pub fn pending_since(mut self, settles: Settles, now: Instant, unread: Refusal) -> Self {
+    pub fn pending_since(mut self, settles: Settles, now: Instant, cause: Refusal) -> Self {
         self.pending.entry(settles).or_insert(now);
-        Self { unread: Some(unread), ..self }
+        // Only the API server is to blame for the other ones: the text is told with what to do about it.
+        Self { unread: Some(cause).filter(|_| settles == Settles::Later), ..self }
     }
 
     /// Evaluation that leaves the history unchanged.

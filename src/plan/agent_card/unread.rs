@@ -157,4 +157,21 @@ mod tests {
         assert!(told.note().starts_with(says), "{}", told.note());
         assert_eq!(after(&later, 200), Some(told), "once, however long it lasts");
     }
+
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    #[test]
+    fn a_cause_behind_the_service_is_not_blamed_on_the_api_server() {
+        let (start, kept) = (Instant::now(), Kept::of(&verified()).unwrap());
+        let reference = CardRef::new("weather", Some("uid-1")).unwrap();
+        let later = Refusal::new(Reason::FetchFailed, "the Service \"weather\" could not be read: 503");
+        let soon = Refusal::new(Reason::WorkloadNotReady, "no Pod behind the Service \"weather\" is ready");
+        let at = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
+        let last = Evaluation::refused(&reference, None, later.clone())
+            .pending_since(Settles::Later, at(0), later)
+            .pending_since(Settles::Soon, at(12), soon);
+        let told = notice(&last, &kept, at(12));
+        let note = told.map(|told| told.note().to_owned()).unwrap_or_default();
+        assert!(!note.contains("no Pod behind"), "{note}");
+        assert!(!note.contains("mend the API server"), "{note}");
+    }
 }
