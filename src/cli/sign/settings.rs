@@ -143,8 +143,11 @@ impl SignerSettings {
 
     /// The end of a signature made at `now`, or of its leaf, whichever is earlier.
     pub(super) fn ends(&self, svid: &WorkloadSvid, now: Timestamp) -> Result<Timestamp, String> {
-        let leaf = svid.chain.first().ok_or("the SVID has no certificate; check the SPIRE agent")?;
-        let leaf = leaf_facts(leaf).map_err(|refusal| refusal.to_string())?;
+        let of = || of_workload_api(&self.socket);
+        let leaf = svid.chain.first();
+        let leaf = leaf.ok_or_else(|| format!("{}: it has no certificate; check the SPIRE agent", of()))?;
+        let leaf =
+            leaf_facts(leaf).map_err(|refusal| format!("{}: {refusal}; {}", of(), refusal.reason().fix()))?;
         Ok(self.lifetime.map_or(leaf.not_after, |lifetime| leaf.not_after.min(now.plus(lifetime))))
     }
 }
@@ -217,5 +220,16 @@ mod tests {
         }
         let told = settings(&["--watch", "--timeout", "0s"], &[("SIGN_TIMEOUT", "5s")]).unwrap_err().line();
         assert!(told.contains(": --timeout is 0"), "{told}");
+    }
+
+    #[test]
+    fn an_svid_that_cannot_be_read_is_named_with_its_socket_and_the_fix() {
+        let given = settings(&["--watch", "c.json", "--workload-api", "/x"], &[]).unwrap();
+        for chain in [vec![b"no certificate".to_vec()], Vec::new()] {
+            let svid = WorkloadSvid { chain, key: Zeroizing::new(Vec::new()) };
+            let told = given.sign(Vec::new(), &svid).unwrap_err();
+            assert!(told.starts_with("the SVID of the Workload API at \"/x\": "), "{told}");
+            assert!(told.contains("; "), "{told}");
+        }
     }
 }
