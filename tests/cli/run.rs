@@ -1,7 +1,7 @@
 //! Running the binary in a folder of its own.
 
 use serde_json::Value;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
@@ -148,6 +148,18 @@ impl Folder {
         let mut command = binary();
         command.envs(variables.iter().copied()).args(arguments).current_dir(&self.0);
         Run::of(command.output().expect("a run"))
+    }
+
+    /// First line with `word` on standard error of a command that does not end by itself.
+    pub(crate) fn first_line_with(&self, word: &str, arguments: &[&str]) -> String {
+        let mut command = binary();
+        command.args(arguments).current_dir(&self.0).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("a run");
+        let lines = BufReader::new(child.stderr.take().expect("standard error")).lines();
+        let found = lines.map(|line| line.expect("text")).find(|line| line.contains(word));
+        child.kill().expect("a run that lasts");
+        child.wait().expect("an end");
+        found.expect("such a line")
     }
 
     /// Runs the binary here with something on standard input.

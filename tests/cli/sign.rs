@@ -205,3 +205,13 @@ fn canonical_bytes_are_printed_exactly_and_without_a_line_break() {
         folder.run_fed(large, &["canonicalize", "-", "--profile", "jcs-raw", "--numbers", "binary64"]);
     assert_eq!(binary64.stdout, "{\"x\":123456789012345680000}");
 }
+
+#[test]
+fn a_signer_that_nobody_told_the_socket_says_that_it_took_the_default() {
+    let folder = Folder::new("default-socket");
+    let line = folder.first_line_with("\"error\"", &["sign", "--watch"]);
+    let told: Value = serde_json::from_str(&line).unwrap();
+    let error = told["error"].as_str().unwrap();
+    assert!(error.contains("/run/spire/sockets/agent.sock"), "{line}");
+    assert!(error.contains("this socket is the default: name it by --workload-api"), "{line}");
+}

@@ -37,7 +37,7 @@ pub(super) async fn run(settings: &SignerSettings) -> Result<(), Unusable> {
                 is_new
             });
         }
-        Err(error) => problems.say(&error.to_string()),
+        Err(error) => problems.say(&settings.unread_svid(error)),
     });
     let work = async {
         let mut signer = WatchSigner { settings, last: None, problems: Problems::default() };
