@@ -79,8 +79,14 @@ impl Events {
         (Self { sender, shares, metrics }, write)
     }
 
-    /// Sends an event about an object; drops and counts it if too many wait.
-    pub(crate) fn send(&self, about: EventSource, object: &ObjectRef, uid: &str, transition: &Transition) {
+    /// Sends an event about an object; drops and counts it if too many wait. True if it was taken.
+    pub(crate) fn send(
+        &self,
+        about: EventSource,
+        object: &ObjectRef,
+        uid: &str,
+        transition: &Transition,
+    ) -> bool {
         let event = Event {
             type_: if transition.is_warning() { EventType::Warning } else { EventType::Normal },
             reason: transition.reason().to_owned(),
@@ -96,12 +102,19 @@ impl Events {
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         };
-        if !lock(&self.shares).take(&object.namespace) {
-            self.metrics.dropped_event();
-        } else if self.sender.try_send((about.controller, reference, event)).is_err() {
-            lock(&self.shares).give(&object.namespace);
+        let is_taken = if lock(&self.shares).take(&object.namespace) {
+            let is_taken = self.sender.try_send((about.controller, reference, event)).is_ok();
+            if !is_taken {
+                lock(&self.shares).give(&object.namespace);
+            }
+            is_taken
+        } else {
+            false
+        };
+        if !is_taken {
             self.metrics.dropped_event();
         }
+        is_taken
     }
 }
 

@@ -15,19 +15,28 @@ impl<K> Default for Notices<K> {
 }
 
 impl<K: Clone + Ord> Notices<K> {
-    /// Records what there is to say about an object, and returns it if it was not said last about this one.
-    pub(crate) fn begin(&self, (object, uid): (&K, &str), notice: Option<Transition>) -> Option<Transition> {
+    /// Sends what there is to say about an object, unless it was said last about this one: with the same reason and fix, however
+    /// what was found is worded. `send` says whether the notice was taken; one that was not is sent at the next turn.
+    pub(crate) fn tell(
+        &self,
+        (object, uid): (&K, &str),
+        notice: Option<Transition>,
+        send: impl FnOnce(&Transition) -> bool,
+    ) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(notice) = notice else {
             all.remove(object);
-            return None;
+            return;
         };
-        let said = (uid.to_owned(), notice);
-        let is_new = all.get(object) != Some(&said);
-        is_new.then(|| {
-            all.insert(object.clone(), said.clone());
-            said.1
-        })
+        let is_said = all.get(object).is_some_and(|(of, said)| of == uid && said.repeats(&notice));
+        if !is_said && send(&notice) {
+            all.insert(object.clone(), (uid.to_owned(), notice));
+        }
+    }
+
+    /// Forgets what was said about an object that is gone.
+    pub(crate) fn forget(&self, object: &K) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
     }
 }
 
@@ -36,26 +45,53 @@ mod tests {
     use super::*;
     use crate::index::{ObjectRef, WorkloadKind, WorkloadRef};
 
+    fn workload(name: &str) -> WorkloadRef {
+        WorkloadRef { kind: WorkloadKind::Deployment, object: ObjectRef::new("team", name) }
+    }
+
+    /// Tells a notice of what was found and what to do, where the queue has room or not; true if it was sent.
+    fn is_sent(
+        notices: &Notices<WorkloadRef>,
+        (name, uid): (&str, &str),
+        said: Option<(&str, &str)>,
+        has_room: bool,
+    ) -> bool {
+        let mut sent = false;
+        let said = said.map(|(found, fix)| Transition::warning("WorkloadError", found, fix));
+        notices.tell((&workload(name), uid), said, |_| {
+            sent = true;
+            has_room
+        });
+        sent
+    }
+
     #[test]
     fn a_notice_is_sent_when_it_begins_changes_or_comes_back() {
         let notices = Notices::default();
-        let workload =
-            |name| WorkloadRef { kind: WorkloadKind::Deployment, object: ObjectRef::new("team", name) };
-        let notice = |found: &str| Some(Transition::warning("WorkloadError", found, "correct it"));
-        for (name, said, is_sent) in [
-            ("a", notice("one"), true),
-            ("a", notice("one"), false),
-            ("b", notice("one"), true),
-            ("a", notice("two"), true),
+        for (name, said, expected) in [
+            ("a", Some(("one", "correct it")), true),
+            ("a", Some(("one", "correct it")), false),
+            ("b", Some(("one", "correct it")), true),
+            ("a", Some(("two", "correct it")), false),
+            ("a", Some(("one", "correct it")), false),
+            ("a", Some(("one", "take it off")), true),
             ("a", None, false),
             ("a", None, false),
-            ("a", notice("two"), true),
-            ("b", notice("one"), false),
+            ("a", Some(("one", "take it off")), true),
+            ("b", Some(("one", "correct it")), false),
         ] {
-            let sent = notices.begin((&workload(name), "uid-1"), said.clone());
-            assert_eq!(sent, said.filter(|_| is_sent), "{name}");
+            assert_eq!(is_sent(&notices, (name, "uid-1"), said, true), expected, "{name}: {said:?}");
         }
-        let again = notices.begin((&workload("b"), "uid-2"), notice("one"));
-        assert_eq!(again, notice("one"), "another object of that name");
+        let again = || is_sent(&notices, ("b", "uid-2"), Some(("one", "correct it")), true);
+        assert_eq!([again(), again()], [true, false], "another object of that name");
+        notices.forget(&workload("b"));
+        assert!(again(), "forgotten");
+    }
+
+    #[test]
+    fn a_notice_that_the_queue_dropped_is_sent_at_the_next_turn() {
+        let notices = Notices::default();
+        let turn = |has_room| is_sent(&notices, ("a", "uid-1"), Some(("one", "correct it")), has_room);
+        assert_eq!([turn(false), turn(false), turn(true), turn(true)], [true, true, true, false]);
     }
 }

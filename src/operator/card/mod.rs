@@ -63,7 +63,7 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
 /// Turn of one AgentCard: observes, evaluates and keeps the evaluation. Writes nothing to the API server.
 async fn reconcile(context: &Context, object: &ObjectRef) -> Next {
     let Some(card) = context.index.cards.get(object).filter(|card| !card.is_leaving) else {
-        context.waits.begin((object, ""), None);
+        context.waits.forget(object);
         return Next::Never;
     };
     if let Some(notice) = waits_for_list(context, object, &card) {
@@ -113,9 +113,9 @@ fn waits_for_list(context: &Context, object: &ObjectRef, card: &IndexedCard) -> 
 
 /// Sends what there is to say of an AgentCard that is not evaluated, unless it was said last.
 fn tell(context: &Context, object: &ObjectRef, card: &IndexedCard, notice: Option<Transition>) {
-    if let Some(notice) = context.waits.begin((object, &card.uid), notice) {
-        context.events.send(status::CARD_VERIFIED, object, &card.uid, &notice);
-    }
+    context.waits.tell((object, &card.uid), notice, |notice| {
+        context.events.send(status::CARD_VERIFIED, object, &card.uid, notice)
+    });
 }
 
 /// Evaluation from a fresh observation. Infallible: a failure on the way is a refused evaluation.

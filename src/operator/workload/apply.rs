@@ -32,15 +32,15 @@ pub(crate) async fn apply_plan(
     } else {
         context.undecided.end(reference);
     }
-    if let Some(notice) = context.notices.begin((reference, &workload.uid), plan.notice) {
+    context.notices.tell((reference, &workload.uid), plan.notice, |notice| {
         let about = EventSource {
             controller: "agentcard-controller",
             api_version: reference.kind.api_version(),
             kind: reference.kind.as_str(),
             action: "Reconcile",
         };
-        context.events.send(about, &reference.object, &workload.uid, &notice);
-    }
+        context.events.send(about, &reference.object, &workload.uid, notice)
+    });
     let (mut is_known, kept) = apply_every_mark(context, &plan.unmark).await;
     let mut failed = unread.or(kept);
     for policy in &plan.close {

@@ -60,7 +60,7 @@ async fn reconcile(context: &Context, key: &WorkloadRef) -> Result<Next, kube::E
     let Some(workload) = context.index.workload(key).filter(Workload::is_agent) else {
         context.undecided.end(key);
         context.enforcements.forget(key);
-        context.notices.begin((key, ""), None);
+        context.notices.forget(key);
         return Ok(enqueue_cleanup(context, key));
     };
     let (observed, unread) = observe(context, key, &workload).await;

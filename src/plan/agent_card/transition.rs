@@ -8,12 +8,14 @@ pub struct Transition {
     is_warning: bool,
     reason: String,
     note: String,
+    fix: String,
 }
 
 impl Transition {
     /// Change for the better, with one sentence for people, cut to 1024 bytes.
     pub fn normal(reason: &str, note: &str) -> Self {
-        Self { is_warning: false, reason: reason.to_owned(), note: cut(note, NOTE_BYTES) }
+        let note = cut(note, NOTE_BYTES);
+        Self { is_warning: false, reason: reason.to_owned(), note, fix: String::new() }
     }
 
     /// Loss of trust or an error: what was found, then what to do. `fix` is kept whole, and what was found is cut so that
@@ -23,7 +25,13 @@ impl Transition {
         let room = NOTE_BYTES.saturating_sub(fix.len()).saturating_sub(SEPARATOR.len());
         let found = cut(found.trim_end_matches('.'), room);
         let note = if fix.is_empty() { found } else { format!("{found}{SEPARATOR}{}", capitalised(&fix)) };
-        Self { is_warning: true, reason: reason.to_owned(), note }
+        Self { is_warning: true, reason: reason.to_owned(), note, fix }
+    }
+
+    /// True if both say the same with whatever was found: the reason, and what to do. What was found may be worded anew at
+    /// every look, as the errors of an API server are.
+    pub fn repeats(&self, other: &Self) -> bool {
+        (self.is_warning, &self.reason, &self.fix) == (other.is_warning, &other.reason, &other.fix)
     }
 
     /// True for a loss of trust or an error.
@@ -80,5 +88,19 @@ mod tests {
             }
         }
         assert_eq!(Transition::warning("Lacks", "it lacks x.", "add x").note(), "it lacks x. Add x");
+    }
+
+    #[test]
+    fn a_warning_repeats_another_one_with_the_same_reason_and_fix() {
+        let told = |reason: &str, found: &str, fix: &str| Transition::warning(reason, found, fix);
+        let first = told("SyncFailed", "the Service was not read: 503", "mend it");
+        for (other, repeats) in [
+            (told("SyncFailed", "the Service was not read: no answer", "mend it"), true),
+            (told("WorkloadError", "the Service was not read: 503", "mend it"), false),
+            (told("SyncFailed", "the Service was not read: 503", "give the right"), false),
+            (Transition::normal("SyncFailed", "read again"), false),
+        ] {
+            assert_eq!(first.repeats(&other), repeats, "{other:?}");
+        }
     }
 }
