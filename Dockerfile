@@ -6,8 +6,10 @@ FROM rust:1.95.0-alpine AS build
 RUN apk add --no-cache ca-certificates gcc make musl-dev
 WORKDIR /source
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,id=target-musl,target=/source/target \
+# Builds for several platforms run at once: one at a time unpacks crates, and each has objects of its own.
+ARG TARGETARCH
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,id=target-musl-$TARGETARCH,target=/source/target \
     cargo build --release --locked --features operator --bin countersign \
     && mkdir -p /image/etc/ssl/certs \
     && cp target/release/countersign /image/countersign \
@@ -22,8 +24,9 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,id=target-glibc,target=/source/target \
+ARG TARGETARCH
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,id=target-glibc-$TARGETARCH,target=/source/target \
     cargo build --release --locked --no-default-features --features sidecar --bin authbridge \
     && install -D target/release/authbridge /sidecar/authbridge \
     && install -D /usr/sbin/nft /sidecar/bin/nft \

@@ -62,6 +62,26 @@ fn documents_say_how_each_image_is_built_and_name_its_stage() {
 }
 
 #[test]
+fn builds_that_run_at_once_share_no_cache_that_they_write() {
+    let stages = DOCKERFILE.split("\nFROM ").filter(|stage| stage.contains("--mount=type=cache"));
+    let mut ids = Vec::new();
+    for stage in stages {
+        let mounts: Vec<&str> = stage.split("--mount=type=cache,").skip(1).collect();
+        let mounts = mounts.into_iter().map(|mount| mount.split_whitespace().next().unwrap());
+        for options in mounts.map(|mount| mount.split(',').collect::<Vec<_>>()) {
+            if options.contains(&"target=/source/target") {
+                let id = options.iter().find_map(|option| option.strip_prefix("id=")).unwrap();
+                assert!(id.ends_with("-$TARGETARCH") && stage.contains("\nARG TARGETARCH\n"), "{stage}");
+                ids.push(id);
+            } else {
+                assert!(options.contains(&"sharing=locked"), "{options:?}");
+            }
+        }
+    }
+    assert_eq!(ids, ["target-musl-$TARGETARCH", "target-glibc-$TARGETARCH"]);
+}
+
+#[test]
 fn it_is_given_every_file_that_the_build_names() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let context = Path::new(env!("CARGO_TARGET_TMPDIR")).join("docker-context");
