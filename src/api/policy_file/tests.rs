@@ -221,3 +221,10 @@ fn the_schema_offers_the_words_that_are_read_and_no_others() {
     assert_eq!(version.get("maximum"), None, "{version}");
     assert!(error("version: 2").contains("version 2 is not known"));
 }
+
+#[test]
+fn a_refusal_speaks_of_yaml_and_a_dot_in_a_name_hides_no_mistake() {
+    let problem = error("version: 1\ntrustDomains: { a: { deny: x }, a.deny: { profiles: [] } }");
+    assert!(!problem.contains("struct "), "{problem}");
+    assert!(problem.contains("profiles: it is an empty list"), "{problem}");
+}

@@ -1,6 +1,7 @@
 //! One mistake or notice about a file, with its place.
 
 use super::node::{Place, YamlNode, YamlValue};
+use super::path::{PathStep, ValuePath};
 use std::fmt;
 
 /// One error or notice about a file, with its location.
@@ -25,27 +26,6 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// One step of the path from the root to a value.
-#[derive(Clone, Copy, Debug)]
-pub enum PathStep<'a> {
-    /// Member of a map by its name.
-    Key(&'a str),
-    /// Element of a list, from 0.
-    Index(usize),
-}
-
-/// Path as diagnostics name it, such as `deny.cards[3]`.
-pub(super) fn path(steps: &[PathStep<'_>]) -> String {
-    let mut path = String::new();
-    for step in steps {
-        match step {
-            PathStep::Key(name) => path.extend([if path.is_empty() { "" } else { "." }, name]),
-            PathStep::Index(index) => path.extend(["[", &index.to_string(), "]"]),
-        }
-    }
-    path
-}
-
 /// The value one step below `node`, with the place that a diagnostic about it has: that of its key, or its own.
 fn step_into<'n>(node: &'n YamlNode, step: &PathStep<'_>) -> Option<(&'n YamlNode, Place)> {
     match (step, &node.value) {
@@ -64,10 +44,29 @@ pub fn is_written(root: &YamlNode, steps: &[PathStep<'_>]) -> bool {
 
 /// Diagnostic for the value at `steps`, with the place of the deepest part of it that the file has.
 pub fn diagnostic_at(root: &YamlNode, steps: &[PathStep<'_>], problem: String) -> Diagnostic {
-    let (mut node, mut place) = (root, root.place);
-    for step in steps {
-        let Some(next) = step_into(node, step) else { break };
-        (node, place) = next;
+    Mistake::at(root, steps, problem).into_diagnostic()
+}
+
+/// Diagnostic with the path of its value, by which it is compared with others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mistake {
+    pub(super) place: Place,
+    pub(super) path: ValuePath,
+    pub(super) problem: String,
+}
+
+impl Mistake {
+    /// Mistake in the value at `steps`, with the place of the deepest part of it that the file has.
+    pub(super) fn at(root: &YamlNode, steps: &[PathStep<'_>], problem: String) -> Self {
+        let (mut node, mut place) = (root, root.place);
+        for step in steps {
+            let Some(next) = step_into(node, step) else { break };
+            (node, place) = next;
+        }
+        Self { place, path: ValuePath::new(steps), problem }
     }
-    Diagnostic { place, key: path(steps), problem }
+
+    pub(super) fn into_diagnostic(self) -> Diagnostic {
+        Diagnostic { place: self.place, key: self.path.to_string(), problem: self.problem }
+    }
 }

@@ -1,7 +1,8 @@
 //! All mistakes of a file in one reading, each with its place.
 
-use super::diagnostic::{Diagnostic, PathStep, diagnostic_at, path};
+use super::diagnostic::{Diagnostic, Mistake};
 use super::node::YamlNode;
+use super::path::{PathStep, ValuePath};
 use super::read_error::missing;
 use super::reader::{ConfigReader, ReaderContext};
 use crate::limits::MISTAKES;
@@ -11,8 +12,8 @@ use std::collections::BTreeSet;
 /// Mistakes of a file, and which of its values were therefore not read.
 #[derive(Debug, Default)]
 pub struct Mistakes {
-    found: Vec<Diagnostic>,
-    skipped: BTreeSet<String>,
+    found: Vec<Mistake>,
+    skipped: BTreeSet<ValuePath>,
 }
 
 impl Mistakes {
@@ -22,37 +23,36 @@ impl Mistakes {
         let mut placed: Vec<PathStep<'_>> = Vec::with_capacity(steps.len());
         for step in steps {
             placed.push(match step {
-                PathStep::Index(index) => PathStep::Index(self.index(&path(&placed), *index)),
+                PathStep::Index(index) => PathStep::Index(self.index(&ValuePath::new(&placed), *index)),
                 PathStep::Key(name) => PathStep::Key(name),
             });
         }
-        let one = diagnostic_at(root, &placed, problem);
-        if !self.skipped.iter().any(|path| *path == one.key || is_inside(&one.key, path)) {
+        let one = Mistake::at(root, &placed, problem);
+        if !self.skipped.iter().any(|skipped| *skipped == one.path || skipped.is_inside(&one.path)) {
             self.found.push(one);
         }
     }
 
     /// Adds that the file lacks a key, unless it was not read or is there under a misspelt name.
     pub fn add_missing(&mut self, root: &YamlNode, key: &'static str) {
-        if !self.skipped.contains(key) && !is_misspelt(&self.found, "", key) {
-            self.found.push(diagnostic_at(root, &[], missing(key)));
+        let is_skipped = self.skipped.contains(&ValuePath::new(&[PathStep::Key(key)]));
+        if !is_skipped && !is_misspelt(&self.found, &ValuePath::default(), key) {
+            self.found.push(Mistake::at(root, &[], missing(key)));
         }
     }
 
     /// Up to 32 mistakes, in the order of the file.
     pub fn into_vec(mut self) -> Vec<Diagnostic> {
-        self.found.sort_by(|a, b| (a.place, &a.key).cmp(&(b.place, &b.key)));
+        self.found.sort();
         self.found.dedup();
         self.found.truncate(MISTAKES);
-        self.found
+        self.found.into_iter().map(Mistake::into_diagnostic).collect()
     }
 
     /// Index in the file of an element of the list at `path`, of which some may not have been read.
-    fn index(&self, path: &str, read: usize) -> usize {
-        let of_list = |skipped: &String| {
-            skipped.strip_prefix(path)?.strip_prefix('[')?.strip_suffix(']')?.parse::<usize>().ok()
-        };
-        let skipped: BTreeSet<usize> = self.skipped.iter().filter_map(of_list).collect();
+    fn index(&self, path: &ValuePath, read: usize) -> usize {
+        let skipped: BTreeSet<usize> =
+            self.skipped.iter().filter_map(|skipped| skipped.index_in(path)).collect();
         skipped.into_iter().fold(read, |index, gap| index.saturating_add(usize::from(gap <= index)))
     }
 }
@@ -89,17 +89,17 @@ pub fn read_partial<T: DeserializeOwned>(
             Err(error) => error,
         };
         let lacks = error.missing;
-        let one = error.into_diagnostic(root.place);
+        let one = error.into_mistake(root.place);
         let mut skipped = context.skipped.borrow_mut();
         // What was passed over may be missing now, which is no mistake of the file.
         let is_new = match lacks {
             Some(field) => {
-                !skipped.contains(&below(&one.key, field))
-                    && !is_misspelt(&context.diagnostics.borrow(), &one.key, field)
+                !skipped.contains(&one.path.clone().then(PathStep::Key(field)))
+                    && !is_misspelt(&context.found.borrow(), &one.path, field)
             }
-            None => !skipped.iter().any(|path| is_inside(&one.key, path)),
+            None => !skipped.iter().any(|skipped| skipped.is_inside(&one.path)),
         };
-        let is_first = !one.key.is_empty() && skipped.insert(one.key.clone());
+        let is_first = !one.path.is_root() && skipped.insert(one.path.clone());
         if is_new {
             found.push(one);
         }
@@ -107,33 +107,14 @@ pub fn read_partial<T: DeserializeOwned>(
             break;
         }
     }
-    found.append(&mut context.diagnostics.borrow_mut());
+    found.append(&mut context.found.borrow_mut());
     (value, Mistakes { found, skipped: context.skipped.take() })
 }
 
 /// True if a key of the map at `path` is there under a name that was taken for a misspelt `field`.
-fn is_misspelt(found: &[Diagnostic], path: &str, field: &str) -> bool {
+fn is_misspelt(found: &[Mistake], path: &ValuePath, field: &str) -> bool {
     let meant = format!("did you mean {field}?");
-    found.iter().any(|one| one.problem.ends_with(&meant) && is_child(path, &one.key))
-}
-
-/// True if `path` leads to a part of the value at `key`.
-fn is_inside(key: &str, path: &str) -> bool {
-    path.strip_prefix(key).is_some_and(|rest| rest.starts_with(['.', '[']))
-}
-
-/// True if `key` is a member of the map at `path`.
-fn is_child(path: &str, key: &str) -> bool {
-    let name = if path.is_empty() {
-        Some(key)
-    } else {
-        key.strip_prefix(path).and_then(|rest| rest.strip_prefix('.'))
-    };
-    name.is_some_and(|name| !name.contains('.'))
-}
-
-fn below(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    found.iter().any(|one| one.problem.ends_with(&meant) && one.path.is_member_of(path))
 }
 
 #[cfg(test)]
@@ -142,10 +123,12 @@ mod tests {
 
     #[test]
     fn an_element_has_the_index_that_it_has_in_the_file() {
-        let skipped = ["a[0]", "a[2]", "a[3]", "a[1].b", "b[0]"].map(str::to_owned);
+        let of = |name, index| ValuePath::new(&[PathStep::Key(name), PathStep::Index(index)]);
+        let skipped = [of("a", 0), of("a", 2), of("a", 3), of("a", 1).then(PathStep::Key("b")), of("b", 0)];
         let mistakes = Mistakes { found: Vec::new(), skipped: skipped.into() };
-        assert_eq!([0, 1, 2].map(|read| mistakes.index("a", read)), [1, 4, 5]);
-        assert_eq!(mistakes.index("c", 3), 3);
+        let [a, c] = ["a", "c"].map(|name| ValuePath::new(&[PathStep::Key(name)]));
+        assert_eq!([0, 1, 2].map(|read| mistakes.index(&a, read)), [1, 4, 5]);
+        assert_eq!(mistakes.index(&c, 3), 3);
     }
 
     #[test]

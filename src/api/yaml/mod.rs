@@ -4,12 +4,14 @@
 mod diagnostic;
 mod mistakes;
 mod node;
+mod path;
 mod read_error;
 mod reader;
 mod syntax;
 
-pub use diagnostic::{Diagnostic, PathStep, diagnostic_at, is_written};
+pub use diagnostic::{Diagnostic, diagnostic_at, is_written};
 pub use mistakes::{Mistakes, read_all, read_partial};
 pub use node::{MemberKey, Place, YamlNode, YamlValue};
+pub use path::PathStep;
 pub use reader::{ReaderContext, Variables, read};
 pub use syntax::syntax_problem;

@@ -1,8 +1,9 @@
 //! Error about a value that does not fit its type, in words of YAML instead of Rust, and without the value, which may be a
 //! secret.
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::Mistake;
 use super::node::Place;
+use super::path::ValuePath;
 use countersign_core::text::Quoted;
 use serde::de::{Expected, Unexpected};
 use std::fmt;
@@ -11,16 +12,16 @@ use std::fmt;
 #[derive(Debug)]
 pub(super) struct ReadError {
     pub(super) problem: String,
-    pub(super) at: Option<(Place, String)>,
+    pub(super) at: Option<(Place, ValuePath)>,
     /// Key that is missing, if that is the error.
     pub(super) missing: Option<&'static str>,
 }
 
 impl ReadError {
-    /// Diagnostic of the error; `place` is used where no reader added a location.
-    pub(super) fn into_diagnostic(self, place: Place) -> Diagnostic {
-        let (place, key) = self.at.unwrap_or((place, String::new()));
-        Diagnostic { place, key, problem: self.problem }
+    /// Mistake that the error is; `place` is used where no reader added a location.
+    pub(super) fn into_mistake(self, place: Place) -> Mistake {
+        let (place, path) = self.at.unwrap_or((place, ValuePath::default()));
+        Mistake { place, path, problem: self.problem }
     }
 }
 
@@ -85,6 +86,9 @@ impl fmt::Display for Wanted<'_> {
             "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
             "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero usize" => "a whole number from 1",
             "a string" => "a text",
+            "a sequence" => "a list",
+            // Names of types are words of Rust.
+            other if other.starts_with("struct ") => "a map of keys",
             other => other,
         })
     }

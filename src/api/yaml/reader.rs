@@ -1,8 +1,9 @@
 //! Deserializer from a YAML tree. It reports unknown keys with the nearest known one, and expands `${NAME}` in each text
 //! value after YAML was parsed, so that a variable cannot add structure to the file.
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Mistake};
 use super::node::{MemberKey, Place, YamlNode, YamlValue};
+use super::path::{PathStep, ValuePath};
 use super::read_error::{ReadError, nearest};
 use countersign_core::text::Quoted;
 use serde::de::value::{MapAccessDeserializer, StringDeserializer};
@@ -13,7 +14,6 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fmt;
 
 /// Lookup of a variable for `${NAME}`.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -26,9 +26,9 @@ pub struct ReaderContext<'a> {
     /// True if unknown keys and variables are ignored with a notice.
     lenient: bool,
     /// Notices in lenient mode; errors otherwise.
-    pub(super) diagnostics: RefCell<Vec<Diagnostic>>,
+    pub(super) found: RefCell<Vec<Mistake>>,
     /// Paths of values that are passed over, because a mistake in them is known.
-    pub(super) skipped: RefCell<BTreeSet<String>>,
+    pub(super) skipped: RefCell<BTreeSet<ValuePath>>,
 }
 
 impl<'a> ReaderContext<'a> {
@@ -40,7 +40,7 @@ impl<'a> ReaderContext<'a> {
 
     /// What was found besides the values that did not fit.
     pub fn into_diagnostics(self) -> Vec<Diagnostic> {
-        self.diagnostics.into_inner()
+        self.found.into_inner().into_iter().map(Mistake::into_diagnostic).collect()
     }
 }
 
@@ -49,7 +49,8 @@ impl<'a> ReaderContext<'a> {
 /// # Errors
 /// The first value that does not fit.
 pub fn read<T: DeserializeOwned>(root: &YamlNode, context: &ReaderContext<'_>) -> Result<T, Diagnostic> {
-    T::deserialize(ConfigReader::new(root, context)).map_err(|error| error.into_diagnostic(root.place))
+    T::deserialize(ConfigReader::new(root, context))
+        .map_err(|error| error.into_mistake(root.place).into_diagnostic())
 }
 
 /// Deserializer of one node.
@@ -67,13 +68,12 @@ enum Path<'a> {
     Index(&'a Self, usize),
 }
 
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Path<'_> {
+    fn to_value_path(&self) -> ValuePath {
         match self {
-            Self::Root => Ok(()),
-            Self::Key(Self::Root, name) => f.write_str(name),
-            Self::Key(parent, name) => write!(f, "{parent}.{name}"),
-            Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
+            Self::Root => ValuePath::default(),
+            Self::Key(parent, name) => parent.to_value_path().then(PathStep::Key(name)),
+            Self::Index(parent, index) => parent.to_value_path().then(PathStep::Index(*index)),
         }
     }
 }
@@ -85,7 +85,7 @@ impl<'a> ConfigReader<'a> {
 
     fn located<T>(self, result: Result<T, ReadError>) -> Result<T, ReadError> {
         result.map_err(|error| ReadError {
-            at: error.at.or_else(|| Some((self.node.place, self.path.to_string()))),
+            at: error.at.or_else(|| Some((self.node.place, self.path.to_value_path()))),
             ..error
         })
     }
@@ -109,8 +109,12 @@ impl<'a> ConfigReader<'a> {
     }
 
     fn record(self, place: Place, key: Option<&str>, problem: String) {
-        let key = key.map_or_else(|| self.path.to_string(), |key| Path::Key(self.path, key).to_string());
-        self.context.diagnostics.borrow_mut().push(Diagnostic { place, key, problem });
+        let own = self.path.to_value_path();
+        let path = match key {
+            Some(key) => own.then(PathStep::Key(key)),
+            None => own,
+        };
+        self.context.found.borrow_mut().push(Mistake { place, path, problem });
     }
 
     fn record_unknown(self, key: &MemberKey, fields: &[&str]) {
@@ -121,8 +125,7 @@ impl<'a> ConfigReader<'a> {
         if self.context.lenient {
             problem.push_str(" It is passed over, and what it says does not hold: correct it or take it out");
         }
-        let shown = Quoted(&key.name).to_string();
-        self.record(key.place, Some(shown.trim_matches('"')), problem);
+        self.record(key.place, Some(&key.name), problem);
     }
 
     fn members(
@@ -144,7 +147,7 @@ impl<'a> ConfigReader<'a> {
         }
         let skipped = self.context.skipped.borrow();
         if !skipped.is_empty() {
-            left.retain(|(key, _)| !skipped.contains(&Path::Key(self.path, &key.name).to_string()));
+            left.retain(|(key, _)| !skipped.contains(&Path::Key(self.path, &key.name).to_value_path()));
         }
         left.reverse();
         Members { reader: self, left, next: None }
@@ -320,7 +323,7 @@ impl<'de> MapAccess<'de> for Members<'_> {
         let Some((key, _)) = self.next else { return Ok(None) };
         let name: StringDeserializer<ReadError> = key.name.clone().into_deserializer();
         seed.deserialize(name).map(Some).map_err(|error| {
-            let path = || Path::Key(self.reader.path, &key.name).to_string();
+            let path = || Path::Key(self.reader.path, &key.name).to_value_path();
             ReadError { at: error.at.or_else(|| Some((key.place, path()))), ..error }
         })
     }
@@ -347,7 +350,7 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_> {
         let context = self.reader.context;
         let is_read = |index: usize| {
             let skipped = context.skipped.borrow();
-            skipped.is_empty() || !skipped.contains(&Path::Index(self.reader.path, index).to_string())
+            skipped.is_empty() || !skipped.contains(&Path::Index(self.reader.path, index).to_value_path())
         };
         let Some((index, node)) = self.left.find(|(index, _)| is_read(*index)) else { return Ok(None) };
         let path = Path::Index(self.reader.path, index);
