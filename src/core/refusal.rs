@@ -122,7 +122,8 @@ reasons! {
     TrustDomainUnknown [42] "No bundle is configured for the trust domain";
         "Anchors of one domain vouching for the names of another.";
         "Configure a bundle for exactly this trust domain: `--bundle TD=FILE` on the command line; for the operator the \
-         source that `--trust-bundle-source` names, and for a domain beside its own a ClusterFederatedTrustDomain.";
+         source that `--trust-bundle-source` names, and for a domain beside its own a ClusterFederatedTrustDomain, or with \
+         `--trust-bundle-source=workload-api` `federatesWith` in the operator's own registration entry.";
 
     // Finding the workload.
     WorkloadNotFound [] "The workload behind the card does not exist";
@@ -344,7 +345,7 @@ reasons! {
         "Issue with RSA of 2048 to 4096 bits, P-256 or P-384, and SHA-2.";
     TrustDomainMismatch [42] "The signer belongs to another trust domain";
         "A neighbouring or federated domain naming our workloads.";
-        "Verify with the trust domain that issued the SVID: on the command line `--trust-domain TD` with `--bundle TD=FILE`. \
+        "If you trust that domain, verify with it: on the command line `--trust-domain TD` with `--bundle TD=FILE`. \
          If an AgentCard names another one than the operator's, take spec.identityBinding.trustDomain off, or start the \
          operator with `--allow-trust-domain=NAMESPACE:TRUST_DOMAIN`.";
     AnchorUnknown [42] "The chain does not end in the bundle of its trust domain";
