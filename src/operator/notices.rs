@@ -16,22 +16,27 @@ impl<K> Default for Notices<K> {
 
 impl<K: Clone + Ord> Notices<K> {
     /// Sends what there is to say about an object, unless it was said last about this one: with the same reason and fix, however
-    /// what was found is worded. `send` says whether the notice was taken; one that was not is sent at the next turn.
+    /// what was found is worded. `send` says whether the notice was taken. False if it was not: it is sent at the next turn.
     pub(crate) fn tell(
         &self,
         (object, uid): (&K, &str),
         notice: Option<Transition>,
         send: impl FnOnce(&Transition) -> bool,
-    ) {
+    ) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(notice) = notice else {
             all.remove(object);
-            return;
+            return true;
         };
         let is_said = all.get(object).is_some_and(|(of, said)| of == uid && said.repeats(&notice));
-        if !is_said && send(&notice) {
+        if is_said {
+            return true;
+        }
+        let is_taken = send(&notice);
+        if is_taken {
             all.insert(object.clone(), (uid.to_owned(), notice));
         }
+        is_taken
     }
 
     /// Forgets what was said about an object that is gone.
@@ -58,10 +63,11 @@ mod tests {
     ) -> bool {
         let mut sent = false;
         let said = said.map(|(found, fix)| Transition::warning("WorkloadError", found, fix));
-        notices.tell((&workload(name), uid), said, |_| {
+        let is_told = notices.tell((&workload(name), uid), said, |_| {
             sent = true;
             has_room
         });
+        assert_eq!(is_told, has_room || !sent, "what is owed needs another turn");
         sent
     }
 

@@ -32,7 +32,7 @@ pub(crate) async fn apply_plan(
     } else {
         context.undecided.end(reference);
     }
-    context.notices.tell((reference, &workload.uid), plan.notice, |notice| {
+    let is_told = context.notices.tell((reference, &workload.uid), plan.notice, |notice| {
         let about = EventSource {
             controller: "agentcard-controller",
             api_version: reference.kind.api_version(),
@@ -62,6 +62,7 @@ pub(crate) async fn apply_plan(
     }
     Ok(match plan.missing {
         Missing::Nothing | Missing::Input if !is_known => Next::In(WATCH_LAG),
+        Missing::Nothing if !is_told => Next::In(RETRY),
         Missing::Nothing => Next::Never,
         // The turn that isolates the namespace enqueues its workloads, and waits by itself after a failure.
         Missing::Input | Missing::NamespaceIsolation | Missing::ValidWorkload(_) => Next::In(RETRY),
