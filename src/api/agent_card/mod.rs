@@ -6,6 +6,7 @@ mod convert;
 mod data;
 mod definition;
 mod memory;
+mod replace;
 mod schema;
 mod spec;
 mod status;

@@ -6,7 +6,7 @@ use super::key;
 use crate::context::Context;
 use crate::events::EventSource;
 use crate::index::{IndexedCard, ObjectRef};
-use countersign_api::agent_card::AgentCard;
+use countersign_api::agent_card::{AgentCard, AgentCardData};
 use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use countersign_controller::apply::merge_patch;
 use countersign_controller::next::Next;
@@ -106,11 +106,11 @@ async fn apply_status(
     let before = card.status.to_json().map_err(kube::Error::SerdeError)?;
     let mut after = if differs { json(&status)? } else { before.clone() };
     let has_content = card.has_content || shown.is_some();
-    if let (Some(shown), Some(after)) = (shown, after.as_object_mut()) {
-        after.insert(CONTENT.to_owned(), json(&shown)?);
+    if let (Some(shown), Some(after)) = (&shown, after.as_object_mut()) {
+        after.insert(CONTENT.to_owned(), json(shown)?);
     }
     let removals = context.index.cards.removals(&object.namespace);
-    let stored = write_status(context, object, card, (&before, &after)).await?;
+    let stored = write_status(context, object, card, (&before, &after), shown.as_deref()).await?;
     context.metrics.wrote("agentcards/status");
     if let Some(stored) = card.with_status(stored, &status, has_content) {
         context.index.cards.insert_answer(object.clone(), (Some(card), removals), stored);
@@ -130,8 +130,13 @@ async fn write_status(
     object: &ObjectRef,
     card: &IndexedCard,
     (before, after): (&Value, &Value),
+    shown: Option<&AgentCardData>,
 ) -> Result<ObjectMeta, kube::Error> {
-    let patch = merge_patch(before, after).unwrap_or_else(|| Value::Object(Map::new()));
+    let mut patch = merge_patch(before, after).unwrap_or_else(|| Value::Object(Map::new()));
+    if let (Some(shown), Some(patch)) = (shown, patch.as_object_mut()) {
+        // `before` lacks the content, of which nothing may stay.
+        patch.insert(CONTENT.to_owned(), shown.replacing().map_err(kube::Error::SerdeError)?);
+    }
     match context.writer.patch_status::<AgentCard>(object, &card.resource_version, patch).await {
         Err(kube::Error::Api(status)) if status.code == CONFLICT => {
             context.writer.change_status::<AgentCard>(object, &card.uid, (before, after), VERDICT).await
