@@ -76,6 +76,37 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_runtime_has_the_names_columns_and_defaults_of_the_existing_one() {
+        let definition = countersign_api::agent_runtime::definition();
+        assert_eq!(definition.metadata.name.as_deref(), Some("agentruntimes.agent.kagenti.dev"));
+        let names = &definition.spec.names;
+        assert_eq!(names.short_names.as_deref().unwrap(), ["art", "agentrt"]);
+        assert_eq!(names.list_kind.as_deref(), Some("AgentRuntimeList"));
+        let columns = definition.spec.versions[0].additional_printer_columns.as_ref().unwrap();
+        let found: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(found, ["Type", "Target", "Ready", "Age", "Verified", "Reason"], "ours come last");
+        let schema = serde_json::to_value(&definition).unwrap();
+        let schema = &schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        assert_eq!(schema["required"], json!(["spec"]));
+        let spec = &schema["properties"]["spec"];
+        assert_eq!(spec["required"], json!(["targetRef", "type"]));
+        for (member, words, default) in [
+            ("type", json!(["agent", "tool"]), Value::Null),
+            ("mtlsMode", json!(["disabled", "permissive", "strict"]), json!("permissive")),
+            ("tlsBridgeMode", json!(["disabled", "enabled"]), json!("disabled")),
+            ("authBridgeMode", json!(["proxy-sidecar", "envoy-sidecar", "lite", "waypoint"]), Value::Null),
+            ("egressEnforcement", json!(["enforce-redirect", "none"]), Value::Null),
+        ] {
+            let member = &spec["properties"][member];
+            assert_eq!((&member["enum"], &member["default"]), (&words, &default), "{member:#}");
+        }
+        let card = &schema["properties"]["status"]["properties"]["card"]["properties"];
+        for member in ["name", "cardHash", "signatureKeyID", "attestedAgentSpiffeID", "transportSecurity"] {
+            assert!(card[member].is_object(), "{member}");
+        }
+    }
+
+    #[test]
     fn existing_columns_come_first_and_unchanged() {
         let definition = definition();
         let columns = definition.spec.versions[0].additional_printer_columns.as_ref().unwrap();

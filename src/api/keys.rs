@@ -5,6 +5,10 @@
 pub const GROUP: &str = "agent.kagenti.dev";
 /// Group and version of `AgentCard` in manifests.
 pub const AGENT_CARD_API_VERSION: &str = "agent.kagenti.dev/v1alpha1";
+/// Group and version of `AgentRuntime` in manifests.
+pub const AGENT_RUNTIME_API_VERSION: &str = AGENT_CARD_API_VERSION;
+/// The kind `AgentRuntime` in manifests.
+pub const AGENT_RUNTIME_KIND: &str = "AgentRuntime";
 /// The kind `AgentCard` in manifests.
 pub const AGENT_CARD_KIND: &str = "AgentCard";
 
@@ -104,6 +108,26 @@ pub const MODE_ENFORCE: &str = "enforce";
 pub const ENROLLED_LABEL: &str = "countersign.dev/enrolled";
 /// The value of [`ENROLLED_LABEL`] that enrols.
 pub const ENROLLED: &str = "true";
+
+/// Label on a workload that names the `AgentRuntime` which enrols it.
+pub const RUNTIME_LABEL: &str = "agent.kagenti.dev/runtime";
+/// Annotation in the Pod template of an enrolled workload with the hash of what its sidecar is made from.
+pub const CONFIG_HASH_ANNOTATION: &str = "kagenti.io/config-hash";
+/// Annotation in the Pod template of an enrolled workload with its mode of mTLS.
+pub const MTLS_MODE_ANNOTATION: &str = "kagenti.io/mtls-mode";
+/// Finalizer that the existing operator puts on an `AgentRuntime`. Countersign needs none, and removes it from what is
+/// being deleted.
+pub const RUNTIME_FINALIZER: &str = "kagenti.io/cleanup";
+/// ConfigMap with the feature gates of the cluster, in the operator's namespace.
+pub const FEATURE_GATES: &str = "kagenti-feature-gates";
+/// ConfigMap with the defaults of the cluster, in the operator's namespace.
+pub const PLATFORM_CONFIG: &str = "kagenti-platform-config";
+/// ConfigMap with AuthBridge's configuration in a namespace of agents.
+pub const RUNTIME_CONFIG: &str = "authbridge-runtime-config";
+/// Member of [`RUNTIME_CONFIG`] with the configuration.
+pub const RUNTIME_CONFIG_KEY: &str = "config.yaml";
+/// Label on a ConfigMap with defaults of its namespace, with the value `true`.
+pub const DEFAULTS_LABEL: &str = "kagenti.io/defaults";
 
 /// Label on AgentCards that the operator made for a workload, with the value [`MANAGED_BY`].
 pub const MANAGED_BY_APP_LABEL: &str = "app.kubernetes.io/managed-by";

@@ -3,6 +3,12 @@
 
 #[cfg(feature = "kinds")]
 pub mod agent_card;
+#[cfg(feature = "kinds")]
+pub mod agent_runtime;
+#[cfg(feature = "kinds")]
+mod conditions;
+#[cfg(feature = "kinds")]
+mod definition;
 pub mod duration;
 pub mod keys;
 #[cfg(any(feature = "kinds", feature = "yaml"))]
@@ -10,6 +16,8 @@ mod limits;
 mod object_ref;
 #[cfg(feature = "policy-file")]
 pub mod policy_file;
+#[cfg(feature = "kinds")]
+mod target_ref;
 #[cfg(feature = "yaml")]
 pub mod yaml;
 
@@ -19,5 +27,5 @@ pub use object_ref::ObjectRef;
 #[cfg(feature = "kinds")]
 pub fn definitions()
 -> Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> {
-    vec![agent_card::definition()]
+    vec![agent_card::definition(), agent_runtime::definition()]
 }

@@ -5,7 +5,9 @@ use axum::http::HeaderValue;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use countersign_api::ObjectRef;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, Request, ValidationDirective};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, Request, ValidationDirective,
+};
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::{Api, Client, Error, Resource};
 use serde::Serialize;
@@ -41,6 +43,23 @@ impl Writer {
     pub async fn apply<K: NamespacedKind>(&self, object: &K) -> Result<K, Error> {
         let ObjectRef { namespace, name } = ObjectRef::from(object.meta());
         self.api::<K>(&namespace).patch(&name, &applying(), &Patch::Apply(object)).await
+    }
+
+    /// Applies fields of an object that others own, under a field manager of their own, with force; returns the new
+    /// metadata. Fields that the manager had before and that are not named are given up.
+    pub async fn apply_fields(
+        &self,
+        of: &ApiResource,
+        object: &ObjectRef,
+        (manager, fields): (&str, &Value),
+    ) -> Result<ObjectMeta, Error> {
+        let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..applying() };
+        let request = Request::new(DynamicObject::url_path(of, Some(&object.namespace)));
+        let request = request.patch(&object.name, &parameters, &Patch::Apply(fields));
+        let mut request = request.map_err(Error::BuildRequest)?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ALONE));
+        let stored: PartialObjectMeta<DynamicObject> = self.client.request(request).await?;
+        Ok(stored.metadata)
     }
 
     /// Deletes an object; an absent object counts as deleted. With a `uid`, an object created since under that name is

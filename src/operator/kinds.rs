@@ -1,7 +1,7 @@
 //! All kinds of the operator. A new kind is a folder with a `register`, and a line here.
 
 use super::context::Context;
-use super::{card, index, namespace, renamed_card, workload};
+use super::{card, index, namespace, renamed_card, runtime, workload};
 use countersign_controller::registry::{AlreadyRegistered, Registry};
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
     namespace::register(registry, context)?;
     workload::register(registry, context)?;
     card::register(registry, context)?;
+    runtime::register(registry, context)?;
     renamed_card::register(registry, context)?;
     Ok(())
 }

@@ -24,6 +24,7 @@ mod process;
 mod reduced;
 mod registration;
 mod renamed_card;
+mod runtime;
 mod shared;
 mod telemetry;
 mod undecided;

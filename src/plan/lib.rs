@@ -3,6 +3,10 @@
 
 #[cfg(feature = "agent-card")]
 pub mod agent_card;
+#[cfg(feature = "agent-card")]
+pub mod agent_runtime;
+#[cfg(feature = "agent-card")]
+mod condition;
 pub mod input;
 pub mod limits;
 pub mod namespace;

@@ -46,3 +46,11 @@ pub(crate) const LONGEST_PERIOD: Duration = Duration::from_hours(1);
 /// agent is isolated, as every agent without a verdict is; the controllers of a cluster usually take less time.
 #[cfg(feature = "agent-card")]
 pub(crate) const STARTING: Duration = Duration::from_secs(5);
+/// Shortest and longest time until a workload that an `AgentRuntime` names and that does not exist is looked for again: both
+/// usually come from one file, and one that is missing for a day is not awaited.
+#[cfg(feature = "agent-card")]
+pub(crate) const TARGET_READ_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// Time between two reads of the configuration of an enrolled workload. Each workload is read at a time of its own, so that a
+/// change for the whole cluster rolls workloads one after the other over this time.
+#[cfg(feature = "agent-card")]
+pub(crate) const CONFIG_READ_AGAIN: Duration = Duration::from_mins(5);

@@ -2,8 +2,9 @@
 //! the existing operator, with CEL rules whose messages tell the author of a manifest what to change.
 
 use super::spec::AgentCard;
+use crate::definition::{normalize, property, rule};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
 };
 use kube::CustomResourceExt;
 
@@ -24,23 +25,6 @@ pub fn definition() -> CustomResourceDefinition {
         }
     }
     definition
-}
-
-/// Removes `title` and `nullable`, which controller-gen does not write.
-fn normalize(schema: &mut JSONSchemaProps) {
-    schema.title = None;
-    schema.nullable = None;
-    for property in schema.properties.iter_mut().flat_map(|all| all.values_mut()) {
-        normalize(property);
-    }
-    match &mut schema.items {
-        Some(JSONSchemaPropsOrArray::Schema(item)) => normalize(item),
-        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(normalize),
-        None => {}
-    }
-    if let Some(JSONSchemaPropsOrBool::Schema(members)) = &mut schema.additional_properties {
-        normalize(members);
-    }
 }
 
 fn add_rules(root: &mut JSONSchemaProps) {
@@ -67,12 +51,4 @@ fn add_rules(root: &mut JSONSchemaProps) {
             "must be the SPIFFE ID of a workload, for example spiffe://example.org/ns/shop/sa/cart",
         )]);
     }
-}
-
-fn property<'s>(schema: &'s mut JSONSchemaProps, name: &str) -> Option<&'s mut JSONSchemaProps> {
-    schema.properties.as_mut()?.get_mut(name)
-}
-
-fn rule(rule: &str, message: &str) -> ValidationRule {
-    ValidationRule { rule: rule.to_owned(), message: Some(message.to_owned()), ..ValidationRule::default() }
 }

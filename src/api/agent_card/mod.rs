@@ -10,9 +10,9 @@ mod replace;
 mod schema;
 mod spec;
 mod status;
-mod target_ref;
 mod verdict;
 
+pub use crate::target_ref::TargetRef;
 pub use condition::{ConditionReason, ConditionType};
 pub use convert::{card_data, signed_card_data};
 pub use data::{
@@ -25,5 +25,4 @@ pub use spec::{
     AgentCard, AgentCardSpec, BindingScope, IdentityBinding, SYNC_PERIOD_DEFAULT, SigstoreVerification,
 };
 pub use status::{AgentCardStatus, BindingStatus, time};
-pub use target_ref::TargetRef;
 pub use verdict::{CardVerdict, Outcome};

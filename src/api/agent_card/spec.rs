@@ -3,8 +3,8 @@
 
 use super::schema;
 use super::status::AgentCardStatus;
-use super::target_ref::TargetRef;
 use crate::duration::parse_duration;
+use crate::target_ref::TargetRef;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -2,9 +2,9 @@
 //! Only the operator writes a status; `verdict` and `observedGeneration` are additions of Countersign.
 
 use super::data::AgentCardData;
-use super::schema;
-use super::target_ref::TargetRef;
 use super::verdict::CardVerdict;
+use crate::conditions;
+use crate::target_ref::TargetRef;
 use countersign_core::time::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff;
@@ -21,7 +21,7 @@ pub struct AgentCardStatus {
     pub card: Option<AgentCardData>,
     /// The latest observations of the card's state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::conditions")]
+    #[schemars(schema_with = "conditions::conditions")]
     pub conditions: Vec<Condition>,
     /// When another card than before was last received.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,17 +1,17 @@
 //! Secondary keys of the index, so that no turn reads a whole namespace.
 
-use super::{Controller, IndexedCard, Pod, StoredPolicy, Workload};
+use super::{Controller, EnrolledBy, IndexedCard, IndexedRuntime, Pod, StoredPolicy, Workload};
 
 /// Sort of a secondary key; a kind uses some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IndexKey {
     /// UID of the controlling owner of a Pod or `ReplicaSet`.
     Controller,
-    /// Label value that names the workload of a policy.
+    /// Label value that names the workload of a policy, or the `AgentRuntime` of a workload.
     Label,
     /// Name of the Service of an `EndpointSlice`.
     Service,
-    /// Name of the workload that an AgentCard targets.
+    /// Name of the workload that an AgentCard or `AgentRuntime` targets.
     Target,
     /// UID of a workload or `ReplicaSet`.
     Uid,
@@ -19,6 +19,14 @@ pub(crate) enum IndexKey {
 
 pub(super) fn of_card(card: &IndexedCard) -> Vec<(IndexKey, String)> {
     card.target().map(|target| (IndexKey::Target, target.name.clone())).into_iter().collect()
+}
+
+pub(super) fn of_runtime(runtime: &IndexedRuntime) -> Vec<(IndexKey, String)> {
+    vec![(IndexKey::Label, runtime.label.clone()), (IndexKey::Target, runtime.target.name.clone())]
+}
+
+pub(super) fn of_enrolled(workload: &EnrolledBy) -> Vec<(IndexKey, String)> {
+    vec![(IndexKey::Label, workload.label.clone())]
 }
 
 pub(super) fn of_workload(workload: &Workload) -> Vec<(IndexKey, String)> {

@@ -14,6 +14,7 @@ pub(crate) use countersign_api::ObjectRef;
 pub(crate) use countersign_controller::store::Store;
 pub(crate) use countersign_plan::StoredPolicy;
 pub(crate) use countersign_plan::agent_card::IndexedCard;
+pub(crate) use countersign_plan::agent_runtime::{EnrolledBy, IndexedRuntime};
 pub(crate) use countersign_plan::input::Kept;
 pub(crate) use countersign_plan::input::endpoint::{ServiceEndpoint, SliceVersions};
 pub(crate) use countersign_plan::input::pod::{Controller, Pod, owner_of};
@@ -34,6 +35,12 @@ pub(crate) struct Index {
     pub(crate) cards: Store<IndexedCard, IndexKey>,
     /// UIDs of AgentCards of the API group of after the renaming, which a cluster may lack.
     pub(crate) renamed_cards: Store<String>,
+    /// `AgentRuntime`s of all namespaces; the cluster may lack the kind.
+    pub(crate) runtimes: Store<IndexedRuntime, IndexKey>,
+    /// Deployments that an `AgentRuntime` enrols.
+    pub(crate) enrolled_deployments: Store<EnrolledBy, IndexKey>,
+    /// `StatefulSet`s that an `AgentRuntime` enrols.
+    pub(crate) enrolled_stateful_sets: Store<EnrolledBy, IndexKey>,
     /// Deployments with an agent label.
     pub(crate) deployments: Labelled<Workload>,
     /// `StatefulSet`s with an agent label.
@@ -73,6 +80,9 @@ impl Index {
         Self {
             cards: Store::indexed(by::of_card),
             renamed_cards: Store::default(),
+            runtimes: Store::indexed(by::of_runtime),
+            enrolled_deployments: Store::indexed(by::of_enrolled),
+            enrolled_stateful_sets: Store::indexed(by::of_enrolled),
             deployments: Labelled::indexed(by::of_workload),
             stateful_sets: Labelled::indexed(by::of_workload),
             sandboxes: Labelled::indexed(by::of_workload),
@@ -99,6 +109,25 @@ impl Index {
             WorkloadKind::StatefulSet => &self.stateful_sets,
             WorkloadKind::Sandbox => &self.sandboxes,
         }
+    }
+
+    /// Workloads of a kind that an `AgentRuntime` enrols; `None` for a kind that none can.
+    pub(crate) const fn enrolled_by(&self, kind: WorkloadKind) -> Option<&Store<EnrolledBy, IndexKey>> {
+        match kind {
+            WorkloadKind::Deployment => Some(&self.enrolled_deployments),
+            WorkloadKind::StatefulSet => Some(&self.enrolled_stateful_sets),
+            WorkloadKind::Sandbox => None,
+        }
+    }
+
+    /// Names of the lists that enrolment requires and that are not read yet.
+    pub(crate) fn unread_for_enrolment(&self) -> Vec<&'static str> {
+        let lists = [
+            ("agentruntimes", self.runtimes.is_synced()),
+            ("enrolled deployments", self.enrolled_deployments.is_synced()),
+            ("enrolled statefulsets", self.enrolled_stateful_sets.is_synced()),
+        ];
+        lists.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind).collect()
     }
 
     /// Observed workload, if it carries an agent label.

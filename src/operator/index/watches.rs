@@ -2,20 +2,21 @@
 //! Objects of others are watched by label or by metadata alone, to bound rights and memory.
 
 use super::cluster::read_slice;
-use super::{Index, IndexKey, Store};
+use super::{EnrolledBy, Index, IndexKey, Store};
 use crate::reduced::{
-    self, ReducedCard, ReducedDeployment, ReducedMetadata, ReducedPod, ReducedPolicy, ReducedSandbox,
-    ReducedStatefulSet,
+    self, ReducedCard, ReducedDeployment, ReducedMetadata, ReducedPod, ReducedPolicy, ReducedRuntime,
+    ReducedSandbox, ReducedStatefulSet,
 };
 use countersign_api::keys::{
     ENROLLED, ENROLLED_LABEL, Family, MANAGED_BY, MANAGED_BY_LABEL, MODE_LABEL, PEER_MARK_LABEL,
+    RUNTIME_LABEL,
 };
 use countersign_controller::registry::{Registry, Watched};
 use countersign_plan::Mode;
 use countersign_plan::input::endpoint::SERVICE_LABEL;
 use countersign_plan::input::pod::controller;
 use countersign_plan::input::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, SANDBOX_PLURAL, SANDBOX_VERSIONS};
-use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod as ApiPod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ApiResource;
@@ -31,8 +32,40 @@ type StoreOf<V> = fn(&Index) -> &Store<V, IndexKey>;
 pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Index>) {
     let cards = Watched::all("agentcards", Api::<ReducedCard>::all(client.clone()));
     registry.watch(cards, index, |index| &index.cards, reduced::card);
+    register_enrolment(registry, client, index);
     register_agents(registry, client, index);
     register_surroundings(registry, client, index);
+}
+
+/// Registers the watches of `AgentRuntime`s and of what they enrol.
+fn register_enrolment(registry: &mut Registry, client: &Client, index: &Arc<Index>) {
+    let runtimes = Watched::all("agentruntimes", Api::<ReducedRuntime>::all(client.clone()));
+    registry.watch(
+        Watched { is_optional: true, ..runtimes },
+        index,
+        |index| &index.runtimes,
+        reduced::runtime,
+    );
+    registry.watch(
+        Watched::metadata(
+            "enrolled deployments",
+            Api::<ReducedMetadata<Deployment>>::all(client.clone()),
+            RUNTIME_LABEL,
+        ),
+        index,
+        |index| &index.enrolled_deployments,
+        |object| EnrolledBy::of(object.metadata.kept),
+    );
+    registry.watch(
+        Watched::metadata(
+            "enrolled statefulsets",
+            Api::<ReducedMetadata<StatefulSet>>::all(client.clone()),
+            RUNTIME_LABEL,
+        ),
+        index,
+        |index| &index.enrolled_stateful_sets,
+        |object| EnrolledBy::of(object.metadata.kept),
+    );
 }
 
 /// Registers the watches of objects with the label of agents: workloads, their Pods and `ReplicaSet`s.

@@ -3,7 +3,7 @@
 use crate::limits::NAME_BYTES;
 use countersign_api::keys::{
     AGENT_CARD_LABEL, ENROLLED_LABEL, Family, MANAGED_BY_APP_LABEL, MANAGED_BY_LABEL, MODE_LABEL,
-    PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, WORKLOAD_LABEL,
+    PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, RUNTIME_LABEL, WORKLOAD_LABEL,
 };
 use countersign_plan::input::endpoint::SERVICE_LABEL;
 use countersign_plan::input::labels::LabelsSize;
@@ -26,7 +26,7 @@ pub(crate) struct Labels {
 
 /// True for keys whose values mean something by themselves; other labels count only where a selector names them.
 fn is_read(key: &str) -> bool {
-    const READ: [&str; 10] = [
+    const READ: [&str; 11] = [
         AGENT_CARD_LABEL,
         ENROLLED_LABEL,
         MANAGED_BY_APP_LABEL,
@@ -35,6 +35,7 @@ fn is_read(key: &str) -> bool {
         PEER_MARK_LABEL,
         POLICY_ROLE_LABEL,
         POLICY_TYPE_LABEL,
+        RUNTIME_LABEL,
         SERVICE_LABEL,
         WORKLOAD_LABEL,
     ];

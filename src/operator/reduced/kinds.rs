@@ -132,7 +132,7 @@ fn texts(spec: &mut AgentCardSpec) -> impl Iterator<Item = &mut String> {
 }
 
 /// Cuts a text that is longer than any that means something. What is left means nothing either.
-fn clip(text: &mut String) {
+pub(super) fn clip(text: &mut String) {
     if text.len() > SPEC_TEXT_BYTES {
         let end = text.floor_char_boundary(SPEC_TEXT_BYTES);
         text.truncate(end);

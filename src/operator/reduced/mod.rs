@@ -3,12 +3,14 @@
 
 mod bounded;
 mod kinds;
+mod runtime;
 
 pub(crate) use kinds::{
     ReducedCard, ReducedDeployment, ReducedIngress, ReducedPod, ReducedPolicy, ReducedSandbox,
     ReducedService, ReducedStatefulSet, card, deployment, ingress, pod, policy, sandbox, service,
     stateful_set,
 };
+pub(crate) use runtime::{ReducedRuntime, ReducedTarget, runtime, target};
 
 use bounded::{Annotations, Few, Labels, Short, whole};
 use countersign_api::keys::REASON_ANNOTATION;

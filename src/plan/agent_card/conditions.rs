@@ -1,25 +1,19 @@
-//! Conditions of an AgentCard. A transition time changes only with the status of its condition.
+//! Conditions of an AgentCard.
 //! In audit mode the verdict is unchanged (rule 60), and conditions say what enforcement would have done.
 
 use super::enforcement::{Enforcement, UNDECIDED, condition_of};
 use super::result::{Proof, Refused, VerificationResult};
 use super::status_input::StatusInput;
 use crate::Mode;
+use crate::condition::{Values, following, word};
 use countersign_api::agent_card::ConditionReason as Why;
 use countersign_api::agent_card::SYNC_PERIOD_DEFAULT;
-use countersign_api::agent_card::{AgentCardStatus, ConditionType, Outcome, time};
+use countersign_api::agent_card::{AgentCardStatus, ConditionType, Outcome};
 use countersign_core::refusal::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Type, status, reason and message of one condition.
 type ConditionValues = (ConditionType, bool, Why, String);
-
-/// Status, reason and message of a condition, as words of the API.
-struct Values {
-    status: &'static str,
-    reason: String,
-    message: String,
-}
 
 /// Stage of verification at which a card was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,21 +216,7 @@ fn condition(
 }
 
 fn stored(before: &[Condition], kind: ConditionType, values: Values, about: StatusInput<'_>) -> Condition {
-    let Values { status, reason, message } = values;
-    let last = before.iter().find(|condition| condition.type_ == kind.as_str() && condition.status == status);
-    Condition {
-        last_transition_time: last.map_or_else(|| time(about.now), |last| last.last_transition_time.clone()),
-        message,
-        observed_generation: Some(about.generation),
-        reason,
-        status: status.to_owned(),
-        type_: kind.as_str().to_owned(),
-    }
-}
-
-/// Status of a condition as the API spells it.
-const fn word(holds: bool) -> &'static str {
-    if holds { "True" } else { "False" }
+    following(before, kind.as_str(), values, (about.generation, about.now))
 }
 
 /// True if the condition `Ready` is true.

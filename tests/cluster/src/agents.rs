@@ -22,6 +22,9 @@ pub struct Agents<'r> {
 /// The kind of AgentCards.
 pub(crate) const CRD: &str = include_str!("../../../crds/agentcards.agent.kagenti.dev.yaml");
 
+/// The kind of `AgentRuntime`s.
+pub(crate) const RUNTIME_CRD: &str = include_str!("../../../crds/agentruntimes.agent.kagenti.dev.yaml");
+
 /// A card as JSON.
 pub type Card = Value;
 
@@ -41,6 +44,7 @@ impl<'r> Agents<'r> {
     /// Prepares a control plane: CRDs, namespaces, the trust bundle, and the server of cards.
     pub fn new(rig: &'r Rig, namespaces: &[&str], authority: &Authority) -> Result<Self> {
         rig.apply(CRD)?;
+        rig.apply(RUNTIME_CRD)?;
         let all = ["countersign-system", "spire"].iter().chain(namespaces);
         let all: Vec<Value> = all
             .map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))

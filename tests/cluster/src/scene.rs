@@ -323,6 +323,7 @@ pub fn delete(rig: &Rig, kind: &str, namespace: &str, name: &str) -> Result<()> 
 fn collection(kind: &str, namespace: &str) -> Result<String> {
     let groups = [
         ("apis/agent.kagenti.dev/v1alpha1", "agentcards"),
+        ("apis/agent.kagenti.dev/v1alpha1", "agentruntimes"),
         ("apis/networking.k8s.io/v1", "networkpolicies"),
         ("apis/apps/v1", "deployments"),
         ("apis/apps/v1", "replicasets"),

@@ -69,6 +69,7 @@ fn the_api_server_takes_the_chart_installs_it_and_forgets_it() {
     its_pods_are_admitted_as_restricted(&rig);
     its_account_may_do_what_it_needs_and_no_more(&rig);
     its_policies_know_its_account(&rig);
+    its_account_may_label_workloads_and_not_change_what_they_run(&rig);
     policies_that_are_switched_off_leave_the_guards_of_what_stays(&rig);
     it_leaves_nothing_but_the_cards(&rig);
     rig.down().unwrap();
@@ -168,15 +169,18 @@ fn its_account_may_do_what_it_needs_and_no_more(rig: &Rig) {
         &["watch", "configmap/spire-bundle", "-n", "spire-system"],
         &["update", "leases.coordination.k8s.io/b7c4ae34.kagenti.dev", "-n", NAMESPACE],
         &["create", "events.events.k8s.io", "-n", "team1"],
+        // What it may patch there is for a policy to say.
+        &["patch", "deployments.apps", "-n", "team1"],
+        &["list", "configmaps", "-n", "team1"],
     ] {
         assert!(can(allowed), "it may not {allowed:?}");
     }
     for refused in [
         &["get", "secrets", "-n", "team1"][..],
-        &["list", "configmaps", "-n", "team1"],
+        &["watch", "configmaps", "-n", "team1"],
         &["update", "configmap/spire-bundle", "-n", "spire-system"],
         &["create", "pods", "-n", "team1"],
-        &["patch", "deployments.apps", "-n", "team1"],
+        &["create", "deployments.apps", "-n", "team1"],
         &["update", "leases.coordination.k8s.io/other", "-n", NAMESPACE],
         &["update", "leases.coordination.k8s.io/b7c4ae34.kagenti.dev", "-n", "team1"],
         &["create", "clusterrolebindings.rbac.authorization.k8s.io"],
@@ -206,6 +210,48 @@ fn its_policies_know_its_account(rig: &Rig) {
     rig.kubectl(&[&[account.as_str()], &mark[..]].concat()).unwrap();
 }
 
+fn its_account_may_label_workloads_and_not_change_what_they_run(rig: &Rig) {
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:controller-manager");
+    rig.apply(
+        r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"plain","namespace":"team1"},
+        "spec":{"replicas":0,"selector":{"matchLabels":{"app":"plain"}},"template":{
+            "metadata":{"labels":{"app":"plain"}},"spec":{"containers":[{"name":"agent","image":"agent"}]}}}}"#,
+    )
+    .unwrap();
+    let patch = |patch: &str| {
+        rig.kubectl(&[
+            account.as_str(),
+            "patch",
+            "deployment",
+            "plain",
+            "-n",
+            "team1",
+            "--type=strategic",
+            "-p",
+            patch,
+        ])
+    };
+    // kubectl reads first what it patches, which the operator may do.
+    patch(
+        r#"{"metadata":{"labels":{"kagenti.io/type":"tool"}},"spec":{"template":{"metadata":{
+        "labels":{"kagenti.io/type":"tool"},"annotations":{"kagenti.io/config-hash":"0"}}}}}"#,
+    )
+    .unwrap();
+    for run in [
+        r#"{"spec":{"template":{"spec":{"containers":[{"name":"agent","image":"other"}]}}}}"#,
+        r#"{"spec":{"template":{"spec":{"serviceAccountName":"other"}}}}"#,
+        r#"{"spec":{"template":{"spec":{"containers":[{"name":"more","image":"other"}]}}}}"#,
+        r#"{"spec":{"replicas":3}}"#,
+    ] {
+        let said = format!("{:#}", patch(run).unwrap_err());
+        assert!(said.contains("changes labels and annotations of workloads alone"), "{run}: {said}");
+    }
+    let other = ["--as=system:serviceaccount:team1:default", "--as-group=system:masters"];
+    let scale = ["patch", "deployment", "plain", "-n", "team1", "-p", r#"{"spec":{"replicas":1}}"#];
+    rig.kubectl(&[&other[..], &scale].concat()).unwrap();
+    rig.kubectl(&["delete", "deployment", "plain", "-n", "team1"]).unwrap();
+}
+
 fn policies_that_are_switched_off_leave_the_guards_of_what_stays(rig: &Rig) {
     let guards = || {
         let kind = "validatingadmissionpolicies";
@@ -216,7 +262,7 @@ fn policies_that_are_switched_off_leave_the_guards_of_what_stays(rig: &Rig) {
             .collect::<Vec<_>>()
     };
     let all = guards();
-    assert!(all.len() >= 9, "{all:?}");
+    assert!(all.len() >= 10, "{all:?}");
     let notes = helm(rig, "upgrade", &[&VERIFYING[..], &["--set=policies.enable=false"]].concat()).unwrap();
     assert!(notes.contains("the guards of marks and NetworkPolicies stay"), "{notes}");
     assert_eq!(guards(), ["guard-network-policies", "guard-operator-labels"]);
@@ -234,6 +280,7 @@ fn it_leaves_nothing_but_the_cards(rig: &Rig) {
     left.sort_unstable();
     let kept = [
         "customresourcedefinition.apiextensions.k8s.io/agentcards.agent.kagenti.dev",
+        "customresourcedefinition.apiextensions.k8s.io/agentruntimes.agent.kagenti.dev",
         "validatingadmissionpolicy.admissionregistration.k8s.io/guard-network-policies.agent.kagenti.dev",
         "validatingadmissionpolicy.admissionregistration.k8s.io/guard-operator-labels.agent.kagenti.dev",
         "validatingadmissionpolicybinding.admissionregistration.k8s.io/guard-network-policies.agent.kagenti.dev",
@@ -243,7 +290,8 @@ fn it_leaves_nothing_but_the_cards(rig: &Rig) {
     rig.kubectl(&["-n", "team1", "get", "agentcard", "weather"]).unwrap();
     // Nothing holds on to a card or a namespace once the operator is gone.
     rig.kubectl(&["delete", "namespace", "team1", NAMESPACE, "--timeout=60s"]).unwrap();
-    rig.kubectl(&["delete", "crd", "agentcards.agent.kagenti.dev", "--timeout=60s"]).unwrap();
+    let kinds = ["agentcards.agent.kagenti.dev", "agentruntimes.agent.kagenti.dev"];
+    rig.kubectl(&[&["delete", "crd", "--timeout=60s"][..], &kinds].concat()).unwrap();
     for kind in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
         let guards = ["guard-operator-labels.agent.kagenti.dev", "guard-network-policies.agent.kagenti.dev"];
         rig.kubectl(&[&["delete", kind][..], &guards].concat()).unwrap();

@@ -26,10 +26,10 @@ const UNSEEN: [(&str, &str); 8] = [
         "agent.kagenti.dev/agentcards/finalizers update",
         "asked for by OwnerReferencesPermissionEnforcement alone",
     ),
+    ("agent.kagenti.dev/agentruntimes patch", "takes the finalizer of the existing operator off"),
     ("agent.rossoctl.dev/agentcards watch", "needs the newer definition of the existing project"),
     ("agents.x-k8s.io/sandboxes get", "needs the definition of Sandboxes"),
     ("agents.x-k8s.io/sandboxes watch", "needs the definition of Sandboxes"),
-    ("apps/statefulsets get", "asked for when a card names a StatefulSet that is no agent"),
     ("spire.spiffe.io/clusterfederatedtrustdomains watch", "needs SPIRE's controller manager"),
 ];
 
@@ -187,7 +187,8 @@ fn a_release_is_upgraded_uses_its_rights_and_is_uninstalled_without_opening_anyt
     for namespace in [TEAM, SYSTEM] {
         node.rig.kubectl(&["delete", "namespace", namespace, "--timeout=120s"]).unwrap();
     }
-    node.rig.kubectl(&["delete", "crd", "agentcards.agent.kagenti.dev", "--timeout=120s"]).unwrap();
+    let kinds = ["agentcards.agent.kagenti.dev", "agentruntimes.agent.kagenti.dev"];
+    node.rig.kubectl(&[&["delete", "crd", "--timeout=120s"][..], &kinds].concat()).unwrap();
 }
 
 /// After the upgrade the operator works, and nobody else sets the mark that it sets.
@@ -202,9 +203,55 @@ fn new_agent_is_verified_and_guarded(node: &Node) {
     assert_eq!(node.connect(TEAM, "pod/stranger", &later).unwrap(), Packets::Dropped);
 }
 
+/// Enrols an agent that is one already, whose card its object then shows.
+fn show_the_card_of_an_agent(node: &Node) {
+    let runtime = json!({
+        "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentRuntime",
+        "metadata": { "name": "later", "namespace": TEAM },
+        "spec": { "type": "agent", "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "later" } },
+    });
+    node.apply_all(&[runtime]).unwrap();
+    for what in ["--for=condition=Verified", "--for=jsonpath={.status.card.name}=later"] {
+        let shown = ["wait", what, "-n", TEAM, "agentruntime", "later", "--timeout=120s"];
+        node.rig.kubectl(&shown).unwrap();
+    }
+}
+
+/// Enrols a Deployment and a `StatefulSet` without Pods, which nothing else looks at, and gives them up again.
+fn enrol_plain_workloads(node: &Node) {
+    for kind in ["Deployment", "StatefulSet"] {
+        let (name, labels) = (format!("plain-{}", kind.to_lowercase()), json!({ "app": "plain" }));
+        let mut workload = json!({
+            "apiVersion": "apps/v1", "kind": kind, "metadata": { "name": name, "namespace": TEAM },
+            "spec": { "replicas": 0, "serviceName": "plain", "selector": { "matchLabels": labels }, "template": {
+                "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "agent", "image": "none" }] } } },
+        });
+        if kind == "Deployment" {
+            workload["spec"].as_object_mut().unwrap().remove("serviceName").unwrap();
+        }
+        let runtime = json!({
+            "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentRuntime",
+            "metadata": { "name": name, "namespace": TEAM },
+            "spec": { "type": "tool", "targetRef": { "apiVersion": "apps/v1", "kind": kind, "name": name } },
+        });
+        node.apply_all(&[workload, runtime]).unwrap();
+        let ready = ["wait", "--for=condition=Ready", "-n", TEAM, "agentruntime", &name, "--timeout=120s"];
+        node.rig.kubectl(&ready).unwrap();
+        node.rig.kubectl(&["delete", "-n", TEAM, "agentruntime", &name]).unwrap();
+        until("the workload as it was", Duration::from_mins(2), || {
+            let labels = ["get", "-n", TEAM, kind, &name, "-o", "jsonpath={.metadata.labels}"];
+            Ok(node.rig.kubectl(&labels)?.is_empty())
+        })
+        .unwrap();
+        node.rig.kubectl(&["delete", "-n", TEAM, kind, &name]).unwrap();
+    }
+}
+
 /// Uses everything that the operator does, and compares with what it may do.
 fn rights_are_those_that_are_used(node: &Node) {
     read_metrics(node);
+    enrol_plain_workloads(node);
+    show_the_card_of_an_agent(node);
     // Somebody's own card: the made one goes.
     let own = json!({
         "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentCard",

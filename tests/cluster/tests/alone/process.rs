@@ -1,7 +1,9 @@
 //! The process: there at once, gone at once, and never in the way of the agents.
 
 use crate::alone;
-use countersign_cluster_tests::{Operator, card_of, find, holds, is_open, look_every, outcome};
+use countersign_cluster_tests::{
+    Agents, Operator, Scene, card_of, find, holds, is_open, look_every, outcome,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -79,6 +81,46 @@ fn a_replica_that_ends_hands_its_lease_to_the_other() {
     look_every(rig, 1, team, "weather-deployment-card").unwrap();
     second.wait_card(team, "weather-deployment-card", "a refusal", |card| !holds(card, "Ready")).unwrap();
     second.stop().unwrap();
+}
+
+#[test]
+fn what_an_agent_runtime_enrolled_is_put_back_although_the_operator_was_down() {
+    let (mut scene, team) = (alone(&["orphaned"]), "orphaned");
+    scene.start_again(&[]).unwrap();
+    let mut items = Agents::manifests(team, "weather");
+    items[0]["metadata"]["labels"] = json!({ "app": "weather" });
+    items[0]["spec"]["template"]["metadata"]["labels"] = json!({ "app": "weather" });
+    items.push(json!({ "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentRuntime",
+        "metadata": { "name": "weather", "namespace": team, "finalizers": ["kagenti.io/cleanup"] },
+        "spec": { "type": "agent",
+            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "weather" } } }));
+    scene.apply_all(&items).unwrap();
+    let label = |scene: &Scene| {
+        scene.get("deployment", team, "weather").unwrap()["metadata"]["labels"]["kagenti.io/type"].clone()
+    };
+    scene.rig.wait("the label", || Ok(label(&scene) == "agent")).unwrap();
+    // One object goes while the finalizer of the existing operator holds it, the next one at once and without a trace.
+    scene.kill().unwrap();
+    let remove = ["delete", "agentruntime", "weather", "-n", team, "--wait=false", "--cascade=orphan"];
+    scene.rig.kubectl(&remove).unwrap();
+    scene.start_again(&[]).unwrap();
+    scene
+        .rig
+        .wait("the end of the object", || Ok(scene.get("agentruntime", team, "weather")?.is_null()))
+        .unwrap();
+    scene.rig.wait("the workload as it was", || Ok(label(&scene).is_null())).unwrap();
+    items[3]["metadata"]["finalizers"] = json!([]);
+    scene.apply_all(&items).unwrap();
+    scene.rig.wait("the label", || Ok(label(&scene) == "agent")).unwrap();
+    scene.kill().unwrap();
+    scene.rig.kubectl(&remove).unwrap();
+    scene
+        .rig
+        .wait("the end of the object", || Ok(scene.get("agentruntime", team, "weather")?.is_null()))
+        .unwrap();
+    assert_eq!(label(&scene), "agent");
+    scene.start_again(&[]).unwrap();
+    scene.rig.wait("the workload as it was", || Ok(label(&scene).is_null())).unwrap();
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod held_up;
 mod policy;
 mod quiet;
 mod replicas;
+mod runtime;
 mod sandbox;
 mod scale;
 mod telemetry;

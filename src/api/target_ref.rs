@@ -1,9 +1,9 @@
-//! Reference to the workload behind an AgentCard.
+//! Reference to the workload behind an object of an agent.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The workload behind a card, in the card's namespace.
+/// The workload that an object is about, in the namespace of that object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetRef {

@@ -1,0 +1,67 @@
+//! Types and reasons of the conditions of an `AgentRuntime`.
+//! Users alert on these words, so no spelling may change.
+
+/// Type of a condition of an `AgentRuntime`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RuntimeCondition {
+    /// True if the workload exists, is of a kind that can be enrolled, and no other `AgentRuntime` enrols it.
+    TargetResolved,
+    /// True if the configuration of cluster and namespace was read.
+    ConfigResolved,
+    /// True if the AgentCard of the workload is verified; for agents alone.
+    Verified,
+    /// True if the workload is configured.
+    Ready,
+}
+
+impl RuntimeCondition {
+    /// The word in status; stable across releases.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TargetResolved => "TargetResolved",
+            Self::ConfigResolved => "ConfigResolved",
+            Self::Verified => "Verified",
+            Self::Ready => "Ready",
+        }
+    }
+}
+
+/// Reason of a condition of an `AgentRuntime`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RuntimeReason {
+    /// `TargetResolved`: the workload was found.
+    TargetFound,
+    /// `TargetResolved`, `Ready`: the workload is missing, or its kind cannot be enrolled.
+    TargetNotFound,
+    /// `TargetResolved`, `Ready`: an older `AgentRuntime` enrols the workload.
+    TargetClaimed,
+    /// `ConfigResolved`: the configuration was read.
+    ConfigResolved,
+    /// `ConfigResolved`: the configuration was read and is ambiguous.
+    ConfigWarning,
+    /// `Verified`: the workload has no AgentCard yet. All other reasons are those of its verdict.
+    CardMissing,
+    /// `Ready`: the workload is configured.
+    Configured,
+    /// `Ready`: the configuration could not be read.
+    ConfigHashError,
+    /// `Ready`: the workload could not be changed.
+    ConfigApplyError,
+}
+
+impl RuntimeReason {
+    /// The word in status; stable across releases.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TargetFound => "TargetFound",
+            Self::TargetNotFound => "TargetNotFound",
+            Self::TargetClaimed => "TargetClaimed",
+            Self::ConfigResolved => "ConfigResolved",
+            Self::ConfigWarning => "ConfigWarning",
+            Self::CardMissing => "CardMissing",
+            Self::Configured => "Configured",
+            Self::ConfigHashError => "ConfigHashError",
+            Self::ConfigApplyError => "ConfigApplyError",
+        }
+    }
+}

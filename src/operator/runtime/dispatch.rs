@@ -1,0 +1,57 @@
+//! Changes that concern an enrolment, and the turns that they enqueue.
+
+use super::key;
+use crate::context::Context;
+use crate::index::{EnrolledBy, IndexKey, IndexedCard, IndexedRuntime, WorkloadKind};
+use countersign_controller::queue::Urgency::{Routine, Urgent};
+use countersign_controller::store::Change;
+use std::sync::Arc;
+
+/// Subscribes to every list on which enrolment depends.
+pub(super) fn subscribe(context: &Arc<Context>) {
+    let index = &context.index;
+    index.runtimes.subscribe(context, runtime_changed);
+    // The status of an agent's AgentCard is shown in that of its AgentRuntime.
+    index.cards.subscribe(context, |context, change: &Change<'_, IndexedCard>| {
+        let namespace = change.object.namespace.as_str();
+        let mut targets: Vec<&str> = [change.before, change.after]
+            .into_iter()
+            .flatten()
+            .filter_map(|card| Some(card.target()?.name.as_str()))
+            .collect();
+        targets.dedup();
+        for target in targets {
+            for (_, runtime) in context.index.runtimes.with_key(namespace, IndexKey::Target, target) {
+                context.enqueue(key::enrolments(namespace, &runtime.label), Routine);
+            }
+        }
+    });
+    for store in WorkloadKind::ALL.into_iter().filter_map(|kind| index.enrolled_by(kind)) {
+        store.subscribe(context, |context, change: &Change<'_, EnrolledBy>| {
+            let labels = [change.before, change.after].map(|workload| workload.map(|one| one.label.as_str()));
+            enqueue(context, &change.object.namespace, labels);
+        });
+    }
+}
+
+/// Enqueues a changed object, and those that have a target of the same name: the oldest of them enrols it.
+fn runtime_changed(context: &Context, change: &Change<'_, IndexedRuntime>) {
+    let namespace = change.object.namespace.as_str();
+    let asked = |runtime: &IndexedRuntime| (runtime.generation, runtime.is_leaving, runtime.uid.clone());
+    if change.before.map(asked) == change.after.map(asked) {
+        // The own status comes back.
+        return;
+    }
+    for runtime in [change.before, change.after].into_iter().flatten() {
+        context.enqueue(key::enrolments(namespace, &runtime.label), Urgent);
+        for (_, rival) in context.index.runtimes.with_key(namespace, IndexKey::Target, &runtime.target.name) {
+            context.enqueue(key::enrolments(namespace, &rival.label), Urgent);
+        }
+    }
+}
+
+fn enqueue(context: &Context, namespace: &str, [before, after]: [Option<&str>; 2]) {
+    for label in before.filter(|_| before != after).into_iter().chain(after) {
+        context.enqueue(key::enrolments(namespace, label), Routine);
+    }
+}

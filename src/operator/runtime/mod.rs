@@ -1,0 +1,168 @@
+//! Reconciliation of `AgentRuntime`s: workloads are enrolled, kept enrolled, and put back.
+//! No finalizer is used: what a workload carries names its `AgentRuntime`, so that one whose object is gone is found
+//! whenever and however the object went (ADR 0024).
+
+mod dispatch;
+mod key;
+mod observe;
+
+use super::context::Context;
+use super::events::EventSource;
+use super::index::{Index, IndexKey, IndexedRuntime, ObjectRef, WorkloadKind, WorkloadRef};
+use super::registration::register_agents;
+use countersign_api::agent_runtime::{AgentRuntime, AgentRuntimeStatus};
+use countersign_api::keys::{AGENT_RUNTIME_API_VERSION, AGENT_RUNTIME_KIND};
+use countersign_controller::api_error::Explained;
+use countersign_controller::apply::merge_patch;
+use countersign_controller::failure::is_passing;
+use countersign_controller::next::Next;
+use countersign_controller::registry::{AlreadyRegistered, Registry};
+use countersign_io::clock::now;
+use countersign_plan::agent_runtime::status::{Done, plan_event, plan_status};
+use countersign_plan::agent_runtime::turn::{Observed, RuntimePlan, plan_runtime, read_again};
+use countersign_plan::agent_runtime::{EnrolledBy, ShownCard, lacks_content};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Field manager of what enrolment writes on workloads. Giving up its fields puts a workload back.
+const FIELD_MANAGER: &str = "countersign-agentruntime";
+
+/// Events about enrolment.
+const SOURCE: EventSource = EventSource {
+    controller: "agentruntime-controller",
+    api_version: AGENT_RUNTIME_API_VERSION,
+    kind: AGENT_RUNTIME_KIND,
+    action: "Enrol",
+};
+
+/// Registers the turns of `AgentRuntime`s.
+pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
+    dispatch::subscribe(context);
+    register_agents(
+        registry,
+        &key::RUNTIME,
+        context,
+        Index::unread_for_enrolment,
+        |context, object| async move { Ok(reconcile(&context, &object).await?) },
+    )
+}
+
+/// Turn of the `AgentRuntime` with the label value `object.name`, or of what it left behind.
+async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::Error> {
+    let (namespace, label) = (object.namespace.as_str(), object.name.as_str());
+    let enrolled = enrolled(context, namespace, label);
+    let named = context.index.runtimes.with_key(namespace, IndexKey::Label, label).into_iter().next();
+    let Some((name, runtime)) = named else {
+        release(context, &plan_runtime(&Observed::gone(namespace, &enrolled))).await?;
+        return Ok(Next::Never);
+    };
+    if runtime.is_leaving {
+        let plan =
+            plan_runtime(&Observed { runtime: Some(&runtime), ..Observed::gone(namespace, &enrolled) });
+        release(context, &plan).await?;
+        if let Some(rest) = &plan.finalizers {
+            let change = (runtime.finalizers.as_slice(), rest.as_slice());
+            context.writer.set_finalizers::<AgentRuntime>(&name, &runtime.uid, change).await?;
+        }
+        return Ok(Next::Never);
+    }
+    let (hash, warning) = match observe::config(context, namespace).await {
+        Ok(sources) => (sources.hash().map_err(|error| error.to_string()), sources.warning()),
+        Err(error) if is_passing(&error) => return Err(error),
+        Err(error) => (Err(Explained(&error).to_string()), None),
+    };
+    let target = match runtime.workload(namespace) {
+        Some(workload) => observe::target(context, &workload).await?,
+        None => None,
+    };
+    let observed = Observed {
+        namespace,
+        runtime: Some(&runtime),
+        rivals: &rivals(context, &name, &runtime),
+        enrolled: &enrolled,
+        target: target.as_ref(),
+        hash: hash.as_deref().ok(),
+    };
+    let plan = plan_runtime(&observed);
+    release(context, &plan).await?;
+    let applied = match &plan.apply {
+        Some((workload, fields)) => apply_fields(context, workload, fields).await,
+        None => Ok(()),
+    };
+    let applied = match applied {
+        Err(error) if is_passing(&error) => return Err(error),
+        applied => applied.map_err(|error| Explained(&error).to_string()),
+    };
+    let Some(found) = &plan.found else { return Ok(Next::Never) };
+    let cards =
+        runtime.workload(namespace).map(|workload| context.index.cards_of(&workload)).unwrap_or_default();
+    // Where a workload has several AgentCards, all of them have to be verified for it to be; the first by name is shown.
+    let shown = cards.into_iter().next().map(|(card, indexed)| (card, indexed.status.read()));
+    let card = shown.as_ref().map(|(card, status)| ShownCard { name: &card.name, status, content: None });
+    let done = Done {
+        card,
+        found,
+        target: target.as_ref(),
+        hash: hash.as_deref().map_err(String::as_str),
+        warning: warning.as_deref(),
+        applied: applied.as_ref().map(|&()| ()).map_err(String::as_str),
+    };
+    write_status(context, (&name, &runtime), &done).await?;
+    Ok(Next::In(read_again(found, &runtime, now())))
+}
+
+/// Workloads that carry a label value.
+fn enrolled(context: &Context, namespace: &str, label: &str) -> Vec<(WorkloadRef, EnrolledBy)> {
+    let of = |kind| {
+        let store = context.index.enrolled_by(kind)?;
+        let found = store.with_key(namespace, IndexKey::Label, label).into_iter();
+        Some(found.map(move |(object, by)| (WorkloadRef { kind, object }, by)))
+    };
+    WorkloadKind::ALL.into_iter().filter_map(of).flatten().collect()
+}
+
+/// Other objects with a target of the same name that stay.
+fn rivals(context: &Context, name: &ObjectRef, runtime: &IndexedRuntime) -> Vec<IndexedRuntime> {
+    let found = context.index.runtimes.with_key(&name.namespace, IndexKey::Target, &runtime.target.name);
+    let others = found.into_iter().filter(|(other, rival)| other != name && !rival.is_leaving);
+    others.map(|(_, rival)| rival).collect()
+}
+
+/// Gives up the workloads that the plan names. One that is gone meanwhile needs nothing.
+async fn release(context: &Context, plan: &RuntimePlan) -> Result<(), kube::Error> {
+    for (workload, fields) in &plan.release {
+        apply_fields(context, workload, fields).await?;
+    }
+    Ok(())
+}
+
+async fn apply_fields(context: &Context, workload: &WorkloadRef, fields: &Value) -> Result<(), kube::Error> {
+    let Some(of) = observe::resource(workload.kind) else { return Ok(()) };
+    context.writer.apply_fields(&of, &workload.object, (FIELD_MANAGER, fields)).await?;
+    context.metrics.wrote("enrolled workloads");
+    Ok(())
+}
+
+/// Writes the difference of status, if there is one, and tells of a change of `Ready`.
+async fn write_status(
+    context: &Context,
+    (name, runtime): (&ObjectRef, &IndexedRuntime),
+    done: &Done<'_>,
+) -> Result<(), kube::Error> {
+    let mut before = runtime.status.read();
+    let mut content = None;
+    if let Some(card) = done.card.filter(|card| lacks_content(&before, card)) {
+        // What status shows of the last card is not kept, and its members go with it.
+        (content, before) = observe::content(context, name, card.name).await?;
+    }
+    let card = done.card.map(|card| ShownCard { content: content.as_ref(), ..card });
+    let after = plan_status(runtime, before.clone(), &Done { card, ..*done }, now());
+    let json = |status: &AgentRuntimeStatus| serde_json::to_value(status).map_err(kube::Error::SerdeError);
+    let Some(patch) = merge_patch(&json(&before)?, &json(&after)?) else { return Ok(()) };
+    context.writer.patch_status::<AgentRuntime>(name, &runtime.resource_version, patch).await?;
+    context.metrics.wrote("agentruntimes/status");
+    if let Some(transition) = plan_event(&before, &after) {
+        context.events.send(SOURCE, name, &runtime.uid, &transition);
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Reads of an enrolment that no watch answers: the workload with its Pod template, and the configuration.
+
+use crate::context::Context;
+use crate::index::{ObjectRef, WorkloadKind, WorkloadRef};
+use crate::reduced::{self, ReducedTarget};
+use countersign_api::agent_card::{AgentCard, AgentCardData};
+use countersign_api::agent_runtime::{AgentRuntime, AgentRuntimeStatus};
+use countersign_api::keys::{
+    DEFAULTS_LABEL, FEATURE_GATES, PLATFORM_CONFIG, RUNTIME_CONFIG, RUNTIME_CONFIG_KEY,
+};
+use countersign_plan::agent_runtime::Target;
+use countersign_plan::agent_runtime::config_hash::{ConfigSources, Data};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ApiResource, ListParams};
+use kube::{Api, Error};
+
+/// API resource of a kind that can be enrolled.
+pub(super) fn resource(kind: WorkloadKind) -> Option<ApiResource> {
+    match kind {
+        WorkloadKind::Deployment => Some(ApiResource::erase::<Deployment>(&())),
+        WorkloadKind::StatefulSet => Some(ApiResource::erase::<StatefulSet>(&())),
+        WorkloadKind::Sandbox => None,
+    }
+}
+
+/// Reads a workload; `None` if it does not exist.
+pub(super) async fn target(context: &Context, workload: &WorkloadRef) -> Result<Option<Target>, Error> {
+    let Some(of) = resource(workload.kind) else { return Ok(None) };
+    let api: Api<ReducedTarget> =
+        Api::namespaced_with(context.client.clone(), &workload.object.namespace, &of);
+    Ok(api.get_opt(&workload.object.name).await?.and_then(reduced::target))
+}
+
+/// Reads the configuration that sidecars of a namespace are made from.
+pub(super) async fn config(context: &Context, namespace: &str) -> Result<ConfigSources, Error> {
+    let api = |namespace: &str| Api::<ConfigMap>::namespaced(context.client.clone(), namespace);
+    let (own, tenants) = (api(context.config.namespace.as_str()), api(namespace));
+    let data = |map: Option<ConfigMap>| map.and_then(|map| map.data).unwrap_or_default();
+    let defaults = ListParams::default().labels(&format!("{DEFAULTS_LABEL}=true"));
+    let (gates, platform, runtime, defaults) = tokio::try_join!(
+        own.get_opt(FEATURE_GATES),
+        own.get_opt(PLATFORM_CONFIG),
+        tenants.get_opt(RUNTIME_CONFIG),
+        tenants.list(&defaults),
+    )?;
+    let named = |map: ConfigMap| Some((map.metadata.name?, map.data.unwrap_or_default()));
+    let namespace: Vec<Option<(String, Data)>> = defaults.items.into_iter().map(named).collect();
+    Ok(ConfigSources {
+        feature_gates: data(gates),
+        platform: data(platform),
+        namespace: namespace.into_iter().flatten().collect(),
+        runtime: data(runtime).remove(RUNTIME_CONFIG_KEY).unwrap_or_default(),
+    })
+}
+
+/// Reads the content of a card, and the status that shows another one.
+pub(super) async fn content(
+    context: &Context,
+    runtime: &ObjectRef,
+    card: &str,
+) -> Result<(Option<AgentCardData>, AgentRuntimeStatus), Error> {
+    let namespace = runtime.namespace.as_str();
+    let cards: Api<AgentCard> = Api::namespaced(context.client.clone(), namespace);
+    let runtimes: Api<AgentRuntime> = Api::namespaced(context.client.clone(), namespace);
+    let (card, runtime) = tokio::try_join!(cards.get_opt(card), runtimes.get_opt(&runtime.name))?;
+    let content = card.and_then(|card| card.status).and_then(|status| status.card);
+    Ok((content, runtime.and_then(|runtime| runtime.status).unwrap_or_default()))
+}

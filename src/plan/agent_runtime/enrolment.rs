@@ -1,0 +1,121 @@
+//! Fields of a workload that the operator owns while an `AgentRuntime` enrols it. They are applied under a field manager
+//! of their own, and giving them up puts the workload back. What others say otherwise is refused before.
+
+use super::config_hash::Data;
+use super::runtime::IndexedRuntime;
+use super::target::Target;
+use crate::input::enrolment::protocol;
+use crate::input::workload::WorkloadRef;
+use countersign_api::agent_runtime::RuntimeType;
+use countersign_api::keys::{
+    CONFIG_HASH_ANNOTATION, Family, MANAGED_BY, MANAGED_BY_APP_LABEL, MTLS_MODE_ANNOTATION, RUNTIME_LABEL,
+};
+use countersign_core::text::Quoted;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// Protocol of an agent whose workload names none: an `AgentRuntime` enrols agents with a card.
+const DEFAULT_PROTOCOL: &str = "a2a";
+
+/// Fields of a workload that the operator owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Enrolment {
+    labels: Data,
+    template_labels: Data,
+    template_annotations: Data,
+}
+
+impl Enrolment {
+    /// Fields for a workload under `runtime`; `hash` is that of the configuration.
+    pub(super) fn of(runtime: &IndexedRuntime, target: &Target, hash: &str) -> Self {
+        let enrols = (Family::Kagenti.type_label(), runtime.runtime_type.as_str());
+        let mut labels = owned(&[enrols, (RUNTIME_LABEL, &runtime.label)]);
+        // Whoever manages the workload keeps the label that says so.
+        if target.labels.get(MANAGED_BY_APP_LABEL).is_none_or(|manager| manager == MANAGED_BY) {
+            labels.insert(MANAGED_BY_APP_LABEL.to_owned(), MANAGED_BY.to_owned());
+        }
+        let own_protocol = format!("{}{DEFAULT_PROTOCOL}", Family::Kagenti.protocol_prefix());
+        let others: BTreeMap<String, String> =
+            target.labels.iter().filter(|(key, _)| **key != own_protocol).map(cloned).collect();
+        let is_own = target.labels.get(&own_protocol).is_none_or(String::is_empty);
+        if runtime.runtime_type == RuntimeType::Agent && is_own && protocol(&others).is_none() {
+            labels.insert(own_protocol, String::new());
+        }
+        Self {
+            labels,
+            template_labels: owned(&[enrols]),
+            template_annotations: owned(&[
+                (CONFIG_HASH_ANNOTATION, hash),
+                (MTLS_MODE_ANNOTATION, runtime.mtls_mode.as_str()),
+            ]),
+        }
+    }
+
+    /// True if the workload has all fields, so that nothing is written.
+    pub(super) fn is_applied(&self, target: &Target) -> bool {
+        let holds = |wanted: &Data, found: &Data| {
+            wanted.iter().all(|(key, value)| found.get(key).is_some_and(|found| found == value))
+        };
+        holds(&self.labels, &target.labels)
+            && holds(&self.template_labels, &target.template_labels)
+            && holds(&self.template_annotations, &target.template_annotations)
+    }
+
+    /// Object for server-side apply. Its UID keeps it from making, or changing, another workload of this name.
+    pub(super) fn object(&self, workload: &WorkloadRef, uid: &str) -> Value {
+        let mut object = identity(workload, uid);
+        let template = json!({ "metadata": {
+            "labels": self.template_labels, "annotations": self.template_annotations } });
+        if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+            metadata.insert("labels".to_owned(), json!(self.labels));
+        }
+        object.insert("spec".to_owned(), json!({ "template": template }));
+        Value::Object(object)
+    }
+}
+
+/// What the workload says otherwise, if anything: a type that somebody else gave it.
+pub(super) fn contradiction(runtime: &IndexedRuntime, target: &Target) -> Option<String> {
+    if target.labels.get(RUNTIME_LABEL) == Some(&runtime.label) {
+        // What stands there was written for this object, perhaps before its type was changed.
+        return None;
+    }
+    let key = Family::Kagenti.type_label();
+    let wanted = runtime.runtime_type.as_str();
+    let both = [("the workload", &target.labels), ("its Pod template", &target.template_labels)];
+    both.into_iter().find_map(|(whose, labels)| {
+        let found = labels.get(key).filter(|found| *found != wanted)?;
+        Some(format!(
+            "spec.type is {wanted}, and {whose} has the label {key}={}: change spec.type, or take the label off",
+            Quoted(found)
+        ))
+    })
+}
+
+/// Object for server-side apply that gives up every field. Its resource version keeps it from taking the fields of whoever
+/// enrolled the workload since.
+pub(super) fn released(workload: &WorkloadRef, uid: &str, resource_version: &str) -> Value {
+    let mut object = identity(workload, uid);
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        metadata.insert("resourceVersion".to_owned(), json!(resource_version));
+    }
+    Value::Object(object)
+}
+
+fn identity(workload: &WorkloadRef, uid: &str) -> Map<String, Value> {
+    let (namespace, name) = (workload.object.namespace.as_str(), workload.object.name.as_str());
+    let members = [
+        ("apiVersion", json!(workload.kind.api_version())),
+        ("kind", json!(workload.kind.as_str())),
+        ("metadata", json!({ "namespace": namespace, "name": name, "uid": uid })),
+    ];
+    members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn owned(pairs: &[(&str, &str)]) -> Data {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn cloned((key, value): (&String, &String)) -> (String, String) {
+    (key.clone(), value.clone())
+}

@@ -1,0 +1,14 @@
+//! Enrolment of workloads by `AgentRuntime`: labels and annotations that the operator owns on a workload, and the status
+//! that says where that stands (ADR 0024).
+
+mod card;
+pub mod config_hash;
+mod enrolment;
+mod runtime;
+pub mod status;
+mod target;
+pub mod turn;
+
+pub use card::{ShownCard, lacks_content};
+pub use runtime::{EnrolledBy, IndexedRuntime};
+pub use target::Target;

@@ -1,0 +1,96 @@
+//! `AgentRuntime` objects, and workloads that carry the label of one.
+
+use crate::input::Kept;
+use crate::input::names::label_value;
+use crate::input::workload::{WorkloadKind, WorkloadRef};
+use countersign_api::ObjectRef;
+use countersign_api::agent_card::TargetRef;
+use countersign_api::agent_runtime::{AgentRuntimeStatus, MtlsMode, RuntimeType};
+use countersign_api::keys::RUNTIME_LABEL;
+use countersign_core::time::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// Observed `AgentRuntime`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexedRuntime {
+    /// UID of the object.
+    pub uid: String,
+    /// Resource version that a write of status builds on.
+    pub resource_version: String,
+    /// Creation time by the clock of the API server.
+    pub created: Timestamp,
+    /// `metadata.generation`, which grows with every change of the spec.
+    pub generation: i64,
+    /// True if the object is being deleted.
+    pub is_leaving: bool,
+    /// Finalizers, which hold a deletion back until they are removed.
+    pub finalizers: Vec<String>,
+    /// Value of [`RUNTIME_LABEL`] on what the object enrols.
+    pub label: String,
+    /// What the workload is.
+    pub runtime_type: RuntimeType,
+    /// Workload to enrol.
+    pub target: TargetRef,
+    /// Mode of mTLS.
+    pub mtls_mode: MtlsMode,
+    /// Status as last read.
+    pub status: Kept<AgentRuntimeStatus>,
+}
+
+impl IndexedRuntime {
+    /// Observed object, of whose spec these members are in use; `None` if its metadata is incomplete.
+    pub fn of(
+        metadata: ObjectMeta,
+        (runtime_type, target, mtls_mode): (RuntimeType, TargetRef, MtlsMode),
+        status: &AgentRuntimeStatus,
+    ) -> Option<Self> {
+        Some(Self {
+            uid: metadata.uid?,
+            resource_version: metadata.resource_version?,
+            created: Timestamp::from_unix(metadata.creation_timestamp?.0.as_second()),
+            generation: metadata.generation.unwrap_or_default(),
+            is_leaving: metadata.deletion_timestamp.is_some(),
+            finalizers: metadata.finalizers.unwrap_or_default(),
+            label: label_value(&metadata.name?),
+            runtime_type,
+            target,
+            mtls_mode,
+            status: Kept::of(status)?,
+        })
+    }
+
+    /// Workload of this namespace to enrol; `None` for kinds that cannot be.
+    pub fn workload(&self, namespace: &str) -> Option<WorkloadRef> {
+        let kind = WorkloadKind::parse(&self.target.api_version, &self.target.kind)?;
+        // The Pod of a Sandbox is not replaced when its template changes.
+        let is_rolled = matches!(kind, WorkloadKind::Deployment | WorkloadKind::StatefulSet);
+        is_rolled.then(|| WorkloadRef { kind, object: ObjectRef::new(namespace, &self.target.name) })
+    }
+
+    /// True if this object comes before `other`, which enrols the same workload: the older one does, by name among equals.
+    pub(super) fn precedes(&self, other: &Self) -> bool {
+        (self.created, &self.label) < (other.created, &other.label)
+    }
+}
+
+/// Workload object that carries [`RUNTIME_LABEL`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnrolledBy {
+    /// UID of the workload object.
+    pub uid: String,
+    /// Resource version of the workload object.
+    pub resource_version: String,
+    /// Value of the label.
+    pub label: String,
+}
+
+impl EnrolledBy {
+    /// Workload object by its metadata; `None` without the label.
+    pub fn of(metadata: ObjectMeta) -> Option<Self> {
+        Some(Self {
+            uid: metadata.uid?,
+            resource_version: metadata.resource_version?,
+            label: metadata.labels?.remove(RUNTIME_LABEL)?,
+        })
+    }
+}

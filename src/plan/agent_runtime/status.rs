@@ -1,0 +1,117 @@
+//! Status of an `AgentRuntime`, and the event about a change of it.
+
+use super::card::{ShownCard, plan_card, plan_verified};
+use super::runtime::IndexedRuntime;
+use super::target::Target;
+use super::turn::Found;
+use crate::agent_card::transition::Transition;
+use crate::condition::{Values, following, word};
+use countersign_api::agent_runtime::RuntimeCondition as Type;
+use countersign_api::agent_runtime::RuntimeReason as Why;
+use countersign_api::agent_runtime::{AgentRuntimeStatus, RuntimeCondition, RuntimeType};
+use countersign_core::time::Timestamp;
+
+/// Hexadecimal digits of the hash that the message of `Ready` shows.
+const SHOWN_DIGITS: usize = 12;
+
+/// What a turn found and did.
+#[derive(Clone, Copy, Debug)]
+pub struct Done<'a> {
+    /// What was found about the workload.
+    pub found: &'a Found,
+    /// Workload as read.
+    pub target: Option<&'a Target>,
+    /// Hash of the configuration, or why it could not be read.
+    pub hash: Result<&'a str, &'a str>,
+    /// What is ambiguous in the configuration.
+    pub warning: Option<&'a str>,
+    /// AgentCard of the workload, if it has one.
+    pub card: Option<ShownCard<'a>>,
+    /// Outcome of the write to the workload, with the answer of the API server.
+    pub applied: Result<(), &'a str>,
+}
+
+/// Status after a turn that follows `before`, with what it does not decide left as it is.
+pub fn plan_status(
+    runtime: &IndexedRuntime,
+    before: AgentRuntimeStatus,
+    done: &Done<'_>,
+    now: Timestamp,
+) -> AgentRuntimeStatus {
+    let [target, config, ready] = conditions(runtime, done);
+    let is_agent = runtime.runtime_type == RuntimeType::Agent && *done.found == Found::Enrolled;
+    let verified = is_agent.then(|| plan_verified(done.card.as_ref())).flatten();
+    let all = [
+        (Type::TargetResolved, Some(values(target))),
+        (Type::ConfigResolved, Some(values(config))),
+        (Type::Verified, verified),
+        (Type::Ready, Some(values(ready))),
+    ];
+    let conditions = all.into_iter().filter_map(|(kind, values)| {
+        Some(following(&before.conditions, kind.as_str(), values?, (runtime.generation, now)))
+    });
+    let card = done.card.as_ref().filter(|_| is_agent).and_then(|card| plan_card(before.card.as_ref(), card));
+    AgentRuntimeStatus {
+        observed_generation: Some(runtime.generation),
+        configured_pods: Some(match done.found {
+            Found::Enrolled => done.target.map_or(0, |target| target.updated_pods),
+            _ => 0,
+        }),
+        conditions: conditions.collect(),
+        card,
+        ..before
+    }
+}
+
+/// Event about a change of the condition `Ready`; `None` if it says the same as before.
+pub fn plan_event(before: &AgentRuntimeStatus, after: &AgentRuntimeStatus) -> Option<Transition> {
+    let ready = |status: &AgentRuntimeStatus| {
+        let mut all = status.conditions.iter();
+        let ready = all.find(|condition| condition.type_ == RuntimeCondition::Ready.as_str())?;
+        Some((ready.status.clone(), ready.reason.clone(), ready.message.clone()))
+    };
+    let (status, reason, message) = ready(after)?;
+    let said = ready(before).map(|(status, reason, _)| (status, reason));
+    if said.as_ref().is_some_and(|(before, why)| (before, why) == (&status, &reason)) {
+        return None;
+    }
+    Some(if status == word(true) {
+        Transition::normal(&reason, &message)
+    } else {
+        Transition::warning(&reason, &message, "")
+    })
+}
+
+type Condition = (bool, Why, String);
+
+fn values((holds, why, message): Condition) -> Values {
+    Values { status: word(holds), reason: why.as_str().to_owned(), message }
+}
+
+fn conditions(runtime: &IndexedRuntime, done: &Done<'_>) -> [Condition; 3] {
+    let (kind, name) = (&runtime.target.kind, &runtime.target.name);
+    let config = match (done.hash, done.warning) {
+        (Err(error), _) => (false, Why::ConfigHashError, error.to_owned()),
+        (Ok(_), Some(warning)) => (true, Why::ConfigWarning, warning.to_owned()),
+        (Ok(_), None) => (true, Why::ConfigResolved, "Configuration resolved successfully".to_owned()),
+    };
+    let resolved = || (true, Why::TargetFound, format!("{kind} {name} resolved"));
+    let (target, ready) = match (done.found, done.hash, done.applied) {
+        (Found::Missing(message), ..) => both(Why::TargetNotFound, message),
+        (Found::Claimed(message), ..) => both(Why::TargetClaimed, message),
+        (_, Err(error), _) => (resolved(), (false, Why::ConfigHashError, error.to_owned())),
+        (Found::Contradicted(message), ..) => (resolved(), (false, Why::ConfigApplyError, message.clone())),
+        (Found::Enrolled, _, Err(error)) => (resolved(), (false, Why::ConfigApplyError, error.to_owned())),
+        (Found::Enrolled, Ok(hash), Ok(())) => {
+            let shown = hash.get(..SHOWN_DIGITS).unwrap_or(hash);
+            let message = format!("Workload {name} configured with config-hash {shown}");
+            (resolved(), (true, Why::Configured, message))
+        }
+    };
+    [target, config, ready]
+}
+
+fn both(why: Why, message: &str) -> (Condition, Condition) {
+    let one = (false, why, message.to_owned());
+    (one.clone(), one)
+}
