@@ -24,7 +24,7 @@ pub const JSON_STRING_BYTES: usize = 64 * 1024;
 pub(crate) const JSON_NUMBER_BYTES: usize = 1024;
 
 /// Most entries of `signatures`: one over the 1.0 form, one over kagenti's, and both again while a key rotates.
-pub(crate) const SIGNATURES: usize = 4;
+pub const SIGNATURES: usize = 4;
 /// Longest base64url text of a `protected` header, in bytes: a chain of five certificates with room to spare.
 pub(crate) const PROTECTED_BYTES: usize = 32 * 1024;
 /// Longest decoded protected header, in bytes (rule 12).

@@ -2,13 +2,14 @@
 
 use super::words::{Id, KeyIdentifier, Sha256};
 use countersign_core::jws::PublicKey;
+use countersign_core::limits::SIGNATURES;
 use countersign_core::policy::{DenyList, PinnedKey, SignerRule};
 use countersign_core::spiffe::SpiffeId;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::num::NonZeroU8;
+use std::collections::BTreeSet;
 
 /// Identities, keys and cards that are refused whatever proof they bring (rule 58).
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -54,14 +55,44 @@ pub(super) enum Signers {
     /// Every signature on the card must be good.
     AllOf,
     /// At least this many different SPIFFE IDs must have signed.
-    Threshold(NonZeroU8),
+    Threshold(SignerCount),
     /// Each of these SPIFFE IDs must have signed.
     Named(Vec<Id>),
+}
+
+/// Number of different SPIFFE IDs, from 1 to the most signatures of a card.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(try_from = "u64")]
+#[schemars(with = "u8", inline, transform = range_of_signatures)]
+pub(super) struct SignerCount(usize);
+
+impl TryFrom<u64> for SignerCount {
+    type Error = String;
+
+    fn try_from(count: u64) -> Result<Self, String> {
+        let known = usize::try_from(count).ok().filter(|count| (1..=SIGNATURES).contains(count));
+        known.map(Self).ok_or_else(|| {
+            format!("{count} is none of 1 to {SIGNATURES}: a card has at most {SIGNATURES} signatures")
+        })
+    }
+}
+
+/// Replaces the range of the count's integer type by what a card can have.
+fn range_of_signatures(schema: &mut schemars::Schema) {
+    schema.remove("format");
+    schema.insert("minimum".to_owned(), 1.into());
+    schema.insert("maximum".to_owned(), SIGNATURES.into());
 }
 
 impl Signers {
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Named(ids) if ids.is_empty())
+    }
+
+    /// Number of identities that must have signed, if a card cannot have so many signatures.
+    pub(super) fn excess(&self) -> Option<usize> {
+        let count = self.identities().collect::<BTreeSet<_>>().len();
+        (count > SIGNATURES).then_some(count)
     }
 
     /// Identities that must have signed.
@@ -77,7 +108,7 @@ impl Signers {
         match self {
             Self::AnyOf => SignerRule::AnyOf,
             Self::AllOf => SignerRule::AllOf,
-            Self::Threshold(count) => SignerRule::Threshold(usize::from(count.get())),
+            Self::Threshold(count) => SignerRule::Threshold(count.0),
             Self::Named(ids) => SignerRule::Named(ids.iter().map(|id| id.0.clone()).collect()),
         }
     }

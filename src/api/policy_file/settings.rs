@@ -6,7 +6,7 @@ use crate::yaml::PathStep::{self, Index, Key};
 use countersign_core::canon::ProfileSet;
 use countersign_core::json::Numbers;
 use countersign_core::jws::AlgorithmSet;
-use countersign_core::limits::CLOCK_SKEW_MAX;
+use countersign_core::limits::{CLOCK_SKEW_MAX, SIGNATURES};
 use countersign_core::policy::{Coverage, Freshness, Policy};
 use countersign_core::spiffe::TrustDomain;
 use countersign_core::text::Quoted;
@@ -205,6 +205,12 @@ impl Settings {
         problems.extend(
             lists.into_iter().filter(|(_, is_empty)| *is_empty).map(|(member, _)| (member, empty.to_owned())),
         );
+        problems.extend(self.signers.as_ref().and_then(Signers::excess).map(|count| {
+            let found = format!(
+                "it names {count} SPIFFE IDs, and a card has at most {SIGNATURES} signatures; name {SIGNATURES} at most"
+            );
+            (vec![Key("signers"), Key("named")], found)
+        }));
         problems.extend(domain.into_iter().flat_map(|domain| self.foreign_identities(domain)));
         let mut key_ids = BTreeSet::new();
         let twice = self.pinned_keys.iter().enumerate().filter(|(_, pinned)| !key_ids.insert(&pinned.key_id));

@@ -82,7 +82,17 @@ fn what_is_wrong_is_named_with_its_line_and_nothing_unknown_is_passed_over() {
         ("version: 1\ndefaults: { profiles: [] }", "defaults.profiles: it is an empty list"),
         ("version: 1\ndefaults: { profiles: [nonsense] }", "the profiles are"),
         ("version: 1\ndefaults: { algorithms: [none] }", "the algorithms are ES256"),
-        ("version: 1\ndefaults: { signers: { threshold: 0 } }", "expected a whole number from 1"),
+        (
+            "version: 1\ndefaults: { signers: { threshold: 0 } }",
+            "signers.threshold: 0 is none of 1 to 4: a card has at most 4 signatures",
+        ),
+        ("version: 1\ndefaults: { signers: { threshold: 5 } }", "signers.threshold: 5 is none of 1 to 4"),
+        ("version: 1\ndefaults: { signers: { threshold: 999 } }", "signers.threshold: 999 is none of 1 to 4"),
+        (
+            "version: 1\ndefaults: { signers: { named: [\"spiffe://a.org/1\", \"spiffe://a.org/2\", \
+             \"spiffe://a.org/3\", \"spiffe://a.org/4\", \"spiffe://a.org/5\"] } }",
+            "signers.named: it names 5 SPIFFE IDs, and a card has at most 4 signatures",
+        ),
         ("version: 1\ndefaults: { maxWitnessAge: \"0\" }", "defaults.maxWitnessAge: it is zero"),
         ("version: 1\ntrustDomains: { \"Example.org\": {} }", "trust domain"),
         ("version: 1\ndefaults: { deny: { cards: [\"12\"] } }", "SHA-256"),
