@@ -439,6 +439,62 @@ pipeline:
         }
     }
 
+    #[test]
+    fn a_number_or_duration_with_which_nothing_would_work_is_refused_with_its_range() {
+        const COUNT: &str = "1 to 1048576";
+        for (block, key, value, range) in [
+            ("limits", "connections", "0", COUNT),
+            ("limits", "connections", "5000000", COUNT),
+            ("limits", "connections_per_peer", "0", COUNT),
+            ("limits", "memory", "5", "1048576 to 68719476736"),
+            ("limits", "header_timeout", "0s", "100ms to 1h"),
+            ("limits", "header_timeout", "999999h", "100ms to 1h"),
+            ("limits", "response_timeout", "0s", "100ms to 168h"),
+            ("limits", "idle_timeout", "0s", "1s to 168h"),
+            ("limits", "tunnel_idle_timeout", "1ms", "1s to 168h"),
+            ("limits", "half_close_timeout", "169h", "1s to 168h"),
+            ("limits", "keepalive", "0s", "1s to 9h"),
+            ("session", "max_sessions", "0", "1 to 100000"),
+            ("session", "max_events", "0", "1 to 100000"),
+            ("session", "max_bytes", "1", "65536 to 1073741824"),
+            ("session", "ttl", "0s", "1s to 720h"),
+        ] {
+            let told = only(&format!("{GOOD}{block}: {{{key}: {value}}}\n"));
+            let start = format!("22 {block}.{key}: {value} is out of range: write {range}, or take it out");
+            assert!(told.starts_with(&start), "{start}\n{told}");
+            // Editors tell of it, too.
+            let schema = include_str!("../schemas/authbridge.schema.json");
+            let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+            let name = if block == "limits" { "Limits" } else { "Session" };
+            let about = &schema["$defs"][name]["properties"][key];
+            let shown = match (&about["minimum"], &about["maximum"]) {
+                (serde_json::Value::Null, _) => about["description"].to_string(),
+                (least, most) => format!("{least} to {most}"),
+            };
+            assert!(shown.contains(range), "{key}: {range} is not in {shown}");
+        }
+        let told = only(&with("audience: agent-a", "audience: agent-a, jwks_max_age: 5m"));
+        assert!(told.contains("jwks_max_age: 5m is out of range: write 6m to 720h"), "{told}");
+        let told = only(&format!("{GOOD}limits: {{connections: 10, connections_per_peer: 20000}}\n"));
+        assert!(
+            told.starts_with("22 limits.connections_per_peer: 20000 of one peer are more than"),
+            "{told}"
+        );
+        let told = only(&format!("{GOOD}limits: {{connections_per_peer: 20000}}\n"));
+        assert!(told.contains("16384 by the default of limits.connections"), "{told}");
+        let both =
+            "limits: {connections: 0, connections_per_peer: 0, memory: 5, idle_timeout: 0s, keepalive: 0s}";
+        assert_eq!(refused(&format!("{GOOD}{both}\n")).len(), 5);
+        for fine in [
+            "limits: {connections: 1, connections_per_peer: 1, memory: 1048576}",
+            "limits: {connections: 64}",
+            "limits: {header_timeout: 1h, idle_timeout: 1s, tunnel_idle_timeout: 168h, keepalive: 90s}",
+            "session: {max_events: 5, ttl: 7m}",
+        ] {
+            read(&format!("{GOOD}{fine}\n"), Reading::Strict).unwrap_or_else(|found| panic!("{found:?}"));
+        }
+    }
+
     /// A YAML block of a document, by what it contains.
     fn shown<'d>(document: &'d str, contains: &str) -> &'d str {
         let blocks = document.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());

@@ -1,6 +1,7 @@
 //! Limits of the data plane, each with its reason. Those of cards are in [`countersign_core::limits`].
 
 use countersign_core::json::JsonLimits;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Longest access token, in bytes: what fits into the largest header block, with room for other fields.
@@ -31,6 +32,33 @@ pub const FETCH_BEFORE_SWAP: Duration = Duration::from_secs(5);
 pub const HEAD_BYTES: usize = 64 * 1024;
 /// Fewest of these units that a listener has, whatever is configured: two connections of HTTP/2.
 pub const FEWEST_HEADS: usize = 16;
+/// Connections that a configuration may allow a listener, or one peer of it: none would serve nobody, and the most are the
+/// descriptors that Linux lets a process have unless it is told otherwise (`fs.nr_open`).
+pub const CONNECTIONS: RangeInclusive<usize> = 1..=1_048_576;
+/// Bytes that a configuration may set aside for what is half read, from [`FEWEST_HEADS`] to the largest header block of the
+/// most connections: 1 MiB to 64 GiB.
+pub const HALF_READ_BYTES: RangeInclusive<usize> = 1_048_576..=68_719_476_736;
+/// Time that a configuration may give a header or a TLS handshake: a round trip around the world takes 300 ms, of which a
+/// machine nearby needs none, and a header that takes an hour is an attack.
+pub const HEADER_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
+/// Time that a configuration may give an answer to begin: a shorter one ends honest requests, and a longer one than a week
+/// outlives the agent.
+pub const RESPONSE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(168);
+/// Time that a configuration may let a connection or a tunnel be silent: below a second, pauses of honest programs end it, and
+/// beyond a week keepalive has found whoever is gone.
+pub const SILENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(168);
+/// Time that a configuration may let pass before the kernel probes a connection: it counts in seconds, at most 32,767 (`tcp(7)`).
+pub const KEEPALIVE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(9);
+/// Sessions, and events of each, that a configuration may keep; `session.enabled` is for none. They are listed in one answer.
+pub const SESSION_ITEMS: RangeInclusive<usize> = 1..=100_000;
+/// Bytes that a configuration may let events take: 64 KiB hold some, and what is for people to look at needs no more than 1 GiB.
+pub const SESSION_BYTES: RangeInclusive<usize> = 65_536..=1_073_741_824;
+/// Time for which a configuration may keep a session without events: a second to a month.
+pub const SESSION_TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(720);
+/// Time for which a configuration may let keys count that could not be fetched again: they are fetched every 5 min, which
+/// takes a moment, and a key that was withdrawn a month ago is no longer trusted.
+pub const KEYS_MAX_AGE: RangeInclusive<Duration> = Duration::from_mins(6)..=Duration::from_hours(720);
+
 /// Window of an HTTP/2 connection and of each of its streams, in bytes: what a peer may send before it is read. 256 KiB
 /// every 10 ms are 25 MB/s.
 pub const HTTP2_WINDOW: u32 = 256 * 1024;

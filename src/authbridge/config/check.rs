@@ -1,6 +1,7 @@
 //! Checks beyond the types: keys that need or exclude each other, and settings that are refused as unsafe.
 
 mod listeners;
+mod ranges;
 
 use super::address::{Backend, ListenAddress};
 use super::model::{Config, SidecarMode};
@@ -66,6 +67,7 @@ pub(super) fn check(
     check.opened_by_token(config);
     check.pipelines(config);
     check.mtls(config);
+    check.ranges(config);
     match addresses {
         Some(addresses) if check.diagnostics.is_empty() => Ok(addresses),
         _ => Err(check.diagnostics),
@@ -196,6 +198,7 @@ impl Checker<'_> {
         if jwt.clock_skew.0 > std::time::Duration::from_mins(1) {
             self.wrong(&key("clock_skew"), "it is longer than one minute; correct the clocks instead");
         }
+        self.keys_max_age(jwt, &key("jwks_max_age"));
         self.derived_url(&[key("jwks_url"), key("keycloak_url"), key("issuer")], &jwt.key_set_url());
     }
 

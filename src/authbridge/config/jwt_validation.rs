@@ -43,7 +43,7 @@ pub struct JwtValidation {
     pub required_scopes: Vec<String>,
     /// How far the issuer's clock may differ, at most one minute (ours).
     pub clock_skew: GoDuration,
-    /// How long keys count that could not be fetched again (ours).
+    /// How long keys count that could not be fetched again, 6m to 720h (ours).
     pub jwks_max_age: GoDuration,
 }
 

@@ -3,7 +3,9 @@
 
 use super::duration::GoDuration;
 use super::plugins::Plugin;
-use crate::limits::{HALF_CLOSED, KEEPALIVE, TUNNEL_IDLE};
+use crate::limits::{
+    CONNECTIONS, HALF_CLOSED, HALF_READ_BYTES, KEEPALIVE, SESSION_BYTES, SESSION_ITEMS, TUNNEL_IDLE,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -137,13 +139,16 @@ pub struct Pipeline {
 pub struct SessionSettings {
     /// Whether events are kept.
     pub enabled: bool,
-    /// How long a session without events is kept.
+    /// How long a session without events is kept, 1s to 720h.
     pub ttl: GoDuration,
     /// Most events of one session.
+    #[schemars(range(min = *SESSION_ITEMS.start(), max = *SESSION_ITEMS.end()))]
     pub max_events: usize,
     /// Most sessions.
+    #[schemars(range(min = *SESSION_ITEMS.start(), max = *SESSION_ITEMS.end()))]
     pub max_sessions: usize,
     /// Most bytes of all events together (ours).
+    #[schemars(range(min = *SESSION_BYTES.start(), max = *SESSION_BYTES.end()))]
     pub max_bytes: usize,
 }
 
@@ -254,23 +259,26 @@ impl Default for Spiffe {
 #[serde(default)]
 pub struct Limits {
     /// Most connections of each listener at a time; for one more, the idlest of the peer with the most of them ends.
+    #[schemars(range(min = *CONNECTIONS.start(), max = *CONNECTIONS.end()))]
     pub connections: usize,
-    /// Most connections of one peer to the agent: an IPv4 address, or an IPv6 prefix of 64 bits.
+    /// Most connections of one peer to the agent, an IPv4 address or an IPv6 prefix of 64 bits; not more than `connections`.
+    #[schemars(range(min = *CONNECTIONS.start(), max = *CONNECTIONS.end()))]
     pub connections_per_peer: usize,
     /// Most bytes for requests to the agent that are being read, 64 KiB for each connection and 512 KiB for one of
     /// HTTP/2; for one more, the idlest that is half read ends.
+    #[schemars(range(min = *HALF_READ_BYTES.start(), max = *HALF_READ_BYTES.end()))]
     pub memory: usize,
-    /// How long a request's header, or a TLS handshake, may take to arrive.
+    /// How long a request's header, or a TLS handshake, may take to arrive, 100ms to 1h.
     pub header_timeout: GoDuration,
-    /// How long the agent or a server may take to begin its answer.
+    /// How long the agent or a server may take to begin its answer, 100ms to 168h.
     pub response_timeout: GoDuration,
-    /// How long a connection may wait for its next request.
+    /// How long a connection may wait for its next request, 1s to 168h.
     pub idle_timeout: GoDuration,
-    /// How long a tunnel (CONNECT, WebSocket, redirected TLS and other protocols) may pass no byte.
+    /// How long a tunnel (CONNECT, WebSocket, redirected TLS and other protocols) may pass no byte, 1s to 168h.
     pub tunnel_idle_timeout: GoDuration,
-    /// The same once one of its sides has ended.
+    /// The same once one of its sides has ended, 1s to 168h.
     pub half_close_timeout: GoDuration,
-    /// How long a connection may be idle before the kernel probes whether the other end is still there.
+    /// How long a connection may be idle before the kernel probes whether the other end is still there, 1s to 9h.
     pub keepalive: GoDuration,
 }
 

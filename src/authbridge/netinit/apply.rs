@@ -13,7 +13,12 @@ pub(super) fn apply_rules(program: &str, transaction: &str) -> Result<(), String
     let name = Quoted(program).to_string();
     let mut command = Command::new(program);
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("{name} could not be started: {error}"))?;
+    let mut child = command.spawn().map_err(|error| {
+        format!(
+            "{name} could not be started: {error}; install the package nftables, which the image of the sidecar has, or name \
+             the program with --nft or NFT_CMD"
+        )
+    })?;
     let written = write(&mut child, transaction);
     let complaint = complaint(&mut child);
     let status = child.wait().map_err(|error| format!("the end of {name} was not seen: {error}"))?;
@@ -70,6 +75,10 @@ mod tests {
     #[test]
     fn a_program_that_is_killed_or_missing_is_an_error() {
         assert!(run("kill -9 $$").unwrap_err().contains("signal: 9"));
-        assert!(apply_rules("/nonexistent/nft", "").unwrap_err().contains("could not be started"));
+        let problem = apply_rules("/nonexistent/nft", "").unwrap_err();
+        assert!(
+            problem.contains("could not be started") && problem.contains("--nft or NFT_CMD"),
+            "{problem}"
+        );
     }
 }

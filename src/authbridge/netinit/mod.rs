@@ -26,15 +26,28 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         },
         Err(problem) => {
             // A write to a closed terminal fails, and there is nobody to tell.
-            let _ = writeln!(std::io::stderr().lock(), "the rules could not be installed: {problem}");
+            let _ = writeln!(std::io::stderr().lock(), "{}: {problem}", failure(arguments));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What did not come about.
+const fn failure(arguments: &Arguments) -> &'static str {
+    if arguments.print {
+        "the rules cannot be shown"
+    } else {
+        "the rules could not be installed, and nothing has changed"
     }
 }
 
 fn install(arguments: &Arguments, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let texts = Texts { arguments, variable };
     let mut settings = NetinitSettings::parse(&texts)?;
+    for notice in settings.unused(&texts) {
+        // A write to a closed terminal fails, and there is nobody to tell.
+        let _ = writeln!(std::io::stderr().lock(), "{notice}");
+    }
     if settings.confines() {
         settings.nameservers = read_nameservers(texts.resolv_conf().as_ref())?;
     }
@@ -75,6 +88,12 @@ mod tests {
             (name == "RESOLV_CONF").then(|| "/dev/null".to_owned())
         });
         assert!(problem.unwrap_err().contains("/dev/null"));
+    }
+
+    #[test]
+    fn a_failure_says_what_did_not_come_about() {
+        assert_eq!(failure(&arguments(&["--print"])), "the rules cannot be shown");
+        assert!(failure(&arguments(&[])).starts_with("the rules could not be installed"));
     }
 
     #[test]

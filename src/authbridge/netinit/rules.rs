@@ -68,7 +68,9 @@ pub(super) fn plan_rules(settings: &NetinitSettings) -> Result<String, String> {
 /// Refuses a port that is closed, as the agent's or the proxy's own, and open as well.
 fn refuse_open(closed: &BTreeSet<u16>, opens: impl Fn(u16) -> bool) -> Result<(), String> {
     match closed.iter().find(|port| opens(**port)) {
-        Some(port) => Err(format!("port {port} cannot be closed as an agent's and open for others")),
+        Some(port) => Err(format!(
+            "port {port} cannot be closed as an agent's and open for others; take it out of AGENT_PORT or of what is excluded"
+        )),
         None => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 //! Only these types reach the text of a rule, so no variable can add a rule of its own.
 
 use super::arguments::Arguments;
-use super::values::{self, PacketMark, list, mark, port, value};
+use super::values::{self, PacketMark, address, boolean, list, mark, port, user};
 use countersign_core::text::Quoted;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -141,7 +141,7 @@ impl Texts<'_> {
         let inbound_port = single(&flags.inbound_proxy_port, "INBOUND_PROXY_PORT", "15124")?;
         let ssh = self.parse((flags.ssh_port.as_ref(), "SSH_PORT", "22"), |name, text| match text {
             "none" => Ok(None),
-            ssh => port(name, ssh).map(Some),
+            ssh => port(name, ssh).map(Some).map_err(|problem| format!("{problem}, or none")),
         })?;
         let mut outbound_open = self.outbound_excluded()?;
         outbound_open.extend(ssh);
@@ -150,16 +150,18 @@ impl Texts<'_> {
         // 9090 is the external processor, which Envoy calls, and 9901 Envoy's admin interface.
         inbound_open.extend([outbound_port, inbound_port, 9090, 9901, self.tunnel()?]);
         inbound_open.extend(ssh);
-        let pod = self.parse((flags.pod_ip.as_ref(), "POD_IP", ""), |name, text| list(name, text, value))?;
+        let pod =
+            self.parse((flags.pod_ip.as_ref(), "POD_IP", ""), |name, text| list(name, text, address))?;
         if pod.is_empty() {
             return Err(
-                "POD_IP, or --pod-ip, is needed in mode redirect: a mesh's deliveries are sent on to it"
+                "POD_IP, or --pod-ip, is needed in mode redirect: a mesh's deliveries are sent on to it; set it to the \
+                 addresses of the Pod, which the field status.podIPs has"
                     .to_owned(),
             );
         }
         let probes = (flags.istio_health_probe_src.as_ref(), "ISTIO_HEALTH_PROBE_SRC", PROBES);
-        let probes = self.parse(probes, |name, text| list(name, text, value))?;
-        let drop_other = flags.drop_other || self.parse((None, "DROP_OTHER", "false"), value)?;
+        let probes = self.parse(probes, |name, text| list(name, text, address))?;
+        let drop_other = flags.drop_other || self.parse((None, "DROP_OTHER", "false"), boolean)?;
         Ok(Redirect {
             outbound_port,
             inbound_port,
@@ -201,20 +203,52 @@ impl NetinitSettings {
             }
             other => {
                 let mode = written(flags.mode.as_ref(), "MODE");
-                return Err(format!("{mode} is redirect or enforce-redirect, not {}", Quoted(other)));
+                return Err(format!(
+                    "{mode} is redirect or enforce-redirect, not {}; write one of them",
+                    Quoted(other)
+                ));
             }
         };
-        let proxy_uid = texts.parse((flags.proxy_uid.as_ref(), "PROXY_UID", "1337"), |name, text| {
-            match value(name, text)? {
-                0 => Err(format!("{name} 0 would let every process of root out")),
-                uid => Ok(uid),
-            }
-        })?;
+        let proxy_uid = texts.parse((flags.proxy_uid.as_ref(), "PROXY_UID", "1337"), user)?;
         let repeated = (!flags.agent_port.is_empty()).then(|| flags.agent_port.join(","));
         let agent_ports = (repeated.as_ref(), "AGENT_PORT", "");
         let agent_ports =
             texts.parse(agent_ports, |name, text| list(name, text, port))?.into_iter().collect();
+        // Read in every mode: the two contradict each other whatever is redirected.
+        refuse_excluded(&agent_ports, &texts.inbound_excluded()?)?;
         Ok(Self { mode, proxy_uid, mesh, agent_ports, nameservers: Vec::new() })
+    }
+
+    /// A sentence for each setting that was written and does not count in this mode.
+    pub(super) fn unused(&self, texts: &Texts<'_>) -> Vec<String> {
+        let flags = texts.arguments;
+        let drops = flags.drop_other.then(String::new);
+        [
+            ("PROXY_PORT", flags.proxy_port.as_ref()),
+            ("INBOUND_PROXY_PORT", flags.inbound_proxy_port.as_ref()),
+            ("TRANSPARENT_PORT", flags.transparent_port.as_ref()),
+            ("SIDECAR_PORTS_EXCLUDE", flags.sidecar_ports_exclude.as_ref()),
+            ("SSH_PORT", flags.ssh_port.as_ref()),
+            ("INBOUND_PORTS_EXCLUDE", flags.inbound_ports_exclude.as_ref()),
+            ("POD_IP", flags.pod_ip.as_ref()),
+            ("ZTUNNEL_HBONE_PORT", flags.ztunnel_hbone_port.as_ref()),
+            ("ISTIO_HEALTH_PROBE_SRC", flags.istio_health_probe_src.as_ref()),
+            ("DROP_OTHER", drops.as_ref()),
+        ]
+        .into_iter()
+        .filter(|(name, flag)| {
+            let is_written = flag.is_some() || !texts.get(None, name, "").trim().is_empty();
+            is_written && !self.mode.uses(name)
+        })
+        .map(|(name, flag)| {
+            let (name, mode) = (written(flag, name), self.mode.name());
+            let without = match &self.mode {
+                CaptureMode::Enforce { inbound: None, .. } => " without INBOUND_TRANSPARENT_PORT",
+                _ => "",
+            };
+            format!("{name} does not count in mode {mode}{without}; take it out, or see docs/netinit.md for what does")
+        })
+        .collect()
     }
 
     /// True if outgoing traffic without a rule is dropped, so that DNS servers have to be named.
@@ -226,7 +260,39 @@ impl NetinitSettings {
     }
 }
 
+/// Refuses a port that is closed as the agent's, and left alone as well.
+fn refuse_excluded(agent: &BTreeSet<u16>, excluded: &BTreeSet<u16>) -> Result<(), String> {
+    match agent.intersection(excluded).next() {
+        Some(port) => Err(format!(
+            "port {port} cannot be closed as an agent's (AGENT_PORT) and left alone (INBOUND_PORTS_EXCLUDE); take it out of \
+             one of them"
+        )),
+        None => Ok(()),
+    }
+}
+
 impl CaptureMode {
+    /// True if the mode reads the setting of this variable.
+    fn uses(&self, variable: &str) -> bool {
+        let inbound = match self {
+            Self::Redirect(_) => true,
+            Self::Enforce { inbound, .. } => inbound.is_some(),
+        };
+        let is_redirect = matches!(self, Self::Redirect(_));
+        match variable {
+            "PROXY_PORT"
+            | "INBOUND_PROXY_PORT"
+            | "SSH_PORT"
+            | "POD_IP"
+            | "ISTIO_HEALTH_PROBE_SRC"
+            | "DROP_OTHER" => is_redirect,
+            "TRANSPARENT_PORT" => !is_redirect,
+            "SIDECAR_PORTS_EXCLUDE" => inbound && !is_redirect,
+            "INBOUND_PORTS_EXCLUDE" | "ZTUNNEL_HBONE_PORT" => inbound,
+            _ => true,
+        }
+    }
+
     /// Name of the mode on the command line.
     pub(super) const fn name(&self) -> &'static str {
         match self {
@@ -346,6 +412,53 @@ mod tests {
         let open = BTreeSet::from([7000, 9191]);
         let found = capture(&[&others[..], &[("ZTUNNEL_MARK", "none")]].concat());
         assert_eq!(found, Some(InboundCapture { port: 8083, open }));
+    }
+
+    #[test]
+    fn a_setting_that_does_not_count_in_the_mode_is_told() {
+        let told = |flags: &[&str], variables: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            let arguments = arguments(flags);
+            let texts = Texts { arguments: &arguments, variable: &variable };
+            NetinitSettings::parse(&texts).unwrap().unused(&texts)
+        };
+        let enforce = ["--mode", "enforce-redirect"];
+        let dropping = told(&[&enforce[..], &["--drop-other"]].concat(), &[]);
+        assert!(
+            dropping[0].starts_with("--drop-other does not count in mode enforce-redirect"),
+            "{dropping:?}"
+        );
+        let excluded = told(&enforce, &[("INBOUND_PORTS_EXCLUDE", "7000"), ("SSH_PORT", "22")]);
+        assert!(
+            excluded[0].starts_with("SSH_PORT ") && excluded[1].starts_with("INBOUND_PORTS_EXCLUDE "),
+            "{excluded:?}"
+        );
+        let inbound = [("INBOUND_PORTS_EXCLUDE", "7000"), ("INBOUND_TRANSPARENT_PORT", "8083")];
+        assert_eq!(told(&enforce, &inbound), [""; 0]);
+        assert_eq!(
+            told(&["--pod-ip", "10.0.0.1", "--drop-other", "--inbound-ports-exclude", "1"], &[]),
+            [""; 0]
+        );
+        assert_eq!(told(&["--pod-ip", "10.0.0.1"], &[("TRANSPARENT_PORT", "8082")]).len(), 1);
+    }
+
+    #[test]
+    fn a_port_is_not_closed_as_the_agents_and_left_alone() {
+        for inbound in ["", "8083"] {
+            let variables = [
+                ("MODE", "enforce-redirect"),
+                ("AGENT_PORT", "8001"),
+                ("INBOUND_PORTS_EXCLUDE", "8001"),
+                ("INBOUND_TRANSPARENT_PORT", inbound),
+            ];
+            let problem = parse(&[], &variables).unwrap_err();
+            assert!(
+                problem.contains("port 8001 cannot be closed") && problem.contains("take it out"),
+                "{problem}"
+            );
+        }
     }
 
     #[test]

@@ -26,11 +26,11 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Bounds of a listener whose `memory` is in bytes; there is always enough for a few connections.
+    /// Bounds of a listener whose `memory` is in bytes; there is always enough for a few connections to be read.
     pub(crate) fn new((connections, per_peer): (usize, usize), memory: usize) -> Self {
         let heads = memory.checked_div(HEAD_BYTES).unwrap_or(0).max(FEWEST_HEADS);
         let heads = u64::try_from(heads).unwrap_or(u64::MAX);
-        Self { connections: connections.max(1), per_peer: per_peer.max(1), heads }
+        Self { connections, per_peer, heads }
     }
 }
 

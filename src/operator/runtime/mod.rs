@@ -150,12 +150,12 @@ async fn write_status(
     done: &Done<'_>,
 ) -> Result<(), kube::Error> {
     let mut before = runtime.status.read();
-    let mut content = None;
+    let mut data = None;
     if let Some(card) = done.card.filter(|card| lacks_content(&before, card)) {
         // What status shows of the last card is not kept, and its members go with it.
-        (content, before) = observe::content(context, name, card.name).await?;
+        (data, before) = observe::content(context, name, card.name).await?;
     }
-    let card = done.card.map(|card| ShownCard { content: content.as_ref(), ..card });
+    let card = done.card.map(|card| ShownCard { content: data.as_ref(), ..card });
     let after = plan_status(runtime, before.clone(), &Done { card, ..*done }, now());
     let json = |status: &AgentRuntimeStatus| serde_json::to_value(status).map_err(kube::Error::SerdeError);
     let Some(patch) = merge_patch(&json(&before)?, &json(&after)?) else { return Ok(()) };

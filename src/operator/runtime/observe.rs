@@ -64,6 +64,6 @@ pub(super) async fn content(
     let cards: Api<AgentCard> = Api::namespaced(context.client.clone(), namespace);
     let runtimes: Api<AgentRuntime> = Api::namespaced(context.client.clone(), namespace);
     let (card, runtime) = tokio::try_join!(cards.get_opt(card), runtimes.get_opt(&runtime.name))?;
-    let content = card.and_then(|card| card.status).and_then(|status| status.card);
-    Ok((content, runtime.and_then(|runtime| runtime.status).unwrap_or_default()))
+    let data = card.and_then(|card| card.status).and_then(|status| status.card);
+    Ok((data, runtime.and_then(|runtime| runtime.status).unwrap_or_default()))
 }

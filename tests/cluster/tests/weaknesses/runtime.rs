@@ -64,7 +64,7 @@ fn a_plain_workload_is_enrolled_verified_and_put_back() {
             Ok(scene.get("agentruntime", team, "weather")?["status"]["configuredPods"] == 1)
         })
         .unwrap();
-    let shows = |content: &'static str, verified: &'static str| {
+    let has_card = |content: &'static str, verified: &'static str| {
         let found = || {
             let shown = scene.get("agentruntime", team, "weather")?;
             let verified = condition(&shown, "Verified")["reason"] == verified;
@@ -74,16 +74,16 @@ fn a_plain_workload_is_enrolled_verified_and_put_back() {
             panic!("{error}: {:#}", scene.get("agentruntime", team, "weather").unwrap());
         });
     };
-    shows("An agent of the tests", "SignatureVerified");
+    has_card("An agent of the tests", "SignatureVerified");
     look_every(scene.rig, 1, team, "weather-deployment-card").unwrap();
     // What a refused card says is not shown, and another card takes the place of the first with nothing left of it.
     scene.agents.serve(team, "weather", card_of("weather", team).to_string().as_bytes()).unwrap();
-    shows("", "CardUnsigned");
+    has_card("", "CardUnsigned");
     let mut other = card_of("weather", team);
     other["description"] = json!("Another one");
     other["skills"] = json!([]);
     scene.agents.serve(team, "weather", &scene.signed(&other, team, "weather")).unwrap();
-    shows("Another one", "SignatureVerified");
+    has_card("Another one", "SignatureVerified");
     let skills = &scene.get("agentruntime", team, "weather").unwrap()["status"]["card"]["skills"];
     assert!(skills.as_array().is_none_or(Vec::is_empty), "{skills:#}");
     // Nobody's restart is undone, and what somebody takes off comes back.
