@@ -78,9 +78,10 @@ enum Command {
 
 /// Runs the command line, prints its output and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage::print(&error),
+        Err(error) => return usage::print(&error, &arguments),
     };
     let outcome = match &cli.command {
         Command::Verify(args) => verify::run(args),

@@ -48,9 +48,19 @@ fn a_policy_file_and_the_flags_for_it_exclude_each_other_and_a_bad_one_is_named(
     let (folder, _) = world("policy-errors");
     folder.write("policy.yaml", b"version: 1");
     folder.write("bad.yaml", b"version: 1\ndefaults:\n  coverige: strict\n");
-    for flag in [["--coverage", "report"], ["--skew", "5s"], ["--freshness", "live"], ["--max-age", "1h"]] {
+    for (flag, member) in [
+        (["--coverage", "report"], "coverage"),
+        (["--profile", "jcs-raw"], "profiles"),
+        (["--max-svid-lifetime", "1h"], "maxSvidLifetime"),
+        (["--skew", "5s"], "clockSkew"),
+        (["--freshness", "live"], "freshness"),
+        (["--max-age", "1h"], "maxWitnessAge"),
+    ] {
         let run = folder.run(&verify("signed.json", &[&["--policy", "policy.yaml"][..], &flag].concat()));
         run.assert_unusable("--policy");
+        run.assert_unusable(&format!(
+            "; write `{member}` into the policy file instead; see `countersign verify --help`"
+        ));
     }
     folder.write(
         "worse.yaml",
