@@ -189,8 +189,12 @@ impl Settings {
     /// Settings under which no card could count, or that undermine a rule: path of the member and what to do.
     pub(super) fn problems(&self, domain: Option<&TrustDomain>) -> Vec<(Member, String)> {
         let mut problems: Vec<(Member, String)> = Vec::new();
-        if self.clock_skew.as_ref().is_some_and(|skew| skew.0 > CLOCK_SKEW_MAX) {
-            let found = format!("it is more than {} s: mend the clocks", CLOCK_SKEW_MAX.get());
+        if let Some(skew) = self.clock_skew.as_ref().filter(|skew| skew.0 > CLOCK_SKEW_MAX) {
+            let found = format!(
+                "it is {}s; write {}s or less, and mend clocks that differ by more",
+                skew.0.get(),
+                CLOCK_SKEW_MAX.get()
+            );
             problems.push((vec![Key("clockSkew")], found));
         }
         if self.max_witness_age.as_ref().is_some_and(|age| age.0.is_zero()) {

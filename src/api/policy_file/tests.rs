@@ -72,7 +72,17 @@ fn what_is_wrong_is_named_with_its_line_and_nothing_unknown_is_passed_over() {
             "version: 1\ndefaults:\n  clockSkew: 2 minutes",
             "line 3 column 14: defaults.clockSkew: \"2 minutes\" is not a duration",
         ),
-        ("version: 1\ndefaults:\n  clockSkew: 48h", "line 3 column 3: defaults.clockSkew: it is more than"),
+        (
+            "version: 1\ndefaults:\n  clockSkew: 48h",
+            "line 3 column 3: defaults.clockSkew: it is 172800s; write 60s or less",
+        ),
+        ("version: 1\ndefaults:\n  clockSkew: 90s", "defaults.clockSkew: it is 90s; write 60s or less"),
+        (
+            "version: 1\ndefaults: { signers: { allOf: false } }",
+            "signers: allOf has no contents; write `signers: allOf`",
+        ),
+        ("version: 1\ndefaults: { profiles: jcs-raw }", "profiles: it is a text, expected a list"),
+        ("version: 1\ndefaults: { deny: all }", "deny: it is a text, expected a map of keys"),
         (
             "version: 1\ndefaults:\n  clockSkew: 1s\n  clockSkew: 2s",
             "line 4 column 3: \"clockSkew\" is there twice, and only one of them could count; keep one",
@@ -94,7 +104,7 @@ fn what_is_wrong_is_named_with_its_line_and_nothing_unknown_is_passed_over() {
             "signers.named: it names 5 SPIFFE IDs, and a card has at most 4 signatures",
         ),
         ("version: 1\ndefaults: { maxWitnessAge: \"0\" }", "defaults.maxWitnessAge: it is zero"),
-        ("version: 1\ntrustDomains: { \"Example.org\": {} }", "trust domain"),
+        ("version: 1\ntrustDomains: { \"Example.org\": {} }", "a-z 0-9 . - _; write example.org"),
         ("version: 1\ndefaults: { deny: { cards: [\"12\"] } }", "SHA-256"),
         ("version: 1\ndefaults: { deny: { keyIdentifiers: [\"1\"] } }", "key identifier"),
         (
@@ -149,7 +159,7 @@ fn a_problem_inside_a_list_names_the_element_of_the_file_in_the_run_that_tells_o
     let told: Vec<&str> = problem.split("; also ").collect();
     for (number, said) in [
         "line 1 column 10: version: version 2 is not known",
-        "line 3 column 3: defaults.clockSkew: it is more than",
+        "line 3 column 3: defaults.clockSkew: it is 172800s",
         "line 4 column 13: defaults.coverage: ",
         "line 5 column 14: defaults.profiles[0]: ",
         "line 9 column 19: trustDomains.a.org.deny.spiffeIds[0]: ",

@@ -44,7 +44,11 @@ text! {
 }
 text! {
     /// Name of a trust domain.
-    Domain, TrustDomain, |text| TrustDomain::parse(text).map_err(|refusal| refusal.message().to_owned())
+    Domain, TrustDomain, |text| TrustDomain::parse(text).map_err(|refusal| {
+        let lower = TrustDomain::parse(&text.to_ascii_lowercase());
+        let fix = lower.map(|domain| format!("; write {domain}")).unwrap_or_default();
+        format!("{}{fix}", refusal.message())
+    })
 }
 text! {
     /// SPIFFE ID of a workload.

@@ -8,6 +8,7 @@ mod path;
 mod read_error;
 mod reader;
 mod syntax;
+mod word;
 
 pub use diagnostic::{Diagnostic, diagnostic_at, is_written};
 pub use mistakes::{Mistakes, read_all, read_partial};

@@ -40,6 +40,7 @@ impl serde::de::Error for ReadError {
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         // The kind alone: an unquoted secret is a number to YAML.
+        let is_quoted = matches!(found, Unexpected::Str(text) if is_scalar(text));
         let found = match found {
             Unexpected::Bool(_) => "a boolean",
             Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
@@ -51,6 +52,9 @@ impl serde::de::Error for ReadError {
         };
         let hint = match (found, &*expected.to_string()) {
             ("a boolean" | "a number", "a string") => "; put it into quotes",
+            ("a text", "a boolean" | "u8" | "u16" | "u32" | "u64" | "usize") if is_quoted => {
+                "; take the quotes off"
+            }
             _ => "",
         };
         Self::custom(format!("it is {found}, expected {}{hint}", Wanted(expected)))
@@ -70,6 +74,11 @@ impl serde::de::Error for ReadError {
     }
 }
 
+/// True for a text that without quotes is a boolean or a number.
+fn is_scalar(text: &str) -> bool {
+    matches!(text, "true" | "false") || text.parse::<u64>().is_ok()
+}
+
 /// Text for a key that is not there.
 pub(super) fn missing(key: &str) -> String {
     format!("the key {key} is missing; add it")
@@ -86,7 +95,9 @@ impl fmt::Display for Wanted<'_> {
             "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
             "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero usize" => "a whole number from 1",
             "a string" => "a text",
+            "a boolean" => "true or false",
             "a sequence" => "a list",
+            "unit" => "nothing",
             // Names of types are words of Rust.
             other if other.starts_with("struct ") => "a map of keys",
             other => other,

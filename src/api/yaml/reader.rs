@@ -5,8 +5,9 @@ use super::diagnostic::{Diagnostic, Mistake};
 use super::node::{MemberKey, Place, YamlNode, YamlValue};
 use super::path::{PathStep, ValuePath};
 use super::read_error::{ReadError, nearest};
+use super::word::Contents;
 use countersign_core::text::Quoted;
-use serde::de::value::{MapAccessDeserializer, StringDeserializer};
+use serde::de::value::StringDeserializer;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess,
     SeqAccess, VariantAccess, Visitor,
@@ -81,6 +82,14 @@ impl Path<'_> {
 impl<'a> ConfigReader<'a> {
     pub(super) const fn new(node: &'a YamlNode, context: &'a ReaderContext<'a>) -> Self {
         Self { node, path: &Path::Root, context }
+    }
+
+    /// Name of the member that holds the node; empty for the root and in a list.
+    pub(super) const fn name(self) -> &'a str {
+        match self.path {
+            Path::Key(_, name) => name,
+            Path::Root | Path::Index(..) => "",
+        }
     }
 
     fn located<T>(self, result: Result<T, ReadError>) -> Result<T, ReadError> {
@@ -240,8 +249,7 @@ impl<'de> Deserializer<'de> for ConfigReader<'_> {
             YamlValue::Text(text) => text,
             // A word with contents, such as `threshold: 2`.
             YamlValue::Map(members) if members.len() == 1 => {
-                let members = MapAccessDeserializer::new(self.members(members, None));
-                return self.located(visitor.visit_enum(members));
+                return self.located(visitor.visit_enum(Contents(self.members(members, None))));
             }
             YamlValue::Map(members) => {
                 let found = format!("it has {} keys; keep one of {}", members.len(), words.join(", "));
@@ -309,10 +317,17 @@ impl<'de> VariantAccess<'de> for Word {
 
 const NO_CONTENTS: &str = "the word needs contents; write them below it, as in `threshold: 2`";
 
-struct Members<'a> {
-    reader: ConfigReader<'a>,
+pub(super) struct Members<'a> {
+    pub(super) reader: ConfigReader<'a>,
     left: Vec<&'a (MemberKey, YamlNode)>,
     next: Option<&'a (MemberKey, YamlNode)>,
+}
+
+impl Members<'_> {
+    /// Name of the member that comes next.
+    pub(super) fn next_name(&self) -> Option<&str> {
+        self.left.last().map(|(key, _)| key.name.as_str())
+    }
 }
 
 impl<'de> MapAccess<'de> for Members<'_> {
