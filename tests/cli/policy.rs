@@ -112,6 +112,32 @@ fn a_policy_on_standard_input_is_checked_like_a_file_and_the_help_says_so() {
 }
 
 #[test]
+fn what_the_schema_refuses_is_refused_and_what_it_takes_is_taken() {
+    let schema = countersign_api::policy_file::policy_file_schema();
+    let schema = jsonschema::draft202012::new(schema.as_value()).unwrap();
+    for (text, is_good) in [
+        (r#"{"version":1}"#, true),
+        (r#"{"version":"1"}"#, false),
+        (r#"{"version":2}"#, false),
+        (r#"{"version":1,"defaults":{"requireKeyId":false}}"#, true),
+        (r#"{"version":1,"defaults":{"requireKeyId":"no"}}"#, false),
+        (r#"{"version":1,"defaults":{"requireKeyId":"false"}}"#, false),
+        (r#"{"version":1,"defaults":{"maxSvidLifetime":"0"}}"#, true),
+        (r#"{"version":1,"defaults":{"maxSvidLifetime":0}}"#, false),
+        (r#"{"version":1,"defaults":{"signers":"allOf"}}"#, true),
+        (r#"{"version":1,"defaults":{"signers":{"allOf":null}}}"#, false),
+        (r#"{"version":1,"defaults":{"signers":{"threshold":4}}}"#, true),
+        (r#"{"version":1,"defaults":{"signers":{"threshold":"2"}}}"#, false),
+        (r#"{"version":1,"defaults":{"signers":{"threshold":5}}}"#, false),
+        (r#"{"version":1,"defaults":{"profiles":"jcs-raw"}}"#, false),
+    ] {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        let read = countersign_api::policy_file::parse_policy_file(text.as_bytes());
+        assert_eq!((schema.is_valid(&value), read.is_ok()), (is_good, is_good), "{text}: {read:?}");
+    }
+}
+
+#[test]
 fn the_document_explains_every_member() {
     let (document, schema) =
         (include_str!("../../docs/policy.md"), countersign_api::policy_file::policy_file_schema());

@@ -81,38 +81,27 @@ pub fn parse_policy_file(bytes: &[u8]) -> Result<PolicyFile, PolicyFileError> {
         )));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| PolicyFileError("the file is not UTF-8".to_owned()))?;
-    let refused = match serde_saphyr::from_str::<Written>(text) {
-        Ok(written) if written.version.is_some() => {
-            let file = PolicyFile::from(written);
-            if file.problems().is_empty() {
-                return Ok(file);
-            }
-            None
-        }
-        Ok(_) => None,
-        Err(error) => Some(error),
-    };
-    // Read again as a tree, in which every mistake has its place.
-    let root = YamlNode::parse(text).map_err(|error| PolicyFileError(described(&error)))?;
-    let found = mistakes(&root);
-    Err(PolicyFileError(match refused {
-        // What the tree has no word for is the one mistake.
-        Some(error) if found.is_empty() => described(&error),
-        _ => listed(found),
-    }))
+    // A tree keeps apart what a YAML parser converts when it is asked for a type: `"no"` in quotes is a text and no boolean.
+    let root = YamlNode::parse(text).map_err(|error| PolicyFileError(listed([syntax_problem(&error)])))?;
+    read(&root).map_err(|mistakes| PolicyFileError(listed(mistakes)))
 }
 
-/// Mistakes of a file: values that do not fit, and what the others say that no card could meet.
-fn mistakes(root: &YamlNode) -> Vec<Diagnostic> {
+/// Reads a file, or finds its mistakes: values that do not fit, and what the others say that no card could meet.
+fn read(root: &YamlNode) -> Result<PolicyFile, Vec<Diagnostic>> {
     let (written, mut mistakes) = read_partial::<Written>(root, &ReaderContext::default());
-    if let Some(written) = written {
+    let file = written.map(|written| {
         if written.version.is_none() {
             mistakes.add_missing(root, "version");
         }
         let file = PolicyFile::from(written);
         file.problems().into_iter().for_each(|problem| problem.add_to(&mut mistakes, root));
+        file
+    });
+    let mistakes = mistakes.into_vec();
+    match file {
+        Some(file) if mistakes.is_empty() => Ok(file),
+        _ => Err(mistakes),
     }
-    mistakes.into_vec()
 }
 
 /// All mistakes in one line.
@@ -123,11 +112,6 @@ fn listed(mistakes: impl IntoIterator<Item = Diagnostic>) -> String {
         format!("line {line} column {column}: {at}{problem}")
     };
     mistakes.into_iter().map(told).collect::<Vec<_>>().join("; also ")
-}
-
-/// Problem of the parser in one line.
-fn described(error: &serde_saphyr::Error) -> String {
-    listed([syntax_problem(error)])
 }
 
 /// JSON Schema of the file, for editors.

@@ -122,6 +122,37 @@ fn what_is_wrong_is_named_with_its_line_and_nothing_unknown_is_passed_over() {
 }
 
 #[test]
+fn a_value_of_another_type_than_the_schema_says_is_refused() {
+    let wrong = [
+        ("version: \"1\"", "version: it is a text, expected a whole number from 0; take the quotes off"),
+        ("version: 1.5", "version: it is a number"),
+        (
+            "version: 1\ndefaults: { requireKeyId: \"no\" }",
+            "requireKeyId: it is a text, expected true or false",
+        ),
+        (
+            "version: 1\ndefaults: { requireKeyId: \"false\" }",
+            "requireKeyId: it is a text, expected true or false; take the quotes off",
+        ),
+        ("version: 1\ndefaults: { requireKeyId: 0 }", "requireKeyId: it is a number, expected true or false"),
+        (
+            "version: 1\ndefaults: { maxSvidLifetime: 0 }",
+            "maxSvidLifetime: it is a number, expected a text; put it into quotes",
+        ),
+        (
+            "version: 1\ndefaults: { signers: { threshold: \"2\" } }",
+            "threshold: it is a text, expected a whole number from 0; take the quotes off",
+        ),
+    ];
+    for (text, said) in wrong {
+        assert!(error(text).contains(said), "{text}: {}", error(text));
+    }
+    let written =
+        "version: 1\ndefaults: { requireKeyId: false, maxSvidLifetime: \"0\", signers: { threshold: 2 } }";
+    assert!(parse_policy_file(written.as_bytes()).is_ok());
+}
+
+#[test]
 fn every_mistake_is_told_in_one_run_with_its_place_path_and_the_nearest_member() {
     let text = "version: 1\ndefaults:\n  coverige: strict\n  clockSkew: 2 minutes\n  maxSvidLifetime: 1h\ntrustDomains:\n  \
                 example.org:\n    coverage: lax\n    deny: { spiffeIds: [nobody, \"spiffe://example.org/a\"], card: [] }\n    \
