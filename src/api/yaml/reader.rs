@@ -85,7 +85,7 @@ impl<'a> ConfigReader<'a> {
     }
 
     /// Name of the member that holds the node; empty for the root and in a list.
-    pub(super) const fn name(self) -> &'a str {
+    const fn name(self) -> &'a str {
         match self.path {
             Path::Key(_, name) => name,
             Path::Root | Path::Index(..) => "",
@@ -248,8 +248,10 @@ impl<'de> Deserializer<'de> for ConfigReader<'_> {
         let text = match &self.node.value {
             YamlValue::Text(text) => text,
             // A word with contents, such as `threshold: 2`.
-            YamlValue::Map(members) if members.len() == 1 => {
-                return self.located(visitor.visit_enum(Contents(self.members(members, None))));
+            YamlValue::Map(members) if let [(key, _)] = members.as_slice() => {
+                let word =
+                    Contents { members: self.members(members, None), name: self.name(), word: &key.name };
+                return self.located(visitor.visit_enum(word));
             }
             YamlValue::Map(members) => {
                 let found = format!("it has {} keys; keep one of {}", members.len(), words.join(", "));
@@ -317,17 +319,10 @@ impl<'de> VariantAccess<'de> for Word {
 
 const NO_CONTENTS: &str = "the word needs contents; write them below it, as in `threshold: 2`";
 
-pub(super) struct Members<'a> {
-    pub(super) reader: ConfigReader<'a>,
+struct Members<'a> {
+    reader: ConfigReader<'a>,
     left: Vec<&'a (MemberKey, YamlNode)>,
     next: Option<&'a (MemberKey, YamlNode)>,
-}
-
-impl Members<'_> {
-    /// Name of the member that comes next.
-    pub(super) fn next_name(&self) -> Option<&str> {
-        self.left.last().map(|(key, _)| key.name.as_str())
-    }
 }
 
 impl<'de> MapAccess<'de> for Members<'_> {

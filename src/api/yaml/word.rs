@@ -1,38 +1,37 @@
 //! Words of a closed list that stand in a map with their contents, as `threshold: 2` does below `signers:`.
 
 use super::read_error::ReadError;
-use super::reader::Members;
 use serde::de::{DeserializeSeed, EnumAccess, Error as _, MapAccess, VariantAccess, Visitor};
 
 /// Access to the one word of a map, and to its contents.
-pub(super) struct Contents<'a>(pub(super) Members<'a>);
-
-/// Access to the contents of a word.
-pub(super) struct Below<'a> {
-    members: Members<'a>,
-    word: String,
+pub(super) struct Contents<'a, A> {
+    /// Members of the map.
+    pub(super) members: A,
+    /// Name of the member that holds the map; empty for the root and in a list.
+    pub(super) name: &'a str,
+    /// The one key of the map.
+    pub(super) word: &'a str,
 }
 
-impl<'de, 'a> EnumAccess<'de> for Contents<'a> {
+impl<'de, A: MapAccess<'de, Error = ReadError>> EnumAccess<'de> for Contents<'_, A> {
     type Error = ReadError;
-    type Variant = Below<'a>;
+    type Variant = Self;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<(S::Value, Below<'a>), ReadError> {
-        let word = self.0.next_name().unwrap_or_default().to_owned();
-        match self.0.next_key_seed(seed)? {
-            Some(variant) => Ok((variant, Below { members: self.0, word })),
+    fn variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<(S::Value, Self), ReadError> {
+        match self.members.next_key_seed(seed)? {
+            Some(variant) => Ok((variant, self)),
             None => Err(ReadError::custom("it is an empty map, expected a word")),
         }
     }
 }
 
-impl<'de> VariantAccess<'de> for Below<'_> {
+impl<'de, A: MapAccess<'de, Error = ReadError>> VariantAccess<'de> for Contents<'_, A> {
     type Error = ReadError;
 
     fn unit_variant(self) -> Result<(), ReadError> {
-        let name = self.members.reader.name();
+        let Self { name, word, .. } = self;
         let at = if name.is_empty() { String::new() } else { format!("{name}: ") };
-        Err(ReadError::custom(format!("{} has no contents; write `{at}{}`", self.word, self.word)))
+        Err(ReadError::custom(format!("{word} has no contents; write `{at}{word}`")))
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<S::Value, ReadError> {
