@@ -121,8 +121,12 @@ fn a_target_that_is_missing_is_named_and_enrolled_once_it_comes() {
     let shown = ready(scene, team, "later", "TargetNotFound");
     let message = condition(&shown, "TargetResolved")["message"].as_str().unwrap();
     assert!(message.contains("Deployment \"weather\" does not exist"), "{message}");
-    let events = scene.list("events.events.k8s.io", team).unwrap();
-    assert!(events.iter().any(|event| event["reason"] == "TargetNotFound"), "{events:#?}");
+    // Events wait until no turn is due.
+    let told = || {
+        let events = scene.list("events.events.k8s.io", team)?;
+        Ok(events.iter().any(|event| event["reason"] == "TargetNotFound"))
+    };
+    scene.rig.wait("an event", told).unwrap();
     scene.apply_all(&plain(team, "weather")).unwrap();
     ready(scene, team, "later", "Configured");
     // A kind that cannot be enrolled is named, and what was enrolled is put back.
