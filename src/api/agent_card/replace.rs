@@ -26,14 +26,11 @@ impl AgentCardData {
     ///
     /// # Errors
     /// Those of `serde_json`.
-    pub fn replacing(&self) -> serde_json::Result<Value> {
-        let mut card = serde_json::to_value(self)?;
-        if let Some(card) = card.as_object_mut() {
-            for (member, inner) in MEMBERS {
-                let value = card.entry(member).or_insert(Value::Null);
-                if let Some(object) = value.as_object_mut() {
-                    fill(object, inner);
-                }
+    pub fn replacing(&self) -> serde_json::Result<Map<String, Value>> {
+        let mut card: Map<String, Value> = serde_json::from_value(serde_json::to_value(self)?)?;
+        for (member, inner) in MEMBERS {
+            if let Some(object) = card.entry(member).or_insert(Value::Null).as_object_mut() {
+                fill(object, inner);
             }
         }
         Ok(card)
@@ -90,6 +87,6 @@ mod tests {
         assert_eq!((&patch["name"], &patch["skills"]), (&json!("weather"), &json!([{ "id": "one" }])));
         assert_eq!(patch["provider"], json!({ "organization": null, "url": "https://example.org" }));
         assert_eq!(patch["capabilities"], Value::Null);
-        assert_eq!(patch.as_object().unwrap().len(), MEMBERS.len());
+        assert_eq!(patch.len(), MEMBERS.len());
     }
 }

@@ -135,7 +135,7 @@ async fn write_status(
     let mut patch = merge_patch(before, after).unwrap_or_else(|| Value::Object(Map::new()));
     if let (Some(shown), Some(patch)) = (shown, patch.as_object_mut()) {
         // `before` lacks the content, of which nothing may stay.
-        patch.insert(CONTENT.to_owned(), shown.replacing().map_err(kube::Error::SerdeError)?);
+        patch.insert(CONTENT.to_owned(), Value::Object(shown.replacing().map_err(kube::Error::SerdeError)?));
     }
     match context.writer.patch_status::<AgentCard>(object, &card.resource_version, patch).await {
         Err(kube::Error::Api(status)) if status.code == CONFLICT => {

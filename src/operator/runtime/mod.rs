@@ -52,33 +52,30 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
     let (namespace, label) = (object.namespace.as_str(), object.name.as_str());
     let enrolled = enrolled(context, namespace, label);
     let named = context.index.runtimes.with_key(namespace, IndexKey::Label, label).into_iter().next();
-    let Some((name, runtime)) = named else {
-        release(context, &plan_runtime(&Observed::gone(namespace, &enrolled))).await?;
-        return Ok(Next::Never);
-    };
-    if runtime.is_leaving {
-        let plan =
-            plan_runtime(&Observed { runtime: Some(&runtime), ..Observed::gone(namespace, &enrolled) });
+    let Some((name, runtime)) = named.as_ref().filter(|(_, runtime)| !runtime.is_leaving) else {
+        let leaving = named.as_ref().map(|(_, runtime)| runtime);
+        let plan = plan_runtime(&Observed { runtime: leaving, ..Observed::gone(namespace, &enrolled) });
         release(context, &plan).await?;
-        if let Some(rest) = &plan.finalizers {
+        if let (Some((name, runtime)), Some(rest)) = (&named, &plan.finalizers) {
             let change = (runtime.finalizers.as_slice(), rest.as_slice());
-            context.writer.set_finalizers::<AgentRuntime>(&name, &runtime.uid, change).await?;
+            context.writer.set_finalizers::<AgentRuntime>(name, &runtime.uid, change).await?;
         }
         return Ok(Next::Never);
-    }
+    };
     let (hash, warning) = match observe::config(context, namespace).await {
         Ok(sources) => (sources.hash().map_err(|error| error.to_string()), sources.warning()),
         Err(error) if is_passing(&error) => return Err(error),
         Err(error) => (Err(Explained(&error).to_string()), None),
     };
-    let target = match runtime.workload(namespace) {
-        Some(workload) => observe::target(context, &workload).await?,
+    let workload = runtime.workload(namespace);
+    let target = match &workload {
+        Some(workload) => observe::target(context, workload).await?,
         None => None,
     };
     let observed = Observed {
         namespace,
-        runtime: Some(&runtime),
-        rivals: &rivals(context, &name, &runtime),
+        runtime: Some(runtime),
+        rivals: &rivals(context, name, runtime),
         enrolled: &enrolled,
         target: target.as_ref(),
         hash: hash.as_deref().ok(),
@@ -94,8 +91,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         applied => applied.map_err(|error| Explained(&error).to_string()),
     };
     let Some(found) = &plan.found else { return Ok(Next::Never) };
-    let cards =
-        runtime.workload(namespace).map(|workload| context.index.cards_of(&workload)).unwrap_or_default();
+    let cards = workload.map(|workload| context.index.cards_of(&workload)).unwrap_or_default();
     // Where a workload has several AgentCards, all of them have to be verified for it to be; the first by name is shown.
     let shown = cards.into_iter().next().map(|(card, indexed)| (card, indexed.status.read()));
     let card = shown.as_ref().map(|(card, status)| ShownCard { name: &card.name, status, content: None });
@@ -107,8 +103,8 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         warning: warning.as_deref(),
         applied: applied.as_ref().map(|&()| ()).map_err(String::as_str),
     };
-    write_status(context, (&name, &runtime), &done).await?;
-    Ok(Next::In(read_again(found, &runtime, now())))
+    write_status(context, (name, runtime), &done).await?;
+    Ok(Next::In(read_again(found, runtime, now())))
 }
 
 /// Workloads that carry a label value.
@@ -149,16 +145,19 @@ async fn write_status(
     (name, runtime): (&ObjectRef, &IndexedRuntime),
     done: &Done<'_>,
 ) -> Result<(), kube::Error> {
-    let mut before = runtime.status.read();
-    let mut data = None;
-    if let Some(card) = done.card.filter(|card| lacks_content(&before, card)) {
-        // What status shows of the last card is not kept, and its members go with it.
-        (data, before) = observe::content(context, name, card.name).await?;
-    }
+    let before = runtime.status.read();
+    let data = match done.card.filter(|card| lacks_content(&before, card)) {
+        Some(card) => observe::content(context, &name.namespace, card.name).await?,
+        None => None,
+    };
     let card = done.card.map(|card| ShownCard { content: data.as_ref(), ..card });
     let after = plan_status(runtime, before.clone(), &Done { card, ..*done }, now());
     let json = |status: &AgentRuntimeStatus| serde_json::to_value(status).map_err(kube::Error::SerdeError);
-    let Some(patch) = merge_patch(&json(&before)?, &json(&after)?) else { return Ok(()) };
+    let Some(mut patch) = merge_patch(&json(&before)?, &json(&after)?) else { return Ok(()) };
+    if let (Some(data), Some(card)) = (&data, patch.get_mut("card").and_then(Value::as_object_mut)) {
+        // `before` lacks the content of the last card, of which nothing may stay.
+        card.extend(data.replacing().map_err(kube::Error::SerdeError)?);
+    }
     context.writer.patch_status::<AgentRuntime>(name, &runtime.resource_version, patch).await?;
     context.metrics.wrote("agentruntimes/status");
     if let Some(transition) = plan_event(&before, &after) {

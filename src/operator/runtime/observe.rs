@@ -1,10 +1,9 @@
 //! Reads of an enrolment that no watch answers: the workload with its Pod template, and the configuration.
 
 use crate::context::Context;
-use crate::index::{ObjectRef, WorkloadKind, WorkloadRef};
+use crate::index::{WorkloadKind, WorkloadRef};
 use crate::reduced::{self, ReducedTarget};
 use countersign_api::agent_card::{AgentCard, AgentCardData};
-use countersign_api::agent_runtime::{AgentRuntime, AgentRuntimeStatus};
 use countersign_api::keys::{
     DEFAULTS_LABEL, FEATURE_GATES, PLATFORM_CONFIG, RUNTIME_CONFIG, RUNTIME_CONFIG_KEY,
 };
@@ -54,16 +53,12 @@ pub(super) async fn config(context: &Context, namespace: &str) -> Result<ConfigS
     })
 }
 
-/// Reads the content of a card, and the status that shows another one.
+/// Reads the content of a card, which the index does not keep.
 pub(super) async fn content(
     context: &Context,
-    runtime: &ObjectRef,
+    namespace: &str,
     card: &str,
-) -> Result<(Option<AgentCardData>, AgentRuntimeStatus), Error> {
-    let namespace = runtime.namespace.as_str();
+) -> Result<Option<AgentCardData>, Error> {
     let cards: Api<AgentCard> = Api::namespaced(context.client.clone(), namespace);
-    let runtimes: Api<AgentRuntime> = Api::namespaced(context.client.clone(), namespace);
-    let (card, runtime) = tokio::try_join!(cards.get_opt(card), runtimes.get_opt(&runtime.name))?;
-    let data = card.and_then(|card| card.status).and_then(|status| status.card);
-    Ok((data, runtime.and_then(|runtime| runtime.status).unwrap_or_default()))
+    Ok(cards.get_opt(card).await?.and_then(|card| card.status?.card))
 }

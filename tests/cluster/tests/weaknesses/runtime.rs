@@ -18,6 +18,12 @@ fn runtime(team: &str, name: &str, target: &str, kind: &str) -> Value {
         "spec": { "type": kind, "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": target } } })
 }
 
+/// Takes the type label off the Deployment `weather`.
+fn take_type_off(scene: &Scene, team: &str) {
+    let none = json!({ "metadata": { "labels": { "kagenti.io/type": null } } });
+    scene.patch("deployment", team, "weather", &none).unwrap();
+}
+
 /// Waits until the condition `Ready` has this reason; returns the object.
 fn ready(scene: &Scene, team: &str, name: &str, reason: &str) -> Value {
     let mut last = Value::Null;
@@ -89,14 +95,7 @@ fn a_plain_workload_is_enrolled_verified_and_put_back() {
     // Nobody's restart is undone, and what somebody takes off comes back.
     let restart = json!({ "spec": { "template": { "metadata": { "annotations": { "example.org/restart": "now" } } } } });
     scene.patch("deployment", team, "weather", &restart).unwrap();
-    scene
-        .patch(
-            "deployment",
-            team,
-            "weather",
-            &json!({ "metadata": { "labels": { "kagenti.io/type": null } } }),
-        )
-        .unwrap();
+    take_type_off(scene, team);
     let enrolled = || Ok(parts(scene, team, "weather").0["kagenti.io/type"] == "agent");
     scene.rig.wait("the label", enrolled).unwrap();
     assert_eq!(parts(scene, team, "weather").1["metadata"]["annotations"]["example.org/restart"], "now");
@@ -183,13 +182,6 @@ fn a_type_that_somebody_else_gave_a_workload_is_not_changed() {
         "{message}"
     );
     assert!(parts(scene, team, "weather").0["agent.kagenti.dev/runtime"].is_null());
-    scene
-        .patch(
-            "deployment",
-            team,
-            "weather",
-            &json!({ "metadata": { "labels": { "kagenti.io/type": null } } }),
-        )
-        .unwrap();
+    take_type_off(scene, team);
     ready(scene, team, "weather", "Configured");
 }
