@@ -45,21 +45,20 @@ impl Writer {
         self.api::<K>(&namespace).patch(&name, &applying(), &Patch::Apply(object)).await
     }
 
-    /// Applies fields of an object that others own, under a field manager of their own, with force; returns the new
-    /// metadata. Fields that the manager had before and that are not named are given up.
+    /// Applies fields of an object that others own, under a field manager of their own, with force. Fields that the
+    /// manager had before and that are not named are given up.
     pub async fn apply_fields(
         &self,
         of: &ApiResource,
         object: &ObjectRef,
         (manager, fields): (&str, &Value),
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<(), Error> {
         let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..applying() };
         let request = Request::new(DynamicObject::url_path(of, Some(&object.namespace)));
         let request = request.patch(&object.name, &parameters, &Patch::Apply(fields));
         let mut request = request.map_err(Error::BuildRequest)?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ALONE));
-        let stored: PartialObjectMeta<DynamicObject> = self.client.request(request).await?;
-        Ok(stored.metadata)
+        self.client.request::<PartialObjectMeta<DynamicObject>>(request).await.map(drop)
     }
 
     /// Deletes an object; an absent object counts as deleted. With a `uid`, an object created since under that name is

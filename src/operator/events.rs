@@ -102,15 +102,11 @@ impl Events {
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         };
-        let is_taken = if lock(&self.shares).take(&object.namespace) {
-            let is_taken = self.sender.try_send((about.controller, reference, event)).is_ok();
-            if !is_taken {
-                lock(&self.shares).give(&object.namespace);
-            }
-            is_taken
-        } else {
-            false
-        };
+        let has_share = lock(&self.shares).take(&object.namespace);
+        let is_taken = has_share && self.sender.try_send((about.controller, reference, event)).is_ok();
+        if has_share && !is_taken {
+            lock(&self.shares).give(&object.namespace);
+        }
         if !is_taken {
             self.metrics.dropped_event();
         }

@@ -1,7 +1,7 @@
 //! Hash over the configuration of cluster and namespace that sidecars are made from. A change of it rolls the Pods.
 //! The value is that of the existing operator, so that a migration restarts nobody.
 
-use ring::digest::{SHA256, digest};
+use countersign_core::encoding::sha256;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -45,12 +45,7 @@ impl ConfigSources {
         }
         let (feature_gates, auth_bridge_runtime) = (&self.feature_gates, self.runtime.as_str());
         let text = serde_json::to_string(&Hashed { feature_gates, defaults, auth_bridge_runtime })?;
-        let mut hex = String::new();
-        for byte in digest(&SHA256, as_go_writes(&text).as_bytes()).as_ref() {
-            // Writing into a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        Ok(hex)
+        Ok(sha256(as_go_writes(&text).as_bytes()).to_string())
     }
 
     /// What is ambiguous: more than one ConfigMap with defaults of the namespace.
@@ -74,6 +69,7 @@ fn as_go_writes(json: &str) -> String {
     for character in json.chars() {
         match character {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                // Writing into a String cannot fail.
                 let _ = write!(text, "\\u{:04x}", u32::from(character));
             }
             other => text.push(other),

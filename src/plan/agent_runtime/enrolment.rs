@@ -4,7 +4,7 @@
 use super::config_hash::Data;
 use super::runtime::IndexedRuntime;
 use super::target::Target;
-use crate::input::enrolment::protocol;
+use crate::input::enrolment::{A2A, protocol};
 use crate::input::workload::WorkloadRef;
 use countersign_api::agent_runtime::RuntimeType;
 use countersign_api::keys::{
@@ -12,10 +12,6 @@ use countersign_api::keys::{
 };
 use countersign_core::text::Quoted;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
-
-/// Protocol of an agent whose workload names none: an `AgentRuntime` enrols agents with a card.
-const DEFAULT_PROTOCOL: &str = "a2a";
 
 /// Fields of a workload that the operator owns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +30,10 @@ impl Enrolment {
         if target.labels.get(MANAGED_BY_APP_LABEL).is_none_or(|manager| manager == MANAGED_BY) {
             labels.insert(MANAGED_BY_APP_LABEL.to_owned(), MANAGED_BY.to_owned());
         }
-        let own_protocol = format!("{}{DEFAULT_PROTOCOL}", Family::Kagenti.protocol_prefix());
-        let others: BTreeMap<String, String> =
-            target.labels.iter().filter(|(key, _)| **key != own_protocol).map(cloned).collect();
-        let is_own = target.labels.get(&own_protocol).is_none_or(String::is_empty);
+        // An agent has a card, whatever its workload names.
+        let own_protocol = format!("{}{A2A}", Family::Kagenti.protocol_prefix());
+        let mut others = target.labels.clone();
+        let is_own = others.remove(&own_protocol).is_none_or(|value| value.is_empty());
         if runtime.runtime_type == RuntimeType::Agent && is_own && protocol(&others).is_none() {
             labels.insert(own_protocol, String::new());
         }
@@ -114,8 +110,4 @@ fn identity(workload: &WorkloadRef, uid: &str) -> Map<String, Value> {
 
 fn owned(pairs: &[(&str, &str)]) -> Data {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-}
-
-fn cloned((key, value): (&String, &String)) -> (String, String) {
-    (key.clone(), value.clone())
 }

@@ -8,7 +8,7 @@ use crate::agent_card::transition::Transition;
 use crate::condition::{Values, following, word};
 use countersign_api::agent_runtime::RuntimeCondition as Type;
 use countersign_api::agent_runtime::RuntimeReason as Why;
-use countersign_api::agent_runtime::{AgentRuntimeStatus, RuntimeCondition, RuntimeType};
+use countersign_api::agent_runtime::{AgentRuntimeStatus, RuntimeType};
 use countersign_core::time::Timestamp;
 
 /// Hexadecimal digits of the hash that the message of `Ready` shows.
@@ -65,20 +65,16 @@ pub fn plan_status(
 
 /// Event about a change of the condition `Ready`; `None` if it says the same as before.
 pub fn plan_event(before: &AgentRuntimeStatus, after: &AgentRuntimeStatus) -> Option<Transition> {
-    let ready = |status: &AgentRuntimeStatus| {
-        let mut all = status.conditions.iter();
-        let ready = all.find(|condition| condition.type_ == RuntimeCondition::Ready.as_str())?;
-        Some((ready.status.clone(), ready.reason.clone(), ready.message.clone()))
-    };
-    let (status, reason, message) = ready(after)?;
-    let said = ready(before).map(|(status, reason, _)| (status, reason));
-    if said.as_ref().is_some_and(|(before, why)| (before, why) == (&status, &reason)) {
+    let [before, after] = [before, after]
+        .map(|status| status.conditions.iter().find(|condition| condition.type_ == Type::Ready.as_str()));
+    let after = after?;
+    if before.is_some_and(|before| (&before.status, &before.reason) == (&after.status, &after.reason)) {
         return None;
     }
-    Some(if status == word(true) {
-        Transition::normal(&reason, &message)
+    Some(if after.status == word(true) {
+        Transition::normal(&after.reason, &after.message)
     } else {
-        Transition::warning(&reason, &message, "")
+        Transition::warning(&after.reason, &after.message, "")
     })
 }
 

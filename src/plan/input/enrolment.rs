@@ -7,7 +7,7 @@ use countersign_core::text::Quoted;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Protocol whose cards the operator reads.
-const A2A: &str = "a2a";
+pub(crate) const A2A: &str = "a2a";
 
 /// Labels by key.
 type Labels = BTreeMap<String, String>;

@@ -50,8 +50,11 @@ const fn times_of_session(session: &SessionSettings) -> [Time; 1] {
 }
 
 fn times(all: impl IntoIterator<Item = Time>) -> Vec<(&'static str, GoDuration, RangeInclusive<GoDuration>)> {
-    let bounds = |range: &RangeInclusive<Duration>| GoDuration(*range.start())..=GoDuration(*range.end());
     all.into_iter().map(|(key, value, range)| (key, value, bounds(&range))).collect()
+}
+
+const fn bounds(range: &RangeInclusive<Duration>) -> RangeInclusive<GoDuration> {
+    GoDuration(*range.start())..=GoDuration(*range.end())
 }
 
 impl Checker<'_> {
@@ -101,8 +104,9 @@ impl Checker<'_> {
 
     /// Checks for how long the keys of an issuer count.
     pub(super) fn keys_max_age(&mut self, jwt: &JwtValidation, at: &[PathStep<'_>]) {
-        let range = GoDuration(*KEYS_MAX_AGE.start())..=GoDuration(*KEYS_MAX_AGE.end());
-        if let Some(problem) = out_of(&range, &jwt.jwks_max_age, &JwtValidation::default().jwks_max_age) {
+        if let Some(problem) =
+            out_of(&bounds(&KEYS_MAX_AGE), &jwt.jwks_max_age, &JwtValidation::default().jwks_max_age)
+        {
             self.wrong(at, problem);
         }
     }
