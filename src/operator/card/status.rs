@@ -113,7 +113,7 @@ async fn apply_status(
     let stored = write_status(context, object, card, (&before, &after), shown.as_deref()).await?;
     context.metrics.wrote("agentcards/status");
     if let Some(stored) = card.with_status(stored, &status, has_content) {
-        context.index.cards.insert_answer(object.clone(), (Some(card), removals), stored);
+        context.index.cards.report_answer(object, (Some(card), removals), &stored);
     }
     forget_content(context, object, evaluation);
     if let Some(transition) = transition {
