@@ -114,10 +114,9 @@ impl Snapshot {
         self.fingerprint
     }
 
-    /// Verifies a connected peer again, as of `at`. While its chain has not expired, that is done once for all its connections.
+    /// Verifies a connected peer again, as of `at`: once for all its connections, until its chain ends.
     pub(crate) fn verify_again(&self, peer: &VerifiedPeer, at: Timestamp) -> Result<(), Refusal> {
-        let verify = || self.verify(&peer.chain, at).map(drop);
-        if at > peer.valid_until { verify() } else { self.again.get_or(&peer.chain, verify) }
+        self.again.get_or(&peer.chain, at, || Ok(self.verify(&peer.chain, at)?.valid_until))
     }
 
     /// Verifies the chain of a peer under the bundle of the trust domain that its leaf names.
