@@ -73,6 +73,10 @@ pub const ACCEPTED_AT_ONCE: usize = 16;
 /// Most arrivals of a listener that wait because another connection of their own peer must end for them. They come beside the
 /// connections that it may have.
 pub const WAITING_ARRIVALS: usize = 128;
+/// The fewest that may wait, however few connections a listener may have: a client opens some at once.
+pub const FEW_WAITING: usize = 16;
+/// Connections that a listener may have for each arrival that may wait so, where descriptors are few.
+pub const CONNECTIONS_PER_WAITING: usize = 8;
 /// Time for which such an arrival is waited for to say something: clients of HTTP and TLS do so at once.
 pub const SILENT_ARRIVAL: Duration = Duration::from_millis(250);
 /// Least time between two that stay silent and replace another connection then.
@@ -91,9 +95,9 @@ pub const UNSEARCHED_LINE: usize = 64;
 pub const IPV6_PREFIX: u128 = u128::MAX << 64;
 /// Connections that are served whatever the limit on open files says: fewer would be no service.
 pub const FEW_CONNECTIONS: usize = 64;
-/// Descriptors beside those of connections: listeners, files, the identity provider, the Workload API, and what waits at the
-/// two listeners for callers.
-pub const OTHER_DESCRIPTORS: usize = 512 + 2 * WAITING_ARRIVALS;
+/// Descriptors beside those of connections and of arrivals that wait: listeners, files, the identity provider, the Workload
+/// API and the admin servers.
+pub const OTHER_DESCRIPTORS: usize = 512;
 
 /// Longest time in which a tunnel passes no byte, unless the configuration names another. As long as proxies usually allow:
 /// whoever only waits for events is silent for minutes, and whoever sends pings never is.

@@ -9,7 +9,7 @@ use super::events::SessionStore;
 use super::ext_proc::{self, Processor};
 use super::identity::WorkloadIdentity;
 use super::inbound::{self, InboundHandler};
-use super::limits::{FEW_CONNECTIONS, OTHER_DESCRIPTORS};
+use super::limits::{CONNECTIONS_PER_WAITING, FEW_CONNECTIONS, OTHER_DESCRIPTORS};
 use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
 use super::process_state::{Epochs, ProcessState, session_bounds};
 use super::reload::{IdentitySource, Reloader, Reloads};
@@ -140,10 +140,13 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Connections for which there are descriptors, two for each.
+/// Connections for which there are descriptors: two for each, and one for every few for arrivals that wait.
 fn most_connections(descriptors: Option<u64>) -> usize {
     let all = descriptors.map_or(usize::MAX, |all| usize::try_from(all).unwrap_or(usize::MAX));
-    all.saturating_sub(OTHER_DESCRIPTORS).div_euclid(2).max(FEW_CONNECTIONS)
+    let left = all.saturating_sub(OTHER_DESCRIPTORS);
+    let each = CONNECTIONS_PER_WAITING.saturating_mul(2).saturating_add(1);
+    let most = left.div_euclid(each).saturating_mul(CONNECTIONS_PER_WAITING);
+    most.max(FEW_CONNECTIONS)
 }
 
 /// Two phases of a shutdown.

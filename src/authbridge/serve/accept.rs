@@ -103,8 +103,8 @@ impl Listeners {
             };
             let Some((stream, address)) = self.told(accepted).await else { continue };
             match self.crowd.must_replace(address) {
-                Some(peer) => {
-                    if let Some(oldest) = self.waiting.push(stream, address, peer) {
+                Some((peer, most)) => {
+                    if let Some(oldest) = self.waiting.push(stream, address, peer, most) {
                         self.crowd.refused();
                         refuse(&oldest);
                     }

@@ -5,7 +5,9 @@ use super::members::{Kind, Members};
 use super::paced::Paced;
 use super::turns::Turns;
 use crate::denial::Code;
-use crate::limits::{FEWEST_HEADS, HEAD_BYTES, IPV6_PREFIX};
+use crate::limits::{
+    CONNECTIONS_PER_WAITING, FEW_WAITING, FEWEST_HEADS, HEAD_BYTES, IPV6_PREFIX, WAITING_ARRIVALS,
+};
 use crate::pending::Pending;
 use crate::stats::Stats;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -31,6 +33,11 @@ impl Bounds {
         let heads = memory.checked_div(HEAD_BYTES).unwrap_or(0).max(FEWEST_HEADS);
         let heads = u64::try_from(heads).unwrap_or(u64::MAX);
         Self { connections, per_peer, heads }
+    }
+
+    /// Most arrivals that wait for another connection of their peer to end.
+    pub(crate) fn waiting(&self) -> usize {
+        self.connections.div_euclid(CONNECTIONS_PER_WAITING).clamp(FEW_WAITING, WAITING_ARRIVALS)
     }
 }
 
@@ -101,15 +108,16 @@ impl Crowd {
         work(&mut self.0.members.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Peer of an arrival from `address`, if another connection of the same peer must end for it: it has as many as one may
-    /// have, or the most while all are in use. `None` if there is room, or another peer makes it.
-    pub(crate) fn must_replace(&self, address: SocketAddr) -> Option<IpAddr> {
+    /// Peer of an arrival from `address`, if another connection of the same peer must end for it, and how many may wait for
+    /// that: it has as many as one may have, or the most while all are in use. `None` if there is room, or another peer makes
+    /// it.
+    pub(crate) fn must_replace(&self, address: SocketAddr) -> Option<(IpAddr, usize)> {
         let (peer, bounds) = (peer_of(address), (self.0.bounds)());
         let replaces = self.with(|members| {
             members.of(peer) >= bounds.per_peer
                 || (members.count() >= bounds.connections && members.idles_most(peer))
         });
-        replaces.then_some(peer)
+        replaces.then(|| (peer, bounds.waiting()))
     }
 
     /// A place for a connection from `address`. If there is none left, the idlest connection of the peer with the most of
@@ -268,13 +276,20 @@ mod tests {
             let crowd = crowd(connections, per_peer, 100);
             let places: Vec<_> = [vec![one; ones], vec![other; others]].concat();
             let places: Vec<_> = places.into_iter().map(|peer| crowd.enter(peer).unwrap()).collect();
-            let found = [one, other, third].map(|peer| crowd.must_replace(peer));
+            let found = [one, other, third].map(|peer| crowd.must_replace(peer).map(|(peer, _)| peer));
             let expected = [one, other, third].map(|peer| peer.ip());
             for ((found, peer), waits) in found.into_iter().zip(expected).zip(waits) {
                 assert_eq!(found, waits.then_some(peer), "{connections} {per_peer} {ones} {others}");
             }
             drop(places);
             assert_eq!(crowd.must_replace(one), None);
+        }
+    }
+
+    #[test]
+    fn few_connections_have_few_that_wait() {
+        for (connections, waiting) in [(1, 16), (240, 30), (16_384, 128)] {
+            assert_eq!(Bounds::new((connections, connections), 0).waiting(), waiting);
         }
     }
 

@@ -3,7 +3,7 @@
 //! there are only so many of them a second. Whoever opens ever new connections then waits for its own.
 
 use super::pace::Pace;
-use crate::limits::{SILENT_ARRIVAL, SILENT_GAP, WAITING_ARRIVALS};
+use crate::limits::{SILENT_ARRIVAL, SILENT_GAP};
 use crate::pending::millis;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -59,10 +59,16 @@ fn choose(waited: Duration, no_oldest: Duration, spoke: Option<usize>) -> (Optio
 }
 
 impl Waiting {
-    /// Adds an arrival. If too many wait, the one of the peer with the most that has waited longest is returned instead.
+    /// Adds an arrival. If `most` wait already, the one of the peer with the most that has waited longest is returned instead.
     #[must_use]
-    pub(super) fn push(&mut self, stream: TcpStream, address: SocketAddr, peer: IpAddr) -> Option<TcpStream> {
-        let is_full = self.waiters.len() >= WAITING_ARRIVALS;
+    pub(super) fn push(
+        &mut self,
+        stream: TcpStream,
+        address: SocketAddr,
+        peer: IpAddr,
+        most: usize,
+    ) -> Option<TcpStream> {
+        let is_full = self.waiters.len() >= most;
         let largest = self.counts.iter().max_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
         let oldest = self.waiters.iter().position(|waiter| is_full && Some(waiter.peer) == largest);
         let refused = oldest.and_then(|oldest| self.remove(oldest));
@@ -101,6 +107,10 @@ impl Waiting {
                 && let Some(at) = next
                 && let Some(next) = self.remove(at)
             {
+                if !matches!(next.stream.take_error(), Ok(None)) {
+                    // Nobody's connection ends for one that was reset after it spoke: what it said can still be read.
+                    continue;
+                }
                 self.pace.take(now);
                 if at == 0 {
                     self.last_oldest = now;
@@ -149,6 +159,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::WAITING_ARRIVALS;
     use countersign_io::clock::instant;
     use futures::FutureExt;
     use std::future::poll_fn;
@@ -171,7 +182,8 @@ mod tests {
         async fn arrives(&mut self, peer: u8) -> TcpStream {
             let client = TcpStream::connect(self.listener.local_addr().unwrap()).await.unwrap();
             let (stream, address) = self.listener.accept().await.unwrap();
-            self.refused.extend(self.waiting.push(stream, address, IpAddr::from([10, 0, 0, peer])));
+            let peer = IpAddr::from([10, 0, 0, peer]);
+            self.refused.extend(self.waiting.push(stream, address, peer, WAITING_ARRIVALS));
             client
         }
 
@@ -259,6 +271,22 @@ mod tests {
         assert_eq!(scene.next().await, silent.local_addr().unwrap());
         assert!(began.elapsed() > SILENT_ARRIVAL / 2);
         assert!(scene.waiting.waiters.is_empty(), "who has hung up is forgotten");
+    }
+
+    #[tokio::test]
+    async fn one_that_was_reset_after_it_spoke_replaces_nobody() {
+        let mut scene = Scene::new().await;
+        let [first, reset] = [scene.speaks(1).await, scene.speaks(1).await];
+        assert!(scene.waiting.waiters.iter().all(|waiter| !waiter.has_spoken));
+        poll_fn(|cx| {
+            scene.waiting.listen(cx);
+            Poll::Ready(())
+        })
+        .await;
+        reset.set_zero_linger().unwrap();
+        drop(reset);
+        assert_eq!(scene.next().await, first.local_addr().unwrap());
+        assert!(scene.waiting.waiters.is_empty());
     }
 
     #[tokio::test]
