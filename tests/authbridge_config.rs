@@ -490,6 +490,7 @@ pipeline:
             "limits: {connections: 64}",
             "limits: {header_timeout: 1h, idle_timeout: 1s, tunnel_idle_timeout: 168h, keepalive: 90s}",
             "session: {max_events: 5, ttl: 7m}",
+            "session: {enabled: false, max_events: 0, ttl: 0s}",
         ] {
             read(&format!("{GOOD}{fine}\n"), Reading::Strict).unwrap_or_else(|found| panic!("{found:?}"));
         }

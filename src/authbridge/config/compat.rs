@@ -85,9 +85,10 @@ fn walk(node: &mut YamlNode, path: &str, notices: &mut Vec<Diagnostic>) {
             members.retain(|(key, value)| {
                 let is_absent = counts_as_absent(key, value);
                 if is_absent {
-                    let problem =
-                        "it is empty, which counts as absent, so its default holds: take it out, or write a value"
-                            .to_owned();
+                    let found = if value.value == YamlValue::Integer(0) { "0" } else { "empty" };
+                    let problem = format!(
+                        "it is {found}, which counts as absent, so its default holds: take it out, or write a value"
+                    );
                     notices.push(Diagnostic { place: key.place, key: below(path, &key.name), problem });
                 }
                 !is_absent

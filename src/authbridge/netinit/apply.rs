@@ -5,6 +5,9 @@ use countersign_core::text::Quoted;
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
 
+/// What is known, and to do, if nobody saw how nft ended.
+const UNSURE: &str = "the rules may be in force; run netinit again, which replaces them";
+
 /// Most bytes of nft's error output to repeat; it quotes each line that it refuses.
 const COMPLAINT_BYTES: u64 = 4096;
 
@@ -21,12 +24,15 @@ pub(super) fn apply_rules(program: &str, transaction: &str) -> Result<(), String
     })?;
     let written = write(&mut child, transaction);
     let complaint = complaint(&mut child);
-    let status = child.wait().map_err(|error| format!("the end of {name} was not seen: {error}"))?;
+    let status =
+        child.wait().map_err(|error| format!("the end of {name} was not seen: {error}; {UNSURE}"))?;
     // A program that ended early breaks the pipe; its exit status and output explain more than that error.
-    if !status.success() {
-        return Err(format!("{name} ended with {status}: {}", complaint.trim()));
+    let complaint = complaint.trim();
+    match status.code() {
+        Some(0) => written.map_err(|error| format!("{name} did not read the rules: {error}; {UNSURE}")),
+        Some(_) => Err(format!("{name} ended with {status}, and nothing has changed: {complaint}")),
+        None => Err(format!("{name} ended with {status}; {UNSURE}: {complaint}")),
     }
-    written.map_err(|error| format!("{name} did not read the rules: {error}"))
 }
 
 /// Writes the transaction and closes the pipe. It fits into a pipe's buffer (64 KiB, `pipe(7)`), so a program that
@@ -62,7 +68,7 @@ mod tests {
     #[test]
     fn what_the_program_refuses_is_an_error_with_its_words() {
         let problem = run("echo 'no such chain' >&2; exit 1").unwrap_err();
-        assert!(problem.ends_with("exit status: 1: no such chain"), "{problem}");
+        assert!(problem.ends_with("exit status: 1, and nothing has changed: no such chain"), "{problem}");
     }
 
     #[test]
@@ -74,7 +80,8 @@ mod tests {
 
     #[test]
     fn a_program_that_is_killed_or_missing_is_an_error() {
-        assert!(run("kill -9 $$").unwrap_err().contains("signal: 9"));
+        let problem = run("kill -9 $$").unwrap_err();
+        assert!(problem.contains("signal: 9") && problem.contains("may be in force"), "{problem}");
         let problem = apply_rules("/nonexistent/nft", "").unwrap_err();
         assert!(
             problem.contains("could not be started") && problem.contains("--nft or NFT_CMD"),

@@ -214,8 +214,13 @@ impl NetinitSettings {
         let agent_ports = (repeated.as_ref(), "AGENT_PORT", "");
         let agent_ports =
             texts.parse(agent_ports, |name, text| list(name, text, port))?.into_iter().collect();
-        // Read in every mode: the two contradict each other whatever is redirected.
-        refuse_excluded(&agent_ports, &texts.inbound_excluded()?)?;
+        match texts.inbound_excluded() {
+            // In every mode: the two contradict each other whatever is redirected.
+            Ok(excluded) => refuse_excluded(&agent_ports, &excluded)?,
+            Err(problem) if mode.uses("INBOUND_PORTS_EXCLUDE") => return Err(problem),
+            // It is told of as one that does not count.
+            Err(_) => {}
+        }
         Ok(Self { mode, proxy_uid, mesh, agent_ports, nameservers: Vec::new() })
     }
 
@@ -435,6 +440,14 @@ mod tests {
             excluded[0].starts_with("SSH_PORT ") && excluded[1].starts_with("INBOUND_PORTS_EXCLUDE "),
             "{excluded:?}"
         );
+        let malformed = told(&enforce, &[("INBOUND_PORTS_EXCLUDE", "http")]);
+        assert!(malformed[0].starts_with("INBOUND_PORTS_EXCLUDE does not count"), "{malformed:?}");
+        let counts = [
+            ("MODE", "enforce-redirect"),
+            ("INBOUND_PORTS_EXCLUDE", "http"),
+            ("INBOUND_TRANSPARENT_PORT", "8083"),
+        ];
+        assert!(parse(&[], &counts).is_err());
         let inbound = [("INBOUND_PORTS_EXCLUDE", "7000"), ("INBOUND_TRANSPARENT_PORT", "8083")];
         assert_eq!(told(&enforce, &inbound), [""; 0]);
         assert_eq!(

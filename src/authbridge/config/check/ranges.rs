@@ -64,9 +64,11 @@ impl Checker<'_> {
         let (usual, usual_session) = (&Limits::default(), &SessionSettings::default());
         self.within("limits", counts_of_limits(limits), counts_of_limits(usual));
         self.within("limits", times(times_of_limits(limits)), times(times_of_limits(usual)));
-        self.within("session", counts_of_session(session), counts_of_session(usual_session));
-        self.within("session", times(times_of_session(session)), times(times_of_session(usual_session)));
         self.share_of_a_peer(limits);
+        if session.enabled {
+            self.within("session", counts_of_session(session), counts_of_session(usual_session));
+            self.within("session", times(times_of_session(session)), times(times_of_session(usual_session)));
+        }
     }
 
     /// Checks values of a block, whose defaults are in the same order.
