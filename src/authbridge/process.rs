@@ -9,7 +9,9 @@ use super::events::SessionStore;
 use super::ext_proc::{self, Processor};
 use super::identity::WorkloadIdentity;
 use super::inbound::{self, InboundHandler};
-use super::limits::{CONNECTIONS_PER_WAITING, FEW_CONNECTIONS, OTHER_DESCRIPTORS};
+use super::limits::{
+    CONNECTIONS_PER_WAITING, FEW_CONNECTIONS, FEW_WAITING, OTHER_DESCRIPTORS, WAITING_ARRIVALS,
+};
 use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
 use super::process_state::{Epochs, ProcessState, session_bounds};
 use super::reload::{IdentitySource, Reloader, Reloads};
@@ -149,6 +151,11 @@ fn most_connections(descriptors: Option<u64>) -> usize {
     most.max(FEW_CONNECTIONS)
 }
 
+/// Arrivals of a listener that may wait where there are descriptors for so many connections.
+fn waiting_arrivals(most: usize) -> usize {
+    most.div_euclid(CONNECTIONS_PER_WAITING).clamp(FEW_WAITING, WAITING_ARRIVALS)
+}
+
 /// Two phases of a shutdown.
 struct Phases {
     /// Requests to the agent are drained from here on.
@@ -171,7 +178,7 @@ async fn data_plane(sockets: Sockets, most: usize, active: &ActiveConfig, stats:
             let connections = connections.min(most);
             // The agent, or Envoy, is the only peer of the other listeners.
             let per_peer = if is_local { connections } else { connections_per_peer };
-            Bounds::new((connections, per_peer), memory)
+            Bounds::new((connections, per_peer), memory, waiting_arrivals(most))
         }
     };
     // With an Envoy there is no agent to look at, and all drain together.
@@ -262,5 +269,21 @@ async fn reauthorize_on_change(
         if ends {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_descriptors_are_shared_between_connections_and_arrivals_that_wait() {
+        for (descriptors, connections, waiting) in
+            [(Some(64), 64, 16), (Some(1024), 240, 30), (Some(65_536), 30_592, 128), (Some(0), 64, 16)]
+        {
+            let most = most_connections(descriptors);
+            assert_eq!((most, waiting_arrivals(most)), (connections, waiting), "{descriptors:?}");
+        }
+        assert_eq!(waiting_arrivals(most_connections(None)), 128);
     }
 }

@@ -6,7 +6,7 @@ mod sessions;
 mod statistics;
 
 use super::config::ListenAddress;
-use super::limits::ADMIN_CONNECTIONS;
+use super::limits::{ADMIN_CONNECTIONS, FEW_WAITING};
 use super::reload::Reloads;
 use super::runtime_config::ActiveConfig;
 use super::serve::{Arrival, Bounds, Listeners, bind};
@@ -91,7 +91,7 @@ impl AdminServers {
 
 async fn run(name: &'static str, counters: Stats, socket: TcpListener, router: Router, stop: &Shutdown) {
     let serve = |stream, arrival| serve_admin(stream, arrival, router.clone());
-    let listeners = Listeners::new(name, || Bounds::new(ADMIN_CONNECTIONS, 0), counters);
+    let listeners = Listeners::new(name, || Bounds::new(ADMIN_CONNECTIONS, 0, FEW_WAITING), counters);
     listeners.run(socket, stop.clone(), Duration::ZERO, serve).await;
 }
 

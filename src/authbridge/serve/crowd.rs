@@ -5,9 +5,7 @@ use super::members::{Kind, Members};
 use super::paced::Paced;
 use super::turns::Turns;
 use crate::denial::Code;
-use crate::limits::{
-    CONNECTIONS_PER_WAITING, FEW_WAITING, FEWEST_HEADS, HEAD_BYTES, IPV6_PREFIX, WAITING_ARRIVALS,
-};
+use crate::limits::{FEWEST_HEADS, HEAD_BYTES, IPV6_PREFIX};
 use crate::pending::Pending;
 use crate::stats::Stats;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -25,19 +23,16 @@ pub(crate) struct Bounds {
     pub(crate) per_peer: usize,
     /// Most connections that are being read without a request under way, in units of [`HEAD_BYTES`].
     pub(crate) heads: u64,
+    /// Most arrivals that wait for another connection of their peer to end.
+    pub(crate) waiting: usize,
 }
 
 impl Bounds {
     /// Bounds of a listener whose `memory` is in bytes; there is always enough for a few connections to be read.
-    pub(crate) fn new((connections, per_peer): (usize, usize), memory: usize) -> Self {
+    pub(crate) fn new((connections, per_peer): (usize, usize), memory: usize, waiting: usize) -> Self {
         let heads = memory.checked_div(HEAD_BYTES).unwrap_or(0).max(FEWEST_HEADS);
         let heads = u64::try_from(heads).unwrap_or(u64::MAX);
-        Self { connections, per_peer, heads }
-    }
-
-    /// Most arrivals that wait for another connection of their peer to end.
-    pub(crate) fn waiting(&self) -> usize {
-        self.connections.div_euclid(CONNECTIONS_PER_WAITING).clamp(FEW_WAITING, WAITING_ARRIVALS)
+        Self { connections, per_peer, heads, waiting }
     }
 }
 
@@ -117,7 +112,7 @@ impl Crowd {
             members.of(peer) >= bounds.per_peer
                 || (members.count() >= bounds.connections && members.idles_most(peer))
         });
-        replaces.then(|| (peer, bounds.waiting()))
+        replaces.then(|| (peer, bounds.waiting))
     }
 
     /// A place for a connection from `address`. If there is none left, the idlest connection of the peer with the most of
@@ -229,7 +224,7 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
 
     fn crowd(connections: usize, per_peer: usize, heads: u64) -> Crowd {
-        Crowd::new(move || Bounds { connections, per_peer, heads }, Stats::new())
+        Crowd::new(move || Bounds { connections, per_peer, heads, waiting: 16 }, Stats::new())
     }
 
     fn from(text: &str) -> SocketAddr {
@@ -283,13 +278,6 @@ mod tests {
             }
             drop(places);
             assert_eq!(crowd.must_replace(one), None);
-        }
-    }
-
-    #[test]
-    fn few_connections_have_few_that_wait() {
-        for (connections, waiting) in [(1, 16), (240, 30), (16_384, 128)] {
-            assert_eq!(Bounds::new((connections, connections), 0).waiting(), waiting);
         }
     }
 
@@ -390,7 +378,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_too_long_for_memory_is_refused_and_counted() {
         let stats = Stats::new();
-        let bounds = || Bounds { connections: 9, per_peer: 9, heads: 1 };
+        let bounds = || Bounds { connections: 9, per_peer: 9, heads: 1, waiting: 16 };
         let crowd = Crowd::new(bounds, stats.clone());
         let first = crowd.enter(from("10.0.0.1")).unwrap();
         let _full = first.read(HeadCost::One, LONG).await.unwrap();
