@@ -37,6 +37,14 @@ impl Family {
         }
     }
 
+    /// Label on a Pod that keeps injection away from it with the value `disabled`.
+    pub const fn inject_label(self) -> &'static str {
+        match self {
+            Self::Kagenti => "kagenti.io/inject",
+            Self::Rossoctl => "rossoctl.io/inject",
+        }
+    }
+
     /// Prefix of the labels that name the protocols of a workload.
     pub const fn protocol_prefix(self) -> &'static str {
         match self {
@@ -128,6 +136,25 @@ pub const RUNTIME_CONFIG: &str = "authbridge-runtime-config";
 pub const RUNTIME_CONFIG_KEY: &str = "config.yaml";
 /// Label on a ConfigMap with defaults of its namespace, with the value `true`.
 pub const DEFAULTS_LABEL: &str = "kagenti.io/defaults";
+
+/// Annotation in the Pod template of an enrolled workload that asks for a sidecar, with the mode of it. It is there once the
+/// configuration of the sidecar is.
+pub const SIDECAR_ANNOTATION: &str = "countersign.dev/sidecar";
+/// Annotation in the Pod template of an enrolled workload that names the ConfigMap with the configuration of its sidecar.
+pub const SIDECAR_CONFIG_ANNOTATION: &str = "countersign.dev/sidecar-config";
+/// Annotation in a Pod template that names the Secret with the workload's client ID and secret at Keycloak.
+pub const CREDENTIALS_ANNOTATION: &str = "kagenti.io/keycloak-client-credentials-secret-name";
+/// Annotation on an admitted Pod that says what injection did, or why it did nothing.
+pub const INJECTION_ANNOTATION: &str = "countersign.dev/injection";
+/// Container of AuthBridge in a Pod.
+pub const SIDECAR_CONTAINER: &str = "authbridge-proxy";
+/// Start of the name of the ConfigMap with the configuration of a workload's sidecar; the workload's name follows.
+pub const SIDECAR_CONFIG_PREFIX: &str = "authbridge-config-";
+/// Member of that ConfigMap with the configuration. The existing operator writes `config.yaml` beside it, which Pods that it
+/// injected read as long as they run.
+pub const SIDECAR_CONFIG_KEY: &str = "countersign.yaml";
+/// ConfigMap with Keycloak's settings in a namespace of agents.
+pub const AUTHBRIDGE_CONFIG: &str = "authbridge-config";
 
 /// Label on AgentCards that the operator made for a workload, with the value [`MANAGED_BY`].
 pub const MANAGED_BY_APP_LABEL: &str = "app.kubernetes.io/managed-by";

@@ -1,0 +1,318 @@
+//! Tests of injection: what is added, what stays, and that a Pod is patched once.
+
+use super::*;
+use countersign_api::agent_runtime::MtlsMode;
+use std::collections::BTreeMap;
+
+fn settings() -> SidecarSettings {
+    SidecarSettings { image: "authbridge:1".to_owned(), spire: Some(SpireSocket::Csi), is_native: true }
+}
+
+/// A Pod that asks for a sidecar, with these members of its one container.
+fn pod(container: &Value) -> Value {
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "labels": { "kagenti.io/type": "agent" },
+            "annotations": { "countersign.dev/sidecar": "proxy-sidecar",
+                "countersign.dev/sidecar-config": "authbridge-config-weather", "kagenti.io/mtls-mode": "strict" },
+        },
+        "spec": { "containers": [{ "name": "agent", "image": "weather", "newer": { "member": 1 } }] },
+    });
+    for (name, value) in container.as_object().unwrap() {
+        pod["spec"]["containers"][0][name] = value.clone();
+    }
+    pod
+}
+
+fn patched(pod: &Value, patch: &Patch) -> Value {
+    let mut pod = pod.clone();
+    json_patch::patch(&mut pod, patch).unwrap();
+    pod
+}
+
+/// The Pod after its admission, which a second one leaves alone, with the warnings.
+fn admitted(pod: &Value, settings: &SidecarSettings) -> (Value, Vec<String>) {
+    let Injection::Injected { patch, warnings } = plan_injection(pod, settings) else {
+        panic!("{:?}", plan_injection(pod, settings))
+    };
+    let first = patched(pod, &patch);
+    let Injection::Injected { patch, .. } = plan_injection(&first, settings) else {
+        panic!("refused: {first:#}")
+    };
+    assert_eq!(patch, Patch::default(), "a Pod is patched once: {first:#}");
+    (first, warnings)
+}
+
+fn variable<'p>(container: &'p Value, name: &str) -> &'p Value {
+    container["env"].as_array().unwrap().iter().find(|variable| variable["name"] == name).unwrap()
+}
+
+#[test]
+fn the_sidecar_listens_where_the_agent_did_and_everything_else_stays() {
+    let before = pod(&json!({ "ports": [{ "containerPort": 8000, "name": "http" }],
+        "env": [{ "name": "OWN", "value": "kept" }] }));
+    let (after, warnings) = admitted(&before, &settings());
+    assert_eq!(warnings, [""; 0]);
+    let [sidecar] = after["spec"]["initContainers"].as_array().unwrap().as_slice() else {
+        panic!("{after:#}")
+    };
+    assert_eq!((&sidecar["name"], &sidecar["restartPolicy"]), (&json!("authbridge-proxy"), &json!("Always")));
+    for (name, value) in [
+        ("AUTHBRIDGE_INBOUND_PORT", "8000"),
+        ("AUTHBRIDGE_AGENT_PORT", "8001"),
+        ("AUTHBRIDGE_OUTBOUND_PORT", "8081"),
+        ("AUTHBRIDGE_HEALTH_PORT", "9091"),
+        ("SPIRE_ENABLED", "true"),
+        ("MTLS_MODE", "strict"),
+    ] {
+        assert_eq!(variable(sidecar, name)["value"], value, "{name}");
+    }
+    let agent = &after["spec"]["containers"][0];
+    assert_eq!(variable(agent, "PORT")["value"], "8001");
+    assert_eq!(variable(agent, "OWN")["value"], "kept");
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"] {
+        assert_eq!(variable(agent, name)["value"], "http://127.0.0.1:8081", "{name}");
+    }
+    assert_eq!(
+        (&agent["newer"]["member"], &agent["ports"]),
+        (&json!(1), &before["spec"]["containers"][0]["ports"])
+    );
+    let volumes: Vec<&Value> =
+        after["spec"]["volumes"].as_array().unwrap().iter().map(|volume| &volume["name"]).collect();
+    assert_eq!(volumes, ["authbridge-runtime-config", "authproxy-routes", "spire-agent-socket"]);
+    assert_eq!(after["spec"]["volumes"][0]["configMap"]["name"], "authbridge-config-weather");
+    let said = after["metadata"]["annotations"]["countersign.dev/injection"].as_str().unwrap();
+    assert!(said.contains("listens on 8000, the agent on 8001"), "{said}");
+}
+
+#[test]
+fn without_native_sidecars_or_spire_there_is_a_container_and_no_socket() {
+    let other = SidecarSettings { spire: None, is_native: false, ..settings() };
+    let (after, _) = admitted(&pod(&json!({})), &other);
+    let containers = after["spec"]["containers"].as_array().unwrap();
+    assert_eq!((containers.len(), &containers[1]["name"]), (2, &json!("authbridge-proxy")));
+    assert!(containers[1].get("restartPolicy").is_none() && after["spec"].get("initContainers").is_none());
+    assert_eq!(variable(&containers[1], "AUTHBRIDGE_INBOUND_PORT")["value"], "8000");
+    assert!(!after["spec"]["volumes"].to_string().contains("csi"));
+    let path = SidecarSettings { spire: Some(SpireSocket::HostPath("/run/spire".to_owned())), ..settings() };
+    let (after, _) = admitted(&pod(&json!({})), &path);
+    assert_eq!(after["spec"]["volumes"][2]["hostPath"]["path"], "/run/spire");
+}
+
+#[test]
+fn no_port_that_a_container_declares_is_taken() {
+    let ports = json!({ "ports": [{ "containerPort": 8080, "protocol": "TCP" }, { "containerPort": 8081 },
+        { "containerPort": 9091 }, { "containerPort": 9094, "protocol": "UDP" }] });
+    let (after, warnings) = admitted(&pod(&ports), &settings());
+    let sidecar = &after["spec"]["initContainers"][0];
+    let said = [
+        "AUTHBRIDGE_INBOUND_PORT",
+        "AUTHBRIDGE_AGENT_PORT",
+        "AUTHBRIDGE_OUTBOUND_PORT",
+        "AUTHBRIDGE_HEALTH_PORT",
+    ]
+    .map(|name| variable(sidecar, name)["value"].as_str().unwrap().to_owned());
+    assert_eq!(said, ["8080", "8082", "8083", "9092"]);
+    assert!(warnings[0].contains("guards port 8080, and not 8081, 9091"), "{warnings:?}");
+}
+
+#[test]
+fn probes_of_the_port_that_was_taken_over_ask_the_agent() {
+    let probe = |port: Value| json!({ "httpGet": { "path": "/", "port": port }, "periodSeconds": 3 });
+    let container = json!({ "ports": [{ "containerPort": 8000, "name": "http" }, { "containerPort": 7000, "name": "own" }],
+        "livenessProbe": probe(json!(8000)), "readinessProbe": probe(json!("http")), "startupProbe": probe(json!("own")),
+        "lifecycle": { "preStop": { "httpGet": { "path": "/stop", "port": "8000" } } } });
+    let (after, _) = admitted(&pod(&container), &settings());
+    let agent = &after["spec"]["containers"][0];
+    for (probe, port) in
+        [("livenessProbe", json!(8001)), ("readinessProbe", json!(8001)), ("startupProbe", json!("own"))]
+    {
+        assert_eq!(
+            (&agent[probe]["httpGet"]["port"], &agent[probe]["periodSeconds"]),
+            (&port, &json!(3)),
+            "{probe}"
+        );
+    }
+    assert_eq!(agent["lifecycle"]["preStop"]["httpGet"]["port"], 8001);
+}
+
+#[test]
+fn hosts_without_proxy_are_the_same_in_both_cases_of_the_name() {
+    for (env, hosts) in [
+        (json!([]), "127.0.0.1,localhost,::1"),
+        (json!([{ "name": "NO_PROXY", "value": "db, cache" }]), "db,cache,127.0.0.1,localhost,::1"),
+        (
+            json!([{ "name": "no_proxy", "value": "db,localhost" }, { "name": "NO_PROXY", "value": "x" }]),
+            "x,db,localhost,127.0.0.1,::1",
+        ),
+    ] {
+        let (after, _) = admitted(&pod(&json!({ "env": env })), &settings());
+        let agent = &after["spec"]["containers"][0];
+        assert_eq!(variable(agent, "NO_PROXY")["value"], hosts);
+        assert_eq!(variable(agent, "no_proxy")["value"], hosts);
+    }
+    let from = json!({ "configMapKeyRef": { "name": "site", "key": "no-proxy" } });
+    let env = json!({ "env": [{ "name": "no_proxy", "valueFrom": from }] });
+    let (after, _) = admitted(&pod(&env), &settings());
+    let agent = &after["spec"]["containers"][0];
+    assert_eq!(variable(agent, "no_proxy")["valueFrom"], from);
+    assert_eq!(variable(agent, "NO_PROXY")["value"], "$(no_proxy)");
+    let own = json!({ "env": [{ "name": "HTTPS_PROXY", "value": "http://proxy.site:3128" }] });
+    let (after, warnings) = admitted(&pod(&own), &settings());
+    assert_eq!(after["spec"]["containers"][0]["env"][0]["value"], "http://proxy.site:3128");
+    assert!(warnings[0].contains("the container agent names a proxy of its own"), "{warnings:?}");
+}
+
+#[test]
+fn a_container_with_the_name_of_the_sidecar_is_replaced() {
+    let mut impostor = pod(&json!({}));
+    let containers = impostor["spec"]["containers"].as_array_mut().unwrap();
+    containers.push(json!({ "name": "authbridge-proxy", "image": "impostor" }));
+    let (after, _) = admitted(&impostor, &settings());
+    assert!(!after.to_string().contains("impostor"), "{after:#}");
+    let (honest, _) = admitted(&pod(&json!({})), &settings());
+    assert_eq!(after, honest);
+    // Another webhook put its container first; the agent's way out still comes before it.
+    let mut reviewed = honest.clone();
+    reviewed["spec"]["initContainers"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, json!({ "name": "foreign", "image": "x" }));
+    let (after, _) = admitted(&reviewed, &settings());
+    assert_eq!(after["spec"]["initContainers"][0]["name"], "authbridge-proxy");
+    assert_eq!(variable(&after["spec"]["initContainers"][1], "http_proxy")["value"], "http://127.0.0.1:8081");
+}
+
+#[test]
+fn who_is_not_injected_is_told_why_and_who_cannot_be_is_refused() {
+    let good = pod(&json!({}));
+    let with = |path: &[&str], value: Value| {
+        let mut pod = good.clone();
+        let mut member = &mut pod;
+        for name in path {
+            member = &mut member[*name];
+        }
+        *member = value;
+        pod
+    };
+    for (pod, reason) in [
+        (with(&["metadata", "labels"], json!({})), "has no label kagenti.io/type"),
+        (with(&["metadata", "labels", "kagenti.io/type"], json!("other")), "has no label kagenti.io/type"),
+        (with(&["metadata", "labels", "kagenti.io/inject"], json!("disabled")), "kagenti.io/inject=disabled"),
+        (with(&["metadata", "annotations"], Value::Null), "no AgentRuntime"),
+        (
+            with(&["metadata", "annotations", "countersign.dev/sidecar"], json!("waypoint")),
+            "a mode that is not known",
+        ),
+    ] {
+        let Injection::Skipped { patch, reason: found } = plan_injection(&pod, &settings()) else {
+            panic!("{pod:#}")
+        };
+        assert!(found.contains(reason), "{found}");
+        let after = patched(&pod, &patch);
+        assert_eq!(after["spec"], pod["spec"]);
+        assert_eq!(
+            after["metadata"]["annotations"]["countersign.dev/injection"],
+            format!("skipped: {found}")
+        );
+        let Injection::Skipped { patch, .. } = plan_injection(&after, &settings()) else {
+            panic!("{after:#}")
+        };
+        assert_eq!(patch, Patch::default());
+    }
+    let without = SidecarSettings { image: String::new(), ..settings() };
+    assert!(matches!(plan_injection(&good, &without), Injection::Skipped { .. }));
+    let volume = json!([{ "name": "spire-agent-socket", "emptyDir": {} }]);
+    for (pod, problem) in [
+        (with(&["spec", "hostNetwork"], json!(true)), "spec.hostNetwork"),
+        (with(&["spec", "volumes"], volume), "a volume spire-agent-socket"),
+        (
+            with(&["metadata", "annotations", "countersign.dev/sidecar-config"], json!("")),
+            "names no ConfigMap",
+        ),
+        (
+            with(&["spec", "containers"], json!([{ "name": "a", "ports": [{ "containerPort": 0 }] }])),
+            "containerPort",
+        ),
+    ] {
+        let Injection::Refused(found) = plan_injection(&pod, &settings()) else { panic!("{pod:#}") };
+        assert!(found.contains(problem), "{found}");
+    }
+}
+
+fn sources<'a>(base: &'a str, keycloak: &'a BTreeMap<String, String>) -> SidecarSources<'a> {
+    SidecarSources {
+        base,
+        keycloak,
+        mtls_mode: MtlsMode::Permissive,
+        allowed_audiences: &[],
+        has_spire: true,
+    }
+}
+
+fn keycloak(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn read(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap()
+}
+
+#[test]
+fn a_pipeline_is_made_from_the_settings_of_keycloak() {
+    let settings = keycloak(&[
+        ("KEYCLOAK_URL", "http://keycloak:8080"),
+        ("KEYCLOAK_REALM", "agents"),
+        ("ISSUER", "https://keycloak.example/realms/agents"),
+        ("CLIENT_AUTH_TYPE", "federated-jwt"),
+        ("JWT_AUDIENCE", "https://keycloak.example/realms/agents"),
+        ("DEFAULT_OUTBOUND_POLICY", " "),
+    ]);
+    let audiences = ["one".to_owned()];
+    let sources = SidecarSources { allowed_audiences: &audiences, ..sources("", &settings) };
+    let made = read(&plan_sidecar_config(&sources).unwrap());
+    let inbound = &made["pipeline"]["inbound"]["plugins"][0];
+    assert_eq!(inbound["name"], "jwt-validation");
+    assert_eq!(
+        inbound["config"],
+        json!({ "issuer": "https://keycloak.example/realms/agents", "keycloak_url": "http://keycloak:8080",
+            "keycloak_realm": "agents", "allowed_audiences": ["one"] })
+    );
+    assert_eq!(
+        made["pipeline"]["outbound"]["plugins"][0]["config"],
+        json!({ "keycloak_url": "http://keycloak:8080", "keycloak_realm": "agents",
+            "identity": { "type": "spiffe", "jwt_audience": "https://keycloak.example/realms/agents" } })
+    );
+    assert_eq!(made["listener"]["reverse_proxy_addr"], ":${AUTHBRIDGE_INBOUND_PORT}");
+    assert_eq!(made["mtls"], json!({ "mode": "permissive" }));
+}
+
+#[test]
+fn what_the_namespace_says_stays_but_for_addresses_and_mtls() {
+    let none = BTreeMap::new();
+    let base = "mode: lite\npipeline: {dangerously_allow_unauthenticated: true}\nlistener: {skip_hosts: [a]}\n\
+                mtls: {mode: strict, allowed_peers: [\"spiffe://example.org\"]}\nspiffe: {mirror_files: true}\n";
+    let made = |mtls_mode, has_spire| {
+        plan_sidecar_config(&SidecarSources { mtls_mode, has_spire, ..sources(base, &none) })
+            .map(|text| read(&text))
+    };
+    let strict = made(MtlsMode::Strict, true).unwrap();
+    assert_eq!(strict["mode"], "proxy-sidecar");
+    assert_eq!(strict["listener"]["skip_hosts"], json!(["a"]));
+    assert_eq!(strict["mtls"], json!({ "mode": "strict", "allowed_peers": ["spiffe://example.org"] }));
+    assert_eq!(strict["spiffe"]["mirror_files"], true);
+    let disabled = made(MtlsMode::Disabled, true).unwrap();
+    assert!(disabled.get("mtls").is_none() && disabled.get("spiffe").is_some());
+    let plain = made(MtlsMode::Permissive, false).unwrap();
+    assert!(plain.get("mtls").is_none() && plain.get("spiffe").is_none());
+    assert_eq!(made(MtlsMode::Strict, false), Err(ConfigProblem::SpireMissing));
+    let problem = |base| plan_sidecar_config(&sources(base, &none)).unwrap_err();
+    assert_eq!(problem(""), ConfigProblem::IssuerMissing);
+    assert_eq!(problem("mode: waypoint"), ConfigProblem::UnknownMode("waypoint".to_owned()));
+    for malformed in ["- a", "a: [", "a: 1\na: 2"] {
+        assert!(matches!(problem(malformed), ConfigProblem::Malformed(_)), "{malformed}");
+    }
+    let half = keycloak(&[("KEYCLOAK_URL", "http://keycloak:8080")]);
+    assert_eq!(plan_sidecar_config(&sources("", &half)), Err(ConfigProblem::IssuerMissing));
+}
