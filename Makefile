@@ -116,6 +116,8 @@ rig: ## Tests of the rig of real parts, if it has changed since they passed (ALW
 
 .PHONY: cluster-tests
 cluster-tests: ## Scenarios on real Kubernetes and SPIRE, and five of Kubernetes' own specs (RIG=none leaves them out)
+	@scripts/step 'sidecar for the scenarios' \
+		cargo build --locked --no-default-features --features sidecar --bin authbridge
 	@scripts/step 'operator for the scenarios' cargo build --locked --features operator
 	@scripts/step 'scenarios on real parts' scripts/rig-test tests/cluster 4 'scripts/rig-conformance few'
 

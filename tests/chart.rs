@@ -15,7 +15,9 @@ const HA: &str = "--values=charts/countersign/values-ha.yaml";
 const OPENSHIFT: &str = "--values=charts/countersign/values-openshift.yaml";
 
 /// The flags that the operator knows and acts on.
-const FLAGS: [&str; 39] = [
+const FLAGS: [&str; 41] = [
+    "sidecar-image",
+    "sidecar-spire-host-path",
     "accept-profile",
     "agent-namespace",
     "allow-trust-domain",

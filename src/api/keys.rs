@@ -37,6 +37,14 @@ impl Family {
         }
     }
 
+    /// Label on a Namespace in whose Pods sidecars are injected, with the value `true`.
+    pub const fn namespace_label(self) -> &'static str {
+        match self {
+            Self::Kagenti => "kagenti-enabled",
+            Self::Rossoctl => "rossoctl-enabled",
+        }
+    }
+
     /// Label on a Pod that keeps injection away from it with the value `disabled`.
     pub const fn inject_label(self) -> &'static str {
         match self {

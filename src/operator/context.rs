@@ -12,6 +12,7 @@ use super::limits::PAGES_AT_ONCE;
 use super::metrics::Metrics;
 use super::notices::Notices;
 use super::policies::Policies;
+use super::sidecars::Sidecars;
 use super::undecided::Undecided;
 use super::written::Written;
 use countersign_controller::apply::Writer;
@@ -61,6 +62,8 @@ pub(crate) struct Context {
     pub(crate) work: Arc<Work>,
     /// Trust bundles of all known domains.
     pub(crate) bundles: Arc<Bundles>,
+    /// Settings of the cluster for sidecars.
+    pub(crate) sidecars: Sidecars,
     /// SVID of the operator, for mTLS fetches.
     pub(crate) identity: OwnSvid,
     /// Writer of Kubernetes Events.
@@ -111,6 +114,7 @@ impl Context {
             index: Arc::new(Index::new()),
             work,
             bundles,
+            sidecars: Sidecars::default(),
             identity,
             events,
             metrics,

@@ -13,6 +13,7 @@ use super::flags::BundleOrigin;
 use super::kinds;
 use super::metrics::ReconcileResult;
 use super::policies::Policies;
+use super::runtime;
 use super::shared::Shared;
 use countersign_controller::admin::Check;
 use countersign_controller::api_error::ExplainedWatch;
@@ -172,6 +173,13 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Result<Arc<Runnin
     tasks.spawn(async move { ruled.policies.follow(&ruled.metrics).await });
     let own = Arc::clone(context);
     tasks.spawn(async move { own.identity.follow(&own.config).await });
+    if !context.config.sidecar_image.is_empty() {
+        let cluster = Arc::clone(context);
+        tasks.spawn(async move {
+            let changed = || runtime::settings_changed(&cluster);
+            cluster.sidecars.follow(&cluster.config, &cluster.client, changed).await;
+        });
+    }
     Ok(running)
 }
 

@@ -26,6 +26,7 @@ mod registration;
 mod renamed_card;
 mod runtime;
 mod shared;
+mod sidecars;
 mod telemetry;
 mod undecided;
 mod workload;

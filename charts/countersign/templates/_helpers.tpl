@@ -118,6 +118,10 @@ user's others.
 {{- if $v.verifiedFetch.enabled -}}
 {{- $args = append $args (printf "--verified-fetch-spiffe-socket=%s" $v.verifiedFetch.spiffeEndpointSocket) -}}
 {{- end -}}
+{{- with $v.sidecar -}}
+{{- if dig "image" "repository" "" . -}}{{- $args = append $args (printf "--sidecar-image=%s:%s" .image.repository (.image.tag | default $.Chart.AppVersion)) -}}{{- end -}}
+{{- with .spireHostPath -}}{{- $args = append $args (printf "--sidecar-spire-host-path=%s" .) -}}{{- end -}}
+{{- end -}}
 {{- with $v.operator -}}
 {{- $args = concat $args (list (printf "--concurrency=%d" (int .concurrency)) (printf "--min-sync-period=%s" (.minSyncPeriod | default "5s")) (printf "--fetch-timeout=%s" .fetchTimeout) (printf "--egress=%s" .egress)) -}}
 {{- range .callers -}}{{- $args = append $args (printf "--caller=%s" .) -}}{{- end -}}

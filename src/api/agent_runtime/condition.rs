@@ -10,6 +10,8 @@ pub enum RuntimeCondition {
     ConfigResolved,
     /// True if the AgentCard of the workload is verified; for agents alone.
     Verified,
+    /// True if new Pods of the workload get the sidecar; absent where the operator injects none.
+    SidecarConfigured,
     /// True if the workload is configured.
     Ready,
 }
@@ -21,6 +23,7 @@ impl RuntimeCondition {
             Self::TargetResolved => "TargetResolved",
             Self::ConfigResolved => "ConfigResolved",
             Self::Verified => "Verified",
+            Self::SidecarConfigured => "SidecarConfigured",
             Self::Ready => "Ready",
         }
     }
@@ -41,6 +44,18 @@ pub enum RuntimeReason {
     ConfigWarning,
     /// `Verified`: the workload has no AgentCard yet. All other reasons are those of its verdict.
     CardMissing,
+    /// `SidecarConfigured`: new Pods get the sidecar.
+    SidecarConfigured,
+    /// `SidecarConfigured`: injection is not asked for in the namespace.
+    NamespaceNotEnabled,
+    /// `SidecarConfigured`: nobody is named whose tokens could be checked.
+    IssuerMissing,
+    /// `SidecarConfigured`: mTLS alone is asked for, and the cluster has no SPIRE for Pods.
+    SpireUnavailable,
+    /// `SidecarConfigured`: the spec asks for what the sidecar cannot do.
+    UnsupportedField,
+    /// `SidecarConfigured`: the configuration of the namespace cannot be used.
+    InvalidSidecarConfig,
     /// `Ready`: the workload is configured.
     Configured,
     /// `Ready`: the configuration could not be read.
@@ -59,6 +74,12 @@ impl RuntimeReason {
             Self::ConfigResolved => "ConfigResolved",
             Self::ConfigWarning => "ConfigWarning",
             Self::CardMissing => "CardMissing",
+            Self::SidecarConfigured => "SidecarConfigured",
+            Self::NamespaceNotEnabled => "NamespaceNotEnabled",
+            Self::IssuerMissing => "IssuerMissing",
+            Self::SpireUnavailable => "SPIREUnavailable",
+            Self::UnsupportedField => "UnsupportedField",
+            Self::InvalidSidecarConfig => "InvalidSidecarConfig",
             Self::Configured => "Configured",
             Self::ConfigHashError => "ConfigHashError",
             Self::ConfigApplyError => "ConfigApplyError",

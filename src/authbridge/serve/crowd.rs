@@ -112,7 +112,7 @@ impl Crowd {
             members.of(peer) >= bounds.per_peer
                 || (members.count() >= bounds.connections && members.idles_most(peer))
         });
-        replaces.then(|| (peer, bounds.waiting))
+        replaces.then_some((peer, bounds.waiting))
     }
 
     /// A place for a connection from `address`. If there is none left, the idlest connection of the peer with the most of

@@ -117,6 +117,10 @@ pub struct Config {
     pub dns_addresses: Vec<IpAddr>,
     /// Number of concurrent card evaluations, and of concurrent writes.
     pub concurrency: NonZeroUsize,
+    /// Image of the sidecar; empty if nothing is injected.
+    pub sidecar_image: String,
+    /// Folder of nodes with SPIRE's socket; `None` for the CSI driver.
+    pub sidecar_host_path: Option<String>,
     /// Maximum time for an agent to serve its card.
     pub fetch_timeout: Duration,
     /// Shortest time between two fetches of one card, except for a burst after a rest.
@@ -201,6 +205,12 @@ impl Config {
             concurrency: flags.read("concurrency", |text| {
                 let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 1024);
                 number.ok_or_else(|| "is not a number from 1 to 1024".to_owned())
+            })?,
+            sidecar_image: flags.text("sidecar-image").to_owned(),
+            sidecar_host_path: flags.read("sidecar-spire-host-path", |text| match text {
+                "" => Ok(None),
+                path if path.starts_with('/') => Ok(Some(path.to_owned())),
+                _ => Err("is no absolute path".to_owned()),
             })?,
             fetch_timeout: flags.span("fetch-timeout")?,
             min_sync_period: flags.read("min-sync-period", min_sync_period)?,

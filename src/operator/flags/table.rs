@@ -180,6 +180,14 @@ pub(super) const FLAGS: &[Flag] = &[
         "false",
         "Write NetworkPolicies: the same as --mode=enforce, and =false as --mode=audit",
     ),
+    // Injection of sidecars.
+    flag("sidecar-image", FlagKind::Text, "", "Image of the sidecar; without it nothing is injected"),
+    flag(
+        "sidecar-spire-host-path",
+        FlagKind::Text,
+        "",
+        "Folder of nodes with the socket of SPIRE's agent, for clusters without the CSI driver csi.spiffe.io",
+    ),
     // Fetching of cards.
     flag(
         "concurrency",

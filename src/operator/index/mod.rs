@@ -67,6 +67,8 @@ pub(crate) struct Index {
     pub(crate) namespaces: Store<Mode>,
     /// UIDs of namespaces that are enrolled as a whole.
     pub(crate) enrolled: Store<String>,
+    /// UIDs of namespaces in whose Pods sidecars are injected.
+    pub(crate) injected: Labelled<String>,
     /// Addresses and ports of the API server, by `EndpointSlice`.
     pub(crate) api_servers: Store<Vec<(String, Vec<u16>)>>,
     last_api_server: RwLock<Option<ApiServer>>,
@@ -96,6 +98,7 @@ impl Index {
             policies: Store::indexed(by::of_policy),
             namespaces: Store::default(),
             enrolled: Store::default(),
+            injected: Labelled::indexed(|_| Vec::new()),
             api_servers: Store::default(),
             last_api_server: RwLock::default(),
             health: Health::default(),
@@ -126,6 +129,7 @@ impl Index {
             ("agentruntimes", self.runtimes.is_synced()),
             ("enrolled deployments", self.enrolled_deployments.is_synced()),
             ("enrolled statefulsets", self.enrolled_stateful_sets.is_synced()),
+            ("injected namespaces", self.injected.is_synced()),
         ];
         lists.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind).collect()
     }

@@ -33,6 +33,7 @@ pub(crate) fn register(registry: &mut Registry, client: &Client, index: &Arc<Ind
     let cards = Watched::all("agentcards", Api::<ReducedCard>::all(client.clone()));
     registry.watch(cards, index, |index| &index.cards, reduced::card);
     register_enrolment(registry, client, index);
+    register_injection(registry, client, index);
     register_agents(registry, client, index);
     register_surroundings(registry, client, index);
 }
@@ -65,6 +66,24 @@ fn register_enrolment(registry: &mut Registry, client: &Client, index: &Arc<Inde
         index,
         |index| &index.enrolled_stateful_sets,
         |object| EnrolledBy::of(object.metadata.kept),
+    );
+}
+
+/// Registers the watches of namespaces that ask for sidecars.
+fn register_injection(registry: &mut Registry, client: &Client, index: &Arc<Index>) {
+    agents(
+        registry,
+        index,
+        |family| {
+            let selector = format!("{}=true", family.namespace_label());
+            Watched::metadata(
+                "injected namespaces",
+                Api::<ReducedMetadata<Namespace>>::all(client.clone()),
+                selector,
+            )
+        },
+        [|index| index.injected.of(Family::Kagenti), |index| index.injected.of(Family::Rossoctl)],
+        |object| object.metadata.kept.uid,
     );
 }
 

@@ -4,11 +4,18 @@ use super::Reduced;
 use super::bounded::Labels;
 use super::kinds::clip;
 use countersign_api::agent_card::{AgentCardData, TargetRef};
-use countersign_api::agent_runtime::{AgentRuntime, AgentRuntimeStatus, MtlsMode, RuntimeType};
-use countersign_api::keys::{CONFIG_HASH_ANNOTATION, MTLS_MODE_ANNOTATION};
-use countersign_plan::agent_runtime::{IndexedRuntime, Target};
+use countersign_api::agent_runtime::{
+    AgentRuntime, AgentRuntimeStatus, AuthBridgeMode, EgressEnforcement, MtlsMode, PluginPreset, RuntimeType,
+    TlsBridgeMode,
+};
+use countersign_api::keys::{
+    CONFIG_HASH_ANNOTATION, MTLS_MODE_ANNOTATION, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION,
+};
+use countersign_plan::agent_runtime::{IndexedRuntime, RuntimeParts, SidecarRequest, Target};
+use countersign_plan::limits::ITEMS;
 use kube::api::DynamicObject;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 
 /// `AgentRuntime` with what decides about enrolment.
@@ -25,6 +32,54 @@ pub(crate) struct RuntimePart {
     target_ref: TargetRef,
     #[serde(default)]
     mtls_mode: MtlsMode,
+    #[serde(default)]
+    identity: Option<IdentityPart>,
+    #[serde(default)]
+    auth_bridge_mode: Option<AuthBridgeMode>,
+    #[serde(default)]
+    tls_bridge_mode: TlsBridgeMode,
+    #[serde(default)]
+    egress_enforcement: Option<EgressEnforcement>,
+    #[serde(default)]
+    auth: Option<IgnoredAny>,
+    #[serde(default)]
+    plugin_preset: Option<PluginPreset>,
+    #[serde(default)]
+    plugins: Option<IgnoredAny>,
+    #[serde(default)]
+    on_error: Option<IgnoredAny>,
+}
+
+/// What is in use of the identity of a workload.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct IdentityPart {
+    allowed_audiences: Vec<String>,
+}
+
+impl RuntimePart {
+    /// Members that ask for what the sidecar cannot do.
+    fn unsupported(&self) -> Vec<&'static str> {
+        let mode = self.auth_bridge_mode;
+        [
+            (
+                matches!(mode, Some(AuthBridgeMode::EnvoySidecar | AuthBridgeMode::Waypoint)),
+                "spec.authBridgeMode",
+            ),
+            (self.tls_bridge_mode == TlsBridgeMode::Enabled, "spec.tlsBridgeMode"),
+            (self.egress_enforcement == Some(EgressEnforcement::EnforceRedirect), "spec.egressEnforcement"),
+            (self.auth.is_some(), "spec.auth"),
+            (
+                matches!(self.plugin_preset, Some(PluginPreset::IbacOnly | PluginPreset::Full)),
+                "spec.pluginPreset",
+            ),
+            (self.plugins.is_some(), "spec.plugins"),
+            (self.on_error.is_some(), "spec.onError"),
+        ]
+        .into_iter()
+        .filter_map(|(asks, name)| asks.then_some(name))
+        .collect()
+    }
 }
 
 /// What is in use of the specification of a workload to enrol.
@@ -55,6 +110,10 @@ struct TemplateAnnotations {
     config_hash: Option<String>,
     #[serde(rename = "kagenti.io/mtls-mode")]
     mtls_mode: Option<String>,
+    #[serde(rename = "countersign.dev/sidecar")]
+    sidecar: Option<String>,
+    #[serde(rename = "countersign.dev/sidecar-config")]
+    sidecar_config: Option<String>,
 }
 
 /// What is in use of the status of a workload to enrol.
@@ -67,14 +126,21 @@ pub(crate) struct TargetState {
 /// Observed `AgentRuntime`; `None` if metadata or spec are incomplete.
 pub(crate) fn runtime(object: ReducedRuntime) -> Option<IndexedRuntime> {
     let Reduced { metadata, spec, status, .. } = object;
-    let RuntimePart { runtime_type, mut target_ref, mtls_mode } = spec?;
+    let spec = spec?;
+    let unsupported = spec.unsupported();
+    let RuntimePart { runtime_type, mut target_ref, mtls_mode, identity, .. } = spec;
+    let mut allowed_audiences = identity.unwrap_or_default().allowed_audiences;
+    allowed_audiences.truncate(ITEMS);
+    allowed_audiences.iter_mut().for_each(clip);
     [&mut target_ref.api_version, &mut target_ref.kind, &mut target_ref.name].into_iter().for_each(clip);
     let mut status = status.unwrap_or_default();
     // The content of the card is read when another one is to be shown.
     if let Some(card) = &mut status.card {
         card.data = AgentCardData::default();
     }
-    IndexedRuntime::of(metadata.kept, (runtime_type, target_ref, mtls_mode), &status)
+    let sidecar = SidecarRequest { allowed_audiences, unsupported };
+    let parts = RuntimeParts { runtime_type, target: target_ref, mtls_mode, sidecar };
+    IndexedRuntime::of(metadata.kept, parts, &status)
 }
 
 /// Workload to enrol; `None` without a UID.
@@ -82,8 +148,12 @@ pub(crate) fn target(object: ReducedTarget) -> Option<Target> {
     let Reduced { metadata, spec, status, .. } = object;
     let template = spec.unwrap_or_default().template.metadata.unwrap_or_default();
     let written = template.annotations.unwrap_or_default();
-    let annotations =
-        [(CONFIG_HASH_ANNOTATION, written.config_hash), (MTLS_MODE_ANNOTATION, written.mtls_mode)];
+    let annotations = [
+        (CONFIG_HASH_ANNOTATION, written.config_hash),
+        (MTLS_MODE_ANNOTATION, written.mtls_mode),
+        (SIDECAR_ANNOTATION, written.sidecar),
+        (SIDECAR_CONFIG_ANNOTATION, written.sidecar_config),
+    ];
     let annotations: BTreeMap<String, String> = annotations
         .into_iter()
         .filter_map(|(key, value)| value.map(|value| (key.to_owned(), value)))

@@ -26,11 +26,27 @@ pub(super) fn subscribe(context: &Arc<Context>) {
             }
         }
     });
+    index.injected.subscribe(context, |context, change: &Change<'_, String>| {
+        let runtimes =
+            context.index.runtimes.pick(&change.object.name, |_, runtime| Some(runtime.label.clone()));
+        for label in runtimes {
+            context.enqueue(key::enrolments(&change.object.name, &label), Routine);
+        }
+    });
     for store in WorkloadKind::ALL.into_iter().filter_map(|kind| index.enrolled_by(kind)) {
         store.subscribe(context, |context, change: &Change<'_, EnrolledBy>| {
             let labels = [change.before, change.after].map(|workload| workload.map(|one| one.label.as_str()));
             enqueue(context, &change.object.namespace, labels);
         });
+    }
+}
+
+/// Enqueues every object, because what the cluster offers to sidecars changed.
+pub(crate) fn settings_changed(context: &Context) {
+    for object in context.index.runtimes.objects() {
+        if let Some(runtime) = context.index.runtimes.get(&object) {
+            context.enqueue(key::enrolments(&object.namespace, &runtime.label), Routine);
+        }
     }
 }
 

@@ -5,6 +5,9 @@
 mod dispatch;
 mod key;
 mod observe;
+mod sidecar;
+
+pub(crate) use dispatch::settings_changed;
 
 use super::context::Context;
 use super::events::EventSource;
@@ -18,14 +21,19 @@ use countersign_controller::failure::is_passing;
 use countersign_controller::next::Next;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
 use countersign_io::clock::now;
+use countersign_plan::agent_runtime::sidecar::SidecarPlan;
 use countersign_plan::agent_runtime::status::{Done, plan_event, plan_status};
-use countersign_plan::agent_runtime::turn::{Observed, RuntimePlan, plan_runtime, read_again};
-use countersign_plan::agent_runtime::{EnrolledBy, ShownCard, lacks_content};
+use countersign_plan::agent_runtime::turn::{Found, Observed, RuntimePlan, plan_runtime, read_again};
+use countersign_plan::agent_runtime::{EnrolledBy, ShownCard, Target, lacks_content};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Field manager of what enrolment writes on workloads. Giving up its fields puts a workload back.
 const FIELD_MANAGER: &str = "countersign-agentruntime";
+
+/// Time until a turn that came before the settings of sidecars is taken again.
+const SETTINGS: Duration = Duration::from_secs(1);
 
 /// Events about enrolment.
 const SOURCE: EventSource = EventSource {
@@ -62,18 +70,26 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         }
         return Ok(Next::Never);
     };
-    let (hash, warning) = match observe::config(context, namespace).await {
-        Ok(sources) => (sources.hash().map_err(|error| error.to_string()), sources.warning()),
+    if !context.config.sidecar_image.is_empty() && context.sidecars.settings().is_none() {
+        // Pods would be replaced twice: without the sidecar, and with it once the cluster was looked at.
+        return Ok(Next::In(SETTINGS));
+    }
+    let (hash, warning, config) = match observe::config(context, namespace).await {
+        Ok(config) => {
+            (config.sources.hash().map_err(|error| error.to_string()), config.sources.warning(), Some(config))
+        }
         Err(error) if is_passing(&error) => return Err(error),
-        Err(error) => (Err(Explained(&error).to_string()), None),
+        Err(error) => (Err(Explained(&error).to_string()), None, None),
     };
     let workload = runtime.workload(namespace);
     let target = match &workload {
         Some(workload) => observe::target(context, workload).await?,
         None => None,
     };
+    let sidecar = sidecar::plan(context, namespace, runtime, config.as_ref());
     let observed = Observed {
         namespace,
+        sidecar: &sidecar,
         runtime: Some(runtime),
         rivals: &rivals(context, name, runtime),
         enrolled: &enrolled,
@@ -82,10 +98,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
     };
     let plan = plan_runtime(&observed);
     release(context, &plan).await?;
-    let applied = match &plan.apply {
-        Some((workload, fields)) => apply_fields(context, workload, fields).await,
-        None => Ok(()),
-    };
+    let applied = apply(context, &plan, &sidecar, (workload.as_ref(), target.as_ref())).await;
     let applied = match applied {
         Err(error) if is_passing(&error) => return Err(error),
         applied => applied.map_err(|error| Explained(&error).to_string()),
@@ -101,10 +114,27 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         target: target.as_ref(),
         hash: hash.as_deref().map_err(String::as_str),
         warning: warning.as_deref(),
+        sidecar: &sidecar,
         applied: applied.as_ref().map(|&()| ()).map_err(String::as_str),
     };
     write_status(context, (name, runtime), &done).await?;
     Ok(Next::In(read_again(found, runtime, now())))
+}
+
+/// Applies what a plan enrols: the configuration of the sidecar first, for which new Pods would wait.
+async fn apply(
+    context: &Context,
+    plan: &RuntimePlan,
+    sidecar: &SidecarPlan,
+    enrols: (Option<&WorkloadRef>, Option<&Target>),
+) -> Result<(), kube::Error> {
+    if let ((Some(workload), Some(target)), Some(Found::Enrolled)) = (enrols, &plan.found) {
+        sidecar::apply(context, sidecar, workload, target).await?;
+    }
+    match &plan.apply {
+        Some((workload, fields)) => apply_fields(context, workload, fields).await,
+        None => Ok(()),
+    }
 }
 
 /// Workloads that carry a label value.

@@ -3,12 +3,14 @@
 
 use super::config_hash::Data;
 use super::runtime::IndexedRuntime;
+use super::sidecar::SidecarPlan;
 use super::target::Target;
 use crate::input::enrolment::{A2A, protocol};
 use crate::input::workload::WorkloadRef;
 use countersign_api::agent_runtime::RuntimeType;
 use countersign_api::keys::{
     CONFIG_HASH_ANNOTATION, Family, MANAGED_BY, MANAGED_BY_APP_LABEL, MTLS_MODE_ANNOTATION, RUNTIME_LABEL,
+    SIDECAR_ANNOTATION,
 };
 use countersign_core::text::Quoted;
 use serde_json::{Map, Value, json};
@@ -23,7 +25,7 @@ pub(super) struct Enrolment {
 
 impl Enrolment {
     /// Fields for a workload under `runtime`; `hash` is that of the configuration.
-    pub(super) fn of(runtime: &IndexedRuntime, target: &Target, hash: &str) -> Self {
+    pub(super) fn of(runtime: &IndexedRuntime, target: &Target, hash: &str, sidecar: &SidecarPlan) -> Self {
         let enrols = (Family::Kagenti.type_label(), runtime.runtime_type.as_str());
         let mut labels = owned(&[enrols, (RUNTIME_LABEL, &runtime.label)]);
         // Whoever manages the workload keeps the label that says so.
@@ -37,14 +39,10 @@ impl Enrolment {
         if runtime.runtime_type == RuntimeType::Agent && is_own && protocol(&others).is_none() {
             labels.insert(own_protocol, String::new());
         }
-        Self {
-            labels,
-            template_labels: owned(&[enrols]),
-            template_annotations: owned(&[
-                (CONFIG_HASH_ANNOTATION, hash),
-                (MTLS_MODE_ANNOTATION, runtime.mtls_mode.as_str()),
-            ]),
-        }
+        let mut template_annotations =
+            owned(&[(CONFIG_HASH_ANNOTATION, hash), (MTLS_MODE_ANNOTATION, runtime.mtls_mode.as_str())]);
+        template_annotations.extend(sidecar.annotations(target));
+        Self { labels, template_labels: owned(&[enrols]), template_annotations }
     }
 
     /// True if the workload has all fields, so that nothing is written.
@@ -52,9 +50,11 @@ impl Enrolment {
         let holds = |wanted: &Data, found: &Data| {
             wanted.iter().all(|(key, value)| found.get(key).is_some_and(|found| found == value))
         };
+        let asks = |annotations: &Data| annotations.contains_key(SIDECAR_ANNOTATION);
         holds(&self.labels, &target.labels)
             && holds(&self.template_labels, &target.template_labels)
             && holds(&self.template_annotations, &target.template_annotations)
+            && (asks(&self.template_annotations) || !asks(&target.template_annotations))
     }
 
     /// Object for server-side apply. Its UID keeps it from making, or changing, another workload of this name.

@@ -5,10 +5,11 @@ mod card;
 pub mod config_hash;
 mod enrolment;
 mod runtime;
+pub mod sidecar;
 pub mod status;
 mod target;
 pub mod turn;
 
 pub use card::{ShownCard, lacks_content};
-pub use runtime::{EnrolledBy, IndexedRuntime};
+pub use runtime::{EnrolledBy, IndexedRuntime, RuntimeParts, SidecarRequest};
 pub use target::Target;

@@ -33,17 +33,38 @@ pub struct IndexedRuntime {
     pub target: TargetRef,
     /// Mode of mTLS.
     pub mtls_mode: MtlsMode,
+    /// What the spec says about the sidecar.
+    pub sidecar: SidecarRequest,
     /// Status as last read.
     pub status: Kept<AgentRuntimeStatus>,
 }
 
+/// What the spec of an `AgentRuntime` says about the sidecar.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SidecarRequest {
+    /// Audiences of tokens that the workload accepts besides its own.
+    pub allowed_audiences: Vec<String>,
+    /// Members of the spec that ask for what the sidecar cannot do: to leave them out would weaken it.
+    pub unsupported: Vec<&'static str>,
+}
+
+/// Members of the spec of an `AgentRuntime` that are in use.
+#[derive(Clone, Debug)]
+pub struct RuntimeParts {
+    /// What the workload is.
+    pub runtime_type: RuntimeType,
+    /// Workload to enrol.
+    pub target: TargetRef,
+    /// Mode of mTLS.
+    pub mtls_mode: MtlsMode,
+    /// What is said about the sidecar.
+    pub sidecar: SidecarRequest,
+}
+
 impl IndexedRuntime {
-    /// Observed object, of whose spec these members are in use; `None` if its metadata is incomplete.
-    pub fn of(
-        metadata: ObjectMeta,
-        (runtime_type, target, mtls_mode): (RuntimeType, TargetRef, MtlsMode),
-        status: &AgentRuntimeStatus,
-    ) -> Option<Self> {
+    /// Observed object; `None` if its metadata is incomplete.
+    pub fn of(metadata: ObjectMeta, parts: RuntimeParts, status: &AgentRuntimeStatus) -> Option<Self> {
+        let RuntimeParts { runtime_type, target, mtls_mode, sidecar } = parts;
         Some(Self {
             uid: metadata.uid?,
             resource_version: metadata.resource_version?,
@@ -55,6 +76,7 @@ impl IndexedRuntime {
             runtime_type,
             target,
             mtls_mode,
+            sidecar,
             status: Kept::of(status)?,
         })
     }

@@ -2,6 +2,7 @@
 
 use super::card::{ShownCard, plan_card, plan_verified};
 use super::runtime::IndexedRuntime;
+use super::sidecar::SidecarPlan;
 use super::target::Target;
 use super::turn::Found;
 use crate::agent_card::transition::Transition;
@@ -27,6 +28,8 @@ pub struct Done<'a> {
     pub warning: Option<&'a str>,
     /// AgentCard of the workload, if it has one.
     pub card: Option<ShownCard<'a>>,
+    /// What was planned about the sidecar.
+    pub sidecar: &'a SidecarPlan,
     /// Outcome of the write to the workload, with the answer of the API server.
     pub applied: Result<(), &'a str>,
 }
@@ -41,10 +44,15 @@ pub fn plan_status(
     let [target, config, ready] = conditions(runtime, done);
     let is_agent = runtime.runtime_type == RuntimeType::Agent && *done.found == Found::Enrolled;
     let verified = is_agent.then(|| plan_verified(done.card.as_ref())).flatten();
+    let sidecar = match done.found {
+        Found::Enrolled => done.sidecar.condition().map(values),
+        _ => None,
+    };
     let all = [
         (Type::TargetResolved, Some(values(target))),
         (Type::ConfigResolved, Some(values(config))),
         (Type::Verified, verified),
+        (Type::SidecarConfigured, sidecar),
         (Type::Ready, Some(values(ready))),
     ];
     let conditions = all.into_iter().filter_map(|(kind, values)| {

@@ -2,6 +2,7 @@
 
 use super::enrolment::{Enrolment, contradiction, released};
 use super::runtime::{EnrolledBy, IndexedRuntime};
+use super::sidecar::SidecarPlan;
 use super::target::Target;
 use crate::input::workload::WorkloadRef;
 use crate::limits::{CONFIG_READ_AGAIN, TARGET_READ_AGAIN};
@@ -26,12 +27,15 @@ pub struct Observed<'a> {
     pub target: Option<&'a Target>,
     /// Hash of the configuration; `None` if it could not be read, and then nothing is written.
     pub hash: Option<&'a str>,
+    /// What is known about the sidecar.
+    pub sidecar: &'a SidecarPlan,
 }
 
 impl<'a> Observed<'a> {
     /// What an `AgentRuntime` that is gone left behind.
     pub const fn gone(namespace: &'a str, enrolled: &'a [(WorkloadRef, EnrolledBy)]) -> Self {
-        Self { namespace, runtime: None, rivals: &[], enrolled, target: None, hash: None }
+        let sidecar = &SidecarPlan::NotOffered;
+        Self { namespace, runtime: None, rivals: &[], enrolled, target: None, hash: None, sidecar }
     }
 }
 
@@ -128,7 +132,7 @@ fn enrol(observed: &Observed<'_>, runtime: &IndexedRuntime) -> Enrols {
     if let Some(contradiction) = contradiction(runtime, target) {
         return (Some(workload), Some(Found::Contradicted(contradiction)), None);
     }
-    let enrolment = Enrolment::of(runtime, target, hash);
+    let enrolment = Enrolment::of(runtime, target, hash, observed.sidecar);
     let apply =
         (!enrolment.is_applied(target)).then(|| (workload.clone(), enrolment.object(&workload, &target.uid)));
     (Some(workload), Some(Found::Enrolled), apply)
@@ -137,6 +141,7 @@ fn enrol(observed: &Observed<'_>, runtime: &IndexedRuntime) -> Enrols {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent_runtime::runtime::{RuntimeParts, SidecarRequest};
     use crate::agent_runtime::status::{Done, plan_event, plan_status};
     use crate::input::workload::WorkloadKind;
     use countersign_api::ObjectRef;
@@ -162,8 +167,13 @@ mod tests {
         let (kind_of, name) = target.split_once(' ').unwrap();
         let target =
             TargetRef { api_version: "apps/v1".to_owned(), kind: kind_of.to_owned(), name: name.to_owned() };
-        IndexedRuntime::of(metadata, (kind, target, MtlsMode::Strict), &AgentRuntimeStatus::default())
-            .unwrap()
+        let parts = RuntimeParts {
+            runtime_type: kind,
+            target,
+            mtls_mode: MtlsMode::Strict,
+            sidecar: SidecarRequest::default(),
+        };
+        IndexedRuntime::of(metadata, parts, &AgentRuntimeStatus::default()).unwrap()
     }
 
     fn workload(name: &str) -> WorkloadRef {
@@ -336,6 +346,7 @@ mod tests {
             warning: None,
             card: None,
             applied: Ok(()),
+            sidecar: &SidecarPlan::NotOffered,
         };
         let missing = Found::Missing("Deployment \"x\" does not exist".to_owned());
         let claimed = Found::Claimed("AgentRuntime b enrols it".to_owned());

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// User and group of the sidecar.
 const USER: u32 = 1337;
-/// Mode of files from ConfigMaps and Secrets, 0644.
+/// Mode of files from a ConfigMap or Secret, 0644.
 const READABLE: u32 = 0o644;
 const CONFIG_VOLUME: &str = "authbridge-runtime-config";
 const ROUTES_VOLUME: &str = "authproxy-routes";
