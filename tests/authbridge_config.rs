@@ -95,6 +95,16 @@ pipeline:
         for (old, new, expected) in [
             ("mode: proxy-sidecar", "mode: proxy", "2 mode: \"proxy\" is none of"),
             ("\":8000\"", "\"8000\"", "4 listener.reverse_proxy_addr: \"8000\" is not an address"),
+            (
+                "audience: agent-a",
+                "audience: agent-a, clock_skew: 30",
+                "clock_skew: it is a number without a unit; write a duration such as \"30s\"",
+            ),
+            (
+                "audience: agent-a",
+                "audience: agent-a, clock_skew: true",
+                "clock_skew: it is a boolean, expected a duration such as \"30s\"",
+            ),
             ("\":8000\"", "[1]", "4 listener.reverse_proxy_addr: it is a list, expected a text"),
             ("client-secret", "clientsecret", "identity.type: \"clientsecret\" is none of"),
             ("- a2a-parser", "- a2a-parsr", "there is no such plugin; did you mean a2a-parser?"),

@@ -140,7 +140,16 @@ fn a_value_of_another_type_than_the_schema_says_is_refused() {
         ("version: 1\ndefaults: { requireKeyId: 0 }", "requireKeyId: it is a number, expected true or false"),
         (
             "version: 1\ndefaults: { maxSvidLifetime: 0 }",
-            "maxSvidLifetime: it is a number, expected a text; put it into quotes",
+            "maxSvidLifetime: it is a number without a unit; write a duration such as \"0s\"",
+        ),
+        (
+            "version: 1\ndefaults: { clockSkew: 30 }",
+            "clockSkew: it is a number without a unit; write a duration such as \"30s\"",
+        ),
+        ("version: 1\ndefaults: { clockSkew: -1.5 }", "clockSkew: it is a number without a unit"),
+        (
+            "version: 1\ndefaults: { clockSkew: [] }",
+            "clockSkew: it is a list, expected a duration such as \"30s\"",
         ),
         (
             "version: 1\ndefaults: { signers: { threshold: \"2\" } }",

@@ -1,13 +1,14 @@
 //! Words and texts of a policy file, each parsed to the type of the core that it stands for.
 
 use crate::duration::parse_duration;
+use crate::yaml::duration_text;
 use countersign_core::canon::Profile;
 use countersign_core::encoding::Digest;
 use countersign_core::jws::Algorithm;
 use countersign_core::spiffe::{SpiffeId, TrustDomain};
 use countersign_core::time::Seconds;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 /// Longest key identifier, in hexadecimal digits: a SHA-512.
 const KEY_IDENTIFIER_DIGITS: usize = 128;
@@ -32,16 +33,27 @@ macro_rules! text {
     };
 }
 
-text! {
-    /// Duration in whole seconds, such as `24h` or `90s`; `0` for none.
-    Span, Seconds, |text| {
-        let duration = parse_duration(text).map_err(|problem| format!("{text:?} {problem}"))?;
-        if duration.subsec_nanos() != 0 {
-            return Err(format!("{text:?} is not in whole seconds"));
-        }
-        u32::try_from(duration.as_secs()).map(Seconds::new).map_err(|_| format!("{text:?} is longer than 136 years"))
+/// Duration in whole seconds, such as `24h` or `90s`; `0` for none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(with = "String")]
+pub(super) struct Span(pub(super) Seconds);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse_span(&duration_text(deserializer)?).map(Self).map_err(D::Error::custom)
     }
 }
+
+fn parse_span(text: &str) -> Result<Seconds, String> {
+    let duration = parse_duration(text).map_err(|problem| format!("{text:?} {problem}"))?;
+    if duration.subsec_nanos() != 0 {
+        return Err(format!("{text:?} is not in whole seconds"));
+    }
+    u32::try_from(duration.as_secs())
+        .map(Seconds::new)
+        .map_err(|_| format!("{text:?} is longer than 136 years"))
+}
+
 text! {
     /// Name of a trust domain.
     Domain, TrustDomain, |text| TrustDomain::parse(text).map_err(|refusal| {

@@ -2,6 +2,7 @@
 //! Pure: text in, values or mistakes out.
 
 mod diagnostic;
+mod duration_text;
 mod mistakes;
 mod node;
 mod path;
@@ -11,6 +12,7 @@ mod syntax;
 mod word;
 
 pub use diagnostic::{Diagnostic, diagnostic_at, is_written};
+pub use duration_text::duration_text;
 pub use mistakes::{Mistakes, read_all, read_partial};
 pub use node::{MemberKey, Place, YamlNode, YamlValue};
 pub use path::PathStep;

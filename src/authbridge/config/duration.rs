@@ -1,6 +1,7 @@
 //! Durations in Go's syntax, as the configuration file has always had them.
 
 use countersign_api::duration::parse_duration;
+use countersign_api::yaml::duration_text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::fmt;
@@ -41,7 +42,7 @@ impl fmt::Display for GoDuration {
 
 impl<'de> Deserialize<'de> for GoDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        let text = duration_text(deserializer)?;
         parse_duration(&text).map(Self).map_err(|problem| D::Error::custom(format!("the value {problem}")))
     }
 }
