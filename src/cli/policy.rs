@@ -66,7 +66,13 @@ pub(super) struct PolicyArgs {
     #[command(flatten)]
     accept: AcceptArgs,
     /// When a card is fresh.
-    #[arg(long, value_enum, default_value_t = FreshnessArg::Live, conflicts_with = "file")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = FreshnessArg::Live,
+        conflicts_with = "file",
+        requires_if("witnessed", "memory")
+    )]
     freshness: FreshnessArg,
     /// With `witnessed`: the longest time since this content was last verified under a valid SVID.
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_seconds, conflicts_with = "file")]

@@ -1,6 +1,6 @@
 //! Input that nothing can be said about: exit code 2 and one line that says what to do.
 
-use crate::authority::{TRUST, verify, world};
+use crate::authority::{TRUST, WEATHER, verify, world};
 use crate::run::{Folder, binary};
 
 #[test]
@@ -15,6 +15,9 @@ fn every_wrong_flag_is_one_line_with_exit_code_2() {
         (verify("signed.json", &["--coverage", "none"]), "strict, report"),
         (verify("signed.json", &["--numbers", "big"]), "strict, binary64"),
         (verify("signed.json", &["--freshness", "ever"]), "live, witnessed"),
+        // Without a memory nobody has witnessed anything.
+        (verify("signed.json", &["--expect-id", WEATHER, "--freshness", "witnessed"]), "--memory <FILE>"),
+        (vec!["explain", "signed.json", "--freshness", "witnessed"], "--memory <FILE>"),
         (verify("signed.json", &["--expect-id", "https://example.org/a"]), "spiffe://"),
         (vec!["verify", "signed.json"], "--bundle"),
         (vec!["verify", "signed.json", "--bundle", "bundle.pem"], "--any-workload"),
