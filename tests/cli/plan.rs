@@ -162,11 +162,14 @@ fn manifests_that_cannot_be_read_are_named() {
         folder.write("manifests/broken.yaml", text);
         plan(&folder, &[]).assert_unusable(says);
     };
-    refused("a: [", "\"manifests/broken.yaml\" is not YAML or JSON");
-    refused("apiVersion: v1\nkind: Service\nkind: Pod\n", "is not YAML or JSON");
+    refused("a: [", "error: \"manifests/broken.yaml\" line 1 column 4: it is not YAML: ");
+    refused(
+        "apiVersion: v1\nkind: Service\nkind: Pod\n",
+        "\"manifests/broken.yaml\" line 3 column 1: \"kind\" is there twice",
+    );
     refused(
         "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: 5}\n",
-        "\"Service\" \"s\" in \"manifests/broken.yaml\"",
+        "\"Service\" \"s\" in \"manifests/broken.yaml\" cannot be read: spec.ports: it is a number, expected a list",
     );
     refused(
         "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: s}\nspec: {template: {metadata: {labels: {app: true}}}}\n",
@@ -253,6 +256,23 @@ fn documents_that_are_no_objects_are_passed_over_with_a_line() {
     let patch =
         "note: \"Deployment\" \"weather\" without `spec.selector` in \"manifests/patch.yaml\" is not read\n";
     assert!(run.stderr.contains(patch), "{}", run.stderr);
+    for (text, line) in [
+        (
+            "apiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {name: old}\n",
+            "\"Deployment\" \"old\" in \"manifests/patch.yaml\" (its apiVersion is \"extensions/v1beta1\"; a \
+             Deployment is read in apps/v1)",
+        ),
+        (
+            "apiVersion: apps/v1\nkind: Deploymnt\nmetadata: {name: old}\n",
+            "\"Deploymnt\" \"old\" in \"manifests/patch.yaml\" (did you mean Deployment?)",
+        ),
+        ("apiVersion: v1\nmetadata: {name: old}\n", "a document in \"manifests/patch.yaml\" without `kind`"),
+        ("kind: Pod\nmetadata: {name: old}\n", "a document in \"manifests/patch.yaml\" without `apiVersion`"),
+    ] {
+        folder.write("manifests/patch.yaml", text);
+        let run = plan(&folder, &[]);
+        assert!(run.stderr.contains(&format!("note: {line} is not read\n")), "{}", run.stderr);
+    }
     // Without an agent no bundle is asked for.
     std::fs::remove_file(folder.path().join("manifests/agent.yaml")).unwrap();
     let run = folder.run(&["plan", "-f", "manifests"]);

@@ -52,7 +52,7 @@ impl serde::de::Error for ReadError {
         };
         let hint = match (found, &*expected.to_string()) {
             ("a boolean" | "a number", "a string") => "; put it into quotes",
-            ("a text", "a boolean" | "u8" | "u16" | "u32" | "u64" | "usize") if is_quoted => {
+            ("a text", "a boolean" | "u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64") if is_quoted => {
                 "; take the quotes off"
             }
             _ => "",

@@ -1,10 +1,11 @@
 //! The objects that a plan is made from, by kind. An object of a known kind is read whole or refused.
 
 use super::labels::label_problems;
+use super::member::misfit;
 use super::metadata::{name, namespace, shown_object};
 use super::namespaces::Namespaces;
 use super::read::Manifest;
-use super::standings::{OtherObject, place_of_labels};
+use super::standings::{OtherObject, kinds_that_run_pods, place_of_labels};
 use super::workloads::{ManifestWorkload, Template};
 use crate::exit::Unusable;
 use countersign_api::keys::{AGENT_CARD_KIND, ENROLLED_LABEL, Family};
@@ -26,6 +27,18 @@ use std::fmt::Display;
 
 /// Kind of the files of `kubectl kustomize`.
 const KUSTOMIZATION_KIND: &str = "Kustomization";
+
+/// Versions and kinds that are read besides those that run Pods.
+const KINDS: [(&str, &str); 5] = [
+    ("v1", "Namespace"),
+    ("v1", "Service"),
+    ("v1", "ConfigMap"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("agent.kagenti.dev/v1alpha1", AGENT_CARD_KIND),
+];
+
+/// Least length of a kind for which a misspelt one is taken, in bytes.
+const LIKE: usize = 6;
 
 /// Everything that was read.
 #[derive(Debug, Default)]
@@ -136,8 +149,12 @@ impl Manifests {
         let (version, kind) = (text("apiVersion"), text("kind"));
         if kind.is_empty() || version.is_empty() {
             // Kustomize patches and values of Helm lie beside the manifests that they change.
-            self.ignored
-                .push(format!("a document in {} without `apiVersion` and `kind`", Quoted(&document.file)));
+            let lacking = match (version.is_empty(), kind.is_empty()) {
+                (true, false) => "`apiVersion`",
+                (false, true) => "`kind`",
+                _ => "`apiVersion` and `kind`",
+            };
+            self.ignored.push(format!("a document in {} without {lacking}", Quoted(&document.file)));
             return Ok(());
         }
         match (version.as_str(), kind.as_str()) {
@@ -204,7 +221,8 @@ impl Manifests {
                 let name =
                     document.object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
                 let file = Quoted(&document.file);
-                self.ignored.push(format!("{} {} in {file}", Quoted(&kind), Quoted(name)));
+                let why = unread(&version, &kind).map(|why| format!(" ({why})")).unwrap_or_default();
+                self.ignored.push(format!("{} {} in {file}{why}", Quoted(&kind), Quoted(name)));
             }
         }
         Ok(())
@@ -389,13 +407,33 @@ impl Manifests {
     }
 }
 
+/// Why an object is not read that looks like one of a kind that is: another version, or a misspelt kind.
+fn unread(version: &str, kind: &str) -> Option<String> {
+    let watched = WorkloadKind::ALL.map(|kind| (kind.api_version(), kind.as_str()));
+    let mut known = watched.into_iter().chain(KINDS).chain(kinds_that_run_pods());
+    known.find_map(|(known_version, known_kind)| {
+        if kind == known_kind {
+            return Some(format!(
+                "its apiVersion is {}; a {kind} is read in {known_version}",
+                Quoted(version)
+            ));
+        }
+        // Short kinds are like others that nobody misspelt.
+        let is_like = known_kind.len() >= LIKE && strsim::damerau_levenshtein(kind, known_kind) <= 2;
+        (is_like && version == known_version).then(|| format!("did you mean {known_kind}?"))
+    })
+}
+
 fn read<T: DeserializeOwned>(document: &Manifest) -> Result<T, Unusable> {
     let problems = label_problems(&document.object);
     // Said here in better words than those of the type.
     if let Some(problem) = problems.iter().find(|problem| !problem.is_text()) {
         return Err(unreadable(document, &problem.told()));
     }
-    T::deserialize(&document.object).map_err(|error| unreadable(document, &error))
+    T::deserialize(&document.object).map_err(|error| match misfit::<T>(&document.object) {
+        Some(misfit) => unreadable(document, &misfit),
+        None => unreadable(document, &error),
+    })
 }
 
 fn unreadable(document: &Manifest, error: &dyn Display) -> Unusable {

@@ -7,6 +7,7 @@ mod cards;
 mod cluster;
 mod labels;
 mod manifests;
+mod member;
 mod metadata;
 mod namespaces;
 mod read;

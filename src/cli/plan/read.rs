@@ -1,6 +1,7 @@
 //! Manifest files as documents: YAML or JSON, several per file, lists taken apart.
 
 use crate::exit::Unusable;
+use countersign_api::yaml::{Diagnostic, Place, syntax_problem};
 use countersign_core::text::Quoted;
 use countersign_io::files::{is_stdin, read_text};
 use serde_json::Value;
@@ -63,9 +64,8 @@ fn read(path: &Path, documents: &mut Vec<Manifest>) -> Result<(), Unusable> {
     let text = read_text(path, FILE_BYTES)?;
     let file = path.to_string_lossy().into_owned();
     let objects: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| {
-        let error = error.to_string();
-        let first = error.lines().next().unwrap_or_default().to_owned();
-        Unusable::new(format!("{} is not YAML or JSON: {first}; correct it", Quoted(&file)))
+        let Diagnostic { place: Place { line, column }, problem, .. } = syntax_problem(&error);
+        Unusable::new(format!("{} line {line} column {column}: {problem}", Quoted(&file)))
     })?;
     for object in objects {
         add(&file, object, documents);

@@ -39,6 +39,11 @@ pub(super) fn place_of_labels(version: &str, kind: &str) -> Option<&'static str>
     KINDS.iter().find(|known| known.0 == version && known.1 == kind).map(|known| known.2)
 }
 
+/// Versions and kinds that run Pods and are not watched.
+pub(super) fn kinds_that_run_pods() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KINDS.iter().map(|known| (known.0, known.1))
+}
+
 impl OtherObject {
     /// Reads an object whose Pods have their labels at `place`.
     pub(super) fn new(
