@@ -65,7 +65,12 @@ impl Authority {
 
     /// Writes `NAME.pem` and `NAME.key` of an SVID that began `age` seconds ago and lives for an hour.
     pub(crate) fn issue(&self, folder: &Folder, name: &str, id: &str, age: u64) {
-        let mut params = params(id, age, 3600_u64.saturating_sub(age));
+        self.issue_for(folder, name, id, (age, 3600_u64.saturating_sub(age)));
+    }
+
+    /// Writes `NAME.pem` and `NAME.key` of an SVID that is valid from so many seconds ago to so many from now.
+    pub(crate) fn issue_for(&self, folder: &Folder, name: &str, id: &str, (before, after): (u64, u64)) {
+        let mut params = params(id, before, after);
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =

@@ -24,6 +24,20 @@ fn what_is_signed_verifies_with_all_of_it_covered() {
 }
 
 #[test]
+fn an_svid_that_lives_longer_than_verifiers_accept_is_told() {
+    let (folder, authority) = world("long-lived");
+    for (seconds, is_told) in [(86_400, false), (30 * 86_400, true)] {
+        authority.issue_for(&folder, "svid", WEATHER, (0, seconds));
+        let run = folder.run(&sign("card.json", &["-o", "long.json"]));
+        let told = "warning: the SVID lives for 30days, and verifiers refuse one that lives longer than 1day";
+        assert_eq!((run.code, run.stderr.contains(told)), (0, is_told), "{}", run.stderr);
+        assert_eq!(run.stderr.lines().count(), usize::from(is_told), "{}", run.stderr);
+    }
+    folder.run(&verify("long.json", &[])).assert_refused("SvidLifetime");
+    folder.run(&verify("long.json", &["--max-svid-lifetime", "30d"])).assert_verified();
+}
+
+#[test]
 fn who_accepts_which_signature_is_said_where_readers_differ() {
     let (folder, _) = world("readers-differ");
     let mut odd = card();

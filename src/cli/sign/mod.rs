@@ -135,7 +135,8 @@ fn sign(
     let card = if upgrade { upgrade_card(card).map_err(of_card)? } else { card };
     let key = signing_key(key).map_err(|refusal| SignRefused { input: Input::Key, refusal })?;
     let signed = sign_card(card, &key, options).map_err(|refusal| SignRefused::of(refusal, options.chain))?;
-    let notes = notes::of(&signed);
+    let mut notes = notes::of(&signed);
+    notes.extend(notes::of_lifetime(options.chain));
     let mut card = signed.card;
     card.push(b'\n');
     Ok((card, notes))

@@ -3,6 +3,8 @@
 use countersign_core::canon::Profile;
 use countersign_core::sign::{NewSignature, NewlySigned};
 use countersign_core::text::Quoted;
+use countersign_core::x509::{ChainPolicy, leaf_facts};
+use std::time::Duration;
 
 /// Most members that one line names; the others are counted.
 const NAMED: usize = 8;
@@ -35,6 +37,25 @@ pub(super) fn of(signed: &NewlySigned) -> Vec<String> {
         );
     }
     lines
+}
+
+/// Makes the line about an SVID that lives longer than verifiers accept, unless their policy says otherwise.
+pub(super) fn of_lifetime(chain: &[Vec<u8>]) -> Option<String> {
+    let leaf = leaf_facts(chain.first()?).ok()?;
+    let ChainPolicy { max_svid_lifetime, backdating, .. } = ChainPolicy::default();
+    let longest = max_svid_lifetime?;
+    if leaf.not_after <= leaf.not_before.plus(longest).plus(backdating) {
+        return None;
+    }
+    let lifetime = u64::try_from(leaf.not_after.since(leaf.not_before)).ok()?;
+    let shown = |seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    Some(format!(
+        "warning: the SVID lives for {}, and verifiers refuse one that lives longer than {} unless their policy allows it: \
+         whoever steals its key signs until {}; issue SVIDs of an hour, or set maxSvidLifetime where the card is verified",
+        shown(lifetime),
+        shown(u64::from(longest.get())),
+        leaf.not_after
+    ))
 }
 
 fn line(index: usize, signature: &NewSignature) -> String {
