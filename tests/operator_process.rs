@@ -178,10 +178,11 @@ mod tests {
             let url = format!("{scheme}://127.0.0.1:{port}{path}");
             let output =
                 Command::new(env!("CARGO_BIN_EXE_countersign")).args(["probe", &url]).output().unwrap();
-            output.status.code()
+            let said = String::from_utf8(output.stdout).unwrap();
+            (output.status.code(), said)
         };
         let (health, file) = (free_port(), kubeconfig("probe"));
-        assert_eq!(probe("http", health, "/healthz"), Some(2));
+        assert_eq!(probe("http", health, "/healthz").0, Some(2));
         let operator = Operator::start(&[
             format!("--health-probe-bind-address=127.0.0.1:{health}"),
             format!("--kubeconfig={file}"),
@@ -195,7 +196,11 @@ mod tests {
             ("tcp", "/nothing", 1),
             ("ftp", "/healthz", 2),
         ] {
-            assert_eq!(probe(scheme, health, path), Some(code), "{scheme} {path}");
+            let (found, said) = probe(scheme, health, path);
+            assert_eq!(found, Some(code), "{scheme} {path}");
+            let status = if code == 0 { "200" } else { "404" };
+            let told = format!("\"http://127.0.0.1:{health}{path}\" answered {status}\n");
+            assert!(code == 2 || said == told, "{said}");
         }
         assert!(operator.terminate().0.status.success());
         std::fs::remove_file(file).unwrap();

@@ -1,6 +1,7 @@
 //! `countersign probe`: tests that a URL answers 200 or that a file exists, for images without shell and curl.
 
 use super::exit::{Done, Unusable};
+use countersign_core::text::Quoted;
 use countersign_io::probe::{answers, is_written};
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +24,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     if let Some(path) = args.url.strip_prefix("file://") {
-        return Ok(Done::text("").with_refused(!is_written(Path::new(path))));
+        let is_written = is_written(Path::new(path));
+        let found = if is_written { "is written" } else { "is absent, empty or no file" };
+        return Ok(Done::text(format!("{} {found}\n", Quoted(path))).with_refused(!is_written));
     }
     // The environment of a Pod has the address of each Service in this form, with brackets around one of IPv6.
     let url =
@@ -31,6 +34,6 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Unusable::new)?;
     let status = runtime.block_on(answers(&url, Duration::from_secs(args.timeout))).map_err(Unusable::new)?;
-    let line = format!("{status}\n");
+    let line = format!("{} answered {status}\n", Quoted(&url));
     Ok(Done::text(line).with_refused(status != 200))
 }

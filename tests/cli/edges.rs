@@ -138,3 +138,21 @@ fn a_full_disk_is_an_error_and_a_closed_pipe_is_not() {
         binary().args(verify("signed.json", &[])).current_dir(folder.path()).stdout(writer).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[cfg(feature = "operator")]
+#[test]
+fn a_probe_says_what_it_asked_and_found() {
+    let folder = Folder::new("probe");
+    let file = folder.path().join("card.json");
+    let url = format!("file://{}", file.display());
+    for (content, code, found) in
+        [(None, 1, "is absent"), (Some(""), 1, "empty"), (Some("{}"), 0, "is written")]
+    {
+        if let Some(content) = content {
+            folder.write("card.json", content);
+        }
+        let run = folder.run(&["probe", &url]);
+        assert_eq!(run.code, code, "{}", run.stderr);
+        assert!(run.stdout.contains("card.json") && run.stdout.contains(found), "{}", run.stdout);
+    }
+}
