@@ -46,7 +46,9 @@ pub enum KeyError {
     #[error("it holds no PEM private key; give a PKCS#8, SEC 1 or PKCS#1 key")]
     None,
     /// The key is protected by a pass phrase.
-    #[error("its private key is encrypted; decrypt it first, for example with `openssl pkcs8`")]
+    #[error(
+        "its private key is encrypted; decrypt it first, for example with `openssl pkey -in FILE -out KEY`"
+    )]
     Encrypted,
     /// The text has more than one private key.
     #[error("it holds more than one private key; give a file with exactly one")]
@@ -58,20 +60,15 @@ pub enum KeyError {
 
 /// Parses exactly one private key; certificates and other blocks are ignored.
 pub fn parse_private_key(pem: &str) -> Result<PrivateKey, KeyError> {
+    // An encrypted block of the traditional form has header lines (RFC 1421 §4.6.1.1), which no decoder of keys reads.
+    if ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"].iter().any(|mark| pem.contains(mark)) {
+        return Err(KeyError::Encrypted);
+    }
     let mut keys = PrivateKeyDer::pem_slice_iter(pem.as_bytes());
-    let Some(first) = keys.next() else {
-        return Err(if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
-            KeyError::Encrypted
-        } else {
-            KeyError::None
-        });
-    };
+    let first = keys.next().ok_or(KeyError::None)?;
     let key = first.map_err(|_| KeyError::Damaged)?;
     if keys.next().is_some() {
         return Err(KeyError::Several);
-    }
-    if pem.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(KeyError::Encrypted);
     }
     let der = key.secret_der();
     let documents = match &key {
@@ -146,6 +143,12 @@ mod tests {
         assert_eq!(parse_private_key("").unwrap_err(), KeyError::None);
         assert_eq!(parse_private_key(&pem("CERTIFICATE", b"x")).unwrap_err(), KeyError::None);
         assert_eq!(parse_private_key(&pem("ENCRYPTED PRIVATE KEY", b"x")).unwrap_err(), KeyError::Encrypted);
+        for label in ["EC PRIVATE KEY", "RSA PRIVATE KEY"] {
+            // As `openssl ec -aes256` and `openssl rsa -aes256 -traditional` write it.
+            let headers = "-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,5B2F\n\n";
+            let encrypted = pem(label, b"cipher text").replacen("-----\n", headers, 1);
+            assert_eq!(parse_private_key(&encrypted).unwrap_err(), KeyError::Encrypted, "{encrypted}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::snapshot::Material;
 use super::store::WorkloadIdentity;
 use countersign_core::x509::leaf_facts;
 use countersign_io::files::read_file;
+use countersign_io::keys::{KeyError, parse_private_key};
 use countersign_io::workload_api::{DomainBundle, WorkloadSvid};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -28,10 +29,17 @@ pub(crate) async fn follow_files(folder: &Path, identity: &WorkloadIdentity) {
     }
 }
 
-fn read(folder: &Path) -> Result<Material, String> {
+/// Set of files in a folder, if they fit together; the error names the first that cannot be used.
+pub(crate) fn read(folder: &Path) -> Result<Material, String> {
     let file = |name: &str| read_file(&folder.join(name), BYTES).map_err(|error| error.to_string());
     let chain = certificates("svid.pem", &file("svid.pem")?)?;
-    let key = PrivateKeyDer::from_pem_slice(&file("svid_key.pem")?)
+    let pem = Zeroizing::new(file("svid_key.pem")?);
+    if let Some(error @ KeyError::Encrypted) =
+        std::str::from_utf8(&pem).ok().and_then(|pem| parse_private_key(pem).err())
+    {
+        return Err(format!("svid_key.pem: {error}"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|error| format!("svid_key.pem is not a private key in PEM: {error}"))?;
     let PrivateKeyDer::Pkcs8(key) = key else {
         return Err("svid_key.pem is not in PKCS#8".to_owned());
@@ -51,4 +59,26 @@ fn certificates(name: &str, pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         all.push(certificate.to_vec());
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_encrypted_is_told_from_one_that_is_damaged() {
+        let folder = std::env::temp_dir().join(format!("countersign-identity-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let headers = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,5B2F\n\n";
+        for (headers, expected) in [(headers, "is encrypted"), ("", "svid_key.pem is not")] {
+            let key =
+                format!("-----BEGIN EC PRIVATE KEY-----\n{headers}AAAA\n-----END EC PRIVATE KEY-----\n");
+            for (name, content) in [("svid.pem", "none"), ("svid_key.pem", &key)] {
+                std::fs::write(folder.join(name), content).unwrap();
+            }
+            let problem = read(&folder).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }
