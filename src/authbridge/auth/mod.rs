@@ -5,6 +5,6 @@ mod gate;
 mod issuer;
 mod key_store;
 
-pub(crate) use audience::LineFile;
+pub(crate) use audience::{LineFile, read_line};
 pub(crate) use gate::{Admitted, NAME as GATE, TokenGate};
 pub(crate) use issuer::{Fetcher, fetch_client, send};

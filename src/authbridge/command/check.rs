@@ -1,5 +1,6 @@
 //! `authbridge check`: prints a configuration as it would run, or its errors with their lines.
 
+use super::absent_files::absent_files;
 use super::{UNUSABLE, line};
 use crate::config::{Checked, Diagnostic, Reading};
 use crate::outbound::check_routes_files;
@@ -34,8 +35,8 @@ pub(super) fn check(path: &Path, reading: Reading) -> ExitCode {
                 "stats": addresses.stats.address.to_string(),
                 "sessions": addresses.session.address.to_string(),
             });
-            let notices: Vec<String> =
-                notices.iter().map(|notice| line(path, notice)).chain(of_files).collect();
+            let notices = notices.iter().map(|notice| line(path, notice));
+            let notices: Vec<String> = notices.chain(of_files).chain(absent_files(&config)).collect();
             print(&json!({
                 "sha256": digest.to_string(), "listens": listens, "notices": notices, "effective": config,
             }))

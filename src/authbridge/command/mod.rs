@@ -1,5 +1,6 @@
 //! Command line of `authbridge`.
 
+mod absent_files;
 mod check;
 mod logs;
 mod top;

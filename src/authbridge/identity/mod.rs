@@ -8,7 +8,7 @@ mod snapshot;
 mod store;
 mod workload;
 
-pub(crate) use files::follow_files;
+pub(crate) use files::{follow_files, read as read_material};
 pub(crate) use jwt_svid::JwtSvids;
 pub(crate) use mirror::mirror;
 pub(crate) use snapshot::{Snapshot, VerifiedPeer};

@@ -379,6 +379,7 @@ fn a_file_that_cannot_run_is_explained_before_any_port_opens() {
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(shown["listens"]["outbound"], "127.0.0.1:8081");
     assert_eq!(shown["effective"]["session"]["max_events"], 100);
+    assert!(shown["notices"].to_string().contains("/shared/client-id.txt"), "{}", shown["notices"]);
     let schema = Command::new(program()).arg("schema").output().unwrap();
     let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
     assert!(schema["properties"]["listener"].is_object() && schema["$defs"]["JwtValidation"].is_object());
