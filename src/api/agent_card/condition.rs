@@ -86,6 +86,8 @@ reasons! {
     NoProtocol;
     /// Synced: there is no Service of the workload's name.
     ServiceNotFound;
+    /// Synced: the card was not asked for, because no signer of it could be accepted.
+    NotRequested;
     /// Synced, Verified: the card could not be fetched.
     FetchFailed;
     /// `SignatureVerified`: the signature verifies.

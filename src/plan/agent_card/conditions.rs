@@ -20,6 +20,8 @@ type ConditionValues = (ConditionType, bool, Why, String);
 enum Stage {
     /// Before fetching: no workload to fetch the card from.
     Workload(Why),
+    /// Before fetching: no card of the workload could be accepted, whatever it says.
+    Expectation,
     /// Fetching or parsing the card.
     Fetch,
     /// Verifying the signatures.
@@ -37,6 +39,20 @@ impl Stage {
             Reason::ProtocolMissing => Self::Workload(Why::NoProtocol),
             Reason::ServiceNotFound | Reason::ServiceEndpointNotOwned => Self::Workload(Why::ServiceNotFound),
             Reason::CardPaused => Self::Workload(Why::Paused),
+            Reason::LabelsConflict | Reason::LabelsTooMany => Self::Workload(Why::WorkloadError),
+            // What the workload may be called and which authorities prove it is known before its card.
+            Reason::TrustDomainMismatch
+            | Reason::TrustDomainUnknown
+            | Reason::SpiffeIdMalformed
+            | Reason::IdentityMismatch
+            | Reason::BundleMalformed
+            | Reason::BundleRollback
+            | Reason::BundleStale
+            | Reason::BundleEmpty
+                if !has_content =>
+            {
+                Self::Expectation
+            }
             // The TLS peer was refused before a card was requested (rule 53).
             Reason::PeerIdentityMismatch if !has_content => Self::Fetch,
             Reason::IdentityMismatch
@@ -156,6 +172,7 @@ fn of_refusal(
     let mut conditions = Vec::new();
     let (synced, verified) = match stage {
         Stage::Workload(why) => ((false, why, message.clone()), Why::NotVerified),
+        Stage::Expectation => ((false, Why::NotRequested, message.clone()), Why::NotVerified),
         Stage::Fetch => ((false, Why::FetchFailed, message.clone()), Why::FetchFailed),
         Stage::Signature | Stage::Binding if audit => {
             let text =
@@ -222,4 +239,60 @@ fn stored(before: &[Condition], kind: ConditionType, values: Values, about: Stat
 /// True if the condition `Ready` is true.
 pub fn is_ready_in(conditions: &[Condition]) -> bool {
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent_card::result::CardContent;
+    use countersign_core::encoding::sha256;
+    use countersign_core::refusal::Refusal;
+    use countersign_core::time::Timestamp;
+
+    #[test]
+    fn a_refusal_is_told_at_the_stage_that_it_happened_at() {
+        let content = CardContent { digest: sha256(b"card"), data: None };
+        let about = StatusInput {
+            generation: 1,
+            name: "weather",
+            target: None,
+            protocol: None,
+            mode: Mode::Enforce,
+            enforcement: None,
+            period_problem: None,
+            has_binding: false,
+            history: None,
+            now: Timestamp::from_unix(0),
+        };
+        let of = |reason, content: Option<&CardContent>| {
+            let outcome = Err(Refusal::new(reason, "found").into());
+            let result = VerificationResult { content: content.cloned(), outcome, unreachable: Vec::new() };
+            let all = conditions(&AgentCardStatus::default(), &result, about);
+            ["Synced", "Verified", "Bound"].map(|kind| {
+                let one = all.iter().find(|condition| condition.type_ == kind).unwrap();
+                format!("{} {}", one.status, one.reason)
+            })
+        };
+        let unasked = ["False NotRequested", "False NotVerified", "False NotBound"];
+        let unsigned = ["False SignatureInvalid", "False SignatureInvalid", "False NotBound"];
+        for (reason, without, with) in [
+            (Reason::TrustDomainMismatch, unasked, unsigned),
+            (Reason::TrustDomainUnknown, unasked, unsigned),
+            (Reason::BundleStale, unasked, unsigned),
+            (
+                Reason::IdentityMismatch,
+                unasked,
+                ["True SyncSucceeded", "False NotVerified", "False NotBound"],
+            ),
+            (Reason::FetchTimeout, ["False FetchFailed", "False FetchFailed", "False NotBound"], unsigned),
+        ] {
+            assert_eq!(of(reason, None), without, "{reason}");
+            assert_eq!(of(reason, Some(&content)), with, "{reason}");
+        }
+        let unread = ["False WorkloadError", "False NotVerified", "False AgentNotFound"];
+        for reason in [Reason::LabelsConflict, Reason::LabelsTooMany] {
+            assert_eq!(of(reason, None), unread);
+            assert_eq!(of(reason, Some(&content)), unread);
+        }
+    }
 }
