@@ -120,6 +120,58 @@ pipeline:
     }
 
     #[test]
+    fn one_run_names_every_problem_and_none_that_follows_from_another() {
+        let text = r#"
+mode: proxy-sidecar
+listener:
+  reverse_proxy_addr: "8000"
+  reverse_proxy_backend: "127.0.0.1:8001"
+  forward_proxy_addr: "0.0.0.0:8081"
+stats: {address: "0.0.0.0:9093"}
+health: {adress: ":8082"}
+limits: {idle_timeout: 300, keepalive: 0s}
+pipeline:
+  inbound:
+    plugins:
+      - a2a-parsr
+      - name: jwt-validation
+        config: {isuer: "https://id.example", clock_skew: 5m, jwks_url: ftp}
+  outbound:
+    plugins:
+      - name: token-exchange
+        config:
+          keycloak_url: 8080
+          keycloak_realm: agents
+          identity: {type: secret}
+          routes: {rules: [{host: "a[1]"}, {hots: b}]}
+"#;
+        let jwt = "pipeline.inbound.plugins[1].config";
+        let exchange = "pipeline.outbound.plugins[0].config";
+        let expected = [
+            "4 listener.reverse_proxy_addr: \"8000\" is not an address".to_owned(),
+            "5 listener.reverse_proxy_backend: \"127.0.0.1:8001\"".to_owned(),
+            "6 listener.forward_proxy_addr: it must be a loopback address".to_owned(),
+            "7 stats.address: it listens beyond loopback".to_owned(),
+            "8 health.adress: there is no such key; did you mean address?".to_owned(),
+            "9 limits.idle_timeout: it is a number without a unit".to_owned(),
+            "9 limits.keepalive: 0s is out of range".to_owned(),
+            "13 pipeline.inbound.plugins[0]: there is no such plugin; did you mean a2a-parser?".to_owned(),
+            format!("15 {jwt}.isuer: there is no such key; did you mean issuer?"),
+            format!("15 {jwt}.clock_skew: it is longer than one minute"),
+            format!("15 {jwt}.jwks_url: \"ftp\""),
+            format!("20 {exchange}.keycloak_url: it is a number, expected a text"),
+            format!("22 {exchange}.identity.type: \"secret\" is none of"),
+            format!("23 {exchange}.routes.rules[0].host: the pattern"),
+            format!("23 {exchange}.routes.rules[1].hots: there is no such key; did you mean host?"),
+        ];
+        let found = refused(text);
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(found.starts_with(expected), "{expected}\n{found}");
+        }
+    }
+
+    #[test]
     fn a_lenient_reading_passes_over_what_it_does_not_know_and_tells() {
         let text = format!("{}mlts: {{}}\n", with("${SECRET}", "${OTHER}"));
         let checked = read(&text, Reading::Lenient).unwrap();

@@ -38,7 +38,7 @@ fn step_into<'n>(node: &'n YamlNode, step: &PathStep<'_>) -> Option<(&'n YamlNod
 }
 
 /// True if the file has a value at `steps`.
-pub fn is_written(root: &YamlNode, steps: &[PathStep<'_>]) -> bool {
+pub(super) fn is_written(root: &YamlNode, steps: &[PathStep<'_>]) -> bool {
     steps.iter().try_fold(root, |node, step| step_into(node, step).map(|(node, _)| node)).is_some()
 }
 

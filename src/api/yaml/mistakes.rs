@@ -1,6 +1,6 @@
 //! All mistakes of a file in one reading, each with its place.
 
-use super::diagnostic::{Diagnostic, Mistake};
+use super::diagnostic::{Diagnostic, Mistake, is_written};
 use super::node::YamlNode;
 use super::path::{PathStep, ValuePath};
 use super::read_error::missing;
@@ -20,14 +20,7 @@ impl Mistakes {
     /// Adds a problem of the value at `steps`, whose indices count what was read of a list. A value of which a part was not
     /// read is passed over: it may lack what it seems to lack only for that.
     pub fn add(&mut self, root: &YamlNode, steps: &[PathStep<'_>], problem: String) {
-        let mut placed: Vec<PathStep<'_>> = Vec::with_capacity(steps.len());
-        for step in steps {
-            placed.push(match step {
-                PathStep::Index(index) => PathStep::Index(self.index(&ValuePath::new(&placed), *index)),
-                PathStep::Key(name) => PathStep::Key(name),
-            });
-        }
-        let one = Mistake::at(root, &placed, problem);
+        let one = Mistake::at(root, &self.placed(steps), problem);
         if !self.skipped.iter().any(|skipped| *skipped == one.path || skipped.is_inside(&one.path)) {
             self.found.push(one);
         }
@@ -35,10 +28,29 @@ impl Mistakes {
 
     /// Adds that the file lacks a key, unless it was not read or is there under a misspelt name.
     pub fn add_missing(&mut self, root: &YamlNode, key: &'static str) {
-        let is_skipped = self.skipped.contains(&ValuePath::new(&[PathStep::Key(key)]));
-        if !is_skipped && !is_misspelt(&self.found, &ValuePath::default(), key) {
+        if !self.is_unread(&[PathStep::Key(key)]) {
             self.found.push(Mistake::at(root, &[], missing(key)));
         }
+    }
+
+    /// True if the value at `steps` is there and was not read: it does not fit, or its key is misspelt.
+    pub fn is_unread(&self, steps: &[PathStep<'_>]) -> bool {
+        let placed = self.placed(steps);
+        let path = ValuePath::new(&placed);
+        let is_skipped = self.skipped.iter().any(|skipped| *skipped == path || path.is_inside(skipped));
+        is_skipped
+            || matches!(placed.split_last(), Some((PathStep::Key(name), map))
+                if is_misspelt(&self.found, &ValuePath::new(map), name))
+    }
+
+    /// True if the file has a value at `steps`, whose indices count what was read of a list.
+    pub fn is_written(&self, root: &YamlNode, steps: &[PathStep<'_>]) -> bool {
+        is_written(root, &self.placed(steps))
+    }
+
+    /// True if none was found.
+    pub const fn is_empty(&self) -> bool {
+        self.found.is_empty()
     }
 
     /// Up to 32 mistakes, in the order of the file.
@@ -49,6 +61,18 @@ impl Mistakes {
         self.found.into_iter().map(Mistake::into_diagnostic).collect()
     }
 
+    /// Steps with the indices that elements have in the file.
+    fn placed<'s>(&self, steps: &[PathStep<'s>]) -> Vec<PathStep<'s>> {
+        let mut placed: Vec<PathStep<'s>> = Vec::with_capacity(steps.len());
+        for step in steps {
+            placed.push(match step {
+                PathStep::Index(index) => PathStep::Index(self.index(&ValuePath::new(&placed), *index)),
+                PathStep::Key(name) => PathStep::Key(name),
+            });
+        }
+        placed
+    }
+
     /// Index in the file of an element of the list at `path`, of which some may not have been read.
     fn index(&self, path: &ValuePath, read: usize) -> usize {
         let skipped: BTreeSet<usize> =
@@ -57,24 +81,9 @@ impl Mistakes {
     }
 }
 
-/// Reads a file to a type, and finds its mistakes: after each, the file is read again without the value that has it.
-///
-/// # Errors
-/// Up to 32 mistakes, in the order of the file.
-pub fn read_all<T: DeserializeOwned>(
-    root: &YamlNode,
-    context: &ReaderContext<'_>,
-) -> Result<T, Vec<Diagnostic>> {
-    let (value, mistakes) = read_partial(root, context);
-    let mistakes = mistakes.into_vec();
-    match value {
-        Some(value) if mistakes.is_empty() => Ok(value),
-        _ => Err(mistakes),
-    }
-}
-
-/// Reads what of a file fits a type, for checks beyond the type that are told of in the same run. `None` where nothing is
-/// left that fits.
+/// Reads what of a file fits a type, for checks beyond the type that are told of in the same run: after each mistake, the
+/// file is read again without the value that has it. `None` where nothing is left that fits. What a lenient context passes
+/// over is left in it.
 pub fn read_partial<T: DeserializeOwned>(
     root: &YamlNode,
     context: &ReaderContext<'_>,
@@ -107,7 +116,9 @@ pub fn read_partial<T: DeserializeOwned>(
             break;
         }
     }
-    found.append(&mut context.found.borrow_mut());
+    if !context.lenient {
+        found.append(&mut context.found.borrow_mut());
+    }
     (value, Mistakes { found, skipped: context.skipped.take() })
 }
 
@@ -120,6 +131,18 @@ fn is_misspelt(found: &[Mistake], path: &ValuePath, field: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read_all<T: DeserializeOwned>(
+        root: &YamlNode,
+        context: &ReaderContext<'_>,
+    ) -> Result<T, Vec<Diagnostic>> {
+        let (value, mistakes) = read_partial(root, context);
+        let mistakes = mistakes.into_vec();
+        match value {
+            Some(value) if mistakes.is_empty() => Ok(value),
+            _ => Err(mistakes),
+        }
+    }
 
     #[test]
     fn an_element_has_the_index_that_it_has_in_the_file() {

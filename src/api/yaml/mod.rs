@@ -11,9 +11,9 @@ mod reader;
 mod syntax;
 mod word;
 
-pub use diagnostic::{Diagnostic, diagnostic_at, is_written};
+pub use diagnostic::{Diagnostic, diagnostic_at};
 pub use duration_text::duration_text;
-pub use mistakes::{Mistakes, read_all, read_partial};
+pub use mistakes::{Mistakes, read_partial};
 pub use node::{MemberKey, Place, YamlNode, YamlValue};
 pub use path::PathStep;
 pub use reader::{ReaderContext, Variables, read};

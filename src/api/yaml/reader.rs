@@ -25,7 +25,7 @@ pub struct ReaderContext<'a> {
     /// Looks up an environment variable; `None` leaves `${NAME}` as it is.
     variable: Option<Variables<'a>>,
     /// True if unknown keys and variables are ignored with a notice.
-    lenient: bool,
+    pub(super) lenient: bool,
     /// Notices in lenient mode; errors otherwise.
     pub(super) found: RefCell<Vec<Mistake>>,
     /// Paths of values that are passed over, because a mistake in them is known.
@@ -39,9 +39,11 @@ impl<'a> ReaderContext<'a> {
         Self { variable, lenient, ..Self::default() }
     }
 
-    /// What was found besides the values that did not fit.
+    /// What was passed over, each once however often the file was read.
     pub fn into_diagnostics(self) -> Vec<Diagnostic> {
-        self.found.into_inner().into_iter().map(Mistake::into_diagnostic).collect()
+        let mut seen = BTreeSet::new();
+        let found = self.found.into_inner().into_iter().filter(|one| seen.insert(one.clone()));
+        found.map(Mistake::into_diagnostic).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use super::{AudienceMode, JwtValidation};
 use crate::glob::Glob;
 use crate::peers::PeerPolicy;
 use crate::request_path::BypassPaths;
-use countersign_api::yaml::{Diagnostic, PathStep, YamlNode, diagnostic_at, is_written};
+use countersign_api::yaml::{Diagnostic, Mistakes, PathStep, YamlNode, diagnostic_at};
 use countersign_core::text::Quoted;
 
 /// Addresses of all listeners, and of the agent.
@@ -49,43 +49,36 @@ impl Addresses {
     }
 }
 
-/// Collects diagnostics with the lines they are about.
+/// Collects mistakes and notices with the lines they are about.
 struct Checker<'a> {
     root: &'a YamlNode,
-    diagnostics: Vec<Diagnostic>,
+    mistakes: &'a mut Mistakes,
     notices: &'a mut Vec<Diagnostic>,
 }
 
-/// Checks a configuration: its addresses, or every error in it.
+/// Checks what could be read of a configuration, and adds what is wrong to its mistakes; `None` if that are addresses.
 pub(super) fn check(
     config: &Config,
     root: &YamlNode,
+    mistakes: &mut Mistakes,
     notices: &mut Vec<Diagnostic>,
-) -> Result<Addresses, Vec<Diagnostic>> {
-    let mut check = Checker { root, diagnostics: Vec::new(), notices };
+) -> Option<Addresses> {
+    let mut check = Checker { root, mistakes, notices };
     let addresses = check.addresses(config);
     check.opened_by_token(config);
     check.pipelines(config);
     check.mtls(config);
     check.ranges(config);
-    match addresses {
-        Some(addresses) if check.diagnostics.is_empty() => Ok(addresses),
-        _ => Err(check.diagnostics),
-    }
+    addresses
 }
 
 /// Checks routes, which are in `root` below `path`.
-pub(super) fn check_routes(
-    routes: &[Route],
-    root: &YamlNode,
-    path: &[PathStep],
-    diagnostics: &mut Vec<Diagnostic>,
-) {
+pub(super) fn check_routes(routes: &[Route], root: &YamlNode, path: &[PathStep], mistakes: &mut Mistakes) {
     for (index, route) in routes.iter().enumerate() {
         let location = [path, &[PathStep::Index(index)]].concat();
         if let Some((key, problem)) = route_problem(route) {
             let steps = [location.as_slice(), &[PathStep::Key(key)]].concat();
-            diagnostics.push(diagnostic_at(root, &steps, problem));
+            mistakes.add(root, &steps, problem);
         }
     }
 }
@@ -112,7 +105,20 @@ fn route_problem(route: &Route) -> Option<(&'static str, String)> {
 
 impl Checker<'_> {
     fn wrong(&mut self, steps: &[PathStep<'_>], problem: impl Into<String>) {
-        self.diagnostics.push(diagnostic_at(self.root, steps, problem.into()));
+        self.mistakes.add(self.root, steps, problem.into());
+    }
+
+    /// Tells that `steps` are missing, unless that or one of `instead` is there and could not be read.
+    fn lacks(&mut self, steps: &[PathStep<'_>], instead: &[Vec<PathStep<'_>>], problem: &str) {
+        let is_unread = self.mistakes.is_unread(steps);
+        if !is_unread && !instead.iter().any(|steps| self.mistakes.is_unread(steps)) {
+            self.wrong(steps, problem);
+        }
+    }
+
+    /// True if the file has a value at `steps`.
+    fn is_written(&self, steps: &[PathStep<'_>]) -> bool {
+        self.mistakes.is_written(self.root, steps)
     }
 
     fn note(&mut self, steps: &[PathStep<'_>], problem: impl Into<String>) {
@@ -122,6 +128,7 @@ impl Checker<'_> {
     fn pipelines(&mut self, config: &Config) {
         let pipelines = &config.pipeline;
         let dangerous = pipelines.dangerously_allow_unauthenticated;
+        let dangerously = [PathStep::Key("pipeline"), PathStep::Key("dangerously_allow_unauthenticated")];
         for (direction, pipeline) in [("inbound", &pipelines.inbound), ("outbound", &pipelines.outbound)] {
             let plugins = [PathStep::Key("pipeline"), PathStep::Key(direction), PathStep::Key("plugins")];
             let mut seen = Vec::new();
@@ -163,21 +170,23 @@ impl Checker<'_> {
                 }
             }
             if direction == "inbound" && !seen.contains(&"jwt-validation") && !dangerous {
-                self.wrong(&plugins, "jwt-validation is missing: every request would reach the agent; pipeline.dangerously_allow_unauthenticated allows that");
+                self.lacks(
+                    &plugins,
+                    &[dangerously.to_vec()],
+                    "jwt-validation is missing: every request would reach the agent; \
+                     pipeline.dangerously_allow_unauthenticated allows that",
+                );
             }
         }
         if dangerous {
-            self.note(
-                &[PathStep::Key("pipeline"), PathStep::Key("dangerously_allow_unauthenticated")],
-                "requests may pass without authentication",
-            );
+            self.note(&dangerously, "requests may pass without authentication");
         }
     }
 
     fn jwt_validation(&mut self, jwt: &JwtValidation, at: &[PathStep<'_>]) {
         let key = |name| [at, &[PathStep::Key(name)]].concat();
         if jwt.issuer.is_empty() {
-            self.wrong(&key("issuer"), "it is missing; it must equal `iss` of the tokens");
+            self.lacks(&key("issuer"), &[], "it is missing; it must equal `iss` of the tokens");
         }
         if jwt.audience.is_some() && jwt.audience_file.is_some() {
             self.wrong(
@@ -205,13 +214,17 @@ impl Checker<'_> {
     /// Checks a URL that the file has at the first of these places, or that follows from what it has at a later one. The error
     /// is about the place that the file has.
     fn derived_url(&mut self, places: &[Vec<PathStep<'_>>], url: &str) {
+        let is_there = |steps: &&Vec<PathStep<'_>>| self.mistakes.is_unread(steps) || self.is_written(steps);
+        if places.iter().find(is_there).is_some_and(|steps| self.mistakes.is_unread(steps)) {
+            return;
+        }
         let plain = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         if plain.is_some_and(|rest| {
             !rest.is_empty() && !rest.contains('@') && !rest.contains(char::is_whitespace)
         }) {
             return;
         }
-        let written = places.iter().position(|steps| is_written(self.root, steps)).unwrap_or_default();
+        let written = places.iter().position(|steps| self.is_written(steps)).unwrap_or_default();
         let Some(steps) = places.get(written) else { return };
         let follows = if written == 0 { "" } else { ", which follows from it," };
         self.wrong(steps, format!("{}{follows} is not an http(s) URL without user name", shown_url(url)));
@@ -219,25 +232,30 @@ impl Checker<'_> {
 
     fn token_exchange(&mut self, config: &Config, exchange: &TokenExchange, at: &[PathStep<'_>]) {
         let key = |name| [at, &[PathStep::Key(name)]].concat();
+        let spiffe = vec![PathStep::Key("spiffe")];
         let identity = |name| [at, &[PathStep::Key("identity"), PathStep::Key(name)]].concat();
-        match exchange.token_endpoint() {
-            Some(url) => {
-                self.derived_url(&[key("token_url"), key("keycloak_url"), key("provider_url")], &url);
-            }
-            None => {
-                self.wrong(&key("token_url"), "it is missing; set it, or keycloak_url and keycloak_realm");
-            }
+        if let Some(url) = exchange.token_endpoint() {
+            self.derived_url(&[key("token_url"), key("keycloak_url"), key("provider_url")], &url);
+        } else {
+            let instead = ["keycloak_url", "keycloak_realm", "provider_url", "provider_realm"].map(key);
+            let problem = "it is missing; set it, or keycloak_url and keycloak_realm";
+            self.lacks(&key("token_url"), &instead, problem);
         }
         match exchange.identity.kind {
-            None => self.wrong(&identity("type"), "it is missing; set spiffe or client-secret"),
+            None => self.lacks(&identity("type"), &[], "it is missing; set spiffe or client-secret"),
             Some(IdentityKind::Spiffe) if exchange.identity.jwt_audience.is_none() => {
-                self.wrong(
+                self.lacks(
                     &identity("jwt_audience"),
+                    &[],
                     "it is missing; for Keycloak set the address of the realm",
                 );
             }
             Some(IdentityKind::Spiffe) if config.spiffe.is_none() => {
-                self.wrong(&identity("type"), "a JWT-SVID needs the block `spiffe`");
+                self.lacks(
+                    &identity("type"),
+                    std::slice::from_ref(&spiffe),
+                    "a JWT-SVID needs the block `spiffe`",
+                );
             }
             Some(_) => {}
         }
@@ -251,7 +269,7 @@ impl Checker<'_> {
             );
         }
         let path = [at, &[PathStep::Key("routes"), PathStep::Key("rules")]].concat();
-        check_routes(&exchange.routes.rules, self.root, &path, &mut self.diagnostics);
+        check_routes(&exchange.routes.rules, self.root, &path, self.mistakes);
         for (index, route) in exchange.routes.rules.iter().enumerate() {
             let says_tls =
                 route.server_spiffe_id.is_some() || matches!(route.tls, Some(tls) if tls != RouteTls::Plain);
@@ -269,8 +287,9 @@ impl Checker<'_> {
         let Some(mtls) = &config.mtls else { return };
         let at = [PathStep::Key("mtls"), PathStep::Key("allowed_peers")];
         if config.spiffe.is_none() {
-            self.wrong(
+            self.lacks(
                 &[PathStep::Key("mtls")],
+                &[vec![PathStep::Key("spiffe")]],
                 "it needs the block `spiffe`, which says where identities come from",
             );
         }

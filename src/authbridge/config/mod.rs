@@ -31,7 +31,7 @@ pub use token_exchange::{
 };
 
 pub use countersign_api::yaml::{Diagnostic, Variables};
-use countersign_api::yaml::{ReaderContext, YamlNode, read, read_all, syntax_problem};
+use countersign_api::yaml::{Mistakes, ReaderContext, YamlNode, read_partial, syntax_problem};
 use serde::de::DeserializeOwned;
 
 /// Treatment of unknown keys.
@@ -62,9 +62,16 @@ pub fn parse_config(
     variables: Variables<'_>,
     reading: Reading,
 ) -> Result<Checked, Vec<Diagnostic>> {
-    let (root, config, mut notices): (_, Config, _) = parse(text, variables, reading)?;
-    let addresses = check::check(&config, &root, &mut notices)?;
-    Ok(Checked { config, addresses, notices, reading })
+    told(text, variables, reading, |partly: PartlyRead<Config>| {
+        let PartlyRead { root, value, mut mistakes, mut notices } = partly;
+        let Some(config) = value else { return Err(mistakes.into_vec()) };
+        let addresses = check::check(&config, &root, &mut mistakes, &mut notices);
+        let mistakes = mistakes.into_vec();
+        match addresses {
+            Some(addresses) if mistakes.is_empty() => Ok(Checked { config, addresses, notices, reading }),
+            _ => Err(mistakes),
+        }
+    })
 }
 
 /// True for a text of blank lines and comments.
@@ -81,35 +88,54 @@ pub fn parse_routes(
     if is_blank(text) {
         return Ok((Vec::new(), Vec::new()));
     }
-    let (root, routes, mut diagnostics): (_, Vec<Route>, _) = parse(text, variables, reading)?;
-    let notices = diagnostics.len();
-    check::check_routes(&routes, &root, &[], &mut diagnostics);
-    if diagnostics.len() > notices { Err(diagnostics.split_off(notices)) } else { Ok((routes, diagnostics)) }
+    told(text, variables, reading, |partly: PartlyRead<Vec<Route>>| {
+        let PartlyRead { root, value, mut mistakes, notices } = partly;
+        let Some(routes) = value else { return Err(mistakes.into_vec()) };
+        check::check_routes(&routes, &root, &[], &mut mistakes);
+        let mistakes = mistakes.into_vec();
+        if mistakes.is_empty() { Ok((routes, notices)) } else { Err(mistakes) }
+    })
+}
+
+/// What could be read of a file.
+struct PartlyRead<T> {
+    root: YamlNode,
+    /// `None` where nothing is left that fits.
+    value: Option<T>,
+    mistakes: Mistakes,
+    notices: Vec<Diagnostic>,
+}
+
+/// Reads a file and checks what could be read of it, so that one run names all problems.
+fn told<T: DeserializeOwned, C>(
+    text: &str,
+    variables: Variables<'_>,
+    reading: Reading,
+    check: impl FnOnce(PartlyRead<T>) -> Result<C, Vec<Diagnostic>>,
+) -> Result<C, Vec<Diagnostic>> {
+    let partly = parse(text, variables, reading)?;
+    // A misspelt key that was ignored often explains the error.
+    let mut explaining = if partly.mistakes.is_empty() { Vec::new() } else { partly.notices.clone() };
+    check(partly).map_err(|mut mistakes| {
+        explaining.retain(|_| reading == Reading::Lenient);
+        explaining.append(&mut mistakes);
+        explaining
+    })
 }
 
 fn parse<T: DeserializeOwned>(
     text: &str,
-    variable: Variables<'_>,
+    variables: Variables<'_>,
     reading: Reading,
-) -> Result<(YamlNode, T, Vec<Diagnostic>), Vec<Diagnostic>> {
+) -> Result<PartlyRead<T>, Vec<Diagnostic>> {
     let mut root = YamlNode::parse(text).map_err(|error| vec![syntax_problem(&error)])?;
     let (lenient, mut notices) = (reading == Reading::Lenient, Vec::new());
     if lenient {
         compat::ease(&mut root, &mut notices);
     }
     bare_variables::tell(&root, &mut notices);
-    let context = ReaderContext::new(Some(variable), lenient);
-    if !lenient {
-        return read_all(&root, &context).map(|value| (root, value, notices));
-    }
-    let read = read(&root, &context);
-    // A misspelt key that was ignored often explains the error.
+    let context = ReaderContext::new(Some(variables), lenient);
+    let (value, mistakes) = read_partial(&root, &context);
     notices.append(&mut context.into_diagnostics());
-    match read {
-        Ok(value) => Ok((root, value, notices)),
-        Err(failure) => {
-            notices.push(failure);
-            Err(notices)
-        }
-    }
+    Ok(PartlyRead { root, value, mistakes, notices })
 }

@@ -4,7 +4,7 @@ use super::{Addresses, Checker, shown_url};
 use crate::config::address::{Backend, ListenAddress};
 use crate::config::model::{Config, InboundInterception, Listener, SidecarMode};
 use crate::glob::Glob;
-use countersign_api::yaml::{PathStep, is_written};
+use countersign_api::yaml::PathStep;
 use countersign_core::text::Quoted;
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,6 +12,16 @@ use std::net::{IpAddr, SocketAddr};
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let is_any = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && (is_any || a.ip() == b.ip())
+}
+
+/// Addresses at which requests come in, and of the agent.
+#[derive(Default)]
+struct Served {
+    inbound: Option<(ListenAddress, Backend)>,
+    transparent_inbound: Option<ListenAddress>,
+    outbound: Option<ListenAddress>,
+    transparent: Option<ListenAddress>,
+    ext_proc: Option<ListenAddress>,
 }
 
 impl Checker<'_> {
@@ -26,61 +36,86 @@ impl Checker<'_> {
             );
         }
         let health =
-            self.listen(&[PathStep::Key("health"), PathStep::Key("address")], &config.health.address)?;
+            self.listen(&[PathStep::Key("health"), PathStep::Key("address")], &config.health.address);
         let stats =
-            self.private(config, &[PathStep::Key("stats"), PathStep::Key("address")], &config.stats.address)?;
+            self.private(config, &[PathStep::Key("stats"), PathStep::Key("address")], &config.stats.address);
         let session = listener.session_api_addr.as_deref().unwrap_or(":9094");
-        let session = self.private(config, &at("session_api_addr"), session)?;
-        let mut addresses = Addresses {
-            inbound: None,
-            transparent_inbound: None,
-            outbound: None,
-            transparent: None,
-            ext_proc: None,
+        let session = self.private(config, &at("session_api_addr"), session);
+        let served = match config.mode {
+            SidecarMode::Waypoint => {
+                self.wrong(&[PathStep::Key("mode")], "there is no program for waypoint; use proxy-sidecar");
+                None
+            }
+            SidecarMode::EnvoySidecar => self.envoy(listener),
+            SidecarMode::ProxySidecar => self.proxy(listener),
+        };
+        self.skip_hosts(listener);
+        let Served { inbound, transparent_inbound, outbound, transparent, ext_proc } = served?;
+        let (health, stats, session) = (health?, stats?, session?);
+        let addresses = Addresses {
+            inbound,
+            outbound,
+            transparent_inbound,
+            transparent,
+            ext_proc,
             health,
             stats,
             session,
         };
-        match config.mode {
-            SidecarMode::Waypoint => {
-                self.wrong(&[PathStep::Key("mode")], "there is no program for waypoint; use proxy-sidecar");
-                return None;
-            }
-            SidecarMode::EnvoySidecar => {
-                for (name, given) in [
-                    ("reverse_proxy_addr", &listener.reverse_proxy_addr),
-                    ("reverse_proxy_backend", &listener.reverse_proxy_backend),
-                    ("forward_proxy_addr", &listener.forward_proxy_addr),
-                    ("transparent_proxy_addr", &listener.transparent_proxy_addr),
-                    ("transparent_inbound_addr", &listener.transparent_inbound_addr),
-                ] {
-                    if given.is_some() {
-                        self.wrong(&at(name), "Envoy does this in envoy-sidecar; take it out");
-                    }
-                }
-                if listener.inbound_interception.is_some() {
-                    self.wrong(&at("inbound_interception"), "Envoy does this in envoy-sidecar; take it out");
-                }
-                let text = listener.ext_proc_addr.as_deref().unwrap_or(":9090");
-                addresses.ext_proc = Some(self.loopback(&at("ext_proc_addr"), text)?);
-            }
-            SidecarMode::ProxySidecar => {
-                if listener.ext_proc_addr.is_some() {
-                    self.wrong(&at("ext_proc_addr"), "it belongs to the mode envoy-sidecar; take it out");
-                }
-                addresses.transparent_inbound = self.transparent_inbound(listener)?;
-                let is_named =
-                    listener.reverse_proxy_addr.is_some() || listener.reverse_proxy_backend.is_some();
-                if addresses.transparent_inbound.is_none() || is_named {
-                    addresses.inbound = Some(self.reverse_proxy(listener)?);
-                }
-                let text = listener.forward_proxy_addr.as_deref().unwrap_or(":8081");
-                addresses.outbound = Some(self.loopback(&at("forward_proxy_addr"), text)?);
-                if let Some(text) = &listener.transparent_proxy_addr {
-                    addresses.transparent = Some(self.loopback(&at("transparent_proxy_addr"), text)?);
-                }
+        self.distinct(config, &addresses);
+        Some(addresses)
+    }
+
+    /// Addresses of envoy-sidecar; `None` after an error.
+    fn envoy(&mut self, listener: &Listener) -> Option<Served> {
+        let at = |name| [PathStep::Key("listener"), PathStep::Key(name)];
+        for (name, is_given) in [
+            ("reverse_proxy_addr", listener.reverse_proxy_addr.is_some()),
+            ("reverse_proxy_backend", listener.reverse_proxy_backend.is_some()),
+            ("forward_proxy_addr", listener.forward_proxy_addr.is_some()),
+            ("transparent_proxy_addr", listener.transparent_proxy_addr.is_some()),
+            ("transparent_inbound_addr", listener.transparent_inbound_addr.is_some()),
+            ("inbound_interception", listener.inbound_interception.is_some()),
+        ] {
+            if is_given {
+                self.wrong(&at(name), "Envoy does this in envoy-sidecar; take it out");
             }
         }
+        let text = listener.ext_proc_addr.as_deref().unwrap_or(":9090");
+        let ext_proc = self.loopback(&at("ext_proc_addr"), text)?;
+        Some(Served { ext_proc: Some(ext_proc), ..Served::default() })
+    }
+
+    /// Addresses of proxy-sidecar; `None` after an error.
+    fn proxy(&mut self, listener: &Listener) -> Option<Served> {
+        let at = |name| [PathStep::Key("listener"), PathStep::Key(name)];
+        if listener.ext_proc_addr.is_some() {
+            self.wrong(&at("ext_proc_addr"), "it belongs to the mode envoy-sidecar; take it out");
+        }
+        let transparent_inbound = self.transparent_inbound(listener);
+        let is_named = listener.reverse_proxy_addr.is_some() || listener.reverse_proxy_backend.is_some();
+        let inbound = if transparent_inbound == Some(None) || is_named {
+            self.reverse_proxy(listener).map(Some)
+        } else {
+            Some(None)
+        };
+        let outbound = listener.forward_proxy_addr.as_deref().unwrap_or(":8081");
+        let outbound = self.loopback(&at("forward_proxy_addr"), outbound);
+        let transparent = match &listener.transparent_proxy_addr {
+            Some(text) => self.loopback(&at("transparent_proxy_addr"), text).map(Some),
+            None => Some(None),
+        };
+        Some(Served {
+            inbound: inbound?,
+            transparent_inbound: transparent_inbound?,
+            outbound: Some(outbound?),
+            transparent: transparent?,
+            ext_proc: None,
+        })
+    }
+
+    fn skip_hosts(&mut self, listener: &Listener) {
+        let at = |name| [PathStep::Key("listener"), PathStep::Key(name)];
         for pattern in &listener.skip_hosts {
             let all = pattern.bytes().all(|byte| matches!(byte, b'*' | b'.' | b'?'));
             match Glob::parse(pattern, b'.') {
@@ -94,8 +129,6 @@ impl Checker<'_> {
                 }
             }
         }
-        self.distinct(config, &addresses);
-        Some(addresses)
     }
 
     /// Tells of listeners that could not both be opened, and of an agent that would be a listener of its own.
@@ -114,8 +147,12 @@ impl Checker<'_> {
         ];
         let mut known: Vec<((&'static str, &'static str), SocketAddr)> = Vec::new();
         let steps = |(block, name): (&'static str, &'static str)| [PathStep::Key(block), PathStep::Key(name)];
-        let root = self.root;
-        let is_written = |place| is_written(root, &steps(place));
+        let written: Vec<_> = listeners
+            .iter()
+            .map(|(place, _)| *place)
+            .filter(|place| self.is_written(&steps(*place)))
+            .collect();
+        let is_written = |place| written.contains(&place);
         let whose = |place: (&'static str, &'static str)| {
             // The addresses of `listener` are known by their own names.
             let name = match place {
@@ -128,6 +165,10 @@ impl Checker<'_> {
             let Some(address) = address.map(|one| one.address).filter(|one| one.port() != 0) else {
                 continue;
             };
+            // Its default stands for an address that the file has.
+            if self.mistakes.is_unread(&steps(place)) {
+                continue;
+            }
             if let Some((other, _)) = known.iter().find(|(_, other)| overlap(*other, address)) {
                 // The one that the file has is the one to change.
                 let (at, of) = if is_written(place) { (place, *other) } else { (*other, place) };
@@ -154,17 +195,18 @@ impl Checker<'_> {
     fn reverse_proxy(&mut self, listener: &Listener) -> Option<(ListenAddress, Backend)> {
         let at = |name| [PathStep::Key("listener"), PathStep::Key(name)];
         let text = listener.reverse_proxy_addr.as_deref().unwrap_or(":8080");
-        let reverse = self.listen(&at("reverse_proxy_addr"), text)?;
+        let reverse = self.listen(&at("reverse_proxy_addr"), text);
         let Some(backend) = &listener.reverse_proxy_backend else {
             let problem = "it is missing; name the agent, such as http://127.0.0.1:8001";
-            self.wrong(&at("reverse_proxy_backend"), problem);
+            let instead = ["inbound_interception", "transparent_inbound_addr"].map(|name| at(name).to_vec());
+            self.lacks(&at("reverse_proxy_backend"), &instead, problem);
             return None;
         };
         let parsed = Backend::parse(backend);
         if let Err(problem) = parsed {
             self.wrong(&at("reverse_proxy_backend"), format!("{} {problem}", shown_url(backend)));
         }
-        Some((reverse, parsed.ok()?))
+        Some((reverse?, parsed.ok()?))
     }
 
     /// The listener for redirected connections to the agent: `Some(None)` if there is to be none, `None` after an error.
@@ -207,8 +249,7 @@ impl Checker<'_> {
     fn loopback(&mut self, steps: &[PathStep<'_>], text: &str) -> Option<ListenAddress> {
         let address = self.listen(steps, text)?;
         if address.only_port {
-            let what =
-                if is_written(self.root, steps) { "it".to_owned() } else { format!("the default {text}") };
+            let what = if self.is_written(steps) { "it".to_owned() } else { format!("the default {text}") };
             self.note(
                 steps,
                 format!("{what} listens on 127.0.0.1, not on every interface: only the agent may use it"),
@@ -235,7 +276,7 @@ impl Checker<'_> {
             let Some(address) = ListenAddress::parse(text).ok().filter(|address| address.only_port) else {
                 continue;
             };
-            let is_written = is_written(self.root, &[PathStep::Key(block), PathStep::Key(key)]);
+            let is_written = self.is_written(&[PathStep::Key(block), PathStep::Key(key)]);
             let shown = if is_written { text.to_owned() } else { format!("the default {default}") };
             open.push(format!("{block}.{key} ({shown})"));
             closed.push(address.on_loopback().address.to_string());

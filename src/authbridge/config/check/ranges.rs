@@ -8,7 +8,7 @@ use crate::limits::{
     CONNECTIONS, HALF_READ_BYTES, HEADER_TIMEOUT, KEEPALIVE_TIME, KEYS_MAX_AGE, RESPONSE_TIMEOUT,
     SESSION_BYTES, SESSION_ITEMS, SESSION_TTL, SILENCE,
 };
-use countersign_api::yaml::{PathStep, is_written};
+use countersign_api::yaml::PathStep;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -90,10 +90,10 @@ impl Checker<'_> {
         let (all, share) = (limits.connections, limits.connections_per_peer);
         let at = |key| [PathStep::Key("limits"), PathStep::Key(key)];
         let are_valid = CONNECTIONS.contains(&all) && CONNECTIONS.contains(&share);
-        if !are_valid || share <= all || !is_written(self.root, &at("connections_per_peer")) {
+        if !are_valid || share <= all || !self.is_written(&at("connections_per_peer")) {
             return;
         }
-        let whose = if is_written(self.root, &at("connections")) {
+        let whose = if self.is_written(&at("connections")) {
             "limits.connections"
         } else {
             "the default of limits.connections"
