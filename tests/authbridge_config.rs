@@ -172,6 +172,27 @@ pipeline:
     }
 
     #[test]
+    fn a_problem_that_a_lenient_reading_would_let_pass_names_the_flag_for_it() {
+        const FLAG: &str = "; --compat lets it pass, as the existing AuthBridge does";
+        for (text, is_lifted) in [
+            (format!("{GOOD}waypoint_defaults: {{}}\n"), true),
+            (with("audience: agent-a", "jwks_url: ''"), true),
+            (format!("{GOOD}session: {{ttl: ''}}\n"), true),
+            (with("${SECRET}", "${OTHER}"), true),
+            (with("\":8000\"", "\"8000\""), false),
+            // What may be misspelt is to be corrected.
+            (format!("{GOOD}mlts: {{}}\n"), false),
+            (with("target_audience: tool", "server_spiffe_id: ''"), false),
+        ] {
+            let found = read(&text, Reading::Strict).err().map(|_| only(&text));
+            let Some(found) = found else { panic!("{text} is accepted") };
+            assert_eq!(found.ends_with(FLAG), is_lifted, "{found}");
+        }
+        let routes = parse_routes("- {host: a, waypoint_only: 1}\n", &|_| None, Reading::Strict);
+        assert!(routes.unwrap_err()[0].problem.ends_with(FLAG));
+    }
+
+    #[test]
     fn a_lenient_reading_passes_over_what_it_does_not_know_and_tells() {
         let text = format!("{}mlts: {{}}\n", with("${SECRET}", "${OTHER}"));
         let checked = read(&text, Reading::Lenient).unwrap();

@@ -111,16 +111,32 @@ fn told<T: DeserializeOwned, C>(
     text: &str,
     variables: Variables<'_>,
     reading: Reading,
-    check: impl FnOnce(PartlyRead<T>) -> Result<C, Vec<Diagnostic>>,
+    check: impl Fn(PartlyRead<T>) -> Result<C, Vec<Diagnostic>>,
 ) -> Result<C, Vec<Diagnostic>> {
     let partly = parse(text, variables, reading)?;
     // A misspelt key that was ignored often explains the error.
     let mut explaining = if partly.mistakes.is_empty() { Vec::new() } else { partly.notices.clone() };
     check(partly).map_err(|mut mistakes| {
+        if reading == Reading::Strict {
+            let eased = parse(text, variables, Reading::Lenient).and_then(&check);
+            let left = eased.err().unwrap_or_default();
+            name_compat(&mut mistakes, &left);
+        }
         explaining.retain(|_| reading == Reading::Lenient);
         explaining.append(&mut mistakes);
         explaining
     })
+}
+
+/// Names `--compat` in each problem that is not among those `left` with it. What may be a misspelt key is to be corrected.
+fn name_compat(mistakes: &mut [Diagnostic], left: &[Diagnostic]) {
+    for one in mistakes {
+        let stays = left.iter().any(|other| (other.place, &other.problem) == (one.place, &one.problem));
+        if !stays && !["did you mean", "--compat"].iter().any(|part| one.problem.contains(part)) {
+            let problem = one.problem.trim_end_matches('.');
+            one.problem = format!("{problem}; --compat lets it pass, as the existing AuthBridge does");
+        }
+    }
 }
 
 fn parse<T: DeserializeOwned>(
