@@ -244,7 +244,10 @@ fn its_account_may_label_workloads_and_not_change_what_they_run(rig: &Rig) {
         r#"{"spec":{"replicas":3}}"#,
     ] {
         let said = format!("{:#}", patch(run).unwrap_err());
-        assert!(said.contains("changes labels and annotations of workloads and ConfigMaps of sidecars alone"), "{run}: {said}");
+        assert!(
+            said.contains("changes labels and annotations of workloads and ConfigMaps of sidecars alone"),
+            "{run}: {said}"
+        );
     }
     let other = ["--as=system:serviceaccount:team1:default", "--as-group=system:masters"];
     let scale = ["patch", "deployment", "plain", "-n", "team1", "-p", r#"{"spec":{"replicas":1}}"#];
