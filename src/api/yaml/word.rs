@@ -1,7 +1,7 @@
 //! Words of a closed list that stand in a map with their contents, as `threshold: 2` does below `signers:`.
 
 use super::read_error::ReadError;
-use serde::de::{DeserializeSeed, EnumAccess, Error as _, IgnoredAny, MapAccess, VariantAccess, Visitor};
+use serde::de::{DeserializeSeed, EnumAccess, Error as _, MapAccess, VariantAccess, Visitor};
 
 /// Access to the one word of a map, and to its contents.
 pub(super) struct Contents<'a, A> {
@@ -28,10 +28,7 @@ impl<'de, A: MapAccess<'de, Error = ReadError>> EnumAccess<'de> for Contents<'_,
 impl<'de, A: MapAccess<'de, Error = ReadError>> VariantAccess<'de> for Contents<'_, A> {
     type Error = ReadError;
 
-    fn unit_variant(mut self) -> Result<(), ReadError> {
-        if self.members.next_value::<Option<IgnoredAny>>()?.is_none() {
-            return Ok(());
-        }
+    fn unit_variant(self) -> Result<(), ReadError> {
         let Self { name, word, .. } = self;
         let at = if name.is_empty() { String::new() } else { format!("{name}: ") };
         Err(ReadError::custom(format!("{word} has no contents; write `{at}{word}`")))
