@@ -148,31 +148,20 @@ impl<V: Clone, B: Copy + Ord> Store<V, B> {
         self.read().removals.get(namespace).copied().unwrap_or_default()
     }
 
-    /// Stores the answer to a write that began with `before` and at [`Store::removals`]; true if it was stored.
+    /// Stores the answer to a write that began with `before` and at [`Store::removals`].
     ///
     /// The answer is dropped if the watch reported another value meanwhile, or if any object of the namespace was
     /// removed: it may be older, and the removal that the watch reported would never be reported again.
-    /// Subscribers never hear of an answer that was stored: the watch reports what is new to the store.
-    pub fn insert_answer(&self, object: ObjectRef, (before, removals): (Option<&V>, u64), answer: V) -> bool
+    /// Subscribers never hear of an answer that was stored, because the watch reports what is new to the store: whoever
+    /// wrote tells those whom its own write concerns.
+    pub fn insert_answer(&self, object: ObjectRef, (before, removals): (Option<&V>, u64), answer: V)
     where
         V: PartialEq,
     {
         let mut objects = self.write();
         let removed = objects.removals.get(object.namespace.as_str()).copied().unwrap_or_default();
-        let is_current = removed == removals && objects.by_object.get(&object).map(Box::as_ref) == before;
-        if is_current {
+        if removed == removals && objects.by_object.get(&object).map(Box::as_ref) == before {
             objects.put(object, answer, self.keys_of);
-        }
-        is_current
-    }
-
-    /// Stores the answer to a write like [`Store::insert_answer`], and tells the subscribers if it was stored.
-    pub fn report_answer(&self, object: &ObjectRef, (before, removals): (Option<&V>, u64), answer: &V)
-    where
-        V: PartialEq,
-    {
-        if self.insert_answer(object.clone(), (before, removals), answer.clone()) {
-            self.notify(&Change { object, before, after: Some(answer) });
         }
     }
 
@@ -294,22 +283,6 @@ mod tests {
         assert_eq!(store.removals("team"), removals, "removals elsewhere, or of nothing, do not count");
         store.remove(&object);
         assert_eq!(answered(None, removals, 4), None, "created and removed before the answer came");
-    }
-
-    #[test]
-    fn a_reported_answer_is_told_once_and_not_if_the_watch_has_overtaken_it() {
-        let (store, heard) = (Store::default(), Arc::new(Mutex::new(Vec::new())));
-        store.subscribe(&heard, |heard: &Mutex<Vec<String>>, change: &Change<'_, u32>| {
-            heard.lock().unwrap().push(format!("{:?} {:?}", change.before, change.after));
-        });
-        let object = ObjectRef::new("team", "one");
-        store.insert(object.clone(), 1);
-        store.report_answer(&object, (Some(&1), store.removals("team")), &2);
-        store.report_answer(&object, (Some(&1), store.removals("team")), &3);
-        assert_eq!(
-            (heard.lock().unwrap().as_slice(), store.get(&object)),
-            (&["Some(1) Some(2)".to_owned()][..], Some(2))
-        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::key;
 use crate::context::Context;
 use crate::events::EventSource;
 use crate::index::{IndexedCard, ObjectRef};
+use crate::runtime;
 use countersign_api::agent_card::{AgentCard, AgentCardData};
 use countersign_api::keys::{AGENT_CARD_API_VERSION, AGENT_CARD_KIND};
 use countersign_controller::apply::merge_patch;
@@ -113,7 +114,8 @@ async fn apply_status(
     let stored = write_status(context, object, card, (&before, &after), shown.as_deref()).await?;
     context.metrics.wrote("agentcards/status");
     if let Some(stored) = card.with_status(stored, &status, has_content) {
-        context.index.cards.report_answer(object, (Some(card), removals), &stored);
+        context.index.cards.insert_answer(object.clone(), (Some(card), removals), stored);
+        runtime::card_changed(context, &object.namespace, card);
     }
     forget_content(context, object, evaluation);
     if let Some(transition) = transition {

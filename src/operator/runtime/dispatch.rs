@@ -13,17 +13,8 @@ pub(super) fn subscribe(context: &Arc<Context>) {
     index.runtimes.subscribe(context, runtime_changed);
     // The status of an agent's AgentCard is shown in that of its AgentRuntime.
     index.cards.subscribe(context, |context, change: &Change<'_, IndexedCard>| {
-        let namespace = change.object.namespace.as_str();
-        let mut targets: Vec<&str> = [change.before, change.after]
-            .into_iter()
-            .flatten()
-            .filter_map(|card| Some(card.target()?.name.as_str()))
-            .collect();
-        targets.dedup();
-        for target in targets {
-            for (_, runtime) in context.index.runtimes.with_key(namespace, IndexKey::Target, target) {
-                context.enqueue(key::enrolments(namespace, &runtime.label), Routine);
-            }
+        for card in [change.before, change.after].into_iter().flatten() {
+            card_changed(context, &change.object.namespace, card);
         }
     });
     index.injected.subscribe(context, |context, change: &Change<'_, String>| {
@@ -38,6 +29,15 @@ pub(super) fn subscribe(context: &Arc<Context>) {
             let labels = [change.before, change.after].map(|workload| workload.map(|one| one.label.as_str()));
             enqueue(context, &change.object.namespace, labels);
         });
+    }
+}
+
+/// Enqueues the objects whose status shows an AgentCard. Who writes the status of a card calls it too, since no watch reports
+/// what the index has already.
+pub(crate) fn card_changed(context: &Context, namespace: &str, card: &IndexedCard) {
+    let Some(target) = card.target() else { return };
+    for (_, runtime) in context.index.runtimes.with_key(namespace, IndexKey::Target, &target.name) {
+        context.enqueue(key::enrolments(namespace, &runtime.label), Routine);
     }
 }
 

@@ -7,7 +7,7 @@ mod key;
 mod observe;
 mod sidecar;
 
-pub(crate) use dispatch::settings_changed;
+pub(crate) use dispatch::{card_changed, settings_changed};
 
 use super::context::Context;
 use super::events::EventSource;
