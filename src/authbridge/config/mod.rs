@@ -114,15 +114,16 @@ fn told<T: DeserializeOwned, C>(
     check: impl Fn(PartlyRead<T>) -> Result<C, Vec<Diagnostic>>,
 ) -> Result<C, Vec<Diagnostic>> {
     let partly = parse(text, variables, reading)?;
+    let is_lenient = reading == Reading::Lenient;
     // A misspelt key that was ignored often explains the error.
-    let mut explaining = if partly.mistakes.is_empty() { Vec::new() } else { partly.notices.clone() };
+    let mut explaining =
+        if is_lenient && !partly.mistakes.is_empty() { partly.notices.clone() } else { Vec::new() };
     check(partly).map_err(|mut mistakes| {
-        if reading == Reading::Strict {
+        if !is_lenient {
             let eased = parse(text, variables, Reading::Lenient).and_then(&check);
             let left = eased.err().unwrap_or_default();
             name_compat(&mut mistakes, &left);
         }
-        explaining.retain(|_| reading == Reading::Lenient);
         explaining.append(&mut mistakes);
         explaining
     })
