@@ -60,8 +60,7 @@ pub enum KeyError {
 
 /// Parses exactly one private key; certificates and other blocks are ignored.
 pub fn parse_private_key(pem: &str) -> Result<PrivateKey, KeyError> {
-    // An encrypted block of the traditional form has header lines (RFC 1421 §4.6.1.1), which no decoder of keys reads.
-    if ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"].iter().any(|mark| pem.contains(mark)) {
+    if is_encrypted(pem) {
         return Err(KeyError::Encrypted);
     }
     let mut keys = PrivateKeyDer::pem_slice_iter(pem.as_bytes());
@@ -78,6 +77,12 @@ pub fn parse_private_key(pem: &str) -> Result<PrivateKey, KeyError> {
         _ => return Err(KeyError::None),
     };
     Ok(PrivateKey(documents.into_iter().map(Zeroizing::new).collect()))
+}
+
+/// True if the text has a private key that is protected by a pass phrase. One of the traditional form has header lines
+/// (RFC 1421 §4.6.1.1), which no decoder of keys reads.
+pub fn is_encrypted(pem: &str) -> bool {
+    ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"].iter().any(|mark| pem.contains(mark))
 }
 
 /// Wraps a SEC 1 or PKCS#1 key into a `PrivateKeyInfo` (RFC 5958 §2).

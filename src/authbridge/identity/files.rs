@@ -5,7 +5,7 @@ use super::snapshot::Material;
 use super::store::WorkloadIdentity;
 use countersign_core::x509::leaf_facts;
 use countersign_io::files::read_file;
-use countersign_io::keys::{KeyError, parse_private_key};
+use countersign_io::keys::{KeyError, is_encrypted};
 use countersign_io::workload_api::{DomainBundle, WorkloadSvid};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -34,10 +34,8 @@ pub(crate) fn read(folder: &Path) -> Result<Material, String> {
     let file = |name: &str| read_file(&folder.join(name), BYTES).map_err(|error| error.to_string());
     let chain = certificates("svid.pem", &file("svid.pem")?)?;
     let pem = Zeroizing::new(file("svid_key.pem")?);
-    if let Some(error @ KeyError::Encrypted) =
-        std::str::from_utf8(&pem).ok().and_then(|pem| parse_private_key(pem).err())
-    {
-        return Err(format!("svid_key.pem: {error}"));
+    if std::str::from_utf8(&pem).is_ok_and(is_encrypted) {
+        return Err(format!("svid_key.pem: {}", KeyError::Encrypted));
     }
     let key = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|error| format!("svid_key.pem is not a private key in PEM: {error}"))?;
