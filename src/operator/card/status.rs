@@ -115,7 +115,9 @@ async fn apply_status(
     context.metrics.wrote("agentcards/status");
     if let Some(stored) = card.with_status(stored, &status, has_content) {
         context.index.cards.insert_answer(object.clone(), (Some(card), removals), stored);
-        runtime::card_changed(context, &object.namespace, card);
+        if let Some(target) = card.target() {
+            runtime::card_changed(context, &object.namespace, target);
+        }
     }
     forget_content(context, object, evaluation);
     if let Some(transition) = transition {

@@ -3,6 +3,7 @@
 use super::key;
 use crate::context::Context;
 use crate::index::{EnrolledBy, IndexKey, IndexedCard, IndexedRuntime, WorkloadKind};
+use countersign_api::agent_card::TargetRef;
 use countersign_controller::queue::Urgency::{Routine, Urgent};
 use countersign_controller::store::Change;
 use std::sync::Arc;
@@ -13,8 +14,11 @@ pub(super) fn subscribe(context: &Arc<Context>) {
     index.runtimes.subscribe(context, runtime_changed);
     // The status of an agent's AgentCard is shown in that of its AgentRuntime.
     index.cards.subscribe(context, |context, change: &Change<'_, IndexedCard>| {
-        for card in [change.before, change.after].into_iter().flatten() {
-            card_changed(context, &change.object.namespace, card);
+        let mut targets: Vec<&TargetRef> =
+            [change.before, change.after].into_iter().flatten().filter_map(IndexedCard::target).collect();
+        targets.dedup();
+        for target in targets {
+            card_changed(context, &change.object.namespace, target);
         }
     });
     index.injected.subscribe(context, |context, change: &Change<'_, String>| {
@@ -32,10 +36,9 @@ pub(super) fn subscribe(context: &Arc<Context>) {
     }
 }
 
-/// Enqueues the objects whose status shows an AgentCard. Who writes the status of a card calls it too, since no watch reports
+/// Enqueues the objects whose status shows an AgentCard with this target. Who writes the status of a card calls it too, since no watch reports
 /// what the index has already.
-pub(crate) fn card_changed(context: &Context, namespace: &str, card: &IndexedCard) {
-    let Some(target) = card.target() else { return };
+pub(crate) fn card_changed(context: &Context, namespace: &str, target: &TargetRef) {
     for (_, runtime) in context.index.runtimes.with_key(namespace, IndexKey::Target, &target.name) {
         context.enqueue(key::enrolments(namespace, &runtime.label), Routine);
     }
