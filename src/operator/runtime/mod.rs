@@ -75,9 +75,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         return Ok(Next::In(SETTINGS));
     }
     let (hash, warning, config) = match observe::config(context, namespace).await {
-        Ok(config) => {
-            (config.sources.hash().map_err(|error| error.to_string()), config.sources.warning(), Some(config))
-        }
+        Ok(sources) => (sources.hash().map_err(|error| error.to_string()), sources.warning(), Some(sources)),
         Err(error) if is_passing(&error) => return Err(error),
         Err(error) => (Err(Explained(&error).to_string()), None, None),
     };
@@ -86,7 +84,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         Some(workload) => observe::target(context, workload).await?,
         None => None,
     };
-    let sidecar = sidecar::plan(context, namespace, runtime, config.as_ref());
+    let sidecar = sidecar::plan(context, namespace, runtime, config.as_ref()).await?;
     let observed = Observed {
         namespace,
         sidecar: &sidecar,

@@ -5,7 +5,7 @@ use crate::index::{WorkloadKind, WorkloadRef};
 use crate::reduced::{self, ReducedTarget};
 use countersign_api::agent_card::{AgentCard, AgentCardData};
 use countersign_api::keys::{
-    AUTHBRIDGE_CONFIG, DEFAULTS_LABEL, FEATURE_GATES, PLATFORM_CONFIG, RUNTIME_CONFIG, RUNTIME_CONFIG_KEY,
+    DEFAULTS_LABEL, FEATURE_GATES, PLATFORM_CONFIG, RUNTIME_CONFIG, RUNTIME_CONFIG_KEY,
 };
 use countersign_plan::agent_runtime::Target;
 use countersign_plan::agent_runtime::config_hash::{ConfigSources, Data};
@@ -31,37 +31,25 @@ pub(super) async fn target(context: &Context, workload: &WorkloadRef) -> Result<
     Ok(api.get_opt(&workload.object.name).await?.and_then(reduced::target))
 }
 
-/// Configuration of a namespace, and Keycloak's settings there.
-pub(super) struct NamespaceConfig {
-    /// What the hash is over.
-    pub(super) sources: ConfigSources,
-    /// Keycloak's settings.
-    pub(super) keycloak: Data,
-}
-
 /// Reads the configuration that sidecars of a namespace are made from.
-pub(super) async fn config(context: &Context, namespace: &str) -> Result<NamespaceConfig, Error> {
+pub(super) async fn config(context: &Context, namespace: &str) -> Result<ConfigSources, Error> {
     let api = |namespace: &str| Api::<ConfigMap>::namespaced(context.client.clone(), namespace);
     let (own, tenants) = (api(context.config.namespace.as_str()), api(namespace));
     let data = |map: Option<ConfigMap>| map.and_then(|map| map.data).unwrap_or_default();
     let defaults = ListParams::default().labels(&format!("{DEFAULTS_LABEL}=true"));
-    let (gates, platform, runtime, keycloak, defaults) = tokio::try_join!(
+    let (gates, platform, runtime, defaults) = tokio::try_join!(
         own.get_opt(FEATURE_GATES),
         own.get_opt(PLATFORM_CONFIG),
         tenants.get_opt(RUNTIME_CONFIG),
-        tenants.get_opt(AUTHBRIDGE_CONFIG),
         tenants.list(&defaults),
     )?;
     let named = |map: ConfigMap| Some((map.metadata.name?, map.data.unwrap_or_default()));
     let namespace: Vec<Option<(String, Data)>> = defaults.items.into_iter().map(named).collect();
-    Ok(NamespaceConfig {
-        sources: ConfigSources {
-            feature_gates: data(gates),
-            platform: data(platform),
-            namespace: namespace.into_iter().flatten().collect(),
-            runtime: data(runtime).remove(RUNTIME_CONFIG_KEY).unwrap_or_default(),
-        },
-        keycloak: data(keycloak),
+    Ok(ConfigSources {
+        feature_gates: data(gates),
+        platform: data(platform),
+        namespace: namespace.into_iter().flatten().collect(),
+        runtime: data(runtime).remove(RUNTIME_CONFIG_KEY).unwrap_or_default(),
     })
 }
 

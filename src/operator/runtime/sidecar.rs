@@ -1,38 +1,47 @@
 //! Sidecar of an enrolled workload: its configuration as a ConfigMap of the workload.
 
 use super::FIELD_MANAGER;
-use super::observe::NamespaceConfig;
 use crate::context::Context;
 use crate::index::{IndexedRuntime, ObjectRef, WorkloadRef};
-use countersign_api::keys::SIDECAR_CONFIG_KEY;
+use countersign_api::keys::{AUTHBRIDGE_CONFIG, SIDECAR_CONFIG_KEY};
+use countersign_controller::failure::is_passing;
 use countersign_plan::agent_runtime::Target;
-use countersign_plan::agent_runtime::sidecar::{SidecarFacts, SidecarPlan, plan_sidecar};
+use countersign_plan::agent_runtime::config_hash::{ConfigSources, Data};
+use countersign_plan::agent_runtime::sidecar::{SidecarFacts, SidecarPlan, config_map, plan_sidecar};
 use countersign_plan::injection::SidecarSources;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use kube::api::ApiResource;
+use kube::{Api, Error};
 
-/// Plans the sidecar from what this replica knows now.
-pub(super) fn plan(
+/// Plans the sidecar from what this replica knows now, and from Keycloak's settings if one may be injected.
+pub(super) async fn plan(
     context: &Context,
     namespace: &str,
     runtime: &IndexedRuntime,
-    config: Option<&NamespaceConfig>,
-) -> SidecarPlan {
+    config: Option<&ConfigSources>,
+) -> Result<SidecarPlan, Error> {
+    let is_offered = !context.config.sidecar_image.is_empty();
+    let is_enabled = context.index.injected.get(&ObjectRef::new("", namespace)).is_some();
+    let keycloak = if is_offered && is_enabled { keycloak(context, namespace).await? } else { None };
     let settings = context.sidecars.settings();
-    let sources = settings.as_ref().zip(config).map(|(settings, config)| SidecarSources {
-        base: &config.sources.runtime,
-        keycloak: &config.keycloak,
+    let known = settings.as_ref().zip(config).zip(keycloak.as_ref());
+    let sources = known.map(|((settings, config), keycloak)| SidecarSources {
+        base: &config.runtime,
+        keycloak,
         mtls_mode: runtime.mtls_mode,
         allowed_audiences: &runtime.sidecar.allowed_audiences,
         has_spire: settings.spire.is_some(),
     });
-    let facts = SidecarFacts {
-        is_offered: !context.config.sidecar_image.is_empty(),
-        is_enabled: context.index.injected.get(&ObjectRef::new("", namespace)).is_some(),
-        sources,
-    };
-    plan_sidecar(runtime, &runtime.target.name, &facts)
+    Ok(plan_sidecar(runtime, &SidecarFacts { is_offered, is_enabled, sources }))
+}
+
+/// Keycloak's settings of a namespace, empty if it has none; `None` if they may not be read.
+async fn keycloak(context: &Context, namespace: &str) -> Result<Option<Data>, Error> {
+    match maps(context, namespace).get_opt(AUTHBRIDGE_CONFIG).await {
+        Ok(map) => Ok(Some(map.and_then(|map| map.data).unwrap_or_default())),
+        Err(error) if is_passing(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Applies the ConfigMap of a plan, if it is another one than there is.
@@ -41,23 +50,23 @@ pub(super) async fn apply(
     plan: &SidecarPlan,
     workload: &WorkloadRef,
     target: &Target,
-) -> Result<(), kube::Error> {
-    let (Some((name, fields)), SidecarPlan::Configured { text, .. }) =
-        (plan.config_map(workload, target), plan)
-    else {
-        return Ok(());
-    };
+) -> Result<(), Error> {
+    let SidecarPlan::Configured { name, text } = plan else { return Ok(()) };
     let namespace = &workload.object.namespace;
-    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
-    let found = maps.get_opt(&name).await?;
+    let found = maps(context, namespace).get_opt(name).await?;
     let is_same = found.is_some_and(|map| {
         let is_owned = map.metadata.owner_references.iter().flatten().any(|owner| owner.uid == target.uid);
         is_owned && map.data.as_ref().and_then(|data| data.get(SIDECAR_CONFIG_KEY)) == Some(text)
     });
     if !is_same {
+        let fields = config_map((name, text), workload, target);
         let of = ApiResource::erase::<ConfigMap>(&());
-        context.writer.apply_fields(&of, &ObjectRef::new(namespace, &name), (FIELD_MANAGER, &fields)).await?;
+        context.writer.apply_fields(&of, &ObjectRef::new(namespace, name), (FIELD_MANAGER, &fields)).await?;
         context.metrics.wrote("configurations of sidecars");
     }
     Ok(())
+}
+
+fn maps(context: &Context, namespace: &str) -> Api<ConfigMap> {
+    Api::namespaced(context.client.clone(), namespace)
 }

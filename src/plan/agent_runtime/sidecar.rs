@@ -46,7 +46,7 @@ pub enum SidecarPlan {
 }
 
 /// Plans the sidecar of a workload.
-pub fn plan_sidecar(runtime: &IndexedRuntime, workload: &str, facts: &SidecarFacts<'_>) -> SidecarPlan {
+pub fn plan_sidecar(runtime: &IndexedRuntime, facts: &SidecarFacts<'_>) -> SidecarPlan {
     if !facts.is_offered {
         return SidecarPlan::NotOffered;
     }
@@ -61,7 +61,9 @@ pub fn plan_sidecar(runtime: &IndexedRuntime, workload: &str, facts: &SidecarFac
     }
     let Some(sources) = &facts.sources else { return SidecarPlan::Unknown };
     match plan_sidecar_config(sources) {
-        Ok(text) => SidecarPlan::Configured { name: format!("{SIDECAR_CONFIG_PREFIX}{workload}"), text },
+        Ok(text) => {
+            SidecarPlan::Configured { name: format!("{SIDECAR_CONFIG_PREFIX}{}", runtime.target.name), text }
+        }
         Err(problem) => SidecarPlan::Unusable(reason(&problem), problem.to_string()),
     }
 }
@@ -74,22 +76,17 @@ const fn reason(problem: &ConfigProblem) -> Why {
     }
 }
 
-impl SidecarPlan {
-    /// ConfigMap to apply, with its fields for server-side apply. The workload owns it, so that no Pod of the workload is
-    /// ever without it.
-    pub fn config_map(&self, workload: &WorkloadRef, target: &Target) -> Option<(String, Value)> {
-        let Self::Configured { name, text } = self else { return None };
-        let owner = json!({ "apiVersion": workload.kind.api_version(), "kind": workload.kind.as_str(),
-            "name": workload.object.name.as_str(), "uid": target.uid });
-        let namespace = workload.object.namespace.as_str();
-        Some((
-            name.clone(),
-            json!({ "apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": { "namespace": namespace, "name": name, "ownerReferences": [owner] },
-                "data": { SIDECAR_CONFIG_KEY: text } }),
-        ))
-    }
+/// ConfigMap of a sidecar with this name and configuration, as fields for server-side apply. The workload owns it, so that
+/// no Pod of the workload is ever without it.
+pub fn config_map((name, text): (&str, &str), workload: &WorkloadRef, target: &Target) -> Value {
+    let owner = json!({ "apiVersion": workload.kind.api_version(), "kind": workload.kind.as_str(),
+        "name": workload.object.name.as_str(), "uid": target.uid });
+    json!({ "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "namespace": workload.object.namespace.as_str(), "name": name, "ownerReferences": [owner] },
+        "data": { SIDECAR_CONFIG_KEY: text } })
+}
 
+impl SidecarPlan {
     /// Annotations of the Pod template that ask for the sidecar.
     pub(super) fn annotations(&self, target: &Target) -> Data {
         match self {
@@ -182,7 +179,7 @@ mod tests {
             (SIDECAR_ANNOTATION, MODE),
             (SIDECAR_CONFIG_ANNOTATION, "authbridge-config-weather"),
         ]);
-        let off = |facts| plan_sidecar(&runtime(&[]), "weather", &facts);
+        let off = |facts| plan_sidecar(&runtime(&[]), &facts);
         for (plan, said, keeps) in [
             (off(good), Some("SidecarConfigured"), true),
             (off(SidecarFacts { is_offered: false, ..good }), None, true),
@@ -199,7 +196,7 @@ mod tests {
                 Some("SPIREUnavailable"),
                 true,
             ),
-            (plan_sidecar(&runtime(&["spec.auth"]), "weather", &good), Some("UnsupportedField"), true),
+            (plan_sidecar(&runtime(&["spec.auth"]), &good), Some("UnsupportedField"), true),
         ] {
             let condition = plan.condition();
             assert_eq!(condition.as_ref().map(|(_, why, _)| why.as_str()), said, "{plan:?}");
@@ -208,8 +205,7 @@ mod tests {
             assert_eq!(plan.annotations(&has) == has.template_annotations, keeps, "{plan:?}");
             assert_eq!(plan.annotations(&annotated(&[])).is_empty(), !holds, "{plan:?}");
         }
-        let SidecarPlan::Unusable(_, message) =
-            plan_sidecar(&runtime(&["spec.auth", "spec.plugins"]), "w", &good)
+        let SidecarPlan::Unusable(_, message) = plan_sidecar(&runtime(&["spec.auth", "spec.plugins"]), &good)
         else {
             panic!("it is unusable")
         };
@@ -222,12 +218,7 @@ mod tests {
             kind: crate::input::workload::WorkloadKind::Deployment,
             object: countersign_api::ObjectRef::new("team", "weather"),
         };
-        let plan = SidecarPlan::Configured {
-            name: "authbridge-config-weather".to_owned(),
-            text: "mode: x".to_owned(),
-        };
-        let (name, map) = plan.config_map(&workload, &annotated(&[])).unwrap();
-        assert_eq!(name, "authbridge-config-weather");
+        let map = config_map(("authbridge-config-weather", "mode: x"), &workload, &annotated(&[]));
         assert_eq!(
             map,
             json!({ "apiVersion": "v1", "kind": "ConfigMap",
@@ -235,6 +226,5 @@ mod tests {
                     "apiVersion": "apps/v1", "kind": "Deployment", "name": "weather", "uid": "uid-weather" }] },
                 "data": { "countersign.yaml": "mode: x" } })
         );
-        assert_eq!(SidecarPlan::NotEnabled.config_map(&workload, &annotated(&[])), None);
     }
 }
