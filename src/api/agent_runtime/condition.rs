@@ -10,7 +10,7 @@ pub enum RuntimeCondition {
     ConfigResolved,
     /// True if the AgentCard of the workload is verified; for agents alone.
     Verified,
-    /// True if new Pods of the workload get the sidecar; absent where the operator injects none.
+    /// True if the workload has a configuration for the sidecar, and its Pod template asks for one; absent where the operator injects none.
     SidecarConfigured,
     /// True if the workload is configured.
     Ready,
@@ -44,7 +44,7 @@ pub enum RuntimeReason {
     ConfigWarning,
     /// `Verified`: the workload has no AgentCard yet. All other reasons are those of its verdict.
     CardMissing,
-    /// `SidecarConfigured`: new Pods get the sidecar.
+    /// `SidecarConfigured`: the configuration is there, and the Pod template asks for the sidecar.
     SidecarConfigured,
     /// `SidecarConfigured`: injection is not asked for in the namespace.
     NamespaceNotEnabled,

@@ -181,7 +181,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "Write NetworkPolicies: the same as --mode=enforce, and =false as --mode=audit",
     ),
     // Injection of sidecars.
-    flag("sidecar-image", FlagKind::Text, "", "Image of the sidecar; without it nothing is injected"),
+    flag(
+        "sidecar-image",
+        FlagKind::Text,
+        "",
+        "Image of the sidecar: enrolled workloads are prepared for it, and nothing injects it yet",
+    ),
     flag(
         "sidecar-spire-host-path",
         FlagKind::Text,

@@ -116,9 +116,13 @@ impl SidecarPlan {
                 (false, Why::NamespaceNotEnabled, message)
             }
             Self::Unusable(why, message) => (false, *why, message.clone()),
-            Self::Configured { name, .. } => {
-                (true, Why::SidecarConfigured, format!("new Pods get the sidecar with the ConfigMap {name}"))
-            }
+            Self::Configured { name, .. } => (
+                true,
+                Why::SidecarConfigured,
+                format!(
+                    "the configuration of the sidecar is in the ConfigMap {name}; this release injects none yet"
+                ),
+            ),
         })
     }
 }
