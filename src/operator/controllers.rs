@@ -73,7 +73,8 @@ impl Observer {
         let running = observe(&mut tasks, &context)?;
         tasks.spawn(report(Arc::clone(&context), Arc::clone(&running), [caches.clone(), bundle, watches]));
         let write_events = Box::pin(write_events);
-        let controllers = Controllers { context: Arc::clone(&context), running, write_events };
+        let controllers =
+            Controllers { context: Arc::clone(&context), running, write_events, others: Vec::new() };
         Ok((Self { context, tasks, caches }, controllers))
     }
 
@@ -96,12 +97,18 @@ pub struct Controllers {
     context: Arc<Context>,
     running: Arc<Running>,
     write_events: BoxFuture<'static, ()>,
+    others: Vec<BoxFuture<'static, ()>>,
 }
 
 impl Controllers {
+    /// Adds work of the leader that never ends by itself.
+    pub fn also(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.others.push(Box::pin(work));
+    }
+
     /// Runs turns until `shutdown`. Dropping the future stops all turns at once.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), OperatorError> {
-        let Self { context, running, write_events } = self;
+        let Self { context, running, write_events, others } = self;
         // A process leads once: it ends when it loses the lease.
         let _ = context.leading_since.set(now());
         let mut tasks = JoinSet::new();
@@ -109,6 +116,9 @@ impl Controllers {
         tasks.spawn(follow_the_clock(Arc::clone(&context)));
         tasks.spawn(take_turns(context, running));
         tasks.spawn(write_events);
+        for work in others {
+            tasks.spawn(work);
+        }
         let ended = tokio::select! {
             () = shutdown.requested() => Ok(()),
             ended = tasks.join_next() => Err(ended),

@@ -28,7 +28,9 @@ mod runtime;
 mod shared;
 mod sidecars;
 mod telemetry;
+mod tls;
 mod undecided;
+mod webhook;
 mod workload;
 mod written;
 

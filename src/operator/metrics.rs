@@ -58,6 +58,7 @@ pub struct Metrics {
     writes: Family<Labels<1>, Counter>,
     dropped_events: Counter,
     failed_watches: Family<Labels<1>, Counter>,
+    admissions: Family<Labels<2>, Counter>,
 }
 
 impl Default for Metrics {
@@ -84,6 +85,7 @@ impl Default for Metrics {
             writes: Family::default(),
             dropped_events: Counter::default(),
             failed_watches: Family::default(),
+            admissions: Family::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -146,6 +148,7 @@ impl Metrics {
         all.register("countersign_api_writes", "Writes to the API server", self.writes.clone());
         all.register("countersign_dropped_events", "Events dropped in a burst", self.dropped_events.clone());
         all.register("countersign_watch_failures", "Watches that failed", self.failed_watches.clone());
+        all.register("countersign_admissions", "Requests of admission by result", self.admissions.clone());
         all
     }
 
@@ -221,6 +224,11 @@ impl Metrics {
         self.failed_watches.get_or_create(&[("resource", resource)]).inc();
     }
 
+    /// Counts a request to a webhook; `result` is a word of a closed list, for example `allowed` or `malformed`.
+    pub fn admitted(&self, webhook: &'static str, result: &'static str) {
+        self.admissions.get_or_create(&[("webhook", webhook), ("result", result)]).inc();
+    }
+
     /// Renders all metrics in the `OpenMetrics` text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -262,6 +270,7 @@ mod tests {
         metrics.fetched("http", Duration::from_millis(4));
         metrics.cards("verified", 7);
         metrics.leading(true);
+        metrics.admitted("mutate-workloads-authbridge", "allowed");
         let text = metrics.text();
         for line in [
             r#"controller_runtime_reconcile_total{controller="agentcard",result="requeue_after"} 1"#,
@@ -280,6 +289,7 @@ mod tests {
             r#"countersign_cards{outcome="verified"} 7"#,
             r#"countersign_card_fetch_duration_seconds_count{source="http"} 1"#,
             "countersign_leader 1",
+            r#"countersign_admissions_total{webhook="mutate-workloads-authbridge",result="allowed"} 1"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

@@ -6,6 +6,7 @@ use super::error::OperatorError;
 use super::flags::Config;
 use super::metrics::Metrics;
 use super::shared::Shared;
+use super::webhook::{Decide, Webhook};
 use super::{metrics_server, telemetry};
 use axum::http::HeaderValue;
 use axum::http::header::USER_AGENT;
@@ -17,8 +18,9 @@ use countersign_io::shutdown::{self, Shutdown, Trigger};
 use kube::Client;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::admission::AdmissionResponse;
 use std::convert::Infallible;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,9 +72,22 @@ async fn work(config: Config, stop: &Shutdown, servers: &mut Servers) -> Result<
         let (metrics, client, token) = (metrics.clone(), client.clone(), servers.token.clone());
         servers.running.spawn(metrics_server::serve(listener, server.tls, metrics, client, token));
     }
+    let webhook = config.webhook.clone().map(|server| {
+        let clients = (client.clone(), watching.clone());
+        (server.address, Webhook::new(server, &config.namespace, clients, metrics.clone()))
+    });
+    if let Some((address, webhook)) = webhook.clone() {
+        let decide: Decide = Arc::new(|request| AdmissionResponse::from(request));
+        let (check, token) = (readiness.check("webhook"), servers.token.clone());
+        let listen = async move || listen("the webhook", address).await.map_err(io::Error::other);
+        servers.running.spawn(webhook.serve(decide, check, listen, token));
+    }
     let context = Shared { config: Arc::new(config), client: client.clone(), watching, metrics, readiness };
     let shared = context.clone();
-    let (mut observer, controllers) = Observer::start(context)?;
+    let (mut observer, mut controllers) = Observer::start(context)?;
+    if let Some((_, webhook)) = webhook {
+        controllers.also(webhook.keep());
+    }
     let (end, token) = shutdown::channel();
     let mut leading = Box::pin(lead(shared, controllers, &token));
     let ended = tokio::select! {
@@ -195,7 +210,7 @@ fn without_ipv6(address: SocketAddr, refused: ErrorKind) -> Option<SocketAddr> {
 
 /// Servers for probes and metrics, which outlive the controllers.
 struct Servers {
-    running: JoinSet<std::io::Result<()>>,
+    running: JoinSet<io::Result<()>>,
     end: Trigger,
     token: Shutdown,
 }

@@ -15,6 +15,7 @@ pub mod namespace;
 mod network_policy;
 #[cfg(feature = "agent-card")]
 pub mod unlisted;
+pub mod webhook;
 #[cfg(feature = "agent-card")]
 pub mod workload;
 

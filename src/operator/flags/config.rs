@@ -3,6 +3,7 @@
 use super::syntax::{FlagError, Given, boolean};
 use super::table::{Effect, default_of};
 use super::values::{bind_address, collector, min_sync_period, pod_group, word};
+use super::webhook::WebhookServer;
 use countersign_api::duration::parse_duration;
 use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::policy::Freshness;
@@ -72,7 +73,7 @@ pub struct MetricsServer {
     pub tls: Option<ServingCertificate>,
 }
 
-/// Certificate of the metrics server.
+/// Certificate of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServingCertificate {
     /// Self-signed certificate, created at start, which no client can verify.
@@ -141,6 +142,8 @@ pub struct Config {
     pub health: Option<SocketAddr>,
     /// Metrics server; `None` serves none.
     pub metrics: Option<MetricsServer>,
+    /// Admission webhook; `None` serves none.
+    pub webhook: Option<WebhookServer>,
     /// OTLP endpoint for traces; `None` sends none.
     pub otlp_endpoint: Option<String>,
     /// Path of the kubeconfig file; `None` uses the service account or the usual files.
@@ -231,6 +234,7 @@ impl Config {
                 .collect::<Result<_, _>>()?,
             health: flags.read("health-probe-bind-address", bind_address)?,
             metrics: flags.metrics()?,
+            webhook: flags.webhook(variable("ENABLE_WEBHOOKS").as_deref())?,
             otlp_endpoint: flags.read("otlp-endpoint", collector)?,
             kubeconfig: Some(flags.text("kubeconfig")).filter(|path| !path.is_empty()).map(PathBuf::from),
             log_filter: match variable("RUST_LOG") {
@@ -293,14 +297,18 @@ const TRUST_DOMAIN: &str = "spire-trust-domain";
 const MODE_FLAGS: [&str; 3] = ["mode", "enforce-network-policies", "signature-audit-mode"];
 
 /// Given flags with defaults for the others.
-struct Flags<'g>(&'g Given);
+pub(super) struct Flags<'g>(&'g Given);
 
 impl Flags<'_> {
-    fn text(&self, name: &'static str) -> &str {
+    pub(super) fn text(&self, name: &'static str) -> &str {
         self.0.last(name).unwrap_or(default_of(name))
     }
 
-    fn read<T>(&self, name: &'static str, read: impl Fn(&str) -> Result<T, String>) -> Result<T, FlagError> {
+    pub(super) fn read<T>(
+        &self,
+        name: &'static str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, FlagError> {
         let text = self.text(name);
         read(text).map_err(|problem| FlagError::value(name, problem, text))
     }
@@ -442,6 +450,7 @@ impl Flags<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::syntax::parse;
+    use super::super::webhook::WebhookCertificate;
     use super::*;
 
     fn config(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config, FlagError> {
@@ -502,7 +511,8 @@ mod tests {
         assert_eq!(config.metrics.unwrap().tls, Some(ServingCertificate::SelfSigned));
         assert_eq!(config.identity.trust_domain.unwrap().as_str(), "example.org");
         assert_eq!(config.bundle.namespace.as_str(), "spire");
-        assert_eq!(config.warnings.len(), 7, "{:?}", config.warnings);
+        assert_eq!(config.webhook, None, "ENABLE_WEBHOOKS=false");
+        assert_eq!(config.warnings.len(), 6, "{:?}", config.warnings);
         let deprecated: Vec<_> =
             config.warnings.iter().filter(|line| line.starts_with("DEPRECATED")).collect();
         assert_eq!(deprecated, ["DEPRECATED: flag --signature-audit-mode is superseded by --mode=audit"]);
@@ -613,6 +623,29 @@ mod tests {
     }
 
     #[test]
+    fn the_webhook_serves_with_a_secret_of_its_own_or_with_files() {
+        let secret = |configuration: Option<&str>| WebhookCertificate::Secret {
+            service: "kagenti-operator-webhook-service".to_owned(),
+            configuration: configuration.map(str::to_owned),
+        };
+        let given = |arguments: &[&str], environment| config(arguments, environment).unwrap().webhook;
+        let webhook = given(&[], &[("ENABLE_WEBHOOKS", "true")]).unwrap();
+        assert_eq!((webhook.address.port(), webhook.certificate), (9443, secret(None)));
+        let webhook = given(&["--webhook-configuration=here"], &[]).unwrap();
+        assert_eq!(webhook.certificate, secret(Some("here")));
+        let files = given(&["--webhook-cert-path=/certs", "--webhook-cert-key=key.pem"], &[]).unwrap();
+        assert_eq!(
+            files.certificate,
+            WebhookCertificate::Files(ServingCertificate::Files {
+                certificate: "/certs/tls.crt".into(),
+                key: "/certs/key.pem".into()
+            })
+        );
+        assert_eq!(given(&["--webhook-bind-address=0"], &[]), None);
+        assert_eq!(given(&[], &[("ENABLE_WEBHOOKS", "false")]), None);
+    }
+
+    #[test]
     fn a_wrong_value_is_one_line_with_flag_problem_and_value() {
         for (argument, said) in [
             ("--spire-trust-domain=Example.org", "--spire-trust-domain is not a trust domain"),
@@ -638,6 +671,8 @@ mod tests {
             ("--dns-selector=kube-system", "--dns-selector names a whole namespace"),
             ("--dns-address=dns", "--dns-address is not an IP address"),
             ("--metrics-bind-address=8443", "--metrics-bind-address is not an address"),
+            ("--webhook-bind-address=9443", "--webhook-bind-address is not an address"),
+            ("--webhook-service=Web_Hook", "--webhook-service is not the name of a Service"),
             ("--otlp-endpoint=collector:4317", "--otlp-endpoint is not an address"),
             ("--zap-log-level=loud", "--zap-log-level is not one of"),
             ("--spire-trust-bundle-configmap=", "--spire-trust-bundle-configmap is empty"),

@@ -5,10 +5,12 @@ mod config;
 mod syntax;
 mod table;
 mod values;
+mod webhook;
 
 pub use config::{BundleOrigin, BundleSource, Config, MetricsServer, ServingCertificate};
 pub use syntax::FlagError;
 pub use table::help;
+pub use webhook::{WebhookCertificate, WebhookServer};
 
 /// Request of a command line.
 #[derive(Debug)]

@@ -51,7 +51,7 @@ const fn deprecated(
     Flag { name, kind: FlagKind::Bool, default, effect: Effect::Deprecated(instead), help }
 }
 
-const NO_WEBHOOK: &str = "this operator has no webhook";
+const NO_INJECTION: &str = "this operator injects no sidecar";
 const NO_KEYCLOAK: &str = "this operator does not manage Keycloak clients";
 const NO_MLFLOW: &str = "this operator does not manage MLflow and OpenTelemetry collectors";
 const NO_SIGSTORE: &str = "this operator does not verify Sigstore bundles";
@@ -248,6 +248,32 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("metrics-cert-name", FlagKind::Text, "tls.crt", "File name of the certificate"),
     flag("metrics-cert-key", FlagKind::Text, "tls.key", "File name of its key"),
     flag(
+        "webhook-bind-address",
+        FlagKind::Text,
+        ":9443",
+        "Where the admission webhook is served over TLS; 0 turns it off, as ENABLE_WEBHOOKS=false does",
+    ),
+    flag(
+        "webhook-cert-path",
+        FlagKind::Text,
+        "",
+        "Directory of the webhook's certificate, read again every minute; empty keeps one in a Secret of the operator",
+    ),
+    flag("webhook-cert-name", FlagKind::Text, "tls.crt", "File name of the certificate"),
+    flag("webhook-cert-key", FlagKind::Text, "tls.key", "File name of its key"),
+    flag(
+        "webhook-service",
+        FlagKind::Text,
+        "kagenti-operator-webhook-service",
+        "Service at which the API server calls the webhook, for the names in the operator's own certificate",
+    ),
+    flag(
+        "webhook-configuration",
+        FlagKind::Text,
+        "",
+        "MutatingWebhookConfiguration whose caBundle follows the operator's own certificate; empty for none",
+    ),
+    flag(
         "otlp-endpoint",
         FlagKind::Text,
         "",
@@ -284,11 +310,13 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     unused("enable-card-discovery", FlagKind::Bool, "true", NO_RUNTIME),
     unused("enable-http2", FlagKind::Bool, "false", "metrics are served over HTTP/1.1"),
-    unused("webhook-cert-path", FlagKind::Text, "", NO_WEBHOOK),
-    unused("webhook-cert-name", FlagKind::Text, "tls.crt", NO_WEBHOOK),
-    unused("webhook-cert-key", FlagKind::Text, "tls.key", NO_WEBHOOK),
-    unused("config-path", FlagKind::Text, "/etc/kagenti/config.yaml", NO_WEBHOOK),
-    unused("feature-gates-path", FlagKind::Text, "/etc/kagenti/feature-gates/feature-gates.yaml", NO_WEBHOOK),
+    unused("config-path", FlagKind::Text, "/etc/kagenti/config.yaml", NO_INJECTION),
+    unused(
+        "feature-gates-path",
+        FlagKind::Text,
+        "/etc/kagenti/feature-gates/feature-gates.yaml",
+        NO_INJECTION,
+    ),
     unused("enable-client-registration", FlagKind::Bool, "true", NO_KEYCLOAK),
     unused("enable-authbridge-config", FlagKind::Bool, "true", NO_KEYCLOAK),
     unused("keycloak-admin-secret-namespace", FlagKind::Text, "keycloak", NO_KEYCLOAK),

@@ -1,10 +1,10 @@
 //! Metrics server: TLS and authorization by the API server, or plain HTTP if configured.
 
 mod authorization;
-mod tls;
 
 use super::flags::ServingCertificate;
 use super::metrics::Metrics;
+use super::tls::{self, Current};
 use authorization::{Denied, authorize};
 use axum::Router;
 use axum::extract::State;
@@ -41,8 +41,16 @@ pub(super) async fn serve(
     match certificate {
         None => axum::serve(listener, router).with_graceful_shutdown(shutdown.into_requested()).await,
         Some(certificate) => {
-            let listener = tls::listen(listener, certificate, &shutdown)?;
-            axum::serve(listener, router).with_graceful_shutdown(shutdown.into_requested()).await
+            let current = Current::new(tls::load(&certificate)?);
+            let listener = tls::listen(listener, current.acceptor()?, shutdown.clone())?;
+            let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.into_requested());
+            if certificate == ServingCertificate::SelfSigned {
+                return served.await;
+            }
+            tokio::select! {
+                ended = served.into_future() => ended,
+                () = tls::reload("metrics", certificate, current) => Ok(()),
+            }
         }
     }
 }

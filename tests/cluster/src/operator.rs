@@ -41,6 +41,7 @@ impl<'r> Operator<'r> {
             .args(["--spire-trust-bundle-configmap", "spire-bundle"])
             .args(["--spire-trust-bundle-configmap-namespace", "spire"])
             .args(["--health-probe-bind-address", health, "--metrics-bind-address", "0"])
+            .args(["--webhook-bind-address", "0"])
             // Cards of scenarios are looked at every second.
             .args(["--min-sync-period", "1s"])
             .args(flags)

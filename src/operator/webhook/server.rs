@@ -1,0 +1,97 @@
+//! Connections of the webhook: TLS, then HTTP/1.1, each within its limits.
+
+use super::arrivals::{Arrivals, Place};
+use super::limits::{CONNECTIONS, DRAIN, HANDSHAKE, HEAD_BYTES, IDLE};
+use super::request::Reviewer;
+use axum::serve::Listener;
+use countersign_io::shutdown::Shutdown;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+/// Serves connections until `stop`, and then those with a request in flight a little longer.
+pub(super) async fn serve(
+    mut listener: TcpListener,
+    acceptor: TlsAcceptor,
+    reviewer: Arc<Reviewer>,
+    stop: Shutdown,
+) -> io::Result<()> {
+    let (arrivals, all) = (Arrivals::default(), Arc::new(Semaphore::new(CONNECTIONS)));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.requested() => break,
+            // axum's listener logs and waits when the process is out of file descriptors.
+            (permit, (stream, peer)) = async {
+                (Arc::clone(&all).acquire_owned().await, Listener::accept(&mut listener).await)
+            } => {
+                let Ok(permit) = permit else { break };
+                let Some(place) = arrivals.enter(peer.ip()) else {
+                    tracing::debug!(%peer, "a connection was closed: this address has too many");
+                    continue;
+                };
+                let handshake = acceptor.clone();
+                let (reviewer, stop) = (Arc::clone(&reviewer), stop.clone());
+                connections.spawn(async move {
+                    let served = connect(stream, handshake, reviewer, &stop, (permit, place)).await;
+                    if let Err(problem) = served {
+                        tracing::debug!(%peer, %problem, "a connection of the webhook ended");
+                    }
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(DRAIN, ended).await.is_err() {
+        tracing::warn!("requests to the webhook were not answered in time");
+    }
+    Ok(())
+}
+
+/// Serves one connection while `place` is held.
+async fn connect(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    reviewer: Arc<Reviewer>,
+    stop: &Shutdown,
+    _place: (OwnedSemaphorePermit, Place),
+) -> Result<(), String> {
+    let stream = tokio::select! {
+        () = stop.requested() => return Ok(()),
+        ended = timeout(HANDSHAKE, acceptor.accept(stream)) => {
+            ended.map_err(|_| "the handshake took too long")?.map_err(|error| error.to_string())?
+        }
+    };
+    let asked = Notify::new();
+    let service = service_fn(|request| {
+        asked.notify_one();
+        reviewer.respond(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended.map_err(|error| error.to_string()),
+        () = asked.notified() => {}
+        () = sleep(HANDSHAKE) => return Err("no request came".to_owned()),
+        () = stop.requested() => {}
+    }
+    tokio::select! {
+        ended = connection.as_mut() => return ended.map_err(|error| error.to_string()),
+        () = stop.requested() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await.map_err(|error| error.to_string())
+}
