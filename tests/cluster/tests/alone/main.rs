@@ -6,6 +6,7 @@ mod policies;
 mod process;
 mod roots;
 mod sandboxes;
+mod webhook;
 
 use countersign_cluster_tests::Scene;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
