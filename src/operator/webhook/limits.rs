@@ -27,6 +27,9 @@ pub(super) const CONNECTIONS: usize = 512;
 /// Most open connections of one address, so that one Pod does not keep an API server out. API servers of a cluster may share an
 /// address, and HTTP/1.1 takes a connection for each Pod that is created at the same moment.
 pub(super) const CONNECTIONS_OF_ADDRESS: usize = 128;
+/// Time for which new connections are still served after the end was requested. Until every node has learned that this Pod is
+/// no endpoint any more, some API server still comes here, and Pods that it does not reach it about are admitted as they are.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// Longest time for requests in flight to be answered after the end was requested.
 pub(super) const DRAIN: Duration = Duration::from_secs(1);
 /// Longest text of an error about a body, in characters.

@@ -11,6 +11,8 @@ mod review;
 mod secret;
 mod server;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub(super) use review::Decide;
 

@@ -59,12 +59,12 @@ pub(super) fn answer(body: &[u8], decide: &Decide) -> Result<Answer, String> {
 }
 
 #[cfg(test)]
-mod unit {
+pub(super) mod unit {
     use super::*;
     use json_patch::Patch;
     use serde_json::{Value, json};
 
-    pub(super) fn review() -> Value {
+    pub(in crate::webhook) fn review() -> Value {
         json!({
             "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
             "request": {

@@ -1,10 +1,10 @@
 //! Connections of the webhook: TLS, then HTTP/1.1, each within its limits.
 
 use super::arrivals::{Arrivals, Place};
-use super::limits::{CONNECTIONS, DRAIN, HANDSHAKE, HEAD_BYTES, IDLE};
+use super::limits::{CONNECTIONS, DRAIN, HANDSHAKE, HEAD_BYTES, IDLE, LINGER};
 use super::request::Reviewer;
 use axum::serve::Listener;
-use countersign_io::shutdown::Shutdown;
+use countersign_io::shutdown::{self, Shutdown};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-/// Serves connections until `stop`, and then those with a request in flight a little longer.
+/// Serves connections until a little after `stop`, and then those with a request in flight a little longer.
 pub(super) async fn serve(
     mut listener: TcpListener,
     acceptor: TlsAcceptor,
@@ -26,9 +26,14 @@ pub(super) async fn serve(
 ) -> io::Result<()> {
     let (arrivals, all) = (Arrivals::default(), Arc::new(Semaphore::new(CONNECTIONS)));
     let mut connections = JoinSet::new();
+    let (close, closing) = shutdown::channel();
+    let mut ended = pin!(async {
+        stop.requested().await;
+        sleep(LINGER).await;
+    });
     loop {
         tokio::select! {
-            () = stop.requested() => break,
+            () = ended.as_mut() => break,
             // axum's listener logs and waits when the process is out of file descriptors.
             (permit, (stream, peer)) = async {
                 (Arc::clone(&all).acquire_owned().await, Listener::accept(&mut listener).await)
@@ -39,9 +44,9 @@ pub(super) async fn serve(
                     continue;
                 };
                 let handshake = acceptor.clone();
-                let (reviewer, stop) = (Arc::clone(&reviewer), stop.clone());
+                let (reviewer, closing) = (Arc::clone(&reviewer), closing.clone());
                 connections.spawn(async move {
-                    let served = connect(stream, handshake, reviewer, &stop, (permit, place)).await;
+                    let served = connect(stream, handshake, reviewer, &closing, (permit, place)).await;
                     if let Err(problem) = served {
                         tracing::debug!(%peer, %problem, "a connection of the webhook ended");
                     }
@@ -51,6 +56,7 @@ pub(super) async fn serve(
         }
     }
     drop(listener);
+    close.request();
     let ended = async { while connections.join_next().await.is_some() {} };
     if timeout(DRAIN, ended).await.is_err() {
         tracing::warn!("requests to the webhook were not answered in time");
@@ -63,11 +69,11 @@ async fn connect(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     reviewer: Arc<Reviewer>,
-    stop: &Shutdown,
+    closing: &Shutdown,
     _place: (OwnedSemaphorePermit, Place),
 ) -> Result<(), String> {
     let stream = tokio::select! {
-        () = stop.requested() => return Ok(()),
+        () = closing.requested() => return Ok(()),
         ended = timeout(HANDSHAKE, acceptor.accept(stream)) => {
             ended.map_err(|_| "the handshake took too long")?.map_err(|error| error.to_string())?
         }
@@ -87,11 +93,11 @@ async fn connect(
         ended = connection.as_mut() => return ended.map_err(|error| error.to_string()),
         () = asked.notified() => {}
         () = sleep(HANDSHAKE) => return Err("no request came".to_owned()),
-        () = stop.requested() => {}
+        () = closing.requested() => {}
     }
     tokio::select! {
         ended = connection.as_mut() => return ended.map_err(|error| error.to_string()),
-        () = stop.requested() => connection.as_mut().graceful_shutdown(),
+        () = closing.requested() => connection.as_mut().graceful_shutdown(),
     }
     connection.await.map_err(|error| error.to_string())
 }
