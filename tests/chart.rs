@@ -5,6 +5,7 @@
 mod chart_support;
 
 use chart_support::{NAMESPACE, VERIFYING, chart, find, objects, repository, script, template};
+use countersign_api::keys::Family;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -15,7 +16,7 @@ const HA: &str = "--values=charts/countersign/values-ha.yaml";
 const OPENSHIFT: &str = "--values=charts/countersign/values-openshift.yaml";
 
 /// The flags that the operator knows and acts on.
-const FLAGS: [&str; 41] = [
+const FLAGS: [&str; 44] = [
     "sidecar-image",
     "sidecar-spire-host-path",
     "accept-profile",
@@ -55,6 +56,9 @@ const FLAGS: [&str; 41] = [
     "trust-bundle-max-age",
     "trust-bundle-source",
     "verified-fetch-spiffe-socket",
+    "webhook-bind-address",
+    "webhook-cert-path",
+    "webhook-configuration",
     "zap-encoder",
     "zap-log-level",
 ];
@@ -254,7 +258,8 @@ fn the_default_limit_of_memory_holds_half_more_than_ten_thousand_agents_take() {
 
 #[test]
 fn every_argument_is_a_flag_that_the_operator_acts_on() {
-    for values in [&[][..], &[HA], &[OPENSHIFT], &[EVERYTHING], &VERIFYING, &["--set=metrics.enable=false"]] {
+    let off = ["--set=metrics.enable=false", "--set=webhook.enable=false"];
+    for values in [&[][..], &[HA], &[OPENSHIFT], &[EVERYTHING], &VERIFYING, &off] {
         for arg in args(&rendered(values)) {
             let name = arg.strip_prefix("--").unwrap().split('=').next().unwrap();
             assert!(FLAGS.contains(&name), "{arg}");
@@ -355,9 +360,7 @@ fn value_files_of_the_existing_chart_apply_and_what_has_no_effect_is_named() {
     let install = ["install", "countersign", &chart, "--namespace", NAMESPACE, "--dry-run=client"];
     let said = script("helm", &[&install[..], &[EXISTING]].concat()).unwrap();
     let notes = said.split("NOTES:").nth(1).unwrap();
-    for name in
-        ["keycloak", "featureGates", "webhook", "sigstore", "signatureVerification.svidExpiryGracePeriod"]
-    {
+    for name in ["keycloak", "featureGates", "sigstore", "signatureVerification.svidExpiryGracePeriod"] {
         assert!(notes.lines().any(|line| line.trim() == name), "{name} is not in {notes}");
     }
     let said = script("helm", &[&install[..], &["--set=policies.enable=false"]].concat()).unwrap();
@@ -380,21 +383,103 @@ fn value_files_of_the_existing_chart_apply_and_what_has_no_effect_is_named() {
 }
 
 #[test]
-fn the_operator_may_read_no_secret_and_has_no_wildcard() {
-    let mut rules = 0;
-    for object in rendered(&[EVERYTHING]) {
+fn the_operator_may_read_no_secret_but_its_own_and_has_no_wildcard() {
+    let own = "--set=certmanager.enable=false";
+    let (mut rules, mut secrets) = (0, 0);
+    for object in rendered(&[EVERYTHING]).into_iter().chain(rendered(&[EVERYTHING, own])) {
         for rule in object["rules"].as_array().into_iter().flatten() {
             rules += 1;
             let text = rule.to_string();
             assert!(!text.contains("\"*\""), "{text}");
-            assert!(!text.contains("secrets"), "{text}");
+            if text.contains("secrets") {
+                secrets += 1;
+                let is_own = rule["resourceNames"] == json!(["kagenti-operator-webhook-server-cert"]);
+                assert!(is_own || rule["verbs"] == json!(["create"]), "{text}");
+                assert_eq!((&object["kind"], &rule["resources"]), (&json!("Role"), &json!(["secrets"])));
+                assert_eq!(object["metadata"]["namespace"], NAMESPACE);
+            }
             assert!(
                 !text.contains("escalate") && !text.contains("impersonate") && !text.contains("bind\""),
                 "{text}"
             );
         }
     }
-    assert!(rules > 10, "only {rules} rules were checked");
+    assert!(rules > 20 && secrets == 2, "only {rules} rules were checked");
+}
+
+#[test]
+fn the_webhook_is_called_for_agents_and_tools_of_enrolled_namespaces_and_never_for_the_release_itself() {
+    const CONFIGURATION: &str = "kagenti-operator-mutating-webhook-configuration";
+    let objects = rendered(&[]);
+    let configuration = find(&objects, "MutatingWebhookConfiguration", CONFIGURATION);
+    assert_eq!(configuration["metadata"]["annotations"], Value::Null);
+    assert!(args(&objects).contains(&format!("--webhook-configuration={CONFIGURATION}")));
+    let webhooks = configuration["webhooks"].as_array().unwrap();
+    assert_eq!(webhooks.len(), Family::ALL.len());
+    for (webhook, family) in webhooks.iter().zip(Family::ALL) {
+        assert_eq!(webhook["name"], family.webhook());
+        assert_eq!((&webhook["failurePolicy"], &webhook["timeoutSeconds"]), (&json!("Ignore"), &json!(3)));
+        assert_eq!(
+            webhook["namespaceSelector"]["matchExpressions"],
+            json!([
+                { "key": family.namespace_label(), "operator": "In", "values": ["true"] },
+                { "key": "kubernetes.io/metadata.name", "operator": "NotIn",
+                    "values": ["kube-system", "kube-public", "kube-node-lease", NAMESPACE] },
+            ])
+        );
+        assert_eq!(
+            webhook["objectSelector"]["matchExpressions"],
+            json!([
+                { "key": family.type_label(), "operator": "In", "values": ["agent", "tool"] },
+                { "key": family.inject_label(), "operator": "NotIn", "values": ["disabled"] },
+            ])
+        );
+        let service = &webhook["clientConfig"]["service"];
+        let found = find(&objects, "Service", service["name"].as_str().unwrap());
+        assert_eq!(service["port"], found["spec"]["ports"][0]["port"]);
+        // What the operator writes here is not the release's.
+        assert_eq!(webhook["clientConfig"].as_object().unwrap().len(), 1);
+        // The default of the flag is this name, for which the operator's own certificate is.
+        let table = read("src/operator/flags/table.rs");
+        assert!(table.contains(&format!("{:?}", found["metadata"]["name"].as_str().unwrap())));
+    }
+    let pod = &find(&objects, "Deployment", "kagenti-controller-manager")["spec"]["template"];
+    let ports = pod["spec"]["containers"][0]["ports"].as_array().unwrap();
+    assert!(ports.contains(&json!({ "name": "webhook-server", "containerPort": 9443 })), "{ports:?}");
+    for family in Family::ALL {
+        assert!(pod["metadata"]["labels"].get(family.type_label()).is_none());
+    }
+}
+
+#[test]
+fn the_certificate_of_the_webhook_is_cert_managers_or_the_operators_own() {
+    let with = |arguments: &[&str]| {
+        let objects = rendered(arguments);
+        let has = |kind: &str| objects.iter().any(|object| object["kind"] == kind);
+        let text = json!(objects).to_string();
+        let mounted = text.contains("webhook-server-cert") && text.contains("volumeMounts");
+        (has("MutatingWebhookConfiguration"), has("Certificate"), mounted, args(&objects))
+    };
+    let folder = "--webhook-cert-path=/tmp/k8s-webhook-server/serving-certs".to_owned();
+    let (has, certificate, mounted, args) = with(&[EXISTING]);
+    assert!(has && certificate && mounted, "certmanager.enable is true there");
+    assert_eq!(args.iter().filter(|arg| **arg == folder).count(), 1, "{args:?}");
+    // Without cert-manager nothing is in that folder, whatever the arguments of the existing chart say.
+    for own in ["--set=certmanager.enable=false", "--set=certmanager=null"] {
+        let (has, certificate, _, args) = with(&[EXISTING, own]);
+        assert!(has && !certificate && !args.contains(&folder), "{args:?}");
+    }
+    for off in [
+        "--set=webhook.enable=false",
+        "--set=webhook=null",
+        "--set-string=controllerManager.container.env.ENABLE_WEBHOOKS=false",
+    ] {
+        let (has, certificate, mounted, args) = with(&["--set=certmanager.enable=true", off]);
+        assert!(!has && !certificate && !mounted, "{off}");
+        assert!(args.contains(&"--webhook-bind-address=0".to_owned()), "{off}: {args:?}");
+    }
+    let said = refused(&["--set=webhook.failurePolicy=Maybe"]);
+    assert!(said.contains("'Ignore', 'Fail'"), "{said}");
 }
 
 #[test]

@@ -53,6 +53,14 @@ impl Family {
         }
     }
 
+    /// Name of the admission webhook in its configuration.
+    pub const fn webhook(self) -> &'static str {
+        match self {
+            Self::Kagenti => "inject.kagenti.io",
+            Self::Rossoctl => "inject.rossoctl.io",
+        }
+    }
+
     /// Prefix of the labels that name the protocols of a workload.
     pub const fn protocol_prefix(self) -> &'static str {
         match self {
@@ -148,6 +156,12 @@ pub const DEFAULTS_LABEL: &str = "kagenti.io/defaults";
 /// Annotation in the Pod template of an enrolled workload that asks for a sidecar, with the mode of it. It is there once the
 /// configuration of the sidecar is.
 pub const SIDECAR_ANNOTATION: &str = "countersign.dev/sidecar";
+/// The value of [`SIDECAR_ANNOTATION`] that is injected.
+pub const SIDECAR_MODE: &str = "proxy-sidecar";
+/// Annotation in the Pod template of an enrolled workload whose sidecar needs SPIRE's socket.
+pub const SIDECAR_SPIFFE_ANNOTATION: &str = "countersign.dev/sidecar-spiffe";
+/// The value of [`SIDECAR_SPIFFE_ANNOTATION`].
+pub const SIDECAR_SPIFFE: &str = "workload-api";
 /// Annotation in the Pod template of an enrolled workload that names the ConfigMap with the configuration of its sidecar.
 pub const SIDECAR_CONFIG_ANNOTATION: &str = "countersign.dev/sidecar-config";
 /// Annotation in a Pod template that names the Secret with the workload's client ID and secret at Keycloak.

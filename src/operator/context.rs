@@ -63,7 +63,7 @@ pub(crate) struct Context {
     /// Trust bundles of all known domains.
     pub(crate) bundles: Arc<Bundles>,
     /// Settings of the cluster for sidecars.
-    pub(crate) sidecars: Sidecars,
+    pub(crate) sidecars: Arc<Sidecars>,
     /// SVID of the operator, for mTLS fetches.
     pub(crate) identity: OwnSvid,
     /// Writer of Kubernetes Events.
@@ -99,7 +99,7 @@ impl Context {
         config: Arc<Config>,
         (client, watching): (Client, Client),
         (work, policies): (Arc<Work>, Policies),
-        bundles: Arc<Bundles>,
+        (bundles, sidecars): (Arc<Bundles>, Arc<Sidecars>),
         events: Events,
         metrics: Metrics,
     ) -> Self {
@@ -114,7 +114,7 @@ impl Context {
             index: Arc::new(Index::new()),
             work,
             bundles,
-            sidecars: Sidecars::default(),
+            sidecars,
             identity,
             events,
             metrics,

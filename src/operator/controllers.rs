@@ -65,7 +65,7 @@ impl Observer {
             shared.config,
             (shared.client, shared.watching),
             (work, policies),
-            Arc::new(Bundles::new(Seconds::new(max_age), shared.metrics.clone())),
+            (Arc::new(Bundles::new(Seconds::new(max_age), shared.metrics.clone())), shared.sidecars),
             events,
             shared.metrics,
         ));
@@ -183,13 +183,12 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Result<Arc<Runnin
     tasks.spawn(async move { ruled.policies.follow(&ruled.metrics).await });
     let own = Arc::clone(context);
     tasks.spawn(async move { own.identity.follow(&own.config).await });
-    if !context.config.sidecar_image.is_empty() {
-        let cluster = Arc::clone(context);
-        tasks.spawn(async move {
-            let changed = || runtime::settings_changed(&cluster);
-            cluster.sidecars.follow(&cluster.config, &cluster.client, changed).await;
-        });
-    }
+    let cluster = Arc::clone(context);
+    tasks.spawn(async move {
+        let changed = || runtime::settings_changed(&cluster);
+        let path = cluster.config.sidecar_host_path.as_deref();
+        cluster.sidecars.follow(path, &cluster.client, changed).await;
+    });
     Ok(running)
 }
 

@@ -6,7 +6,8 @@ use super::error::OperatorError;
 use super::flags::Config;
 use super::metrics::Metrics;
 use super::shared::Shared;
-use super::webhook::{Decide, Webhook};
+use super::sidecars::Sidecars;
+use super::webhook::{Decide, Webhook, admit};
 use super::{metrics_server, telemetry};
 use axum::http::HeaderValue;
 use axum::http::header::USER_AGENT;
@@ -18,7 +19,6 @@ use countersign_io::shutdown::{self, Shutdown, Trigger};
 use kube::Client;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::admission::AdmissionResponse;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -72,17 +72,20 @@ async fn work(config: Config, stop: &Shutdown, servers: &mut Servers) -> Result<
         let (metrics, client, token) = (metrics.clone(), client.clone(), servers.token.clone());
         servers.running.spawn(metrics_server::serve(listener, server.tls, metrics, client, token));
     }
+    let sidecars = Arc::new(Sidecars::new(&config.sidecar_image));
     let webhook = config.webhook.clone().map(|server| {
         let clients = (client.clone(), watching.clone());
         (server.address, Webhook::new(server, &config.namespace, clients, metrics.clone()))
     });
     if let Some((address, webhook)) = webhook.clone() {
-        let decide: Decide = Arc::new(|request| AdmissionResponse::from(request));
+        let sidecars = Arc::clone(&sidecars);
+        let decide: Decide = Arc::new(move |request| admit(request, sidecars.settings().as_deref()));
         let (check, token) = (readiness.check("webhook"), servers.token.clone());
         let listen = async move || listen("the webhook", address).await.map_err(io::Error::other);
         servers.running.spawn(webhook.serve(decide, check, listen, token));
     }
-    let context = Shared { config: Arc::new(config), client: client.clone(), watching, metrics, readiness };
+    let config = Arc::new(config);
+    let context = Shared { config, client: client.clone(), watching, metrics, sidecars, readiness };
     let shared = context.clone();
     let (mut observer, mut controllers) = Observer::start(context)?;
     if let Some((_, webhook)) = webhook {

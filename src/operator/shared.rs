@@ -2,6 +2,7 @@
 
 use super::flags::Config;
 use super::metrics::Metrics;
+use super::sidecars::Sidecars;
 use countersign_controller::admin::Readiness;
 use kube::Client;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub struct Shared {
     pub watching: Client,
     /// Prometheus metrics of the process.
     pub metrics: Metrics,
+    /// Settings of the cluster for sidecars.
+    pub(crate) sidecars: Arc<Sidecars>,
     /// Readiness checks behind `/readyz`.
     pub readiness: Readiness,
 }

@@ -26,6 +26,32 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ .Values.controllerManager.serv
 {{- .Values.signatureVerification.spireTrustDomain | default (get .Values.controllerManager.container.env "KAGENTI_SPIRE_TRUST_DOMAIN") -}}
 {{- end }}
 
+{{- /* Not empty if the webhook is served. The existing operator reads the variable, too. */ -}}
+{{- define "countersign.webhook" -}}
+{{- if and (.Values.webhook).enable (ne (get .Values.controllerManager.container.env "ENABLE_WEBHOOKS" | toString) "false") -}}
+true
+{{- end -}}
+{{- end }}
+
+{{- /* Not empty if cert-manager keeps the webhook's certificate. */ -}}
+{{- define "countersign.certmanager" -}}
+{{- if and (include "countersign.webhook" .) (.Values.certmanager).enable -}}
+true
+{{- end -}}
+{{- end }}
+
+{{- /* The image of the sidecar; empty if none is injected. */ -}}
+{{- define "countersign.sidecarImage" -}}
+{{- if dig "image" "repository" "" (.Values.sidecar | default dict) -}}
+{{- printf "%s:%s" .Values.sidecar.image.repository (.Values.sidecar.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end }}
+
+{{- /* The folder of the webhook's certificate by cert-manager inside the container, as in the existing chart. */ -}}
+{{- define "countersign.webhookFolder" -}}
+/tmp/k8s-webhook-server/serving-certs
+{{- end }}
+
 {{- /* The folder of the Workload API's socket inside the container. */ -}}
 {{- define "countersign.socketFolder" -}}
 {{- dir (trimPrefix "unix://" .Values.verifiedFetch.spiffeEndpointSocket) -}}
@@ -90,6 +116,13 @@ user's others.
 {{- else -}}
 {{- $args = append $args "--metrics-bind-address=0" -}}
 {{- end -}}
+{{- if not (include "countersign.webhook" .) -}}
+{{- $args = append $args "--webhook-bind-address=0" -}}
+{{- else if include "countersign.certmanager" . -}}
+{{- $args = append $args (printf "--webhook-cert-path=%s" (include "countersign.webhookFolder" .)) -}}
+{{- else -}}
+{{- $args = append $args "--webhook-configuration=kagenti-operator-mutating-webhook-configuration" -}}
+{{- end -}}
 {{- with include "countersign.trustDomain" . -}}{{- $args = append $args (printf "--spire-trust-domain=%s" .) -}}{{- end -}}
 {{- with $sv.spireTrustBundle -}}
 {{- if .clusterTrustBundle -}}
@@ -119,7 +152,7 @@ user's others.
 {{- $args = append $args (printf "--verified-fetch-spiffe-socket=%s" $v.verifiedFetch.spiffeEndpointSocket) -}}
 {{- end -}}
 {{- with $v.sidecar -}}
-{{- if dig "image" "repository" "" . -}}{{- $args = append $args (printf "--sidecar-image=%s:%s" .image.repository (.image.tag | default $.Chart.AppVersion)) -}}{{- end -}}
+{{- with include "countersign.sidecarImage" $ -}}{{- $args = append $args (printf "--sidecar-image=%s" .) -}}{{- end -}}
 {{- with .spireHostPath -}}{{- $args = append $args (printf "--sidecar-spire-host-path=%s" .) -}}{{- end -}}
 {{- end -}}
 {{- with $v.operator -}}
@@ -131,21 +164,26 @@ user's others.
 {{- range .dns.addresses -}}{{- $args = append $args (printf "--dns-address=%s" .) -}}{{- end -}}
 {{- with .otlpEndpoint -}}{{- $args = append $args (printf "--otlp-endpoint=%s" .) -}}{{- end -}}
 {{- end -}}
+{{- /* The existing chart's own argument, in a value file that was copied from it, names a folder that is not mounted. */ -}}
+{{- $given := $v.controllerManager.container.args -}}
+{{- if not (include "countersign.certmanager" .) -}}
+{{- $given = without $given (printf "--webhook-cert-path=%s" (include "countersign.webhookFolder" .)) -}}
+{{- end -}}
 {{- $own := dict -}}
-{{- range $v.controllerManager.container.args -}}
+{{- range $given -}}
 {{- $_ := set $own (. | trimPrefix "-" | trimPrefix "-" | splitList "=" | first) true -}}
 {{- end -}}
 {{- $result := list -}}
 {{- range $args -}}
 {{- if not (hasKey $own (trimPrefix "--" . | splitList "=" | first)) -}}{{- $result = append $result . -}}{{- end -}}
 {{- end -}}
-{{- concat $result $v.controllerManager.container.args | toYaml -}}
+{{- concat $result $given | toYaml -}}
 {{- end }}
 
 {{- /* Names of values that are accepted and have no effect, one a line. */ -}}
 {{- define "countersign.unused" -}}
 {{- $values := .Values -}}
-{{- range list "authbridgeConfig" "certmanager" "defaults" "featureGates" "keycloak" "kuadrant" "mlflow" "otelBootstrap" "sigstore" "spiffe" "vap" "webhook" -}}
+{{- range list "authbridgeConfig" "defaults" "featureGates" "keycloak" "kuadrant" "mlflow" "otelBootstrap" "sigstore" "spiffe" "vap" -}}
 {{- if hasKey $values . }}{{ . }}
 {{ end -}}
 {{- end -}}

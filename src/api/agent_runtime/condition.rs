@@ -10,7 +10,8 @@ pub enum RuntimeCondition {
     ConfigResolved,
     /// True if the AgentCard of the workload is verified; for agents alone.
     Verified,
-    /// True if the workload has a configuration for the sidecar, and its Pod template asks for one; absent where the operator injects none.
+    /// True if the workload has a configuration for the sidecar, and its new Pods get one; absent where the operator injects
+    /// none.
     SidecarConfigured,
     /// True if the workload is configured.
     Ready,
@@ -44,19 +45,25 @@ pub enum RuntimeReason {
     ConfigWarning,
     /// `Verified`: the workload has no AgentCard yet. All other reasons are those of its verdict.
     CardMissing,
-    /// `SidecarConfigured`: the configuration is there, and the Pod template asks for the sidecar.
+    /// `SidecarConfigured`: the configuration is there, and new Pods get the sidecar.
     SidecarConfigured,
     /// `SidecarConfigured`: injection is not asked for in the namespace.
     NamespaceNotEnabled,
+    /// `SidecarConfigured`: a label of the workload keeps injection away.
+    InjectionDisabled,
     /// `SidecarConfigured`: nobody is named whose tokens could be checked.
     IssuerMissing,
+    /// `SidecarConfigured`: nothing says for whom tokens must be.
+    AudienceMissing,
     /// `SidecarConfigured`: mTLS alone is asked for, and the cluster has no SPIRE for Pods.
     SpireUnavailable,
     /// `SidecarConfigured`: the spec asks for what the sidecar cannot do.
     UnsupportedField,
     /// `SidecarConfigured`: the configuration of the namespace cannot be used.
     InvalidSidecarConfig,
-    /// `Ready`: the workload is configured.
+    /// `SidecarConfigured`: the configuration could not be written.
+    SidecarConfigError,
+    /// `Ready`: the workload is configured. Reasons for which the sidecar is not are those of `Ready`, too.
     Configured,
     /// `Ready`: the configuration could not be read.
     ConfigHashError,
@@ -76,10 +83,13 @@ impl RuntimeReason {
             Self::CardMissing => "CardMissing",
             Self::SidecarConfigured => "SidecarConfigured",
             Self::NamespaceNotEnabled => "NamespaceNotEnabled",
+            Self::InjectionDisabled => "InjectionDisabled",
             Self::IssuerMissing => "IssuerMissing",
+            Self::AudienceMissing => "AudienceMissing",
             Self::SpireUnavailable => "SPIREUnavailable",
             Self::UnsupportedField => "UnsupportedField",
             Self::InvalidSidecarConfig => "InvalidSidecarConfig",
+            Self::SidecarConfigError => "SidecarConfigError",
             Self::Configured => "Configured",
             Self::ConfigHashError => "ConfigHashError",
             Self::ConfigApplyError => "ConfigApplyError",

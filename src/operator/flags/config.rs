@@ -1,10 +1,11 @@
 //! Configuration of the operator: flags and environment as checked values.
 
-use super::syntax::{FlagError, Given, boolean};
-use super::table::{Effect, default_of};
-use super::values::{bind_address, collector, min_sync_period, pod_group, word};
+use super::given::Flags;
+use super::serving::ServingCertificate;
+use super::syntax::{FlagError, Given};
+use super::table::Effect;
+use super::values::{bind_address, collector, min_sync_period, pod_group};
 use super::webhook::WebhookServer;
-use countersign_api::duration::parse_duration;
 use countersign_core::canon::{Profile, ProfileSet};
 use countersign_core::policy::Freshness;
 use countersign_core::spiffe::TrustDomain;
@@ -71,20 +72,6 @@ pub struct MetricsServer {
     pub address: SocketAddr,
     /// Certificate for TLS with authorization; `None` serves plain HTTP to every caller.
     pub tls: Option<ServingCertificate>,
-}
-
-/// Certificate of a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServingCertificate {
-    /// Self-signed certificate, created at start, which no client can verify.
-    SelfSigned,
-    /// PEM files, loaded again every minute.
-    Files {
-        /// Path of the certificate chain.
-        certificate: PathBuf,
-        /// Path of the private key.
-        key: PathBuf,
-    },
 }
 
 /// Configuration of the operator. Only flags and environment make one, so that every value is checked.
@@ -296,32 +283,7 @@ const TRUST_DOMAIN: &str = "spire-trust-domain";
 /// Flags that decide whether verdicts close anything.
 const MODE_FLAGS: [&str; 3] = ["mode", "enforce-network-policies", "signature-audit-mode"];
 
-/// Given flags with defaults for the others.
-pub(super) struct Flags<'g>(&'g Given);
-
 impl Flags<'_> {
-    pub(super) fn text(&self, name: &'static str) -> &str {
-        self.0.last(name).unwrap_or(default_of(name))
-    }
-
-    pub(super) fn read<T>(
-        &self,
-        name: &'static str,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<T, FlagError> {
-        let text = self.text(name);
-        read(text).map_err(|problem| FlagError::value(name, problem, text))
-    }
-
-    fn each<T>(
-        &self,
-        name: &'static str,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<Vec<T>, FlagError> {
-        let values = self.0.all(name).iter();
-        values.map(|text| read(text).map_err(|problem| FlagError::value(name, problem, text))).collect()
-    }
-
     /// True unless flags ask for enforcement. Without any, a Deployment of the existing operator would cut off every agent
     /// of its cluster on the day of its migration.
     fn is_audit(&self) -> Result<bool, FlagError> {
@@ -330,29 +292,6 @@ impl Flags<'_> {
         let (mode, enforcement) = (self.0.last("mode"), self.0.last("enforce-network-policies"));
         let is_off = self.boolean("signature-audit-mode")? || (enforcement.is_some() && !enforces);
         Ok(is_off || (is_audit && (mode.is_some() || !enforces)))
-    }
-
-    fn boolean(&self, name: &'static str) -> Result<bool, FlagError> {
-        self.read(name, |text| boolean(text).map_err(str::to_owned))
-    }
-
-    fn word<T: Copy>(&self, name: &'static str, words: &[(&str, T)]) -> Result<T, FlagError> {
-        self.read(name, |text| word(text, words))
-    }
-
-    fn required(&self, name: &'static str) -> Result<String, FlagError> {
-        self.read(name, |text| match text {
-            "" => Err("is empty; leave the flag out for its default".to_owned()),
-            text => Ok(text.to_owned()),
-        })
-    }
-
-    /// Duration of a flag, which must not be zero.
-    fn span(&self, name: &'static str) -> Result<Duration, FlagError> {
-        self.read(name, |text| match parse_duration(text) {
-            Ok(Duration::ZERO) => Err("is zero; give a duration such as 30s".to_owned()),
-            other => other.map_err(str::to_owned),
-        })
     }
 
     fn namespace(&self, name: &'static str, default: &str) -> Result<Namespace, FlagError> {

@@ -2,12 +2,15 @@
 //! One table defines parser, help and defaults; the result is a [`Config`] of checked values.
 
 mod config;
+mod given;
+mod serving;
 mod syntax;
 mod table;
 mod values;
 mod webhook;
 
-pub use config::{BundleOrigin, BundleSource, Config, MetricsServer, ServingCertificate};
+pub use config::{BundleOrigin, BundleSource, Config, MetricsServer};
+pub use serving::ServingCertificate;
 pub use syntax::FlagError;
 pub use table::help;
 pub use webhook::{WebhookCertificate, WebhookServer};

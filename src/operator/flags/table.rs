@@ -185,7 +185,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "sidecar-image",
         FlagKind::Text,
         "",
-        "Image of the sidecar: enrolled workloads are prepared for it, and nothing injects it yet",
+        "Image of AuthBridge, the sidecar of enrolled workloads in namespaces with the label kagenti-enabled; empty injects none",
     ),
     flag(
         "sidecar-spire-host-path",

@@ -1,6 +1,7 @@
 //! Flags of the admission webhook.
 
-use super::config::{Flags, ServingCertificate};
+use super::given::Flags;
+use super::serving::ServingCertificate;
 use super::syntax::FlagError;
 use super::values::bind_address;
 use std::net::SocketAddr;

@@ -41,6 +41,7 @@ fn is_read(key: &str) -> bool {
     ];
     let enrols = |family: Family| {
         family.type_label() == key
+            || family.inject_label() == key
             || family.protocol_labels().contains(&key)
             || key.strip_prefix(family.protocol_prefix()) == Some("a2a")
     };

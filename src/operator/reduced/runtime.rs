@@ -9,7 +9,8 @@ use countersign_api::agent_runtime::{
     TlsBridgeMode,
 };
 use countersign_api::keys::{
-    CONFIG_HASH_ANNOTATION, MTLS_MODE_ANNOTATION, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION,
+    CONFIG_HASH_ANNOTATION, CREDENTIALS_ANNOTATION, MTLS_MODE_ANNOTATION, SIDECAR_ANNOTATION,
+    SIDECAR_CONFIG_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION,
 };
 use countersign_plan::agent_runtime::{IndexedRuntime, RuntimeParts, SidecarRequest, Target};
 use countersign_plan::limits::ITEMS;
@@ -102,7 +103,7 @@ struct TemplateMetadata {
     annotations: Option<TemplateAnnotations>,
 }
 
-/// Annotations that enrolment writes, of which a template may have 256 KiB.
+/// Annotations that enrolment writes or reads, of which a template may have 256 KiB.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct TemplateAnnotations {
@@ -114,6 +115,10 @@ struct TemplateAnnotations {
     sidecar: Option<String>,
     #[serde(rename = "countersign.dev/sidecar-config")]
     sidecar_config: Option<String>,
+    #[serde(rename = "countersign.dev/sidecar-spiffe")]
+    sidecar_spiffe: Option<String>,
+    #[serde(rename = "kagenti.io/keycloak-client-credentials-secret-name")]
+    credentials: Option<String>,
 }
 
 /// What is in use of the status of a workload to enrol.
@@ -153,6 +158,8 @@ pub(crate) fn target(object: ReducedTarget) -> Option<Target> {
         (MTLS_MODE_ANNOTATION, written.mtls_mode),
         (SIDECAR_ANNOTATION, written.sidecar),
         (SIDECAR_CONFIG_ANNOTATION, written.sidecar_config),
+        (SIDECAR_SPIFFE_ANNOTATION, written.sidecar_spiffe),
+        (CREDENTIALS_ANNOTATION, written.credentials),
     ];
     let annotations: BTreeMap<String, String> = annotations
         .into_iter()

@@ -24,7 +24,7 @@ use countersign_io::clock::now;
 use countersign_plan::agent_runtime::sidecar::SidecarPlan;
 use countersign_plan::agent_runtime::status::{Done, plan_event, plan_status};
 use countersign_plan::agent_runtime::turn::{Found, Observed, RuntimePlan, plan_runtime, read_again};
-use countersign_plan::agent_runtime::{EnrolledBy, ShownCard, Target, lacks_content};
+use countersign_plan::agent_runtime::{EnrolledBy, ShownCard, lacks_content};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +70,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         }
         return Ok(Next::Never);
     };
-    if !context.config.sidecar_image.is_empty() && context.sidecars.settings().is_none() {
+    if context.sidecars.settings().is_none() {
         // Pods would be replaced twice: without the sidecar, and with it once the cluster was looked at.
         return Ok(Next::In(SETTINGS));
     }
@@ -84,19 +84,41 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         Some(workload) => observe::target(context, workload).await?,
         None => None,
     };
-    let sidecar = sidecar::plan(context, namespace, runtime, config.as_ref()).await?;
-    let observed = Observed {
-        namespace,
-        sidecar: &sidecar,
-        runtime: Some(runtime),
-        rivals: &rivals(context, name, runtime),
-        enrolled: &enrolled,
-        target: target.as_ref(),
-        hash: hash.as_deref().ok(),
+    let mut sidecar = match (&workload, &target) {
+        (Some(workload), Some(target)) => {
+            sidecar::plan(context, runtime, config.as_ref(), (workload, target)).await?
+        }
+        _ => SidecarPlan::Unknown,
     };
-    let plan = plan_runtime(&observed);
+    let rivals = rivals(context, name, runtime);
+    let plan_with = |sidecar: &SidecarPlan| {
+        plan_runtime(&Observed {
+            namespace,
+            sidecar,
+            runtime: Some(runtime),
+            rivals: &rivals,
+            enrolled: &enrolled,
+            target: target.as_ref(),
+            hash: hash.as_deref().ok(),
+        })
+    };
+    let mut plan = plan_with(&sidecar);
     release(context, &plan).await?;
-    let applied = apply(context, &plan, &sidecar, (workload.as_ref(), target.as_ref())).await;
+    if let (Some(Found::Enrolled), Some(workload), Some(target)) = (&plan.found, &workload, &target) {
+        // The configuration first: new Pods would wait for it. Without it the workload is enrolled all the same.
+        match sidecar::apply(context, &sidecar, workload, target).await {
+            Err(error) if is_passing(&error) => return Err(error),
+            Err(error) => {
+                sidecar = SidecarPlan::unwritten(&Explained(&error).to_string());
+                plan = plan_with(&sidecar);
+            }
+            Ok(()) => {}
+        }
+    }
+    let applied = match &plan.apply {
+        Some((workload, fields)) => apply_fields(context, workload, fields).await,
+        None => Ok(()),
+    };
     let applied = match applied {
         Err(error) if is_passing(&error) => return Err(error),
         applied => applied.map_err(|error| Explained(&error).to_string()),
@@ -117,22 +139,6 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
     };
     write_status(context, (name, runtime), &done).await?;
     Ok(Next::In(read_again(found, runtime, now())))
-}
-
-/// Applies what a plan enrols: the configuration of the sidecar first, for which new Pods would wait.
-async fn apply(
-    context: &Context,
-    plan: &RuntimePlan,
-    sidecar: &SidecarPlan,
-    enrols: (Option<&WorkloadRef>, Option<&Target>),
-) -> Result<(), kube::Error> {
-    if let ((Some(workload), Some(target)), Some(Found::Enrolled)) = (enrols, &plan.found) {
-        sidecar::apply(context, sidecar, workload, target).await?;
-    }
-    match &plan.apply {
-        Some((workload, fields)) => apply_fields(context, workload, fields).await,
-        None => Ok(()),
-    }
 }
 
 /// Workloads that carry a label value.

@@ -16,11 +16,12 @@ use kube::{Api, Error};
 /// Plans the sidecar from what this replica knows now, and from Keycloak's settings if one may be injected.
 pub(super) async fn plan(
     context: &Context,
-    namespace: &str,
     runtime: &IndexedRuntime,
     config: Option<&ConfigSources>,
+    (workload, target): (&WorkloadRef, &Target),
 ) -> Result<SidecarPlan, Error> {
-    let is_offered = !context.config.sidecar_image.is_empty();
+    let namespace = workload.object.namespace.as_str();
+    let is_offered = context.sidecars.is_offered();
     let is_enabled = context.index.injected.get(&ObjectRef::new("", namespace)).is_some();
     let keycloak = if is_offered && is_enabled { keycloak(context, namespace).await? } else { None };
     let settings = context.sidecars.settings();
@@ -31,8 +32,9 @@ pub(super) async fn plan(
         mtls_mode: runtime.mtls_mode,
         allowed_audiences: &runtime.sidecar.allowed_audiences,
         has_spire: settings.spire.is_some(),
+        has_credentials: target.has_credentials(),
     });
-    Ok(plan_sidecar(runtime, &SidecarFacts { is_offered, is_enabled, sources }))
+    Ok(plan_sidecar(runtime, &SidecarFacts { is_offered, is_enabled, sources }, workload, target))
 }
 
 /// Keycloak's settings of a namespace, empty if it has none; `None` if they may not be read.
@@ -51,7 +53,7 @@ pub(super) async fn apply(
     workload: &WorkloadRef,
     target: &Target,
 ) -> Result<(), Error> {
-    let SidecarPlan::Configured { name, text } = plan else { return Ok(()) };
+    let SidecarPlan::Configured { name, text, .. } = plan else { return Ok(()) };
     let namespace = &workload.object.namespace;
     let found = maps(context, namespace).get_opt(name).await?;
     let is_same = found.is_some_and(|map| {

@@ -1,6 +1,7 @@
 //! Admission webhook. Every replica serves it, on a thread of its own; the leader keeps the Secret with its certificate and
 //! the authorities that the API server is told.
 
+mod admit;
 mod arrivals;
 mod ca_bundle;
 mod certificates;
@@ -14,6 +15,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+pub(super) use admit::admit;
 pub(super) use review::Decide;
 
 use super::flags::{WebhookCertificate, WebhookServer};

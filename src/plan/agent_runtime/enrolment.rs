@@ -9,8 +9,8 @@ use crate::input::enrolment::{A2A, protocol};
 use crate::input::workload::WorkloadRef;
 use countersign_api::agent_runtime::RuntimeType;
 use countersign_api::keys::{
-    CONFIG_HASH_ANNOTATION, Family, MANAGED_BY, MANAGED_BY_APP_LABEL, MTLS_MODE_ANNOTATION, RUNTIME_LABEL,
-    SIDECAR_ANNOTATION,
+    CONFIG_HASH_ANNOTATION, Family, MANAGED_BY, MANAGED_BY_APP_LABEL, RUNTIME_LABEL, SIDECAR_ANNOTATION,
+    SIDECAR_SPIFFE_ANNOTATION,
 };
 use countersign_core::text::Quoted;
 use serde_json::{Map, Value, json};
@@ -39,9 +39,8 @@ impl Enrolment {
         if runtime.runtime_type == RuntimeType::Agent && is_own && protocol(&others).is_none() {
             labels.insert(own_protocol, String::new());
         }
-        let mut template_annotations =
-            owned(&[(CONFIG_HASH_ANNOTATION, hash), (MTLS_MODE_ANNOTATION, runtime.mtls_mode.as_str())]);
-        template_annotations.extend(sidecar.annotations(target));
+        let mut template_annotations = sidecar.annotations(runtime, target);
+        template_annotations.insert(CONFIG_HASH_ANNOTATION.to_owned(), hash.to_owned());
         Self { labels, template_labels: owned(&[enrols]), template_annotations }
     }
 
@@ -50,11 +49,13 @@ impl Enrolment {
         let holds = |wanted: &Data, found: &Data| {
             wanted.iter().all(|(key, value)| found.get(key).is_some_and(|found| found == value))
         };
-        let asks = |annotations: &Data| annotations.contains_key(SIDECAR_ANNOTATION);
+        let has_more = [SIDECAR_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION].iter().any(|key| {
+            target.template_annotations.contains_key(*key) && !self.template_annotations.contains_key(*key)
+        });
         holds(&self.labels, &target.labels)
             && holds(&self.template_labels, &target.template_labels)
             && holds(&self.template_annotations, &target.template_annotations)
-            && (asks(&self.template_annotations) || !asks(&target.template_annotations))
+            && !has_more
     }
 
     /// Object for server-side apply. Its UID keeps it from making, or changing, another workload of this name.

@@ -107,6 +107,9 @@ fn conditions(runtime: &IndexedRuntime, done: &Done<'_>) -> [Condition; 3] {
         (Found::Contradicted(message), ..) => (resolved(), (false, Why::ConfigApplyError, message.clone())),
         (Found::Enrolled, _, Err(error)) => (resolved(), (false, Why::ConfigApplyError, error.to_owned())),
         (Found::Enrolled, Ok(hash), Ok(())) => {
+            if let SidecarPlan::Unusable(why, message) = done.sidecar {
+                return [resolved(), config, (false, *why, message.clone())];
+            }
             let shown = hash.get(..SHOWN_DIGITS).unwrap_or(hash);
             let message = format!("Workload {name} configured with config-hash {shown}");
             (resolved(), (true, Why::Configured, message))

@@ -13,7 +13,9 @@ mod sidecar;
 pub use config::{ConfigProblem, SidecarSources, plan_sidecar_config};
 pub use sidecar::{SidecarSettings, SpireSocket};
 
-use countersign_api::keys::{Family, INJECTION_ANNOTATION, SIDECAR_ANNOTATION, SIDECAR_CONTAINER};
+use countersign_api::keys::{
+    Family, INJECTION_ANNOTATION, SIDECAR_ANNOTATION, SIDECAR_CONTAINER, SIDECAR_MODE,
+};
 use json::{at, object, set, take_items, text};
 use json_patch::Patch;
 use ports::Ports;
@@ -41,12 +43,17 @@ pub enum Injection {
     Refused(String),
 }
 
-/// Plans the injection of a Pod as it is sent to be created.
-pub fn plan_injection(pod: &Value, settings: &SidecarSettings) -> Injection {
-    if let Some(reason) = skips(pod, settings) {
+/// Plans the injection of a Pod as it is sent to be created; without settings the cluster is not known yet.
+pub fn plan_injection(pod: &Value, settings: Option<&SidecarSettings>) -> Injection {
+    if let Some(reason) = skips(pod) {
         let patch = json_patch::diff(pod, &annotated(pod, &format!("skipped: {reason}")));
         return Injection::Skipped { patch, reason };
     }
+    let Some(settings) = settings else {
+        let problem =
+            "the operator has just started, and does not know yet what the cluster offers: create it again";
+        return Injection::Refused(problem.to_owned());
+    };
     match inject(&without_sidecar(pod), settings) {
         Ok((injected, warnings)) => Injection::Injected { patch: json_patch::diff(pod, &injected), warnings },
         Err(problem) => Injection::Refused(problem),
@@ -54,7 +61,7 @@ pub fn plan_injection(pod: &Value, settings: &SidecarSettings) -> Injection {
 }
 
 /// Why a Pod stays as it is.
-fn skips(pod: &Value, settings: &SidecarSettings) -> Option<String> {
+fn skips(pod: &Value) -> Option<String> {
     let labels = at(pod, &["metadata", "labels"]);
     let is_enrolled = Family::ALL
         .into_iter()
@@ -69,18 +76,14 @@ fn skips(pod: &Value, settings: &SidecarSettings) -> Option<String> {
     {
         return Some(format!("the Pod has the label {label}=disabled"));
     }
-    if settings.image.is_empty() {
-        return Some("the operator was started without --sidecar-image".to_owned());
-    }
-    match text(at(pod, &["metadata", "annotations"]), SIDECAR_ANNOTATION) {
-        Some("proxy-sidecar") => None,
-        Some(_) => Some(format!("its annotation {SIDECAR_ANNOTATION} names a mode that is not known")),
-        None => Some(
+    if text(at(pod, &["metadata", "annotations"]), SIDECAR_ANNOTATION).is_none() {
+        return Some(
             "no AgentRuntime with a configuration for the sidecar enrols its workload: look at the condition \
              SidecarConfigured of the AgentRuntime"
                 .to_owned(),
-        ),
+        );
     }
+    None
 }
 
 fn annotated(pod: &Value, said: &str) -> Value {
@@ -107,7 +110,19 @@ fn inject(pod: &Value, settings: &SidecarSettings) -> Result<(Value, Vec<String>
             "spec.hostNetwork is true: a sidecar cannot guard ports of the node; take it out".to_owned()
         );
     }
-    let (ports, asked) = (Ports::of(pod)?, Asked::of(at(pod, &["metadata", "annotations"]))?);
+    if settings.image.is_empty() {
+        return Err(format!(
+            "its annotation {SIDECAR_ANNOTATION} asks for a sidecar, and the operator was started without --sidecar-image: \
+             start it with one, or take the label {} off the namespace",
+            Family::Kagenti.namespace_label()
+        ));
+    }
+    if text(at(pod, &["metadata", "annotations"]), SIDECAR_ANNOTATION) != Some(SIDECAR_MODE) {
+        return Err(format!(
+            "its annotation {SIDECAR_ANNOTATION} is not {SIDECAR_MODE}, the one mode that is injected"
+        ));
+    }
+    let (ports, asked) = (Ports::of(pod)?, Asked::of(at(pod, &["metadata", "annotations"]), settings)?);
     let mut warnings = ports.warnings();
     let mut pod = annotated(pod, &ports.to_string());
     let spec = object(&mut pod, "spec");
@@ -126,7 +141,7 @@ fn inject(pod: &Value, settings: &SidecarSettings) -> Result<(Value, Vec<String>
         containers.push(sidecar);
     }
     let mut volumes = take_items(spec, "volumes");
-    for volume in asked.volumes(settings) {
+    for volume in asked.volumes() {
         add_volume(&mut volumes, volume)?;
     }
     for (list, items) in [("initContainers", before), ("containers", containers), ("volumes", volumes)] {

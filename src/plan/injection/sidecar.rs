@@ -5,7 +5,7 @@ use super::json::text;
 use super::ports::Ports;
 use countersign_api::keys::{
     CREDENTIALS_ANNOTATION, MTLS_MODE_ANNOTATION, SIDECAR_CONFIG_ANNOTATION, SIDECAR_CONFIG_KEY,
-    SIDECAR_CONTAINER,
+    SIDECAR_CONTAINER, SIDECAR_SPIFFE, SIDECAR_SPIFFE_ANNOTATION,
 };
 use serde_json::{Value, json};
 
@@ -46,11 +46,13 @@ pub(super) struct Asked {
     config: String,
     mtls_mode: String,
     credentials: Option<String>,
+    /// Socket of SPIRE's agent, if the configuration needs it.
+    spire: Option<SpireSocket>,
 }
 
 impl Asked {
-    /// What the annotations of a Pod ask for.
-    pub(super) fn of(annotations: Option<&Value>) -> Result<Self, String> {
+    /// What the annotations of a Pod ask for, and this cluster has.
+    pub(super) fn of(annotations: Option<&Value>, settings: &SidecarSettings) -> Result<Self, String> {
         let config = text(annotations, SIDECAR_CONFIG_ANNOTATION).filter(|name| !name.is_empty());
         let config = config.ok_or_else(|| {
             format!(
@@ -58,7 +60,19 @@ impl Asked {
                  the workload, so do not write the annotations of countersign.dev by hand"
             )
         })?;
+        let spire = match text(annotations, SIDECAR_SPIFFE_ANNOTATION) {
+            None => None,
+            Some(SIDECAR_SPIFFE) => Some(settings.spire.clone().ok_or_else(|| {
+                "its sidecar needs SPIRE, and the cluster has no CSI driver csi.spiffe.io now, so that the Pod would wait for \
+                 it: install it, or start the operator with --sidecar-spire-host-path"
+                    .to_owned()
+            })?),
+            Some(_) => {
+                return Err(format!("its annotation {SIDECAR_SPIFFE_ANNOTATION} is not {SIDECAR_SPIFFE}"));
+            }
+        };
         Ok(Self {
+            spire,
             config: config.to_owned(),
             mtls_mode: text(annotations, MTLS_MODE_ANNOTATION).unwrap_or("permissive").to_owned(),
             credentials: text(annotations, CREDENTIALS_ANNOTATION)
@@ -74,7 +88,7 @@ impl Asked {
         let mount = |name: &str, path: &str| json!({ "name": name, "mountPath": path, "readOnly": true });
         let mut mounts =
             vec![mount(CONFIG_VOLUME, "/etc/authbridge"), mount(ROUTES_VOLUME, "/etc/authproxy")];
-        if settings.spire.is_some() {
+        if self.spire.is_some() {
             mounts.push(mount(SOCKET_VOLUME, SOCKET_FOLDER));
         }
         if self.credentials.is_some() {
@@ -92,7 +106,7 @@ impl Asked {
                 variable("AUTHBRIDGE_HEALTH_PORT", ports.health.to_string()),
                 variable("AUTHBRIDGE_STATS_PORT", ports.stats.to_string()),
                 variable("AUTHBRIDGE_SESSIONS_PORT", ports.sessions.to_string()),
-                variable("SPIRE_ENABLED", settings.spire.is_some().to_string()),
+                variable("SPIRE_ENABLED", self.spire.is_some().to_string()),
                 variable("MTLS_MODE", self.mtls_mode.clone()),
             ],
             "ports": [port("reverse-proxy", ports.inbound), port("forward-proxy", ports.outbound)],
@@ -123,14 +137,14 @@ impl Asked {
     }
 
     /// Volumes of the container.
-    pub(super) fn volumes(&self, settings: &SidecarSettings) -> Vec<Value> {
+    pub(super) fn volumes(&self) -> Vec<Value> {
         let mut volumes = vec![
             json!({ "name": CONFIG_VOLUME, "configMap": { "name": self.config, "defaultMode": READABLE,
                 "items": [{ "key": SIDECAR_CONFIG_KEY, "path": "config.yaml" }] } }),
             json!({ "name": ROUTES_VOLUME, "configMap": { "name": ROUTES_VOLUME, "defaultMode": READABLE,
                 "optional": true } }),
         ];
-        match &settings.spire {
+        match &self.spire {
             Some(SpireSocket::Csi) => volumes.push(
                 json!({ "name": SOCKET_VOLUME, "csi": { "driver": "csi.spiffe.io", "readOnly": true } }),
             ),

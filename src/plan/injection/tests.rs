@@ -15,7 +15,8 @@ fn pod(container: &Value) -> Value {
         "metadata": {
             "labels": { "kagenti.io/type": "agent" },
             "annotations": { "countersign.dev/sidecar": "proxy-sidecar",
-                "countersign.dev/sidecar-config": "authbridge-config-weather", "kagenti.io/mtls-mode": "strict" },
+                "countersign.dev/sidecar-config": "authbridge-config-weather",
+                "countersign.dev/sidecar-spiffe": "workload-api", "kagenti.io/mtls-mode": "strict" },
         },
         "spec": { "containers": [{ "name": "agent", "image": "weather", "newer": { "member": 1 } }] },
     });
@@ -33,11 +34,11 @@ fn patched(pod: &Value, patch: &Patch) -> Value {
 
 /// The Pod after its admission, which a second one leaves alone, with the warnings.
 fn admitted(pod: &Value, settings: &SidecarSettings) -> (Value, Vec<String>) {
-    let Injection::Injected { patch, warnings } = plan_injection(pod, settings) else {
-        panic!("{:?}", plan_injection(pod, settings))
+    let Injection::Injected { patch, warnings } = plan_injection(pod, Some(settings)) else {
+        panic!("{:?}", plan_injection(pod, Some(settings)))
     };
     let first = patched(pod, &patch);
-    let Injection::Injected { patch, .. } = plan_injection(&first, settings) else {
+    let Injection::Injected { patch, .. } = plan_injection(&first, Some(settings)) else {
         panic!("refused: {first:#}")
     };
     assert_eq!(patch, Patch::default(), "a Pod is patched once: {first:#}");
@@ -87,9 +88,11 @@ fn the_sidecar_listens_where_the_agent_did_and_everything_else_stays() {
 }
 
 #[test]
-fn without_native_sidecars_or_spire_there_is_a_container_and_no_socket() {
-    let other = SidecarSettings { spire: None, is_native: false, ..settings() };
-    let (after, _) = admitted(&pod(&json!({})), &other);
+fn without_native_sidecars_there_is_a_container_and_the_socket_comes_as_the_configuration_needs_it() {
+    let other = SidecarSettings { is_native: false, ..settings() };
+    let mut plain = pod(&json!({}));
+    plain["metadata"]["annotations"].as_object_mut().unwrap().remove("countersign.dev/sidecar-spiffe");
+    let (after, _) = admitted(&plain, &other);
     let containers = after["spec"]["containers"].as_array().unwrap();
     assert_eq!((containers.len(), &containers[1]["name"]), (2, &json!("authbridge-proxy")));
     assert!(containers[1].get("restartPolicy").is_none() && after["spec"].get("initContainers").is_none());
@@ -201,12 +204,8 @@ fn who_is_not_injected_is_told_why_and_who_cannot_be_is_refused() {
         (with(&["metadata", "labels", "kagenti.io/type"], json!("other")), "has no label kagenti.io/type"),
         (with(&["metadata", "labels", "kagenti.io/inject"], json!("disabled")), "kagenti.io/inject=disabled"),
         (with(&["metadata", "annotations"], Value::Null), "no AgentRuntime"),
-        (
-            with(&["metadata", "annotations", "countersign.dev/sidecar"], json!("waypoint")),
-            "a mode that is not known",
-        ),
     ] {
-        let Injection::Skipped { patch, reason: found } = plan_injection(&pod, &settings()) else {
+        let Injection::Skipped { patch, reason: found } = plan_injection(&pod, Some(&settings())) else {
             panic!("{pod:#}")
         };
         assert!(found.contains(reason), "{found}");
@@ -216,16 +215,29 @@ fn who_is_not_injected_is_told_why_and_who_cannot_be_is_refused() {
             after["metadata"]["annotations"]["countersign.dev/injection"],
             format!("skipped: {found}")
         );
-        let Injection::Skipped { patch, .. } = plan_injection(&after, &settings()) else {
+        let Injection::Skipped { patch, .. } = plan_injection(&after, Some(&settings())) else {
             panic!("{after:#}")
         };
         assert_eq!(patch, Patch::default());
     }
-    let without = SidecarSettings { image: String::new(), ..settings() };
-    assert!(matches!(plan_injection(&good, &without), Injection::Skipped { .. }));
+    let no_image = SidecarSettings { image: String::new(), ..settings() };
+    let no_spire = SidecarSettings { spire: None, ..settings() };
+    for (settings, problem) in [
+        (None, "does not know yet"),
+        (Some(&no_image), "without --sidecar-image"),
+        (Some(&no_spire), "needs SPIRE"),
+    ] {
+        let Injection::Refused(found) = plan_injection(&good, settings) else { panic!("{settings:?}") };
+        assert!(found.contains(problem), "{found}");
+    }
     let volume = json!([{ "name": "spire-agent-socket", "emptyDir": {} }]);
     for (pod, problem) in [
         (with(&["spec", "hostNetwork"], json!(true)), "spec.hostNetwork"),
+        (with(&["metadata", "annotations", "countersign.dev/sidecar"], json!("waypoint")), "the one mode"),
+        (
+            with(&["metadata", "annotations", "countersign.dev/sidecar-spiffe"], json!("")),
+            "is not workload-api",
+        ),
         (with(&["spec", "volumes"], volume), "a volume spire-agent-socket"),
         (
             with(&["metadata", "annotations", "countersign.dev/sidecar-config"], json!("")),
@@ -236,7 +248,7 @@ fn who_is_not_injected_is_told_why_and_who_cannot_be_is_refused() {
             "containerPort",
         ),
     ] {
-        let Injection::Refused(found) = plan_injection(&pod, &settings()) else { panic!("{pod:#}") };
+        let Injection::Refused(found) = plan_injection(&pod, Some(&settings())) else { panic!("{pod:#}") };
         assert!(found.contains(problem), "{found}");
     }
 }
@@ -248,6 +260,7 @@ fn sources<'a>(base: &'a str, keycloak: &'a BTreeMap<String, String>) -> Sidecar
         mtls_mode: MtlsMode::Permissive,
         allowed_audiences: &[],
         has_spire: true,
+        has_credentials: true,
     }
 }
 
@@ -277,7 +290,7 @@ fn a_pipeline_is_made_from_the_settings_of_keycloak() {
     assert_eq!(
         inbound["config"],
         json!({ "issuer": "https://keycloak.example/realms/agents", "keycloak_url": "http://keycloak:8080",
-            "keycloak_realm": "agents", "allowed_audiences": ["one"] })
+            "keycloak_realm": "agents", "audience_file": "/shared/client-id.txt", "allowed_audiences": ["one"] })
     );
     assert_eq!(
         made["pipeline"]["outbound"]["plugins"][0]["config"],
@@ -306,13 +319,84 @@ fn what_the_namespace_says_stays_but_for_addresses_and_mtls() {
     assert!(disabled.get("mtls").is_none() && disabled.get("spiffe").is_some());
     let plain = made(MtlsMode::Permissive, false).unwrap();
     assert!(plain.get("mtls").is_none() && plain.get("spiffe").is_none());
-    assert_eq!(made(MtlsMode::Strict, false), Err(ConfigProblem::SpireMissing));
+    assert_eq!(made(MtlsMode::Strict, false), Err(ConfigProblem::SpireMissing("spec.mtlsMode is strict")));
     let problem = |base| plan_sidecar_config(&sources(base, &none)).unwrap_err();
     assert_eq!(problem(""), ConfigProblem::IssuerMissing);
     assert_eq!(problem("mode: waypoint"), ConfigProblem::UnknownMode("waypoint".to_owned()));
     for malformed in ["- a", "a: [", "a: 1\na: 2"] {
         assert!(matches!(problem(malformed), ConfigProblem::Malformed(_)), "{malformed}");
     }
-    let half = keycloak(&[("KEYCLOAK_URL", "http://keycloak:8080")]);
-    assert_eq!(plan_sidecar_config(&sources("", &half)), Err(ConfigProblem::IssuerMissing));
+    for open in [
+        "pipeline: {}",
+        "pipeline: {inbound: {plugins: [a2a-parser]}}",
+        "pipeline: {dangerously_allow_unauthenticated: 1}",
+    ] {
+        assert_eq!(problem(open), ConfigProblem::Unguarded, "{open}");
+    }
+}
+
+#[test]
+fn a_token_must_be_for_the_workload_or_for_whom_somebody_named() {
+    let named = ["one".to_owned(), "two".to_owned()];
+    let config = |gate: &str, allowed: &[String], has_credentials| {
+        let base = format!("pipeline: {{inbound: {{plugins: [{gate}]}}}}");
+        let none = BTreeMap::new();
+        let sources = SidecarSources { allowed_audiences: allowed, has_credentials, ..sources(&base, &none) };
+        plan_sidecar_config(&sources)
+            .map(|text| read(&text)["pipeline"]["inbound"]["plugins"][0]["config"].clone())
+    };
+    let file = "/shared/client-id.txt";
+    for (gate, allowed, has_credentials, made) in [
+        ("jwt-validation", &[][..], true, json!({ "audience_file": file })),
+        ("jwt-validation", &named, true, json!({ "audience_file": file, "allowed_audiences": named })),
+        ("jwt-validation", &named, false, json!({ "allowed_audiences": named })),
+        ("{name: jwt-validation, config: {audience: a}}", &[], true, json!({ "audience": "a" })),
+        (
+            "{name: jwt-validation, config: {audience_file: /own, allowed_audiences: [two, own]}}",
+            &named,
+            true,
+            json!({ "audience_file": "/own", "allowed_audiences": ["two", "own", "one"] }),
+        ),
+    ] {
+        assert_eq!(config(gate, allowed, has_credentials), Ok(made), "{gate} {allowed:?} {has_credentials}");
+    }
+    assert_eq!(config("jwt-validation", &[], false), Err(ConfigProblem::AudienceMissing));
+}
+
+#[test]
+fn settings_of_keycloak_that_are_not_whole_lead_to_what_can_be_checked_or_to_a_sentence() {
+    let issuer = ("ISSUER", "https://keycloak.example/realms/agents");
+    let (url, realm) = (("KEYCLOAK_URL", "http://keycloak:8080"), ("KEYCLOAK_REALM", "agents"));
+    let federated = ("CLIENT_AUTH_TYPE", "federated-jwt");
+    let planned = |pairs: &[(&str, &str)], has_spire, has_credentials| {
+        let settings = keycloak(pairs);
+        let named = ["one".to_owned()];
+        let sources = SidecarSources {
+            has_spire,
+            has_credentials,
+            allowed_audiences: &named,
+            ..sources("", &settings)
+        };
+        plan_sidecar_config(&sources).map(|text| {
+            let exchange = &read(&text)["pipeline"]["outbound"]["plugins"][0]["config"];
+            (!exchange.is_null()).then(|| exchange["identity"].clone())
+        })
+    };
+    assert_eq!(planned(&[url, realm], true, true), Err(ConfigProblem::IssuerMissing));
+    assert_eq!(planned(&[issuer], true, true), Ok(None), "the issuer alone checks tokens");
+    assert_eq!(planned(&[issuer, url], true, true), Ok(None));
+    assert_eq!(planned(&[issuer, url, realm], true, false), Ok(None), "it is no client");
+    assert_eq!(
+        planned(&[issuer, url, realm], false, true),
+        Ok(Some(json!({ "type": "client-secret" }))),
+        "as the existing operator has it"
+    );
+    assert_eq!(
+        planned(&[issuer, url, realm, federated], true, true),
+        Ok(Some(json!({ "type": "spiffe", "jwt_audience": issuer.1 })))
+    );
+    assert_eq!(
+        planned(&[issuer, url, realm, federated], false, true),
+        Err(ConfigProblem::SpireMissing("CLIENT_AUTH_TYPE is federated-jwt"))
+    );
 }

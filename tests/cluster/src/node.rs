@@ -20,6 +20,7 @@ pub const OPERATOR_USER: &str = "system:serviceaccount:countersign-system:contro
 
 const OPERATOR_IMAGE: &str = "countersign.test/countersign";
 const AGENT_IMAGE: &str = "countersign.test/agent:1";
+const SIDECAR_IMAGE: &str = "countersign.test/authbridge";
 
 /// How long anything may take on a machine that is busy besides; a test that is about time measures it itself.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -54,11 +55,15 @@ impl Node {
     /// A node with SPIRE and the images, without the operator.
     pub fn bare() -> Result<Self> {
         let node = Self { rig: Rig::node(&Options::default())? };
-        let (operator, agent) = (program("countersign")?, program("agent")?);
+        let (operator, agent, wire) = (program("countersign")?, program("agent")?, program("wire")?);
         let manager = Entry::Link("/manager", "/countersign");
         let name = format!("{OPERATOR_IMAGE}:test");
         node.import(&name, &operator, vec![Entry::File(&operator, "/countersign"), manager], "/countersign")?;
-        let files = vec![Entry::File(&agent, "/agent"), Entry::File(&operator, "/countersign")];
+        let files = vec![
+            Entry::File(&agent, "/agent"),
+            Entry::File(&wire, "/wire"),
+            Entry::File(&operator, "/countersign"),
+        ];
         node.import(AGENT_IMAGE, &operator, files, "/agent")?;
         Ok(node)
     }
@@ -67,6 +72,33 @@ impl Node {
     pub fn with_operator(more: &[&str]) -> Result<Self> {
         let node = Self::bare()?;
         node.install(&chart(), more).with_context(|| node.report())?;
+        Ok(node)
+    }
+
+    /// A node with the operator that injects sidecars with the node's socket of SPIRE, and fetches cards over mTLS.
+    pub fn with_sidecars() -> Result<Self> {
+        let node = Self::bare()?;
+        let sidecar = program("authbridge")?;
+        let name = format!("{SIDECAR_IMAGE}:test");
+        node.import(&name, &sidecar, vec![Entry::File(&sidecar, "/authbridge")], "/authbridge")?;
+        node.rig.spire().register(SYSTEM, "controller-manager")?;
+        let (image, host_path, socket) = (
+            format!("sidecar.image.repository={SIDECAR_IMAGE}"),
+            format!("sidecar.spireHostPath={SOCKET_FOLDER}"),
+            format!("verifiedFetch.hostPath={SOCKET_FOLDER}"),
+        );
+        let mut sets = Vec::new();
+        for set in [
+            image.as_str(),
+            "sidecar.image.tag=test",
+            host_path.as_str(),
+            "verifiedFetch.enabled=true",
+            "verifiedFetch.clusterSPIFFEID.create=false",
+            socket.as_str(),
+        ] {
+            sets.extend(["--set", set]);
+        }
+        node.install(&chart(), &sets).with_context(|| node.report())?;
         Ok(node)
     }
 
@@ -194,6 +226,35 @@ impl Node {
         ];
         all.extend(more);
         Ok(all)
+    }
+
+    /// What a user who knows nothing of sidecars applies: service account, Service, and a Deployment of one agent that serves
+    /// its card on the port that the variable `PORT` names, 8000.
+    pub fn plain_manifests(&self, namespace: &str, name: &str) -> Result<Vec<Value>> {
+        let folder = self.card_folder(namespace, name)?;
+        let metadata = json!({ "name": name, "namespace": namespace });
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
+            "spec": { "replicas": 1, "selector": { "matchLabels": { "app": name } }, "template": {
+                "metadata": { "labels": { "app": name } },
+                "spec": {
+                    "serviceAccountName": name, "terminationGracePeriodSeconds": 0, "enableServiceLinks": false,
+                    "volumes": [{ "name": "card", "hostPath": { "path": folder } }],
+                    "containers": [{
+                        "name": "agent", "image": AGENT_IMAGE, "imagePullPolicy": "Never",
+                        "args": ["0.0.0.0:$(PORT)", "/card"], "env": [{ "name": "PORT", "value": "8000" }],
+                        "ports": [{ "containerPort": 8000 }],
+                        "readinessProbe": { "httpGet": { "path": "/.well-known/agent-card.json", "port": 8000 },
+                            "periodSeconds": 1 },
+                        "volumeMounts": [{ "name": "card", "mountPath": "/card" }],
+                    }, probe()],
+                },
+            } },
+        });
+        let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+            "spec": { "selector": { "app": name }, "ports": [{ "name": "agent-tls", "port": 8000 }] } });
+        let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata });
+        Ok(vec![deployment, service, account])
     }
 
     fn card_folder(&self, namespace: &str, name: &str) -> Result<PathBuf> {

@@ -47,7 +47,7 @@ fn manifest(arguments: &[&str]) -> (String, usize) {
     let built_in: Vec<Value> = objects(&rendered)
         .into_iter()
         .filter(|object| {
-            !["ClusterSPIFFEID", "ServiceMonitor", "PrometheusRule"]
+            !["ClusterSPIFFEID", "ServiceMonitor", "PrometheusRule", "Certificate", "Issuer"]
                 .contains(&object["kind"].as_str().unwrap())
         })
         .collect();

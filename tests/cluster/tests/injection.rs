@@ -1,0 +1,189 @@
+//! Enrolled workloads whose Pods get `AuthBridge` as a sidecar, on a node with SPIRE and the operator as its chart installs it.
+
+use countersign_cluster_tests::{Agents, Node, Packets, card_of, find, labelled, until};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+static NODE: LazyLock<Node> = LazyLock::new(|| Node::with_sidecars().unwrap());
+
+const PATIENCE: Duration = Duration::from_mins(2);
+const CARD: &str = "/.well-known/agent-card.json";
+
+/// Lets new Pods of a namespace have sidecars, which ask callers for no token.
+fn enable(node: &Node, namespace: &str) {
+    node.rig.kubectl(&["label", "namespace", namespace, "kagenti-enabled=true"]).unwrap();
+    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "authbridge-runtime-config", "namespace": namespace },
+        "data": { "config.yaml": "pipeline: {dangerously_allow_unauthenticated: true}\n" } });
+    node.rig.apply(&map.to_string()).unwrap();
+}
+
+/// A plain workload of one Pod with a signed card, which knows nothing of sidecars.
+fn create(node: &Node, namespace: &str, name: &str) {
+    node.rig.spire().register(namespace, name).unwrap();
+    let signed = Agents::sign(&card_of(name, namespace), &node.svid(namespace, name, "1h").unwrap());
+    node.serve(namespace, name, &signed).unwrap();
+    node.apply_all(&node.plain_manifests(namespace, name).unwrap()).unwrap();
+    let available = [
+        "wait",
+        "--for=condition=Available",
+        "-n",
+        namespace,
+        &format!("deployment/{name}"),
+        "--timeout=120s",
+    ];
+    node.rig.kubectl(&available).unwrap();
+}
+
+fn enrol(node: &Node, namespace: &str, name: &str, mtls_mode: &str) {
+    let runtime = json!({ "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentRuntime",
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": { "type": "agent", "mtlsMode": mtls_mode,
+            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": name } } });
+    node.rig.apply(&runtime.to_string()).unwrap();
+}
+
+/// Waits until an `AgentRuntime` has these conditions.
+fn wait_runtime(node: &Node, namespace: &str, name: &str, wanted: &[(&str, &str)]) -> Value {
+    let mut last = Value::Null;
+    let result = until(&format!("{wanted:?} of {namespace}/{name}"), PATIENCE, || {
+        last = find(&node.rig, "agentruntimes", namespace, name)?.unwrap_or_default();
+        let holds = |(kind, status): &(&str, &str)| {
+            let conditions = last["status"]["conditions"].as_array();
+            conditions
+                .is_some_and(|all| all.iter().any(|one| one["type"] == *kind && one["status"] == *status))
+        };
+        Ok(wanted.iter().all(holds))
+    });
+    if let Err(error) = result {
+        panic!("{error:#}\n{:#}\n{}\n{}", last["status"], logs(node, namespace), node.report());
+    }
+    last
+}
+
+fn logs(node: &Node, namespace: &str) -> String {
+    let pods = labelled(&node.rig, "pods", namespace, "kagenti.io/type=agent").unwrap_or_default();
+    let names = pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
+    let told = |name: &str| {
+        let call = ["logs", "-n", namespace, name, "--all-containers", "--tail=30", "--prefix"];
+        node.rig.kubectl(&call).unwrap_or_else(|error| format!("{error:#}"))
+    };
+    let described = node.rig.kubectl(&["describe", "pods", "-n", namespace]).unwrap_or_default();
+    names.map(told).collect::<Vec<_>>().join("\n") + &described
+}
+
+/// The one Pod of a workload that stays.
+fn pod(node: &Node, namespace: &str, name: &str) -> Value {
+    let mut found = Vec::new();
+    until(&format!("one Pod of {namespace}/{name}"), PATIENCE, || {
+        found = labelled(&node.rig, "pods", namespace, &format!("app={name}"))?;
+        found.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        Ok(found.len() == 1)
+    })
+    .unwrap();
+    found.remove(0)
+}
+
+/// The answer to a request that the container `agent` of a workload sends.
+fn get(node: &Node, namespace: &str, from: &str, address: &str) -> anyhow::Result<String> {
+    let url = format!("http://{address}{CARD}");
+    node.rig.kubectl(&[
+        "exec",
+        "-n",
+        namespace,
+        &format!("deploy/{from}"),
+        "-c",
+        "agent",
+        "--",
+        "/wire",
+        "get",
+        &url,
+    ])
+}
+
+/// What crosses the node's interfaces to and from the port of agents, from now on until [`Capture::end`].
+struct Capture(Child, std::path::PathBuf);
+
+impl Capture {
+    fn start(node: &Node, name: &str) -> Self {
+        let file = node.rig.folder().join(name);
+        let program = std::env::current_exe().unwrap();
+        let program = program.parent().and_then(Path::parent).unwrap().join("wire");
+        let child = node
+            .rig
+            .command(program)
+            .args(["capture", "8000"])
+            .arg(&file)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("the capture", PATIENCE, || Ok(file.exists())).unwrap();
+        Self(child, file)
+    }
+
+    /// Waits until this has crossed.
+    fn wait(&self, part: &[u8]) {
+        until("the bytes on the wire", PATIENCE, || Ok(contains(&std::fs::read(&self.1)?, part))).unwrap();
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+        std::fs::read(&self.1).unwrap()
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[test]
+fn two_plain_workloads_are_enrolled_and_call_each_other_over_mtls_and_a_stranger_gets_nowhere() {
+    let node = &*NODE;
+    node.namespace("pair").unwrap();
+    enable(node, "pair");
+    for name in ["weather", "caller"] {
+        create(node, "pair", name);
+    }
+    let address = node.service("pair", "weather").unwrap();
+    // Before: what crosses the wire can be read there.
+    let capture = Capture::start(node, "plain.bytes");
+    assert!(get(node, "pair", "caller", &address).unwrap().contains("An agent of the tests"));
+    capture.wait(b"An agent of the tests");
+    capture.end();
+
+    for name in ["weather", "caller"] {
+        enrol(node, "pair", name, "strict");
+    }
+    for name in ["weather", "caller"] {
+        let all = [("Ready", "True"), ("SidecarConfigured", "True"), ("Verified", "True")];
+        wait_runtime(node, "pair", name, &all);
+        let pod = pod(node, "pair", name);
+        let sidecar = &pod["spec"]["initContainers"][0];
+        assert_eq!(
+            (&sidecar["name"], &sidecar["restartPolicy"]),
+            (&json!("authbridge-proxy"), &json!("Always"))
+        );
+        let said = pod["metadata"]["annotations"]["countersign.dev/injection"].as_str().unwrap();
+        assert!(said.starts_with("injected: "), "{said}");
+    }
+
+    node.wait_packets(("pair", "deploy/caller"), &address, Packets::Pass).unwrap();
+    let capture = Capture::start(node, "enrolled.bytes");
+    let mut answer = String::new();
+    let called = until("a call over mTLS", PATIENCE, || {
+        answer = get(node, "pair", "caller", &address)?;
+        Ok(answer.starts_with("HTTP/1.1 200"))
+    });
+    called.unwrap_or_else(|error| panic!("{error:#} {answer}\n{}", logs(node, "pair")));
+    assert!(answer.contains("An agent of the tests"), "{answer}");
+    // The first record of TLS is there (RFC 8446, 5.1), and what was said is not.
+    capture.wait(&[0x16, 0x03, 0x01]);
+    let crossed = capture.end();
+    assert!(!contains(&crossed, b"An agent of the tests"));
+
+    assert_eq!(node.connect("pair", "pod/stranger", &address).unwrap(), Packets::Dropped);
+}
