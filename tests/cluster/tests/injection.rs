@@ -1,13 +1,16 @@
 //! Enrolled workloads whose Pods get `AuthBridge` as a sidecar, on a node with SPIRE and the operator as its chart installs it.
 
-use countersign_cluster_tests::{Agents, Node, Packets, card_of, find, labelled, until};
+use countersign_cluster_tests::{Agents, Node, Packets, SYSTEM, card_of, find, labelled, until};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, RwLock};
 use std::time::Duration;
 
 static NODE: LazyLock<Node> = LazyLock::new(|| Node::with_sidecars().unwrap());
+
+/// Held by whoever needs the operator, or turns it off.
+static OPERATOR: RwLock<()> = RwLock::new(());
 
 const PATIENCE: Duration = Duration::from_mins(2);
 const CARD: &str = "/.well-known/agent-card.json";
@@ -142,7 +145,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 
 #[test]
 fn two_plain_workloads_are_enrolled_and_call_each_other_over_mtls_and_a_stranger_gets_nowhere() {
-    let node = &*NODE;
+    let (node, _running) = (&*NODE, OPERATOR.read().unwrap());
     node.namespace("pair").unwrap();
     enable(node, "pair");
     for name in ["weather", "caller"] {
@@ -186,4 +189,81 @@ fn two_plain_workloads_are_enrolled_and_call_each_other_over_mtls_and_a_stranger
     assert!(!contains(&crossed, b"An agent of the tests"));
 
     assert_eq!(node.connect("pair", "pod/stranger", &address).unwrap(), Packets::Dropped);
+}
+
+fn template(node: &Node, namespace: &str, name: &str) -> Value {
+    find(&node.rig, "deployment", namespace, name).unwrap().unwrap()["spec"]["template"].clone()
+}
+
+#[test]
+fn a_workload_whose_runtime_goes_is_what_it_was_before() {
+    let (node, _running) = (&*NODE, OPERATOR.read().unwrap());
+    node.namespace("back").unwrap();
+    enable(node, "back");
+    create(node, "back", "weather");
+    let before = template(node, "back", "weather");
+    enrol(node, "back", "weather", "permissive");
+    wait_runtime(node, "back", "weather", &[("Ready", "True"), ("SidecarConfigured", "True")]);
+    assert_eq!(pod(node, "back", "weather")["spec"]["initContainers"][0]["name"], "authbridge-proxy");
+    node.rig.kubectl(&["delete", "agentruntime", "weather", "-n", "back"]).unwrap();
+    until("a Pod without a sidecar", PATIENCE, || {
+        Ok(pod(node, "back", "weather")["spec"]["initContainers"].is_null())
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", node.report()));
+    assert_eq!(template(node, "back", "weather"), before);
+}
+
+#[test]
+fn while_no_operator_runs_only_pods_that_should_have_a_sidecar_wait_for_it() {
+    let node = &*NODE;
+    let running = OPERATOR.write().unwrap();
+    node.namespace("outage").unwrap();
+    enable(node, "outage");
+    for name in ["weather", "plain"] {
+        create(node, "outage", name);
+    }
+    enrol(node, "outage", "weather", "permissive");
+    wait_runtime(node, "outage", "weather", &[("Ready", "True"), ("SidecarConfigured", "True")]);
+    pod(node, "outage", "weather");
+    let scale = |replicas: &str| {
+        let operator = "deployment/kagenti-controller-manager";
+        node.rig.kubectl(&["scale", "-n", SYSTEM, operator, replicas]).unwrap();
+    };
+    scale("--replicas=0");
+    until("the operator's end", PATIENCE, || {
+        Ok(labelled(&node.rig, "pods", SYSTEM, "control-plane=controller-manager")?.is_empty())
+    })
+    .unwrap();
+    for name in ["weather", "plain"] {
+        node.rig
+            .kubectl(&["delete", "pod", "-n", "outage", "-l", &format!("app={name}"), "--wait=false"])
+            .unwrap();
+    }
+    // Whoever needs no sidecar starts, in the same namespace.
+    let available =
+        ["wait", "--for=condition=Available", "-n", "outage", "deployment/plain", "--timeout=120s"];
+    node.rig.kubectl(&available).unwrap();
+    let told = [
+        "get",
+        "events",
+        "-n",
+        "outage",
+        "--field-selector",
+        "reason=FailedCreate",
+        "-o",
+        "jsonpath={..message}",
+    ];
+    until("the refusal", PATIENCE, || Ok(node.rig.kubectl(&told)?.contains("none was injected"))).unwrap();
+    scale("--replicas=1");
+    // The controller of ReplicaSets tries again ever later; a rollout asks for a Pod at once.
+    node.rig.kubectl(&["rollout", "restart", "-n", "outage", "deployment/weather"]).unwrap();
+    until("a Pod with its sidecar", PATIENCE, || {
+        let pods = labelled(&node.rig, "pods", "outage", "app=weather")?;
+        Ok(pods.iter().any(|pod| {
+            pod["spec"]["initContainers"][0]["name"] == "authbridge-proxy"
+                && pod["metadata"]["deletionTimestamp"].is_null()
+        }))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", node.report()));
+    drop(running);
 }
