@@ -1,8 +1,10 @@
 //! Enrolled workloads whose Pods get `AuthBridge` as a sidecar, on a node with SPIRE and the operator as its chart installs it.
 
-use countersign_cluster_tests::{Agents, Node, Packets, SYSTEM, card_of, find, labelled, until};
+use countersign_api::agent_runtime::MtlsMode;
+use countersign_cluster_tests::{Agents, Node, Packets, SYSTEM, card_of, find, labelled, program, until};
+use countersign_plan::injection::{SidecarSources, plan_sidecar_config};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{LazyLock, RwLock};
 use std::time::Duration;
@@ -107,14 +109,18 @@ fn get(node: &Node, namespace: &str, from: &str, address: &str) -> anyhow::Resul
     ])
 }
 
+/// A program beside the one of this test.
+fn beside(name: &str) -> PathBuf {
+    std::env::current_exe().unwrap().parent().and_then(Path::parent).unwrap().join(name)
+}
+
 /// What crosses the node's interfaces to and from the port of agents, from now on until [`Capture::end`].
-struct Capture(Child, std::path::PathBuf);
+struct Capture(Child, PathBuf);
 
 impl Capture {
     fn start(node: &Node, name: &str) -> Self {
         let file = node.rig.folder().join(name);
-        let program = std::env::current_exe().unwrap();
-        let program = program.parent().and_then(Path::parent).unwrap().join("wire");
+        let program = beside("wire");
         let child = node
             .rig
             .command(program)
@@ -266,4 +272,72 @@ fn while_no_operator_runs_only_pods_that_should_have_a_sidecar_wait_for_it() {
     })
     .unwrap_or_else(|error| panic!("{error:#}\n{}", node.report()));
     drop(running);
+}
+
+#[test]
+fn every_configuration_that_is_planned_is_one_that_the_sidecar_takes() {
+    let folder = std::env::temp_dir().join(format!("planned-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let issuer = ("ISSUER", "https://keycloak.example/realms/agents");
+    let (url, realm) = (("KEYCLOAK_URL", "http://keycloak:8080"), ("KEYCLOAK_REALM", "agents"));
+    let settings: [&[(&str, &str)]; 6] = [
+        &[],
+        &[issuer],
+        &[issuer, url, realm],
+        &[issuer, url, realm, ("CLIENT_AUTH_TYPE", "federated-jwt")],
+        &[url, realm],
+        &[issuer, url, realm, ("DEFAULT_OUTBOUND_POLICY", "passthrough")],
+    ];
+    let bases = [
+        "",
+        "pipeline: {}",
+        "pipeline: {dangerously_allow_unauthenticated: true}",
+        "pipeline: {inbound: {plugins: [{name: jwt-validation, config: {issuer: \"https://a.example\"}}]}}",
+        "mtls: {mode: permissive, allowed_peers: [\"spiffe://rig.example/ns/a/*\"]}\nspiffe: {mirror_files: true}",
+    ];
+    let named = ["one".to_owned()];
+    let (mut taken, mut refused) = (0, 0);
+    let mut check = |sources: &SidecarSources<'_>| {
+        let Ok(text) = plan_sidecar_config(sources) else {
+            refused += 1;
+            return;
+        };
+        let file = folder.join("config.yaml");
+        std::fs::write(&file, &text).unwrap();
+        let mut command = std::process::Command::new(beside("authbridge"));
+        for (name, port) in [("INBOUND", "8000"), ("AGENT", "8001"), ("OUTBOUND", "8081")] {
+            command.env(format!("AUTHBRIDGE_{name}_PORT"), port);
+        }
+        for (name, port) in [("HEALTH", "9091"), ("STATS", "9093"), ("SESSIONS", "9094")] {
+            command.env(format!("AUTHBRIDGE_{name}_PORT"), port);
+        }
+        let output = command.args(["check", "--config"]).arg(&file).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sources:?}\n{text}\n{told}");
+        taken += 1;
+    };
+    for (base, settings) in
+        bases.iter().flat_map(|base| settings.iter().map(move |settings| (base, settings)))
+    {
+        let keycloak =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        for mtls_mode in [MtlsMode::Strict, MtlsMode::Permissive, MtlsMode::Disabled] {
+            for (has_spire, has_credentials) in [(true, true), (true, false), (false, true), (false, false)] {
+                for allowed_audiences in [&named[..], &[]] {
+                    let keycloak = &keycloak;
+                    let sources = SidecarSources {
+                        base,
+                        keycloak,
+                        mtls_mode,
+                        allowed_audiences,
+                        has_spire,
+                        has_credentials,
+                    };
+                    check(&sources);
+                }
+            }
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(taken > 200 && refused > 200, "{taken} were taken, and {refused} not planned");
 }
