@@ -215,3 +215,10 @@ bench-cluster: rig-parts ## The operator beside a real API server: AGENTS (1000)
 	CC_$(subst -,_,$(MUSL))="$${CC:-cc}" cargo build --release --locked --features operator --target $(MUSL)
 	COUNTERSIGN="$$PWD/target/$(MUSL)/release/countersign" cargo bench --locked --profile dev \
 		--package countersign-cluster-tests --bench cluster -- $(or $(AGENTS),1000) $(or $(QUIET),300)
+
+.PHONY: bench-inject
+bench-inject: rig-parts ## What injection adds to the creation of a Pod
+	rustup target add $(MUSL)
+	CC_$(subst -,_,$(MUSL))="$${CC:-cc}" cargo build --release --locked --features operator --target $(MUSL)
+	COUNTERSIGN="$$PWD/target/$(MUSL)/release/countersign" cargo bench --locked --profile dev \
+		--package countersign-cluster-tests --bench inject

@@ -23,10 +23,10 @@ pub(super) const BODY: Duration = Duration::from_secs(2);
 /// Longest time for one request. The configuration tells the API server to wait 3 s, so a later answer has no reader.
 pub(super) const REQUEST: Duration = Duration::from_secs(3);
 /// Most open connections; further ones wait to be accepted.
-pub(super) const CONNECTIONS: usize = 512;
-/// Most open connections of one address, so that one Pod does not keep an API server out. API servers of a cluster may share an
-/// address, and HTTP/1.1 takes a connection for each Pod that is created at the same moment.
-pub(super) const CONNECTIONS_OF_ADDRESS: usize = 128;
+pub(super) const CONNECTIONS: usize = 1280;
+/// Most open connections of one address, so that one Pod does not keep an API server out. An API server has up to 600 requests
+/// in flight by its defaults, HTTP/1.1 takes a connection for each, and a Pod whose connection is closed is admitted as it is.
+pub(super) const CONNECTIONS_OF_ADDRESS: usize = 640;
 /// Time for which new connections are still served after the end was requested. Until every node has learned that this Pod is
 /// no endpoint any more, some API server still comes here, and Pods that it does not reach it about are admitted as they are.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
