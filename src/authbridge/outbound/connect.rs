@@ -143,7 +143,7 @@ impl DialerInner {
 
     fn server(&self) -> io::Result<PeerPolicy> {
         let own = self.identity.current().ok_or_else(|| io::Error::other("there is no identity yet"))?;
-        Ok(expected_server(self.expected.as_ref(), &own, &self.target))
+        Ok(expected_server(self.expected.as_ref(), &own, &self.target.host))
     }
 
     async fn tcp(&self) -> io::Result<TcpStream> {
@@ -187,12 +187,8 @@ impl DialerInner {
 }
 
 /// Policy for a server's SPIFFE ID: that of the `route`, or the default for the host.
-pub(super) fn expected_server(
-    route: Option<&Arc<PeerPolicy>>,
-    own: &Snapshot,
-    target: &Target,
-) -> PeerPolicy {
-    route.map_or_else(|| default_server(own.id(), target.host.text()), |expected| expected.as_ref().clone())
+pub(super) fn expected_server(route: Option<&Arc<PeerPolicy>>, own: &Snapshot, host: &Host) -> PeerPolicy {
+    route.map_or_else(|| default_server(own.id(), host.text()), |expected| expected.as_ref().clone())
 }
 
 /// Returns the policy for the SPIFFE ID of a server whose route has no `server_spiffe_id`: every workload of the

@@ -6,7 +6,7 @@ use super::exchange::NAME;
 use super::grant::bearer;
 use super::host::Host;
 use super::lease::{Lease, Passes, Redirected};
-use super::routes::{Claim, RouteDecision, TokenAction};
+use super::routes::{Claim, RouteDecision, Table, TokenAction};
 use super::rules::Routing;
 use super::told::Told;
 use crate::body::ProxyBody;
@@ -59,10 +59,8 @@ impl OutboundHandler {
         self.active.current()
     }
 
-    /// What a tunnel over `connection` depends on, of which `routing` has decided just now.
-    fn lease(&self, routing: &Routing, target: &Target, connection: &Connection, passes: Passes) -> Lease {
-        let redirected = connection.destination;
-        let redirected = redirected.map(|destination| Redirected::new(destination, target, &routing.table));
+    /// What a tunnel to `target` depends on.
+    fn lease(&self, target: &Target, redirected: Option<Redirected>, passes: Passes) -> Lease {
         let (active, quiet) = (self.active.clone(), Arc::clone(&self.quiet));
         Lease { active, quiet, target: target.clone(), redirected, passes }
     }
@@ -77,17 +75,20 @@ impl OutboundHandler {
         forward::refuse_ambiguity(&request)?;
         let routing = runtime.outbound.routing();
         let mut target = target(&request, connection)?;
-        let decision = match target.address {
-            None => routing.table.decide_proxied(&target.host),
-            Some(address) => decide_redirected(&routing, &mut target, address).await,
+        let (decision, redirected) = match target.address {
+            None => (routing.table.decide_proxied(&target.host), None),
+            Some(address) => {
+                let (decision, redirected) = decide_redirected(&routing.table, &mut target, address).await;
+                (decision, Some(redirected))
+            }
         };
         if request.method() == Method::CONNECT {
             if request.version() == Version::HTTP_2 {
                 let why = "CONNECT is understood by HTTP/1.1 only";
                 return Err(Denial::new(Code::BadRequest, why));
             }
-            let passes = Passes::Unread;
-            return self.tunnel(runtime, &routing, (target, passes), &decision, connection).await;
+            let to = (target, redirected, Passes::Unread);
+            return self.tunnel(runtime, &routing, to, &decision, connection).await;
         }
         let trip = Trip { target, decision };
         verify_trip(runtime, &trip).await?;
@@ -101,10 +102,8 @@ impl OutboundHandler {
         let rules = &runtime.outbound;
         let granted = rules.grant_or_observe(&trip.decision, &parts.headers, upgrade, &self.quiet).await?;
         let until = granted.until(runtime.clock_skew());
-        let lease = upgrade.map(|_| {
-            let passes = Passes::WebSocket(rules.tls(&trip.decision));
-            self.lease(&routing, &trip.target, connection, passes)
-        });
+        let lease = upgrade
+            .map(|_| self.lease(&trip.target, redirected, Passes::WebSocket(rules.tls(&trip.decision))));
         if let Some(authorization) = granted.authorization {
             parts.headers.insert(AUTHORIZATION, authorization);
         }
@@ -129,7 +128,7 @@ impl OutboundHandler {
         &self,
         runtime: &RuntimeConfig,
         routing: &Routing,
-        (target, passes): (Target, Passes),
+        (target, redirected, passes): (Target, Option<Redirected>, Passes),
         decision: &RouteDecision,
         connection: &Connection,
     ) -> Result<Response<ProxyBody>, Denial> {
@@ -143,7 +142,7 @@ impl OutboundHandler {
                 return Err(Denial::new(Code::Forbidden, why).by(NAME));
             }
         };
-        let lease = self.lease(routing, &target, connection, passes);
+        let lease = self.lease(&target, redirected, passes);
         let dialer = runtime.outbound.dialer(routing, target, RouteTls::Plain, decision);
         let (stream, reached) = dialer.connect().await.map_err(|error| {
             if DeniedAddress::caused(&error) {
@@ -243,11 +242,12 @@ async fn verify_trip(runtime: &RuntimeConfig, trip: &Trip) -> Result<(), Denial>
 /// address decides, that is the target; where the name alone allows it and has other addresses, it goes to one of those. A
 /// name server may answer the agent with other addresses than the sidecar, so a mismatch alone proves no lie.
 pub(super) async fn decide_redirected(
-    routing: &Routing,
+    table: &Table,
     target: &mut Target,
     address: SocketAddr,
-) -> RouteDecision {
-    let (decision, claim) = routing.table.decide_redirected(&target.host, address.ip());
+) -> (RouteDecision, Redirected) {
+    let (decision, claim) = table.decide_redirected(&target.host, address.ip());
+    let redirected = Redirected::new(address, target.host.clone(), claim);
     match (claim, &decision.token) {
         (Claim::OfAddress, _) => (target.host, target.port) = (Host::of(address.ip()), address.port()),
         (Claim::Decides, TokenAction::Keep { .. }) => {
@@ -258,7 +258,7 @@ pub(super) async fn decide_redirected(
         }
         _ => {}
     }
-    decision
+    (decision, redirected)
 }
 
 async fn pass_on(

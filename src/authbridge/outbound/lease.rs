@@ -24,18 +24,25 @@ pub(super) enum Passes {
     Unencrypted,
 }
 
-/// Original destination of a redirected connection. The name in its bytes is only a claim.
-#[derive(Clone, Copy, Debug)]
+/// Original destination of a redirected connection, and the name in its bytes, which is only a claim.
+#[derive(Clone, Debug)]
 pub(super) struct Redirected {
     destination: SocketAddr,
+    /// Kept also where a route for the address decided: other routes may ask for the name.
+    claimed: Host,
     /// What the name decided when the tunnel was opened. Where it did, it is true.
     claim: Claim,
 }
 
 impl Redirected {
-    /// The connection to `destination` of which these routes have decided just now, with `target` as the result.
-    pub(super) fn new(destination: SocketAddr, target: &Target, table: &Table) -> Self {
-        Self { destination, claim: table.decide_redirected(&target.host, destination.ip()).1 }
+    /// The connection to `destination` whose bytes name `claimed`.
+    pub(super) const fn new(destination: SocketAddr, claimed: Host, claim: Claim) -> Self {
+        Self { destination, claimed, claim }
+    }
+
+    /// The connection to `destination` whose bytes name nobody.
+    pub(super) fn unnamed(destination: SocketAddr) -> Self {
+        Self::new(destination, Host::of(destination.ip()), Claim::Irrelevant)
     }
 }
 
@@ -45,7 +52,7 @@ pub(super) struct Lease {
     pub(super) active: ActiveConfig,
     /// Where its end is told: a change may end thousands.
     pub(super) quiet: Arc<Quiet>,
-    /// The server as the agent named it.
+    /// The server that the tunnel was opened to.
     pub(super) target: Target,
     /// Where the connection was going, if the kernel redirected it.
     pub(super) redirected: Option<Redirected>,
@@ -60,7 +67,8 @@ impl Lease {
             let runtime = self.active.current();
             let stands = self.stands(&runtime, &reached);
             if !stands {
-                let host = self.target.host.text();
+                let named = self.redirected.as_ref().map_or(&self.target.host, |known| &known.claimed);
+                let host = named.text();
                 let why = format!("the route or the server of {host} is no longer allowed");
                 self.quiet.log("a tunnel is ended", &why);
             }
@@ -70,34 +78,40 @@ impl Lease {
 
     fn stands(&self, runtime: &RuntimeConfig, reached: &Reached) -> bool {
         let (rules, routing) = (&runtime.outbound, runtime.outbound.routing());
-        let Some(decision) = decide_again(&routing.table, &self.target, self.redirected) else {
-            return false;
-        };
+        let again = decide_again(&routing.table, &self.target, self.redirected.as_ref());
+        let Some((decision, host)) = again else { return false };
         let by_name = self.target.address.is_none();
         if by_name && routing.table.denies_address(&self.target.host, reached.address.ip()) {
             return false;
         }
         let is_expected = || {
             let server = reached.server.as_deref();
-            server.is_some_and(|server| is_expected(runtime, &decision, &self.target, server))
+            server.is_some_and(|server| is_expected(runtime, &decision, &host, server))
         };
         may_stay(self.passes, &decision.token, rules.tls(&decision), is_expected)
     }
 }
 
-/// The decision about an open tunnel to `target`, as if it were opened now; `None` if it would lead elsewhere.
-fn decide_again(table: &Table, target: &Target, redirected: Option<Redirected>) -> Option<RouteDecision> {
-    let Some(Redirected { destination, claim }) = redirected else {
-        return Some(table.decide_proxied(&target.host));
+/// The decision about an open tunnel to `target` and the host that it is about, as if it were opened now; `None` if it would
+/// lead elsewhere.
+fn decide_again(
+    table: &Table,
+    target: &Target,
+    redirected: Option<&Redirected>,
+) -> Option<(RouteDecision, Host)> {
+    let Some(Redirected { destination, claimed, claim }) = redirected else {
+        return Some((table.decide_proxied(&target.host), target.host.clone()));
     };
-    let (decision, now) = table.decide_redirected(&target.host, destination.ip());
-    let (by_name, is_named) = (target.address.is_none(), target.host != Host::of(destination.ip()));
+    let going = Host::of(destination.ip());
+    let (decision, now) = table.decide_redirected(claimed, destination.ip());
+    let (by_name, is_named) = (target.address.is_none(), *claimed != going);
     match now {
         // It was connected by its name because that had other addresses, and would go to its own address now.
         Claim::OfAddress if by_name => None,
         // The name was not compared with the address when it was opened, because it decided nothing then.
-        Claim::Decides if !by_name && is_named && claim != Claim::Decides => None,
-        Claim::OfAddress | Claim::Decides | Claim::Irrelevant => Some(decision),
+        Claim::Decides if !by_name && is_named && *claim != Claim::Decides => None,
+        Claim::OfAddress => Some((decision, going)),
+        Claim::Decides | Claim::Irrelevant => Some((decision, claimed.clone())),
     }
 }
 
@@ -121,16 +135,17 @@ fn may_stay(passes: Passes, token: &TokenAction, tls: RouteTls, is_expected: imp
 fn is_expected(
     runtime: &RuntimeConfig,
     decision: &RouteDecision,
-    target: &Target,
+    host: &Host,
     server: &VerifiedPeer,
 ) -> bool {
     let Some(current) = runtime.identity.current() else { return false };
     let verified = current.verify_again(server, now().min(server.valid_until));
-    verified.is_ok() && expected_server(decision.server.as_ref(), &current, target).admits(&server.id)
+    verified.is_ok() && expected_server(decision.server.as_ref(), &current, host).admits(&server.id)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::handler::decide_redirected;
     use super::*;
     use crate::config::{Action, DefaultPolicy, NoTokenPolicy, Route, TokenExchange};
 
@@ -171,22 +186,58 @@ mod tests {
         ] {
             let destination = SocketAddr::from(([10, 0, 0, 1], 443));
             let host = Host::parse("good").unwrap();
+            let (_, claim) = table(opened).decide_redirected(&host, destination.ip());
+            let redirected = Redirected::new(destination, host.clone(), claim);
             let target = Target { host, port: 443, address: at_address.then_some(destination) };
-            let redirected = Redirected::new(destination, &target, &table(opened));
-            let decision = decide_again(&table(now), &target, Some(redirected));
-            let found = decision.is_some_and(|decision| decision.token != TokenAction::Deny);
+            let decision = decide_again(&table(now), &target, Some(&redirected));
+            let found = decision.is_some_and(|(decision, _)| decision.token != TokenAction::Deny);
             assert_eq!(found, stays, "{opened:?} {at_address} {now:?}");
         }
         // Called by its address, which no token changes.
         let destination = SocketAddr::from(([10, 0, 0, 1], 443));
         let target = Target { host: Host::of(destination.ip()), port: 443, address: Some(destination) };
-        let redirected = Redirected::new(destination, &target, &table(open));
+        let redirected = Redirected::unnamed(destination);
         assert!(
-            decide_again(&table((none, &[("**", Action::Exchange)])), &target, Some(redirected)).is_some()
+            decide_again(&table((none, &[("**", Action::Exchange)])), &target, Some(&redirected)).is_some()
         );
         let target = Target { host: Host::parse("skipped").unwrap(), port: 443, address: None };
         let denied = table((deny, &[]));
-        assert!(decide_again(&denied, &target, None).is_some_and(|found| found.token != TokenAction::Deny));
+        assert!(
+            decide_again(&denied, &target, None).is_some_and(|(found, _)| found.token != TokenAction::Deny)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_name_is_asked_for_again_also_where_a_route_for_the_address_decided() {
+        use Action::{Deny, Exchange, Passthrough as Pass};
+        let (none, deny) = (DefaultPolicy::Passthrough, DefaultPolicy::Deny);
+        let destination = SocketAddr::from(([10, 0, 0, 1], 443));
+        for (now, expected) in [
+            ((none, [("10.**", Pass)].as_slice()), Some("10.0.0.1")),
+            ((none, [("good", Deny), ("10.**", Pass)].as_slice()), None),
+            ((none, [("10.**", Pass), ("good", Deny)].as_slice()), Some("10.0.0.1")),
+            ((none, [("10.**", Deny)].as_slice()), None),
+            // It would keep its token now by its name, which nobody has compared with the address.
+            ((deny, [("good", Pass)].as_slice()), None),
+            ((none, [("good", Pass)].as_slice()), Some("good")),
+            ((none, [("other", Deny)].as_slice()), Some("good")),
+            ((none, [("**", Exchange)].as_slice()), None),
+        ] {
+            let opened = table((none, &[("10.**", Pass)]));
+            let host = Host::parse("good").unwrap();
+            let mut target = Target { host, port: 80, address: Some(destination) };
+            let (_, redirected) = decide_redirected(&opened, &mut target, destination).await;
+            assert_eq!(
+                (target.host.text(), target.port),
+                ("10.0.0.1", 443),
+                "a route for the address decided"
+            );
+            let again = decide_again(&table(now), &target, Some(&redirected));
+            let stays = again
+                .filter(|(decision, _)| may_stay(Passes::Unread, &decision.token, RouteTls::Plain, || false))
+                .map(|(_, host)| host.text().to_owned());
+            assert_eq!(stays.as_deref(), expected, "{now:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::connect::Target;
 use super::exchange::NAME;
 use super::handler::{OutboundHandler, decide_redirected};
 use super::host::Host;
-use super::lease::Passes;
+use super::lease::{Passes, Redirected};
 use super::opening::{OPENING_BYTES, Opening, parse_opening};
 use super::routes::{RouteDecision, TokenAction};
 use super::rules::Routing;
@@ -49,8 +49,9 @@ impl OutboundHandler {
                 Some(name) => Host::parse(name).map_err(|why| Denial::new(Code::BadRequest, why))?,
             };
             let mut target = Target { host, port: destination.port(), address: Some(destination) };
-            let decision = decide_redirected(&routing, &mut target, destination).await;
-            self.tunnel(&runtime, &routing, (target, Passes::Unread), &decision, &connection).await
+            let (decision, redirected) = decide_redirected(&routing.table, &mut target, destination).await;
+            let to = (target, Some(redirected), Passes::Unread);
+            self.tunnel(&runtime, &routing, to, &decision, &connection).await
         };
         match opened.await {
             Ok(_) => connection.run_tunnel(&mut stream, runtime.times().tunnel, self.epochs()).await,
@@ -72,7 +73,7 @@ impl OutboundHandler {
         let (target, decision) = by_address(&routing, destination);
         let opened = match stays_plain(&runtime, &decision) {
             Ok(()) => {
-                let to = (target, Passes::Unencrypted);
+                let to = (target, Some(Redirected::unnamed(destination)), Passes::Unencrypted);
                 self.tunnel(&runtime, &routing, to, &decision, &connection).await
             }
             Err(denial) => Err(denial),
