@@ -93,7 +93,7 @@ pub const REPLACED_AT_ONCE: u64 = 256;
 pub const UNSEARCHED_LINE: usize = 64;
 /// Mask of an IPv6 address that counts as one peer: the prefix of a subnet, of which one host has every address.
 pub const IPV6_PREFIX: u128 = u128::MAX << 64;
-/// Connections that are served whatever the limit on open files says: fewer would be no service.
+/// Connections of each listener that are served whatever the limit on open files says: fewer would be no service.
 pub const FEW_CONNECTIONS: usize = 64;
 /// Descriptors beside those of connections and of arrivals that wait: listeners, files, the identity provider, the Workload
 /// API and the admin servers.

@@ -9,14 +9,11 @@ use super::events::SessionStore;
 use super::ext_proc::{self, Processor};
 use super::identity::WorkloadIdentity;
 use super::inbound::{self, InboundHandler};
-use super::limits::{
-    CONNECTIONS_PER_WAITING, FEW_CONNECTIONS, FEW_WAITING, OTHER_DESCRIPTORS, WAITING_ARRIVALS,
-};
 use super::outbound::{OutboundHandler, serve_proxy, serve_redirected};
 use super::process_state::{Epochs, ProcessState, session_bounds};
 use super::reload::{IdentitySource, Reloader, Reloads};
 use super::runtime_config::{ActiveConfig, RuntimeConfig};
-use super::serve::{Bounds, Listeners, bind, raise_descriptors};
+use super::serve::{Bounds, Listeners, Share, bind, raise_descriptors};
 use super::stats::Stats;
 use countersign_core::encoding::Digest;
 use countersign_io::shutdown::{self, Shutdown, Trigger};
@@ -46,6 +43,13 @@ struct Sockets {
     outbound: Option<TcpListener>,
     transparent: Vec<TcpListener>,
     ext_proc: Option<TcpListener>,
+}
+
+impl Sockets {
+    fn count(&self) -> usize {
+        let single = [&self.inbound, &self.transparent_inbound, &self.outbound, &self.ext_proc];
+        single.into_iter().flatten().chain(&self.transparent).count()
+    }
 }
 
 fn named(name: &str, address: Option<ListenAddress>) -> io::Result<Option<TcpListener>> {
@@ -126,34 +130,17 @@ pub(super) async fn run(
         reloads,
         stats: stats.clone(),
     };
-    let most = most_connections(raise_descriptors());
-    if most < config.limits.connections {
-        tracing::warn!(
-            "limits.connections is {}, and the limit on open files allows {most}: raise the hard limit",
-            config.limits.connections
-        );
+    let share = Share::new(raise_descriptors(), sockets.count());
+    if let Some(shortage) = share.shortage(config.limits.connections) {
+        tracing::warn!("{shortage}");
     }
     tracing::info!(mode = ?config.mode, "started");
     // Joined with the data plane and without a drain of their own: a scrape must not delay the end of the process.
     let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about)) };
     let reauthorizing = reauthorize_on_change(&active, &identity, &stop, &ending);
     let phases = Phases { stop: stop.clone(), end, ending: ending.clone() };
-    tokio::join!(data_plane(sockets, most, &active, &stats, phases), watching, reauthorizing);
+    tokio::join!(data_plane(sockets, share, &active, &stats, phases), watching, reauthorizing);
     Ok(())
-}
-
-/// Connections for which there are descriptors: two for each, and one for every few for arrivals that wait.
-fn most_connections(descriptors: Option<u64>) -> usize {
-    let all = descriptors.map_or(usize::MAX, |all| usize::try_from(all).unwrap_or(usize::MAX));
-    let left = all.saturating_sub(OTHER_DESCRIPTORS);
-    let each = CONNECTIONS_PER_WAITING.saturating_mul(2).saturating_add(1);
-    let most = left.div_euclid(each).saturating_mul(CONNECTIONS_PER_WAITING);
-    most.max(FEW_CONNECTIONS)
-}
-
-/// Arrivals of a listener that may wait where there are descriptors for so many connections.
-fn waiting_arrivals(most: usize) -> usize {
-    most.div_euclid(CONNECTIONS_PER_WAITING).clamp(FEW_WAITING, WAITING_ARRIVALS)
 }
 
 /// Two phases of a shutdown.
@@ -166,7 +153,7 @@ struct Phases {
     ending: Shutdown,
 }
 
-async fn data_plane(sockets: Sockets, most: usize, active: &ActiveConfig, stats: &Stats, phases: Phases) {
+async fn data_plane(sockets: Sockets, share: Share, active: &ActiveConfig, stats: &Stats, phases: Phases) {
     let Phases { stop, end, ending } = phases;
     let inbound = Arc::new(InboundHandler::new(active.clone(), stats.clone(), stop.clone()));
     let outbound = Arc::new(OutboundHandler::new(active.clone(), stats.clone(), ending.clone()));
@@ -175,10 +162,10 @@ async fn data_plane(sockets: Sockets, most: usize, active: &ActiveConfig, stats:
         let active = active.clone();
         move || {
             let Limits { connections, connections_per_peer, memory, .. } = active.current().config.limits;
-            let connections = connections.min(most);
+            let connections = connections.min(share.connections);
             // The agent, or Envoy, is the only peer of the other listeners.
             let per_peer = if is_local { connections } else { connections_per_peer };
-            Bounds::new((connections, per_peer), memory, waiting_arrivals(most))
+            Bounds::new((connections, per_peer), memory, share.waiting)
         }
     };
     // With an Envoy there is no agent to look at, and all drain together.
@@ -269,21 +256,5 @@ async fn reauthorize_on_change(
         if ends {
             return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_descriptors_are_shared_between_connections_and_arrivals_that_wait() {
-        for (descriptors, connections, waiting) in
-            [(Some(64), 64, 16), (Some(1024), 240, 30), (Some(65_536), 30_592, 128), (Some(0), 64, 16)]
-        {
-            let most = most_connections(descriptors);
-            assert_eq!((most, waiting_arrivals(most)), (connections, waiting), "{descriptors:?}");
-        }
-        assert_eq!(waiting_arrivals(most_connections(None)), 128);
     }
 }

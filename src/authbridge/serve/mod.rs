@@ -19,7 +19,7 @@ mod waiting;
 pub(crate) use accept::{Arrival, Listeners, bind};
 pub(crate) use connection::{Connection, Handler, Http2Bounds, Times, drive_http2, serve_http};
 pub(crate) use crowd::{Bounds, HeadCost};
-pub(crate) use descriptors::raise_descriptors;
+pub(crate) use descriptors::{Share, raise_descriptors};
 pub(crate) use original::original_destination;
 pub(crate) use prefix::{Begins, Prefixed};
 pub(crate) use stream::Stream;
