@@ -13,7 +13,8 @@ use countersign_core::time::Timestamp;
 use countersign_io::clock::now;
 use countersign_io::files::read_text;
 use countersign_io::shutdown::Shutdown;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +42,11 @@ pub(crate) fn read_config(path: &Path, reading: Reading) -> Result<(Checked, Dig
 #[expect(clippy::disallowed_methods, reason = "`${NAME}` in the configuration asks for it")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// False for events of somebody who reads.
+const fn may_be_change(kind: EventKind) -> bool {
+    !matches!(kind, EventKind::Access(access) if !matches!(access, AccessKind::Close(AccessMode::Write)))
 }
 
 /// Outcome of the last reload, and counts of all. Cheap to clone.
@@ -189,7 +195,12 @@ impl Reloader {
 
     fn watch(&self, heard: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
         let heard = Arc::clone(heard);
-        let mut watcher = notify::recommended_watcher(move |_| heard.notify_one())?;
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // Somebody who reads the folder again and again would put off the quiet time for ever.
+            if event.map_or(true, |event| may_be_change(event.kind)) {
+                heard.notify_one();
+            }
+        })?;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         watcher.watch(folder.unwrap_or_else(|| Path::new(".")), RecursiveMode::NonRecursive)?;
         Ok(watcher)
