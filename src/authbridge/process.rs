@@ -121,6 +121,8 @@ pub(super) async fn run(
         stop: stop.clone(),
         ending: ending.clone(),
     };
+    let share = Share::new(raise_descriptors(), sockets.count());
+    share.tell_shortage(config.limits.connections);
     let reloader = Reloader {
         path,
         reading,
@@ -129,11 +131,8 @@ pub(super) async fn run(
         source,
         reloads,
         stats: stats.clone(),
+        share,
     };
-    let share = Share::new(raise_descriptors(), sockets.count());
-    if let Some(shortage) = share.shortage(config.limits.connections) {
-        tracing::warn!("{shortage}");
-    }
     tracing::info!(mode = ?config.mode, "started");
     // Joined with the data plane and without a drain of their own: a scrape must not delay the end of the process.
     let watching = async { tokio::join!(reloader.run(stop.clone()), servers.serve(about)) };

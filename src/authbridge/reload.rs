@@ -5,6 +5,7 @@ use super::config_log::log_notices;
 use super::identity::{WorkloadIdentity, follow_files, follow_workload_api, mirror};
 use super::process_state::{ProcessState, session_bounds};
 use super::runtime_config::{ActiveConfig, RuntimeConfig};
+use super::serve::Share;
 use super::stats::Stats;
 use countersign_api::yaml::Place;
 use countersign_core::encoding::{Digest, sha256};
@@ -154,6 +155,8 @@ pub(crate) struct Reloader {
     pub(crate) reloads: Reloads,
     /// Counters of reloads.
     pub(crate) stats: Stats,
+    /// What each listener has of the descriptors, which no reload changes.
+    pub(crate) share: Share,
 }
 
 impl Reloader {
@@ -221,6 +224,7 @@ impl Reloader {
         self.source.set(checked.config.spiffe.as_ref());
         self.active.replace(runtime);
         log_notices(&self.path, &checked.notices);
+        self.share.tell_shortage(checked.config.limits.connections);
         Ok(())
     }
 

@@ -40,8 +40,14 @@ impl Share {
         Self { listeners, connections, waiting }
     }
 
-    /// A sentence if there are descriptors for fewer than the configured `connections` of each listener.
-    pub(crate) fn shortage(&self, connections: usize) -> Option<String> {
+    /// Warns in the log if there are descriptors for fewer than the configured `connections` of each listener.
+    pub(crate) fn tell_shortage(&self, connections: usize) {
+        if let Some(shortage) = self.shortage(connections) {
+            tracing::warn!("{shortage}");
+        }
+    }
+
+    fn shortage(&self, connections: usize) -> Option<String> {
         let Self { listeners, connections: most, .. } = self;
         (*most < connections).then(|| {
             format!(

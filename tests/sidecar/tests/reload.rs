@@ -310,3 +310,17 @@ fn sessions_are_switched_off_and_bounded_without_a_restart() {
     scene.rewrite(&with("session: {enabled: false}")).unwrap();
     until("no store", LIMIT, || Ok(sessions().status == 404)).unwrap();
 }
+
+#[test]
+fn a_reload_that_asks_for_more_connections_than_there_are_descriptors_is_told() {
+    let jwks = JwksServer::start(&[&SigningKey::p256("k1").unwrap()]).unwrap();
+    let settings = |connections: usize| Settings {
+        inbound: jwt_validation(ISSUER, &jwks.url(), "agent"),
+        blocks: format!("limits: {{connections: {connections}, connections_per_peer: 1}}"),
+        ..Settings::default()
+    };
+    let mut scene = Scene::start(&settings(16), &Options::default()).unwrap();
+    assert!(!scene.bridge.log().contains("limit on open files"), "{}", scene.bridge.log());
+    scene.rewrite(&settings(1_048_576)).unwrap();
+    scene.bridge.wait_log("limits.connections is 1048576, and the limit on open files allows ").unwrap();
+}
