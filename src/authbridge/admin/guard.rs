@@ -1,21 +1,28 @@
-//! Bearer token for the statistics and session servers, required where they listen beyond loopback.
+//! Bearer token for the statistics and session servers, required where they listen beyond loopback: at each request, and for
+//! as long as its answer goes on.
 
 use crate::quiet::Quiet;
 use crate::runtime_config::ActiveConfig;
 use axum::Router;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use countersign_core::encoding::sha256;
+use countersign_core::encoding::{Digest, sha256};
 use countersign_core::text::Quoted;
 use countersign_io::files::read_text;
+use futures::StreamExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Largest token file, in bytes.
 const BYTES: usize = 4096;
+/// Longest time for which a stream goes on after its token was replaced.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Guard by the token file of the configuration in force, which is read at each request, so that the token can rotate.
 #[derive(Clone)]
@@ -35,21 +42,41 @@ impl Guard {
         guard
     }
 
-    /// Answers 401 before any route of `router` to a request without the token.
+    /// Answers 401 before any route of `router` to a request without the token, and ends an answer that goes on when its token
+    /// is no longer the one.
     pub(super) fn protect(self, router: Router) -> Router {
         router.layer(from_fn(move |request: Request, next: Next| {
             let guard = self.clone();
-            async move { if guard.admits(&request) { next.run(request).await } else { refusal() } }
+            async move {
+                let shown = shown(&request);
+                if !guard.admits(shown) {
+                    return refusal();
+                }
+                let answer = next.run(request).await;
+                if answer.body().size_hint().exact().is_some() {
+                    return answer;
+                }
+                let until = Box::pin(async move { guard.refuses(shown).await });
+                answer.map(|body| Body::from_stream(body.into_data_stream().take_until(until)))
+            }
         }))
     }
 
-    fn admits(&self, request: &Request) -> bool {
+    fn admits(&self, shown: Digest) -> bool {
         let runtime = self.active.current();
         let Some(path) = runtime.config.admin.token_file.as_deref() else { return true };
-        let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         // Digests are compared, because the time of a comparison of texts reveals how long a prefix is right.
-        self.token(path).is_some_and(|wanted| sha256(shown.as_bytes()) == sha256(wanted.as_bytes()))
+        self.token(path).is_some_and(|wanted| shown == sha256(wanted.as_bytes()))
+    }
+
+    /// Waits until what was shown admits no longer: by another token in the file, or another file of a reload.
+    async fn refuses(&self, shown: Digest) {
+        let mut epochs = self.active.epochs();
+        while self.admits(shown) {
+            if timeout(LOOK, epochs.changed()).await.is_ok_and(|told| told.is_err()) {
+                return;
+            }
+        }
     }
 
     /// Token in the file; `None`, with a line in the log, if there is none.
@@ -68,6 +95,12 @@ impl Guard {
         );
         None
     }
+}
+
+/// Digest of the bearer token of a request; that of an empty one, which no file holds, if it has none.
+fn shown(request: &Request) -> Digest {
+    let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    sha256(shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default().as_bytes())
 }
 
 fn refusal() -> Response {

@@ -2,7 +2,7 @@
 
 use countersign_sidecar_tests::authbridge::{Options, program};
 use countersign_sidecar_tests::backend::{Answer, Backend};
-use countersign_sidecar_tests::http::{self, Request};
+use countersign_sidecar_tests::http::{self, Connection, Request};
 use countersign_sidecar_tests::jwks::JwksServer;
 use countersign_sidecar_tests::jwt::{SigningKey, ordinary_claims};
 use countersign_sidecar_tests::ports;
@@ -10,7 +10,7 @@ use countersign_sidecar_tests::process::until;
 use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation, token_exchange};
 use serde_json::{Value, json};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const ISSUER: &str = "https://id.example/realms/agents";
 
@@ -269,6 +269,49 @@ fn servers_beyond_loopback_ask_for_their_token() {
     countersign_sidecar_tests::process::until("the other token", limit, || Ok(call(Some("another")) == 200))
         .unwrap();
     assert_eq!(call(Some("let-me-in")), 401);
+}
+
+#[test]
+fn an_event_stream_ends_with_the_token_that_opened_it() {
+    let folder = countersign_sidecar_tests::folder::Folder::new("admin").unwrap();
+    let file = folder.write("token", "let-me-in\n").unwrap();
+    let stage = stage(&format!("admin: {{token_file: \"{}\"}}", file.display()));
+    let sessions = stage.scene.at.sessions.to_string();
+    let open = |token: &str| {
+        let mut stream = Connection::open(&sessions).unwrap();
+        stream.write(&Request::new("GET", "/v1/events").bearer(token).bytes(&sessions)).unwrap();
+        let head = stream.read_until(b"\r\n\r\n").unwrap();
+        assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
+        stream
+    };
+    // Events that come meanwhile do not keep it open.
+    let ends = |stream: &mut Connection| {
+        let limit = Instant::now() + Duration::from_secs(15);
+        let mut read = Vec::new();
+        while !read.ends_with(b"0\r\n\r\n") {
+            assert!(Instant::now() < limit, "it is open still: {}", String::from_utf8_lossy(&read));
+            stage.a2a("alice", "c1");
+            read.extend(stream.read_rest(Duration::from_millis(100)).unwrap());
+        }
+    };
+    let (mut first, mut other) = (open("let-me-in"), open("let-me-in"));
+    std::thread::sleep(Duration::from_secs(3));
+    stage.a2a("alice", "c1");
+    assert!(!first.read_until(b"\n\n").unwrap().is_empty(), "it stays while the token counts");
+    folder.write("token", "another").unwrap();
+    ends(&mut first);
+    ends(&mut other);
+    let mut rotated = open("another");
+    folder.write("token", "").unwrap();
+    ends(&mut rotated);
+    folder.write("token", "another").unwrap();
+    let mut reloaded = open("another");
+    let next = folder.write("next", "the-next").unwrap();
+    let yaml = std::fs::read_to_string(stage.scene.bridge.folder().join("authbridge.yaml")).unwrap();
+    let yaml = yaml.replace(&file.display().to_string(), &next.display().to_string());
+    stage.scene.bridge.rewrite_config(&yaml).unwrap();
+    ends(&mut reloaded);
+    let _again = open("the-next");
 }
 
 #[test]
