@@ -64,8 +64,8 @@ pub const KEYS_MAX_AGE: RangeInclusive<Duration> = Duration::from_mins(6)..=Dura
 pub const HTTP2_WINDOW: u32 = 256 * 1024;
 /// Most connections of an admin server, and of one peer to it: the kubelet, a few scrapers, and people with event streams.
 pub const ADMIN_CONNECTIONS: (usize, usize) = (256, 64);
-/// Most peers whose half read memory is compared to find the one that makes room, those with the most connections of that kind
-/// first: each takes some 10 ns, and a flood of more peers than these is not one neighbour.
+/// Most peers whose half read memory is compared to find the one that makes room, those first whose connections are read with
+/// the most: each takes some 10 ns, and a flood of more peers than these is not one neighbour.
 pub const COMPARED_PEERS: usize = 64;
 /// Connections that are accepted in one turn of a listener. Accepting one takes about 20 µs with all that follows, so a turn
 /// keeps the core for less than half a millisecond from whoever is ready.

@@ -205,6 +205,7 @@ impl Place {
 impl Drop for Head<'_> {
     fn drop(&mut self) {
         self.place.pending.give_back(self.units);
+        self.place.crowd.with(|members| members.gave_back(self.place.key()));
     }
 }
 

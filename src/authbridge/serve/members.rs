@@ -6,7 +6,6 @@
 use super::queue::Queue;
 use crate::limits::COMPARED_PEERS;
 use crate::pending::{HalfRead, Pending};
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +29,8 @@ pub(super) struct Members {
     next: u64,
     /// Ranked by all connections of a peer, since each of them has a place.
     idle: Queue,
-    /// Ranked by the connections of a peer that are in it, some of which may have been read since.
+    /// Ranked by the memory that the connections of a peer that are in it are read with, also those of which a request is
+    /// under way by now: never less than what is half read.
     half_read: Queue,
     units: Arc<HalfRead>,
     returned: Arc<Returned>,
@@ -45,6 +45,8 @@ struct Peer {
     members: BTreeMap<u64, Member>,
     /// Units of memory of those that are half read.
     units: Arc<HalfRead>,
+    /// Units of those in the queue of half read ones, as they were told.
+    queued_units: u64,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,8 @@ struct Member {
     /// Times under which it is in the queues.
     idle: Option<u64>,
     half_read: Option<u64>,
+    /// Part of it in what its peer is ranked by.
+    queued_units: u64,
 }
 
 /// Where a member belongs in a queue.
@@ -122,24 +126,55 @@ impl Members {
     }
 
     /// True if one of this peer would end for memory.
-    pub(super) fn half_reads_most(&self, peer: IpAddr) -> bool {
+    pub(super) fn half_reads_most(&mut self, peer: IpAddr) -> bool {
+        self.take_returned();
         self.most(Kind::HalfRead) == Some(peer)
     }
 
     /// True if one of this peer would end for a place.
-    pub(super) fn idles_most(&self, peer: IpAddr) -> bool {
+    pub(super) fn idles_most(&mut self, peer: IpAddr) -> bool {
         self.most(Kind::Idle) == Some(peer)
     }
 
     /// Peer of which a member of this kind ends before others do.
-    fn most(&self, kind: Kind) -> Option<IpAddr> {
+    fn most(&mut self, kind: Kind) -> Option<IpAddr> {
         match kind {
-            Kind::Idle => self.idle.peers().next(),
-            // The first of those with as much; `max_by_key` would return the last.
-            Kind::HalfRead => {
-                self.half_read.peers().take(COMPARED_PEERS).min_by_key(|peer| Reverse(self.units_of(*peer)))
+            Kind::Idle => self.idle.peers().next().map(|(_, peer)| peer),
+            Kind::HalfRead => self.half_reader(),
+        }
+    }
+
+    /// Peer with the most memory of half read members. A rank may only be too high: where a request of the first in its queue
+    /// is under way, the queue is corrected.
+    fn half_reader(&mut self) -> Option<IpAddr> {
+        loop {
+            let (mut most, mut behind) = (None, None);
+            for (rank, peer) in self.half_read.peers().take(COMPARED_PEERS) {
+                if most.is_some_and(|(units, _)| units >= rank) {
+                    break;
+                }
+                let units = self.units_of(peer);
+                if units < rank && !self.is_first_true(peer) {
+                    behind = Some(peer);
+                    break;
+                }
+                if most.is_none_or(|(most, _)| units > most) {
+                    most = Some((units, peer));
+                }
+            }
+            match behind {
+                Some(peer) => drop(self.first_that_may_end(peer, Kind::HalfRead)),
+                None => return most.map(|(_, peer)| peer),
             }
         }
+    }
+
+    fn is_first_true(&self, peer: IpAddr) -> bool {
+        self.half_read.first(peer).is_some_and(|(since, number)| {
+            let member = self.peers.get(&peer).and_then(|peer| peer.members.get(&number));
+            let standing = member.map_or(Standing::Out, |member| member.standing(Kind::HalfRead));
+            matches!(standing, Standing::At(now) if now == since)
+        })
     }
 
     fn units_of(&self, peer: IpAddr) -> u64 {
@@ -154,9 +189,12 @@ impl Members {
         let of_peer = self.peers.entry(peer).or_insert_with(|| Peer {
             members: BTreeMap::new(),
             units: Arc::new(HalfRead::part_of(&self.units)),
+            queued_units: 0,
         });
         let pending = Arc::new(Pending::new(&of_peer.units));
-        let member = Member { pending: Arc::clone(&pending), task: None, idle: None, half_read: None };
+        let (pending_of_member, task) = (Arc::clone(&pending), None);
+        let member =
+            Member { pending: pending_of_member, task, idle: None, half_read: None, queued_units: 0 };
         of_peer.members.insert(number, member);
         self.enqueue((peer, number), Kind::Idle);
         (number, pending)
@@ -172,12 +210,27 @@ impl Members {
     /// Tells that memory was set aside to read a member with.
     pub(super) fn reads(&mut self, key: (IpAddr, u64)) {
         self.enqueue(key, Kind::HalfRead);
+        self.rank(key);
+    }
+
+    /// Tells that memory of a member was given back.
+    pub(super) fn gave_back(&mut self, key: (IpAddr, u64)) {
+        let Some(member) = self.member(key) else { return };
+        if member.pending.units() == 0
+            && let Some(since) = member.half_read.take()
+        {
+            self.half_read.remove(key.0, (since, key.1));
+        }
+        self.rank(key);
     }
 
     /// Removes a member, and returns its task.
     pub(super) fn remove(&mut self, (peer, number): (IpAddr, u64)) -> Option<AbortHandle> {
-        let members = &mut self.peers.get_mut(&peer)?.members;
+        let of_peer = self.peers.get_mut(&peer)?;
+        let members = &mut of_peer.members;
         let mut member = members.remove(&number)?;
+        let units = std::mem::take(&mut member.queued_units);
+        of_peer.queued_units = of_peer.queued_units.saturating_sub(units);
         if members.is_empty() {
             self.peers.remove(&peer);
         }
@@ -212,6 +265,15 @@ impl Members {
     }
 
     fn end_first(&mut self, peer: IpAddr, kind: Kind) -> bool {
+        let Some(key) = self.first_that_may_end(peer, kind) else { return false };
+        if let Some(task) = self.remove(key) {
+            task.abort();
+        }
+        true
+    }
+
+    /// Corrects the queue of a peer until its first member is where it belongs. `None` if no member is left in it.
+    fn first_that_may_end(&mut self, peer: IpAddr, kind: Kind) -> Option<(IpAddr, u64)> {
         while let Some((since, number)) = self.queue(kind).first(peer) {
             #[cfg(test)]
             {
@@ -219,23 +281,17 @@ impl Members {
             }
             let key = (peer, number);
             match self.member(key).map_or(Standing::Out, |member| member.standing(kind)) {
-                Standing::At(now) if now == since => {
-                    if let Some(task) = self.remove(key) {
-                        task.abort();
-                    }
-                    return true;
-                }
+                Standing::At(now) if now == since => return Some(key),
                 standing => self.correct(key, (since, kind), standing),
             }
         }
-        false
+        None
     }
 
     /// Puts the first of a queue where it belongs.
     fn correct(&mut self, key: (IpAddr, u64), (since, kind): (u64, Kind), standing: Standing) {
         let returned = Arc::clone(&self.returned);
         self.queue(kind).remove(key.0, (since, key.1));
-        self.resize(key.0);
         let Some(member) = self.member(key) else { return };
         *member.queued(kind) = None;
         match standing {
@@ -245,13 +301,14 @@ impl Members {
             }
             Standing::Out => {}
         }
+        self.rank(key);
     }
 
     fn take_returned(&mut self) {
         for key in self.returned.with(std::mem::take) {
             self.enqueue(key, Kind::Idle);
             if self.member(key).is_some_and(|member| member.pending.units() > 0) {
-                self.enqueue(key, Kind::HalfRead);
+                self.reads(key);
             }
         }
     }
@@ -268,9 +325,21 @@ impl Members {
         }
     }
 
+    /// Ranks the peer of a member by the memory that this one is read with, if it is in the queue of those.
+    fn rank(&mut self, (peer, number): (IpAddr, u64)) {
+        if let Some(of_peer) = self.peers.get_mut(&peer)
+            && let Some(member) = of_peer.members.get_mut(&number)
+        {
+            let units = if member.half_read.is_some() { member.pending.units() } else { 0 };
+            let before = std::mem::replace(&mut member.queued_units, units);
+            of_peer.queued_units = of_peer.queued_units.saturating_sub(before).saturating_add(units);
+        }
+        self.resize(peer);
+    }
+
     fn resize(&mut self, peer: IpAddr) {
-        self.idle.resize(peer, self.of(peer));
-        self.half_read.resize(peer, self.half_read.count(peer));
+        self.idle.resize(peer, u64::try_from(self.of(peer)).unwrap_or(u64::MAX));
+        self.half_read.resize(peer, self.peers.get(&peer).map_or(0, |peer| peer.queued_units));
     }
 
     /// True if it is there.

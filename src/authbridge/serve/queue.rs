@@ -11,7 +11,7 @@ pub(super) type Entry = (u64, u64);
 pub(super) struct Queue {
     lines: BTreeMap<IpAddr, Line>,
     /// Sizes of all lines, and their peers.
-    ranks: BTreeSet<(usize, IpAddr)>,
+    ranks: BTreeSet<(u64, IpAddr)>,
 }
 
 /// Connections of one peer.
@@ -19,7 +19,7 @@ pub(super) struct Queue {
 struct Line {
     entries: BTreeSet<Entry>,
     /// What the peer is ranked by.
-    size: usize,
+    size: u64,
 }
 
 impl Queue {
@@ -40,13 +40,8 @@ impl Queue {
         }
     }
 
-    /// Connections of a peer that are here.
-    pub(super) fn count(&self, peer: IpAddr) -> usize {
-        self.lines.get(&peer).map_or(0, |line| line.entries.len())
-    }
-
     /// Ranks a peer that has connections here by this size.
-    pub(super) fn resize(&mut self, peer: IpAddr, size: usize) {
+    pub(super) fn resize(&mut self, peer: IpAddr, size: u64) {
         let Some(line) = self.lines.get_mut(&peer) else { return };
         if line.size != size {
             self.ranks.remove(&(line.size, peer));
@@ -55,9 +50,9 @@ impl Queue {
         }
     }
 
-    /// Peers that have connections here, the largest first.
-    pub(super) fn peers(&self) -> impl Iterator<Item = IpAddr> {
-        self.ranks.iter().rev().map(|(_, peer)| *peer)
+    /// Peers that have connections here with what they are ranked by, the largest first.
+    pub(super) fn peers(&self) -> impl Iterator<Item = (u64, IpAddr)> {
+        self.ranks.iter().rev().copied()
     }
 
     /// First connection of a peer.

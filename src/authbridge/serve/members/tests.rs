@@ -71,6 +71,12 @@ impl Scene {
         self.heads.push((key, pending, units));
     }
 
+    fn is_given_back(&mut self, at: usize) {
+        let (key, pending, units) = self.heads.swap_remove(at);
+        pending.give_back(units);
+        self.members.gave_back(key);
+    }
+
     fn keys(&self) -> Vec<Key> {
         let of = |(address, peer): (&IpAddr, &Peer)| {
             peer.members.keys().map(|number| (*address, *number)).collect::<Vec<_>>()
@@ -106,8 +112,8 @@ impl Scene {
                 }
             }
             6 if !self.heads.is_empty() => {
-                let (_, pending, units) = self.heads.swap_remove(self.rng.usize(..self.heads.len()));
-                pending.give_back(units);
+                let at = self.rng.usize(..self.heads.len());
+                self.is_given_back(at);
             }
             7 if self.rng.bool() => {
                 if let Some(key) = self.any() {
@@ -232,8 +238,7 @@ fn who_holds_the_most_half_read_makes_room_and_not_who_has_many_connections() {
     }
     // Answered and waiting for the next request, under way still, and one whose head comes now.
     for at in (0..50).rev() {
-        let (_, pending, units) = scene.heads.swap_remove(at);
-        pending.give_back(units);
+        scene.is_given_back(at);
     }
     for at in (0..50).rev() {
         scene.is_answered(at);
@@ -252,4 +257,38 @@ fn who_holds_the_most_half_read_makes_room_and_not_who_has_many_connections() {
     scene.is_read(http2, 8);
     assert!(scene.members.end_idlest(Kind::HalfRead));
     assert!(!scene.members.has(http2));
+}
+
+#[test]
+fn who_holds_the_most_half_read_is_found_behind_what_was_read_of_others() {
+    let (honest, neighbour) = (|number: u8| IpAddr::from([10, 1, 0, number]), peer(9));
+    // 65 callers whose heads were read: their connections wait for the next request, or have one under way.
+    for (name, is_answered, others) in [("waiting", true, 0), ("under way", false, 0), ("some", false, 1)] {
+        let mut scene = Scene::new(1);
+        for caller in 0..65 {
+            for _ in 0..20 {
+                let key = scene.join(honest(caller));
+                scene.is_read(key, 1);
+                if is_answered {
+                    scene.is_given_back(scene.heads.len() - 1);
+                } else {
+                    scene.asks(key);
+                }
+            }
+            for _ in 0..others {
+                let key = scene.join(honest(caller));
+                scene.is_read(key, 1);
+            }
+        }
+        let now = scene.join(honest(7));
+        scene.is_read(now, 1);
+        let half: Vec<_> = (0..2).map(|_| scene.join(neighbour)).collect();
+        for key in &half {
+            scene.is_read(*key, 8);
+        }
+        assert!(scene.members.half_reads_most(neighbour), "{name}");
+        assert!(scene.members.end_idlest(Kind::HalfRead), "{name}");
+        let left = [now, half[0], half[1]].map(|key| scene.members.has(key));
+        assert_eq!(left, [true, false, true], "{name}");
+    }
 }
