@@ -19,7 +19,7 @@ use hyper::http::uri::Authority;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -58,8 +58,8 @@ pub(crate) struct RuntimeConfig {
     /// HTTP clients with their connections to the agent.
     pub(crate) agent: AgentClients,
     backend: Option<Authority>,
-    // Dropped with the configuration, which ends the task that reads its file of routes.
-    _tasks: JoinSet<()>,
+    /// The task that reads its file of routes, until another configuration counts.
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// Rules for requests to the agent.
@@ -150,7 +150,7 @@ impl RuntimeConfig {
             // The address of the agent is the same after every reload.
             agent: previous.map_or_else(AgentClients::new, |previous| previous.agent.clone()),
             backend,
-            _tasks: tasks,
+            tasks: Mutex::new(tasks),
         })
     }
 
@@ -236,7 +236,9 @@ impl ActiveConfig {
 
     /// Replaces the configuration; requests in flight finish under the one they began with.
     pub(crate) fn replace(&self, runtime: RuntimeConfig) {
-        self.0.runtime.store(Arc::new(runtime));
+        let old = self.0.runtime.swap(Arc::new(runtime));
+        // A request may keep it for long, and its file must not tell of routes that nobody else has any more.
+        old.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         self.reauthorize_connections();
     }
 
@@ -248,5 +250,41 @@ impl ActiveConfig {
     /// Receiver that is notified of each new epoch.
     pub(crate) fn epochs(&self) -> watch::Receiver<u64> {
         self.0.epochs.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Reading, parse_config};
+    use crate::process_state::session_bounds;
+    use crate::stats::Stats;
+
+    #[tokio::test]
+    async fn the_file_of_routes_is_followed_only_while_its_configuration_counts() {
+        let text = "mode: proxy-sidecar
+listener: {reverse_proxy_backend: 'http://127.0.0.1:8001'}
+pipeline:
+  dangerously_allow_unauthenticated: true
+  outbound:
+    plugins:
+      - name: token-exchange
+        config: {token_url: 'http://127.0.0.1:1', identity: {type: client-secret, client_id: a, client_secret: b}}
+";
+        let checked = parse_config(text, &|_| None, Reading::Strict).unwrap();
+        let state = ProcessState {
+            identity: WorkloadIdentity::new(),
+            store: SessionStore::new(session_bounds(&checked.config)),
+            stats: Stats::new(),
+            epochs: Epochs::default(),
+        };
+        let first = RuntimeConfig::new(&checked, &state, None).unwrap();
+        let active = ActiveConfig::new(first, state.epochs.clone());
+        // A request under way has it.
+        let old = active.current();
+        active.replace(RuntimeConfig::new(&checked, &state, Some(&old)).unwrap());
+        let mut tasks = std::mem::take(&mut *old.tasks.lock().unwrap());
+        let ended = timeout(Duration::from_secs(1), tasks.join_next()).await.expect("it goes on");
+        assert!(ended.unwrap().unwrap_err().is_cancelled());
     }
 }

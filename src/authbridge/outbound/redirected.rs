@@ -13,7 +13,7 @@ use crate::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
 use crate::config::RouteTls;
 use crate::denial::{Code, Denial};
 use crate::runtime_config::RuntimeConfig;
-use crate::serve::{Arrival, Begins, Connection, Handler, Prefixed, Stream, falls, join};
+use crate::serve::{Arrival, Begins, Connection, Handler, Prefixed, Stream, TunnelTimes, falls, join};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,24 +39,33 @@ impl OutboundHandler {
     ) {
         let patience = self.runtime().times().header;
         let Some((mut stream, name)) = server_name(stream, patience).await else { return };
-        // Read only now: a client that stayed silent must not use rules that were replaced meanwhile.
-        let runtime = self.runtime();
         let connection = Connection::of_agent(arrival, Some(destination));
-        let opened = async {
-            let routing = runtime.outbound.routing();
-            let host = match &name {
-                None => Host::of(destination.ip()),
-                Some(name) => Host::parse(name).map_err(|why| Denial::new(Code::BadRequest, why))?,
-            };
-            let mut target = Target { host, port: destination.port(), address: Some(destination) };
-            let (decision, redirected) = decide_redirected(&routing.table, &mut target, destination).await;
-            let to = (target, Some(redirected), Passes::Unread);
-            self.tunnel(&runtime, &routing, to, &decision, &connection).await
-        };
-        match opened.await {
-            Ok(_) => connection.run_tunnel(&mut stream, runtime.times().tunnel, self.epochs()).await,
+        // Boxed, so that an open tunnel does not reserve the state of its opening.
+        match Box::pin(self.open_tls(name, destination, &connection)).await {
+            Ok(times) => connection.run_tunnel(&mut stream, times, self.epochs()).await,
             Err(denial) => self.refused(&denial),
         }
+    }
+
+    /// Opens the tunnel by the configuration of now: a client that stayed silent must not use rules that were replaced
+    /// meanwhile. Only its times are kept, as what is open for hours must not keep a configuration with its tasks.
+    async fn open_tls(
+        &self,
+        name: Option<String>,
+        destination: SocketAddr,
+        connection: &Connection,
+    ) -> Result<TunnelTimes, Denial> {
+        let runtime = self.runtime();
+        let routing = runtime.outbound.routing();
+        let host = match name {
+            None => Host::of(destination.ip()),
+            Some(name) => Host::parse(&name).map_err(|why| Denial::new(Code::BadRequest, why))?,
+        };
+        let mut target = Target { host, port: destination.port(), address: Some(destination) };
+        let (decision, redirected) = decide_redirected(&routing.table, &mut target, destination).await;
+        let to = (target, Some(redirected), Passes::Unread);
+        self.tunnel(&runtime, &routing, to, &decision, connection).await?;
+        Ok(runtime.times().tunnel)
     }
 
     /// Tunnels a redirected connection of another protocol to its destination, if the routes allow that address: nothing in
@@ -68,23 +77,28 @@ impl OutboundHandler {
         destination: SocketAddr,
     ) {
         let connection = Connection::of_agent(arrival, Some(destination));
-        let runtime = self.runtime();
-        let routing = runtime.outbound.routing();
-        let (target, decision) = by_address(&routing, destination);
-        let opened = match stays_plain(&runtime, &decision) {
-            Ok(()) => {
-                let to = (target, Some(Redirected::unnamed(destination)), Passes::Unencrypted);
-                self.tunnel(&runtime, &routing, to, &decision, &connection).await
-            }
-            Err(denial) => Err(denial),
-        };
-        match opened {
-            Ok(_) => {
+        match Box::pin(self.open_other(destination, &connection)).await {
+            Ok(times) => {
                 self.passes_other(destination);
-                connection.run_tunnel(&mut stream, runtime.times().tunnel, self.epochs()).await;
+                connection.run_tunnel(&mut stream, times, self.epochs()).await;
             }
             Err(denial) => self.refused(&denial),
         }
+    }
+
+    /// As [`Self::open_tls`], by the address alone.
+    async fn open_other(
+        &self,
+        destination: SocketAddr,
+        connection: &Connection,
+    ) -> Result<TunnelTimes, Denial> {
+        let runtime = self.runtime();
+        let routing = runtime.outbound.routing();
+        let (target, decision) = by_address(&routing, destination);
+        stays_plain(&runtime, &decision)?;
+        let to = (target, Some(Redirected::unnamed(destination)), Passes::Unencrypted);
+        self.tunnel(&runtime, &routing, to, &decision, connection).await?;
+        Ok(runtime.times().tunnel)
     }
 
     /// Waits for the first bytes of either side of a connection whose client is silent. Protocols in which the server begins
@@ -231,3 +245,6 @@ async fn peek<T>(
     let told = timeout(patience, enough).await.ok().flatten();
     (stream.push_back(&read), told)
 }
+
+#[cfg(test)]
+mod tests;
