@@ -2,7 +2,8 @@
 //! everything is answered and nothing is half read. Thousands of idle connections then cost little memory.
 
 use super::accept::Arrival;
-use super::crowd::{HeadCost, Place};
+use super::crowd::{Head, HeadCost, Place};
+use super::http2_rest::{Gate, Gated};
 use super::overload::overloaded_response;
 use super::prefix::{Begins, Prefixed};
 use super::stream::Stream;
@@ -371,11 +372,29 @@ where
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let bounds = Http2Bounds { streams: STREAMS, header_bytes: HEADER_LIST_BYTES };
-    let Some(_head) = connection.place.read(HeadCost::Http2, times.header).await else { return };
+    let Some(head) = connection.place.read(HeadCost::Http2, times.header).await else { return };
+    let gate = Arc::new(Gate::default());
+    let stream = Gated::new(stream, Arc::clone(&gate));
     let over = over_or_unused(&*handler, &connection, times);
     tokio::select! {
         () = drive_http2(stream, service, bounds, times, connection.address, over) => {}
         () = outstayed(&*handler, &connection, times) => {}
+        () = rest_between(&gate, &connection, head, times) => {}
+    }
+}
+
+/// Gives back between requests what the connection is read with, as one of HTTP/1.1 does. Ends once there is no room to read
+/// on.
+async fn rest_between(gate: &Gate, connection: &Connection, mut head: Head<'_>, times: Times) {
+    let mut request = head.split_off(HeadCost::Http2Request);
+    loop {
+        gate.rests(&connection.pending, REST).await;
+        drop(request);
+        gate.comes().await;
+        let again = connection.place.read(HeadCost::Http2Request, times.header).await;
+        let Some(again) = again else { return };
+        request = again;
+        gate.open();
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) enum HeadCost {
     One,
     /// HTTP/2: the window of the connection beside a header block.
     Http2,
+    /// What one of HTTP/2 gives back between requests: all but what hyper holds then.
+    Http2Request,
 }
 
 impl HeadCost {
@@ -50,6 +52,7 @@ impl HeadCost {
         match self {
             Self::One => 1,
             Self::Http2 => 8,
+            Self::Http2Request => 7,
         }
     }
 }
@@ -199,6 +202,15 @@ impl Place {
             yield_now().await;
         }
         head
+    }
+}
+
+impl Head<'_> {
+    /// Splits off so much, which may then be given back by itself.
+    pub(crate) fn split_off(&mut self, cost: HeadCost) -> Self {
+        let units = cost.units().min(self.units);
+        self.units = self.units.saturating_sub(units);
+        Self { place: self.place, units }
     }
 }
 

@@ -4,6 +4,7 @@ mod accept;
 mod connection;
 mod crowd;
 mod descriptors;
+mod http2_rest;
 mod members;
 mod original;
 mod overload;

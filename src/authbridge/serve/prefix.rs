@@ -93,6 +93,21 @@ impl<T: AsyncRead + Unpin> Prefixed<T> {
             self.end = self.end.saturating_add(read);
         }
     }
+
+    /// Ready once there is something to read, or the end, or an error, each of which the next reader gets.
+    pub(crate) fn poll_begins(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.rest().is_empty() || !self.more.is_empty() {
+            return Poll::Ready(());
+        }
+        let mut first = ReadBuf::new(&mut self.bytes);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut first) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => {
+                (self.start, self.end) = (0, first.filled().len());
+                Poll::Ready(())
+            }
+        }
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Prefixed<T> {

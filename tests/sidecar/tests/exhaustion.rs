@@ -277,3 +277,40 @@ fn count_told(connections: &mut [Connection]) -> u64 {
     let told = connections.iter_mut().map(is_told).filter(|told| *told).count();
     u64::try_from(told).unwrap()
 }
+
+#[test]
+fn http2_connections_between_requests_do_not_end_for_half_heads_of_a_neighbour() {
+    // 64 units, of which seven connections of HTTP/2 that are read take 56.
+    let (scene, _jwks) = start("memory: 4194304, header_timeout: 60s");
+    let mut kept: Vec<_> = (0..7).map(|_| open(&scene, HONEST)).collect();
+    for connection in &mut kept {
+        connection.write(frames::PREFACE).unwrap();
+        answers_by_http2(connection, 1);
+    }
+    // What comes between requests is no request: an idle connection stays idle.
+    for connection in &mut kept {
+        assert!(answers_pings(connection));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    for halves in [20, 100] {
+        let half = half_head(1000);
+        let mut all: Vec<_> = (0..halves).map(|_| open(&scene, NEIGHBOUR)).collect();
+        for connection in &mut all {
+            let _ = connection.write(&half);
+        }
+        is_served(&scene);
+        for (number, connection) in kept.iter_mut().enumerate() {
+            assert!(!connection.is_closed_within(Duration::from_millis(5)).unwrap(), "{halves}: {number}");
+        }
+    }
+    for connection in &mut kept {
+        answers_by_http2(connection, 3);
+    }
+}
+
+/// Sees that a connection of HTTP/2 is answered.
+fn answers_by_http2(connection: &mut Connection, stream: u32) {
+    connection.write(&frames::get(stream, "/healthz")).unwrap();
+    let body = frames::body(connection, stream, Duration::from_millis(200)).unwrap();
+    assert_eq!(body, "the agent", "{stream}");
+}
