@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests {
     use countersign_authbridge::config::{Checked, Diagnostic, Reading, parse_config, parse_routes};
+    use serde_json::json;
 
     const GOOD: &str = r#"
 mode: proxy-sidecar
@@ -234,6 +235,37 @@ pipeline:
         // Where only this program has the key, nothing is taken for absent: it could widen a rule.
         let text = with("target_audience: tool", "server_spiffe_id: ''");
         assert!(read(&text, Reading::Lenient).is_err());
+    }
+
+    #[test]
+    fn a_lenient_reading_takes_sizes_of_sessions_that_the_existing_sidecar_takes() {
+        for (session, key, shown, told) in [
+            (
+                "max_events: 200000",
+                "max_events",
+                json!(100_000),
+                "200000 is out of range, and 100000 counts: ",
+            ),
+            ("max_sessions: 1000000", "max_sessions", json!(100_000), "1000000 is out of range"),
+            ("max_events: -1", "max_events", json!(100_000), "-1 means no limit, and 100000 counts: "),
+            ("ttl: 8760h", "ttl", json!("2592000s"), "8760h is out of range, and 720h counts: "),
+            ("ttl: 500ms", "ttl", json!("1s"), "500ms is out of range, and 1s counts: "),
+            ("ttl: 0s", "ttl", json!("1s"), "0s is out of range, and 1s counts: "),
+        ] {
+            let text = format!("{GOOD}session: {{{session}}}\n");
+            let (checked, notices) = noticed(&text);
+            assert_eq!(serde_json::to_value(&checked.config).unwrap()["session"][key], shown, "{session}");
+            let notice = notices.iter().find(|notice| notice.contains(&format!("session.{key}: {told}")));
+            assert!(notice.is_some_and(|notice| notice.contains("line ")), "{session}: {notices:?}");
+            assert!(only(&text).contains("; --compat lets it pass"), "{session}");
+        }
+        // Nothing is lost where no session is kept, and what only this program has is as strict as without.
+        let (_, notices) =
+            noticed(&format!("{GOOD}session: {{enabled: false, max_events: 200000, ttl: 0s}}\n"));
+        assert!(!notices.iter().any(|notice| notice.contains("session.")), "{notices:?}");
+        for ours in ["session: {max_bytes: 1}", "limits: {connections: 0}", "session: {max_events: 1.5}"] {
+            assert!(read(&format!("{GOOD}{ours}\n"), Reading::Lenient).is_err(), "{ours}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 mod listeners;
 mod ranges;
 
+pub(super) use ranges::clamp_session;
+
 use super::address::{Backend, ListenAddress};
 use super::model::{Config, SidecarMode};
 use super::plugins::{OnError, PluginSettings};

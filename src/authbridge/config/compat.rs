@@ -1,6 +1,7 @@
 //! What `--compat` does to a file of the existing AuthBridge before it is read: values that count as absent there go, and so
 //! do plugins that only watch or shorten traffic, each with a notice. Nothing that gates a request is passed over.
 
+use crate::limits::SESSION_ITEMS;
 use countersign_api::yaml::{Diagnostic, MemberKey, YamlNode, YamlValue};
 use countersign_core::text::Quoted;
 
@@ -13,7 +14,7 @@ pub(super) const WATCHERS: [(&str, &str); 3] = [
 /// Keys that only this program has: an empty value there is a mistake, and taking it for absent could widen a rule.
 const OURS: [&str; 6] =
     ["server_spiffe_id", "allowed_peers", "allowed_clients", "required_scopes", "token_file", "files_dir"];
-/// Counts whose zero means the default there.
+/// Counts whose zero means the default there, and whose negative numbers mean no limit.
 const COUNTS: [&str; 2] = ["max_events", "max_sessions"];
 /// Lists whose emptiness means the default there.
 const LISTS: [&str; 1] = ["bypass_paths"];
@@ -95,6 +96,7 @@ fn walk(node: &mut YamlNode, path: &str, notices: &mut Vec<Diagnostic>) {
             });
             for (key, value) in members {
                 let path = below(path, &key.name);
+                limit(key, &path, value, notices);
                 if let YamlValue::List(nodes) = &mut value.value
                     && key.name == "plugins"
                 {
@@ -127,6 +129,22 @@ fn counts_as_absent(key: &MemberKey, node: &YamlNode) -> bool {
         YamlValue::Integer(0) => COUNTS.contains(&name),
         YamlValue::List(nodes) => nodes.is_empty() && LISTS.contains(&name),
         _ => false,
+    }
+}
+
+/// Replaces a count that means no limit by the most that there can be here.
+fn limit(key: &MemberKey, path: &str, node: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
+    let most = *SESSION_ITEMS.end();
+    if let YamlValue::Integer(count @ ..0) = node.value
+        && COUNTS.contains(&key.name.as_str())
+        && let Ok(counts) = i64::try_from(most)
+    {
+        let problem = format!(
+            "{count} means no limit, and {most} counts: what is older is forgotten; write a number from {} to {most}",
+            SESSION_ITEMS.start()
+        );
+        notices.push(Diagnostic { place: key.place, key: path.to_owned(), problem });
+        node.value = YamlValue::Integer(counts);
     }
 }
 

@@ -63,8 +63,11 @@ pub fn parse_config(
     reading: Reading,
 ) -> Result<Checked, Vec<Diagnostic>> {
     told(text, variables, reading, |partly: PartlyRead<Config>| {
-        let PartlyRead { root, value, mut mistakes, mut notices } = partly;
-        let Some(config) = value else { return Err(mistakes.into_vec()) };
+        let PartlyRead { root, value, mut mistakes, mut notices, reading } = partly;
+        let Some(mut config) = value else { return Err(mistakes.into_vec()) };
+        if reading == Reading::Lenient {
+            check::clamp_session(&mut config.session, &root, &mut notices);
+        }
         let addresses = check::check(&config, &root, &mut mistakes, &mut notices);
         let mistakes = mistakes.into_vec();
         match addresses {
@@ -89,7 +92,7 @@ pub fn parse_routes(
         return Ok((Vec::new(), Vec::new()));
     }
     told(text, variables, reading, |partly: PartlyRead<Vec<Route>>| {
-        let PartlyRead { root, value, mut mistakes, notices } = partly;
+        let PartlyRead { root, value, mut mistakes, notices, .. } = partly;
         let Some(routes) = value else { return Err(mistakes.into_vec()) };
         check::check_routes(&routes, &root, &[], &mut mistakes);
         let mistakes = mistakes.into_vec();
@@ -104,6 +107,7 @@ struct PartlyRead<T> {
     value: Option<T>,
     mistakes: Mistakes,
     notices: Vec<Diagnostic>,
+    reading: Reading,
 }
 
 /// Reads a file and checks what could be read of it, so that one run names all problems.
@@ -154,5 +158,5 @@ fn parse<T: DeserializeOwned>(
     let context = ReaderContext::new(Some(variables), lenient);
     let (value, mistakes) = read_partial(&root, &context);
     notices.append(&mut context.into_diagnostics());
-    Ok(PartlyRead { root, value, mistakes, notices })
+    Ok(PartlyRead { root, value, mistakes, notices, reading })
 }

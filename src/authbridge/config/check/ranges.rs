@@ -8,7 +8,7 @@ use crate::limits::{
     CONNECTIONS, HALF_READ_BYTES, HEADER_TIMEOUT, KEEPALIVE_TIME, KEYS_MAX_AGE, RESPONSE_TIMEOUT,
     SESSION_BYTES, SESSION_ITEMS, SESSION_TTL, SILENCE,
 };
-use countersign_api::yaml::PathStep;
+use countersign_api::yaml::{Diagnostic, PathStep, YamlNode, diagnostic_at};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -112,6 +112,52 @@ impl Checker<'_> {
             self.wrong(at, problem);
         }
     }
+}
+
+/// Brings values of `session` that only the existing AuthBridge takes into range, with a notice for each.
+pub(in crate::config) fn clamp_session(
+    session: &mut SessionSettings,
+    root: &YamlNode,
+    notices: &mut Vec<Diagnostic>,
+) {
+    if !session.enabled {
+        return;
+    }
+    let mut note = |key, problem: String| {
+        notices.push(diagnostic_at(root, &[PathStep::Key("session"), PathStep::Key(key)], problem));
+    };
+    let (events, sessions) = ("older events are forgotten", "older sessions are forgotten");
+    for (key, value, loss) in [
+        ("max_events", &mut session.max_events, events),
+        ("max_sessions", &mut session.max_sessions, sessions),
+    ] {
+        if let Some(problem) = clamp(value, &SESSION_ITEMS, loss) {
+            note(key, problem);
+        }
+    }
+    let loss = if session.ttl.0 < *SESSION_TTL.start() {
+        "sessions stay so long"
+    } else {
+        "sessions without events are forgotten then"
+    };
+    if let Some(problem) = clamp(&mut session.ttl, &bounds(&SESSION_TTL), loss) {
+        note("ttl", problem);
+    }
+}
+
+/// Brings a value into its range; a sentence if it was out of it.
+fn clamp<T: PartialOrd + Copy + fmt::Display>(
+    value: &mut T,
+    range: &RangeInclusive<T>,
+    loss: &str,
+) -> Option<String> {
+    if range.contains(value) {
+        return None;
+    }
+    let (least, most) = (range.start(), range.end());
+    let counts = if *value < *least { *least } else { *most };
+    let found = std::mem::replace(value, counts);
+    Some(format!("{found} is out of range, and {counts} counts: {loss}; write {least} to {most}"))
 }
 
 fn out_of<T: PartialOrd + fmt::Display>(range: &RangeInclusive<T>, value: &T, usual: &T) -> Option<String> {
