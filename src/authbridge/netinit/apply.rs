@@ -1,12 +1,15 @@
 //! Installation of a transaction by the program `nft`.
-//! nft installs a transaction whole or not at all; anything but success is an error here.
+//! nft installs a transaction whole or not at all, and ends with status 1 if it refuses one; anything but success is an error
+//! here.
 
 use countersign_core::text::Quoted;
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
 
-/// What is known, and to do, if nobody saw how nft ended.
-const UNSURE: &str = "the rules may be in force; run netinit again, which replaces them";
+/// Exit status of nft after an error, before anything was installed (nft(8)).
+const REFUSED: i32 = 1;
+/// What is known, and to do, if nft did not end as it does by itself.
+const UNSURE: &str = "it is not known whether the rules are in force; run netinit again, which replaces them";
 
 /// Most bytes of nft's error output to repeat; it quotes each line that it refuses.
 const COMPLAINT_BYTES: u64 = 4096;
@@ -30,8 +33,9 @@ pub(super) fn apply_rules(program: &str, transaction: &str) -> Result<(), String
     let complaint = complaint.trim();
     match status.code() {
         Some(0) => written.map_err(|error| format!("{name} did not read the rules: {error}; {UNSURE}")),
-        Some(_) => Err(format!("{name} ended with {status}, and nothing has changed: {complaint}")),
-        None => Err(format!("{name} ended with {status}; {UNSURE}: {complaint}")),
+        Some(REFUSED) => Err(format!("{name} ended with {status}, and nothing has changed: {complaint}")),
+        // That of a wrapper, such as the 127 of a shell, may stand for anything.
+        Some(_) | None => Err(format!("{name} ended with {status}; {UNSURE}: {complaint}")),
     }
 }
 
@@ -72,16 +76,28 @@ mod tests {
     }
 
     #[test]
+    fn only_the_status_of_a_refusal_says_that_nothing_has_changed() {
+        for status in [2, 3, 126, 127, 137, 255] {
+            let problem = run(&format!("echo 'why' >&2; exit {status}")).unwrap_err();
+            assert!(
+                problem.ends_with(&format!("exit status: {status}; {UNSURE}: why"))
+                    && !problem.contains("nothing has changed"),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
     fn a_long_complaint_is_cut_and_does_not_block() {
         let problem = run("head -c 300000 /dev/zero | tr '\\0' x >&2; exit 3").unwrap_err();
-        assert!(problem.len() < 4200, "{}", problem.len());
+        assert!(problem.len() < 4300, "{}", problem.len());
         assert!(problem.contains("exit status: 3"));
     }
 
     #[test]
     fn a_program_that_is_killed_or_missing_is_an_error() {
         let problem = run("kill -9 $$").unwrap_err();
-        assert!(problem.contains("signal: 9") && problem.contains("may be in force"), "{problem}");
+        assert!(problem.contains("signal: 9") && problem.contains("not known whether"), "{problem}");
         let problem = apply_rules("/nonexistent/nft", "").unwrap_err();
         assert!(
             problem.contains("could not be started") && problem.contains("--nft or NFT_CMD"),
