@@ -214,12 +214,9 @@ impl NetinitSettings {
         let agent_ports = (repeated.as_ref(), "AGENT_PORT", "");
         let agent_ports =
             texts.parse(agent_ports, |name, text| list(name, text, port))?.into_iter().collect();
-        match texts.inbound_excluded() {
-            // In every mode: the two contradict each other whatever is redirected.
-            Ok(excluded) => refuse_excluded(&agent_ports, &excluded)?,
-            Err(problem) if mode.uses("INBOUND_PORTS_EXCLUDE") => return Err(problem),
-            // It is told of as one that does not count.
-            Err(_) => {}
+        // Where the list does not count, it is told so, and contradicts nothing.
+        if mode.uses("INBOUND_PORTS_EXCLUDE") {
+            refuse_excluded(&agent_ports, &texts.inbound_excluded()?)?;
         }
         Ok(Self { mode, proxy_uid, mesh, agent_ports, nameservers: Vec::new() })
     }
@@ -458,19 +455,32 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_not_closed_as_the_agents_and_left_alone() {
-        for inbound in ["", "8083"] {
+    fn a_port_is_not_closed_as_the_agents_and_left_alone_where_the_list_counts() {
+        for (mode, inbound, list, is_refused) in [
+            ("redirect", "", "8001", true),
+            ("redirect", "", "8002", false),
+            ("enforce-redirect", "8083", "8001", true),
+            ("enforce-redirect", "8083", "8002", false),
+            // The list does not count, which a notice tells, whatever is in it.
+            ("enforce-redirect", "", "8001", false),
+            ("enforce-redirect", "", "8001,http", false),
+        ] {
             let variables = [
-                ("MODE", "enforce-redirect"),
+                ("MODE", mode),
+                ("POD_IP", "10.0.0.1"),
                 ("AGENT_PORT", "8001"),
-                ("INBOUND_PORTS_EXCLUDE", "8001"),
+                ("INBOUND_PORTS_EXCLUDE", list),
                 ("INBOUND_TRANSPARENT_PORT", inbound),
             ];
-            let problem = parse(&[], &variables).unwrap_err();
-            assert!(
-                problem.contains("port 8001 cannot be closed") && problem.contains("take it out"),
-                "{problem}"
-            );
+            match parse(&[], &variables) {
+                Ok(_) => assert!(!is_refused, "{mode} {inbound} {list}"),
+                Err(problem) => assert!(
+                    is_refused
+                        && problem.contains("port 8001 cannot be closed")
+                        && problem.contains("take it out"),
+                    "{mode} {inbound} {list}: {problem}"
+                ),
+            }
         }
     }
 
