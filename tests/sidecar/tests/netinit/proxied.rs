@@ -12,6 +12,7 @@ use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation, token_ex
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use serde_json::json;
+use std::net::TcpListener;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(15);
@@ -222,4 +223,32 @@ fn a_tls_connection_that_was_silent_across_a_change_passes_by_the_new_routes() {
     // The silent client waited for its server to begin, which got no byte of it.
     let connections = 0..=server.connections();
     assert_eq!(connections.filter(|number| !server.raw(*number).is_empty()).count(), 1);
+}
+
+#[test]
+fn a_tunnel_ends_by_a_route_for_its_name_also_where_one_for_its_address_let_it_pass() {
+    let proxied = Proxied::start(0);
+    let going = at(proxied.other.0, 8443);
+    let server = proxied.pod.beyond(|| TcpListener::bind(going)).unwrap();
+    std::thread::spawn(move || {
+        for stream in server.incoming().flatten() {
+            std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    let allow = format!("{{host: \"{}\", action: passthrough}}", proxied.other.0);
+    proxied.rewrite(&settings(&proxied.jwks, &[&allow]));
+    let mut tunnel = proxied.pod.as_agent(|| Connection::open(&going.to_string())).unwrap();
+    let mut passes = |bytes: &[u8]| {
+        tunnel.write(bytes).unwrap();
+        assert_eq!(tunnel.read_exactly(bytes.len()).unwrap(), bytes);
+    };
+    passes(&client_hello("late.example"));
+    let deny = |name: &str| format!("{{host: {name}, action: deny}}");
+    // Another name, and the same behind the route that decides.
+    for routes in [[deny("other.example"), allow.clone()], [allow.clone(), deny("late.example")]] {
+        proxied.rewrite(&settings(&proxied.jwks, &[&routes[0], &routes[1]]));
+        passes(b"more");
+    }
+    proxied.rewrite(&settings(&proxied.jwks, &[&deny("late.example"), &allow]));
+    assert!(tunnel.is_closed_within(LIMIT).unwrap(), "it is open still");
 }
