@@ -144,13 +144,15 @@ rig-parts: ## Builds and fetches what the rig runs, once; about 20 minutes on tw
 
 # The accounts (NAMESPACE/ACCOUNT) for which SPIRE gives SVIDs on that node, also where it runs already: those of examples/,
 # or yours.
-REGISTER ?= agents/weather agents/forecast agents/tampered agents/caller
+REGISTER ?= agents/weather agents/forecast agents/tampered agents/caller enrolled/weather enrolled/caller
 
 .PHONY: cluster
-cluster: rig-parts ## A real Kubernetes node with SPIRE and the operator's image on this machine, until `make cluster-down`
+cluster: rig-parts ## A real Kubernetes node with SPIRE and our images on this machine, until `make cluster-down`
 	@cargo build --quiet --locked --features operator
+	@cargo build --quiet --locked --no-default-features --features sidecar --bin authbridge
 	@cargo build --quiet --locked --package countersign-rig
-	@target/debug/rig up node --operator "$$PWD/target/debug/countersign" $(REGISTER:%=--register %)
+	@target/debug/rig up node --operator "$$PWD/target/debug/countersign" --sidecar "$$PWD/target/debug/authbridge" \
+		$(REGISTER:%=--register %)
 	@scripts/cluster-env > target/cluster.env
 	@echo "its settings: . target/cluster.env"
 

@@ -10,11 +10,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-/// The image of the operator in a rig that people use.
+/// The images of the operator and of the sidecar in a rig that people use.
 const OPERATOR: &str = "countersign.test/countersign:dev";
+const SIDECAR: &str = "countersign.test/authbridge:dev";
+
+/// Programs of which images are made.
+#[derive(Default)]
+struct Images {
+    operator: Option<PathBuf>,
+    sidecar: Option<PathBuf>,
+}
 
 const USAGE: &str = "usage: rig up [control-plane|node] [--folder DIR] [--without-policy] [--without-spire]
-              [--operator PROGRAM] [--register NAMESPACE/ACCOUNT]…
+              [--operator PROGRAM] [--sidecar PROGRAM] [--register NAMESPACE/ACCOUNT]…
        rig down [--folder DIR]";
 
 fn main() -> ExitCode {
@@ -32,7 +40,7 @@ fn act() -> Result<()> {
     let action = arguments.next().context(USAGE)?;
     let mut options = Options::default();
     let mut size = "node".to_owned();
-    let (mut operator, mut accounts) = (None, Vec::new());
+    let (mut images, mut accounts) = (Images::default(), Vec::new());
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "control-plane" | "node" => size = argument,
@@ -40,7 +48,8 @@ fn act() -> Result<()> {
             "--without-policy" => options.without_policy = true,
             "--without-spire" => options.without_spire = true,
             "--register" => accounts.push(arguments.next().context(USAGE)?),
-            "--operator" => operator = Some(PathBuf::from(arguments.next().context(USAGE)?)),
+            "--operator" => images.operator = Some(arguments.next().context(USAGE)?.into()),
+            "--sidecar" => images.sidecar = Some(arguments.next().context(USAGE)?.into()),
             _ => bail!("{argument:?} is not understood; {USAGE}"),
         }
     }
@@ -50,7 +59,7 @@ fn act() -> Result<()> {
     match action.as_str() {
         "up" => up(&size, &folder, &accounts),
         "down" => down(&folder),
-        "hold" => hold(&size, &options, &folder, operator.as_deref(), &accounts),
+        "hold" => hold(&size, &options, &folder, &images, &accounts),
         _ => bail!("{action:?} is not understood; {USAGE}"),
     }
 }
@@ -59,7 +68,7 @@ fn act() -> Result<()> {
 fn up(size: &str, folder: &Path, accounts: &[String]) -> Result<()> {
     Rig::is_supported().map_err(|why| anyhow!(why))?;
     if let Some((_, init)) = running(folder)? {
-        println!("a rig runs in {} already, with the image that it began with", folder.display());
+        println!("a rig runs in {} already, with the images that it began with", folder.display());
         return register(init, accounts);
     }
     std::fs::create_dir_all(folder.parent().context("the folder has no parent")?)?;
@@ -95,16 +104,13 @@ fn up(size: &str, folder: &Path, accounts: &[String]) -> Result<()> {
 }
 
 /// Owns a rig until it is killed.
-fn hold(
-    size: &str,
-    options: &Options,
-    folder: &Path,
-    operator: Option<&Path>,
-    accounts: &[String],
-) -> Result<()> {
+fn hold(size: &str, options: &Options, folder: &Path, images: &Images, accounts: &[String]) -> Result<()> {
     let rig = if size == "node" { Rig::node(options)? } else { Rig::control_plane_with(options)? };
-    if let Some(program) = operator {
-        import_operator(&rig, program)?;
+    if let Some(program) = &images.operator {
+        import(&rig, OPERATOR, program, ("/countersign", Some("/manager")))?;
+    }
+    if let Some(program) = &images.sidecar {
+        import(&rig, SIDECAR, program, ("/authbridge", None))?;
     }
     for account in accounts {
         let (namespace, account) = parted(account)?;
@@ -143,13 +149,13 @@ fn running(folder: &Path) -> Result<Option<(Pid, Pid)>> {
     Ok(test_kill_process(init).is_ok().then_some((owner, init)))
 }
 
-/// Makes the image of the operator as its Dockerfile does, but for the libraries of a program that is linked
-/// dynamically.
-fn import_operator(rig: &Rig, program: &Path) -> Result<()> {
+/// Makes an image as its Dockerfile does, but for the libraries of a program that is linked dynamically.
+fn import(rig: &Rig, name: &str, program: &Path, (path, link): (&str, Option<&str>)) -> Result<()> {
     let shared = libraries(program)?;
-    let mut files = vec![Entry::File(program, "/countersign"), Entry::Link("/manager", "/countersign")];
-    files.extend(shared.iter().filter_map(|path| Some(Entry::File(path, path.to_str()?))));
-    rig.import_image(&Image { name: OPERATOR, files, entrypoint: vec!["/countersign"], user: "65532:65532" })
+    let mut files = vec![Entry::File(program, path)];
+    files.extend(link.map(|link| Entry::Link(link, path)));
+    files.extend(shared.iter().filter_map(|file| Some(Entry::File(file, file.to_str()?))));
+    rig.import_image(&Image { name, files, entrypoint: vec![path], user: "65532:65532" })
 }
 
 /// Ends the owner of the rig, and waits until the rig is gone.
