@@ -29,3 +29,6 @@ pub(crate) const NAME_BYTES: usize = 317;
 /// after 250 ms and then twice as long each time, so a busy or restarting API server has some five attempts, and nobody
 /// reads for longer than this and the next attempt that a workload is held as it is not.
 pub(crate) const ENFORCEMENT_UNTOLD: Duration = Duration::from_secs(10);
+/// Time between two workloads that are rolled because what the cluster offers changed, on average, and the longest time until all
+/// are: image registry, scheduler and nodes have to start the Pods of all of them.
+pub(crate) const ROLLOUTS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_mins(5));

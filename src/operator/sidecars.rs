@@ -52,11 +52,14 @@ impl Sidecars {
         loop {
             match self.look(host_path, client).await {
                 Ok(seen) => {
-                    let differs = self.settings().is_none_or(|settings| *settings != seen);
-                    if differs {
+                    let before = self.settings();
+                    if before.as_deref() != Some(&seen) {
                         tracing::info!(spire = ?seen.spire, native = seen.is_native, "what sidecars are made with");
                         self.seen.send_replace(Some(Arc::new(seen)));
-                        changed();
+                        // Until something was seen, turns wait by themselves.
+                        if before.is_some() {
+                            changed();
+                        }
                     }
                 }
                 // What was seen last stays: a failed read must not take SPIRE away from new Pods.

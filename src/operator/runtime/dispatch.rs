@@ -3,6 +3,7 @@
 use super::key;
 use crate::context::Context;
 use crate::index::{EnrolledBy, IndexKey, IndexedCard, IndexedRuntime, WorkloadKind};
+use crate::limits::ROLLOUTS;
 use countersign_api::agent_card::TargetRef;
 use countersign_controller::queue::Urgency::{Routine, Urgent};
 use countersign_controller::store::Change;
@@ -44,11 +45,16 @@ pub(crate) fn card_changed(context: &Context, namespace: &str, target: &TargetRe
     }
 }
 
-/// Enqueues every object, because what the cluster offers to sidecars changed.
+/// Enqueues every object, because what the cluster offers to sidecars changed: each at a random time, so that workloads are not all
+/// rolled at once.
 pub(crate) fn settings_changed(context: &Context) {
-    for object in context.index.runtimes.objects() {
+    let objects = context.index.runtimes.objects();
+    let (apart, longest) = ROLLOUTS;
+    let within = apart.saturating_mul(u32::try_from(objects.len()).unwrap_or(u32::MAX)).min(longest);
+    for object in objects {
         if let Some(runtime) = context.index.runtimes.get(&object) {
-            context.enqueue(key::enrolments(&object.namespace, &runtime.label), Routine);
+            let key = key::enrolments(&object.namespace, &runtime.label);
+            context.enqueue_in(within.mul_f64(fastrand::f64()), key, Routine);
         }
     }
 }
