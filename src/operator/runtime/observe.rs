@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::index::{WorkloadKind, WorkloadRef};
+use crate::limits::DEFAULTS_READ;
 use crate::reduced::{self, ReducedTarget};
 use countersign_api::agent_card::{AgentCard, AgentCardData};
 use countersign_api::keys::{
@@ -36,7 +37,7 @@ pub(super) async fn config(context: &Context, namespace: &str) -> Result<ConfigS
     let api = |namespace: &str| Api::<ConfigMap>::namespaced(context.client.clone(), namespace);
     let (own, tenants) = (api(context.config.namespace.as_str()), api(namespace));
     let data = |map: Option<ConfigMap>| map.and_then(|map| map.data).unwrap_or_default();
-    let defaults = ListParams::default().labels(&format!("{DEFAULTS_LABEL}=true"));
+    let defaults = ListParams::default().labels(&format!("{DEFAULTS_LABEL}=true")).limit(DEFAULTS_READ);
     let (gates, platform, runtime, defaults) = tokio::try_join!(
         own.get_opt(FEATURE_GATES),
         own.get_opt(PLATFORM_CONFIG),

@@ -54,7 +54,7 @@ impl ConfigSources {
         let (first, others) = names.split_first()?;
         (!others.is_empty()).then(|| {
             format!(
-                "the namespace has {} ConfigMaps with the label kagenti.io/defaults=true, of which {first} counts; \
+                "the namespace has {} or more ConfigMaps with the label kagenti.io/defaults=true, of which {first} counts; \
                  take the label off {}",
                 names.len(),
                 others.join(", ")

@@ -28,6 +28,7 @@ const POLICIES: [&str; 9] = [
     include_str!("../../../policies/guard-isolation.yaml"),
 ];
 
+const PATCHES: &str = include_str!("../../../policies/guard-operator-patches.yaml");
 const SIDECARS: &str = include_str!("../../../policies/guard-sidecars.yaml");
 
 const RIGHTS: &str = r#"
@@ -690,4 +691,73 @@ fn a_pod_that_asks_for_a_sidecar_has_exactly_the_one_that_is_injected() {
         let refused = cluster.create_dry(TENANT, &other).unwrap_err();
         assert!(refused.contains(told), "{refused}");
     }
+}
+
+#[test]
+fn the_operators_account_changes_what_enrolment_writes_and_nothing_else() {
+    let cluster = Cluster::guarded();
+    cluster.0.apply(PATCHES).unwrap();
+    let labels = json!({ "app": "weather", "own": "kept" });
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "weather", "namespace": "team1", "labels": labels, "annotations": { "own": "kept" } },
+        "spec": { "replicas": 0, "selector": { "matchLabels": { "app": "weather" } }, "template": {
+            "metadata": { "labels": labels, "annotations": { "own": "kept" } },
+            "spec": { "containers": [{ "name": "agent", "image": "agent" }] } } },
+    });
+    cluster.create(TENANT, &deployment);
+    let patch = |user: &str, change: &Value| {
+        let change = change.to_string();
+        cluster.run(
+            user,
+            &[
+                "-n",
+                "team1",
+                "patch",
+                "deployment",
+                "weather",
+                "--type=merge",
+                "--dry-run=server",
+                "-p",
+                &change,
+            ],
+        )
+    };
+    let template = |change: Value| json!({ "spec": { "template": { "metadata": change } } });
+    cluster
+        .0
+        .wait("the policy", || Ok(patch(OPERATOR, &json!({ "spec": { "replicas": 1 } })).is_err()))
+        .unwrap();
+    for good in [
+        json!({ "metadata": { "labels": { "kagenti.io/type": "agent", "agent.kagenti.dev/runtime": "weather" } } }),
+        template(
+            json!({ "labels": { "kagenti.io/type": "agent" }, "annotations": { "countersign.dev/sidecar": "proxy-sidecar",
+            "countersign.dev/sidecar-config": "a", "countersign.dev/sidecar-spiffe": "workload-api",
+            "kagenti.io/config-hash": "h", "kagenti.io/mtls-mode": "strict" } }),
+        ),
+    ] {
+        patch(OPERATOR, &good).unwrap();
+    }
+    let owner = json!([{ "apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "u" }]);
+    for bad in [
+        json!({ "spec": { "replicas": 3 } }),
+        json!({ "spec": { "template": { "spec": { "hostNetwork": true } } } }),
+        json!({ "metadata": { "annotations": { "other": "x" } } }),
+        json!({ "metadata": { "labels": { "own": null } } }),
+        json!({ "metadata": { "ownerReferences": owner } }),
+        json!({ "metadata": { "finalizers": ["example.org/hang"] } }),
+        template(json!({ "annotations": { "sidecar.istio.io/inject": "false" } })),
+        template(json!({ "annotations": { "own": "changed" } })),
+        template(json!({ "annotations": { "own": null } })),
+        template(json!({ "labels": { "own": null } })),
+    ] {
+        let refused = patch(OPERATOR, &bad).unwrap_err();
+        assert!(refused.contains("its own labels and annotations"), "{bad}: {refused}");
+        patch(TENANT, &bad).unwrap();
+    }
+    cluster.create_dry(OPERATOR, &config_map("team1", "authbridge-config-weather", None, "x")).unwrap();
+    for name in ["other", "kube-root-ca.crt"] {
+        cluster.create_dry(OPERATOR, &config_map("team1", name, None, "x")).unwrap_err();
+    }
+    cluster.create_dry(OPERATOR, &deployment).unwrap_err();
 }
