@@ -28,6 +28,7 @@ const POLICIES: [&str; 9] = [
     include_str!("../../../policies/guard-isolation.yaml"),
 ];
 
+const CONFIGS: &str = include_str!("../../../policies/guard-sidecar-configs.yaml");
 const PATCHES: &str = include_str!("../../../policies/guard-operator-patches.yaml");
 const SIDECARS: &str = include_str!("../../../policies/guard-sidecars.yaml");
 
@@ -760,4 +761,49 @@ fn the_operators_account_changes_what_enrolment_writes_and_nothing_else() {
         cluster.create_dry(OPERATOR, &config_map("team1", name, None, "x")).unwrap_err();
     }
     cluster.create_dry(OPERATOR, &deployment).unwrap_err();
+}
+
+#[test]
+fn the_configuration_of_a_sidecar_is_the_operators_to_write() {
+    let cluster = Cluster::guarded();
+    cluster.0.apply(CONFIGS).unwrap();
+    let map = |key: &str| {
+        json!({ "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "authbridge-config-weather", "namespace": "team1" }, "data": { key: "mode: x" } })
+    };
+    let ours = map("countersign.yaml");
+    cluster.0.wait("the policy", || Ok(cluster.create_dry(TENANT, &ours).is_err())).unwrap();
+    // That of the existing operator, and whatever else has such a name.
+    cluster.create_dry(TENANT, &map("config.yaml")).unwrap();
+    cluster.create(OPERATOR, &ours);
+    let change = |user: &str, patch: &str| {
+        let map = [
+            "-n",
+            "team1",
+            "patch",
+            "configmap",
+            "authbridge-config-weather",
+            "--type=merge",
+            "--dry-run=server",
+        ];
+        cluster.run(user, &[&map[..], &["-p", patch]].concat())
+    };
+    let opened = r#"{"data":{"countersign.yaml":"pipeline: {dangerously_allow_unauthenticated: true}"}}"#;
+    let dropped = r#"{"data":{"countersign.yaml":null}}"#;
+    for patch in [opened, dropped, r#"{"metadata":{"labels":{"a":"b"}}}"#] {
+        for user in [TENANT, OWNER] {
+            let refused = change(user, patch).unwrap_err();
+            assert!(
+                refused.contains("change authbridge-runtime-config or the AgentRuntime instead"),
+                "{refused}"
+            );
+        }
+        change(OPERATOR, patch).unwrap();
+        change(ADMINISTRATOR, patch).unwrap();
+    }
+    change(GARBAGE_COLLECTOR, opened).unwrap_err();
+    change(GARBAGE_COLLECTOR, r#"{"metadata":{"ownerReferences":null}}"#).unwrap();
+    let delete = ["-n", "team1", "delete", "configmap", "authbridge-config-weather", "--dry-run=server"];
+    cluster.run(TENANT, &delete).unwrap_err();
+    cluster.run(GARBAGE_COLLECTOR, &delete).unwrap();
 }
