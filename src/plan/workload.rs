@@ -293,6 +293,7 @@ fn enrol(observed: &Observed<'_>) -> Result<EnrolledWorkload, InputError> {
     EnrolledWorkload::new(Namespace::parse(namespace)?, reference.kind.as_str(), name, expected, selector)?
         .with_host_network(workload.host_network)
         .with_isolation(isolation(observed))
+        .with_open_ports(workload.open_ports.clone())
         .with_uid(&workload.uid)
 }
 
@@ -417,6 +418,7 @@ mod tests {
     use crate::input::cluster::cluster;
     use crate::input::identity::{AllowedDomains, IdTemplate, SignerScope};
     use crate::input::pod::{Controller, ControllerKind};
+    use crate::input::ports::{OpenPorts, Port};
     use crate::input::workload::WorkloadKind;
     use countersign_api::keys::{PEER_MARK_LABEL, REASON_ANNOTATION};
     use countersign_core::bind::Source;
@@ -1057,6 +1059,25 @@ mod tests {
                 change(&mut observed);
             }
             assert_eq!(plan_workload(&observed).enforcement, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_policy_of_the_verdict_opens_the_ports_of_a_workload_with_a_sidecar_whatever_the_verdict() {
+        let (reference, rules) = (reference(), rules(SignerScope::Workload));
+        let open_ports = Some(OpenPorts::new([Port::parse(9000, None)], []));
+        let beside = Workload { open_ports, ..workload(true, 1) };
+        for (refusal, code) in [(None, "Verified"), (Some(Reason::CardUnsigned), "CardUnsigned")] {
+            let mut observed = verified_workload(&reference, &beside, &rules);
+            if let Some(reason) = refusal {
+                observed.cards = vec![card("uid-1", false, Some(refused("uid-1", reason)))];
+            }
+            let plan = plan_workload(&observed);
+            let policy = plan.open.as_ref().or(plan.close.last()).unwrap();
+            assert_eq!(policy.metadata.annotations.as_ref().unwrap()[REASON_ANNOTATION], code);
+            let ingress = serde_json::to_value(policy).unwrap()["spec"]["ingress"].clone();
+            assert_eq!(ingress.as_array().unwrap().len(), 1);
+            assert_eq!(ingress[0]["ports"], json!([{ "protocol": "TCP", "port": 9000 }]), "{code}");
         }
     }
 

@@ -621,6 +621,30 @@ fn pods_on_the_network_of_their_node_are_told_of_because_no_policy_holds_them() 
 }
 
 #[test]
+fn a_template_that_asks_for_a_sidecar_keeps_callers_to_the_ports_that_it_declares() {
+    let folder = manifests("plan-sidecar");
+    let ports = |run: &Run| {
+        let objects = run.json()["objects"].as_array().unwrap().clone();
+        objects.iter().map(|object| object["spec"]["ingress"][0]["ports"].clone()).collect::<Vec<_>>()
+    };
+    let declared = agent("weather", "weather").replace(
+        r#""image":"agent""#,
+        r#""ports":[{"containerPort":9000},{"containerPort":53,"protocol":"UDP"}]"#,
+    );
+    folder.write("manifests/agent.yaml", &declared);
+    assert_eq!(ports(&plan(&folder, &["-o", "json"])), vec![Value::Null; 3]);
+    let asking = declared.replace(
+        r#""template":{"metadata":{"#,
+        r#""template":{"metadata":{"annotations":{"countersign.dev/sidecar":"proxy-sidecar"},"#,
+    );
+    folder.write("manifests/agent.yaml", asking);
+    let run = plan(&folder, &["-o", "json"]);
+    assert_eq!(reasons(&run), ["Enrolled", "Enrolled", "Verified"], "{}", run.stderr);
+    let open = json!([{ "protocol": "UDP", "port": 53 }, { "protocol": "TCP", "port": 9000 }]);
+    assert_eq!(ports(&run), [Value::Null, Value::Null, open]);
+}
+
+#[test]
 fn what_the_api_server_would_not_take_is_refused() {
     let folder = manifests("plan-invalid");
     let good = agent("weather", "weather");

@@ -2,7 +2,9 @@
 //! Each one is set up by hand and judged by the reader of policies alone.
 
 use crate::netpol::{End, Labels};
-use crate::world::{Agent, World, by_labels, cluster_facts, group, labels, namespace, refused, verified};
+use crate::world::{
+    Agent, PORTS, World, by_labels, cluster_facts, group, labels, namespace, refused, verified,
+};
 use countersign_api::keys::{AGENT_CARD_LABEL, PEER_MARK_LABEL, REASON_ANNOTATION, SIGNATURE_VERIFIED_LABEL};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
@@ -187,6 +189,29 @@ fn item_23_configured_callers_of_other_namespaces_reach_verified_agents_only() {
     let here = world.run("a", labels(&[("app", "gateway")]), None);
     assert_eq!([gateway, beside, here, 0].map(|from| world.reaches(from, good)), [true, false, false, true]);
     assert_eq!([gateway, beside, here, 0].map(|from| world.reaches(from, bad)), [false; 4]);
+}
+
+#[test]
+fn beside_a_sidecar_callers_reach_the_declared_ports_alone_and_the_operator_every_one() {
+    let gateway = group("b", &[("app", "gateway")]);
+    for (card, expected) in
+        [(verified("card"), vec![("TCP", 8080)]), (refused("card", Reason::CardUnsigned), vec![])]
+    {
+        let is_verified = !expected.is_empty();
+        let agents = vec![
+            weather().beside_sidecar(&[("TCP", 8080)]).enrolled(vec![card]),
+            travel().enrolled(vec![verified("card")]),
+        ];
+        let mut world = World::new(cluster_facts(API).with_caller(gateway.clone()), agents);
+        let (beside, other) = (world.run_agent(0, Labels::new()), world.run_agent(1, Labels::new()));
+        let gateway = world.run("b", labels(&[("app", "gateway")]), None);
+        for from in [other, gateway] {
+            assert_eq!(world.reached_ports(from, beside), expected);
+        }
+        assert_eq!(world.reached_ports(1, beside), PORTS, "the operator");
+        let back = if is_verified { PORTS.to_vec() } else { Vec::new() };
+        assert_eq!(world.reached_ports(beside, other), back);
+    }
 }
 
 #[test]

@@ -15,7 +15,8 @@ const API_SERVER: &[(&str, &[u16])] = &[("172.18.0.2", &[6443]), ("fd00::2", &[4
 const OUTSIDE: &[&str] = &["172.18.0.2", "172.18.0.3", "fd00::2", "fd00::3", "203.0.113.7"];
 
 /// What one workload is like; names come from its position.
-type Shape = (&'static str, &'static str, &'static str, Option<&'static str>, Enrolment, Option<Family>);
+type Shape =
+    (&'static str, &'static str, &'static str, Option<&'static str>, Enrolment, Option<Family>, bool);
 
 #[derive(Clone, Copy, Debug)]
 enum Enrolment {
@@ -40,10 +41,11 @@ fn shape() -> impl Strategy<Value = Shape> {
             1 => Just(Enrolment::TwoMinds),
         ],
         proptest::option::of(select(Family::ALL.to_vec())),
+        any::<bool>(),
     )
 }
 
-fn agent((place, kind, app, tier, enrolment, labelled): Shape, index: usize) -> Agent {
+fn agent((place, kind, app, tier, enrolment, labelled, has_sidecar): Shape, index: usize) -> Agent {
     let mut selector = vec![("app", app)];
     selector.extend(tier.map(|tier| ("tier", tier)));
     // Two neighbours share a name and differ in kind, as a Deployment and a StatefulSet may.
@@ -52,6 +54,7 @@ fn agent((place, kind, app, tier, enrolment, labelled): Shape, index: usize) -> 
         Some(family) => agent.labelled(family),
         None => agent,
     };
+    let agent = if has_sidecar { agent.beside_sidecar(&[("TCP", 8080)]) } else { agent };
     match enrolment {
         Enrolment::Stranger => agent,
         Enrolment::NoCard => agent.enrolled(vec![]),
@@ -172,6 +175,17 @@ proptest! {
                     let unprotected = open && is_verified(&world, one) && !is_enrolled(&world, other);
                     prop_assert!(!from && (!to || unprotected), "{:?} {:?}", world.pod(one), world.pod(other));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn beside_a_sidecar_only_declared_ports_are_reached((_, world) in any_world()) {
+        for to in tenants(&world).filter(|index| is_enrolled(&world, *index)) {
+            let Some(open) = world.pods[to].of.and_then(|of| world.agents[of].open.as_ref()) else { continue };
+            for from in tenants(&world).filter(|from| *from != to) {
+                let reached = world.reached_ports(from, to);
+                prop_assert!(reached.iter().all(|port| open.contains(port)), "{reached:?}");
             }
         }
     }

@@ -4,17 +4,19 @@
 use crate::cards;
 use crate::netpol::{Cluster, End, Labels, Pod, selects};
 use crate::pki::WORKLOAD;
-use countersign_api::keys::{AGENT_TYPE, Family, PEER_MARK_LABEL};
+use countersign_api::keys::{AGENT_TYPE, Family, PEER_MARK_LABEL, SIDECAR_ANNOTATION};
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_core::spiffe::SpiffeId;
 use countersign_core::verdict::Verdict;
 use countersign_plan::input::identity::Expected;
+use countersign_plan::input::ports::OpenPorts;
 use countersign_plan::{
     ApiServer, CardOutcome, CardRef, ClusterAccess, Dns, Egress, EnrolledWorkload, Isolation, Mode,
     Namespace, PodGroup, PodInput, plan_namespace_policies, plan_network_policies, plan_peer_mark,
 };
+use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
@@ -69,6 +71,8 @@ pub(crate) struct Agent {
     pub(crate) facts: EnrolledWorkload,
     pub(crate) selector: LabelSelector,
     pub(crate) cards: Option<Vec<CardOutcome>>,
+    /// Ports that stay open beside a sidecar.
+    pub(crate) open: Option<Vec<(&'static str, u16)>>,
     label: Option<Family>,
 }
 
@@ -80,7 +84,7 @@ impl Agent {
             EnrolledWorkload::new(namespace(place), kind, name, Expected::exactly(id), selector.clone())
                 .unwrap();
         let facts = facts.with_uid("3f0c6f0e-0000-4000-8000-000000000002").unwrap();
-        Self { facts, selector, cards: None, label: None }
+        Self { facts, selector, cards: None, open: None, label: None }
     }
 
     pub(crate) fn enrolled(mut self, cards: Vec<CardOutcome>) -> Self {
@@ -92,6 +96,22 @@ impl Agent {
     pub(crate) fn labelled(mut self, family: Family) -> Self {
         self.facts = self.facts.with_isolation(Isolation::Namespace(family));
         self.label = Some(family);
+        self
+    }
+
+    /// Beside a sidecar: its template asks for one, and declares these ports.
+    pub(crate) fn beside_sidecar(mut self, ports: &[(&'static str, u16)]) -> Self {
+        let port = |(protocol, number): &(&str, u16)| ContainerPort {
+            container_port: (*number).into(),
+            protocol: Some((*protocol).to_owned()),
+            ..ContainerPort::default()
+        };
+        let agent = Container { ports: Some(ports.iter().map(port).collect()), ..Container::default() };
+        let spec = PodSpec { containers: vec![agent], ..PodSpec::default() };
+        let annotations = Some(labels(&[(SIDECAR_ANNOTATION, "proxy-sidecar")]));
+        let metadata = ObjectMeta { annotations, ..ObjectMeta::default() };
+        self.open = Some(ports.to_vec());
+        self.facts = self.facts.with_open_ports(OpenPorts::of_template(Some(&metadata), Some(&spec)));
         self
     }
 
@@ -202,6 +222,12 @@ impl World {
     pub(crate) fn reaches(&self, from: usize, to: usize) -> bool {
         let (from, to) = (End::Pod(self.pod(from)), End::Pod(self.pod(to)));
         PORTS.iter().any(|(protocol, port)| self.cluster.allows(from, to, protocol, *port))
+    }
+
+    /// The tried ports of `to` that `from` reaches.
+    pub(crate) fn reached_ports(&self, from: usize, to: usize) -> Vec<(&'static str, u16)> {
+        let (from, to) = (End::Pod(self.pod(from)), End::Pod(self.pod(to)));
+        PORTS.into_iter().filter(|(protocol, port)| self.cluster.allows(from, to, protocol, *port)).collect()
     }
 
     /// Reaches it, and is reached by it.

@@ -10,6 +10,7 @@ use countersign_plan::input::host_suffix::HostSuffixes;
 use countersign_plan::input::identity::{Binding, Expected, IdentityRules};
 use countersign_plan::input::labels::check_sizes;
 use countersign_plan::input::pod::selects;
+use countersign_plan::input::ports::OpenPorts;
 use countersign_plan::input::sandbox::SANDBOX_KIND;
 use countersign_plan::input::service::Hosts;
 use countersign_plan::input::standing::{Standing, protocol_problem, unenrolled};
@@ -33,10 +34,12 @@ pub(super) struct Template {
     labels: BTreeMap<String, String>,
     service_account: String,
     host_network: bool,
+    open_ports: Option<OpenPorts>,
 }
 
 impl Template {
     pub(super) fn new(metadata: Option<&ObjectMeta>, spec: Option<PodSpec>) -> Self {
+        let open_ports = OpenPorts::of_template(metadata, spec.as_ref());
         let spec = spec.unwrap_or_default();
         Self {
             labels: metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default(),
@@ -45,6 +48,7 @@ impl Template {
                 "default".to_owned()
             }),
             host_network: spec.host_network.unwrap_or_default(),
+            open_ports,
         }
     }
 }
@@ -148,7 +152,8 @@ impl ManifestWorkload {
             EnrolledWorkload::new(namespace, &self.kind, &self.name, expected.clone(), self.selector.clone())
                 .map_err(|error| self.unusable(error))?
                 .with_host_network(self.template.host_network)
-                .with_isolation(self.isolation());
+                .with_isolation(self.isolation())
+                .with_open_ports(self.template.open_ports.clone());
         self.check_selector()?;
         match &self.uid {
             Some(uid) => enrolled.with_uid(uid).map_err(|error| self.unusable(error)),

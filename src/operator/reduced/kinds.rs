@@ -4,6 +4,7 @@ use super::Reduced;
 use super::bounded::{Few, Labels};
 use crate::limits::{NAME_BYTES, SPEC_TEXT_BYTES};
 use countersign_api::agent_card::{AgentCard, AgentCardSpec, AgentCardStatus};
+use countersign_api::keys::SIDECAR_ANNOTATION;
 use countersign_core::refusal::{Reason, Refusal};
 use countersign_plan::StoredPolicy;
 use countersign_plan::agent_card::IndexedCard;
@@ -18,7 +19,8 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStatus, StatefulSet, StatefulSetSpec, StatefulSetStatus,
 };
 use k8s_openapi::api::core::v1::{
-    Pod as ApiPod, PodIP, PodSpec, PodStatus, PodTemplateSpec, Service, ServicePort, ServiceSpec,
+    Container, ContainerPort, Pod as ApiPod, PodIP, PodSpec, PodStatus, PodTemplateSpec, Service,
+    ServicePort, ServiceSpec,
 };
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
@@ -72,13 +74,47 @@ struct Expression {
 #[serde(default)]
 struct Template {
     metadata: Option<TemplateMetadata>,
-    spec: Option<PodPart>,
+    spec: Option<TemplatePart>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct TemplateMetadata {
     labels: Labels,
+    annotations: Option<TemplateAnnotations>,
+}
+
+/// The annotation of a Pod template that asks for a sidecar, whatever its value.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct TemplateAnnotations {
+    #[serde(rename = "countersign.dev/sidecar")]
+    sidecar: Option<IgnoredAny>,
+}
+
+/// What is in use of the specification in a Pod template.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct TemplatePart {
+    service_account_name: Option<String>,
+    host_network: Option<bool>,
+    containers: Option<Few<ContainerPart>>,
+    init_containers: Option<Few<ContainerPart>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ContainerPart {
+    name: String,
+    ports: Option<Few<PortPart>>,
+    restart_policy: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PortPart {
+    container_port: i32,
+    protocol: Option<String>,
 }
 
 /// What is in use of the specification of a Pod.
@@ -330,25 +366,58 @@ impl From<Selector> for LabelSelector {
 
 impl From<Template> for PodTemplateSpec {
     fn from(template: Template) -> Self {
-        let labels = template.metadata.and_then(|metadata| some(metadata.labels.kept));
+        let TemplateMetadata { labels, annotations } = template.metadata.unwrap_or_default();
+        let asks = annotations.and_then(|annotations| annotations.sidecar).is_some();
+        let annotations = asks.then(|| BTreeMap::from([(SIDECAR_ANNOTATION.to_owned(), String::new())]));
         Self {
-            metadata: Some(ObjectMeta { labels, ..ObjectMeta::default() }),
+            metadata: Some(ObjectMeta { labels: some(labels.kept), annotations, ..ObjectMeta::default() }),
             spec: template.spec.map(Into::into),
+        }
+    }
+}
+
+impl From<TemplatePart> for PodSpec {
+    fn from(part: TemplatePart) -> Self {
+        let all = |few: Few<ContainerPart>| few.kept.into_iter().map(Container::from).collect();
+        Self {
+            service_account_name: account(part.service_account_name),
+            host_network: part.host_network,
+            containers: part.containers.map(all).unwrap_or_default(),
+            init_containers: part.init_containers.map(all),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<ContainerPart> for Container {
+    fn from(part: ContainerPart) -> Self {
+        let declared = |port: PortPart| ContainerPort {
+            container_port: port.container_port,
+            protocol: port.protocol,
+            ..ContainerPort::default()
+        };
+        Self {
+            name: part.name,
+            ports: part.ports.map(|few| few.kept.into_iter().map(declared).collect()),
+            restart_policy: part.restart_policy,
+            ..Self::default()
         }
     }
 }
 
 impl From<PodPart> for PodSpec {
     fn from(part: PodPart) -> Self {
-        Self { service_account_name: part.account(), host_network: part.host_network, ..Self::default() }
+        Self {
+            service_account_name: account(part.service_account_name),
+            host_network: part.host_network,
+            ..Self::default()
+        }
     }
 }
 
-impl PodPart {
-    /// Name of the service account; `None` for what can be none: no account has a longer one than a name may be.
-    fn account(&self) -> Option<String> {
-        self.service_account_name.clone().filter(|name| name.len() <= NAME_BYTES)
-    }
+/// Name of the service account; `None` for what can be none: no account has a longer one than a name may be.
+fn account(name: Option<String>) -> Option<String> {
+    name.filter(|name| name.len() <= NAME_BYTES)
 }
 
 fn some(labels: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
@@ -389,11 +458,27 @@ mod tests {
 
     #[test]
     fn a_reduced_workload_is_the_one_that_the_whole_object_gives() {
-        let object = controlled(&labels(3), &labels(5), &json!({ "a0": "x" }));
-        let whole: Deployment = parse(&object);
-        assert_eq!(deployment(parse(&object)), Workload::of_deployment(whole));
-        let whole: StatefulSet = parse(&object);
-        assert_eq!(stateful_set(parse(&object)), Workload::of_stateful_set(whole));
+        let plain = controlled(&labels(3), &labels(5), &json!({ "a0": "x" }));
+        let mut injected = plain.clone();
+        let template = &mut injected["spec"]["template"];
+        template["metadata"]["annotations"] =
+            json!({ "countersign.dev/sidecar": "proxy-sidecar", "big": "x" });
+        template["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 9000, "name": "http" },
+            { "containerPort": 53, "protocol": "UDP" }]);
+        template["spec"]["initContainers"] = json!([{ "name": "once", "ports": [{ "containerPort": 1 }] },
+            { "name": "on", "restartPolicy": "Always", "ports": [{ "containerPort": 9100 }] }]);
+        let mut long = injected.clone();
+        let ports = (1..=ITEMS).map(|number| json!({ "containerPort": number, "protocol": "UDP" }));
+        let ports = ports.chain([json!({ "containerPort": 9000 })]).collect::<Vec<_>>();
+        long["spec"]["template"]["spec"]["containers"][0]["ports"] = json!(ports);
+        for (object, has_ports) in [(&plain, false), (&injected, true), (&long, true)] {
+            let whole: Deployment = parse(object);
+            let found = deployment(parse(object));
+            assert_eq!(found, Workload::of_deployment(whole));
+            assert_eq!(found.unwrap().open_ports.is_some(), has_ports);
+            let whole: StatefulSet = parse(object);
+            assert_eq!(stateful_set(parse(object)), Workload::of_stateful_set(whole));
+        }
         let object = json!({
             "metadata": { "name": "weather", "labels": labels(1) },
             "spec": { "replicas": 1, "podTemplate": { "metadata": { "labels": labels(2) },

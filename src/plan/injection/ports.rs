@@ -1,12 +1,11 @@
 //! Ports of a Pod with a sidecar: the sidecar listens where the agent did, and the agent where nothing else does.
 
 use super::json::{items, text};
+use crate::input::ports::{OpenPorts, Port, RUNNING};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Port of an agent that declares none.
-const USUAL_PORT: u16 = 8000;
 /// First ports that are tried for the listeners of the sidecar.
 const OUTBOUND: u16 = 8081;
 const HEALTH: u16 = 9091;
@@ -30,23 +29,26 @@ pub(super) struct Ports {
     pub(super) stats: u16,
     /// Port of the sessions.
     pub(super) sessions: u16,
-    /// Other TCP ports that the Pod declares, which nothing guards.
-    others: BTreeSet<u16>,
+    /// Ports that callers may reach, of which the sidecar guards one.
+    open: OpenPorts,
 }
 
 impl Ports {
     /// Ports of a Pod without the sidecar.
     pub(super) fn of(pod: &Value) -> Result<Self, String> {
-        let containers = items(pod, &["spec", "containers"]);
-        let declared: Vec<Vec<u16>> = containers.iter().map(tcp_ports).collect::<Result<_, _>>()?;
-        let agent_container = declared.iter().position(|ports| !ports.is_empty()).unwrap_or_default();
-        let inbound = declared.iter().flatten().next().copied().unwrap_or(USUAL_PORT);
-        let mut others: BTreeSet<u16> = declared.iter().flatten().copied().collect();
-        others.remove(&inbound);
-        let mut taken = others.clone();
-        for container in items(pod, &["spec", "initContainers"]) {
-            taken.extend(tcp_ports(container)?);
-        }
+        let of_list = |list| -> Result<Vec<(&Value, Vec<Port>)>, String> {
+            items(pod, &["spec", list]).iter().map(|one| Ok((one, declared(one)?))).collect()
+        };
+        let (containers, before) = (of_list("containers")?, of_list("initContainers")?);
+        let ports_of = |(_, ports): &(_, Vec<Port>)| ports.clone();
+        let running = before.iter().filter(|(one, _)| text(Some(one), "restartPolicy") == Some(RUNNING));
+        let open = OpenPorts::new(containers.iter().map(ports_of), running.map(ports_of));
+        let guarded = open.guarded();
+        let agent_container = containers.iter().position(|(_, ports)| ports.contains(&guarded));
+        let inbound = guarded.number().get();
+        let all = containers.iter().chain(&before).flat_map(|(_, ports)| ports);
+        let mut taken: BTreeSet<u16> =
+            all.filter(|port| port.is_tcp()).map(|port| port.number().get()).collect();
         taken.insert(inbound);
         let mut free = |from: u16| {
             let port = (from..=u16::MAX).find(|port| !taken.contains(port));
@@ -58,26 +60,28 @@ impl Ports {
         };
         let agent = free(inbound.saturating_add(1))?;
         Ok(Self {
-            agent_container,
+            agent_container: agent_container.unwrap_or_default(),
             inbound,
             agent,
             outbound: free(OUTBOUND)?,
             health: free(HEALTH)?,
             stats: free(STATS)?,
             sessions: free(SESSIONS)?,
-            others,
+            open,
         })
     }
 
-    /// What nothing guards.
+    /// What callers reach that nothing guards.
     pub(super) fn warnings(&self) -> Vec<String> {
-        if self.others.is_empty() {
+        let guarded = self.open.guarded();
+        let others: Vec<String> =
+            self.open.iter().filter(|port| *port != guarded).map(|port| port.to_string()).collect();
+        if others.is_empty() {
             return Vec::new();
         }
-        let others: Vec<String> = self.others.iter().map(u16::to_string).collect();
         vec![format!(
-            "the sidecar guards port {}, and not {}: serve one port, or close the others with a NetworkPolicy",
-            self.inbound,
+            "the sidecar guards port {guarded}, and not {}: verified agents reach every port that a container declares, so \
+             take those out of its ports that they do not need",
             others.join(", ")
         )]
     }
@@ -95,15 +99,15 @@ impl fmt::Display for Ports {
     }
 }
 
-/// TCP ports that a container declares.
-fn tcp_ports(container: &Value) -> Result<Vec<u16>, String> {
-    items(container, &["ports"])
-        .iter()
-        .filter(|port| matches!(text(Some(port), "protocol"), None | Some("TCP")))
-        .map(|port| {
-            let number = port.get("containerPort").and_then(Value::as_u64);
-            let number = number.and_then(|number| u16::try_from(number).ok()).filter(|number| *number > 0);
-            number.ok_or_else(|| "a containerPort is no number from 1 to 65535".to_owned())
-        })
-        .collect()
+/// Ports that a container declares.
+fn declared(container: &Value) -> Result<Vec<Port>, String> {
+    let parse = |port: &Value| {
+        let number = port.get("containerPort").and_then(Value::as_i64);
+        number.and_then(|number| Port::parse(number, text(Some(port), "protocol")))
+    };
+    let refused = || {
+        "a containerPort is no number from 1 to 65535, or its protocol is none of TCP, UDP and SCTP"
+            .to_owned()
+    };
+    items(container, &["ports"]).iter().map(|port| parse(port).ok_or_else(refused)).collect()
 }

@@ -1,7 +1,12 @@
 //! Tests of injection: what is added, what stays, and that a Pod is patched once.
 
 use super::*;
+use crate::input::ports::OpenPorts;
 use countersign_api::agent_runtime::MtlsMode;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 use std::collections::BTreeMap;
 
 fn settings() -> SidecarSettings {
@@ -117,7 +122,35 @@ fn no_port_that_a_container_declares_is_taken() {
     ]
     .map(|name| variable(sidecar, name)["value"].as_str().unwrap().to_owned());
     assert_eq!(said, ["8080", "8082", "8083", "9092"]);
-    assert!(warnings[0].contains("guards port 8080, and not 8081, 9091"), "{warnings:?}");
+    let told = "guards port 8080, and not 8081, 9091, 9094/UDP: verified agents reach every port";
+    assert!(warnings[0].contains(told), "{warnings:?}");
+}
+
+/// Containers with ports close to those that injection tries first.
+fn containers() -> impl Strategy<Value = Vec<Value>> {
+    let number = prop_oneof![7999_u16..8004, 8080_u16..8083, 9090_u16..9096];
+    let port = (number, select(vec!["TCP", "UDP"]));
+    let port = port.prop_map(|(number, protocol)| json!({ "containerPort": number, "protocol": protocol }));
+    let names = select(vec!["a", "b", "authbridge-proxy"]);
+    let container = (names, vec(port, 0..4), proptest::option::of(Just("Always")));
+    let container = container
+        .prop_map(|(name, ports, policy)| json!({ "name": name, "ports": ports, "restartPolicy": policy }));
+    vec(container, 0..4)
+}
+
+proptest! {
+    #[test]
+    fn no_port_that_policies_open_is_one_that_injection_gives(containers in containers(), before in containers()) {
+        let template = json!({ "metadata": { "annotations": { "countersign.dev/sidecar": "proxy-sidecar" } },
+            "spec": { "containers": containers, "initContainers": before } });
+        let typed: PodTemplateSpec = serde_json::from_value(template.clone()).unwrap();
+        let open = OpenPorts::of_template(typed.metadata.as_ref(), typed.spec.as_ref()).unwrap();
+        let given = Ports::of(&without_sidecar(&template)).unwrap();
+        prop_assert_eq!(given.inbound, open.guarded().number().get());
+        for own in [given.agent, given.outbound, given.health, given.stats, given.sessions] {
+            prop_assert!(!open.iter().any(|port| port.is_tcp() && port.number().get() == own), "{open:?} {own}");
+        }
+    }
 }
 
 #[test]

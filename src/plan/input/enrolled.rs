@@ -5,6 +5,7 @@ use super::error::InputError;
 use super::identity::Expected;
 use super::names::WorkloadNames;
 use super::namespace::Namespace;
+use super::ports::OpenPorts;
 use super::syntax::{is_dns_subdomain, is_kind, is_label_key, is_label_value, is_uid};
 use countersign_api::keys::{Family, PEER_MARK_LABEL, WORKLOAD_LABEL};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
@@ -18,6 +19,7 @@ pub struct EnrolledWorkload {
     selector: LabelSelector,
     host_network: bool,
     isolation: Isolation,
+    open_ports: Option<OpenPorts>,
 }
 
 /// NetworkPolicies that isolate the Pods of a workload whatever the verdict.
@@ -55,7 +57,14 @@ impl EnrolledWorkload {
         }
         let identity = WorkloadNames::new(namespace, kind.to_owned(), name.to_owned());
         let selector = check_selector(selector)?;
-        Ok(Self { identity, expected, selector, host_network: false, isolation: Isolation::Own })
+        Ok(Self {
+            identity,
+            expected,
+            selector,
+            host_network: false,
+            isolation: Isolation::Own,
+            open_ports: None,
+        })
     }
 
     /// Sets the UID of the workload object, which enters the peer mark: a workload that is deleted and created
@@ -82,6 +91,13 @@ impl EnrolledWorkload {
         self
     }
 
+    /// Sets the ports that the policy of the verdict opens; all ports by default, and with `None`.
+    #[must_use]
+    pub fn with_open_ports(mut self, open_ports: Option<OpenPorts>) -> Self {
+        self.open_ports = open_ports;
+        self
+    }
+
     /// Namespace of the workload and of its NetworkPolicies.
     pub fn namespace(&self) -> &Namespace {
         self.identity.namespace()
@@ -101,6 +117,10 @@ impl EnrolledWorkload {
 
     pub(crate) fn host_network(&self) -> bool {
         self.host_network
+    }
+
+    pub(crate) const fn open_ports(&self) -> Option<&OpenPorts> {
+        self.open_ports.as_ref()
     }
 
     /// NetworkPolicies that isolate the Pods of the workload.

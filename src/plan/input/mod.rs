@@ -17,6 +17,7 @@ pub(crate) mod names;
 pub(crate) mod namespace;
 pub(crate) mod outcome;
 pub mod pod;
+pub mod ports;
 pub mod sandbox;
 pub mod service;
 pub mod standing;

@@ -3,6 +3,7 @@
 use super::Kept;
 use super::enrolment::{Families, check_families, family, protocol};
 use super::names::workload_label;
+use super::ports::OpenPorts;
 use super::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, Sandbox};
 use super::standing::Standing;
 use countersign_api::ObjectRef;
@@ -115,6 +116,8 @@ pub struct Workload {
     pub service_account: String,
     /// True if the Pods use the network of their node.
     pub host_network: bool,
+    /// Ports that stay open to callers, by a Pod template that asks for a sidecar.
+    pub open_ports: Option<OpenPorts>,
     /// True if the status reports the workload as available.
     pub is_ready: bool,
 }
@@ -155,6 +158,7 @@ impl Workload {
     ) -> Self {
         let object = ObjectRef::from(&metadata);
         let labels = metadata.labels.unwrap_or_default();
+        let open_ports = OpenPorts::of_template(template.metadata.as_ref(), template.spec.as_ref());
         let spec = template.spec.unwrap_or_default();
         let template_labels = template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default();
         // A selector that could not be kept would select nobody, and such labels would be no agent's.
@@ -180,6 +184,7 @@ impl Workload {
                 .filter(|name| !name.is_empty())
                 .unwrap_or_else(|| "default".to_owned()),
             host_network: spec.host_network.unwrap_or_default(),
+            open_ports,
             is_ready,
         }
     }

@@ -5,6 +5,7 @@ use crate::input::address::Cidr;
 use crate::input::cluster::{ApiServer, Destination, Dns, PodGroup};
 use crate::input::enrolled::selector_of;
 use crate::input::namespace::Namespace;
+use crate::input::ports::OpenPorts;
 use countersign_api::keys::{NAMESPACE_NAME_LABEL, PEER_MARK_LABEL};
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
@@ -17,6 +18,11 @@ use std::num::NonZeroU16;
 /// Ingress rule for all ports from these peers.
 pub(super) fn ingress(from: Vec<NetworkPolicyPeer>) -> NetworkPolicyIngressRule {
     NetworkPolicyIngressRule { from: Some(from), ports: None }
+}
+
+/// The ports of a Pod with a sidecar. There is one at least, because Kubernetes reads an empty list as every port.
+pub(super) fn ports(open: &OpenPorts) -> Vec<NetworkPolicyPort> {
+    open.iter().map(|one| port(one.protocol(), one.number())).collect()
 }
 
 /// Egress rule for all ports to these peers.

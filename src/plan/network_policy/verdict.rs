@@ -1,5 +1,6 @@
 //! Verdict policy: access between verified agents, or the restrictive form.
 //! One object holds either, so that a change of the verdict is one atomic write without a gap.
+//! Either lets nobody to a port behind the sidecar.
 
 use super::minimum::minimum_rules;
 use super::peer_mark::marked_as;
@@ -21,11 +22,16 @@ pub(crate) fn plan_verdict(
     decision: Decision,
     card: Option<&CardRef>,
 ) -> NetworkPolicy {
-    let (pods, rules) = if decision.is_verified() {
+    let (pods, mut rules) = if decision.is_verified() {
         (marked_as(workload), verified_rules(cluster))
     } else {
         (workload.selector().clone(), minimum_rules(cluster))
     };
+    if let Some(open) = workload.open_ports() {
+        for rule in &mut rules.ingress {
+            rule.ports = Some(rules::ports(open));
+        }
+    }
     let mut planned = policy(workload, Role::Verdict, pods, rules, decision.code());
     if let Some(card) = card {
         let labels = planned.metadata.labels.get_or_insert_default();

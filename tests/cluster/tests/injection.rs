@@ -181,6 +181,11 @@ fn two_plain_workloads_are_enrolled_and_call_each_other_over_mtls_and_a_stranger
     }
 
     node.wait_packets(("pair", "deploy/caller"), &address, Packets::Pass).unwrap();
+    // The sidecar answers on the port that the Pod declares, and nobody gets past it to the agent behind.
+    let pod = pod(node, "pair", "weather");
+    let at = |port: u16| format!("{}:{port}", pod["status"]["podIP"].as_str().unwrap());
+    assert_eq!(node.connect("pair", "deploy/caller", &at(8000)).unwrap(), Packets::Pass);
+    assert_eq!(node.connect("pair", "deploy/caller", &at(8001)).unwrap(), Packets::Dropped);
     let capture = Capture::start(node, "enrolled.bytes");
     let mut answer = String::new();
     let called = until("a call over mTLS", PATIENCE, || {
