@@ -32,6 +32,6 @@ pub(crate) const ENFORCEMENT_UNTOLD: Duration = Duration::from_secs(10);
 /// Time between two workloads that are rolled because what the cluster offers changed, on average, and the longest time until all
 /// are: image registry, scheduler and nodes have to start the Pods of all of them.
 pub(crate) const ROLLOUTS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_mins(5));
-/// ConfigMaps with defaults of a namespace that are read, of which the first by name counts and the others are told of: a tenant
+/// `ConfigMap`s with defaults of a namespace that are read, of which the first by name counts and the others are told of: a tenant
 /// may have any number, each of 1 MiB.
 pub(crate) const DEFAULTS_READ: u32 = 4;

@@ -41,7 +41,7 @@ pub(super) async fn config(context: &Context, namespace: &str) -> Result<ConfigS
     let (gates, platform, runtime, defaults) = tokio::try_join!(
         own.get_opt(FEATURE_GATES),
         own.get_opt(PLATFORM_CONFIG),
-        tenants.get_opt(RUNTIME_CONFIG),
+        inherited(context, namespace, RUNTIME_CONFIG),
         tenants.list(&defaults),
     )?;
     let named = |map: ConfigMap| Some((map.metadata.name?, map.data.unwrap_or_default()));
@@ -52,6 +52,22 @@ pub(super) async fn config(context: &Context, namespace: &str) -> Result<ConfigS
         namespace: namespace.into_iter().flatten().collect(),
         runtime: data(runtime).remove(RUNTIME_CONFIG_KEY).unwrap_or_default(),
     })
+}
+
+/// Reads a ConfigMap of a namespace; where it has none, that of this name in the operator's namespace counts. The existing
+/// operator copies that one, and a copy stays as it was.
+pub(super) async fn inherited(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<ConfigMap>, Error> {
+    for namespace in [namespace, context.config.namespace.as_str()] {
+        let found = Api::<ConfigMap>::namespaced(context.client.clone(), namespace).get_opt(name).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// Reads the content of a card, which the index does not keep.

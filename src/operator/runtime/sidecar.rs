@@ -1,6 +1,7 @@
 //! Sidecar of an enrolled workload: its configuration as a ConfigMap of the workload.
 
 use super::FIELD_MANAGER;
+use super::observe::inherited;
 use crate::context::Context;
 use crate::index::{IndexedRuntime, ObjectRef, WorkloadRef};
 use countersign_api::keys::{AUTHBRIDGE_CONFIG, SIDECAR_CONFIG_KEY};
@@ -37,9 +38,9 @@ pub(super) async fn plan(
     Ok(plan_sidecar(runtime, &SidecarFacts { is_offered, is_enabled, sources }, workload, target))
 }
 
-/// Keycloak's settings of a namespace, empty if it has none; `None` if they may not be read.
+/// Keycloak's settings of a namespace, empty if there are none; `None` if they may not be read.
 async fn keycloak(context: &Context, namespace: &str) -> Result<Option<Data>, Error> {
-    match maps(context, namespace).get_opt(AUTHBRIDGE_CONFIG).await {
+    match inherited(context, namespace, AUTHBRIDGE_CONFIG).await {
         Ok(map) => Ok(Some(map.and_then(|map| map.data).unwrap_or_default())),
         Err(error) if is_passing(&error) => Err(error),
         Err(_) => Ok(None),

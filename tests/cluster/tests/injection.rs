@@ -20,6 +20,10 @@ const CARD: &str = "/.well-known/agent-card.json";
 /// Lets new Pods of a namespace have sidecars, which ask callers for no token.
 fn enable(node: &Node, namespace: &str) {
     node.rig.kubectl(&["label", "namespace", namespace, "kagenti-enabled=true"]).unwrap();
+    configure(node, namespace);
+}
+
+fn configure(node: &Node, namespace: &str) {
     let map = json!({ "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "authbridge-runtime-config", "namespace": namespace },
         "data": { "config.yaml": "pipeline: {dangerously_allow_unauthenticated: true}\n" } });
@@ -210,12 +214,17 @@ fn template(node: &Node, namespace: &str, name: &str) -> Value {
 fn a_workload_whose_runtime_goes_is_what_it_was_before() {
     let (node, _running) = (&*NODE, OPERATOR.read().unwrap());
     node.namespace("back").unwrap();
-    enable(node, "back");
+    // The configuration is that of the operator's namespace.
+    node.rig.kubectl(&["label", "namespace", "back", "rossoctl-enabled=true"]).unwrap();
+    configure(node, SYSTEM);
     create(node, "back", "weather");
     let before = template(node, "back", "weather");
     enrol(node, "back", "weather", "permissive");
     wait_runtime(node, "back", "weather", &[("Ready", "True"), ("SidecarConfigured", "True")]);
-    assert_eq!(pod(node, "back", "weather")["spec"]["initContainers"][0]["name"], "authbridge-proxy");
+    until("a Pod with a sidecar", PATIENCE, || {
+        Ok(pod(node, "back", "weather")["spec"]["initContainers"][0]["name"] == "authbridge-proxy")
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", node.report()));
     node.rig.kubectl(&["delete", "agentruntime", "weather", "-n", "back"]).unwrap();
     until("a Pod without a sidecar", PATIENCE, || {
         Ok(pod(node, "back", "weather")["spec"]["initContainers"].is_null())
