@@ -207,5 +207,27 @@ pub const PEER_MARK_LABEL: &str = "agent.kagenti.dev/verified-peer";
 /// of Countersign selects by this label (ADR 0007).
 pub const SIGNATURE_VERIFIED_LABEL: &str = "agent.kagenti.dev/signature-verified";
 
+/// Lease of the operator's leader, shared with the existing operator, so that the two never work at the same time.
+pub const LEASE_NAME: &str = "b7c4ae34.kagenti.dev";
+/// `MutatingWebhookConfiguration` of the chart.
+pub const WEBHOOK_CONFIGURATION: &str = "kagenti-operator-mutating-webhook-configuration";
+/// CSI driver that gives Pods the socket of SPIRE's agent.
+pub const SPIFFE_CSI_DRIVER: &str = "csi.spiffe.io";
+/// Names of the admission policies in `policies/`, each of which has a binding of the same name.
+pub const GUARDS: [&str; 12] = [
+    "guard-controllers.agent.kagenti.dev",
+    "guard-enrolled-pods.agent.kagenti.dev",
+    "guard-enrolled-workloads.agent.kagenti.dev",
+    "guard-enrolment.agent.kagenti.dev",
+    "guard-isolation-rossoctl.agent.kagenti.dev",
+    "guard-isolation.agent.kagenti.dev",
+    "guard-network-policies.agent.kagenti.dev",
+    "guard-operator-labels.agent.kagenti.dev",
+    "guard-operator-patches.agent.kagenti.dev",
+    "guard-sidecars.agent.kagenti.dev",
+    "guard-signed-cards.agent.kagenti.dev",
+    "guard-trust-bundle.agent.kagenti.dev",
+];
+
 /// Label that the API server sets on every namespace to its name and lets nobody change.
 pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";

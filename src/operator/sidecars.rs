@@ -1,9 +1,10 @@
 //! Settings of the cluster for every sidecar: what SPIRE offers to Pods, and what the API server knows.
 //! They are read again and again, so that SPIRE may be installed, or removed, at any time.
 
+use countersign_api::keys::SPIFFE_CSI_DRIVER;
 use countersign_controller::api_error::Explained;
 use countersign_controller::failure::is_passing;
-use countersign_plan::injection::{SidecarSettings, SpireSocket};
+use countersign_plan::injection::{SidecarSettings, SpireSocket, has_native_sidecars};
 use k8s_openapi::api::storage::v1::CSIDriver;
 use kube::{Api, Client};
 use std::sync::Arc;
@@ -11,14 +12,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// The CSI driver that gives Pods the socket of SPIRE's agent.
-const DRIVER: &str = "csi.spiffe.io";
 /// Time until the cluster is looked at again.
 const PERIOD: Duration = Duration::from_secs(30);
 /// The same while nothing is known yet.
 const SOON: Duration = Duration::from_secs(1);
-/// First minor version of Kubernetes 1 whose init containers may go on running.
-const NATIVE_SIDECARS: u32 = 29;
 
 /// Settings for sidecars, as last seen; shared by the controllers and the webhook.
 pub(crate) struct Sidecars {
@@ -80,13 +77,10 @@ impl Sidecars {
         let spire = if let Some(path) = host_path {
             Some(SpireSocket::HostPath(path.to_owned()))
         } else {
-            let driver = Api::<CSIDriver>::all(client.clone()).get_opt(DRIVER).await;
+            let driver = Api::<CSIDriver>::all(client.clone()).get_opt(SPIFFE_CSI_DRIVER).await;
             readable(driver, ("CSIDriver csi.spiffe.io", is_first))?.flatten().map(|_| SpireSocket::Csi)
         };
-        let is_native = version.is_none_or(|version| {
-            let minor: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
-            version.major != "1" || minor.parse::<u32>().is_ok_and(|minor| minor >= NATIVE_SIDECARS)
-        });
+        let is_native = version.is_none_or(|version| has_native_sidecars(&version.major, &version.minor));
         Ok(SidecarSettings { image: self.image.clone(), spire, is_native })
     }
 }

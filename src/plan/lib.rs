@@ -21,7 +21,7 @@ pub mod workload;
 
 pub use input::{
     ApiServer, CardOutcome, CardRef, Cidr, ClusterAccess, Destination, Dns, Egress, EnrolledWorkload,
-    InputError, Isolation, Namespace, PodGroup, workload_label,
+    InputError, Isolation, Namespace, PodGroup, policy_names, workload_label,
 };
 pub use network_policy::{PodInput, StoredPolicy, plan_peer_mark};
 

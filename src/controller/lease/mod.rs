@@ -5,9 +5,9 @@ mod decision;
 mod store;
 
 pub use decision::{LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD};
-pub use store::LEASE_NAME;
 
 use crate::api_error::Explained;
+use countersign_api::keys::LEASE_NAME;
 use countersign_io::shutdown::Shutdown;
 use decision::{ObservedLease, Step, decide};
 use kube::Client;

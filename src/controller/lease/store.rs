@@ -3,15 +3,13 @@
 
 use super::decision::{LEASE_DURATION, ObservedLease};
 use countersign_api::agent_card::time;
+use countersign_api::keys::LEASE_NAME;
 use countersign_io::clock::now;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client, Error};
 use std::time::Duration;
-
-/// Name of the lease, shared with the existing operator, so that the two never work at the same time.
-pub const LEASE_NAME: &str = "b7c4ae34.kagenti.dev";
 
 pub(super) struct LeaseStore(Api<Lease>);
 

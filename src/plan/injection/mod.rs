@@ -9,9 +9,11 @@ mod json;
 mod ports;
 mod probes;
 mod sidecar;
+mod version;
 
 pub use config::{ConfigProblem, SidecarSources, plan_sidecar_config};
 pub use sidecar::{SidecarSettings, SpireSocket};
+pub use version::{has_native_sidecars, minor_version};
 
 use countersign_api::keys::{
     Family, INJECTION_ANNOTATION, SIDECAR_ANNOTATION, SIDECAR_CONTAINER, SIDECAR_MODE,

@@ -30,6 +30,6 @@ pub use cluster::{ApiServer, ClusterAccess, Destination, Dns, Egress, PodGroup};
 pub use enrolled::{EnrolledWorkload, Isolation};
 pub use error::InputError;
 pub use kept::Kept;
-pub use names::workload_label;
+pub use names::{policy_names, workload_label};
 pub use namespace::Namespace;
 pub use outcome::CardOutcome;

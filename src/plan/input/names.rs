@@ -1,6 +1,7 @@
 //! Names and label values of planned objects: at most 63 bytes, readable, never shared by two workloads.
 //! A longer name is cut and ends in a hash; a cut name never equals an uncut one.
 
+use super::error::InputError;
 use super::namespace::Namespace;
 use super::syntax::LABEL_BYTES;
 use ring::digest::{Digest, SHA256, digest};
@@ -100,6 +101,19 @@ pub fn workload_label(namespace: &str, kind: &str, name: &str) -> String {
     hash(&["workload", namespace, kind, name])
 }
 
+/// Name of each NetworkPolicy of a workload, after the value of its role label.
+///
+/// # Errors
+/// The namespace has a name that no namespace can have.
+pub fn policy_names(
+    namespace: &str,
+    kind: &str,
+    name: &str,
+) -> Result<[(&'static str, String); 3], InputError> {
+    let names = WorkloadNames::new(Namespace::parse(namespace)?, kind.to_owned(), name.to_owned());
+    Ok(Role::ALL.map(|role| (role.label(), names.object_name(role))))
+}
+
 /// True if a policy of this name with this label is one of a workload of `kind`. Only a name that is not cut tells the name of
 /// its workload, so false does not say that it is none.
 pub(crate) fn is_policy_of(kind: &str, (namespace, policy): (&str, &str), label: &str) -> bool {
@@ -166,6 +180,19 @@ mod tests {
         let name = identity("Deployment", &"a".repeat(47)).object_name(Role::Verdict);
         assert!(name.starts_with("aaaaaaaaaaaaaaa-signature-policy-"), "{name}");
         assert!(name.len() <= LABEL_BYTES);
+    }
+
+    #[test]
+    fn every_policy_of_a_workload_is_named_after_its_role() {
+        assert_eq!(
+            policy_names("team", "Deployment", "weather").unwrap(),
+            [
+                ("baseline", "weather-signature-baseline".to_owned()),
+                ("minimum", "weather-signature-minimum".to_owned()),
+                ("verdict", "weather-signature-policy".to_owned()),
+            ]
+        );
+        assert!(policy_names("No Namespace", "Deployment", "weather").is_err());
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 mod ca_bundle;
 mod certificate;
+mod expiry;
 mod key_pair;
 
 pub use ca_bundle::plan_ca_bundle;
 pub use certificate::{
     AUTHORITIES, CURRENT, Change, Members, NEXT, PlannedSecret, SecretData, authorities, plan_certificate,
 };
+pub use expiry::{parse_expiries, parse_expiry};
 pub use key_pair::{BACKDATED, NewKeyPair};
 
 /// Names of a Service under which the API server calls it, and the loopback address, at which an operator outside a
