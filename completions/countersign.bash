@@ -19,6 +19,9 @@ _countersign() {
             countersign,canonicalize)
                 cmd="countersign__subcmd__canonicalize"
                 ;;
+            countersign,check)
+                cmd="countersign__subcmd__check"
+                ;;
             countersign,completions)
                 cmd="countersign__subcmd__completions"
                 ;;
@@ -58,8 +61,14 @@ _countersign() {
             countersign,verify-svid)
                 cmd="countersign__subcmd__verify__subcmd__svid"
                 ;;
+            countersign__subcmd__check,agent)
+                cmd="countersign__subcmd__check__subcmd__agent"
+                ;;
             countersign__subcmd__help,canonicalize)
                 cmd="countersign__subcmd__help__subcmd__canonicalize"
+                ;;
+            countersign__subcmd__help,check)
+                cmd="countersign__subcmd__help__subcmd__check"
                 ;;
             countersign__subcmd__help,completions)
                 cmd="countersign__subcmd__help__subcmd__completions"
@@ -100,6 +109,9 @@ _countersign() {
             countersign__subcmd__help,verify-svid)
                 cmd="countersign__subcmd__help__subcmd__verify__subcmd__svid"
                 ;;
+            countersign__subcmd__help__subcmd__check,agent)
+                cmd="countersign__subcmd__help__subcmd__check__subcmd__agent"
+                ;;
             *)
                 ;;
         esac
@@ -107,7 +119,7 @@ _countersign() {
 
     case "${cmd}" in
         countersign)
-            opts="-h -V --help --version verify verify-svid canonicalize sign explain plan policy schema demo crd probe completions man help"
+            opts="-h -V --help --version verify verify-svid canonicalize sign explain plan policy schema check demo crd probe completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -133,6 +145,86 @@ _countersign() {
                     ;;
                 --numbers)
                     COMPREPLY=($(compgen -W "strict binary64" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countersign__subcmd__check)
+            opts="-o -h --namespace --kubeconfig --context --timeout --output --help agent"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countersign__subcmd__check__subcmd__agent)
+            opts="-n -o -h --namespace --kubeconfig --context --timeout --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
                 *)
@@ -259,7 +351,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__help)
-            opts="verify verify-svid canonicalize sign explain plan policy schema demo crd probe completions man help"
+            opts="verify verify-svid canonicalize sign explain plan policy schema check demo crd probe completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -275,6 +367,34 @@ _countersign() {
         countersign__subcmd__help__subcmd__canonicalize)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countersign__subcmd__help__subcmd__check)
+            opts="agent"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countersign__subcmd__help__subcmd__check__subcmd__agent)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -617,7 +737,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__schema)
-            opts="-h --help"
+            opts="-h --help verify check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -180,7 +180,51 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
+'::results -- The command whose results are described:((verify\:"Those of \`verify\` and \`verify-svid\`\: schemas/report.schema.json"
+check\:"Those of \`check\` and \`check agent\`\: schemas/check.schema.json"))' \
 && ret=0
+;;
+(check)
+_arguments "${_arguments_options[@]}" : \
+'--namespace=[Namespace of the operator]:NAME:_default' \
+'--kubeconfig=[Kubeconfig file; the usual files, or the Pod'\''s own service account, if absent]:FILE:_files' \
+'--context=[Context of the kubeconfig; the current one, if absent]:NAME:_default' \
+'--timeout=[How long one request may take]:DURATION:_default' \
+'-o+[How findings are written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'--output=[How findings are written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_countersign__subcmd__check_commands" \
+"*::: :->check" \
+&& ret=0
+
+    case $state in
+    (check)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:countersign-check-command-$line[1]:"
+        case $line[1] in
+            (agent)
+_arguments "${_arguments_options[@]}" : \
+'-n+[Namespace of the workload]:NAME:_default' \
+'--namespace=[Namespace of the workload]:NAME:_default' \
+'--kubeconfig=[Kubeconfig file; the usual files, or the Pod'\''s own service account, if absent]:FILE:_files' \
+'--context=[Context of the kubeconfig; the current one, if absent]:NAME:_default' \
+'--timeout=[How long one request may take]:DURATION:_default' \
+'-o+[How findings are written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'--output=[How findings are written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- Name of the workload, such as `weather`, `deployment/weather` or `statefulset/weather`:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
 ;;
 (demo)
 _arguments "${_arguments_options[@]}" : \
@@ -260,6 +304,26 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(check)
+_arguments "${_arguments_options[@]}" : \
+":: :_countersign__subcmd__help__subcmd__check_commands" \
+"*::: :->check" \
+&& ret=0
+
+    case $state in
+    (check)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:countersign-help-check-command-$line[1]:"
+        case $line[1] in
+            (agent)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
 (demo)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -303,7 +367,8 @@ _countersign_commands() {
 'explain:Explain a reason, a rule, or how a card came to its verdict' \
 'plan:Print the objects that would be applied for a set of manifests' \
 'policy:Check a file with acceptance policies, before the operator or a pipeline reads it' \
-'schema:Print the JSON Schema of the JSON results of \`verify\` and \`verify-svid\`' \
+'schema:Print the JSON Schema of the JSON results of a command' \
+'check:Check a cluster before agents are enrolled, or one agent after' \
 'demo:Show the whole way\: six agents on this machine, their verdicts and the policies that follow' \
 'crd:Print the custom resource definitions that the operator works with' \
 'probe:Ask an address and succeed if it answers 200, or if a file is written' \
@@ -317,6 +382,18 @@ _countersign_commands() {
 _countersign__subcmd__canonicalize_commands() {
     local commands; commands=()
     _describe -t commands 'countersign canonicalize commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__check_commands] )) ||
+_countersign__subcmd__check_commands() {
+    local commands; commands=(
+'agent:Walk one agent from its workload to its packets' \
+    )
+    _describe -t commands 'countersign check commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__check__subcmd__agent_commands] )) ||
+_countersign__subcmd__check__subcmd__agent_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign check agent commands' commands "$@"
 }
 (( $+functions[_countersign__subcmd__completions_commands] )) ||
 _countersign__subcmd__completions_commands() {
@@ -348,7 +425,8 @@ _countersign__subcmd__help_commands() {
 'explain:Explain a reason, a rule, or how a card came to its verdict' \
 'plan:Print the objects that would be applied for a set of manifests' \
 'policy:Check a file with acceptance policies, before the operator or a pipeline reads it' \
-'schema:Print the JSON Schema of the JSON results of \`verify\` and \`verify-svid\`' \
+'schema:Print the JSON Schema of the JSON results of a command' \
+'check:Check a cluster before agents are enrolled, or one agent after' \
 'demo:Show the whole way\: six agents on this machine, their verdicts and the policies that follow' \
 'crd:Print the custom resource definitions that the operator works with' \
 'probe:Ask an address and succeed if it answers 200, or if a file is written' \
@@ -362,6 +440,18 @@ _countersign__subcmd__help_commands() {
 _countersign__subcmd__help__subcmd__canonicalize_commands() {
     local commands; commands=()
     _describe -t commands 'countersign help canonicalize commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__check_commands] )) ||
+_countersign__subcmd__help__subcmd__check_commands() {
+    local commands; commands=(
+'agent:Walk one agent from its workload to its packets' \
+    )
+    _describe -t commands 'countersign help check commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__check__subcmd__agent_commands] )) ||
+_countersign__subcmd__help__subcmd__check__subcmd__agent_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help check agent commands' commands "$@"
 }
 (( $+functions[_countersign__subcmd__help__subcmd__completions_commands] )) ||
 _countersign__subcmd__help__subcmd__completions_commands() {

@@ -5,7 +5,7 @@
 mod chart_support;
 
 use chart_support::{NAMESPACE, VERIFYING, chart, find, objects, repository, script, template};
-use countersign_api::keys::Family;
+use countersign_api::keys::{Family, GUARDS, WEBHOOK_CONFIGURATION};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -584,6 +584,19 @@ fn isolation_is_demanded_where_the_operator_isolates() {
     assert_eq!(demanded(&[]), mode("In", "enforce"));
     let audit = "--set=signatureVerification.auditMode=true";
     assert_eq!(demanded(&[EVERYTHING, audit]), mode("In", "enforce"));
+}
+
+#[test]
+fn the_admission_policies_are_those_that_a_check_looks_for() {
+    let objects = rendered(&[EVERYTHING]);
+    for kind in ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
+        let of_kind = objects.iter().filter(|object| object["kind"] == kind);
+        let names: BTreeSet<&str> =
+            of_kind.map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
+        assert_eq!(names, GUARDS.into(), "{kind}");
+    }
+    let configuration = find(&objects, "MutatingWebhookConfiguration", WEBHOOK_CONFIGURATION);
+    assert_eq!(configuration["webhooks"].as_array().map(Vec::len), Some(2));
 }
 
 #[test]

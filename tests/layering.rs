@@ -236,6 +236,16 @@ mod tests {
     }
 
     #[test]
+    fn what_asks_no_cluster_has_no_client_for_one() {
+        let has_client = |features: &str| {
+            let all = dependencies(&["--no-default-features", "--features", features]).unwrap();
+            assert!(all.contains("countersign-cli"), "the listing is incomplete");
+            all.contains("kube-client")
+        };
+        assert_eq!(["cli", "check", "operator"].map(has_client), [false, true, true]);
+    }
+
+    #[test]
     fn no_binary_links_a_second_crypto_provider() {
         let all = dependencies(&["--all-features"]).unwrap();
         assert!(all.contains("ring") && all.contains("rustls"), "the listing is incomplete");

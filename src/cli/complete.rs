@@ -35,13 +35,17 @@ pub(super) fn man(args: &ManArgs) -> Result<Done, Unusable> {
     Ok(Done::text(""))
 }
 
-/// Renders the page of the program and one page for each command.
+/// Renders the page of the program and one page for each command, and for each part of one.
 fn pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut root = super::Cli::command().disable_help_subcommand(true);
     root.build();
     let mut pages = vec![page("countersign", root.clone())?];
     for command in root.get_subcommands() {
-        pages.push(page(&format!("countersign-{}", command.get_name()), command.clone())?);
+        let name = format!("countersign-{}", command.get_name());
+        for part in command.get_subcommands() {
+            pages.push(page(&format!("{name}-{}", part.get_name()), part.clone())?);
+        }
+        pages.push(page(&name, command.clone())?);
     }
     Ok(pages)
 }

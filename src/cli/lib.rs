@@ -4,6 +4,8 @@
 mod args;
 mod canonicalize;
 mod chain;
+#[cfg(feature = "check")]
+mod check;
 mod complete;
 #[cfg(feature = "operator")]
 mod crd;
@@ -67,6 +69,8 @@ enum Command {
     Plan(Box<plan::Args>),
     Policy(policy_check::Args),
     Schema(schema::Args),
+    #[cfg(feature = "check")]
+    Check(check::Args),
     Demo(demo::Args),
     #[cfg(feature = "operator")]
     Crd(crd::Args),
@@ -92,6 +96,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plan(args) => plan::run(args),
         Command::Policy(args) => policy_check::run(args),
         Command::Schema(args) => schema::run(args),
+        #[cfg(feature = "check")]
+        Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         #[cfg(feature = "operator")]
         Command::Crd(args) => crd::run(args),

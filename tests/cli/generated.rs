@@ -39,6 +39,16 @@ fn the_schema_of_results_is_current_and_knows_its_version() {
     assert!(!schema.is_valid(&serde_json::json!({ "verdict": "verified" })), "members may be left out");
 }
 
+#[cfg(feature = "check")]
+#[test]
+fn the_schema_of_checks_is_current() {
+    let run = Folder::new("schema-check").run(&["schema", "check"]);
+    let kept = files("schemas").remove("check.schema.json");
+    assert_eq!(kept, Some(run.stdout.clone()), "schemas/check.schema.json is out of date: run `make docs`");
+    let schema = jsonschema::draft202012::new(&run.json()).unwrap();
+    assert!(!schema.is_valid(&serde_json::json!({ "findings": [] })), "members may be left out");
+}
+
 #[test]
 fn what_writes_completions_and_manual_pages_is_in_the_help() {
     let help = Folder::new("help").run(&["--help"]).stdout;

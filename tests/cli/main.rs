@@ -5,6 +5,8 @@
 mod authority;
 mod run;
 
+#[cfg(feature = "check")]
+mod check;
 mod demo;
 #[cfg(all(feature = "sidecar", target_os = "linux"))]
 mod documents;
