@@ -666,4 +666,35 @@ pipeline:
         assert!(read("- host: a\n  pasthrough: true\n").unwrap_err()[0].problem.contains("passthrough"));
         assert!(read("host: a\n").is_err());
     }
+
+    #[test]
+    fn plugins_are_known_by_the_names_that_files_have() {
+        for (name, loss) in [
+            ("context-guru", "prompts are not compacted"),
+            ("lineage-telemetry", "no lineage of calls is recorded"),
+            ("tool-prune", "no tool is taken out of lists of tools"),
+        ] {
+            let text = with("- a2a-parser", &format!("- {{name: {name}, config: {{a: b}}}}"));
+            let (checked, notices) = noticed(&text);
+            assert_eq!(checked.config.pipeline.inbound.plugins.len(), 1, "{name}");
+            let notice = format!("the plugin {name} is passed over: {loss}");
+            assert!(notices.iter().any(|found| found.contains(&notice)), "{notices:?}");
+            assert!(only(&text).contains("pass over it with --compat"), "{}", only(&text));
+        }
+        for (name, instead) in [
+            ("static-inject", "token-exchange with action client-credentials"),
+            ("litellm-budget-track", "hold the budget where the model is served"),
+            ("session-budget", "hold the budget where the model is served"),
+            ("token-budget", "hold the budget where the model is served"),
+            ("placeholder-resolve", "give tokens by token-exchange"),
+        ] {
+            let text = with("- a2a-parser", &format!("- {name}"));
+            for reading in [Reading::Strict, Reading::Lenient] {
+                let problems = read(&text, reading).unwrap_err();
+                let [one] = problems.as_slice() else { panic!("{problems:?}") };
+                let told = ["requests would pass without it", instead];
+                assert!(told.iter().all(|part| one.problem.contains(part)), "{name}: {one}");
+            }
+        }
+    }
 }

@@ -5,12 +5,19 @@ use crate::limits::SESSION_ITEMS;
 use countersign_api::yaml::{Diagnostic, MemberKey, YamlNode, YamlValue};
 use countersign_core::text::Quoted;
 
-/// Plugins of the existing AuthBridge that let through every request, and what a request loses without each.
-pub(super) const WATCHERS: [(&str, &str); 3] = [
-    ("contextguru", "prompts are not compacted"),
-    ("lineage", "no lineage of calls is recorded"),
-    ("toolprune", "no tool is taken out of lists of tools"),
+/// Plugins of the existing AuthBridge that let through every request, and what a request loses without each. The second name
+/// of a plugin is that of its source folder, by which it is written sometimes.
+pub(super) const WATCHERS: [(&str, &str); 6] = [
+    ("context-guru", COMPACTION),
+    ("contextguru", COMPACTION),
+    ("lineage-telemetry", LINEAGE),
+    ("lineage", LINEAGE),
+    ("tool-prune", TOOLS),
+    ("toolprune", TOOLS),
 ];
+const COMPACTION: &str = "prompts are not compacted";
+const LINEAGE: &str = "no lineage of calls is recorded";
+const TOOLS: &str = "no tool is taken out of lists of tools";
 /// Keys that only this program has: an empty value there is a mistake, and taking it for absent could widen a rule.
 const OURS: [&str; 6] =
     ["server_spiffe_id", "allowed_peers", "allowed_clients", "required_scopes", "token_file", "files_dir"];

@@ -59,17 +59,27 @@ pub enum PluginSettings {
 /// Names of the plugins, in the order of [`PluginSettings`].
 const NAMES: [&str; 5] = ["jwt-validation", "token-exchange", "a2a-parser", "mcp-parser", "inference-parser"];
 /// Plugins of the existing AuthBridge that are not implemented; refused, because each decides about requests there or
-/// changes their credentials. With each what takes its part.
-const ABSENT: [(&str, &str); 8] = [
-    ("ibac", "decide by scopes and routes, which do not depend on a model's answer"),
-    ("sparc", "decide by scopes and routes, which do not depend on a model's answer"),
-    ("opa", "put the rules into required_scopes, allowed_clients and routes"),
-    ("cpex", "put the rules into required_scopes, allowed_clients and routes"),
-    ("token-broker", "give tokens by token-exchange"),
-    ("litellm-budget", "hold the budget where the model is served"),
-    ("staticinject", "give tokens by token-exchange with action client-credentials"),
-    ("placeholder-resolve", "give tokens by token-exchange"),
+/// changes their credentials. With each what takes its part. The second name of a plugin is that of its source folder.
+const ABSENT: [(&str, &str); 13] = [
+    ("ibac", SCOPES),
+    ("sparc", SCOPES),
+    ("opa", RULES),
+    ("cpex", RULES),
+    ("token-broker", TOKENS),
+    ("placeholder-resolve", TOKENS),
+    ("placeholderresolve", TOKENS),
+    ("static-inject", OWN_TOKENS),
+    ("staticinject", OWN_TOKENS),
+    ("litellm-budget-track", BUDGET),
+    ("litellm-budget", BUDGET),
+    ("session-budget", BUDGET),
+    ("token-budget", BUDGET),
 ];
+const SCOPES: &str = "decide by scopes and routes, which do not depend on a model's answer";
+const RULES: &str = "put the rules into required_scopes, allowed_clients and routes";
+const TOKENS: &str = "give tokens by token-exchange";
+const OWN_TOKENS: &str = "give tokens by token-exchange with action client-credentials";
+const BUDGET: &str = "hold the budget where the model is served";
 const FIELDS: &[&str] = &["name", "id", "on_error", "config"];
 
 impl PluginSettings {
