@@ -697,4 +697,79 @@ pipeline:
             }
         }
     }
+
+    #[test]
+    fn a_route_that_no_host_could_match_is_refused_in_both_readings() {
+        let expected = [
+            ("api.team1:8000", "names a port, and a rule holds for every port; write \"api.team1\""),
+            ("127.0.0.1:28001", "write \"127.0.0.1\""),
+            ("*.team1:*", "write \"*.team1\""),
+            ("**:443", "write \"**\""),
+            ("[::1]:8080", "write \"::1\""),
+            ("[::1]", "write \"::1\""),
+            ("http://api.team1:8000/", "is a URL, and a rule has the host alone; write \"api.team1\""),
+            ("https://api.team1", "write \"api.team1\""),
+            ("api.team1/v1/*", "has a path, and a rule has the host alone; write \"api.team1\""),
+            ("10.0.0.0/8", "is a network; write its addresses with *, such as 10.1.**"),
+            ("fd00::/8", "is a network"),
+            (".team1", "has an empty label, which no host has; write \"**.team1\" for every host below it"),
+            ("*.team1.", "has an empty label"),
+            ("a..b", "has an empty label"),
+            ("256.1.1.1", "is no host: the host is not an IPv4 address"),
+            ("${HOST}", "has $, which no host has"),
+            ("user@api.team1", "has @, which no host has"),
+            ("{api.team1:80,b}", "names a port"),
+            ("{a,0xA9FEA9FE}", "write \"169.254.169.254\""),
+        ];
+        for reading in [Reading::Strict, Reading::Lenient] {
+            for (host, problem) in expected {
+                if host == "${HOST}" && reading == Reading::Strict {
+                    continue;
+                }
+                let rule =
+                    with("host: tool.team1, target_audience: tool", &format!("host: '{host}', action: deny"));
+                let problems = read(&rule, reading).expect_err(host);
+                let found = problems.last().unwrap();
+                assert!(found.key.ends_with("routes.rules[0].host") && found.place.line == 21, "{found}");
+                assert!(found.problem.contains(problem), "{host}: {found}");
+                assert!(!found.problem.contains("--compat"), "{host}: {found}");
+                let problems = parse_routes(
+                    &format!("- host: a\n- host: '{host}'\n  action: deny\n"),
+                    &|_| None,
+                    reading,
+                )
+                .expect_err(host);
+                let found = problems.last().unwrap();
+                assert_eq!((found.key.as_str(), found.place.line), ("[1].host", 2), "{found}");
+                assert!(found.problem.contains(problem), "{host}: {found}");
+            }
+        }
+        for host in [
+            "api.team1",
+            "API.Team1.",
+            "*",
+            "**",
+            "**.team1",
+            "a_b-*.c",
+            "{a,b}.c?",
+            "::1",
+            "fd00:**",
+            "::ffff:10.0.0.1",
+            "10.*.*.*",
+            "10.{1,2}.**",
+            "0xA9FEA9FE",
+            "fd??::*",
+            "*tool*.x",
+            "{::1,fe80:*}",
+            "xn--bcher-kva.example",
+        ] {
+            let rule = with("host: tool.team1", &format!("host: '{host}'"));
+            read(&rule, Reading::Strict).unwrap_or_else(|problems| panic!("{host}: {problems:?}"));
+        }
+        // Hosts that are skipped are written in the same way.
+        for host in ["http://a.team1/", "a.team1:80", ".team1", "10.0.0.0/8"] {
+            let text = GOOD.replacen("listener:\n", &format!("listener:\n  skip_hosts: ['{host}']\n"), 1);
+            assert!(only(&text).contains("listener.skip_hosts: "), "{}", only(&text));
+        }
+    }
 }

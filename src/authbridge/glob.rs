@@ -47,7 +47,7 @@ impl Glob {
 }
 
 /// Expands braces to the patterns that they stand for, in order.
-fn expand(pattern: &str) -> Result<Vec<String>, &'static str> {
+pub(crate) fn expand(pattern: &str) -> Result<Vec<String>, &'static str> {
     const UNBALANCED: &str = "has braces that are not closed, not opened, or inside each other";
     let Some((before, rest)) = pattern.split_once('{') else {
         return if pattern.contains('}') { Err(UNBALANCED) } else { Ok(vec![pattern.to_owned()]) };

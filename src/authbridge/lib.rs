@@ -35,6 +35,8 @@ mod ext_proc;
 #[cfg(feature = "proxy")]
 mod forward;
 #[cfg(feature = "proxy")]
+mod host;
+#[cfg(feature = "proxy")]
 mod identity;
 #[cfg(feature = "proxy")]
 mod inbound;

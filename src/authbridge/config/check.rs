@@ -6,11 +6,11 @@ mod ranges;
 pub(super) use ranges::clamp_session;
 
 use super::address::{Backend, ListenAddress};
+use super::host_pattern::host_problem;
 use super::model::{Config, SidecarMode};
 use super::plugins::{OnError, PluginSettings};
 use super::token_exchange::{Action, DefaultPolicy, IdentityKind, Route, RouteTls, TokenExchange};
 use super::{AudienceMode, JwtValidation};
-use crate::glob::Glob;
 use crate::peers::PeerPolicy;
 use crate::request_path::BypassPaths;
 use countersign_api::yaml::{Diagnostic, Mistakes, PathStep, YamlNode, diagnostic_at};
@@ -86,8 +86,8 @@ pub(super) fn check_routes(routes: &[Route], root: &YamlNode, path: &[PathStep],
 }
 
 fn route_problem(route: &Route) -> Option<(&'static str, String)> {
-    if let Err(problem) = Glob::parse(&route.host, b'.') {
-        return Some(("host", format!("the pattern {} {problem}", Quoted(&route.host))));
+    if let Some(problem) = host_problem(&route.host) {
+        return Some(("host", problem));
     }
     let says_both =
         route.passthrough == Some(true) && route.action.is_some_and(|action| action != Action::Passthrough);

@@ -6,6 +6,7 @@ mod bare_variables;
 mod check;
 mod compat;
 mod duration;
+mod host_pattern;
 mod jwt_validation;
 mod model;
 mod parsers;

@@ -1,10 +1,10 @@
 //! Connections to servers: plain, with TLS by the roots of this machine, or with mTLS to an expected SPIFFE ID.
 
 use super::happy_eyeballs::{first_of, plan_attempts};
-use super::host::Host;
 use super::routes::{RouteDecision, Table};
 use crate::config::RouteTls;
 use crate::denial::DeniedAddress;
+use crate::host::Host;
 use crate::identity::{Snapshot, VerifiedPeer, WorkloadIdentity};
 use crate::limits::{DIAL, DIAL_STAGGER, HANDSHAKE, RESOLVE};
 use crate::peers::{PeerPolicy, namespace_of};

@@ -3,11 +3,11 @@
 
 use super::exchange::NAME;
 use super::grant::Granted;
-use super::host::Host;
 use super::routes::TokenAction;
 use super::rules::OutboundRules;
 use crate::config::RouteTls;
 use crate::denial::{Code, Denial};
+use crate::host::Host;
 use crate::limits::RESOLVE;
 use crate::quiet::Quiet;
 use crate::upgrade::WebSocket;

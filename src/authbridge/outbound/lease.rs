@@ -2,9 +2,9 @@
 //! open, and it ends when it would no longer be opened.
 
 use super::connect::{Reached, Target, expected_server};
-use super::host::Host;
 use super::routes::{Claim, RouteDecision, Table, TokenAction};
 use crate::config::RouteTls;
+use crate::host::Host;
 use crate::identity::VerifiedPeer;
 use crate::quiet::Quiet;
 use crate::runtime_config::{ActiveConfig, RuntimeConfig};

@@ -8,7 +8,6 @@ mod form;
 mod grant;
 mod handler;
 mod happy_eyeballs;
-mod host;
 mod lease;
 mod opening;
 mod parsers;

@@ -4,7 +4,6 @@
 use super::connect::Target;
 use super::exchange::NAME;
 use super::handler::{OutboundHandler, decide_redirected};
-use super::host::Host;
 use super::lease::{Passes, Redirected};
 use super::opening::{OPENING_BYTES, Opening, parse_opening};
 use super::routes::{RouteDecision, TokenAction};
@@ -12,6 +11,7 @@ use super::rules::Routing;
 use crate::client_hello::{CLIENT_HELLO_BYTES, Hello, parse_client_hello};
 use crate::config::RouteTls;
 use crate::denial::{Code, Denial};
+use crate::host::Host;
 use crate::runtime_config::RuntimeConfig;
 use crate::serve::{Arrival, Begins, Connection, Handler, Prefixed, Stream, TunnelTimes, falls, join};
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! Table of routes: one decision for each host, found by its name or by the address that a connection goes to.
 
-use super::host::{Host, is_of_addresses, normalize_pattern};
 use crate::config::{Action, DefaultPolicy, NoTokenPolicy, Route, RouteTls, TokenExchange};
 use crate::glob::Glob;
+use crate::host::{Host, is_of_addresses, normalize_pattern};
 use crate::peers::PeerPolicy;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use super::{Addresses, Checker, shown_url};
 use crate::config::address::{Backend, ListenAddress};
+use crate::config::host_pattern::host_problem;
 use crate::config::model::{Config, InboundInterception, Listener, SidecarMode};
-use crate::glob::Glob;
 use countersign_api::yaml::PathStep;
 use countersign_core::text::Quoted;
 use std::net::{IpAddr, SocketAddr};
@@ -118,15 +118,10 @@ impl Checker<'_> {
         let at = |name| [PathStep::Key("listener"), PathStep::Key(name)];
         for pattern in &listener.skip_hosts {
             let all = pattern.bytes().all(|byte| matches!(byte, b'*' | b'.' | b'?'));
-            match Glob::parse(pattern, b'.') {
-                Ok(_) if !all && !pattern.contains(':') => {}
-                Ok(_) => self.wrong(
-                    &at("skip_hosts"),
-                    format!("{} matches everything or names a port", Quoted(pattern)),
-                ),
-                Err(problem) => {
-                    self.wrong(&at("skip_hosts"), format!("the pattern {} {problem}", Quoted(pattern)));
-                }
+            let is_wide = all || pattern.contains(':');
+            let wide = || is_wide.then(|| format!("{} matches everything or names a port", Quoted(pattern)));
+            if let Some(problem) = host_problem(pattern).or_else(wide) {
+                self.wrong(&at("skip_hosts"), problem);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Name or address of a server. Equal hosts have equal texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Host {
+pub(crate) struct Host {
     text: String,
     address: Option<IpAddr>,
 }
@@ -13,7 +13,7 @@ pub(super) struct Host {
 impl Host {
     /// Parses the host of a target, of a `Host` header or of a TLS server name, with or without the brackets of an IPv6
     /// address. The error is a sentence.
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
         if let Some(address) = bare.or_else(|| text.contains(':').then_some(text)) {
             let address: Ipv6Addr = address.parse().map_err(|_| "the host is not an IPv6 address")?;
@@ -33,29 +33,29 @@ impl Host {
     }
 
     /// An address; an IPv4 one also where it is written as an IPv6 one (RFC 4291 §2.5.5.2), which connects to the same.
-    pub(super) fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         let address = address.to_canonical();
         Self { text: address.to_string(), address: Some(address) }
     }
 
     /// Name in lower case, or address in its usual spelling without brackets.
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// Address; `None` for a name.
-    pub(super) const fn address(&self) -> Option<IpAddr> {
+    pub(crate) const fn address(&self) -> Option<IpAddr> {
         self.address
     }
 }
 
 /// Pattern for hosts in the spelling of [`Host`]: lower case, and one for a single address as that address.
-pub(super) fn normalize_pattern(pattern: &str) -> String {
+pub(crate) fn normalize_pattern(pattern: &str) -> String {
     Host::parse(pattern).map_or_else(|_| pattern.to_ascii_lowercase(), |host| host.text)
 }
 
 /// True for a pattern of addresses, such as `10.*.*.*`: addresses of names are compared with it, too.
-pub(super) fn is_of_addresses(pattern: &str) -> bool {
+pub(crate) fn is_of_addresses(pattern: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_hexdigit() || b".:*?{},".contains(&byte);
     pattern.bytes().all(is_part) && pattern.bytes().any(|byte| byte.is_ascii_digit() || byte == b':')
 }
