@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod tests {
-    use countersign_authbridge::config::{Checked, Diagnostic, Reading, parse_config, parse_routes};
+    use countersign_authbridge::config::{Checked, Diagnostic, OnError, Reading, parse_config, parse_routes};
     use serde_json::json;
 
     const GOOD: &str = r#"
@@ -770,6 +770,48 @@ pipeline:
         for host in ["http://a.team1/", "a.team1:80", ".team1", "10.0.0.0/8"] {
             let text = GOOD.replacen("listener:\n", &format!("listener:\n  skip_hosts: ['{host}']\n"), 1);
             assert!(only(&text).contains("listener.skip_hosts: "), "{}", only(&text));
+        }
+    }
+
+    #[test]
+    fn the_word_off_needs_no_quotes_where_a_plugin_has_on_error() {
+        // Go's yaml.v3 takes the scalar of a text as it is written, also where YAML 1.1 has a boolean.
+        for reading in [Reading::Strict, Reading::Lenient] {
+            for value in ["off", "\"off\"", "'off'"] {
+                let text = with("- a2a-parser", &format!("- name: a2a-parser\n        on_error: {value}"));
+                let checked = read(&text, reading).unwrap_or_else(|problems| panic!("{value}: {problems:?}"));
+                assert_eq!(checked.config.pipeline.inbound.plugins[1].on_error, OnError::Off, "{value}");
+                let text = with("- a2a-parser", &format!("- {{on_error: {value}, name: a2a-parser}}"));
+                assert!(read(&text, reading).is_ok(), "{value}");
+            }
+            for value in ["no", "false", "Off", "on", "true"] {
+                let text = with("- a2a-parser", &format!("- name: a2a-parser\n        on_error: {value}"));
+                let problems = read(&text, reading).expect_err(value);
+                assert_eq!(
+                    (problems[0].place.line, problems[0].problem.as_str()),
+                    (
+                        12,
+                        &*format!(
+                            "\"{value}\" is none of enforce, observe, off{}",
+                            match value {
+                                "Off" | "on" => "; did you mean off?",
+                                _ => "",
+                            }
+                        )
+                    ),
+                );
+            }
+            // Nowhere else.
+            assert!(read(&format!("{GOOD}session: {{enabled: off}}\n"), reading).is_ok());
+            assert!(read(&with("audience: agent-a", "audience: off"), reading).is_err());
+        }
+        let off = with("- name: jwt-validation", "- name: jwt-validation\n        on_error: off");
+        for reading in [Reading::Strict, Reading::Lenient] {
+            let problems = read(&off, reading).expect_err("it is accepted");
+            assert!(
+                problems.iter().any(|one| one.problem.contains("jwt-validation must enforce")),
+                "{problems:?}"
+            );
         }
     }
 }

@@ -13,6 +13,8 @@ mod parsers;
 mod plugins;
 mod secret;
 mod token_exchange;
+mod tree;
+mod unquoted;
 
 pub use address::{Backend, ListenAddress};
 pub use check::Addresses;
@@ -151,6 +153,7 @@ fn parse<T: DeserializeOwned>(
     reading: Reading,
 ) -> Result<PartlyRead<T>, Vec<Diagnostic>> {
     let mut root = YamlNode::parse(text).map_err(|error| vec![syntax_problem(&error)])?;
+    unquoted::take_words(&mut root, text);
     let (lenient, mut notices) = (reading == Reading::Lenient, Vec::new());
     if lenient {
         compat::ease(&mut root, &mut notices);

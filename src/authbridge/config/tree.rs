@@ -1,0 +1,15 @@
+//! Walks in the tree of a configuration file before it is read to types.
+
+use countersign_api::yaml::{YamlNode, YamlValue};
+
+/// Member of a map, to be changed.
+pub(super) fn member_mut<'n>(node: &'n mut YamlNode, name: &str) -> Option<&'n mut YamlNode> {
+    let YamlValue::Map(members) = &mut node.value else { return None };
+    members.iter_mut().find(|(key, _)| key.name == name).map(|(_, node)| node)
+}
+
+/// Plugins of a direction, to be changed.
+pub(super) fn plugins_mut<'n>(root: &'n mut YamlNode, direction: &str) -> Option<&'n mut Vec<YamlNode>> {
+    let plugins = member_mut(member_mut(member_mut(root, "pipeline")?, direction)?, "plugins")?;
+    if let YamlValue::List(plugins) = &mut plugins.value { Some(plugins) } else { None }
+}
