@@ -814,4 +814,41 @@ pipeline:
             );
         }
     }
+
+    #[test]
+    fn plugins_that_are_switched_off_are_passed_over_and_no_gate_is() {
+        for name in ["ibac", "token-broker", "sparc", "context-guru", "mine"] {
+            let text = with(
+                "- name: token-exchange",
+                &format!(
+                    "- {{name: {name}, on_error: off, config: {{judge: '${{NOWHERE}}'}}}}\n      - name: token-exchange"
+                ),
+            );
+            let (checked, notices) = noticed(&text);
+            assert_eq!(checked.config.pipeline.outbound.plugins.len(), 1, "{name}");
+            let notice = format!(
+                "line 14: pipeline.outbound.plugins[0]: the plugin \"{name}\" is switched off by `on_error: off`, and does not run in the existing AuthBridge either: it is passed over; take it out"
+            );
+            assert!(notices.contains(&notice), "{notices:#?}");
+            let told = only(&text);
+            assert!(!told.contains("requests would pass without it"), "{told}");
+            assert!(told.contains("and it is switched off; take it out of the pipeline"), "{told}");
+            assert!(told.ends_with("; --compat lets it pass, as the existing AuthBridge does"), "{told}");
+        }
+        let text = with("- name: token-exchange", "- name: token-exchange\n        on_error: off");
+        let (checked, notices) = noticed(&text);
+        assert!(checked.config.pipeline.outbound.plugins.is_empty());
+        let notice = "line 14: pipeline.outbound.plugins[0]: the plugin token-exchange is switched off by `on_error: off`: it is \
+                      passed over, no token is exchanged, and no route counts; take it out, or take out `on_error`";
+        assert!(notices.iter().any(|found| found == notice), "{notices:#?}");
+        assert!(only(&text).contains("token-exchange must enforce"), "{}", only(&text));
+        // The existing one denies nothing by routes: such a file is one of this program.
+        let text = text.replacen("target_audience: tool", "action: deny", 1);
+        assert!(read(&text, Reading::Lenient).is_err());
+        for gate in ["ibac", "{name: opa, on_error: observe}", "{name: opa, on_error: enforce}"] {
+            let text = with("- name: token-exchange", &format!("- {gate}\n      - name: token-exchange"));
+            let problems = read(&text, Reading::Lenient).expect_err(gate);
+            assert!(problems[0].problem.contains("requests would pass without it"), "{problems:?}");
+        }
+    }
 }

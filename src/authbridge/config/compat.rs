@@ -1,23 +1,12 @@
 //! What `--compat` does to a file of the existing AuthBridge before it is read: values that count as absent there go, and so
-//! do plugins that only watch or shorten traffic, each with a notice. Nothing that gates a request is passed over.
+//! do plugins that only watch or shorten traffic or do not run, each with a notice. Nothing that gates a request is passed over.
+
+mod plugins;
 
 use crate::limits::SESSION_ITEMS;
 use countersign_api::yaml::{Diagnostic, MemberKey, YamlNode, YamlValue};
 use countersign_core::text::Quoted;
 
-/// Plugins of the existing AuthBridge that let through every request, and what a request loses without each. The second name
-/// of a plugin is that of its source folder, by which it is written sometimes.
-pub(super) const WATCHERS: [(&str, &str); 6] = [
-    ("context-guru", COMPACTION),
-    ("contextguru", COMPACTION),
-    ("lineage-telemetry", LINEAGE),
-    ("lineage", LINEAGE),
-    ("tool-prune", TOOLS),
-    ("toolprune", TOOLS),
-];
-const COMPACTION: &str = "prompts are not compacted";
-const LINEAGE: &str = "no lineage of calls is recorded";
-const TOOLS: &str = "no tool is taken out of lists of tools";
 /// Keys that only this program has: an empty value there is a mistake, and taking it for absent could widen a rule.
 const OURS: [&str; 6] =
     ["server_spiffe_id", "allowed_peers", "allowed_clients", "required_scopes", "token_file", "files_dir"];
@@ -33,6 +22,7 @@ const MTLS_FILES: [(&str, &str); 3] =
 /// Removes from a file what counts as absent, or is passed over; a notice for each.
 pub(super) fn ease(root: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
     take_files(root, notices);
+    plugins::pass_over(root, notices);
     walk(root, "", notices);
 }
 
@@ -104,11 +94,6 @@ fn walk(node: &mut YamlNode, path: &str, notices: &mut Vec<Diagnostic>) {
             for (key, value) in members {
                 let path = below(path, &key.name);
                 limit(key, &path, value, notices);
-                if let YamlValue::List(nodes) = &mut value.value
-                    && key.name == "plugins"
-                {
-                    pass_over(nodes, &path, notices);
-                }
                 walk(value, &path, notices);
             }
         }
@@ -153,31 +138,4 @@ fn limit(key: &MemberKey, path: &str, node: &mut YamlNode, notices: &mut Vec<Dia
         notices.push(Diagnostic { place: key.place, key: path.to_owned(), problem });
         node.value = YamlValue::Integer(counts);
     }
-}
-
-/// Removes the plugins that only watch.
-fn pass_over(plugins: &mut Vec<YamlNode>, path: &str, notices: &mut Vec<Diagnostic>) {
-    let mut index = 0_usize;
-    plugins.retain(|plugin| {
-        let path = format!("{path}[{index}]");
-        index = index.saturating_add(1);
-        let name = match &plugin.value {
-            YamlValue::Text(name) => Some(name),
-            YamlValue::Map(members) => {
-                members.iter().find_map(|(key, node)| match (key.name.as_str(), &node.value) {
-                    ("name", YamlValue::Text(name)) => Some(name),
-                    _ => None,
-                })
-            }
-            _ => None,
-        };
-        let watcher = WATCHERS.iter().find(|(watcher, _)| name.is_some_and(|name| name == watcher));
-        if let Some((name, loss)) = watcher {
-            let problem = format!(
-                "the plugin {name} is passed over: {loss}; there is nothing in its place here, so take it out"
-            );
-            notices.push(Diagnostic { place: plugin.place, key: path, problem });
-        }
-        watcher.is_none()
-    });
 }

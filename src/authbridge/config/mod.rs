@@ -10,6 +10,7 @@ mod host_pattern;
 mod jwt_validation;
 mod model;
 mod parsers;
+mod plugin_names;
 mod plugins;
 mod secret;
 mod token_exchange;

@@ -1,12 +1,13 @@
 //! Entries of a pipeline: a plain name, or a name with `on_error` and the plugin's configuration.
 //! The name selects the type of the configuration.
 
-use super::compat::WATCHERS;
 use super::jwt_validation::JwtValidation;
 use super::parsers::{A2aParser, InferenceParser, McpParser};
+use super::plugin_names::{ABSENT, NAMES, WATCHERS, is_known};
 use super::token_exchange::TokenExchange;
+use countersign_core::text::Quoted;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -56,30 +57,6 @@ pub enum PluginSettings {
     InferenceParser(InferenceParser),
 }
 
-/// Names of the plugins, in the order of [`PluginSettings`].
-const NAMES: [&str; 5] = ["jwt-validation", "token-exchange", "a2a-parser", "mcp-parser", "inference-parser"];
-/// Plugins of the existing AuthBridge that are not implemented; refused, because each decides about requests there or
-/// changes their credentials. With each what takes its part. The second name of a plugin is that of its source folder.
-const ABSENT: [(&str, &str); 13] = [
-    ("ibac", SCOPES),
-    ("sparc", SCOPES),
-    ("opa", RULES),
-    ("cpex", RULES),
-    ("token-broker", TOKENS),
-    ("placeholder-resolve", TOKENS),
-    ("placeholderresolve", TOKENS),
-    ("static-inject", OWN_TOKENS),
-    ("staticinject", OWN_TOKENS),
-    ("litellm-budget-track", BUDGET),
-    ("litellm-budget", BUDGET),
-    ("session-budget", BUDGET),
-    ("token-budget", BUDGET),
-];
-const SCOPES: &str = "decide by scopes and routes, which do not depend on a model's answer";
-const RULES: &str = "put the rules into required_scopes, allowed_clients and routes";
-const TOKENS: &str = "give tokens by token-exchange";
-const OWN_TOKENS: &str = "give tokens by token-exchange with action client-credentials";
-const BUDGET: &str = "hold the budget where the model is served";
 const FIELDS: &[&str] = &["name", "id", "on_error", "config"];
 
 impl PluginSettings {
@@ -159,6 +136,25 @@ fn unknown<E: Error>(name: &str) -> E {
     ))
 }
 
+/// Error for a plugin that is not part of this program, by what its entry says.
+fn refusal<'de, A: MapAccess<'de>>(name: &str, mut map: A) -> A::Error {
+    let mut is_off = false;
+    while let Ok(Some(key)) = map.next_key::<String>() {
+        if key == "on_error" {
+            is_off = map.next_value::<OnError>().is_ok_and(|on_error| on_error == OnError::Off);
+        } else if map.next_value::<IgnoredAny>().is_err() {
+            break;
+        }
+    }
+    if is_off {
+        let name = Quoted(name);
+        return A::Error::custom(format!(
+            "the plugin {name} is not part of this AuthBridge, and it is switched off; take it out of the pipeline"
+        ));
+    }
+    unknown(name)
+}
+
 /// Configuration of a plugin with all defaults.
 fn empty<E: Error>(name: &str) -> Result<PluginSettings, E> {
     Named(name).deserialize(serde::de::value::MapDeserializer::new(std::iter::empty::<(&str, &str)>()))
@@ -189,8 +185,8 @@ impl<'de> Visitor<'de> for PluginVisitor {
             return Err(A::Error::custom("the plugin has no name"));
         }
         let name: String = map.next_value()?;
-        if !NAMES.contains(&name.as_str()) {
-            return Err(unknown(&name));
+        if !is_known(&name) {
+            return Err(refusal(&name, map));
         }
         let (mut id, mut on_error, mut settings) = (None, OnError::default(), None);
         while let Some(key) = map.next_key::<String>()? {

@@ -1,0 +1,62 @@
+//! Plugins that a lenient reading passes over: those that do nothing there, or nothing that gates a request.
+
+use crate::config::plugin_names::{WATCHERS, is_known};
+use crate::config::tree::{member, plugins_mut, text, text_of};
+use countersign_api::yaml::{Diagnostic, YamlNode, YamlValue};
+use countersign_core::text::Quoted;
+
+/// Removes the plugins of both directions that are passed over; a notice for each.
+pub(super) fn pass_over(root: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
+    for direction in ["inbound", "outbound"] {
+        let Some(plugins) = plugins_mut(root, direction) else { continue };
+        let mut index = 0_usize;
+        plugins.retain(|plugin| {
+            let key = format!("pipeline.{direction}.plugins[{index}]");
+            index = index.saturating_add(1);
+            let problem = why_passed_over(plugin, direction);
+            let is_kept = problem.is_none();
+            notices.extend(problem.map(|problem| Diagnostic { place: plugin.place, key, problem }));
+            is_kept
+        });
+    }
+}
+
+/// Why an entry of a pipeline is passed over; `None` for one that counts, or is refused.
+fn why_passed_over(plugin: &YamlNode, direction: &str) -> Option<String> {
+    let name = text(plugin).or_else(|| text_of(plugin, "name"))?;
+    let is_off = text_of(plugin, "on_error") == Some("off");
+    let watcher = WATCHERS.iter().find(|(watcher, _)| *watcher == name);
+    if is_off && !is_known(name) {
+        return Some(format!(
+            "the plugin {} is switched off by `on_error: off`, and does not run in the existing AuthBridge either: it is \
+             passed over; take it out",
+            Quoted(name)
+        ));
+    }
+    if let Some((name, loss)) = watcher {
+        return Some(format!(
+            "the plugin {name} is passed over: {loss}; there is nothing in its place here, so take it out"
+        ));
+    }
+    match (name, direction) {
+        // There is none without it, too, and nothing is let through that would be refused: only we deny by routes.
+        ("token-exchange", "outbound") if is_off && !denies(plugin) => Some(
+            "the plugin token-exchange is switched off by `on_error: off`: it is passed over, no token is exchanged, and no \
+             route counts; take it out, or take out `on_error`"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// True if the configuration of a token-exchange refuses hosts.
+fn denies(plugin: &YamlNode) -> bool {
+    let Some(config) = member(plugin, "config") else { return false };
+    let rules = member(config, "routes").and_then(|routes| member(routes, "rules"));
+    let is_denied = |rule: &YamlNode| text_of(rule, "action") == Some("deny");
+    let by_route = rules.is_some_and(|rules| match &rules.value {
+        YamlValue::List(rules) => rules.iter().any(is_denied),
+        _ => false,
+    });
+    by_route || text_of(config, "default_policy") == Some("deny")
+}
