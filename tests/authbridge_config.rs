@@ -2,7 +2,9 @@
 
 #[cfg(test)]
 mod tests {
-    use countersign_authbridge::config::{Checked, Diagnostic, OnError, Reading, parse_config, parse_routes};
+    use countersign_authbridge::config::{
+        Checked, Diagnostic, OnError, Plugin, Reading, parse_config, parse_routes,
+    };
     use serde_json::json;
 
     const GOOD: &str = r#"
@@ -850,5 +852,39 @@ pipeline:
             let problems = read(&text, Reading::Lenient).expect_err(gate);
             assert!(problems[0].problem.contains("requests would pass without it"), "{problems:?}");
         }
+    }
+
+    #[test]
+    fn a_parser_reads_one_direction_and_a_lenient_reading_passes_over_it_in_the_other() {
+        let both = with("- a2a-parser", "- a2a-parser\n      - mcp-parser\n      - name: inference-parser");
+        let both = format!("{both}      - a2a-parser\n      - mcp-parser\n");
+        let (checked, notices) = noticed(&both);
+        let names = |plugins: &[Plugin]| plugins.iter().map(|one| one.settings.name()).collect::<Vec<_>>();
+        assert_eq!(names(&checked.config.pipeline.inbound.plugins), ["jwt-validation", "a2a-parser"]);
+        assert_eq!(names(&checked.config.pipeline.outbound.plugins), ["token-exchange", "mcp-parser"]);
+        for (line, place, name) in
+            [(12, "inbound.plugins[2]", "mcp-parser"), (13, "inbound.plugins[3]", "inference-parser")]
+        {
+            let notice = format!(
+                "line {line}: pipeline.{place}: {name} reads nothing of inbound requests here: it is passed over; take it out"
+            );
+            assert!(notices.contains(&notice), "{notices:#?}");
+        }
+        assert!(notices.iter().any(|one| one.contains("a2a-parser reads nothing of outbound requests here")));
+        let told = refused(&both);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].contains("mcp-parser does not work on inbound requests, and stands in pipeline.outbound as well; take it out here"), "{told:?}");
+        assert!(
+            told[1]
+                .contains("inference-parser does not work on inbound requests; move it to pipeline.outbound"),
+            "{told:?}"
+        );
+        assert!(told[2].contains("a2a-parser does not work on outbound requests, and stands in pipeline.inbound as well; take it out here"), "{told:?}");
+        // A gate is never passed over.
+        let text = with(
+            "- a2a-parser",
+            "- {name: token-exchange, config: {token_url: 'https://i/t', identity: {type: client-secret}}}",
+        );
+        assert!(read(&text, Reading::Lenient).is_err());
     }
 }

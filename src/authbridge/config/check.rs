@@ -142,12 +142,18 @@ impl Checker<'_> {
                     PluginSettings::JwtValidation(_) | PluginSettings::A2aParser(_)
                 );
                 if inbound != (direction == "inbound") {
-                    self.wrong(
-                        &steps,
-                        format!(
-                            "{name} does not work on {direction} requests; move it to the other pipeline"
-                        ),
-                    );
+                    let (other, there) = if direction == "inbound" {
+                        ("outbound", &pipelines.outbound)
+                    } else {
+                        ("inbound", &pipelines.inbound)
+                    };
+                    let is_there = there.plugins.iter().any(|plugin| plugin.settings.name() == name);
+                    let advice = if is_there {
+                        format!(", and stands in pipeline.{other} as well; take it out here")
+                    } else {
+                        format!("; move it to pipeline.{other}")
+                    };
+                    self.wrong(&steps, format!("{name} does not work on {direction} requests{advice}"));
                 }
                 if seen.contains(&name) {
                     self.wrong(&steps, format!("{name} stands there twice; only one would count"));

@@ -39,6 +39,9 @@ fn why_passed_over(plugin: &YamlNode, direction: &str) -> Option<String> {
         ));
     }
     match (name, direction) {
+        ("a2a-parser", "outbound") | ("mcp-parser" | "inference-parser", "inbound") => {
+            Some(format!("{name} reads nothing of {direction} requests here: it is passed over; take it out"))
+        }
         // There is none without it, too, and nothing is let through that would be refused: only we deny by routes.
         ("token-exchange", "outbound") if is_off && !denies(plugin) => Some(
             "the plugin token-exchange is switched off by `on_error: off`: it is passed over, no token is exchanged, and no \
