@@ -887,4 +887,115 @@ pipeline:
         );
         assert!(read(&text, Reading::Lenient).is_err());
     }
+
+    const FLAT: &str = r#"mode: proxy-sidecar
+listener: {reverse_proxy_backend: "http://127.0.0.1:8001"}
+bypass:
+  inbound_paths: ["/.well-known/*"]
+identity:
+  type: client-secret
+  client_id_file: /shared/client-id.txt
+  jwt_svid_path: /opt/jwt_svid.token
+inbound:
+  issuer: https://id.example/realms/agents
+  expected_audience: agent-a
+outbound:
+  keycloak_url: https://id.example
+  keycloak_realm: agents
+routes:
+  file: /etc/authproxy/routes.yaml
+"#;
+
+    #[test]
+    fn the_old_flat_form_is_refused_with_the_place_of_each_key() {
+        let jwt = "pipeline.inbound.plugins[jwt-validation].config";
+        let exchange = "pipeline.outbound.plugins[token-exchange].config";
+        let expected = [
+            format!("4 bypass.inbound_paths: this is the form of files before there were plugins; write it as {jwt}.bypass_paths"),
+            format!("6 identity.type: this is the form of files before there were plugins; write it as {exchange}.identity.type"),
+            format!("7 identity.client_id_file: this is the form of files before there were plugins; write it as {exchange}.identity.client_id_file"),
+            "8 identity.jwt_svid_path: this is the form of files before there were plugins; it has no place here; take it out".to_owned(),
+            format!("10 inbound.issuer: this is the form of files before there were plugins; write it as {jwt}.issuer"),
+            format!("11 inbound.expected_audience: this is the form of files before there were plugins; write it as {jwt}.audience"),
+            format!("13 outbound.keycloak_url: this is the form of files before there were plugins; write it as {exchange}.keycloak_url"),
+            format!("14 outbound.keycloak_realm: this is the form of files before there were plugins; write it as {exchange}.keycloak_realm"),
+            format!("16 routes.file: this is the form of files before there were plugins; write it as {exchange}.routes.file"),
+        ];
+        let told = refused(FLAT);
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (found, expected) in told.iter().zip(&expected) {
+            assert!(found.starts_with(expected), "{expected}\n{found}");
+        }
+        assert!(
+            told.iter().all(|one| one.ends_with("; --compat lets it pass, as the existing AuthBridge does")),
+            "{told:#?}"
+        );
+    }
+
+    #[test]
+    fn a_lenient_reading_translates_the_flat_form_and_checks_what_comes_of_it() {
+        let (checked, notices) = noticed(&format!("{FLAT}egressEnforcement: none\nsession: {{ttl: ''}}\n"));
+        let shown = serde_json::to_value(&checked.config).unwrap();
+        let of = |direction: &str| shown["pipeline"][direction]["plugins"].clone();
+        assert_eq!(of("inbound").as_array().map(Vec::len), Some(1));
+        let jwt = &of("inbound")[0]["config"];
+        assert_eq!(
+            (&of("inbound")[0]["name"], &jwt["issuer"], &jwt["audience"], &jwt["bypass_paths"]),
+            (
+                &json!("jwt-validation"),
+                &json!("https://id.example/realms/agents"),
+                &json!("agent-a"),
+                &json!(["/.well-known/*"])
+            )
+        );
+        let exchange = &of("outbound")[0]["config"];
+        assert_eq!(exchange["keycloak_url"], "https://id.example");
+        assert_eq!(exchange["identity"]["type"], "client-secret");
+        assert_eq!(exchange["identity"]["client_id_file"], "/shared/client-id.txt");
+        assert_eq!(exchange["routes"]["file"], "/etc/authproxy/routes.yaml");
+        for notice in [
+            "line 10: inbound.issuer: this is the form of files before there were plugins; it is read as \
+             pipeline.inbound.plugins[jwt-validation].config.issuer: write it there",
+            "line 8: identity.jwt_svid_path: it has no place here, and is passed over: take it out",
+            "line 17: egressEnforcement: there is no such key",
+            "line 18: session.ttl: it is empty",
+        ] {
+            assert!(notices.iter().any(|one| one.starts_with(notice)), "{notice}\n{notices:#?}");
+        }
+        // A gate that is not whole is refused, and what was passed over is told with it.
+        for (old, new, problem) in [
+            ("  issuer: https://id.example/realms/agents\n", "", "config.issuer: it is missing"),
+            ("type: client-secret", "type: spiffe", "jwt_audience: it is missing"),
+            ("\"/.well-known/*\"", "\"/a/../b\"", "contains a dot segment"),
+        ] {
+            let text = FLAT.replacen(old, new, 1);
+            let problems = read(&text, Reading::Lenient).expect_err(problem);
+            let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            assert!(told.iter().any(|one| one.contains(problem)), "{problem}: {told:#?}");
+            assert!(told.iter().any(|one| one.contains("jwt_svid_path: it has no place here")), "{told:#?}");
+        }
+        // The pipeline counts where there is one, and only that.
+        let with_pipeline = format!("{FLAT}pipeline: {{inbound: {{plugins: [a2a-parser]}}}}\n");
+        let problems = read(&with_pipeline, Reading::Lenient).expect_err("it is accepted");
+        assert!(problems.iter().any(|one| one.problem.contains("jwt-validation is missing")), "{problems:?}");
+        assert_eq!(refused(&with_pipeline).len(), 9);
+    }
+
+    #[test]
+    fn a_refusal_of_a_lenient_reading_tells_what_was_passed_over_as_well() {
+        let text = "mode: proxy-sidecar\ninboundInterception: transparent\nlistener: {reverse_proxy_backend: 'http://127.0.0.1:1'}\n\
+                    pipeline: {outbound: {plugins: [tool-prune]}}\n";
+        let problems: Vec<String> = read(text, Reading::Lenient)
+            .expect_err("it is accepted")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        for part in [
+            "inboundInterception: there is no such key",
+            "the plugin tool-prune is passed over",
+            "jwt-validation is missing",
+        ] {
+            assert!(problems.iter().any(|one| one.contains(part)), "{part}: {problems:#?}");
+        }
+    }
 }

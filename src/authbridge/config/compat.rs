@@ -3,6 +3,7 @@
 
 mod plugins;
 
+use super::flat_form;
 use crate::limits::SESSION_ITEMS;
 use countersign_api::yaml::{Diagnostic, MemberKey, YamlNode, YamlValue};
 use countersign_core::text::Quoted;
@@ -21,6 +22,7 @@ const MTLS_FILES: [(&str, &str); 3] =
 
 /// Removes from a file what counts as absent, or is passed over; a notice for each.
 pub(super) fn ease(root: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
+    flat_form::translate(root, notices);
     take_files(root, notices);
     plugins::pass_over(root, notices);
     walk(root, "", notices);

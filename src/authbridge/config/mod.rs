@@ -6,6 +6,7 @@ mod bare_variables;
 mod check;
 mod compat;
 mod duration;
+mod flat_form;
 mod host_pattern;
 mod jwt_validation;
 mod model;
@@ -121,19 +122,16 @@ fn told<T: DeserializeOwned, C>(
     reading: Reading,
     check: impl Fn(PartlyRead<T>) -> Result<C, Vec<Diagnostic>>,
 ) -> Result<C, Vec<Diagnostic>> {
-    let partly = parse(text, variables, reading)?;
-    let is_lenient = reading == Reading::Lenient;
-    // A misspelt key that was ignored often explains the error.
-    let mut explaining =
-        if is_lenient && !partly.mistakes.is_empty() { partly.notices.clone() } else { Vec::new() };
-    check(partly).map_err(|mut mistakes| {
-        if !is_lenient {
-            let eased = parse(text, variables, Reading::Lenient).and_then(&check);
-            let left = eased.err().unwrap_or_default();
+    let attempt = |reading| {
+        let (partly, passed_over) = parse(text, variables, reading)?;
+        check(partly).map_err(|mistakes| [passed_over, mistakes].concat())
+    };
+    attempt(reading).map_err(|mut mistakes| {
+        if reading == Reading::Strict {
+            let left = attempt(Reading::Lenient).err().unwrap_or_default();
             name_compat(&mut mistakes, &left);
         }
-        explaining.append(&mut mistakes);
-        explaining
+        mistakes
     })
 }
 
@@ -148,20 +146,28 @@ fn name_compat(mistakes: &mut [Diagnostic], left: &[Diagnostic]) {
     }
 }
 
+/// What could be read of a file, and what a lenient reading passed over: a misspelt key often explains an error.
 fn parse<T: DeserializeOwned>(
     text: &str,
     variables: Variables<'_>,
     reading: Reading,
-) -> Result<PartlyRead<T>, Vec<Diagnostic>> {
+) -> Result<(PartlyRead<T>, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut root = YamlNode::parse(text).map_err(|error| vec![syntax_problem(&error)])?;
     unquoted::take_words(&mut root, text);
     let (lenient, mut notices) = (reading == Reading::Lenient, Vec::new());
     if lenient {
         compat::ease(&mut root, &mut notices);
+    } else {
+        // What else such a file lacks follows from its form.
+        let flat = flat_form::problems(&root);
+        if !flat.is_empty() {
+            return Err(flat);
+        }
     }
     bare_variables::tell(&root, &mut notices);
     let context = ReaderContext::new(Some(variables), lenient);
     let (value, mistakes) = read_partial(&root, &context);
     notices.append(&mut context.into_diagnostics());
-    Ok(PartlyRead { root, value, mistakes, notices, reading })
+    let passed_over = if lenient { notices.clone() } else { Vec::new() };
+    Ok((PartlyRead { root, value, mistakes, notices, reading }, passed_over))
 }
