@@ -998,4 +998,113 @@ routes:
             assert!(problems.iter().any(|one| one.contains(part)), "{part}: {problems:#?}");
         }
     }
+
+    #[test]
+    fn roles_decide_which_sides_there_are() {
+        let forward =
+            "mode: proxy-sidecar\nlistener:\n  roles: [forward]\n  forward_proxy_addr: localhost:8081\n";
+        let egress = format!("{forward}pipeline: {{outbound: {{plugins: [inference-parser]}}}}\n");
+        for reading in [Reading::Strict, Reading::Lenient] {
+            let checked = read(&egress, reading).unwrap_or_else(|problems| panic!("{problems:?}"));
+            assert!(checked.addresses.inbound.is_none() && checked.addresses.transparent_inbound.is_none());
+            assert_eq!(checked.addresses.outbound.unwrap().address.to_string(), "127.0.0.1:8081");
+            let reverse = GOOD.replacen("listener:\n", "listener:\n  roles: [reverse]\n", 1);
+            let checked = read(&reverse, reading).unwrap_or_else(|problems| panic!("{problems:?}"));
+            assert!(checked.addresses.inbound.is_some() && checked.addresses.outbound.is_none());
+            for both in ["[]", "[forward, reverse]"] {
+                let text = GOOD.replacen("listener:\n", &format!("listener:\n  roles: {both}\n"), 1);
+                let addresses =
+                    read(&text, reading).unwrap_or_else(|problems| panic!("{problems:?}")).addresses;
+                assert!(addresses.inbound.is_some() && addresses.outbound.is_some(), "{both}");
+            }
+            let of_no_side = [
+                (
+                    GOOD.replacen("listener:\n", "listener:\n  roles: [forward]\n", 1),
+                    "listener.reverse_proxy_addr: `roles` does not name reverse, so nothing comes in; take it out",
+                ),
+                (
+                    egress.replacen(
+                        "  roles: [forward]\n",
+                        "  roles: [forward]\n  inbound_interception: transparent\n",
+                        1,
+                    ),
+                    "listener.inbound_interception: `roles` does not name reverse",
+                ),
+                (
+                    egress.replacen(
+                        "roles: [forward]",
+                        "roles: [reverse]\n  reverse_proxy_backend: 'http://127.0.0.1:1'",
+                        1,
+                    ),
+                    "listener.forward_proxy_addr: `roles` does not name forward, so nothing goes out; take it out",
+                ),
+            ];
+            for (text, problem) in of_no_side {
+                let told = read(&text, reading);
+                let told = if reading == Reading::Strict {
+                    told.expect_err(problem)
+                } else {
+                    told.map_or_else(|problems| problems, |checked| checked.notices)
+                };
+                let problem = if reading == Reading::Strict {
+                    problem.to_owned()
+                } else {
+                    problem.replace("; take", ", and it is passed over: take")
+                };
+                assert!(
+                    told.iter().any(|one| format!("{}: {}", one.key, one.problem).contains(&problem)),
+                    "{problem}: {told:?}"
+                );
+            }
+            for (text, problem) in [
+                (egress.replacen("[forward]", "[reverse]", 1), "jwt-validation is missing"),
+                (
+                    egress.replacen("[forward]", "[forwrad]", 1),
+                    "listener.roles[0]: \"forwrad\" is none of reverse, forward",
+                ),
+            ] {
+                let problems = read(&text, reading).expect_err(problem);
+                assert!(
+                    problems.iter().any(|one| format!("{}: {}", one.key, one.problem).contains(problem)),
+                    "{problem}: {problems:?}"
+                );
+            }
+        }
+        // What is written for requests that cannot come is told.
+        let text = format!("{forward}pipeline: {{inbound: {{plugins: [a2a-parser]}}}}\n");
+        let (_, notices) = noticed(&text);
+        assert!(
+            notices
+                .iter()
+                .any(|one| one.contains("pipeline.inbound.plugins: nothing comes in by `listener.roles`")),
+            "{notices:?}"
+        );
+    }
+
+    #[test]
+    fn the_health_address_of_the_existing_sidecar_is_taken_over() {
+        let text = GOOD.replacen("listener:\n", "listener:\n  health_addr: 127.0.0.1:47604\n", 1);
+        let (checked, notices) = noticed(&text);
+        assert_eq!(checked.addresses.health.address.to_string(), "127.0.0.1:47604");
+        assert!(
+            notices
+                .iter()
+                .any(|one| one.starts_with("line 4: listener.health_addr: it is taken as health.address")),
+            "{notices:?}"
+        );
+        assert!(
+            only(&text)
+                .starts_with("4 listener.health_addr: there is no such key; write it as health.address"),
+            "{}",
+            only(&text)
+        );
+        let both = format!("{text}health: {{address: ':9091'}}\n");
+        let (checked, notices) = noticed(&both);
+        assert_eq!(checked.addresses.health.address.to_string(), "[::]:9091");
+        assert!(
+            notices.iter().any(|one| one
+                .contains("listener.health_addr: it is passed over, because health.address is there")),
+            "{notices:?}"
+        );
+    }
 }

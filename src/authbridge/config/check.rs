@@ -7,7 +7,7 @@ pub(super) use ranges::clamp_session;
 
 use super::address::{Backend, ListenAddress};
 use super::host_pattern::host_problem;
-use super::model::{Config, SidecarMode};
+use super::model::{Config, Role, SidecarMode};
 use super::plugins::{OnError, PluginSettings};
 use super::token_exchange::{Action, DefaultPolicy, IdentityKind, Route, RouteTls, TokenExchange};
 use super::{AudienceMode, JwtValidation};
@@ -177,7 +177,16 @@ impl Checker<'_> {
                     _ => {}
                 }
             }
-            if direction == "inbound" && !seen.contains(&"jwt-validation") && !dangerous {
+            let role = if direction == "inbound" { Role::Reverse } else { Role::Forward };
+            let is_served = config.mode != SidecarMode::ProxySidecar || config.listener.has(role);
+            if !is_served && !pipeline.plugins.is_empty() {
+                let what = if direction == "inbound" { "nothing comes in" } else { "nothing goes out" };
+                self.note(
+                    &plugins,
+                    format!("{what} by `listener.roles`, and they do nothing: take them out"),
+                );
+            }
+            if direction == "inbound" && is_served && !seen.contains(&"jwt-validation") && !dangerous {
                 self.lacks(
                     &plugins,
                     &[dangerously.to_vec()],

@@ -1,6 +1,7 @@
 //! What `--compat` does to a file of the existing AuthBridge before it is read: values that count as absent there go, and so
 //! do plugins that only watch or shorten traffic or do not run, each with a notice. Nothing that gates a request is passed over.
 
+mod listeners;
 mod plugins;
 
 use super::flat_form;
@@ -23,6 +24,7 @@ const MTLS_FILES: [(&str, &str); 3] =
 /// Removes from a file what counts as absent, or is passed over; a notice for each.
 pub(super) fn ease(root: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
     flat_form::translate(root, notices);
+    listeners::ease(root, notices);
     take_files(root, notices);
     plugins::pass_over(root, notices);
     walk(root, "", notices);

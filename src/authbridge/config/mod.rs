@@ -23,8 +23,8 @@ pub use check::Addresses;
 pub use duration::GoDuration;
 pub use jwt_validation::{AudienceMode, JwtValidation};
 pub use model::{
-    Config, InboundInterception, Limits, Listener, Mtls, MtlsMode, Pipeline, Pipelines, SessionSettings,
-    SidecarMode, Spiffe,
+    Config, InboundInterception, Limits, Listener, Mtls, MtlsMode, Pipeline, Pipelines, Role,
+    SessionSettings, SidecarMode, Spiffe,
 };
 pub use parsers::{A2aParser, InferenceParser, McpParser};
 pub(crate) use plugins::catalogue as plugin_catalogue;
@@ -128,11 +128,24 @@ fn told<T: DeserializeOwned, C>(
     };
     attempt(reading).map_err(|mut mistakes| {
         if reading == Reading::Strict {
+            explain(&mut mistakes);
             let left = attempt(Reading::Lenient).err().unwrap_or_default();
             name_compat(&mut mistakes, &left);
         }
         mistakes
     })
+}
+
+/// Says what to write where a file of the existing AuthBridge has a key that is elsewhere here.
+fn explain(mistakes: &mut [Diagnostic]) {
+    for one in mistakes {
+        match one.key.as_str() {
+            "listener.health_addr" => {
+                one.problem = "there is no such key; write it as health.address".to_owned()
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Names `--compat` in each problem that is not among those `left` with it. What may be a misspelt key is to be corrected.

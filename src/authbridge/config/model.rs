@@ -88,6 +88,10 @@ pub struct Listener {
     /// The listener to which the kernel redirects connections of the agent; absent by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transparent_proxy_addr: Option<String>,
+    /// Which sides there are in proxy-sidecar, `reverse` for requests to the agent and `forward` for its own; both if none is
+    /// named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
     /// How connections to the agent come here; reverse-proxy by default, transparent if `transparent_inbound_addr` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inbound_interception: Option<InboundInterception>,
@@ -97,6 +101,23 @@ pub struct Listener {
     /// Hosts that the forward proxy passes through without the pipeline.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skip_hosts: Vec<String>,
+}
+
+/// Side of proxy-sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Requests to the agent.
+    Reverse,
+    /// Requests of the agent.
+    Forward,
+}
+
+impl Listener {
+    /// True for a side that there is, if the mode is proxy-sidecar.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.is_empty() || self.roles.contains(&role)
+    }
 }
 
 /// How connections to the agent come here.

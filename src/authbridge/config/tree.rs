@@ -1,6 +1,6 @@
 //! Walks in the tree of a configuration file before it is read to types.
 
-use countersign_api::yaml::{YamlNode, YamlValue};
+use countersign_api::yaml::{MemberKey, YamlNode, YamlValue};
 
 /// Member of a map.
 pub(super) fn member<'n>(node: &'n YamlNode, name: &str) -> Option<&'n YamlNode> {
@@ -12,6 +12,13 @@ pub(super) fn member<'n>(node: &'n YamlNode, name: &str) -> Option<&'n YamlNode>
 pub(super) fn member_mut<'n>(node: &'n mut YamlNode, name: &str) -> Option<&'n mut YamlNode> {
     let YamlValue::Map(members) = &mut node.value else { return None };
     members.iter_mut().find(|(key, _)| key.name == name).map(|(_, node)| node)
+}
+
+/// Takes a member out of a map.
+pub(super) fn take(node: &mut YamlNode, name: &str) -> Option<(MemberKey, YamlNode)> {
+    let YamlValue::Map(members) = &mut node.value else { return None };
+    let index = members.iter().position(|(key, _)| key.name == name)?;
+    Some(members.remove(index))
 }
 
 /// Text of a node.

@@ -3,7 +3,7 @@
 use super::{Addresses, Checker, shown_url};
 use crate::config::address::{Backend, ListenAddress};
 use crate::config::host_pattern::host_problem;
-use crate::config::model::{Config, InboundInterception, Listener, SidecarMode};
+use crate::config::model::{Config, InboundInterception, Listener, Role, SidecarMode};
 use countersign_api::yaml::PathStep;
 use countersign_core::text::Quoted;
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +13,9 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let is_any = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && (is_any || a.ip() == b.ip())
 }
+
+/// Reverse proxy with the agent behind it, and listener for redirected connections to the agent.
+type InboundAddresses = (Option<(ListenAddress, Backend)>, Option<ListenAddress>);
 
 /// Addresses at which requests come in, and of the agent.
 #[derive(Default)]
@@ -76,6 +79,7 @@ impl Checker<'_> {
             ("transparent_proxy_addr", listener.transparent_proxy_addr.is_some()),
             ("transparent_inbound_addr", listener.transparent_inbound_addr.is_some()),
             ("inbound_interception", listener.inbound_interception.is_some()),
+            ("roles", !listener.roles.is_empty()),
         ] {
             if is_given {
                 self.wrong(&at(name), "Envoy does this in envoy-sidecar; take it out");
@@ -92,6 +96,37 @@ impl Checker<'_> {
         if listener.ext_proc_addr.is_some() {
             self.wrong(&at("ext_proc_addr"), "it belongs to the mode envoy-sidecar; take it out");
         }
+        self.sides(listener);
+        let inbound = self.inbound(listener);
+        let outbound = self.outbound(listener);
+        let ((inbound, transparent_inbound), (outbound, transparent)) = (inbound?, outbound?);
+        Some(Served { inbound, transparent_inbound, outbound, transparent, ext_proc: None })
+    }
+
+    /// Tells of addresses of a side that `roles` leave out.
+    fn sides(&mut self, listener: &Listener) {
+        let (inbound, outbound) = (!listener.has(Role::Reverse), !listener.has(Role::Forward));
+        let came_in = "`roles` does not name reverse, so nothing comes in; take it out";
+        let went_out = "`roles` does not name forward, so nothing goes out; take it out";
+        for (name, is_given, problem) in [
+            ("reverse_proxy_addr", inbound && listener.reverse_proxy_addr.is_some(), came_in),
+            ("reverse_proxy_backend", inbound && listener.reverse_proxy_backend.is_some(), came_in),
+            ("inbound_interception", inbound && listener.inbound_interception.is_some(), came_in),
+            ("transparent_inbound_addr", inbound && listener.transparent_inbound_addr.is_some(), came_in),
+            ("forward_proxy_addr", outbound && listener.forward_proxy_addr.is_some(), went_out),
+            ("transparent_proxy_addr", outbound && listener.transparent_proxy_addr.is_some(), went_out),
+        ] {
+            if is_given {
+                self.wrong(&[PathStep::Key("listener"), PathStep::Key(name)], problem);
+            }
+        }
+    }
+
+    /// Reverse proxy, and listener for redirected connections to the agent; `None` after an error.
+    fn inbound(&mut self, listener: &Listener) -> Option<InboundAddresses> {
+        if !listener.has(Role::Reverse) {
+            return Some((None, None));
+        }
         let transparent_inbound = self.transparent_inbound(listener);
         let is_named = listener.reverse_proxy_addr.is_some() || listener.reverse_proxy_backend.is_some();
         let inbound = if transparent_inbound == Some(None) || is_named {
@@ -99,19 +134,22 @@ impl Checker<'_> {
         } else {
             Some(None)
         };
+        Some((inbound?, transparent_inbound?))
+    }
+
+    /// Forward proxy, and listener for redirected connections of the agent; `None` after an error.
+    fn outbound(&mut self, listener: &Listener) -> Option<(Option<ListenAddress>, Option<ListenAddress>)> {
+        let at = |name| [PathStep::Key("listener"), PathStep::Key(name)];
+        if !listener.has(Role::Forward) {
+            return Some((None, None));
+        }
         let outbound = listener.forward_proxy_addr.as_deref().unwrap_or(":8081");
         let outbound = self.loopback(&at("forward_proxy_addr"), outbound);
         let transparent = match &listener.transparent_proxy_addr {
             Some(text) => self.loopback(&at("transparent_proxy_addr"), text).map(Some),
             None => Some(None),
         };
-        Some(Served {
-            inbound: inbound?,
-            transparent_inbound: transparent_inbound?,
-            outbound: Some(outbound?),
-            transparent: transparent?,
-            ext_proc: None,
-        })
+        Some((Some(outbound?), transparent?))
     }
 
     fn skip_hosts(&mut self, listener: &Listener) {
