@@ -1107,4 +1107,112 @@ routes:
             "{notices:?}"
         );
     }
+
+    #[test]
+    fn a_disabled_block_of_mtls_is_one_that_is_not_there() {
+        let text = format!("{GOOD}mtls:\n  mode: disabled\n");
+        let (checked, notices) = noticed(&text);
+        assert!(checked.config.mtls.is_none());
+        assert!(notices.iter().any(|one| one == "line 23: mtls.mode: disabled means that there is no mTLS: the block is passed over; take it out"), "{notices:?}");
+        let told = refused(&text);
+        assert!(told.iter().any(|one| one.starts_with("23 mtls.mode: \"disabled\" is none of permissive, strict; take the block out to have no mTLS; --compat")), "{told:?}");
+        let ours = format!("{GOOD}mtls: {{mode: disabled, allowed_peers: ['spiffe://a/b']}}\n");
+        assert!(read(&ours, Reading::Lenient).is_err());
+    }
+
+    #[test]
+    fn a_token_exchange_that_exchanges_nothing_is_passed_over() {
+        let exchange = |config: &str| {
+            let (before, _) = GOOD.split_once("      - name: token-exchange").unwrap();
+            format!("{before}      - {{config: {config}, name: token-exchange}}\n")
+        };
+        for config in [
+            "{default_policy: passthrough}",
+            "{default_policy: passthrough, no_token_policy: deny}",
+            "{default_policy: passthrough, routes: {rules: [{host: a, action: passthrough}, {host: b, passthrough: true}]}}",
+        ] {
+            let (checked, notices) = noticed(&exchange(config));
+            assert!(checked.config.pipeline.outbound.plugins.is_empty(), "{config}");
+            let notice = "line 14: pipeline.outbound.plugins[0]: token-exchange exchanges nothing by `default_policy: passthrough` and has \
+                          no token endpoint: it is passed over, and a file of routes does not count; take it out, or set token_url and \
+                          identity";
+            assert!(notices.iter().any(|one| one == notice), "{notices:#?}");
+            assert!(read(&exchange(config), Reading::Strict).is_err());
+        }
+        for config in [
+            "{}",
+            "{default_policy: exchange}",
+            "{default_policy: passthrough, audience_from_host: true}",
+            "{default_policy: passthrough, routes: {file: /r.yaml}}",
+            "{default_policy: passthrough, routes: {rules: [{host: a}]}}",
+            "{default_policy: passthrough, routes: {rules: [{host: a, action: deny}]}}",
+            "{default_policy: passthrough, routes: {rules: [{host: a, action: passthrough, tls: mtls}]}}",
+            "{default_policy: passthrough, identity: {type: client-secret}}",
+        ] {
+            assert!(read(&exchange(config), Reading::Lenient).is_err(), "{config}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_every_interface_becomes_loopback_with_a_notice() {
+        for (key, address) in [
+            ("forward_proxy_addr", "0.0.0.0:3130"),
+            ("forward_proxy_addr", "[::]:3130"),
+            ("transparent_proxy_addr", "0.0.0.0:3130"),
+            ("session_api_addr", "0.0.0.0:3130"),
+        ] {
+            let text = GOOD.replacen("listener:\n", &format!("listener:\n  {key}: '{address}'\n"), 1);
+            let (checked, notices) = noticed(&text);
+            let addresses = &checked.addresses;
+            let all = [addresses.outbound, addresses.transparent, Some(addresses.session)];
+            assert!(
+                all.into_iter().flatten().any(|one| one.address.to_string() == "127.0.0.1:3130"),
+                "{key}"
+            );
+            let notice = format!(
+                "line 4: listener.{key}: {address} is every interface, and it listens on 127.0.0.1:3130"
+            );
+            assert!(notices.iter().any(|one| one.starts_with(&notice)), "{notices:?}");
+            assert!(only(&text).contains("; --compat lets it pass"), "{}", only(&text));
+        }
+        let text = format!("{GOOD}stats: {{address: '0.0.0.0:9093'}}\n");
+        assert_eq!(noticed(&text).0.addresses.stats.address.to_string(), "127.0.0.1:9093");
+        let guarded = format!("{text}admin: {{token_file: /t}}\n");
+        assert_eq!(noticed(&guarded).0.addresses.stats.address.to_string(), "0.0.0.0:9093");
+        // A port alone is told as well, in both readings.
+        for key in ["forward_proxy_addr", "transparent_proxy_addr", "session_api_addr"] {
+            let text = GOOD.replacen("listener:\n", &format!("listener:\n  {key}: ':3130'\n"), 1);
+            let checked = read(&text, Reading::Strict).unwrap();
+            let notice = format!("line 4: listener.{key}: it listens on 127.0.0.1, not on every interface");
+            assert!(
+                checked.notices.iter().any(|one| one.to_string().starts_with(&notice)),
+                "{:?}",
+                checked.notices
+            );
+        }
+        // One interface that is named is no accident.
+        let text = GOOD.replacen("listener:\n", "listener:\n  forward_proxy_addr: '10.0.0.1:3130'\n", 1);
+        assert!(read(&text, Reading::Lenient).is_err());
+    }
+
+    #[test]
+    fn a_file_that_binds_loopback_alone_is_kept_there() {
+        let text = GOOD.replacen("listener:\n", "listener:\n  bind_loopback_only: true\n", 1);
+        let (checked, notices) = noticed(&text);
+        assert_eq!(checked.addresses.inbound.unwrap().0.address.to_string(), "127.0.0.1:8000");
+        assert_eq!(checked.addresses.health.address.to_string(), "127.0.0.1:9091");
+        let notice = "line 4: listener.bind_loopback_only: it is read as listener.reverse_proxy_addr as 127.0.0.1:8000 and \
+                      health.address as 127.0.0.1:9091: write that there";
+        assert!(notices.iter().any(|one| one == notice), "{notices:#?}");
+        let (checked, _) = noticed(&text.replacen("only: true", "only: false", 1));
+        assert_eq!(checked.addresses.health.address.to_string(), "[::]:9091");
+        let (checked, _) = noticed(&text.replacen("  reverse_proxy_addr: \":8000\"\n", "", 1));
+        assert_eq!(checked.addresses.inbound.unwrap().0.address.to_string(), "127.0.0.1:8080");
+        assert!(only(&text).contains("; --compat lets it pass"), "{}", only(&text));
+        let (_, notices) = noticed(&text.replacen("only: true", "only: 1", 1));
+        assert!(
+            notices.iter().any(|one| one.contains("bind_loopback_only: there is no such key")),
+            "{notices:?}"
+        );
+    }
 }

@@ -141,7 +141,10 @@ fn explain(mistakes: &mut [Diagnostic]) {
     for one in mistakes {
         match one.key.as_str() {
             "listener.health_addr" => {
-                one.problem = "there is no such key; write it as health.address".to_owned()
+                "there is no such key; write it as health.address".clone_into(&mut one.problem);
+            }
+            "mtls.mode" if one.problem.starts_with("\"disabled\"") => {
+                one.problem.push_str("; take the block out to have no mTLS");
             }
             _ => {}
         }

@@ -334,6 +334,11 @@ impl Checker<'_> {
     fn private(&mut self, config: &Config, steps: &[PathStep<'_>], text: &str) -> Option<ListenAddress> {
         let address = self.listen(steps, text)?;
         if address.only_port && config.admin.token_file.is_none() {
+            if self.is_written(steps) {
+                let what = "it listens on 127.0.0.1, not on every interface; set admin.token_file for others, who then need \
+                            its token";
+                self.note(steps, what);
+            }
             return Some(address.on_loopback());
         }
         if !address.address.ip().is_loopback() && config.admin.token_file.is_none() {

@@ -48,8 +48,43 @@ fn why_passed_over(plugin: &YamlNode, direction: &str) -> Option<String> {
              route counts; take it out, or take out `on_error`"
                 .to_owned(),
         ),
+        ("token-exchange", "outbound") if exchanges_nothing(plugin) => Some(
+            "token-exchange exchanges nothing by `default_policy: passthrough` and has no token endpoint: it is passed over, \
+             and a file of routes does not count; take it out, or set token_url and identity"
+                .to_owned(),
+        ),
         _ => None,
     }
+}
+
+/// True for a token-exchange of which every request goes on as it is, and that could not do more: it has neither an endpoint
+/// nor an identity.
+fn exchanges_nothing(plugin: &YamlNode) -> bool {
+    let Some(config) = member(plugin, "config") else { return false };
+    let YamlValue::Map(members) = &config.value else { return false };
+    text_of(config, "default_policy") == Some("passthrough")
+        && members.iter().all(|(key, node)| match key.name.as_str() {
+            "default_policy" | "no_token_policy" => true,
+            "routes" => only_passes(node),
+            _ => false,
+        })
+}
+
+/// True for routes that name no file, and of which each lets its requests go on as they are.
+fn only_passes(routes: &YamlNode) -> bool {
+    let passes = |rule: &YamlNode| {
+        let YamlValue::Map(members) = &rule.value else { return false };
+        let says = |key: &str, value: &YamlValue| {
+            (key == "action" && *value == YamlValue::Text("passthrough".to_owned()))
+                || (key == "passthrough" && *value == YamlValue::Bool(true))
+        };
+        members.iter().all(|(key, node)| key.name == "host" || says(&key.name, &node.value))
+            && members.len() == 2
+    };
+    let YamlValue::Map(members) = &routes.value else { return false };
+    members.iter().all(|(key, node)| {
+        key.name == "rules" && matches!(&node.value, YamlValue::List(rules) if rules.iter().all(passes))
+    })
 }
 
 /// True if the configuration of a token-exchange refuses hosts.
