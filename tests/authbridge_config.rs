@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests {
     use countersign_authbridge::config::{
-        Checked, Diagnostic, OnError, Plugin, Reading, parse_config, parse_routes,
+        Checked, Diagnostic, OnError, Plugin, Reading, SidecarMode, parse_config, parse_routes,
     };
     use serde_json::json;
 
@@ -1214,5 +1214,17 @@ routes:
             notices.iter().any(|one| one.contains("bind_loopback_only: there is no such key")),
             "{notices:?}"
         );
+    }
+
+    #[test]
+    fn lite_is_the_same_program_with_a_notice() {
+        let text = with("proxy-sidecar", "lite");
+        let (checked, notices) = noticed(&text);
+        assert_eq!(checked.config.mode, SidecarMode::ProxySidecar);
+        let notice =
+            "line 2: mode: lite is the same program here, and is read as proxy-sidecar: write proxy-sidecar";
+        assert!(notices.iter().any(|one| one == notice), "{notices:?}");
+        let told = only(&text);
+        assert!(told.contains("; write proxy-sidecar, which is the same program; --compat"), "{told}");
     }
 }

@@ -154,10 +154,10 @@ impl TokenGate {
     /// Returns the reason why no token can be verified now; `None` if tokens can be verified.
     pub(crate) fn problem(&self) -> Option<String> {
         let waiting = self.audience.as_ref().is_some_and(|audience| audience.get().is_none());
-        if waiting && self.policy.audiences.is_empty() {
-            return Some("the client ID of this agent is not known yet".to_owned());
-        }
-        self.keys.current(self.max_age).err()
+        let audience = (waiting && self.policy.audiences.is_empty())
+            .then(|| "the client ID of this agent is not known yet".to_owned());
+        let all: Vec<String> = audience.into_iter().chain(self.keys.current(self.max_age).err()).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 
@@ -188,5 +188,24 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
             "invalid Authorization header format: it must be one `Bearer TOKEN`",
         )
         .by(NAME)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn everything_that_the_gate_waits_for_is_told() {
+        let config = JwtValidation {
+            issuer: "http://127.0.0.1:9/realms/a".to_owned(),
+            audience_file: Some("/nowhere/client-id.txt".to_owned()),
+            ..JwtValidation::default()
+        };
+        let told = TokenGate::new(&config, None).unwrap().problem().unwrap();
+        for part in ["the client ID of this agent is not known yet; ", "there are no keys of the issuer yet"]
+        {
+            assert!(told.contains(part), "{told}");
+        }
     }
 }

@@ -36,7 +36,8 @@ struct File {
     /// The configuration file.
     #[arg(long, value_name = "FILE", required = true)]
     config: Option<PathBuf>,
-    /// Passes over keys that are not known instead of refusing them.
+    /// Starts files of the existing AuthBridge: passes over what gates no request (unknown keys, plugins that only watch or
+    /// are switched off, old forms) and tells each. What would weaken the gate is refused as without it.
     #[arg(long)]
     compat: bool,
 }

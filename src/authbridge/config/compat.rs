@@ -19,11 +19,23 @@ const LISTS: [&str; 1] = ["bypass_paths"];
 
 /// Removes from a file what counts as absent, or is passed over; a notice for each.
 pub(super) fn ease(root: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
+    take_lite(root, notices);
     flat_form::translate(root, notices);
     listeners::ease(root, notices);
     mtls::ease(root, notices);
     plugins::pass_over(root, notices);
     walk(root, "", notices);
+}
+
+/// Reads the mode `lite` as the one that its program is here.
+fn take_lite(root: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
+    let YamlValue::Map(members) = &mut root.value else { return };
+    let Some((key, mode)) = members.iter_mut().find(|(key, _)| key.name == "mode") else { return };
+    if mode.value == YamlValue::Text("lite".to_owned()) {
+        mode.value = YamlValue::Text("proxy-sidecar".to_owned());
+        let problem = "lite is the same program here, and is read as proxy-sidecar: write proxy-sidecar";
+        notices.push(Diagnostic { place: key.place, key: key.name.clone(), problem: problem.to_owned() });
+    }
 }
 
 fn walk(node: &mut YamlNode, path: &str, notices: &mut Vec<Diagnostic>) {

@@ -143,6 +143,9 @@ fn explain(mistakes: &mut [Diagnostic]) {
             "listener.health_addr" => {
                 "there is no such key; write it as health.address".clone_into(&mut one.problem);
             }
+            "mode" if one.problem.starts_with("\"lite\"") => {
+                one.problem.push_str("; write proxy-sidecar, which is the same program");
+            }
             "mtls.mode" if one.problem.starts_with("\"disabled\"") => {
                 one.problem.push_str("; take the block out to have no mTLS");
             }

@@ -104,17 +104,44 @@ impl Credentials {
         }
     }
 
-    /// Returns a sentence about the credential that is missing, so that no token can be requested; `None` if the
-    /// credentials are complete.
+    /// Returns what is missing, so that no token can be requested; `None` if the credentials are complete.
     pub(super) fn problem(&self) -> Option<String> {
-        if let Err(problem) = self.client_id() {
-            return Some(problem);
-        }
-        match &self.kind {
-            CredentialKind::Secret(secret) if secret.as_ref().and_then(CredentialLine::get).is_none() => {
-                Some("the client secret is not known yet".to_owned())
-            }
-            _ => None,
-        }
+        let secret = match &self.kind {
+            CredentialKind::Secret(secret) => secret
+                .as_ref()
+                .and_then(CredentialLine::get)
+                .is_none()
+                .then(|| "the client secret is not known yet".to_owned()),
+            CredentialKind::Spiffe { .. } => None,
+        };
+        let all: Vec<String> = self.client_id().err().into_iter().chain(secret).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_credential_that_is_missing_is_told() {
+        let settings = ClientIdentity {
+            kind: Some(IdentityKind::ClientSecret),
+            client_id_file: Some("/nowhere/id".to_owned()),
+            client_secret_file: Some("/nowhere/secret".to_owned()),
+            ..ClientIdentity::default()
+        };
+        let problem = |settings| Credentials::new(&settings, None).unwrap().problem();
+        let both = "the client ID of this agent is not known yet; the client secret is not known yet";
+        assert_eq!(problem(settings.clone()).as_deref(), Some(both));
+        let with_id =
+            ClientIdentity { client_id: Some("a".to_owned()), client_id_file: None, ..settings.clone() };
+        assert_eq!(problem(with_id.clone()).as_deref(), Some("the client secret is not known yet"));
+        let with_both = ClientIdentity {
+            client_secret: Some(Secret::new("s".to_owned())),
+            client_secret_file: None,
+            ..with_id
+        };
+        assert_eq!(problem(with_both), None);
     }
 }
