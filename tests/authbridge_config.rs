@@ -599,6 +599,10 @@ pipeline:
         );
         let told = only(&format!("{GOOD}limits: {{connections_per_peer: 20000}}\n"));
         assert!(told.contains("16384 by the default of limits.connections"), "{told}");
+        let checked = read(&format!("{GOOD}limits: {{connections: 100}}\n"), Reading::Strict).unwrap();
+        let told = "line 22: limits.connections: one peer may have all 100, since connections_per_peer is 8192 by default; write \
+                    connections_per_peer as well";
+        assert!(checked.notices.iter().any(|one| one.to_string() == told), "{:?}", checked.notices);
         let both =
             "limits: {connections: 0, connections_per_peer: 0, memory: 5, idle_timeout: 0s, keepalive: 0s}";
         assert_eq!(refused(&format!("{GOOD}{both}\n")).len(), 5);

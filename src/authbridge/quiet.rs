@@ -1,5 +1,6 @@
 //! Rate limit of log lines about requests, per cause: a flood of requests must not become a flood of log lines.
 
+use countersign_core::text::Quoted;
 use countersign_io::clock::instant;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -44,5 +45,34 @@ impl Quiet {
         };
         drop(causes);
         tracing::warn!(direction = self.direction, cause, repeated, "{example}");
+    }
+
+    /// As [`Self::log`], with the host that the request of the example was for.
+    pub(crate) fn log_to(&self, cause: &str, example: &str, host: Option<&str>) {
+        self.log(cause, &to_host(example, host));
+    }
+}
+
+/// An example with its host, which whoever asked chose.
+fn to_host(example: &str, host: Option<&str>) -> String {
+    host.map_or_else(|| example.to_owned(), |host| format!("{example}; the request was for {}", Quoted(host)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_example_is_told_escaped_and_bounded_and_is_no_cause() {
+        let told = |host| to_host("a route denies this host", host);
+        assert_eq!(told(None), "a route denies this host");
+        assert_eq!(told(Some("a\n.b")), "a route denies this host; the request was for \"a\\u{a}.b\"");
+        assert!(told(Some(&"a".repeat(9_000))).len() < 200);
+        let quiet = Quiet::new("test");
+        for host in ["a", "b", "c"] {
+            quiet.log_to("policy.forbidden", "a route denies this host", Some(host));
+        }
+        let causes = quiet.causes.lock().unwrap();
+        assert_eq!(causes.values().map(|(_, repeated)| *repeated).collect::<Vec<_>>(), [2]);
     }
 }

@@ -1,5 +1,6 @@
 //! Log: its level comes from `LOG_LEVEL`, and SIGUSR1 switches to debug without a restart.
 
+use countersign_core::text::Quoted;
 use countersign_io::logs::{Lines, LogFormat};
 use std::sync::OnceLock;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,21 +14,32 @@ static LEVEL: OnceLock<Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// Starts the log, as JSON lines on standard error.
 pub(super) fn start() {
-    let (level, handle) = Layer::new(configured());
+    let word = configured();
+    let known = level(&word);
+    let (level, handle) = Layer::new(known.unwrap_or(LevelFilter::INFO));
     let lines = fmt::layer().event_format(Lines(LogFormat::Json)).with_writer(std::io::stderr);
     // Only tests start a second log in one process; the first one stays.
     let _ = tracing_subscriber::registry().with(level).with(lines).try_init();
     let _ = LEVEL.set(handle);
+    if known.is_none() {
+        tracing::warn!("LOG_LEVEL is {}, none of debug, info, warn and error: info counts", Quoted(&word));
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the variable has always set the level")]
-fn configured() -> LevelFilter {
-    match std::env::var("LOG_LEVEL").unwrap_or_default().to_ascii_lowercase().as_str() {
+fn configured() -> String {
+    std::env::var("LOG_LEVEL").unwrap_or_default()
+}
+
+/// Level that a word stands for; `None` for a word that stands for none.
+fn level(word: &str) -> Option<LevelFilter> {
+    Some(match word.to_ascii_lowercase().as_str() {
         "debug" => LevelFilter::DEBUG,
+        "" | "info" => LevelFilter::INFO,
         "warn" => LevelFilter::WARN,
         "error" => LevelFilter::ERROR,
-        _ => LevelFilter::INFO,
-    }
+        _ => return None,
+    })
 }
 
 /// Switches between debug and info at each SIGUSR1.
@@ -42,4 +54,15 @@ pub(super) fn follow_signal() {
             tracing::info!("the log level was switched");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_known_as_none() {
+        assert_eq!(["", "info", "DEBUG", "Warn"].map(level).map(|level| level.is_some()), [true; 4]);
+        assert_eq!(["trace", "warning", "off", "1"].map(level), [None; 4]);
+    }
 }

@@ -22,6 +22,7 @@ use countersign_core::time::Timestamp;
 use countersign_io::clock::{instant, now};
 use countersign_io::shutdown::Shutdown;
 use hyper::Request;
+use hyper::http::uri::Authority;
 use std::time::{Duration, Instant};
 
 /// Evaluator of the requests that Envoy sends.
@@ -59,10 +60,12 @@ impl Processor {
             }
             (Ok(Direction::Inbound), Err(denial)) => {
                 count(&self.stats, &Err(denial.clone()));
-                self.refuse(&self.inbound, &denial, None, began)
+                self.refuse((&self.inbound, None), &denial, None, began)
             }
-            (Ok(Direction::Outbound), Err(denial)) => self.refuse(&self.outbound, &denial, None, began),
-            (Err(denial), _) => self.refuse(&self.quiet, &denial, None, began),
+            (Ok(Direction::Outbound), Err(denial)) => {
+                self.refuse((&self.outbound, None), &denial, None, began)
+            }
+            (Err(denial), _) => self.refuse((&self.quiet, None), &denial, None, began),
         }
     }
 
@@ -93,7 +96,7 @@ impl Processor {
                 };
                 pass_on(request.headers(), None, tunnel_time(request, until))
             }
-            Err(denial) => self.refuse(&self.inbound, &denial, watch, began),
+            Err(denial) => self.refuse((&self.inbound, None), &denial, watch, began),
         }
     }
 
@@ -121,7 +124,10 @@ impl Processor {
                 let left = tunnel_time(request, until);
                 pass_on(request.headers(), granted.authorization.as_ref(), left)
             }
-            Err(denial) => self.refuse(&self.outbound, &denial, watch, began),
+            Err(denial) => {
+                let host = request.uri().authority().map(Authority::host);
+                self.refuse((&self.outbound, host), &denial, watch, began)
+            }
         }
     }
 
@@ -139,13 +145,13 @@ impl Processor {
 
     fn refuse(
         &self,
-        quiet: &Quiet,
+        (quiet, host): (&Quiet, Option<&str>),
         denial: &Denial,
         watch: Option<Watch>,
         began: Instant,
     ) -> ProcessingResponse {
         self.stats.denied(denial.code);
-        quiet.log(denial.code.text(), &denial.message);
+        quiet.log_to(denial.code.text(), &denial.message, host);
         if let Some(mut watch) = watch {
             watch.denied(denial);
             drop(watch.ends(forward::deny(denial), began));

@@ -169,6 +169,7 @@ impl Handler for OutboundHandler {
             .sessions
             .as_ref()
             .map(|store| Watch::new(store, Direction::Outbound, &request, &runtime.outbound.parsers));
+        let asked = (request.uri().authority().cloned(), request.headers().get(HOST).cloned());
         let response = match self.answer(&runtime, request, &connection, &mut watch).await {
             Ok(response) => response,
             Err(denial) => {
@@ -176,7 +177,9 @@ impl Handler for OutboundHandler {
                     watch.denied(&denial);
                 }
                 self.stats.denied(denial.code);
-                self.quiet.log(denial.code.text(), &denial.message);
+                let named = asked.1.as_ref().and_then(|host| host.to_str().ok());
+                let host = asked.0.as_ref().map(Authority::host).or(named);
+                self.quiet.log_to(denial.code.text(), &denial.message, host);
                 forward::deny(&denial)
             }
         };

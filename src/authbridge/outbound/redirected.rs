@@ -41,9 +41,10 @@ impl OutboundHandler {
         let Some((mut stream, name)) = server_name(stream, patience).await else { return };
         let connection = Connection::of_agent(arrival, Some(destination));
         // Boxed, so that an open tunnel does not reserve the state of its opening.
+        let host = name.clone().unwrap_or_else(|| destination.ip().to_string());
         match Box::pin(self.open_tls(name, destination, &connection)).await {
             Ok(times) => connection.run_tunnel(&mut stream, times, self.epochs()).await,
-            Err(denial) => self.refused(&denial),
+            Err(denial) => self.refused(&denial, &host),
         }
     }
 
@@ -82,7 +83,7 @@ impl OutboundHandler {
                 self.passes_other(destination);
                 connection.run_tunnel(&mut stream, times, self.epochs()).await;
             }
-            Err(denial) => self.refused(&denial),
+            Err(denial) => self.refused(&denial, &destination.ip().to_string()),
         }
     }
 
@@ -175,9 +176,9 @@ impl OutboundHandler {
         }
     }
 
-    fn refused(&self, denial: &Denial) {
+    fn refused(&self, denial: &Denial, host: &str) {
         self.stats.denied(denial.code);
-        self.quiet.log(denial.code.text(), &denial.message);
+        self.quiet.log_to(denial.code.text(), &denial.message, Some(host));
     }
 }
 

@@ -90,8 +90,14 @@ impl Checker<'_> {
         let (all, share) = (limits.connections, limits.connections_per_peer);
         let at = |key| [PathStep::Key("limits"), PathStep::Key(key)];
         let are_valid = CONNECTIONS.contains(&all) && CONNECTIONS.contains(&share);
-        if !are_valid || share <= all || !self.is_written(&at("connections_per_peer")) {
+        if !are_valid || share <= all {
             return;
+        }
+        if !self.is_written(&at("connections_per_peer")) {
+            let problem = format!(
+                "one peer may have all {all}, since connections_per_peer is {share} by default; write connections_per_peer as well"
+            );
+            return self.note(&at("connections"), problem);
         }
         let whose = if self.is_written(&at("connections")) {
             "limits.connections"
