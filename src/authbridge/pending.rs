@@ -15,6 +15,8 @@ pub(super) struct Pending {
     half_read: Arc<HalfRead>,
     /// When the last ticket was given back, in milliseconds of [`millis`]. It only grows.
     idle_since: AtomicU64,
+    /// When bytes last came that memory was asked for, in milliseconds of [`millis`]. It only grows.
+    came: AtomicU64,
     /// Since when the other end has not taken the rest of an answer, in milliseconds of [`millis`]; 0 if it has.
     stalled_since: AtomicU64,
     /// Woken when the last ticket is given back: the task of the connection.
@@ -91,6 +93,7 @@ impl Pending {
             work: AtomicU64::new(0),
             half_read: Arc::clone(half_read),
             idle_since: AtomicU64::new(millis()),
+            came: AtomicU64::new(0),
             stalled_since: AtomicU64::new(0),
             idle: AtomicWaker::new(),
             chooser: AtomicWaker::new(),
@@ -146,6 +149,17 @@ impl Pending {
     /// When the last ticket was given back, or the connection began, in milliseconds of [`millis`].
     pub(super) fn idle_since(&self) -> u64 {
         self.idle_since.load(Ordering::Relaxed)
+    }
+
+    /// Notes that bytes have come that memory is asked for.
+    pub(super) fn comes(&self) {
+        self.came.store(millis(), Ordering::Relaxed);
+    }
+
+    /// The later of [`Pending::idle_since`] and of when such bytes came: how idle the connection is among others. A connection
+    /// that only keeps itself open is unused all the same.
+    pub(super) fn quiet_since(&self) -> u64 {
+        self.idle_since().max(self.came.load(Ordering::Relaxed))
     }
 
     /// True if nothing has been under way for `time`, or the other end has taken nothing of an answer for so long.

@@ -368,8 +368,14 @@ where
     H: Handler,
 {
     let service = service_fn(|request| {
+        // Taken at once, before the task of the request runs: the connection must not rest in between.
+        let ticket = connection.ticket();
         let answer = Arc::clone(&handler).handle(request, Arc::clone(&connection));
-        async move { Ok::<_, Infallible>(answer.await) }
+        async move {
+            let answer = answer.await;
+            drop(ticket);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let bounds = Http2Bounds { streams: STREAMS, header_bytes: HEADER_LIST_BYTES };
     let Some(head) = connection.place.read(HeadCost::Http2, times.header).await else { return };
@@ -478,3 +484,6 @@ async fn run<T: Stream, H: Handler>(
         () = falls(other.stands.as_deref(), handler.epochs()) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

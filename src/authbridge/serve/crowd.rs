@@ -169,8 +169,8 @@ impl Place {
         (self.peer, self.number)
     }
 
-    /// Memory to read this connection with. If there is none left, the idlest one that is half read ends; `None` if there
-    /// is no such one, or it takes longer than `patience`, and the connection is to be refused then.
+    /// Memory to read this connection with. If there is none left, the idlest other one that is half read ends; `None` if
+    /// there is no such one, or it takes longer than `patience`, and the connection is to be refused then.
     pub(crate) async fn read(&self, cost: HeadCost, patience: Duration) -> Option<Head<'_>> {
         let head = timeout(patience, self.set_aside(cost)).await;
         self.crowd.counted(head.ok().flatten())
@@ -180,6 +180,7 @@ impl Place {
     /// end for it passes at a limited rate.
     async fn set_aside(&self, cost: HeadCost) -> Option<Head<'_>> {
         let (units, most) = (cost.units(), (self.crowd.0.bounds)().heads);
+        self.pending.comes();
         let is_full = |members: &Members| members.half_read_units().saturating_add(units) > most;
         let mut must_wait = self.crowd.with(|members| is_full(members));
         if must_wait && self.crowd.with(|members| members.half_reads_most(self.peer)) {
@@ -188,14 +189,17 @@ impl Place {
         }
         let turn = if must_wait { Some(self.crowd.0.turns.turn(self.peer).await) } else { None };
         let head = self.crowd.with(|members| {
-            while is_full(members) {
-                if !members.end_idlest(Kind::HalfRead) {
-                    return None;
-                }
+            // Bytes of this one have come, and what it holds already is not taken from it for them.
+            members.stays(self.key());
+            let mut has_room = true;
+            while has_room && is_full(members) {
+                has_room = members.end_idlest(Kind::HalfRead);
             }
-            self.pending.take(units);
+            if has_room {
+                self.pending.take(units);
+            }
             members.reads(self.key());
-            Some(Head { place: self, units })
+            has_room.then(|| Head { place: self, units })
         });
         if turn.is_some() {
             // The task that was ended gives its memory back when it has its turn.
@@ -404,5 +408,61 @@ mod tests {
         prometheus_client::encoding::text::encode(&mut metrics, &stats.registry()).unwrap();
         let counted = metrics.lines().find(|line| line.contains("request.overloaded")).unwrap();
         assert!(counted.ends_with(" 1"), "{counted}");
+    }
+
+    #[tokio::test]
+    async fn who_reads_on_does_not_end_itself_for_the_memory() {
+        let crowd = crowd(100, 100, 16);
+        let now = millis();
+        let places: Vec<_> = (0..9).map(|_| crowd.enter(from("10.0.0.1")).unwrap()).collect();
+        let halves: Vec<_> = (0..7).map(|_| crowd.enter(from("10.0.0.1")).unwrap()).collect();
+        let mut kept = Vec::new();
+        for (number, place) in (0..).zip(&places) {
+            place.pending.idle_since_for_tests(now + number);
+            let mut head = place.read(HeadCost::Http2, LONG).await.unwrap();
+            drop(head.split_off(HeadCost::Http2Request));
+            kept.push(head);
+        }
+        for (number, place) in (100..).zip(&halves) {
+            place.pending.idle_since_for_tests(now + number);
+            kept.push(place.read(HeadCost::One, LONG).await.unwrap());
+        }
+        let all: Vec<_> = places.iter().chain(&halves).collect();
+        assert_eq!(present(&all), vec![true; 16], "there is room for all");
+        // The one that has rested the longest has its next request now.
+        assert!(places[0].read(HeadCost::Http2Request, LONG).await.is_some());
+        assert_eq!(present(&all), [vec![true], vec![false; 7], vec![true; 8]].concat());
+    }
+
+    #[tokio::test]
+    async fn those_that_read_on_at_once_do_not_end_each_other_before_those_that_rest() {
+        let crowd = crowd(100, 100, 9);
+        let places: Vec<_> = (0..9).map(|_| crowd.enter(from("10.0.0.1")).unwrap()).collect();
+        let mut kept = Vec::new();
+        for place in &places {
+            kept.push(place.read(HeadCost::One, LONG).await.unwrap());
+        }
+        let turn = crowd.0.turns.turn(from("10.0.0.9").ip()).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let [one, other] = [0, 1].map(|number: usize| places[number].read(HeadCost::One, LONG));
+        let both_ask = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            drop(turn);
+        };
+        let (one, other, ()) = tokio::join!(one, other, both_ask);
+        assert!(one.is_some() && other.is_some());
+        let all: Vec<_> = places.iter().collect();
+        assert_eq!(present(&all), [[true; 2].as_slice(), &[false; 2], &[true; 5]].concat());
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_more_memory_may_end_for_others() {
+        let crowd = crowd(100, 100, 8);
+        let [rests, busy] = ["10.0.0.1", "10.0.0.2"].map(|peer| crowd.enter(from(peer)).unwrap());
+        let _one = rests.read(HeadCost::One, LONG).await.unwrap();
+        assert!(rests.read(HeadCost::Http2, LONG).await.is_none(), "it would be the only one to end");
+        assert!(is_in(&rests));
+        assert!(busy.read(HeadCost::Http2, LONG).await.is_some());
+        assert_eq!(present(&[&rests, &busy]), [false, true]);
     }
 }

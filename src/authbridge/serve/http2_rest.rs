@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -75,6 +75,8 @@ pub(super) struct Gate {
     is_closed: AtomicBool,
     is_between: AtomicBool,
     has_come: AtomicBool,
+    /// When bytes were last read, in milliseconds of [`millis`].
+    read_at: AtomicU64,
     /// Woken when the gate opens: whoever reads.
     reader: AtomicWaker,
     /// Woken when what was read or has come changes: whoever opens and closes the gate.
@@ -82,11 +84,13 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Waits until the connection has had no request for `time`, and nothing of it is half read; closes the gate then.
+    /// Waits until the connection has had no request for `time` and nothing of it was read meanwhile, which may be the
+    /// beginning of one; closes the gate then, unless something is half read.
     pub(super) async fn rests(&self, pending: &Pending, time: Duration) {
         loop {
             poll_fn(|cx| self.poll_rest(pending, cx)).await;
-            let quiet = Duration::from_millis(millis().saturating_sub(pending.idle_since()));
+            let since = pending.idle_since().max(self.read_at.load(Ordering::Relaxed));
+            let quiet = Duration::from_millis(millis().saturating_sub(since));
             if quiet >= time && self.may_rest(pending) {
                 break;
             }
@@ -164,6 +168,7 @@ impl<T: Stream> AsyncRead for Gated<T> {
         let before = to.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, to);
         if read.is_ready() {
+            this.gate.read_at.store(millis(), Ordering::Relaxed);
             this.frames.read(to.filled().get(before..).unwrap_or_default());
             this.gate.is_between.store(this.frames.is_between(), Ordering::Relaxed);
             this.gate.keeper.wake();

@@ -74,7 +74,7 @@ impl Member {
     fn standing(&self, kind: Kind) -> Standing {
         match kind {
             Kind::HalfRead if self.pending.units() == 0 => Standing::Out,
-            _ if self.pending.is_idle() => Standing::At(self.pending.idle_since()),
+            _ if self.pending.is_idle() => Standing::At(self.pending.quiet_since()),
             Kind::Idle | Kind::HalfRead => Standing::Busy,
         }
     }
@@ -207,21 +207,34 @@ impl Members {
         }
     }
 
-    /// Tells that memory was set aside to read a member with.
+    /// Tells that a member may be ended for the memory that it is read with, if there is any.
     pub(super) fn reads(&mut self, key: (IpAddr, u64)) {
-        self.enqueue(key, Kind::HalfRead);
-        self.rank(key);
+        if self.member(key).is_some_and(|member| member.pending.units() > 0) {
+            self.enqueue(key, Kind::HalfRead);
+            self.rank(key);
+        }
     }
 
     /// Tells that memory of a member was given back.
     pub(super) fn gave_back(&mut self, key: (IpAddr, u64)) {
-        let Some(member) = self.member(key) else { return };
-        if member.pending.units() == 0
-            && let Some(since) = member.half_read.take()
-        {
-            self.half_read.remove(key.0, (since, key.1));
+        if self.member(key).is_some_and(|member| member.pending.units() == 0) {
+            self.leave_half_read(key);
         }
         self.rank(key);
+    }
+
+    /// Keeps a member from being ended for memory until [`Members::reads`].
+    pub(super) fn stays(&mut self, key: (IpAddr, u64)) {
+        // Otherwise it would be back as soon as others are looked at.
+        self.take_returned();
+        self.leave_half_read(key);
+        self.rank(key);
+    }
+
+    fn leave_half_read(&mut self, key: (IpAddr, u64)) {
+        if let Some(since) = self.member(key).and_then(|member| member.half_read.take()) {
+            self.half_read.remove(key.0, (since, key.1));
+        }
     }
 
     /// Removes a member, and returns its task.
@@ -307,16 +320,14 @@ impl Members {
     fn take_returned(&mut self) {
         for key in self.returned.with(std::mem::take) {
             self.enqueue(key, Kind::Idle);
-            if self.member(key).is_some_and(|member| member.pending.units() > 0) {
-                self.reads(key);
-            }
+            self.reads(key);
         }
     }
 
     /// Adds a member to a queue unless it is there.
     fn enqueue(&mut self, key: (IpAddr, u64), kind: Kind) {
         let Some(member) = self.member(key) else { return };
-        let since = member.pending.idle_since();
+        let since = member.pending.quiet_since();
         let queued = member.queued(kind);
         if queued.is_none() {
             *queued = Some(since);

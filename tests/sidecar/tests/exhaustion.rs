@@ -279,6 +279,23 @@ fn count_told(connections: &mut [Connection]) -> u64 {
 }
 
 #[test]
+fn the_next_request_of_a_resting_http2_connection_does_not_end_that_connection() {
+    // A gateway has nine connections of HTTP/2 that rest, and seven callers that are slow with their heads: 16 of 16 units.
+    let (scene, _jwks) = start("memory: 1048576, header_timeout: 60s");
+    let mut kept: Vec<_> = (0..9).map(|_| open(&scene, HONEST)).collect();
+    for connection in &mut kept {
+        connection.write(frames::PREFACE).unwrap();
+        answers_by_http2(connection, 1);
+    }
+    let mut slow: Vec<_> = (0..7).map(|_| open(&scene, HONEST)).collect();
+    for connection in &mut slow {
+        connection.write(&half_head(100)).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    answers_by_http2(&mut kept[0], 3);
+}
+
+#[test]
 fn http2_connections_between_requests_do_not_end_for_half_heads_of_a_neighbour() {
     // 64 units, of which seven connections of HTTP/2 that are read take 56.
     let (scene, _jwks) = start("memory: 4194304, header_timeout: 60s");
