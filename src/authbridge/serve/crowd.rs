@@ -181,7 +181,10 @@ impl Place {
     async fn set_aside(&self, cost: HeadCost) -> Option<Head<'_>> {
         let (units, most) = (cost.units(), (self.crowd.0.bounds)().heads);
         self.pending.comes();
-        let is_full = |members: &Members| members.half_read_units().saturating_add(units) > most;
+        // With a request under way it is not half read, and takes nothing of this memory.
+        let is_full = |members: &Members| {
+            self.pending.is_idle() && members.half_read_units().saturating_add(units) > most
+        };
         let mut must_wait = self.crowd.with(|members| is_full(members));
         if must_wait && self.crowd.with(|members| members.half_reads_most(self.peer)) {
             self.crowd.0.paced.pass(self.peer).await;
@@ -237,6 +240,8 @@ mod tests {
     use crate::limits::REPLACED_AT_ONCE;
     use crate::pending::millis;
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    mod uploads;
 
     const LONG: Duration = Duration::from_mins(1);
 
@@ -453,6 +458,21 @@ mod tests {
         assert!(one.is_some() && other.is_some());
         let all: Vec<_> = places.iter().collect();
         assert_eq!(present(&all), [[true; 2].as_slice(), &[false; 2], &[true; 5]].concat());
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_a_request_under_way_is_read_on_whatever_memory_is_taken() {
+        let crowd = crowd(100, 100, 9);
+        let [busy, other] = ["10.0.0.1", "10.0.0.2"].map(|peer| crowd.enter(from(peer)).unwrap());
+        let _one = busy.read(HeadCost::One, LONG).await.unwrap();
+        let _full = other.read(HeadCost::Http2, LONG).await.unwrap();
+        // Somebody else has the turn and keeps it.
+        let _turn = crowd.0.turns.turn(other.peer).await;
+        assert!(busy.read(HeadCost::Http2Request, Duration::from_millis(20)).await.is_none());
+        let ticket = busy.pending.ticket();
+        assert!(busy.read(HeadCost::Http2Request, Duration::from_millis(20)).await.is_some());
+        assert_eq!(present(&[&busy, &other]), [true, true]);
+        drop(ticket);
     }
 
     #[tokio::test]
