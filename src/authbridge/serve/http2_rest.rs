@@ -5,6 +5,7 @@ use super::prefix::Prefixed;
 use super::stream::Stream;
 use crate::pending::{Pending, millis};
 use futures::task::AtomicWaker;
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -19,11 +20,34 @@ use tokio::time::sleep;
 const PREFACE: usize = 24;
 /// Length of the head of a frame (RFC 9113 §4.1).
 const HEAD: usize = 9;
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+/// Bits of a stream's number; the one before is reserved.
+const STREAM: u32 = u32::MAX >> 1;
 
-/// Position in the frames of a connection.
+/// Head of a frame.
+#[derive(Clone, Copy, Debug)]
+struct FrameHead {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+}
+
+impl FrameHead {
+    /// True for the last frame of one side on its stream.
+    const fn ends_stream(self) -> bool {
+        match self.kind {
+            DATA | HEADERS => self.flags & END_STREAM != 0,
+            kind => kind == RST_STREAM,
+        }
+    }
+}
+
+/// Position in the frames of one direction.
 #[derive(Debug)]
 struct Frames {
     /// Bytes that are passed over: of the preface at first, and then of what a frame carries.
@@ -36,12 +60,13 @@ struct Frames {
 }
 
 impl Frames {
-    const fn new() -> Self {
-        Self { left: PREFACE, head: [0; HEAD], filled: 0, in_headers: false }
+    /// Those that begin after so many other bytes.
+    const fn after(left: usize) -> Self {
+        Self { left, head: [0; HEAD], filled: 0, in_headers: false }
     }
 
-    /// Reads on.
-    fn read(&mut self, mut bytes: &[u8]) {
+    /// Passes on, and tells the head of each frame.
+    fn pass(&mut self, mut bytes: &[u8], mut tell: impl FnMut(FrameHead)) {
         while !bytes.is_empty() {
             let passed = self.left.min(bytes.len());
             self.left = self.left.saturating_sub(passed);
@@ -54,18 +79,65 @@ impl Frames {
             self.filled = self.filled.saturating_add(1);
             if self.filled == HEAD {
                 self.filled = 0;
-                let [one, two, three, kind, flags, ..] = self.head;
+                let [one, two, three, kind, flags, stream @ ..] = self.head;
                 self.left = usize::try_from(u32::from_be_bytes([0, one, two, three])).unwrap_or(usize::MAX);
                 if matches!(kind, HEADERS | CONTINUATION) {
                     self.in_headers = flags & END_HEADERS == 0;
                 }
+                tell(FrameHead { kind, flags, stream: u32::from_be_bytes(stream) & STREAM });
             }
         }
     }
 
-    /// True if nothing is half read.
+    /// True if no frame and no header block is half passed.
     const fn is_between(&self) -> bool {
         self.left == 0 && self.filled == 0 && !self.in_headers
+    }
+}
+
+/// Both directions of a connection. A stream is finished once its answer has been written, which may be long after hyper
+/// took the answer: until then it holds what the other end does not take.
+#[derive(Debug)]
+struct Traffic {
+    read: Frames,
+    written: Frames,
+    /// Streams that are not finished. hyper refuses those beyond the most that it allows.
+    unfinished: BTreeSet<u32>,
+    /// Highest number of a stream that was read.
+    last: u32,
+}
+
+impl Traffic {
+    const fn new() -> Self {
+        let (read, written) = (Frames::after(PREFACE), Frames::after(0));
+        Self { read, written, unfinished: BTreeSet::new(), last: 0 }
+    }
+
+    fn reads(&mut self, bytes: &[u8]) {
+        let Self { read, unfinished, last, .. } = self;
+        read.pass(bytes, |head| match head.kind {
+            // One with a lower number is of trailers.
+            HEADERS if head.stream > *last => {
+                *last = head.stream;
+                unfinished.insert(head.stream);
+            }
+            RST_STREAM => drop(unfinished.remove(&head.stream)),
+            _ => {}
+        });
+    }
+
+    fn writes(&mut self, bytes: &[u8]) {
+        let Self { written, unfinished, .. } = self;
+        written.pass(bytes, |head| {
+            if head.ends_stream() {
+                unfinished.remove(&head.stream);
+            }
+        });
+    }
+
+    /// True if nothing is half read or half written.
+    fn is_between(&self) -> bool {
+        self.read.is_between() && self.written.is_between() && self.unfinished.is_empty()
     }
 }
 
@@ -79,13 +151,13 @@ pub(super) struct Gate {
     read_at: AtomicU64,
     /// Woken when the gate opens: whoever reads.
     reader: AtomicWaker,
-    /// Woken when what was read or has come changes: whoever opens and closes the gate.
+    /// Woken when what was read, was written or has come changes: whoever opens and closes the gate.
     keeper: AtomicWaker,
 }
 
 impl Gate {
     /// Waits until the connection has had no request for `time` and nothing of it was read meanwhile, which may be the
-    /// beginning of one; closes the gate then, unless something is half read.
+    /// beginning of one; closes the gate then, unless something is half read or not written.
     pub(super) async fn rests(&self, pending: &Pending, time: Duration) {
         loop {
             poll_fn(|cx| self.poll_rest(pending, cx)).await;
@@ -139,14 +211,31 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// Stream that is read only while its [`Gate`] is open.
 pub(super) struct Gated<T> {
     stream: Prefixed<T>,
-    frames: Frames,
+    traffic: Traffic,
     gate: Arc<Gate>,
 }
 
 impl<T> Gated<T> {
     /// A stream that begins with the connection preface.
     pub(super) const fn new(stream: Prefixed<T>, gate: Arc<Gate>) -> Self {
-        Self { stream, frames: Frames::new(), gate }
+        Self { stream, traffic: Traffic::new(), gate }
+    }
+
+    fn tell(&self) {
+        self.gate.is_between.store(self.traffic.is_between(), Ordering::Relaxed);
+        self.gate.keeper.wake();
+    }
+
+    /// Notes what was written of these.
+    fn wrote(&mut self, slices: &[IoSlice<'_>], written: &Poll<io::Result<usize>>) {
+        let Poll::Ready(Ok(written)) = written else { return };
+        let mut left = *written;
+        for slice in slices {
+            let passed = left.min(slice.len());
+            self.traffic.writes(slice.get(..passed).unwrap_or_default());
+            left = left.saturating_sub(passed);
+        }
+        self.tell();
     }
 }
 
@@ -169,9 +258,8 @@ impl<T: Stream> AsyncRead for Gated<T> {
         let read = Pin::new(&mut this.stream).poll_read(cx, to);
         if read.is_ready() {
             this.gate.read_at.store(millis(), Ordering::Relaxed);
-            this.frames.read(to.filled().get(before..).unwrap_or_default());
-            this.gate.is_between.store(this.frames.is_between(), Ordering::Relaxed);
-            this.gate.keeper.wake();
+            this.traffic.reads(to.filled().get(before..).unwrap_or_default());
+            this.tell();
         }
         read
     }
@@ -179,7 +267,9 @@ impl<T: Stream> AsyncRead for Gated<T> {
 
 impl<T: Stream> AsyncWrite for Gated<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(&[IoSlice::new(bytes)], &written);
+        written
     }
 
     fn poll_write_vectored(
@@ -187,7 +277,9 @@ impl<T: Stream> AsyncWrite for Gated<T> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.wrote(slices, &written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -229,18 +321,94 @@ mod tests {
             (frame(0, 1, b"data"), true),
         ];
         for step in [1, 2, 7, 1000] {
-            let mut frames = Frames::new();
+            let mut frames = Frames::after(PREFACE);
             assert!(!frames.is_between());
             for (bytes, is_between) in &blocks {
                 let (last, before) = bytes.split_last().unwrap();
                 for bytes in before.chunks(step) {
-                    frames.read(bytes);
+                    frames.pass(bytes, |_| {});
                     assert!(!frames.is_between(), "{bytes:?}");
                 }
-                frames.read(&[*last]);
+                frames.pass(&[*last], |_| {});
                 assert_eq!(frames.is_between(), *is_between, "{bytes:?}");
             }
         }
+    }
+
+    fn on(stream: u8, kind: u8, flags: u8) -> Vec<u8> {
+        let mut frame = frame(kind, flags, b"abcd");
+        frame[8] = stream;
+        frame
+    }
+
+    #[test]
+    fn a_stream_is_finished_once_its_end_was_written_or_either_side_reset_it() {
+        let (read, written) = (true, false);
+        let mut traffic = Traffic::new();
+        traffic.reads(FRAMES);
+        for (number, (is_read, stream, kind, flags, is_between)) in [
+            (read, 0, 4, 0, true),
+            (read, 1, HEADERS, END_HEADERS | END_STREAM, false),
+            (written, 1, HEADERS, END_HEADERS, false),
+            (written, 1, DATA, 0, false),
+            (written, 1, DATA, END_STREAM, true),
+            // An upload with trailers; the answer is one head.
+            (read, 3, HEADERS, END_HEADERS, false),
+            (read, 3, DATA, 0, false),
+            (read, 3, HEADERS, END_HEADERS | END_STREAM, false),
+            (written, 3, HEADERS, END_STREAM, false),
+            (written, 3, CONTINUATION, END_HEADERS, true),
+            // Trailers after the answer.
+            (read, 3, HEADERS, END_HEADERS | END_STREAM, true),
+            // Resets by one side and by the other.
+            (read, 5, HEADERS, END_HEADERS, false),
+            (read, 7, HEADERS, END_HEADERS, false),
+            (read, 5, RST_STREAM, 0, false),
+            (written, 7, RST_STREAM, 0, true),
+            // An acknowledgement has the same bit as an end.
+            (read, 9, HEADERS, END_HEADERS, false),
+            (written, 0, 4, END_STREAM, false),
+            (written, 9, DATA, END_STREAM, true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (last, before) = (on(stream, kind, flags).pop().unwrap(), on(stream, kind, flags));
+            let before = &before[..before.len() - 1];
+            for bytes in [before, &[last]] {
+                if is_read {
+                    traffic.reads(bytes)
+                } else {
+                    traffic.writes(bytes)
+                }
+                assert!(bytes.len() == 1 || !traffic.is_between(), "{number} is half there");
+            }
+            assert_eq!(traffic.is_between(), is_between, "{number}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gate_stays_open_until_what_the_other_end_did_not_take_is_written() {
+        let (mut client, server) = duplex(64);
+        let gate = Arc::new(Gate::default());
+        let mut stream = Gated::new(Prefixed::new(server), Arc::clone(&gate));
+        let pending = Arc::new(Pending::new(&Arc::new(HalfRead::default())));
+        client.write_all(FRAMES).await.unwrap();
+        client.write_all(&frame(HEADERS, 5, b"a")).await.unwrap();
+        let _ = stream.read(&mut [0; 64]).await.unwrap();
+        stream.write_all(&frame(HEADERS, END_HEADERS, b"a")).await.unwrap();
+        let time = Duration::from_millis(5);
+        let early = tokio::time::timeout(time * 4, gate.rests(&pending, time)).await;
+        assert!(early.is_err(), "the answer was not written");
+        let (mut read, answer) = ([0; 64], frame(DATA, END_STREAM, &[b'x'; 100]));
+        let _ = client.read(&mut read).await.unwrap();
+        assert!(stream.write_all(&answer).now_or_never().is_none());
+        let early = tokio::time::timeout(time * 4, gate.rests(&pending, time)).await;
+        assert!(early.is_err(), "it was half written");
+        let _ = client.read(&mut read).await.unwrap();
+        stream.write_all(&answer[64..]).await.unwrap();
+        let rests = tokio::time::timeout(time * 200, gate.rests(&pending, time)).await;
+        assert!(rests.is_ok(), "all is written");
     }
 
     #[tokio::test]
@@ -260,6 +428,7 @@ mod tests {
         let ticket = pending.ticket();
         let early = tokio::time::timeout(time * 3, gate.rests(&pending, time)).await;
         assert!(early.is_err(), "a request is under way");
+        stream.write_all(&frame(HEADERS, 5, b"a")).await.unwrap();
         let ends = async {
             sleep(time).await;
             drop(ticket);

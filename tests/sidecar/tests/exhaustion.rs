@@ -296,6 +296,31 @@ fn the_next_request_of_a_resting_http2_connection_does_not_end_that_connection()
 }
 
 #[test]
+fn answers_that_are_not_taken_count_for_the_memory_that_is_configured() {
+    let (scene, _jwks) = start("memory: 4194304");
+    scene.agent.answer(Answer::status(200).body(vec![b'x'; 7000]));
+    is_served(&scene);
+    let before = resident(&scene);
+    let mut all = Vec::new();
+    for _ in 0..50 {
+        let mut connection = open(&scene, NEIGHBOUR);
+        // Windows of one byte: hyper has each whole answer, and cannot write it.
+        let mut bytes = frames::PREFACE[..24].to_vec();
+        bytes.extend(frames::frame(4, 0, 0, &[0, 4, 0, 0, 0, 1]));
+        for number in 0..120 {
+            bytes.extend(frames::get(2 * number + 1, "/healthz"));
+        }
+        connection.write(&bytes).unwrap();
+        let _ = connection.read_rest(Duration::from_millis(50));
+        all.push(connection);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let more = resident(&scene) - before;
+    assert!(more < 20 * 1024, "{more} KiB more for 41 MiB of answers");
+    is_served(&scene);
+}
+
+#[test]
 fn http2_connections_between_requests_do_not_end_for_half_heads_of_a_neighbour() {
     // 64 units, of which seven connections of HTTP/2 that are read take 56.
     let (scene, _jwks) = start("memory: 4194304, header_timeout: 60s");
