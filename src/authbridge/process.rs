@@ -161,9 +161,9 @@ async fn data_plane(sockets: Sockets, share: Share, active: &ActiveConfig, stats
         let active = active.clone();
         move || {
             let Limits { connections, connections_per_peer, memory, .. } = active.current().config.limits;
-            let connections = connections.min(share.connections);
+            let (connections, per_peer) = share.connections((connections, connections_per_peer));
             // The agent, or Envoy, is the only peer of the other listeners.
-            let per_peer = if is_local { connections } else { connections_per_peer };
+            let per_peer = if is_local { connections } else { per_peer };
             Bounds::new((connections, per_peer), memory, share.waiting)
         }
     };

@@ -40,6 +40,15 @@ impl Share {
         Self { listeners, connections, waiting }
     }
 
+    /// Connections of the listener and of one of its peers, of these that are configured. Where descriptors allow fewer, no
+    /// peer has more than half: otherwise one could have all of them.
+    pub(crate) fn connections(&self, (connections, per_peer): (usize, usize)) -> (usize, usize) {
+        if connections <= self.connections {
+            return (connections, per_peer);
+        }
+        (self.connections, per_peer.min(self.connections.div_euclid(2)))
+    }
+
     /// Warns in the log if there are descriptors for fewer than the configured `connections` of each listener.
     pub(crate) fn tell_shortage(&self, connections: usize) {
         if let Some(shortage) = self.shortage(connections) {
@@ -84,6 +93,20 @@ mod tests {
             );
         }
         assert_eq!(Share::new(None, 5).waiting, 128);
+    }
+
+    #[test]
+    fn one_peer_has_at_most_half_where_descriptors_allow_fewer_connections() {
+        let share = Share::new(Some(1024), 2);
+        for (configured, expected) in [
+            ((16_384, 8_192), (120, 60)),
+            ((16_384, 59), (120, 59)),
+            ((121, 121), (120, 60)),
+            ((120, 120), (120, 120)),
+            ((64, 16), (64, 16)),
+        ] {
+            assert_eq!(share.connections(configured), expected, "{configured:?}");
+        }
     }
 
     #[test]
