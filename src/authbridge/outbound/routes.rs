@@ -1,7 +1,7 @@
 //! Table of routes: one decision for each host, found by its name or by the address that a connection goes to.
 
 use crate::config::{Action, DefaultPolicy, NoTokenPolicy, Route, RouteTls, TokenExchange};
-use crate::glob::Glob;
+use crate::glob::{Glob, expand};
 use crate::host::{Host, is_of_addresses, normalize_pattern};
 use crate::peers::PeerPolicy;
 use std::net::IpAddr;
@@ -59,7 +59,7 @@ impl TableRoute {
     }
 
     fn is_for_address(&self, address: &Host) -> bool {
-        self.is_of_addresses && self.is_for(address)
+        self.addresses.iter().any(|glob| glob.matches(address.text()))
     }
 }
 
@@ -77,8 +77,8 @@ pub(super) struct Table {
 #[derive(Debug, PartialEq, Eq)]
 struct TableRoute {
     hosts: Glob,
-    /// True for a pattern of addresses, with which the addresses of names are compared, too.
-    is_of_addresses: bool,
+    /// Patterns of addresses among them, with which the addresses of names are compared, too.
+    addresses: Vec<Glob>,
     decision: RouteDecision,
 }
 
@@ -100,9 +100,6 @@ impl Table {
         from_file: &[Route],
         skip_hosts: &[String],
     ) -> Result<Self, String> {
-        let glob = |pattern: &str| {
-            Glob::parse(pattern, b'.').map_err(|problem| format!("a pattern of hosts {problem}"))
-        };
         let mut table = Self::default();
         for pattern in skip_hosts {
             table.skip.push(glob(&normalize_pattern(pattern))?);
@@ -115,7 +112,7 @@ impl Table {
             let pattern = normalize_pattern(&route.host);
             table.routes.push(TableRoute {
                 hosts: glob(&pattern)?,
-                is_of_addresses: is_of_addresses(&pattern),
+                addresses: addresses(&pattern)?,
                 decision: decision(route, plugin)?,
             });
         }
@@ -218,6 +215,19 @@ fn decision(route: &Route, plugin: &TokenExchange) -> Result<RouteDecision, Stri
     Ok(RouteDecision { token, tls, server })
 }
 
+fn glob(pattern: &str) -> Result<Glob, String> {
+    Glob::parse(pattern, b'.').map_err(|problem| format!("a pattern of hosts {problem}"))
+}
+
+/// Patterns of addresses that a pattern stands for: all of it, or those of its alternatives in braces.
+fn addresses(pattern: &str) -> Result<Vec<Glob>, String> {
+    if is_of_addresses(pattern) {
+        return Ok(vec![glob(pattern)?]);
+    }
+    let alternatives = expand(pattern).map_err(|problem| format!("a pattern of hosts {problem}"))?;
+    alternatives.iter().filter(|one| is_of_addresses(one)).map(|one| glob(one)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,6 +319,8 @@ mod tests {
             (vec![denied("10.**"), passed("good")], "good", true),
             (vec![passed("10.0.0.1"), denied("10.**")], "any", false),
             (vec![denied("**")], "any", false),
+            (vec![denied("{evil,10.0.0.1}")], "any", true),
+            (vec![denied("{*,10.9.9.9}x"), denied("{evil,10.1.**}")], "any", false),
         ] {
             let table = table_by(DefaultPolicy::Passthrough, &routes);
             assert_eq!(
