@@ -2,6 +2,7 @@
 //! A body is never collected before it is passed on, so its size costs no memory here.
 
 use crate::pending::{Ticket, millis};
+use crate::serve::Call;
 use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use std::pin::Pin;
@@ -26,6 +27,7 @@ pub(super) struct ProxyBody {
     source: BodySource,
     observer: Option<Box<dyn Observe>>,
     ticket: Option<Ticket>,
+    call: Option<Arc<Call>>,
     /// When its last part passed, in milliseconds of [`millis`]; `None` if nobody asks.
     flow: Option<Arc<AtomicU64>>,
     /// True for an answer: whoever does not take its next part holds up the connection of the ticket.
@@ -42,7 +44,7 @@ enum BodySource {
 
 impl ProxyBody {
     const fn of(source: BodySource) -> Self {
-        Self { source, observer: None, ticket: None, flow: None, is_answer: false }
+        Self { source, observer: None, ticket: None, call: None, flow: None, is_answer: false }
     }
 
     /// A body that is complete in memory.
@@ -67,6 +69,13 @@ impl ProxyBody {
     pub(super) fn answers(mut self, ticket: Ticket) -> Self {
         self.is_answer = true;
         self.with_ticket(ticket)
+    }
+
+    /// Holds `call`, to which this is the answer, until the body is dropped.
+    #[must_use]
+    pub(super) fn of_call(mut self, call: Option<Arc<Call>>) -> Self {
+        self.call = call;
+        self
     }
 
     /// Notes from now on when a part passes, in milliseconds of [`millis`]; `None` for a body that has no part.

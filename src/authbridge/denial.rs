@@ -22,7 +22,7 @@ pub(super) enum Code {
     CannotVerify,
     /// The request is ambiguous or malformed, so two readers could understand it differently.
     BadRequest,
-    /// There is no room for the connection: requests are under way on all that its peer, or everybody, may have, too many wait to
+    /// There is no room for the connection or the request: requests are under way on all that its peer, or everybody, may have, too many wait to
     /// replace one, or the sidecar is stopping.
     Overloaded,
     /// No connection to the agent or server, or it broke off.

@@ -164,7 +164,7 @@ async fn data_plane(sockets: Sockets, share: Share, active: &ActiveConfig, stats
             let (connections, per_peer) = share.connections((connections, connections_per_peer));
             // The agent, or Envoy, is the only peer of the other listeners.
             let per_peer = if is_local { connections } else { per_peer };
-            Bounds::new((connections, per_peer), memory, share.waiting)
+            Bounds::new((connections, per_peer), memory, share.waiting).with_calls(share.connections)
         }
     };
     // With an Envoy there is no agent to look at, and all drain together.

@@ -74,8 +74,14 @@ impl Handler for InboundHandler {
             _ => None,
         };
         let (parts, body) = request.into_parts();
+        let call = if decision.is_ok() { connection.call() } else { None };
         let passed = if let Err(denial) = decision {
             Err(denial)
+        } else if call.is_none() {
+            Err(Denial::new(
+                Code::Overloaded,
+                "too many requests of this caller, or of all, wait for the agent",
+            ))
         } else {
             let mut body = ProxyBody::incoming(body).with_ticket(connection.ticket());
             let observer = watch.as_mut().and_then(|watch| watch.goes_on(&parts.headers, parts.version));
@@ -85,7 +91,10 @@ impl Handler for InboundHandler {
             self.pass_on(&runtime, &connection, parts, upgrade, body).await
         };
         // Who is at this end decides whether a tunnel stays, and nothing at the agent's.
-        let joined = |upgraded| Some(Joined { stream: Box::new(TokioIo::new(upgraded)), stands: None });
+        let call_of_tunnel = call.clone();
+        let joined = |upgraded| {
+            Some(Joined { stream: Box::new(TokioIo::new(upgraded)), stands: None, call: call_of_tunnel })
+        };
         let answer = |response| forward::answer(response, upgrade, until, &connection, joined);
         let response = match passed.and_then(answer) {
             Ok(response) => response,
@@ -101,7 +110,7 @@ impl Handler for InboundHandler {
             Some(watch) => watch.ends(response, began),
             None => response,
         };
-        response.map(|body| body.answers(ticket))
+        response.map(|body| body.answers(ticket).of_call(call))
     }
 
     fn epochs(&self) -> watch::Receiver<u64> {

@@ -119,7 +119,7 @@ impl OutboundHandler {
             let Parts { io, read_buf, .. } = upgraded.downcast::<Wire>().ok()?;
             let (stream, reached) = io.into_parts();
             let stream = Box::new(Prefixed::new(stream).push_back(&read_buf));
-            Some(Joined { stream, stands: Some(lease?.standing(reached)) })
+            Some(Joined { stream, stands: Some(lease?.standing(reached)), call: None })
         })
     }
 
@@ -151,7 +151,7 @@ impl OutboundHandler {
             tracing::debug!("a tunnel was not opened: {error}");
             Denial::new(Code::Unreachable, "the other end cannot be reached")
         })?;
-        let joined = Joined { stream, stands: Some(lease.standing(reached)) };
+        let joined = Joined { stream, stands: Some(lease.standing(reached)), call: None };
         connection.join(Tunnel { other: Box::pin(async move { Some(joined) }), until: None });
         Ok(Response::new(ProxyBody::default()))
     }

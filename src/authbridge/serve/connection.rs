@@ -2,6 +2,7 @@
 //! everything is answered and nothing is half read. Thousands of idle connections then cost little memory.
 
 use super::accept::Arrival;
+use super::calls::Call;
 use super::crowd::{Head, HeadCost, Place};
 use super::http2_rest::{Gate, Gated};
 use super::overload::overloaded_response;
@@ -121,6 +122,11 @@ impl Connection {
     /// Keeps the connection with hyper until the ticket is dropped.
     pub(crate) fn ticket(&self) -> Ticket {
         self.pending.ticket()
+    }
+
+    /// A request that is passed on; `None` if too many of its peer or of all are.
+    pub(crate) fn call(&self) -> Option<Arc<Call>> {
+        self.place.call().map(Arc::new)
     }
 
     /// Joins the connection to another one once the answer is written.

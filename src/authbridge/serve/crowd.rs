@@ -1,6 +1,7 @@
 //! Connections of one listener, counted by peer: which one ends so that another finds room. No peer takes the places of all,
 //! and no connection with a request under way is ended for another.
 
+use super::calls::{Call, Calls};
 use super::members::{Kind, Members};
 use super::paced::Paced;
 use super::turns::Turns;
@@ -25,6 +26,8 @@ pub(crate) struct Bounds {
     pub(crate) heads: u64,
     /// Most arrivals that wait for another connection of their peer to end.
     pub(crate) waiting: usize,
+    /// Most requests that are passed on at once.
+    pub(crate) calls: usize,
 }
 
 impl Bounds {
@@ -32,7 +35,18 @@ impl Bounds {
     pub(crate) fn new((connections, per_peer): (usize, usize), memory: usize, waiting: usize) -> Self {
         let heads = memory.checked_div(HEAD_BYTES).unwrap_or(0).max(FEWEST_HEADS);
         let heads = u64::try_from(heads).unwrap_or(u64::MAX);
-        Self { connections, per_peer, heads, waiting }
+        Self { connections, per_peer, heads, waiting, calls: usize::MAX }
+    }
+
+    /// The same with at most so many requests that are passed on at once.
+    #[must_use]
+    pub(crate) const fn with_calls(self, calls: usize) -> Self {
+        Self { calls, ..self }
+    }
+
+    /// Most requests that are passed on at once, and the most of one peer: half, or one for each of its connections.
+    fn calls(&self) -> (usize, usize) {
+        (self.calls, self.calls.div_euclid(2).max(self.per_peer))
     }
 }
 
@@ -65,6 +79,7 @@ pub(crate) struct Crowd(Arc<Inner>);
 struct Inner {
     bounds: Box<dyn Fn() -> Bounds + Send + Sync>,
     members: Mutex<Members>,
+    calls: Calls,
     /// Turns at reading while memory is full.
     turns: Turns,
     /// Rate at which a peer ends its own for memory.
@@ -98,8 +113,9 @@ fn peer_of(address: SocketAddr) -> IpAddr {
 impl Crowd {
     /// No connections yet; `bounds` says what is in force.
     pub(crate) fn new(bounds: impl Fn() -> Bounds + Send + Sync + 'static, stats: Stats) -> Self {
-        let (members, turns, paced) = (Mutex::default(), Turns::default(), Paced::default());
-        Self(Arc::new(Inner { bounds: Box::new(bounds), members, turns, paced, stats }))
+        let (members, calls) = (Mutex::default(), Calls::default());
+        let (turns, paced) = (Turns::default(), Paced::default());
+        Self(Arc::new(Inner { bounds: Box::new(bounds), members, calls, turns, paced, stats }))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Members) -> T) -> T {
@@ -167,6 +183,11 @@ impl Place {
     /// Peer and number, by which [`Crowd::runs`] knows the connection.
     pub(crate) const fn key(&self) -> (IpAddr, u64) {
         (self.peer, self.number)
+    }
+
+    /// A request of this connection that is passed on; `None` if too many of its peer or of all are.
+    pub(crate) fn call(&self) -> Option<Call> {
+        self.crowd.0.calls.begin(self.peer, (self.crowd.0.bounds)().calls())
     }
 
     /// Memory to read this connection with. If there is none left, the idlest other one that is half read ends; `None` if
@@ -246,7 +267,7 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
 
     fn crowd(connections: usize, per_peer: usize, heads: u64) -> Crowd {
-        Crowd::new(move || Bounds { connections, per_peer, heads, waiting: 16 }, Stats::new())
+        Crowd::new(move || Bounds { connections, per_peer, heads, waiting: 16, calls: 9 }, Stats::new())
     }
 
     fn from(text: &str) -> SocketAddr {
@@ -400,7 +421,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_too_long_for_memory_is_refused_and_counted() {
         let stats = Stats::new();
-        let bounds = || Bounds { connections: 9, per_peer: 9, heads: 1, waiting: 16 };
+        let bounds = || Bounds { connections: 9, per_peer: 9, heads: 1, waiting: 16, calls: 9 };
         let crowd = Crowd::new(bounds, stats.clone());
         let first = crowd.enter(from("10.0.0.1")).unwrap();
         let _full = first.read(HeadCost::One, LONG).await.unwrap();

@@ -22,7 +22,8 @@ pub(crate) fn raise_descriptors() -> Option<u64> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
     listeners: usize,
-    /// Connections for which there are descriptors.
+    /// Connections for which there are descriptors, and as many requests that are passed on: each of these may have one to the
+    /// agent, also where one connection of HTTP/2 has many.
     pub(crate) connections: usize,
     /// Arrivals that may wait for another connection of their peer to end.
     pub(crate) waiting: usize,

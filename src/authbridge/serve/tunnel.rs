@@ -1,6 +1,7 @@
 //! Tunnels: two streams joined byte by byte, until both have ended, nothing has passed for too long, or the token that
 //! opened the tunnel has expired.
 
+use super::calls::Call;
 use super::stream::Stream;
 use crate::config::Limits;
 use crate::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
@@ -10,6 +11,7 @@ use countersign_io::clock::now;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -32,6 +34,9 @@ pub(crate) struct Joined {
     pub(crate) stream: Box<dyn Stream>,
     /// Asked in each epoch; `None` if the tunnel depends on nothing at the other end.
     pub(crate) stands: Option<Standing>,
+    /// Request that opened it, which lasts as long; `None` if nobody counts them.
+    #[expect(dead_code, reason = "it counts until it is dropped")]
+    pub(crate) call: Option<Arc<Call>>,
 }
 
 /// Future of the other connection of a tunnel; it is joined after the answer was written.

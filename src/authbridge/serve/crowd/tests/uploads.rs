@@ -62,7 +62,7 @@ async fn an_upload_under_way_is_not_ended_for_memory() {
                 serve_http(Prefixed::new(stream), connection, handler, times).await;
             }
         };
-        let bounds = || Bounds { connections: 99, per_peer: 99, heads: 200, waiting: 16 };
+        let bounds = || Bounds { connections: 99, per_peer: 99, heads: 200, waiting: 16, calls: 99 };
         Listeners::new("test", bounds, Stats::new()).run(listener, stop, Duration::ZERO, serve).await;
     });
     let mut clients = Vec::new();
