@@ -27,6 +27,10 @@ pub const SVID_MARGIN: Duration = Duration::from_secs(10);
 /// meanwhile, and somebody may be waiting for the new one to count: one connection and a slow answer.
 pub const FETCH_BEFORE_SWAP: Duration = Duration::from_secs(5);
 
+/// Longest time for which a reload waits until nobody writes into the folder of the configuration: the kubelet replaces a volume
+/// in less than a second, and a program that has a log there never ends.
+pub const LONGEST_SETTLE: Duration = Duration::from_secs(5);
+
 /// Memory that is set aside for each connection whose request is being read, in bytes: the largest header block of
 /// HTTP/1.1. `limits.memory` is counted in it.
 pub const HEAD_BYTES: usize = 64 * 1024;

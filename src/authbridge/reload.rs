@@ -3,6 +3,7 @@
 use super::config::{Checked, Diagnostic, Reading, Spiffe, parse_config};
 use super::config_log::log_notices;
 use super::identity::{WorkloadIdentity, follow_files, follow_workload_api, mirror};
+use super::limits::LONGEST_SETTLE;
 use super::process_state::{ProcessState, session_bounds};
 use super::runtime_config::{ActiveConfig, RuntimeConfig};
 use super::serve::Share;
@@ -174,7 +175,11 @@ impl Reloader {
         let mut refused: Option<String> = None;
         loop {
             tokio::select! {
-                () = heard.notified() => while timeout(SETTLE, heard.notified()).await.is_ok() {},
+                () = heard.notified() => {
+                    let is_quiet = async { while timeout(SETTLE, heard.notified()).await.is_ok() {} };
+                    // Somebody who writes other files there again and again must not put it off for ever.
+                    let _ = timeout(LONGEST_SETTLE, is_quiet).await;
+                }
                 () = sleep(LOOK) => {}
                 () = stop.requested() => return,
             }

@@ -10,7 +10,9 @@ use countersign_sidecar_tests::jwt::{SigningKey, ordinary_claims};
 use countersign_sidecar_tests::process::until;
 use countersign_sidecar_tests::scene::{Scene, Settings, jwt_validation};
 use countersign_sidecar_tests::spire::{Spire, X509Files};
+use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(15);
@@ -323,4 +325,31 @@ fn a_reload_that_asks_for_more_connections_than_there_are_descriptors_is_told() 
     assert!(!scene.bridge.log().contains("limit on open files"), "{}", scene.bridge.log());
     scene.rewrite(&settings(1_048_576)).unwrap();
     scene.bridge.wait_log("limits.connections is 1048576, and the limit on open files allows ").unwrap();
+}
+
+#[test]
+fn a_reload_comes_while_somebody_writes_into_the_folder() {
+    let jwks = JwksServer::start(&[&SigningKey::p256("k1").unwrap()]).unwrap();
+    let settings = |connections: u32| Settings {
+        inbound: jwt_validation("https://id.example", &jwks.url(), "agent"),
+        blocks: format!("limits: {{connections: {connections}}}"),
+        ..Settings::default()
+    };
+    let scene = Scene::start(&settings(64), &Options::default()).unwrap();
+    let (log, stop) = (scene.bridge.folder().join("other.log"), AtomicBool::new(false));
+    let taken = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = std::fs::File::create(log).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                file.write_all(b"a line\n").unwrap();
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        scene.rewrite(&settings(8)).unwrap();
+        let taken = until("reload", LIMIT, || Ok(scene.stats("/reload/status")?["reloads_ok"] == 1));
+        stop.store(true, Ordering::Relaxed);
+        taken
+    });
+    taken.unwrap();
 }
