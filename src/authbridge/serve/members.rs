@@ -145,28 +145,53 @@ impl Members {
     }
 
     /// Peer with the most memory of half read members. A rank may only be too high: where a request of the first in its queue
-    /// is under way, the queue is corrected.
+    /// is under way, the queue is corrected. Where so many ranks are too high that the one with the most may be behind all that
+    /// are compared, whoever has a request under way leaves their queues: no single peer can cause that.
     fn half_reader(&mut self) -> Option<IpAddr> {
         loop {
-            let (mut most, mut behind) = (None, None);
+            let (mut most, mut behind, mut is_found) = (None, None, false);
+            let (mut too_high, mut compared) = (Vec::new(), 0_usize);
             for (rank, peer) in self.half_read.peers().take(COMPARED_PEERS) {
-                if most.is_some_and(|(units, _)| units >= rank) {
+                is_found = most.is_some_and(|(units, _)| units >= rank);
+                if is_found {
                     break;
                 }
+                compared = compared.saturating_add(1);
                 let units = self.units_of(peer);
-                if units < rank && !self.is_first_true(peer) {
-                    behind = Some(peer);
-                    break;
+                if units < rank {
+                    if !self.is_first_true(peer) {
+                        behind = Some(peer);
+                        break;
+                    }
+                    too_high.push(peer);
                 }
                 if most.is_none_or(|(most, _)| units > most) {
                     most = Some((units, peer));
                 }
             }
-            match behind {
-                Some(peer) => drop(self.first_that_may_end(peer, Kind::HalfRead)),
-                None => return most.map(|(_, peer)| peer),
+            if let Some(peer) = behind {
+                let _ = self.first_that_may_end(peer, Kind::HalfRead);
+                continue;
+            }
+            let may_be_behind = !is_found && compared == COMPARED_PEERS;
+            if !may_be_behind || !too_high.into_iter().any(|peer| self.corrects_rank(peer)) {
+                return most.map(|(_, peer)| peer);
             }
         }
+    }
+
+    /// Takes all members of a peer with requests under way out of its queue of half read ones; false if there are none.
+    fn corrects_rank(&mut self, peer: IpAddr) -> bool {
+        let mut corrected = false;
+        for (since, number) in self.half_read.entries(peer) {
+            let key = (peer, number);
+            let standing = self.member(key).map_or(Standing::Out, |member| member.standing(Kind::HalfRead));
+            if !matches!(standing, Standing::At(_)) {
+                self.correct(key, (since, Kind::HalfRead), standing);
+                corrected = true;
+            }
+        }
+        corrected
     }
 
     fn is_first_true(&self, peer: IpAddr) -> bool {

@@ -55,6 +55,11 @@ impl Queue {
         self.ranks.iter().rev().copied()
     }
 
+    /// Connections of a peer, the idlest first.
+    pub(super) fn entries(&self, peer: IpAddr) -> Vec<Entry> {
+        self.lines.get(&peer).map(|line| line.entries.iter().copied().collect()).unwrap_or_default()
+    }
+
     /// First connection of a peer.
     pub(super) fn first(&self, peer: IpAddr) -> Option<Entry> {
         self.lines.get(&peer).and_then(|line| line.entries.first()).copied()

@@ -292,3 +292,26 @@ fn who_holds_the_most_half_read_is_found_behind_what_was_read_of_others() {
         assert_eq!(left, [true, false, true], "{name}");
     }
 }
+
+#[test]
+fn who_holds_the_most_half_read_is_found_behind_peers_whose_idlest_is_half_read_and_others_are_busy() {
+    let (honest, neighbour) = (|number: u8| IpAddr::from([10, 1, 0, number]), peer(9));
+    let mut scene = Scene::new(1);
+    for caller in 0..65 {
+        // One that rests, and then connections with requests under way.
+        let rests = scene.join(honest(caller));
+        scene.is_read(rests, 1);
+        for _ in 0..20 {
+            let key = scene.join(honest(caller));
+            scene.is_read(key, 1);
+            scene.asks(key);
+        }
+    }
+    let half: Vec<_> = (0..2).map(|_| scene.join(neighbour)).collect();
+    for key in &half {
+        scene.is_read(*key, 8);
+    }
+    assert!(scene.members.half_reads_most(neighbour), "16 units of one, and 1 of each other");
+    assert!(scene.members.end_idlest(Kind::HalfRead));
+    assert!(!scene.members.has(half[0]));
+}
