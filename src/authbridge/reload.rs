@@ -227,7 +227,10 @@ impl Reloader {
         runtime.fetched().await;
         self.state.store.set_bounds(session_bounds(&checked.config));
         self.source.set(checked.config.spiffe.as_ref());
+        // Nobody else tells of it where the new configuration names no file.
+        let is_current = runtime.notices().is_none();
         self.active.replace(runtime);
+        self.stats.routes_current.set(i64::from(is_current));
         log_notices(&self.path, &checked.notices);
         self.share.tell_shortage(checked.config.limits.connections);
         Ok(())

@@ -116,3 +116,20 @@ fn a_new_token_endpoint_of_the_file_is_asked() {
     })
     .unwrap();
 }
+
+#[test]
+fn the_metric_of_a_broken_file_ends_with_the_plugin_that_names_it() {
+    let stage = Stage::start("routes-metric", "- {host: 127.0.0.1, action: deny}\n");
+    let current = || {
+        let metrics = http::get(&format!("http://{}/metrics", stage.scene.at.stats)).unwrap().text();
+        metrics.lines().find(|line| line.starts_with("authbridge_routes_current ")).unwrap().to_owned()
+    };
+    stage.folder.write("routes.yaml", "- {host: 127.0.0.1, action: nothing}\n").unwrap();
+    until("the metric", LIMIT, || Ok(current().ends_with(" 0"))).unwrap();
+    let inbound = jwt_validation("https://id.example", &stage.jwks.url(), "agent");
+    stage.scene.rewrite(&Settings { inbound, ..Settings::default() }).unwrap();
+    until("the reload", LIMIT, || Ok(stage.scene.stats("/reload/status")?["reloads_ok"] == 1)).unwrap();
+    assert_eq!(stage.notice(), "");
+    let found = until("the metric", Duration::from_secs(8), || Ok(current().ends_with(" 1")));
+    assert!(found.is_ok(), "no file is followed, and {}", current());
+}
