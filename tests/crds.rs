@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn an_agent_runtime_has_the_names_columns_and_defaults_of_the_existing_one() {
-        let definition = countersign_api::agent_runtime::definition();
+        let definition = countersign_api::agent_runtime::definition(keys::Family::Kagenti);
         assert_eq!(definition.metadata.name.as_deref(), Some("agentruntimes.agent.kagenti.dev"));
         let names = &definition.spec.names;
         assert_eq!(names.short_names.as_deref().unwrap(), ["art", "agentrt"]);
@@ -104,6 +104,15 @@ mod tests {
         for member in ["name", "cardHash", "signatureKeyID", "attestedAgentSpiffeID", "transportSecurity"] {
             assert!(card[member].is_object(), "{member}");
         }
+    }
+
+    #[test]
+    fn an_agent_runtime_of_the_newer_group_differs_in_the_group_alone() {
+        let [older, newer] = keys::Family::ALL.map(countersign_api::agent_runtime::definition);
+        assert_eq!(newer.metadata.name.as_deref(), Some("agentruntimes.agent.rossoctl.dev"));
+        assert_eq!(newer.spec.group, "agent.rossoctl.dev");
+        let as_older = newer.spec.names == older.spec.names && newer.spec.versions == older.spec.versions;
+        assert!(as_older, "a copy of one loses nothing of the other");
     }
 
     #[test]

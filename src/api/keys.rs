@@ -77,7 +77,8 @@ impl Family {
         }
     }
 
-    /// API group of `AgentCard`. The operator serves that of [`Family::Kagenti`] alone.
+    /// API group of `AgentCard` and `AgentRuntime`. AgentCards of [`Family::Kagenti`] alone are served; an `AgentRuntime` of
+    /// [`Family::Rossoctl`] has a copy in that group, which counts (ADR 0027).
     pub const fn group(self) -> &'static str {
         match self {
             Self::Kagenti => GROUP,
@@ -90,6 +91,20 @@ impl Family {
         match self {
             Self::Kagenti => AGENT_CARD_API_VERSION,
             Self::Rossoctl => "agent.rossoctl.dev/v1alpha1",
+        }
+    }
+
+    /// Group and version of `AgentRuntime` in manifests.
+    pub const fn agent_runtime_api_version(self) -> &'static str {
+        self.agent_card_api_version()
+    }
+
+    /// Finalizer that the existing operator puts on an `AgentRuntime`. Countersign needs none, and removes it from what is
+    /// being deleted.
+    pub const fn runtime_finalizer(self) -> &'static str {
+        match self {
+            Self::Kagenti => "kagenti.io/cleanup",
+            Self::Rossoctl => "rossoctl.io/cleanup",
         }
     }
 
@@ -139,9 +154,6 @@ pub const RUNTIME_LABEL: &str = "agent.kagenti.dev/runtime";
 pub const CONFIG_HASH_ANNOTATION: &str = "kagenti.io/config-hash";
 /// Annotation in the Pod template of an enrolled workload with its mode of mTLS.
 pub const MTLS_MODE_ANNOTATION: &str = "kagenti.io/mtls-mode";
-/// Finalizer that the existing operator puts on an `AgentRuntime`. Countersign needs none, and removes it from what is
-/// being deleted.
-pub const RUNTIME_FINALIZER: &str = "kagenti.io/cleanup";
 /// ConfigMap with the feature gates of the cluster, in the operator's namespace.
 pub const FEATURE_GATES: &str = "kagenti-feature-gates";
 /// ConfigMap with the defaults of the cluster, in the operator's namespace.

@@ -27,5 +27,6 @@ pub use object_ref::ObjectRef;
 #[cfg(feature = "kinds")]
 pub fn definitions()
 -> Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> {
-    vec![agent_card::definition(), agent_runtime::definition()]
+    let runtimes = keys::Family::ALL.map(agent_runtime::definition);
+    [agent_card::definition()].into_iter().chain(runtimes).collect()
 }

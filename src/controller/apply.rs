@@ -61,6 +61,37 @@ impl Writer {
         self.client.request::<PartialObjectMeta<DynamicObject>>(request).await.map(drop)
     }
 
+    /// Creates an object. One of that name is left as it is, and an error, as is a field that the definition does not have.
+    pub async fn create<K: NamespacedKind>(&self, namespace: &str, object: &Value) -> Result<(), Error> {
+        let object = serde_json::to_vec(object).map_err(Error::SerdeError)?;
+        // kube has no parameter for the validation of fields here.
+        let url = format!(
+            "{}?fieldManager={FIELD_MANAGER}&fieldValidation=Strict",
+            K::url_path(&(), Some(namespace))
+        );
+        let request = http::Request::post(url)
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, METADATA_ALONE)
+            .body(object)
+            .map_err(|error| Error::BuildRequest(kube::core::request::Error::BuildRequest(error)))?;
+        self.client.request::<PartialObjectMeta<K>>(request).await.map(drop)
+    }
+
+    /// Replaces the spec of the object with this UID, whatever its resource version; returns the new metadata. A field that
+    /// the definition does not have is an error.
+    pub async fn replace_spec<K: NamespacedKind>(
+        &self,
+        object: &ObjectRef,
+        uid: &str,
+        spec: &Value,
+    ) -> Result<ObjectMeta, Error> {
+        let patch = json!([
+            { "op": "test", "path": "/metadata/uid", "value": uid },
+            { "op": "replace", "path": "/spec", "value": spec },
+        ]);
+        self.patch_json::<K>(object, None, &patch, &patching().validation_strict()).await
+    }
+
     /// Deletes an object; an absent object counts as deleted. With a `uid`, an object created since under that name is
     /// not deleted.
     pub async fn delete<K: NamespacedKind>(
@@ -107,14 +138,14 @@ impl Writer {
     ) -> Result<ObjectMeta, Error> {
         if is_empty(before) {
             let first = first_status(uid, after);
-            match self.patch_json::<K>(object, Some("status"), &first).await {
+            match self.patch_json::<K>(object, Some("status"), &first, &patching()).await {
                 // The object may have a status without members, which only the other patch takes for none.
                 Err(Error::Api(status)) if status.code == UNPROCESSABLE => {}
                 written => return written,
             }
         }
         let patch = status_operations(uid, before, after, guard);
-        self.patch_json::<K>(object, Some("status"), &patch).await
+        self.patch_json::<K>(object, Some("status"), &patch, &patching()).await
     }
 
     /// Sets the finalizers of the object with this UID, if they are still those of `before`; an absent object needs none.
@@ -129,7 +160,7 @@ impl Writer {
             { "op": "test", "path": "/metadata/finalizers", "value": before },
             { "op": "replace", "path": "/metadata/finalizers", "value": after },
         ]);
-        gone_is_fine(self.patch_json::<K>(object, None, &patch).await.map(drop))
+        gone_is_fine(self.patch_json::<K>(object, None, &patch, &patching()).await.map(drop))
     }
 
     /// Patches an object, or a subresource of it, by JSON Patch (RFC 6902); returns the new metadata.
@@ -138,13 +169,14 @@ impl Writer {
         object: &ObjectRef,
         subresource: Option<&str>,
         patch: &Value,
+        parameters: &PatchParams,
     ) -> Result<ObjectMeta, Error> {
         let request = Request::new(K::url_path(&(), Some(&object.namespace)));
         // The body and its type are replaced: kube knows JSON Patch only through another library.
         let empty = Patch::Merge(Value::Null);
         let request = match subresource {
-            Some(name) => request.patch_subresource(name, &object.name, &patching(), &empty),
-            None => request.patch(&object.name, &patching(), &empty),
+            Some(name) => request.patch_subresource(name, &object.name, parameters, &empty),
+            None => request.patch(&object.name, parameters, &empty),
         };
         let mut request = request.map_err(Error::BuildRequest)?;
         *request.body_mut() = serde_json::to_vec(patch).map_err(Error::SerdeError)?;

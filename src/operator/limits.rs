@@ -35,3 +35,6 @@ pub(crate) const ROLLOUTS: (Duration, Duration) = (Duration::from_millis(200), D
 /// `ConfigMap`s with defaults of a namespace that are read, of which the first by name counts and the others are told of: a tenant
 /// may have any number, each of 1 MiB.
 pub(crate) const DEFAULTS_READ: u32 = 4;
+/// Time until a copy of an `AgentRuntime` that the API server refused is sent again: nothing tells when a quota is raised, a
+/// policy changed or a definition installed.
+pub(crate) const TWIN_REFUSED_AGAIN: Duration = Duration::from_mins(1);

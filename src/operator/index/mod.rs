@@ -35,6 +35,9 @@ pub(crate) struct Index {
     pub(crate) cards: Store<IndexedCard, IndexKey>,
     /// UIDs of AgentCards of the API group of after the renaming, which a cluster may lack.
     pub(crate) renamed_cards: Store<String>,
+    /// `AgentRuntime`s of the API group of after the renaming, which a cluster may lack: UID, generation, and whether the
+    /// object is being deleted.
+    pub(crate) renamed_runtimes: Store<(String, i64, bool)>,
     /// `AgentRuntime`s of all namespaces; the cluster may lack the kind.
     pub(crate) runtimes: Store<IndexedRuntime, IndexKey>,
     /// Deployments that an `AgentRuntime` enrols.
@@ -82,6 +85,7 @@ impl Index {
         Self {
             cards: Store::indexed(by::of_card),
             renamed_cards: Store::default(),
+            renamed_runtimes: Store::default(),
             runtimes: Store::indexed(by::of_runtime),
             enrolled_deployments: Store::indexed(by::of_enrolled),
             enrolled_stateful_sets: Store::indexed(by::of_enrolled),

@@ -6,16 +6,15 @@ use super::events::EventSource;
 use super::index::ObjectRef;
 use super::reduced::ReducedMetadata;
 use super::registration::register_agents;
+use super::renamed::Renamed;
+use countersign_api::agent_card::AgentCard;
 use countersign_api::keys::{AGENT_CARD_KIND, Family};
 use countersign_controller::key::{Key, Reconciler};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry, Watched};
 use countersign_plan::agent_card::transition::Transition;
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Api, Resource};
-use std::borrow::Cow;
+use kube::Api;
 use std::sync::Arc;
 
 /// Notice about one AgentCard that is not served.
@@ -29,45 +28,10 @@ const SOURCE: EventSource = EventSource {
     action: "Enrol",
 };
 
-/// AgentCard of the newer group, of which only the metadata is read.
-#[derive(Clone, Debug)]
-struct RenamedCard {
-    metadata: ObjectMeta,
-}
-
-impl Resource for RenamedCard {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        AGENT_CARD_KIND.into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        Family::Rossoctl.group().into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1alpha1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "agentcards".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
 /// Registers the watch and the turns that tell.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
     let index = &context.index;
-    let api = Api::<ReducedMetadata<RenamedCard>>::all(context.watching.clone());
+    let api = Api::<ReducedMetadata<Renamed<AgentCard>>>::all(context.watching.clone());
     let cards = Watched::metadata("agentcards of the newer group", api, "");
     registry.watch(
         Watched { is_optional: true, ..cards },

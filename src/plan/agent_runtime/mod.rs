@@ -9,6 +9,7 @@ pub mod sidecar;
 pub mod status;
 mod target;
 pub mod turn;
+pub mod twin;
 
 pub use card::{ShownCard, lacks_content};
 pub use runtime::{EnrolledBy, IndexedRuntime, RuntimeParts, SidecarRequest};

@@ -6,7 +6,7 @@ use super::sidecar::SidecarPlan;
 use super::target::Target;
 use crate::input::workload::WorkloadRef;
 use crate::limits::{CONFIG_READ_AGAIN, TARGET_READ_AGAIN};
-use countersign_api::keys::{RUNTIME_FINALIZER, RUNTIME_LABEL};
+use countersign_api::keys::{Family, RUNTIME_LABEL};
 use countersign_core::text::Quoted;
 use countersign_core::time::Timestamp;
 use serde_json::Value;
@@ -79,12 +79,15 @@ pub fn plan_runtime(observed: &Observed<'_>) -> RuntimePlan {
         .map(|(workload, by)| (workload.clone(), released(workload, &by.uid, &by.resource_version)))
         .collect();
     let leaving = observed.runtime.filter(|runtime| runtime.is_leaving);
-    let finalizers = leaving.and_then(|runtime| {
-        let rest: Vec<String> =
-            runtime.finalizers.iter().filter(|name| *name != RUNTIME_FINALIZER).cloned().collect();
-        (rest.len() < runtime.finalizers.len()).then_some(rest)
-    });
+    let finalizers = leaving.and_then(|runtime| rest_of(&runtime.finalizers, Family::Kagenti));
     RuntimePlan { release, finalizers, apply, found }
+}
+
+/// Finalizers without that of the existing operator; `None` if it is not among them.
+pub(super) fn rest_of(finalizers: &[String], family: Family) -> Option<Vec<String>> {
+    let own = family.runtime_finalizer();
+    let rest: Vec<String> = finalizers.iter().filter(|name| *name != own).cloned().collect();
+    (rest.len() < finalizers.len()).then_some(rest)
 }
 
 /// Time after which a turn reads again what no watch follows: a missing workload, sooner while the object is young, and the
@@ -161,7 +164,7 @@ mod tests {
             resource_version: Some("7".to_owned()),
             generation: Some(3),
             creation_timestamp: Some(Time(jiff::Timestamp::from_second(created).unwrap())),
-            finalizers: Some(vec![RUNTIME_FINALIZER.to_owned(), "other".to_owned()]),
+            finalizers: Some(vec![Family::Kagenti.runtime_finalizer().to_owned(), "other".to_owned()]),
             ..ObjectMeta::default()
         };
         let (kind_of, name) = target.split_once(' ').unwrap();

@@ -25,6 +25,9 @@ pub(crate) const CRD: &str = include_str!("../../../crds/agentcards.agent.kagent
 /// The kind of `AgentRuntime`s.
 pub(crate) const RUNTIME_CRD: &str = include_str!("../../../crds/agentruntimes.agent.kagenti.dev.yaml");
 
+/// The kind of `AgentRuntime`s in the group of after the renaming.
+const RENAMED_RUNTIME_CRD: &str = include_str!("../../../crds/agentruntimes.agent.rossoctl.dev.yaml");
+
 /// A card as JSON.
 pub type Card = Value;
 
@@ -43,8 +46,9 @@ pub fn card_of(name: &str, namespace: &str) -> Card {
 impl<'r> Agents<'r> {
     /// Prepares a control plane: CRDs, namespaces, the trust bundle, and the server of cards.
     pub fn new(rig: &'r Rig, namespaces: &[&str], authority: &Authority) -> Result<Self> {
-        rig.apply(CRD)?;
-        rig.apply(RUNTIME_CRD)?;
+        for crd in [CRD, RUNTIME_CRD, RENAMED_RUNTIME_CRD] {
+            rig.apply(crd)?;
+        }
         let all = ["countersign-system", "spire"].iter().chain(namespaces);
         let all: Vec<Value> = all
             .map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))

@@ -324,6 +324,7 @@ fn collection(kind: &str, namespace: &str) -> Result<String> {
     let groups = [
         ("apis/agent.kagenti.dev/v1alpha1", "agentcards"),
         ("apis/agent.kagenti.dev/v1alpha1", "agentruntimes"),
+        ("apis/agent.rossoctl.dev/v1alpha1", "agentruntimes.agent.rossoctl.dev"),
         ("apis/networking.k8s.io/v1", "networkpolicies"),
         ("apis/apps/v1", "deployments"),
         ("apis/apps/v1", "replicasets"),

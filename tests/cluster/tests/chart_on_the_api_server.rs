@@ -286,6 +286,7 @@ fn it_leaves_nothing_but_the_cards(rig: &Rig) {
     let kept = [
         "customresourcedefinition.apiextensions.k8s.io/agentcards.agent.kagenti.dev",
         "customresourcedefinition.apiextensions.k8s.io/agentruntimes.agent.kagenti.dev",
+        "customresourcedefinition.apiextensions.k8s.io/agentruntimes.agent.rossoctl.dev",
         "validatingadmissionpolicy.admissionregistration.k8s.io/guard-network-policies.agent.kagenti.dev",
         "validatingadmissionpolicy.admissionregistration.k8s.io/guard-operator-labels.agent.kagenti.dev",
         "validatingadmissionpolicybinding.admissionregistration.k8s.io/guard-network-policies.agent.kagenti.dev",
@@ -295,7 +296,11 @@ fn it_leaves_nothing_but_the_cards(rig: &Rig) {
     rig.kubectl(&["-n", "team1", "get", "agentcard", "weather"]).unwrap();
     // Nothing holds on to a card or a namespace once the operator is gone.
     rig.kubectl(&["delete", "namespace", "team1", NAMESPACE, "--timeout=60s"]).unwrap();
-    let kinds = ["agentcards.agent.kagenti.dev", "agentruntimes.agent.kagenti.dev"];
+    let kinds = [
+        "agentcards.agent.kagenti.dev",
+        "agentruntimes.agent.kagenti.dev",
+        "agentruntimes.agent.rossoctl.dev",
+    ];
     rig.kubectl(&[&["delete", "crd", "--timeout=60s"][..], &kinds].concat()).unwrap();
     for kind in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
         let guards = ["guard-operator-labels.agent.kagenti.dev", "guard-network-policies.agent.kagenti.dev"];

@@ -27,7 +27,7 @@ const UNSEEN: [(&str, &str); 9] = [
         "agent.kagenti.dev/agentcards/finalizers update",
         "asked for by OwnerReferencesPermissionEnforcement alone",
     ),
-    ("agent.kagenti.dev/agentruntimes patch", "takes the finalizer of the existing operator off"),
+    ("agent.rossoctl.dev/agentruntimes patch", "takes the finalizer of the existing operator off"),
     ("agent.rossoctl.dev/agentcards watch", "needs the newer definition of the existing project"),
     ("agents.x-k8s.io/sandboxes get", "needs the definition of Sandboxes"),
     ("agents.x-k8s.io/sandboxes watch", "needs the definition of Sandboxes"),
@@ -188,7 +188,11 @@ fn a_release_is_upgraded_uses_its_rights_and_is_uninstalled_without_opening_anyt
     for namespace in [TEAM, SYSTEM] {
         node.rig.kubectl(&["delete", "namespace", namespace, "--timeout=120s"]).unwrap();
     }
-    let kinds = ["agentcards.agent.kagenti.dev", "agentruntimes.agent.kagenti.dev"];
+    let kinds = [
+        "agentcards.agent.kagenti.dev",
+        "agentruntimes.agent.kagenti.dev",
+        "agentruntimes.agent.rossoctl.dev",
+    ];
     node.rig.kubectl(&[&["delete", "crd", "--timeout=120s"][..], &kinds].concat()).unwrap();
 }
 
@@ -218,9 +222,11 @@ fn show_the_card_of_an_agent(node: &Node) {
     }
 }
 
-/// Enrols a Deployment and a `StatefulSet` without Pods, which nothing else looks at, and gives them up again.
+/// Enrols a Deployment and a `StatefulSet` without Pods, which nothing else looks at, and gives them up again: each by an
+/// object of one of the two groups.
 fn enrol_plain_workloads(node: &Node) {
-    for kind in ["Deployment", "StatefulSet"] {
+    for (kind, group) in [("Deployment", "agent.kagenti.dev"), ("StatefulSet", "agent.rossoctl.dev")] {
+        let runtimes = format!("agentruntimes.{group}");
         let (name, labels) = (format!("plain-{}", kind.to_lowercase()), json!({ "app": "plain" }));
         let mut workload = json!({
             "apiVersion": "apps/v1", "kind": kind, "metadata": { "name": name, "namespace": TEAM },
@@ -231,14 +237,21 @@ fn enrol_plain_workloads(node: &Node) {
             workload["spec"].as_object_mut().unwrap().remove("serviceName").unwrap();
         }
         let runtime = json!({
-            "apiVersion": "agent.kagenti.dev/v1alpha1", "kind": "AgentRuntime",
+            "apiVersion": format!("{group}/v1alpha1"), "kind": "AgentRuntime",
             "metadata": { "name": name, "namespace": TEAM },
             "spec": { "type": "tool", "targetRef": { "apiVersion": "apps/v1", "kind": kind, "name": name } },
         });
         node.apply_all(&[workload, runtime]).unwrap();
-        let ready = ["wait", "--for=condition=Ready", "-n", TEAM, "agentruntime", &name, "--timeout=120s"];
+        let ready = ["wait", "--for=condition=Ready", "-n", TEAM, &runtimes, &name, "--timeout=120s"];
         node.rig.kubectl(&ready).unwrap();
-        node.rig.kubectl(&["delete", "-n", TEAM, "agentruntime", &name]).unwrap();
+        let strict = r#"{"spec":{"mtlsMode":"strict"}}"#;
+        node.rig.kubectl(&["patch", "--type=merge", "-n", TEAM, &runtimes, &name, "-p", strict]).unwrap();
+        let path = "jsonpath={.spec.template.metadata.annotations.kagenti\\.io/mtls-mode}";
+        until("the changed mode", Duration::from_mins(2), || {
+            Ok(node.rig.kubectl(&["get", "-n", TEAM, kind, &name, "-o", path])? == "strict")
+        })
+        .unwrap();
+        node.rig.kubectl(&["delete", "-n", TEAM, &runtimes, &name]).unwrap();
         until("the workload as it was", Duration::from_mins(2), || {
             let labels = ["get", "-n", TEAM, kind, &name, "-o", "jsonpath={.metadata.labels}"];
             Ok(node.rig.kubectl(&labels)?.is_empty())

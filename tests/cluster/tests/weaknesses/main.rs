@@ -9,6 +9,7 @@ mod fetch;
 mod held_up;
 mod policy;
 mod quiet;
+mod renamed_runtime;
 mod replicas;
 mod runtime;
 mod sandbox;

@@ -5,7 +5,7 @@ use countersign_cluster_tests::{Agents, Scene, card_of, condition, holds, look_e
 use serde_json::{Value, json};
 
 /// Workload, Service and account of an agent without a label that enrols it.
-fn plain(team: &str, name: &str) -> Vec<Value> {
+pub(crate) fn plain(team: &str, name: &str) -> Vec<Value> {
     let mut items = Agents::manifests(team, name);
     items[0]["metadata"]["labels"] = json!({ "app": name, "team": "own" });
     items[0]["spec"]["template"]["metadata"]["labels"] = json!({ "app": name });
@@ -25,7 +25,7 @@ fn take_type_off(scene: &Scene, team: &str) {
 }
 
 /// Waits until the condition `Ready` has this reason; returns the object.
-fn ready(scene: &Scene, team: &str, name: &str, reason: &str) -> Value {
+pub(crate) fn ready(scene: &Scene, team: &str, name: &str, reason: &str) -> Value {
     let mut last = Value::Null;
     let waited = scene.rig.wait("the condition Ready", || {
         last = scene.get("agentruntime", team, name)?;
@@ -37,7 +37,7 @@ fn ready(scene: &Scene, team: &str, name: &str, reason: &str) -> Value {
 }
 
 /// Metadata of a Deployment and of its template, without what changes by itself.
-fn parts(scene: &Scene, team: &str, name: &str) -> (Value, Value) {
+pub(crate) fn parts(scene: &Scene, team: &str, name: &str) -> (Value, Value) {
     let found = scene.get("deployment", team, name).unwrap();
     (found["metadata"]["labels"].clone(), found["spec"]["template"].clone())
 }
