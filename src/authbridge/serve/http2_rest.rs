@@ -377,9 +377,9 @@ mod tests {
             let before = &before[..before.len() - 1];
             for bytes in [before, &[last]] {
                 if is_read {
-                    traffic.reads(bytes)
+                    traffic.reads(bytes);
                 } else {
-                    traffic.writes(bytes)
+                    traffic.writes(bytes);
                 }
                 assert!(bytes.len() == 1 || !traffic.is_between(), "{number} is half there");
             }

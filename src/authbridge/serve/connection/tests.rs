@@ -43,7 +43,7 @@ fn get(stream: u8) -> Vec<u8> {
 async fn a_connection_does_not_rest_while_a_request_is_under_way() {
     let (_keep, epochs) = watch::channel(0);
     let handler = Arc::new(Slow { epochs, units: Mutex::default() });
-    let long = Duration::from_secs(60);
+    let long = Duration::from_mins(1);
     let times = Times {
         header: long,
         idle: long,

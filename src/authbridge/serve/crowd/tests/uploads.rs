@@ -94,7 +94,7 @@ async fn an_upload_under_way_is_not_ended_for_memory() {
     let mut ended = 0;
     for client in &mut clients {
         let mut all = Vec::new();
-        while let Ok(Ok(count @ 1..)) = timeout(Duration::from_millis(1000), client.read(&mut read)).await {
+        while let Ok(Ok(count @ 1..)) = timeout(Duration::from_secs(1), client.read(&mut read)).await {
             all.extend_from_slice(&read[..count]);
         }
         if !all.windows(4).any(|window| window == b"done") {
