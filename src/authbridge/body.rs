@@ -1,8 +1,8 @@
 //! Bodies of requests and responses: streamed frame by frame, counted while they live, and copied for an observer.
 //! A body is never collected before it is passed on, so its size costs no memory here.
 
+use crate::calls::Call;
 use crate::pending::{Ticket, millis};
-use crate::serve::Call;
 use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use std::pin::Pin;

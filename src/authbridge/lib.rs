@@ -16,6 +16,8 @@ mod auth;
 #[cfg(feature = "proxy")]
 mod body;
 #[cfg(feature = "proxy")]
+mod calls;
+#[cfg(feature = "proxy")]
 mod command;
 #[cfg(feature = "proxy")]
 pub mod config;

@@ -2,7 +2,6 @@
 //! everything is answered and nothing is half read. Thousands of idle connections then cost little memory.
 
 use super::accept::Arrival;
-use super::calls::Call;
 use super::crowd::{Head, HeadCost, Place};
 use super::http2_rest::{Gate, Gated};
 use super::overload::overloaded_response;
@@ -10,6 +9,7 @@ use super::prefix::{Begins, Prefixed};
 use super::stream::Stream;
 use super::tunnel::{Tunnel, TunnelTimes, falls, join};
 use crate::body::ProxyBody;
+use crate::calls::Call;
 use crate::identity::VerifiedPeer;
 use crate::limits::HTTP2_WINDOW;
 use crate::pending::{Pending, Ticket, millis};

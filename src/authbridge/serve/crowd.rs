@@ -1,10 +1,10 @@
 //! Connections of one listener, counted by peer: which one ends so that another finds room. No peer takes the places of all,
 //! and no connection with a request under way is ended for another.
 
-use super::calls::{Call, Calls};
 use super::members::{Kind, Members};
 use super::paced::Paced;
 use super::turns::Turns;
+use crate::calls::{Call, Calls};
 use crate::denial::Code;
 use crate::limits::{FEWEST_HEADS, HEAD_BYTES, IPV6_PREFIX};
 use crate::pending::Pending;

@@ -1,7 +1,6 @@
 //! Connections, from the accept loop to single requests. The loop itself never reads, so a silent client delays nobody.
 
 mod accept;
-mod calls;
 mod connection;
 mod crowd;
 mod descriptors;
@@ -19,7 +18,6 @@ mod turns;
 mod waiting;
 
 pub(crate) use accept::{Arrival, Listeners, bind};
-pub(crate) use calls::Call;
 pub(crate) use connection::{Connection, Handler, Http2Bounds, Times, drive_http2, serve_http};
 pub(crate) use crowd::{Bounds, HeadCost};
 pub(crate) use descriptors::{Share, raise_descriptors};

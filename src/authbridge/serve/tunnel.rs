@@ -1,8 +1,8 @@
 //! Tunnels: two streams joined byte by byte, until both have ended, nothing has passed for too long, or the token that
 //! opened the tunnel has expired.
 
-use super::calls::Call;
 use super::stream::Stream;
+use crate::calls::Call;
 use crate::config::Limits;
 use crate::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 use crate::pending::millis;

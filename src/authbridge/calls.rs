@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Requests under way at the agent. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Calls(Arc<Mutex<Counts>>);
+pub(crate) struct Calls(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -28,7 +28,7 @@ impl Calls {
     }
 
     /// Counts one more of `peer`; `None` if that were more than `most` of all or `per_peer` of its own.
-    pub(super) fn begin(&self, peer: IpAddr, (most, per_peer): (usize, usize)) -> Option<Call> {
+    pub(crate) fn begin(&self, peer: IpAddr, (most, per_peer): (usize, usize)) -> Option<Call> {
         self.with(|counts| {
             let own = counts.by_peer.get(&peer).copied().unwrap_or(0);
             if counts.all >= most || own >= per_peer {
