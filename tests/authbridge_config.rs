@@ -253,6 +253,8 @@ pipeline:
             ("ttl: 8760h", "ttl", json!("2592000s"), "8760h is out of range, and 720h counts: "),
             ("ttl: 500ms", "ttl", json!("1s"), "500ms is out of range, and 1s counts: "),
             ("ttl: 0s", "ttl", json!("1s"), "0s is out of range, and 1s counts: "),
+            ("ttl: 0", "ttl", json!("1s"), "\"0\" is no time to live, and 1s counts: "),
+            ("ttl: -5m", "ttl", json!("1s"), "\"-5m\" is no time to live, and 1s counts: "),
         ] {
             let text = format!("{GOOD}session: {{{session}}}\n");
             let (checked, notices) = noticed(&text);
@@ -261,6 +263,15 @@ pipeline:
             assert!(notice.is_some_and(|notice| notice.contains("line ")), "{session}: {notices:?}");
             assert!(only(&text).contains("; --compat lets it pass"), "{session}");
         }
+        // A key without a value is one that is not there.
+        let (checked, notices) = noticed(&format!("{GOOD}session: {{max_events: , ttl: ~}}\n"));
+        let usual = read(GOOD, Reading::Strict).unwrap().config.session;
+        assert_eq!(checked.config.session, usual);
+        assert_eq!(
+            notices.iter().filter(|notice| notice.contains("counts as absent")).count(),
+            2,
+            "{notices:?}"
+        );
         // Nothing is lost where no session is kept, and what only this program has is as strict as without.
         let (_, notices) =
             noticed(&format!("{GOOD}session: {{enabled: false, max_events: 200000, ttl: 0s}}\n"));

@@ -6,7 +6,7 @@ mod mtls;
 mod plugins;
 
 use super::flat_form;
-use crate::limits::SESSION_ITEMS;
+use crate::limits::{SESSION_ITEMS, SESSION_TTL};
 use countersign_api::yaml::{Diagnostic, MemberKey, YamlNode, YamlValue};
 
 /// Keys that only this program has: an empty value there is a mistake, and taking it for absent could widen a rule.
@@ -55,6 +55,7 @@ fn walk(node: &mut YamlNode, path: &str, notices: &mut Vec<Diagnostic>) {
             for (key, value) in members {
                 let path = below(path, &key.name);
                 limit(key, &path, value, notices);
+                shorten(key, &path, value, notices);
                 walk(value, &path, notices);
             }
         }
@@ -79,6 +80,8 @@ fn counts_as_absent(key: &MemberKey, node: &YamlNode) -> bool {
     let name = key.name.as_str();
     match &node.value {
         YamlValue::Text(text) => text.is_empty() && !OURS.contains(&name),
+        // A key without a value leaves its field as it was there.
+        YamlValue::Null => !OURS.contains(&name),
         YamlValue::Integer(0) => COUNTS.contains(&name),
         YamlValue::List(nodes) => nodes.is_empty() && LISTS.contains(&name),
         _ => false,
@@ -98,5 +101,23 @@ fn limit(key: &MemberKey, path: &str, node: &mut YamlNode, notices: &mut Vec<Dia
         );
         notices.push(Diagnostic { place: key.place, key: path.to_owned(), problem });
         node.value = YamlValue::Integer(counts);
+    }
+}
+
+/// Replaces a time to live of sessions that has no unit, or is negative, by the shortest that there can be here.
+fn shorten(key: &MemberKey, path: &str, node: &mut YamlNode, notices: &mut Vec<Diagnostic>) {
+    let found = match &node.value {
+        YamlValue::Integer(count @ ..=0) => count.to_string(),
+        YamlValue::Text(text) if text.starts_with('-') => text.clone(),
+        _ => return,
+    };
+    if path == "session.ttl" {
+        let least = format!("{}s", SESSION_TTL.start().as_secs());
+        let problem = format!(
+            "{} is no time to live, and {least} counts: write a duration such as 30m",
+            countersign_core::text::Quoted(&found)
+        );
+        notices.push(Diagnostic { place: key.place, key: path.to_owned(), problem });
+        node.value = YamlValue::Text(least);
     }
 }
