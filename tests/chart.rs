@@ -5,7 +5,10 @@
 mod chart_support;
 
 use chart_support::{NAMESPACE, VERIFYING, chart, find, objects, repository, script, template};
-use countersign_api::keys::{Family, GUARDS, WEBHOOK_CONFIGURATION};
+use countersign_api::keys::{
+    CONFIG_HASH_ANNOTATION, Family, GUARDS, MANAGED_BY_APP_LABEL, MTLS_MODE_ANNOTATION, RUNTIME_LABEL,
+    SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION, WEBHOOK_CONFIGURATION,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -597,6 +600,28 @@ fn the_admission_policies_are_those_that_a_check_looks_for() {
     }
     let configuration = find(&objects, "MutatingWebhookConfiguration", WEBHOOK_CONFIGURATION);
     assert_eq!(configuration["webhooks"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn the_operator_may_write_the_labels_and_annotations_of_enrolment_and_no_others() {
+    let objects = rendered(&[EVERYTHING]);
+    let policy = find(&objects, "ValidatingAdmissionPolicy", "guard-operator-patches.agent.kagenti.dev");
+    let variables = policy["spec"]["variables"].as_array().unwrap();
+    let own = variables.iter().find(|variable| variable["name"] == "own").unwrap();
+    let listed: BTreeSet<&str> = own["expression"].as_str().unwrap().split('\'').skip(1).step_by(2).collect();
+    let protocol = format!("{}a2a", Family::Kagenti.protocol_prefix());
+    let written = [
+        Family::Kagenti.type_label(),
+        &protocol,
+        RUNTIME_LABEL,
+        MANAGED_BY_APP_LABEL,
+        CONFIG_HASH_ANNOTATION,
+        MTLS_MODE_ANNOTATION,
+        SIDECAR_ANNOTATION,
+        SIDECAR_CONFIG_ANNOTATION,
+        SIDECAR_SPIFFE_ANNOTATION,
+    ];
+    assert_eq!(listed, written.into());
 }
 
 #[test]
