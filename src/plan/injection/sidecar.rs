@@ -5,7 +5,7 @@ use super::json::text;
 use super::ports::Ports;
 use countersign_api::keys::{
     CREDENTIALS_ANNOTATION, MTLS_MODE_ANNOTATION, SIDECAR_CONFIG_ANNOTATION, SIDECAR_CONFIG_KEY,
-    SIDECAR_CONTAINER, SIDECAR_SPIFFE, SIDECAR_SPIFFE_ANNOTATION,
+    SIDECAR_CONTAINER, SIDECAR_SPIFFE, SIDECAR_SPIFFE_ANNOTATION, SPIFFE_CSI_DRIVER,
 };
 use serde_json::{Value, json};
 
@@ -146,7 +146,7 @@ impl Asked {
         ];
         match &self.spire {
             Some(SpireSocket::Csi) => volumes.push(
-                json!({ "name": SOCKET_VOLUME, "csi": { "driver": "csi.spiffe.io", "readOnly": true } }),
+                json!({ "name": SOCKET_VOLUME, "csi": { "driver": SPIFFE_CSI_DRIVER, "readOnly": true } }),
             ),
             Some(SpireSocket::HostPath(path)) => {
                 volumes.push(json!({ "name": SOCKET_VOLUME, "hostPath": { "path": path, "type": "" } }));
