@@ -775,6 +775,14 @@ fn the_configuration_of_a_sidecar_is_the_operators_to_write() {
     cluster.0.wait("the policy", || Ok(cluster.create_dry(TENANT, &ours).is_err())).unwrap();
     // That of the existing operator, and whatever else has such a name.
     cluster.create_dry(TENANT, &map("config.yaml")).unwrap();
+    let mut binary = map("config.yaml");
+    binary["binaryData"] = json!({ "countersign.yaml": "bW9kZTogeA==" });
+    let mut unchangeable = map("config.yaml");
+    unchangeable["immutable"] = json!(true);
+    for planted in [binary, unchangeable] {
+        let refused = cluster.create_dry(TENANT, &planted).unwrap_err();
+        assert!(refused.contains("the ConfigMap authbridge-config-weather configures a sidecar"), "{refused}");
+    }
     cluster.create(OPERATOR, &ours);
     let change = |user: &str, patch: &str| {
         let map = [
@@ -804,6 +812,10 @@ fn the_configuration_of_a_sidecar_is_the_operators_to_write() {
     change(GARBAGE_COLLECTOR, opened).unwrap_err();
     change(GARBAGE_COLLECTOR, r#"{"metadata":{"ownerReferences":null}}"#).unwrap();
     let delete = ["-n", "team1", "delete", "configmap", "authbridge-config-weather", "--dry-run=server"];
-    cluster.run(TENANT, &delete).unwrap_err();
-    cluster.run(GARBAGE_COLLECTOR, &delete).unwrap();
+    let every = "/api/v1/namespaces/team1/configmaps?fieldSelector=metadata.name%3Dauthbridge-config-weather&dryRun=All";
+    let every = ["delete", "--raw", every];
+    for delete in [&delete[..], &every[..]] {
+        cluster.run(TENANT, delete).unwrap_err();
+        cluster.run(GARBAGE_COLLECTOR, delete).unwrap();
+    }
 }
