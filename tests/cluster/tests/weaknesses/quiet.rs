@@ -153,10 +153,10 @@ fn a_card_of_an_enrolled_agent_costs_policy_status_and_event() {
     scene.apply_all(&manifests[..1]).unwrap();
     scene.verified(team, &format!("{name}-deployment-card"), name).unwrap();
     scene.settle(team, Duration::from_secs(2)).unwrap();
-    let writes = summary(&audit.writes().unwrap());
+    let writes = audit.writes().unwrap();
     // The AgentCard is made by the operator here, and the last one is the mark of its Pod; the verdict costs three.
     let verdict = ["create events", "patch agentcards", "patch agentcards/status", "patch networkpolicies"];
-    assert_eq!(writes, [&verdict[..], &["patch pods"]].concat());
+    assert_eq!(summary(&writes), [&verdict[..], &["patch pods"]].concat(), "{writes:#?}");
 }
 
 #[test]
