@@ -486,6 +486,34 @@ fn the_certificate_of_the_webhook_is_cert_managers_or_the_operators_own() {
 }
 
 #[test]
+fn a_sidecar_is_offered_only_with_the_webhook_that_injects_it_and_the_image_that_policies_accept() {
+    const IMAGE: &str = "--set=sidecar.image.repository=registry.example/authbridge";
+    for off in [
+        "--set=webhook.enable=false",
+        "--set=webhook=null",
+        "--set-string=controllerManager.container.env.ENABLE_WEBHOOKS=false",
+    ] {
+        let said = refused(&[IMAGE, off]);
+        assert!(said.contains("no webhook injects it"), "{off}: {said}");
+    }
+    let said = refused(&["--set=controllerManager.container.args={--sidecar-image=registry.example/other:1}"]);
+    assert!(said.contains("set sidecar.image.repository"), "{said}");
+}
+
+#[test]
+fn the_webhook_stays_in_its_service_while_the_trust_bundle_or_a_watch_fails() {
+    let path = |values: &[&str]| {
+        let manager = rendered(values).into_iter().find(|object| object["kind"] == "Deployment").unwrap();
+        manager["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"].clone()
+    };
+    assert_eq!(path(&[]), "/readyz");
+    const IMAGE: &str = "--set=sidecar.image.repository=registry.example/authbridge";
+    assert_eq!(path(&[IMAGE]), "/readyz?exclude=bundle&exclude=watches");
+    let own = "--set=controllerManager.container.readinessProbe.httpGet.path=/healthz";
+    assert_eq!(path(&[IMAGE, own]), "/healthz");
+}
+
+#[test]
 fn config_maps_are_watched_only_where_they_are_named() {
     for object in rendered(&VERIFYING) {
         for rule in object["rules"].as_array().into_iter().flatten() {

@@ -1,8 +1,9 @@
-//! Probes for the kubelet: `/healthz` answers while the process runs, `/readyz` while all readiness checks pass.
+//! Probes for the kubelet: `/healthz` answers while the process runs, `/readyz` while all readiness checks pass, and
+//! `/readyz?exclude=NAME` while all others do, as at an API server.
 //! The probes are served before anything else starts, so that slow parts delay readiness and cause no restart.
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -32,8 +33,8 @@ impl Readiness {
         check
     }
 
-    /// True if all checks pass, and a text with one line per check.
-    pub fn report(&self) -> (bool, String) {
+    /// True if all checks but those of these names pass, and a text with one line per check.
+    pub fn report(&self, excluded: &[&str]) -> (bool, String) {
         let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut ready, mut text) = (true, String::new());
         for (name, result) in checks.iter() {
@@ -42,7 +43,7 @@ impl Readiness {
                 Ok(()) => writeln!(text, "[+]{name} ok"),
                 Err(reason) => writeln!(text, "[-]{name} failed: {reason}"),
             };
-            ready &= result.is_ok();
+            ready &= result.is_ok() || excluded.contains(name);
         }
         text.push_str(if ready { "ready\n" } else { "not ready\n" });
         (ready, text)
@@ -75,8 +76,10 @@ pub async fn serve(listener: TcpListener, readiness: Readiness, shutdown: Shutdo
     axum::serve(listener, router).with_graceful_shutdown(shutdown.into_requested()).await
 }
 
-async fn readyz(State(readiness): State<Readiness>) -> impl IntoResponse {
-    let (ready, text) = readiness.report();
+async fn readyz(State(readiness): State<Readiness>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    let query = query.unwrap_or_default();
+    let excluded: Vec<&str> = query.split('&').filter_map(|pair| pair.strip_prefix("exclude=")).collect();
+    let (ready, text) = readiness.report(&excluded);
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
 }
 
@@ -89,22 +92,23 @@ mod tests {
         let readiness = Readiness::default();
         let (api, bundle) = (readiness.check("api"), readiness.check("bundle"));
         assert_eq!(
-            readiness.report(),
+            readiness.report(&[]),
             (false, "[-]api failed: not started\n[-]bundle failed: not started\nnot ready\n".to_owned())
         );
         api.pass();
         bundle.fail("ConfigMap spire/spire-bundle\nis not there");
         assert_eq!(
-            readiness.report(),
+            readiness.report(&[]),
             (
                 false,
                 "[+]api ok\n[-]bundle failed: ConfigMap spire/spire-bundle is not there\nnot ready\n"
                     .to_owned()
             )
         );
+        assert!(readiness.report(&["bundle"]).0 && !readiness.report(&["api", "others"]).0);
         bundle.pass();
-        assert!(readiness.report().0);
+        assert!(readiness.report(&[]).0);
         api.fail("timeout");
-        assert!(!readiness.report().0);
+        assert!(!readiness.report(&[]).0);
     }
 }

@@ -47,6 +47,18 @@ true
 {{- end -}}
 {{- end }}
 
+{{- /*
+The readiness probe. Where new Pods wait for the webhook, an outage of SPIRE or of one watch must not take the webhook out
+of its Service: it needs neither.
+*/ -}}
+{{- define "countersign.readinessProbe" -}}
+{{- $probe := deepCopy .Values.controllerManager.container.readinessProbe -}}
+{{- if and (include "countersign.sidecarImage" .) (eq (dig "httpGet" "path" "" $probe) "/readyz") -}}
+{{- $_ := set $probe.httpGet "path" "/readyz?exclude=bundle&exclude=watches" -}}
+{{- end -}}
+{{- toYaml $probe -}}
+{{- end }}
+
 {{- /* The folder of the webhook's certificate by cert-manager inside the container, as in the existing chart. */ -}}
 {{- define "countersign.webhookFolder" -}}
 /tmp/k8s-webhook-server/serving-certs
@@ -76,6 +88,16 @@ renders everything. Takes (list . "group/version/Kind" "switch").
 {{- /* In the registry of the existing project or in a mirror of it. */ -}}
 {{- if regexMatch "(^|/)(kagenti|rossoctl)/(.*/)?((kagenti|rossoctl)-)?operator$" . -}}
 {{- fail (printf "controllerManager.container.image.repository is %s, the image of the existing operator, which this chart would start in place of Countersign: take controllerManager.container.image.repository and controllerManager.container.image.tag out of your values, or set both to the image of Countersign that you built and pushed (docker build -t REGISTRY/countersign:TAG .)" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if include "countersign.sidecarImage" . -}}
+{{- if not (include "countersign.webhook" .) -}}
+{{- fail "sidecar.image.repository is set and no webhook injects it, so new Pods of enrolled workloads would be refused: set webhook.enable (`helm upgrade --reuse-values` drops it; take --reset-then-reuse-values), take ENABLE_WEBHOOKS out of controllerManager.container.env, or empty sidecar.image.repository" -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.controllerManager.container.args -}}
+{{- if hasPrefix "sidecar-image=" (. | trimPrefix "-" | trimPrefix "-") -}}
+{{- fail (printf "controllerManager.container.args has %s, and the admission policies accept the image of sidecar.image alone: set sidecar.image.repository and sidecar.image.tag instead" .) -}}
 {{- end -}}
 {{- end -}}
 {{- with .Values.signatureVerification -}}

@@ -162,6 +162,7 @@ impl Config {
             }
             _ => "zero-trust-workload-identity-manager".to_owned(),
         };
+        let webhook = flags.webhook(variable("ENABLE_WEBHOOKS").as_deref())?;
         Ok(Self {
             identity: IdentityRules {
                 trust_domain,
@@ -196,7 +197,7 @@ impl Config {
                 let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 1024);
                 number.ok_or_else(|| "is not a number from 1 to 1024".to_owned())
             })?,
-            sidecar_image: flags.text("sidecar-image").to_owned(),
+            sidecar_image: flags.sidecar_image(webhook.is_some())?,
             sidecar_host_path: flags.read("sidecar-spire-host-path", |text| match text {
                 "" => Ok(None),
                 path if path.starts_with('/') => Ok(Some(path.to_owned())),
@@ -221,7 +222,7 @@ impl Config {
                 .collect::<Result<_, _>>()?,
             health: flags.read("health-probe-bind-address", bind_address)?,
             metrics: flags.metrics()?,
-            webhook: flags.webhook(variable("ENABLE_WEBHOOKS").as_deref())?,
+            webhook,
             otlp_endpoint: flags.read("otlp-endpoint", collector)?,
             kubeconfig: Some(flags.text("kubeconfig")).filter(|path| !path.is_empty()).map(PathBuf::from),
             log_filter: match variable("RUST_LOG") {
@@ -284,6 +285,19 @@ const TRUST_DOMAIN: &str = "spire-trust-domain";
 const MODE_FLAGS: [&str; 3] = ["mode", "enforce-network-policies", "signature-audit-mode"];
 
 impl Flags<'_> {
+    /// Image of the sidecar; empty if none is injected. Without the webhook that injects it, the guard of Pods would refuse every
+    /// new Pod of an enrolled workload.
+    fn sidecar_image(&self, is_injected: bool) -> Result<String, FlagError> {
+        const NAME: &str = "sidecar-image";
+        let image = self.text(NAME);
+        if image.is_empty() || is_injected {
+            return Ok(image.to_owned());
+        }
+        let problem = "needs the webhook that injects it, which is off: take --webhook-bind-address=0 and \
+                       ENABLE_WEBHOOKS=false away, or give no image";
+        Err(FlagError::value(NAME, problem.to_owned(), image))
+    }
+
     /// True unless flags ask for enforcement. Without any, a Deployment of the existing operator would cut off every agent
     /// of its cluster on the day of its migration.
     fn is_audit(&self) -> Result<bool, FlagError> {
@@ -581,6 +595,15 @@ mod tests {
             })
         );
         assert_eq!(given(&["--webhook-bind-address=0"], &[]), None);
+        let image = "--sidecar-image=authbridge:1";
+        assert!(config(&[image], &[]).is_ok());
+        for (arguments, environment) in [
+            (&["--webhook-bind-address=0", image][..], &[][..]),
+            (&[image], &[("ENABLE_WEBHOOKS", "false")]),
+        ] {
+            let told = config(arguments, environment).unwrap_err().to_string();
+            assert!(told.starts_with("--sidecar-image needs the webhook"), "{told}");
+        }
         assert_eq!(given(&[], &[("ENABLE_WEBHOOKS", "false")]), None);
     }
 
