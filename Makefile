@@ -180,8 +180,9 @@ rig-conformance: ## All of Kubernetes' own NetworkPolicy specs; about half an ho
 	@scripts/step "Kubernetes' NetworkPolicy specs" scripts/rig-conformance all
 
 .PHONY: bench
-bench: ## Verification against the signature checks it contains, and the targets
+bench: ## Verification against the signature checks it contains, and the targets; injection against reading the Pod
 	cargo bench --locked --package countersign-core --bench verify
+	cargo bench --locked --package countersign-plan --bench injection
 
 .PHONY: bench-instructions
 bench-instructions: ## Instructions per verification, against the baseline in benches/instructions.toml

@@ -3,12 +3,13 @@
 use super::arrivals::{Arrivals, Place};
 use super::limits::{CONNECTIONS, DRAIN, HANDSHAKE, HEAD_BYTES, IDLE, LINGER};
 use super::request::Reviewer;
-use axum::serve::Listener;
+use axum::serve::{Listener, ListenerExt};
 use countersign_io::shutdown::{self, Shutdown};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,11 +20,12 @@ use tokio_rustls::TlsAcceptor;
 
 /// Serves connections until a little after `stop`, and then those with a request in flight a little longer.
 pub(super) async fn serve(
-    mut listener: TcpListener,
+    listener: TcpListener,
     acceptor: TlsAcceptor,
     reviewer: Arc<Reviewer>,
     stop: Shutdown,
 ) -> io::Result<()> {
+    let mut listener = at_once(listener);
     let (arrivals, all) = (Arrivals::default(), Arc::new(Semaphore::new(CONNECTIONS)));
     let mut connections = JoinSet::new();
     let (close, closing) = shutdown::channel();
@@ -64,6 +66,16 @@ pub(super) async fn serve(
     Ok(())
 }
 
+/// Listener whose connections send what is written at once. Else the end of an answer in several segments waits until the API
+/// server has confirmed those before (RFC 896), which it may put off for 40 ms.
+fn at_once(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("a connection of the webhook may be slow: {error}");
+        }
+    })
+}
+
 /// Serves one connection while `place` is held.
 async fn connect(
     stream: TcpStream,
@@ -100,4 +112,19 @@ async fn connect(
         () = closing.requested() => connection.as_mut().graceful_shutdown(),
     }
     connection.await.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_do_not_wait_for_confirmations() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (connected, (accepted, _)) = tokio::join!(TcpStream::connect(address), async {
+            Listener::accept(&mut at_once(listener)).await
+        });
+        assert!(connected.is_ok() && accepted.nodelay().unwrap());
+    }
 }

@@ -3,15 +3,15 @@
 use super::key_pair::make;
 use super::limits::{BODY_BYTES, CONNECTIONS_OF_ADDRESS};
 use super::request::Reviewer;
-use super::review::Decide;
 use super::review::unit::review;
+use super::review::{Decide, Decision};
 use super::server::serve;
 use crate::metrics::Metrics;
 use crate::tls::{Current, certified};
 use countersign_core::time::Seconds;
 use countersign_io::clock::now;
 use countersign_io::shutdown::{self, Trigger};
-use kube::core::admission::AdmissionResponse;
+use countersign_plan::injection::NewPod;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -50,8 +50,9 @@ async fn start() -> Served {
     let (key, trusted) = key_pair();
     let (current, metrics, (end, stop)) = (Current::new(key), Metrics::default(), shutdown::channel());
     let decide: Decide = Arc::new(|request| {
-        assert_ne!(request.name, "panic", "as a decision never should");
-        AdmissionResponse::from(request)
+        let name = request.object.as_ref().map(NewPod::name);
+        assert_ne!(name, Some("panic"), "as a decision never should");
+        Decision::unchanged()
     });
     let reviewer = Arc::new(Reviewer::new(decide, metrics.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -147,7 +148,7 @@ async fn every_request_has_an_answer_that_says_what_is_wrong_with_it() {
         assert_eq!(served.count(result), count, "{result}");
     }
     // A decision that fails takes its own connection with it and no other.
-    let panic = good.replace(r#""name":"""#, r#""name":"panic""#);
+    let panic = good.replace("weather-", "panic");
     let mut stream = served.connect(&served.trusted).await.unwrap();
     stream.write_all(&request("POST", PATH, &panic)).await.unwrap();
     assert_eq!(answer(&mut stream).await, None);

@@ -1,28 +1,36 @@
 //! Injection of the sidecar into a Pod at its admission: a JSON Patch (RFC 6902) from the Pod and the settings alone.
 //! Whatever the Pod needs was made before its template asked for the sidecar, so that admission has no side effect.
-//! What is injected is computed from the Pod without it: a Pod that is admitted twice is patched once, and a container that
-//! only has the sidecar's name is replaced.
+//! What is injected is computed from the Pod without it, and compared whole with what is there: a Pod that is admitted twice is
+//! patched once, and a container that only has the sidecar's name is replaced.
 
+mod changes;
 mod config;
+mod containers;
 mod environment;
 mod json;
+mod pod;
 mod ports;
 mod probes;
+mod scope;
 mod sidecar;
 mod version;
 
 pub use config::{ConfigProblem, SidecarSources, plan_sidecar_config};
+pub use pod::NewPod;
+pub use scope::{is_enabled, unasked};
 pub use sidecar::{SidecarSettings, SpireSocket};
 pub use version::{has_native_sidecars, minor_version};
 
-use countersign_api::keys::{
-    Family, INJECTION_ANNOTATION, SIDECAR_ANNOTATION, SIDECAR_CONTAINER, SIDECAR_MODE,
-};
-use json::{at, object, set, take_items, text};
+use changes::Changes;
+use containers::{Containers, Place};
+use countersign_api::keys::{Family, SIDECAR_ANNOTATION, SIDECAR_MODE};
+use environment::Environment;
+use json::text;
 use json_patch::Patch;
+use json_patch::jsonptr::Pointer;
 use ports::Ports;
-use serde_json::{Value, json};
-use sidecar::{Asked, add_volume};
+use serde_json::Value;
+use sidecar::{Asked, plan_volumes};
 
 /// Decision about one Pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +39,8 @@ pub enum Injection {
     Injected {
         /// Changes of the Pod.
         patch: Patch,
+        /// What is done, as the annotation says it.
+        said: String,
         /// What is not as whoever wrote the Pod may expect.
         warnings: Vec<String>,
     },
@@ -46,25 +56,26 @@ pub enum Injection {
 }
 
 /// Plans the injection of a Pod as it is sent to be created; without settings the cluster is not known yet.
-pub fn plan_injection(pod: &Value, settings: Option<&SidecarSettings>) -> Injection {
+pub fn plan_injection(pod: &NewPod, settings: Option<&SidecarSettings>) -> Injection {
     if let Some(reason) = skips(pod) {
-        let patch = json_patch::diff(pod, &annotated(pod, &format!("skipped: {reason}")));
-        return Injection::Skipped { patch, reason };
+        let mut changes = Changes::default();
+        changes.annotate(pod, &format!("skipped: {reason}"));
+        return Injection::Skipped { patch: changes.into_patch(), reason };
     }
     let Some(settings) = settings else {
         let problem =
             "the operator has just started, and does not know yet what the cluster offers: create it again";
         return Injection::Refused(problem.to_owned());
     };
-    match inject(&without_sidecar(pod), settings) {
-        Ok((injected, warnings)) => Injection::Injected { patch: json_patch::diff(pod, &injected), warnings },
+    match inject(pod, settings) {
+        Ok(injected) => injected,
         Err(problem) => Injection::Refused(problem),
     }
 }
 
 /// Why a Pod stays as it is.
-fn skips(pod: &Value) -> Option<String> {
-    let labels = at(pod, &["metadata", "labels"]);
+fn skips(pod: &NewPod) -> Option<String> {
+    let labels = pod.labels();
     let is_enrolled = Family::ALL
         .into_iter()
         .any(|family| matches!(text(labels, family.type_label()), Some("agent" | "tool")));
@@ -78,7 +89,7 @@ fn skips(pod: &Value) -> Option<String> {
     {
         return Some(format!("the Pod has the label {label}=disabled"));
     }
-    if text(at(pod, &["metadata", "annotations"]), SIDECAR_ANNOTATION).is_none() {
+    if text(pod.annotations(), SIDECAR_ANNOTATION).is_none() {
         return Some(
             "no AgentRuntime with a configuration for the sidecar enrols its workload: look at the condition \
              SidecarConfigured of the AgentRuntime"
@@ -88,26 +99,13 @@ fn skips(pod: &Value) -> Option<String> {
     None
 }
 
-fn annotated(pod: &Value, said: &str) -> Value {
-    let mut pod = pod.clone();
-    let annotations = object(object(&mut pod, "metadata"), "annotations");
-    set(annotations, INJECTION_ANNOTATION, json!(said));
-    pod
-}
-
-/// The Pod without a container that has the sidecar's name. What else injection adds is the same the second time.
-fn without_sidecar(pod: &Value) -> Value {
-    let mut pod = pod.clone();
-    for list in ["initContainers", "containers"] {
-        if let Some(Value::Array(containers)) = pod.get_mut("spec").and_then(|spec| spec.get_mut(list)) {
-            containers.retain(|container| text(Some(container), "name") != Some(SIDECAR_CONTAINER));
-        }
+/// Plans the sidecar, and what of the Pod changes with it.
+fn inject(pod: &NewPod, settings: &SidecarSettings) -> Result<Injection, String> {
+    let spec = pod.spec();
+    if !spec.is_object() {
+        return Err("it has no spec: write one with the containers of the agent".to_owned());
     }
-    pod
-}
-
-fn inject(pod: &Value, settings: &SidecarSettings) -> Result<(Value, Vec<String>), String> {
-    if at(pod, &["spec", "hostNetwork"]).and_then(Value::as_bool) == Some(true) {
+    if spec.get("hostNetwork").and_then(Value::as_bool) == Some(true) {
         return Err(
             "spec.hostNetwork is true: a sidecar cannot guard ports of the node; take it out".to_owned()
         );
@@ -119,39 +117,46 @@ fn inject(pod: &Value, settings: &SidecarSettings) -> Result<(Value, Vec<String>
             Family::Kagenti.namespace_label()
         ));
     }
-    if text(at(pod, &["metadata", "annotations"]), SIDECAR_ANNOTATION) != Some(SIDECAR_MODE) {
+    if text(pod.annotations(), SIDECAR_ANNOTATION) != Some(SIDECAR_MODE) {
         return Err(format!(
             "its annotation {SIDECAR_ANNOTATION} is not {SIDECAR_MODE}, the one mode that is injected"
         ));
     }
-    let (ports, asked) = (Ports::of(pod)?, Asked::of(at(pod, &["metadata", "annotations"]), settings)?);
-    let mut warnings = ports.warnings();
-    let mut pod = annotated(pod, &ports.to_string());
-    let spec = object(&mut pod, "spec");
-    let [mut before, mut containers] = ["initContainers", "containers"].map(|list| take_items(spec, list));
-    for container in before.iter_mut().chain(&mut containers) {
-        probes::redirect(container, &ports);
-        warnings.extend(environment::lead_through_proxy(container, ports.outbound));
-    }
-    if let Some(agent) = containers.get_mut(ports.agent_container) {
-        environment::write(agent, "PORT", &ports.agent.to_string());
-    }
+    let [before, containers] = ["initContainers", "containers"].map(|list| Containers::of(spec, list));
+    let (ports, asked) = (Ports::of(containers, before)?, Asked::of(pod.annotations(), settings)?);
+    let (said, mut warnings, mut changes) = (ports.to_string(), ports.warnings(), Changes::default());
+    changes.annotate(pod, &said);
     let sidecar = asked.container(settings, &ports);
-    if settings.is_native {
-        before.insert(0, sidecar);
+    let (first, last) = if settings.is_native {
+        (Some((sidecar, Place::First)), None)
     } else {
-        containers.push(sidecar);
+        (None, Some((sidecar, Place::Last)))
+    };
+    for (path, container) in before.plan(&mut changes, first) {
+        warnings.extend(lead(container, &ports, false, (&mut changes, &path)));
     }
-    let mut volumes = take_items(spec, "volumes");
-    for volume in asked.volumes() {
-        add_volume(&mut volumes, volume)?;
+    for (index, (path, container)) in containers.plan(&mut changes, last).enumerate() {
+        warnings.extend(lead(container, &ports, index == ports.agent_container, (&mut changes, &path)));
     }
-    for (list, items) in [("initContainers", before), ("containers", containers), ("volumes", volumes)] {
-        if !items.is_empty() {
-            set(spec, list, Value::Array(items));
-        }
+    plan_volumes(&asked, spec, &mut changes)?;
+    Ok(Injection::Injected { patch: changes.into_patch(), said, warnings })
+}
+
+/// Plans a container beside the sidecar, and says what of it stays otherwise than expected.
+fn lead(
+    container: &Value,
+    ports: &Ports,
+    is_agent: bool,
+    (changes, path): (&mut Changes, &Pointer),
+) -> Option<String> {
+    probes::redirect(container, ports, changes, path);
+    let mut environment = Environment::of(container);
+    let warning = environment.lead_through_proxy(ports.outbound);
+    if is_agent {
+        environment.write("PORT", &ports.agent.to_string());
     }
-    Ok((pod, warnings))
+    environment.plan(changes, path);
+    warning
 }
 
 #[cfg(test)]

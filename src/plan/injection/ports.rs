@@ -1,5 +1,6 @@
 //! Ports of a Pod with a sidecar: the sidecar listens where the agent did, and the agent where nothing else does.
 
+use super::containers::Containers;
 use super::json::{items, text};
 use crate::input::ports::{OpenPorts, Port, RUNNING};
 use serde_json::Value;
@@ -15,7 +16,7 @@ const SESSIONS: u16 = 9094;
 /// Ports of a Pod. They are computed from what its containers declare alone, so that they are the same each time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ports {
-    /// Index of the container whose port the sidecar takes over.
+    /// Index of the container, among those that are no sidecar, whose port the sidecar takes over.
     pub(super) agent_container: usize,
     /// Port that callers know, on which the sidecar listens.
     pub(super) inbound: u16,
@@ -34,14 +35,15 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// Ports of a Pod without the sidecar.
-    pub(super) fn of(pod: &Value) -> Result<Self, String> {
-        let of_list = |list| -> Result<Vec<(&Value, Vec<Port>)>, String> {
-            items(pod, &["spec", list]).iter().map(|one| Ok((one, declared(one)?))).collect()
+    /// Ports of a Pod without the sidecar, with these containers and those that start before them.
+    pub(super) fn of(containers: Containers<'_>, before: Containers<'_>) -> Result<Self, String> {
+        let of_list = |list: Containers<'_>| -> Result<Vec<(_, Vec<Port>)>, String> {
+            let runs_on = |one: &Value| text(Some(one), "restartPolicy") == Some(RUNNING);
+            list.others().map(|one| Ok((runs_on(one), declared(one)?))).collect()
         };
-        let (containers, before) = (of_list("containers")?, of_list("initContainers")?);
+        let (containers, before) = (of_list(containers)?, of_list(before)?);
         let ports_of = |(_, ports): &(_, Vec<Port>)| ports.clone();
-        let running = before.iter().filter(|(one, _)| text(Some(one), "restartPolicy") == Some(RUNNING));
+        let running = before.iter().filter(|(runs_on, _)| *runs_on);
         let open = OpenPorts::new(containers.iter().map(ports_of), running.map(ports_of));
         let guarded = open.guarded();
         let agent_container = containers.iter().position(|(_, ports)| ports.contains(&guarded));
@@ -109,5 +111,5 @@ fn declared(container: &Value) -> Result<Vec<Port>, String> {
         "a containerPort is no number from 1 to 65535, or its protocol is none of TCP, UDP and SCTP"
             .to_owned()
     };
-    items(container, &["ports"]).iter().map(|port| parse(port).ok_or_else(refused)).collect()
+    items(container, "ports").iter().map(|port| parse(port).ok_or_else(refused)).collect()
 }

@@ -1,14 +1,18 @@
 //! The sidecar as a container, and the volumes that it needs. Every member that the API server would fill in is written, so
 //! that a Pod which is admitted twice is the same the second time.
 
-use super::json::text;
+use super::changes::Changes;
+use super::json::{list, text};
 use super::ports::Ports;
 use countersign_api::keys::{
     CREDENTIALS_ANNOTATION, MTLS_MODE_ANNOTATION, SIDECAR_CONFIG_ANNOTATION, SIDECAR_CONFIG_KEY,
     SIDECAR_CONTAINER, SIDECAR_SPIFFE, SIDECAR_SPIFFE_ANNOTATION, SPIFFE_CSI_DRIVER,
 };
+use json_patch::jsonptr::PointerBuf;
 use serde_json::{Value, json};
 
+/// List of a Pod's volumes in its specification.
+const VOLUMES: &str = "volumes";
 /// User and group of the sidecar.
 const USER: u32 = 1337;
 /// Mode of files from a ConfigMap or Secret, 0644.
@@ -137,7 +141,7 @@ impl Asked {
     }
 
     /// Volumes of the container.
-    pub(super) fn volumes(&self) -> Vec<Value> {
+    fn volumes(&self) -> Vec<Value> {
         let mut volumes = vec![
             json!({ "name": CONFIG_VOLUME, "configMap": { "name": self.config, "defaultMode": READABLE,
                 "items": [{ "key": SIDECAR_CONFIG_KEY, "path": "config.yaml" }] } }),
@@ -172,17 +176,23 @@ fn probe(path: &str, port: u16, period: u32, failures: u32) -> Value {
     })
 }
 
-/// Adds a volume of the sidecar, unless the Pod has another one with its name.
-pub(super) fn add_volume(volumes: &mut Vec<Value>, volume: Value) -> Result<(), String> {
-    let name = text(Some(&volume), "name").unwrap_or_default();
-    match volumes.iter().find(|known| text(Some(known), "name") == Some(name)) {
-        Some(known) if *known == volume => {}
-        Some(_) => {
-            return Err(format!(
-                "the Pod has a volume {name}, which is the name of one that the sidecar needs: give it another name"
-            ));
+/// Plans the volumes of the sidecar, of which the Pod may not have others by the same names.
+pub(super) fn plan_volumes(asked: &Asked, spec: &Value, changes: &mut Changes) -> Result<(), String> {
+    let known = list(spec, VOLUMES);
+    let mut added = Vec::new();
+    for volume in asked.volumes() {
+        let name = text(Some(&volume), "name").unwrap_or_default();
+        let mut known = known.unwrap_or_default().iter();
+        match known.find(|known| text(Some(known), "name") == Some(name)) {
+            Some(known) if *known == volume => {}
+            Some(_) => {
+                return Err(format!(
+                    "the Pod has a volume {name}, which is the name of one that the sidecar needs: give it another name"
+                ));
+            }
+            None => added.push(volume),
         }
-        None => volumes.push(volume),
     }
+    changes.append(&PointerBuf::from_tokens(["spec", VOLUMES]), known.is_some(), added);
     Ok(())
 }

@@ -7,7 +7,16 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+fn new_pod(pod: &Value) -> NewPod {
+    serde_json::from_value(pod.clone()).unwrap()
+}
+
+fn planned(pod: &Value, settings: Option<&SidecarSettings>) -> Injection {
+    plan_injection(&new_pod(pod), settings)
+}
 
 fn settings() -> SidecarSettings {
     SidecarSettings { image: "authbridge:1".to_owned(), spire: Some(SpireSocket::Csi), is_native: true }
@@ -39,11 +48,11 @@ fn patched(pod: &Value, patch: &Patch) -> Value {
 
 /// The Pod after its admission, which a second one leaves alone, with the warnings.
 fn admitted(pod: &Value, settings: &SidecarSettings) -> (Value, Vec<String>) {
-    let Injection::Injected { patch, warnings } = plan_injection(pod, Some(settings)) else {
-        panic!("{:?}", plan_injection(pod, Some(settings)))
+    let Injection::Injected { patch, warnings, .. } = planned(pod, Some(settings)) else {
+        panic!("{:?}", planned(pod, Some(settings)))
     };
     let first = patched(pod, &patch);
-    let Injection::Injected { patch, .. } = plan_injection(&first, Some(settings)) else {
+    let Injection::Injected { patch, .. } = planned(&first, Some(settings)) else {
         panic!("refused: {first:#}")
     };
     assert_eq!(patch, Patch::default(), "a Pod is patched once: {first:#}");
@@ -145,12 +154,119 @@ proptest! {
             "spec": { "containers": containers, "initContainers": before } });
         let typed: PodTemplateSpec = serde_json::from_value(template.clone()).unwrap();
         let open = OpenPorts::of_template(typed.metadata.as_ref(), typed.spec.as_ref()).unwrap();
-        let given = Ports::of(&without_sidecar(&template)).unwrap();
+        let [before, containers] = ["initContainers", "containers"].map(|list| Containers::of(&template["spec"], list));
+        let given = Ports::of(containers, before).unwrap();
         prop_assert_eq!(given.inbound, open.guarded().number().get());
         for own in [given.agent, given.outbound, given.health, given.stats, given.sessions] {
             prop_assert!(!open.iter().any(|port| port.is_tcp() && port.number().get() == own), "{open:?} {own}");
         }
     }
+}
+
+/// Containers of a Pod of anybody: with variables that injection writes, twice or from elsewhere, and with probes.
+fn any_containers() -> impl Strategy<Value = Vec<Value>> {
+    let names = vec!["PORT", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy", "OWN"];
+    let values = select(vec!["http://127.0.0.1:8081", "db,cache", "8001", "$(no_proxy)"]);
+    let value = prop_oneof![
+        values.prop_map(|value| json!({ "value": value })),
+        Just(json!({ "valueFrom": { "secretKeyRef": { "name": "s", "key": "k" } } })),
+    ];
+    let variable = (select(names), value).prop_map(|(name, mut variable)| {
+        variable["name"] = json!(name);
+        variable
+    });
+    let env = prop_oneof![Just(Value::Null), vec(variable, 0..6).prop_map(Value::Array)];
+    let asked = select(vec![json!(8000), json!("http"), json!(7000), json!("8000")]);
+    (containers(), vec((env, asked), 4)).prop_map(|(mut all, more)| {
+        for (container, (env, asked)) in all.iter_mut().zip(more) {
+            container["env"] = env;
+            container["readinessProbe"] = json!({ "httpGet": { "port": asked } });
+            container["lifecycle"] = json!({ "preStop": { "tcpSocket": { "port": asked } } });
+        }
+        all
+    })
+}
+
+/// The containers that are not the sidecar, without what injection may change of them.
+fn kept(pod: &Value, list: &str) -> Vec<Value> {
+    let all = pod["spec"][list].as_array().cloned().unwrap_or_default();
+    let others = all.into_iter().filter(|one| one["name"] != "authbridge-proxy");
+    others
+        .map(|mut one| {
+            let own = |variable: &Value| variable["name"] == "OWN";
+            let env = one["env"].as_array().into_iter().flatten().filter(|variable| own(variable));
+            one["env"] = env.cloned().collect();
+            one["readinessProbe"]["httpGet"]["port"] = Value::Null;
+            one["lifecycle"]["preStop"]["tcpSocket"]["port"] = Value::Null;
+            one
+        })
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn any_pod_is_patched_once_and_has_one_sidecar_beside_what_it_had(
+        all in any_containers(), before in any_containers(), is_native: bool, is_bare: bool,
+    ) {
+        let mut asking = pod(&json!({}));
+        asking["spec"]["containers"] = json!(all);
+        if !is_bare {
+            asking["spec"]["initContainers"] = json!(before);
+            asking["spec"]["volumes"] = json!([{ "name": "own" }]);
+        }
+        let settings = SidecarSettings { is_native, ..settings() };
+        let (after, _) = admitted(&asking, &settings);
+        for list in ["initContainers", "containers"] {
+            prop_assert_eq!(kept(&asking, list), kept(&after, list));
+        }
+        let of = |list: &str| after["spec"][list].as_array().cloned().unwrap_or_default();
+        let (before, all) = (of("initContainers"), of("containers"));
+        let ours = before.iter().chain(&all).filter(|one| one["name"] == "authbridge-proxy");
+        prop_assert_eq!(ours.count(), 1);
+        let place = if is_native { before.first() } else { all.last() };
+        prop_assert_eq!(&place.unwrap()["image"], "authbridge:1");
+        // Whatever is there of the sidecar, another one is there once it is admitted.
+        let mut other = after.clone();
+        let list = if is_native { "initContainers" } else { "containers" };
+        for one in other["spec"][list].as_array_mut().unwrap() {
+            if one["name"] == "authbridge-proxy" {
+                one["args"] = json!([]);
+            }
+        }
+        prop_assert_eq!(admitted(&other, &settings).0, after);
+    }
+}
+
+#[test]
+fn of_variables_with_one_name_the_last_is_written_because_it_counts() {
+    let twice =
+        |name: &str, value: &str| json!([{ "name": name, "value": "old" }, { "name": name, "value": value }]);
+    for (env, name, value) in [
+        (twice("PORT", "8000"), "PORT", "8001"),
+        (twice("NO_PROXY", "db"), "NO_PROXY", "db,127.0.0.1,localhost,::1"),
+        (twice("http_proxy", "http://127.0.0.1:8081"), "http_proxy", "http://127.0.0.1:8081"),
+    ] {
+        let (after, _) = admitted(&pod(&json!({ "env": env })), &settings());
+        let env = after["spec"]["containers"][0]["env"].as_array().unwrap();
+        let last = env.iter().rfind(|variable| variable["name"] == name).unwrap();
+        assert_eq!(last["value"], value, "{env:?}");
+    }
+}
+
+#[test]
+fn the_patch_has_what_changes_and_nothing_of_what_stays() {
+    let (long, port) = ("x".repeat(1000), json!([{ "containerPort": 8000 }]));
+    let env = json!([{ "name": "LONG", "value": long }, { "name": "PORT", "value": "8000" }]);
+    let mut large = pod(&json!({ "env": env, "ports": port }));
+    large["spec"]["initContainers"] = json!([{ "name": "first", "args": [long] }]);
+    let Injection::Injected { patch, .. } = planned(&large, Some(&settings())) else { panic!("{large:#}") };
+    let text = serde_json::to_string(&patch).unwrap();
+    assert!(!text.contains(&long), "{text}");
+    let paths: Vec<&str> = patch.0.iter().map(|operation| operation.path().as_str()).collect();
+    let first = ["/metadata/annotations/countersign.dev~1injection", "/spec/initContainers/0"];
+    assert_eq!(paths[..2], first, "{paths:?}");
+    assert!(paths.contains(&"/spec/initContainers/1/env"), "{paths:?}");
+    assert!(paths.contains(&"/spec/containers/0/env/1"), "{paths:?}");
 }
 
 #[test]
@@ -238,7 +354,7 @@ fn who_is_not_injected_is_told_why_and_who_cannot_be_is_refused() {
         (with(&["metadata", "labels", "kagenti.io/inject"], json!("disabled")), "kagenti.io/inject=disabled"),
         (with(&["metadata", "annotations"], Value::Null), "no AgentRuntime"),
     ] {
-        let Injection::Skipped { patch, reason: found } = plan_injection(&pod, Some(&settings())) else {
+        let Injection::Skipped { patch, reason: found } = planned(&pod, Some(&settings())) else {
             panic!("{pod:#}")
         };
         assert!(found.contains(reason), "{found}");
@@ -248,7 +364,7 @@ fn who_is_not_injected_is_told_why_and_who_cannot_be_is_refused() {
             after["metadata"]["annotations"]["countersign.dev/injection"],
             format!("skipped: {found}")
         );
-        let Injection::Skipped { patch, .. } = plan_injection(&after, Some(&settings())) else {
+        let Injection::Skipped { patch, .. } = planned(&after, Some(&settings())) else {
             panic!("{after:#}")
         };
         assert_eq!(patch, Patch::default());
@@ -260,12 +376,14 @@ fn who_is_not_injected_is_told_why_and_who_cannot_be_is_refused() {
         (Some(&no_image), "without --sidecar-image"),
         (Some(&no_spire), "needs SPIRE"),
     ] {
-        let Injection::Refused(found) = plan_injection(&good, settings) else { panic!("{settings:?}") };
+        let Injection::Refused(found) = planned(&good, settings) else { panic!("{settings:?}") };
         assert!(found.contains(problem), "{found}");
     }
     let volume = json!([{ "name": "spire-agent-socket", "emptyDir": {} }]);
     for (pod, problem) in [
         (with(&["spec", "hostNetwork"], json!(true)), "spec.hostNetwork"),
+        (with(&["spec"], Value::Null), "it has no spec"),
+        (with(&["spec"], json!(7)), "it has no spec"),
         (with(&["metadata", "annotations", "countersign.dev/sidecar"], json!("waypoint")), "the one mode"),
         (
             with(&["metadata", "annotations", "countersign.dev/sidecar-spiffe"], json!("")),
@@ -281,7 +399,7 @@ fn who_is_not_injected_is_told_why_and_who_cannot_be_is_refused() {
             "containerPort",
         ),
     ] {
-        let Injection::Refused(found) = plan_injection(&pod, Some(&settings())) else { panic!("{pod:#}") };
+        let Injection::Refused(found) = planned(&pod, Some(&settings())) else { panic!("{pod:#}") };
         assert!(found.contains(problem), "{found}");
     }
 }
