@@ -17,8 +17,12 @@ fn kubeconfig(server: &str) -> String {
 fn an_api_server_that_does_not_answer_is_no_verdict_about_the_cluster() {
     let folder = Folder::new("check-unreachable");
     folder.write("kubeconfig", kubeconfig("http://127.0.0.1:1"));
-    for subject in [&[][..], &["agent", "weather", "-n", "team"]] {
-        let arguments = [&["check"], subject, &["--kubeconfig", "kubeconfig", "--timeout", "2s"]].concat();
+    for command in [
+        &["check"][..],
+        &["check", "agent", "weather", "-n", "team"],
+        &["explain", "pod", "weather-7d", "-n", "team"],
+    ] {
+        let arguments = [command, &["--kubeconfig", "kubeconfig", "--timeout", "2s"]].concat();
         let run = folder.run(&arguments);
         assert_eq!(run.code, 3, "{}{}", run.stdout, run.stderr);
         assert!(
@@ -71,5 +75,7 @@ fn a_kubeconfig_that_cannot_be_used_is_one_line() {
         .run(&["check", "agent", "pod/weather", "-n", "team"])
         .assert_unusable("deployment and statefulset");
     folder.run(&["check", "agent", "weather"]).assert_unusable("--namespace");
+    folder.run(&["explain", "pod", "weather"]).assert_unusable("--namespace");
+    folder.run(&["explain", "pod", "../x", "-n", "team"]).assert_unusable("the name of a Pod");
     folder.run(&["check", "--timeout", "0"]).assert_unusable("at least 1s");
 }

@@ -15,6 +15,7 @@ mod explain;
 mod generated;
 mod memory;
 mod plan;
+mod plan_pods;
 mod policy;
 mod sign;
 mod verify;

@@ -6,9 +6,11 @@ mod client;
 mod cluster;
 mod finding;
 mod limits;
+mod pod;
 mod show;
 mod unread;
 
+pub(super) use pod::{PodArgs, explain_pod};
 pub(super) use show::Results;
 
 use super::args::Output;
@@ -74,36 +76,43 @@ fn parse_namespace(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Unusable::new)?;
-    runtime.block_on(checked(args))
+    match &args.subject {
+        Some(Subject::Agent(args)) => {
+            let AgentArgs { name, namespace, client, output } = args;
+            let judge = async |reader: &Reader, _: &ServerFacts| agent::check(reader, namespace, name).await;
+            judged(format!("agent {namespace}/{}", name.name), (client, *output), judge)
+        }
+        None => {
+            let ClusterArgs { namespace, client, output } = &args.cluster;
+            let judge =
+                async |reader: &Reader, facts: &ServerFacts| cluster::check(reader, facts, namespace).await;
+            judged("cluster".to_owned(), (client, *output), judge)
+        }
+    }
 }
 
-async fn checked(args: &Args) -> Result<Done, Unusable> {
-    let (client, output) = match &args.subject {
-        Some(Subject::Agent(agent)) => (&agent.client, agent.output),
-        None => (&args.cluster.client, args.cluster.output),
-    };
-    let subject = match &args.subject {
-        Some(Subject::Agent(agent)) => format!("agent {}/{}", agent.namespace, agent.name.name),
-        None => "cluster".to_owned(),
-    };
-    let reader = Reader::new(client).await?;
-    let facts: ServerFacts = match reader.server().await {
-        Ok(facts) => facts,
-        Err((code, problem)) => {
-            let is_nobody = code == Some(UNAUTHORIZED);
-            let results = Results::new(subject, vec![unreachable(&reader.address, &problem, is_nobody)]);
-            let outcome = if is_nobody { Outcome::Unusable } else { Outcome::NotFetched };
-            return Ok(done(&results, output)?.with_outcome(outcome));
-        }
-    };
-    let findings = match &args.subject {
-        Some(Subject::Agent(agent)) => agent::check(&reader, &agent.namespace, &agent.name).await,
-        None => cluster::check(&reader, &facts, &args.cluster.namespace).await,
-    };
-    let results = Results::new(subject, findings);
-    Ok(done(&results, output)?.with_refused(results.has_failed()))
+/// Findings of `judge` about a subject, from the cluster of `client`.
+fn judged(
+    subject: String,
+    (client, output): (&ClientArgs, Output),
+    judge: impl AsyncFnOnce(&Reader, &ServerFacts) -> Vec<Finding>,
+) -> Result<Done, Unusable> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Unusable::new)?;
+    runtime.block_on(async {
+        let reader = Reader::new(client).await?;
+        let facts: ServerFacts = match reader.server().await {
+            Ok(facts) => facts,
+            Err((code, problem)) => {
+                let is_nobody = code == Some(UNAUTHORIZED);
+                let results = Results::new(subject, vec![unreachable(&reader.address, &problem, is_nobody)]);
+                let outcome = if is_nobody { Outcome::Unusable } else { Outcome::NotFetched };
+                return Ok(done(&results, output)?.with_outcome(outcome));
+            }
+        };
+        let results = Results::new(subject, judge(&reader, &facts).await);
+        Ok(done(&results, output)?.with_refused(results.has_failed()))
+    })
 }
 
 fn done(results: &Results, output: Output) -> Result<Done, Unusable> {

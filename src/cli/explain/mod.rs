@@ -1,4 +1,4 @@
-//! `countersign explain`: explains a reason, or each step of the verification of a card.
+//! `countersign explain`: explains a reason, each step of the verification of a card, or the sidecar of a Pod.
 
 mod card;
 mod enforced;
@@ -10,6 +10,8 @@ pub(crate) use card::explain_received;
 pub(crate) use step::Trace;
 
 use super::args::{AuthorityArgs, BundleArg, Output, parse_bundle_arg, parse_trust_domain};
+#[cfg(feature = "check")]
+use super::check::{PodArgs, explain_pod};
 use super::exit::{Done, Unusable};
 use super::policy::PolicyArgs;
 use countersign_core::refusal::Reason;
@@ -22,9 +24,20 @@ use std::path::Path;
 ///
 /// A reason code such as `SignatureInvalid`, or one of the condition `Enforced` such as `PolicyRejected`, prints what it
 /// means and what to do; `rule-50` prints a rule. Anything else is a card, which is verified step by step: what was
-/// checked, what was found, what was decided.
+/// checked, what was found, what was decided. `pod NAME -n NAMESPACE` says why a Pod of a cluster has a sidecar, or none.
 #[derive(Debug, clap::Args)]
+#[cfg_attr(
+    feature = "check",
+    command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        disable_help_subcommand = true
+    )
+)]
 pub(crate) struct Args {
+    #[cfg(feature = "check")]
+    #[command(subcommand)]
+    subject: Option<Subject>,
     /// Reason codes, rules, or cards: files, `-` for standard input, or http(s) URLs.
     #[arg(value_name = "REASON|RULE|CARD", required = true)]
     subjects: Vec<String>,
@@ -41,7 +54,18 @@ pub(crate) struct Args {
     output: Output,
 }
 
+/// Subject that is none of the list.
+#[cfg(feature = "check")]
+#[derive(Debug, clap::Subcommand)]
+enum Subject {
+    Pod(PodArgs),
+}
+
 pub(crate) fn run(args: &Args) -> Result<Done, Unusable> {
+    #[cfg(feature = "check")]
+    if let Some(Subject::Pod(args)) = &args.subject {
+        return explain_pod(args);
+    }
     let (mut text, mut refused, mut notes) = (Vec::new(), false, Vec::new());
     let enforced = EnforcedReason::all();
     for subject in &args.subjects {

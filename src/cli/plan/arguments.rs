@@ -1,6 +1,7 @@
 //! Flags of `countersign plan`.
 
 use super::cluster::ClusterArgs;
+use super::sidecar::SidecarArgs;
 use crate::args::{BundleArg, Output, parse_bundle_arg, parse_trust_domain};
 use crate::policy::AcceptArgs;
 use countersign_core::spiffe::TrustDomain;
@@ -24,6 +25,9 @@ pub(super) enum ModeArg {
 /// `ConfigMap` `NAME-card-signed` with the card of the workload `NAME`, and a `ConfigMap` with the trust bundle. Every
 /// object follows a comment with the verdict that justifies it. A refused agent is a result, not an error. What the
 /// operator does not take for an agent although it is labelled like one, such as a bare `Pod`, is named with the reason.
+///
+/// For every `Pod`, and every template of Pods whose annotations ask for the sidecar, stands what the admission webhook would
+/// decide: what it would change, or why the Pod stays as it is, or why it is refused.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Manifest file, directory of *.yaml, *.yml and *.json files, or `-` for standard input, as in
@@ -51,6 +55,8 @@ pub(crate) struct Args {
     pub(super) accept: AcceptArgs,
     #[command(flatten)]
     pub(super) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(super) sidecar: SidecarArgs,
     /// Whether policies are planned at all.
     #[arg(long, value_enum, default_value_t = ModeArg::Enforce)]
     pub(super) mode: ModeArg,

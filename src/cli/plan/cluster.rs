@@ -13,7 +13,7 @@ pub(super) struct ClusterArgs {
     api_server: Vec<(String, u16)>,
     /// Namespace of the operator.
     #[arg(long, value_name = "NAME", default_value = "countersign-system")]
-    operator_namespace: String,
+    pub(super) operator_namespace: String,
     /// Pods that may call verified agents besides agents, such as a gateway's, as for the operator. May be repeated.
     #[arg(
         long = "caller",

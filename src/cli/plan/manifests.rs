@@ -4,6 +4,7 @@ use super::labels::label_problems;
 use super::member::misfit;
 use super::metadata::{name, namespace, shown_object};
 use super::namespaces::Namespaces;
+use super::pods::PodManifest;
 use super::read::Manifest;
 use super::standings::{OtherObject, kinds_that_run_pods, place_of_labels};
 use super::workloads::{ManifestWorkload, Template};
@@ -45,6 +46,8 @@ const LIKE: usize = 6;
 pub(super) struct Manifests {
     workloads: Vec<ManifestWorkload>,
     others: Vec<OtherObject>,
+    /// Pods, and templates of Pods that ask for the sidecar.
+    pub(super) pods: Vec<PodManifest>,
     pub(super) namespaces: Namespaces,
     pub(super) services: Vec<Service>,
     pub(super) ingresses: Vec<Ingress>,
@@ -225,6 +228,8 @@ impl Manifests {
                 self.ignored.push(format!("{} {} in {file}{why}", Quoted(&kind), Quoted(name)));
             }
         }
+        let pod = PodManifest::of(&version, &kind, &document.object);
+        self.pods.extend(pod.map_err(|error| unreadable(document, &error))?);
         Ok(())
     }
 

@@ -10,7 +10,9 @@ mod manifests;
 mod member;
 mod metadata;
 mod namespaces;
+mod pods;
 mod read;
+mod sidecar;
 mod standings;
 mod workloads;
 
@@ -24,6 +26,7 @@ use countersign_api::keys::Family;
 use countersign_core::verdict::Verdict;
 use countersign_plan::{ClusterAccess, Mode, Namespace, plan_namespace_policies, plan_network_policies};
 use manifests::Manifests;
+use pods::{DecidedPod, PodManifest};
 use serde_json::json;
 use workloads::ManifestWorkload;
 
@@ -37,12 +40,16 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
     }
     let (isolated, others) = (manifests.isolated(), manifests.no_agents());
     let has_agents = manifests.agents().next().is_some();
-    if !has_agents && isolated.is_empty() && others.is_empty() {
+    if !has_agents && isolated.is_empty() && others.is_empty() && manifests.pods.is_empty() {
         return Err(no_agent(&manifests));
     }
     // Without an agent nothing is verified, and no bundle is needed.
     let authorities = has_agents.then(|| Authorities::read(args, &manifests)).transpose()?;
     let (cluster, mut notes) = args.cluster.facts()?;
+    if !has_agents && isolated.is_empty() {
+        // No policy is planned, so nothing that was assumed for one matters.
+        notes.clear();
+    }
     notes.extend(authorities.iter().flat_map(|authorities| authorities.warnings.iter().cloned()));
     notes.extend(manifests.ignored.iter().map(|what| format!("note: {what} is not read")));
     notes.extend(manifests.label_notes());
@@ -79,7 +86,23 @@ pub(super) fn run(args: &Args) -> Result<Done, Unusable> {
         Ok(isolation(&namespace, family, &cluster, mode(name)))
     };
     let shared: Vec<Planned> = isolated.into_iter().map(isolate).collect::<Result<_, Unusable>>()?;
-    Ok(Done::text(write(&shared, &all, args.output)?).with_notes(notes))
+    let (pods, told) = decided(args, &manifests);
+    notes.extend(told);
+    Ok(Done::text(write(&shared, &all, &pods, args.output)?).with_notes(notes))
+}
+
+/// What the webhook would decide about each Pod, and what was assumed for it.
+fn decided(args: &Args, manifests: &Manifests) -> (Vec<DecidedPod>, Vec<String>) {
+    let (settings, note) = args.sidecar.settings();
+    let (namespaces, operator) = (&manifests.namespaces, &args.cluster.operator_namespace);
+    let asking = manifests.pods.iter().any(PodManifest::asks_for_sidecar);
+    let mut notes: Vec<String> = note.filter(|_| asking).into_iter().collect();
+    for told in manifests.pods.iter().filter_map(|pod| pod.note(namespaces)) {
+        if !notes.contains(&told) {
+            notes.push(told);
+        }
+    }
+    (manifests.pods.iter().map(|pod| pod.decide(namespaces, &settings, operator)).collect(), notes)
 }
 
 /// Verdict in words, and why it opens nothing where no policy holds.
@@ -116,15 +139,21 @@ fn isolation(namespace: &Namespace, family: Family, cluster: &ClusterAccess, mod
     }
 }
 
-fn write(shared: &[Planned], all: &[Planned], output: Output) -> Result<Vec<u8>, Unusable> {
+fn write(
+    shared: &[Planned],
+    all: &[Planned],
+    pods: &[DecidedPod],
+    output: Output,
+) -> Result<Vec<u8>, Unusable> {
     if output == Output::Json {
         let workloads: Vec<_> = all
             .iter()
             .map(|planned| json!({ "workload": planned.workload, "because": planned.because, "enrolledBy": planned.enrolled_by }))
             .collect();
         let objects: Vec<_> = shared.iter().chain(all).flat_map(|planned| &planned.policies).collect();
-        let mut text = serde_json::to_vec_pretty(&json!({ "workloads": workloads, "objects": objects }))
-            .map_err(Unusable::new)?;
+        let mut text =
+            serde_json::to_vec_pretty(&json!({ "workloads": workloads, "objects": objects, "pods": pods }))
+                .map_err(Unusable::new)?;
         text.push(b'\n');
         return Ok(text);
     }
@@ -134,6 +163,9 @@ fn write(shared: &[Planned], all: &[Planned], output: Output) -> Result<Vec<u8>,
             text.extend(planned.comment().into_bytes());
         }
         text.extend(planned.yaml()?);
+    }
+    for pod in pods {
+        text.extend(pod.comment()?.into_bytes());
     }
     Ok(text)
 }

@@ -4,6 +4,7 @@ use super::metadata::{name, shown_name};
 use countersign_api::keys::{ENROLLED, ENROLLED_LABEL, MODE_LABEL};
 use countersign_core::text::Quoted;
 use countersign_plan::Mode;
+use countersign_plan::injection::unasked;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ struct NamespaceManifest {
     /// Value of the mode label that is no mode.
     misspelt: Option<String>,
     is_enrolled: bool,
+    labels: BTreeMap<String, String>,
 }
 
 /// Namespaces by name.
@@ -29,6 +31,7 @@ impl Namespaces {
             mode,
             misspelt: labels.get(MODE_LABEL).filter(|_| mode.is_none()).cloned(),
             is_enrolled: labels.get(ENROLLED_LABEL).map(String::as_str) == Some(ENROLLED),
+            labels,
         };
         self.0.insert(name(metadata).to_owned(), read);
     }
@@ -46,6 +49,16 @@ impl Namespaces {
     /// True if the namespace is enrolled as a whole.
     pub(super) fn is_enrolled(&self, namespace: &str) -> bool {
         self.0.get(namespace).is_some_and(|read| read.is_enrolled)
+    }
+
+    /// True if it is among the manifests.
+    pub(super) fn is_known(&self, namespace: &str) -> bool {
+        self.0.contains_key(namespace)
+    }
+
+    /// Why the webhook is not asked about Pods of a namespace. One that is not among the manifests counts as one where it is.
+    pub(super) fn unasked(&self, namespace: &str, operator_namespace: &str) -> Option<String> {
+        self.0.get(namespace).and_then(|read| unasked(namespace, &read.labels, operator_namespace))
     }
 
     /// A line for every namespace whose label changes the mode, or is no mode.

@@ -1,11 +1,11 @@
 //! Enrolled workloads whose Pods get `AuthBridge` as a sidecar, on a node with SPIRE and the operator as its chart installs it.
 
 use countersign_api::agent_runtime::MtlsMode;
-use countersign_cluster_tests::{Agents, Node, Packets, SYSTEM, card_of, find, labelled, until};
+use countersign_cluster_tests::{Agents, Node, Packets, SYSTEM, card_of, find, labelled, program, until};
 use countersign_plan::injection::{SidecarSources, plan_sidecar_config};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, RwLock};
 use std::time::Duration;
 
@@ -204,6 +204,37 @@ fn two_plain_workloads_are_enrolled_and_call_each_other_over_mtls_and_a_stranger
     assert!(!contains(&crossed, b"weather.pair.svc"));
 
     assert_eq!(node.connect("pair", "pod/stranger", &address).unwrap(), Packets::Dropped);
+
+    // The command line comes to the same as the webhook did, about a Pod as the API server completed it.
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    let has = format!("Pod pair/{name} has the sidecar; its annotation says \"injected: ");
+    for (name, lines) in [
+        (
+            name,
+            [
+                "Namespace pair asks for sidecars",
+                has.as_str(),
+                "a new Pod like it would get the same sidecar",
+            ],
+        ),
+        (
+            "stranger",
+            ["Namespace pair asks", "Pod pair/stranger has no sidecar", "would stay without a sidecar"],
+        ),
+    ] {
+        let said = explained(node, "pair", name);
+        assert!(lines.iter().all(|line| said.contains(line)), "{said}");
+    }
+}
+
+/// What the command line says about a Pod, without the ends of its lines.
+fn explained(node: &Node, namespace: &str, name: &str) -> String {
+    let mut command = Command::new(program().unwrap());
+    command.args(["explain", "pod", name, "-n", namespace, "--operator-namespace", SYSTEM, "--kubeconfig"]);
+    let output = command.arg(node.rig.kubeconfig()).env_clear().stdin(Stdio::null()).output().unwrap();
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(output.status.success(), "{stdout}{stderr}");
+    stdout.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn template(node: &Node, namespace: &str, name: &str) -> Value {

@@ -8,8 +8,11 @@ mod namespaces;
 mod network;
 mod operator;
 mod server;
+mod settings;
 mod spire;
 mod webhook;
+
+pub(super) use settings::sidecar_settings;
 
 use super::client::{Reader, ServerFacts};
 use super::finding::Finding;
@@ -18,6 +21,7 @@ use super::unread::Answer;
 use arguments::{Arguments, BundleSource};
 use countersign_api::keys::{AUTHBRIDGE_CONFIG, GROUP, LEASE_NAME, RUNTIME_CONFIG, SPIFFE_CSI_DRIVER};
 use countersign_io::clock;
+use countersign_plan::injection::is_enabled;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
@@ -125,8 +129,7 @@ async fn labelled(reader: &Reader, arguments: &Arguments, driver: &Answer<CSIDri
     }
     let mut findings = Vec::new();
     for (index, (name, labels)) in ours.iter().enumerate() {
-        let is_asked =
-            arguments.sidecar_image().is_some() && namespaces::is_enabled(labels) && index < NAMESPACES;
+        let is_asked = arguments.sidecar_image().is_some() && is_enabled(labels) && index < NAMESPACES;
         let configured = if is_asked {
             Some(namespaces::Configured {
                 runtime: reader.get(Some(name), RUNTIME_CONFIG).await,

@@ -33,13 +33,6 @@ pub(super) fn is_ours(labels: &Labels) -> bool {
     values(labels).next().is_some()
 }
 
-/// True if sidecars are injected into Pods of the namespace.
-pub(super) fn is_enabled(labels: &Labels) -> bool {
-    Family::ALL
-        .iter()
-        .any(|family| labels.get(family.namespace_label()).is_some_and(|value| value == ENABLED))
-}
-
 /// Labels of ours with their values, and the values that mean something.
 fn values(labels: &Labels) -> impl Iterator<Item = (&'static str, &str, &'static [&'static str])> {
     let known: [(&str, &[&str]); 4] = [
@@ -133,8 +126,6 @@ mod tests {
             assert_eq!((judged[0].status, judged[0].found.contains(found)), (status, true), "{judged:?}");
         }
         assert!(!is_ours(&labels(&[("team", "a")])));
-        assert!(is_enabled(&labels(&[("rossoctl-enabled", "true")])));
-        assert!(!is_enabled(&labels(&[("kagenti-enabled", "false")])));
     }
 
     #[test]
