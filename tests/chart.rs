@@ -548,6 +548,7 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
         "isolation",
         "controllers",
     ];
+        "running-sidecars",
     for file in files {
         let source: Vec<Value> =
             serde_saphyr::from_multiple(&read(&format!("policies/guard-{file}.yaml"))).unwrap();

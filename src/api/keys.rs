@@ -226,7 +226,7 @@ pub const WEBHOOK_CONFIGURATION: &str = "kagenti-operator-mutating-webhook-confi
 /// CSI driver that gives Pods the socket of SPIRE's agent.
 pub const SPIFFE_CSI_DRIVER: &str = "csi.spiffe.io";
 /// Names of the admission policies in `policies/`, each of which has a binding of the same name.
-pub const GUARDS: [&str; 13] = [
+pub const GUARDS: [&str; 14] = [
     "guard-controllers.agent.kagenti.dev",
     "guard-enrolled-pods.agent.kagenti.dev",
     "guard-enrolled-workloads.agent.kagenti.dev",
@@ -236,6 +236,7 @@ pub const GUARDS: [&str; 13] = [
     "guard-network-policies.agent.kagenti.dev",
     "guard-operator-labels.agent.kagenti.dev",
     "guard-operator-patches.agent.kagenti.dev",
+    "guard-running-sidecars.agent.kagenti.dev",
     "guard-sidecar-configs.agent.kagenti.dev",
     "guard-sidecars.agent.kagenti.dev",
     "guard-signed-cards.agent.kagenti.dev",

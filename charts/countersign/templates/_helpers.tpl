@@ -43,7 +43,11 @@ true
 {{- /* The image of the sidecar; empty if none is injected. */ -}}
 {{- define "countersign.sidecarImage" -}}
 {{- if dig "image" "repository" "" (.Values.sidecar | default dict) -}}
+{{- if .Values.sidecar.image.digest -}}
+{{- printf "%s@%s" .Values.sidecar.image.repository .Values.sidecar.image.digest -}}
+{{- else -}}
 {{- printf "%s:%s" .Values.sidecar.image.repository (.Values.sidecar.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
 

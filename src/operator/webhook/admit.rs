@@ -32,7 +32,8 @@ mod tests {
         review["request"]["object"]["metadata"] = json!({
             "generateName": "weather-",
             "labels": { "kagenti.io/type": "agent" },
-            "annotations": { "countersign.dev/sidecar": "proxy-sidecar", "countersign.dev/sidecar-config": "config" },
+            "annotations": { "countersign.dev/sidecar": "proxy-sidecar",
+                "countersign.dev/sidecar-config": "authbridge-config-weather" },
         });
         review["request"]["object"]["spec"] = json!({ "containers": [{ "name": "agent" }] });
         change(&mut review["request"]);

@@ -6,7 +6,7 @@ use super::json::{list, text};
 use super::ports::Ports;
 use countersign_api::keys::{
     CREDENTIALS_ANNOTATION, MTLS_MODE_ANNOTATION, SIDECAR_CONFIG_ANNOTATION, SIDECAR_CONFIG_KEY,
-    SIDECAR_CONTAINER, SIDECAR_SPIFFE, SIDECAR_SPIFFE_ANNOTATION, SPIFFE_CSI_DRIVER,
+    SIDECAR_CONFIG_PREFIX, SIDECAR_CONTAINER, SIDECAR_SPIFFE, SIDECAR_SPIFFE_ANNOTATION, SPIFFE_CSI_DRIVER,
 };
 use json_patch::jsonptr::PointerBuf;
 use serde_json::{Value, json};
@@ -57,11 +57,12 @@ pub(super) struct Asked {
 impl Asked {
     /// What the annotations of a Pod ask for, and this cluster has.
     pub(super) fn of(annotations: Option<&Value>, settings: &SidecarSettings) -> Result<Self, String> {
-        let config = text(annotations, SIDECAR_CONFIG_ANNOTATION).filter(|name| !name.is_empty());
-        let config = config.ok_or_else(|| {
+        let config = text(annotations, SIDECAR_CONFIG_ANNOTATION);
+        // Anybody may have written one with another name (guard-sidecar-configs).
+        let config = config.filter(|name| name.starts_with(SIDECAR_CONFIG_PREFIX)).ok_or_else(|| {
             format!(
-                "its annotation {SIDECAR_CONFIG_ANNOTATION} names no ConfigMap: the operator writes it into the template of \
-                 the workload, so do not write the annotations of countersign.dev by hand"
+                "its annotation {SIDECAR_CONFIG_ANNOTATION} names no ConfigMap {SIDECAR_CONFIG_PREFIX}…: the operator writes it \
+                 into the template of the workload, so do not write the annotations of countersign.dev by hand"
             )
         })?;
         let spire = match text(annotations, SIDECAR_SPIFFE_ANNOTATION) {

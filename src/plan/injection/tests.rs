@@ -395,6 +395,10 @@ fn who_is_not_injected_is_told_why_and_who_cannot_be_is_refused() {
             "names no ConfigMap",
         ),
         (
+            with(&["metadata", "annotations", "countersign.dev/sidecar-config"], json!("own")),
+            "names no ConfigMap authbridge-config-",
+        ),
+        (
             with(&["spec", "containers"], json!([{ "name": "a", "ports": [{ "containerPort": 0 }] }])),
             "containerPort",
         ),

@@ -83,10 +83,10 @@ mod tests {
         let enrolment = "guard-enrolment.agent.kagenti.dev";
         let kept: Vec<&str> = GUARDS.into_iter().filter(|name| !KEPT.contains(name)).collect();
         for (arguments, policies, bound, status, found) in [
-            (&sidecar, all_but(&[]), all_but(&[]), Status::Ok, "13 of 13"),
-            (&plain, all_but(&[SIDECARS]), all_but(&[SIDECARS]), Status::Ok, "12 of 12"),
+            (&sidecar, all_but(&[]), all_but(&[]), Status::Ok, "14 of 14"),
+            (&plain, all_but(&[SIDECARS]), all_but(&[SIDECARS]), Status::Ok, "13 of 13"),
             (&sidecar, all_but(&[SIDECARS]), all_but(&[]), Status::Fail, SIDECARS),
-            (&elsewhere, all_but(&[TRUST_BUNDLE]), all_but(&[]), Status::Ok, "11 of 11"),
+            (&elsewhere, all_but(&[TRUST_BUNDLE]), all_but(&[]), Status::Ok, "12 of 12"),
             (&plain, all_but(&[TRUST_BUNDLE]), all_but(&[]), Status::Fail, TRUST_BUNDLE),
             (&plain, all_but(&[enrolment]), all_but(&[]), Status::Fail, enrolment),
             (&plain, all_but(&[]), all_but(&[enrolment]), Status::Fail, "have no binding"),
