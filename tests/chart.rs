@@ -6,8 +6,9 @@ mod chart_support;
 
 use chart_support::{NAMESPACE, VERIFYING, chart, find, objects, repository, script, template};
 use countersign_api::keys::{
-    CONFIG_HASH_ANNOTATION, Family, GUARDS, MANAGED_BY_APP_LABEL, MTLS_MODE_ANNOTATION, RUNTIME_LABEL,
-    SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION, WEBHOOK_CONFIGURATION,
+    CONFIG_HASH_ANNOTATION, Family, GUARDS, MANAGED_BY_APP_LABEL, MTLS_MODE_ANNOTATION, OPTIONAL_GUARDS,
+    RUNTIME_LABEL, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION,
+    WEBHOOK_CONFIGURATION,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -547,8 +548,8 @@ fn definitions_and_policies_are_the_files_of_the_repository() {
         "enrolled-workloads",
         "isolation",
         "controllers",
-    ];
         "running-sidecars",
+    ];
     for file in files {
         let source: Vec<Value> =
             serde_saphyr::from_multiple(&read(&format!("policies/guard-{file}.yaml"))).unwrap();
@@ -629,6 +630,84 @@ fn the_admission_policies_are_those_that_a_check_looks_for() {
     }
     let configuration = find(&objects, "MutatingWebhookConfiguration", WEBHOOK_CONFIGURATION);
     assert_eq!(configuration["webhooks"].as_array().map(Vec::len), Some(2));
+}
+
+/// What an expression of a policy's variable says, as JSON.
+fn parameter(objects: &[Value], policy: &str, name: &str) -> Value {
+    let policy = find(objects, "ValidatingAdmissionPolicy", policy);
+    let variables = policy["spec"]["variables"].as_array().unwrap();
+    let variable = variables.iter().find(|variable| variable["name"] == name).unwrap();
+    serde_json::from_str(variable["expression"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn optional_policies_are_installed_where_the_values_ask_for_them() {
+    let [labels, unprotected] = OPTIONAL_GUARDS;
+    let names = |arguments: &[&str]| -> BTreeSet<String> {
+        let objects = rendered(arguments);
+        let bindings = objects.iter().filter(|object| object["kind"] == "ValidatingAdmissionPolicyBinding");
+        let names = bindings.map(|object| object["metadata"]["name"].as_str().unwrap().to_owned());
+        names.filter(|name| OPTIONAL_GUARDS.contains(&name.as_str())).collect()
+    };
+    assert_eq!(names(&[EVERYTHING]), BTreeSet::new());
+    let (image, require) =
+        ("--set=sidecar.image.repository=authbridge", "--set=policies.requireSidecar.enabled=true");
+    let own = "--set=policies.typeLabels.enabled=true";
+    assert_eq!(names(&[image, require]), [unprotected.to_owned()].into());
+    assert_eq!(names(&[own]), [labels.to_owned()].into());
+    assert_eq!(names(&[image, require, own, "--set=policies.enable=false"]), BTreeSet::new());
+    for other in [&[require][..], &[require, image, "--set=webhook.enable=false"]] {
+        assert!(refused(other).contains("this release injects none: set sidecar.image.repository"));
+    }
+    let actions = |arguments: &[&str]| {
+        let objects = rendered(&[&[image, require], arguments].concat());
+        let binding = find(&objects, "ValidatingAdmissionPolicyBinding", unprotected);
+        binding["spec"]["validationActions"].clone()
+    };
+    assert_eq!(actions(&[]), json!(["Deny"]));
+    assert_eq!(
+        actions(&["--set=policies.requireSidecar.validationActions={Warn,Audit}"]),
+        json!(["Warn", "Audit"])
+    );
+    refused(&[image, require, "--set=policies.requireSidecar.validationActions={Deny,Warn}"]);
+    refused(&[image, require, "--set-json=policies.requireSidecar.validationActions=[]"]);
+
+    let users = "--set=policies.typeLabels.users={system:serviceaccount:ci:deployer}";
+    let sandboxes = "--set=policies.controllers.sandboxUsers={system:serviceaccount:sandboxes:manager}";
+    let out = "--set=policies.requireSidecar.optOut=refuse";
+    let objects = rendered(&[image, require, out, own, users, sandboxes]);
+    let operator = "system:serviceaccount:countersign-system:controller-manager";
+    assert_eq!(parameter(&objects, labels, "operator"), json!(operator));
+    assert_eq!(parameter(&objects, labels, "users"), json!(["system:serviceaccount:ci:deployer"]));
+    let controllers = parameter(&objects, labels, "controllers");
+    for name in ["kube-system:job-controller", "kube-system:replicaset-controller", "sandboxes:manager"] {
+        assert!(
+            controllers.to_string().contains(&format!("system:serviceaccount:{name}\"")),
+            "{controllers}"
+        );
+    }
+    assert_eq!(parameter(&objects, unprotected, "optOut"), json!("refuse"));
+    assert!(parameter(&objects, unprotected, "exempt").to_string().contains(NAMESPACE));
+}
+
+#[test]
+fn the_policy_takes_the_image_and_the_socket_that_the_operator_injects() {
+    let guard = "guard-sidecars.agent.kagenti.dev";
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let by_digest = format!("--set=sidecar.image.digest={digest}");
+    let image = "--set=sidecar.image.repository=registry.example/authbridge";
+    for (arguments, wanted) in [
+        (&[image, "--set=sidecar.image.tag=7"][..], "registry.example/authbridge:7".to_owned()),
+        (&[image, "--set=sidecar.image.tag=7", &by_digest], format!("registry.example/authbridge@{digest}")),
+    ] {
+        let objects = rendered(arguments);
+        assert_eq!(parameter(&objects, guard, "image"), json!(wanted));
+        assert!(args(&objects).contains(&format!("--sidecar-image={wanted}")));
+    }
+    refused(&[image, "--set=sidecar.image.digest=7"]);
+    let objects = rendered(&[image, "--set=sidecar.spireHostPath=/run/spire"]);
+    assert_eq!(parameter(&objects, guard, "spireHostPath"), json!("/run/spire"));
+    assert_eq!(parameter(&rendered(&[]), guard, "image"), json!(""));
 }
 
 #[test]

@@ -242,6 +242,9 @@ pub const GUARDS: [&str; 14] = [
     "guard-signed-cards.agent.kagenti.dev",
     "guard-trust-bundle.agent.kagenti.dev",
 ];
+/// Names of the admission policies in `policies/optional/`, which are installed where somebody asks for them.
+pub const OPTIONAL_GUARDS: [&str; 2] =
+    ["guard-type-labels.agent.kagenti.dev", "guard-unprotected-agents.agent.kagenti.dev"];
 
 /// Label that the API server sets on every namespace to its name and lets nobody change.
 pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";

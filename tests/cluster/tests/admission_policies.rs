@@ -2,7 +2,15 @@
 //! Every request comes from a user with every right over Pods, config maps and network policies.
 #![cfg(test)]
 
-use countersign_plan::injection::{Injection, SidecarSettings, plan_injection};
+#[path = "admission_policies/generated.rs"]
+mod generated;
+#[path = "admission_policies/options.rs"]
+mod options;
+#[path = "../../support/sidecar_pods.rs"]
+mod sidecar_pods;
+#[path = "admission_policies/sidecars.rs"]
+mod sidecars;
+
 use countersign_rig::Rig;
 use serde_json::{Value, json};
 
@@ -26,6 +34,7 @@ const POLICIES: [&str; 10] = [
     include_str!("../../../policies/guard-enrolled-pods.yaml"),
     include_str!("../../../policies/guard-enrolled-workloads.yaml"),
     include_str!("../../../policies/guard-isolation.yaml"),
+    include_str!("../../../policies/guard-running-sidecars.yaml"),
 ];
 
 const CONFIGS: &str = include_str!("../../../policies/guard-sidecar-configs.yaml");
@@ -34,7 +43,6 @@ const SIDECARS: &str = include_str!("../../../policies/guard-sidecars.yaml");
 
 const RIGHTS: &str = r#"
 apiVersion: v1
-    include_str!("../../../policies/guard-running-sidecars.yaml"),
 kind: List
 items:
   - {apiVersion: v1, kind: Namespace, metadata: {name: team1}}
@@ -107,14 +115,6 @@ impl Cluster {
         cluster
     }
 
-    fn run(&self, user: &str, arguments: &[&str]) -> Result<String, String> {
-        let user = format!("--as={user}");
-        let all: Vec<&str> = [user.as_str()].into_iter().chain(arguments.iter().copied()).collect();
-        self.0.kubectl(&all).map_err(|error| format!("{error:#}"))
-    }
-
-    fn file(&self, object: &Value) -> String {
-        let path = self.0.folder().join("object.json");
     /// A type error in an expression shows here and nowhere else.
     #[track_caller]
     fn finds_no_type_error(&self) {
@@ -123,6 +123,14 @@ impl Cluster {
         assert_eq!(self.0.kubectl(&[&policies[..], &[shown]].concat()).unwrap(), "");
     }
 
+    fn run(&self, user: &str, arguments: &[&str]) -> Result<String, String> {
+        let user = format!("--as={user}");
+        let all: Vec<&str> = [user.as_str()].into_iter().chain(arguments.iter().copied()).collect();
+        self.0.kubectl(&all).map_err(|error| format!("{error:#}"))
+    }
+
+    fn file(&self, object: &Value) -> String {
+        let path = self.0.folder().join("object.json");
         std::fs::write(&path, object.to_string()).unwrap();
         path.display().to_string()
     }

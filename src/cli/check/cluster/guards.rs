@@ -3,7 +3,7 @@
 use super::arguments::Arguments;
 use crate::check::finding::{Finding, listed};
 use crate::check::unread::Answer;
-use countersign_api::keys::GUARDS;
+use countersign_api::keys::{GUARDS, OPTIONAL_GUARDS};
 use std::collections::BTreeSet;
 
 const ID: &str = "guards";
@@ -38,7 +38,9 @@ pub(super) fn judge_guards(
         TRUST_BUNDLE => matches!(arguments.bundle(), super::arguments::BundleSource::ConfigMap { .. }),
         _ => true,
     };
-    let wanted: Vec<&str> = GUARDS.into_iter().filter(wanted).collect();
+    // Of an optional one nobody knows whether it is wanted, unless it is there.
+    let chosen = OPTIONAL_GUARDS.into_iter().filter(|name| policies.contains(*name));
+    let wanted: Vec<&str> = GUARDS.into_iter().filter(wanted).chain(chosen).collect();
     let missing: Vec<&str> = wanted.iter().copied().filter(|name| !policies.contains(*name)).collect();
     let unbound: Vec<&str> =
         wanted.iter().copied().filter(|name| policies.contains(*name) && !bound.contains(*name)).collect();
@@ -72,6 +74,10 @@ mod tests {
         GUARDS.iter().filter(|name| !left_out.contains(name)).map(|name| (*name).to_owned()).collect()
     }
 
+    fn names_and(option: &str) -> Answer<Names> {
+        Ok(names_but(&[]).into_iter().chain([option.to_owned()]).collect())
+    }
+
     #[test]
     fn every_policy_is_there_and_bound_unless_it_is_not_needed() {
         let all_but = |left_out: &[&str]| Answer::Ok(names_but(left_out));
@@ -80,7 +86,7 @@ mod tests {
         };
         let (plain, sidecar) = (arguments(&[]), arguments(&["--sidecar-image=x"]));
         let elsewhere = arguments(&["--trust-bundle-source=workload-api"]);
-        let enrolment = "guard-enrolment.agent.kagenti.dev";
+        let (enrolment, option) = ("guard-enrolment.agent.kagenti.dev", OPTIONAL_GUARDS[0]);
         let kept: Vec<&str> = GUARDS.into_iter().filter(|name| !KEPT.contains(name)).collect();
         for (arguments, policies, bound, status, found) in [
             (&sidecar, all_but(&[]), all_but(&[]), Status::Ok, "14 of 14"),
@@ -90,6 +96,14 @@ mod tests {
             (&plain, all_but(&[TRUST_BUNDLE]), all_but(&[]), Status::Fail, TRUST_BUNDLE),
             (&plain, all_but(&[enrolment]), all_but(&[]), Status::Fail, enrolment),
             (&plain, all_but(&[]), all_but(&[enrolment]), Status::Fail, "have no binding"),
+            (&sidecar, names_and(option), names_and(option), Status::Ok, "15 of 15"),
+            (
+                &sidecar,
+                names_and(option),
+                all_but(&[]),
+                Status::Fail,
+                "have no binding, and so no effect: guard-type",
+            ),
             (&plain, all_but(&GUARDS), all_but(&GUARDS), Status::Warn, "policies.enable"),
             (&plain, all_but(&kept), all_but(&kept), Status::Warn, "policies.enable"),
             (&plain, Err(Unread::Absent), Err(Unread::Absent), Status::Fail, "not served"),
