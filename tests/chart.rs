@@ -497,7 +497,8 @@ fn a_sidecar_is_offered_only_with_the_webhook_that_injects_it_and_the_image_that
         let said = refused(&[IMAGE, off]);
         assert!(said.contains("no webhook injects it"), "{off}: {said}");
     }
-    let said = refused(&["--set=controllerManager.container.args={--sidecar-image=registry.example/other:1}"]);
+    let said =
+        refused(&["--set=controllerManager.container.args={--sidecar-image=registry.example/other:1}"]);
     assert!(said.contains("set sidecar.image.repository"), "{said}");
 }
 

@@ -597,10 +597,9 @@ mod tests {
         assert_eq!(given(&["--webhook-bind-address=0"], &[]), None);
         let image = "--sidecar-image=authbridge:1";
         assert!(config(&[image], &[]).is_ok());
-        for (arguments, environment) in [
-            (&["--webhook-bind-address=0", image][..], &[][..]),
-            (&[image], &[("ENABLE_WEBHOOKS", "false")]),
-        ] {
+        for (arguments, environment) in
+            [(&["--webhook-bind-address=0", image][..], &[][..]), (&[image], &[("ENABLE_WEBHOOKS", "false")])]
+        {
             let told = config(arguments, environment).unwrap_err().to_string();
             assert!(told.starts_with("--sidecar-image needs the webhook"), "{told}");
         }

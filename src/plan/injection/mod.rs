@@ -8,6 +8,7 @@ mod config;
 mod containers;
 mod environment;
 mod json;
+mod low_port;
 mod pod;
 mod ports;
 mod probes;
@@ -28,6 +29,7 @@ use environment::Environment;
 use json::text;
 use json_patch::Patch;
 use json_patch::jsonptr::Pointer;
+use low_port::plan_low_port;
 use ports::Ports;
 use serde_json::Value;
 use sidecar::{Asked, plan_volumes};
@@ -110,6 +112,9 @@ fn inject(pod: &NewPod, settings: &SidecarSettings) -> Result<Injection, String>
             "spec.hostNetwork is true: a sidecar cannot guard ports of the node; take it out".to_owned()
         );
     }
+    if text(spec.get("os"), "name") == Some("windows") {
+        return Err("spec.os.name is windows, and the sidecar runs on Linux: take the workload out of its AgentRuntime".to_owned());
+    }
     if settings.image.is_empty() {
         return Err(format!(
             "its annotation {SIDECAR_ANNOTATION} asks for a sidecar, and the operator was started without --sidecar-image: \
@@ -125,7 +130,6 @@ fn inject(pod: &NewPod, settings: &SidecarSettings) -> Result<Injection, String>
     let [before, containers] = ["initContainers", "containers"].map(|list| Containers::of(spec, list));
     let (ports, asked) = (Ports::of(containers, before)?, Asked::of(pod.annotations(), settings)?);
     let (said, mut warnings, mut changes) = (ports.to_string(), ports.warnings(), Changes::default());
-    changes.annotate(pod, &said);
     let sidecar = asked.container(settings, &ports);
     let (first, last) = if settings.is_native {
         (Some((sidecar, Place::First)), None)
@@ -139,6 +143,11 @@ fn inject(pod: &NewPod, settings: &SidecarSettings) -> Result<Injection, String>
         warnings.extend(lead(container, &ports, index == ports.agent_container, (&mut changes, &path)));
     }
     plan_volumes(&asked, spec, &mut changes)?;
+    plan_low_port(ports.inbound, spec, &mut changes);
+    // A warning reaches whoever creates the Pod, which is mostly a controller; the annotation is for people.
+    let noted: Vec<&str> =
+        std::iter::once(said.as_str()).chain(warnings.iter().map(String::as_str)).collect();
+    changes.annotate(pod, &noted.join("; but "));
     Ok(Injection::Injected { patch: changes.into_patch(), said, warnings })
 }
 

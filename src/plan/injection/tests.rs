@@ -263,9 +263,8 @@ fn the_patch_has_what_changes_and_nothing_of_what_stays() {
     let text = serde_json::to_string(&patch).unwrap();
     assert!(!text.contains(&long), "{text}");
     let paths: Vec<&str> = patch.0.iter().map(|operation| operation.path().as_str()).collect();
-    let first = ["/metadata/annotations/countersign.dev~1injection", "/spec/initContainers/0"];
-    assert_eq!(paths[..2], first, "{paths:?}");
-    assert!(paths.contains(&"/spec/initContainers/1/env"), "{paths:?}");
+    assert_eq!(paths[..2], ["/spec/initContainers/0", "/spec/initContainers/1/env"], "{paths:?}");
+    assert!(paths.contains(&"/metadata/annotations/countersign.dev~1injection"), "{paths:?}");
     assert!(paths.contains(&"/spec/containers/0/env/1"), "{paths:?}");
 }
 
@@ -314,6 +313,38 @@ fn hosts_without_proxy_are_the_same_in_both_cases_of_the_name() {
     let (after, warnings) = admitted(&pod(&own), &settings());
     assert_eq!(after["spec"]["containers"][0]["env"][0]["value"], "http://proxy.site:3128");
     assert!(warnings[0].contains("the container agent names a proxy of its own"), "{warnings:?}");
+}
+
+#[test]
+fn a_sidecar_without_rights_may_listen_on_a_low_port() {
+    let low = json!({ "ports": [{ "containerPort": 80 }] });
+    let free = json!({ "name": "net.ipv4.ip_unprivileged_port_start", "value": "0" });
+    let other = json!({ "name": "net.core.somaxconn", "value": "1024" });
+    let own = json!({ "name": "net.ipv4.ip_unprivileged_port_start", "value": "80" });
+    for (context, expected) in [
+        (Value::Null, json!({ "sysctls": [free] })),
+        (json!({}), json!({ "sysctls": [free] })),
+        (json!({ "fsGroup": 1, "sysctls": [other] }), json!({ "fsGroup": 1, "sysctls": [other, free] })),
+        (json!({ "sysctls": [own] }), json!({ "sysctls": [own] })),
+    ] {
+        let mut asking = pod(&low);
+        asking["spec"]["securityContext"] = context.clone();
+        assert_eq!(admitted(&asking, &settings()).0["spec"]["securityContext"], expected);
+        asking["spec"]["containers"][0]["ports"] = json!([]);
+        assert_eq!(admitted(&asking, &settings()).0["spec"]["securityContext"], context);
+    }
+}
+
+#[test]
+fn what_the_sidecar_does_not_guard_is_noted_in_the_pod() {
+    let (after, warnings) = admitted(
+        &pod(&json!({ "ports": [{ "containerPort": 8000 }, { "containerPort": 8005 }],
+            "env": [{ "name": "HTTP_PROXY", "value": "http://proxy:3128" }] })),
+        &settings(),
+    );
+    let noted = after["metadata"]["annotations"]["countersign.dev/injection"].as_str().unwrap();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(noted.starts_with("injected: ") && warnings.iter().all(|told| noted.contains(told)), "{noted}");
 }
 
 #[test]
@@ -382,6 +413,7 @@ fn who_is_not_injected_is_told_why_and_who_cannot_be_is_refused() {
     let volume = json!([{ "name": "spire-agent-socket", "emptyDir": {} }]);
     for (pod, problem) in [
         (with(&["spec", "hostNetwork"], json!(true)), "spec.hostNetwork"),
+        (with(&["spec", "os"], json!({ "name": "windows" })), "spec.os.name is windows"),
         (with(&["spec"], Value::Null), "it has no spec"),
         (with(&["spec"], json!(7)), "it has no spec"),
         (with(&["metadata", "annotations", "countersign.dev/sidecar"], json!("waypoint")), "the one mode"),

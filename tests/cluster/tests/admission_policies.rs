@@ -715,7 +715,10 @@ fn the_configuration_of_a_sidecar_is_the_operators_to_write() {
     unchangeable["immutable"] = json!(true);
     for planted in [binary, unchangeable] {
         let refused = cluster.create_dry(TENANT, &planted).unwrap_err();
-        assert!(refused.contains("the ConfigMap authbridge-config-weather configures a sidecar"), "{refused}");
+        assert!(
+            refused.contains("the ConfigMap authbridge-config-weather configures a sidecar"),
+            "{refused}"
+        );
     }
     cluster.create(OPERATOR, &ours);
     let change = |user: &str, patch: &str| {
