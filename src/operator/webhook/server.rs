@@ -1,7 +1,7 @@
 //! Connections of the webhook: TLS, then HTTP/1.1, each within its limits.
 
 use super::arrivals::{Arrivals, Place};
-use super::limits::{CONNECTIONS, DRAIN, HANDSHAKE, HEAD_BYTES, IDLE, LINGER};
+use super::limits::{DRAIN, HANDSHAKE, HEAD_BYTES, IDLE, LINGER};
 use super::request::Reviewer;
 use axum::serve::{Listener, ListenerExt};
 use countersign_io::shutdown::{self, Shutdown};
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -26,7 +26,7 @@ pub(super) async fn serve(
     stop: Shutdown,
 ) -> io::Result<()> {
     let mut listener = at_once(listener);
-    let (arrivals, all) = (Arrivals::default(), Arc::new(Semaphore::new(CONNECTIONS)));
+    let arrivals = Arrivals::default();
     let mut connections = JoinSet::new();
     let (close, closing) = shutdown::channel();
     let mut ended = pin!(async {
@@ -37,18 +37,15 @@ pub(super) async fn serve(
         tokio::select! {
             () = ended.as_mut() => break,
             // axum's listener logs and waits when the process is out of file descriptors.
-            (permit, (stream, peer)) = async {
-                (Arc::clone(&all).acquire_owned().await, Listener::accept(&mut listener).await)
-            } => {
-                let Ok(permit) = permit else { break };
+            (stream, peer) = Listener::accept(&mut listener) => {
                 let Some(place) = arrivals.enter(peer.ip()) else {
-                    tracing::debug!(%peer, "a connection was closed: this address has too many");
+                    tracing::debug!(%peer, "a connection was closed: there are too many, and none is idle");
                     continue;
                 };
                 let handshake = acceptor.clone();
                 let (reviewer, closing) = (Arc::clone(&reviewer), closing.clone());
                 connections.spawn(async move {
-                    let served = connect(stream, handshake, reviewer, &closing, (permit, place)).await;
+                    let served = connect(stream, handshake, reviewer, &closing, &place).await;
                     if let Err(problem) = served {
                         tracing::debug!(%peer, %problem, "a connection of the webhook ended");
                     }
@@ -76,16 +73,17 @@ fn at_once(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = Socket
     })
 }
 
-/// Serves one connection while `place` is held.
+/// Serves one connection until it ends, or has to give its place to another.
 async fn connect(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     reviewer: Arc<Reviewer>,
     closing: &Shutdown,
-    _place: (OwnedSemaphorePermit, Place),
+    place: &Place,
 ) -> Result<(), String> {
     let stream = tokio::select! {
         () = closing.requested() => return Ok(()),
+        () = place.ended() => return Err("another needs the place".to_owned()),
         ended = timeout(HANDSHAKE, acceptor.accept(stream)) => {
             ended.map_err(|_| "the handshake took too long")?.map_err(|error| error.to_string())?
         }
@@ -93,7 +91,12 @@ async fn connect(
     let asked = Notify::new();
     let service = service_fn(|request| {
         asked.notify_one();
-        reviewer.respond(request)
+        let (busy, reviewer) = (place.busy(), &reviewer);
+        async move {
+            let answered = reviewer.respond(request, &place.bodies).await;
+            drop(busy);
+            answered
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -103,12 +106,14 @@ async fn connect(
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended.map_err(|error| error.to_string()),
+        () = place.ended() => return Err("another needs the place".to_owned()),
         () = asked.notified() => {}
         () = sleep(HANDSHAKE) => return Err("no request came".to_owned()),
         () = closing.requested() => {}
     }
     tokio::select! {
         ended = connection.as_mut() => return ended.map_err(|error| error.to_string()),
+        () = place.ended() => return Err("another needs the place".to_owned()),
         () = closing.requested() => connection.as_mut().graceful_shutdown(),
     }
     connection.await.map_err(|error| error.to_string())

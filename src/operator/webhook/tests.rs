@@ -1,7 +1,7 @@
 //! The webhook's server, as real clients call it.
 
 use super::key_pair::make;
-use super::limits::{BODY_BYTES, CONNECTIONS_OF_ADDRESS};
+use super::limits::{BODY_BYTES, CONNECTIONS_OF_ADDRESS, PROGRESS};
 use super::request::Reviewer;
 use super::review::unit::review;
 use super::review::{Decide, Decision};
@@ -202,17 +202,37 @@ async fn a_new_certificate_is_presented_at_once_and_ends_no_connection() {
 }
 
 #[tokio::test]
-async fn one_address_cannot_take_all_connections() {
+async fn nobody_is_kept_out_by_connections_that_ask_nothing() {
     let served = start().await;
+    let asked = request("POST", PATH, &review().to_string());
+    let mut own = served.connect(&served.trusted).await.unwrap();
     let mut held = Vec::new();
     for _ in 0..CONNECTIONS_OF_ADDRESS {
         held.push(TcpStream::connect(served.address).await.unwrap());
     }
-    let mut refused = TcpStream::connect(served.address).await.unwrap();
-    assert_eq!(timeout(Duration::from_secs(2), refused.read(&mut [0; 1])).await.unwrap().unwrap_or(0), 0);
+    // It was idle for longest, and is the one that made room.
+    let _ = own.write_all(&asked).await;
+    assert_eq!(answer(&mut own).await, None);
+    assert_eq!(served.ask(&asked).await.0, 200);
     drop(held);
-    sleep(Duration::from_millis(200)).await;
-    assert!(served.connect(&served.trusted).await.is_ok());
+}
+
+#[tokio::test]
+async fn bodies_that_are_announced_and_do_not_come_take_no_room() {
+    let served = start().await;
+    let head = format!("POST {PATH} HTTP/1.1\r\nHost: webhook\r\nContent-Length: {BODY_BYTES}\r\n\r\n{{");
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        let mut stream = served.connect(&served.trusted).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let good = request("POST", PATH, &review().to_string());
+    assert_eq!(timeout(PROGRESS, served.ask(&good)).await.unwrap().0, 200);
+    for mut stream in held {
+        assert_eq!(answer(&mut stream).await.unwrap().0, 408);
+        assert_eq!(answer(&mut stream).await, None, "and whoever sent it is sent away");
+    }
 }
 
 #[tokio::test]
