@@ -9,7 +9,7 @@ use countersign_controller::failure::is_passing;
 use countersign_plan::agent_runtime::Target;
 use countersign_plan::agent_runtime::config_hash::{ConfigSources, Data};
 use countersign_plan::agent_runtime::sidecar::{SidecarFacts, SidecarPlan, config_map, plan_sidecar};
-use countersign_plan::injection::SidecarSources;
+use countersign_plan::injection::{SidecarSources, is_exempt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ApiResource;
 use kube::{Api, Error};
@@ -23,7 +23,9 @@ pub(super) async fn plan(
 ) -> Result<SidecarPlan, Error> {
     let namespace = workload.object.namespace.as_str();
     let is_offered = context.sidecars.is_offered();
-    let is_enabled = context.index.injected.get(&ObjectRef::new("", namespace)).is_some();
+    // A template that asks where the webhook is not called would get no new Pod any more.
+    let is_enabled = !is_exempt(namespace, context.config.namespace.as_str())
+        && context.index.injected.get(&ObjectRef::new("", namespace)).is_some();
     let keycloak = if is_offered && is_enabled { keycloak(context, namespace).await? } else { None };
     let settings = context.sidecars.settings();
     let known = settings.as_ref().zip(config).zip(keycloak.as_ref());

@@ -144,7 +144,7 @@ mod tests {
         let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
         let places: Vec<Place> = (0..CONNECTIONS_OF_ADDRESS).map(|_| arrivals.enter(one).unwrap()).collect();
         let busy = places[0].busy();
-        let _first = arrivals.enter(one).unwrap();
+        let first = arrivals.enter(one).unwrap();
         assert!(!is_ended(&places[0]) && is_ended(&places[1]) && !is_ended(&places[2]));
         drop(busy);
         let others: Vec<Place> =
@@ -155,7 +155,7 @@ mod tests {
         let all: Vec<Busy<'_>> = places.iter().chain(&others).chain([&third]).map(Place::busy).collect();
         assert!(arrivals.enter(other).is_none(), "every connection of the address is asked something");
         drop(all);
-        drop((places, others, third, _first));
+        drop((places, others, third, first));
         let open = arrivals.lock();
         assert!(open.connections.is_empty() && open.addresses.is_empty());
     }

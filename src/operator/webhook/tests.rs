@@ -220,11 +220,12 @@ async fn nobody_is_kept_out_by_connections_that_ask_nothing() {
 #[tokio::test]
 async fn bodies_that_are_announced_and_do_not_come_take_no_room() {
     let served = start().await;
-    let head = format!("POST {PATH} HTTP/1.1\r\nHost: webhook\r\nContent-Length: {BODY_BYTES}\r\n\r\n{{");
+    let announced =
+        format!("POST {PATH} HTTP/1.1\r\nHost: webhook\r\nContent-Length: {BODY_BYTES}\r\n\r\n{{");
     let mut held = Vec::new();
     for _ in 0..16 {
         let mut stream = served.connect(&served.trusted).await.unwrap();
-        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(announced.as_bytes()).await.unwrap();
         held.push(stream);
     }
     let good = request("POST", PATH, &review().to_string());

@@ -168,7 +168,8 @@ impl SidecarPlan {
             Self::NotEnabled => {
                 let label = Family::Kagenti.namespace_label();
                 let message = format!(
-                    "the namespace does not ask for sidecars: give it the label {label}=true for new Pods to get one"
+                    "the namespace does not ask for sidecars: give it the label {label}=true for new Pods to get one, unless it is the \
+                     operator's own or one of the cluster, where nothing is injected"
                 );
                 (false, Why::NamespaceNotEnabled, message)
             }

@@ -18,7 +18,7 @@ mod version;
 
 pub use config::{ConfigProblem, SidecarSources, plan_sidecar_config};
 pub use pod::NewPod;
-pub use scope::{is_enabled, unasked};
+pub use scope::{is_enabled, is_exempt, unasked};
 pub use sidecar::{SidecarSettings, SpireSocket};
 pub use version::{has_native_sidecars, minor_version};
 

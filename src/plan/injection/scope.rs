@@ -14,6 +14,11 @@ pub fn is_enabled(labels: &BTreeMap<String, String>) -> bool {
     Family::ALL.iter().any(asks)
 }
 
+/// True for namespaces in which nothing is ever injected, whatever their labels say.
+pub fn is_exempt(namespace: &str, operator_namespace: &str) -> bool {
+    SYSTEM.contains(&namespace) || namespace == operator_namespace
+}
+
 /// Why the API server does not ask the webhook about Pods of a namespace, so that they stay as they are; `None` if it does.
 pub fn unasked(
     namespace: &str,
@@ -51,6 +56,7 @@ mod tests {
         ] {
             let found = unasked(namespace, labels, "system");
             assert_eq!(found.is_some(), why.is_some(), "{namespace} {labels:?}");
+            assert_eq!(is_exempt(namespace, "system"), namespace.ends_with("system"));
             assert!(found.unwrap_or_default().contains(why.unwrap_or_default()), "{namespace} {labels:?}");
         }
     }
