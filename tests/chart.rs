@@ -456,6 +456,20 @@ fn the_webhook_is_called_for_agents_and_tools_of_enrolled_namespaces_and_never_f
 }
 
 #[test]
+fn a_new_certificate_by_cert_manager_is_trusted_before_the_operator_has_it() {
+    let objects = rendered(&["--set=certmanager.enable=true"]);
+    let leaf = &find(&objects, "Certificate", "kagenti-operator-serving-cert")["spec"];
+    let issuer = find(&objects, "Issuer", leaf["issuerRef"]["name"].as_str().unwrap());
+    let authority = &find(&objects, "Certificate", "kagenti-operator-webhook-ca")["spec"];
+    assert_eq!(issuer["spec"]["ca"]["secretName"], authority["secretName"]);
+    assert_eq!(
+        (&authority["isCA"], &authority["privateKey"]["rotationPolicy"]),
+        (&json!(true), &json!("Never"))
+    );
+    assert_ne!(leaf["secretName"], authority["secretName"]);
+}
+
+#[test]
 fn the_certificate_of_the_webhook_is_cert_managers_or_the_operators_own() {
     let with = |arguments: &[&str]| {
         let objects = rendered(arguments);
@@ -698,8 +712,8 @@ fn the_policy_takes_the_image_and_the_socket_that_the_operator_injects() {
     let by_digest = format!("--set=sidecar.image.digest={digest}");
     let image = "--set=sidecar.image.repository=registry.example/authbridge";
     for (arguments, wanted) in [
-        (&[image, "--set=sidecar.image.tag=7"][..], "registry.example/authbridge:7".to_owned()),
-        (&[image, "--set=sidecar.image.tag=7", &by_digest], format!("registry.example/authbridge@{digest}")),
+        (&[image, "--set-string=sidecar.image.tag=7"][..], "registry.example/authbridge:7".to_owned()),
+        (&[image, "--set-string=sidecar.image.tag=7", &by_digest], format!("registry.example/authbridge@{digest}")),
     ] {
         let objects = rendered(arguments);
         assert_eq!(parameter(&objects, guard, "image"), json!(wanted));
