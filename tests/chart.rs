@@ -6,7 +6,7 @@ mod chart_support;
 
 use chart_support::{NAMESPACE, VERIFYING, chart, find, objects, repository, script, template};
 use countersign_api::keys::{
-    CONFIG_HASH_ANNOTATION, Family, GUARDS, MANAGED_BY_APP_LABEL, MTLS_MODE_ANNOTATION, OPTIONAL_GUARDS,
+    CONFIG_HASH_ANNOTATION, Family, GUARDS, MANAGED_BY_APP_LABEL, MESH_LABELS, MTLS_MODE_ANNOTATION, OPTIONAL_GUARDS,
     RUNTIME_LABEL, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION,
     WEBHOOK_CONFIGURATION,
 };
@@ -20,7 +20,7 @@ const HA: &str = "--values=charts/countersign/values-ha.yaml";
 const OPENSHIFT: &str = "--values=charts/countersign/values-openshift.yaml";
 
 /// The flags that the operator knows and acts on.
-const FLAGS: [&str; 44] = [
+const FLAGS: [&str; 45] = [
     "sidecar-image",
     "sidecar-spire-host-path",
     "accept-profile",
@@ -40,6 +40,7 @@ const FLAGS: [&str; 44] = [
     "freshness",
     "health-probe-bind-address",
     "ingress-host-suffix",
+    "istio-mesh-labels",
     "leader-elect",
     "max-witness-age",
     "metrics-bind-address",
@@ -745,6 +746,29 @@ fn the_operator_may_write_the_labels_and_annotations_of_enrolment_and_no_others(
         SIDECAR_SPIFFE_ANNOTATION,
     ];
     assert_eq!(listed, written.into());
+}
+
+#[test]
+fn the_operator_may_label_namespaces_for_the_mesh_alone_and_only_if_it_is_asked_to() {
+    let may = |objects: &[Value]| {
+        let rules = find(objects, "ClusterRole", "kagenti-manager-role")["rules"].clone();
+        let rules = rules.as_array().unwrap().clone();
+        let of = |rule: &&Value| rule["resources"] == json!(["namespaces"]);
+        let verbs = rules.iter().filter(of).flat_map(|rule| rule["verbs"].as_array().unwrap().clone());
+        verbs.map(|verb| verb.as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let (off, on) = (rendered(&[]), rendered(&[EVERYTHING]));
+    assert_eq!(may(&off), ["list", "watch"].map(str::to_owned).into());
+    assert_eq!(may(&on), ["list", "patch", "watch"].map(str::to_owned).into());
+    let asked = |objects: &[Value]| args(objects).contains(&"--istio-mesh-labels".to_owned());
+    assert!(asked(&on) && !asked(&off));
+    // Values of a release from before have none of this.
+    assert!(!asked(&rendered(&["--set=istio=null"])));
+    let policy = find(&on, "ValidatingAdmissionPolicy", "guard-operator-patches.agent.kagenti.dev");
+    let variables = policy["spec"]["variables"].as_array().unwrap();
+    let labels = variables.iter().find(|variable| variable["name"] == "meshLabels").unwrap();
+    let written = MESH_LABELS.map(|(key, value)| format!("'{key}': '{value}'")).join(", ");
+    assert_eq!(labels["expression"], format!("{{{written}}}"));
 }
 
 #[test]

@@ -53,6 +53,14 @@ impl Family {
         }
     }
 
+    /// Annotation on a Namespace that keeps it out of Istio's mesh with the value [`MESH_DISABLED`].
+    pub const fn mesh_annotation(self) -> &'static str {
+        match self {
+            Self::Kagenti => "kagenti.io/istio-mesh",
+            Self::Rossoctl => "rossoctl.io/istio-mesh",
+        }
+    }
+
     /// Name of the admission webhook in its configuration.
     pub const fn webhook(self) -> &'static str {
         match self {
@@ -147,6 +155,12 @@ pub const MODE_ENFORCE: &str = "enforce";
 pub const ENROLLED_LABEL: &str = "countersign.dev/enrolled";
 /// The value of [`ENROLLED_LABEL`] that enrols.
 pub const ENROLLED: &str = "true";
+
+/// Labels on a Namespace whose Pods are in the ambient mode of Istio's mesh.
+pub const MESH_LABELS: [(&str, &str); 2] =
+    [("istio-discovery", "enabled"), ("istio.io/dataplane-mode", "ambient")];
+/// The value of [`Family::mesh_annotation`] that keeps a Namespace out of the mesh.
+pub const MESH_DISABLED: &str = "disabled";
 
 /// Label on a workload that names the `AgentRuntime` which enrols it.
 pub const RUNTIME_LABEL: &str = "agent.kagenti.dev/runtime";

@@ -46,7 +46,7 @@ impl Writer {
     }
 
     /// Applies fields of an object that others own, under a field manager of their own, with force. Fields that the
-    /// manager had before and that are not named are given up.
+    /// manager had before and that are not named are given up. An object without a namespace is of a kind that has none.
     pub async fn apply_fields(
         &self,
         of: &ApiResource,
@@ -54,7 +54,8 @@ impl Writer {
         (manager, fields): (&str, &Value),
     ) -> Result<(), Error> {
         let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..applying() };
-        let request = Request::new(DynamicObject::url_path(of, Some(&object.namespace)));
+        let namespace = Some(object.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+        let request = Request::new(DynamicObject::url_path(of, namespace));
         let request = request.patch(&object.name, &parameters, &Patch::Apply(fields));
         let mut request = request.map_err(Error::BuildRequest)?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ALONE));

@@ -5,6 +5,7 @@ use super::bundles::Bundles;
 use super::enforcements::Enforcements;
 use super::evaluations::Evaluations;
 use super::events::Events;
+use super::findings::Findings;
 use super::flags::Config;
 use super::identity::OwnSvid;
 use super::index::{Index, ObjectRef, WorkloadRef};
@@ -27,6 +28,7 @@ use countersign_io::fetch::FetchLimits;
 use countersign_plan::agent_card::ending::{next_check, witness};
 use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::agent_card::result::Proof;
+use countersign_plan::mesh::Mesh;
 use countersign_plan::{ClusterAccess, Dns, Egress, InputError, Mode, Namespace, PodGroup};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +86,8 @@ pub(crate) struct Context {
     pub(crate) waits: Notices<ObjectRef>,
     /// Workloads of a kind that is not listed.
     pub(crate) unlisted: Undecided,
+    /// What was last found about the mesh in each namespace with an `AgentRuntime`.
+    pub(crate) meshes: Findings<String, Mesh>,
     /// Turns to read pages of whole objects, which bounds their memory.
     pub(crate) pages: Semaphore,
     /// Notified after each attempt to write a status.
@@ -125,6 +129,7 @@ impl Context {
             notices: Notices::default(),
             waits: Notices::default(),
             unlisted: Undecided::default(),
+            meshes: Findings::default(),
             pages: Semaphore::new(PAGES_AT_ONCE),
             status_written: Notify::new(),
             ends_earlier: Notify::new(),

@@ -11,6 +11,8 @@ mod condition;
 pub mod injection;
 pub mod input;
 pub mod limits;
+#[cfg(feature = "agent-card")]
+pub mod mesh;
 pub mod namespace;
 mod network_policy;
 #[cfg(feature = "agent-card")]

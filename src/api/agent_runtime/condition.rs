@@ -13,6 +13,8 @@ pub enum RuntimeCondition {
     /// True if the workload has a configuration for the sidecar, and its new Pods get one; absent where the operator injects
     /// none.
     SidecarConfigured,
+    /// True if the namespace has the labels of Istio's ambient mesh; absent where the operator does not set them.
+    IstioMeshEnrolled,
     /// True if the workload is configured.
     Ready,
 }
@@ -25,6 +27,7 @@ impl RuntimeCondition {
             Self::ConfigResolved => "ConfigResolved",
             Self::Verified => "Verified",
             Self::SidecarConfigured => "SidecarConfigured",
+            Self::IstioMeshEnrolled => "IstioMeshEnrolled",
             Self::Ready => "Ready",
         }
     }
@@ -63,6 +66,12 @@ pub enum RuntimeReason {
     InvalidSidecarConfig,
     /// `SidecarConfigured`: the configuration could not be written.
     SidecarConfigError,
+    /// `IstioMeshEnrolled`: the namespace has the labels.
+    NamespaceLabeled,
+    /// `IstioMeshEnrolled`: an annotation of the namespace keeps it out of the mesh.
+    OptedOut,
+    /// `IstioMeshEnrolled`: the namespace could not be changed.
+    PatchFailed,
     /// `Ready`: the workload is configured. Reasons for which the sidecar is not are those of `Ready`, too.
     Configured,
     /// `Ready`: the configuration could not be read.
@@ -90,6 +99,9 @@ impl RuntimeReason {
             Self::UnsupportedField => "UnsupportedField",
             Self::InvalidSidecarConfig => "InvalidSidecarConfig",
             Self::SidecarConfigError => "SidecarConfigError",
+            Self::NamespaceLabeled => "NamespaceLabeled",
+            Self::OptedOut => "OptedOut",
+            Self::PatchFailed => "PatchFailed",
             Self::Configured => "Configured",
             Self::ConfigHashError => "ConfigHashError",
             Self::ConfigApplyError => "ConfigApplyError",

@@ -109,6 +109,8 @@ pub struct Config {
     pub sidecar_image: String,
     /// Folder of nodes with SPIRE's socket; `None` for the CSI driver.
     pub sidecar_host_path: Option<String>,
+    /// True if namespaces with an `AgentRuntime` get the labels of Istio's ambient mesh.
+    pub istio_mesh_labels: bool,
     /// Maximum time for an agent to serve its card.
     pub fetch_timeout: Duration,
     /// Shortest time between two fetches of one card, except for a burst after a rest.
@@ -203,6 +205,7 @@ impl Config {
                 path if path.starts_with('/') => Ok(Some(path.to_owned())),
                 _ => Err("is no absolute path".to_owned()),
             })?,
+            istio_mesh_labels: flags.boolean("istio-mesh-labels")?,
             fetch_timeout: flags.span("fetch-timeout")?,
             min_sync_period: flags.read("min-sync-period", min_sync_period)?,
             verified_fetch: flags.boolean("enable-verified-fetch")?,

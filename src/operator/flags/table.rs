@@ -193,6 +193,13 @@ pub(super) const FLAGS: &[Flag] = &[
         "",
         "Folder of nodes with the socket of SPIRE's agent, for clusters without the CSI driver csi.spiffe.io",
     ),
+    // Surroundings of enrolled workloads.
+    flag(
+        "istio-mesh-labels",
+        FlagKind::Bool,
+        "false",
+        "Label namespaces with an AgentRuntime for the ambient mode of Istio's mesh",
+    ),
     // Fetching of cards.
     flag(
         "concurrency",

@@ -19,6 +19,7 @@ pub(crate) use countersign_plan::input::Kept;
 pub(crate) use countersign_plan::input::endpoint::{ServiceEndpoint, SliceVersions};
 pub(crate) use countersign_plan::input::pod::{Controller, Pod, owner_of};
 pub(crate) use countersign_plan::input::workload::{Workload, WorkloadKind, WorkloadRef};
+pub(crate) use countersign_plan::mesh::MeshNamespace;
 pub(crate) use labelled::Labelled;
 pub(crate) use watches::{register, sandboxes};
 
@@ -72,6 +73,8 @@ pub(crate) struct Index {
     pub(crate) enrolled: Store<String>,
     /// UIDs of namespaces in whose Pods sidecars are injected.
     pub(crate) injected: Labelled<String>,
+    /// What decides about the mesh of each namespace; empty unless the operator labels namespaces.
+    pub(crate) mesh_namespaces: Store<MeshNamespace>,
     /// Addresses and ports of the API server, by `EndpointSlice`.
     pub(crate) api_servers: Store<Vec<(String, Vec<u16>)>>,
     last_api_server: RwLock<Option<ApiServer>>,
@@ -103,6 +106,7 @@ impl Index {
             namespaces: Store::default(),
             enrolled: Store::default(),
             injected: Labelled::indexed(|_| Vec::new()),
+            mesh_namespaces: Store::default(),
             api_servers: Store::default(),
             last_api_server: RwLock::default(),
             health: Health::default(),

@@ -2,8 +2,9 @@
 
 use crate::limits::NAME_BYTES;
 use countersign_api::keys::{
-    AGENT_CARD_LABEL, ENROLLED_LABEL, Family, MANAGED_BY_APP_LABEL, MANAGED_BY_LABEL, MODE_LABEL,
-    PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, RUNTIME_LABEL, WORKLOAD_LABEL,
+    AGENT_CARD_LABEL, ENROLLED_LABEL, Family, MANAGED_BY_APP_LABEL, MANAGED_BY_LABEL, MESH_DISABLED,
+    MESH_LABELS, MODE_LABEL, PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, REASON_ANNOTATION,
+    RUNTIME_LABEL, WORKLOAD_LABEL,
 };
 use countersign_plan::input::endpoint::SERVICE_LABEL;
 use countersign_plan::input::labels::LabelsSize;
@@ -45,7 +46,9 @@ fn is_read(key: &str) -> bool {
             || family.protocol_labels().contains(&key)
             || key.strip_prefix(family.protocol_prefix()) == Some("a2a")
     };
-    READ.contains(&key) || Family::ALL.into_iter().any(enrols)
+    READ.contains(&key)
+        || MESH_LABELS.iter().any(|(label, _)| *label == key)
+        || Family::ALL.into_iter().any(enrols)
 }
 
 impl<'de> Deserialize<'de> for Labels {
@@ -136,10 +139,31 @@ pub(crate) fn whole(names: Vec<Short>) -> Option<Vec<String>> {
     names.into_iter().map(|name| name.0).collect()
 }
 
-/// Annotations, of which one is kept; an object may have 256 KiB of others.
+/// Annotations of which some are kept; an object may have 256 KiB of others.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Annotations {
-    /// Why a policy is as it is, [`countersign_api::keys::REASON_ANNOTATION`].
+    /// Why a policy is as it is, [`REASON_ANNOTATION`].
     #[serde(rename = "agent.kagenti.dev/reason")]
-    pub(crate) reason: Option<String>,
+    reason: Option<String>,
+    /// Whether a namespace stays out of the mesh, [`Family::mesh_annotation`].
+    #[serde(rename = "kagenti.io/istio-mesh")]
+    mesh: Option<String>,
+    #[serde(rename = "rossoctl.io/istio-mesh")]
+    renamed_mesh: Option<String>,
+}
+
+impl Annotations {
+    /// Annotations in use, by their keys.
+    pub(crate) fn kept(self) -> BTreeMap<String, String> {
+        // Other values mean nothing, and may be long.
+        let disabled = |value: Option<String>| value.filter(|value| value == MESH_DISABLED);
+        [
+            (REASON_ANNOTATION, self.reason),
+            (Family::Kagenti.mesh_annotation(), disabled(self.mesh)),
+            (Family::Rossoctl.mesh_annotation(), disabled(self.renamed_mesh)),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
+    }
 }

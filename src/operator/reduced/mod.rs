@@ -13,14 +13,12 @@ pub(crate) use kinds::{
 pub(crate) use runtime::{ReducedRuntime, ReducedTarget, runtime, target};
 
 use bounded::{Annotations, Few, Labels, Short, whole};
-use countersign_api::keys::REASON_ANNOTATION;
 use countersign_plan::input::labels::LabelsSize;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 /// Object of the kind `K` with bounded metadata; `S` and `T` read what is in use of `spec` and `status`.
@@ -111,8 +109,7 @@ struct Read {
 impl From<Read> for Metadata {
     fn from(read: Read) -> Self {
         let Labels { kept, size } = read.labels;
-        let reason =
-            read.annotations.and_then(|all| all.reason).map(|reason| (REASON_ANNOTATION.to_owned(), reason));
+        let annotations = read.annotations.map(Annotations::kept).unwrap_or_default();
         let kept = ObjectMeta {
             name: read.name,
             namespace: read.namespace,
@@ -125,7 +122,7 @@ impl From<Read> for Metadata {
             finalizers: read.finalizers.filter(|few| !few.are_too_many).map(|few| few.kept).and_then(whole),
             owner_references: read.owner_references.map(|owners| owners.kept),
             labels: (!kept.is_empty()).then_some(kept),
-            annotations: reason.map(|reason| BTreeMap::from([reason])),
+            annotations: (!annotations.is_empty()).then_some(annotations),
             ..ObjectMeta::default()
         };
         Self { kept, labels: size }

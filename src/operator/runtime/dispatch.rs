@@ -23,11 +23,7 @@ pub(super) fn subscribe(context: &Arc<Context>) {
         }
     });
     index.injected.subscribe(context, |context, change: &Change<'_, String>| {
-        let runtimes =
-            context.index.runtimes.pick(&change.object.name, |_, runtime| Some(runtime.label.clone()));
-        for label in runtimes {
-            context.enqueue(key::enrolments(&change.object.name, &label), Routine);
-        }
+        namespace_changed(context, &change.object.name);
     });
     for store in WorkloadKind::ALL.into_iter().filter_map(|kind| index.enrolled_by(kind)) {
         store.subscribe(context, |context, change: &Change<'_, EnrolledBy>| {
@@ -42,6 +38,13 @@ pub(super) fn subscribe(context: &Arc<Context>) {
 pub(crate) fn card_changed(context: &Context, namespace: &str, target: &TargetRef) {
     for (_, runtime) in context.index.runtimes.with_key(namespace, IndexKey::Target, &target.name) {
         context.enqueue(key::enrolments(namespace, &runtime.label), Routine);
+    }
+}
+
+/// Enqueues the objects of a namespace, because something about the namespace itself changed.
+pub(crate) fn namespace_changed(context: &Context, namespace: &str) {
+    for label in context.index.runtimes.pick(namespace, |_, runtime| Some(runtime.label.clone())) {
+        context.enqueue(key::enrolments(namespace, &label), Routine);
     }
 }
 

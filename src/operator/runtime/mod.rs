@@ -7,11 +7,12 @@ mod key;
 mod observe;
 mod sidecar;
 
-pub(crate) use dispatch::{card_changed, settings_changed};
+pub(crate) use dispatch::{card_changed, namespace_changed, settings_changed};
 
 use super::context::Context;
 use super::events::EventSource;
 use super::index::{Index, IndexKey, IndexedRuntime, ObjectRef, WorkloadKind, WorkloadRef};
+use super::mesh;
 use super::registration::register_agents;
 use countersign_api::agent_runtime::{AgentRuntime, AgentRuntimeStatus};
 use countersign_api::keys::{AGENT_RUNTIME_API_VERSION, AGENT_RUNTIME_KIND};
@@ -25,6 +26,7 @@ use countersign_plan::agent_runtime::sidecar::SidecarPlan;
 use countersign_plan::agent_runtime::status::{Done, plan_event, plan_status};
 use countersign_plan::agent_runtime::turn::{Found, Observed, RuntimePlan, plan_runtime, read_again};
 use countersign_plan::agent_runtime::{EnrolledBy, ShownCard, lacks_content};
+use countersign_plan::mesh::plan_mesh_event;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +137,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         hash: hash.as_deref().map_err(String::as_str),
         warning: warning.as_deref(),
         sidecar: &sidecar,
+        mesh: &mesh::shown(context, namespace),
         applied: applied.as_ref().map(|&()| ()).map_err(String::as_str),
     };
     write_status(context, (name, runtime), &done).await?;
@@ -194,7 +197,7 @@ async fn write_status(
     }
     context.writer.patch_status::<AgentRuntime>(name, &runtime.resource_version, patch).await?;
     context.metrics.wrote("agentruntimes/status");
-    if let Some(transition) = plan_event(&before, &after) {
+    for transition in [plan_event(&before, &after), plan_mesh_event(&before, &after)].into_iter().flatten() {
         context.events.send(SOURCE, name, &runtime.uid, &transition);
     }
     Ok(())

@@ -7,6 +7,7 @@ use super::target::Target;
 use super::turn::Found;
 use crate::agent_card::transition::Transition;
 use crate::condition::{Values, following, word};
+use crate::mesh::{self, ShownMesh};
 use countersign_api::agent_runtime::RuntimeCondition as Type;
 use countersign_api::agent_runtime::RuntimeReason as Why;
 use countersign_api::agent_runtime::{AgentRuntimeStatus, RuntimeType};
@@ -30,6 +31,8 @@ pub struct Done<'a> {
     pub card: Option<ShownCard<'a>>,
     /// What was planned about the sidecar.
     pub sidecar: &'a SidecarPlan,
+    /// What is known about the mesh in the namespace.
+    pub mesh: &'a ShownMesh,
     /// Outcome of the write to the workload, with the answer of the API server.
     pub applied: Result<(), &'a str>,
 }
@@ -53,6 +56,7 @@ pub fn plan_status(
         (Type::ConfigResolved, Some(values(config))),
         (Type::Verified, verified),
         (Type::SidecarConfigured, sidecar),
+        (Type::IstioMeshEnrolled, mesh::plan_condition(&before.conditions, done.mesh)),
         (Type::Ready, Some(values(ready))),
     ];
     let conditions = all.into_iter().filter_map(|(kind, values)| {

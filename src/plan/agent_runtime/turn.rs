@@ -147,6 +147,7 @@ mod tests {
     use crate::agent_runtime::runtime::{RuntimeParts, SidecarRequest};
     use crate::agent_runtime::status::{Done, plan_event, plan_status};
     use crate::input::workload::WorkloadKind;
+    use crate::mesh::ShownMesh;
     use countersign_api::ObjectRef;
     use countersign_api::agent_card::TargetRef;
     use countersign_api::agent_runtime::{AgentRuntimeStatus, MtlsMode, RuntimeType};
@@ -349,6 +350,7 @@ mod tests {
             warning: None,
             card: None,
             applied: Ok(()),
+            mesh: &ShownMesh::Off,
             sidecar: &SidecarPlan::NotOffered,
         };
         let missing = Found::Missing("Deployment \"x\" does not exist".to_owned());

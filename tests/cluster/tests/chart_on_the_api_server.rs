@@ -70,6 +70,7 @@ fn the_api_server_takes_the_chart_installs_it_and_forgets_it() {
     its_account_may_do_what_it_needs_and_no_more(&rig);
     its_policies_know_its_account(&rig);
     its_account_may_label_workloads_and_not_change_what_they_run(&rig);
+    its_account_may_add_the_labels_of_the_mesh_to_namespaces_if_it_is_asked_to(&rig);
     policies_that_are_switched_off_leave_the_guards_of_what_stays(&rig);
     it_leaves_nothing_but_the_cards(&rig);
     rig.down().unwrap();
@@ -255,6 +256,60 @@ fn its_account_may_label_workloads_and_not_change_what_they_run(rig: &Rig) {
     let scale = ["patch", "deployment", "plain", "-n", "team1", "-p", r#"{"spec":{"replicas":1}}"#];
     rig.kubectl(&[&other[..], &scale].concat()).unwrap();
     rig.kubectl(&["delete", "deployment", "plain", "-n", "team1"]).unwrap();
+}
+
+fn its_account_may_add_the_labels_of_the_mesh_to_namespaces_if_it_is_asked_to(rig: &Rig) {
+    // Without the annotation that kubectl keeps on what it has applied, and writes again when it applies.
+    rig.kubectl(&["create", "namespace", "meshed"]).unwrap();
+    let file = rig.folder().join("namespace.json");
+    let mesh = r#""istio-discovery":"enabled","istio.io/dataplane-mode":"ambient""#;
+    // As the operator writes: fields of its own, and nothing is read first.
+    let apply = |metadata: &str| {
+        let text =
+            format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"meshed",{metadata}}}}}"#);
+        std::fs::write(&file, text).unwrap();
+        let account = format!("--as=system:serviceaccount:{NAMESPACE}:controller-manager");
+        let file = file.display().to_string();
+        let manager = "--field-manager=countersign-mesh";
+        rig.kubectl(&[
+            &account,
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--validate=false",
+            manager,
+            "-f",
+            &file,
+        ])
+        .map_err(|error| format!("{error:#}"))
+    };
+    let labels = |labels: &str| apply(&format!(r#""labels":{{{labels}}}"#));
+    assert!(labels(mesh).unwrap_err().contains("cannot patch resource \"namespaces\""));
+    helm(rig, "upgrade", &[&VERIFYING[..], &["--set=istio.meshLabels=true"]].concat()).unwrap();
+    rig.wait("the right to label", || Ok(labels(mesh).is_ok())).unwrap();
+    let refusal = "adds the labels of Istio's mesh to Namespaces alone";
+    for others in [
+        r#""istio-discovery":"enabled","istio.io/dataplane-mode":"none""#,
+        r#""pod-security.kubernetes.io/enforce":"privileged""#,
+        r#""istio-discovery":"enabled","kagenti-enabled":"true""#,
+        // It gives up what it has written, which takes a label off.
+        r#""istio-discovery":"enabled""#,
+    ] {
+        let said = labels(others).unwrap_err();
+        assert!(said.contains(refusal), "{others}: {said}");
+    }
+    for more in
+        [r#""annotations":{"kagenti.io/istio-mesh":"enabled"}"#, r#""finalizers":["example.org/held"]"#]
+    {
+        let said = apply(&format!(r#""labels":{{{mesh}}},{more}"#)).unwrap_err();
+        assert!(said.contains(refusal), "{more}: {said}");
+    }
+    // Nobody else is asked, and what was set stays.
+    rig.kubectl(&["label", "namespace", "meshed", "istio.io/dataplane-mode=none", "--overwrite"]).unwrap();
+    labels(mesh).unwrap();
+    helm(rig, "upgrade", &VERIFYING).unwrap();
+    rig.wait("the right to end", || Ok(labels(mesh).is_err())).unwrap();
+    rig.kubectl(&["delete", "namespace", "meshed"]).unwrap();
 }
 
 fn policies_that_are_switched_off_leave_the_guards_of_what_stays(rig: &Rig) {

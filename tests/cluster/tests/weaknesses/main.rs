@@ -7,6 +7,7 @@ mod enrolment;
 mod federation;
 mod fetch;
 mod held_up;
+mod mesh;
 mod policy;
 mod quiet;
 mod renamed_runtime;
@@ -32,6 +33,7 @@ static SCENE: LazyLock<Scene> = LazyLock::new(|| {
         metrics.as_str(),
         "--allow-trust-domain=federated:partner.example",
         "--otlp-endpoint=http://10.96.255.254:8000",
+        "--istio-mesh-labels",
     ])
     .unwrap()
 });

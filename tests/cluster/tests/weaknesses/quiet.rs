@@ -268,8 +268,11 @@ fn nothing_is_read_that_is_not_needed_and_no_workload_is_written_but_to_enrol_it
     let requests = audit.requests().unwrap();
     let seen =
         |resource: &str| requests.iter().filter(|request| request.resource == resource).collect::<Vec<_>>();
-    // What an AgentRuntime of another scenario enrols is written under a field manager of its own.
-    let enrols = |request: &Request| request.uri.contains("fieldManager=countersign-agentruntime");
+    // What an AgentRuntime of another scenario enrols is written under field managers of their own.
+    let enrols = |request: &Request| {
+        let managers = ["countersign-agentruntime", "countersign-mesh"];
+        managers.iter().any(|manager| request.uri.contains(&format!("fieldManager={manager}")))
+    };
     assert!(seen("deployments").len() >= 2 && seen("pods").len() >= 2 && seen("configmaps").len() >= 2);
     assert_eq!(seen("secrets").len(), 0);
     for resource in ["deployments", "statefulsets", "replicasets", "pods"] {
