@@ -6,9 +6,9 @@ mod chart_support;
 
 use chart_support::{NAMESPACE, VERIFYING, chart, find, objects, repository, script, template};
 use countersign_api::keys::{
-    CONFIG_HASH_ANNOTATION, Family, GUARDS, MANAGED_BY_APP_LABEL, MESH_LABELS, MTLS_MODE_ANNOTATION, OPTIONAL_GUARDS,
-    RUNTIME_LABEL, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION,
-    WEBHOOK_CONFIGURATION,
+    CONFIG_HASH_ANNOTATION, Family, GUARDS, MANAGED_BY_APP_LABEL, MESH_LABELS, MTLS_MODE_ANNOTATION,
+    OPTIONAL_GUARDS, RUNTIME_LABEL, SCC_BINDING, SCC_ROLE, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION,
+    SIDECAR_SPIFFE_ANNOTATION, WEBHOOK_CONFIGURATION,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ const HA: &str = "--values=charts/countersign/values-ha.yaml";
 const OPENSHIFT: &str = "--values=charts/countersign/values-openshift.yaml";
 
 /// The flags that the operator knows and acts on.
-const FLAGS: [&str; 45] = [
+const FLAGS: [&str; 46] = [
     "sidecar-image",
     "sidecar-spire-host-path",
     "accept-profile",
@@ -52,6 +52,7 @@ const FLAGS: [&str; 45] = [
     "mode",
     "otlp-endpoint",
     "policy-file",
+    "scc-binding",
     "spiffe-id-template",
     "spire-trust-bundle-configmap",
     "spire-trust-bundle-configmap-key",
@@ -403,10 +404,9 @@ fn the_operator_may_read_no_secret_but_its_own_and_has_no_wildcard() {
                 assert_eq!((&object["kind"], &rule["resources"]), (&json!("Role"), &json!(["secrets"])));
                 assert_eq!(object["metadata"]["namespace"], NAMESPACE);
             }
-            assert!(
-                !text.contains("escalate") && !text.contains("impersonate") && !text.contains("bind\""),
-                "{text}"
-            );
+            // It binds one role alone, where that is asked for.
+            let binds = text.contains("bind\"") && rule["resourceNames"] != json!([SCC_ROLE]);
+            assert!(!text.contains("escalate") && !text.contains("impersonate") && !binds, "{text}");
         }
     }
     assert!(rules > 20 && secrets == 2, "only {rules} rules were checked");
@@ -714,7 +714,10 @@ fn the_policy_takes_the_image_and_the_socket_that_the_operator_injects() {
     let image = "--set=sidecar.image.repository=registry.example/authbridge";
     for (arguments, wanted) in [
         (&[image, "--set-string=sidecar.image.tag=7"][..], "registry.example/authbridge:7".to_owned()),
-        (&[image, "--set-string=sidecar.image.tag=7", &by_digest], format!("registry.example/authbridge@{digest}")),
+        (
+            &[image, "--set-string=sidecar.image.tag=7", &by_digest],
+            format!("registry.example/authbridge@{digest}"),
+        ),
     ] {
         let objects = rendered(arguments);
         assert_eq!(parameter(&objects, guard, "image"), json!(wanted));
@@ -769,6 +772,29 @@ fn the_operator_may_label_namespaces_for_the_mesh_alone_and_only_if_it_is_asked_
     let labels = variables.iter().find(|variable| variable["name"] == "meshLabels").unwrap();
     let written = MESH_LABELS.map(|(key, value)| format!("'{key}': '{value}'")).join(", ");
     assert_eq!(labels["expression"], format!("{{{written}}}"));
+}
+
+#[test]
+fn the_operator_may_bind_the_constraint_of_the_sidecar_alone_and_only_if_it_is_asked_to() {
+    let rights = |objects: &[Value]| -> Vec<(Value, Value, Value)> {
+        let rules = find(objects, "ClusterRole", "kagenti-manager-role")["rules"].as_array().unwrap().clone();
+        let of = |rule: &&Value| rule["apiGroups"] == json!(["rbac.authorization.k8s.io"]);
+        let rules = rules.iter().filter(of);
+        rules
+            .map(|rule| (rule["resources"].clone(), rule["resourceNames"].clone(), rule["verbs"].clone()))
+            .collect()
+    };
+    let (off, on) = (rendered(&[]), rendered(&[EVERYTHING]));
+    assert!(rights(&off).is_empty());
+    assert_eq!(
+        rights(&on),
+        [
+            (json!(["clusterroles"]), json!([SCC_ROLE]), json!(["get", "bind"])),
+            (json!(["rolebindings"]), json!([SCC_BINDING]), json!(["get", "create", "patch", "delete"])),
+        ]
+    );
+    let asked = |objects: &[Value]| args(objects).contains(&"--scc-binding".to_owned());
+    assert!(asked(&on) && !asked(&off) && !asked(&rendered(&["--set=openshift=null"])));
 }
 
 #[test]

@@ -162,6 +162,12 @@ pub const MESH_LABELS: [(&str, &str); 2] =
 /// The value of [`Family::mesh_annotation`] that keeps a Namespace out of the mesh.
 pub const MESH_DISABLED: &str = "disabled";
 
+/// `ClusterRole` with which Pods may use OpenShift's security context constraint for the sidecar. OpenShift makes it with the
+/// constraint `kagenti-authbridge`.
+pub const SCC_ROLE: &str = "system:openshift:scc:kagenti-authbridge";
+/// `RoleBinding` of that role in a namespace of agents.
+pub const SCC_BINDING: &str = "agent-authbridge-scc";
+
 /// Label on a workload that names the `AgentRuntime` which enrols it.
 pub const RUNTIME_LABEL: &str = "agent.kagenti.dev/runtime";
 /// Annotation in the Pod template of an enrolled workload with the hash of what its sidecar is made from.

@@ -13,6 +13,7 @@ use super::limits::PAGES_AT_ONCE;
 use super::metrics::Metrics;
 use super::notices::Notices;
 use super::policies::Policies;
+use super::scc::SccState;
 use super::sidecars::Sidecars;
 use super::undecided::Undecided;
 use super::written::Written;
@@ -88,6 +89,8 @@ pub(crate) struct Context {
     pub(crate) unlisted: Undecided,
     /// What was last found about the mesh in each namespace with an `AgentRuntime`.
     pub(crate) meshes: Findings<String, Mesh>,
+    /// What is known about OpenShift's security context constraint for the sidecar.
+    pub(crate) scc: SccState,
     /// Turns to read pages of whole objects, which bounds their memory.
     pub(crate) pages: Semaphore,
     /// Notified after each attempt to write a status.
@@ -130,6 +133,7 @@ impl Context {
             waits: Notices::default(),
             unlisted: Undecided::default(),
             meshes: Findings::default(),
+            scc: SccState::default(),
             pages: Semaphore::new(PAGES_AT_ONCE),
             status_written: Notify::new(),
             ends_earlier: Notify::new(),

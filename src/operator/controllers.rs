@@ -14,6 +14,7 @@ use super::kinds;
 use super::metrics::ReconcileResult;
 use super::policies::Policies;
 use super::runtime;
+use super::scc;
 use super::shared::Shared;
 use countersign_controller::admin::Check;
 use countersign_controller::api_error::ExplainedWatch;
@@ -189,6 +190,8 @@ fn observe(tasks: &mut JoinSet<()>, context: &Arc<Context>) -> Result<Arc<Runnin
         let path = cluster.config.sidecar_host_path.as_deref();
         cluster.sidecars.follow(path, &cluster.client, changed).await;
     });
+    let constrained = Arc::clone(context);
+    tasks.spawn(async move { scc::follow(&constrained).await });
     Ok(running)
 }
 

@@ -1,7 +1,7 @@
 //! All kinds of the operator. A new kind is a folder with a `register`, and a line here.
 
 use super::context::Context;
-use super::{card, index, mesh, namespace, renamed_card, renamed_runtime, runtime, workload};
+use super::{card, index, mesh, namespace, renamed_card, renamed_runtime, runtime, scc, workload};
 use countersign_controller::registry::{AlreadyRegistered, Registry};
 use std::sync::Arc;
 
@@ -15,5 +15,6 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
     renamed_card::register(registry, context)?;
     renamed_runtime::register(registry, context)?;
     mesh::register(registry, context)?;
+    scc::register(registry, context)?;
     Ok(())
 }

@@ -29,6 +29,7 @@ mod renamed;
 mod renamed_card;
 mod renamed_runtime;
 mod runtime;
+mod scc;
 mod shared;
 mod sidecars;
 mod telemetry;

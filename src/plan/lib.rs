@@ -16,6 +16,8 @@ pub mod mesh;
 pub mod namespace;
 mod network_policy;
 #[cfg(feature = "agent-card")]
+pub mod scc;
+#[cfg(feature = "agent-card")]
 pub mod unlisted;
 pub mod webhook;
 #[cfg(feature = "agent-card")]

@@ -182,6 +182,7 @@ user's others.
 {{- with .spireHostPath -}}{{- $args = append $args (printf "--sidecar-spire-host-path=%s" .) -}}{{- end -}}
 {{- end -}}
 {{- if ($v.istio).meshLabels -}}{{- $args = append $args "--istio-mesh-labels" -}}{{- end -}}
+{{- if ($v.openshift).sccBinding -}}{{- $args = append $args "--scc-binding" -}}{{- end -}}
 {{- with $v.operator -}}
 {{- $args = concat $args (list (printf "--concurrency=%d" (int .concurrency)) (printf "--min-sync-period=%s" (.minSyncPeriod | default "5s")) (printf "--fetch-timeout=%s" .fetchTimeout) (printf "--egress=%s" .egress)) -}}
 {{- range .callers -}}{{- $args = append $args (printf "--caller=%s" .) -}}{{- end -}}

@@ -66,6 +66,8 @@ pub enum RuntimeReason {
     InvalidSidecarConfig,
     /// `SidecarConfigured`: the configuration could not be written.
     SidecarConfigError,
+    /// `SidecarConfigured`: the service account could not be bound to the security context constraint of the sidecar.
+    SccBindingError,
     /// `IstioMeshEnrolled`: the namespace has the labels.
     NamespaceLabeled,
     /// `IstioMeshEnrolled`: an annotation of the namespace keeps it out of the mesh.
@@ -99,6 +101,7 @@ impl RuntimeReason {
             Self::UnsupportedField => "UnsupportedField",
             Self::InvalidSidecarConfig => "InvalidSidecarConfig",
             Self::SidecarConfigError => "SidecarConfigError",
+            Self::SccBindingError => "SCCBindingError",
             Self::NamespaceLabeled => "NamespaceLabeled",
             Self::OptedOut => "OptedOut",
             Self::PatchFailed => "PatchFailed",

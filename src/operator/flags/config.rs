@@ -111,6 +111,8 @@ pub struct Config {
     pub sidecar_host_path: Option<String>,
     /// True if namespaces with an `AgentRuntime` get the labels of Istio's ambient mesh.
     pub istio_mesh_labels: bool,
+    /// True if service accounts of workloads with a sidecar are bound to OpenShift's security context constraint for it.
+    pub scc_binding: bool,
     /// Maximum time for an agent to serve its card.
     pub fetch_timeout: Duration,
     /// Shortest time between two fetches of one card, except for a burst after a rest.
@@ -206,6 +208,7 @@ impl Config {
                 _ => Err("is no absolute path".to_owned()),
             })?,
             istio_mesh_labels: flags.boolean("istio-mesh-labels")?,
+            scc_binding: flags.boolean("scc-binding")?,
             fetch_timeout: flags.span("fetch-timeout")?,
             min_sync_period: flags.read("min-sync-period", min_sync_period)?,
             verified_fetch: flags.boolean("enable-verified-fetch")?,

@@ -200,6 +200,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "false",
         "Label namespaces with an AgentRuntime for the ambient mode of Istio's mesh",
     ),
+    flag(
+        "scc-binding",
+        FlagKind::Bool,
+        "false",
+        "Bind service accounts of workloads with a sidecar to OpenShift's security context constraint kagenti-authbridge",
+    ),
     // Fetching of cards.
     flag(
         "concurrency",

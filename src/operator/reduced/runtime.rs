@@ -19,6 +19,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 
+/// Service account of Pods that name none.
+const DEFAULT_ACCOUNT: &str = "default";
+
 /// `AgentRuntime` with what decides about enrolment.
 pub(crate) type ReducedRuntime = Reduced<AgentRuntime, RuntimePart, AgentRuntimeStatus>;
 /// Workload of any kind with what enrolment reads and writes.
@@ -94,6 +97,14 @@ pub(crate) struct TargetPart {
 #[serde(default)]
 struct Template {
     metadata: Option<TemplateMetadata>,
+    spec: Option<TemplateSpec>,
+}
+
+/// What is in use of the specification in a Pod template.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct TemplateSpec {
+    service_account_name: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -151,7 +162,11 @@ pub(crate) fn runtime(object: ReducedRuntime) -> Option<IndexedRuntime> {
 /// Workload to enrol; `None` without a UID.
 pub(crate) fn target(object: ReducedTarget) -> Option<Target> {
     let Reduced { metadata, spec, status, .. } = object;
-    let template = spec.unwrap_or_default().template.metadata.unwrap_or_default();
+    let Template { metadata: template, spec: pod } = spec.unwrap_or_default().template;
+    let template = template.unwrap_or_default();
+    let account = pod.unwrap_or_default().service_account_name.filter(|name| !name.is_empty());
+    let mut service_account = account.unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned());
+    clip(&mut service_account);
     let written = template.annotations.unwrap_or_default();
     let annotations = [
         (CONFIG_HASH_ANNOTATION, written.config_hash),
@@ -171,6 +186,7 @@ pub(crate) fn target(object: ReducedTarget) -> Option<Target> {
         labels: metadata.kept.labels.unwrap_or_default(),
         template_labels: template.labels.kept,
         template_annotations: annotations,
+        service_account,
         updated_pods: status.and_then(|status| status.updated_replicas).unwrap_or_default(),
     })
 }

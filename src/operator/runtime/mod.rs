@@ -14,6 +14,7 @@ use super::events::EventSource;
 use super::index::{Index, IndexKey, IndexedRuntime, ObjectRef, WorkloadKind, WorkloadRef};
 use super::mesh;
 use super::registration::register_agents;
+use super::scc::{self, Binding};
 use countersign_api::agent_runtime::{AgentRuntime, AgentRuntimeStatus};
 use countersign_api::keys::{AGENT_RUNTIME_API_VERSION, AGENT_RUNTIME_KIND};
 use countersign_controller::api_error::Explained;
@@ -34,7 +35,7 @@ use std::time::Duration;
 /// Field manager of what enrolment writes on workloads. Giving up its fields puts a workload back.
 const FIELD_MANAGER: &str = "countersign-agentruntime";
 
-/// Time until a turn that came before the settings of sidecars is taken again.
+/// Time until a turn that came before the settings of sidecars, or before the right to use them, is taken again.
 const SETTINGS: Duration = Duration::from_secs(1);
 
 /// Events about enrolment.
@@ -106,6 +107,17 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
     };
     let mut plan = plan_with(&sidecar);
     release(context, &plan).await?;
+    let enrols = target.as_ref().filter(|_| plan.found == Some(Found::Enrolled));
+    let constrained = enrols.filter(|target| sidecar.is_injected(target));
+    match scc::binding(context, object, constrained.map(|target| target.service_account.as_str())) {
+        Binding::Stands => {}
+        // Its namespace tells of the end.
+        Binding::Awaited => return Ok(Next::In(SETTINGS)),
+        Binding::Refused(problem) => {
+            sidecar = SidecarPlan::unbound(&problem);
+            plan = plan_with(&sidecar);
+        }
+    }
     if let (Some(Found::Enrolled), Some(workload), Some(target)) = (&plan.found, &workload, &target) {
         // The configuration first: new Pods would wait for it. Without it the workload is enrolled all the same.
         match sidecar::apply(context, &sidecar, workload, target).await {

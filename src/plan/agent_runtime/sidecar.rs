@@ -140,6 +140,23 @@ impl SidecarPlan {
         )
     }
 
+    /// Plan after the service account could not be bound to the security context constraint that the sidecar needs.
+    pub fn unbound(problem: &str) -> Self {
+        Self::Unusable(
+            Why::SccBindingError,
+            format!("Pods may not use the security context constraint of the sidecar: {problem}"),
+        )
+    }
+
+    /// True if new Pods of the workload get the sidecar.
+    pub fn is_injected(&self, target: &Target) -> bool {
+        match self {
+            Self::Configured { .. } => true,
+            Self::NotEnabled | Self::OptedOut(_) => false,
+            Self::NotOffered | Self::Unknown | Self::Unusable(..) => target.has_sidecar(),
+        }
+    }
+
     /// Annotations of the Pod template about the sidecar of a workload under `runtime`.
     pub(super) fn annotations(&self, runtime: &IndexedRuntime, target: &Target) -> Data {
         let mut annotations =

@@ -21,6 +21,8 @@ pub struct Target {
     pub template_labels: BTreeMap<String, String>,
     /// Annotations of the Pod template that enrolment writes or reads.
     pub template_annotations: BTreeMap<String, String>,
+    /// Service account of the Pods.
+    pub service_account: String,
     /// Pods that run the present template.
     pub updated_pods: i32,
     /// True if the workload is being deleted.

@@ -71,6 +71,7 @@ fn the_api_server_takes_the_chart_installs_it_and_forgets_it() {
     its_policies_know_its_account(&rig);
     its_account_may_label_workloads_and_not_change_what_they_run(&rig);
     its_account_may_add_the_labels_of_the_mesh_to_namespaces_if_it_is_asked_to(&rig);
+    its_account_may_bind_the_constraint_of_the_sidecar_if_it_is_asked_to(&rig);
     policies_that_are_switched_off_leave_the_guards_of_what_stays(&rig);
     it_leaves_nothing_but_the_cards(&rig);
     rig.down().unwrap();
@@ -258,30 +259,25 @@ fn its_account_may_label_workloads_and_not_change_what_they_run(rig: &Rig) {
     rig.kubectl(&["delete", "deployment", "plain", "-n", "team1"]).unwrap();
 }
 
+/// Applies an object by the operator's account and as it writes: fields of its own, and nothing is read first.
+fn apply_as_the_operator(rig: &Rig, manager: &str, text: &str) -> Result<(), String> {
+    let file = rig.folder().join("as-the-operator.json");
+    std::fs::write(&file, text).unwrap();
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:controller-manager");
+    let (file, manager) = (file.display().to_string(), format!("--field-manager={manager}"));
+    let apply = ["apply", "--server-side", "--force-conflicts", "--validate=false", "-f", &file];
+    let said = rig.kubectl(&[&apply[..], &[&account, &manager]].concat());
+    said.map(drop).map_err(|error| format!("{error:#}"))
+}
+
 fn its_account_may_add_the_labels_of_the_mesh_to_namespaces_if_it_is_asked_to(rig: &Rig) {
     // Without the annotation that kubectl keeps on what it has applied, and writes again when it applies.
     rig.kubectl(&["create", "namespace", "meshed"]).unwrap();
-    let file = rig.folder().join("namespace.json");
     let mesh = r#""istio-discovery":"enabled","istio.io/dataplane-mode":"ambient""#;
-    // As the operator writes: fields of its own, and nothing is read first.
     let apply = |metadata: &str| {
         let text =
             format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"meshed",{metadata}}}}}"#);
-        std::fs::write(&file, text).unwrap();
-        let account = format!("--as=system:serviceaccount:{NAMESPACE}:controller-manager");
-        let file = file.display().to_string();
-        let manager = "--field-manager=countersign-mesh";
-        rig.kubectl(&[
-            &account,
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "--validate=false",
-            manager,
-            "-f",
-            &file,
-        ])
-        .map_err(|error| format!("{error:#}"))
+        apply_as_the_operator(rig, "countersign-mesh", &text)
     };
     let labels = |labels: &str| apply(&format!(r#""labels":{{{labels}}}"#));
     assert!(labels(mesh).unwrap_err().contains("cannot patch resource \"namespaces\""));
@@ -310,6 +306,29 @@ fn its_account_may_add_the_labels_of_the_mesh_to_namespaces_if_it_is_asked_to(ri
     helm(rig, "upgrade", &VERIFYING).unwrap();
     rig.wait("the right to end", || Ok(labels(mesh).is_err())).unwrap();
     rig.kubectl(&["delete", "namespace", "meshed"]).unwrap();
+}
+
+fn its_account_may_bind_the_constraint_of_the_sidecar_if_it_is_asked_to(rig: &Rig) {
+    let role = "system:openshift:scc:kagenti-authbridge";
+    rig.kubectl(&["create", "clusterrole", role, "--verb=get", "--resource=secrets"]).unwrap();
+    let apply = |name: &str, role: &str| {
+        let text = format!(
+            r#"{{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{{"name":"{name}","namespace":"team1"}},
+            "roleRef":{{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"{role}"}},
+            "subjects":[{{"kind":"ServiceAccount","name":"weather","namespace":"team1"}}]}}"#
+        );
+        apply_as_the_operator(rig, "countersign-scc", &text)
+    };
+    let own = "agent-authbridge-scc";
+    assert!(apply(own, role).unwrap_err().contains("cannot patch resource \"rolebindings\""));
+    helm(rig, "upgrade", &[&VERIFYING[..], &["--set=openshift.sccBinding=true"]].concat()).unwrap();
+    rig.wait("the right to bind", || Ok(apply(own, role).is_ok())).unwrap();
+    assert!(apply("other", role).unwrap_err().contains("cannot patch resource \"rolebindings\""));
+    rig.kubectl(&["delete", "rolebinding", own, "-n", "team1"]).unwrap();
+    let said = apply(own, "cluster-admin").unwrap_err();
+    assert!(said.contains("attempting to grant RBAC permissions not currently held"), "{said}");
+    helm(rig, "upgrade", &VERIFYING).unwrap();
+    rig.kubectl(&["delete", "clusterrole", role]).unwrap();
 }
 
 fn policies_that_are_switched_off_leave_the_guards_of_what_stays(rig: &Rig) {

@@ -6,6 +6,7 @@ mod policies;
 mod process;
 mod roots;
 mod sandboxes;
+mod scc;
 mod webhook;
 
 use countersign_cluster_tests::Scene;
