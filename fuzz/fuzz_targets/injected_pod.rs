@@ -77,7 +77,8 @@ fuzz_target!(|case: Case| {
     let folder = SpireSocket::HostPath(FOLDER.to_owned());
     let spire = Some(if case.has_folder { folder } else { SpireSocket::Csi });
     let settings = SidecarSettings { image: IMAGE.to_owned(), spire, is_native: true };
-    let patch = match plan_injection(&asking, Some(&settings)) {
+    let asked = serde_json::from_value(asking.clone()).expect("a Pod");
+    let patch = match plan_injection(&asked, Some(&settings)) {
         Injection::Injected { patch, .. } => patch,
         Injection::Skipped { reason, .. } => panic!("skipped: {reason}"),
         // Nothing becomes of such a Pod: the policy has refused it as it is.

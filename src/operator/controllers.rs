@@ -56,6 +56,7 @@ impl Observer {
         let caches = shared.readiness.check("caches");
         let bundle = shared.readiness.check("bundle");
         let watches = shared.readiness.check("watches");
+        let sidecars = shared.readiness.check("sidecars");
         let max_age = u32::try_from(shared.config.bundle.max_age.as_secs()).unwrap_or(u32::MAX);
         let (slots, period) = (shared.config.concurrency, shared.config.min_sync_period);
         let policies = Policies::new(&shared.config)?;
@@ -72,7 +73,11 @@ impl Observer {
         ));
         let mut tasks = JoinSet::new();
         let running = observe(&mut tasks, &context)?;
-        tasks.spawn(report(Arc::clone(&context), Arc::clone(&running), [caches.clone(), bundle, watches]));
+        tasks.spawn(report(
+            Arc::clone(&context),
+            Arc::clone(&running),
+            [caches.clone(), bundle, watches, sidecars],
+        ));
         let write_events = Box::pin(write_events);
         let controllers =
             Controllers { context: Arc::clone(&context), running, write_events, others: Vec::new() };
@@ -132,9 +137,28 @@ impl Controllers {
     }
 }
 
-/// Updates readiness checks for lists, bundle and watches, and gauges, until dropped.
-async fn report(context: Arc<Context>, running: Arc<Running>, [caches, bundle, watches]: [Check; 3]) {
+/// Updates readiness checks for lists, bundle, watches and sidecars, and gauges, until dropped.
+async fn report(
+    context: Arc<Context>,
+    running: Arc<Running>,
+    [caches, bundle, watches, sidecars]: [Check; 4],
+) {
+    let mut lacked_runtimes = false;
     loop {
+        let lacks_runtimes = context.index.runtimes.is_absent();
+        if lacks_runtimes && !lacked_runtimes {
+            tracing::warn!(
+                "this cluster does not serve AgentRuntimes, so that no workload is enrolled or put back: install \
+                 crds/agentruntimes.agent.kagenti.dev.yaml (crd.enable in the chart); agents are verified all the same"
+            );
+        }
+        lacked_runtimes = lacks_runtimes;
+        if context.sidecars.settings().is_some() {
+            sidecars.pass();
+        } else {
+            // The webhook would refuse whoever asks for a sidecar.
+            sidecars.fail("what the cluster offers to sidecars was not read yet");
+        }
         match running.unread().as_slice() {
             [] => caches.pass(),
             unread => caches.fail(format!("not read yet: {}", unread.join(", "))),

@@ -63,6 +63,21 @@ of its Service: it needs neither.
 {{- toYaml $probe -}}
 {{- end }}
 
+{{- /*
+Images of sidecars besides the release's own that are accepted, as JSON: those of the values, and the one that the operator
+which this release replaces injects until its last Pod is gone.
+*/ -}}
+{{- define "countersign.formerSidecarImages" -}}
+{{- $images := dig "formerImages" list (.Values.sidecar | default dict) -}}
+{{- $running := lookup "apps/v1" "Deployment" .Release.Namespace "kagenti-controller-manager" -}}
+{{- range dig "spec" "template" "spec" "containers" list ($running | default dict) -}}
+{{- range .args -}}
+{{- if hasPrefix "--sidecar-image=" . -}}{{- $images = append $images (trimPrefix "--sidecar-image=" .) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- without $images "" (include "countersign.sidecarImage" $) | uniq | toRawJson -}}
+{{- end }}
+
 {{- /* The folder of the webhook's certificate by cert-manager inside the container, as in the existing chart. */ -}}
 {{- define "countersign.webhookFolder" -}}
 /tmp/k8s-webhook-server/serving-certs

@@ -3,11 +3,14 @@
 use super::arrivals::{Arrivals, Place};
 use super::limits::{DRAIN, HANDSHAKE, HEAD_BYTES, IDLE, LINGER};
 use super::request::Reviewer;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use axum::serve::{Listener, ListenerExt};
 use countersign_io::shutdown::{self, Shutdown};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -43,9 +46,9 @@ pub(super) async fn serve(
                     continue;
                 };
                 let handshake = acceptor.clone();
-                let (reviewer, closing) = (Arc::clone(&reviewer), closing.clone());
+                let (reviewer, stop, closing) = (Arc::clone(&reviewer), stop.clone(), closing.clone());
                 connections.spawn(async move {
-                    let served = connect(stream, handshake, reviewer, &closing, &place).await;
+                    let served = connect(stream, handshake, reviewer, (&stop, &closing), &place).await;
                     if let Err(problem) = served {
                         tracing::debug!(%peer, %problem, "a connection of the webhook ended");
                     }
@@ -78,7 +81,7 @@ async fn connect(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     reviewer: Arc<Reviewer>,
-    closing: &Shutdown,
+    (stop, closing): (&Shutdown, &Shutdown),
     place: &Place,
 ) -> Result<(), String> {
     let stream = tokio::select! {
@@ -93,9 +96,13 @@ async fn connect(
         asked.notify_one();
         let (busy, reviewer) = (place.busy(), &reviewer);
         async move {
-            let answered = reviewer.respond(request, &place.bodies).await;
+            let mut answer = reviewer.respond(request, &place.bodies).await?;
+            if stop.is_requested() {
+                // The next request goes elsewhere. One that met this connection while it is closed would be lost.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             drop(busy);
-            answered
+            Ok::<_, Infallible>(answer)
         }
     });
     let connection = http1::Builder::new()

@@ -240,12 +240,20 @@ async fn bodies_that_are_announced_and_do_not_come_take_no_room() {
 async fn at_the_end_late_requests_are_answered_and_then_no_more() {
     let served = start().await;
     let good = request("POST", PATH, &review().to_string());
-    let mut idle = served.connect(&served.trusted).await.unwrap();
-    idle.write_all(&good).await.unwrap();
-    assert_eq!(answer(&mut idle).await.unwrap().0, 200);
+    let [mut idle, mut busy] =
+        [served.connect(&served.trusted).await, served.connect(&served.trusted).await].map(Result::unwrap);
+    for stream in [&mut idle, &mut busy] {
+        stream.write_all(&good).await.unwrap();
+        assert_eq!(answer(stream).await.unwrap().0, 200);
+    }
     served.end.request();
     sleep(Duration::from_millis(500)).await;
     assert_eq!(served.ask(&good).await.0, 200, "API servers come until they have learned of the end");
+    // A connection that is still in use is answered once more, and its client told to open the next one elsewhere.
+    busy.write_all(&good).await.unwrap();
+    assert_eq!(answer(&mut busy).await.unwrap().0, 200);
+    let closed = timeout(Duration::from_millis(500), busy.read(&mut [0; 1])).await;
+    assert_eq!(closed.expect("closed after its answer").unwrap_or(0), 0);
     let Served { ended, address, .. } = served;
     timeout(Duration::from_secs(4), ended).await.unwrap().unwrap().unwrap();
     assert_eq!(answer(&mut idle).await, None);

@@ -34,6 +34,11 @@ impl<'p> Containers<'p> {
         self.all.unwrap_or_default().iter().filter(|container| !is_sidecar(container))
     }
 
+    /// Container with the sidecar's name.
+    pub(super) fn sidecar(self) -> Option<&'p Value> {
+        self.all.unwrap_or_default().iter().find(|container| is_sidecar(container))
+    }
+
     /// Plans the list with this sidecar alone; returns the others, each with its path once that is done.
     pub(super) fn plan(
         self,

@@ -1,7 +1,8 @@
 //! Injection of the sidecar into a Pod at its admission: a JSON Patch (RFC 6902) from the Pod and the settings alone.
 //! Whatever the Pod needs was made before its template asked for the sidecar, so that admission has no side effect.
 //! What is injected is computed from the Pod without it, and compared whole with what is there: a Pod that is admitted twice is
-//! patched once, and a container that only has the sidecar's name is replaced.
+//! patched once, and a container that only has the sidecar's name is replaced. One whose sidecar would get other ports the
+//! second time is refused.
 
 mod changes;
 mod config;
@@ -129,6 +130,9 @@ fn inject(pod: &NewPod, settings: &SidecarSettings) -> Result<Injection, String>
     }
     let [before, containers] = ["initContainers", "containers"].map(|list| Containers::of(spec, list));
     let (ports, asked) = (Ports::of(containers, before)?, Asked::of(pod.annotations(), settings)?);
+    if let Some(problem) = ports.moved(containers, before) {
+        return Err(problem);
+    }
     let (said, mut warnings, mut changes) = (ports.to_string(), ports.warnings(), Changes::default());
     let sidecar = asked.container(settings, &ports);
     let (first, last) = if settings.is_native {

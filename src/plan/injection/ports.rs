@@ -73,6 +73,43 @@ impl Ports {
         })
     }
 
+    /// Variables that tell the sidecar its ports.
+    pub(super) const fn variables(&self) -> [(&'static str, u16); 6] {
+        [
+            ("AUTHBRIDGE_INBOUND_PORT", self.inbound),
+            ("AUTHBRIDGE_AGENT_PORT", self.agent),
+            ("AUTHBRIDGE_OUTBOUND_PORT", self.outbound),
+            ("AUTHBRIDGE_HEALTH_PORT", self.health),
+            ("AUTHBRIDGE_STATS_PORT", self.stats),
+            ("AUTHBRIDGE_SESSIONS_PORT", self.sessions),
+        ]
+    }
+
+    /// Port of a sidecar that is in the Pod already and would be another one now, as a sentence. What was led to the old port
+    /// (`PORT`, proxies, probes) cannot be told from what the Pod had of its own, and so would lead past the sidecar.
+    pub(super) fn moved(&self, containers: Containers<'_>, before: Containers<'_>) -> Option<String> {
+        let sidecar = before.sidecar().or_else(|| containers.sidecar())?;
+        let told = |name: &str| {
+            let variable = items(sidecar, "env").iter().rfind(|one| text(Some(one), "name") == Some(name));
+            text(variable, "value")?.parse::<u16>().ok()
+        };
+        let (name, old, new) = self
+            .variables()
+            .into_iter()
+            .find_map(|(name, new)| told(name).filter(|old| *old != new).map(|old| (name, old, new)))?;
+        let cause = if name == "AUTHBRIDGE_INBOUND_PORT" {
+            format!("the first port that its containers declare is {new}")
+        } else if let Some(container) = declares(containers.others().chain(before.others()), old) {
+            format!("the container {container} declares that port")
+        } else {
+            format!("its containers declare other ports than before, so that it would be {new}")
+        };
+        Some(format!(
+            "its sidecar was injected with port {old} ({name}), and now {cause}: what adds a container or a port to a Pod after \
+             the sidecar has to leave the ports of the sidecar alone, so give it another port or put it into the Pod template"
+        ))
+    }
+
     /// What callers reach that nothing guards.
     pub(super) fn warnings(&self) -> Vec<String> {
         let guarded = self.open.guarded();
@@ -99,6 +136,14 @@ impl fmt::Display for Ports {
              127.0.0.1:{outbound} (HTTP_PROXY)"
         )
     }
+}
+
+/// Name of the container that declares a port for TCP.
+fn declares<'p>(mut containers: impl Iterator<Item = &'p Value>, port: u16) -> Option<&'p str> {
+    let is_declared = |one: &&Value| {
+        declared(one).is_ok_and(|all| all.iter().any(|found| found.is_tcp() && found.number().get() == port))
+    };
+    containers.find(is_declared).and_then(|one| text(Some(one), "name"))
 }
 
 /// Ports that a container declares.

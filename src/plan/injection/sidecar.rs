@@ -99,21 +99,16 @@ impl Asked {
         if self.credentials.is_some() {
             mounts.push(mount(CREDENTIALS_VOLUME, "/shared"));
         }
+        let mut env: Vec<Value> =
+            ports.variables().into_iter().map(|(name, port)| variable(name, port.to_string())).collect();
+        env.push(variable("SPIRE_ENABLED", self.spire.is_some().to_string()));
+        env.push(variable("MTLS_MODE", self.mtls_mode.clone()));
         let mut container = json!({
             "name": SIDECAR_CONTAINER,
             "image": settings.image,
             "imagePullPolicy": "IfNotPresent",
             "args": ["--config", "/etc/authbridge/config.yaml"],
-            "env": [
-                variable("AUTHBRIDGE_INBOUND_PORT", ports.inbound.to_string()),
-                variable("AUTHBRIDGE_AGENT_PORT", ports.agent.to_string()),
-                variable("AUTHBRIDGE_OUTBOUND_PORT", ports.outbound.to_string()),
-                variable("AUTHBRIDGE_HEALTH_PORT", ports.health.to_string()),
-                variable("AUTHBRIDGE_STATS_PORT", ports.stats.to_string()),
-                variable("AUTHBRIDGE_SESSIONS_PORT", ports.sessions.to_string()),
-                variable("SPIRE_ENABLED", self.spire.is_some().to_string()),
-                variable("MTLS_MODE", self.mtls_mode.clone()),
-            ],
+            "env": env,
             "ports": [port("reverse-proxy", ports.inbound), port("forward-proxy", ports.outbound)],
             "resources": {
                 "requests": { "cpu": "100m", "memory": "128Mi" },

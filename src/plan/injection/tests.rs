@@ -368,6 +368,48 @@ fn a_container_with_the_name_of_the_sidecar_is_replaced() {
 }
 
 #[test]
+fn what_comes_after_the_sidecar_leaves_its_ports_alone_or_is_refused_with_the_port() {
+    let declared = json!({ "ports": [{ "containerPort": 8000 }],
+        "readinessProbe": { "tcpSocket": { "port": 8000 } } });
+    let (honest, _) = admitted(&pod(&declared), &settings());
+    let with = |list: &str, index: usize, port: u16| {
+        let mut reviewed = honest.clone();
+        let foreign = json!({ "name": "foreign", "image": "x", "ports": [{ "containerPort": port }] });
+        reviewed["spec"][list].as_array_mut().unwrap().insert(index, foreign);
+        reviewed
+    };
+    for (list, index, port, told) in [
+        (
+            "containers",
+            1,
+            8081,
+            "port 8081 (AUTHBRIDGE_OUTBOUND_PORT), and now the container foreign declares",
+        ),
+        ("containers", 1, 8001, "port 8001 (AUTHBRIDGE_AGENT_PORT), and now the container foreign declares"),
+        ("initContainers", 0, 9091, "port 9091 (AUTHBRIDGE_HEALTH_PORT), and now the container foreign"),
+        ("containers", 0, 15001, "port 8000 (AUTHBRIDGE_INBOUND_PORT), and now the first port that its"),
+    ] {
+        let planned = planned(&with(list, index, port), Some(&settings()));
+        let Injection::Refused(found) = planned else { panic!("{planned:?}") };
+        assert!(found.contains(told), "{found}");
+    }
+    let (after, warnings) = admitted(&with("containers", 1, 7000), &settings());
+    assert_eq!(after["spec"]["initContainers"], honest["spec"]["initContainers"]);
+    assert!(warnings[0].contains("and not 7000"), "{warnings:?}");
+    // Whoever copied a running Pod and took a port out of it.
+    let (mut copied, _) = admitted(
+        &pod(&json!({ "ports": [{ "containerPort": 8000 }, { "containerPort": 8081 }] })),
+        &settings(),
+    );
+    copied["spec"]["containers"][0]["ports"].as_array_mut().unwrap().pop();
+    let Injection::Refused(found) = planned(&copied, Some(&settings())) else { panic!("{copied:#}") };
+    assert!(
+        found.contains("port 8082 (AUTHBRIDGE_OUTBOUND_PORT)") && found.contains("would be 8081"),
+        "{found}"
+    );
+}
+
+#[test]
 fn who_is_not_injected_is_told_why_and_who_cannot_be_is_refused() {
     let good = pod(&json!({}));
     let with = |path: &[&str], value: Value| {

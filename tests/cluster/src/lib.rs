@@ -5,10 +5,13 @@ mod agents;
 mod audit;
 mod authority;
 mod cost;
+mod foreign;
 mod kubelet;
+mod load;
 mod node;
 mod operator;
 mod scene;
+mod served;
 mod spire;
 mod tarpit;
 
@@ -17,13 +20,16 @@ pub use audit::{Audit, Request};
 pub use authority::{Authority, Svid, bundle_json};
 pub use cost::{process_cpu, process_memory, process_peak};
 pub use countersign_rig::until;
+pub use foreign::{FOREIGN, ForeignWebhook, PORT_LABEL};
 pub use kubelet::STUCK;
+pub use load::{Attempt, Load, OWNER, asking, owner_of, told, within};
 pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart};
 pub use operator::{Operator, TRUST_DOMAIN, program};
 pub use scene::{
-    Scene, condition, delete, find, holds, is, is_open, labelled, list, look_every, outcome, reason,
-    user_card,
+    Scene, condition, delete, fault_proxy, find, holds, is, is_open, labelled, list, look_every, outcome,
+    reason, user_card,
 };
+pub use served::served_certificate;
 pub use spire::{Server, SpireAgents};
 pub use tarpit::Tarpit;
 

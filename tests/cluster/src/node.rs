@@ -82,6 +82,12 @@ impl Node {
         let name = format!("{SIDECAR_IMAGE}:test");
         node.import(&name, &sidecar, vec![Entry::File(&sidecar, "/authbridge")], "/authbridge")?;
         node.rig.spire().register(SYSTEM, "controller-manager")?;
+        node.install_with_sidecars(&[]).with_context(|| node.report())?;
+        Ok(node)
+    }
+
+    /// Installs or upgrades the operator that injects sidecars, with these settings (`name=value`) besides.
+    pub fn install_with_sidecars(&self, more: &[&str]) -> Result<()> {
         let (image, host_path, socket) = (
             format!("sidecar.image.repository={SIDECAR_IMAGE}"),
             format!("sidecar.spireHostPath={SOCKET_FOLDER}"),
@@ -95,11 +101,16 @@ impl Node {
             "verifiedFetch.enabled=true",
             "verifiedFetch.clusterSPIFFEID.create=false",
             socket.as_str(),
+            // Replicas are waited for here, and not asked every ten seconds.
+            "controllerManager.container.readinessProbe.initialDelaySeconds=1",
+            "controllerManager.container.readinessProbe.periodSeconds=1",
         ] {
             sets.extend(["--set", set]);
         }
-        node.install(&chart(), &sets).with_context(|| node.report())?;
-        Ok(node)
+        for set in more {
+            sets.extend(["--set", set]);
+        }
+        self.install(&chart(), &sets)
     }
 
     /// `name` gets these files and the libraries of `linked`.

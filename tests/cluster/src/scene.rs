@@ -1,7 +1,7 @@
 //! A running scene: control plane, authority, agents and operator, and what scenarios ask of the API server.
 //! A shared scene is never dropped; its processes end with the process of the test, as every rig's do.
 
-use crate::agents::{Agents, CRD, Card, card_of};
+use crate::agents::{Agents, CRD, Card, RUNTIME_CRD, card_of};
 use crate::audit::Audit;
 use crate::authority::{Authority, bundle_json};
 use crate::kubelet;
@@ -9,6 +9,7 @@ use crate::operator::{Operator, TRUST_DOMAIN};
 use anyhow::{Context, Result, bail, ensure};
 use countersign_rig::{FaultProxy, Rig};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// A control plane with agents and an operator.
@@ -48,13 +49,7 @@ impl Scene {
     pub fn through_faults(flags: &[&str]) -> Result<(Self, FaultProxy)> {
         let mut proxy = None;
         let scene = Self::prepare(|rig| {
-            let opened = rig.fault_proxy("rig:operator", Some("system:masters"))?;
-            // The operator runs inside, where the proxy has another address.
-            let text = std::fs::read_to_string(opened.kubeconfig())?;
-            let inside = rig.folder().join("through-faults.kubeconfig");
-            let addresses = (opened.address().to_string(), opened.address_inside().to_string());
-            ensure!(text.contains(&addresses.0), "the proxy is not at {}", addresses.0);
-            std::fs::write(&inside, text.replace(&addresses.0, &addresses.1))?;
+            let (opened, inside) = fault_proxy(rig)?;
             proxy = Some(opened);
             Operator::start_with(rig, &inside, "127.0.0.1:18081", flags)
         })?;
@@ -87,6 +82,7 @@ impl Scene {
         let _ = self.rig.start_component("apiserver");
         self.rig.wait_ready()?;
         self.rig.apply(CRD)?;
+        self.rig.apply(RUNTIME_CRD)?;
         self.agents.publish(&self.bundle())?;
         for name in namespaces {
             self.namespace(name, &json!({}))?;
@@ -275,6 +271,18 @@ impl Scene {
         });
         waited.with_context(|| format!("{:#?}", seen.iter().rev().take(10).collect::<Vec<_>>()))
     }
+}
+
+/// A proxy of faults, and a kubeconfig with which an operator comes through it.
+pub fn fault_proxy(rig: &Rig) -> Result<(FaultProxy, PathBuf)> {
+    let opened = rig.fault_proxy("rig:operator", Some("system:masters"))?;
+    // The operator runs inside, where the proxy has another address.
+    let text = std::fs::read_to_string(opened.kubeconfig())?;
+    let inside = rig.folder().join("through-faults.kubeconfig");
+    let addresses = (opened.address().to_string(), opened.address_inside().to_string());
+    ensure!(text.contains(&addresses.0), "the proxy is not at {}", addresses.0);
+    std::fs::write(&inside, text.replace(&addresses.0, &addresses.1))?;
+    Ok((opened, inside))
 }
 
 /// An AgentCard as its user writes it, looked at every second.

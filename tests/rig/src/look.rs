@@ -42,6 +42,8 @@ struct Place {
 #[derive(Clone, Copy, Debug)]
 pub struct Api {
     address: SocketAddr,
+    /// Whom it acts as, if not as the administrator.
+    user: Option<&'static str>,
 }
 
 impl Look {
@@ -59,7 +61,12 @@ impl Look {
             .stderr(Stdio::null())
             .spawn()?;
         let way = rig.relay(INSIDE.parse()?)?;
-        let look = Self { proxy, api: Api { address: way.address() }, places: Mutex::default(), _way: way };
+        let look = Self {
+            proxy,
+            api: Api { address: way.address(), user: None },
+            places: Mutex::default(),
+            _way: way,
+        };
         rig.wait("the direct way", || Ok(look.api.answers("/version")))?;
         Ok(look)
     }
@@ -124,6 +131,12 @@ impl Look {
 }
 
 impl Api {
+    /// The same with the rights of a user, for what an administrator may pass by.
+    #[must_use]
+    pub const fn acting_as(self, user: &'static str) -> Self {
+        Self { user: Some(user), ..self }
+    }
+
     /// What is at `path`; `None` if nothing is.
     pub fn get(&self, path: &str) -> Result<Option<Value>> {
         self.ask(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"), PATIENCE)
@@ -176,7 +189,9 @@ impl Api {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(patience))?;
         // HTTP/1.0: the answer comes in one piece and ends with the connection.
-        stream.write_all(request.as_bytes())?;
+        let (line, rest) = request.split_once("\r\n").context("a request")?;
+        let user = self.user.map_or(String::new(), |user| format!("Impersonate-User: {user}\r\n"));
+        stream.write_all(format!("{line}\r\n{user}{rest}").as_bytes())?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let answer = String::from_utf8(answer)?;

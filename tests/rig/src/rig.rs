@@ -12,11 +12,13 @@ use crate::support;
 use crate::wait::until_unless;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -256,6 +258,18 @@ impl Rig {
     /// Opens a loopback port of the machine that leads to `target` inside the rig.
     pub fn relay(&self, target: SocketAddr) -> Result<Relay> {
         Relay::open(self.network()?, target)
+    }
+
+    /// Listens at an address inside the rig: what connects there reaches this process.
+    pub fn listen(&self, address: SocketAddr) -> Result<TcpListener> {
+        let network = self.network()?;
+        let listening = std::thread::spawn(move || -> Result<TcpListener> {
+            // Of this thread alone, which then ends; the socket stays where it was made.
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(TcpListener::bind(address)?)
+        });
+        let listener = listening.join().map_err(|_| anyhow!("the thread that listens ended"))?;
+        listener.with_context(|| format!("nothing can listen at {address} inside the rig"))
     }
 
     /// Starts a part and keeps it until the rig ends.

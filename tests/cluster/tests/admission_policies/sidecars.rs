@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 pub(crate) fn injected(asking: &Value) -> Value {
     let settings =
         SidecarSettings { image: IMAGE.to_owned(), spire: Some(SpireSocket::Csi), is_native: true };
-    let Injection::Injected { patch, .. } = plan_injection(asking, Some(&settings)) else {
-        panic!("{asking:#}: {:?}", plan_injection(asking, Some(&settings)))
-    };
+    let asked = serde_json::from_value(asking.clone()).unwrap();
+    let decided = plan_injection(&asked, Some(&settings));
+    let Injection::Injected { patch, .. } = decided else { panic!("{asking:#}: {decided:?}") };
     let mut injected = asking.clone();
     json_patch::patch(&mut injected, &patch).unwrap();
     injected

@@ -1,6 +1,7 @@
 //! What needs a control plane for itself, because it stops, replaces or reconfigures a part of it: one after the other on
 //! one of them.
 
+mod injection;
 mod memory;
 mod policies;
 mod process;

@@ -2,16 +2,13 @@
 
 use crate::alone;
 use anyhow::{Context, Result};
-use countersign_cluster_tests::{Operator, Scene};
+use countersign_cluster_tests::{Operator, Scene, served_certificate};
 use k8s_openapi::ByteString;
-use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::net::TcpStream;
 
 const NAME: &str = "countersign-test";
 const CONFIGURATION: &str =
@@ -72,37 +69,14 @@ fn is_told(scene: &Scene) -> Result<bool> {
     Ok(!told.is_empty() && told == stored(scene, "ca.crt")?)
 }
 
-/// The certificate that a replica presents to a client that trusts `authorities`.
-fn served(scene: &Scene, address: &str, authorities: &str) -> Result<Vec<u8>> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
-        roots.add(certificate?)?;
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let relay = scene.rig.relay(address.parse::<SocketAddr>()?)?;
-    let name = ServerName::try_from("kagenti-operator-webhook-service.countersign-system.svc")?;
-    let mut stream = StreamOwned::new(
-        ClientConnection::new(Arc::new(config), name)?,
-        TcpStream::connect(relay.address())?,
-    );
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    assert!(answer.starts_with("HTTP/1.0 404"), "{answer}");
-    let certificates = stream.conn.peer_certificates().context("no certificate")?;
-    Ok(certificates[0].to_vec())
-}
-
 /// The certificate of the Secret as both replicas present it, once they do.
 fn served_by_both(scene: &Scene) -> Result<String> {
     let (certificate, authorities) = (stored(scene, "tls.crt")?, stored(scene, "ca.crt")?);
     let der = CertificateDer::from_pem_slice(certificate.as_bytes())?.to_vec();
     for address in ADDRESSES {
         scene.rig.wait("the certificate of the Secret", || {
-            Ok(served(scene, address, &authorities).is_ok_and(|served| served == der))
+            let address = address.parse()?;
+            Ok(served_certificate(scene.rig, address, &authorities).is_ok_and(|served| served == der))
         })?;
     }
     Ok(certificate)

@@ -1,5 +1,8 @@
 //! Enrolled workloads whose Pods get `AuthBridge` as a sidecar, on a node with SPIRE and the operator as its chart installs it.
 
+mod uninstall;
+mod upgrade;
+
 use countersign_api::agent_runtime::MtlsMode;
 use countersign_cluster_tests::{Agents, Node, Packets, SYSTEM, card_of, find, labelled, program, until};
 use countersign_plan::injection::{SidecarSources, plan_sidecar_config};
