@@ -5,7 +5,7 @@ use super::runtime::IndexedRuntime;
 use super::target::Target;
 use crate::injection::{ConfigProblem, SidecarSources, plan_sidecar_config};
 use crate::input::workload::{WorkloadKind, WorkloadRef};
-use countersign_api::agent_runtime::{MtlsMode, RuntimeReason as Why};
+use countersign_api::agent_runtime::{MtlsMode, RuntimeReason as Why, RuntimeType};
 use countersign_api::keys::{
     Family, MTLS_MODE_ANNOTATION, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION, SIDECAR_CONFIG_KEY,
     SIDECAR_CONFIG_PREFIX, SIDECAR_MODE, SIDECAR_SPIFFE, SIDECAR_SPIFFE_ANNOTATION,
@@ -178,8 +178,8 @@ impl SidecarPlan {
         annotations
     }
 
-    /// What status says about it.
-    pub(super) fn condition(&self) -> Option<(bool, Why, String)> {
+    /// What status says about it, of a workload of this type.
+    pub(super) fn condition(&self, of: RuntimeType) -> Option<(bool, Why, String)> {
         Some(match self {
             Self::NotOffered | Self::Unknown => return None,
             Self::NotEnabled => {
@@ -197,11 +197,17 @@ impl SidecarPlan {
                 (false, Why::InjectionDisabled, message)
             }
             Self::Unusable(why, message) => (false, *why, message.clone()),
-            Self::Configured { name, .. } => (
-                true,
-                Why::SidecarConfigured,
-                format!("new Pods get the sidecar, with the configuration in the ConfigMap {name}"),
-            ),
+            Self::Configured { name, .. } => {
+                let mut message =
+                    format!("new Pods get the sidecar, with the configuration in the ConfigMap {name}");
+                if of == RuntimeType::Tool {
+                    message.push_str(
+                        "; no verdict isolates Pods of tools, so whoever reaches one reaches its own port past the sidecar, \
+                         unless a NetworkPolicy of yours closes it",
+                    );
+                }
+                (true, Why::SidecarConfigured, message)
+            }
         })
     }
 }
@@ -211,7 +217,7 @@ mod tests {
     use super::*;
     use crate::agent_runtime::{RuntimeParts, SidecarRequest};
     use countersign_api::agent_card::TargetRef;
-    use countersign_api::agent_runtime::{AgentRuntimeStatus, RuntimeType};
+    use countersign_api::agent_runtime::AgentRuntimeStatus;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
     use k8s_openapi::jiff;
     use std::collections::BTreeMap;
@@ -283,9 +289,12 @@ mod tests {
             (plan(&runtime(&["spec.auth"]), good), Some("UnsupportedField"), true),
             (SidecarPlan::unwritten("no"), Some("SidecarConfigError"), true),
         ] {
-            let condition = plan.condition();
+            let condition = plan.condition(RuntimeType::Agent);
             assert_eq!(condition.as_ref().map(|(_, why, _)| why.as_str()), said, "{plan:?}");
             let holds = condition.is_some_and(|(holds, ..)| holds);
+            let of_tool =
+                plan.condition(RuntimeType::Tool).is_some_and(|(.., told)| told.contains("past the sidecar"));
+            assert_eq!(of_tool, holds, "nothing isolates tools: {plan:?}");
             assert_eq!(holds, matches!(plan, SidecarPlan::Configured { .. }));
             let runtime = runtime(&[]);
             // A mode that is not in force is not written either.

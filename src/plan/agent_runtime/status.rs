@@ -48,7 +48,7 @@ pub fn plan_status(
     let is_agent = runtime.runtime_type == RuntimeType::Agent && *done.found == Found::Enrolled;
     let verified = is_agent.then(|| plan_verified(done.card.as_ref())).flatten();
     let sidecar = match done.found {
-        Found::Enrolled => done.sidecar.condition().map(values),
+        Found::Enrolled => done.sidecar.condition(runtime.runtime_type).map(values),
         _ => None,
     };
     let all = [
