@@ -106,7 +106,8 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         })
     };
     let mut plan = plan_with(&sidecar);
-    release(context, &plan).await?;
+    // A workload that cannot be given up, which an admission policy may refuse, holds nothing else up.
+    let released = release(context, &plan).await;
     let enrols = target.as_ref().filter(|_| plan.found == Some(Found::Enrolled));
     let constrained = enrols.filter(|target| sidecar.is_injected(target));
     match scc::binding(context, object, constrained.map(|target| target.service_account.as_str())) {
@@ -137,7 +138,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         Err(error) if is_passing(&error) => return Err(error),
         applied => applied.map_err(|error| Explained(&error).to_string()),
     };
-    let Some(found) = &plan.found else { return Ok(Next::Never) };
+    let Some(found) = &plan.found else { return released.map(|()| Next::Never) };
     let cards = workload.map(|workload| context.index.cards_of(&workload)).unwrap_or_default();
     // Where a workload has several AgentCards, all of them have to be verified for it to be; the first by name is shown.
     let shown = cards.into_iter().next().map(|(card, indexed)| (card, indexed.status.read()));
@@ -153,6 +154,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         applied: applied.as_ref().map(|&()| ()).map_err(String::as_str),
     };
     write_status(context, (name, runtime), &done).await?;
+    released?;
     Ok(Next::In(read_again(found, runtime, now())))
 }
 
@@ -175,10 +177,11 @@ fn rivals(context: &Context, name: &ObjectRef, runtime: &IndexedRuntime) -> Vec<
 
 /// Gives up the workloads that the plan names. One that is gone meanwhile needs nothing.
 async fn release(context: &Context, plan: &RuntimePlan) -> Result<(), kube::Error> {
+    let mut released = Ok(());
     for (workload, fields) in &plan.release {
-        apply_fields(context, workload, fields).await?;
+        released = released.and(apply_fields(context, workload, fields).await);
     }
-    Ok(())
+    released
 }
 
 async fn apply_fields(context: &Context, workload: &WorkloadRef, fields: &Value) -> Result<(), kube::Error> {
