@@ -2,6 +2,7 @@
 //! The context decides nothing about agents.
 
 use super::bundles::Bundles;
+use super::constraint::SccState;
 use super::enforcements::Enforcements;
 use super::evaluations::Evaluations;
 use super::events::Events;
@@ -13,7 +14,6 @@ use super::limits::PAGES_AT_ONCE;
 use super::metrics::Metrics;
 use super::notices::Notices;
 use super::policies::Policies;
-use super::scc::SccState;
 use super::sidecars::Sidecars;
 use super::undecided::Undecided;
 use super::written::Written;
@@ -29,7 +29,7 @@ use countersign_io::fetch::FetchLimits;
 use countersign_plan::agent_card::ending::{next_check, witness};
 use countersign_plan::agent_card::evaluation::Evaluation;
 use countersign_plan::agent_card::result::Proof;
-use countersign_plan::mesh::Mesh;
+use countersign_plan::mesh::{Mesh, ShownMesh};
 use countersign_plan::{ClusterAccess, Dns, Egress, InputError, Mode, Namespace, PodGroup};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,6 +188,14 @@ impl Context {
             access = access.with_egress(Egress::Listed(BTreeSet::new()));
         }
         Ok(access)
+    }
+
+    /// What the `AgentRuntime`s of a namespace show about the mesh.
+    pub(crate) fn shown_mesh(&self, namespace: &str) -> ShownMesh {
+        if !self.config.istio_mesh_labels {
+            return ShownMesh::Off;
+        }
+        self.meshes.get(&namespace.to_owned()).map_or(ShownMesh::Unknown, ShownMesh::Found)
     }
 
     /// True if the configuration includes a namespace; an empty list includes all.

@@ -3,6 +3,7 @@
 
 mod bundles;
 mod card;
+mod constraint;
 mod context;
 pub mod controllers;
 mod enforcements;

@@ -13,7 +13,7 @@ use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry, Watched};
 use countersign_controller::store::Change;
-use countersign_plan::mesh::{Mesh, MeshNamespace, MeshPlan, ShownMesh, plan_mesh};
+use countersign_plan::mesh::{Mesh, MeshNamespace, MeshPlan, plan_mesh};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::ApiResource;
@@ -59,14 +59,6 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
         },
         |context, object| async move { reconcile(&context, &object).await },
     )
-}
-
-/// What the `AgentRuntime`s of a namespace show about the mesh.
-pub(crate) fn shown(context: &Context, namespace: &str) -> ShownMesh {
-    if !context.config.istio_mesh_labels {
-        return ShownMesh::Off;
-    }
-    context.meshes.get(&namespace.to_owned()).map_or(ShownMesh::Unknown, ShownMesh::Found)
 }
 
 fn enqueue(context: &Context, namespace: &str) {

@@ -2,6 +2,7 @@
 //! No finalizer is used: what a workload carries names its `AgentRuntime`, so that one whose object is gone is found
 //! whenever and however the object went (ADR 0024).
 
+mod constraint;
 mod dispatch;
 mod key;
 mod observe;
@@ -9,12 +10,11 @@ mod sidecar;
 
 pub(crate) use dispatch::{card_changed, namespace_changed, settings_changed};
 
+use super::constraint::Binding;
 use super::context::Context;
 use super::events::EventSource;
 use super::index::{Index, IndexKey, IndexedRuntime, ObjectRef, WorkloadKind, WorkloadRef};
-use super::mesh;
 use super::registration::register_agents;
-use super::scc::{self, Binding};
 use countersign_api::agent_runtime::{AgentRuntime, AgentRuntimeStatus};
 use countersign_api::keys::{AGENT_RUNTIME_API_VERSION, AGENT_RUNTIME_KIND};
 use countersign_controller::api_error::Explained;
@@ -110,7 +110,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
     let released = release(context, &plan).await;
     let enrols = target.as_ref().filter(|_| plan.found == Some(Found::Enrolled));
     let constrained = enrols.filter(|target| sidecar.is_injected(target));
-    match scc::binding(context, object, constrained.map(|target| target.service_account.as_str())) {
+    match constraint::binding(context, object, constrained.map(|target| target.service_account.as_str())) {
         Binding::Stands => {}
         // Its namespace tells of the end.
         Binding::Awaited => return Ok(Next::In(SETTINGS)),
@@ -150,7 +150,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         hash: hash.as_deref().map_err(String::as_str),
         warning: warning.as_deref(),
         sidecar: &sidecar,
-        mesh: &mesh::shown(context, namespace),
+        mesh: &context.shown_mesh(namespace),
         applied: applied.as_ref().map(|&()| ()).map_err(String::as_str),
     };
     write_status(context, (name, runtime), &done).await?;

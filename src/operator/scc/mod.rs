@@ -1,18 +1,14 @@
 //! RoleBindings of OpenShift's security context constraint for the sidecar, for an operator that is started with
 //! `--scc-binding` (ADR 29). Each namespace has a turn of its own, for which turns of `AgentRuntime`s wait.
 
-mod state;
-
-pub(crate) use state::{Binding, SccState};
-
+use super::constraint::{self, Bound, SCC};
 use super::context::Context;
 use super::index::{IndexedRuntime, ObjectRef};
 use super::registration::register_agents;
 use super::runtime;
-use countersign_api::keys::{SCC_BINDING, SCC_ROLE};
+use countersign_api::keys::SCC_ROLE;
 use countersign_controller::api_error::Explained;
 use countersign_controller::failure::{Failure, is_passing};
-use countersign_controller::key::{Key, Reconciler};
 use countersign_controller::next::Next;
 use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
@@ -21,7 +17,6 @@ use countersign_plan::scc::{BindingPlan, Observed, StoredBinding, plan_binding};
 use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
 use kube::Api;
 use kube::api::ApiResource;
-use state::Bound;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,9 +32,6 @@ const SOON: Duration = Duration::from_secs(1);
 const READ_AGAIN: Duration = Duration::from_mins(5);
 /// The same where another one has its name.
 const REFUSED_AGAIN: Duration = Duration::from_secs(30);
-
-/// RoleBinding of one namespace.
-static SCC: Reconciler = Reconciler { name: "scc", controller: "agentruntime", waits: false };
 
 /// Registers the turns, if the operator binds.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
@@ -95,23 +87,8 @@ pub(crate) async fn follow(context: &Context) {
     }
 }
 
-/// Notes for which service account the `AgentRuntime` with this namespace and label value needs the constraint, if it does, and
-/// says what is known about that account.
-pub(crate) fn binding(context: &Context, object: &ObjectRef, account: Option<&str>) -> Binding {
-    if !context.config.scc_binding {
-        return Binding::Stands;
-    }
-    let is_new = context.scc.needs.set(object.clone(), account.map(str::to_owned));
-    let binding = account.map_or(Binding::Stands, |account| context.scc.binding(&object.namespace, account));
-    if is_new || binding == Binding::Awaited {
-        enqueue(context, &object.namespace);
-    }
-    binding
-}
-
 fn enqueue(context: &Context, namespace: &str) {
-    let object = ObjectRef::new(namespace, SCC_BINDING);
-    context.enqueue(Key { reconciler: &SCC, object }, Urgency::Routine);
+    context.enqueue(constraint::key(namespace), Urgency::Routine);
 }
 
 /// Turn of one namespace.

@@ -1,9 +1,19 @@
 //! What is known about OpenShift's security context constraint, and about who needs it.
 
-use crate::findings::Findings;
-use crate::index::ObjectRef;
+use super::findings::Findings;
+use super::index::ObjectRef;
+use countersign_api::keys::SCC_BINDING;
+use countersign_controller::key::{Key, Reconciler};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+
+/// RoleBinding of one namespace.
+pub(crate) static SCC: Reconciler = Reconciler { name: "scc", controller: "agentruntime", waits: false };
+
+/// Key for the RoleBinding of a namespace.
+pub(crate) fn key(namespace: &str) -> Key {
+    Key { reconciler: &SCC, object: ObjectRef::new(namespace, SCC_BINDING) }
+}
 
 /// What turns know of each other.
 #[derive(Debug, Default)]
@@ -11,14 +21,14 @@ pub(crate) struct SccState {
     /// Whether the cluster has the role; `None` until it was asked.
     has_role: Mutex<Option<bool>>,
     /// Service account that each `AgentRuntime`, by namespace and label value, needs the constraint for, if any.
-    pub(super) needs: Findings<ObjectRef, Option<String>>,
+    pub(crate) needs: Findings<ObjectRef, Option<String>>,
     /// What stands in each namespace.
-    pub(super) bound: Findings<String, Bound>,
+    pub(crate) bound: Findings<String, Bound>,
 }
 
 /// What stands in one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Bound {
+pub(crate) enum Bound {
     /// These service accounts may use the constraint.
     Accounts(BTreeSet<String>),
     /// The RoleBinding could not be written, for this reason.
@@ -37,19 +47,19 @@ pub(crate) enum Binding {
 }
 
 impl SccState {
-    pub(super) fn has_role(&self) -> Option<bool> {
+    pub(crate) fn has_role(&self) -> Option<bool> {
         *self.has_role.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stores whether the cluster has the role; true if that is new.
-    pub(super) fn set_role(&self, has_role: bool) -> bool {
+    pub(crate) fn set_role(&self, has_role: bool) -> bool {
         let mut known = self.has_role.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.replace(has_role);
         before != Some(has_role)
     }
 
     /// What is known about an account of a namespace.
-    pub(super) fn binding(&self, namespace: &str, account: &str) -> Binding {
+    pub(crate) fn binding(&self, namespace: &str, account: &str) -> Binding {
         match (self.has_role(), self.bound.get(&namespace.to_owned())) {
             (Some(false), _) => Binding::Stands,
             (Some(true), Some(Bound::Accounts(accounts))) if accounts.contains(account) => Binding::Stands,
