@@ -7,8 +7,8 @@ mod chart_support;
 use chart_support::{NAMESPACE, VERIFYING, chart, find, objects, repository, script, template};
 use countersign_api::keys::{
     CONFIG_HASH_ANNOTATION, Family, GUARDS, MANAGED_BY_APP_LABEL, MESH_LABELS, MTLS_MODE_ANNOTATION,
-    OPTIONAL_GUARDS, RUNTIME_LABEL, SCC_BINDING, SCC_ROLE, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION,
-    SIDECAR_SPIFFE_ANNOTATION, WEBHOOK_CONFIGURATION,
+    OPTIONAL_GUARDS, RELEASED_POD_ANNOTATION, REPLACED_POD_ANNOTATION, RUNTIME_LABEL, SCC_BINDING, SCC_ROLE,
+    SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION, WEBHOOK_CONFIGURATION,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -747,6 +747,8 @@ fn the_operator_may_write_the_labels_and_annotations_of_enrolment_and_no_others(
         SIDECAR_ANNOTATION,
         SIDECAR_CONFIG_ANNOTATION,
         SIDECAR_SPIFFE_ANNOTATION,
+        REPLACED_POD_ANNOTATION,
+        RELEASED_POD_ANNOTATION,
     ];
     assert_eq!(listed, written.into());
 }

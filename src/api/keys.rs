@@ -61,6 +61,14 @@ impl Family {
         }
     }
 
+    /// Annotation on a workload with the names of skills, as a JSON array.
+    pub const fn skills_annotation(self) -> &'static str {
+        match self {
+            Self::Kagenti => "kagenti.io/skills",
+            Self::Rossoctl => "rossoctl.io/skills",
+        }
+    }
+
     /// Name of the admission webhook in its configuration.
     pub const fn webhook(self) -> &'static str {
         match self {
@@ -174,8 +182,15 @@ pub const RUNTIME_LABEL: &str = "agent.kagenti.dev/runtime";
 pub const CONFIG_HASH_ANNOTATION: &str = "kagenti.io/config-hash";
 /// Annotation in the Pod template of an enrolled workload with its mode of mTLS.
 pub const MTLS_MODE_ANNOTATION: &str = "kagenti.io/mtls-mode";
+/// Annotation on an enrolled Sandbox with the UID of a Pod that was made from an earlier Pod template. The operator deletes
+/// that Pod, and the controller of Sandboxes makes another.
+pub const REPLACED_POD_ANNOTATION: &str = "countersign.dev/replaced-pod";
+/// The same on a Sandbox that is not enrolled any more, until that Pod is being deleted.
+pub const RELEASED_POD_ANNOTATION: &str = "countersign.dev/released-pod";
 /// ConfigMap with the feature gates of the cluster, in the operator's namespace.
 pub const FEATURE_GATES: &str = "kagenti-feature-gates";
+/// Member of [`FEATURE_GATES`] with the gates.
+pub const FEATURE_GATES_KEY: &str = "feature-gates.yaml";
 /// ConfigMap with the defaults of the cluster, in the operator's namespace.
 pub const PLATFORM_CONFIG: &str = "kagenti-platform-config";
 /// ConfigMap with AuthBridge's configuration in a namespace of agents.

@@ -15,6 +15,8 @@ pub enum RuntimeCondition {
     SidecarConfigured,
     /// True if the namespace has the labels of Istio's ambient mesh; absent where the operator does not set them.
     IstioMeshEnrolled,
+    /// True if the skills that the workload names are in the status; absent where it names none, or they are not asked for.
+    SkillsLinked,
     /// True if the workload is configured.
     Ready,
 }
@@ -28,6 +30,7 @@ impl RuntimeCondition {
             Self::Verified => "Verified",
             Self::SidecarConfigured => "SidecarConfigured",
             Self::IstioMeshEnrolled => "IstioMeshEnrolled",
+            Self::SkillsLinked => "SkillsLinked",
             Self::Ready => "Ready",
         }
     }
@@ -74,6 +77,10 @@ pub enum RuntimeReason {
     OptedOut,
     /// `IstioMeshEnrolled`: the namespace could not be changed.
     PatchFailed,
+    /// `SkillsLinked`: the skills are in the status.
+    SkillsLinked,
+    /// `SkillsLinked`: the annotation that names the skills cannot be read.
+    SkillAnnotationParseError,
     /// `Ready`: the workload is configured. Reasons for which the sidecar is not are those of `Ready`, too.
     Configured,
     /// `Ready`: the configuration could not be read.
@@ -105,6 +112,8 @@ impl RuntimeReason {
             Self::NamespaceLabeled => "NamespaceLabeled",
             Self::OptedOut => "OptedOut",
             Self::PatchFailed => "PatchFailed",
+            Self::SkillsLinked => "SkillsLinked",
+            Self::SkillAnnotationParseError => "SkillAnnotationParseError",
             Self::Configured => "Configured",
             Self::ConfigHashError => "ConfigHashError",
             Self::ConfigApplyError => "ConfigApplyError",

@@ -45,6 +45,8 @@ pub(crate) struct Index {
     pub(crate) enrolled_deployments: Store<EnrolledBy, IndexKey>,
     /// `StatefulSet`s that an `AgentRuntime` enrols.
     pub(crate) enrolled_stateful_sets: Store<EnrolledBy, IndexKey>,
+    /// Sandboxes that an `AgentRuntime` enrols; the cluster may lack the kind.
+    pub(crate) enrolled_sandboxes: Store<EnrolledBy, IndexKey>,
     /// Deployments with an agent label.
     pub(crate) deployments: Labelled<Workload>,
     /// `StatefulSet`s with an agent label.
@@ -92,6 +94,7 @@ impl Index {
             runtimes: Store::indexed(by::of_runtime),
             enrolled_deployments: Store::indexed(by::of_enrolled),
             enrolled_stateful_sets: Store::indexed(by::of_enrolled),
+            enrolled_sandboxes: Store::indexed(by::of_enrolled),
             deployments: Labelled::indexed(by::of_workload),
             stateful_sets: Labelled::indexed(by::of_workload),
             sandboxes: Labelled::indexed(by::of_workload),
@@ -122,16 +125,17 @@ impl Index {
         }
     }
 
-    /// Workloads of a kind that an `AgentRuntime` enrols; `None` for a kind that none can.
-    pub(crate) const fn enrolled_by(&self, kind: WorkloadKind) -> Option<&Store<EnrolledBy, IndexKey>> {
+    /// Workloads of a kind that an `AgentRuntime` enrols.
+    pub(crate) const fn enrolled_by(&self, kind: WorkloadKind) -> &Store<EnrolledBy, IndexKey> {
         match kind {
-            WorkloadKind::Deployment => Some(&self.enrolled_deployments),
-            WorkloadKind::StatefulSet => Some(&self.enrolled_stateful_sets),
-            WorkloadKind::Sandbox => None,
+            WorkloadKind::Deployment => &self.enrolled_deployments,
+            WorkloadKind::StatefulSet => &self.enrolled_stateful_sets,
+            WorkloadKind::Sandbox => &self.enrolled_sandboxes,
         }
     }
 
-    /// Names of the lists that enrolment requires and that are not read yet.
+    /// Names of the lists that enrolment requires and that are not read yet. Sandboxes are not among them, as in
+    /// [`Index::unread`]: one that is given up is found once they are listed.
     pub(crate) fn unread_for_enrolment(&self) -> Vec<&'static str> {
         let lists = [
             ("agentruntimes", self.runtimes.is_synced()),

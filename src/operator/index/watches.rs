@@ -19,7 +19,7 @@ use countersign_plan::input::sandbox::{SANDBOX_GROUP, SANDBOX_KIND, SANDBOX_PLUR
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod as ApiPod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::ApiResource;
+use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -65,6 +65,15 @@ fn register_enrolment(registry: &mut Registry, client: &Client, index: &Arc<Inde
         ),
         index,
         |index| &index.enrolled_stateful_sets,
+        |object| EnrolledBy::of(object.metadata.kept),
+    );
+    let [first, second] =
+        sandboxes().map(|of| Api::<ReducedMetadata<DynamicObject>>::all_with(client.clone(), &of));
+    let watched = Watched::metadata("enrolled sandboxes", first, RUNTIME_LABEL);
+    registry.watch(
+        Watched { is_optional: true, versions: vec![second], ..watched },
+        index,
+        |index| &index.enrolled_sandboxes,
         |object| EnrolledBy::of(object.metadata.kept),
     );
 }

@@ -2,13 +2,16 @@
 
 use crate::limits::NAME_BYTES;
 use countersign_api::keys::{
-    AGENT_CARD_LABEL, ENROLLED_LABEL, Family, MANAGED_BY_APP_LABEL, MANAGED_BY_LABEL, MESH_DISABLED,
-    MESH_LABELS, MODE_LABEL, PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, REASON_ANNOTATION,
-    RUNTIME_LABEL, WORKLOAD_LABEL,
+    AGENT_CARD_LABEL, CONFIG_HASH_ANNOTATION, CREDENTIALS_ANNOTATION, ENROLLED_LABEL, Family,
+    MANAGED_BY_APP_LABEL, MANAGED_BY_LABEL, MESH_DISABLED, MESH_LABELS, MODE_LABEL, MTLS_MODE_ANNOTATION,
+    PEER_MARK_LABEL, POLICY_ROLE_LABEL, POLICY_TYPE_LABEL, REASON_ANNOTATION, RELEASED_POD_ANNOTATION,
+    REPLACED_POD_ANNOTATION, RUNTIME_LABEL, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION,
+    SIDECAR_SPIFFE_ANNOTATION, WORKLOAD_LABEL,
 };
 use countersign_plan::input::endpoint::SERVICE_LABEL;
 use countersign_plan::input::labels::LabelsSize;
-use countersign_plan::limits::{ITEMS, LABEL_BYTES};
+use countersign_plan::input::sandbox::SANDBOX_POD_ANNOTATION;
+use countersign_plan::limits::{ITEMS, LABEL_BYTES, SKILLS_BYTES};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -139,31 +142,58 @@ pub(crate) fn whole(names: Vec<Short>) -> Option<Vec<String>> {
     names.into_iter().map(|name| name.0).collect()
 }
 
-/// Annotations of which some are kept; an object may have 256 KiB of others.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Annotations {
-    /// Why a policy is as it is, [`REASON_ANNOTATION`].
-    #[serde(rename = "agent.kagenti.dev/reason")]
-    reason: Option<String>,
-    /// Whether a namespace stays out of the mesh, [`Family::mesh_annotation`].
-    #[serde(rename = "kagenti.io/istio-mesh")]
-    mesh: Option<String>,
-    #[serde(rename = "rossoctl.io/istio-mesh")]
-    renamed_mesh: Option<String>,
+/// Annotations that the operator reads, each cut to [`ANNOTATION_BYTES`]; an object may have 256 KiB of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Annotations(pub(crate) BTreeMap<String, String>);
+
+/// Bytes of one annotation that are kept: enough to see that the longest which is read is longer than it may be.
+const ANNOTATION_BYTES: usize = SKILLS_BYTES.saturating_add(char::MAX_LEN_UTF8);
+
+/// True for annotations that the operator reads. Those of the mesh mean nothing with another value.
+fn is_read_annotation(key: &str, value: &str) -> bool {
+    const READ: [&str; 10] = [
+        CONFIG_HASH_ANNOTATION,
+        CREDENTIALS_ANNOTATION,
+        MTLS_MODE_ANNOTATION,
+        REASON_ANNOTATION,
+        RELEASED_POD_ANNOTATION,
+        REPLACED_POD_ANNOTATION,
+        SANDBOX_POD_ANNOTATION,
+        SIDECAR_ANNOTATION,
+        SIDECAR_CONFIG_ANNOTATION,
+        SIDECAR_SPIFFE_ANNOTATION,
+    ];
+    READ.contains(&key)
+        || Family::ALL.into_iter().any(|family| {
+            family.skills_annotation() == key || (family.mesh_annotation() == key && value == MESH_DISABLED)
+        })
 }
 
-impl Annotations {
-    /// Annotations in use, by their keys.
-    pub(crate) fn kept(self) -> BTreeMap<String, String> {
-        // Other values mean nothing, and may be long.
-        let disabled = |value: Option<String>| value.filter(|value| value == MESH_DISABLED);
-        [
-            (REASON_ANNOTATION, self.reason),
-            (Family::Kagenti.mesh_annotation(), disabled(self.mesh)),
-            (Family::Rossoctl.mesh_annotation(), disabled(self.renamed_mesh)),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-        .collect()
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map;
+        impl<'de> Visitor<'de> for Map {
+            type Value = Annotations;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("annotations")
+            }
+
+            fn visit_unit<E>(self) -> Result<Annotations, E> {
+                Ok(Annotations::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
+                let mut kept = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<Cow<'_, str>, Cow<'_, str>>()? {
+                    if is_read_annotation(&key, &value) {
+                        let end = value.floor_char_boundary(ANNOTATION_BYTES);
+                        kept.insert(key.into_owned(), value.get(..end).unwrap_or_default().to_owned());
+                    }
+                }
+                Ok(Annotations(kept))
+            }
+        }
+        deserializer.deserialize_any(Map)
     }
 }

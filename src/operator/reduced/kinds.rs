@@ -314,7 +314,7 @@ fn too_long(what: &str, text: &str, limit: usize) -> Option<Refusal> {
 }
 
 /// Member of a Sandbox; empty if it is not what it should be.
-fn read<'a, T: Default + Deserialize<'a>>(text: Option<&'a RawValue>) -> T {
+pub(super) fn read<'a, T: Default + Deserialize<'a>>(text: Option<&'a RawValue>) -> T {
     text.and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or_default()
 }
 

@@ -10,22 +10,24 @@ pub(crate) use kinds::{
     ReducedService, ReducedStatefulSet, card, deployment, ingress, pod, policy, sandbox, service,
     stateful_set,
 };
-pub(crate) use runtime::{ReducedRuntime, ReducedTarget, runtime, target};
+pub(crate) use runtime::{ReducedRuntime, ReducedTarget, runtime, sandbox_target, target};
 
 use bounded::{Annotations, Few, Labels, Short, whole};
+use countersign_api::keys::{Family, REASON_ANNOTATION};
 use countersign_plan::input::labels::LabelsSize;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 /// Object of the kind `K` with bounded metadata; `S` and `T` read what is in use of `spec` and `status`.
 #[derive(Debug, Deserialize)]
 #[serde(bound(deserialize = "S: DeserializeOwned, T: DeserializeOwned"))]
 pub(crate) struct Reduced<K, S, T, const METADATA_ALONE: bool = false> {
-    /// Metadata, without annotations and managers of fields.
+    /// Metadata, without managers of fields.
     #[serde(default)]
     pub(crate) metadata: Metadata,
     /// What is in use of `spec`.
@@ -88,6 +90,8 @@ pub(crate) struct Metadata {
     pub(crate) kept: ObjectMeta,
     /// Size of all labels of the object.
     pub(crate) labels: LabelsSize,
+    /// Annotations that the operator reads.
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -103,13 +107,18 @@ struct Read {
     finalizers: Option<Few<Short>>,
     owner_references: Option<Few<OwnerReference>>,
     labels: Labels,
-    annotations: Option<Annotations>,
+    annotations: Annotations,
 }
 
 impl From<Read> for Metadata {
     fn from(read: Read) -> Self {
         let Labels { kept, size } = read.labels;
-        let annotations = read.annotations.map(Annotations::kept).unwrap_or_default();
+        let Annotations(mut annotations) = read.annotations;
+        // What a list keeps of its objects are these alone.
+        let in_lists =
+            [REASON_ANNOTATION, Family::Kagenti.mesh_annotation(), Family::Rossoctl.mesh_annotation()];
+        let listed: BTreeMap<String, String> =
+            in_lists.into_iter().filter_map(|key| annotations.remove_entry(key)).collect();
         let kept = ObjectMeta {
             name: read.name,
             namespace: read.namespace,
@@ -122,9 +131,9 @@ impl From<Read> for Metadata {
             finalizers: read.finalizers.filter(|few| !few.are_too_many).map(|few| few.kept).and_then(whole),
             owner_references: read.owner_references.map(|owners| owners.kept),
             labels: (!kept.is_empty()).then_some(kept),
-            annotations: (!annotations.is_empty()).then_some(annotations),
+            annotations: (!listed.is_empty()).then_some(listed),
             ..ObjectMeta::default()
         };
-        Self { kept, labels: size }
+        Self { kept, labels: size, annotations }
     }
 }

@@ -19,7 +19,7 @@ use countersign_controller::queue::Urgency;
 use countersign_controller::registry::{AlreadyRegistered, Registry, Watched};
 use countersign_controller::store::Change;
 use countersign_io::clock::now;
-use countersign_plan::agent_runtime::status::plan_event;
+use countersign_plan::agent_runtime::status::plan_events;
 use countersign_plan::agent_runtime::twin::{Raw, TwinPlan, plan_refused, plan_shown, plan_twin};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{ApiResource, DynamicObject};
@@ -152,7 +152,7 @@ async fn show(context: &Context, name: &ObjectRef, twin: &Raw, after: &Value) ->
     context.metrics.wrote("agentruntimes/status");
     let [before, after] =
         [before, after].map(|status| AgentRuntimeStatus::deserialize(status).unwrap_or_default());
-    if let Some(transition) = plan_event(&before, &after) {
+    for transition in plan_events(&before, &after) {
         context.events.send(SOURCE, name, twin.uid(), &transition);
     }
     Ok(())

@@ -25,8 +25,8 @@ pub(super) fn subscribe(context: &Arc<Context>) {
     index.injected.subscribe(context, |context, change: &Change<'_, String>| {
         namespace_changed(context, &change.object.name);
     });
-    for store in WorkloadKind::ALL.into_iter().filter_map(|kind| index.enrolled_by(kind)) {
-        store.subscribe(context, |context, change: &Change<'_, EnrolledBy>| {
+    for kind in WorkloadKind::ALL {
+        index.enrolled_by(kind).subscribe(context, |context, change: &Change<'_, EnrolledBy>| {
             let labels = [change.before, change.after].map(|workload| workload.map(|one| one.label.as_str()));
             enqueue(context, &change.object.namespace, labels);
         });

@@ -6,6 +6,7 @@ mod constraint;
 mod dispatch;
 mod key;
 mod observe;
+mod sandbox;
 mod sidecar;
 
 pub(crate) use dispatch::{card_changed, namespace_changed, settings_changed};
@@ -24,9 +25,10 @@ use countersign_controller::next::Next;
 use countersign_controller::registry::{AlreadyRegistered, Registry};
 use countersign_io::clock::now;
 use countersign_plan::agent_runtime::sidecar::SidecarPlan;
-use countersign_plan::agent_runtime::status::{Done, plan_event, plan_status};
+use countersign_plan::agent_runtime::skills::{Gates, Skills};
+use countersign_plan::agent_runtime::status::{Done, plan_events, plan_status};
 use countersign_plan::agent_runtime::turn::{Found, Observed, RuntimePlan, plan_runtime, read_again};
-use countersign_plan::agent_runtime::{EnrolledBy, ShownCard, lacks_content};
+use countersign_plan::agent_runtime::{EnrolledBy, ShownCard, Target, lacks_content};
 use countersign_plan::mesh::plan_mesh_event;
 use serde_json::Value;
 use std::sync::Arc;
@@ -66,7 +68,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
     let Some((name, runtime)) = named.as_ref().filter(|(_, runtime)| !runtime.is_leaving) else {
         let leaving = named.as_ref().map(|(_, runtime)| runtime);
         let plan = plan_runtime(&Observed { runtime: leaving, ..Observed::gone(namespace, &enrolled) });
-        release(context, &plan).await?;
+        release(context, label, &plan).await?;
         if let (Some((name, runtime)), Some(rest)) = (&named, &plan.finalizers) {
             let change = (runtime.finalizers.as_slice(), rest.as_slice());
             context.writer.set_finalizers::<AgentRuntime>(name, &runtime.uid, change).await?;
@@ -78,7 +80,10 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         return Ok(Next::In(SETTINGS));
     }
     let (hash, warning, config) = match observe::config(context, namespace).await {
-        Ok(sources) => (sources.hash().map_err(|error| error.to_string()), sources.warning(), Some(sources)),
+        Ok(sources) => {
+            let warning = Gates::parse(&sources).err().or_else(|| sources.warning());
+            (sources.hash().map_err(|error| error.to_string()), warning, Some(sources))
+        }
         Err(error) if is_passing(&error) => return Err(error),
         Err(error) => (Err(Explained(&error).to_string()), None, None),
     };
@@ -102,12 +107,15 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
             rivals: &rivals,
             enrolled: &enrolled,
             target: target.as_ref(),
+            lacks_kind: workload.as_ref().is_some_and(|workload| {
+                workload.kind == WorkloadKind::Sandbox && context.index.enrolled_sandboxes.is_absent()
+            }),
             hash: hash.as_deref().ok(),
         })
     };
     let mut plan = plan_with(&sidecar);
     // A workload that cannot be given up, which an admission policy may refuse, holds nothing else up.
-    let released = release(context, &plan).await;
+    let released = release(context, label, &plan).await;
     let enrols = target.as_ref().filter(|_| plan.found == Some(Found::Enrolled));
     let constrained = enrols.filter(|target| sidecar.is_injected(target));
     match constraint::binding(context, object, constrained.map(|target| target.service_account.as_str())) {
@@ -130,15 +138,15 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
             Ok(()) => {}
         }
     }
-    let applied = match &plan.apply {
-        Some((workload, fields)) => apply_fields(context, workload, fields).await,
-        None => Ok(()),
-    };
-    let applied = match applied {
+    let applied = match apply(context, (name, runtime), &plan, target.as_ref()).await {
         Err(error) if is_passing(&error) => return Err(error),
         applied => applied.map_err(|error| Explained(&error).to_string()),
     };
     let Some(found) = &plan.found else { return released.map(|()| Next::Never) };
+    let skills = target.as_ref().zip(config.as_ref()).map(|(target, sources)| {
+        // What is wrong with the gates is the warning.
+        Skills::of(&target.skills, Gates::parse(sources).unwrap_or_default())
+    });
     let cards = workload.map(|workload| context.index.cards_of(&workload)).unwrap_or_default();
     // Where a workload has several AgentCards, all of them have to be verified for it to be; the first by name is shown.
     let shown = cards.into_iter().next().map(|(card, indexed)| (card, indexed.status.read()));
@@ -151,6 +159,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
         warning: warning.as_deref(),
         sidecar: &sidecar,
         mesh: &context.shown_mesh(namespace),
+        skills: &skills.unwrap_or_default(),
         applied: applied.as_ref().map(|&()| ()).map_err(String::as_str),
     };
     write_status(context, (name, runtime), &done).await?;
@@ -161,11 +170,10 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, kube::
 /// Workloads that carry a label value.
 fn enrolled(context: &Context, namespace: &str, label: &str) -> Vec<(WorkloadRef, EnrolledBy)> {
     let of = |kind| {
-        let store = context.index.enrolled_by(kind)?;
-        let found = store.with_key(namespace, IndexKey::Label, label).into_iter();
-        Some(found.map(move |(object, by)| (WorkloadRef { kind, object }, by)))
+        let found = context.index.enrolled_by(kind).with_key(namespace, IndexKey::Label, label).into_iter();
+        found.map(move |(object, by)| (WorkloadRef { kind, object }, by))
     };
-    WorkloadKind::ALL.into_iter().filter_map(of).flatten().collect()
+    WorkloadKind::ALL.into_iter().flat_map(of).collect()
 }
 
 /// Other objects with a target of the same name that stay.
@@ -175,17 +183,42 @@ fn rivals(context: &Context, name: &ObjectRef, runtime: &IndexedRuntime) -> Vec<
     others.map(|(_, rival)| rival).collect()
 }
 
-/// Gives up the workloads that the plan names. One that is gone meanwhile needs nothing.
-async fn release(context: &Context, plan: &RuntimePlan) -> Result<(), kube::Error> {
+/// Gives up the workloads that the plan names, which carry this label value. One that is gone meanwhile needs nothing.
+async fn release(context: &Context, label: &str, plan: &RuntimePlan) -> Result<(), kube::Error> {
     let mut released = Ok(());
     for (workload, fields) in &plan.release {
-        released = released.and(apply_fields(context, workload, fields).await);
+        released = released.and(match workload.kind {
+            WorkloadKind::Sandbox => sandbox::release(context, workload, label).await,
+            WorkloadKind::Deployment | WorkloadKind::StatefulSet => {
+                apply_fields(context, (workload, None), fields).await
+            }
+        });
     }
     released
 }
 
-async fn apply_fields(context: &Context, workload: &WorkloadRef, fields: &Value) -> Result<(), kube::Error> {
-    let Some(of) = observe::resource(workload.kind) else { return Ok(()) };
+/// Writes the fields of enrolment, and then has the Pod of a Sandbox replaced.
+async fn apply(
+    context: &Context,
+    runtime: (&ObjectRef, &IndexedRuntime),
+    plan: &RuntimePlan,
+    target: Option<&Target>,
+) -> Result<(), kube::Error> {
+    if let Some((workload, fields)) = &plan.apply {
+        apply_fields(context, (workload, target), fields).await?;
+    }
+    match &plan.replace {
+        Some(pod) => sandbox::replace(context, runtime, pod).await,
+        None => Ok(()),
+    }
+}
+
+async fn apply_fields(
+    context: &Context,
+    (workload, target): (&WorkloadRef, Option<&Target>),
+    fields: &Value,
+) -> Result<(), kube::Error> {
+    let of = observe::resource(workload.kind, target);
     context.writer.apply_fields(&of, &workload.object, (FIELD_MANAGER, fields)).await?;
     context.metrics.wrote("enrolled workloads");
     Ok(())
@@ -203,7 +236,7 @@ async fn write_status(
         None => None,
     };
     let card = done.card.map(|card| ShownCard { content: data.as_ref(), ..card });
-    let after = plan_status(runtime, before.clone(), &Done { card, ..*done }, now());
+    let after = plan_status(runtime, &before, &Done { card, ..*done }, now());
     let json = |status: &AgentRuntimeStatus| serde_json::to_value(status).map_err(kube::Error::SerdeError);
     let Some(mut patch) = merge_patch(&json(&before)?, &json(&after)?) else { return Ok(()) };
     if let (Some(data), Some(card)) = (&data, patch.get_mut("card").and_then(Value::as_object_mut)) {
@@ -212,7 +245,7 @@ async fn write_status(
     }
     context.writer.patch_status::<AgentRuntime>(name, &runtime.resource_version, patch).await?;
     context.metrics.wrote("agentruntimes/status");
-    for transition in [plan_event(&before, &after), plan_mesh_event(&before, &after)].into_iter().flatten() {
+    for transition in plan_events(&before, &after).into_iter().chain(plan_mesh_event(&before, &after)) {
         context.events.send(SOURCE, name, &runtime.uid, &transition);
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! Reads of an enrolment that no watch answers: the workload with its Pod template, and the configuration.
 
+use super::sandbox;
 use crate::context::Context;
-use crate::index::{WorkloadKind, WorkloadRef};
+use crate::index::{WorkloadKind, WorkloadRef, sandboxes};
 use crate::limits::DEFAULTS_READ;
 use crate::reduced::{self, ReducedTarget};
 use countersign_api::agent_card::{AgentCard, AgentCardData};
@@ -15,18 +16,25 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ApiResource, ListParams};
 use kube::{Api, Error};
 
-/// API resource of a kind that can be enrolled.
-pub(super) fn resource(kind: WorkloadKind) -> Option<ApiResource> {
+/// API resource of a kind that can be enrolled, in the version of `target` if that is not the first.
+pub(super) fn resource(kind: WorkloadKind, target: Option<&Target>) -> ApiResource {
     match kind {
-        WorkloadKind::Deployment => Some(ApiResource::erase::<Deployment>(&())),
-        WorkloadKind::StatefulSet => Some(ApiResource::erase::<StatefulSet>(&())),
-        WorkloadKind::Sandbox => None,
+        WorkloadKind::Deployment => ApiResource::erase::<Deployment>(&()),
+        WorkloadKind::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+        WorkloadKind::Sandbox => {
+            let [first, second] = sandboxes();
+            let version = target.and_then(|target| target.api_version.as_ref());
+            if version == Some(&second.api_version) { second } else { first }
+        }
     }
 }
 
 /// Reads a workload; `None` if it does not exist.
 pub(super) async fn target(context: &Context, workload: &WorkloadRef) -> Result<Option<Target>, Error> {
-    let Some(of) = resource(workload.kind) else { return Ok(None) };
+    if workload.kind == WorkloadKind::Sandbox {
+        return sandbox::read(context, &workload.object).await;
+    }
+    let of = resource(workload.kind, None);
     let api: Api<ReducedTarget> =
         Api::namespaced_with(context.client.clone(), &workload.object.namespace, &of);
     Ok(api.get_opt(&workload.object.name).await?.and_then(reduced::target))

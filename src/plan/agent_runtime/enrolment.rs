@@ -3,17 +3,28 @@
 
 use super::config_hash::Data;
 use super::runtime::IndexedRuntime;
+use super::sandbox::Replacement;
 use super::sidecar::SidecarPlan;
 use super::target::Target;
 use crate::input::enrolment::{A2A, protocol};
 use crate::input::workload::WorkloadRef;
 use countersign_api::agent_runtime::RuntimeType;
 use countersign_api::keys::{
-    CONFIG_HASH_ANNOTATION, Family, MANAGED_BY, MANAGED_BY_APP_LABEL, RUNTIME_LABEL, SIDECAR_ANNOTATION,
+    CONFIG_HASH_ANNOTATION, Family, MANAGED_BY, MANAGED_BY_APP_LABEL, MTLS_MODE_ANNOTATION,
+    REPLACED_POD_ANNOTATION, RUNTIME_LABEL, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION,
     SIDECAR_SPIFFE_ANNOTATION,
 };
 use countersign_core::text::Quoted;
 use serde_json::{Map, Value, json};
+
+/// Annotations of a Pod template that enrolment writes.
+pub(super) const OWN_ANNOTATIONS: [&str; 5] = [
+    CONFIG_HASH_ANNOTATION,
+    MTLS_MODE_ANNOTATION,
+    SIDECAR_ANNOTATION,
+    SIDECAR_CONFIG_ANNOTATION,
+    SIDECAR_SPIFFE_ANNOTATION,
+];
 
 /// Fields of a workload that the operator owns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +32,8 @@ pub(super) struct Enrolment {
     labels: Data,
     template_labels: Data,
     template_annotations: Data,
+    /// What becomes of the Pod of a Sandbox.
+    pub(super) replacement: Replacement,
 }
 
 impl Enrolment {
@@ -41,34 +54,50 @@ impl Enrolment {
         }
         let mut template_annotations = sidecar.annotations(runtime, target);
         template_annotations.insert(CONFIG_HASH_ANNOTATION.to_owned(), hash.to_owned());
-        Self { labels, template_labels: owned(&[enrols]), template_annotations }
+        let template_labels = owned(&[enrols]);
+        let mut enrolment =
+            Self { labels, template_labels, template_annotations, replacement: Replacement::default() };
+        let wanted = (&enrolment.template_labels, &enrolment.template_annotations);
+        enrolment.replacement = Replacement::of(target, wanted, !enrolment.has_template(target));
+        enrolment
     }
 
     /// True if the workload has all fields, so that nothing is written.
     pub(super) fn is_applied(&self, target: &Target) -> bool {
-        let holds = |wanted: &Data, found: &Data| {
-            wanted.iter().all(|(key, value)| found.get(key).is_some_and(|found| found == value))
-        };
+        holds(&self.labels, &target.labels)
+            && self.has_template(target)
+            && self.replacement.record == target.replaced_pod
+    }
+
+    /// True if the Pod template has all fields.
+    fn has_template(&self, target: &Target) -> bool {
         let has_more = [SIDECAR_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION].iter().any(|key| {
             target.template_annotations.contains_key(*key) && !self.template_annotations.contains_key(*key)
         });
-        holds(&self.labels, &target.labels)
-            && holds(&self.template_labels, &target.template_labels)
+        holds(&self.template_labels, &target.template_labels)
             && holds(&self.template_annotations, &target.template_annotations)
             && !has_more
     }
 
-    /// Object for server-side apply. Its UID keeps it from making, or changing, another workload of this name.
-    pub(super) fn object(&self, workload: &WorkloadRef, uid: &str) -> Value {
-        let mut object = identity(workload, uid);
+    /// Object for server-side apply. The UID of `target` keeps it from making, or changing, another workload of this name.
+    pub(super) fn object(&self, workload: &WorkloadRef, target: &Target) -> Value {
+        let mut object = identity((workload, target.api_version.as_deref()), &target.uid);
         let template = json!({ "metadata": {
             "labels": self.template_labels, "annotations": self.template_annotations } });
         if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
             metadata.insert("labels".to_owned(), json!(self.labels));
+            if let Some(uid) = &self.replacement.record {
+                metadata.insert("annotations".to_owned(), json!({ REPLACED_POD_ANNOTATION: uid }));
+            }
         }
-        object.insert("spec".to_owned(), json!({ "template": template }));
+        object.insert("spec".to_owned(), json!({ workload.kind.template_member(): template }));
         Value::Object(object)
     }
+}
+
+/// True if all of `wanted` is in `found`.
+fn holds(wanted: &Data, found: &Data) -> bool {
+    wanted.iter().all(|(key, value)| found.get(key).is_some_and(|found| found == value))
 }
 
 /// What the workload says otherwise, if anything: a type that somebody else gave it.
@@ -91,7 +120,7 @@ pub(super) fn contradiction(runtime: &IndexedRuntime, target: &Target) -> Option
 
 /// Object for server-side apply that gives up every field. Its resource version keeps it from taking the fields of whoever
 /// enrolled the workload since.
-pub(super) fn released(workload: &WorkloadRef, uid: &str, resource_version: &str) -> Value {
+pub(super) fn released(workload: (&WorkloadRef, Option<&str>), uid: &str, resource_version: &str) -> Value {
     let mut object = identity(workload, uid);
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         metadata.insert("resourceVersion".to_owned(), json!(resource_version));
@@ -99,10 +128,11 @@ pub(super) fn released(workload: &WorkloadRef, uid: &str, resource_version: &str
     Value::Object(object)
 }
 
-fn identity(workload: &WorkloadRef, uid: &str) -> Map<String, Value> {
+/// Workload of a UID, in the API version in which it was read, or else the first of its kind.
+pub(super) fn identity((workload, version): (&WorkloadRef, Option<&str>), uid: &str) -> Map<String, Value> {
     let (namespace, name) = (workload.object.namespace.as_str(), workload.object.name.as_str());
     let members = [
-        ("apiVersion", json!(workload.kind.api_version())),
+        ("apiVersion", json!(version.unwrap_or_else(|| workload.kind.api_version()))),
         ("kind", json!(workload.kind.as_str())),
         ("metadata", json!({ "namespace": namespace, "name": name, "uid": uid })),
     ];

@@ -5,7 +5,9 @@ mod card;
 pub mod config_hash;
 mod enrolment;
 mod runtime;
+mod sandbox;
 pub mod sidecar;
+pub mod skills;
 pub mod status;
 mod target;
 pub mod turn;
@@ -13,4 +15,5 @@ pub mod twin;
 
 pub use card::{ShownCard, lacks_content};
 pub use runtime::{EnrolledBy, IndexedRuntime, RuntimeParts, SidecarRequest};
+pub use sandbox::{PodRef, ReleaseStep, SandboxPod, plan_release, plan_replaced};
 pub use target::Target;

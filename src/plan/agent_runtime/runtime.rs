@@ -84,9 +84,7 @@ impl IndexedRuntime {
     /// Workload of this namespace to enrol; `None` for kinds that cannot be.
     pub fn workload(&self, namespace: &str) -> Option<WorkloadRef> {
         let kind = WorkloadKind::parse(&self.target.api_version, &self.target.kind)?;
-        // The Pod of a Sandbox is not replaced when its template changes.
-        let is_rolled = matches!(kind, WorkloadKind::Deployment | WorkloadKind::StatefulSet);
-        is_rolled.then(|| WorkloadRef { kind, object: ObjectRef::new(namespace, &self.target.name) })
+        Some(WorkloadRef { kind, object: ObjectRef::new(namespace, &self.target.name) })
     }
 
     /// True if this object comes before `other`, which enrols the same workload: the older one does, by name among equals.

@@ -124,7 +124,8 @@ const fn reason(problem: &ConfigProblem) -> Why {
 /// ConfigMap of a sidecar with this name and configuration, as fields for server-side apply. The workload owns it, so that
 /// no Pod of the workload is ever without it.
 pub fn config_map((name, text): (&str, &str), workload: &WorkloadRef, target: &Target) -> Value {
-    let owner = json!({ "apiVersion": workload.kind.api_version(), "kind": workload.kind.as_str(),
+    let version = target.api_version.as_deref().unwrap_or_else(|| workload.kind.api_version());
+    let owner = json!({ "apiVersion": version, "kind": workload.kind.as_str(),
         "name": workload.object.name.as_str(), "uid": target.uid });
     json!({ "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "namespace": workload.object.namespace.as_str(), "name": name, "ownerReferences": [owner] },

@@ -3,6 +3,7 @@
 use super::card::{ShownCard, plan_card, plan_verified};
 use super::runtime::IndexedRuntime;
 use super::sidecar::SidecarPlan;
+use super::skills::Skills;
 use super::target::Target;
 use super::turn::Found;
 use crate::agent_card::transition::Transition;
@@ -12,6 +13,7 @@ use countersign_api::agent_runtime::RuntimeCondition as Type;
 use countersign_api::agent_runtime::RuntimeReason as Why;
 use countersign_api::agent_runtime::{AgentRuntimeStatus, RuntimeType};
 use countersign_core::time::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Hexadecimal digits of the hash that the message of `Ready` shows.
 const SHOWN_DIGITS: usize = 12;
@@ -33,14 +35,16 @@ pub struct Done<'a> {
     pub sidecar: &'a SidecarPlan,
     /// What is known about the mesh in the namespace.
     pub mesh: &'a ShownMesh,
+    /// Skills of the workload.
+    pub skills: &'a Skills,
     /// Outcome of the write to the workload, with the answer of the API server.
     pub applied: Result<(), &'a str>,
 }
 
-/// Status after a turn that follows `before`, with what it does not decide left as it is.
+/// Status after a turn that follows `before`.
 pub fn plan_status(
     runtime: &IndexedRuntime,
-    before: AgentRuntimeStatus,
+    before: &AgentRuntimeStatus,
     done: &Done<'_>,
     now: Timestamp,
 ) -> AgentRuntimeStatus {
@@ -51,12 +55,14 @@ pub fn plan_status(
         Found::Enrolled => done.sidecar.condition(runtime.runtime_type).map(values),
         _ => None,
     };
+    let skills = if *done.found == Found::Enrolled { done.skills } else { &Skills::None };
     let all = [
         (Type::TargetResolved, Some(values(target))),
         (Type::ConfigResolved, Some(values(config))),
         (Type::Verified, verified),
         (Type::SidecarConfigured, sidecar),
         (Type::IstioMeshEnrolled, mesh::plan_condition(&before.conditions, done.mesh)),
+        (Type::SkillsLinked, linked(skills).map(values)),
         (Type::Ready, Some(values(ready))),
     ];
     let conditions = all.into_iter().filter_map(|(kind, values)| {
@@ -66,37 +72,43 @@ pub fn plan_status(
     AgentRuntimeStatus {
         observed_generation: Some(runtime.generation),
         configured_pods: Some(match done.found {
-            Found::Enrolled => done.target.map_or(0, |target| target.updated_pods),
+            Found::Enrolled => done.target.map_or(0, Target::configured_pods),
             _ => 0,
         }),
         conditions: conditions.collect(),
         card,
-        ..before
+        linked_skills: skills.names().to_vec(),
     }
 }
 
-/// Event about a change of the condition `Ready`; `None` if it says the same as before.
-pub fn plan_event(before: &AgentRuntimeStatus, after: &AgentRuntimeStatus) -> Option<Transition> {
-    let [before, after] = [before, after]
-        .map(|status| status.conditions.iter().find(|condition| condition.type_ == Type::Ready.as_str()));
-    let after = after?;
-    if before.is_some_and(|before| (&before.status, &before.reason) == (&after.status, &after.reason)) {
-        return None;
-    }
-    Some(if after.status == word(true) {
-        Transition::normal(&after.reason, &after.message)
-    } else {
-        Transition::warning(&after.reason, &after.message, "")
-    })
+/// Events about changes: what the condition `Ready` says now, and that skills cannot be read.
+pub fn plan_events(before: &AgentRuntimeStatus, after: &AgentRuntimeStatus) -> Vec<Transition> {
+    let changed = |kind: Type| {
+        let [before, after] = [before, after]
+            .map(|status| status.conditions.iter().find(|condition| condition.type_ == kind.as_str()));
+        let is_other = |after: &&Condition| {
+            before.is_none_or(|before| (&before.status, &before.reason) != (&after.status, &after.reason))
+        };
+        after.filter(is_other)
+    };
+    let told = |after: &Condition| {
+        if after.status == word(true) {
+            Transition::normal(&after.reason, &after.message)
+        } else {
+            Transition::warning(&after.reason, &after.message, "")
+        }
+    };
+    let skills = changed(Type::SkillsLinked).filter(|after| after.status != word(true));
+    changed(Type::Ready).into_iter().chain(skills).map(told).collect()
 }
 
-type Condition = (bool, Why, String);
+type Said = (bool, Why, String);
 
-fn values((holds, why, message): Condition) -> Values {
+fn values((holds, why, message): Said) -> Values {
     Values { status: word(holds), reason: why.as_str().to_owned(), message }
 }
 
-fn conditions(runtime: &IndexedRuntime, done: &Done<'_>) -> [Condition; 3] {
+fn conditions(runtime: &IndexedRuntime, done: &Done<'_>) -> [Said; 3] {
     let (kind, name) = (&runtime.target.kind, &runtime.target.name);
     let config = match (done.hash, done.warning) {
         (Err(error), _) => (false, Why::ConfigHashError, error.to_owned()),
@@ -122,7 +134,18 @@ fn conditions(runtime: &IndexedRuntime, done: &Done<'_>) -> [Condition; 3] {
     [target, config, ready]
 }
 
-fn both(why: Why, message: &str) -> (Condition, Condition) {
+/// What is said about skills; `None` if there is nothing to say.
+fn linked(skills: &Skills) -> Option<Said> {
+    Some(match skills {
+        Skills::None => return None,
+        Skills::Linked(names) => {
+            (true, Why::SkillsLinked, format!("the workload names {} skills", names.len()))
+        }
+        Skills::Unreadable(problem) => (false, Why::SkillAnnotationParseError, problem.clone()),
+    })
+}
+
+fn both(why: Why, message: &str) -> (Said, Said) {
     let one = (false, why, message.to_owned());
     (one.clone(), one)
 }

@@ -1,8 +1,9 @@
 //! Workload that an `AgentRuntime` enrols, as far as enrolment reads it.
 
+use super::sandbox::SandboxPod;
 use countersign_api::keys::{
-    CREDENTIALS_ANNOTATION, MTLS_MODE_ANNOTATION, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION,
-    SIDECAR_SPIFFE_ANNOTATION,
+    CONFIG_HASH_ANNOTATION, CREDENTIALS_ANNOTATION, MTLS_MODE_ANNOTATION, SIDECAR_ANNOTATION,
+    SIDECAR_CONFIG_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION,
 };
 use std::collections::BTreeMap;
 
@@ -23,13 +24,34 @@ pub struct Target {
     pub template_annotations: BTreeMap<String, String>,
     /// Service account of the Pods.
     pub service_account: String,
-    /// Pods that run the present template.
+    /// Pods that run the present template, as the status of the workload says.
     pub updated_pods: i32,
     /// True if the workload is being deleted.
     pub is_leaving: bool,
+    /// Resource version that was read.
+    pub resource_version: String,
+    /// API version in which the workload was read, if it is not the first of its kind.
+    pub api_version: Option<String>,
+    /// Pod of a Sandbox; `None` for workloads whose controllers replace Pods themselves.
+    pub pod: Option<SandboxPod>,
+    /// UID in the annotation [`countersign_api::keys::REPLACED_POD_ANNOTATION`].
+    pub replaced_pod: Option<String>,
+    /// UID in the annotation [`countersign_api::keys::RELEASED_POD_ANNOTATION`].
+    pub released_pod: Option<String>,
+    /// Annotations that name skills, by family in the order of [`countersign_api::keys::Family::ALL`].
+    pub skills: [Option<String>; 2],
 }
 
 impl Target {
+    /// Pods that run the present template. The status of a Sandbox does not say it.
+    pub(super) fn configured_pods(&self) -> i32 {
+        let Some(found) = &self.pod else { return self.updated_pods };
+        let is_enrolled = self.template_annotations.contains_key(CONFIG_HASH_ANNOTATION);
+        let is_old = found.is_leaving || self.replaced_pod.as_ref() == Some(&found.pod.uid);
+        let runs = is_enrolled && !is_old && found.runs(&self.template_labels, &self.template_annotations);
+        i32::from(runs)
+    }
+
     /// True if new Pods get a sidecar.
     pub fn has_sidecar(&self) -> bool {
         self.template_annotations.contains_key(SIDECAR_ANNOTATION)

@@ -2,6 +2,7 @@
 
 use super::enrolment::{Enrolment, contradiction, released};
 use super::runtime::{EnrolledBy, IndexedRuntime};
+use super::sandbox::{PodRef, Replacement};
 use super::sidecar::SidecarPlan;
 use super::target::Target;
 use crate::input::workload::WorkloadRef;
@@ -25,6 +26,8 @@ pub struct Observed<'a> {
     pub enrolled: &'a [(WorkloadRef, EnrolledBy)],
     /// Workload to enrol, if it exists.
     pub target: Option<&'a Target>,
+    /// True if the cluster lacks the kind of that workload.
+    pub lacks_kind: bool,
     /// Hash of the configuration; `None` if it could not be read, and then nothing is written.
     pub hash: Option<&'a str>,
     /// What is known about the sidecar.
@@ -35,19 +38,30 @@ impl<'a> Observed<'a> {
     /// What an `AgentRuntime` that is gone left behind.
     pub const fn gone(namespace: &'a str, enrolled: &'a [(WorkloadRef, EnrolledBy)]) -> Self {
         let sidecar = &SidecarPlan::NotOffered;
-        Self { namespace, runtime: None, rivals: &[], enrolled, target: None, hash: None, sidecar }
+        Self {
+            namespace,
+            runtime: None,
+            rivals: &[],
+            enrolled,
+            target: None,
+            lacks_kind: false,
+            hash: None,
+            sidecar,
+        }
     }
 }
 
 /// Writes of one turn, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RuntimePlan {
-    /// Workloads to give up, each with the object to apply.
+    /// Workloads to give up, each with the object to apply. A Sandbox needs more steps: [`super::plan_release`].
     pub release: Vec<(WorkloadRef, Value)>,
     /// Finalizers that stay on an object that is being deleted, if some go.
     pub finalizers: Option<Vec<String>>,
     /// Workload to enrol with the object to apply; `None` if there is nothing to write.
     pub apply: Option<(WorkloadRef, Value)>,
+    /// Pod of a Sandbox to delete after that, because it runs another template.
+    pub replace: Option<PodRef>,
     /// What was found; `None` for an object that is gone or going.
     pub found: Option<Found>,
 }
@@ -68,19 +82,17 @@ pub enum Found {
 /// Plans the writes of one turn.
 pub fn plan_runtime(observed: &Observed<'_>) -> RuntimePlan {
     let present = observed.runtime.filter(|runtime| !runtime.is_leaving);
-    let (wanted, found, apply) = match present {
-        None => (None, None, None),
-        Some(runtime) => enrol(observed, runtime),
-    };
+    let Enrols { wanted, found, apply, replace } =
+        present.map(|runtime| enrol(observed, runtime)).unwrap_or_default();
     let release = observed
         .enrolled
         .iter()
         .filter(|(workload, _)| Some(workload) != wanted.as_ref())
-        .map(|(workload, by)| (workload.clone(), released(workload, &by.uid, &by.resource_version)))
+        .map(|(workload, by)| (workload.clone(), released((workload, None), &by.uid, &by.resource_version)))
         .collect();
     let leaving = observed.runtime.filter(|runtime| runtime.is_leaving);
     let finalizers = leaving.and_then(|runtime| rest_of(&runtime.finalizers, Family::Kagenti));
-    RuntimePlan { release, finalizers, apply, found }
+    RuntimePlan { release, finalizers, apply, replace, found }
 }
 
 /// Finalizers without that of the existing operator; `None` if it is not among them.
@@ -101,15 +113,24 @@ pub fn read_again(found: &Found, runtime: &IndexedRuntime, now: Timestamp) -> Du
     wait.clamp(TARGET_READ_AGAIN.0, TARGET_READ_AGAIN.1)
 }
 
-type Enrols = (Option<WorkloadRef>, Option<Found>, Option<(WorkloadRef, Value)>);
+/// What becomes of the workload that an object names.
+#[derive(Default)]
+struct Enrols {
+    wanted: Option<WorkloadRef>,
+    found: Option<Found>,
+    apply: Option<(WorkloadRef, Value)>,
+    replace: Option<PodRef>,
+}
 
 fn enrol(observed: &Observed<'_>, runtime: &IndexedRuntime) -> Enrols {
     let (kind, name) = (&runtime.target.kind, &runtime.target.name);
     let Some(workload) = runtime.workload(observed.namespace) else {
         let what = Quoted(&format!("{} {kind}", runtime.target.api_version)).to_string();
-        let fix = "give apps/v1 with Deployment or StatefulSet";
-        return (None, Some(Found::Missing(format!("spec.targetRef names the kind {what}: {fix}"))), None);
+        let fix = "give apps/v1 with Deployment or StatefulSet, or agents.x-k8s.io/v1alpha1 with Sandbox";
+        let found = Found::Missing(format!("spec.targetRef names the kind {what}: {fix}"));
+        return Enrols { found: Some(found), ..Enrols::default() };
     };
+    let finds = |found| Enrols { wanted: Some(workload.clone()), found: Some(found), ..Enrols::default() };
     let mut rivals =
         observed.rivals.iter().filter(|rival| rival.workload(observed.namespace).as_ref() == Some(&workload));
     // Who enrols the workload keeps it: its label tells, whatever the order of creation.
@@ -121,31 +142,45 @@ fn enrol(observed: &Observed<'_>, runtime: &IndexedRuntime) -> Enrols {
         let fix = "delete one of the two, or give one another target";
         let message = format!("AgentRuntime {} enrols {kind} {} already: {fix}", first.label, Quoted(name));
         // The label that stands on the workload is for the other one to change.
-        return (Some(workload), Some(Found::Claimed(message)), None);
+        return finds(Found::Claimed(message));
     }
     let Some(target) = observed.target.filter(|target| !target.is_leaving) else {
-        let fix = "create it in this namespace, or change spec.targetRef";
-        return (
-            Some(workload),
-            Some(Found::Missing(format!("{kind} {} does not exist: {fix}", Quoted(name)))),
-            None,
-        );
+        let message = if observed.lacks_kind {
+            let version = workload.kind.api_version();
+            let fix = "install its definition, or change spec.targetRef";
+            format!(
+                "the cluster does not have the kind {kind} ({version}), of which {} is to be: {fix}",
+                Quoted(name)
+            )
+        } else {
+            let fix = "create it in this namespace, or change spec.targetRef";
+            format!("{kind} {} does not exist: {fix}", Quoted(name))
+        };
+        return finds(Found::Missing(message));
     };
-    let Some(hash) = observed.hash else { return (Some(workload), Some(Found::Enrolled), None) };
+    let Some(hash) = observed.hash else { return finds(Found::Enrolled) };
     if let Some(contradiction) = contradiction(runtime, target) {
-        return (Some(workload), Some(Found::Contradicted(contradiction)), None);
+        return finds(Found::Contradicted(contradiction));
     }
     let enrolment = Enrolment::of(runtime, target, hash, observed.sidecar);
     let apply =
-        (!enrolment.is_applied(target)).then(|| (workload.clone(), enrolment.object(&workload, &target.uid)));
-    (Some(workload), Some(Found::Enrolled), apply)
+        (!enrolment.is_applied(target)).then(|| (workload.clone(), enrolment.object(&workload, target)));
+    let Replacement { delete: replace, problem, .. } = enrolment.replacement;
+    let found = match problem {
+        Some(problem) if apply.is_none() => Found::Contradicted(problem),
+        _ => Found::Enrolled,
+    };
+    Enrols { apply, replace, ..finds(found) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent_card::transition::Transition;
     use crate::agent_runtime::runtime::{RuntimeParts, SidecarRequest};
-    use crate::agent_runtime::status::{Done, plan_event, plan_status};
+    use crate::agent_runtime::sandbox::SandboxPod;
+    use crate::agent_runtime::skills::Skills;
+    use crate::agent_runtime::status::{Done, plan_events, plan_status};
     use crate::input::workload::WorkloadKind;
     use crate::mesh::ShownMesh;
     use countersign_api::ObjectRef;
@@ -169,8 +204,12 @@ mod tests {
             ..ObjectMeta::default()
         };
         let (kind_of, name) = target.split_once(' ').unwrap();
-        let target =
-            TargetRef { api_version: "apps/v1".to_owned(), kind: kind_of.to_owned(), name: name.to_owned() };
+        let api_version = if kind_of == "Sandbox" { "agents.x-k8s.io/v1beta1" } else { "apps/v1" };
+        let target = TargetRef {
+            api_version: api_version.to_owned(),
+            kind: kind_of.to_owned(),
+            name: name.to_owned(),
+        };
         let parts = RuntimeParts {
             runtime_type: kind,
             target,
@@ -352,6 +391,7 @@ mod tests {
             applied: Ok(()),
             mesh: &ShownMesh::Off,
             sidecar: &SidecarPlan::NotOffered,
+            skills: &Skills::None,
         };
         let missing = Found::Missing("Deployment \"x\" does not exist".to_owned());
         let claimed = Found::Claimed("AgentRuntime b enrols it".to_owned());
@@ -383,14 +423,90 @@ mod tests {
                 2,
             ),
         ] {
-            let after = plan_status(&own, AgentRuntimeStatus::default(), &done, at);
+            let after = plan_status(&own, &AgentRuntimeStatus::default(), &done, at);
             let all = after.conditions.iter();
             let said: Vec<String> = all.map(|one| format!("{} {}", one.status, one.reason)).collect();
             assert_eq!((said.join(", ").as_str(), after.configured_pods), (words, Some(pods)));
-            let event = plan_event(&AgentRuntimeStatus::default(), &after).unwrap();
-            assert_eq!(event.is_warning(), !words.ends_with("True Configured"));
-            assert_eq!(plan_event(&after, &after), None, "it is told once");
+            let events = plan_events(&AgentRuntimeStatus::default(), &after);
+            let warns: Vec<bool> = events.iter().map(Transition::is_warning).collect();
+            assert_eq!(warns, [!words.ends_with("True Configured")]);
+            assert_eq!(plan_events(&after, &after), [], "it is told once");
         }
+    }
+
+    #[test]
+    fn a_sandbox_is_enrolled_in_its_own_fields_together_with_the_pod_to_replace() {
+        let own = runtime("a", RuntimeType::Tool, 0, "Sandbox weather");
+        let pod = PodRef { object: ObjectRef::new("team", "weather"), uid: "uid-pod".to_owned() };
+        let running = SandboxPod {
+            pod: pod.clone(),
+            is_leaving: false,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+        };
+        let found = Target { pod: Some(running), ..target(&[]) };
+        let plan = plan_runtime(&observed(&own, &found));
+        let (workload, object) = plan.apply.unwrap();
+        assert_eq!((workload.kind, plan.replace), (WorkloadKind::Sandbox, Some(pod)));
+        let annotations = json!({ "kagenti.io/config-hash": HASH, "kagenti.io/mtls-mode": "strict" });
+        let mut expected = json!({ "apiVersion": "agents.x-k8s.io/v1alpha1", "kind": "Sandbox",
+            "metadata": { "namespace": "team", "name": "weather", "uid": "uid-weather", "labels": {
+                "kagenti.io/type": "tool", "agent.kagenti.dev/runtime": "a",
+                "app.kubernetes.io/managed-by": "kagenti-operator" },
+                "annotations": { "countersign.dev/replaced-pod": "uid-pod" } },
+            "spec": { "podTemplate": { "metadata": {
+                "labels": { "kagenti.io/type": "tool" }, "annotations": annotations } } } });
+        assert_eq!(object, expected);
+        // Without a Pod there is nothing to replace, and the version is the one that was read.
+        let newer = Target { api_version: Some("agents.x-k8s.io/v1beta1".to_owned()), ..target(&[]) };
+        let plan = plan_runtime(&observed(&own, &newer));
+        expected["apiVersion"] = json!("agents.x-k8s.io/v1beta1");
+        expected["metadata"].as_object_mut().unwrap().remove("annotations");
+        assert_eq!((plan.apply.unwrap().1, plan.replace), (expected, None));
+        // A cluster without the kind is told so, and nothing is written.
+        let none = Observed { target: None, lacks_kind: true, ..observed(&own, &found) };
+        let plan = plan_runtime(&none);
+        let Some(Found::Missing(message)) = plan.found else { panic!("{plan:?}") };
+        assert!(message.contains("does not have the kind Sandbox (agents.x-k8s.io/v1alpha1)"), "{message}");
+        assert_eq!((plan.apply, plan.replace, plan.release.len()), (None, None, 0));
+    }
+
+    #[test]
+    fn skills_are_shown_and_what_cannot_be_read_of_them_is_told_and_costs_nothing_else() {
+        let own = runtime("a", RuntimeType::Tool, 0, "Deployment weather");
+        let (found, at) = (target(&[]), Timestamp::from_unix(100));
+        let (linked, bad) =
+            (Skills::Linked(vec!["translate".to_owned()]), Skills::Unreadable("Failed to parse".to_owned()));
+        let done = |skills| Done {
+            mesh: &ShownMesh::Off,
+            found: &Found::Enrolled,
+            target: Some(&found),
+            hash: Ok(HASH),
+            warning: None,
+            card: None,
+            applied: Ok(()),
+            sidecar: &SidecarPlan::NotOffered,
+            skills,
+        };
+        let shown = plan_status(&own, &AgentRuntimeStatus::default(), &done(&linked), at);
+        let word = |status: &AgentRuntimeStatus, kind: &str| {
+            let one = status.conditions.iter().find(|one| one.type_ == kind);
+            one.map(|one| format!("{} {}", one.status, one.reason))
+        };
+        assert_eq!(shown.linked_skills, ["translate"]);
+        assert_eq!(word(&shown, "SkillsLinked").as_deref(), Some("True SkillsLinked"));
+        let told = plan_status(&own, &shown, &done(&bad), at);
+        assert_eq!(told.linked_skills, [""; 0]);
+        assert_eq!(word(&told, "SkillsLinked").as_deref(), Some("False SkillAnnotationParseError"));
+        assert_eq!(word(&told, "Ready").as_deref(), Some("True Configured"));
+        let events = plan_events(&shown, &told);
+        assert_eq!(events.iter().map(Transition::reason).collect::<Vec<_>>(), ["SkillAnnotationParseError"]);
+        let none = plan_status(&own, &told, &done(&Skills::None), at);
+        assert_eq!((none.linked_skills.len(), word(&none, "SkillsLinked")), (0, None));
+        assert_eq!(plan_events(&told, &none), []);
+        let missing = Found::Missing(String::new());
+        let gone = plan_status(&own, &shown, &Done { found: &missing, ..done(&linked) }, at);
+        assert_eq!((gone.linked_skills.len(), word(&gone, "SkillsLinked")), (0, None));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `Sandbox` of `agents.x-k8s.io`: one Pod with a stable name, which the Sandbox controls without a `ReplicaSet` between.
 //! The kind is somebody else's and a cluster may lack it, so only the members in use are read.
 
+use super::syntax::is_dns_subdomain;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
@@ -14,6 +15,14 @@ pub const SANDBOX_VERSIONS: [&str; 2] = ["v1alpha1", "v1beta1"];
 pub const SANDBOX_KIND: &str = "Sandbox";
 /// Plural name of the kind in URLs.
 pub const SANDBOX_PLURAL: &str = "sandboxes";
+
+/// Annotation on a Sandbox that names its Pod, which its controller sets for one that was made before the Sandbox.
+pub const SANDBOX_POD_ANNOTATION: &str = "agents.x-k8s.io/pod-name";
+
+/// Name of the Pod of a Sandbox, with the value of [`SANDBOX_POD_ANNOTATION`] if there is one.
+pub fn sandbox_pod<'a>(sandbox: &'a str, annotation: Option<&'a str>) -> &'a str {
+    annotation.filter(|name| is_dns_subdomain(name)).unwrap_or(sandbox)
+}
 
 /// Members of a Sandbox that identify an agent and its readiness.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -107,6 +116,18 @@ mod tests {
             );
         }
         assert_eq!(equalities("a==b, c="), Some(of(&[("a", "b"), ("c", "")])));
+    }
+
+    #[test]
+    fn its_pod_has_its_name_or_the_one_that_its_controller_noted() {
+        for (annotation, name) in [
+            (None, "box"),
+            (Some("warm-x7"), "warm-x7"),
+            (Some(""), "box"),
+            (Some("a,metadata.name!=b"), "box"),
+        ] {
+            assert_eq!(sandbox_pod("box", annotation), name, "{annotation:?}");
+        }
     }
 
     #[test]

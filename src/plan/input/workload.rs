@@ -50,6 +50,14 @@ impl WorkloadKind {
         }
     }
 
+    /// Member of `spec` with the Pod template.
+    pub(crate) const fn template_member(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::StatefulSet => "template",
+            Self::Sandbox => "podTemplate",
+        }
+    }
+
     /// Parses the kind of a reference; `None` for kinds that the operator does not watch. A Sandbox may be named in any
     /// version: there is one object, whatever version it is read in.
     pub fn parse(api_version: &str, kind: &str) -> Option<Self> {

@@ -10,6 +10,7 @@ mod kubelet;
 mod load;
 mod node;
 mod operator;
+mod sandbox;
 mod scene;
 mod served;
 mod spire;
@@ -25,6 +26,7 @@ pub use kubelet::STUCK;
 pub use load::{Attempt, Load, OWNER, asking, owner_of, told, within};
 pub use node::{Node, OPERATOR_USER, Packets, SYSTEM, Signer, chart};
 pub use operator::{Operator, TRUST_DOMAIN, program};
+pub use sandbox::{RunningPods, SANDBOXES, SandboxController};
 pub use scene::{
     Scene, condition, delete, fault_proxy, find, holds, is, is_open, labelled, list, look_every, outcome,
     reason, user_card,

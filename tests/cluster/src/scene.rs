@@ -336,6 +336,7 @@ fn collection(kind: &str, namespace: &str) -> Result<String> {
         ("apis/networking.k8s.io/v1", "networkpolicies"),
         ("apis/apps/v1", "deployments"),
         ("apis/apps/v1", "replicasets"),
+        ("apis/agents.x-k8s.io/v1alpha1", "sandboxes"),
         ("apis/discovery.k8s.io/v1", "endpointslices"),
         ("apis/events.k8s.io/v1", "events.events.k8s.io"),
         ("apis/coordination.k8s.io/v1", "leases"),

@@ -11,6 +11,7 @@ mod sidecar_pods;
 #[path = "admission_policies/sidecars.rs"]
 mod sidecars;
 
+use countersign_cluster_tests::SANDBOXES;
 use countersign_rig::Rig;
 use serde_json::{Value, json};
 
@@ -56,7 +57,7 @@ items:
     kind: ClusterRole
     metadata: {name: tenant}
     rules:
-      - {apiGroups: ["", apps, batch, networking.k8s.io], resources: ["*"], verbs: ["*"]}
+      - {apiGroups: ["", apps, batch, networking.k8s.io, agents.x-k8s.io], resources: ["*"], verbs: ["*"]}
   - apiVersion: rbac.authorization.k8s.io/v1
     kind: ClusterRoleBinding
     metadata: {name: tenants}
@@ -695,6 +696,68 @@ fn the_operators_account_changes_what_enrolment_writes_and_nothing_else() {
         cluster.create_dry(OPERATOR, &config_map("team1", name, None, "x")).unwrap_err();
     }
     cluster.create_dry(OPERATOR, &deployment).unwrap_err();
+}
+
+#[test]
+fn the_operators_account_changes_sandboxes_as_it_does_deployments_and_deletes_their_pods_alone() {
+    let cluster = Cluster::guarded();
+    cluster.0.apply(PATCHES).unwrap();
+    cluster.0.apply(SANDBOXES).unwrap();
+    let own = json!({ "own": "kept" });
+    let sandbox = json!({ "apiVersion": "agents.x-k8s.io/v1alpha1", "kind": "Sandbox",
+        "metadata": { "name": "weather", "namespace": "team1", "labels": own, "annotations": own },
+        "spec": { "podTemplate": { "metadata": { "labels": own },
+            "spec": { "containers": [{ "name": "agent", "image": "agent" }] } } } });
+    cluster.0.wait("the kind", || Ok(cluster.0.apply(&sandbox.to_string()).is_ok())).unwrap();
+    let patch = |user: &str, change: &Value| {
+        let what = ["-n", "team1", "patch", "sandbox", "weather", "--type=merge", "--dry-run=server", "-p"];
+        cluster.run(user, &[&what[..], &[&change.to_string()]].concat())
+    };
+    let paused = json!({ "spec": { "replicas": 0 } });
+    cluster.0.wait("the policy", || Ok(patch(OPERATOR, &paused).is_err())).unwrap();
+    let template = |change: Value| json!({ "spec": { "podTemplate": { "metadata": change } } });
+    for good in [
+        json!({ "metadata": { "labels": { "kagenti.io/type": "agent", "agent.kagenti.dev/runtime": "weather" },
+            "annotations": { "countersign.dev/replaced-pod": "u" } } }),
+        json!({ "metadata": { "annotations": { "countersign.dev/released-pod": "u" } } }),
+        template(json!({ "labels": { "kagenti.io/type": "agent" },
+            "annotations": { "kagenti.io/config-hash": "h", "countersign.dev/sidecar": "proxy-sidecar" } })),
+    ] {
+        patch(OPERATOR, &good).unwrap();
+    }
+    for bad in [
+        paused,
+        json!({ "spec": { "service": true } }),
+        json!({ "spec": { "podTemplate": { "spec": { "hostNetwork": true } } } }),
+        json!({ "metadata": { "annotations": { "agents.x-k8s.io/pod-name": "x" } } }),
+        json!({ "metadata": { "labels": { "own": null } } }),
+        template(json!({ "annotations": { "sidecar.istio.io/inject": "false" } })),
+        template(json!({ "labels": { "own": "changed" } })),
+    ] {
+        let refused = patch(OPERATOR, &bad).unwrap_err();
+        assert!(refused.contains("its own labels and annotations"), "{bad}: {refused}");
+        patch(TENANT, &bad).unwrap();
+    }
+    let another = serde_json::from_str(&sandbox.to_string().replace("weather", "other")).unwrap();
+    cluster.create_dry(OPERATOR, &another).unwrap_err();
+
+    // A Pod of a Sandbox goes, and no other one.
+    let mut boxed = controlled(&pod("boxed", &[]), "Sandbox");
+    boxed["metadata"]["ownerReferences"][0]["apiVersion"] = json!("agents.x-k8s.io/v1alpha1");
+    cluster.create("system:serviceaccount:agent-sandbox-system:agent-sandbox-controller", &boxed);
+    cluster.create(TENANT, &pod("plain", &[]));
+    let mut named = pod("named", &[]);
+    named["metadata"]["ownerReferences"] = json!([{ "apiVersion": "agents.x-k8s.io/v1alpha1", "kind": "Sandbox", "name": "weather", "uid": "u" }]);
+    cluster.create(TENANT, &named);
+    let delete = |user: &str, name: &str| {
+        cluster.run(user, &["-n", "team1", "delete", "pod", name, "--dry-run=server"])
+    };
+    delete(OPERATOR, "boxed").unwrap();
+    for name in ["plain", "named"] {
+        let refused = delete(OPERATOR, name).unwrap_err();
+        assert!(refused.contains("Pods of Sandboxes"), "{name}: {refused}");
+        delete(TENANT, name).unwrap();
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What needs a control plane for itself, because it stops, replaces or reconfigures a part of it: one after the other on
 //! one of them.
 
+mod enrolled_sandboxes;
 mod injection;
 mod memory;
 mod policies;
@@ -8,6 +9,7 @@ mod process;
 mod roots;
 mod sandboxes;
 mod scc;
+mod skills;
 mod webhook;
 
 use countersign_cluster_tests::Scene;

@@ -39,7 +39,7 @@ fn card(team: &str) -> String {
 const KIND: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sandboxes.agents.x-k8s.io";
 
 /// Takes the kind off the cluster, for the tests after this one.
-fn forget(scene: &Scene) {
+pub(crate) fn forget(scene: &Scene) {
     scene.rig.delete(KIND).unwrap();
     scene.rig.wait("the kind to go", || Ok(scene.rig.get(KIND)?.is_none())).unwrap();
 }

@@ -2,37 +2,9 @@
 //! and what it makes are stand-ins with the fields that the operator reads.
 
 use crate::scene;
-use countersign_cluster_tests::{Agents, Scene, card_of, holds, outcome};
+use countersign_cluster_tests::{Agents, SANDBOXES, Scene, card_of, holds, outcome};
 use serde_json::{Value, json};
 
-const DEFINITION: &str = r#"
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: sandboxes.agents.x-k8s.io
-  annotations: {api-approved.kubernetes.io: "unapproved, a stand-in"}
-spec:
-  group: agents.x-k8s.io
-  names: {kind: Sandbox, listKind: SandboxList, plural: sandboxes, singular: sandbox}
-  scope: Namespaced
-  versions:
-    - name: v1alpha1
-      served: true
-      storage: true
-      subresources: {status: {}}
-      schema:
-        openAPIV3Schema:
-          type: object
-          properties:
-            spec:
-              type: object
-              required: [podTemplate]
-              properties:
-                podTemplate: {type: object, x-kubernetes-preserve-unknown-fields: true}
-                replicas: {type: integer, minimum: 0, maximum: 1, default: 1}
-                service: {type: boolean}
-            status: {type: object, x-kubernetes-preserve-unknown-fields: true}
-"#;
 /// Label by which the controller of Sandboxes selects.
 const NAME_HASH: &str = "agents.x-k8s.io/sandbox-name-hash";
 
@@ -104,7 +76,7 @@ fn a_sandbox_is_refused_by_name_without_its_kind_and_verified_with_it() {
     let complaints = || scene.operator.log().lines().filter(|line| line.contains("sandboxes")).count();
     assert_eq!(complaints(), 0, "a kind that is not there is no failure: {}", scene.operator.log());
 
-    scene.rig.apply(DEFINITION).unwrap();
+    scene.rig.apply(SANDBOXES).unwrap();
     scene.rig.wait("the kind", || Ok(scene.rig.apply(&sandbox(team).to_string()).is_ok())).unwrap();
     let signed = Agents::sign(&card_of("weather", team), &scene.authority.issue(team, "weather", -60, 3600));
     scene.agents.serve(team, "weather", &signed).unwrap();
