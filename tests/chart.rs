@@ -16,6 +16,7 @@ use std::fmt::Write;
 
 const EVERYTHING: &str = "--values=tests/fixtures/chart/everything.yaml";
 const EXISTING: &str = "--values=tests/fixtures/chart/existing-values.yaml";
+const IMAGE: &str = "--set=sidecar.image.repository=registry.example/authbridge";
 const HA: &str = "--values=charts/countersign/values-ha.yaml";
 const OPENSHIFT: &str = "--values=charts/countersign/values-openshift.yaml";
 
@@ -503,7 +504,6 @@ fn the_certificate_of_the_webhook_is_cert_managers_or_the_operators_own() {
 
 #[test]
 fn a_sidecar_is_offered_only_with_the_webhook_that_injects_it_and_the_image_that_policies_accept() {
-    const IMAGE: &str = "--set=sidecar.image.repository=registry.example/authbridge";
     for off in [
         "--set=webhook.enable=false",
         "--set=webhook=null",
@@ -524,7 +524,6 @@ fn the_webhook_stays_in_its_service_while_the_trust_bundle_or_a_watch_fails() {
         manager["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"].clone()
     };
     assert_eq!(path(&[]), "/readyz");
-    const IMAGE: &str = "--set=sidecar.image.repository=registry.example/authbridge";
     assert_eq!(path(&[IMAGE]), "/readyz?exclude=bundle&exclude=watches");
     let own = "--set=controllerManager.container.readinessProbe.httpGet.path=/healthz";
     assert_eq!(path(&[IMAGE, own]), "/healthz");

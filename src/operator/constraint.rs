@@ -64,7 +64,7 @@ impl SccState {
             (Some(false), _) => Binding::Stands,
             (Some(true), Some(Bound::Accounts(accounts))) if accounts.contains(account) => Binding::Stands,
             (Some(true), Some(Bound::Refused(said))) => Binding::Refused(said),
-            (Some(true), _) | (None, _) => Binding::Awaited,
+            (Some(true) | None, _) => Binding::Awaited,
         }
     }
 }

@@ -16,7 +16,7 @@ fn template() -> Value {
     })
 }
 
-fn object(version: &str, kind: &str, spec: Value) -> Value {
+fn object(version: &str, kind: &str, spec: &Value) -> Value {
     json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "weather", "namespace": "team" }, "spec": spec })
 }
 
@@ -123,14 +123,14 @@ fn every_template_that_asks_for_a_sidecar_is_decided_like_its_pods() {
         ("batch/v1", "Job", json!({ "template": template() })),
         ("batch/v1", "CronJob", json!({ "jobTemplate": { "spec": { "template": template() } } })),
     ] {
-        let found = decided(&folder, &object(version, kind, spec), &IMAGE);
+        let found = decided(&folder, &object(version, kind, &spec), &IMAGE);
         assert_eq!(found["pod"], format!("{kind} team/weather"));
         assert_eq!(found["decision"], "injected", "{found}");
         assert_eq!(found["patch"], decided(&folder, &pod(), &IMAGE)["patch"]);
     }
     let mut plain = selected;
     plain["template"]["metadata"]["annotations"] = json!({});
-    let run = plan(&folder, &object("apps/v1", "DaemonSet", plain), &["-o", "json"]);
+    let run = plan(&folder, &object("apps/v1", "DaemonSet", &plain), &["-o", "json"]);
     assert_eq!((run.code, &run.json()["pods"]), (0, &json!([])), "{}", run.stderr);
 }
 

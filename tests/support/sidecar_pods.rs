@@ -207,7 +207,7 @@ pub(crate) const TAMPERINGS: [(&str, Tampering); 41] = [
         push(&mut sidecar(pod)["volumeMounts"], over);
     }),
     (MOUNTS, |pod| {
-        push(&mut sidecar(pod)["volumeMounts"], json!({ "name": "own", "mountPath": "/usr/bin" }))
+        push(&mut sidecar(pod)["volumeMounts"], json!({ "name": "own", "mountPath": "/usr/bin" }));
     }),
     (MOUNTS, |pod| sidecar(pod)["volumeMounts"][0]["subPath"] = json!("own")),
     (MOUNTS, |pod| sidecar(pod)["volumeMounts"][0]["readOnly"] = json!(false)),
@@ -225,7 +225,7 @@ pub(crate) const TAMPERINGS: [(&str, Tampering); 41] = [
     (CONFIG, |pod| volume(pod, "authbridge-runtime-config")["configMap"]["name"] = json!("own")),
     // The existing operator's member of the ConfigMap, which anybody may write where it is alone.
     (CONFIG, |pod| {
-        volume(pod, "authbridge-runtime-config")["configMap"]["items"][0]["key"] = json!("config.yaml")
+        volume(pod, "authbridge-runtime-config")["configMap"]["items"][0]["key"] = json!("config.yaml");
     }),
     (CONFIG, |pod| {
         volume(pod, "authbridge-runtime-config")["configMap"]["name"] = json!("own");

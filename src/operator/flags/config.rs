@@ -76,6 +76,7 @@ pub struct MetricsServer {
 
 /// Configuration of the operator. Only flags and environment make one, so that every value is checked.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own, and none excludes another")]
 pub struct Config {
     /// Rules that assign SPIFFE IDs to workloads and signers to cards.
     pub identity: IdentityRules,

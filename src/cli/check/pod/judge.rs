@@ -172,6 +172,7 @@ pub(super) fn judge_next(
 mod tests {
     use super::*;
     use crate::check::finding::Status;
+    use crate::check::finding::Status::{Fail, Ok as Well, Skipped, Warn};
     use json_patch::Patch;
     use serde_json::{Value, json};
 
@@ -222,7 +223,6 @@ mod tests {
         host["spec"]["hostNetwork"] = json!(true);
         let other = SidecarSettings { image: "authbridge:2".to_owned(), ..settings() };
         let (label, unknown) = (Some("its namespace has no label"), Err("nobody knows".to_owned()));
-        use Status::{Fail, Ok as Well, Skipped, Warn};
         for (name, pod, unasked, settings, sidecar, next) in [
             (
                 "injected",
@@ -308,15 +308,15 @@ mod tests {
     #[test]
     fn what_is_not_read_is_told() {
         let absent = judge_pod(SHOWN, Err(Unread::Absent)).unwrap_err();
-        assert_eq!((absent.status, absent.found.as_str()), (Status::Fail, "does not exist"));
+        assert_eq!((absent.status, absent.found.as_str()), (Fail, "does not exist"));
         let forbidden = Unread::Forbidden("get pods in the namespace team".to_owned());
-        assert_eq!(judge_pod(SHOWN, Err(forbidden.clone())).unwrap_err().status, Status::Skipped);
+        assert_eq!(judge_pod(SHOWN, Err(forbidden.clone())).unwrap_err().status, Skipped);
         let enabled = BTreeMap::from([("kagenti-enabled".to_owned(), "true".to_owned())]);
         for (labels, status, is_unasked) in [
-            (Ok(enabled), Status::Ok, false),
-            (Ok(BTreeMap::new()), Status::Skipped, true),
-            (Err(forbidden), Status::Skipped, false),
-            (Err(Unread::Absent), Status::Skipped, false),
+            (Ok(enabled), Well, false),
+            (Ok(BTreeMap::new()), Skipped, true),
+            (Err(forbidden), Skipped, false),
+            (Err(Unread::Absent), Skipped, false),
         ] {
             let (unasked, finding) = judge_scope("team", &labels, "system");
             assert_eq!((finding.status, unasked.is_some()), (status, is_unasked), "{labels:?}");

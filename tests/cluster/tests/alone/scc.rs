@@ -1,4 +1,4 @@
-//! OpenShift's security context constraint of the sidecar: who may use it, and what is told where nobody can be bound to it.
+//! `OpenShift`'s security context constraint of the sidecar: who may use it, and what is told where nobody can be bound to it.
 
 use crate::alone;
 use countersign_cluster_tests::{Agents, Scene, condition};
@@ -8,7 +8,7 @@ use std::time::Duration;
 const FLAGS: [&str; 2] = ["--scc-binding", "--sidecar-image=countersign.test/authbridge:test"];
 const ROLE: &str = "system:openshift:scc:kagenti-authbridge";
 
-/// As OpenShift makes it for the constraint.
+/// As `OpenShift` makes it for the constraint.
 fn role() -> Value {
     json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": ROLE },
         "rules": [{ "apiGroups": ["security.openshift.io"], "resources": ["securitycontextconstraints"],
@@ -51,13 +51,13 @@ fn binding(scene: &Scene, team: &str) -> Value {
 /// Waits until exactly these accounts of the namespace are bound.
 fn bound(scene: &Scene, team: &str, accounts: &[&str]) {
     let account = |name: &&str| json!({ "kind": "ServiceAccount", "name": name, "namespace": team });
-    let wanted: Vec<Value> = accounts.iter().map(account).collect();
+    let subjects: Vec<Value> = accounts.iter().map(account).collect();
     let mut last = Value::Null;
-    let waited = scene.rig.wait("the RoleBinding", || {
+    let found = scene.rig.wait("the RoleBinding", || {
         last = binding(scene, team);
-        Ok(last["subjects"] == json!(wanted) && last["roleRef"]["name"] == ROLE)
+        Ok(last["subjects"] == json!(subjects) && last["roleRef"]["name"] == ROLE)
     });
-    waited.unwrap_or_else(|error| panic!("{error}: {accounts:?}\n{last:#}\n{}", scene.operator.log()));
+    found.unwrap_or_else(|error| panic!("{error}: {accounts:?}\n{last:#}\n{}", scene.operator.log()));
 }
 
 /// Waits until `Ready` has this reason; returns its message.
