@@ -30,9 +30,9 @@ use tokio::time::{sleep, timeout};
 use tower_layer::layer_fn;
 
 /// Maximum time for controllers to stop; the existing chart gives a Pod 10 s in total.
-const STOP_CONTROLLERS: Duration = Duration::from_secs(4);
+const STOP_CONTROLLERS: Duration = Duration::from_secs(3);
 /// Maximum time for servers to finish their last answers; the webhook goes on for a moment before that.
-const STOP_SERVERS: Duration = Duration::from_secs(4);
+const STOP_SERVERS: Duration = Duration::from_millis(6500);
 /// Longest silence of the API server during a request. A hanging request would hold a slot and the write behind it; the
 /// API server itself gives up on most requests after 60 s.
 const SILENCE: Duration = Duration::from_secs(20);

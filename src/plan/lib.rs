@@ -7,7 +7,6 @@ pub mod agent_card;
 pub mod agent_runtime;
 #[cfg(feature = "agent-card")]
 mod condition;
-#[cfg(feature = "agent-card")]
 pub mod injection;
 pub mod input;
 pub mod limits;

@@ -34,8 +34,9 @@ pub(super) const CONNECTIONS: usize = 1280;
 /// in flight by its defaults, HTTP/1.1 takes a connection for each, and a Pod whose connection is closed is admitted as it is.
 pub(super) const CONNECTIONS_OF_ADDRESS: usize = 640;
 /// Time for which new connections are still served after the end was requested. Until every node has learned that this Pod is
-/// no endpoint any more, some API server still comes here, and Pods that it does not reach it about are admitted as they are.
-pub(super) const LINGER: Duration = Duration::from_secs(2);
+/// no endpoint any more, some API server still comes here, and Pods that it does not reach it about are admitted as they are, or
+/// refused by `guard-sidecars`. kube-proxy writes its rules once a second at most, and later on a node that is busy.
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 /// Longest time for requests in flight to be answered after the end was requested.
 pub(super) const DRAIN: Duration = Duration::from_secs(1);
 /// Longest text of an error about a body, in characters.

@@ -255,7 +255,7 @@ async fn at_the_end_late_requests_are_answered_and_then_no_more() {
     let closed = timeout(Duration::from_millis(500), busy.read(&mut [0; 1])).await;
     assert_eq!(closed.expect("closed after its answer").unwrap_or(0), 0);
     let Served { ended, address, .. } = served;
-    timeout(Duration::from_secs(4), ended).await.unwrap().unwrap().unwrap();
+    timeout(Duration::from_secs(10), ended).await.unwrap().unwrap().unwrap();
     assert_eq!(answer(&mut idle).await, None);
     assert!(TcpStream::connect(address).await.is_err());
 }

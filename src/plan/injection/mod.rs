@@ -5,6 +5,7 @@
 //! second time is refused.
 
 mod changes;
+#[cfg(feature = "agent-card")]
 mod config;
 mod containers;
 mod environment;
@@ -17,6 +18,7 @@ mod scope;
 mod sidecar;
 mod version;
 
+#[cfg(feature = "agent-card")]
 pub use config::{ConfigProblem, SidecarSources, plan_sidecar_config};
 pub use pod::NewPod;
 pub use scope::{is_enabled, is_exempt, unasked};
@@ -172,5 +174,5 @@ fn lead(
     warning
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "agent-card"))]
 mod tests;

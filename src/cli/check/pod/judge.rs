@@ -171,7 +171,6 @@ pub(super) fn judge_next(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::finding::Status;
     use crate::check::finding::Status::{Fail, Ok as Well, Skipped, Warn};
     use json_patch::Patch;
     use serde_json::{Value, json};
