@@ -174,5 +174,6 @@ fn lead(
     warning
 }
 
-#[cfg(all(test, feature = "agent-card"))]
+#[cfg(test)]
+#[cfg(feature = "agent-card")]
 mod tests;
