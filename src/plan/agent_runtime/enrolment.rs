@@ -2,6 +2,7 @@
 //! of their own, and giving them up puts the workload back. What others say otherwise is refused before.
 
 use super::config_hash::Data;
+use super::fields::identity;
 use super::runtime::IndexedRuntime;
 use super::sandbox::Replacement;
 use super::sidecar::SidecarPlan;
@@ -10,21 +11,11 @@ use crate::input::enrolment::{A2A, protocol};
 use crate::input::workload::WorkloadRef;
 use countersign_api::agent_runtime::RuntimeType;
 use countersign_api::keys::{
-    CONFIG_HASH_ANNOTATION, Family, MANAGED_BY, MANAGED_BY_APP_LABEL, MTLS_MODE_ANNOTATION,
-    REPLACED_POD_ANNOTATION, RUNTIME_LABEL, SIDECAR_ANNOTATION, SIDECAR_CONFIG_ANNOTATION,
-    SIDECAR_SPIFFE_ANNOTATION,
+    CONFIG_HASH_ANNOTATION, Family, MANAGED_BY, MANAGED_BY_APP_LABEL, REPLACED_POD_ANNOTATION, RUNTIME_LABEL,
+    SIDECAR_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION,
 };
 use countersign_core::text::Quoted;
-use serde_json::{Map, Value, json};
-
-/// Annotations of a Pod template that enrolment writes.
-pub(super) const OWN_ANNOTATIONS: [&str; 5] = [
-    CONFIG_HASH_ANNOTATION,
-    MTLS_MODE_ANNOTATION,
-    SIDECAR_ANNOTATION,
-    SIDECAR_CONFIG_ANNOTATION,
-    SIDECAR_SPIFFE_ANNOTATION,
-];
+use serde_json::{Value, json};
 
 /// Fields of a workload that the operator owns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,27 +107,6 @@ pub(super) fn contradiction(runtime: &IndexedRuntime, target: &Target) -> Option
             Quoted(found)
         ))
     })
-}
-
-/// Object for server-side apply that gives up every field. Its resource version keeps it from taking the fields of whoever
-/// enrolled the workload since.
-pub(super) fn released(workload: (&WorkloadRef, Option<&str>), uid: &str, resource_version: &str) -> Value {
-    let mut object = identity(workload, uid);
-    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-        metadata.insert("resourceVersion".to_owned(), json!(resource_version));
-    }
-    Value::Object(object)
-}
-
-/// Workload of a UID, in the API version in which it was read, or else the first of its kind.
-pub(super) fn identity((workload, version): (&WorkloadRef, Option<&str>), uid: &str) -> Map<String, Value> {
-    let (namespace, name) = (workload.object.namespace.as_str(), workload.object.name.as_str());
-    let members = [
-        ("apiVersion", json!(version.unwrap_or_else(|| workload.kind.api_version()))),
-        ("kind", json!(workload.kind.as_str())),
-        ("metadata", json!({ "namespace": namespace, "name": name, "uid": uid })),
-    ];
-    members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 fn owned(pairs: &[(&str, &str)]) -> Data {

@@ -4,6 +4,7 @@
 mod card;
 pub mod config_hash;
 mod enrolment;
+mod fields;
 mod runtime;
 mod sandbox;
 pub mod sidecar;
@@ -15,5 +16,5 @@ pub mod twin;
 
 pub use card::{ShownCard, lacks_content};
 pub use runtime::{EnrolledBy, IndexedRuntime, RuntimeParts, SidecarRequest};
-pub use sandbox::{PodRef, ReleaseStep, SandboxPod, plan_release, plan_replaced};
-pub use target::Target;
+pub use sandbox::{ReleaseStep, plan_release, plan_replaced};
+pub use target::{PodRef, SandboxPod, Target};

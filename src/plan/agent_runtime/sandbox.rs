@@ -5,45 +5,13 @@
 //! turn deletes that Pod, and no other one.
 
 use super::config_hash::Data;
-use super::enrolment::{OWN_ANNOTATIONS, identity, released};
-use super::target::Target;
+use super::fields::{identity, released};
+use super::target::{PodRef, Target};
 use crate::agent_card::transition::Transition;
 use crate::input::workload::WorkloadRef;
-use countersign_api::ObjectRef;
-use countersign_api::keys::{CONFIG_HASH_ANNOTATION, Family, RELEASED_POD_ANNOTATION, RUNTIME_LABEL};
+use countersign_api::keys::{CONFIG_HASH_ANNOTATION, RELEASED_POD_ANNOTATION, RUNTIME_LABEL};
 use countersign_core::text::Quoted;
 use serde_json::{Value, json};
-
-/// Pod that a Sandbox controls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SandboxPod {
-    /// The Pod.
-    pub pod: PodRef,
-    /// True if the Pod is being deleted.
-    pub is_leaving: bool,
-    /// Labels of the Pod.
-    pub labels: Data,
-    /// Annotations of the Pod that enrolment writes into the template.
-    pub annotations: Data,
-}
-
-/// One Pod, and no other that gets its name later.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodRef {
-    /// Namespace and name.
-    pub object: ObjectRef,
-    /// UID.
-    pub uid: String,
-}
-
-impl SandboxPod {
-    /// True if the Pod has what a template with these labels and annotations of enrolment gives to one.
-    pub(super) fn runs(&self, labels: &Data, annotations: &Data) -> bool {
-        let key = Family::Kagenti.type_label();
-        self.labels.get(key) == labels.get(key)
-            && OWN_ANNOTATIONS.into_iter().all(|key| self.annotations.get(key) == annotations.get(key))
-    }
-}
 
 /// What becomes of the Pod of a Sandbox that is enrolled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,7 +102,9 @@ pub fn plan_release(workload: &WorkloadRef, label: &str, target: &Target) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent_runtime::target::SandboxPod;
     use crate::input::workload::WorkloadKind;
+    use countersign_api::ObjectRef;
     use std::collections::BTreeMap;
 
     fn data(pairs: &[(&str, &str)]) -> Data {

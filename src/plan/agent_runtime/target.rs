@@ -1,8 +1,10 @@
 //! Workload that an `AgentRuntime` enrols, as far as enrolment reads it.
 
-use super::sandbox::SandboxPod;
+use super::config_hash::Data;
+use super::fields::OWN_ANNOTATIONS;
+use countersign_api::ObjectRef;
 use countersign_api::keys::{
-    CONFIG_HASH_ANNOTATION, CREDENTIALS_ANNOTATION, MTLS_MODE_ANNOTATION, SIDECAR_ANNOTATION,
+    CONFIG_HASH_ANNOTATION, CREDENTIALS_ANNOTATION, Family, MTLS_MODE_ANNOTATION, SIDECAR_ANNOTATION,
     SIDECAR_CONFIG_ANNOTATION, SIDECAR_SPIFFE_ANNOTATION,
 };
 use std::collections::BTreeMap;
@@ -74,5 +76,36 @@ impl Target {
         }
         let found = self.template_annotations.iter().filter(|(key, _)| SIDECAR.contains(&key.as_str()));
         found.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+}
+
+/// Pod that a Sandbox controls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxPod {
+    /// The Pod.
+    pub pod: PodRef,
+    /// True if the Pod is being deleted.
+    pub is_leaving: bool,
+    /// Labels of the Pod.
+    pub labels: Data,
+    /// Annotations of the Pod that enrolment writes into the template.
+    pub annotations: Data,
+}
+
+/// One Pod, and no other that gets its name later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodRef {
+    /// Namespace and name.
+    pub object: ObjectRef,
+    /// UID.
+    pub uid: String,
+}
+
+impl SandboxPod {
+    /// True if the Pod has what a template with these labels and annotations of enrolment gives to one.
+    pub(super) fn runs(&self, labels: &Data, annotations: &Data) -> bool {
+        let key = Family::Kagenti.type_label();
+        self.labels.get(key) == labels.get(key)
+            && OWN_ANNOTATIONS.into_iter().all(|key| self.annotations.get(key) == annotations.get(key))
     }
 }

@@ -1,10 +1,11 @@
 //! Turn of an `AgentRuntime`: which workloads it gives up, which one it enrols, and what is written there.
 
-use super::enrolment::{Enrolment, contradiction, released};
+use super::enrolment::{Enrolment, contradiction};
+use super::fields::released;
 use super::runtime::{EnrolledBy, IndexedRuntime};
-use super::sandbox::{PodRef, Replacement};
+use super::sandbox::Replacement;
 use super::sidecar::SidecarPlan;
-use super::target::Target;
+use super::target::{PodRef, Target};
 use crate::input::workload::WorkloadRef;
 use crate::limits::{CONFIG_READ_AGAIN, TARGET_READ_AGAIN};
 use countersign_api::keys::{Family, RUNTIME_LABEL};
@@ -178,9 +179,9 @@ mod tests {
     use super::*;
     use crate::agent_card::transition::Transition;
     use crate::agent_runtime::runtime::{RuntimeParts, SidecarRequest};
-    use crate::agent_runtime::sandbox::SandboxPod;
     use crate::agent_runtime::skills::Skills;
     use crate::agent_runtime::status::{Done, plan_events, plan_status};
+    use crate::agent_runtime::target::SandboxPod;
     use crate::input::workload::WorkloadKind;
     use crate::mesh::ShownMesh;
     use countersign_api::ObjectRef;
