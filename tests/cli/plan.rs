@@ -414,7 +414,6 @@ fn what_the_operator_takes_for_no_agent_is_named_with_what_it_does() {
         ),
         (object("batch/v1", "Job", &none, &labels), Some("its kind is not watched"), true),
         (pod, Some("its kind is not watched"), true),
-        (owned, None, false),
         (object("apps/v1", "Deployment", &none, &labels), Some("in the Pod template alone"), true),
         (object("apps/v1", "Deployment", &none, &none), None, false),
         (
@@ -454,6 +453,10 @@ fn what_the_operator_takes_for_no_agent_is_named_with_what_it_does() {
         let text = plan(&folder, &[]).stdout;
         assert!(text.contains(&format!("# {}", told[0].0)), "{text}");
     }
+    // What belongs to another object is told of with that.
+    folder.write("manifests/agent.yaml", owned.to_string());
+    let run = plan(&folder, &["-o", "json"]);
+    assert_eq!((run.code, told(&run), reasons(&run)), (0, Vec::new(), Vec::new()), "{}", run.stderr);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn a_pod_gets_the_decision_of_the_webhook_with_its_patch() {
         run.stdout
     );
     assert!(run.stdout.contains("\n# {\"op\":\"add\",\"path\":\"/spec/initContainers\""), "{}", run.stdout);
-    assert_eq!(run.stderr.matches("warning: ").count(), 1, "of what is no agent's workload: {}", run.stderr);
+    assert!(!run.stderr.contains("is assumed to be authbridge"), "{}", run.stderr);
     let assumed = plan(&folder, &pod(), &[]).stderr;
     assert!(assumed.contains("the image of the sidecar is assumed to be authbridge"), "{assumed}");
     assert!(assumed.contains("Namespace \"team\" is not among the manifests"), "{assumed}");
@@ -135,6 +135,18 @@ fn every_template_that_asks_for_a_sidecar_is_decided_like_its_pods() {
 }
 
 #[test]
+fn a_pod_that_calls_for_no_policy_needs_neither_a_bundle_nor_the_address_of_the_api_server() {
+    let folder = Folder::new("plan-pod-alone");
+    let mut plain = pod();
+    plain["metadata"]["labels"] = json!({ "app": "weather" });
+    let run = plan(&folder, &plain, &IMAGE);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!run.stderr.contains("API server"), "{}", run.stderr);
+    assert!(run.stdout.starts_with("# Pod team/weather stays without a sidecar: "), "{}", run.stdout);
+    assert!(run.stdout.lines().all(|line| line.starts_with("# ")), "{}", run.stdout);
+}
+
+#[test]
 fn what_a_manifest_says_begins_no_line_of_its_own() {
     let folder = Folder::new("plan-pod-hostile");
     let mut hostile = pod();
@@ -146,8 +158,10 @@ fn what_a_manifest_says_begins_no_line_of_its_own() {
     hostile["spec"]["containers"].as_array_mut().unwrap().push(other);
     let run = plan(&folder, &hostile, &IMAGE);
     assert!(!run.stdout.contains(['\u{2028}', '\u{202e}']), "{}", run.stdout);
-    assert!(run.stdout.lines().all(|line| line.starts_with("# ")), "{}", run.stdout);
-    assert!(run.stdout.contains("names a proxy of its own"), "{}", run.stdout);
+    assert!(!run.stdout.lines().any(|line| line.starts_with("kind: Pod")), "{}", run.stdout);
+    let (_, told) = run.stdout.split_once("gets the sidecar").unwrap();
+    assert!(told.lines().skip(1).all(|line| line.starts_with("# ")), "{told}");
+    assert!(told.contains("names a proxy of its own"), "{told}");
 }
 
 #[test]

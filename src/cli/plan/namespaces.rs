@@ -1,10 +1,10 @@
 //! Namespace objects of a plan: which mode and enrolment their labels ask for.
 
 use super::metadata::{name, shown_name};
-use countersign_api::keys::{ENROLLED, ENROLLED_LABEL, MODE_LABEL};
+use countersign_api::keys::{ENROLLED, ENROLLED_LABEL, Family, MODE_LABEL};
 use countersign_core::text::Quoted;
 use countersign_plan::Mode;
-use countersign_plan::injection::unasked;
+use countersign_plan::injection::{ENABLED, unasked};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 
@@ -56,9 +56,13 @@ impl Namespaces {
         self.0.contains_key(namespace)
     }
 
-    /// Why the webhook is not asked about Pods of a namespace. One that is not among the manifests counts as one where it is.
+    /// Why the webhook is not asked about Pods of a namespace. One that is not among the manifests counts as one with the label.
     pub(super) fn unasked(&self, namespace: &str, operator_namespace: &str) -> Option<String> {
-        self.0.get(namespace).and_then(|read| unasked(namespace, &read.labels, operator_namespace))
+        let enabled = || (Family::Kagenti.namespace_label().to_owned(), ENABLED.to_owned());
+        match self.0.get(namespace) {
+            Some(read) => unasked(namespace, &read.labels, operator_namespace),
+            None => unasked(namespace, &BTreeMap::from([enabled()]), operator_namespace),
+        }
     }
 
     /// A line for every namespace whose label changes the mode, or is no mode.

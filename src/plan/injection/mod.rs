@@ -21,7 +21,7 @@ mod version;
 #[cfg(feature = "agent-card")]
 pub use config::{ConfigProblem, SidecarSources, plan_sidecar_config};
 pub use pod::NewPod;
-pub use scope::{is_enabled, is_exempt, unasked};
+pub use scope::{ENABLED, is_enabled, is_exempt, unasked};
 pub use sidecar::{SidecarSettings, SpireSocket};
 pub use version::{has_native_sidecars, minor_version};
 

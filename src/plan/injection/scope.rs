@@ -4,7 +4,7 @@ use countersign_api::keys::Family;
 use std::collections::BTreeMap;
 
 /// Value of the label of namespaces with which it asks.
-const ENABLED: &str = "true";
+pub const ENABLED: &str = "true";
 /// Namespaces of the cluster itself, about which it never asks.
 const SYSTEM: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 

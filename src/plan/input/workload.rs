@@ -51,6 +51,7 @@ impl WorkloadKind {
     }
 
     /// Member of `spec` with the Pod template.
+    #[cfg(feature = "agent-card")]
     pub(crate) const fn template_member(self) -> &'static str {
         match self {
             Self::Deployment | Self::StatefulSet => "template",

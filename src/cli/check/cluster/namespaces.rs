@@ -7,14 +7,11 @@ use countersign_api::keys::{
     ENROLLED, ENROLLED_LABEL, Family, MODE_AUDIT, MODE_ENFORCE, MODE_LABEL, RUNTIME_CONFIG_KEY,
 };
 use countersign_core::text::Quoted;
-use countersign_plan::injection::{SidecarSources, plan_sidecar_config};
+use countersign_plan::injection::{ENABLED, SidecarSources, plan_sidecar_config};
 use k8s_openapi::api::core::v1::ConfigMap;
 use std::collections::BTreeMap;
 
 const ID: &str = "namespace";
-/// Value of the label with which sidecars are injected.
-const ENABLED: &str = "true";
-
 /// Labels of an object.
 pub(super) type Labels = BTreeMap<String, String>;
 
