@@ -64,6 +64,9 @@ _countersign() {
             countersign__subcmd__check,agent)
                 cmd="countersign__subcmd__check__subcmd__agent"
                 ;;
+            countersign__subcmd__explain,pod)
+                cmd="countersign__subcmd__explain__subcmd__pod"
+                ;;
             countersign__subcmd__help,canonicalize)
                 cmd="countersign__subcmd__help__subcmd__canonicalize"
                 ;;
@@ -111,6 +114,9 @@ _countersign() {
                 ;;
             countersign__subcmd__help__subcmd__check,agent)
                 cmd="countersign__subcmd__help__subcmd__check__subcmd__agent"
+                ;;
+            countersign__subcmd__help__subcmd__explain,pod)
+                cmd="countersign__subcmd__help__subcmd__explain__subcmd__pod"
                 ;;
             *)
                 ;;
@@ -277,7 +283,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__explain)
-            opts="-o -h --bundle --trust-domain --expect-id --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --freshness --max-age --memory --output --help"
+            opts="-o -h --bundle --trust-domain --expect-id --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --freshness --max-age --memory --output --help pod"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -332,6 +338,52 @@ _countersign() {
                     return 0
                     ;;
                 --memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countersign__subcmd__explain__subcmd__pod)
+            opts="-n -o -h --namespace --operator-namespace --kubeconfig --context --timeout --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --operator-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -449,8 +501,22 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__help__subcmd__explain)
-            opts=""
+            opts="pod"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countersign__subcmd__help__subcmd__explain__subcmd__pod)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -603,7 +669,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__plan)
-            opts="-f -o -h --filename --bundle --trust-domain --bundle-config-map --spiffe-id-template --ingress-host-suffix --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --api-server --operator-namespace --caller --agent-namespace --egress --mode --output --help"
+            opts="-f -o -h --filename --bundle --trust-domain --bundle-config-map --spiffe-id-template --ingress-host-suffix --policy --at --max-svid-lifetime --skew --coverage --profile --all-profiles --numbers --api-server --operator-namespace --caller --agent-namespace --egress --sidecar-image --sidecar-spire-host-path --spire-csi-driver --kube-version --mode --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -683,6 +749,22 @@ _countersign() {
                     ;;
                 --egress)
                     COMPREPLY=($(compgen -W "anywhere agents" -- "${cur}"))
+                    return 0
+                    ;;
+                --sidecar-image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sidecar-spire-host-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spire-csi-driver)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
+                --kube-version)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --mode)

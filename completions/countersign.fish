@@ -88,26 +88,35 @@ complete -c countersign -n "__fish_countersign_using_subcommand sign" -l upgrade
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l watch -d 'Run as the sidecar of a Pod: sign at once, and again whenever the SVID or the card changes'
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -l init -d 'Run as the init container of a Pod: sign once, with the same environment as --watch'
 complete -c countersign -n "__fish_countersign_using_subcommand sign" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l bundle -d 'For cards: trust bundle of the trust domain, or `TD=FILE` for another domain. May be repeated' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l trust-domain -d 'For cards: trust domain that the signer must belong to; that of --expect-id if absent' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l expect-id -d 'SPIFFE ID of the workload that must have signed' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l at -d 'Judge as of this moment, for example 2026-11-21T00:10:00Z; now, if absent' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l skew -d 'How far clocks may differ, at most 60 s, as in the cluster' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l coverage -d 'What to do about members that decide about security and are not signed' -r -f -a "strict\t'Refuse the card'
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l bundle -d 'For cards: trust bundle of the trust domain, or `TD=FILE` for another domain. May be repeated' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l trust-domain -d 'For cards: trust domain that the signer must belong to; that of --expect-id if absent' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l expect-id -d 'SPIFFE ID of the workload that must have signed' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l policy -d 'File with the acceptance policy of each trust domain, as the operator reads it; instead of the flags for it' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l at -d 'Judge as of this moment, for example 2026-11-21T00:10:00Z; now, if absent' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l max-svid-lifetime -d 'Longest lifetime of an SVID; 0 for any' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l skew -d 'How far clocks may differ, at most 60 s, as in the cluster' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l coverage -d 'What to do about members that decide about security and are not signed' -r -f -a "strict\t'Refuse the card'
 report\t'Accept the signed part and list the rest'"
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l profile -d 'Canonical forms to try instead of the first four; may be repeated or separated by commas' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l numbers -d 'How numbers are read' -r -f -a "strict\t'Refuse numbers that cannot be kept exactly'
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l profile -d 'Canonical forms to try instead of the first four; may be repeated or separated by commas' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l numbers -d 'How numbers are read' -r -f -a "strict\t'Refuse numbers that cannot be kept exactly'
 binary64\t'Read every number as an IEEE 754 double, as the A2A SDKs do'"
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l freshness -d 'When a card is fresh' -r -f -a "live\t'Its leaf certificate is valid now'
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l freshness -d 'When a card is fresh' -r -f -a "live\t'Its leaf certificate is valid now'
 witnessed\t'Its leaf is valid now, or the memory knows this content from when one was'"
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l max-age -d 'With `witnessed`: the longest time since this content was last verified under a valid SVID' -r
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l memory -d 'File that remembers the accepted card of each workload, for --freshness witnessed and against replays. `verify` makes it when it does not exist, and writes it only when a card was verified and something changed; `explain` only reads it' -r -F
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -s o -l output -d 'How the explanation is written' -r -f -a "text\t'For people'
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l max-age -d 'With `witnessed`: the longest time since this content was last verified under a valid SVID' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l memory -d 'File that remembers the accepted card of each workload, for --freshness witnessed and against replays. `verify` makes it when it does not exist, and writes it only when a card was verified and something changed; `explain` only reads it' -r -F
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -s o -l output -d 'How the explanation is written' -r -f -a "text\t'For people'
 json\t'For scripts: stable names and codes'"
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -l all-profiles -d 'Try all canonical forms, those of old SDKs too'
-complete -c countersign -n "__fish_countersign_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -l all-profiles -d 'Try all canonical forms, those of old SDKs too'
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and not __fish_seen_subcommand_from pod" -a "pod" -d 'Explain why a Pod has a sidecar, or has none'
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and __fish_seen_subcommand_from pod" -s n -l namespace -d 'Namespace of the Pod' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and __fish_seen_subcommand_from pod" -l operator-namespace -d 'Namespace of the operator' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and __fish_seen_subcommand_from pod" -l kubeconfig -d 'Kubeconfig file; the usual files, or the Pod\'s own service account, if absent' -r -F
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and __fish_seen_subcommand_from pod" -l context -d 'Context of the kubeconfig; the current one, if absent' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and __fish_seen_subcommand_from pod" -l timeout -d 'How long one request may take' -r
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and __fish_seen_subcommand_from pod" -s o -l output -d 'How the explanation is written' -r -f -a "text\t'For people'
+json\t'For scripts: stable names and codes'"
+complete -c countersign -n "__fish_countersign_using_subcommand explain; and __fish_seen_subcommand_from pod" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -s f -l filename -d 'Manifest file, directory of *.yaml, *.yml and *.json files, or `-` for standard input, as in `kubectl kustomize DIR | countersign plan -f -`. May be repeated' -r -F
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l bundle -d 'Trust bundle instead of the ConfigMap in the manifests; `TD=FILE` for another trust domain. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l trust-domain -d 'Trust domain of the agents; an AgentCard may name its own' -r
@@ -129,6 +138,11 @@ complete -c countersign -n "__fish_countersign_using_subcommand plan" -l caller 
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l agent-namespace -d 'Namespace whose verified agents may call verified agents of all namespaces; with `--egress agents` name the called namespaces too. May be repeated' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l egress -d 'Where verified agents may go' -r -f -a "anywhere\t'Anywhere: agents call models and tools outside'
 agents\t'Only to verified agents, DNS and the API server'"
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l sidecar-image -d 'Image of the sidecar, as the operator is told; an empty one injects nothing' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l sidecar-spire-host-path -d 'Folder of every node with the socket of SPIRE\'s agent, as the operator is told; without it the socket comes from the CSI driver' -r
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l spire-csi-driver -d 'Whether the cluster has the CSI driver csi.spiffe.io, which the operator looks up' -r -f -a "true\t''
+false\t''"
+complete -c countersign -n "__fish_countersign_using_subcommand plan" -l kube-version -d 'Version of Kubernetes, which the operator looks up: a sidecar is an init container that goes on running from 1.29 on' -r
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -l mode -d 'Whether policies are planned at all' -r -f -a "enforce\t'Plan the policies'
 audit\t'Judge the cards, and plan nothing'"
 complete -c countersign -n "__fish_countersign_using_subcommand plan" -s o -l output -d 'YAML documents for people and kubectl, or one JSON object' -r -f -a "text\t'For people'
@@ -174,4 +188,5 @@ complete -c countersign -n "__fish_countersign_using_subcommand help; and not __
 complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy schema check demo crd probe completions man help" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy schema check demo crd probe completions man help" -f -a "man" -d 'Write the manual pages into a directory'
 complete -c countersign -n "__fish_countersign_using_subcommand help; and not __fish_seen_subcommand_from verify verify-svid canonicalize sign explain plan policy schema check demo crd probe completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c countersign -n "__fish_countersign_using_subcommand help; and __fish_seen_subcommand_from explain" -f -a "pod" -d 'Explain why a Pod has a sidecar, or has none'
 complete -c countersign -n "__fish_countersign_using_subcommand help; and __fish_seen_subcommand_from check" -f -a "agent" -d 'Walk one agent from its workload to its packets'

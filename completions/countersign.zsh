@@ -130,8 +130,37 @@ json\:"For scripts\: stable names and codes"))' \
 '(--profile)--all-profiles[Try all canonical forms, those of old SDKs too]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
-'*::subjects -- Reason codes, rules, or cards\: files, `-` for standard input, or http(s) URLs:_default' \
+':subjects -- Reason codes, rules, or cards\: files, `-` for standard input, or http(s) URLs:_default' \
+":: :_countersign__subcmd__explain_commands" \
+"*::: :->explain" \
 && ret=0
+
+    case $state in
+    (explain)
+        words=($line[2] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:countersign-explain-command-$line[2]:"
+        case $line[2] in
+            (pod)
+_arguments "${_arguments_options[@]}" : \
+'-n+[Namespace of the Pod]:NAME:_default' \
+'--namespace=[Namespace of the Pod]:NAME:_default' \
+'--operator-namespace=[Namespace of the operator]:NAME:_default' \
+'--kubeconfig=[Kubeconfig file; the usual files, or the Pod'\''s own service account, if absent]:FILE:_files' \
+'--context=[Context of the kubeconfig; the current one, if absent]:NAME:_default' \
+'--timeout=[How long one request may take]:DURATION:_default' \
+'-o+[How the explanation is written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'--output=[How the explanation is written]:OUTPUT:((text\:"For people"
+json\:"For scripts\: stable names and codes"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- Name of the Pod:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
 ;;
 (plan)
 _arguments "${_arguments_options[@]}" : \
@@ -157,6 +186,10 @@ binary64\:"Read every number as an IEEE 754 double, as the A2A SDKs do"))' \
 '*--agent-namespace=[Namespace whose verified agents may call verified agents of all namespaces; with \`--egress agents\` name the called namespaces too. May be repeated]:NAMESPACE:_default' \
 '--egress=[Where verified agents may go]:EGRESS:((anywhere\:"Anywhere\: agents call models and tools outside"
 agents\:"Only to verified agents, DNS and the API server"))' \
+'--sidecar-image=[Image of the sidecar, as the operator is told; an empty one injects nothing]:IMAGE:_default' \
+'--sidecar-spire-host-path=[Folder of every node with the socket of SPIRE'\''s agent, as the operator is told; without it the socket comes from the CSI driver]:DIR:_default' \
+'--spire-csi-driver=[Whether the cluster has the CSI driver csi.spiffe.io, which the operator looks up]:BOOL:(true false)' \
+'--kube-version=[Version of Kubernetes, which the operator looks up\: a sidecar is an init container that goes on running from 1.29 on]:VERSION:_default' \
 '--mode=[Whether policies are planned at all]:MODE:((enforce\:"Plan the policies"
 audit\:"Judge the cards, and plan nothing"))' \
 '-o+[YAML documents for people and kubectl, or one JSON object]:OUTPUT:((text\:"For people"
@@ -290,7 +323,23 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (explain)
 _arguments "${_arguments_options[@]}" : \
+":: :_countersign__subcmd__help__subcmd__explain_commands" \
+"*::: :->explain" \
 && ret=0
+
+    case $state in
+    (explain)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:countersign-help-explain-command-$line[1]:"
+        case $line[1] in
+            (pod)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
 ;;
 (plan)
 _arguments "${_arguments_options[@]}" : \
@@ -412,8 +461,15 @@ _countersign__subcmd__demo_commands() {
 }
 (( $+functions[_countersign__subcmd__explain_commands] )) ||
 _countersign__subcmd__explain_commands() {
-    local commands; commands=()
+    local commands; commands=(
+'pod:Explain why a Pod has a sidecar, or has none' \
+    )
     _describe -t commands 'countersign explain commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__explain__subcmd__pod_commands] )) ||
+_countersign__subcmd__explain__subcmd__pod_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign explain pod commands' commands "$@"
 }
 (( $+functions[_countersign__subcmd__help_commands] )) ||
 _countersign__subcmd__help_commands() {
@@ -470,8 +526,15 @@ _countersign__subcmd__help__subcmd__demo_commands() {
 }
 (( $+functions[_countersign__subcmd__help__subcmd__explain_commands] )) ||
 _countersign__subcmd__help__subcmd__explain_commands() {
-    local commands; commands=()
+    local commands; commands=(
+'pod:Explain why a Pod has a sidecar, or has none' \
+    )
     _describe -t commands 'countersign help explain commands' commands "$@"
+}
+(( $+functions[_countersign__subcmd__help__subcmd__explain__subcmd__pod_commands] )) ||
+_countersign__subcmd__help__subcmd__explain__subcmd__pod_commands() {
+    local commands; commands=()
+    _describe -t commands 'countersign help explain pod commands' commands "$@"
 }
 (( $+functions[_countersign__subcmd__help__subcmd__help_commands] )) ||
 _countersign__subcmd__help__subcmd__help_commands() {

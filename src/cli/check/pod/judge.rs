@@ -184,7 +184,7 @@ mod tests {
     /// A Pod of an agent whose template asks for a sidecar, before its admission.
     fn asking() -> Value {
         json!({ "metadata": { "labels": { "kagenti.io/type": "agent" }, "annotations": {
-                "countersign.dev/sidecar": "proxy-sidecar", "countersign.dev/sidecar-config": "config" } },
+                "countersign.dev/sidecar": "proxy-sidecar", "countersign.dev/sidecar-config": "authbridge-config-weather" } },
             "spec": { "containers": [{ "name": "agent", "image": "weather" }] } })
     }
 
