@@ -54,7 +54,7 @@ pub(crate) const TARGET_READ_AGAIN: (Duration, Duration) = (Duration::from_secs(
 /// change for the whole cluster rolls workloads one after the other over this time.
 #[cfg(feature = "agent-card")]
 pub(crate) const CONFIG_READ_AGAIN: Duration = Duration::from_mins(5);
-/// Longest annotation with the names of skills, in bytes: [`ITEMS`] names of [`SKILL_BYTES`]. It is read at every turn of its
+/// Longest annotation with the names of skills, in bytes: [`ITEMS`] names of `SKILL_BYTES`. It is read at every turn of its
 /// workload, and a tenant may write 256 KiB.
 #[cfg(feature = "agent-card")]
 pub const SKILLS_BYTES: usize = 16 * 1024;
