@@ -192,7 +192,7 @@ impl Context {
 
     /// What the `AgentRuntime`s of a namespace show about the mesh.
     pub(crate) fn shown_mesh(&self, namespace: &str) -> ShownMesh {
-        if !self.config.istio_mesh_labels {
+        if !self.config.surroundings.istio_mesh_labels {
             return ShownMesh::Off;
         }
         self.meshes.get(&namespace.to_owned()).map_or(ShownMesh::Unknown, ShownMesh::Found)

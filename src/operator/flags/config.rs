@@ -2,6 +2,7 @@
 
 use super::given::Flags;
 use super::serving::ServingCertificate;
+use super::surroundings::Surroundings;
 use super::syntax::{FlagError, Given};
 use super::table::Effect;
 use super::values::{bind_address, collector, min_sync_period, pod_group};
@@ -76,7 +77,6 @@ pub struct MetricsServer {
 
 /// Configuration of the operator. Only flags and environment make one, so that every value is checked.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own, and none excludes another")]
 pub struct Config {
     /// Rules that assign SPIFFE IDs to workloads and signers to cards.
     pub identity: IdentityRules,
@@ -110,10 +110,8 @@ pub struct Config {
     pub sidecar_image: String,
     /// Folder of nodes with SPIRE's socket; `None` for the CSI driver.
     pub sidecar_host_path: Option<String>,
-    /// True if namespaces with an `AgentRuntime` get the labels of Istio's ambient mesh.
-    pub istio_mesh_labels: bool,
-    /// True if service accounts of workloads with a sidecar are bound to OpenShift's security context constraint for it.
-    pub scc_binding: bool,
+    /// What is done around enrolled workloads.
+    pub surroundings: Surroundings,
     /// Maximum time for an agent to serve its card.
     pub fetch_timeout: Duration,
     /// Shortest time between two fetches of one card, except for a burst after a rest.
@@ -208,8 +206,7 @@ impl Config {
                 path if path.starts_with('/') => Ok(Some(path.to_owned())),
                 _ => Err("is no absolute path".to_owned()),
             })?,
-            istio_mesh_labels: flags.boolean("istio-mesh-labels")?,
-            scc_binding: flags.boolean("scc-binding")?,
+            surroundings: flags.surroundings()?,
             fetch_timeout: flags.span("fetch-timeout")?,
             min_sync_period: flags.read("min-sync-period", min_sync_period)?,
             verified_fetch: flags.boolean("enable-verified-fetch")?,

@@ -4,6 +4,7 @@
 mod config;
 mod given;
 mod serving;
+mod surroundings;
 mod syntax;
 mod table;
 mod values;
@@ -11,6 +12,7 @@ mod webhook;
 
 pub use config::{BundleOrigin, BundleSource, Config, MetricsServer};
 pub use serving::ServingCertificate;
+pub use surroundings::Surroundings;
 pub use syntax::FlagError;
 pub use table::help;
 pub use webhook::{WebhookCertificate, WebhookServer};

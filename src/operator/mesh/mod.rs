@@ -28,7 +28,7 @@ static MESH: Reconciler = Reconciler { name: "mesh", controller: "agentruntime",
 
 /// Registers the watch and the turns, if the operator labels namespaces.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
-    if !context.config.istio_mesh_labels {
+    if !context.config.surroundings.istio_mesh_labels {
         return Ok(());
     }
     let index = &context.index;

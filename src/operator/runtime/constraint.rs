@@ -8,7 +8,7 @@ use countersign_controller::queue::Urgency;
 /// Notes for which service account the `AgentRuntime` with this namespace and label value needs the constraint, if it does, and
 /// says what is known about that account.
 pub(super) fn binding(context: &Context, object: &ObjectRef, account: Option<&str>) -> Binding {
-    if !context.config.scc_binding {
+    if !context.config.surroundings.scc_binding {
         return Binding::Stands;
     }
     let is_new = context.scc.needs.set(object.clone(), account.map(str::to_owned));

@@ -1,4 +1,4 @@
-//! RoleBindings of OpenShift's security context constraint for the sidecar, for an operator that is started with
+//! `RoleBinding`s of OpenShift's security context constraint for the sidecar, for an operator that is started with
 //! `--scc-binding` (ADR 29). Each namespace has a turn of its own, for which turns of `AgentRuntime`s wait.
 
 use super::constraint::{self, Bound, SCC};
@@ -22,20 +22,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Field manager of the RoleBindings.
+/// Field manager of the `RoleBinding`s.
 const FIELD_MANAGER: &str = "countersign-scc";
 /// Time until the cluster is asked again whether it has the role.
 const PERIOD: Duration = Duration::from_secs(30);
 /// The same while nothing is known yet.
 const SOON: Duration = Duration::from_secs(1);
-/// Time until a RoleBinding is read again, which no watch follows: the right to list those of others is not needed.
+/// Time until a `RoleBinding` is read again, which no watch follows: the right to list those of others is not needed.
 const READ_AGAIN: Duration = Duration::from_mins(5);
 /// The same where another one has its name.
 const REFUSED_AGAIN: Duration = Duration::from_secs(30);
 
 /// Registers the turns, if the operator binds.
 pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Result<(), AlreadyRegistered> {
-    if !context.config.scc_binding {
+    if !context.config.surroundings.scc_binding {
         return Ok(());
     }
     context.index.runtimes.subscribe(context, |context, change: &Change<'_, IndexedRuntime>| {
@@ -57,7 +57,7 @@ pub(crate) fn register(registry: &mut Registry, context: &Arc<Context>) -> Resul
 
 /// Asks the cluster again and again whether it has the role, until dropped.
 pub(crate) async fn follow(context: &Context) {
-    if !context.config.scc_binding {
+    if !context.config.surroundings.scc_binding {
         return std::future::pending().await;
     }
     let roles = Api::<ClusterRole>::all(context.client.clone());
@@ -122,7 +122,7 @@ async fn reconcile(context: &Context, object: &ObjectRef) -> Result<Next, Failur
     answer
 }
 
-/// Gives the RoleBinding its subjects, or removes it; returns why that is not possible, if it is not.
+/// Gives the `RoleBinding` its subjects, or removes it; returns why that is not possible, if it is not.
 async fn write(
     context: &Context,
     object: &ObjectRef,
