@@ -248,7 +248,7 @@ fn its_account_may_label_workloads_and_not_change_what_they_run(rig: &Rig) {
         let said = format!("{:#}", patch(run).unwrap_err());
         assert!(
             said.contains(
-                "changes its own labels and annotations of workloads and ConfigMaps of sidecars alone"
+                "changes its own labels and annotations of workloads, ConfigMaps of sidecars and Pods of Sandboxes alone"
             ),
             "{run}: {said}"
         );

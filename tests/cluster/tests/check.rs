@@ -177,7 +177,7 @@ fn the_cluster_is_well(rig: &Rig) {
         "caBundle of inject.kagenti.io is valid for",
         "caBundle of inject.rossoctl.io is valid for",
         "Service countersign-system/kagenti-operator-webhook-service has 1 ready endpoint",
-        "are in force: 13 of 13",
+        "are in force: 14 of 14",
         "Namespace team has countersign.dev/mode=enforce",
         "Namespace sidecars has a configuration for sidecars",
         "was not probed",

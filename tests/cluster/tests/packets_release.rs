@@ -13,7 +13,8 @@ use std::time::Duration;
 const TEAM: &str = "release";
 
 /// Rights that no request in the audit log shows, and why the operator has them.
-const UNSEEN: [(&str, &str); 9] = [
+const UNSEEN: [(&str, &str); 11] = [
+    ("/pods delete", "needs the definition of Sandboxes, whose Pod is made anew once it is enrolled"),
     ("/secrets update", "writes the webhook's certificate again before it ends, after weeks"),
     (
         "agent.kagenti.dev/agentcards create",
@@ -30,6 +31,7 @@ const UNSEEN: [(&str, &str); 9] = [
     ("agent.rossoctl.dev/agentruntimes patch", "takes the finalizer of the existing operator off"),
     ("agent.rossoctl.dev/agentcards watch", "needs the newer definition of the existing project"),
     ("agents.x-k8s.io/sandboxes get", "needs the definition of Sandboxes"),
+    ("agents.x-k8s.io/sandboxes patch", "needs the definition of Sandboxes"),
     ("agents.x-k8s.io/sandboxes watch", "needs the definition of Sandboxes"),
     ("spire.spiffe.io/clusterfederatedtrustdomains watch", "needs SPIRE's controller manager"),
 ];

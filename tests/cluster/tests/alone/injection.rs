@@ -154,7 +154,8 @@ fn an_operator_that_would_refuse_whoever_asks_for_a_sidecar_is_not_ready() {
     let scene = alone(&[]);
     let (proxy, kubeconfig) = fault_proxy(scene.rig).unwrap();
     proxy.inject(Rule::new(Fault::Status(503)).path("/csidrivers"));
-    let flags = ["--sidecar-image", IMAGE];
+    let address = format!("--webhook-bind-address={ADDRESS}");
+    let flags = [address.as_str(), "--sidecar-image", IMAGE];
     let operator = Operator::start_with(scene.rig, &kubeconfig, "127.0.0.1:18081", &flags).unwrap();
     // By then everything else has been read for long.
     scene.rig.wait("looks at what the cluster offers", || Ok(proxy.injected() >= 6)).unwrap();

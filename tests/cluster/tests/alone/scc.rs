@@ -5,7 +5,12 @@ use countersign_cluster_tests::{Agents, Scene, condition};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const FLAGS: [&str; 2] = ["--scc-binding", "--sidecar-image=countersign.test/authbridge:test"];
+const FLAGS: [&str; 3] = [
+    "--scc-binding",
+    "--sidecar-image=countersign.test/authbridge:test",
+    // No Pod is made here, so that nobody asks it.
+    "--webhook-bind-address=127.0.0.1:19444",
+];
 const ROLE: &str = "system:openshift:scc:kagenti-authbridge";
 
 /// As `OpenShift` makes it for the constraint.
