@@ -87,9 +87,11 @@ fn logs(node: &Node, namespace: &str) -> String {
     names.map(told).collect::<Vec<_>>().join("\n") + &described
 }
 
-/// The one Pod of a workload that stays.
+/// The one Pod of a workload that stays, once its rolling update is over.
 fn pod(node: &Node, namespace: &str, name: &str) -> Value {
     let mut found = Vec::new();
+    let rolled = ["rollout", "status", "-n", namespace, &format!("deployment/{name}"), "--timeout=120s"];
+    node.rig.kubectl(&rolled).unwrap();
     until(&format!("one Pod of {namespace}/{name}"), PATIENCE, || {
         found = labelled(&node.rig, "pods", namespace, &format!("app={name}"))?;
         found.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
@@ -100,20 +102,13 @@ fn pod(node: &Node, namespace: &str, name: &str) -> Value {
 }
 
 /// The answer to a request that the container `agent` of a workload sends.
+///
+/// By its name, because a Deployment may still have a Pod of an older template that is on its way out.
 fn get(node: &Node, namespace: &str, from: &str, address: &str) -> anyhow::Result<String> {
     let url = format!("http://{address}{CARD}");
-    node.rig.kubectl(&[
-        "exec",
-        "-n",
-        namespace,
-        &format!("deploy/{from}"),
-        "-c",
-        "agent",
-        "--",
-        "/wire",
-        "get",
-        &url,
-    ])
+    let pod = pod(node, namespace, from);
+    let from = pod["metadata"]["name"].as_str().unwrap();
+    node.rig.kubectl(&["exec", "-n", namespace, from, "-c", "agent", "--", "/wire", "get", &url])
 }
 
 /// A program beside the one of this test.
