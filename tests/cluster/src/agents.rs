@@ -137,11 +137,6 @@ impl<'r> Agents<'r> {
         Ok(std::fs::create_dir(self.folder.join(format!("{name}.{namespace}.json")))?)
     }
 
-    /// Whether an agent that hangs was asked for its card.
-    pub fn hangs(&self, namespace: &str, name: &str) -> bool {
-        self.folder.join(format!("{name}.{namespace}.json/asked")).exists()
-    }
-
     /// How often an agent was asked for its card; `name@address` is one replica of it.
     pub fn asked(&self, namespace: &str, name: &str) -> u64 {
         let (name, address) = name

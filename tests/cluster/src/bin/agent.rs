@@ -1,5 +1,5 @@
 //! `agent ADDRESS FOLDER`: serves `FOLDER/<host>.json` as the card of every host that it is asked for.
-//! A folder of that name means that the agent accepts, leaves a file `asked` there and never answers; no file means
+//! A folder of that name means that the agent accepts and never answers; no file means
 //! 404. What is in `FOLDER/<host>.raw` goes out as it is, headers and all, so that an agent can answer as badly as it likes.
 //! Requests without the header `A2A-Version` get `FOLDER/<host>.unversioned` instead, if it is there.
 //! `FOLDER/<host>@<address>.json` is the card for those who connect to this address, where the agent has several.
@@ -98,7 +98,6 @@ fn answer(stream: impl Read + Write, folder: &Path, address: &str) -> std::io::R
     let own = folder.join(format!("{host}@{address}.json"));
     let file = if own.exists() { own } else { folder.join(format!("{host}.json")) };
     if file.is_dir() {
-        std::fs::write(file.join("asked"), [])?;
         std::thread::sleep(Duration::from_hours(1));
     }
     let unversioned = folder.join(format!("{host}.unversioned"));
