@@ -297,10 +297,9 @@ fn the_next_request_of_a_resting_http2_connection_does_not_end_that_connection()
 
 #[test]
 fn answers_that_are_not_taken_count_for_the_memory_that_is_configured() {
+    // 64 units, of which a connection of HTTP/2 takes eight until its answers are written, and one unit then.
     let (scene, _jwks) = start("memory: 4194304");
     scene.agent.answer(Answer::status(200).body(vec![b'x'; 7000]));
-    is_served(&scene);
-    let before = resident(&scene);
     let mut all = Vec::new();
     for _ in 0..50 {
         let mut connection = open(&scene, NEIGHBOUR);
@@ -314,11 +313,13 @@ fn answers_that_are_not_taken_count_for_the_memory_that_is_configured() {
         let _ = connection.read_rest(Duration::from_millis(50));
         all.push(connection);
     }
-    std::thread::sleep(Duration::from_millis(500));
-    let more = resident(&scene) - before;
-    // Beside them stands what the allocator keeps, some MiB more on a busy machine.
-    assert!(more < 30 * 1024, "{more} KiB more for 41 MiB of answers");
-    is_served(&scene);
+    // Those whose requests are still under way make room with the next one that is read.
+    until("all but eight to end", SOON, || {
+        is_served(&scene);
+        all.retain_mut(|connection| !connection.is_closed_within(Duration::from_millis(1)).unwrap());
+        Ok(all.len() <= 8)
+    })
+    .unwrap();
 }
 
 #[test]
