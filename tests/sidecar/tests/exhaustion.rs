@@ -300,8 +300,10 @@ fn answers_that_are_not_taken_count_for_the_memory_that_is_configured() {
     // 64 units, of which a connection of HTTP/2 takes eight until its answers are written, and one unit then.
     let (scene, _jwks) = start("memory: 4194304");
     scene.agent.answer(Answer::status(200).body(vec![b'x'; 7000]));
+    is_served(&scene);
+    let before = resident(&scene);
     let mut all = Vec::new();
-    for _ in 0..50 {
+    for count in 1..=50 {
         let mut connection = open(&scene, NEIGHBOUR);
         // Windows of one byte: hyper has each whole answer, and cannot write it.
         let mut bytes = frames::PREFACE[..24].to_vec();
@@ -310,10 +312,14 @@ fn answers_that_are_not_taken_count_for_the_memory_that_is_configured() {
             bytes.extend(frames::get(2 * number + 1, "/healthz"));
         }
         connection.write(&bytes).unwrap();
+        // What is under way is ended for nobody, so that each has its answers before the next one comes.
+        until("its requests at the agent", SOON, || Ok(scene.agent.seen().len() > 120 * count)).unwrap();
         let _ = connection.read_rest(Duration::from_millis(50));
         all.push(connection);
     }
-    // Those whose requests are still under way make room with the next one that is read.
+    std::thread::sleep(Duration::from_millis(500));
+    let more = resident(&scene) - before;
+    assert!(more < 20 * 1024, "{more} KiB more for 41 MiB of answers");
     until("all but eight to end", SOON, || {
         is_served(&scene);
         all.retain_mut(|connection| !connection.is_closed_within(Duration::from_millis(1)).unwrap());
