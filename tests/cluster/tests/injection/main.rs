@@ -101,14 +101,11 @@ fn pod(node: &Node, namespace: &str, name: &str) -> Value {
     found.remove(0)
 }
 
-/// The answer to a request that the container `agent` of a workload sends.
-///
-/// By its name, because a Deployment may still have a Pod of an older template that is on its way out.
-fn get(node: &Node, namespace: &str, from: &str, address: &str) -> anyhow::Result<String> {
+/// The answer to a request that the container `agent` of a Pod sends. A Deployment may still have one of an older template.
+fn get(node: &Node, pod: &Value, address: &str) -> anyhow::Result<String> {
+    let [namespace, name] = ["namespace", "name"].map(|member| pod["metadata"][member].as_str().unwrap());
     let url = format!("http://{address}{CARD}");
-    let pod = pod(node, namespace, from);
-    let from = pod["metadata"]["name"].as_str().unwrap();
-    node.rig.kubectl(&["exec", "-n", namespace, from, "-c", "agent", "--", "/wire", "get", &url])
+    node.rig.kubectl(&["exec", "-n", namespace, name, "-c", "agent", "--", "/wire", "get", &url])
 }
 
 /// A program beside the one of this test.
@@ -162,7 +159,7 @@ fn two_plain_workloads_are_enrolled_and_call_each_other_over_mtls_and_a_stranger
     let address = node.service("pair", "weather").unwrap();
     // Before: what crosses the wire can be read there.
     let capture = Capture::start(node, "plain.bytes");
-    assert!(get(node, "pair", "caller", &address).unwrap().contains("An agent of the tests"));
+    assert!(get(node, &pod(node, "pair", "caller"), &address).unwrap().contains("An agent of the tests"));
     capture.wait(b"weather.pair.svc");
     capture.end();
 
@@ -184,14 +181,14 @@ fn two_plain_workloads_are_enrolled_and_call_each_other_over_mtls_and_a_stranger
 
     node.wait_packets(("pair", "deploy/caller"), &address, Packets::Pass).unwrap();
     // The sidecar answers on the port that the Pod declares, and nobody gets past it to the agent behind.
-    let pod = pod(node, "pair", "weather");
+    let [pod, asking] = ["weather", "caller"].map(|name| pod(node, "pair", name));
     let at = |port: u16| format!("{}:{port}", pod["status"]["podIP"].as_str().unwrap());
     assert_eq!(node.connect("pair", "deploy/caller", &at(8000)).unwrap(), Packets::Pass);
     assert_eq!(node.connect("pair", "deploy/caller", &at(8001)).unwrap(), Packets::Dropped);
     let capture = Capture::start(node, "enrolled.bytes");
     let mut answer = String::new();
     let called = until("a call over mTLS", PATIENCE, || {
-        answer = get(node, "pair", "caller", &address)?;
+        answer = get(node, &asking, &address)?;
         Ok(answer.starts_with("HTTP/1.1 200"))
     });
     called.unwrap_or_else(|error| panic!("{error:#} {answer}\n{}", logs(node, "pair")));
