@@ -261,7 +261,7 @@ mod tests {
             ["/ro", "ot/"],
             ["/ho", "me/"],
             ["/Us", "ers/"],
-            ["/work/sh", "ared"],
+            ["/wo", "rk/shared"],
             ["../sh", "ared"],
             ["/tmp/ba", "sh_"],
         ];
